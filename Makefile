@@ -1,0 +1,217 @@
+# logmnt: `make help` says what can be made. Everything is built in $(BUILD), nothing beside the sources.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+SBINDIR ?= /sbin# where mount(8) looks for mount.logmnt
+FUZZ_RUNS ?= 1000000
+ROOMS ?= engine replication fs
+
+# --- flags ---
+
+# Debian 12 names the C library's file msgpack.pc, later ones msgpack-c.pc.
+MSGPACK := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
+PACKAGES := fuse3 libuv $(MSGPACK) libisal
+PACKAGES_FOUND := $(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes)
+# -isystem: the warnings below are for our code, not for inline functions of theirs.
+PACKAGE_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null))
+PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
+ifdef SANITIZE
+OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -Wno-maybe-uninitialized
+ifneq (,$(findstring thread,$(SANITIZE)))
+# A fence is something that gcc's ThreadSanitizer cannot see; it says so at each one.
+OPTIMISE += -Wno-tsan
+endif
+HARDEN :=
+else
+OPTIMISE := -O2 -g
+HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2
+endif
+ifneq (,$(findstring clang,$(CC)))
+OPTIMISE := $(filter-out -Wno-maybe-uninitialized -Wno-tsan,$(OPTIMISE))
+endif
+LANGUAGE := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I.
+ALL_CFLAGS = $(LANGUAGE) $(OPTIMISE) $(HARDEN) $(WARNINGS) -fPIE $(PACKAGE_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(OPTIMISE) -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+
+# --- what is built from what ---
+
+sources = $(wildcard $(1)/*.c)
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+SOURCES := $(foreach room,$(ROOMS),$(call sources,$(room)))
+MAIN := $(filter fs/main.c,$(SOURCES))
+# Tests link everything but main. One archive a room, so that `make ROOMS=engine unit` tests a room alone.
+ARCHIVES := $(foreach room,$(filter fs,$(ROOMS)) $(filter replication,$(ROOMS)) $(filter engine,$(ROOMS)),$(BUILD)/$(room).a)
+
+UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
+FAULT_SOURCES := $(wildcard tests/fault/fault_*.c)
+HELPER_SOURCES := $(filter-out $(UNIT_SOURCES) $(FAULT_SOURCES),$(wildcard tests/unit/*.c tests/fault/*.c))
+BENCH_SOURCES := $(wildcard tests/bench/*.c)
+FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_HELPER_SOURCES := $(filter-out $(FUZZ_SOURCES),$(wildcard tests/fuzz/*.c))
+
+UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
+FAULT_PROGRAMS := $(patsubst tests/fault/%.c,$(BUILD)/tests/%,$(FAULT_SOURCES))
+BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
+FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SOURCES))
+
+C_FILES = $(foreach d,engine replication fs tests/unit tests/fault tests/fuzz tests/bench,$(wildcard $(d)/*.[ch]))
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all deps deps-build demo test unit fault mount-test lint bench asan tsan fuzz tidy format install clean help \
+	test-programs unit-programs fault-programs bench-programs fuzz-programs FORCE
+
+all: $(BUILD)/logmnt
+
+# Holds the compiler and the flags; everything depends on it, and it is only touched when they change.
+$(BUILD)/flags: FORCE
+ifneq ($(PACKAGES_FOUND),yes)
+	@echo "make: $(PACKAGES): not all of them are here; \`make deps\` installs them" >&2; exit 1
+endif
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(PACKAGE_LIBS)' | cmp -s - $@ || \
+		printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(PACKAGE_LIBS)' > $@
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The list of objects is a file of its own, so that an archive is made again when a source goes away.
+$(BUILD)/%.members: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(filter-out $(call objects,$(MAIN)),$(call objects,$(call sources,$*)))' | cmp -s - $@ || \
+		printf '%s\n' '$(filter-out $(call objects,$(MAIN)),$(call objects,$(call sources,$*)))' > $@
+
+define ARCHIVE
+$(BUILD)/$(1).a: $(filter-out $(call objects,$(MAIN)),$(call objects,$(call sources,$(1)))) $(BUILD)/$(1).members
+	@rm -f $$@
+	@ar rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach room,$(ROOMS),$(eval $(call ARCHIVE,$(room))))
+
+$(BUILD)/logmnt: $(call objects,$(SOURCES)) $(foreach room,$(ROOMS),$(BUILD)/$(room).members)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(PACKAGE_LIBS)
+
+$(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(HELPER_SOURCES)) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
+
+$(FAULT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fault/%.o $(call objects,$(HELPER_SOURCES)) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
+
+$(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
+unit-programs: $(UNIT_PROGRAMS)
+fault-programs: $(FAULT_PROGRAMS)
+bench-programs: $(BENCH_PROGRAMS)
+test-programs: all unit-programs fault-programs
+
+asan:
+	+@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address,undefined test-programs
+
+tsan:
+	+@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan SANITIZE=thread test-programs
+
+# libFuzzer is clang's. Objects of their own, because coverage is compiled in.
+FUZZ_CFLAGS = $(LANGUAGE) -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=all $(WARNINGS) $(PACKAGE_CFLAGS)
+FUZZ_OBJECTS := $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(filter-out fs/main.c,$(SOURCES)) $(FUZZ_HELPER_SOURCES))
+
+$(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/fuzz.a: $(FUZZ_OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(FUZZ_PROGRAMS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(BUILD)/fuzz/fuzz.a
+	clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(PACKAGE_LIBS)
+
+fuzz-programs: $(FUZZ_PROGRAMS)
+
+# --- what is run ---
+
+export BUILD FUZZ_RUNS CC
+
+demo:
+	@$(MAKE) --no-print-directory deps-build
+	+@$(MAKE) --no-print-directory all
+	@tests/demo/run $(BUILD)/logmnt
+
+test:
+	@$(MAKE) --no-print-directory deps
+	@tests/run lint unit fault fuzz-smoke mount asan tsan
+
+lint unit fault fuzz:
+	@tests/run $@
+
+mount-test:
+	@tests/run mount
+
+bench: all bench-programs
+	@tests/bench/run $(BENCH)
+
+tidy:
+	clang-format --dry-run --Werror $(C_FILES)
+	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- $(LANGUAGE) $(PACKAGE_CFLAGS)
+
+format:
+	clang-format -i $(C_FILES)
+
+install: all
+	install -D -m 755 $(BUILD)/logmnt $(DESTDIR)$(PREFIX)/bin/logmnt
+	install -D -m 644 docs/logmnt.8 $(DESTDIR)$(PREFIX)/share/man/man8/logmnt.8
+	for f in $(wildcard mount-scripts/*); do \
+		case $$f in \
+		*/mount.*) install -D -m 755 $$f $(DESTDIR)$(SBINDIR)/$${f##*/} ;; \
+		*.service) install -D -m 644 $$f $(DESTDIR)$(PREFIX)/lib/systemd/system/$${f##*/} ;; \
+		*) install -D -m 755 $$f $(DESTDIR)$(PREFIX)/bin/$${f##*/} ;; \
+		esac || exit 1; \
+	done
+
+clean:
+	rm -rf $(BUILD)
+
+# --- what has to be installed ---
+
+DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev attr
+# apache2-bin: a daemon that writes logs, without the service. bsdutils: logger and script.
+DEPS_TEST := $(DEPS_BUILD) clang clang-format clang-tidy libcmocka-dev bats gawk rsync python3 perl less bsdutils \
+	e2fsprogs mount util-linux procps psmisc curl apache2-bin
+
+deps-build: DEPS := $(DEPS_BUILD)
+deps: DEPS := $(DEPS_TEST)
+# clang's sanitizer runtimes are a package named after its version, known once clang is there.
+deps deps-build:
+	@missing() { for p in "$$@"; do \
+		dpkg-query -W -f='$${db:Status-Status}\n' $$p 2>/dev/null | grep -qx installed || echo $$p; done; }; \
+	as_root() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
+	get() { [ $$# = 0 ] && return; echo "deps: installing $$*"; \
+		[ -n "$$updated" ] || as_root apt-get update -q >/dev/null || return; updated=yes; \
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$$@" >/dev/null; }; \
+	get $$(missing $(DEPS)) || exit 1; \
+	case " $(DEPS) " in *" clang "*) \
+		v=$$(clang -dumpversion) && get $$(missing libclang-rt-$${v%%.*}-dev) || exit 1 ;; esac
+
+help:
+	@echo 'make            builds $(BUILD)/logmnt'
+	@echo 'make deps       installs what building and testing need (apt; sudo when not root)'
+	@echo 'make demo       a mounted log with real data, in one command'
+	@echo 'make test       everything that .ci/run runs; ends with N passed, N failed, N skipped'
+	@echo 'make unit | fault | lint | mount-test   one part of it'
+	@echo 'make bench      the benchmarks, all or BENCH=name; also $(BUILD)/bench.json'
+	@echo 'make fuzz       FUZZ_RUNS=$(FUZZ_RUNS) runs of each fuzzer'
+	@echo 'make asan tsan  the same programs under AddressSanitizer + UBSan, and under ThreadSanitizer'
+	@echo 'make tidy       clang-format and clang-tidy, as checks; make format lays the code out'
+	@echo 'make install    DESTDIR=, PREFIX=$(PREFIX), SBINDIR=$(SBINDIR)'
+	@echo 'make clean      removes $(BUILD)'
+
+-include $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,95 @@
+#!/usr/bin/env bats
+# Who may include what, as docs/ARCHITECTURE.md lays down, and what the tree must not hold.
+
+setup() { cd "$BATS_TEST_DIRNAME/../.." || return 1; }
+
+# includes FOLDER: every "file:header" of the folder's sources.
+includes() {
+    grep -HoE '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"][^>"]+' "$1"/*.[ch] 2>/dev/null |
+        sed -E 's/:[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]/:/' || true
+}
+
+none() { # COMMAND…: prints nothing
+    run "$@"
+    echo "$output"
+    [ -z "$output" ]
+}
+
+only_in() { # FOLDER HEADER-PATTERN: no other folder includes such a header
+    local room
+    for room in engine replication fs; do
+        [ "$room" = "$1" ] || includes "$room" | grep -E ":($2)\$" || true
+    done
+}
+
+@test "engine includes neither replication nor fs" {
+    upward() { includes engine | grep -E ':(\.\./)*(replication|fs)/' || true; }
+    none upward
+}
+
+@test "replication never includes fs" {
+    upward() { includes replication | grep -E ':(\.\./)*fs/' || true; }
+    none upward
+}
+
+@test "headers are included from the root" {
+    relative() { for d in engine replication fs; do includes $d | grep -E ':\.\.?/' || true; done; }
+    none relative
+}
+
+@test "FUSE is known in fs alone" { none only_in fs 'fuse[a-z_0-9]*\.h|fuse3?/.*'; }
+
+@test "libuv and OpenSSL are known in replication alone" { none only_in replication 'uv\.h|uv/.*|openssl/.*'; }
+
+@test "raft.h is known in quorum.c alone" {
+    elsewhere() { for d in engine replication fs; do includes $d | grep -E ':raft(\.h|/.*)$' | grep -v '^replication/quorum\.c:' || true; done; }
+    none elsewhere
+}
+
+@test "ISA-L is known in engine alone" { none only_in engine 'isa-l\.h|isa-l/.*|crc\.h'; }
+
+@test "engine is plain POSIX: no threads' loop, no sockets" {
+    network() { includes engine | grep -E ':(sys/socket|netinet/.*|arpa/.*|netdb|sys/epoll|poll)(\.h)?$' || true; }
+    none network
+}
+
+@test "a source includes its own header first" {
+    other_first() {
+        local c h first
+        for c in engine/*.c replication/*.c fs/*.c; do
+            h=${c%.c}.h
+            [ -f "$h" ] || continue
+            first=$(grep -m1 -oE '^#include [<"][^>"]+' "$c" | sed -E 's/^#include [<"]//')
+            [ "$first" = "$h" ] || echo "$c includes $first first"
+        done
+    }
+    none other_first
+}
+
+@test "the top level holds what it should and nothing else" {
+    unexpected() { git ls-files -co --exclude-standard | sed 's,/.*,,' | sort -u |
+        grep -vxE 'Makefile|README\.md|fs|engine|replication|mount-scripts|tests|docs|\..*' || true; }
+    none unexpected
+}
+
+@test "no file is longer than 800 lines" {
+    long() { find engine replication fs tests mount-scripts -type f \( -name '*.[ch]' -o -name '*.bats' -o -name '*.bash' \) \
+        -exec wc -l {} + | awk '$2 != "total" && $1 > 800'; }
+    none long
+}
+
+@test "nothing is marked as to be done later" {
+    later() { grep -rnE 'TO[D]O|FIX[M]E|XX[X]' Makefile README.md engine replication fs tests mount-scripts docs .ci 2>/dev/null || true; }
+    none later
+}
+
+@test "no path of one developer's machine is named" {
+    paths() { git ls-files -co --exclude-standard -z | xargs -0 grep -nE '/wor[k]/(main|notes|shared)|/hom[e]/[a-z]+/|/roo[t]/\.' 2>/dev/null || true; }
+    none paths
+}
+
+@test "the layout is clang-format's" {
+    command -v clang-format
+    files=$(ls engine/*.[ch] replication/*.[ch] fs/*.[ch] tests/*/*.[ch] 2>/dev/null)
+    clang-format --dry-run --Werror $files
+}
