@@ -1,0 +1,165 @@
+/* engine/segment.h: one segment: four files of one base offset, open or closed.
+ *
+ * Its life is counted twice. References (segment_ref) keep the struct; the log's list holds one. Pins (segment_pin)
+ * keep the four files open and mapped, and imply that the caller also has a reference or the append lock. A segment
+ * without pins may be closed by the cache (segment_cache.h) at any time and is opened again by the next pin.
+ *
+ * A segment taken out of the list (retired) has its files renamed to `….deleted` and is never opened again: a pin that
+ * would have to open it is -ESTALE, and the caller looks into the list anew. Who has it pinned reads on undisturbed.
+ * When the last reference goes the files are unlinked.
+ *
+ * Dense: a segment never compacted, in which place == position - base.position and every offset exists. */
+#ifndef LOGMNT_ENGINE_SEGMENT_H
+#define LOGMNT_ENGINE_SEGMENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/batch.h"
+#include "engine/index.h"
+#include "engine/log.h"
+#include "engine/verify.h"
+
+enum { SEGMENT_NAME_BYTES = 64 };
+
+struct segment {
+    /* constant once the segment is in the list */
+    struct log *log;
+    struct io *io;
+    int dirfd;             /* the log's */
+    struct log_point base; /* of its range; an entry's offset and position count from here */
+    bool compacted;
+    uint64_t generation; /* 0 until compacted, then another one each time */
+
+    /* how far it reaches: written under the append lock and the state lock, read under either */
+    struct log_point end; /* of its range: where the next segment begins */
+    uint32_t batches;     /* entries in `.batches` */
+    uint32_t log_bytes;   /* bytes in `.log` */
+    int64_t first_timestamp_ms; /* of its first batch; INDEX_NO_TIMESTAMP: empty */
+    int64_t last_timestamp_ms;  /* of its last batch, likewise */
+    int64_t max_timestamp_ms;   /* of all its batches, likewise */
+    uint32_t max_timestamp_offset; /* where the batch that has it starts, relative */
+    uint32_t index_place;          /* place of the last index point, made or not */
+    int64_t mtime_ms;              /* `.log`'s mtime when it was opened or made, or the last append */
+
+    struct index index;
+    struct index timeindex;
+    struct verify verify;
+
+    _Atomic uint32_t refs;
+    _Atomic bool sealed;           /* never appended to again: mapped exactly */
+    _Atomic bool retired;          /* out of the list */
+    _Atomic uint32_t flushed;      /* bytes of `.log` known to be on disk with their entries; only grows */
+    _Atomic bool indexes_flushed;  /* of a sealed one: its indexes are on disk */
+    char suffix[24];               /* of its files' names: "", ".cleaned", ".<n>.deleted"; under open_lock */
+
+    /* the files */
+    _Atomic uint32_t pins; /* SEGMENT_CLOSED or the number of pins */
+    pthread_mutex_t open_lock;
+    int fd[SEGMENT_FILES];
+    const uint8_t *batches_map; /* the whole file, from its header on; NULL: empty and sealed */
+    size_t batches_map_bytes;
+
+    /* in the cache's ring, under its lock */
+    struct segment *ring_prev, *ring_next;
+    _Atomic bool used; /* pinned since the cache's hand last passed */
+};
+
+#define SEGMENT_CLOSED UINT32_C(0x80000000)
+
+/* What a reader may look at: a copy made under the state lock. */
+struct segment_view {
+    struct segment *seg;
+    struct log_point base;
+    struct log_point end;
+    uint32_t batches;
+    uint32_t log_bytes;
+    int64_t max_timestamp_ms;
+};
+
+/* ---- life ---- */
+
+/* A struct for files that exist or are about to be made; closed, one reference, nothing in it. NULL: no memory. */
+struct segment *segment_new(struct log *log, struct log_point base);
+void segment_ref(struct segment *seg);
+/* The last one frees it and, if it is retired, unlinks its files (an error there is logged: the next open finishes). */
+void segment_unref(struct segment *seg);
+
+/* "%020d" + ".log" and the like + suffix. */
+void segment_name(int64_t base_offset, enum segment_file kind, const char *suffix, char out[SEGMENT_NAME_BYTES]);
+/* The reverse: false if name is no segment's file. *suffix points into name. */
+bool segment_name_parse(const char *name, int64_t *base_offset, enum segment_file *kind, const char **suffix);
+
+/* Makes the four files, the header in `.batches`, and leaves the segment open with one pin. Old files of these names
+ * are emptied. durable: header and directory are fsynced too. On failure what was made is unlinked. Errors: -ENOSPC,
+ * -EDQUOT and others of the disk. */
+int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e);
+
+/* Renames all four files to another suffix. The directory is not fsynced: the caller's care. The order is `.log`,
+ * `.index`, `.timeindex`, and `.batches` first or last. */
+int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e);
+
+/* ---- files ---- */
+
+/* Opens the files if they are closed and keeps them open. The usual case is one atomic add. Errors: -ESTALE (retired;
+ * look again), those of open and mmap. No lock held but possibly the append lock. */
+int segment_pin(struct segment *seg, struct err *e);
+void segment_unpin(struct segment *seg);
+
+/* fdatasync of `.log`, then `.batches`, if anything in them is not known to be on disk; of a sealed segment the indexes
+ * too. Pinned. upto: segment.log_bytes when the caller looked. */
+int segment_flush(struct segment *seg, uint32_t upto, struct err *e);
+
+/* Nothing is appended any more: mapped exactly from the next opening on. */
+void segment_seal(struct segment *seg);
+
+/* Sums up a header's and the entries' figures. */
+int64_t segment_disk_bytes(const struct segment *seg);
+
+/* ---- entries; the files are pinned ---- */
+
+/* Entry i < view.batches. -EBADMSG: its own CRC does not hold. */
+int segment_entry(const struct segment *seg, uint32_t i, struct batch_entry *out, struct err *e);
+
+/* Binary search over entries [0, view->batches): *out is the number of entries that begin at or before the given
+ * relative offset, position, or place; the one that may hold it is *out - 1, and 0 means that all begin behind it.
+ * -EBADMSG as above. */
+int segment_find_offset(const struct segment_view *view, uint32_t offset, uint32_t *out, struct err *e);
+int segment_find_position(const struct segment_view *view, uint32_t position, uint32_t *out, struct err *e);
+int segment_find_place(const struct segment_view *view, uint32_t place, uint32_t *out, struct err *e);
+
+/* Checks entries [first, last) and their bytes: the CRC of each, read through io. -EBADMSG: one does not match, named
+ * in e. Other errors: of the disk. */
+int segment_check(const struct segment_view *view, uint32_t first, uint32_t last, struct err *e);
+
+/* As segment_check(), but only of those not checked yet, which are then marked. */
+int segment_verify(const struct segment_view *view, uint32_t first, uint32_t last, struct err *e);
+
+/* ---- appending; append lock, pinned ---- */
+
+/* What one append adds to the figures. */
+struct segment_growth {
+    struct batch_entry entry;
+    uint32_t index_entries;
+    uint32_t timeindex_entries;
+    uint32_t index_place;
+};
+
+/* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set here;
+ * offset and position are the caller's, at or above the segment's end. Nobody sees it before segment_grow(). A write
+ * error cuts the files back to what they were: -ENOSPC and -EDQUOT come back as they are; any other error, or one in
+ * cutting, is -EIO. */
+int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
+                   const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
+                   struct segment_growth *growth, struct err *e);
+
+/* Counts it. Under the state lock if the segment is in the list. */
+void segment_grow(struct segment *seg, const struct segment_growth *growth);
+
+/* Makes the last time index entry, so that the largest timestamp of a closed segment is in its file. Errors as of
+ * segment_append(). */
+int segment_finish_timeindex(struct segment *seg, struct err *e);
+
+#endif
