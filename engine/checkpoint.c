@@ -118,8 +118,8 @@ int checkpoint_write(struct io *io, int dirfd, const char *file, const struct ch
     int rc = 0;
 
     for (size_t i = 0; i < count && rc == 0; i++) {
-        rc = seal_printf(&body, "%s %" PRId64 " %" PRId64 "\n", entries[i].name, entries[i].offset,
-                         entries[i].position);
+        rc =
+            seal_printf(&body, "%s %" PRId64 " %" PRId64 "\n", entries[i].name, entries[i].offset, entries[i].position);
     }
     if (rc < 0) {
         err_sys(e, rc, "write %s", file);

@@ -99,7 +99,7 @@ void log_line(int level, const char *fmt, ...)
             *c = ' ';
         }
     }
-    atomic_load(&sink)(level, line);
+    atomic_load (&sink)(level, line);
 }
 
 void log_sink_set(void (*to)(int level, const char *line))

@@ -133,8 +133,8 @@ static uint32_t walk_lines(const uint8_t *data, size_t end, uint32_t *crc, struc
     return records;
 }
 
-static int scan_lines(struct framing_state *st, const uint8_t *data, size_t len, uint64_t max,
-                      struct framing_result *r, uint32_t *crc, struct framing_marker *marker)
+static int scan_lines(struct framing_state *st, const uint8_t *data, size_t len, uint64_t max, struct framing_result *r,
+                      uint32_t *crc, struct framing_marker *marker)
 {
     const uint8_t *last = len > 0 ? memrchr(data, '\n', len) : NULL;
 

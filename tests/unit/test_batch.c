@@ -1,0 +1,167 @@
+/* The bytes of `.batches`: where each field is, and that a flipped bit anywhere is noticed. */
+#include "engine/batch.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/crc32c.h"
+
+static const struct batch_entry sample = {
+    .offset = 0x01020304,
+    .position = 0x05060708,
+    .records = 0x090a0b0c,
+    .place = 0x0d0e0f10,
+    .len = 0x11121314,
+    .first_timestamp_ms = 0x15161718191a1b1c,
+    .last_timestamp_ms = 0x1d1e1f2021222324,
+    .leader_epoch = 0x25262728,
+    .producer_id = 0x292a2b2c2d2e2f30,
+    .producer_epoch = 0x3132,
+    .sequence = 0x33343536,
+    .attributes = 0x3738,
+    .crc = 0x393a3b3c,
+};
+
+/* Appends v little-endian. */
+static uint8_t *put(uint8_t *at, uint64_t v, int bytes)
+{
+    for (int i = 0; i < bytes; i++) {
+        *at++ = (uint8_t)(v >> (8 * i));
+    }
+    return at;
+}
+
+static void entry_bytes_are_in_the_documented_order(void **state)
+{
+    uint8_t want[BATCH_ENTRY_BYTES];
+    uint8_t got[BATCH_ENTRY_BYTES];
+    uint8_t *at = want;
+
+    (void)state;
+    at = put(at, 0x01020304, 4);
+    at = put(at, 0x05060708, 4);
+    at = put(at, 0x090a0b0c, 4);
+    at = put(at, 0x0d0e0f10, 4);
+    at = put(at, 0x11121314, 4);
+    at = put(at, 0x15161718191a1b1c, 8);
+    at = put(at, 0x1d1e1f2021222324, 8);
+    at = put(at, 0x25262728, 4);
+    at = put(at, 0x292a2b2c2d2e2f30, 8);
+    at = put(at, 0x3132, 2);
+    at = put(at, 0x33343536, 4);
+    at = put(at, 0x3738, 2);
+    at = put(at, 0x393a3b3c, 4);
+    assert_int_equal(at - want, 60);
+    put(at, crc32c(0, want, 60), 4);
+    batch_entry_encode(&sample, got);
+    assert_memory_equal(got, want, sizeof want);
+}
+
+static void entry_comes_back(void **state)
+{
+    uint8_t bytes[BATCH_ENTRY_BYTES];
+    uint8_t again[BATCH_ENTRY_BYTES];
+    struct batch_entry b = sample;
+
+    (void)state;
+    b.producer_id = -1;
+    b.sequence = -1;
+    b.producer_epoch = -1;
+    b.leader_epoch = -1;
+    batch_entry_encode(&b, bytes);
+    memset(&b, 0, sizeof b);
+    assert_int_equal(batch_entry_decode(bytes, &b), 0);
+    assert_int_equal(b.producer_id, -1);
+    assert_int_equal(b.sequence, -1);
+    assert_int_equal(b.producer_epoch, -1);
+    assert_int_equal(b.leader_epoch, -1);
+    assert_int_equal(b.offset, sample.offset);
+    assert_true(b.last_timestamp_ms == sample.last_timestamp_ms);
+    batch_entry_encode(&b, again);
+    assert_memory_equal(again, bytes, sizeof bytes);
+}
+
+static void header_bytes(void **state)
+{
+    struct batch_header h = {.base_offset = 7, .base_position = 8, .end_offset = -1, .end_position = -1};
+    struct batch_header back;
+    uint8_t want[BATCH_HEADER_BYTES] = "LOGMNTB1";
+    uint8_t got[BATCH_HEADER_BYTES];
+
+    (void)state;
+    want[8] = 1;
+    want[16] = 7;
+    want[24] = 8;
+    memset(want + 32, 0xff, 16);
+    put(want + 60, crc32c(0, want, 60), 4);
+    batch_header_encode(&h, got);
+    assert_memory_equal(got, want, sizeof want);
+    assert_int_equal(batch_header_decode(got, &back), 0);
+    assert_true(back.base_offset == 7 && back.base_position == 8 && back.end_offset == -1 && back.end_position == -1);
+}
+
+static void any_flipped_bit_is_noticed(void **state)
+{
+    struct batch_header h = {.base_offset = 7, .base_position = 8, .end_offset = 9, .end_position = 10};
+    struct batch_entry b;
+    uint8_t header[BATCH_HEADER_BYTES];
+    uint8_t entry[BATCH_ENTRY_BYTES];
+
+    (void)state;
+    batch_header_encode(&h, header);
+    batch_entry_encode(&sample, entry);
+    for (int bit = 0; bit < 64 * 8; bit++) {
+        uint8_t flip = (uint8_t)(1 << bit % 8);
+
+        header[bit / 8] ^= flip;
+        entry[bit / 8] ^= flip;
+        assert_int_equal(batch_header_decode(header, &h), -EBADMSG);
+        assert_int_equal(batch_entry_decode(entry, &b), -EBADMSG);
+        header[bit / 8] ^= flip;
+        entry[bit / 8] ^= flip;
+    }
+}
+
+/* What a file system shows where a size was extended and no data came. */
+static void zeros_are_neither(void **state)
+{
+    uint8_t zeros[64] = {0};
+    struct batch_header h;
+    struct batch_entry b;
+
+    (void)state;
+    assert_int_equal(batch_header_decode(zeros, &h), -EBADMSG);
+    assert_int_equal(batch_entry_decode(zeros, &b), -EBADMSG);
+}
+
+static void another_version_is_refused(void **state)
+{
+    struct batch_header h = {0};
+    uint8_t bytes[BATCH_HEADER_BYTES];
+
+    (void)state;
+    batch_header_encode(&h, bytes);
+    bytes[8] = 2;
+    put(bytes + 60, crc32c(0, bytes, 60), 4);
+    assert_int_equal(batch_header_decode(bytes, &h), -EBADMSG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(entry_bytes_are_in_the_documented_order),
+        cmocka_unit_test(entry_comes_back),
+        cmocka_unit_test(header_bytes),
+        cmocka_unit_test(any_flipped_bit_is_noticed),
+        cmocka_unit_test(zeros_are_neither),
+        cmocka_unit_test(another_version_is_refused),
+    };
+
+    return cmocka_run_group_tests_name("batch", tests, NULL, NULL);
+}
