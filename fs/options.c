@@ -4,17 +4,17 @@
  * up in three tables in turn: numbers of ours, words of ours, and what libfuse knows and an append-only log can live
  * with. At the end the defaults that depend on others are filled in. The first word that fits nowhere, or has a value
  * that it does not take, ends it with one line. Options given twice: the last one counts, as with mount(8). */
-#define FUSE_USE_VERSION 314
 #include "fs/options.h"
 
 #include <errno.h>
-#include <fuse_lowlevel.h>
 #include <pwd.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "fs/fuse.h"
 
 #define OPTIONS_VERSION "0.1.0"
 
