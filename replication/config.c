@@ -25,28 +25,28 @@ struct rule {
 #define LONG_MAX_TEXT "9223372036854775807"
 
 /* Ordered by name: name, scope, default, kind, min, max. */
-#define SETTINGS(X)                                                                         \
-    X("cleanup.policy", CONFIG_TOPIC, "delete", POLICY, 0, 0)                               \
-    X("default.replication.factor", CONFIG_CLUSTER, "1", NUMBER, 1, LIMIT_REPLICAS)         \
-    X("delete.retention.ms", CONFIG_TOPIC, "86400000", NUMBER, 0, INT64_MAX)                \
-    X("delete.topic.enable", CONFIG_TOPIC, "false", BOOL, 0, 0)                             \
-    X("flush.messages", CONFIG_TOPIC, LONG_MAX_TEXT, NUMBER, 1, INT64_MAX)                  \
-    X("flush.ms", CONFIG_TOPIC, LONG_MAX_TEXT, NUMBER, 0, INT64_MAX)                        \
-    X("framing", CONFIG_TOPIC, "line", FRAMING, 0, 0)                                       \
-    X("index.interval.bytes", CONFIG_TOPIC, "4096", NUMBER, 0, INT32_MAX)                   \
-    X("key.separator", CONFIG_TOPIC, "", SEPARATOR, 0, 0)                                   \
-    X("max.compaction.lag.ms", CONFIG_TOPIC, LONG_MAX_TEXT, NUMBER, 1, INT64_MAX)           \
-    X("max.message.bytes", CONFIG_TOPIC, "1048576", NUMBER, 1, LIMIT_BATCH_BYTES / 2)       \
-    X("message.timestamp.type", CONFIG_TOPIC, "CreateTime", TIMESTAMP_TYPE, 0, 0)           \
-    X("min.cleanable.dirty.ratio", CONFIG_TOPIC, "0.5", RATIO, 0, 0)                        \
-    X("min.compaction.lag.ms", CONFIG_TOPIC, "0", NUMBER, 0, INT64_MAX)                     \
-    X("min.insync.replicas", CONFIG_TOPIC, "1", NUMBER, 1, INT32_MAX)                       \
-    X("num.partitions", CONFIG_CLUSTER, "1", NUMBER, 1, LIMIT_TOPIC_PARTITIONS)             \
-    X("retention.bytes", CONFIG_TOPIC, "-1", NUMBER, -1, INT64_MAX)                         \
-    X("retention.ms", CONFIG_TOPIC, "604800000", NUMBER, -1, INT64_MAX)                     \
-    X("segment.bytes", CONFIG_TOPIC, "1073741824", NUMBER, 14, INT32_MAX)                   \
-    X("segment.index.bytes", CONFIG_TOPIC, "10485760", NUMBER, 4, INT32_MAX)                \
-    X("segment.ms", CONFIG_TOPIC, "604800000", NUMBER, 1, INT64_MAX)                        \
+#define SETTINGS(X)                                                                                                    \
+    X("cleanup.policy", CONFIG_TOPIC, "delete", POLICY, 0, 0)                                                          \
+    X("default.replication.factor", CONFIG_CLUSTER, "1", NUMBER, 1, LIMIT_REPLICAS)                                    \
+    X("delete.retention.ms", CONFIG_TOPIC, "86400000", NUMBER, 0, INT64_MAX)                                           \
+    X("delete.topic.enable", CONFIG_TOPIC, "false", BOOL, 0, 0)                                                        \
+    X("flush.messages", CONFIG_TOPIC, LONG_MAX_TEXT, NUMBER, 1, INT64_MAX)                                             \
+    X("flush.ms", CONFIG_TOPIC, LONG_MAX_TEXT, NUMBER, 0, INT64_MAX)                                                   \
+    X("framing", CONFIG_TOPIC, "line", FRAMING, 0, 0)                                                                  \
+    X("index.interval.bytes", CONFIG_TOPIC, "4096", NUMBER, 0, INT32_MAX)                                              \
+    X("key.separator", CONFIG_TOPIC, "", SEPARATOR, 0, 0)                                                              \
+    X("max.compaction.lag.ms", CONFIG_TOPIC, LONG_MAX_TEXT, NUMBER, 1, INT64_MAX)                                      \
+    X("max.message.bytes", CONFIG_TOPIC, "1048576", NUMBER, 1, LIMIT_BATCH_BYTES / 2)                                  \
+    X("message.timestamp.type", CONFIG_TOPIC, "CreateTime", TIMESTAMP_TYPE, 0, 0)                                      \
+    X("min.cleanable.dirty.ratio", CONFIG_TOPIC, "0.5", RATIO, 0, 0)                                                   \
+    X("min.compaction.lag.ms", CONFIG_TOPIC, "0", NUMBER, 0, INT64_MAX)                                                \
+    X("min.insync.replicas", CONFIG_TOPIC, "1", NUMBER, 1, INT32_MAX)                                                  \
+    X("num.partitions", CONFIG_CLUSTER, "1", NUMBER, 1, LIMIT_TOPIC_PARTITIONS)                                        \
+    X("retention.bytes", CONFIG_TOPIC, "-1", NUMBER, -1, INT64_MAX)                                                    \
+    X("retention.ms", CONFIG_TOPIC, "604800000", NUMBER, -1, INT64_MAX)                                                \
+    X("segment.bytes", CONFIG_TOPIC, "1073741824", NUMBER, 14, INT32_MAX)                                              \
+    X("segment.index.bytes", CONFIG_TOPIC, "10485760", NUMBER, 4, INT32_MAX)                                           \
+    X("segment.ms", CONFIG_TOPIC, "604800000", NUMBER, 1, INT64_MAX)                                                   \
     X("unclean.leader.election.enable", CONFIG_TOPIC, "false", BOOL, 0, 0)
 
 #define AS_DEF(name_, scope_, value_, kind_, min_, max_) {.name = name_, .scope = scope_, .value = value_},
@@ -56,22 +56,26 @@ static const struct config_def defs[] = {SETTINGS(AS_DEF)};
 static const struct rule rules[] = {SETTINGS(AS_RULE)};
 enum { DEFS = sizeof defs / sizeof defs[0] };
 
-const struct config_def *config_defs(size_t *count) {
+const struct config_def *config_defs(size_t *count)
+{
     *count = DEFS;
     return defs;
 }
 
-static int def_compare(const void *name, const void *def) {
+static int def_compare(const void *name, const void *def)
+{
     return strcmp(name, ((const struct config_def *)def)->name);
 }
 
-const struct config_def *config_find(const char *name) {
+const struct config_def *config_find(const char *name)
+{
     return bsearch(name, defs, DEFS, sizeof defs[0], def_compare);
 }
 
 /* ---- values; each parser returns false for what the setting does not take ---- */
 
-static bool parse_number(const char *s, int64_t *out) {
+static bool parse_number(const char *s, int64_t *out)
+{
     const char *digits = s + (*s == '-' || *s == '+');
     if (*digits == '\0' || strspn(digits, "0123456789") != strlen(digits))
         return false;
@@ -81,7 +85,8 @@ static bool parse_number(const char *s, int64_t *out) {
     return errno == 0;
 }
 
-static bool parse_ratio(const char *s, double *out) {
+static bool parse_ratio(const char *s, double *out)
+{
     if (*s == '\0' || strspn(s, "0123456789.eE+-") != strlen(s))
         return false;
     char *end;
@@ -89,13 +94,15 @@ static bool parse_ratio(const char *s, double *out) {
     return *end == '\0' && *out >= 0 && *out <= 1;
 }
 
-static bool parse_bool(const char *s, bool *out) {
+static bool parse_bool(const char *s, bool *out)
+{
     *out = strcasecmp(s, "true") == 0;
     return *out || strcasecmp(s, "false") == 0;
 }
 
 /* A list of delete and compact, in any order, as Kafka splits it: at commas, with white space around them. */
-static bool parse_policy(const char *s, uint32_t *out) {
+static bool parse_policy(const char *s, uint32_t *out)
+{
     *out = 0;
     for (;;) {
         size_t len = strcspn(s, ", \t");
@@ -115,17 +122,20 @@ static bool parse_policy(const char *s, uint32_t *out) {
     }
 }
 
-static bool parse_timestamp_type(const char *s, bool *log_append_time) {
+static bool parse_timestamp_type(const char *s, bool *log_append_time)
+{
     *log_append_time = strcmp(s, "LogAppendTime") == 0;
     return *log_append_time || strcmp(s, "CreateTime") == 0;
 }
 
-static bool parse_framing(const char *s, enum framing *out) {
+static bool parse_framing(const char *s, enum framing *out)
+{
     *out = strcmp(s, "msgpack") == 0 ? FRAMING_MSGPACK : FRAMING_LINE;
     return *out == FRAMING_MSGPACK || strcmp(s, "line") == 0;
 }
 
-static int hex_digit(char c) {
+static int hex_digit(char c)
+{
     if (c >= '0' && c <= '9')
         return c - '0';
     c = (char)(c | 0x20);
@@ -133,7 +143,8 @@ static int hex_digit(char c) {
 }
 
 /* Plain bytes and the escapes \t, \\ and \xHH. A newline cannot occur in a line and is refused. */
-static bool parse_separator(const char *s, char out[LOG_KEY_SEPARATOR_BYTES], uint32_t *len) {
+static bool parse_separator(const char *s, char out[LOG_KEY_SEPARATOR_BYTES], uint32_t *len)
+{
     for (*len = 0; *s != '\0'; s++, (*len)++) {
         char c = *s;
         if (c == '\\') {
@@ -158,7 +169,8 @@ static bool parse_separator(const char *s, char out[LOG_KEY_SEPARATOR_BYTES], ui
     return true;
 }
 
-static int check_number(const char *name, const char *value, const struct rule *rule, struct err *e) {
+static int check_number(const char *name, const char *value, const struct rule *rule, struct err *e)
+{
     int64_t number;
     if (!parse_number(value, &number))
         return err_set(e, -EINVAL, "%s: not a whole number: %s", name, value);
@@ -167,7 +179,8 @@ static int check_number(const char *name, const char *value, const struct rule *
     return 0;
 }
 
-int config_check(const char *name, const char *value, struct err *e) {
+int config_check(const char *name, const char *value, struct err *e)
+{
     const struct config_def *def = config_find(name);
     if (def == NULL)
         return err_set(e, -EINVAL, "%s: no such setting", name);
@@ -211,7 +224,8 @@ int config_check(const char *name, const char *value, struct err *e) {
 /* ---- overrides ---- */
 
 /* The place of name: where it is, or where it would go. */
-static size_t set_place(const struct config_set *set, const char *name, bool *found) {
+static size_t set_place(const struct config_set *set, const char *name, bool *found)
+{
     size_t low = 0, high = set->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -229,7 +243,8 @@ static size_t set_place(const struct config_set *set, const char *name, bool *fo
     return low;
 }
 
-int config_set_put(struct config_set *set, const char *name, const char *value) {
+int config_set_put(struct config_set *set, const char *name, const char *value)
+{
     bool found;
     size_t place = set_place(set, name, &found);
     if (!found) {
@@ -248,7 +263,8 @@ int config_set_put(struct config_set *set, const char *name, const char *value) 
     return 0;
 }
 
-bool config_set_remove(struct config_set *set, const char *name) {
+bool config_set_remove(struct config_set *set, const char *name)
+{
     bool found;
     size_t place = set_place(set, name, &found);
     if (!found)
@@ -258,13 +274,15 @@ bool config_set_remove(struct config_set *set, const char *name) {
     return true;
 }
 
-const char *config_set_get(const struct config_set *set, const char *name) {
+const char *config_set_get(const struct config_set *set, const char *name)
+{
     bool found;
     size_t place = set_place(set, name, &found);
     return found ? set->entries[place].value : NULL;
 }
 
-int config_set_copy(struct config_set *to, const struct config_set *from) {
+int config_set_copy(struct config_set *to, const struct config_set *from)
+{
     *to = (struct config_set){0};
     if (from->count == 0)
         return 0;
@@ -276,14 +294,16 @@ int config_set_copy(struct config_set *to, const struct config_set *from) {
     return 0;
 }
 
-void config_set_free(struct config_set *set) {
+void config_set_free(struct config_set *set)
+{
     free(set->entries);
     *set = (struct config_set){0};
 }
 
 /* ---- what is in force ---- */
 
-const char *config_in_force(const struct config_set *cluster, const struct config_set *topic, const char *name) {
+const char *config_in_force(const struct config_set *cluster, const struct config_set *topic, const char *name)
+{
     const struct config_def *def = config_find(name);
     if (def == NULL || (topic != NULL && def->scope == CONFIG_CLUSTER))
         return NULL;
@@ -298,19 +318,22 @@ struct both {
     const struct config_set *cluster, *topic;
 };
 
-static int64_t number_in_force(struct both both, const char *name) {
+static int64_t number_in_force(struct both both, const char *name)
+{
     int64_t number = 0;
     parse_number(config_in_force(both.cluster, both.topic, name), &number);
     return number;
 }
 
-static bool bool_in_force(struct both both, const char *name) {
+static bool bool_in_force(struct both both, const char *name)
+{
     bool value;
     parse_bool(config_in_force(both.cluster, both.topic, name), &value);
     return value;
 }
 
-void config_parse(const struct config_set *cluster, const struct config_set *topic, struct topic_config *out) {
+void config_parse(const struct config_set *cluster, const struct config_set *topic, struct topic_config *out)
+{
     struct both both = {cluster, topic};
     struct log_config *log = &out->log;
     *out = (struct topic_config){0};
