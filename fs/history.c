@@ -1,5 +1,6 @@
 /* fs/history.c: a ring in which the byte of stream position P is at P modulo the capacity, so that nothing moves when
- * bytes come and go. A ring that is too small doubles until HISTORY_BYTES; then the newest bytes overwrite the oldest. */
+ * bytes come and go. A ring that is too small doubles until HISTORY_BYTES; then the newest bytes overwrite the oldest.
+ */
 #include "fs/history.h"
 
 #include <errno.h>
