@@ -1,0 +1,239 @@
+#!/usr/bin/env bats
+# Starting and stopping it.
+load lib
+
+setup() {
+    log_setup
+    cd "$T"
+}
+
+refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and nothing was done
+    local text=$1 status=0
+    shift
+    timeout 20 "$LOGMNT" "$@" >"$T/out" 2>"$T/err" 3>&- || status=$?
+    cat "$T/err"
+    [ "$status" -ne 0 ] && [ "$status" -lt 124 ]
+    is "$(wc -l < "$T/err")" 1
+    grep -qF -- "$text" "$T/err"
+    is "$(wc -c < "$T/out")" 0
+    ! mountpoint -q "$M"
+    is "$(daemon_pids)" ''
+}
+
+@test "logmnt returns once the mount answers, and goes to the background" {
+    mount_log
+    mkdir "$M/orders"
+    echo x >> "$M/orders/0"
+    is "$(cat "$M/orders/0")" x
+    [ "$(awk '/^PPid/ { print $2 }' "/proc/$PID/status")" != $$ ]
+    is "$(readlink "/proc/$PID/fd/0")" /dev/null
+}
+
+@test "with -f it stays in front, and ends with 0 when it is unmounted" {
+    mount_log_in_front
+    front=$PID
+    mkdir "$M/orders"
+    fusermount3 -u "$M"
+    wait "$front"
+}
+
+@test "with no options the data is in XDG_STATE_HOME, or in ~/.local/state" {
+    XDG_STATE_HOME=$T/state "$LOGMNT" "$M" 3>&-
+    mkdir "$M/orders"
+    [ -d "$T/state/logmnt" ]
+    fusermount3 -u "$M"
+    HOME=$T/home "$LOGMNT" "$M" 3>&-
+    mkdir "$M/bills"
+    [ -d "$T/home/.local/state/logmnt" ]
+    is "$(ls "$M")" bills
+    fusermount3 -u "$M"
+    wait_until '! pgrep -f -- "^$LOGMNT $M"'
+}
+
+@test "--help and --version" {
+    "$LOGMNT" --help > "$T/help"
+    for word in MOUNTPOINT data= acks= linger.ms id= -f; do grep -qF -- "$word" "$T/help"; done
+    "$LOGMNT" --version | grep -qE '^logmnt [0-9]+\.[0-9]+'
+}
+
+@test "an unmount stops it cleanly, and everything is there at the next start" {
+    mount_log
+    mkdir "$M/orders"
+    seq 10000 >> "$M/orders/0"
+    unmount_log
+    mount_log
+    is "$(cat "$M/orders/0")" "$(seq 10000)"
+}
+
+@test "SIGTERM and SIGINT stop it, with files open too" {
+    for signal in TERM INT; do
+        mount_log
+        mkdir -p "$M/orders"
+        exec 4>> "$M/orders/0" 5< "$M/orders/0"
+        printf 'unfinished %s' $signal >&4
+        kill -$signal "$PID"
+        wait_until '[ -z "$(daemon_pids)" ]' 15
+        ! mountpoint -q "$M"
+        exec 4>&- 5>&-
+    done
+}
+
+@test "a start right after a stop waits for the old daemon" {
+    for i in {1..5}; do
+        mount_log
+        mkdir -p "$M/orders"
+        seq 1000 >> "$M/orders/0"
+        fusermount3 -u "$M"
+    done
+    mount_log
+    is "$(wc -l < "$M/orders/0")" 5000
+    kill "$PID"
+    wait_until '! mountpoint -q "$M"'
+    mount_log
+    is "$(wc -l < "$M/orders/0")" 5000
+}
+
+@test "a dead mount is replaced" {
+    mount_log
+    mkdir "$M/orders"
+    echo x >> "$M/orders/0"
+    kill_log
+    fails 'Transport endpoint is not connected' ls "$M"
+    mount_log
+    is "$(cat "$M/orders/0")" x
+    is "$(grep -c " $M " /proc/mounts)" 1
+}
+
+@test "a second daemon is refused by the lock, at once, and the first goes on" {
+    mount_log
+    mkdir "$M/orders" "$T/other"
+    start=$SECONDS
+    status=0
+    timeout 20 "$LOGMNT" -o "data=$DATA" "$T/other" 2> "$T/err" 3>&- || status=$?
+    [ "$status" -ne 0 ]
+    at_most $((SECONDS - start)) 5
+    is "$(wc -l < "$T/err")" 1
+    grep -qF "$DATA" "$T/err"
+    ! mountpoint -q "$T/other"
+    echo x >> "$M/orders/0"
+    is "$(cat "$M/orders/0")" x
+}
+
+@test "a data directory belongs to one node id" {
+    mount_log id=7
+    is "$(attr "$M" user.node.id)" 7
+    is "$(attr "$M" user.cluster.controller)" 7
+    unmount_log
+    refused "$DATA" -o "data=$DATA,id=8" "$M"
+    mount_log id=7
+}
+
+@test "every bad option is named in one line, and nothing is touched" {
+    for bad in nonsense acks=2 acks= acks=some id=0 id=-1 id=2147483648 id=x linger.ms=-1 linger.ms=x batch.size=x \
+        batch.size=-1 buffer.memory=x delivery.timeout.ms=-1 check.crcs=maybe log.retention.check.interval.ms=0 \
+        log.cleaner.backoff.ms=-1 no.such.option=1 retention.ms=5; do
+        refused "${bad%%=*}" -o "data=$DATA,$bad" "$M"
+        [ ! -e "$DATA" ]
+    done
+    refused data -o data= "$M"
+    refused --nonsense --nonsense "$M"
+    refused -x -x "$M"
+}
+
+@test "what belongs to a cluster is refused with a clear line" {
+    for bad in listen=127.0.0.1:9000 peer=1@127.0.0.1:9000 tls.cert=/x tls.key=/x tls.ca=/x tls=off; do
+        refused "${bad%%=*}" -o "data=$DATA,$bad" "$M"
+        [ ! -e "$DATA" ]
+    done
+}
+
+@test "a mount point that is missing, not there or not a directory is refused" {
+    refused '' -o "data=$DATA"
+    refused nowhere -o "data=$DATA" "$T/nowhere"
+    echo x > "$T/file"
+    refused file -o "data=$DATA" "$T/file"
+    refused '' -o "data=$DATA" "$M" "$T"
+    is "$(cat "$T/file")" x
+}
+
+@test "a data directory that cannot be one is refused" {
+    echo x > "$T/file"
+    refused "$T/file" -o "data=$T/file" "$M"
+    refused "$T/file" -o "data=$T/file/below" "$M"
+    is "$(cat "$T/file")" x
+    refused /proc/none -o "data=/proc/none" "$M"
+}
+
+@test "each damaged file of the data directory is named, or harmless; never a crash" {
+    mount_log
+    mkdir "$M/orders"
+    seq 1000 >> "$M/orders/0"
+    unmount_log
+    cp -a "$DATA" "$T/good"
+    find "$T/good" -type f -size +0 -printf '%P\n' | sort > "$T/files"
+    at_least "$(wc -l < "$T/files")" 5
+    while read -r file; do
+        for damage in garbage empty; do
+            rm -rf "$DATA"
+            cp -a "$T/good" "$DATA"
+            if [ $damage = empty ]; then : > "$DATA/$file"; else head -c 300 /dev/urandom > "$DATA/$file"; fi
+            cp "$DATA/$file" "$T/damaged"
+            status=0
+            timeout 30 "$LOGMNT" -o "data=$DATA" "$M" > "$T/out" 2> "$T/err" 3>&- || status=$?
+            echo "$file $damage: $status, $(cat "$T/err")"
+            if [ "$status" = 0 ]; then
+                PID=$(daemon_pids)
+                run timeout 10 cat "$M/orders/0"
+                kill -0 "$PID"
+                unmount_log
+            else
+                [ "$status" -lt 124 ]
+                is "$(wc -l < "$T/err")" 1
+                grep -qF "${file##*/}" "$T/err"
+                cmp "$T/damaged" "$DATA/$file"
+                ! mountpoint -q "$M"
+            fi
+        done
+    done < "$T/files"
+}
+
+@test "libfuse's own options are taken, and -o may be repeated" {
+    "$LOGMNT" -o "data=$DATA" -o allow_other,ro,noatime -o fsname=mylog "$M" 3>&-
+    PID=$(daemon_pids)
+    grep "$M" /proc/mounts > "$T/mounts"
+    grep -q '^mylog ' "$T/mounts"
+    grep -q 'allow_other' "$T/mounts"
+    grep -qE '[ ,]ro,' "$T/mounts"
+    grep -q 'default_permissions' "$T/mounts"
+    fails 'Read-only file system' mkdir "$M/orders"
+}
+
+@test "a relative data directory and a relative mount point work" {
+    cd "$T"
+    "$LOGMNT" -o data=data mnt 3>&-
+    mkdir mnt/orders
+    [ -d "$T/data/topics/orders-0" ]
+    cd /
+    fusermount3 -u "$M"
+    wait_until '! pgrep -f -- "^$LOGMNT -o data=data mnt"'
+}
+
+@test "starting on a full log that was stopped cleanly is quick, however large" {
+    mount_log
+    mkdir "$M/orders"
+    head -c 100000000 /dev/zero | tr '\0' 'x' | fold -w 999 >> "$M/orders/0"
+    kill_log
+    mount_log
+    is "$(tail -n 1 "$M/orders/0@-2" | wc -c)" 101
+}
+
+@test "one line is logged for an event in front, and none for a quiet run" {
+    mount_log_in_front
+    mkdir "$M/orders"
+    seq 1000 >> "$M/orders/0"
+    cat "$M/orders/0" > /dev/null
+    fails '' sh "echo x > $M/orders/0"
+    fusermount3 -u "$M"
+    wait_until '[ -z "$(daemon_pids)" ]'
+    at_most "$(wc -l < "$T/log")" 6
+}

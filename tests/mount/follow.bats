@@ -1,0 +1,233 @@
+#!/usr/bin/env bats
+# .follow: the same bytes, and a read at the end waits for more.
+load lib
+
+setup() {
+    log_setup
+    mount_log
+    cd "$M"
+    mkdir orders
+}
+
+@test "cat .follow shows what is there and then each line as it comes" {
+    echo one >> orders/0
+    bg cat orders/.follow/0 > "$T/seen"
+    wait_until '[ "$(cat "$T/seen")" = one ]'
+    echo two >> orders/0
+    wait_until '[ "$(wc -l < "$T/seen")" = 2 ]'
+    printf three >> orders/0
+    wait_until '[ "$(tail -n 1 "$T/seen")" = three ]'
+    is "$(cat "$T/seen")" $'one\ntwo\nthree'
+}
+
+@test "a reader that is parked before the first record gets it" {
+    bg head -n 1 orders/.follow/0 > "$T/seen"
+    echo first >> orders/0
+    wait "$!"
+    is "$(cat "$T/seen")" first
+}
+
+@test "0@end and 0@-2 in .follow start there and go on" {
+    seq 5 >> orders/0
+    bg head -n 2 orders/.follow/0@end > "$T/end"
+    end=$!
+    bg head -n 4 orders/.follow/0@-2 > "$T/last"
+    last=$!
+    wait_until '[ "$(ls -l /proc/'$end'/fd /proc/'$last'/fd | grep -c follow)" = 2 ]'
+    seq 6 7 >> orders/0
+    wait "$end" "$last"
+    is "$(cat "$T/end")" $'6\n7'
+    is "$(cat "$T/last")" $'4\n5\n6\n7'
+}
+
+@test "^C ends the wait at once" {
+    bg timeout -s INT 0.3 cat orders/.follow/0
+    start=$SECONDS
+    wait "$!" || :
+    at_most $((SECONDS - start)) 2
+    bg cat orders/.follow/0
+    wait_until 'grep -q "^State:.S" /proc/'$!'/status && ls -l /proc/'$!'/fd | grep -q follow'
+    kill -9 "$!"
+    wait_until '[ ! -e /proc/'$!' ] || grep -q "^State:.Z" /proc/'$!'/status' 2
+}
+
+@test "O_NONBLOCK gives EAGAIN at the end, and bytes when there are some" {
+    py <<'P'
+fd = os.open("orders/.follow/0", os.O_RDONLY | os.O_NONBLOCK)
+same(error(os.read, fd, 100), "EAGAIN")
+append("orders/0", b"one\n")
+same(os.read(fd, 100), b"one\n")
+same(error(os.read, fd, 100), "EAGAIN")
+P
+}
+
+@test "poll, select and epoll wake when a record is committed" {
+    py <<'P'
+fd = os.open("orders/.follow/0", os.O_RDONLY | os.O_NONBLOCK)
+p = select.poll()
+p.register(fd, select.POLLIN)
+e = select.epoll()
+e.register(fd, select.EPOLLIN)
+for n, wait in enumerate((lambda: p.poll(10000), lambda: e.poll(10), lambda: select.select([fd], [], [], 10)[0])):
+    same(p.poll(0), [])
+    same(e.poll(0), [])
+    same(select.select([fd], [], [], 0)[0], [])
+    seen = []
+    t = threading.Thread(target=lambda: seen.append(wait()))
+    t.start()
+    wait_until(lambda: blocked(t.native_id))
+    append("orders/0", b"line %d\n" % n)
+    t.join(10)
+    check(not t.is_alive() and seen[0], n, seen)
+    check(p.poll(0) and e.poll(0), "readable")
+    same(os.read(fd, 100), b"line %d\n" % n)
+P
+}
+
+@test "a partition itself is always readable to poll" {
+    py <<'P'
+p = select.poll()
+p.register(os.open("orders/0", os.O_RDONLY), select.POLLIN)
+check(p.poll(0), "poll says a plain file is not readable")
+P
+}
+
+@test ".follow/0 has its partition's size" {
+    seq 100 >> orders/0
+    is "$(size orders/.follow/0)" "$(size orders/0)"
+}
+
+@test "head and bash seek back over what they did not use" {
+    seq 10 >> orders/0
+    {
+        is "$(head -n 2)" $'1\n2'
+        read -r a
+        is "$a" 3
+        is "$(head -n 1)" 4
+    } < orders/.follow/0
+}
+
+@test "seeking back within the last MiB gives the same bytes, any other position is EINVAL" {
+    py <<'P'
+line = b"%0999d\n"
+data = b"".join(line % n for n in range(3000))
+append("orders/0", data[:1500000])
+append("orders/0", data[1500000:])
+fd = os.open("orders/.follow/0", os.O_RDONLY | os.O_NONBLOCK)
+got = b""
+while len(got) < len(data):
+    got += os.read(fd, 100000)
+same(got, data)
+for back in (1, 10, 4096, 500000, 1 << 20):
+    same(os.pread(fd, back, len(data) - back), data[len(data) - back:])
+same(error(os.pread, fd, 10, 0), "EINVAL")
+same(error(os.pread, fd, 10, len(data) - (1 << 20) - 1000), "EINVAL")
+same(error(os.pread, fd, 10, len(data) + 1), "EINVAL")
+same(error(os.read, fd, 10), "EAGAIN")
+P
+}
+
+@test "a thousand parked readers need no thread each, and all are woken" {
+    py "$PID" <<'P'
+threading.stack_size(128 << 10)
+seen, count = [], 1000
+fds = [os.open("orders/.follow/0", os.O_RDONLY) for _ in range(count)]
+threads = [threading.Thread(target=lambda fd=fd: seen.append(os.read(fd, 100)), daemon=True) for fd in fds]
+for t in threads:
+    t.start()
+wait_until(lambda: all(blocked(t.native_id) for t in threads), 60)
+with open(f"/proc/{sys.argv[1]}/status") as f:
+    daemon_threads = next(int(l.split()[1]) for l in f if l.startswith("Threads"))
+check(daemon_threads < 50, "threads", daemon_threads)
+append("orders/0", b"wake up\n")
+wait_until(lambda: len(seen) == count, 60)
+same(set(seen), {b"wake up\n"})
+P
+}
+
+@test "a follower sees each line once while eight writers append" {
+    bg head -n 1600 orders/.follow/0 > "$T/seen"
+    follower=$!
+    py <<'P'
+for w in range(8):
+    if os.fork() == 0:
+        fd = os.open("orders/0", APPEND)
+        for n in range(200):
+            os.write(fd, b"%d-%d\n" % (w, n))
+        os._exit(0)
+for w in range(8):
+    os.wait()
+P
+    wait "$follower"
+    cmp "$T/seen" orders/0
+}
+
+@test "a follower goes on over a hole" {
+    seq 1000 >> orders/0
+    exec 4< orders/.follow/0
+    fallocate -p -o 0 -l "$(attr orders/0@990 user.log.position)" orders/0
+    is "$(timeout 5 head -n 10 <&4)" "$(seq 991 1000)"
+    bg head -n 11 orders/.follow/0 > "$T/seen"
+    echo 1001 >> orders/0
+    wait "$!"
+    is "$(cat "$T/seen")" "$(seq 991 1001)"
+}
+
+@test "a page of lines is never held back for a full buffer" {
+    py <<'P'
+fd = os.open("orders/.follow/0", os.O_RDONLY)
+for n in range(50):
+    append("orders/0", b"%d\n" % n)
+    same(os.read(fd, 1 << 20), b"%d\n" % n)
+append("orders/0", b"x" * 300000 + b"\n")
+got = b""
+while not got.endswith(b"\n"):
+    got += os.read(fd, 1 << 20)
+same(got, b"x" * 300000 + b"\n")
+P
+}
+
+@test "tail -f and tail -F show a partition grow, also when two append" {
+    seq 3 >> orders/0
+    exec 4>> orders/0
+    bg tail -n 1 -f orders/0 > "$T/f"
+    bg tail -n +1 -F orders/0 > "$T/F" 2> "$T/F.err"
+    wait_until '[ "$(cat "$T/f")" = 3 ] && [ "$(wc -l < "$T/F")" = 3 ]'
+    echo 4 >> orders/0
+    echo 5 >&4
+    echo 6 >> orders/0
+    wait_until '[ "$(cat "$T/f")" = "$(seq 3 6)" ]'
+    wait_until '[ "$(cat "$T/F")" = "$(seq 6)" ]'
+    is "$(cat "$T/F.err")" ''
+}
+
+@test "inotify tells of each append, through whichever opener it came" {
+    exec 4>> orders/0
+    py <<'P'
+libc = ctypes.CDLL(None, use_errno=True)
+IN_MODIFY, IN_ATTRIB = 2, 4
+fd = libc.inotify_init1(os.O_NONBLOCK)
+check(libc.inotify_add_watch(fd, b"orders/0", IN_MODIFY | IN_ATTRIB) >= 0)
+p = select.poll()
+p.register(fd, select.POLLIN)
+def drain():
+    while p.poll(0):
+        os.read(fd, 65536)
+other = os.open("orders/0", APPEND)
+for n in range(20):
+    for writer in (4, other):
+        drain()
+        os.write(writer, b"%d\n" % n)
+        check(p.poll(2000), "no event", n, writer)
+P
+}
+
+@test "stopping the daemon ends parked readers" {
+    bg cat orders/.follow/0
+    reader=$!
+    wait_until 'ls -l /proc/'$reader'/fd | grep -q follow'
+    cd /
+    kill "$PID"
+    wait_until '[ -z "$(daemon_pids)" ]' 20
+    wait_until '[ ! -e /proc/'$reader' ] || grep -q "^State:.Z" /proc/'$reader'/status' 5
+}

@@ -1,0 +1,97 @@
+#!/usr/bin/env bats
+# A real full disk: 64 MB of ext4 on a loop device.
+load lib
+
+setup() {
+    log_setup
+    loop_disk 64
+    mount_log
+    cd "$M"
+    mkdir orders
+}
+
+fill_disk() { # leaves about 4 MB
+    fallocate -l $(($(df --output=avail -B1 "$DISK" | tail -n 1) - 4000000)) "$DISK/ballast"
+}
+
+@test "ENOSPC reaches the writer, reads go on, and freed space is used again" {
+    echo first >> orders/0
+    fill_disk
+    py "$T/acked" <<'P'
+line = b"x" * 99 + b"\n"
+fd, count = os.open("orders/0", APPEND), 0
+while True:
+    try:
+        same(os.write(fd, line * 500), 50000)
+        count += 500
+    except OSError as e:
+        same(e.errno, errno.ENOSPC)
+        break
+    check(count < 500000, "the disk never gets full")
+same(os.stat("orders/0").st_size, 6 + 100 * count)
+same(error(os.write, fd, line * 500), "ENOSPC")
+same(read_all("orders/0"), b"first\n" + line * count)
+open(sys.argv[1], "w").write(str(count))
+P
+    is "$(head -n 1 orders/0)" first
+    rm "$DISK/ballast"
+    echo again >> orders/0
+    is "$(tail -n 1 orders/0)" again
+    is "$(attr orders/0 user.log.high_watermark)" $(($(cat "$T/acked") + 2))
+    remount
+    is "$(tail -n 1 orders/0)" again
+    is "$(wc -l < orders/0)" $(($(cat "$T/acked") + 2))
+}
+
+@test "DeleteRecords frees space on a full disk" {
+    set_attr orders user.config.segment.bytes 1000000
+    fill_disk
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+while True:
+    try:
+        os.write(fd, b"x" * 65535 + b"\n")
+    except OSError as e:
+        same(e.errno, errno.ENOSPC)
+        break
+P
+    fallocate -p -o 0 -l 2500000 orders/0
+    for i in {1..20}; do head -c 50000 /dev/zero | tr '\0' y >> orders/0; done
+    is "$(tail -n 20 orders/0 | tr -d '\n' | wc -c)" 1000000
+}
+
+@test "small lines until the disk is full: every acknowledged one is there, and none else" {
+    fill_disk
+    fallocate -l $(($(df --output=avail -B1 "$DISK" | tail -n 1) - 400000)) "$DISK/ballast2"
+    py "$T/acked" <<'P'
+fd, count = os.open("orders/0", APPEND), 0
+while True:
+    try:
+        os.write(fd, b"line %d %s\n" % (count, b"." * 400))
+        count += 1
+    except OSError as e:
+        same(e.errno, errno.ENOSPC)
+        break
+same(read_all("orders/0").splitlines(), [b"line %d %s" % (n, b"." * 400) for n in range(count)])
+P
+    before=$(wc -l < orders/0)
+    restart_after_kill
+    is "$(wc -l < orders/0)" "$before"
+    rm "$DISK/ballast2"
+    echo again >> orders/0
+    is "$(tail -n 1 orders/0)" again
+}
+
+@test "a full disk makes mkdir and settings fail, and the daemon go on" {
+    dd if=/dev/zero of="$DISK/ballast" bs=64k status=none 2>/dev/null || :
+    dd if=/dev/zero of="$DISK/ballast2" bs=1 count=4096 status=none 2>/dev/null || :
+    for i in {1..50}; do mkdir "topic-$i" 2>/dev/null || break; done
+    at_least "$(ls | wc -l)" 1
+    is "$(cat orders/0)" ''
+    rm "$DISK/ballast"
+    mkdir after
+    echo x >> after/0
+    is "$(cat after/0)" x
+    remount
+    is "$(cat after/0)" x
+}

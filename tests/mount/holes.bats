@@ -1,0 +1,290 @@
+#!/usr/bin/env bats
+# Retention and compaction remove bytes; what is left keeps its positions.
+load lib
+
+setup() {
+    log_setup
+    mount_log log.cleaner.backoff.ms=50
+    cd "$M"
+    mkdir orders
+    # 1000 records of 10 bytes: record n is at position 10 n
+    seq -f '%09.0f' 0 999 > "$T/in"
+}
+
+fill() { # in batches of 10 records
+    py "$T/in" <<'P'
+data = read_all(sys.argv[1])
+fd = os.open("orders/0", APPEND)
+for at in range(0, len(data), 100):
+    os.write(fd, data[at:at + 100])
+P
+}
+
+trim() { fallocate -p -o 0 -l "$1" orders/0; }
+
+@test "fallocate -p drops the records that end at or before a position" {
+    fill
+    trim 5000
+    is "$(cat orders/0)" "$(tail -n 500 "$T/in")"
+    is "$(attr orders/0 user.log.start_offset)" 500
+    is "$(attr orders/0 user.log.start_position)" 5000
+}
+
+@test "a record that is cut by the position is kept whole" {
+    fill
+    trim 5009
+    is "$(head -n 1 orders/0)" 000000500
+    trim 5010
+    is "$(head -n 1 orders/0)" 000000501
+    trim 3
+    is "$(head -n 1 orders/0)" 000000501
+}
+
+@test "st_size stays, st_blocks and du say what is retained" {
+    fill
+    trim 5000
+    is "$(size orders/0)" 10000
+    is "$(attr orders/0 user.log.size)" 5000
+    is "$(stat -c %b orders/0)" 10
+    remount
+    is "$(size orders/0)" 10000
+    is "$(stat -c %b orders/0)" 10
+    is "$(cat orders/0)" "$(tail -n 500 "$T/in")"
+}
+
+@test "all records can be dropped, and the log goes on where it was" {
+    fill
+    trim 10000
+    is "$(cat orders/0)" ''
+    is "$(size orders/0)" 10000
+    is "$(attr orders/0 user.log.start_offset)" 1000
+    is "$(stat -c %b orders/0)" 0
+    echo next >> orders/0
+    is "$(cat orders/0)" next
+    is "$(cat orders/0@1000)" next
+    is "$(size orders/0)" 10005
+    remount
+    is "$(cat orders/0)" next
+    is "$(attr orders/0 user.log.position)" 10005
+}
+
+@test "cat, grep, head, wc and awk on a trimmed partition show exactly what is retained" {
+    fill
+    trim 7770
+    tail -n 223 "$T/in" > "$T/left"
+    cmp <(cat orders/0) "$T/left"
+    is "$(grep -c . orders/0)" 223
+    is "$(grep -c 00000077 orders/0)" 3
+    is "$(head -n 1 orders/0)" 000000777
+    is "$(head -c 20 orders/0)" $'000000777\n000000778'
+    is "$(wc -l < orders/0)" 223
+    is "$(wc -l orders/0)" '223 orders/0'
+    is "$(awk '{ s += $1 } END { print NR, s }' orders/0)" "223 $(awk '{ s += $1 } END { print s }' "$T/left")"
+    is "$(sed -n 2p orders/0)" 000000778
+    is "$(sort -r orders/0 | head -n 1)" 000000999
+}
+
+@test "wc -c, cp, dd and cmp count what is retained" {
+    fill
+    trim 7770
+    tail -n 223 "$T/in" > "$T/left"
+    is "$(wc -c < <(cat orders/0))" 2230
+    cp orders/0 "$T/copy"
+    cmp "$T/copy" "$T/left"
+    dd if=orders/0 of="$T/dd" bs=1000 status=none
+    cmp "$T/dd" "$T/left"
+}
+
+@test "tail works from the end, also on a trimmed partition" {
+    fill
+    trim 7770
+    is "$(tail -n 3 orders/0)" "$(tail -n 3 "$T/in")"
+    is "$(tail -c 25 orders/0)" "$(tail -c 25 "$T/in")"
+    is "$(tail -n +1 orders/0 | head -n 1)" 000000777
+}
+
+@test "tac and head -n -5 of a trimmed partition work by the name 0@start" {
+    fill
+    trim 9900
+    is "$(tac orders/0@start)" "$(tail -n 100 "$T/in" | tac)"
+    is "$(head -n -5 orders/0@start)" "$(tail -n 100 "$T/in" | head -n -5)"
+}
+
+@test "bash reads a trimmed partition line by line, each line once" {
+    fill
+    trim 7770
+    {
+        read -r a
+        read -r b
+        c=$(head -n 1)
+        is "$a $b $c" '000000777 000000778 000000779'
+        n=0
+        while read -r line; do n=$((n + 1)); done
+        is "$n $line" '220 '
+    } < orders/0
+}
+
+@test "a reader that was there before a trim goes on behind the hole" {
+    fill
+    exec 4< orders/0
+    is "$(dd bs=10 count=3 status=none <&4)" "$(head -n 3 "$T/in")"
+    trim 9950
+    is "$(cat <&4)" "$(tail -n 5 "$T/in")"
+}
+
+@test "positions that were read keep their meaning, others are the partition's" {
+    fill
+    trim 5000
+    py "$T/in" <<'P'
+data = read_all(sys.argv[1])
+fd = os.open("orders/0", os.O_RDONLY)
+same(os.read(fd, 30), data[5000:5030])
+same(os.lseek(fd, 10, os.SEEK_SET), 10)
+same(os.read(fd, 10), data[5010:5020])
+same(os.pread(fd, 30, 0), data[5000:5030])
+same(os.pread(fd, 10, 9990), data[9990:])
+same(os.pread(fd, 10, 7000), data[7000:7010])
+P
+}
+
+@test "a read that begins in a hole and reaches past its end returns only what lies in the range" {
+    fill
+    trim 5000
+    py "$T/in" <<'P'
+data = read_all(sys.argv[1])
+fd = os.open("orders/0", os.O_RDONLY)
+same(os.pread(fd, 100, 4990), data[5000:5090])
+fd = os.open("orders/0", os.O_RDONLY)
+same(os.pread(fd, 20000, 0), data[5000:])
+fd = os.open("orders/0", os.O_RDONLY)
+same(os.pread(fd, 100, 1000), data[5000:5100])
+P
+}
+
+@test "in a hole sendfile is EIO, and copyfile gives what is retained" {
+    fill
+    trim 5000
+    py "$T/in" "$T/out" <<'P'
+data = read_all(sys.argv[1])
+fd = os.open("orders/0", os.O_RDONLY)
+out = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+same(error(os.sendfile, out, fd, 0, 4096), "EIO")
+shutil.copyfile("orders/0", sys.argv[2])
+same(read_all(sys.argv[2]), data[5000:])
+P
+}
+
+@test "whole segments before the position are deleted at once" {
+    set_attr orders user.config.segment.bytes 1000
+    fill
+    before=$(ls orders/.segments/0/ | grep -c 'log$')
+    at_least "$before" 9
+    trim 5000
+    at_most "$(ls orders/.segments/0/ | grep -c 'log$')" $((before - 4))
+    at_most "$(cat "$DATA"/topics/orders-0/*.log | wc -c)" 6000
+    is "$(cat orders/0)" "$(tail -n 500 "$T/in")"
+}
+
+@test "a smaller retention.bytes deletes whole segments at once, oldest first" {
+    set_attr orders user.config.segment.bytes 1000
+    fill
+    set_attr orders user.config.retention.bytes 3000
+    is "$(size orders/0)" 10000
+    left=$(cat orders/0 | wc -c)
+    at_least "$left" 3000
+    at_most "$left" 4000
+    is "$(cat orders/0)" "$(tail -c "$left" "$T/in")"
+    is "$(attr orders/0 user.log.start_position)" $((10000 - left))
+    is "$(attr orders/0 user.log.size)" "$left"
+}
+
+@test "a shorter retention.ms empties an idle topic at once, the active segment too" {
+    fill
+    later 20
+    set_attr orders user.config.retention.ms 10
+    is "$(cat orders/0)" ''
+    is "$(size orders/0)" 10000
+    is "$(attr orders/0 user.log.start_offset)" 1000
+    setfattr -x user.config.retention.ms orders
+    echo next >> orders/0
+    is "$(cat orders/0)" next
+}
+
+@test "an idle topic expires by the timer too" {
+    remount log.retention.check.interval.ms=100
+    set_attr orders user.config.retention.ms 300
+    fill
+    wait_until '[ -z "$(cat orders/0)" ]'
+    is "$(size orders/0)" 10000
+}
+
+@test "after retention removed everything a topic can be removed" {
+    fill
+    fails 'Directory not empty' rmdir orders
+    trim 10000
+    rmdir orders
+    [ ! -e orders ]
+}
+
+compacted() { # TOPIC: keys k0…k9 written many times over small segments
+    mkdir "$1"
+    set_attr "$1" user.config.key.separator =
+    set_attr "$1" user.config.cleanup.policy compact
+    set_attr "$1" user.config.min.cleanable.dirty.ratio 0
+    set_attr "$1" user.config.segment.bytes 1000
+    py "$1" <<'P'
+for n in range(500):
+    append(sys.argv[1] + "/0", b"k%d=%03d\n" % (n % 10, n))
+P
+}
+
+@test "compaction keeps the last value of each key, with its own offset and position" {
+    compacted state
+    wait_until '[ "$(cat state/0 | wc -l)" -lt 160 ]'
+    is "$(size state/0)" 3500
+    is "$(attr state/0 user.log.high_watermark)" 500
+    py <<'P'
+rows = [json.loads(l) for l in open("state/.json/0")]
+offsets = [r["offset"] for r in rows]
+same(offsets, sorted(set(offsets)))
+for r in rows:
+    same((r["key"], r["value"]), (f"k{r['offset'] % 10}", f"{r['offset']:03}"))
+same({r["key"]: r["value"] for r in rows}, {f"k{n}": f"{490 + n}" for n in range(10)})
+for r in rows:
+    name = f"state/0@{r['offset']}"
+    same(int(os.getxattr(name, "user.log.position")), 7 * r["offset"])
+    same(open(name).readline(), f"{r['key']}={r['value']}\n")
+P
+}
+
+@test "bash reads a compacted partition with its many holes, each record once" {
+    compacted state
+    wait_until '[ "$(cat state/0 | wc -l)" -lt 160 ]'
+    setfattr -x user.config.cleanup.policy state
+    cat state/0 > "$T/all"
+    while read -r line; do echo "$line"; done < state/0 > "$T/read"
+    cmp "$T/all" "$T/read"
+    { head -n 5; head -n 7; cat; } < state/0 > "$T/pieces"
+    cmp "$T/all" "$T/pieces"
+}
+
+@test "a tombstone removes its key" {
+    mkdir state
+    set_attr state user.config.key.separator :
+    set_attr state user.config.cleanup.policy compact
+    set_attr state user.config.min.cleanable.dirty.ratio 0
+    set_attr state user.config.delete.retention.ms 0
+    set_attr state user.config.segment.bytes 200
+    py <<'P'
+append("state/0", b"gone:value\n")
+append("state/0", b"stays:value\n")
+append("state/0", b"gone:\n")
+for n in range(100):
+    append("state/0", b"other:%d\n" % n)
+P
+    wait_until 'echo other:more >> state/0; ! grep -q ^gone: state/0'
+    is "$(grep stays state/0)" stays:value
+    is "$(head -n 1 state/0@1)" stays:value
+    remount log.cleaner.backoff.ms=50
+    is "$(grep -c gone state/0 || :)" 0
+}

@@ -1,0 +1,131 @@
+#!/usr/bin/env bats
+# .json: one JSON object a record.
+load lib
+
+setup() {
+    log_setup
+    mount_log
+    cd "$M"
+    mkdir orders
+}
+
+@test "each record is one object with its partition, offset, timestamp, key and value" {
+    before=$(date +%s%3N)
+    printf 'first\nsecond\n' >> orders/0
+    after=$(date +%s%3N)
+    py "$before" "$after" <<'P'
+rows = [json.loads(l) for l in open("orders/.json/0")]
+same([list(r) for r in rows], [["partition", "offset", "timestamp", "key", "value"]] * 2)
+same([(r["partition"], r["offset"], r["key"], r["value"]) for r in rows], [(0, 0, None, "first"), (0, 1, None, "second")])
+for r in rows:
+    check(int(sys.argv[1]) <= r["timestamp"] <= int(sys.argv[2]), r)
+P
+}
+
+@test "with key.separator the key is what comes before the first one" {
+    set_attr orders user.config.key.separator =
+    printf 'k=v\nk=a=b\n=empty key\nno separator\nempty value=\n' >> orders/0
+    py <<'P'
+same([(r["key"], r["value"]) for r in map(json.loads, open("orders/.json/0"))],
+     [("k", "v"), ("k", "a=b"), ("", "empty key"), (None, "no separator"), ("empty value", "")])
+P
+}
+
+@test "any bytes make valid JSON, and the exact ones are in value_base64" {
+    py <<'P'
+rng = random.Random(11)
+records = [bytes(b for b in range(256) if b != 10), b'quote " backslash \\ tab \t nul \0', "grün €uro 😀".encode(),
+           b"\xff", b"cut \xe2\x82", b"\xed\xa0\x80 surrogate", b"\xc0\xaf overlong", b"\xf4\x90\x80\x80 too high", b"\x7f"]
+records += [rng.randbytes(rng.randrange(200)).replace(b"\n", b"") for _ in range(200)]
+append("orders/0", b"".join(r + b"\n" for r in records))
+raw = read_all("orders/.json/0")
+raw.decode("utf-8")
+rows = [json.loads(l) for l in raw.splitlines()]
+same(len(rows), len(records))
+for row, record in zip(rows, records):
+    same(row["value"], record.decode("utf-8", "replace"))
+    try:
+        record.decode("utf-8")
+        check("value_base64" not in row, row)
+    except UnicodeDecodeError:
+        same(base64.b64decode(row["value_base64"], validate=True), record)
+P
+}
+
+@test "a key that is not UTF-8 has key_base64" {
+    set_attr orders user.config.key.separator :
+    printf '\377key:value\n' >> orders/0
+    py <<'P'
+row = json.loads(read_all("orders/.json/0"))
+same((row["key"], row["value"]), ("\ufffdkey", "value"))
+same(base64.b64decode(row["key_base64"]), b"\xffkey")
+check("value_base64" not in row)
+P
+}
+
+@test "it ends at the high watermark and has no size" {
+    seq 3 >> orders/0
+    is "$(size orders/.json/0)" 0
+    is "$(timeout 5 cat orders/.json/0 | wc -l)" 3
+    exec 4< orders/.json/0
+    is "$(cat <&4 | wc -l)" 3
+    echo 4 >> orders/0
+    is "$(cat <&4 | python3 -c 'import json, sys; print([json.loads(l)["value"] for l in sys.stdin])')" "['4']"
+}
+
+@test "programs may seek back in it within the last MiB, and nowhere else" {
+    seq 100000 >> orders/0
+    {
+        is "$(head -n 1 | grep -o '"value":"[^"]*"')" '"value":"1"'
+        read -r line
+        [[ $line == *'"value":"2"'* ]]
+        is "$(head -n 1 | grep -o '"value":"[^"]*"')" '"value":"3"'
+    } < orders/.json/0
+    py <<'P'
+fd = os.open("orders/.json/0", os.O_RDONLY)
+got = b""
+while part := os.read(fd, 65536):
+    got += part
+check(len(got) > 3 << 20)
+same(os.pread(fd, 1000, len(got) - (1 << 20)), got[-(1 << 20):][:1000])
+same(error(os.pread, fd, 10, 0), "EINVAL")
+same(error(os.pread, fd, 10, len(got) + 1), "EINVAL")
+same(os.pread(fd, 10, len(got)), b"")
+P
+}
+
+@test "offsets are the records' own after a trim" {
+    seq 0 99 >> orders/0
+    fallocate -p -o 0 -l "$(attr orders/0@90 user.log.position)" orders/0
+    is "$(head -n 1 orders/.json/0 | python3 -c 'import json, sys; r = json.load(sys.stdin); print(r["offset"], r["value"])')" '90 90'
+}
+
+@test "a record of a mebibyte and one of nothing" {
+    py <<'P'
+big = b'"' * (1 << 20)
+fd = os.open("orders/0", APPEND)
+data = big + b"\n\n"
+while data:
+    data = data[os.write(fd, data):]
+os.close(fd)
+rows = [json.loads(l) for l in open("orders/.json/0")]
+same([r["value"] for r in rows], [big.decode(), ""])
+P
+}
+
+@test "each partition has its own numbers" {
+    set_attr orders user.topic.partitions 2
+    echo a >> orders/0
+    echo b >> orders/1
+    py <<'P'
+for n, value in enumerate("ab"):
+    row = json.loads(read_all(f"orders/.json/{n}"))
+    same((row["partition"], row["offset"], row["value"]), (n, 0, value))
+P
+}
+
+@test "it is read-only" {
+    fails '' sh 'echo x >> orders/.json/0'
+    fails '' sh 'echo x > orders/.json/0'
+    is "$(cat orders/0)" ''
+}

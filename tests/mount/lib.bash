@@ -1,0 +1,178 @@
+# tests/mount/lib.bash: a mounted log for each test, and what the tests say over and over.
+#
+#   $T  this test's own directory     $M     the mount point, where a test starts
+#   $DATA  the data directory         $PID   the daemon
+#
+# A test that leaves the daemon running after the unmount, a stuck mount, or a sanitizer's report, fails. Descriptor 3 is
+# bats' own: tests use 4 and up.
+
+ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+export LOGMNT=${LOGMNT:-$ROOT/build/logmnt}
+export LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+export PYTHONPATH=$BATS_TEST_DIRNAME PYTHONDONTWRITEBYTECODE=1
+case $LOGMNT in
+*/asan/* | */tsan/*) SANITIZED=yes ROUNDS=3 BATS_TEST_TIMEOUT=180 ;;
+*) SANITIZED= ROUNDS=20 BATS_TEST_TIMEOUT=90 ;;
+esac
+
+setup() {
+    log_setup
+    mount_log
+    cd "$M"
+}
+
+teardown() { log_teardown; }
+
+log_setup() {
+    umask 022
+    T=$(mktemp -d /tmp/logmnt-test.XXXXXX)
+    chmod 755 "$T"
+    M=$T/mnt DATA=$T/data PID='' DISK='' BG=()
+    mkdir "$M"
+    export HOME=$T
+    unset XDG_STATE_HOME
+    export ASAN_OPTIONS=log_path=$T/sanitizer:detect_leaks=1
+    export UBSAN_OPTIONS=log_path=$T/sanitizer:print_stacktrace=1
+    export TSAN_OPTIONS=log_path=$T/sanitizer:second_deadlock_stack=1
+    # A call that the daemon never answers cannot be interrupted: then only the daemon's end ends the test.
+    (
+        trap 'kill $!; exit 0' TERM
+        sleep $((BATS_TEST_TIMEOUT + 10)) &
+        wait $! && { fusermount3 -uz "$M"; pkill -9 -f -- "^$LOGMNT .*data=$DATA"; }
+    ) >/dev/null 2>&1 3>&- &
+    WATCHDOG=$!
+}
+
+log_teardown() {
+    local bad=0 fd pid report
+    cd /
+    for fd in 4 5 6 7 8 9; do eval "exec $fd>&-"; done 2>/dev/null
+    for pid in "${BG[@]}"; do kill -9 "$pid" 2>/dev/null; done
+    for pid in "${BG[@]}"; do wait "$pid" 2>/dev/null; done
+    if mountpoint -q "$M" || ! stat "$M" >/dev/null 2>&1; then
+        timeout 20 fusermount3 -u "$M" || { echo "teardown: cannot unmount"; bad=1; }
+    fi
+    if ! wait_until "[ -z \"\$(daemon_pids)\" ]" $((SANITIZED ? 40 : 15)) 2>/dev/null; then
+        echo "teardown: a daemon is still there: $(daemon_pids | tr '\n' ' ')"
+        bad=1
+    fi
+    if [ $bad = 1 ]; then
+        fusermount3 -uz "$M" 2>/dev/null
+        for pid in $(daemon_pids); do kill -9 "$pid"; done
+    fi
+    for report in "$T"/sanitizer*; do
+        [ -s "$report" ] || continue
+        head -n 60 "$report"
+        bad=1
+    done
+    if [ -n "$DISK" ] && mountpoint -q "$DISK"; then
+        wait_until 'umount "$DISK" 2>/dev/null' 10 || { umount -l "$DISK"; bad=1; }
+    fi
+    kill "$WATCHDOG" 2>/dev/null
+    wait "$WATCHDOG" 2>/dev/null
+    rm -rf --one-file-system "$T"
+    return $bad
+}
+
+# The daemons of this test's data directory, running ones only (a zombie has no command line).
+daemon_pids() { pgrep -f -- "^$LOGMNT .*data=$DATA" || :; }
+
+mount_log() { # [OPTIONS]: returns once the mount answers
+    timeout 60 "$LOGMNT" -o "data=$DATA${1:+,$1}" "$M" 3>&- 4>&- 5>&- || { echo "logmnt: exit status $?"; return 1; }
+    PID=$(daemon_pids)
+    [ -n "$PID" ] || { echo "logmnt returned 0, but no daemon runs"; return 1; }
+}
+
+mount_log_in_front() { # [OPTIONS]: its own log goes to $T/log
+    "$LOGMNT" -f -o "data=$DATA${1:+,$1}" "$M" 2>"$T/log" 3>&- 4>&- 5>&- &
+    PID=$!
+    BG+=("$PID")
+    wait_until 'mountpoint -q "$M"'
+}
+
+unmount_log() {
+    cd /
+    timeout 20 fusermount3 -u "$M"
+    wait_until "[ -z \"\$(daemon_pids)\" ]" $((SANITIZED ? 40 : 15))
+}
+
+remount() { # [OPTIONS]: a clean stop and a new start
+    unmount_log
+    mount_log "$@"
+    cd "$M"
+}
+
+kill_log() { # kill -9; the dead mount stays
+    cd /
+    kill -9 "$PID"
+    wait_until "[ -z \"\$(daemon_pids)\" ]"
+}
+
+restart_after_kill() { # [OPTIONS]
+    kill_log
+    mount_log "$@"
+    cd "$M"
+}
+
+bg() { # COMMAND…: in the background; its pid in $!
+    "$@" 3>&- &
+    BG+=("$!")
+}
+
+wait_until() { # CONDITION [SECONDS]
+    local deadline=$((SECONDS + ${2:-15} + 1))
+    until eval "$1"; do
+        if [ $SECONDS -ge $deadline ]; then
+            echo "waited ${2:-15} s in vain for: $1" >&2
+            return 1
+        fi
+        sleep 0.02
+    done
+}
+
+# Until the clock has moved on by some milliseconds, so that what follows has a later timestamp.
+later() {
+    local start=${EPOCHREALTIME/./}
+    wait_until "[ \$((\${EPOCHREALTIME/./} - $start)) -gt ${1:-5}000 ]"
+}
+
+is() { # ACTUAL EXPECTED
+    [ "$1" = "$2" ] || { printf 'expected: %q\nseen:     %q\n' "$2" "$1"; return 1; }
+}
+
+at_least() { # ACTUAL MINIMUM
+    [ "$1" -ge "$2" ] || { echo "expected at least $2, seen $1"; return 1; }
+}
+
+at_most() { # ACTUAL MAXIMUM
+    [ "$1" -le "$2" ] || { echo "expected at most $2, seen $1"; return 1; }
+}
+
+fails() { # TEXT COMMAND…: it fails, and says so
+    local text=$1 output status=0
+    shift
+    output=$("$@" 2>&1 3>&-) || status=$?
+    if [ "$status" = 0 ] || [[ $output != *"$text"* ]]; then
+        printf 'expected a failure with "%s": %s\nseen: status %s, %s\n' "$text" "$*" "$status" "$output"
+        return 1
+    fi
+}
+
+sh() { bash -c "$@"; }
+
+# py [ARGUMENT…] <<PROGRAM: python with the names of calls.py.
+py() { python3 -c 'import sys; from calls import *; exec(compile(sys.stdin.read(), "<test>", "exec"))' "$@"; }
+
+attr() { getfattr --absolute-names --only-values -n "$2" "$1"; } # FILE NAME
+set_attr() { setfattr -n "$2" -v "$3" "$1"; }                     # FILE NAME VALUE
+size() { stat -c %s "$1"; }
+
+# Disk images for the tests that need a disk of their own: $DISK, with the data directory on it.
+loop_disk() { # MEGABYTES
+    truncate -s "$1M" "$T/disk.img"
+    mkfs.ext4 -q -F -m 0 "$T/disk.img"
+    DISK=$T/disk
+    mkdir "$DISK"
+    mount -o loop "$T/disk.img" "$DISK" || { echo "no loop device could be mounted (this test needs root and /dev/loop*)"; return 1; }
+    DATA=$DISK/data
+}

@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# linger.ms: writes return at once, lines collect into batches, fsync and close say what went wrong.
+load lib
+
+setup() {
+    log_setup
+    mkdir -p "$M"
+}
+
+start() { # OPTIONS
+    mount_log "$1"
+    cd "$M"
+    mkdir orders
+}
+
+batches() { echo $((($(stat -c %s orders/.segments/0/00000000000000000000.batches) - 64) / 64)); }
+
+@test "a line is there after linger.ms" {
+    start linger.ms=100
+    echo one >> orders/0
+    exec 4>> orders/0
+    echo two >&4
+    wait_until '[ "$(cat orders/0)" = "$(printf "one\ntwo")" ]' 5
+}
+
+@test "close delivers what collected" {
+    start linger.ms=60000
+    seq 100 >> orders/0
+    is "$(cat orders/0)" "$(seq 100)"
+    exec 4>> orders/0
+    echo 101 >&4
+    is "$(cat orders/0)" "$(seq 100)"
+    exec 4>&-
+    is "$(cat orders/0)" "$(seq 101)"
+}
+
+@test "fsync delivers what collected" {
+    start linger.ms=60000
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+for n in range(50):
+    os.write(fd, b"%d\n" % n)
+same(os.stat("orders/0").st_size, 0)
+os.fsync(fd)
+same(read_all("orders/0"), b"".join(b"%d\n" % n for n in range(50)))
+P
+}
+
+@test "many small writes are few batches, in their order" {
+    start linger.ms=60000
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+for n in range(1000):
+    os.write(fd, b"line %d\n" % n)
+os.close(fd)
+same(read_all("orders/0"), b"".join(b"line %d\n" % n for n in range(1000)))
+P
+    at_most "$(batches)" 3
+}
+
+@test "a full batch is sent without waiting" {
+    start linger.ms=60000,batch.size=1000
+    exec 4>> orders/0
+    for i in {1..30}; do head -c 99 /dev/zero | tr '\0' x >&4; echo >&4; done
+    wait_until '[ "$(size orders/0)" -ge 2000 ]' 5
+    at_least "$(batches)" 2
+}
+
+@test "a record larger than batch.size is sent by itself" {
+    start linger.ms=60000,batch.size=100
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+os.write(fd, b"small\n")
+os.write(fd, b"x" * 5000 + b"\n")
+os.write(fd, b"small again\n")
+os.close(fd)
+same(read_all("orders/0"), b"small\n" + b"x" * 5000 + b"\nsmall again\n")
+P
+}
+
+@test "writers wait for a full buffer, and lose nothing" {
+    start linger.ms=20,buffer.memory=65536,batch.size=16384
+    py <<'P'
+for w in range(4):
+    if os.fork() == 0:
+        fd = os.open("orders/0", APPEND)
+        for n in range(500):
+            os.write(fd, b"%d %d %s\n" % (w, n, b"x" * 500))
+        os.close(fd)
+        os._exit(0)
+for w in range(4):
+    same(os.wait()[1], 0)
+seen = [[] for _ in range(4)]
+for line in read_all("orders/0").splitlines():
+    w, n, _ = line.split(b" ")
+    seen[int(w)].append(int(n))
+same(seen, [list(range(500))] * 4)
+P
+}
+
+@test "what went wrong is said by fsync, and by close" {
+    start linger.ms=20,delivery.timeout.ms=300
+    set_attr orders user.config.min.insync.replicas 2
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+same(os.write(fd, b"lost\n"), 5)
+same(error(os.fsync, fd), "EROFS")
+os.close(fd)
+fd = os.open("orders/0", APPEND)
+same(os.write(fd, b"lost too\n"), 9)
+same(error(os.close, fd), "EROFS")
+P
+    set_attr orders user.config.min.insync.replicas 1
+    echo kept >> orders/0
+    is "$(cat orders/0)" kept
+}
+
+@test "EMSGSIZE is said at once" {
+    start linger.ms=60000
+    set_attr orders user.config.max.message.bytes 100
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+same(os.write(fd, b"fits\n"), 5)
+same(error(os.write, fd, b"x" * 101 + b"\n"), "EMSGSIZE")
+same(os.write(fd, b"fits too\n"), 9)
+os.close(fd)
+same(read_all("orders/0"), b"fits\nfits too\n")
+P
+}
+
+@test "an unfinished line waits as ever, and is one record at the last close" {
+    start linger.ms=50
+    { printf 'user='; sleep 0; id -un; printf tail; } >> orders/0
+    is "$(cat orders/0)" $'user=root\ntail'
+}
+
+@test "a clean stop delivers what still lingers" {
+    start linger.ms=60000
+    exec 4>> orders/0
+    echo one >&4
+    cd /
+    kill "$PID"
+    wait_until '[ -z "$(daemon_pids)" ]' 15
+    exec 4>&- || :
+    mount_log
+    is "$(cat "$M/orders/0")" one
+}
+
+@test ".any lingers too, key by key in order" {
+    start linger.ms=50
+    set_attr orders user.topic.partitions 3
+    set_attr orders user.config.key.separator :
+    py <<'P'
+fd = os.open("orders/.any", APPEND)
+for n in range(300):
+    os.write(fd, b"k%d:%d\n" % (n % 5, n))
+os.close(fd)
+lines = b"".join(read_all(f"orders/{p}") for p in range(3)).splitlines()
+for k in range(5):
+    same([l for l in lines if l.startswith(b"k%d:" % k)], [b"k%d:%d" % (k, n) for n in range(k, 300, 5)])
+P
+}

@@ -1,0 +1,170 @@
+#!/usr/bin/env bats
+# flock and fcntl locks, between any two openers of a partition.
+load lib
+
+setup() {
+    log_setup
+    mount_log
+    cd "$M"
+    mkdir orders
+}
+
+@test "flock keeps others out while a command runs" {
+    mkfifo "$T/go"
+    bg flock orders/0 cat "$T/go"
+    holder=$!
+    wait_until '! flock -n orders/0 true'
+    fails '' flock -n orders/0 true
+    fails '' flock -w 0.2 orders/0 true
+    fails '' flock -n -s orders/0 true
+    echo > "$T/go"
+    wait "$holder"
+    flock -n orders/0 true
+}
+
+@test "shared flocks go together, an exclusive one waits for all" {
+    flock -s orders/0 flock -n -s orders/0 true
+    fails '' flock -s orders/0 flock -n -x orders/0 true
+}
+
+@test "a counter that eight processes raise under flock comes out right" {
+    echo 0 > "$T/counter"
+    for w in {1..8}; do
+        for i in {1..15}; do
+            flock orders/0 bash -c 'read -r n < "$0"; echo $((n + 1)) > "$0"' "$T/counter"
+        done 3>&- &
+        BG+=("$!")
+    done
+    wait "${BG[@]}"
+    is "$(cat "$T/counter")" 120
+}
+
+@test "flock works between openers while several of them append" {
+    exec 4>> orders/0 5>> orders/0 6>> orders/0
+    flock -n 4
+    fails '' flock -n 5
+    fails '' flock -n 6
+    fails '' flock -n orders/0 true
+    flock -u 4
+    flock -n 6
+    fails '' flock -n 4
+    exec 6>&-
+    flock -n 4
+}
+
+@test "a waiting flock gets the lock when the holder is killed" {
+    bg flock orders/0 sleep 100
+    holder=$!
+    wait_until '! flock -n orders/0 true'
+    bg flock orders/0 true
+    waiter=$!
+    pkill -P "$holder" sleep
+    kill "$holder" 2>/dev/null || :
+    wait "$waiter"
+}
+
+@test "a flock is the open file's: dup and fork share it, the last close ends it" {
+    exec 4>> orders/0
+    exec 5>&4
+    flock -n 4
+    exec 4>&-
+    fails '' flock -n orders/0 true
+    exec 5>&-
+    flock -n orders/0 true
+}
+
+@test "a flock that is waited for can be interrupted" {
+    exec 4>> orders/0
+    flock -n 4
+    start=$SECONDS
+    timeout -s INT 0.3 flock orders/0 true 4>&- || :
+    at_most $((SECONDS - start)) 3
+}
+
+@test "fcntl locks are byte ranges of a process" {
+    py <<'P'
+a = os.open("orders/0", os.O_RDWR)
+fcntl.lockf(a, fcntl.LOCK_EX | fcntl.LOCK_NB, 100, 0)
+def child(start, length, kind):
+    pid = os.fork()
+    if pid == 0:
+        fd = os.open("orders/0", os.O_RDWR)
+        os._exit(0 if error(fcntl.lockf, fd, kind | fcntl.LOCK_NB, length, start) is None else 1)
+    return os.waitpid(pid, 0)[1] == 0
+check(not child(0, 100, fcntl.LOCK_EX))
+check(not child(99, 1, fcntl.LOCK_SH))
+check(child(100, 100, fcntl.LOCK_EX))
+fcntl.lockf(a, fcntl.LOCK_UN, 50, 25)
+check(child(25, 50, fcntl.LOCK_EX))
+check(not child(0, 25, fcntl.LOCK_EX))
+check(not child(75, 25, fcntl.LOCK_EX))
+fcntl.lockf(a, fcntl.LOCK_SH | fcntl.LOCK_NB, 100, 0)
+check(child(0, 100, fcntl.LOCK_SH))
+check(not child(0, 100, fcntl.LOCK_EX))
+b = os.open("orders/0", os.O_RDONLY)
+os.close(b)  # POSIX: closing any descriptor of the file drops the process's locks
+check(child(0, 100, fcntl.LOCK_EX))
+P
+}
+
+@test "F_GETLK says who holds it" {
+    py <<'P'
+a = os.open("orders/0", os.O_RDWR)
+fcntl.lockf(a, fcntl.LOCK_EX, 10, 5)
+if os.fork() == 0:
+    fd = os.open("orders/0", os.O_RDWR)
+    kind, whence, start, length, pid = struct.unpack("hhqqi", fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))[:28])
+    os._exit(0 if (kind, start, length, pid) == (fcntl.F_WRLCK, 5, 10, os.getppid()) else 1)
+same(os.wait()[1], 0)
+P
+}
+
+@test "a waiting fcntl lock is granted at the unlock, and a deadlock is EDEADLK" {
+    py <<'P'
+a = os.open("orders/0", os.O_RDWR)
+fcntl.lockf(a, fcntl.LOCK_EX, 1, 0)
+r, w = os.pipe()
+pid = os.fork()
+if pid == 0:
+    fd = os.open("orders/0", os.O_RDWR)
+    fcntl.lockf(fd, fcntl.LOCK_EX, 1, 1)
+    os.write(w, b"x")
+    fcntl.lockf(fd, fcntl.LOCK_EX, 1, 0)
+    os._exit(0)
+os.read(r, 1)
+wait_until(lambda: open(f"/proc/{pid}/wchan").read() != "0" and open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] in "SD")
+time.sleep(0.05)
+same(error(fcntl.lockf, a, fcntl.LOCK_EX, 1, 1), "EDEADLK")
+fcntl.lockf(a, fcntl.LOCK_UN, 1, 0)
+same(os.waitpid(pid, 0)[1], 0)
+P
+}
+
+@test "open file description locks work too" {
+    py <<'P'
+F_OFD_SETLK = 37
+a, b = os.open("orders/0", os.O_RDWR), os.open("orders/0", os.O_RDWR)
+lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+fcntl.fcntl(a, F_OFD_SETLK, lock)
+check(error(fcntl.fcntl, b, F_OFD_SETLK, lock) in ("EAGAIN", "EACCES"))
+os.close(a)
+fcntl.fcntl(b, F_OFD_SETLK, lock)
+P
+}
+
+@test "locks are a partition's own, and fcntl and flock do not see each other" {
+    touch orders/1
+    flock -n orders/0 flock -n orders/1 true
+    exec 4>> orders/0
+    flock -n 4
+    py <<'P'
+fcntl.lockf(os.open("orders/0", os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+P
+}
+
+@test "a lock does not keep others from reading and appending" {
+    exec 4>> orders/0
+    flock -n 4
+    echo x >> orders/0
+    is "$(cat orders/0)" x
+}

@@ -1,0 +1,149 @@
+#!/usr/bin/env bats
+# Owner, group and mode: kept, and enforced.
+load lib
+
+setup() {
+    log_setup
+    mount_log allow_other
+    cd "$M"
+}
+
+as() { # UID COMMAND…: as that user, in the group of the same number
+    local uid=$1
+    shift
+    [ "$1" != sh ] || { shift; set -- bash -c "$@"; }
+    setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
+}
+
+@test "a topic belongs to who made it, with the umask's mode" {
+    chmod 1777 .
+    (umask 027 && as 1234 mkdir orders)
+    is "$(stat -c '%u %g %a' orders)" '1234 1234 750'
+    is "$(stat -c '%u %g %a' orders/0)" '1234 1234 640'
+    mkdir bills
+    is "$(stat -c '%u %g %a' bills bills/0 | tr '\n' ,)" '0 0 755,0 0 644,'
+}
+
+@test "w on MOUNT is the right to make topics" {
+    fails 'Permission denied' as 1234 mkdir orders
+    chmod 777 .
+    as 1234 mkdir orders
+    is "$(stat -c %u orders)" 1234
+}
+
+@test "w on a partition is the right to produce, r to consume" {
+    mkdir orders
+    echo one >> orders/0
+    chmod 640 orders/0
+    fails 'Permission denied' as 1234 cat orders/0
+    fails 'Permission denied' as 1234 sh 'echo x >> orders/0'
+    chmod 644 orders/0
+    is "$(as 1234 cat orders/0)" one
+    fails 'Permission denied' as 1234 sh 'echo x >> orders/0'
+    chmod 622 orders/0
+    as 1234 sh 'echo two >> orders/0'
+    fails 'Permission denied' as 1234 cat orders/0
+    is "$(cat orders/0)" $'one\ntwo'
+}
+
+@test "the mode of a partition is for all of them and their views" {
+    mkdir orders
+    touch orders/1
+    echo one >> orders/0
+    chmod 600 orders/1
+    is "$(stat -c %a orders/0 orders/1 | tr '\n' ' ')" '600 600 '
+    for file in orders/0 orders/0@0 orders/.follow/0 orders/.json/0 orders/.segments/0/00000000000000000000.log; do
+        fails 'Permission denied' as 1234 timeout 5 head -n 1 "$file"
+    done
+    fails 'Permission denied' as 1234 sh 'echo x >> orders/.any'
+    chown 1234:1234 orders/0
+    is "$(stat -c '%u %g' orders orders/0 orders/1 | sort -u)" '1234 1234'
+    is "$(as 1234 head -n 1 orders/0@0)" one
+    as 1234 sh 'echo x >> orders/.any'
+}
+
+@test ".any has the partitions' w bits" {
+    mkdir orders
+    chmod 666 orders/0
+    is "$(stat -c %a orders/.any)" 222
+    as 1234 sh 'echo x >> orders/.any'
+    fails 'Permission denied' as 1234 cat orders/.any
+}
+
+@test "owner, group and mode are kept over a restart and kill -9" {
+    mkdir orders
+    chmod 2770 orders
+    chmod 660 orders/0
+    chown 1234:2345 orders/0
+    chmod 1777 .
+    before=$(stat -c '%n %u %g %a' . orders orders/0)
+    remount allow_other
+    is "$(stat -c '%n %u %g %a' . orders orders/0)" "$before"
+    restart_after_kill allow_other
+    is "$(stat -c '%n %u %g %a' . orders orders/0)" "$before"
+}
+
+@test "settings and DeleteRecords need the owner or root, also with w" {
+    mkdir orders
+    chmod 777 . orders
+    chmod 666 orders/0
+    seq 10 >> orders/0
+    fails 'Operation not permitted' as 1234 setfattr -n user.config.retention.ms -v 1 orders
+    fails 'Operation not permitted' as 1234 setfattr -x user.config.retention.ms orders
+    fails 'Operation not permitted' as 1234 setfattr -n user.topic.partitions -v 5 orders
+    fails 'Operation not permitted' as 1234 fallocate -p -o 0 -l 10 orders/0
+    fails 'Operation not permitted' as 1234 setfattr -n user.config.num.partitions -v 5 .
+    is "$(cat orders/0)" "$(seq 10)"
+    is "$(attr orders user.config.retention.ms)" 604800000
+    chown 1234 orders
+    as 1234 setfattr -n user.config.retention.ms -v 100000000 orders
+    as 1234 fallocate -p -o 0 -l 4 orders/0
+    is "$(cat orders/0)" "$(seq 3 10)"
+}
+
+@test "chmod and chown need the owner" {
+    mkdir orders
+    fails 'Operation not permitted' as 1234 chmod 777 orders
+    fails 'Operation not permitted' as 1234 chmod 777 orders/0
+    fails 'Operation not permitted' as 1234 chown 1234 orders/0
+    chown 1234:1234 orders
+    as 1234 chmod 700 orders
+    is "$(stat -c %a orders)" 700
+    fails 'Operation not permitted' as 1234 chown 0 orders
+}
+
+@test "rmdir needs w on MOUNT, and with the sticky bit the owner" {
+    chmod 1777 .
+    as 1234 mkdir orders
+    fails 'Operation not permitted' as 2345 rmdir orders
+    as 1234 rmdir orders
+    mkdir bills
+    chmod 755 .
+    fails 'Permission denied' as 1234 rmdir bills
+}
+
+@test "touch of the next partition needs w on the topic" {
+    mkdir orders
+    fails 'Permission denied' as 1234 touch orders/1
+    chown 1234 orders
+    as 1234 touch orders/1
+    is "$(ls orders | tr '\n' ' ')" '0 1 '
+    is "$(stat -c '%u %a' orders/0)" "$(stat -c '%u %a' orders/1)"
+}
+
+@test "a topic without x keeps everybody out of its views" {
+    mkdir orders
+    echo one >> orders/0
+    chmod 700 orders
+    for file in orders/0 orders/.follow/0 orders/.json/0 orders/.segments/0/00000000000000000000.log; do
+        fails 'Permission denied' as 1234 timeout 5 head -n 1 "$file"
+    done
+}
+
+@test "without allow_other another user is kept out of the mount" {
+    mkdir orders
+    remount
+    cd "$T"
+    fails 'Permission denied' as 1234 ls "$M"
+    cd "$M"
+}

@@ -1,0 +1,115 @@
+#!/usr/bin/env bats
+# .segments: the files as they are on the disk, read-only and kept in the kernel's cache.
+load lib
+
+setup() {
+    log_setup
+    mount_log log.cleaner.backoff.ms=50
+    cd "$M"
+    mkdir orders
+    set_attr orders user.config.segment.bytes 1000
+    seq -f '%09.0f' 0 999 > "$T/in"
+    split -l 10 "$T/in" "$T/part."
+    for part in "$T"/part.*; do cat "$part" >> orders/0; done
+}
+
+@test "names and sizes of closed segments are those on the disk" {
+    for file in "$DATA"/topics/orders-0/*.log; do
+        name=${file##*/}
+        is "$(size "orders/.segments/0/$name")" "$(size "$file")"
+        cmp "$file" "orders/.segments/0/$name"
+    done
+    is "$(ls orders/.segments/0 | sed 's/.*\.//' | sort -u | tr '\n' ' ')" 'batches index log timeindex '
+}
+
+@test "cat of the segments' logs is the partition" {
+    cmp <(cat orders/.segments/0/*.log) "$T/in"
+    echo more >> orders/0
+    is "$(cat orders/.segments/0/*.log | tail -n 1)" more
+}
+
+@test "they can be mapped, shared and private" {
+    py "$T/in" <<'P'
+data, at = read_all(sys.argv[1]), 0
+for name in sorted(n for n in os.listdir("orders/.segments/0") if n.endswith(".log")):
+    fd = os.open("orders/.segments/0/" + name, os.O_RDONLY)
+    size = os.fstat(fd).st_size
+    for flags in (mmap.MAP_SHARED, mmap.MAP_PRIVATE):
+        same(mmap.mmap(fd, size, flags=flags, prot=mmap.PROT_READ)[:], data[at:at + size])
+    at += size
+same(at, len(data))
+P
+}
+
+@test "they are read-only" {
+    file=$(ls orders/.segments/0/*.log | head -n 1)
+    for try in "echo x >> $file" "echo x > $file" "rm $file" "mv $file orders/.segments/0/x" "truncate -s 0 $file" \
+        "touch orders/.segments/0/new" "mkdir orders/.segments/0/new"; do
+        fails '' sh "$try"
+    done
+    cmp <(cat orders/.segments/0/*.log) "$T/in"
+}
+
+@test "rsync backs them up, and the second time copies only what is new" {
+    rsync -a orders/.segments/ "$T/backup/"
+    cmp <(cat "$T"/backup/0/*.log) "$T/in"
+    echo more >> orders/0
+    rsync -ai orders/.segments/ "$T/backup/" > "$T/copied"
+    is "$(grep -c 00000000000000000000 "$T/copied" || :)" 0
+    at_most "$(grep -c '^>f' "$T/copied")" 8
+    cmp <(cat "$T"/backup/0/*.log) orders/0
+}
+
+@test "tar backs them up" {
+    tar -cf "$T/backup.tar" orders/.segments
+    mkdir "$T/restored"
+    tar -xf "$T/backup.tar" -C "$T/restored"
+    cmp <(cat "$T"/restored/orders/.segments/0/*.log) "$T/in"
+}
+
+@test "grep and find go through them" {
+    is "$(grep -l 000000500 orders/.segments/0/*.log | wc -l)" 1
+    is "$(find orders/.segments -name '*.log' -size +0 | wc -l)" "$(ls orders/.segments/0/*.log | wc -l)"
+}
+
+@test "a segment that retention deleted stays readable until it is closed" {
+    first=$(ls orders/.segments/0/*.log | head -n 1)
+    exec 4< "$first"
+    head -c 10 <&4 > "$T/start"
+    fallocate -p -o 0 -l 5000 orders/0
+    [ ! -e "$first" ]
+    cat "$T/start" - <&4 > "$T/kept"
+    cmp "$T/kept" <(head -c "$(size "$T/kept")" "$T/in")
+    at_least "$(size "$T/kept")" 900
+}
+
+@test "the active segment ends at the high watermark, and grows" {
+    last=$(ls orders/.segments/0/*.log | tail -n 1)
+    before=$(size "$last")
+    echo 12345 >> orders/0
+    last_now=$(ls orders/.segments/0/*.log | tail -n 1)
+    if [ "$last_now" = "$last" ]; then
+        is "$(size "$last")" $((before + 6))
+        is "$(cat "$last" | wc -c)" $((before + 6))
+    fi
+    is "$(tail -n 1 "$last_now")" 12345
+}
+
+@test "a file that compaction rewrote is another file" {
+    mkdir state
+    set_attr state user.config.key.separator =
+    set_attr state user.config.min.cleanable.dirty.ratio 0
+    set_attr state user.config.segment.bytes 500
+    py <<'P'
+for n in range(200):
+    append("state/0", b"k%d=%03d\n" % (n % 3, n))
+P
+    file=state/.segments/0/00000000000000000000.log
+    cat "$file" > "$T/old"
+    exec 4< "$file"
+    ino=$(stat -c %i "$file")
+    set_attr state user.config.cleanup.policy compact
+    wait_until '[ "$(stat -c %i "'$file'" 2>/dev/null)" != '$ino' ]'
+    cmp "$T/old" <(cat <&4)
+    at_most "$(cat $file | wc -c)" 200
+}
