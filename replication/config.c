@@ -336,7 +336,7 @@ void config_parse(const struct config_set *cluster, const struct config_set *top
 {
     struct both both = {cluster, topic};
     struct log_config *log = &out->log;
-    *out = (struct topic_config){0};
+    memset(out, 0, sizeof *out); /* the holes too: callers compare whole structs */
     log->retention_ms = number_in_force(both, "retention.ms");
     log->retention_bytes = number_in_force(both, "retention.bytes");
     log->segment_bytes = number_in_force(both, "segment.bytes");

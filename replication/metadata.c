@@ -214,9 +214,12 @@ static int create_topic(struct metadata *meta, const struct command *cmd)
     topic->replicas = malloc(replicas_bytes);
     if (topic->replicas == NULL)
         goto err_after_topic;
+    /* A topic keeps the framing it was made with when the cluster's default changes: its records have it. */
+    if (config_set_put(&topic->config, "framing", config_in_force(&meta->config, NULL, "framing")) != 0)
+        goto err_after_replicas;
     struct metadata_topic **topics = realloc(meta->topics, (meta->topic_count + 1) * sizeof *topics);
     if (topics == NULL)
-        goto err_after_replicas;
+        goto err_after_config;
     meta->topics = topics;
 
     memcpy(topic->replicas, cmd->replicas, replicas_bytes);
@@ -231,6 +234,8 @@ static int create_topic(struct metadata *meta, const struct command *cmd)
     touch_root(meta, cmd->time_ms);
     return 0;
 
+err_after_config:
+    config_set_free(&topic->config);
 err_after_replicas:
     free(topic->replicas);
 err_after_topic:
@@ -284,10 +289,12 @@ static int change_config(struct metadata *meta, const struct command *cmd)
     struct metadata_topic *topic = cmd->topic[0] != '\0' ? topic_find(meta, cmd->topic) : NULL;
     struct config_set *set = topic != NULL ? &topic->config : &meta->config;
     int rc = 0;
-    if (cmd->type == COMMAND_REMOVE_CONFIG)
-        config_set_remove(set, cmd->name);
-    else
+    if (cmd->type == COMMAND_SET_CONFIG)
         rc = config_set_put(set, cmd->name, cmd->value);
+    else if (topic != NULL && strcmp(cmd->name, "framing") == 0)
+        rc = config_set_put(set, cmd->name, config_in_force(&meta->config, NULL, cmd->name));
+    else
+        config_set_remove(set, cmd->name);
     if (rc == 0)
         *(topic != NULL ? &topic->attr.ctime_ms : &meta->root.ctime_ms) = cmd->time_ms;
     return rc;

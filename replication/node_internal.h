@@ -1,0 +1,56 @@
+/* replication/node_internal.h: struct node, for replication/ alone. */
+#ifndef LOGMNT_REPLICATION_NODE_INTERNAL_H
+#define LOGMNT_REPLICATION_NODE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "engine/log.h"
+#include "replication/catalog.h"
+#include "replication/checkpoints.h"
+#include "replication/cleaner.h"
+#include "replication/flusher.h"
+#include "replication/identity.h"
+#include "replication/node.h"
+#include "replication/node_loop.h"
+#include "replication/quorum.h"
+#include "replication/scrubber.h"
+#include "replication/topic.h"
+
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+struct node {
+    struct node_options options; /* data_dir is a copy of ours */
+    struct io *io;
+    struct clock *clock;
+    int data_dirfd, topics_dirfd;
+    int lock_fd;
+    struct identity identity;
+    struct tree_attr root_before; /* MOUNT's, until somebody changes it */
+    struct log_env env;
+    struct node_loop *loop;
+    struct catalog catalog;
+    struct topic *internal_topic; /* __cluster_metadata */
+    struct metadata_topic internal_meta;
+    struct quorum quorum;
+    struct flusher flusher;
+    struct cleaner cleaner;
+    struct scrubber scrubber;
+    pthread_mutex_t checkpoint_lock;
+    _Atomic bool stopping;
+
+    /* figures */
+    _Atomic uint64_t flushes, segments_deleted, segments_compacted, appends_parked;
+    _Atomic uint64_t batches_gone, records_gone, bytes_gone; /* of partitions that were deleted */
+    _Atomic int64_t parked_bytes;
+};
+
+/* Calls each with every partition of the node, internal ones too, while it holds a reference to its topic: for the
+ * background. A partition made meanwhile may be left out. -ENOMEM: some were left out. */
+int node_each_partition(struct node *node, void (*each)(struct partition *part, void *arg), void *arg);
+
+/* node_apply.c: brings the live topics to what the metadata says after cmd. The quorum's lock is held. */
+void node_apply(void *arg, const struct command *cmd);
+
+#endif

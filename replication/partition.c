@@ -1,0 +1,388 @@
+/* replication/partition.c: a partition's life and what can be asked of it.
+ *
+ * Opening: is the directory this topic's? → log_open() → leader epoch → high watermark. What cannot be opened is there
+ * all the same, offline, so that one bad partition does not stop a node. Every question looks first whether the topic
+ * was deleted (-ESTALE) or the log is offline (-EIO); points are answered in any case. */
+#include "replication/partition.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/identity.h"
+#include "replication/node_internal.h"
+#include "replication/partition_internal.h"
+#include "replication/topic.h"
+
+/* ---- opening ---- */
+
+/* Out of the way, under a name that says whose it was; never used again and never deleted by us. */
+static int set_aside(struct partition *part, const char *id_text, struct err *e)
+{
+    struct io *io = part->node->io;
+    int dirfd = part->node->topics_dirfd, rc;
+    unsigned n = 0;
+    char to[CHECKPOINT_NAME_BYTES];
+    do {
+        if (n == 0)
+            snprintf(to, sizeof to, "%.200s.%s-stray", part->name, id_text);
+        else
+            snprintf(to, sizeof to, "%.200s.%s.%u-stray", part->name, id_text, n);
+        rc = io->rename(io, dirfd, part->name, dirfd, to);
+        n++;
+    } while (rc == -ENOTEMPTY || rc == -EEXIST);
+    if (rc == 0)
+        rc = io->fsync(io, dirfd);
+    if (rc != 0)
+        return err_sys(e, rc, "%s: set the directory of another topic aside", part->name);
+    log_line(LOG_WARNING, "%s: its directory belonged to another topic and is now topics/%s", part->name, to);
+    return 0;
+}
+
+/* Is DATA/topics/NAME, if it is there, this topic's? Afterwards it is, or it is not there. *named: it says so itself. */
+static int claim_directory(struct partition *part, bool made, bool *named, struct err *e)
+{
+    struct io *io = part->node->io;
+    uint8_t id[UUID_BYTES];
+    *named = false;
+    int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    if (dirfd == -ENOENT)
+        return 0;
+    if (dirfd < 0)
+        return err_sys(e, dirfd, "open %s", part->name);
+    int rc = identity_partition_read(io, dirfd, id, e);
+    io->close(io, dirfd);
+    if (rc == 0 && memcmp(id, part->topic->id, UUID_BYTES) == 0) {
+        *named = true;
+        return 0;
+    }
+    if (rc == 0) {
+        char text[UUID_TEXT_BYTES];
+        uuid_text(id, text);
+        return set_aside(part, text, e);
+    }
+    if (made)
+        return set_aside(part, "unknown", e);
+    /* One whose bytes a power cut took is ours: another topic's would have been renamed before ours was made. */
+    return rc == -ENOENT ? 0 : err_wrap(e, rc, "open %s", part->name);
+}
+
+/* partition.metadata and leader-epochs. */
+static int open_epochs(struct partition *part, bool named, bool recovered, struct err *e)
+{
+    struct io *io = part->node->io;
+    int64_t end = log_end(part->log).offset;
+    int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    if (dirfd < 0)
+        return err_sys(e, dirfd, "open %s", part->name);
+    int rc = named ? 0 : identity_partition_write(io, dirfd, part->topic->id, e);
+    if (rc == 0)
+        rc = epochs_load(io, dirfd, &part->epochs, e);
+    if (rc == 0 && part->epochs.count > 0 && part->epochs.entries[part->epochs.count - 1].start_offset > end)
+        rc = epochs_truncate_end(io, dirfd, &part->epochs, end, e);
+    io->close(io, dirfd);
+    if (rc != 0)
+        return err_wrap(e, rc, "open %s", part->name);
+
+    int32_t latest = epochs_latest(&part->epochs);
+    bool next = recovered || latest < 0;
+    atomic_store(&part->leader_epoch, next ? latest + 1 : latest);
+    atomic_store(&part->epoch_assigned, !next);
+    return 0;
+}
+
+/* The high watermark of the last checkpoint, as far as the log still holds it; then what the ISR says. */
+static void open_high_watermark(struct partition *part, struct log_point known, const int32_t *replicas, int count)
+{
+    struct log_point start = log_start(part->log), end = log_end(part->log), hw = known;
+    if (log_offline(part->log) == 0) {
+        if (hw.offset >= end.offset)
+            hw = end;
+        else if (hw.offset <= start.offset)
+            hw = start;
+        else if (log_lookup_offset(part->log, hw.offset, end, &hw, NULL) != 0)
+            hw = start;
+    }
+    isr_init(&part->isr, replicas, count, hw);
+    /* Replicas elsewhere are in sync once they say so. */
+    for (int i = 0; i < count; i++)
+        if (replicas[i] != part->node->options.id)
+            isr_set_in_sync(&part->isr, replicas[i], false);
+    isr_advance(&part->isr, part->node->options.id, end);
+    isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
+}
+
+static int open_log(struct partition *part, const struct checkpoints *checkpoints, bool made, const int32_t *replicas,
+                    int replica_count, struct err *e)
+{
+    bool named, recovered = false;
+    checkpoints_known(made ? NULL : checkpoints, part->name, &part->known, &part->known_high_watermark);
+    isr_init(&part->isr, replicas, replica_count, part->known_high_watermark);
+    int rc = claim_directory(part, made, &named, e);
+    if (rc != 0)
+        return rc;
+    struct topic_config config;
+    topic_config(part->topic, &config);
+    rc = log_open(&part->node->env, part->name, &config.log, &part->known, &part->log, &recovered, e);
+    if (part->log == NULL)
+        return rc;
+    int epochs_rc = rc == 0 ? open_epochs(part, named, recovered, e) : 0;
+    open_high_watermark(part, part->known_high_watermark, replicas, replica_count);
+    part->opened = rc == 0 && epochs_rc == 0;
+    if (epochs_rc != 0) {
+        /* Without its epochs the log must not be written to. */
+        log_close(part->log, NULL);
+        part->log = NULL;
+        return epochs_rc;
+    }
+    return rc;
+}
+
+int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, int replica_count,
+                   const struct checkpoints *known, bool made, struct partition **out, struct err *e)
+{
+    struct partition *part = calloc(1, sizeof *part);
+    *out = part;
+    if (part == NULL)
+        return err_sys(e, -ENOMEM, "open %s-%" PRId32, topic->name, index);
+    part->topic = topic;
+    part->node = topic->node;
+    part->index = index;
+    snprintf(part->name, sizeof part->name, "%s-%" PRId32, topic->name, index);
+    pthread_mutex_init(&part->epoch_lock, NULL);
+    pthread_mutex_init(&part->lock, NULL);
+    part->lowest_position = INT64_MAX;
+    partition_append_init(part);
+    struct topic_config config;
+    topic_config(topic, &config);
+    partition_set_config(part, &config);
+
+    int rc = open_log(part, known, made, replicas, replica_count, e);
+    atomic_store(&part->must_park, isr_size(&part->isr) < atomic_load(&part->min_insync_replicas));
+    return rc;
+}
+
+void partition_retire(struct partition *part)
+{
+    struct err e = {0};
+    if (part->log != NULL && log_retire(part->log, &e) != 0)
+        log_line(LOG_ERR, "%s", e.text);
+}
+
+int partition_free(struct partition *part, bool destroy, struct err *e)
+{
+    int rc = 0;
+    if (part->log != NULL)
+        rc = destroy ? log_destroy(part->log, e) : log_close(part->log, e);
+    atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
+    atomic_fetch_add(&part->node->records_gone, part->records_appended);
+    atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
+    epochs_free(&part->epochs);
+    pthread_mutex_destroy(&part->lock);
+    pthread_mutex_destroy(&part->epoch_lock);
+    free(part);
+    return rc;
+}
+
+void partition_set_config(struct partition *part, const struct topic_config *config)
+{
+    atomic_store(&part->min_insync_replicas, config->min_insync_replicas);
+    atomic_store(&part->log_append_time, config->log_append_time);
+    atomic_store(&part->flush_messages, config->log.flush_messages);
+    atomic_store(&part->flush_ms, config->log.flush_ms);
+    atomic_store(&part->compact, (config->log.cleanup_policy & CLEANUP_COMPACT) != 0);
+    if (part->log != NULL)
+        log_set_config(part->log, &config->log);
+}
+
+/* ---- references and names ---- */
+
+struct partition *partition_ref(struct partition *part)
+{
+    topic_ref(part->topic);
+    return part;
+}
+
+void partition_unref(struct partition *part)
+{
+    topic_unref(part->topic);
+}
+
+int32_t partition_index(const struct partition *part)
+{
+    return part->index;
+}
+
+struct topic *partition_topic(const struct partition *part)
+{
+    return part->topic;
+}
+
+const char *partition_name(const struct partition *part)
+{
+    return part->name;
+}
+
+/* ---- state ---- */
+
+int partition_usable(struct partition *part, struct err *e)
+{
+    if (atomic_load_explicit(&part->topic->deleted, memory_order_acquire))
+        return err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
+    if (part->log == NULL || log_offline(part->log) != 0)
+        return err_set(e, -EIO, "%s is offline after an error", part->name);
+    return 0;
+}
+
+int partition_state(struct partition *part)
+{
+    return partition_usable(part, NULL);
+}
+
+void partition_check_failed(struct partition *part)
+{
+    if (part->log == NULL || log_offline(part->log) == 0)
+        return;
+    pthread_mutex_lock(&part->lock);
+    struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
+    pthread_mutex_unlock(&part->lock);
+    partition_wake(waiters);
+    partition_fail_parked(part, -EIO);
+}
+
+/* ---- points ---- */
+
+struct log_point partition_high_watermark(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    struct log_point hw = part->isr.high_watermark;
+    pthread_mutex_unlock(&part->lock);
+    return hw;
+}
+
+struct log_point partition_log_start(struct partition *part)
+{
+    return part->log != NULL ? log_start(part->log) : (struct log_point){0, 0};
+}
+
+struct log_point partition_log_end(struct partition *part)
+{
+    return part->log != NULL ? log_end(part->log) : partition_high_watermark(part);
+}
+
+int64_t partition_mtime_ms(struct partition *part)
+{
+    return part->log != NULL ? log_last_append_ms(part->log) : 0;
+}
+
+void partition_size(struct partition *part, struct log_size *out)
+{
+    *out = (struct log_size){0};
+    if (part->log != NULL)
+        log_size(part->log, out);
+}
+
+/* ---- reading ---- */
+
+static int64_t lower(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
+                        struct err *e)
+{
+    int rc = partition_usable(part, e);
+    if (rc != 0)
+        return rc;
+    return log_extent_at(part->log, position, lower(limit, partition_high_watermark(part).position), max, out, e);
+}
+
+int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    if (rc != 0)
+        return rc;
+    return log_run_at(part->log, position, lower(limit, partition_high_watermark(part).position), out, e);
+}
+
+int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_lookup_offset(part->log, offset, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_lookup_time(part->log, ms, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_lookup_last(part->log, n, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_lookup_position(part->log, position, partition_high_watermark(part), out, e);
+}
+
+int partition_delete_records(struct partition *part, int64_t position, struct err *e)
+{
+    struct log_point hw = partition_high_watermark(part), point = hw;
+    int rc = partition_usable(part, e);
+    if (rc == 0 && part->topic->internal)
+        rc = err_set(e, -EPERM, "%s is the node's own", part->name);
+    if (rc == 0 && position < hw.position)
+        rc = log_lookup_position(part->log, position, hw, &point, e);
+    if (rc == 0)
+        rc = log_delete_records(part->log, point, e);
+    if (rc == 0)
+        rc = checkpoints_write(part->node, CHECKPOINT_LOG_START, e);
+    partition_check_failed(part);
+    return rc;
+}
+
+/* ---- .segments ---- */
+
+int partition_files(struct partition *part, struct log_file **out, size_t *count, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_files(part->log, partition_high_watermark(part), out, count, e);
+}
+
+int partition_file_find(struct partition *part, int64_t base_offset, enum segment_file kind, struct log_file *out,
+                        struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_file_find(part->log, base_offset, kind, partition_high_watermark(part), out, e);
+}
+
+int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_file_open(part->log, file, fd, e);
+}
+
+/* ---- status ---- */
+
+void partition_info(struct partition *part, struct partition_info *out)
+{
+    *out = (struct partition_info){.leader = partition_state(part) == 0 ? part->node->options.id : -1,
+                                   .leader_epoch = atomic_load(&part->leader_epoch)};
+    pthread_mutex_lock(&part->lock);
+    for (int i = 0; i < part->isr.count; i++) {
+        const struct isr_replica *replica = &part->isr.replicas[i];
+        out->replicas[out->replica_count++] = replica->id;
+        if (replica->in_sync)
+            out->isr[out->isr_count++] = replica->id;
+    }
+    pthread_mutex_unlock(&part->lock);
+}
