@@ -2,8 +2,9 @@
  *
  * A file of fixed little-endian entries in ascending order:
  *   `.index`      8 bytes: 4 offset relative to the segment's, 4 place in `.log`. It points at a record's start.
- *   `.timeindex` 12 bytes: 8 timestamp in ms, 4 relative offset. "No batch before the one that starts at this offset,
- *                and none up to the index point where this entry was made, is later than this timestamp."
+ *   `.timeindex` 12 bytes: 8 timestamp in ms, 4 relative offset. The batch that starts at
+ *                this offset has this timestamp, and no batch up to the index point at which the entry was made has a
+ *                later one.
  * Entries are appended with pwritev and read through a read-only shared mapping of the file's capacity; what lies
  * behind the count is never touched. The count lives on while the file is closed.
  *
@@ -63,10 +64,16 @@ void index_publish(struct index *ix, uint32_t n);
 struct index_entry index_at(const struct index *ix, uint32_t i);
 struct timeindex_entry timeindex_at(const struct index *ix, uint32_t i);
 
-/* The number of entries whose offset (place, timestamp) is below the given one: binary search. */
-uint32_t index_below_offset(const struct index *ix, uint32_t offset);
-uint32_t index_below_place(const struct index *ix, uint32_t place);
-uint32_t timeindex_below_time(const struct index *ix, int64_t timestamp_ms);
-uint32_t timeindex_below_offset(const struct index *ix, uint32_t offset);
+/* How many of the first `count` entries have an offset (place, timestamp) below the given one: binary search. */
+uint32_t index_below_offset(const struct index *ix, uint32_t count, uint64_t offset);
+uint32_t index_below_place(const struct index *ix, uint32_t count, uint64_t place);
+uint32_t timeindex_below_time(const struct index *ix, uint32_t count, int64_t timestamp_ms);
+uint32_t timeindex_below_offset(const struct index *ix, uint32_t count, uint64_t offset);
+
+/* The bytes of one entry. */
+void index_entry_encode(const struct index_entry *entry, uint8_t out[INDEX_ENTRY_BYTES]);
+struct index_entry index_entry_decode(const uint8_t in[INDEX_ENTRY_BYTES]);
+void timeindex_entry_encode(const struct timeindex_entry *entry, uint8_t out[TIMEINDEX_ENTRY_BYTES]);
+struct timeindex_entry timeindex_entry_decode(const uint8_t in[TIMEINDEX_ENTRY_BYTES]);
 
 #endif

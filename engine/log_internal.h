@@ -16,13 +16,16 @@
 struct log {
     struct log_env *env;
     char name[256];
+    char away[256]; /* log_retire()'s and log_destroy()'s: the directory's name since then; "": not retired */
     int dirfd; /* DATA/topics/NAME */
 
     pthread_mutex_t append_lock;
     struct log_config config; /* append lock */
+    _Atomic int framing;      /* of config, for readers */
     bool flush_asked;         /* append lock: on_flush_wanted was called for what waits now */
     int64_t scrub_offset;     /* scrub.c's own: where it goes on; one scrubbing thread */
-    _Atomic uint32_t deleted; /* counts the names given to retired segments' files */
+    uint32_t deleted;         /* append lock: counts the names given to retired segments' files */
+    struct segment *doomed;   /* append lock: retired ones whose reference log_unlock() drops */
 
     pthread_mutex_t state_lock;
     struct segment **segments; /* ascending; the last one is active; never empty while online */
@@ -41,11 +44,25 @@ struct log {
     struct log_flush *flush_queue;
     bool flushing;
     bool directory_dirty; /* a new log: its directory is not yet fsynced, nor its name in DATA/topics */
-    pthread_cond_t flushed;
+    pthread_cond_t changed; /* a flush ended, or the last segment struct went */
+    uint32_t segments_alive;
 
     _Atomic int offline; /* 0 or -EIO, -EBADMSG: never back */
     _Atomic bool bad_reported;
 };
+
+/* The append lock. log_unlock() also drops the list's references on what was deleted meanwhile, after unlocking: to unlink
+ * a large file takes its time. */
+void log_lock(struct log *log);
+void log_unlock(struct log *log);
+
+/* The number of segment structs that point to the log; log_close() waits for the last. Any thread. */
+void log_segment_born(struct log *log);
+void log_segment_gone(struct log *log);
+
+/* What a failed change means: -ENOSPC, -EDQUOT, -EMFILE, -ENFILE and -ENOMEM come back as they are, anything else takes
+ * the log offline with e's reason and is -EIO. Not under the state lock. */
+int log_fail(struct log *log, int rc, struct err *e);
 
 /* Takes the log offline, once, and tells on_offline. Any thread, any locks but state_lock. Returns -EIO. */
 int log_go_offline(struct log *log, int rc, const char *reason);
@@ -57,38 +74,47 @@ int log_report_corruption(struct log *log, struct err *e);
 
 /* ---- the list ---- */
 
-/* A reference to a segment and how far it reaches now. */
-void log_view(struct log *log, struct segment *seg, struct segment_view *out); /* takes the state lock, no reference */
+/* How far a segment reaches now; no reference is taken. Under the state lock or the append lock. */
+void log_view(struct segment *seg, struct segment_view *out);
 
 /* The segment whose range holds the position (offset), or the first one behind it; referenced and pinned. False in
  * *found: there is none. Retries over -ESTALE. The caller gives it back with log_put(). Takes the state lock. */
 int log_get_by_position(struct log *log, int64_t position, struct segment_view *out, bool *found, struct err *e);
 int log_get_by_offset(struct log *log, int64_t offset, struct segment_view *out, bool *found, struct err *e);
+/* The first segment that ends behind from_offset and holds a batch at least as late as ms. */
+int log_get_by_time(struct log *log, int64_t ms, int64_t from_offset, struct segment_view *out, bool *found,
+                    struct err *e);
 void log_put(struct segment_view *view); /* unpins and drops the reference */
 
 /* Appends a segment to the list and makes it the active one. Append lock; takes the state lock. -ENOMEM. */
 int log_list_push(struct log *log, struct segment *seg, struct err *e);
+/* Room for one more, so that the next push cannot fail. Append lock. */
+int log_list_reserve(struct log *log, struct err *e);
 
-/* Takes segments [0, n) out, where n < segment_count (the active one stays), renames their files to `.deleted`, fsyncs the directory
- * and drops the list's references; the log start moves to the new first segment's base if it was below. Append lock;
- * takes the state lock. A crash at any point leaves a log that opens to either the old or the new state, or with some
- * of the first ones gone. Failure: offline, -EIO. */
+/* Takes segments [0, n) out, where n < segment_count (the active one stays), renames their files to `.deleted` and
+ * fsyncs the directory; the log start moves to the new first segment's base if it was below. They are unlinked when
+ * nobody reads them any more, log_unlock() at the earliest. Append lock; takes the state lock. A crash leaves the old or
+ * the new state, or one with some of the first segments gone. Failure: offline, -EIO. */
 int log_delete_front(struct log *log, uint32_t n, struct err *e);
 
 /* Swaps segments [first, first + n), none of them active, for `by`, which segment_build_finish() gave and which covers
- * exactly their range. The list takes over the caller's reference on `by`, on failure too. `.swap` protocol: a crash leaves the old or
- * the new. Append lock; takes the state lock. Failure: offline, -EIO. */
+ * exactly their range. The list takes over the caller's reference on `by`, on failure too. `.swap` protocol: a crash
+ * leaves the old or the new. Append lock; takes the state lock. -ENOSPC, -EDQUOT, -ENOMEM: nothing has changed. Other
+ * failures: offline, -EIO. */
 int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e);
 
 /* Moves the log start up (never down), under the state lock, and counts what lies before it in its segment. Append
  * lock. Nothing is deleted. */
 int log_set_start(struct log *log, struct log_point start, struct err *e);
 
+/* Bytes in `.log` files that lie before a point at or above the first segment's base. Append lock. */
+int log_bytes_before(struct log *log, struct log_point point, int64_t *out, struct err *e);
+
 /* Compaction got as far as offset. Takes the state lock. */
 void log_set_cleaner_offset(struct log *log, int64_t offset);
 
-/* Seals the active segment, if it holds anything, and begins the next one. Append lock. -ENOSPC, -EDQUOT: nothing has
- * changed. Otherwise -EIO: offline. */
+/* Seals the active segment, if it holds anything, and begins the next one. Append lock. Errors: as of log_fail(); unless
+ * -EIO nothing has changed. */
 int log_roll_locked(struct log *log, struct err *e);
 
 /* ---- building a segment to swap in ---- */

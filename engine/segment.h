@@ -41,7 +41,8 @@ struct segment {
     int64_t last_timestamp_ms;  /* of its last batch, likewise */
     int64_t max_timestamp_ms;   /* of all its batches, likewise */
     uint32_t max_timestamp_offset; /* where the batch that has it starts, relative */
-    uint32_t index_place;          /* place of the last index point, made or not */
+    uint32_t index_place;          /* place of the last index point; append lock */
+    int64_t timeindex_last_ms;     /* timestamp of the last time index entry; append lock */
     int64_t mtime_ms;              /* `.log`'s mtime when it was opened or made, or the last append */
 
     struct index index;
@@ -62,6 +63,8 @@ struct segment {
     const uint8_t *batches_map; /* the whole file, from its header on; NULL: empty and sealed */
     size_t batches_map_bytes;
 
+    struct segment *doomed_next; /* in log.doomed */
+
     /* in the cache's ring, under its lock */
     struct segment *ring_prev, *ring_next;
     _Atomic bool used; /* pinned since the cache's hand last passed */
@@ -76,6 +79,8 @@ struct segment_view {
     struct log_point end;
     uint32_t batches;
     uint32_t log_bytes;
+    uint32_t index_count;
+    uint32_t timeindex_count;
     int64_t max_timestamp_ms;
 };
 
@@ -84,6 +89,7 @@ struct segment_view {
 /* A struct for files that exist or are about to be made; closed, one reference, nothing in it. NULL: no memory. */
 struct segment *segment_new(struct log *log, struct log_point base);
 void segment_ref(struct segment *seg);
+bool segment_try_ref(struct segment *seg); /* false: the last reference has gone; for segment_cache.c */
 /* The last one frees it and, if it is retired, unlinks its files (an error there is logged: the next open finishes). */
 void segment_unref(struct segment *seg);
 
@@ -97,9 +103,31 @@ bool segment_name_parse(const char *name, int64_t *base_offset, enum segment_fil
  * -EDQUOT and others of the disk. */
 int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e);
 
+/* Writes the header of a compacted segment: where the range that it stands for ends. Pinned, not in the list. */
+int segment_write_range(struct segment *seg, struct log_point end, struct err *e);
+
+/* What opening found beside whole entries. */
+struct segment_found {
+    bool has_header;
+    struct batch_header header;
+    uint32_t bytes_left[SEGMENT_FILES]; /* behind the last whole entry */
+    uint64_t mtime_ns;                  /* of `.log` */
+};
+
+/* Opens files that were found in the directory, for recover.c: makes indexes that are missing, takes the figures from
+ * the files' sizes, maps all of it and leaves one pin. sealed: it will not grow. -ENOENT: `.log` or `.batches` is
+ * missing; -EBADMSG: one is too large to be a segment's. */
+int segment_open_found(struct segment *seg, bool sealed, struct segment_found *found, struct err *e);
+
 /* Renames all four files to another suffix. The directory is not fsynced: the caller's care. The order is `.log`,
  * `.index`, `.timeindex`, and `.batches` first or last. */
 int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e);
+
+/* Marks it retired and renames its files to suffix, `.batches` first. */
+int segment_retire(struct segment *seg, const char *suffix, struct err *e);
+
+/* A read-only descriptor of the caller's own for one of its files. Referenced. */
+int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, struct err *e);
 
 /* ---- files ---- */
 
@@ -112,11 +140,18 @@ void segment_unpin(struct segment *seg);
  * too. Pinned. upto: segment.log_bytes when the caller looked. */
 int segment_flush(struct segment *seg, uint32_t upto, struct err *e);
 
+bool segment_is_flushed(const struct segment *seg, uint32_t upto); /* segment_flush() would do nothing */
+
 /* Nothing is appended any more: mapped exactly from the next opening on. */
 void segment_seal(struct segment *seg);
 
-/* Sums up a header's and the entries' figures. */
+/* The files' sizes by what is counted in them; under a lock that guards the figures. */
+int64_t segment_file_bytes(const struct segment *seg, enum segment_file kind);
 int64_t segment_disk_bytes(const struct segment *seg);
+
+/* For segment_cache.c, under open_lock, unpinned. */
+bool segment_is_open(const struct segment *seg);
+void segment_close_files(struct segment *seg);
 
 /* ---- entries; the files are pinned ---- */
 
@@ -126,13 +161,20 @@ int segment_entry(const struct segment *seg, uint32_t i, struct batch_entry *out
 /* Binary search over entries [0, view->batches): *out is the number of entries that begin at or before the given
  * relative offset, position, or place; the one that may hold it is *out - 1, and 0 means that all begin behind it.
  * -EBADMSG as above. */
-int segment_find_offset(const struct segment_view *view, uint32_t offset, uint32_t *out, struct err *e);
-int segment_find_position(const struct segment_view *view, uint32_t position, uint32_t *out, struct err *e);
-int segment_find_place(const struct segment_view *view, uint32_t place, uint32_t *out, struct err *e);
+int segment_find_offset(const struct segment_view *view, uint64_t offset, uint32_t *out, struct err *e);
+int segment_find_position(const struct segment_view *view, uint64_t position, uint32_t *out, struct err *e);
+int segment_find_place(const struct segment_view *view, uint64_t place, uint32_t *out, struct err *e);
+
+/* The first entry that ends behind the relative position: *i and *b; *i == view->batches: there is none. */
+int segment_find_behind(const struct segment_view *view, uint64_t position, uint32_t *i, struct batch_entry *b,
+                        struct err *e);
 
 /* Checks entries [first, last) and their bytes: the CRC of each, read through io. -EBADMSG: one does not match, named
  * in e. Other errors: of the disk. */
 int segment_check(const struct segment_view *view, uint32_t first, uint32_t last, struct err *e);
+
+/* As segment_check(); on -EBADMSG *bad is the first entry that does not hold. */
+int segment_check_each(const struct segment_view *view, uint32_t first, uint32_t last, uint32_t *bad, struct err *e);
 
 /* As segment_check(), but only of those not checked yet, which are then marked. */
 int segment_verify(const struct segment_view *view, uint32_t first, uint32_t last, struct err *e);
@@ -145,6 +187,7 @@ struct segment_growth {
     uint32_t index_entries;
     uint32_t timeindex_entries;
     uint32_t index_place;
+    int64_t timeindex_last_ms;
 };
 
 /* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set here;
@@ -154,6 +197,12 @@ struct segment_growth {
 int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
                    const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
                    struct segment_growth *growth, struct err *e);
+
+/* Writes only the index entries that are due for a batch that is in the files already, into a growth whose entry is
+ * that batch: for rebuilding. Counted by segment_grow_indexes(). Errors: those of pwritev. */
+int segment_append_points(struct segment *seg, const struct framing_mark *marks, uint32_t mark_count,
+                          int64_t index_interval_bytes, struct segment_growth *growth);
+void segment_grow_indexes(struct segment *seg, const struct segment_growth *growth);
 
 /* Counts it. Under the state lock if the segment is in the list. */
 void segment_grow(struct segment *seg, const struct segment_growth *growth);

@@ -1,0 +1,247 @@
+/* engine/recover.c: from a directory to a log.
+ *
+ * Everything is looked at first (recover_segment.c), in the order of offsets; only when it is known that nothing below
+ * the recovery point is missing are files cut, later segments dropped, and indexes mended. So a log that is refused is
+ * left as it was found, and opening twice gives the same.
+ *
+ * A segment is trusted, and costs a few look-ups, if the shutdown was clean or the next segment begins below the recovery
+ * point; that bounds the work by what was not flushed. */
+#include "engine/recover.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <syslog.h>
+
+#include "engine/log_internal.h"
+
+/* What was found, segment by segment: they join the log's list as they come. */
+struct recovery {
+    struct log *log;
+    const struct log_known *known;
+    struct recover_dir dir;
+    uint32_t kept;    /* of dir.files */
+    uint32_t trusted; /* of these, the first so many */
+    bool trim_last;
+    char reason[ERR_TEXT_BYTES]; /* why it ends where it does, "": at the end of the files */
+};
+
+static int load_one(struct recovery *r, uint32_t i, const struct log_point *expected, struct err *e)
+{
+    const struct recover_files *files = &r->dir.files[i];
+    bool last = i + 1 == r->dir.count;
+    struct recover_load load = {
+        .recovery_point = r->known->recovery_point,
+        .trusted = r->known->clean_shutdown || (!last && files[1].base_offset < r->known->recovery_point),
+        .last = last,
+        .expected = expected,
+    };
+    int rc = recover_segment(r->log, files, &load, e);
+
+    if (rc < 0) {
+        return rc;
+    }
+    snprintf(r->reason, sizeof r->reason, "%s", load.reason);
+    if (load.seg == NULL) {
+        return 0;
+    }
+    if (load.trusted) {
+        rc = recover_index(load.seg, true, e);
+    }
+    segment_unpin(load.seg);
+    if (rc == 0) {
+        rc = log_list_push(r->log, load.seg, e);
+    }
+    if (rc < 0) {
+        segment_unref(load.seg);
+        return rc;
+    }
+    r->kept = i + 1;
+    r->trim_last = load.trim;
+    r->trusted += load.trusted;
+    return 0;
+}
+
+/* Loads until the end, or until one does not hold or does not reach to the next. */
+static int load_all(struct recovery *r, struct err *e)
+{
+    struct log *log = r->log;
+    uint32_t i;
+    int rc;
+
+    for (i = 0; i < r->dir.count; i++) {
+        rc = load_one(r, i, i > 0 ? &log->end : NULL, e);
+        if (rc < 0) {
+            return rc;
+        }
+        if (r->kept <= i) {
+            return 0;
+        }
+        if (i + 1 < r->dir.count && log->end.offset != r->dir.files[i + 1].base_offset) {
+            if (r->reason[0] == '\0') {
+                snprintf(r->reason, sizeof r->reason,
+                         "the segment before %020" PRId64 " ends at offset %" PRId64, r->dir.files[i + 1].base_offset,
+                         log->end.offset);
+            }
+            return r->known->clean_shutdown ? err_set(e, -EBADMSG, "%s", r->reason) : 0;
+        }
+    }
+    return 0;
+}
+
+/* Nothing that was flushed may be missing. */
+static int check_reach(const struct recovery *r, struct err *e)
+{
+    const struct log_point *start = &r->known->start;
+    int64_t end = r->log->segment_count > 0 ? r->log->end.offset : 0;
+
+    if (end < r->known->recovery_point || (r->known->clean_shutdown && end < r->known->start.offset)) {
+        return err_set(e, -EBADMSG, "ends at offset %" PRId64 ", but had been flushed up to %" PRId64 "%s%s", end,
+                       r->known->recovery_point > r->known->start.offset ? r->known->recovery_point
+                                                                         : r->known->start.offset,
+                       r->reason[0] != '\0' ? ": " : "", r->reason);
+    }
+    /* The first roll has synced the first header: only a lone first segment can have lost its own. */
+    if (r->log->segment_count == 0 && r->dir.count > 0 &&
+        (r->dir.files[0].base_offset > 0 || r->dir.count > 1)) {
+        return err_set(e, -EBADMSG, "its first segment does not hold: %s", r->reason);
+    }
+    if (r->log->segment_count > 0 && start->offset > r->log->segments[0]->base.offset && start->offset < end &&
+        (start->position < r->log->segments[0]->base.position || start->position > r->log->end.position)) {
+        return err_set(e, -EBADMSG, "the log start, offset %" PRId64 ", is said to be at position %" PRId64,
+                       start->offset, start->position);
+    }
+    return 0;
+}
+
+/* Cuts what does not hold. */
+static int apply_cut(struct recovery *r, struct err *e)
+{
+    struct log *log = r->log;
+    int rc;
+
+    if (r->reason[0] != '\0') {
+        log_line(LOG_WARNING, "%s: cut at offset %" PRId64 ": %s", log->name, log->end.offset, r->reason);
+    }
+    rc = recover_dir_drop(log, &r->dir, r->kept, e);
+    if (rc == 0 && log->segment_count > 0 && r->trim_last) {
+        struct segment *seg = log->segments[log->segment_count - 1];
+
+        rc = segment_pin(seg, e);
+        if (rc == 0) {
+            rc = recover_segment_trim(seg, e);
+            segment_unpin(seg);
+        }
+    }
+    return rc;
+}
+
+/* Of the segments that were checked; a trusted one's are done. */
+static int mend_indexes(struct recovery *r, struct err *e)
+{
+    struct log *log = r->log;
+    uint32_t i;
+    int rc = 0;
+
+    for (i = r->trusted; i < log->segment_count && rc == 0; i++) {
+        struct segment *seg = log->segments[i];
+
+        rc = segment_pin(seg, e);
+        if (rc == 0) {
+            if (i + 1 < log->segment_count) {
+                segment_seal(seg);
+            }
+            rc = recover_index(seg, false, e);
+            segment_unpin(seg);
+        }
+    }
+    return rc;
+}
+
+/* A new log, or one of which nothing was ever flushed. */
+static int make_first(struct log *log, struct err *e)
+{
+    struct segment *seg = segment_new(log, (struct log_point){0, 0});
+    int rc;
+
+    if (seg == NULL) {
+        return err_sys(e, -ENOMEM, "new segment");
+    }
+    rc = segment_create(seg, "", false, e);
+    if (rc < 0) {
+        segment_unref(seg);
+        return rc;
+    }
+    segment_unpin(seg);
+    rc = log_list_push(log, seg, e);
+    if (rc < 0) {
+        segment_unref(seg);
+        return rc;
+    }
+    log->directory_dirty = true;
+    return 0;
+}
+
+static int64_t between(int64_t value, int64_t low, int64_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static int set_figures(struct recovery *r, struct err *e)
+{
+    struct log *log = r->log;
+    struct log_point first = log->segments[0]->base;
+    struct log_point start = r->known->start;
+    uint32_t i;
+
+    if (start.offset <= first.offset) {
+        start = first;
+    } else if (start.offset >= log->end.offset) {
+        start = log->end;
+    }
+    log->start = first;
+    log->recovery_point = r->known->clean_shutdown ? log->end.offset
+                                                   : between(r->known->recovery_point, first.offset, log->end.offset);
+    log->cleaner_offset = between(r->known->cleaner_offset, first.offset, log->end.offset);
+    for (i = log->segment_count; i > 0; i--) {
+        const struct segment *seg = log->segments[i - 1];
+
+        log->last_append_ms = seg->batches > 0 ? seg->last_timestamp_ms : seg->mtime_ms;
+        if (seg->batches > 0) {
+            break;
+        }
+    }
+    return log_set_start(log, start, e);
+}
+
+static int run(struct recovery *r, struct err *e)
+{
+    int rc = recover_dir_read(r->log, &r->dir, e);
+
+    if (rc == 0) {
+        rc = load_all(r, e);
+    }
+    if (rc == 0) {
+        rc = check_reach(r, e);
+    }
+    if (rc == 0) {
+        rc = apply_cut(r, e);
+    }
+    if (rc == 0 && r->log->segment_count == 0) {
+        rc = make_first(r->log, e);
+    }
+    if (rc == 0) {
+        rc = mend_indexes(r, e);
+    }
+    return rc == 0 ? set_figures(r, e) : rc;
+}
+
+int recover_log(struct log *log, const struct log_known *known, bool *recovered, struct err *e)
+{
+    struct recovery r = {.log = log, .known = known};
+    int rc = run(&r, e);
+
+    *recovered = !known->clean_shutdown && r.dir.count > 0;
+    recover_dir_free(&r.dir);
+    return rc;
+}

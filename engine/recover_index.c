@@ -1,0 +1,336 @@
+/* engine/recover_index.c: the sparse indexes of a segment that was found.
+ *
+ * They are not synced with the data, so after an unclean stop their ends may be missing or zero, each file's at another
+ * place. What is taken over must be ascending and in the segment, and both must agree: no batch between the last time
+ * index entry and the last index point may be later than that entry (log_lookup.c relies on it). From the last point on
+ * both are made again from `.batches` and, for batches longer than an interval, a scan of their bytes.
+ *
+ * Failure: a full disk ends the indexes early, both at the same batch; lookups behind that walk over entries. */
+#include "engine/recover.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/limits.h"
+#include "engine/log_internal.h"
+
+static void set_count(struct index *ix, uint32_t count)
+{
+    atomic_store_explicit(&ix->count, count, memory_order_release);
+}
+
+/* Where entries end: relative offset. */
+static int entries_end(const struct segment *seg, uint64_t *end_offset, struct err *e)
+{
+    struct batch_entry b;
+    int rc = 0;
+
+    *end_offset = 0;
+    if (seg->batches > 0) {
+        rc = segment_entry(seg, seg->batches - 1, &b, e);
+        *end_offset = (uint64_t)b.offset + b.records;
+    }
+    return rc;
+}
+
+static void view_of(struct segment *seg, struct segment_view *view)
+{
+    log_view(seg, view);
+}
+
+/* ---- trusted ---- */
+
+/* Whether the last entries of both lie in the segment, and none is missing altogether. */
+static bool ends_hold(const struct segment *seg, uint64_t end_offset)
+{
+    uint32_t points = index_count(&seg->index);
+    uint32_t times = index_count(&seg->timeindex);
+    bool need_times = points > 0 || (seg->batches > 0 && atomic_load(&seg->sealed));
+
+    if (points > 0 && (index_at(&seg->index, points - 1).offset >= end_offset ||
+                       index_at(&seg->index, points - 1).place >= seg->log_bytes)) {
+        return false;
+    }
+    if (times > 0 && timeindex_at(&seg->timeindex, times - 1).offset >= end_offset) {
+        return false;
+    }
+    return times > 0 || !need_times || seg->timeindex.capacity == 0;
+}
+
+/* The running figures as they were at the last index point. */
+static void take_figures(struct segment *seg)
+{
+    uint32_t points = index_count(&seg->index);
+    uint32_t times = index_count(&seg->timeindex);
+
+    seg->index_place = points > 0 ? index_at(&seg->index, points - 1).place : 0;
+    seg->max_timestamp_ms = INDEX_NO_TIMESTAMP;
+    seg->max_timestamp_offset = 0;
+    if (times > 0) {
+        struct timeindex_entry last = timeindex_at(&seg->timeindex, times - 1);
+
+        seg->max_timestamp_ms = last.timestamp_ms;
+        seg->max_timestamp_offset = last.offset;
+    }
+    seg->timeindex_last_ms = seg->max_timestamp_ms;
+}
+
+/* The batch of the last index point; 0 if there is none. */
+static int last_point_batch(struct segment *seg, uint32_t *i, struct err *e)
+{
+    struct segment_view view;
+    uint32_t points = index_count(&seg->index);
+    int rc;
+
+    *i = 0;
+    if (points == 0) {
+        return 0;
+    }
+    view_of(seg, &view);
+    rc = segment_find_place(&view, index_at(&seg->index, points - 1).place, i, e);
+    *i = *i > 0 ? *i - 1 : 0;
+    return rc;
+}
+
+/* Takes the timestamps of the batches behind the last index point into account, without writing. */
+static int catch_up(struct segment *seg, struct err *e)
+{
+    struct segment_growth growth = {0};
+    uint32_t i;
+    int rc = last_point_batch(seg, &i, e);
+
+    growth.index_place = seg->index_place;
+    for (; rc == 0 && i < seg->batches; i++) {
+        rc = segment_entry(seg, i, &growth.entry, e);
+        if (rc == 0) {
+            segment_grow_indexes(seg, &growth);
+        }
+    }
+    return rc;
+}
+
+/* ---- not trusted ---- */
+
+static uint32_t ascending_points(const struct segment *seg, uint64_t end_offset)
+{
+    struct index_entry last = {0};
+    uint32_t count = index_count(&seg->index);
+    uint32_t i;
+
+    for (i = 0; i < count; i++) {
+        struct index_entry entry = index_at(&seg->index, i);
+
+        if (entry.offset <= last.offset || entry.place <= last.place || entry.offset >= end_offset ||
+            entry.place >= seg->log_bytes) {
+            break;
+        }
+        last = entry;
+    }
+    return i;
+}
+
+static uint32_t ascending_times(const struct segment *seg, uint64_t end_offset)
+{
+    struct timeindex_entry last = {.timestamp_ms = INDEX_NO_TIMESTAMP};
+    uint32_t count = index_count(&seg->timeindex);
+    uint32_t i;
+
+    for (i = 0; i < count; i++) {
+        struct timeindex_entry entry = timeindex_at(&seg->timeindex, i);
+
+        if (entry.timestamp_ms <= last.timestamp_ms || (i > 0 && entry.offset <= last.offset) ||
+            entry.offset >= end_offset) {
+            break;
+        }
+        last = entry;
+    }
+    return i;
+}
+
+/* The first batch in (the last time index entry's, point_batch] that is later than that entry; point_batch + 1: none. */
+static int first_later(struct segment *seg, uint32_t point_batch, uint32_t *out, struct batch_entry *b, struct err *e)
+{
+    struct segment_view view;
+    struct timeindex_entry last = {.timestamp_ms = INDEX_NO_TIMESTAMP};
+    uint32_t times = index_count(&seg->timeindex);
+    uint32_t i = 0;
+    int rc = 0;
+
+    if (times > 0) {
+        last = timeindex_at(&seg->timeindex, times - 1);
+        view_of(seg, &view);
+        rc = segment_find_offset(&view, last.offset, &i, e);
+    }
+    for (; rc == 0 && i <= point_batch; i++) {
+        rc = segment_entry(seg, i, b, e);
+        if (rc == 0 && b->last_timestamp_ms > last.timestamp_ms) {
+            break;
+        }
+    }
+    *out = i;
+    return rc;
+}
+
+/* Shortens both until they agree. */
+static int agree(struct segment *seg, struct err *e)
+{
+    struct batch_entry b = {0};
+    uint32_t point_batch, later, times;
+    int rc;
+
+    while (index_count(&seg->index) > 0) {
+        rc = last_point_batch(seg, &point_batch, e);
+        if (rc == 0) {
+            rc = segment_entry(seg, point_batch, &b, e);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+        times = timeindex_below_offset(&seg->timeindex, index_count(&seg->timeindex), (uint64_t)b.offset + 1);
+        set_count(&seg->timeindex, times);
+        rc = first_later(seg, point_batch, &later, &b, e);
+        if (rc < 0 || later > point_batch) {
+            return rc;
+        }
+        set_count(&seg->index, index_below_place(&seg->index, index_count(&seg->index), b.place));
+    }
+    set_count(&seg->timeindex, 0);
+    return 0;
+}
+
+/* ---- making anew ---- */
+
+/* Where records start inside a batch, for the sparse index. */
+static int scan_marks(struct segment *seg, const struct batch_entry *b, int64_t interval_bytes,
+                      struct framing_mark *marks, uint32_t *count, struct err *e)
+{
+    enum framing framing = (enum framing)atomic_load(&seg->log->framing);
+    struct framing_state state = {0};
+    struct framing_result result;
+    uint8_t *bytes;
+    int rc;
+
+    *count = 0;
+    if (b->len <= interval_bytes || b->len > LIMIT_BATCH_BYTES) {
+        return 0;
+    }
+    bytes = malloc(b->len);
+    if (bytes == NULL) {
+        return err_sys(e, -ENOMEM, "rebuild index");
+    }
+    rc = io_pread_all(seg->io, seg->fd[SEGMENT_LOG], bytes, b->len, b->place);
+    if (rc < 0) {
+        err_sys(e, rc, "rebuild index of segment %020" PRId64, seg->base.offset);
+    } else if (framing_scan(framing, &state, bytes, b->len, UINT64_MAX, &result, NULL, (uint32_t)interval_bytes, marks,
+                            count, LIMIT_BATCH_MARKS) < 0) {
+        *count = 0; /* not our framing: the batch's own start must do */
+    }
+    free(bytes);
+    return rc;
+}
+
+static int cut_to_counts(struct segment *seg, struct err *e)
+{
+    static const enum segment_file kinds[] = {SEGMENT_INDEX, SEGMENT_TIMEINDEX};
+    int i, rc = 0;
+
+    for (i = 0; i < 2 && rc == 0; i++) {
+        rc = seg->io->ftruncate(seg->io, seg->fd[kinds[i]], segment_file_bytes(seg, kinds[i]));
+    }
+    return rc < 0 ? err_sys(e, rc, "cut the indexes of segment %020" PRId64, seg->base.offset) : 0;
+}
+
+/* Goes over the batches from the last index point on. */
+static int extend(struct segment *seg, struct err *e)
+{
+    int64_t interval_bytes = seg->log->config.index_interval_bytes;
+    struct framing_mark *marks = malloc(LIMIT_BATCH_MARKS * sizeof *marks);
+    bool full_disk = false;
+    uint32_t i, count;
+    int rc = marks == NULL ? err_sys(e, -ENOMEM, "rebuild index") : last_point_batch(seg, &i, e);
+
+    for (; rc == 0 && i < seg->batches; i++) {
+        struct segment_growth growth = {.index_place = seg->index_place};
+
+        rc = segment_entry(seg, i, &growth.entry, e);
+        if (rc == 0 && !full_disk) {
+            rc = scan_marks(seg, &growth.entry, interval_bytes, marks, &count, e);
+            if (rc == 0) {
+                rc = segment_append_points(seg, marks, count, interval_bytes, &growth);
+            }
+            if (rc == -ENOSPC || rc == -EDQUOT) {
+                full_disk = true;
+                growth.index_entries = 0;
+                growth.timeindex_entries = 0;
+                rc = cut_to_counts(seg, e);
+            }
+        }
+        if (rc == 0) {
+            segment_grow_indexes(seg, &growth);
+        }
+    }
+    if (rc == 0 && !full_disk && atomic_load(&seg->sealed)) {
+        rc = segment_finish_timeindex(seg, e);
+        rc = rc == -ENOSPC || rc == -EDQUOT ? 0 : rc;
+    }
+    free(marks);
+    return rc;
+}
+
+/* From what has been taken over to whole indexes, mapped anew where the mapping had the old size. */
+static int complete(struct segment *seg, struct err *e)
+{
+    bool sealed = atomic_load(&seg->sealed);
+    int rc = 0;
+
+    take_figures(seg);
+    rc = cut_to_counts(seg, e);
+    if (rc == 0) {
+        rc = extend(seg, e);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    atomic_store(&seg->indexes_flushed, false);
+    index_unmap(&seg->index, seg->io);
+    index_unmap(&seg->timeindex, seg->io);
+    rc = index_map(&seg->index, seg->io, seg->fd[SEGMENT_INDEX], sealed, e);
+    return rc < 0 ? rc : index_map(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], sealed, e);
+}
+
+static int rebuild(struct segment *seg, struct err *e)
+{
+    int64_t capacity = seg->log->config.segment_index_bytes;
+    int rc;
+
+    index_unmap(&seg->index, seg->io);
+    index_unmap(&seg->timeindex, seg->io);
+    index_init(&seg->index, INDEX_ENTRY_BYTES, capacity, 0);
+    index_init(&seg->timeindex, TIMEINDEX_ENTRY_BYTES, capacity, 0);
+    rc = complete(seg, e);
+    return rc == 0 ? segment_flush(seg, seg->log_bytes, e) : rc;
+}
+
+int recover_index(struct segment *seg, bool trusted, struct err *e)
+{
+    uint64_t end_offset;
+    int rc = entries_end(seg, &end_offset, e);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (trusted) {
+        if (!ends_hold(seg, end_offset)) {
+            return rebuild(seg, e);
+        }
+        take_figures(seg);
+        return atomic_load(&seg->sealed) ? 0 : catch_up(seg, e);
+    }
+    set_count(&seg->index, ascending_points(seg, end_offset));
+    set_count(&seg->timeindex, ascending_times(seg, end_offset));
+    rc = agree(seg, e);
+    return rc == 0 ? complete(seg, e) : rc;
+}
