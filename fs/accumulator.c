@@ -1,0 +1,472 @@
+#include "fs/accumulator.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "engine/limits.h"
+#include "fs/container.h"
+#include "fs/handle.h"
+#include "fs/limits.h"
+#include "fs/sync.h"
+#include "fs/tree.h"
+
+/* Lines on their way to the log as one batch. */
+struct lot {
+    struct append_op op;
+    struct accumulator *accumulator;
+    uint8_t *bytes;
+    size_t len, capacity;
+    uint32_t records;
+    int64_t first_timestamp_ms, last_timestamp_ms;
+    uint16_t attributes;
+    enum framing framing;
+    struct handle **handles; /* who has lines in it, referenced */
+    size_t handle_count, handle_max;
+    struct lot *next;
+};
+
+/* One partition's. */
+struct accumulator {
+    struct session *session;
+    struct partition *part;
+    pthread_mutex_t lock;
+    _Atomic int refs; /* the pfile's, a running timer's or work's, a lot's under way */
+    struct lot *open; /* collects */
+    struct lot *first, *last; /* closed, in order */
+    bool sending;
+    struct lot *under_way; /* parked with the partition */
+    bool timer_on;
+    struct node_timer timer;
+    struct node_work work;
+    struct accumulator *next; /* accumulators' lock */
+};
+
+struct accumulators {
+    pthread_mutex_t lock;
+    int64_t limit_bytes, used_bytes;
+    struct accumulator_waiter *first, *last;
+    struct accumulator *all;
+};
+
+/* ---- room ---- */
+
+struct accumulators *accumulators_new(int64_t buffer_memory_bytes)
+{
+    struct accumulators *all = calloc(1, sizeof(*all));
+    if (all) {
+        pthread_mutex_init(&all->lock, NULL);
+        all->limit_bytes = buffer_memory_bytes;
+    }
+    return all;
+}
+
+void accumulators_free(struct accumulators *all)
+{
+    pthread_mutex_destroy(&all->lock);
+    free(all);
+}
+
+/* Under the lock. */
+static bool fits(const struct accumulators *all, size_t len)
+{
+    return all->used_bytes == 0 || all->used_bytes + (int64_t)len <= all->limit_bytes;
+}
+
+bool accumulators_reserve(struct accumulators *all, struct accumulator_waiter *waiter)
+{
+    pthread_mutex_lock(&all->lock);
+    bool now = !all->first && fits(all, waiter->len);
+    if (now) {
+        all->used_bytes += (int64_t)waiter->len;
+    } else {
+        waiter->queued = true;
+        waiter->next = NULL;
+        waiter->prev = all->last;
+        if (all->last)
+            all->last->next = waiter;
+        else
+            all->first = waiter;
+        all->last = waiter;
+    }
+    pthread_mutex_unlock(&all->lock);
+    return now;
+}
+
+/* Under the lock. */
+static void dequeue(struct accumulators *all, struct accumulator_waiter *waiter)
+{
+    waiter->queued = false;
+    if (waiter->prev)
+        waiter->prev->next = waiter->next;
+    else
+        all->first = waiter->next;
+    if (waiter->next)
+        waiter->next->prev = waiter->prev;
+    else
+        all->last = waiter->prev;
+    waiter->prev = waiter->next = NULL;
+}
+
+bool accumulators_cancel(struct accumulators *all, struct accumulator_waiter *waiter)
+{
+    pthread_mutex_lock(&all->lock);
+    bool was = waiter->queued;
+    if (was)
+        dequeue(all, waiter);
+    pthread_mutex_unlock(&all->lock);
+    return was;
+}
+
+static void give_back(struct accumulators *all, size_t len)
+{
+    pthread_mutex_lock(&all->lock);
+    all->used_bytes -= (int64_t)len;
+    while (all->first && fits(all, all->first->len)) {
+        struct accumulator_waiter *waiter = all->first;
+        dequeue(all, waiter);
+        all->used_bytes += (int64_t)waiter->len;
+        pthread_mutex_unlock(&all->lock);
+        waiter->room(waiter);
+        pthread_mutex_lock(&all->lock);
+    }
+    pthread_mutex_unlock(&all->lock);
+}
+
+/* ---- lots ---- */
+
+static void lot_free(struct lot *lot)
+{
+    free(lot->bytes);
+    free(lot->handles);
+    free(lot);
+}
+
+static int lot_add_handle(struct lot *lot, struct handle *handle)
+{
+    for (size_t i = lot->handle_count; i-- > 0;)
+        if (lot->handles[i] == handle)
+            return 0;
+    if (lot->handle_count == lot->handle_max) {
+        size_t max = lot->handle_max ? lot->handle_max * 2 : 4;
+        struct handle **handles = realloc(lot->handles, max * sizeof(struct handle *));
+        if (!handles)
+            return -ENOMEM;
+        lot->handles = handles;
+        lot->handle_max = max;
+    }
+    lot->handles[lot->handle_count++] = handle_ref(handle);
+    pthread_mutex_lock(&handle->lock);
+    handle->produced.outstanding++;
+    pthread_mutex_unlock(&handle->lock);
+    return 0;
+}
+
+static int lot_add(struct lot *lot, const struct append_batch *batch)
+{
+    if (lot->len + batch->len > lot->capacity) {
+        size_t capacity = lot->capacity ? lot->capacity : 4096;
+        while (capacity < lot->len + batch->len)
+            capacity *= 2;
+        uint8_t *bytes = realloc(lot->bytes, capacity);
+        if (!bytes)
+            return -ENOMEM;
+        lot->bytes = bytes;
+        lot->capacity = capacity;
+    }
+    for (int i = 0; i < batch->iovcnt; i++) {
+        memcpy(lot->bytes + lot->len, batch->iov[i].iov_base, batch->iov[i].iov_len);
+        lot->len += batch->iov[i].iov_len;
+    }
+    if (!lot->records)
+        lot->first_timestamp_ms = batch->first_timestamp_ms;
+    lot->last_timestamp_ms = batch->last_timestamp_ms;
+    lot->attributes = batch->attributes;
+    lot->records += batch->records;
+    return 0;
+}
+
+/* The batch was appended, or failed: tells the open files. */
+static void lot_done(struct lot *lot, int rc)
+{
+    struct session *session = lot->accumulator->session;
+    if (rc)
+        log_line(LOG_ERR, "%s: %u lingering records could not be appended: %s", partition_name(lot->accumulator->part),
+                 lot->records, strerror(-rc));
+    for (size_t i = 0; i < lot->handle_count; i++) {
+        sync_lot_done(lot->handles[i], partition_index(lot->accumulator->part), rc, lot->op.result.end.offset);
+        handle_unref(lot->handles[i]);
+    }
+    size_t len = lot->len;
+    lot_free(lot);
+    give_back(session->accumulators, len);
+}
+
+/* ---- sending ---- */
+
+static void accumulator_unref(struct accumulator *acc)
+{
+    if (atomic_fetch_sub(&acc->refs, 1) != 1)
+        return;
+    struct accumulators *all = acc->session->accumulators;
+    pthread_mutex_lock(&all->lock);
+    struct accumulator **link = &all->all;
+    while (*link != acc)
+        link = &(*link)->next;
+    *link = acc->next;
+    pthread_mutex_unlock(&all->lock);
+    partition_unref(acc->part);
+    pthread_mutex_destroy(&acc->lock);
+    free(acc);
+}
+
+void accumulator_free(struct accumulator *acc)
+{
+    accumulator_unref(acc);
+}
+
+/* Under the lock. */
+static void close_open_lot(struct accumulator *acc)
+{
+    if (!acc->open)
+        return;
+    if (acc->last)
+        acc->last->next = acc->open;
+    else
+        acc->first = acc->open;
+    acc->last = acc->open;
+    acc->open = NULL;
+}
+
+/* 1: appended; 0: parked, lot_appended() follows; or a negative errno. */
+static int lot_append(struct lot *lot)
+{
+    struct framing_mark marks[LIMIT_BATCH_MARKS];
+    uint32_t mark_count = 0, crc = 0;
+    struct framing_state scan = {0};
+    struct framing_result result;
+    int rc = framing_scan(lot->framing, &scan, lot->bytes, lot->len, UINT64_MAX, &result, &crc, 4096, marks, &mark_count,
+                          LIMIT_BATCH_MARKS);
+    if (rc)
+        return rc;
+    struct iovec iov = {lot->bytes, lot->len};
+    struct append_batch batch = {
+        .iov = &iov,
+        .iovcnt = 1,
+        .len = (uint32_t)lot->len,
+        .records = result.records,
+        .crc = crc,
+        .first_timestamp_ms = lot->first_timestamp_ms,
+        .last_timestamp_ms = lot->last_timestamp_ms,
+        .producer_id = -1,
+        .sequence = -1,
+        .producer_epoch = -1,
+        .attributes = lot->attributes,
+        .marks = marks,
+        .mark_count = mark_count,
+    };
+    const struct options *options = lot->accumulator->session->options;
+    struct err e;
+    return partition_append(lot->accumulator->part, &batch, options->acks, options->delivery_timeout_ms, &lot->op, &e);
+}
+
+static void send_closed(struct accumulator *acc);
+
+static void lot_appended(struct append_op *op, int rc)
+{
+    struct lot *lot = container_of(op, struct lot, op);
+    struct accumulator *acc = lot->accumulator;
+    lot_done(lot, rc);
+    pthread_mutex_lock(&acc->lock);
+    acc->under_way = NULL;
+    acc->sending = false;
+    pthread_mutex_unlock(&acc->lock);
+    send_closed(acc);
+    accumulator_unref(acc); /* the lot's */
+}
+
+/* Appends closed lots in order until there is none, one is parked, or somebody else is at it. */
+static void send_closed(struct accumulator *acc)
+{
+    for (;;) {
+        pthread_mutex_lock(&acc->lock);
+        struct lot *lot = acc->sending ? NULL : acc->first;
+        if (lot) {
+            acc->sending = true;
+            acc->under_way = lot;
+            acc->first = lot->next;
+            if (!acc->first)
+                acc->last = NULL;
+        }
+        pthread_mutex_unlock(&acc->lock);
+        if (!lot)
+            return;
+        atomic_fetch_add(&acc->refs, 1);
+        int rc = lot_append(lot);
+        if (rc == 0)
+            return; /* the reference is lot_appended()'s now */
+        lot_done(lot, rc < 0 ? rc : 0);
+        pthread_mutex_lock(&acc->lock);
+        acc->under_way = NULL;
+        acc->sending = false;
+        pthread_mutex_unlock(&acc->lock);
+        accumulator_unref(acc);
+    }
+}
+
+static void timer_fire(struct node_timer *timer)
+{
+    struct accumulator *acc = container_of(timer, struct accumulator, timer);
+    node_work_submit(acc->session->node, &acc->work);
+}
+
+static void linger_over(struct node_work *work)
+{
+    struct accumulator *acc = container_of(work, struct accumulator, work);
+    pthread_mutex_lock(&acc->lock);
+    acc->timer_on = false;
+    close_open_lot(acc);
+    pthread_mutex_unlock(&acc->lock);
+    send_closed(acc);
+    accumulator_unref(acc); /* the timer's */
+}
+
+static struct accumulator *accumulator_of(struct session *session, struct pfile *pfile)
+{
+    pthread_mutex_lock(&pfile->sticky_lock);
+    struct accumulator *acc = pfile->accumulator;
+    if (!acc && (acc = calloc(1, sizeof(*acc)))) {
+        acc->session = session;
+        acc->part = partition_ref(pfile->part);
+        atomic_init(&acc->refs, 1);
+        pthread_mutex_init(&acc->lock, NULL);
+        acc->timer.fire = timer_fire;
+        acc->work.run = linger_over;
+        pfile->accumulator = acc;
+        struct accumulators *all = session->accumulators;
+        pthread_mutex_lock(&all->lock);
+        acc->next = all->all;
+        all->all = acc;
+        pthread_mutex_unlock(&all->lock);
+    }
+    pthread_mutex_unlock(&pfile->sticky_lock);
+    return acc;
+}
+
+/* Under the lock. NULL: no memory. */
+static struct lot *open_lot(struct accumulator *acc, enum framing framing)
+{
+    if (acc->open)
+        return acc->open;
+    struct lot *lot = calloc(1, sizeof(*lot));
+    if (!lot)
+        return NULL;
+    lot->accumulator = acc;
+    lot->op.done = lot_appended;
+    lot->framing = framing;
+    acc->open = lot;
+    if (!acc->timer_on) {
+        acc->timer_on = true;
+        atomic_fetch_add(&acc->refs, 1);
+        node_timer_start(acc->session->node, &acc->timer, acc->session->options->linger_ms);
+    }
+    return lot;
+}
+
+int accumulator_add(struct session *session, struct pfile *pfile, struct handle *handle,
+                    const struct append_batch *batch)
+{
+    struct accumulator *acc = accumulator_of(session, pfile);
+    int rc = acc ? 0 : -ENOMEM;
+    bool full = false;
+    if (acc) {
+        int64_t batch_size = session->options->batch_size_bytes;
+        pthread_mutex_lock(&acc->lock);
+        if (acc->open && (int64_t)(acc->open->len + batch->len) > batch_size) {
+            close_open_lot(acc);
+            full = true;
+        }
+        struct lot *lot = open_lot(acc, handle->producer.config.log.framing);
+        rc = !lot ? -ENOMEM : lot_add_handle(lot, handle);
+        if (!rc)
+            rc = lot_add(lot, batch);
+        if (!rc && (int64_t)lot->len >= batch_size) {
+            close_open_lot(acc);
+            full = true;
+        }
+        pthread_mutex_unlock(&acc->lock);
+    }
+    if (rc)
+        give_back(session->accumulators, batch->len);
+    if (full)
+        send_closed(acc);
+    return rc;
+}
+
+void accumulator_send(struct session *session, struct pfile *pfile)
+{
+    (void)session;
+    pthread_mutex_lock(&pfile->sticky_lock);
+    struct accumulator *acc = pfile->accumulator;
+    pthread_mutex_unlock(&pfile->sticky_lock);
+    if (!acc)
+        return;
+    pthread_mutex_lock(&acc->lock);
+    close_open_lot(acc);
+    pthread_mutex_unlock(&acc->lock);
+    send_closed(acc);
+}
+
+/* ---- the end ---- */
+
+/* Sends, and says whether nothing is left. give_up: what is parked is taken back. */
+static bool drain(struct accumulator *acc, bool give_up)
+{
+    pthread_mutex_lock(&acc->lock);
+    close_open_lot(acc);
+    bool cancelled = acc->timer_on && node_timer_cancel(acc->session->node, &acc->timer);
+    if (cancelled)
+        acc->timer_on = false;
+    struct lot *parked = give_up ? acc->under_way : NULL;
+    bool idle = !acc->first && !acc->sending && !acc->timer_on;
+    bool taken = parked && partition_append_cancel(acc->part, &parked->op);
+    pthread_mutex_unlock(&acc->lock);
+    if (taken)
+        lot_appended(&parked->op, -EROFS);
+    send_closed(acc);
+    if (cancelled)
+        accumulator_unref(acc);
+    return idle;
+}
+
+void accumulators_drain(struct accumulators *all, struct node *node)
+{
+    struct clock *clock = node_clock(node);
+    int64_t deadline = clock->mono_ms(clock) + LIMIT_STOP_MS;
+    for (;;) {
+        bool idle = true;
+        bool give_up = clock->mono_ms(clock) > deadline;
+        pthread_mutex_lock(&all->lock);
+        struct accumulator *acc = all->all;
+        if (acc)
+            atomic_fetch_add(&acc->refs, 1);
+        pthread_mutex_unlock(&all->lock);
+        while (acc) {
+            idle &= drain(acc, give_up);
+            pthread_mutex_lock(&all->lock);
+            struct accumulator *next = acc->next;
+            if (next)
+                atomic_fetch_add(&next->refs, 1);
+            pthread_mutex_unlock(&all->lock);
+            accumulator_unref(acc);
+            acc = next;
+        }
+        if (idle)
+            return;
+        struct timespec pause = {.tv_nsec = 1000000};
+        nanosleep(&pause, NULL);
+    }
+}

@@ -1,0 +1,92 @@
+/* fs/handle.h: one open file, shared by all descriptors that fork and dup make of it: what fi->fh points to. */
+#ifndef LOGMNT_FS_HANDLE_H
+#define LOGMNT_FS_HANDLE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/fence.h"
+#include "fs/fuse.h"
+#include "fs/history.h"
+#include "fs/posmap.h"
+#include "fs/session.h"
+#include "fs/tree.h"
+
+struct sync_op;
+
+/* What an open file that appends keeps between writes. The kernel lets one write(2) of an open file through at a time;
+ * the lock is against its FLUSH and RELEASE. */
+struct producer {
+    pthread_mutex_t lock;
+    struct topic_config config; /* a copy, as of generation */
+    uint64_t generation;
+    struct framing_state scan; /* of the unfinished record */
+    uint8_t *rest;             /* its bytes */
+    size_t rest_len, rest_capacity;
+    bool refusing;          /* a line was too long and came in pieces: refuse up to the next newline */
+    struct fence_post post; /* up between a FLUSH that left a rest and the RELEASE or WRITE that follows */
+    struct write_op *spare; /* one that is not in use */
+    struct pfile **targets; /* `.any`: by partition, referenced; NULL entries: not yet written to */
+    int32_t target_count;
+};
+
+/* What was appended through an open file, and with linger.ms what is still on its way. handle's lock. */
+struct produced {
+    int64_t *upto; /* by partition: behind the last record; NULL: nothing yet */
+    int32_t upto_count;
+    int64_t upto_one; /* upto of a partition's own file points here */
+    int outstanding; /* batches that hold records of this open file */
+    int error;       /* the first failure since it was last reported; 0 or a negative errno */
+    struct sync_op *waiters;
+};
+
+/* `.json`: text is generated as it is read. handle's lock. */
+struct json_view {
+    struct history history;
+    struct log_point next; /* the record to show next */
+    struct log_run run;    /* that it is in; len 0: none yet */
+};
+
+struct handle {
+    struct session *session;
+    struct vnode *vnode; /* alive until RELEASE */
+    struct pfile *pfile; /* referenced; NULL where there is none */
+    _Atomic int refs;
+    bool appends;
+    bool wakes; /* its appends go past the main node: inotify watchers must be told */
+    pthread_mutex_t lock;
+    struct producer producer;
+    struct produced produced;
+    struct posmap map; /* partitions, .follow */
+    int64_t next_pos;  /* .follow: file position behind what was read */
+    struct fuse_pollhandle *poll_handle;
+    struct poll_watch *poll_watch;
+    struct json_view *json;
+    int fd; /* segment files; -1 */
+    char *text; /* status files, directories: what is shown, made at open */
+    size_t text_len;
+    /* handles' lock */
+    struct handle *prev, *next;
+};
+
+/* All open handles of a session. */
+struct handles *handles_new(void);
+/* Waits for what still refers to a handle. */
+void handles_free(struct handles *handles);
+/* Calls close_one(), which ends in handle_close(), for each; no request is being served any more. */
+void handles_close_all(struct handles *handles, void (*close_one)(struct handle *handle));
+
+struct handle *handle_new(struct session *session, struct vnode *vnode); /* NULL: no memory; one reference */
+struct handle *handle_ref(struct handle *handle);
+void handle_unref(struct handle *handle);
+/* The open file is gone: takes it off the list and drops its reference. */
+void handle_close(struct handle *handle);
+
+static inline struct handle *handle_of(const struct fuse_file_info *fi)
+{
+    return (struct handle *)(uintptr_t)fi->fh;
+}
+
+#endif

@@ -1,0 +1,242 @@
+#include "fs/sync.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/accumulator.h"
+#include "fs/container.h"
+
+/*   start ──→ DRAIN (linger.ms: batches under way) ──→ FLUSH (one fdatasync pair a partition) ──→ answered */
+struct sync_flush {
+    struct log_flush flush;
+    struct sync_op *op;
+};
+
+struct sync_op {
+    struct park park;
+    struct handle *handle; /* referenced */
+    bool to_disk;
+    int64_t written; /* ≥ 0: the answer to a write(2) */
+    _Atomic int rc;
+    _Atomic int pending;   /* flushes under way, and one for whoever starts them */
+    _Atomic bool answered; /* by the end of the waiting, or by a fatal signal */
+    bool draining;         /* handle's lock: in its list of waiters */
+    struct sync_op *next;
+    int32_t flush_count;
+    struct sync_flush *flushes;
+};
+
+static void reply(struct sync_op *op, int rc)
+{
+    if (rc)
+        fuse_reply_err(op->park.req, -rc);
+    else if (op->written >= 0)
+        fuse_reply_write(op->park.req, (size_t)op->written);
+    else
+        fuse_reply_err(op->park.req, 0);
+}
+
+/* Drops the reference that the answer holds. */
+static void finish(struct sync_op *op)
+{
+    if (!atomic_exchange(&op->answered, true)) {
+        park_answer(&op->park);
+        reply(op, atomic_load(&op->rc));
+    }
+    park_unref(&op->park);
+}
+
+static void drop_pending(struct sync_op *op)
+{
+    if (atomic_fetch_sub(&op->pending, 1) == 1)
+        finish(op);
+}
+
+static void flush_done(struct log_flush *flush, int rc)
+{
+    struct sync_op *op = container_of(flush, struct sync_flush, flush)->op;
+    int none = 0;
+    if (rc)
+        atomic_compare_exchange_strong(&op->rc, &none, rc);
+    drop_pending(op);
+}
+
+/* Collects what must be on disk: each partition that was appended to; a file that was only read: all there is. */
+static int plan_flushes(struct sync_op *op)
+{
+    struct handle *handle = op->handle;
+    pthread_mutex_lock(&handle->lock);
+    struct produced *produced = &handle->produced;
+    int32_t count = produced->upto ? produced->upto_count : 1;
+    op->flushes = calloc((size_t)count, sizeof(*op->flushes));
+    for (int32_t i = 0; op->flushes && produced->upto && i < count; i++)
+        op->flushes[i].flush.upto = produced->upto[i];
+    pthread_mutex_unlock(&handle->lock);
+    if (!op->flushes)
+        return -ENOMEM;
+    op->flush_count = count;
+    if (!produced->upto && handle->pfile->part)
+        op->flushes[0].flush.upto = partition_log_end(handle->pfile->part).offset;
+    return 0;
+}
+
+static void start_flushes(struct sync_op *op)
+{
+    atomic_store(&op->pending, 1);
+    int rc = op->to_disk && !atomic_load(&op->rc) ? plan_flushes(op) : 0;
+    if (rc)
+        atomic_store(&op->rc, rc);
+    struct pfile *pfile = op->handle->pfile;
+    for (int32_t i = 0; i < op->flush_count; i++) {
+        struct sync_flush *flush = &op->flushes[i];
+        struct partition *part = pfile->part ? pfile->part : topic_partition(pfile->topic, i);
+        if (!flush->flush.upto || !part)
+            continue;
+        flush->op = op;
+        flush->flush.done = flush_done;
+        atomic_fetch_add(&op->pending, 1);
+        rc = partition_flush(part, &flush->flush);
+        if (rc)
+            flush_done(&flush->flush, rc < 0 ? rc : 0);
+    }
+    drop_pending(op);
+}
+
+/* A fatal signal, or the end of the session. What is under way goes on without the request. */
+static bool op_cancel(struct park *park)
+{
+    struct sync_op *op = container_of(park, struct sync_op, park);
+    if (atomic_exchange(&op->answered, true))
+        return false;
+    atomic_fetch_add(&park->refs, 1); /* aborted's; finish() drops its own */
+    return true;
+}
+
+static void op_aborted(struct park *park, int rc)
+{
+    fuse_reply_err(park->req, -rc);
+}
+
+static void op_free(struct park *park)
+{
+    struct sync_op *op = container_of(park, struct sync_op, park);
+    handle_unref(op->handle);
+    free(op->flushes);
+    free(op);
+}
+
+static void send_all(struct handle *handle)
+{
+    if (handle->pfile->part) {
+        accumulator_send(handle->session, handle->pfile);
+        return;
+    }
+    pthread_mutex_lock(&handle->producer.lock);
+    int32_t count = handle->producer.target_count;
+    struct pfile **targets = handle->producer.targets;
+    pthread_mutex_unlock(&handle->producer.lock);
+    for (int32_t i = 0; i < count; i++)
+        if (targets[i])
+            accumulator_send(handle->session, targets[i]);
+}
+
+static void start(fuse_req_t req, struct handle *handle, bool to_disk, int64_t written)
+{
+    struct sync_op *op = calloc(1, sizeof(*op));
+    if (!op) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    op->handle = handle_ref(handle);
+    op->to_disk = to_disk;
+    op->written = written;
+    op->park.cancel = op_cancel;
+    op->park.aborted = op_aborted;
+    op->park.free = op_free;
+    op->park.fatal_only = true;
+    bool lingers = handle->appends && handle->session->options->linger_ms > 0 && written < 0;
+    if (lingers)
+        send_all(handle);
+    park_begin(&op->park, handle->session, req);
+    pthread_mutex_lock(&handle->lock);
+    op->draining = lingers && handle->produced.outstanding > 0;
+    if (op->draining) {
+        op->next = handle->produced.waiters;
+        handle->produced.waiters = op;
+    } else if (lingers) {
+        atomic_store(&op->rc, handle->produced.error);
+        handle->produced.error = 0;
+    }
+    bool draining = op->draining;
+    pthread_mutex_unlock(&handle->lock);
+    if (!draining)
+        start_flushes(op);
+    park_settle(&op->park);
+}
+
+void sync_fsync(fuse_req_t req, struct handle *handle)
+{
+    start(req, handle, true, -1);
+}
+
+void sync_close(fuse_req_t req, struct handle *handle)
+{
+    start(req, handle, false, -1);
+}
+
+void sync_write(fuse_req_t req, struct handle *handle, size_t len)
+{
+    start(req, handle, true, (int64_t)len);
+}
+
+/* Under handle's lock. */
+static void note(struct handle *handle, int32_t partition, int64_t end)
+{
+    struct produced *produced = &handle->produced;
+    if (handle->pfile->part) {
+        produced->upto = &produced->upto_one;
+        produced->upto_count = 1;
+        partition = 0;
+    } else if (partition >= produced->upto_count) {
+        int64_t *upto = realloc(produced->upto, (size_t)(partition + 1) * sizeof(*upto));
+        if (!upto)
+            return;
+        for (int32_t i = produced->upto_count; i <= partition; i++)
+            upto[i] = 0;
+        produced->upto = upto;
+        produced->upto_count = partition + 1;
+    }
+    if (produced->upto[partition] < end)
+        produced->upto[partition] = end;
+}
+
+void sync_appended(struct handle *handle, int32_t partition, int64_t end)
+{
+    pthread_mutex_lock(&handle->lock);
+    note(handle, partition, end);
+    pthread_mutex_unlock(&handle->lock);
+}
+
+void sync_lot_done(struct handle *handle, int32_t partition, int rc, int64_t end)
+{
+    struct sync_op *ready = NULL;
+    pthread_mutex_lock(&handle->lock);
+    if (rc == 0)
+        note(handle, partition, end);
+    else if (!handle->produced.error)
+        handle->produced.error = rc;
+    if (--handle->produced.outstanding == 0) {
+        ready = handle->produced.waiters;
+        handle->produced.waiters = NULL;
+        for (struct sync_op *op = ready; op; op = op->next)
+            atomic_store(&op->rc, handle->produced.error);
+        if (ready)
+            handle->produced.error = 0;
+    }
+    pthread_mutex_unlock(&handle->lock);
+    while (ready) {
+        struct sync_op *next = ready->next;
+        start_flushes(ready);
+        ready = next;
+    }
+}

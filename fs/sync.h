@@ -1,0 +1,23 @@
+/* fs/sync.h: fsync(2), O_SYNC and close(2): waiting until what an open file wrote is where it was promised to be.
+ *
+ * First, with linger.ms, until nothing of this open file is on its way any more; then, for fsync and O_SYNC, until
+ * every partition it appended to is on the disk up to its last record. Flushes of one partition share a group commit.
+ * A signal that the program handles does not end these waits (they are bounded); a fatal one does. */
+#ifndef LOGMNT_FS_SYNC_H
+#define LOGMNT_FS_SYNC_H
+
+#include "fs/handle.h"
+
+/* Answers the request when it is done: with the error, or 0. */
+void sync_fsync(fuse_req_t req, struct handle *handle);
+/* close(2) of one descriptor with linger.ms: waits, reports what went wrong since it was last reported. */
+void sync_close(fuse_req_t req, struct handle *handle);
+/* O_SYNC, O_DSYNC: answers a write(2) of len bytes, which are appended, when they are on the disk. */
+void sync_write(fuse_req_t req, struct handle *handle, size_t len);
+
+/* A record of this open file ends at `end` in this partition. */
+void sync_appended(struct handle *handle, int32_t partition, int64_t end);
+/* A lingering batch that held records of this open file is over. */
+void sync_lot_done(struct handle *handle, int32_t partition, int rc, int64_t end);
+
+#endif
