@@ -337,7 +337,7 @@ static int clean(struct compact_pass *pass, const struct choice *choice, bool *d
     return rc;
 }
 
-int log_compact(struct log *log, struct log_point limit, const _Atomic bool *stop, struct err *e)
+int compact_bounded(struct log *log, struct log_point limit, const _Atomic bool *stop, size_t max_keys, struct err *e)
 {
     struct err local = {""};
     struct compact_pass pass = {.log = log, .now_ms = log->env->clock->wall_ms(log->env->clock), .stop = stop};
@@ -345,7 +345,7 @@ int log_compact(struct log *log, struct log_point limit, const _Atomic bool *sto
     bool did = false;
     int rc;
 
-    key_map_init(&pass.map, LIMIT_COMPACT_KEYS);
+    key_map_init(&pass.map, max_keys);
     rc = begin(log, limit, &pass, &choice, &local);
     if (rc == 0 && choice.count > 0) {
         rc = clean(&pass, &choice, &did, &local);
@@ -363,4 +363,9 @@ int log_compact(struct log *log, struct log_point limit, const _Atomic bool *sto
         log_go_offline(log, -EBADMSG, local.text);
     }
     return rc < 0 ? rc : did;
+}
+
+int log_compact(struct log *log, struct log_point limit, const _Atomic bool *stop, struct err *e)
+{
+    return compact_bounded(log, limit, stop, LIMIT_COMPACT_KEYS, e);
 }

@@ -18,6 +18,9 @@ struct compact_pass {
     const _Atomic bool *stop; /* may be NULL */
 };
 
+/* log_compact() with another bound than LIMIT_COMPACT_KEYS, which no test can reach. */
+int compact_bounded(struct log *log, struct log_point limit, const _Atomic bool *stop, size_t max_keys, struct err *e);
+
 bool compact_is_stopped(const struct compact_pass *pass);
 
 /* The record's key and value, its newline taken off. */

@@ -105,6 +105,7 @@ static int64_t step(struct log *log, size_t max_bytes, bool *done, struct err *e
 int64_t log_scrub(struct log *log, size_t max_bytes, struct err *e)
 {
     struct err local = {""};
+    bool from_start = log->scrub_offset == 0;
     int64_t bytes = 0;
     bool done = false;
     int64_t rc = log_check_online(log, e);
@@ -112,15 +113,15 @@ int64_t log_scrub(struct log *log, size_t max_bytes, struct err *e)
     if (rc < 0) {
         return rc;
     }
-    while (!done && (uint64_t)bytes < max_bytes) {
+    while (rc >= 0 && !done && (uint64_t)bytes < max_bytes) {
         rc = step(log, max_bytes - (size_t)bytes, &done, &local);
-        if (rc < 0) {
-            break;
+        bytes += rc > 0 ? rc : 0;
+        if (done) {
+            log->scrub_offset = 0;
+            /* Nothing was left behind the last time's end: then this time starts over. */
+            done = bytes > 0 || from_start;
+            from_start = true;
         }
-        bytes += rc;
-    }
-    if (done) {
-        log->scrub_offset = 0;
     }
     if (rc < 0) {
         err_set(e, (int)rc, "scrub %s: %s", log->name, local.text);
