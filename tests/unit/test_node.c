@@ -90,6 +90,7 @@ static int append(struct fixture *f, const char *topic_name, const char *lines, 
 {
     struct topic *topic = node_topic(f->node, topic_name);
     struct iovec iov = {.iov_base = (char *)lines, .iov_len = strlen(lines)};
+    int64_t now_ms = clock_system()->wall_ms(clock_system());
     uint32_t records = 0;
     for (const char *c = lines; *c != '\0'; c++)
         records += *c == '\n';
@@ -98,8 +99,8 @@ static int append(struct fixture *f, const char *topic_name, const char *lines, 
                                  .len = (uint32_t)iov.iov_len,
                                  .records = records,
                                  .crc = crc32c(0, lines, iov.iov_len),
-                                 .first_timestamp_ms = 1000,
-                                 .last_timestamp_ms = 1000,
+                                 .first_timestamp_ms = now_ms,
+                                 .last_timestamp_ms = now_ms,
                                  .producer_id = -1,
                                  .sequence = -1};
     assert_non_null(topic);
