@@ -16,14 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/attr.h"
 #include "fs/limits.h"
 
 enum {
     NODE_TOPIC = 2,
     NODE_PARTITION = 16, /* of partition 0 */
     PARTITIONS = 16,
-    /* coreutils sizes its buffers by it. */
-    BLOCK_BYTES = 512 << 10,
 };
 
 /* Of directories; those of partitions are 0, so that growth is seen at once. */
@@ -60,7 +59,7 @@ static double attributes(fuse_ino_t ino, struct stat *st)
     st->st_mode = S_IFREG | 0644;
     st->st_nlink = 1;
     st->st_size = (off_t)empty.size;
-    st->st_blksize = BLOCK_BYTES;
+    st->st_blksize = ATTR_BLKSIZE;
     return 0;
 }
 
