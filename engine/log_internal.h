@@ -88,6 +88,8 @@ void log_put(struct segment_view *view); /* unpins and drops the reference */
 
 /* Appends a segment to the list and makes it the active one. Append lock; takes the state lock. -ENOMEM. */
 int log_list_push(struct log *log, struct segment *seg, struct err *e);
+/* Counts the closed segments' bytes anew, after the figures of one have changed. Under the state lock, or in log_open(). */
+void log_list_sum(struct log *log);
 /* Room for one more, so that the next push cannot fail. Append lock. */
 int log_list_reserve(struct log *log, struct err *e);
 

@@ -124,8 +124,7 @@ void log_put(struct segment_view *view)
 
 /* ---- changing; append lock ---- */
 
-/* Under the state lock. */
-static void sum_up(struct log *log)
+void log_list_sum(struct log *log)
 {
     uint32_t i;
 
@@ -170,7 +169,7 @@ int log_list_push(struct log *log, struct segment *seg, struct err *e)
     pthread_mutex_lock(&log->state_lock);
     log->segments[log->segment_count++] = seg;
     log->end = seg->end;
-    sum_up(log);
+    log_list_sum(log);
     pthread_mutex_unlock(&log->state_lock);
     return 0;
 }
@@ -244,7 +243,7 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
         log->start = base;
     }
     log->cut_bytes = log->cut_bytes > bytes ? log->cut_bytes - bytes : 0;
-    sum_up(log);
+    log_list_sum(log);
     pthread_mutex_unlock(&log->state_lock);
     rc = retire(log, gone, n, e);
     free(gone);
@@ -315,7 +314,7 @@ static void list_swap(struct log *log, uint32_t first, uint32_t n, struct segmen
     log->segments[first] = by;
     memmove(log->segments + first + 1, log->segments + first + n, behind * sizeof(struct segment *));
     log->segment_count -= n - 1;
-    sum_up(log);
+    log_list_sum(log);
 }
 
 static int prepare_swap(struct log *log, struct segment *by, struct err *e)

@@ -199,6 +199,7 @@ static int set_figures(struct recovery *r, struct err *e)
     } else if (start.offset >= log->end.offset) {
         start = log->end;
     }
+    log_list_sum(log);
     log->start = first;
     log->recovery_point = r->known->clean_shutdown ? log->end.offset
                                                    : between(r->known->recovery_point, first.offset, log->end.offset);
