@@ -1,0 +1,154 @@
+/* tests/fuzz/fuzz_checkpoint.c: any bytes as a checkpoint, and as `leader-epochs`: refused, or understood and the same
+ * when written and read again.
+ *
+ * The files are in memory, behind a struct io. Input: 0 as it is, 1 as the body of a sealed file; then bytes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "engine/checkpoint.h"
+#include "engine/epochs.h"
+#include "engine/seal.h"
+#include "tests/fuzz/fuzz.h"
+
+/* ---- one file in memory, whatever it is called ---- */
+
+enum { FILE_MAX = 1 << 20, THE_FD = 1000 };
+
+static uint8_t file[FILE_MAX];
+static size_t file_len;
+
+static int mem_open(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
+{
+    (void)io, (void)dirfd, (void)name, (void)mode;
+    if (flags & O_TRUNC) {
+        file_len = 0;
+    }
+    return THE_FD;
+}
+
+static int mem_fd(struct io *io, int fd)
+{
+    (void)io, (void)fd;
+    return 0;
+}
+
+static ssize_t mem_pread(struct io *io, int fd, void *buf, size_t len, int64_t at)
+{
+    (void)io, (void)fd;
+    if ((size_t)at >= file_len) {
+        return 0;
+    }
+    len = len < file_len - (size_t)at ? len : file_len - (size_t)at;
+    memcpy(buf, file + at, len);
+    return (ssize_t)len;
+}
+
+static ssize_t mem_pwritev(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
+{
+    size_t done = 0;
+
+    (void)io, (void)fd;
+    for (int i = 0; i < iovcnt; i++) {
+        FUZZ_CHECK((size_t)at + done + iov[i].iov_len <= FILE_MAX);
+        memcpy(file + at + done, iov[i].iov_base, iov[i].iov_len);
+        done += iov[i].iov_len;
+    }
+    file_len = (size_t)at + done;
+    return (ssize_t)done;
+}
+
+static int mem_fstat(struct io *io, int fd, struct stat *st)
+{
+    (void)io, (void)fd;
+    memset(st, 0, sizeof *st);
+    st->st_mode = S_IFREG;
+    st->st_size = (off_t)file_len;
+    return 0;
+}
+
+static int mem_rename(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    (void)io, (void)from_dirfd, (void)from, (void)to_dirfd, (void)to;
+    return 0;
+}
+
+static struct io mem_io = {.open = mem_open,
+                           .close = mem_fd,
+                           .pread = mem_pread,
+                           .pwritev = mem_pwritev,
+                           .fdatasync = mem_fd,
+                           .fsync = mem_fd,
+                           .fstat = mem_fstat,
+                           .rename = mem_rename};
+
+/* ---- the two formats ---- */
+
+static void set_file(const uint8_t *data, size_t len, const char *magic)
+{
+    if (magic == NULL) {
+        memcpy(file, data, len);
+        file_len = len;
+    } else {
+        struct seal_text body = {.text = (char *)(uintptr_t)data, .len = len};
+
+        FUZZ_CHECK(seal_write(&mem_io, 0, "f", magic, &body, NULL) == 0);
+    }
+}
+
+static void check_checkpoint(void)
+{
+    struct checkpoint_entry *entries, *again;
+    struct err e = {0};
+    size_t count, again_count;
+    int rc = checkpoint_read(&mem_io, 0, "f", &entries, &count, &e);
+
+    FUZZ_CHECK(rc == 0 || (rc == -EBADMSG && entries == NULL && count == 0 && e.text[0] != '\0'));
+    if (rc < 0) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        FUZZ_CHECK(checkpoint_find(entries, count, entries[i].name) == &entries[i]);
+        FUZZ_CHECK(i == 0 || strcmp(entries[i - 1].name, entries[i].name) < 0);
+    }
+    FUZZ_CHECK(checkpoint_write(&mem_io, 0, "f", entries, count, NULL) == 0);
+    FUZZ_CHECK(checkpoint_read(&mem_io, 0, "f", &again, &again_count, NULL) == 0);
+    FUZZ_CHECK(again_count == count && memcmp(entries, again, count * sizeof *entries) == 0);
+    free(entries);
+    free(again);
+}
+
+static void check_epochs(void)
+{
+    struct epochs epochs = {0};
+    struct err e = {0};
+    int rc = epochs_load(&mem_io, 0, &epochs, &e);
+
+    FUZZ_CHECK(rc == 0 || (rc == -EBADMSG && e.text[0] != '\0'));
+    if (rc == 0) {
+        int32_t found;
+
+        for (uint32_t i = 1; i < epochs.count; i++) {
+            FUZZ_CHECK(epochs.entries[i - 1].epoch < epochs.entries[i].epoch);
+            FUZZ_CHECK(epochs.entries[i - 1].start_offset <= epochs.entries[i].start_offset);
+        }
+        FUZZ_CHECK(epochs.count == 0 || epochs_latest(&epochs) == epochs.entries[epochs.count - 1].epoch);
+        epochs_end_offset(&epochs, 7, 1000, &found);
+    }
+    epochs_free(&epochs);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    bool sealed = len > 0 && data[0] % 2 == 1;
+
+    if (len < 1 || len > FILE_MAX / 2 || (sealed && memchr(data, '\0', len) != NULL)) {
+        return 0;
+    }
+    set_file(data + 1, len - 1, sealed ? "logmnt checkpoint 1" : NULL);
+    check_checkpoint();
+    set_file(data + 1, len - 1, sealed ? "logmnt leader-epochs 1" : NULL);
+    check_epochs();
+    return 0;
+}
