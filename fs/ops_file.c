@@ -211,17 +211,23 @@ static void run_read(const struct fence_request *request)
     do_read(request->req, request->ino, request->size, request->off, &fi);
 }
 
-/* A read at the end waits for a RELEASE that may be on its way. */
-static bool read_fenced(fuse_req_t req, struct handle *handle, size_t size, off_t off, const struct fuse_file_info *fi)
+/* Whether a read reaches the end of what there is. */
+static bool reaches_end(struct handle *handle, size_t size, off_t off)
 {
-    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0)
-        return false;
+    if (handle->vnode->key.kind == VNODE_JSON)
+        return true;
     int64_t base = vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
     bool known;
     pthread_mutex_lock(&handle->lock);
     int64_t at = base + posmap_translate(&handle->map, off, &known);
     pthread_mutex_unlock(&handle->lock);
-    if (at + (int64_t)size < partition_high_watermark(handle->pfile->part).position)
+    return at + (int64_t)size >= partition_high_watermark(handle->pfile->part).position;
+}
+
+/* A read at the end waits for a RELEASE that may be on its way. */
+static bool read_fenced(fuse_req_t req, struct handle *handle, size_t size, off_t off, const struct fuse_file_info *fi)
+{
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !reaches_end(handle, size, off))
         return false;
     struct fence_request request = {.req = req, .ino = handle->vnode->id, .size = size, .off = off, .run = run_read};
     request.fi = *fi;
@@ -242,7 +248,7 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
         follow_read(req, handle, size, off, fi->lock_owner, fi->flags & O_NONBLOCK);
         return;
     case VNODE_JSON:
-        if (!read_fenced(req, handle, size, INT64_MAX / 2, fi))
+        if (!read_fenced(req, handle, size, off, fi))
             json_view_read(req, handle, size, off, fi->lock_owner);
         return;
     case VNODE_SEGMENT_FILE:
