@@ -15,7 +15,7 @@ struct catalog {
     size_t count;
 };
 
-int catalog_init(struct catalog *catalog); /* -ENOMEM */
+int catalog_init(struct catalog *catalog);  /* -ENOMEM */
 void catalog_free(struct catalog *catalog); /* must be empty */
 
 /* With a reference for the caller; NULL: none. */

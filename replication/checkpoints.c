@@ -38,8 +38,7 @@ void checkpoints_free(struct checkpoints *checkpoints)
 
 static struct log_point point_of(const struct checkpoints *checkpoints, enum checkpoint_kind kind, const char *name)
 {
-    const struct checkpoint_entry *entry =
-        checkpoint_find(checkpoints->entries[kind], checkpoints->counts[kind], name);
+    const struct checkpoint_entry *entry = checkpoint_find(checkpoints->entries[kind], checkpoints->counts[kind], name);
     return entry != NULL ? (struct log_point){entry->offset, entry->position} : (struct log_point){0, 0};
 }
 

@@ -111,8 +111,7 @@ static void on_compact_timer(struct node_timer *timer)
 static void kick_compaction(struct cleaner *cleaner)
 {
     atomic_fetch_add(&cleaner->compact_kicks, 1);
-    if (!atomic_exchange(&cleaner->compact_armed, true) ||
-        node_timer_cancel(cleaner->node, &cleaner->compact_timer))
+    if (!atomic_exchange(&cleaner->compact_armed, true) || node_timer_cancel(cleaner->node, &cleaner->compact_timer))
         node_work_submit(cleaner->node, &cleaner->compact_work);
 }
 

@@ -48,7 +48,7 @@ struct config_set {
     struct config_override {
         char name[CONFIG_NAME_BYTES];
         char value[CONFIG_VALUE_BYTES];
-    } *entries;
+    } * entries;
     size_t count;
 };
 int config_set_put(struct config_set *set, const char *name, const char *value); /* checked by the caller; -ENOMEM */

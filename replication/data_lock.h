@@ -1,5 +1,5 @@
-/* replication/data_lock.h: the lock on the data directory: flock(2) on DATA/lock, which says "pid\nstate\n", state being
- * running or stopping. A lock belongs to the open file, so it goes with its process, whatever ends it.
+/* replication/data_lock.h: the lock on the data directory: flock(2) on DATA/lock, which says "pid\nstate\n", state
+ * being running or stopping. A lock belongs to the open file, so it goes with its process, whatever ends it.
  *
  * Real time and system calls: it is about processes of this machine, not about the disk or the node's clock. */
 #ifndef LOGMNT_REPLICATION_DATA_LOCK_H

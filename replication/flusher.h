@@ -1,5 +1,5 @@
-/* replication/flusher.h: the background flush, so that recovery never has more than LIMIT_UNFLUSHED_BYTES a partition to
- * check, and the checkpoints in its wake. It is asked, it does not look around: an idle node is not woken. */
+/* replication/flusher.h: the background flush, so that recovery never has more than LIMIT_UNFLUSHED_BYTES a partition
+ * to check, and the checkpoints in its wake. It is asked, it does not look around: an idle node is not woken. */
 #ifndef LOGMNT_REPLICATION_FLUSHER_H
 #define LOGMNT_REPLICATION_FLUSHER_H
 

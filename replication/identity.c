@@ -59,7 +59,8 @@ static int meta_parse(const char *text, struct identity *out, struct err *e)
     char id[16], *end;
     uint8_t uuid[UUID_BYTES];
     if (!is_kind(text, meta_magic) || !value_of(text, "node.id", id, sizeof id) ||
-        !value_of(text, "cluster.id", out->cluster_id, sizeof out->cluster_id) || uuid_parse(out->cluster_id, uuid) != 0)
+        !value_of(text, "cluster.id", out->cluster_id, sizeof out->cluster_id) ||
+        uuid_parse(out->cluster_id, uuid) != 0)
         return err_set(e, -EBADMSG, META_FILE ": damaged");
     long number = strtol(id, &end, 10);
     if (*end != '\0' || number < 1 || number > INT32_MAX)

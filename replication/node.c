@@ -1,8 +1,8 @@
 /* replication/node.c: a node's start and stop, and what can be asked of it.
  *
- * Start: directory → lock → identity → what the last stop said (clean or not, checkpoints) → loop → metadata log and its
- * replay → topics → timers. Everything that can be refused is read before anything is changed; if the metadata turns
- * out damaged after a clean stop the mark is put back. Stop: the reverse, with everything flushed. */
+ * Start: directory → lock → identity → what the last stop said (clean or not, checkpoints) → loop → metadata log and
+ * its replay → topics → timers. Everything that can be refused is read before anything is changed; if the metadata
+ * turns out damaged after a clean stop the mark is put back. Stop: the reverse, with everything flushed. */
 #include "replication/node.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
-/* replication/node_commands.c: the calls of node.h that change the tree. Each builds a command, has it decided, and does
- * what is due after that with no lock held: answering those whom the change sets free. */
+/* replication/node_commands.c: the calls of node.h that change the tree. Each builds a command, has it decided, and
+ * does what is due after that with no lock held: answering those whom the change sets free. */
 #include "replication/node.h"
 
 #include <errno.h>
@@ -223,8 +223,7 @@ static void settings_changed(struct node *node, const char *name)
 
 int node_set_config(struct node *node, const char *topic, const char *name, const char *value, struct err *e)
 {
-    struct command cmd = {.type = value != NULL ? COMMAND_SET_CONFIG : COMMAND_REMOVE_CONFIG,
-                          .time_ms = wall_ms(node)};
+    struct command cmd = {.type = value != NULL ? COMMAND_SET_CONFIG : COMMAND_REMOVE_CONFIG, .time_ms = wall_ms(node)};
     int rc = set_topic(&cmd, topic, e);
     if (rc != 0)
         return rc;

@@ -1,5 +1,5 @@
-/* replication/node_loop.h: one libuv loop on a thread of its own: one-shot timers in a heap, and works handed to libuv's
- * pool. node.h's node_timer and node_work run here. The only user of uv.h. */
+/* replication/node_loop.h: one libuv loop on a thread of its own: one-shot timers in a heap, and works handed to
+ * libuv's pool. node.h's node_timer and node_work run here. The only user of uv.h. */
 #ifndef LOGMNT_REPLICATION_NODE_LOOP_H
 #define LOGMNT_REPLICATION_NODE_LOOP_H
 

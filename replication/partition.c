@@ -43,7 +43,8 @@ static int set_aside(struct partition *part, const char *id_text, struct err *e)
     return 0;
 }
 
-/* Is DATA/topics/NAME, if it is there, this topic's? Afterwards it is, or it is not there. *named: it says so itself. */
+/* Is DATA/topics/NAME, if it is there, this topic's? Afterwards it is, or it is not there. *named: it says so itself.
+ */
 static int claim_directory(struct partition *part, bool made, bool *named, struct err *e)
 {
     struct io *io = part->node->io;

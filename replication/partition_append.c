@@ -7,7 +7,8 @@
  * append ends in one of five ways, each under the lock first and its callback after:
  *
  *     parked --+-- enough in sync: partition_resume() appends them in order     --> done(0 or an errno)
- *              +-- delivery.timeout.ms: the partition's timer                   --> done(-EROFS), later ones fail at once
+ *              +-- delivery.timeout.ms: the partition's timer                   --> done(-EROFS), later ones fail at
+ * once
  *              +-- the topic is deleted or the log goes offline                 --> done(-ESTALE, -EIO)
  *              +-- partition_append_cancel()                                    --> no call
  */

@@ -62,8 +62,8 @@ struct partition {
     struct node_work flush_work;   /* goes on holding it */
     _Atomic bool flush_armed;
     _Atomic bool flush_wanted;
-    int64_t scrub_left;    /* scrubber.c's: bytes of this round still to read */
-    bool clean_failed;     /* cleaner.c's: the last compaction failed, and that was logged */
+    int64_t scrub_left; /* scrubber.c's: bytes of this round still to read */
+    bool clean_failed;  /* cleaner.c's: the last compaction failed, and that was logged */
 };
 
 /* ---- life: partition.c ---- */

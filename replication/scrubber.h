@@ -12,8 +12,8 @@ struct scrubber {
     struct node_timer timer;
     struct node_work work;
     _Atomic bool active;
-    bool begun;             /* the work's: this round's figures are there */
-    int64_t last_round_ms;  /* loop thread; INT64_MIN: none yet */
+    bool begun;            /* the work's: this round's figures are there */
+    int64_t last_round_ms; /* loop thread; INT64_MIN: none yet */
 };
 
 void scrubber_init(struct scrubber *scrubber, struct node *node);

@@ -1,5 +1,5 @@
-/* replication/stray.h: directories in DATA/topics that are no partition's: left over from a deletion (…-delete) they are
- * removed in the background; any other is left alone and named in the log. */
+/* replication/stray.h: directories in DATA/topics that are no partition's: left over from a deletion (…-delete) they
+ * are removed in the background; any other is left alone and named in the log. */
 #ifndef LOGMNT_REPLICATION_STRAY_H
 #define LOGMNT_REPLICATION_STRAY_H
 

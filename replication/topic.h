@@ -1,5 +1,5 @@
-/* replication/topic.h: a topic while the node runs: what metadata.h says of it, in the form that requests need, with its
- * partitions. For replication/ alone; fs/ sees node.h.
+/* replication/topic.h: a topic while the node runs: what metadata.h says of it, in the form that requests need, with
+ * its partitions. For replication/ alone; fs/ sees node.h.
  *
  * Locks: `lock` guards attr, config and the array of partitions, for a few loads and stores. `gate` is held for reading
  * by each append while it is under way, and for writing by a command that depends on the topic staying empty
