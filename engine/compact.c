@@ -194,21 +194,27 @@ static int map_segment(struct compact_pass *pass, const struct segment_view *vie
     return rc;
 }
 
-/* Reads the dirty part. Afterwards map_end says how far it came. */
+static int map_pinned(struct compact_pass *pass, const struct segment_view *view, int64_t first_dirty, struct err *e)
+{
+    int rc = segment_pin(view->seg, e);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = map_segment(pass, view, first_dirty, e);
+    segment_unpin(view->seg);
+    return rc;
+}
+
+/* Reads the dirty part. Afterwards map_end says how far it came. What retention takes meanwhile is passed by. */
 static int map_dirty(struct compact_pass *pass, const struct choice *choice, struct err *e)
 {
     int rc = 0;
 
     for (uint32_t i = 0; i < choice->count && rc == 0; i++) {
-        const struct segment_view *view = &choice->views[i];
-
-        if (view->end.offset <= choice->first_dirty) {
-            continue;
-        }
-        rc = segment_pin(view->seg, e);
-        if (rc == 0) {
-            rc = map_segment(pass, view, choice->first_dirty, e);
-            segment_unpin(view->seg);
+        if (choice->views[i].end.offset > choice->first_dirty) {
+            rc = map_pinned(pass, &choice->views[i], choice->first_dirty, e);
+            rc = rc == -ESTALE ? 0 : rc;
         }
     }
     return rc < 0 ? rc : 0;
@@ -266,7 +272,7 @@ static int swap(struct log *log, const struct segment_view *views, uint32_t n, s
     rc = log_check_online(log, e);
     first = find_in_list(log, views, n);
     if (rc == 0 && first < 0) {
-        rc = err_set(e, -ESTALE, "the segments were deleted");
+        rc = err_set(e, -ESTALE, "the segments were deleted meanwhile");
     }
     if (rc == 0) {
         rc = log_replace(log, (uint32_t)first, n, by, e);
@@ -318,17 +324,35 @@ static int clean_group(struct compact_pass *pass, const struct segment_view *vie
     return rc;
 }
 
+/* The first of the segments from `first` on that retention has not taken. */
+static uint32_t skip_retired(const struct choice *choice, uint32_t first)
+{
+    while (first < choice->count && atomic_load(&choice->views[first].seg->retired)) {
+        first++;
+    }
+    return first;
+}
+
 static int clean(struct compact_pass *pass, const struct choice *choice, bool *did, struct err *e)
 {
-    uint32_t n;
+    uint32_t first = 0;
     int rc = map_dirty(pass, choice, e);
 
-    for (uint32_t first = 0; rc == 0 && first < choice->count; first += n) {
+    while (rc == 0) {
+        uint32_t n;
+
+        first = skip_retired(choice, first);
         n = group_len(pass, choice, first);
         if (n == 0) {
             break;
         }
         rc = clean_group(pass, choice->views + first, n, did, e);
+        if (rc == 0) {
+            first += n;
+        } else if (rc == -ESTALE) {
+            /* Some of them went meanwhile: grouped anew without them. */
+            rc = 0;
+        }
     }
     if (rc == 0 && pass->map_end > choice->first_dirty) {
         log_set_cleaner_offset(pass->log, pass->map_end);
@@ -351,8 +375,7 @@ int compact_bounded(struct log *log, struct log_point limit, const _Atomic bool 
         rc = clean(&pass, &choice, &did, &local);
     }
     end(&pass, &choice);
-    if (rc == -ECANCELED || rc == -ESTALE) {
-        /* Stopped, or retention was faster: the next pass goes on. */
+    if (rc == -ECANCELED) {
         rc = 0;
     }
     if (rc < 0) {

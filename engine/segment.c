@@ -162,16 +162,21 @@ bool segment_is_open(const struct segment *seg)
     return seg->fd[SEGMENT_LOG] >= 0;
 }
 
-void segment_close_files(struct segment *seg)
+static void unmap_files(struct segment *seg)
 {
-    int i;
-
     index_unmap(&seg->index, seg->io);
     index_unmap(&seg->timeindex, seg->io);
     if (seg->batches_map != NULL) {
         seg->io->unmap(seg->io, seg->batches_map, seg->batches_map_bytes);
         seg->batches_map = NULL;
     }
+}
+
+void segment_close_files(struct segment *seg)
+{
+    int i;
+
+    unmap_files(seg);
     for (i = 0; i < SEGMENT_FILES; i++) {
         if (seg->fd[i] >= 0) {
             seg->io->close(seg->io, seg->fd[i]);
@@ -185,9 +190,10 @@ static int map_batches(struct segment *seg, struct err *e)
     const void *map;
     int rc;
 
-    seg->batches_map_bytes = LIMIT_BATCHES_FILE_BYTES;
-    if (atomic_load_explicit(&seg->sealed, memory_order_relaxed)) {
-        seg->batches_map_bytes = BATCH_HEADER_BYTES + (size_t)seg->batches * BATCH_ENTRY_BYTES;
+    seg->batches_map_bytes = BATCH_HEADER_BYTES + (size_t)seg->batches * BATCH_ENTRY_BYTES;
+    if (!atomic_load_explicit(&seg->sealed, memory_order_relaxed) &&
+        seg->batches_map_bytes < LIMIT_BATCHES_FILE_BYTES) {
+        seg->batches_map_bytes = LIMIT_BATCHES_FILE_BYTES;
     }
     rc = seg->io->map(seg->io, seg->fd[SEGMENT_BATCHES], seg->batches_map_bytes, &map);
     if (rc < 0) {
@@ -209,6 +215,12 @@ static int map_files(struct segment *seg, struct err *e)
         rc = index_map(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], exact, e);
     }
     return rc;
+}
+
+int segment_remap(struct segment *seg, struct err *e)
+{
+    unmap_files(seg);
+    return map_files(seg, e);
 }
 
 int64_t segment_file_bytes(const struct segment *seg, enum segment_file kind)
@@ -346,7 +358,7 @@ static int count_sizes(struct segment *seg, const int64_t sizes[SEGMENT_FILES], 
     int i;
 
     for (i = 0; i < SEGMENT_FILES; i++) {
-        if (sizes[i] > (i == SEGMENT_BATCHES ? LIMIT_BATCHES_FILE_BYTES : INT32_MAX)) {
+        if (sizes[i] > (i == SEGMENT_BATCHES ? LIMIT_COMPACTED_BATCHES_BYTES : INT32_MAX)) {
             return err_set(e, -EBADMSG, "segment %" PRId64 ": a file of %" PRId64 " bytes", seg->base.offset, sizes[i]);
         }
     }

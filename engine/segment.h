@@ -144,6 +144,9 @@ bool segment_is_flushed(const struct segment *seg, uint32_t upto); /* segment_fl
 
 /* Nothing is appended any more: mapped exactly from the next opening on. */
 void segment_seal(struct segment *seg);
+/* Maps the files anew, as they are now: a compacted one may have outgrown what an active one maps. Pinned, by nobody
+ * else. Errors: those of mmap; nothing is mapped then. */
+int segment_remap(struct segment *seg, struct err *e);
 
 /* The files' sizes by what is counted in them; under a lock that guards the figures. */
 int64_t segment_file_bytes(const struct segment *seg, enum segment_file kind);

@@ -37,7 +37,7 @@ int segment_build_add(struct segment *seg, struct batch_entry *b, const struct i
 
     assert(seg->base.offset + b->offset >= seg->end.offset && seg->base.position + b->position >= seg->end.position);
     if ((uint64_t)b->offset + b->records > INT32_MAX || (uint64_t)b->position + b->len > INT32_MAX ||
-        segment_file_bytes(seg, SEGMENT_BATCHES) + BATCH_ENTRY_BYTES > LIMIT_BATCHES_FILE_BYTES) {
+        segment_file_bytes(seg, SEGMENT_BATCHES) + BATCH_ENTRY_BYTES > LIMIT_COMPACTED_BATCHES_BYTES) {
         return err_set(e, -EFBIG, "segment %020" PRId64 ": more than one segment can hold", seg->base.offset);
     }
     rc = segment_append(seg, b, iov, iovcnt, marks, mark_count, index_interval_bytes, &growth, e);
@@ -88,17 +88,21 @@ int segment_build_finish(struct segment *seg, struct log_point end, struct err *
     if (rc < 0) {
         return rc;
     }
+    segment_seal(seg);
+    rc = segment_remap(seg, e);
+    if (rc < 0) {
+        return rc;
+    }
     seg->end = end;
     atomic_store(&seg->flushed, seg->log_bytes);
     atomic_store(&seg->indexes_flushed, true);
-    segment_seal(seg);
     segment_unpin(seg);
     return 0;
 }
 
 void segment_build_abort(struct segment *seg)
 {
-    if (!atomic_load(&seg->sealed)) {
+    if ((atomic_load(&seg->pins) & ~SEGMENT_CLOSED) != 0) {
         segment_unpin(seg);
     }
     atomic_store(&seg->retired, true); /* unlinked with the last reference */

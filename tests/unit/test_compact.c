@@ -504,7 +504,7 @@ static void random_step(int *cleaner, int keys)
 static void random_runs_agree_with_the_model(void **state)
 {
     (void)state;
-    for (unsigned seed = 1; seed <= 25; seed++) {
+    for (unsigned seed = 1; seed <= 15; seed++) {
         int cleaner = 0;
         int keys;
 
@@ -526,7 +526,7 @@ static void random_runs_agree_with_the_model(void **state)
 
 /* ---- at the same time ---- */
 
-enum { CONCURRENT_KEYS = 50, CONCURRENT_ROUNDS = 400 };
+enum { CONCURRENT_KEYS = 50, CONCURRENT_ROUNDS = 200 };
 
 static _Atomic bool over;
 
@@ -580,7 +580,7 @@ static void *retain_all(void *arg)
         struct log_point to;
 
         assert_true(log_retain(f.log, end, &e) >= 0);
-        if (end.offset > 2000 && log_lookup_offset(f.log, end.offset - 2000, end, &to, &e) == 0) {
+        if (end.offset > 1000 && log_lookup_offset(f.log, end.offset - 1000, end, &to, &e) == 0) {
             assert_int_equal(log_delete_records(f.log, to, &e), 0);
         }
         assert_true(log_scrub(f.log, 4096, &e) >= 0);
