@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,7 +95,9 @@ static bool within(const char *a, const char *b)
 int mountpoint_prepare(const char *path, const char *data_dir, struct err *e)
 {
     struct stat st;
-    int rc = stat(path, &st) ? -errno : 0;
+    struct statvfs fs;
+    /* statfs always asks the file system; stat may be answered from the attributes that a dead one left behind. */
+    int rc = statvfs(path, &fs) || stat(path, &st) ? -errno : 0;
     if (rc == -ENOTCONN) {
         rc = take_away_dead(path, e);
         if (rc)
