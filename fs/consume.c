@@ -10,7 +10,7 @@
 
 /* From here on a splice beats a copy; above, data and header do not fit a pipe of 256 pages and libfuse copies twice
  * (measured: tests/bench). */
-enum { SPLICE_MIN_BYTES = 64 << 10, SPLICE_MAX_BYTES = (1 << 20) - (8 << 10) };
+enum { SPLICE_MIN_BYTES = 32 << 10, SPLICE_MAX_BYTES = 900 << 10 };
 
 static pthread_key_t buffer_key;
 static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;

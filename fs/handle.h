@@ -64,7 +64,8 @@ struct handle {
     struct fuse_pollhandle *poll_handle;
     struct poll_watch *poll_watch;
     struct json_view *json;
-    int fd; /* segment files; -1 */
+    int fd;             /* segment files; -1 */
+    int32_t backing_id; /* likewise: the kernel reads it without us; 0 */
     char *text; /* status files, directories: what is shown, made at open */
     size_t text_len;
     /* handles' lock */

@@ -43,12 +43,28 @@ static int check_flags(const struct vnode *vnode, int flags)
     }
 }
 
+/* A closed segment goes to the kernel, or its pages are kept; an active one is read anew by each open. */
+static int open_segment(struct session *session, struct handle *handle, struct fuse_file_info *fi)
+{
+    struct vnode *vnode = handle->vnode;
+    struct log_file file;
+    struct err e = {0};
+    int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
+    if (rc == 0 && file.generation != vnode->key.generation)
+        rc = -ENOENT;
+    if (rc == 0)
+        rc = partition_file_open(vnode->pfile->part, &file, &handle->fd, &e);
+    if (rc)
+        return rc;
+    handle->backing_id = passthrough_open(&vnode->pass, session->fuse, handle->fd, !file.active);
+    fi->keep_cache = !file.active;
+    fi->noflush = 1;
+    return 0;
+}
+
 static int open_kind(struct session *session, struct handle *handle, struct fuse_file_info *fi)
 {
     const struct vnode *vnode = handle->vnode;
-    struct err e = {0};
-    struct log_file file;
-    int rc;
     switch (vnode->key.kind) {
     case VNODE_JSON:
         fi->direct_io = fi->noflush = 1;
@@ -57,12 +73,7 @@ static int open_kind(struct session *session, struct handle *handle, struct fuse
         fi->direct_io = fi->noflush = 1;
         return 0;
     case VNODE_SEGMENT_FILE:
-        rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
-        if (rc == 0 && file.generation != vnode->key.generation)
-            rc = -ENOENT;
-        fi->keep_cache = rc == 0 && !file.active;
-        fi->noflush = 1;
-        return rc ? rc : partition_file_open(vnode->pfile->part, &file, &handle->fd, &e);
+        return open_segment(session, handle, fi);
     case VNODE_STATUS:
         fi->direct_io = fi->noflush = 1;
         return status_text(session, vnode->key.start, &handle->text, &handle->text_len);
@@ -76,6 +87,8 @@ static void abandon(struct handle *handle)
 {
     if (handle->appends)
         atomic_fetch_sub(&handle->vnode->writers, 1);
+    if (handle->fd >= 0)
+        passthrough_release(&handle->vnode->pass, handle->session->fuse);
     handle_close(handle);
 }
 
@@ -121,7 +134,8 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, &rc);
     if (!handle)
         fuse_reply_err(req, -rc);
-    else if (fuse_reply_open(req, fi) == -ENOENT)
+    else if ((handle->backing_id ? passthrough_reply_open(req, fi->fh, handle->backing_id)
+                                 : fuse_reply_open(req, fi)) == -ENOENT)
         abandon(handle);
 }
 

@@ -147,7 +147,9 @@ int session_run(struct session *session, struct err *e)
         rc = err_set(e, -EIO, "cannot mount on %s", session->mountpoint);
         goto err_after_fuse;
     }
-    rc = stopper_start(&stopper, session, e);
+    rc = passthrough_attach(session->fuse, e);
+    if (rc == 0)
+        rc = stopper_start(&stopper, session, e);
     if (rc)
         goto err_after_mount;
     rc = loop(session, e);

@@ -289,6 +289,7 @@ static struct vnode *vnode_new(struct tree *tree, const struct vnode_key *key)
         return NULL;
     }
     vnode->topic = key->topic ? topic_ref(key->topic) : NULL;
+    passthrough_init(&vnode->pass);
     if (vnode_addressed(vnode))
         vnode->start = (struct log_point){.offset = (int64_t)key->generation, .position = key->start};
     vnode->lookups = 1;

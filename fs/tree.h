@@ -17,6 +17,7 @@
 #include "fs/fuse.h"
 #include "fs/locks.h"
 #include "fs/partitioner.h"
+#include "fs/passthrough.h"
 #include "replication/node.h"
 
 struct accumulator;
@@ -75,6 +76,7 @@ struct vnode {
     struct pfile *pfile;    /* partitions, their views, .any */
     struct log_point start; /* addressed */
     _Atomic int writers;    /* open for appending */
+    struct passthrough pass; /* VNODE_SEGMENT_FILE */
     struct locks *_Atomic locks; /* of what is not a partition's own file: made when first asked for */
     /* tree's lock */
     uint64_t lookups;
