@@ -1,0 +1,401 @@
+/* tests/unit/test_log_faults.c: a log on a disk that fills up, fails, or is slow: group commit, offline, the cache. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "engine/log_internal.h"
+#include "engine/segment_cache.h"
+#include "tests/unit/faulty_io.h"
+#include "tests/unit/log_fixture.h"
+
+static struct log_fixture f;
+static struct faulty_io faulty;
+
+static int setup(void **state)
+{
+    (void)state;
+    log_fixture_init(&f);
+    faulty_io_init(&faulty);
+    f.io = &faulty.io;
+    f.config.index_interval_bytes = 8;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    faulty_io_disarm(&faulty);
+    log_fixture_destroy(&f);
+    return 0;
+}
+
+/* An append that may fail. */
+static int try_append(const char *record)
+{
+    struct iovec iov = {(void *)(uintptr_t)record, strlen(record)};
+    struct append_batch batch = {
+        .iov = &iov,
+        .iovcnt = 1,
+        .len = (uint32_t)strlen(record),
+        .records = 1,
+        .crc = 0,
+        .first_timestamp_ms = f.now_ms,
+        .last_timestamp_ms = f.now_ms,
+        .producer_id = -1,
+        .sequence = -1,
+    };
+    struct log_append_result result;
+
+    return log_append(f.log, &batch, 0, &result, &f.e);
+}
+
+static void expect_bytes(const char *want)
+{
+    size_t len;
+    char *got = log_fixture_read(&f, &len);
+
+    assert_string_equal(got, want);
+    free(got);
+}
+
+static int64_t file_size(int64_t base_offset, enum segment_file kind)
+{
+    char name[40];
+    char path[160];
+    struct stat st;
+
+    log_file_name(base_offset, kind, name);
+    snprintf(path, sizeof path, "%s/t-0/%s", f.path, name);
+    return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+/* ---- a full disk ---- */
+
+static void fill_at_write(int nth, size_t short_bytes, int rc)
+{
+    log_fixture_append(&f, "one one\n");
+    f.now_ms++;
+    faulty_io_arm(&faulty, FAULTY_PWRITEV, nth, rc);
+    faulty.short_bytes = short_bytes;
+    assert_int_equal(try_append("two two\n"), rc);
+    assert_non_null(strstr(f.e.text, strerror(-rc)));
+    assert_int_equal(file_size(0, SEGMENT_LOG), 8);
+    assert_int_equal(file_size(0, SEGMENT_BATCHES), 128);
+    assert_int_equal(file_size(0, SEGMENT_INDEX), 0);
+    assert_int_equal(file_size(0, SEGMENT_TIMEINDEX), 0);
+    expect_bytes("one one\n");
+    assert_int_equal(log_end(f.log).offset, 1);
+    assert_int_equal(log_offline(f.log), 0);
+    assert_int_equal(f.reports, 0);
+    faulty_io_disarm(&faulty);
+    log_fixture_append(&f, "three\n");
+    expect_bytes("one one\nthree\n");
+    assert_int_equal(file_size(0, SEGMENT_INDEX), 8);
+    assert_int_equal(file_size(0, SEGMENT_TIMEINDEX), 12);
+    log_fixture_reopen(&f, false);
+    expect_bytes("one one\nthree\n");
+}
+
+/* The four writes of an append that is due for both indexes, and the first of them short. */
+static void a_full_disk_leaves_nothing_half(void **state)
+{
+    (void)state;
+    for (int nth = 1; nth <= 4; nth++) {
+        log_fixture_open(&f, NULL);
+        fill_at_write(nth, 0, nth % 2 == 0 ? -EDQUOT : -ENOSPC);
+        teardown(NULL);
+        setup(NULL);
+    }
+    for (int nth = 1; nth <= 4; nth++) {
+        log_fixture_open(&f, NULL);
+        fill_at_write(nth, 3, -ENOSPC);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
+/* Each call of a roll, failing for want of room: the log is as before, and rolls later. */
+static void a_roll_without_room(void **state)
+{
+    static const struct {
+        enum faulty_call call;
+        int count;
+    } calls[] = {{FAULTY_OPEN, 4}, {FAULTY_PWRITEV, 2}, {FAULTY_FSYNC, 2}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        for (int nth = 1; nth <= calls[i].count; nth++) {
+            log_fixture_open(&f, NULL);
+            f.config.segment_bytes = 8;
+            log_set_config(f.log, &f.config);
+            log_fixture_append(&f, "1234567\n");
+            faulty_io_arm(&faulty, calls[i].call, nth, -ENOSPC);
+            assert_int_equal(try_append("2\n"), -ENOSPC);
+            assert_int_equal(log_fixture_count_files(&f, ".batches"), 1);
+            assert_int_equal(log_fixture_count_files(&f, ".log"), 1);
+            assert_int_equal(log_offline(f.log), 0);
+            log_fixture_append(&f, "2\n");
+            expect_bytes("1234567\n2\n");
+            assert_int_equal(log_fixture_segments(&f), 2);
+            log_fixture_reopen(&f, true);
+            expect_bytes("1234567\n2\n");
+            teardown(NULL);
+            setup(NULL);
+        }
+    }
+}
+
+/* ---- a disk that fails ---- */
+
+static void a_failed_write_is_offline(void **state)
+{
+    struct log_extent extent;
+    struct log_point got;
+    int writes;
+
+    (void)state;
+    for (int nth = 1; nth <= 2; nth++) {
+        log_fixture_open(&f, NULL);
+        log_fixture_append(&f, "one\n");
+        faulty_io_arm(&faulty, FAULTY_PWRITEV, nth, -EIO);
+        assert_int_equal(try_append("two\n"), -EIO);
+        assert_int_equal(f.reports, 1);
+        assert_int_equal(log_offline(f.log), -EIO);
+        writes = faulty.calls[FAULTY_PWRITEV];
+        assert_int_equal(try_append("two\n"), -EIO);
+        assert_int_equal(log_extent_at(f.log, 0, INT64_MAX, 10, &extent, &f.e), -EIO);
+        assert_int_equal(log_lookup_offset(f.log, 0, log_end(f.log), &got, &f.e), -EIO);
+        assert_int_equal(log_roll(f.log, &f.e), -EIO);
+        assert_int_equal(log_flush_all(f.log), -EIO);
+        assert_int_equal(faulty.calls[FAULTY_PWRITEV], writes);
+        assert_int_equal(f.reports, 1);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
+static int no_cut(struct io *io, int fd, int64_t size)
+{
+    (void)io;
+    (void)fd;
+    (void)size;
+    return -EIO;
+}
+
+static void a_failed_cut_is_offline(void **state)
+{
+    (void)state;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one\n");
+    faulty_io_arm(&faulty, FAULTY_PWRITEV, 2, -ENOSPC);
+    faulty.io.ftruncate = no_cut;
+    assert_int_equal(try_append("two\n"), -EIO);
+    assert_int_equal(log_offline(f.log), -EIO);
+    assert_int_equal(f.reports, 1);
+}
+
+static int last_rc;
+static int answers;
+
+static void note_answer(struct log_flush *flush, int rc)
+{
+    (void)flush;
+    last_rc = rc;
+    answers++;
+}
+
+static void a_failed_flush_is_offline_and_not_repeated(void **state)
+{
+    (void)state;
+    for (int nth = 1; nth <= 2; nth++) {
+        struct log_flush flush = {.upto = 1, .done = note_answer};
+
+        answers = 0;
+        log_fixture_open(&f, NULL);
+        log_fixture_append(&f, "one\n");
+        faulty_io_arm(&faulty, FAULTY_FDATASYNC, nth, -EIO);
+        assert_int_equal(log_flush(f.log, &flush), 0);
+        assert_int_equal(answers, 1);
+        assert_int_equal(last_rc, -EIO);
+        assert_int_equal(log_offline(f.log), -EIO);
+        assert_int_equal(faulty.calls[FAULTY_FDATASYNC], nth);
+        assert_int_equal(log_recovery_point(f.log), 0);
+        assert_int_equal(log_flush_all(f.log), -EIO);
+        assert_int_equal(log_close(f.log, &f.e), 0);
+        f.log = NULL;
+        assert_int_equal(faulty.calls[FAULTY_FDATASYNC], nth);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
+/* ---- flushing ---- */
+
+static void a_flush_is_one_pair(void **state)
+{
+    struct log_flush flush = {.upto = 2, .done = note_answer};
+    int fsyncs;
+
+    (void)state;
+    answers = 0;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one\n");
+    log_fixture_append(&f, "two\n");
+    fsyncs = faulty.calls[FAULTY_FSYNC];
+    assert_int_equal(log_flush(f.log, &flush), 0);
+    assert_int_equal(answers, 1);
+    assert_int_equal(last_rc, 0);
+    assert_int_equal(log_recovery_point(f.log), 2);
+    assert_int_equal(faulty.calls[FAULTY_FDATASYNC], 2);
+    /* A new log's directory and its name, once. */
+    assert_int_equal(faulty.calls[FAULTY_FSYNC], fsyncs + 2);
+    assert_int_equal(log_flush(f.log, &flush), 1);
+    assert_int_equal(answers, 1);
+    log_fixture_append(&f, "three\n");
+    flush.upto = 3;
+    assert_int_equal(log_flush(f.log, &flush), 0);
+    assert_int_equal(faulty.calls[FAULTY_FDATASYNC], 4);
+    assert_int_equal(faulty.calls[FAULTY_FSYNC], fsyncs + 2);
+}
+
+static struct log_flush late[3];
+static int late_answers;
+
+static void note_late(struct log_flush *flush, int rc)
+{
+    (void)flush;
+    assert_int_equal(rc, 0);
+    late_answers++;
+}
+
+/* On the flushing thread, while it flushes: three more come. */
+static void ask_more(struct log_flush *flush, int rc)
+{
+    (void)flush;
+    assert_int_equal(rc, 0);
+    log_fixture_append(&f, "two\n");
+    for (int i = 0; i < 3; i++) {
+        late[i] = (struct log_flush){.upto = 2, .done = note_late};
+        assert_int_equal(log_flush(f.log, &late[i]), 0);
+    }
+    assert_int_equal(late_answers, 0);
+}
+
+static void who_comes_meanwhile_shares_the_next(void **state)
+{
+    struct log_flush flush = {.upto = 1, .done = ask_more};
+
+    (void)state;
+    late_answers = 0;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one\n");
+    assert_int_equal(log_flush(f.log, &flush), 0);
+    assert_int_equal(late_answers, 3);
+    assert_int_equal(log_recovery_point(f.log), 2);
+    assert_int_equal(faulty.calls[FAULTY_FDATASYNC], 4);
+}
+
+static void a_closed_segment_is_flushed_with_its_indexes(void **state)
+{
+    (void)state;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one\n");
+    assert_int_equal(log_flush_all(f.log), 0);
+    log_fixture_append(&f, "two\n");
+    assert_int_equal(log_roll(f.log, &f.e), 0);
+    log_fixture_append(&f, "three\n");
+    faulty.calls[FAULTY_FDATASYNC] = 0;
+    assert_int_equal(log_flush_all(f.log), 0);
+    /* The old one's four files, the new one's two. */
+    assert_int_equal(faulty.calls[FAULTY_FDATASYNC], 6);
+    assert_int_equal(log_recovery_point(f.log), 3);
+}
+
+static void flush_messages_flushes(void **state)
+{
+    (void)state;
+    f.config.flush_messages = 3;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one\ntwo\n");
+    assert_int_equal(log_recovery_point(f.log), 0);
+    log_fixture_append(&f, "three\n");
+    assert_int_equal(log_recovery_point(f.log), 3);
+}
+
+/* ---- the cache ---- */
+
+static void open_files_are_bounded(void **state)
+{
+    struct log_extent extents[6];
+
+    (void)state;
+    log_fixture_open(&f, NULL);
+    for (int i = 0; i < 6; i++) {
+        log_fixture_append(&f, "one\n");
+        assert_int_equal(log_roll(f.log, &f.e), 0);
+    }
+    assert_true(segment_cache_open(f.env.cache) <= 4);
+    /* What is pinned is never closed, so the bound can be passed. */
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(log_extent_at(f.log, 4 * i, INT64_MAX, 4, &extents[i], &f.e), 1);
+    }
+    assert_true(segment_cache_open(f.env.cache) >= 6);
+    for (int i = 0; i < 6; i++) {
+        char buf[4];
+
+        assert_int_equal(io_posix()->pread(io_posix(), extents[i].fd, buf, 4, extents[i].place), 4);
+        log_extent_release(&extents[i]);
+    }
+    log_fixture_append(&f, "one\n");
+    expect_bytes("one\none\none\none\none\none\none\n");
+    assert_true(segment_cache_open(f.env.cache) <= 4);
+}
+
+/* The kernel may forget a write error with the last descriptor: so the data is synced before. */
+static void a_dirty_segment_is_synced_before_it_is_closed(void **state)
+{
+    (void)state;
+    log_fixture_open(&f, NULL);
+    for (int i = 0; i < 4; i++) {
+        log_fixture_append(&f, "one\n");
+        assert_int_equal(log_roll(f.log, &f.e), 0);
+    }
+    faulty.calls[FAULTY_FDATASYNC] = 0;
+    log_fixture_append(&f, "one\n");
+    assert_int_equal(log_roll(f.log, &f.e), 0);
+    assert_int_equal(faulty.calls[FAULTY_FDATASYNC], 4);
+    faulty_io_arm(&faulty, FAULTY_FDATASYNC, 1, -EIO);
+    log_fixture_append(&f, "one\n");
+    assert_int_equal(log_roll(f.log, &f.e), 0);
+    assert_int_equal(log_offline(f.log), -EIO);
+    assert_int_equal(f.reports, 1);
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_full_disk_leaves_nothing_half),
+        TEST(a_failed_cut_is_offline),
+        TEST(a_roll_without_room),
+        TEST(a_failed_write_is_offline),
+        TEST(a_failed_flush_is_offline_and_not_repeated),
+        TEST(a_flush_is_one_pair),
+        TEST(who_comes_meanwhile_shares_the_next),
+        TEST(a_closed_segment_is_flushed_with_its_indexes),
+        TEST(flush_messages_flushes),
+        TEST(open_files_are_bounded),
+        TEST(a_dirty_segment_is_synced_before_it_is_closed),
+    };
+
+    return cmocka_run_group_tests_name("log_faults", tests, NULL, NULL);
+}
