@@ -56,6 +56,15 @@ void checkpoints_known(const struct checkpoints *checkpoints, const char *name, 
     *high_watermark = point_of(checkpoints, CHECKPOINT_HIGH_WATERMARK, name);
 }
 
+bool checkpoints_name_others(const struct checkpoints *checkpoints, struct node *node)
+{
+    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++)
+        for (size_t i = 0; i < checkpoints->counts[kind]; i++)
+            if (!node_has_partition(node, checkpoints->entries[kind][i].name))
+                return true;
+    return false;
+}
+
 /* ---- writing ---- */
 
 struct collection {

@@ -2,7 +2,8 @@
  * anew from the live partitions.
  *
  * Writing: after a background flush, at most LIMIT_CHECKPOINT_INTERVAL_MS behind while something is appended, at a
- * clean stop, and (log starts) before DeleteRecords returns. An idle node writes nothing. */
+ * clean stop, (log starts) before DeleteRecords returns, and before a topic is made when they still name partitions of
+ * a deleted one, which may have had the same name. An idle node writes nothing. */
 #ifndef LOGMNT_REPLICATION_CHECKPOINTS_H
 #define LOGMNT_REPLICATION_CHECKPOINTS_H
 
@@ -36,6 +37,9 @@ void checkpoints_free(struct checkpoints *checkpoints);
 /* What they say of one log. checkpoints may be NULL: nothing is known, because the log is new. */
 void checkpoints_known(const struct checkpoints *checkpoints, const char *name, struct log_known *known,
                        struct log_point *high_watermark);
+
+/* Is there a line about a partition that the node does not have? */
+bool checkpoints_name_others(const struct checkpoints *checkpoints, struct node *node);
 
 /* Writes one file, or all, from the partitions of the node. Takes the node's checkpoint lock. Not on the loop. */
 int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *e);

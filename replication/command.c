@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/framing.h"
+
 enum field {
     FIELD_NODE = 1 << 0,
     FIELD_TOPIC = 1 << 1,
@@ -318,10 +320,10 @@ int command_decode(const void *data, size_t len, struct command *cmd, struct err
     int rc;
     *cmd = (struct command){0};
     msgpack_unpacked_init(&unpacked);
-    msgpack_unpack_return got = msgpack_unpack_next(&unpacked, data, len, &used);
-    if (got == MSGPACK_UNPACK_NOMEM_ERROR)
-        rc = err_sys(e, -ENOMEM, "metadata command");
-    else if (got != MSGPACK_UNPACK_SUCCESS || used != len || unpacked.data.type != MSGPACK_OBJECT_MAP)
+    /* Complete, as far as the lengths in it go: so the library cannot be made to allocate more than some times len. */
+    if (framing_record_len(FRAMING_MSGPACK, data, len) != len ||
+        msgpack_unpack_next(&unpacked, data, len, &used) != MSGPACK_UNPACK_SUCCESS ||
+        unpacked.data.type != MSGPACK_OBJECT_MAP)
         rc = err_set(e, -EBADMSG, "metadata command is not one MessagePack map");
     else
         rc = decode_type(&unpacked.data, cmd, e);

@@ -179,6 +179,7 @@ static int open_state(struct node *node, struct err *e)
     if (rc != 0)
         goto err_after_mark;
     open_topics(node, &known);
+    node->checkpoints_stale = checkpoints_name_others(&known, node);
     rc = stray_look(node, e);
     if (rc == 0)
         rc = register_node(node, e);
@@ -423,6 +424,26 @@ int node_each_partition(struct node *node, void (*each)(struct partition *part, 
     }
     free(topics);
     return 0;
+}
+
+bool node_has_partition(struct node *node, const char *name)
+{
+    char topic_name[256];
+    char *end;
+    const char *dash = strrchr(name, '-');
+    if (dash == NULL || dash == name || dash[1] < '0' || dash[1] > '9')
+        return false;
+    memcpy(topic_name, name, (size_t)(dash - name));
+    topic_name[dash - name] = '\0';
+    long index = strtol(dash + 1, &end, 10);
+    struct topic *topic = node_topic(node, topic_name);
+    if (topic == NULL)
+        topic = node_internal_topic(node, topic_name);
+    if (topic == NULL)
+        return false;
+    bool has = *end == '\0' && index < topic_partition_count(topic);
+    topic_unref(topic);
+    return has;
 }
 
 static void count_one(struct partition *part, void *arg)

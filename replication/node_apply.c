@@ -25,6 +25,7 @@ static void apply_delete_topic(struct node *node, const struct command *cmd)
     if (topic == NULL)
         return;
     topic_retire(topic);
+    atomic_store(&node->checkpoints_stale, true);
     topic_unref(topic);
 }
 

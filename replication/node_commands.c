@@ -68,6 +68,17 @@ static int plan_topic(struct node *node, struct command *cmd, struct err *e)
     return rc;
 }
 
+/* The recovery point of a deleted topic must not be taken for that of a new one with its name. */
+static int forget_deleted(struct node *node, struct err *e)
+{
+    if (!atomic_exchange(&node->checkpoints_stale, false))
+        return 0;
+    int rc = checkpoints_write_all(node, e);
+    if (rc != 0)
+        atomic_store(&node->checkpoints_stale, true);
+    return rc;
+}
+
 /* What was decided could not be made on this disk: no room, most likely. The topic goes again. */
 static int undo_if_not_made(struct node *node, const struct command *made, struct err *e)
 {
@@ -97,7 +108,9 @@ int node_create_topic(struct node *node, const char *name, const struct tree_att
     rc = uuid_random(cmd.id);
     if (rc != 0)
         return err_sys(e, rc, "choose a topic id");
-    rc = plan_topic(node, &cmd, e);
+    rc = forget_deleted(node, e);
+    if (rc == 0)
+        rc = plan_topic(node, &cmd, e);
     if (rc == 0)
         rc = quorum_propose(&node->quorum, &cmd, e);
     if (rc == 0)

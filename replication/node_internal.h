@@ -38,6 +38,7 @@ struct node {
     struct cleaner cleaner;
     struct scrubber scrubber;
     pthread_mutex_t checkpoint_lock;
+    _Atomic bool checkpoints_stale; /* the files name partitions that are gone: to be written before a topic is made */
     _Atomic bool stopping;
 
     /* figures */
@@ -49,6 +50,9 @@ struct node {
 /* Calls each with every partition of the node, internal ones too, while it holds a reference to its topic: for the
  * background. A partition made meanwhile may be left out. -ENOMEM: some were left out. */
 int node_each_partition(struct node *node, void (*each)(struct partition *part, void *arg), void *arg);
+
+/* NAME-N of a topic, internal or not, that has a partition N. */
+bool node_has_partition(struct node *node, const char *name);
 
 /* node_apply.c: brings the live topics to what the metadata says after cmd. The quorum's lock is held. */
 void node_apply(void *arg, const struct command *cmd);

@@ -322,6 +322,14 @@ bool node_loop_timer_cancel(struct node_loop *loop, struct node_timer *timer)
     return running;
 }
 
+bool node_loop_timer_running(struct node_loop *loop, struct node_timer *timer)
+{
+    pthread_mutex_lock(&loop->lock);
+    bool running = timer->heap_index != 0;
+    pthread_mutex_unlock(&loop->lock);
+    return running;
+}
+
 void node_loop_submit(struct node_loop *loop, struct node_work *work)
 {
     pthread_mutex_lock(&loop->lock);

@@ -20,6 +20,8 @@ void node_loop_wake(struct node_loop *loop);
 /* As in node.h. Any thread. */
 void node_loop_timer_start(struct node_loop *loop, struct node_timer *timer, int64_t after_ms);
 bool node_loop_timer_cancel(struct node_loop *loop, struct node_timer *timer);
+/* Is it set and not yet firing? */
+bool node_loop_timer_running(struct node_loop *loop, struct node_timer *timer);
 void node_loop_submit(struct node_loop *loop, struct node_work *work);
 
 #endif

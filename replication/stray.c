@@ -68,31 +68,10 @@ static bool ends_with(const char *name, const char *end)
     return len > end_len && strcmp(name + len - end_len, end) == 0;
 }
 
-/* NAME-N of a topic that has a partition N, or the metadata's own. */
-static bool is_partition(struct node *node, const char *name)
-{
-    char topic_name[256];
-    char *end;
-    const char *dash = strrchr(name, '-');
-    if (dash == NULL || dash == name || dash[1] < '0' || dash[1] > '9')
-        return false;
-    memcpy(topic_name, name, (size_t)(dash - name));
-    topic_name[dash - name] = '\0';
-    long index = strtol(dash + 1, &end, 10);
-    struct topic *topic = node_topic(node, topic_name);
-    if (topic == NULL)
-        topic = node_internal_topic(node, topic_name);
-    if (topic == NULL)
-        return false;
-    bool has = *end == '\0' && index < topic_partition_count(topic);
-    topic_unref(topic);
-    return has;
-}
-
 static int look_at(void *arg, const char *name)
 {
     struct removal *removal = arg;
-    if (ends_with(name, "-stray") || is_partition(removal->node, name))
+    if (ends_with(name, "-stray") || node_has_partition(removal->node, name))
         return 0;
     if (!ends_with(name, "-delete")) {
         log_line(LOG_WARNING, "topics/%s belongs to no topic and is left alone", name);

@@ -1,172 +1,650 @@
 /* A node on a directory of its own: topics, records and settings over stops, crashes and damage. */
-#include "replication/node.h"
+#include "tests/unit/node_fixture.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <dirent.h>
 #include <sys/stat.h>
-#include <unistd.h>
+#include <sys/wait.h>
 
-#include <cmocka.h>
+/* ---- topics and records ---- */
 
-#include "engine/crc32c.h"
-#include "replication/partition.h"
-
-/* ---- fixture: a directory, a node in it ---- */
-
-struct fixture {
-    char dir[64];
-    struct node *node;
-};
-
-static struct node *open_node(const char *dir)
-{
-    struct node *node;
-    struct err e = {0};
-    struct node_options options = {.data_dir = dir,
-                                   .id = 1,
-                                   .check_crcs = true,
-                                   .log_retention_check_interval_ms = 300000,
-                                   .log_cleaner_backoff_ms = 15000};
-    int rc = node_open(&options, &node, &e);
-    if (rc != 0)
-        fail_msg("node_open: %d %s", rc, e.text);
-    return node;
-}
-
-static void close_node(struct node *node)
-{
-    struct err e = {0};
-    int rc = node_close(node, &e);
-    if (rc != 0)
-        fail_msg("node_close: %d %s", rc, e.text);
-}
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->dir, "/tmp/logmnt-test-node-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    f->node = open_node(f->dir);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    char command[128];
-    if (f->node != NULL)
-        close_node(f->node);
-    snprintf(command, sizeof command, "rm -rf %s", f->dir);
-    assert_int_equal(system(command), 0);
-    free(f);
-    return 0;
-}
-
-static void reopen(struct fixture *f)
-{
-    close_node(f->node);
-    f->node = open_node(f->dir);
-}
-
-static const struct tree_attr attr = {.uid = 1000, .gid = 100, .dir_mode = 0755, .file_mode = 0644};
-
-static void create(struct fixture *f, const char *name)
-{
-    struct err e = {0};
-    if (node_create_topic(f->node, name, &attr, &e) != 0)
-        fail_msg("create %s: %s", name, e.text);
-}
-
-/* Appends one batch of lines, each ending in a newline; returns the result of partition_append(). */
-static int append(struct fixture *f, const char *topic_name, const char *lines, struct append_op *op)
-{
-    struct topic *topic = node_topic(f->node, topic_name);
-    struct iovec iov = {.iov_base = (char *)lines, .iov_len = strlen(lines)};
-    int64_t now_ms = clock_system()->wall_ms(clock_system());
-    uint32_t records = 0;
-    for (const char *c = lines; *c != '\0'; c++)
-        records += *c == '\n';
-    struct append_batch batch = {.iov = &iov,
-                                 .iovcnt = 1,
-                                 .len = (uint32_t)iov.iov_len,
-                                 .records = records,
-                                 .crc = crc32c(0, lines, iov.iov_len),
-                                 .first_timestamp_ms = now_ms,
-                                 .last_timestamp_ms = now_ms,
-                                 .producer_id = -1,
-                                 .sequence = -1};
-    assert_non_null(topic);
-    struct err e = {0};
-    int rc = partition_append(topic_partition(topic, 0), &batch, ACKS_ALL, 30000, op, &e);
-    topic_unref(topic);
-    return rc;
-}
-
-static void append_ok(struct fixture *f, const char *topic, const char *lines)
-{
-    struct append_op op = {0};
-    assert_int_equal(append(f, topic, lines, &op), 1);
-}
-
-/* The whole of partition 0 as text. */
-static void assert_content(struct fixture *f, const char *topic_name, const char *expected)
-{
-    struct topic *topic = node_topic(f->node, topic_name);
-    assert_non_null(topic);
-    struct partition *part = topic_partition(topic, 0);
-    int64_t end = partition_high_watermark(part).position, position = partition_log_start(part).position;
-    char text[4096];
-    size_t len = 0;
-    struct log_extent extent;
-    struct err e = {0};
-    int rc;
-    while ((rc = partition_extent_at(part, position, end, sizeof text, &extent, &e)) > 0) {
-        assert_true(len + extent.len < sizeof text);
-        assert_int_equal(pread(extent.fd, text + len, extent.len, extent.place), extent.len);
-        len += extent.len;
-        position = extent.position + (int64_t)extent.len;
-        log_extent_release(&extent);
-    }
-    if (rc != 0)
-        fail_msg("read %s: %d %s", topic_name, rc, e.text);
-    text[len] = '\0';
-    assert_string_equal(text, expected);
-    topic_unref(topic);
-}
-
-/* ---- stories ---- */
-
-static void test_append_read_close_reopen(void **state)
+static void test_append_read_stop_start(void **state)
 {
     struct fixture *f = *state;
     create(f, "orders");
-    append_ok(f, "orders", "one\ntwo\n");
-    append_ok(f, "orders", "three\n");
+    append(f, "orders", "one\ntwo\n");
+    append(f, "orders", "three\n");
     assert_content(f, "orders", "one\ntwo\nthree\n");
-    reopen(f);
+    restart(f);
     assert_content(f, "orders", "one\ntwo\nthree\n");
-    append_ok(f, "orders", "four\n");
+    append(f, "orders", "four\n");
+    crash_and_restart(f);
     assert_content(f, "orders", "one\ntwo\nthree\nfour\n");
 
-    struct topic *topic = node_topic(f->node, "orders");
-    struct log_point hw = partition_high_watermark(topic_partition(topic, 0));
+    struct partition *part = get(f, "orders");
+    struct log_point hw = partition_high_watermark(part);
     assert_int_equal(hw.offset, 4);
     assert_int_equal(hw.position, 19);
+    partition_unref(part);
+}
+
+static void test_the_tree_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    create(f, "orders");
+    create(f, "a");
+    assert_int_equal(node_create_topic(f->node, "orders", &some_attr, &e), -EEXIST);
+    assert_int_equal(node_create_topic(f->node, "__x", &some_attr, &e), -EINVAL);
+    assert_int_equal(node_create_partitions(f->node, "orders", 4, &e), 0);
+    assert_int_equal(node_create_partitions(f->node, "orders", 4, &e), -EINVAL);
+    assert_int_equal(node_create_partitions(f->node, "orders", 10001, &e), -EINVAL);
+    assert_int_equal(node_create_partitions(f->node, "gone", 2, &e), -ENOENT);
+    struct tree_attr attr = {.file_mode = 0600, .uid = 7};
+    assert_int_equal(node_set_attr(f->node, "orders", &attr, ATTR_FILE_MODE | ATTR_UID, &e), 0);
+    assert_int_equal(node_set_attr(f->node, NULL, &(struct tree_attr){.dir_mode = 01777}, ATTR_DIR_MODE, &e), 0);
+    set(f, "orders", "retention.ms", "-1");
+
+    struct topic *before = node_topic(f->node, "orders");
+    char id[32];
+    strcpy(id, topic_id(before));
+    uint64_t number = topic_number(before);
+    topic_unref(before);
+    char cluster_id[32];
+    strcpy(cluster_id, node_cluster_id(f->node));
+
+    for (int round = 0; round < 2; round++) {
+        struct topic **topics;
+        size_t count;
+        char value[CONFIG_VALUE_BYTES];
+        if (round == 0)
+            restart(f);
+        else
+            crash_and_restart(f);
+        assert_string_equal(node_cluster_id(f->node), cluster_id);
+        assert_int_equal(node_topics(f->node, &topics, &count), 0);
+        assert_int_equal(count, 2);
+        assert_string_equal(topic_name(topics[0]), "a");
+        assert_string_equal(topic_name(topics[1]), "orders");
+        assert_string_equal(topic_id(topics[1]), id);
+        assert_int_equal(topic_number(topics[1]), number);
+        assert_int_equal(topic_partition_count(topics[1]), 4);
+        assert_int_equal(topic_replication_factor(topics[1]), 1);
+        topic_attr(topics[1], &attr);
+        assert_int_equal(attr.uid, 7);
+        assert_int_equal(attr.gid, 100);
+        assert_int_equal(attr.file_mode, 0600);
+        assert_int_equal(attr.dir_mode, 0755);
+        node_root_attr(f->node, &attr);
+        assert_int_equal(attr.dir_mode, 01777);
+        assert_int_equal(node_get_config(f->node, "orders", "retention.ms", value), 0);
+        assert_string_equal(value, "-1");
+        for (size_t i = 0; i < count; i++)
+            topic_unref(topics[i]);
+        free(topics);
+    }
+}
+
+static void test_a_topic_with_records_is_not_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    assert_int_equal(node_delete_topic(f->node, "orders", &e), -ENOTEMPTY);
+    assert_content(f, "orders", "one\n");
+    set(f, "orders", "delete.topic.enable", "true");
+    assert_int_equal(node_delete_topic(f->node, "orders", &e), 0);
+    assert_int_equal(node_delete_topic(f->node, "orders", &e), -ENOENT);
+    assert_null(node_topic(f->node, "orders"));
+    restart(f);
+    assert_null(node_topic(f->node, "orders"));
+    assert_false(exists(f, "topics/orders-0"));
+}
+
+static void test_an_empty_topic_is_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    struct partition *part = get(f, "orders");
+    assert_int_equal(partition_delete_records(part, 4, &e), 0);
+    partition_unref(part);
+    assert_int_equal(node_delete_topic(f->node, "orders", &e), 0);
+    assert_null(node_topic(f->node, "orders"));
+}
+
+static void test_a_name_used_again_is_another_topic(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    create(f, "orders");
+    append(f, "orders", "old\n");
+    struct partition *old = get(f, "orders");
+    set(f, "orders", "delete.topic.enable", "true");
+    assert_int_equal(node_delete_topic(f->node, "orders", &e), 0);
+
+    create(f, "orders");
+    append(f, "orders", "new\n");
+    assert_content(f, "orders", "new\n");
+    struct append_op op = {0};
+    struct log_point point;
+    assert_int_equal(append_to(f, old, "late\n", ACKS_ALL, &op, &e), -ESTALE);
+    assert_int_equal(partition_lookup_offset(old, 0, &point, &e), -ESTALE);
+    assert_int_equal(partition_state(old), -ESTALE);
+    assert_true(topic_deleted(partition_topic(old)));
+    partition_unref(old);
+    restart(f);
+    assert_content(f, "orders", "new\n");
+}
+
+static void test_a_new_topic_has_none_of_the_old_ones_checkpoints(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    create(f, "orders");
+    append(f, "orders", "1\n2\n3\n");
+    set(f, "orders", "delete.topic.enable", "true");
+    restart(f);
+    /* Gone before a stop, made after it: the files still say that 3 records were on the disk. */
+    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    create(f, "orders");
+    append(f, "orders", "1\n");
+    char saved[2][512] = {0};
+    static const char *const files[] = {"recovery-point-offset-checkpoint", "replication-offset-checkpoint"};
+    for (int i = 0; i < 2; i++) {
+        path_in(f, files[i], path);
+        int fd = open(path, O_RDONLY);
+        assert_true(read(fd, saved[i], sizeof saved[i] - 1) >= 0);
+        close(fd);
+        assert_null(strstr(saved[i], "orders-0"));
+    }
+}
+
+/* ---- what lies in the directory ---- */
+
+static int count_names(const struct fixture *f, const char *end)
+{
+    char path[256];
+    int count = 0;
+    path_in(f, "topics", path);
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        size_t len = strlen(entry->d_name), end_len = strlen(end);
+        count += len > end_len && strcmp(entry->d_name + len - end_len, end) == 0;
+    }
+    closedir(dir);
+    return count;
+}
+
+static void move(const struct fixture *f, const char *from, const char *to)
+{
+    char from_path[256], to_path[256];
+    path_in(f, from, from_path);
+    path_in(f, to, to_path);
+    assert_int_equal(rename(from_path, to_path), 0);
+}
+
+static void test_a_directory_of_another_topic_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "a");
+    create(f, "b");
+    append(f, "a", "of a\n");
+    append(f, "b", "of b\n");
+    stop(f);
+    move(f, "topics/a-0", "topics/x");
+    move(f, "topics/b-0", "topics/a-0");
+    move(f, "topics/x", "topics/b-0");
+    start(f);
+    /* Their own records are gone, and they were on the disk: that is not passed over. */
+    char text[16];
+    assert_int_equal(content(f, "a", text, sizeof text), -EIO);
+    assert_int_equal(content(f, "b", text, sizeof text), -EIO);
+    assert_string_equal(text, "");
+    assert_int_equal(count_names(f, "-stray"), 2);
+}
+
+static void test_leftovers_of_deletions_go_and_strangers_stay(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    create(f, "a");
+    stop(f);
+    path_in(f, "topics/old-0.0-delete", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    path_in(f, "topics/old-0.0-delete/00000000000000000000.log", path);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    path_in(f, "topics/who-0", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    path_in(f, "topics/a-1", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    start(f);
+    wait_until(count_names(f, "-delete") == 0);
+    assert_true(exists(f, "topics/who-0"));
+    assert_true(exists(f, "topics/a-1"));
+
+    /* And when a topic takes the name, it is not its directory. */
+    create(f, "who");
+    assert_int_equal(count_names(f, "-stray"), 1);
+    assert_content(f, "who", "");
+}
+
+static void test_a_lost_directory_is_an_empty_log(void **state)
+{
+    struct fixture *f = *state;
+    char command[300];
+    create(f, "a");
+    stop(f);
+    snprintf(command, sizeof command, "rm -r %s/topics/a-0", f->dir);
+    assert_int_equal(system(command), 0);
+    start(f);
+    assert_content(f, "a", "");
+    append(f, "a", "x\n");
+    restart(f);
+    assert_content(f, "a", "x\n");
+}
+
+static void overwrite(const struct fixture *f, const char *name, off_t at, const char *bytes)
+{
+    char path[256];
+    path_in(f, name, path);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, strlen(bytes), at), strlen(bytes));
+    close(fd);
+}
+
+static void refuses_to_start(struct fixture *f, int expected, const char *says)
+{
+    struct err e = {0};
+    int rc = try_open(f, 1, &e);
+    f->node = rc == 0 ? f->node : NULL;
+    assert_int_equal(rc, expected);
+    if (strstr(e.text, says) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+    assert_non_null(strstr(e.text, f->dir));
+}
+
+static void test_damaged_files_are_named(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "a");
+    append(f, "a", "x\n");
+    stop(f);
+    static const struct {
+        const char *file;
+        off_t at;
+        const char *right, *wrong;
+    } damage[] = {
+        {"meta.properties", 0, "#", "!"},
+        {"recovery-point-offset-checkpoint", 0, "", "!"},
+        {"topics/__cluster_metadata-0/00000000000000000000.log", 3, "", "!"},
+    };
+    for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
+        char path[256], saved[2] = {0};
+        path_in(f, damage[i].file, path);
+        int fd = open(path, O_RDONLY);
+        assert_int_equal(pread(fd, saved, 1, damage[i].at), 1);
+        close(fd);
+        overwrite(f, damage[i].file, damage[i].at, damage[i].wrong);
+        refuses_to_start(f, -EBADMSG, i == 2 ? "__cluster_metadata-0" : damage[i].file);
+        /* Nothing was touched, the clean stop is still known. */
+        assert_true(exists(f, "clean-shutdown"));
+        overwrite(f, damage[i].file, damage[i].at, saved);
+    }
+    start(f);
+    assert_content(f, "a", "x\n");
+}
+
+static void test_another_nodes_directory_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct node *node = f->node;
+    stop(f);
+    assert_int_equal(try_open(f, 2, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "node 1"));
+    (void)node;
+    start(f);
+}
+
+static void test_one_damaged_partition_does_not_stop_the_node(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    create(f, "bad");
+    create(f, "good");
+    append(f, "bad", "one\ntwo\n");
+    append(f, "good", "x\n");
+    stop(f);
+    /* Entry 0 of `.batches`, behind the header, is below the recovery point: corruption, not a torn tail. */
+    overwrite(f, "topics/bad-0/00000000000000000000.batches", 64 + 20, "!!");
+    char path[256];
+    path_in(f, "clean-shutdown", path);
+    assert_int_equal(unlink(path), 0);
+    for (int round = 0; round < 2; round++) {
+        start(f);
+        assert_content(f, "good", "x\n");
+        struct partition *part = get(f, "bad");
+        struct append_op op = {0};
+        struct partition_info info;
+        assert_int_equal(partition_state(part), -EIO);
+        assert_int_equal(append_to(f, part, "y\n", ACKS_ALL, &op, &e), -EIO);
+        partition_info(part, &info);
+        assert_int_equal(info.leader, -1);
+        partition_unref(part);
+        struct node_metrics metrics;
+        node_metrics(f->node, &metrics);
+        assert_int_equal(metrics.partitions, 2);
+        assert_int_equal(metrics.partitions_offline, 1);
+        /* Nor is it forgotten, or taken for a torn tail, the next time. */
+        stop(f);
+        assert_false(exists(f, "clean-shutdown"));
+    }
+    start(f);
+}
+
+/* ---- the lock ---- */
+
+static void test_a_second_node_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct node *node = f->node;
+    char text[64] = {0}, path[256];
+    refuses_to_start(f, -EBUSY, "in use by process");
+    f->node = node;
+    path_in(f, "lock", path);
+    int fd = open(path, O_RDONLY);
+    assert_true(read(fd, text, sizeof text - 1) > 0);
+    char expected[64];
+    snprintf(expected, sizeof expected, "%d\nrunning\n", (int)getpid());
+    assert_string_equal(text, expected);
+    node_stopping(node);
+    assert_true(pread(fd, text, sizeof text - 1, 0) > 0);
+    snprintf(expected, sizeof expected, "%d\nstopping\n", (int)getpid());
+    assert_string_equal(text, expected);
+    close(fd);
+}
+
+static void *close_later(void *arg)
+{
+    struct node *node = arg;
+    usleep(50000);
+    assert_int_equal(node_close(node, NULL), 0);
+    return NULL;
+}
+
+static void test_a_stopping_node_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    node_stopping(f->node);
+    assert_int_equal(pthread_create(&thread, NULL, close_later, f->node), 0);
+    start(f);
+    pthread_join(thread, NULL);
+}
+
+/* ---- settings ---- */
+
+static void test_settings_work_at_once(void **state)
+{
+    struct fixture *f = *state;
+    char value[CONFIG_VALUE_BYTES];
+    create(f, "orders");
+    struct topic *topic = node_topic(f->node, "orders");
+    struct topic_config config;
+    uint64_t before = topic_config_generation(topic);
+    set(f, "orders", "max.message.bytes", "100");
+    assert_true(topic_config_generation(topic) > before);
+    topic_config(topic, &config);
+    assert_int_equal(config.max_message_bytes, 100);
+    before = topic_config_generation(topic);
+    set(f, NULL, "segment.bytes", "1000");
+    assert_true(topic_config_generation(topic) > before);
+    topic_config(topic, &config);
+    assert_int_equal(config.log.segment_bytes, 1000);
+    topic_unref(topic);
+
+    assert_int_equal(node_get_config(f->node, "orders", "segment.bytes", value), 0);
+    assert_string_equal(value, "1000");
+    assert_int_equal(node_get_config(f->node, NULL, "segment.bytes", value), 0);
+    assert_int_equal(node_get_config(f->node, "orders", "num.partitions", value), -ENODATA);
+    assert_int_equal(node_get_config(f->node, "orders", "nothing", value), -ENODATA);
+    assert_int_equal(node_get_config(f->node, "gone", "segment.bytes", value), -ENOENT);
+    assert_int_equal(node_set_config(f->node, "orders", "segment.bytes", "1 GiB", NULL), -EINVAL);
+    assert_int_equal(node_set_config(f->node, "orders", "segment.bytes", NULL, NULL), -ENODATA);
+    assert_int_equal(node_set_config(f->node, NULL, "default.replication.factor", "2", NULL), -EINVAL);
+
+    set(f, NULL, "num.partitions", "3");
+    create(f, "three");
+    topic = node_topic(f->node, "three");
+    assert_int_equal(topic_partition_count(topic), 3);
     topic_unref(topic);
 }
+
+static void test_framing_of_a_topic_with_records_stays(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    set(f, "orders", "framing", "msgpack");
+    set(f, "orders", "framing", "line");
+    append(f, "orders", "one\n");
+    assert_int_equal(node_set_config(f->node, "orders", "framing", "msgpack", NULL), -EBUSY);
+    assert_int_equal(node_set_config(f->node, "orders", "framing", NULL, NULL), -EBUSY);
+    char value[CONFIG_VALUE_BYTES];
+    set(f, NULL, "framing", "msgpack");
+    assert_int_equal(node_get_config(f->node, "orders", "framing", value), 0);
+    assert_string_equal(value, "line");
+}
+
+static int64_t retained_bytes(struct fixture *f, const char *name)
+{
+    struct partition *part = get(f, name);
+    struct log_size size;
+    partition_size(part, &size);
+    partition_unref(part);
+    return size.retained_bytes;
+}
+
+static void test_a_shorter_retention_deletes_without_a_timer(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    append(f, "orders", "one\ntwo\n");
+    pass_ms(f, 60000);
+    assert_int_equal(retained_bytes(f, "orders"), 8);
+    set(f, "orders", "retention.ms", "1000");
+    wait_until(retained_bytes(f, "orders") == 0);
+    struct partition *part = get(f, "orders");
+    assert_int_equal(partition_log_start(part).offset, 2);
+    assert_int_equal(partition_high_watermark(part).position, 8);
+    partition_unref(part);
+}
+
+static bool is_set(struct fixture *f, struct node_timer *timer)
+{
+    return node_loop_timer_running(f->node->loop, timer);
+}
+
+static void test_retention_comes_with_its_timer(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    set(f, "orders", "retention.ms", "600000");
+    append(f, "orders", "one\n");
+    for (int i = 0; i < 3 && retained_bytes(f, "orders") > 0; i++) {
+        /* The round that the setting began is over when the timer is set. */
+        wait_until(is_set(f, &f->node->cleaner.timer));
+        pass_ms(f, 300001);
+        wait_until(i < 2 || retained_bytes(f, "orders") == 0);
+    }
+    assert_int_equal(retained_bytes(f, "orders"), 0);
+}
+
+/* ---- log start, epochs, metrics ---- */
+
+static void test_deleted_records_stay_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    create(f, "orders");
+    append(f, "orders", "one\ntwo\nthree\n");
+    struct partition *part = get(f, "orders");
+    assert_int_equal(partition_delete_records(part, 9, &e), 0); /* within "three" */
+    assert_int_equal(partition_log_start(part).offset, 2);
+    assert_int_equal(partition_log_start(part).position, 8);
+    partition_unref(part);
+    assert_content(f, "orders", "three\n");
+    crash_and_restart(f);
+    assert_content(f, "orders", "three\n");
+    part = get(f, "orders");
+    assert_int_equal(partition_delete_records(part, 1000, &e), 0);
+    assert_int_equal(partition_log_start(part).offset, 3);
+    partition_unref(part);
+}
+
+static int32_t leader_epoch(struct fixture *f, const char *name)
+{
+    struct partition_info info;
+    struct partition *part = get(f, name);
+    partition_info(part, &info);
+    partition_unref(part);
+    assert_int_equal(info.leader, 1);
+    assert_int_equal(info.replica_count, 1);
+    assert_int_equal(info.isr_count, 1);
+    assert_int_equal(info.isr[0], 1);
+    return info.leader_epoch;
+}
+
+static void test_the_leader_epoch_rises_after_an_unclean_stop_with_a_tail(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    create(f, "orders");
+    assert_int_equal(leader_epoch(f, "orders"), 0);
+    append(f, "orders", "one\n");
+    restart(f);
+    assert_int_equal(leader_epoch(f, "orders"), 0);
+    append(f, "orders", "two\n");
+    stop(f);
+    path_in(f, "clean-shutdown", path);
+    unlink(path);
+    path_in(f, "recovery-point-offset-checkpoint", path);
+    unlink(path);
+    start(f);
+    assert_int_equal(leader_epoch(f, "orders"), 1);
+    append(f, "orders", "three\n");
+    restart(f);
+    assert_int_equal(leader_epoch(f, "orders"), 1);
+    struct partition *part = get(f, "orders");
+    assert_int_equal(part->epochs.count, 2);
+    assert_int_equal(part->epochs.entries[0].start_offset, 0);
+    assert_int_equal(part->epochs.entries[1].epoch, 1);
+    assert_int_equal(part->epochs.entries[1].start_offset, 2);
+    partition_unref(part);
+}
+
+static void test_metrics_count(void **state)
+{
+    struct fixture *f = *state;
+    struct node_metrics metrics;
+    create(f, "orders");
+    append(f, "orders", "one\ntwo\n");
+    append(f, "orders", "three\n");
+    node_metrics(f->node, &metrics);
+    assert_int_equal(metrics.batches_appended, 2);
+    assert_int_equal(metrics.records_appended, 3);
+    assert_int_equal(metrics.bytes_appended, 14);
+    assert_int_equal(metrics.topics, 1);
+    assert_int_equal(metrics.partitions, 1);
+    assert_int_equal(metrics.partitions_offline, 0);
+    set(f, "orders", "delete.topic.enable", "true");
+    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    /* What was appended was appended, also when the topic is gone. */
+    wait_until((node_metrics(f->node, &metrics), metrics.records_appended == 3));
+    assert_int_equal(metrics.topics, 0);
+}
+
+static void test_an_idle_node_has_one_timer(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    /* After the first round of retention: its own timer. (The checkpoints' was set by the commands so far.) */
+    wait_until(is_set(f, &f->node->cleaner.timer));
+    assert_false(is_set(f, &f->node->cleaner.compact_timer));
+    assert_false(is_set(f, &f->node->scrubber.timer));
+    set(f, "orders", "cleanup.policy", "compact");
+    wait_until(is_set(f, &f->node->cleaner.compact_timer));
+}
+
+/* ---- many ---- */
+
+static void *create_many(void *arg)
+{
+    struct fixture *f = arg;
+    char name[32];
+    static _Atomic int next;
+    for (int i; (i = atomic_fetch_add(&next, 1)) < 200;) {
+        snprintf(name, sizeof name, "topic-%d", i);
+        assert_int_equal(node_create_topic(f->node, name, &some_attr, NULL), 0);
+        struct topic *topic = node_topic(f->node, name);
+        assert_non_null(topic);
+        topic_unref(topic);
+        if (i % 2 == 0)
+            assert_int_equal(node_delete_topic(f->node, name, NULL), 0);
+    }
+    return NULL;
+}
+
+static void test_commands_from_many_threads(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, create_many, f), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    for (int round = 0; round < 2; round++) {
+        struct topic **topics;
+        size_t count;
+        assert_int_equal(node_topics(f->node, &topics, &count), 0);
+        assert_int_equal(count, 100);
+        for (size_t i = 0; i < count; i++)
+            topic_unref(topics[i]);
+        free(topics);
+        restart(f);
+    }
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_append_read_close_reopen, setup, teardown),
+        STORY(test_append_read_stop_start),
+        STORY(test_the_tree_is_kept),
+        STORY(test_a_topic_with_records_is_not_deleted),
+        STORY(test_an_empty_topic_is_deleted),
+        STORY(test_a_name_used_again_is_another_topic),
+        STORY(test_a_new_topic_has_none_of_the_old_ones_checkpoints),
+        STORY(test_a_directory_of_another_topic_is_set_aside),
+        STORY(test_leftovers_of_deletions_go_and_strangers_stay),
+        STORY(test_a_lost_directory_is_an_empty_log),
+        STORY(test_damaged_files_are_named),
+        STORY(test_another_nodes_directory_is_refused),
+        STORY(test_one_damaged_partition_does_not_stop_the_node),
+        STORY(test_a_second_node_is_refused),
+        STORY(test_a_stopping_node_is_waited_for),
+        STORY(test_settings_work_at_once),
+        STORY(test_framing_of_a_topic_with_records_stays),
+        STORY(test_a_shorter_retention_deletes_without_a_timer),
+        STORY(test_retention_comes_with_its_timer),
+        STORY(test_deleted_records_stay_deleted),
+        STORY(test_the_leader_epoch_rises_after_an_unclean_stop_with_a_tail),
+        STORY(test_metrics_count),
+        STORY(test_an_idle_node_has_one_timer),
+        STORY(test_commands_from_many_threads),
     };
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
 }

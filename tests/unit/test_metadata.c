@@ -1,0 +1,462 @@
+/* The metadata: commands as bytes, what they do to the state, and the snapshot that gives the same state back. */
+#include "replication/metadata.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "replication/snapshot.h"
+
+static const struct tree_attr root = {.uid = 1, .gid = 2, .dir_mode = 0755, .file_mode = 0644};
+
+static int setup(void **state)
+{
+    struct metadata *meta = calloc(1, sizeof *meta);
+    metadata_init(meta, &root);
+    *state = meta;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    metadata_free(*state);
+    free(*state);
+    return 0;
+}
+
+/* Encodes, decodes and applies, as a command of the log goes. */
+static int apply(struct metadata *meta, const struct command *cmd)
+{
+    void *data;
+    size_t len;
+    struct command decoded;
+    struct err e = {0};
+    assert_int_equal(command_encode(cmd, &data, &len), 0);
+    if (command_decode(data, len, &decoded, &e) != 0)
+        fail_msg("decode: %s", e.text);
+    free(data);
+    int rc = metadata_apply(meta, &decoded, meta->next_offset, &e);
+    command_free(&decoded);
+    return rc;
+}
+
+static struct command topic_command(enum command_type type, const char *name, uint8_t id, int64_t time_ms)
+{
+    struct command cmd = {.type = type, .time_ms = time_ms};
+    snprintf(cmd.topic, sizeof cmd.topic, "%s", name);
+    memset(cmd.id, id, UUID_BYTES);
+    return cmd;
+}
+
+static int create(struct metadata *meta, const char *name, uint8_t id, int64_t time_ms)
+{
+    int32_t replicas[] = {1, 1};
+    struct command cmd = topic_command(COMMAND_CREATE_TOPIC, name, id, time_ms);
+    cmd.attr = (struct tree_attr){.uid = 10, .gid = 20, .dir_mode = 01777, .file_mode = 0640, .mtime_ms = time_ms};
+    cmd.partitions = 2;
+    cmd.replication_factor = 1;
+    cmd.replicas = replicas;
+    cmd.replica_count = 2;
+    return apply(meta, &cmd);
+}
+
+static int set_config(struct metadata *meta, const char *topic, const char *name, const char *value, int64_t time_ms)
+{
+    struct command cmd = topic_command(value != NULL ? COMMAND_SET_CONFIG : COMMAND_REMOVE_CONFIG, topic, 0, time_ms);
+    snprintf(cmd.name, sizeof cmd.name, "%s", name);
+    snprintf(cmd.value, sizeof cmd.value, "%s", value != NULL ? value : "");
+    return apply(meta, &cmd);
+}
+
+static int register_node(struct metadata *meta, int32_t node)
+{
+    struct command cmd = {.type = COMMAND_REGISTER_NODE, .node = node};
+    return apply(meta, &cmd);
+}
+
+/* ---- topics ---- */
+
+static void test_a_topic_is_made_and_deleted(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+    const struct metadata_topic *topic = metadata_topic(meta, "orders");
+    assert_non_null(topic);
+    assert_int_equal(topic->partitions, 2);
+    assert_int_equal(topic->replication_factor, 1);
+    assert_int_equal(topic->replicas[1], 1);
+    assert_int_equal(topic->attr.uid, 10);
+    assert_int_equal(topic->attr.gid, 20);
+    assert_int_equal(topic->attr.dir_mode, 01777);
+    assert_int_equal(topic->attr.file_mode, 0640);
+    assert_int_equal(topic->attr.ctime_ms, 1000);
+    assert_int_equal(topic->attr.mtime_ms, 1000);
+    assert_int_equal(topic->id[15], 7);
+    assert_int_equal(meta->root.mtime_ms, 1000);
+    assert_int_equal(create(meta, "orders", 8, 2000), -EEXIST);
+    assert_int_equal(meta->root.mtime_ms, 1000);
+
+    /* By another id it is another topic. */
+    struct command cmd = topic_command(COMMAND_DELETE_TOPIC, "orders", 8, 3000);
+    assert_int_equal(apply(meta, &cmd), -ENOENT);
+    cmd = topic_command(COMMAND_DELETE_TOPIC, "orders", 7, 3000);
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_null(metadata_topic(meta, "orders"));
+    assert_int_equal(meta->root.mtime_ms, 3000);
+    /* Commands that did not fit are counted too. */
+    assert_int_equal(meta->next_offset, 4);
+}
+
+static void test_topics_are_kept_in_order(void **state)
+{
+    struct metadata *meta = *state;
+    static const char *const names[] = {"m", "c", "x", "a", "mm"};
+    for (uint8_t i = 0; i < 5; i++)
+        assert_int_equal(create(meta, names[i], i, 1), 0);
+    assert_int_equal(meta->topic_count, 5);
+    for (size_t i = 1; i < 5; i++)
+        assert_true(strcmp(meta->topics[i - 1]->name, meta->topics[i]->name) < 0);
+}
+
+static void test_names_follow_kafka(void **state)
+{
+    struct metadata *meta = *state;
+    char longest[251];
+    memset(longest, 'a', 249);
+    longest[249] = '\0';
+    assert_int_equal(topic_name_check(longest), 0);
+    longest[249] = 'a';
+    longest[250] = '\0';
+    assert_int_equal(topic_name_check(longest), -EINVAL);
+    assert_int_equal(topic_name_check("Orders_2.x-y"), 0);
+    static const char *const bad[] = {"", ".", "..", ".x", "__x", "a b", "a/b", "\xc3\xa4", "a\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(topic_name_check(bad[i]), -EINVAL);
+    assert_int_equal(create(meta, ".x", 1, 1), -EINVAL);
+}
+
+static void test_partitions_only_grow(void **state)
+{
+    struct metadata *meta = *state;
+    int32_t replicas[] = {1, 1, 1};
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+    struct command cmd = topic_command(COMMAND_CREATE_PARTITIONS, "orders", 7, 2000);
+    cmd.replication_factor = 1;
+    cmd.replicas = replicas;
+    cmd.partitions = 5;
+    cmd.replica_count = 3;
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_topic(meta, "orders")->partitions, 5);
+    assert_int_equal(metadata_topic(meta, "orders")->attr.mtime_ms, 2000);
+    assert_int_equal(apply(meta, &cmd), -EINVAL);
+    cmd.partitions = 4;
+    assert_int_equal(apply(meta, &cmd), -EINVAL);
+    cmd.partitions = 7; /* with replicas for three */
+    assert_int_equal(apply(meta, &cmd), -EINVAL);
+}
+
+static void test_attributes(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+    struct command cmd = topic_command(COMMAND_SET_ATTR, "orders", 0, 2000);
+    cmd.attr = (struct tree_attr){.uid = 5, .gid = 6, .dir_mode = 0700, .file_mode = 0600};
+    cmd.set = ATTR_UID | ATTR_FILE_MODE;
+    assert_int_equal(apply(meta, &cmd), 0);
+    const struct tree_attr *attr = &metadata_topic(meta, "orders")->attr;
+    assert_int_equal(attr->uid, 5);
+    assert_int_equal(attr->gid, 20);
+    assert_int_equal(attr->dir_mode, 01777);
+    assert_int_equal(attr->file_mode, 0600);
+    assert_int_equal(attr->ctime_ms, 2000);
+    assert_int_equal(attr->mtime_ms, 1000);
+    cmd.topic[0] = '\0';
+    cmd.set = ATTR_GID | ATTR_DIR_MODE;
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(meta->root.uid, 1);
+    assert_int_equal(meta->root.gid, 6);
+    assert_int_equal(meta->root.dir_mode, 0700);
+    cmd = topic_command(COMMAND_SET_ATTR, "gone", 0, 1);
+    assert_int_equal(apply(meta, &cmd), -ENOENT);
+}
+
+/* ---- settings ---- */
+
+static const char *in_force(const struct metadata *meta, const char *topic, const char *name)
+{
+    return config_in_force(&meta->config, &metadata_topic(meta, topic)->config, name);
+}
+
+static void test_settings(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(register_node(meta, 1), 0);
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+    assert_int_equal(set_config(meta, "orders", "retention.ms", "5", 2000), 0);
+    assert_string_equal(in_force(meta, "orders", "retention.ms"), "5");
+    assert_int_equal(metadata_topic(meta, "orders")->attr.ctime_ms, 2000);
+    assert_int_equal(set_config(meta, "orders", "retention.ms", "-7", 2000), -EINVAL);
+    assert_string_equal(in_force(meta, "orders", "retention.ms"), "5");
+    assert_int_equal(set_config(meta, "", "retention.ms", "6", 2000), 0);
+    assert_int_equal(set_config(meta, "orders", "retention.ms", NULL, 2000), 0);
+    assert_string_equal(in_force(meta, "orders", "retention.ms"), "6");
+    assert_int_equal(set_config(meta, "orders", "retention.ms", NULL, 2000), -ENODATA);
+    assert_int_equal(set_config(meta, "orders", "no.such", "1", 2000), -EINVAL);
+    assert_int_equal(set_config(meta, "gone", "retention.ms", "1", 2000), -ENOENT);
+    /* The cluster's own are not a topic's. */
+    assert_int_equal(set_config(meta, "orders", "num.partitions", "2", 2000), -EINVAL);
+    assert_int_equal(set_config(meta, "", "num.partitions", "2", 2000), 0);
+    /* One node holds one replica. */
+    assert_int_equal(set_config(meta, "", "default.replication.factor", "2", 2000), -EINVAL);
+    assert_int_equal(register_node(meta, 2), 0);
+    assert_int_equal(set_config(meta, "", "default.replication.factor", "2", 2000), 0);
+}
+
+static void test_compaction_lags_fit_each_other(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+    assert_int_equal(set_config(meta, "orders", "min.compaction.lag.ms", "100", 1), 0);
+    assert_int_equal(set_config(meta, "orders", "max.compaction.lag.ms", "99", 1), -EINVAL);
+    assert_int_equal(set_config(meta, "orders", "max.compaction.lag.ms", "100", 1), 0);
+    assert_int_equal(set_config(meta, "orders", "min.compaction.lag.ms", "101", 1), -EINVAL);
+}
+
+static void test_a_topic_keeps_its_framing(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(create(meta, "lines", 1, 1), 0);
+    assert_int_equal(set_config(meta, "", "framing", "msgpack", 2), 0);
+    assert_int_equal(create(meta, "objects", 2, 3), 0);
+    assert_string_equal(in_force(meta, "lines", "framing"), "line");
+    assert_string_equal(in_force(meta, "objects", "framing"), "msgpack");
+    /* Back to the default, as it is now. */
+    assert_int_equal(set_config(meta, "lines", "framing", NULL, 4), 0);
+    assert_string_equal(in_force(meta, "lines", "framing"), "msgpack");
+}
+
+static void test_a_nodes_epoch_is_its_registrations_offset(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(register_node(meta, 3), 0);
+    assert_int_equal(register_node(meta, 4), 0);
+    assert_int_equal(metadata_node(meta, 3)->epoch, 0);
+    assert_int_equal(metadata_node(meta, 4)->epoch, 1);
+    assert_int_equal(register_node(meta, 3), 0);
+    assert_int_equal(metadata_node(meta, 3)->epoch, 2);
+    assert_int_equal(meta->node_count, 2);
+    assert_null(metadata_node(meta, 5));
+}
+
+/* ---- damaged commands ---- */
+
+static int decode(const char *bytes, size_t len)
+{
+    struct command cmd;
+    struct err e = {0};
+    int rc = command_decode(bytes, len, &cmd, &e);
+    if (rc == 0)
+        command_free(&cmd);
+    else
+        assert_true(strlen(e.text) > 0);
+    return rc;
+}
+
+#define DECODE(text) decode(text, sizeof text - 1)
+
+static void test_unknown_and_damaged_commands_are_refused(void **state)
+{
+    (void)state;
+    /* {"type":"register_node","version":1,"time":0,"node":1}: what the others are bent from. */
+    assert_int_equal(DECODE("\x84\xa4type\xadregister_node\xa7version\x01\xa4time\x00\xa4node\x01"), 0);
+    assert_int_equal(DECODE("\x84\xa4type\xadregister_nodX\xa7version\x01\xa4time\x00\xa4node\x01"), -EBADMSG);
+    assert_int_equal(DECODE("\x84\xa4type\xadregister_node\xa7version\x02\xa4time\x00\xa4node\x01"), -EBADMSG);
+    assert_int_equal(DECODE("\x84\xa4type\xadregister_node\xa7version\x01\xa4time\x00\xa4node\x00"), -EBADMSG);
+    assert_int_equal(DECODE("\x83\xa4type\xadregister_node\xa7version\x01\xa4time\x00"), -EBADMSG);
+    assert_int_equal(DECODE("\x83\xa4type\xadregister_node\xa7version\x01\xa4node\x01"), -EBADMSG);
+    assert_int_equal(DECODE("\x84\xa4type\xadregister_node\xa7version\x01\xa4time\x00\xa4node"), -EBADMSG);
+    assert_int_equal(DECODE("\x84\xa4type\xadregister_node\xa7version\x01\xa4time\x00\xa4node\x01\x00"), -EBADMSG);
+    assert_int_equal(DECODE("\x80"), -EBADMSG);
+    assert_int_equal(DECODE("\x90"), -EBADMSG);
+    assert_int_equal(DECODE("\xc1"), -EBADMSG);
+    assert_int_equal(DECODE(""), -EBADMSG);
+}
+
+static void test_each_prefix_of_a_command_is_refused(void **state)
+{
+    (void)state;
+    int32_t replicas[] = {1, 2, 2, 1};
+    struct command cmd = topic_command(COMMAND_CREATE_TOPIC, "orders", 7, 1000);
+    cmd.partitions = 2;
+    cmd.replication_factor = 2;
+    cmd.replicas = replicas;
+    cmd.replica_count = 4;
+    void *data;
+    size_t len;
+    assert_int_equal(command_encode(&cmd, &data, &len), 0);
+    assert_int_equal(decode(data, len), 0);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_int_equal(decode(data, cut), -EBADMSG);
+    free(data);
+}
+
+/* ---- the snapshot ---- */
+
+static void assert_same_attr(const struct tree_attr *a, const struct tree_attr *b)
+{
+    assert_int_equal(a->uid, b->uid);
+    assert_int_equal(a->gid, b->gid);
+    assert_int_equal(a->dir_mode, b->dir_mode);
+    assert_int_equal(a->file_mode, b->file_mode);
+    assert_int_equal(a->ctime_ms, b->ctime_ms);
+    assert_int_equal(a->mtime_ms, b->mtime_ms);
+}
+
+static void assert_same_config(const struct config_set *a, const struct config_set *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        assert_string_equal(a->entries[i].name, b->entries[i].name);
+        assert_string_equal(a->entries[i].value, b->entries[i].value);
+    }
+}
+
+static void assert_same(const struct metadata *a, const struct metadata *b)
+{
+    assert_int_equal(a->next_offset, b->next_offset);
+    assert_same_attr(&a->root, &b->root);
+    assert_same_config(&a->config, &b->config);
+    assert_int_equal(a->node_count, b->node_count);
+    for (size_t i = 0; i < a->node_count; i++) {
+        assert_int_equal(a->nodes[i].id, b->nodes[i].id);
+        assert_int_equal(a->nodes[i].epoch, b->nodes[i].epoch);
+    }
+    assert_int_equal(a->topic_count, b->topic_count);
+    for (size_t i = 0; i < a->topic_count; i++) {
+        const struct metadata_topic *s = a->topics[i], *t = b->topics[i];
+        assert_string_equal(s->name, t->name);
+        assert_memory_equal(s->id, t->id, UUID_BYTES);
+        assert_same_attr(&s->attr, &t->attr);
+        assert_same_config(&s->config, &t->config);
+        assert_int_equal(s->partitions, t->partitions);
+        assert_int_equal(s->replication_factor, t->replication_factor);
+        for (int32_t j = 0; j < s->partitions * s->replication_factor; j++)
+            assert_int_equal(s->replicas[j], t->replicas[j]);
+    }
+}
+
+static void fill(struct metadata *meta)
+{
+    assert_int_equal(register_node(meta, 1), 0);
+    assert_int_equal(register_node(meta, 2), 0);
+    assert_int_equal(set_config(meta, "", "default.replication.factor", "2", 10), 0);
+    assert_int_equal(create(meta, "a", 1, 100), 0);
+    assert_int_equal(set_config(meta, "", "framing", "msgpack", 150), 0);
+    assert_int_equal(create(meta, "b", 2, 200), 0);
+    assert_int_equal(set_config(meta, "a", "retention.ms", "7", 300), 0);
+    assert_int_equal(set_config(meta, "a", "key.separator", "\\t", 400), 0);
+    assert_int_equal(create(meta, "b", 2, 500), -EEXIST);
+    struct command cmd = topic_command(COMMAND_SET_ATTR, "", 0, 600);
+    cmd.attr.dir_mode = 01777;
+    cmd.set = ATTR_DIR_MODE;
+    assert_int_equal(apply(meta, &cmd), 0);
+}
+
+struct directory {
+    char name[64];
+    int fd;
+};
+
+static struct directory make_directory(void)
+{
+    struct directory dir = {.name = "/tmp/logmnt-test-metadata-XXXXXX"};
+    assert_non_null(mkdtemp(dir.name));
+    dir.fd = open(dir.name, O_RDONLY | O_DIRECTORY);
+    assert_true(dir.fd >= 0);
+    return dir;
+}
+
+static void remove_directory(struct directory *dir)
+{
+    unlinkat(dir->fd, SNAPSHOT_FILE, 0);
+    close(dir->fd);
+    assert_int_equal(rmdir(dir->name), 0);
+}
+
+static void test_a_snapshot_gives_the_same_state(void **state)
+{
+    struct metadata *meta = *state, read;
+    struct directory dir = make_directory();
+    fill(meta);
+    metadata_init(&read, &root);
+    assert_int_equal(snapshot_read(io_posix(), dir.fd, &read, NULL), 0);
+    assert_int_equal(read.next_offset, 0);
+    assert_int_equal(snapshot_write(io_posix(), dir.fd, meta, NULL), 0);
+    assert_int_equal(snapshot_read(io_posix(), dir.fd, &read, NULL), 0);
+    assert_same(&read, meta);
+    metadata_free(&read);
+    remove_directory(&dir);
+}
+
+static void test_a_damaged_snapshot_is_refused(void **state)
+{
+    struct metadata *meta = *state;
+    struct directory dir = make_directory();
+    fill(meta);
+    assert_int_equal(snapshot_write(io_posix(), dir.fd, meta, NULL), 0);
+    int fd = openat(dir.fd, SNAPSHOT_FILE, O_RDWR);
+    off_t size = lseek(fd, 0, SEEK_END);
+    for (off_t at = 0; at < size; at++) {
+        struct metadata read;
+        struct err e = {0};
+        uint8_t byte, bent;
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+        bent = byte ^ 0x10;
+        assert_int_equal(pwrite(fd, &bent, 1, at), 1);
+        metadata_init(&read, &root);
+        assert_int_equal(snapshot_read(io_posix(), dir.fd, &read, &e), -EBADMSG);
+        assert_non_null(strstr(e.text, SNAPSHOT_FILE));
+        metadata_free(&read);
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    }
+    for (off_t cut = 0; cut < size; cut += 7) {
+        struct metadata read;
+        assert_int_equal(ftruncate(fd, cut), 0);
+        metadata_init(&read, &root);
+        assert_int_equal(snapshot_read(io_posix(), dir.fd, &read, NULL), -EBADMSG);
+        metadata_free(&read);
+        assert_int_equal(snapshot_write(io_posix(), dir.fd, meta, NULL), 0);
+        close(fd);
+        fd = openat(dir.fd, SNAPSHOT_FILE, O_RDWR);
+    }
+    close(fd);
+    remove_directory(&dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_topic_is_made_and_deleted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_topics_are_kept_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_names_follow_kafka, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partitions_only_grow, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_attributes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_compaction_lags_fit_each_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_topic_keeps_its_framing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_nodes_epoch_is_its_registrations_offset, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unknown_and_damaged_commands_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_each_prefix_of_a_command_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_snapshot_gives_the_same_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_damaged_snapshot_is_refused, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("metadata", tests, NULL, NULL);
+}

@@ -1,0 +1,599 @@
+/* One partition: its points, those who wait for records, and appends that wait for replicas. */
+#include "tests/unit/node_fixture.h"
+
+/* ---- waiting for records ---- */
+
+struct reader {
+    struct partition_waiter waiter; /* first */
+    _Atomic int ready;
+};
+
+static void on_ready(struct partition_waiter *waiter)
+{
+    atomic_fetch_add(&((struct reader *)waiter)->ready, 1);
+}
+
+static struct reader reader_at(int64_t position)
+{
+    return (struct reader){.waiter = {.position = position, .ready = on_ready}};
+}
+
+static void test_a_reader_is_woken_by_the_append_it_waits_for(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    struct partition *part = get(f, "orders");
+    struct reader now = reader_at(3), end = reader_at(4), far = reader_at(9);
+    assert_false(partition_wait(part, &now.waiter));
+    assert_true(partition_wait(part, &end.waiter));
+    assert_true(partition_wait(part, &far.waiter));
+    append(f, "orders", "two\n");
+    assert_int_equal(end.ready, 1);
+    assert_int_equal(far.ready, 0);
+    append(f, "orders", "x\n"); /* ends at 10 */
+    assert_int_equal(far.ready, 1);
+    assert_int_equal(end.ready, 1);
+    assert_int_equal(now.ready, 0);
+    assert_false(partition_unwait(part, &far.waiter));
+    partition_unref(part);
+}
+
+static void test_a_reader_can_go(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    struct reader readers[5];
+    for (int i = 0; i < 5; i++) {
+        readers[i] = reader_at(0);
+        assert_true(partition_wait(part, &readers[i].waiter));
+    }
+    assert_true(partition_unwait(part, &readers[2].waiter));
+    assert_true(partition_unwait(part, &readers[4].waiter));
+    assert_true(partition_unwait(part, &readers[0].waiter));
+    assert_false(partition_unwait(part, &readers[0].waiter));
+    append(f, "orders", "one\n");
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(readers[i].ready, i == 1 || i == 3);
+    partition_unref(part);
+}
+
+static void test_readers_of_a_deleted_topic_are_woken(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    struct reader reader = reader_at(0);
+    assert_true(partition_wait(part, &reader.waiter));
+    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    assert_int_equal(reader.ready, 1);
+    assert_false(partition_wait(part, &reader.waiter));
+    partition_unref(part);
+}
+
+static void test_readers_are_woken_when_the_log_goes_offline(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    struct partition *part = get(f, "orders");
+    struct reader reader = reader_at(4);
+    assert_true(partition_wait(part, &reader.waiter));
+    atomic_store(&f->disk.pwritev_rc, -EIO);
+    assert_int_equal(append_to(f, part, "two\n", ACKS_ALL, &op, &e), -EIO);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    assert_int_equal(reader.ready, 1);
+    assert_int_equal(partition_state(part), -EIO);
+    assert_false(partition_wait(part, &reader.waiter));
+    assert_int_equal(append_to(f, part, "two\n", ACKS_ALL, &op, &e), -EIO);
+    partition_unref(part);
+}
+
+/* ---- a disk without room ---- */
+
+static void test_a_full_disk_is_survived(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    struct partition *part = get(f, "orders");
+    atomic_store(&f->disk.pwritev_rc, -ENOSPC);
+    assert_int_equal(append_to(f, part, "two\n", ACKS_ALL, &op, &e), -ENOSPC);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    assert_int_equal(partition_state(part), 0);
+    partition_unref(part);
+    assert_content(f, "orders", "one\n");
+    append(f, "orders", "three\n");
+    assert_content(f, "orders", "one\nthree\n");
+}
+
+static void test_the_first_append_needs_its_epoch_on_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    create(f, "orders");
+    assert_false(exists(f, "topics/orders-0/leader-epochs"));
+    struct partition *part = get(f, "orders");
+    atomic_store(&f->disk.pwritev_rc, -ENOSPC);
+    assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), -ENOSPC);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    partition_unref(part);
+    append(f, "orders", "one\n");
+    assert_true(exists(f, "topics/orders-0/leader-epochs"));
+}
+
+/* ---- min.insync.replicas ---- */
+
+struct parked {
+    struct append_op op; /* first */
+    _Atomic int calls;
+    int rc;
+    int order;
+};
+
+static _Atomic int calls_so_far;
+
+static void on_done(struct append_op *op, int rc)
+{
+    struct parked *parked = (struct parked *)op;
+    parked->rc = rc;
+    parked->order = atomic_fetch_add(&calls_so_far, 1);
+    atomic_fetch_add(&parked->calls, 1);
+}
+
+static struct partition *two_needed(struct fixture *f)
+{
+    atomic_store(&calls_so_far, 0);
+    create(f, "orders");
+    set(f, "orders", "min.insync.replicas", "2");
+    return get(f, "orders");
+}
+
+static int park(struct fixture *f, struct partition *part, struct parked *parked, const char *lines)
+{
+    *parked = (struct parked){.op.done = on_done};
+    return append_to(f, part, lines, ACKS_ALL, &parked->op, NULL);
+}
+
+static void test_appends_wait_for_replicas_and_go_on_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *part = two_needed(f);
+    struct parked parked[3];
+    struct node_metrics metrics;
+    char line[8] = "a\n";
+    for (int i = 0; i < 3; i++, line[0]++)
+        assert_int_equal(park(f, part, &parked[i], line), 0);
+    memset(line, 0, sizeof line); /* the bytes were copied */
+    node_metrics(f->node, &metrics);
+    assert_int_equal(metrics.appends_parked, 3);
+    assert_content(f, "orders", "");
+    set(f, "orders", "min.insync.replicas", "1");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(parked[i].calls, 1);
+        assert_int_equal(parked[i].rc, 0);
+        assert_int_equal(parked[i].order, i);
+        assert_int_equal(parked[i].op.result.base.offset, i);
+        assert_int_equal(parked[i].op.result.end.position, 2 * (i + 1));
+    }
+    assert_content(f, "orders", "a\nb\nc\n");
+    append(f, "orders", "d\n");
+    node_metrics(f->node, &metrics);
+    assert_int_equal(metrics.appends_parked, 0);
+    assert_int_equal(atomic_load(&f->node->parked_bytes), 0);
+    partition_unref(part);
+}
+
+static void test_a_parked_append_times_out(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *part = two_needed(f);
+    struct parked first, second, third;
+    assert_int_equal(park(f, part, &first, "a\n"), 0);
+    pass_ms(f, 20000);
+    assert_int_equal(park(f, part, &second, "b\n"), 0);
+    pass_ms(f, 9999);
+    assert_int_equal(first.calls, 0);
+    pass_ms(f, 1);
+    wait_until(first.calls == 1);
+    assert_int_equal(first.rc, -EROFS);
+    assert_int_equal(second.calls, 0);
+    /* From here on at once, until it is possible again. */
+    assert_int_equal(park(f, part, &third, "c\n"), -EROFS);
+    pass_ms(f, 20000);
+    wait_until(second.calls == 1);
+    assert_int_equal(second.rc, -EROFS);
+    assert_content(f, "orders", "");
+    set(f, "orders", "min.insync.replicas", "1");
+    append(f, "orders", "d\n");
+    set(f, "orders", "min.insync.replicas", "2");
+    assert_int_equal(park(f, part, &third, "e\n"), 0);
+    assert_true(partition_append_cancel(part, &third.op));
+    partition_unref(part);
+}
+
+static void test_a_parked_append_is_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *part = two_needed(f);
+    struct parked parked[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(park(f, part, &parked[i], "x\n"), 0);
+    assert_true(partition_append_cancel(part, &parked[1].op));
+    assert_false(partition_append_cancel(part, &parked[1].op));
+    set(f, "orders", "min.insync.replicas", "1");
+    assert_int_equal(parked[1].calls, 0);
+    assert_int_equal(parked[2].calls, 1);
+    assert_false(partition_append_cancel(part, &parked[2].op));
+    assert_content(f, "orders", "x\nx\n");
+    partition_unref(part);
+}
+
+static void test_parked_appends_end_with_their_topic(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *part = two_needed(f);
+    struct parked parked;
+    assert_int_equal(park(f, part, &parked, "x\n"), 0);
+    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    assert_int_equal(parked.calls, 1);
+    assert_int_equal(parked.rc, -ESTALE);
+    partition_unref(part);
+}
+
+static void test_acks_1_does_not_wait_but_shows_nothing_uncommitted(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *part = two_needed(f);
+    struct append_op op = {0};
+    assert_int_equal(append_to(f, part, "a\n", ACKS_LEADER, &op, NULL), 1);
+    assert_int_equal(append_to(f, part, "b\n", ACKS_NONE, &op, NULL), 1);
+    assert_int_equal(partition_log_end(part).offset, 2);
+    assert_int_equal(partition_high_watermark(part).offset, 0);
+    assert_content(f, "orders", "");
+    struct reader reader = reader_at(0);
+    assert_true(partition_wait(part, &reader.waiter));
+    partition_unref(part);
+
+    assert_true(partition_unwait(part, &reader.waiter));
+    restart(f);
+    assert_content(f, "orders", "");
+    part = get(f, "orders");
+    reader = reader_at(0);
+    assert_true(partition_wait(part, &reader.waiter));
+    set(f, "orders", "min.insync.replicas", "1");
+    assert_int_equal(reader.ready, 1);
+    assert_content(f, "orders", "a\nb\n");
+    partition_unref(part);
+}
+
+static void test_the_high_watermark_is_kept_while_it_cannot_move(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    create(f, "orders");
+    append(f, "orders", "one\ntwo\n");
+    set(f, "orders", "min.insync.replicas", "2");
+    struct partition *part = get(f, "orders");
+    assert_int_equal(append_to(f, part, "three\n", ACKS_LEADER, &op, NULL), 1);
+    partition_unref(part);
+    for (int round = 0; round < 2; round++) {
+        assert_content(f, "orders", "one\ntwo\n");
+        if (round == 0)
+            restart(f);
+        else
+            crash_and_restart(f);
+    }
+    assert_content(f, "orders", "one\ntwo\n");
+}
+
+/* ---- flushing ---- */
+
+struct flushed {
+    struct log_flush flush; /* first */
+    _Atomic int calls;
+    int rc;
+};
+
+static void on_flushed(struct log_flush *flush, int rc)
+{
+    struct flushed *flushed = (struct flushed *)flush;
+    flushed->rc = rc;
+    atomic_fetch_add(&flushed->calls, 1);
+}
+
+static void test_fsync(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    struct partition *part = get(f, "orders");
+    struct flushed flushed = {.flush = {.upto = 1, .done = on_flushed}};
+    int rc = partition_flush(part, &flushed.flush);
+    wait_until(rc == 1 || flushed.calls == 1);
+    assert_int_equal(flushed.rc, 0);
+    assert_int_equal(partition_flush(part, &flushed.flush), 1);
+    int fsyncs = f->disk.fsyncs;
+    assert_int_equal(partition_flush(part, &flushed.flush), 1);
+    assert_int_equal(f->disk.fsyncs, fsyncs);
+    assert_int_equal(node_delete_topic(f->node, "orders", NULL), -ENOTEMPTY);
+    set(f, "orders", "delete.topic.enable", "true");
+    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    int calls = flushed.calls;
+    assert_int_equal(partition_flush(part, &flushed.flush), 0);
+    assert_int_equal(flushed.calls, calls + 1);
+    assert_int_equal(flushed.rc, -ESTALE);
+    partition_unref(part);
+}
+
+static void test_a_failed_flush_takes_the_partition_offline(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    struct partition *part = get(f, "orders");
+    struct reader reader = reader_at(4);
+    assert_true(partition_wait(part, &reader.waiter));
+    struct flushed flushed = {.flush = {.upto = 1, .done = on_flushed}};
+    atomic_store(&f->disk.fdatasync_rc, -EIO);
+    assert_int_equal(partition_flush(part, &flushed.flush), 0);
+    assert_int_equal(flushed.rc, -EIO);
+    assert_int_equal(reader.ready, 1);
+    atomic_store(&f->disk.fdatasync_rc, 0);
+    assert_int_equal(partition_flush(part, &flushed.flush), 0);
+    assert_int_equal(flushed.rc, -EIO);
+    partition_unref(part);
+}
+
+static void test_flush_messages(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    set(f, "orders", "flush.messages", "3");
+    struct partition *part = get(f, "orders");
+    append(f, "orders", "1\n2\n");
+    assert_int_equal(log_recovery_point(part->log), 0);
+    append(f, "orders", "3\n");
+    assert_int_equal(log_recovery_point(part->log), 3);
+    append(f, "orders", "4\n5\n");
+    assert_int_equal(log_recovery_point(part->log), 3);
+    set(f, "orders", "flush.messages", "1");
+    append(f, "orders", "6\n");
+    assert_int_equal(log_recovery_point(part->log), 6);
+    partition_unref(part);
+}
+
+static void test_flush_ms(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    set(f, "orders", "flush.ms", "1000");
+    append(f, "orders", "1\n");
+    append(f, "orders", "2\n");
+    struct partition *part = get(f, "orders");
+    assert_int_equal(log_recovery_point(part->log), 0);
+    pass_ms(f, 1000);
+    wait_until(log_recovery_point(part->log) == 2);
+    append(f, "orders", "3\n");
+    pass_ms(f, 1000);
+    wait_until(log_recovery_point(part->log) == 3);
+    /* A timer that still runs when the node stops is given back. */
+    append(f, "orders", "4\n");
+    partition_unref(part);
+}
+
+static void test_checkpoints_follow_within_a_minute(void **state)
+{
+    struct fixture *f = *state;
+    char path[256], text[4096];
+    create(f, "orders");
+    append(f, "orders", "1\n");
+    path_in(f, "replication-offset-checkpoint", path);
+    bool written = false;
+    for (int i = 0; i < 60000 && !written; i++) {
+        pass_ms(f, LIMIT_CHECKPOINT_INTERVAL_MS);
+        usleep(1000);
+        int fd = open(path, O_RDONLY);
+        ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+        text[got > 0 ? got : 0] = '\0';
+        written = strstr(text, "orders-0") != NULL;
+        if (fd >= 0)
+            close(fd);
+    }
+    assert_true(written);
+}
+
+/* ---- LogAppendTime ---- */
+
+static void test_log_append_time(void **state)
+{
+    struct fixture *f = *state;
+    struct log_run run;
+    create(f, "orders");
+    set(f, "orders", "message.timestamp.type", "LogAppendTime");
+    struct partition *part = get(f, "orders");
+    struct iovec iov = {.iov_base = (char *)"x\n", .iov_len = 2};
+    struct append_batch batch = {.iov = &iov,
+                                 .iovcnt = 1,
+                                 .len = 2,
+                                 .records = 1,
+                                 .crc = crc32c(0, "x\n", 2),
+                                 .first_timestamp_ms = 5,
+                                 .last_timestamp_ms = 5,
+                                 .producer_id = -1,
+                                 .sequence = -1};
+    struct append_op op = {0};
+    assert_int_equal(partition_append(part, &batch, ACKS_ALL, 1000, &op, NULL), 1);
+    assert_int_equal(partition_run_at(part, 0, INT64_MAX, &run, NULL), 1);
+    assert_true(run.timestamp_ms == hand_wall_ms(&f->clock.clock));
+    partition_unref(part);
+}
+
+/* ---- many at once ---- */
+
+enum { WRITERS = 4, LINES = 500 };
+
+struct writer {
+    struct fixture *f;
+    struct partition *part;
+    int number;
+};
+
+static void *write_lines(void *arg)
+{
+    struct writer *writer = arg;
+    char line[32];
+    for (int i = 0; i < LINES; i++) {
+        struct append_op op = {0};
+        snprintf(line, sizeof line, "%d %d\n", writer->number, i);
+        assert_int_equal(append_to(writer->f, writer->part, line, ACKS_ALL, &op, NULL), 1);
+        struct log_point hw = partition_high_watermark(writer->part);
+        assert_true(hw.offset >= op.result.end.offset);
+        assert_true(hw.position >= op.result.end.position);
+    }
+    return NULL;
+}
+
+static void *follow(void *arg)
+{
+    struct writer *writer = arg;
+    struct log_point last = {0, 0};
+    while (last.offset < WRITERS * LINES) {
+        struct reader reader = reader_at(last.position);
+        if (partition_wait(writer->part, &reader.waiter))
+            while (atomic_load(&reader.ready) == 0)
+                sched_yield();
+        struct log_point hw = partition_high_watermark(writer->part);
+        assert_true(hw.offset > last.offset && hw.position > last.position);
+        last = hw;
+    }
+    return NULL;
+}
+
+static void test_many_writers_and_readers(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct writer writers[2 * WRITERS];
+    pthread_t threads[2 * WRITERS];
+    for (int i = 0; i < 2 * WRITERS; i++) {
+        writers[i] = (struct writer){f, get(f, "orders"), i};
+        pthread_create(&threads[i], NULL, i < WRITERS ? write_lines : follow, &writers[i]);
+    }
+    for (int i = 0; i < 2 * WRITERS; i++)
+        pthread_join(threads[i], NULL);
+    static char text[WRITERS * LINES * 16];
+    assert_int_equal(content(f, "orders", text, sizeof text), 0);
+    int next[WRITERS] = {0}, lines = 0;
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"), lines++) {
+        int number, i;
+        assert_int_equal(sscanf(line, "%d %d", &number, &i), 2);
+        assert_int_equal(i, next[number]++);
+    }
+    assert_int_equal(lines, WRITERS * LINES);
+    for (int i = 0; i < 2 * WRITERS; i++)
+        partition_unref(writers[i].part);
+}
+
+/* Appends that come, wait, are taken back and go on, while the setting flips under them. */
+static void *append_somehow(void *arg)
+{
+    struct writer *writer = arg;
+    for (int i = 0; i < 200; i++) {
+        struct parked parked = {.op.done = on_done};
+        int rc = append_to(writer->f, writer->part, "x\n", ACKS_ALL, &parked.op, NULL);
+        if (rc == 0 && i % 3 == 0 && partition_append_cancel(writer->part, &parked.op))
+            continue;
+        while (rc == 0 && atomic_load(&parked.calls) == 0)
+            sched_yield();
+        assert_int_equal(rc == 0 ? parked.rc : rc, rc == 0 ? 0 : 1);
+        atomic_fetch_add((_Atomic int *)&writer->number, 1);
+    }
+    return NULL;
+}
+
+static void test_settings_that_flip_under_appends(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct writer writers[WRITERS];
+    pthread_t threads[WRITERS];
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (struct writer){f, get(f, "orders"), 0};
+        pthread_create(&threads[i], NULL, append_somehow, &writers[i]);
+    }
+    for (int i = 0; i < 20; i++) {
+        set(f, "orders", "min.insync.replicas", i % 2 == 0 ? "2" : "1");
+        sched_yield();
+    }
+    int64_t appended = 0;
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        appended += writers[i].number;
+    }
+    assert_int_equal(partition_high_watermark(writers[0].part).offset, appended);
+    for (int i = 0; i < WRITERS; i++)
+        partition_unref(writers[i].part);
+}
+
+/* ---- .internal ---- */
+
+static void test_the_metadata_is_readable_and_not_writable(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    create(f, "orders");
+    struct topic *topic = node_internal_topic(f->node, "__cluster_metadata");
+    assert_non_null(topic);
+    assert_null(node_internal_topic(f->node, "orders"));
+    struct partition *part = topic_partition(topic, 0);
+    /* The node's registration and the topic. */
+    assert_int_equal(partition_high_watermark(part).offset, 2);
+    assert_int_equal(append_to(f, part, "x\n", ACKS_ALL, &op, &e), -EPERM);
+    assert_int_equal(partition_delete_records(part, 1, &e), -EPERM);
+    struct reader reader = reader_at(partition_high_watermark(part).position);
+    assert_true(partition_wait(part, &reader.waiter));
+    create(f, "more");
+    assert_int_equal(reader.ready, 1);
+    char value[CONFIG_VALUE_BYTES];
+    assert_int_equal(node_get_config(f->node, "__cluster_metadata", "framing", value), 0);
+    assert_string_equal(value, "msgpack");
+    topic_unref(topic);
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(test_a_reader_is_woken_by_the_append_it_waits_for),
+        STORY(test_a_reader_can_go),
+        STORY(test_readers_of_a_deleted_topic_are_woken),
+        STORY(test_readers_are_woken_when_the_log_goes_offline),
+        STORY(test_a_full_disk_is_survived),
+        STORY(test_the_first_append_needs_its_epoch_on_the_disk),
+        STORY(test_appends_wait_for_replicas_and_go_on_in_order),
+        STORY(test_a_parked_append_times_out),
+        STORY(test_a_parked_append_is_taken_back),
+        STORY(test_parked_appends_end_with_their_topic),
+        STORY(test_acks_1_does_not_wait_but_shows_nothing_uncommitted),
+        STORY(test_the_high_watermark_is_kept_while_it_cannot_move),
+        STORY(test_fsync),
+        STORY(test_a_failed_flush_takes_the_partition_offline),
+        STORY(test_flush_messages),
+        STORY(test_flush_ms),
+        STORY(test_checkpoints_follow_within_a_minute),
+        STORY(test_log_append_time),
+        STORY(test_many_writers_and_readers),
+        STORY(test_settings_that_flip_under_appends),
+        STORY(test_the_metadata_is_readable_and_not_writable),
+    };
+    return cmocka_run_group_tests_name("partition", tests, NULL, NULL);
+}
