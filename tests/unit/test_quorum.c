@@ -1,0 +1,259 @@
+/* The metadata quorum of one: what is decided is on the disk first, replayed after any stop, and dropped from the log
+ * behind a snapshot. */
+#include "tests/unit/node_fixture.h"
+
+#include "engine/limits.h"
+
+static bool has(struct fixture *f, const char *name)
+{
+    struct topic *topic = node_topic(f->node, name);
+    if (topic != NULL)
+        topic_unref(topic);
+    return topic != NULL;
+}
+
+static int create_rc(struct fixture *f, const char *name)
+{
+    struct err e = {0};
+    int rc = node_create_topic(f->node, name, &some_attr, &e);
+    if (rc != 0)
+        assert_true(strlen(e.text) > 0);
+    return rc;
+}
+
+static struct log_point metadata_end(struct fixture *f)
+{
+    return partition_log_end(topic_partition(f->node->internal_topic, 0));
+}
+
+/* ---- a disk that fails ---- */
+
+static void test_without_room_nothing_changes(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "before");
+    int64_t end = metadata_end(f).offset;
+    atomic_store(&f->disk.pwritev_rc, -ENOSPC);
+    assert_int_equal(create_rc(f, "orders"), -ENOSPC);
+    assert_int_equal(node_set_config(f->node, "before", "retention.ms", "1", NULL), -ENOSPC);
+    assert_int_equal(node_delete_topic(f->node, "before", NULL), -ENOSPC);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    assert_int_equal(metadata_end(f).offset, end);
+    assert_false(has(f, "orders"));
+    assert_true(has(f, "before"));
+    char value[CONFIG_VALUE_BYTES];
+    assert_int_equal(node_get_config(f->node, "before", "retention.ms", value), 0);
+    assert_string_equal(value, "604800000");
+    create(f, "orders");
+    restart(f);
+    assert_true(has(f, "orders"));
+}
+
+static void test_a_topic_that_cannot_be_made_is_not_there(void **state)
+{
+    struct fixture *f = *state;
+    atomic_store(&f->disk.mkdir_rc, -ENOSPC);
+    assert_int_equal(create_rc(f, "orders"), -ENOSPC);
+    atomic_store(&f->disk.mkdir_rc, 0);
+    assert_false(has(f, "orders"));
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    restart(f);
+    assert_content(f, "orders", "one\n");
+}
+
+static void test_after_a_failed_flush_nothing_is_decided(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "before");
+    atomic_store(&f->disk.fdatasync_rc, -EIO);
+    assert_int_equal(create_rc(f, "orders"), -EIO);
+    assert_false(has(f, "orders"));
+    /* A disk that says it is well again is not believed. */
+    atomic_store(&f->disk.fdatasync_rc, 0);
+    assert_int_equal(create_rc(f, "orders"), -EIO);
+    assert_int_equal(node_set_config(f->node, "before", "retention.ms", "1", NULL), -EIO);
+    /* What needs no decision goes on. */
+    append(f, "before", "one\n");
+    assert_content(f, "before", "one\n");
+    assert_int_equal(node_close(f->node, NULL), 0);
+    assert_false(exists(f, "clean-shutdown"));
+    start(f);
+    assert_content(f, "before", "one\n");
+    create(f, "after");
+}
+
+/* ---- what lies in the log ---- */
+
+/* Puts a record behind the metadata log of a stopped node. */
+static void add_record(struct fixture *f, const void *data, size_t len)
+{
+    char path[256];
+    path_in(f, "topics", path);
+    struct log_env env = {.io = io_posix(),
+                          .clock = clock_system(),
+                          .cache = segment_cache_new(io_posix(), LIMIT_OPEN_SEGMENTS),
+                          .topics_dirfd = open(path, O_RDONLY | O_DIRECTORY)};
+    struct topic_config config;
+    struct config_set none = {0};
+    struct log_known known = {.clean_shutdown = true};
+    struct log *log;
+    struct err e = {0};
+    config_parse(&none, NULL, &config);
+    config.log.framing = FRAMING_MSGPACK;
+    if (log_open(&env, "__cluster_metadata-0", &config.log, &known, &log, NULL, &e) != 0)
+        fail_msg("%s", e.text);
+    struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
+    struct append_batch batch = {.iov = &iov,
+                                 .iovcnt = 1,
+                                 .len = (uint32_t)len,
+                                 .records = 1,
+                                 .crc = crc32c(0, data, len),
+                                 .producer_id = -1,
+                                 .sequence = -1};
+    struct log_append_result result;
+    assert_int_equal(log_append(log, &batch, 0, &result, &e), 0);
+    assert_int_equal(log_close(log, &e), 0);
+    segment_cache_free(env.cache);
+    close(env.topics_dirfd);
+}
+
+static void test_an_unknown_command_stops_the_start(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    /* {"type":"elect_mayor","version":1,"time":0} */
+    static const char unknown[] = "\x83\xa4type\xab"
+                                  "elect_mayor\xa7version\x01\xa4time\x00";
+    create(f, "orders");
+    stop(f);
+    add_record(f, unknown, sizeof unknown - 1);
+    assert_int_equal(try_open(f, 1, &e), -EBADMSG);
+    assert_non_null(strstr(e.text, "elect_mayor"));
+    assert_non_null(strstr(e.text, "__cluster_metadata-0"));
+    assert_non_null(strstr(e.text, "record 2"));
+    assert_true(exists(f, "clean-shutdown"));
+}
+
+static void test_a_command_that_does_not_fit_is_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    /* {"type":"remove_config","version":1,"time":0,"topic":"","name":"flush.ms"}: it is not set */
+    static const char idle[] = "\x85\xa4type\xadremove_config\xa7version\x01\xa4time\x00\xa5topic\xa0\xa4name\xa8"
+                               "flush.ms";
+    create(f, "orders");
+    stop(f);
+    add_record(f, idle, sizeof idle - 1);
+    start(f);
+    assert_true(has(f, "orders"));
+    assert_int_equal(metadata_end(f).offset, 3);
+    create(f, "more");
+    assert_int_equal(metadata_end(f).offset, 4);
+}
+
+static void test_kill_9_keeps_what_was_decided(void **state)
+{
+    struct fixture *f = *state;
+    /* Without mark and checkpoints, so that everything is looked at anew. */
+    for (int i = 0; i < 5; i++) {
+        char name[16], path[256];
+        snprintf(name, sizeof name, "t%d", i);
+        create(f, name);
+        stop(f);
+        path_in(f, "clean-shutdown", path);
+        unlink(path);
+        path_in(f, "recovery-point-offset-checkpoint", path);
+        unlink(path);
+        start(f);
+        for (int j = 0; j <= i; j++) {
+            snprintf(name, sizeof name, "t%d", j);
+            assert_true(has(f, name));
+        }
+    }
+}
+
+/* ---- the snapshot ---- */
+
+struct hand {
+    struct fixture *f;
+    int commands;
+};
+
+static void *change_modes(void *arg)
+{
+    struct hand *hand = arg;
+    for (int i = 0; i < hand->commands; i++) {
+        struct tree_attr attr = {.file_mode = (mode_t)(i % 0777)};
+        assert_int_equal(node_set_attr(hand->f->node, "orders", &attr, ATTR_FILE_MODE, NULL), 0);
+    }
+    return NULL;
+}
+
+static void run_commands(struct fixture *f, int count)
+{
+    enum { HANDS = 16 };
+    pthread_t threads[HANDS];
+    struct hand hand = {f, count / HANDS};
+    for (int i = 0; i < HANDS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, change_modes, &hand), 0);
+    for (int i = 0; i < HANDS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void test_a_snapshot_replaces_the_log(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    set(f, "orders", "retention.ms", "77");
+    append(f, "orders", "one\n");
+    assert_false(exists(f, "metadata.snapshot"));
+    run_commands(f, LIMIT_SNAPSHOT_COMMANDS + 64);
+    assert_true(exists(f, "metadata.snapshot"));
+    struct partition *metadata = topic_partition(f->node->internal_topic, 0);
+    assert_true(partition_log_start(metadata).offset >= LIMIT_SNAPSHOT_COMMANDS);
+    struct tree_attr last = {.file_mode = 0421};
+    assert_int_equal(node_set_attr(f->node, "orders", &last, ATTR_FILE_MODE, NULL), 0);
+    int64_t end = metadata_end(f).offset;
+    for (int round = 0; round < 2; round++) {
+        if (round == 0)
+            restart(f);
+        else
+            crash_and_restart(f);
+        struct tree_attr attr;
+        char value[CONFIG_VALUE_BYTES];
+        struct topic *topic = node_topic(f->node, "orders");
+        assert_non_null(topic);
+        topic_attr(topic, &attr);
+        topic_unref(topic);
+        assert_int_equal(attr.file_mode, 0421);
+        assert_int_equal(node_get_config(f->node, "orders", "retention.ms", value), 0);
+        assert_string_equal(value, "77");
+        assert_content(f, "orders", "one\n");
+        assert_int_equal(metadata_end(f).offset, end);
+    }
+
+    /* Without its snapshot the log is not the whole story, and says so. */
+    char path[256];
+    struct err e = {0};
+    stop(f);
+    path_in(f, "metadata.snapshot", path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(try_open(f, 1, &e), -EBADMSG);
+    assert_non_null(strstr(e.text, "__cluster_metadata-0"));
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(test_without_room_nothing_changes),
+        STORY(test_a_topic_that_cannot_be_made_is_not_there),
+        STORY(test_after_a_failed_flush_nothing_is_decided),
+        STORY(test_an_unknown_command_stops_the_start),
+        STORY(test_a_command_that_does_not_fit_is_passed_over),
+        STORY(test_kill_9_keeps_what_was_decided),
+        STORY(test_a_snapshot_replaces_the_log),
+    };
+    return cmocka_run_group_tests_name("quorum", tests, NULL, NULL);
+}
