@@ -41,7 +41,9 @@ static void *stopper_run(void *arg)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
-    sigwait(&signals, &sig);
+    do
+        sigwait(&signals, &sig);
+    while (sig == SIGHUP && !stopper->session->options->foreground); /* a daemon has no terminal to lose */
     if (atomic_load(&stopper->loop_ended))
         return NULL;
     log_line(LOG_INFO, "stopping: %s", strsignal(sig));
