@@ -209,8 +209,9 @@ class Bench:
         shell('cat "$1" > /dev/null', path)
         return path
 
-    def compare(self, row, sides, placements=PLACEMENTS):
-        """Measures the sides in turn, `runs` rounds after one to warm up, and adds a row for each placement.
+    def compare(self, row, sides, placements=PLACEMENTS, times=1):
+        """Measures the sides in turn, `runs` rounds (or `times` as many) after one to warm up, and adds a row for each
+        placement.
 
         sides: name -> a function that does the work once and returns its seconds, or (prepare, work) with what must not
         be timed. The table's columns are `ours`, `P` and `E`."""
@@ -219,7 +220,7 @@ class Bench:
             samples = {name: [] for name in sides}
             cpu_s = {name: [] for name in sides}
             with self.placed(cpus):
-                for turn in range(self.runs + 1):
+                for turn in range(self.runs * times + 1):
                     order = list(sides) if turn % 2 else list(reversed(sides))
                     for name in order:
                         elapsed, cpu = self.sample(sides[name])
