@@ -27,9 +27,9 @@ enum { INDEX_ENTRY_BYTES = 8, TIMEINDEX_ENTRY_BYTES = 12 };
 
 struct index {
     uint32_t entry_bytes;
-    uint32_t capacity;       /* entries */
-    _Atomic uint32_t count;  /* entries */
-    const uint8_t *map;      /* NULL: closed, or nothing to map */
+    uint32_t capacity;      /* entries */
+    _Atomic uint32_t count; /* entries */
+    const uint8_t *map;     /* NULL: closed, or nothing to map */
     size_t map_bytes;
 };
 

@@ -1,7 +1,7 @@
 /* engine/log_append.c: a batch at the log's end, and the roll to a new segment.
  *
- * Happy path: append lock, one pin, two writes, a few stores under the state lock. Failure: a full disk leaves the log as
- * it was, the new segment of a roll included; any other write error takes it offline. */
+ * Happy path: append lock, one pin, two writes, a few stores under the state lock. Failure: a full disk leaves the log
+ * as it was, the new segment of a roll included; any other write error takes it offline. */
 #include "engine/log.h"
 
 #include <assert.h>
@@ -162,8 +162,7 @@ static void want_flush(struct log *log, const struct segment *seg)
 /* flush.messages: this append has passed it. */
 static bool flush_due(struct log *log, const struct log_append_result *result)
 {
-    return log->config.flush_messages > 0 &&
-           result->end.offset - log_recovery_point(log) >= log->config.flush_messages;
+    return log->config.flush_messages > 0 && result->end.offset - log_recovery_point(log) >= log->config.flush_messages;
 }
 
 static int append_locked(struct log *log, const struct append_batch *batch, int32_t leader_epoch,

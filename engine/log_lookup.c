@@ -19,11 +19,11 @@ enum { SCAN_BUFFER_BYTES = 8 << 10 };
 struct scan {
     const struct segment_view *view;
     enum framing framing;
-    bool by_place;       /* stop at the record that holds byte `target`, else at record `target` */
-    uint64_t target;     /* place, or relative offset */
-    uint64_t offset;     /* relative, of the record at place */
+    bool by_place;   /* stop at the record that holds byte `target`, else at record `target` */
+    uint64_t target; /* place, or relative offset */
+    uint64_t offset; /* relative, of the record at place */
     uint64_t place;
-    uint64_t end;        /* of the batch */
+    uint64_t end; /* of the batch */
     uint8_t *buf;
     size_t buf_bytes;
     uint8_t *grown; /* NULL while buf is the caller's */
@@ -237,8 +237,7 @@ static int time_in(const struct segment_view *view, int64_t ms, struct log_point
     rc = segment_find_offset(view, (uint64_t)(floor - view->base.offset), &i, e);
     for (i = i > 0 ? i - 1 : 0; rc == 0 && i < view->batches; i++) {
         rc = segment_entry(view->seg, i, &b, e);
-        if (rc == 0 && b.last_timestamp_ms >= ms &&
-            view->base.offset + b.offset + (int64_t)b.records > from.offset) {
+        if (rc == 0 && b.last_timestamp_ms >= ms && view->base.offset + b.offset + (int64_t)b.records > from.offset) {
             *out = entry_point(view, &b);
             if (out->offset < from.offset) {
                 *out = from;
@@ -283,8 +282,7 @@ int log_lookup_offset(struct log *log, int64_t offset, struct log_point limit, s
     return finish(log, rc, limit, out, e);
 }
 
-int log_lookup_position(struct log *log, int64_t position, struct log_point limit, struct log_point *out,
-                        struct err *e)
+int log_lookup_position(struct log *log, int64_t position, struct log_point limit, struct log_point *out, struct err *e)
 {
     struct err local = {0};
     struct log_point start = log_start(log);

@@ -4,8 +4,8 @@
  * the recovery point is missing are files cut, later segments dropped, and indexes mended. So a log that is refused is
  * left as it was found, and opening twice gives the same.
  *
- * A segment is trusted, and costs a few look-ups, if the shutdown was clean or the next segment begins below the recovery
- * point; that bounds the work by what was not flushed. */
+ * A segment is trusted, and costs a few look-ups, if the shutdown was clean or the next segment begins below the
+ * recovery point; that bounds the work by what was not flushed. */
 #include "engine/recover.h"
 
 #include <errno.h>
@@ -28,7 +28,8 @@ struct recovery {
 
 static int load_one(struct recovery *r, uint32_t i, const struct log_point *expected, struct err *e)
 {
-    const struct recover_files *files = &r->dir.files[i];
+    struct recover_files *files = &r->dir.files[i];
+    bool whole = true;
     bool last = i + 1 == r->dir.count;
     struct recover_load load = {
         .recovery_point = r->known->recovery_point,
@@ -46,7 +47,8 @@ static int load_one(struct recovery *r, uint32_t i, const struct log_point *expe
         return 0;
     }
     if (load.trusted) {
-        rc = recover_index(load.seg, true, e);
+        rc = recover_index_look(load.seg, &whole, e);
+        files->bad_indexes = !whole;
     }
     segment_unpin(load.seg);
     if (rc == 0) {
@@ -79,9 +81,8 @@ static int load_all(struct recovery *r, struct err *e)
         }
         if (i + 1 < r->dir.count && log->end.offset != r->dir.files[i + 1].base_offset) {
             if (r->reason[0] == '\0') {
-                snprintf(r->reason, sizeof r->reason,
-                         "the segment before %020" PRId64 " ends at offset %" PRId64, r->dir.files[i + 1].base_offset,
-                         log->end.offset);
+                snprintf(r->reason, sizeof r->reason, "the segment before %020" PRId64 " ends at offset %" PRId64,
+                         r->dir.files[i + 1].base_offset, log->end.offset);
             }
             return r->known->clean_shutdown ? err_set(e, -EBADMSG, "%s", r->reason) : 0;
         }
@@ -102,8 +103,7 @@ static int check_reach(const struct recovery *r, struct err *e)
                        r->reason[0] != '\0' ? ": " : "", r->reason);
     }
     /* The first roll has synced the first header: only a lone first segment can have lost its own. */
-    if (r->log->segment_count == 0 && r->dir.count > 0 &&
-        (r->dir.files[0].base_offset > 0 || r->dir.count > 1)) {
+    if (r->log->segment_count == 0 && r->dir.count > 0 && (r->dir.files[0].base_offset > 0 || r->dir.count > 1)) {
         return err_set(e, -EBADMSG, "its first segment does not hold: %s", r->reason);
     }
     if (r->log->segment_count > 0 && start->offset > r->log->segments[0]->base.offset && start->offset < end &&
@@ -136,22 +136,25 @@ static int apply_cut(struct recovery *r, struct err *e)
     return rc;
 }
 
-/* Of the segments that were checked; a trusted one's are done. */
+/* Of the segments that were checked, and of trusted ones where the look was not enough. */
 static int mend_indexes(struct recovery *r, struct err *e)
 {
     struct log *log = r->log;
     uint32_t i;
     int rc = 0;
 
-    for (i = r->trusted; i < log->segment_count && rc == 0; i++) {
+    for (i = 0; i < r->kept && rc == 0; i++) {
         struct segment *seg = log->segments[i];
 
+        if (i < r->trusted && !r->dir.files[i].bad_indexes) {
+            continue;
+        }
         rc = segment_pin(seg, e);
         if (rc == 0) {
             if (i + 1 < log->segment_count) {
                 segment_seal(seg);
             }
-            rc = recover_index(seg, false, e);
+            rc = recover_index_mend(seg, i < r->trusted, e);
             segment_unpin(seg);
         }
     }
@@ -201,8 +204,8 @@ static int set_figures(struct recovery *r, struct err *e)
     }
     log_list_sum(log);
     log->start = first;
-    log->recovery_point = r->known->clean_shutdown ? log->end.offset
-                                                   : between(r->known->recovery_point, first.offset, log->end.offset);
+    log->recovery_point =
+        r->known->clean_shutdown ? log->end.offset : between(r->known->recovery_point, first.offset, log->end.offset);
     log->cleaner_offset = between(r->known->cleaner_offset, first.offset, log->end.offset);
     for (i = log->segment_count; i > 0; i--) {
         const struct segment *seg = log->segments[i - 1];

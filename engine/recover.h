@@ -29,6 +29,7 @@ struct recover_files {
     unsigned swap;
     unsigned cleaned;
     unsigned deleted;
+    bool bad_indexes; /* recover.c's: a trusted segment whose indexes must be made anew */
 };
 
 struct recover_dir {
@@ -49,12 +50,12 @@ int recover_dir_drop(struct log *log, const struct recover_dir *dir, uint32_t fi
 struct recover_load {
     /* in */
     int64_t recovery_point;
-    bool trusted;              /* nothing above the recovery point is in it, or the shutdown was clean */
-    bool last;                 /* of the directory */
+    bool trusted;                     /* nothing above the recovery point is in it, or the shutdown was clean */
+    bool last;                        /* of the directory */
     const struct log_point *expected; /* where it must begin; NULL: the first one, anywhere */
     /* out */
-    struct segment *seg; /* pinned, with one reference; NULL: it does not hold at all, reason says why */
-    bool trim;           /* its files are longer than what holds */
+    struct segment *seg;         /* pinned, with one reference; NULL: it does not hold at all, reason says why */
+    bool trim;                   /* its files are longer than what holds */
     char reason[ERR_TEXT_BYTES]; /* "" or why it ends where it does */
 };
 
@@ -65,8 +66,11 @@ int recover_segment_trim(struct segment *seg, struct err *e);
 
 /* ---- recover_index.c ---- */
 
-/* Makes both indexes fit the entries. trusted: a look at their ends; otherwise all of them. Pinned. A full disk leaves
- * them short, which costs lookups time, and is no error. */
-int recover_index(struct segment *seg, bool trusted, struct err *e);
+/* Of a trusted segment: a look at their ends, from which the running figures are taken. False in *whole: they are
+ * missing or do not fit. Nothing is written. Pinned. */
+int recover_index_look(struct segment *seg, bool *whole, struct err *e);
+/* Makes both fit the entries: takes over what holds (nothing, with anew) and makes the rest again. Pinned. A full disk
+ * leaves them short, which costs lookups time, and is no error. */
+int recover_index_mend(struct segment *seg, bool anew, struct err *e);
 
 #endif

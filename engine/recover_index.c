@@ -150,7 +150,8 @@ static uint32_t ascending_times(const struct segment *seg, uint64_t end_offset)
     return i;
 }
 
-/* The first batch in (the last time index entry's, point_batch] that is later than that entry; point_batch + 1: none. */
+/* The first batch in (the last time index entry's, point_batch] that is later than that entry; point_batch + 1: none.
+ */
 static int first_later(struct segment *seg, uint32_t point_batch, uint32_t *out, struct batch_entry *b, struct err *e)
 {
     struct segment_view view;
@@ -301,33 +302,44 @@ static int complete(struct segment *seg, struct err *e)
     return rc < 0 ? rc : index_map(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], sealed, e);
 }
 
-static int rebuild(struct segment *seg, struct err *e)
+/* Forgets both. */
+static void drop(struct segment *seg)
 {
     int64_t capacity = seg->log->config.segment_index_bytes;
-    int rc;
 
     index_unmap(&seg->index, seg->io);
     index_unmap(&seg->timeindex, seg->io);
     index_init(&seg->index, INDEX_ENTRY_BYTES, capacity, 0);
     index_init(&seg->timeindex, TIMEINDEX_ENTRY_BYTES, capacity, 0);
-    rc = complete(seg, e);
-    return rc == 0 ? segment_flush(seg, seg->log_bytes, e) : rc;
 }
 
-int recover_index(struct segment *seg, bool trusted, struct err *e)
+int recover_index_look(struct segment *seg, bool *whole, struct err *e)
 {
     uint64_t end_offset;
     int rc = entries_end(seg, &end_offset, e);
 
-    if (rc < 0) {
+    *whole = rc == 0 && ends_hold(seg, end_offset);
+    if (!*whole) {
         return rc;
     }
-    if (trusted) {
-        if (!ends_hold(seg, end_offset)) {
-            return rebuild(seg, e);
-        }
-        take_figures(seg);
-        return atomic_load(&seg->sealed) ? 0 : catch_up(seg, e);
+    take_figures(seg);
+    return atomic_load(&seg->sealed) ? 0 : catch_up(seg, e);
+}
+
+int recover_index_mend(struct segment *seg, bool anew, struct err *e)
+{
+    uint64_t end_offset;
+    int rc;
+
+    if (anew) {
+        drop(seg);
+        rc = complete(seg, e);
+        /* Nobody will look at a segment below the recovery point again: on the disk now. */
+        return rc == 0 ? segment_flush(seg, seg->log_bytes, e) : rc;
+    }
+    rc = entries_end(seg, &end_offset, e);
+    if (rc < 0) {
+        return rc;
     }
     set_count(&seg->index, ascending_points(seg, end_offset));
     set_count(&seg->timeindex, ascending_times(seg, end_offset));

@@ -226,8 +226,7 @@ static int check_header(struct segment *seg, const struct segment_found *found, 
         return err_set(e, -EBADMSG,
                        "segment %020" PRId64 ": the one before it ends at offset %" PRId64 ", position %" PRId64
                        ", but it begins at position %" PRId64,
-                       seg->base.offset, load->expected->offset, load->expected->position,
-                       found->header.base_position);
+                       seg->base.offset, load->expected->offset, load->expected->position, found->header.base_position);
     }
     return 0;
 }

@@ -1,8 +1,8 @@
 /* engine/segment.c: the life of a segment and of its open files.
  *
  * pins is the whole state of the files in one word: the number of pins, or SEGMENT_CLOSED. A pin of an open segment is
- * one compare-and-swap. Closing is the cache's: it swaps 0 for SEGMENT_CLOSED, and only then takes open_lock, flushes and
- * closes; a pin that comes in between finds the files still open and takes them back.
+ * one compare-and-swap. Closing is the cache's: it swaps 0 for SEGMENT_CLOSED, and only then takes open_lock, flushes
+ * and closes; a pin that comes in between finds the files still open and takes them back.
  *
  * Failure: a file that cannot be opened or mapped leaves the segment closed and the error with the caller. */
 #include "engine/segment.h"

@@ -34,12 +34,12 @@ struct segment {
     uint64_t generation; /* 0 until compacted, then another one each time */
 
     /* how far it reaches: written under the append lock and the state lock, read under either */
-    struct log_point end; /* of its range: where the next segment begins */
-    uint32_t batches;     /* entries in `.batches` */
-    uint32_t log_bytes;   /* bytes in `.log` */
-    int64_t first_timestamp_ms; /* of its first batch; INDEX_NO_TIMESTAMP: empty */
-    int64_t last_timestamp_ms;  /* of its last batch, likewise */
-    int64_t max_timestamp_ms;   /* of all its batches, likewise */
+    struct log_point end;          /* of its range: where the next segment begins */
+    uint32_t batches;              /* entries in `.batches` */
+    uint32_t log_bytes;            /* bytes in `.log` */
+    int64_t first_timestamp_ms;    /* of its first batch; INDEX_NO_TIMESTAMP: empty */
+    int64_t last_timestamp_ms;     /* of its last batch, likewise */
+    int64_t max_timestamp_ms;      /* of all its batches, likewise */
     uint32_t max_timestamp_offset; /* where the batch that has it starts, relative */
     uint32_t index_place;          /* place of the last index point; append lock */
     int64_t timeindex_last_ms;     /* timestamp of the last time index entry; append lock */
@@ -50,11 +50,11 @@ struct segment {
     struct verify verify;
 
     _Atomic uint32_t refs;
-    _Atomic bool sealed;           /* never appended to again: mapped exactly */
-    _Atomic bool retired;          /* out of the list */
-    _Atomic uint32_t flushed;      /* bytes of `.log` known to be on disk with their entries; only grows */
-    _Atomic bool indexes_flushed;  /* of a sealed one: its indexes are on disk */
-    char suffix[24];               /* of its files' names: "", ".cleaned", ".<n>.deleted"; under open_lock */
+    _Atomic bool sealed;          /* never appended to again: mapped exactly */
+    _Atomic bool retired;         /* out of the list */
+    _Atomic uint32_t flushed;     /* bytes of `.log` known to be on disk with their entries; only grows */
+    _Atomic bool indexes_flushed; /* of a sealed one: its indexes are on disk */
+    char suffix[24];              /* of its files' names: "", ".cleaned", ".<n>.deleted"; under open_lock */
 
     /* the files */
     _Atomic uint32_t pins; /* SEGMENT_CLOSED or the number of pins */
@@ -193,10 +193,10 @@ struct segment_growth {
     int64_t timeindex_last_ms;
 };
 
-/* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set here;
- * offset and position are the caller's, at or above the segment's end. Nobody sees it before segment_grow(). A write
- * error cuts the files back to what they were: -ENOSPC and -EDQUOT come back as they are; any other error, or one in
- * cutting, is -EIO. */
+/* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set
+ * here; offset and position are the caller's, at or above the segment's end. Nobody sees it before segment_grow(). A
+ * write error cuts the files back to what they were: -ENOSPC and -EDQUOT come back as they are; any other error, or one
+ * in cutting, is -EIO. */
 int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
                    const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
                    struct segment_growth *growth, struct err *e);

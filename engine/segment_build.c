@@ -1,7 +1,7 @@
 /* engine/segment_build.c: a compacted segment, made beside the log under `.cleaned`.
  *
- * Happy path: begin, add runs in ascending order, finish (which syncs everything), then log_replace(). Nobody else sees it
- * meanwhile. Failure at any step: abort unlinks what there is; a crash leaves `.cleaned` files, which the next open
+ * Happy path: begin, add runs in ascending order, finish (which syncs everything), then log_replace(). Nobody else sees
+ * it meanwhile. Failure at any step: abort unlinks what there is; a crash leaves `.cleaned` files, which the next open
  * removes. */
 #include "engine/log_internal.h"
 

@@ -137,8 +137,8 @@ static int check_entries(const struct segment_view *view, uint32_t *i, uint32_t 
             return err_set(e, -EBADMSG,
                            "segment %" PRId64 ": the bytes of offsets %" PRId64 " to %" PRId64
                            " (.log at %u, %u bytes) do not match their CRC",
-                           seg->base.offset, seg->base.offset + b.offset,
-                           seg->base.offset + b.offset + b.records - 1, b.place, b.len);
+                           seg->base.offset, seg->base.offset + b.offset, seg->base.offset + b.offset + b.records - 1,
+                           b.place, b.len);
         }
     }
     return 0;

@@ -81,9 +81,8 @@ uint32_t verify_mark(struct verify *v, uint32_t first, uint32_t last)
     }
     /* What was checked out of order joins the prefix once the gap before it is closed. */
     reached = end > prefix ? verify_next(v, end, v->unchecked) : prefix;
-    while (prefix < reached &&
-           !atomic_compare_exchange_weak_explicit(&v->prefix, &prefix, reached, memory_order_relaxed,
-                                                  memory_order_relaxed)) {
+    while (prefix < reached && !atomic_compare_exchange_weak_explicit(&v->prefix, &prefix, reached,
+                                                                      memory_order_relaxed, memory_order_relaxed)) {
     }
     return prefix < reached ? reached : prefix;
 }

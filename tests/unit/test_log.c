@@ -1,4 +1,5 @@
-/* tests/unit/test_log.c: appending, rolling, reading, looking up, listing: what log.h promises when the disk is well. */
+/* tests/unit/test_log.c: appending, rolling, reading, looking up, listing: what log.h promises when the disk is well.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
