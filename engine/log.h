@@ -6,8 +6,8 @@
  *   place     its byte in one segment's `.log`
  *
  * Locks: the append lock orders appends, rolls, retention and settings and is held through disk writes; the state lock
- * guards the list of segments, the ends and the start, and is held for a few loads and stores. Every function here takes
- * what it needs: callers hold none of them. All of it may be called from any thread.
+ * guards the list of segments, the ends and the start, and is held for a few loads and stores. Every function here
+ * takes what it needs: callers hold none of them. All of it may be called from any thread.
  *
  * After a failed write or fsync the log is offline: everything that touches its bytes returns -EIO, nothing is retried.
  * -ENOSPC and -EDQUOT are not such failures: what was half written is cut off again and the log goes on. */
@@ -74,10 +74,10 @@ struct log_point {
 
 /* What the checkpoints said of this log before it is opened. */
 struct log_known {
-    int64_t recovery_point;    /* offset below which everything was flushed; 0 if unknown */
-    struct log_point start;    /* the log start (DeleteRecords); {0,0} if unknown */
-    int64_t cleaner_offset;    /* first offset that was never compacted; 0 if unknown */
-    bool clean_shutdown;       /* the mark was there: nothing needs checking */
+    int64_t recovery_point; /* offset below which everything was flushed; 0 if unknown */
+    struct log_point start; /* the log start (DeleteRecords); {0,0} if unknown */
+    int64_t cleaner_offset; /* first offset that was never compacted; 0 if unknown */
+    bool clean_shutdown;    /* the mark was there: nothing needs checking */
 };
 
 /* Opens or creates DATA/topics/NAME. With clean_shutdown only sizes and the last entry are looked at; otherwise all
@@ -95,8 +95,8 @@ int log_close(struct log *log, struct err *e);
  * rename is durable when the caller has fsynced topics_dirfd. Any thread, calls may be under way. */
 int log_retire(struct log *log, struct err *e);
 
-/* Closes and removes the directory and all in it (first log_retire()d, if it is not yet). No call on the log may be under
- * way. Views that hold an open file of it keep it readable. */
+/* Closes and removes the directory and all in it (first log_retire()d, if it is not yet). No call on the log may be
+ * under way. Views that hold an open file of it keep it readable. */
 int log_destroy(struct log *log, struct err *e);
 
 void log_set_config(struct log *log, const struct log_config *config);
@@ -118,7 +118,7 @@ int log_append(struct log *log, const struct append_batch *batch, int32_t leader
 
 /* One waiter of a flush; embed it. */
 struct log_flush {
-    int64_t upto;                                /* in: everything below this offset is to be on disk */
+    int64_t upto;                                  /* in: everything below this offset is to be on disk */
     void (*done)(struct log_flush *flush, int rc); /* called exactly once, on a flushing thread, no lock held */
     struct log_flush *next;
 };
@@ -166,7 +166,7 @@ int log_lookup_position(struct log *log, int64_t position, struct log_point limi
 struct log_extent {
     struct segment *seg;
     struct log *log;
-    int fd;           /* of `.log`: pread or splice from it, at place */
+    int fd; /* of `.log`: pread or splice from it, at place */
     int64_t place;
     int64_t position; /* of the first byte; ≥ what was asked for when there is a hole */
     size_t len;
