@@ -23,6 +23,8 @@ enum {
     LIMIT_CHECKPOINT_INTERVAL_MS = 60000,
     /* Works of the pool that run at once; others wait in the queue. */
     LIMIT_POOL_THREADS = 4,
+    /* Threads that flush at a stop, so that the flushes of many small logs share the journal's commits. */
+    LIMIT_STOP_THREADS = 16,
     /* How long a start waits for a daemon that is stopping or dying; -EBUSY after that. */
     LIMIT_LOCK_WAIT_MS = 10000,
     /* The least time between two rounds of the scrub over all closed segments. */

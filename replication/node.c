@@ -1,11 +1,10 @@
-/* replication/node.c: a node's start and stop, and what can be asked of it.
+/* replication/node.c: a node's start, and what can be asked of it.
  *
  * Start: directory → lock → identity → what the last stop said (clean or not, checkpoints) → loop → metadata log and
  * its replay → topics → timers. Everything that can be refused is read before anything is changed; if the metadata
  * turns out damaged after a clean stop the mark is put back. Stop: the reverse, with everything flushed. */
 #include "replication/node.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -161,8 +160,6 @@ static int open_quorum(struct node *node, const struct checkpoints *known, struc
     return quorum_open(&node->quorum, &node->root_before, e);
 }
 
-static void close_topics(struct node *node);
-
 /* From the checkpoints on; the caller has the directory, its lock and the loop. */
 static int open_state(struct node *node, struct err *e)
 {
@@ -189,7 +186,7 @@ static int open_state(struct node *node, struct err *e)
     return 0;
 
 err_after_quorum:
-    close_topics(node);
+    node_close_topics(node);
     quorum_close(&node->quorum);
 err_after_mark:
     if (node->internal_topic != NULL)
@@ -228,7 +225,7 @@ static int init(struct node *node, const struct node_options *options)
     return 0;
 }
 
-static void deinit(struct node *node)
+void node_free(struct node *node)
 {
     pthread_mutex_destroy(&node->checkpoint_lock);
     catalog_free(&node->catalog);
@@ -284,82 +281,8 @@ err_after_lock:
 err_after_directory:
     io->close(io, node->data_dirfd);
 err_after_init:
-    deinit(node);
+    node_free(node);
     return rc;
-}
-
-/* ---- stop ---- */
-
-void node_stopping(struct node *node)
-{
-    data_lock_stopping(node->lock_fd);
-}
-
-/* Each topic's reference is the last: its logs are closed. */
-static void close_topics(struct node *node)
-{
-    struct topic **topics;
-    size_t count;
-    if (catalog_list(&node->catalog, &topics, &count) != 0)
-        abort();
-    for (size_t i = 0; i < count; i++) {
-        topic_unref(catalog_remove(&node->catalog, topics[i]->name));
-        assert(atomic_load(&topics[i]->refs) == 1);
-        topic_unref(topics[i]);
-    }
-    free(topics);
-}
-
-/* What a stop finds out on its way. */
-struct stop {
-    int rc; /* the first error */
-    struct err *e;
-    bool clean; /* every log is in order */
-};
-
-static void stop_one(struct partition *part, void *arg)
-{
-    struct stop *stop = arg;
-    partition_stop_timers(part, false);
-    if (!part->opened || log_offline(part->log) != 0) {
-        stop->clean = false;
-        return;
-    }
-    int rc = log_flush_all(part->log);
-    if (rc == 0)
-        return;
-    stop->clean = false;
-    if (stop->rc == 0)
-        stop->rc = err_set(stop->e, rc, "%s: its flush failed", part->name);
-}
-
-int node_close(struct node *node, struct err *e)
-{
-    struct io *io = node->io;
-    struct stop stop = {.e = e, .clean = true};
-    struct err local = {0};
-    atomic_store(&node->stopping, true);
-    node_stopping(node);
-    node_loop_stop(node->loop);
-
-    int rc = node_each_partition(node, stop_one, &stop);
-    if (rc == 0)
-        rc = checkpoints_write_all(node, &local);
-    close_topics(node);
-    quorum_close(&node->quorum);
-    topic_unref(node->internal_topic);
-    config_set_free(&node->internal_meta.config);
-    if (rc == 0 && stop.clean)
-        rc = identity_clean_set(io, node->data_dirfd, node->clock->wall_ms(node->clock), &local);
-    if (stop.rc == 0 && rc != 0)
-        stop.rc = err_set(e, rc, "%s", local.text);
-
-    segment_cache_free(node->env.cache);
-    io->close(io, node->topics_dirfd);
-    io->close(io, node->data_dirfd);
-    close(node->lock_fd);
-    deinit(node);
-    return stop.rc;
 }
 
 /* ---- what there is to ask ---- */

@@ -54,6 +54,11 @@ int node_each_partition(struct node *node, void (*each)(struct partition *part, 
 /* NAME-N of a topic, internal or not, that has a partition N. */
 bool node_has_partition(struct node *node, const char *name);
 
+/* node_stop.c: each topic's reference is the last one: its logs are closed. */
+void node_close_topics(struct node *node);
+/* The struct and what node_open() made first. */
+void node_free(struct node *node);
+
 /* node_apply.c: brings the live topics to what the metadata says after cmd. The quorum's lock is held. */
 void node_apply(void *arg, const struct command *cmd);
 
