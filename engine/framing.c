@@ -44,8 +44,8 @@ static uint32_t count_rounds(const uint8_t *data, size_t rounds)
     for (size_t i = 0; i < rounds; i++, data += ROUND_BYTES) {
         sum -= (lanes)(load(data) == newline);
         sum2 -= (lanes)(load(data + VECTOR_BYTES) == newline);
-        sum -= (lanes)(load(data + 2 * VECTOR_BYTES) == newline);
-        sum2 -= (lanes)(load(data + 3 * VECTOR_BYTES) == newline);
+        sum -= (lanes)(load(data + (size_t)2 * VECTOR_BYTES) == newline);
+        sum2 -= (lanes)(load(data + (size_t)3 * VECTOR_BYTES) == newline);
     }
     for (int i = 0; i < VECTOR_BYTES; i++) {
         count += (uint32_t)sum[i] + sum2[i];

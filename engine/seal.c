@@ -43,25 +43,24 @@ static int reserve(struct seal_text *t, size_t more)
 
 int seal_printf(struct seal_text *t, const char *fmt, ...)
 {
+    char *more;
     va_list ap;
     int len;
     int rc;
 
     va_start(ap, fmt);
-    len = vsnprintf(NULL, 0, fmt, ap);
+    len = vasprintf(&more, fmt, ap);
     va_end(ap);
     if (len < 0) {
-        return -EINVAL;
+        return -ENOMEM;
     }
     rc = reserve(t, (size_t)len + 1);
-    if (rc < 0) {
-        return rc;
+    if (rc == 0) {
+        memcpy(t->text + t->len, more, (size_t)len + 1);
+        t->len += (size_t)len;
     }
-    va_start(ap, fmt);
-    vsnprintf(t->text + t->len, (size_t)len + 1, fmt, ap);
-    va_end(ap);
-    t->len += (size_t)len;
-    return 0;
+    free(more);
+    return rc;
 }
 
 int seal_write(struct io *io, int dirfd, const char *name, const char *magic, const struct seal_text *body,
