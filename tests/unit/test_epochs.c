@@ -22,7 +22,7 @@ static struct err e;
 static int make_dir(void **state)
 {
     (void)state;
-    strcpy(dir_path + strlen(dir_path) - 6, "XXXXXX");
+    memcpy(dir_path + strlen(dir_path) - 6, "XXXXXX", 6);
     if (mkdtemp(dir_path) == NULL) {
         return -1;
     }

@@ -142,8 +142,8 @@ static uint32_t model_marks(const size_t *starts, uint32_t count, uint32_t inter
 static void check_marks(enum framing framing, const uint8_t *data, size_t len, const size_t *starts, uint32_t count)
 {
     const uint32_t intervals[] = {1, 7, 64, 4096, 1 << 20};
-    struct framing_mark want[512];
-    struct framing_mark got[512];
+    struct framing_mark want[512] = {{0}};
+    struct framing_mark got[512] = {{0}};
 
     for (size_t i = 0; i < sizeof intervals / sizeof *intervals; i++) {
         for (uint32_t max = 0; max <= 512; max = max * 8 + 1) {

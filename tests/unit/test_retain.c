@@ -66,7 +66,7 @@ static void open_with_segments(void)
 static void young_segments_stay(void **state)
 {
     (void)state;
-    f.config.retention_ms = 3 * 3600000;
+    f.config.retention_ms = INT64_C(3) * 3600000;
     open_with_segments();
     assert_int_equal(retain(), 0);
     expect_bytes("segment 0\nsegment 1\nsegment 2\nsegment 3\n");
@@ -89,7 +89,7 @@ static void old_segments_go_by_their_last_record(void **state)
 static void exactly_retention_ms_old_is_kept(void **state)
 {
     (void)state;
-    f.config.retention_ms = 3 * 3600000;
+    f.config.retention_ms = INT64_C(3) * 3600000;
     open_with_segments();
     assert_int_equal(retain(), 0);
     f.now_ms++;
@@ -287,7 +287,8 @@ static int model_segment; /* number of the active one */
 
 static void model_append(void)
 {
-    char text[24 * 8] = "";
+    char text[24 * 8];
+    size_t len = 0;
     int records = 1 + (int)(random() % 8);
     int64_t position = log_end(f.log).position;
     struct log_append_result r;
@@ -300,9 +301,9 @@ static void model_append(void)
         m->timestamp_ms = f.now_ms;
         m->segment = model_segment;
         position += (int64_t)strlen(m->text);
-        strcat(text, m->text);
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s", m->text);
     }
-    r = log_fixture_append(&f, text);
+    r = log_fixture_append_bytes(&f, text, len);
     assert_int_equal(r.base.offset, model_count);
     assert_int_equal(r.base.position, model[model_count].position);
     model_count += records;
