@@ -108,6 +108,7 @@ void handle_unref(struct handle *handle)
         fuse_pollhandle_destroy(handle->poll_handle);
     if (handle->json) {
         history_free(&handle->json->history);
+        free(handle->json->text);
         free(handle->json);
     }
     if (handle->fd >= 0)

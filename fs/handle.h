@@ -44,7 +44,9 @@ struct produced {
 
 /* `.json`: text is generated as it is read. handle's lock. */
 struct json_view {
-    struct history history;
+    struct history history; /* what was read */
+    char *text;             /* what was made and not yet read */
+    size_t text_len, text_used;
     struct log_point next; /* the record to show next */
     struct log_run run;    /* that it is in; len 0: none yet */
 };

@@ -95,7 +95,7 @@ static int find_run(struct handle *handle, int64_t limit)
     return rc;
 }
 
-/* Generates about `size` bytes of text at the end of the history. 0 or a negative errno. Under handle's lock. */
+/* Makes about `size` bytes of text, a record at least. 0 or a negative errno. Under handle's lock. */
 static int generate(struct handle *handle, size_t size)
 {
     struct json_view *json = handle->json;
@@ -121,12 +121,25 @@ static int generate(struct handle *handle, size_t size)
             json->next = before;
         }
     }
-    if (text.len) {
-        int kept = history_append(&json->history, text.data, text.len);
-        rc = kept ? kept : 0; /* what was made is shown first; the error comes again */
-    }
-    free(text.data);
-    return rc;
+    free(json->text);
+    json->text = text.data;
+    json->text_len = text.len;
+    json->text_used = 0;
+    return text.len ? 0 : rc; /* what was made is shown first; the error comes again */
+}
+
+/* Hands out what was made, and keeps it to be read again. */
+static int64_t take(struct json_view *json, uint8_t *out, size_t size)
+{
+    size_t left = json->text_len - json->text_used;
+    size_t len = size < left ? size : left;
+    int rc = len ? history_append(&json->history, json->text + json->text_used, len) : 0;
+    if (rc)
+        return rc;
+    if (len)
+        memcpy(out, json->text + json->text_used, len);
+    json->text_used += len;
+    return (int64_t)len;
 }
 
 void json_view_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner)
@@ -139,10 +152,12 @@ void json_view_read(fuse_req_t req, struct handle *handle, size_t size, int64_t 
         size = LIMIT_REQUEST_BYTES;
     if (got == 0) {
         pthread_mutex_lock(&handle->lock);
-        if (pos == handle->json->history.end)
+        struct json_view *json = handle->json;
+        bool on = pos == json->history.end;
+        if (on && json->text_used == json->text_len)
             got = generate(handle, size < LIMIT_JSON_CHUNK_BYTES ? size : LIMIT_JSON_CHUNK_BYTES);
         if (got == 0)
-            got = history_read(&handle->json->history, pos, buffer, size);
+            got = on ? take(json, buffer, size) : history_read(&json->history, pos, buffer, size);
         pthread_mutex_unlock(&handle->lock);
     }
     if (got < 0)

@@ -129,3 +129,14 @@ P
     fails '' sh 'echo x > orders/.json/0'
     is "$(cat orders/0)" ''
 }
+
+@test "a record as long as they get is shown whole, though its object is longer than what can be read again" {
+    py <<'P'
+records = [b"a" * 1048576, b"\xff" * 1048576, b"short"]
+for record in records:
+    append("orders/0", record + b"\n")
+rows = [json.loads(l) for l in open("orders/.json/0")]
+same([len(r["value"]) for r in rows], [1048576, 1048576, 5])
+check(base64.b64decode(rows[1]["value_base64"]) == records[1])
+P
+}
