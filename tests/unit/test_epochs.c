@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ static struct err e;
 static int make_dir(void **state)
 {
     (void)state;
-    memcpy(dir_path + strlen(dir_path) - 6, "XXXXXX", 6);
+    snprintf(dir_path, sizeof dir_path, "/tmp/logmnt-test-epochs-XXXXXX");
     if (mkdtemp(dir_path) == NULL) {
         return -1;
     }
