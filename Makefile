@@ -182,7 +182,7 @@ clean:
 
 # --- what has to be installed ---
 
-DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev attr
+DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev libxxhash-dev attr
 # apache2-bin: a daemon that writes logs, without the service. bsdutils: logger and script.
 DEPS_TEST := $(DEPS_BUILD) clang clang-format clang-tidy libcmocka-dev bats gawk rsync python3 perl less bsdutils \
 	e2fsprogs mount util-linux procps psmisc curl apache2-bin
