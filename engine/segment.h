@@ -152,7 +152,9 @@ int segment_remap(struct segment *seg, struct err *e);
 int64_t segment_file_bytes(const struct segment *seg, enum segment_file kind);
 int64_t segment_disk_bytes(const struct segment *seg);
 
-/* For segment_cache.c, under open_lock, unpinned. */
+/* For segment.c and segment_cache.c, under open_lock, unpinned. */
+int segment_open_files(struct segment *seg, struct err *e);
+void segment_unlink_files(struct segment *seg); /* an error is logged */
 bool segment_is_open(const struct segment *seg);
 void segment_close_files(struct segment *seg);
 
