@@ -278,14 +278,14 @@ class Row:
     """One line of the table. A ratio's goal is `limit` times the sum of the medians of `base`; an absolute one's is
     `limit` in the row's own unit."""
 
-    def __init__(self, work, goal, limit, base=(), unit="ms", note=""):
-        self.work, self.goal, self.limit, self.base, self.unit, self.note = work, goal, limit, base, unit, note
+    def __init__(self, work, goal, limit, base=(), unit="ms"):
+        self.work, self.goal, self.limit, self.base, self.unit = work, goal, limit, base, unit
         self.placement = ""
         self.medians, self.samples, self.cpu_s = {}, {}, {}
         self.ratio = self.spread = self.error = None
 
     def filled(self, placement, samples, cpu_s=None):
-        row = Row(self.work, self.goal, self.limit, self.base, self.unit, self.note)
+        row = Row(self.work, self.goal, self.limit, self.base, self.unit)
         row.placement, row.samples = placement, samples
         row.medians = {name: statistics.median(values) for name, values in samples.items()}
         row.cpu_s = {name: statistics.median(values) for name, values in (cpu_s or {}).items()}
@@ -299,9 +299,13 @@ class Row:
         return row
 
     def failed(self, error):
-        row = Row(self.work, self.goal, self.limit, self.base, self.unit, self.note)
+        row = Row(self.work, self.goal, self.limit, self.base, self.unit)
         row.error = str(error)
         return row
+
+    def cpu_ratio(self):
+        base_s = sum(self.cpu_s.get(name, 0) for name in self.base)
+        return self.cpu_s["ours"] / base_s if base_s else None
 
     def met(self):
         if self.error or self.limit is None:
@@ -312,5 +316,6 @@ class Row:
         return {
             "work": self.work, "placement": self.placement, "goal": self.goal, "limit": self.limit, "unit": self.unit,
             "base": list(self.base), "medians": self.medians, "samples": self.samples, "cpu_s": self.cpu_s,
-            "ratio": self.ratio, "spread": self.spread, "met": self.met(), "note": self.note, "error": self.error,
+            "ratio": self.ratio, "cpu_ratio": self.cpu_ratio(), "spread": self.spread, "met": self.met(),
+            "error": self.error,
         }

@@ -163,6 +163,8 @@ def follow_latency(bench, row=Row("write â†’ a blocked .follow reader, p50", "â‰
             return waiting.pop(name)
 
         bench.compare(row, {"P": lambda: half("P"), "ours": lambda: half("ours")}, times=MORE)
+        for part in bench.rows[-len(PLACEMENTS):]:
+            part.cpu_s = {}  # of both halves together
 
 
 # ---- big logs ----
