@@ -196,7 +196,7 @@ static int position_in(struct log *log, const struct segment_view *view, int64_t
     if (rc < 0 || i == view->batches) {
         return rc;
     }
-    if (target <= b.position) {
+    if (target <= b.position || b.records == 1) {
         *out = entry_point(view, &b);
         return 1;
     }
