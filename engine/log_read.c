@@ -28,7 +28,7 @@ struct piece {
 
 static int verify_dense(const struct segment_view *view, const struct piece *piece, struct err *e)
 {
-    uint32_t first, last;
+    uint32_t first = 0, last = 0;
     int rc;
 
     if (verify_done(&view->seg->verify, (uint32_t)(piece->place + piece->len))) {

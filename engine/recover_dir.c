@@ -115,7 +115,7 @@ static int unlink_kinds(struct log *log, int64_t base_offset, unsigned kinds, co
 static int read_range_end(struct log *log, int64_t base_offset, const char *suffix, int64_t *end_offset, struct err *e)
 {
     struct io *io = log->env->io;
-    struct batch_header header;
+    struct batch_header header = {0};
     uint8_t bytes[BATCH_HEADER_BYTES];
     char name[SEGMENT_NAME_BYTES];
     int fd, rc;
@@ -148,6 +148,10 @@ static int drop_cleaned(struct log *log, struct recover_dir *dir, struct err *e)
 
         if (files->cleaned != 0) {
             rc = unlink_kinds(log, files->base_offset, files->swap, ".swap", e);
+            /* `.swap` alone would pass for complete. */
+            if (rc == 0 && files->swap != 0) {
+                rc = sync_dir(log, e);
+            }
             if (rc == 0) {
                 rc = unlink_kinds(log, files->base_offset, files->cleaned, ".cleaned", e);
             }
@@ -161,7 +165,7 @@ static int drop_cleaned(struct log *log, struct recover_dir *dir, struct err *e)
 /* Removes the old segments that `files` was made from, other than the one of its own base. */
 static int drop_swapped_out(struct log *log, struct recover_dir *dir, const struct recover_files *files, struct err *e)
 {
-    int64_t end_offset;
+    int64_t end_offset = 0;
     uint32_t i;
     int rc = read_range_end(log, files->base_offset, ".swap", &end_offset, e);
 
@@ -224,7 +228,7 @@ static int complete_swaps(struct log *log, struct recover_dir *dir, struct err *
 static int is_covered(struct log *log, const struct recover_dir *dir, uint32_t i, bool *covered, struct err *e)
 {
     int64_t base_offset = dir->files[i].base_offset;
-    int64_t end_offset;
+    int64_t end_offset = 0;
     int rc;
 
     *covered = false;

@@ -141,8 +141,9 @@ static uint32_t ascending_times(const struct segment *seg, uint64_t end_offset)
     for (i = 0; i < count; i++) {
         struct timeindex_entry entry = timeindex_at(&seg->timeindex, i);
 
-        if (entry.timestamp_ms <= last.timestamp_ms || (i > 0 && entry.offset <= last.offset) ||
-            entry.offset >= end_offset) {
+        /* A first entry of zeros is what a lost write leaves; where it is meant, it is made again. */
+        if (entry.timestamp_ms <= last.timestamp_ms || entry.offset >= end_offset ||
+            (i > 0 ? entry.offset <= last.offset : entry.timestamp_ms == 0 && entry.offset == 0)) {
             break;
         }
         last = entry;
@@ -250,7 +251,7 @@ static int extend(struct segment *seg, struct err *e)
     int64_t interval_bytes = seg->log->config.index_interval_bytes;
     struct framing_mark *marks = malloc(LIMIT_BATCH_MARKS * sizeof *marks);
     bool full_disk = false;
-    uint32_t i, count;
+    uint32_t i = 0, count = 0;
     int rc = marks == NULL ? err_sys(e, -ENOMEM, "rebuild index") : last_point_batch(seg, &i, e);
 
     for (; rc == 0 && i < seg->batches; i++) {
