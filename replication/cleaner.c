@@ -14,7 +14,11 @@ static void retain_one(struct partition *part, void *arg)
     struct node *node = part->node;
     struct err e = {0};
     (void)arg;
-    if (atomic_load(&node->stopping) || partition_usable(part, NULL) != 0)
+    if (atomic_load(&node->stopping))
+        return;
+    if (part->log == NULL)
+        partition_reopen(part, NULL);
+    if (partition_usable(part, NULL) != 0)
         return;
     uint64_t wanted = flusher_wanted(&node->flusher);
     int rc = log_retain(part->log, partition_high_watermark(part), &e);

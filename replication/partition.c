@@ -72,15 +72,17 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
     return rc == -ENOENT ? 0 : err_wrap(e, rc, "open %s", part->name);
 }
 
-/* partition.metadata and leader-epochs. */
-static int open_epochs(struct partition *part, bool named, bool recovered, struct err *e)
+/* partition.metadata and leader-epochs, and from them the epoch in which this node leads. */
+static int open_epochs(struct partition *part, struct log *log, bool named, bool recovered, struct err *e)
 {
     struct io *io = part->node->io;
-    int64_t end = log_end(part->log).offset;
+    int64_t end = log_end(log).offset;
     int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
     if (dirfd < 0)
         return err_sys(e, dirfd, "open %s", part->name);
     int rc = named ? 0 : identity_partition_write(io, dirfd, part->topic->id, e);
+    epochs_free(&part->epochs);
+    part->epochs = (struct epochs){0};
     if (rc == 0)
         rc = epochs_load(io, dirfd, &part->epochs, e);
     if (rc == 0 && part->epochs.count > 0 && part->epochs.entries[part->epochs.count - 1].start_offset > end)
@@ -97,49 +99,70 @@ static int open_epochs(struct partition *part, bool named, bool recovered, struc
 }
 
 /* The high watermark of the last checkpoint, as far as the log still holds it; then what the ISR says. */
-static void open_high_watermark(struct partition *part, struct log_point known, const int32_t *replicas, int count)
+static void open_high_watermark(struct partition *part, struct log *log)
 {
-    struct log_point start = log_start(part->log), end = log_end(part->log), hw = known;
-    if (log_offline(part->log) == 0) {
+    struct log_point start = log_start(log), end = log_end(log), hw = part->known_high_watermark;
+    if (log_offline(log) == 0) {
         if (hw.offset >= end.offset)
             hw = end;
         else if (hw.offset <= start.offset)
             hw = start;
-        else if (log_lookup_offset(part->log, hw.offset, end, &hw, NULL) != 0)
+        else if (log_lookup_offset(log, hw.offset, end, &hw, NULL) != 0)
             hw = start;
     }
-    isr_init(&part->isr, replicas, count, hw);
-    /* Replicas elsewhere are in sync once they say so. */
-    for (int i = 0; i < count; i++)
-        if (replicas[i] != part->node->options.id)
-            isr_set_in_sync(&part->isr, replicas[i], false);
+    pthread_mutex_lock(&part->lock);
+    part->isr.high_watermark = hw;
     isr_advance(&part->isr, part->node->options.id, end);
     isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
+    pthread_mutex_unlock(&part->lock);
 }
 
-static int open_log(struct partition *part, const struct checkpoints *checkpoints, bool made, const int32_t *replicas,
-                    int replica_count, struct err *e)
+/* All of it; with the epoch lock held once others know the partition. */
+static int open_log(struct partition *part, bool made, struct err *e)
 {
-    bool named, recovered = false;
-    checkpoints_known(made ? NULL : checkpoints, part->name, &part->known, &part->known_high_watermark);
-    isr_init(&part->isr, replicas, replica_count, part->known_high_watermark);
+    bool named = false, recovered = false;
+    struct topic_config config;
+    struct log *log;
     int rc = claim_directory(part, made, &named, e);
     if (rc != 0)
         return rc;
-    struct topic_config config;
+    part->claimed = true;
     topic_config(part->topic, &config);
-    rc = log_open(&part->node->env, part->name, &config.log, &part->known, &part->log, &recovered, e);
-    if (part->log == NULL)
+    rc = log_open(&part->node->env, part->name, &config.log, &part->known, &log, &recovered, e);
+    if (log == NULL)
         return rc;
-    int epochs_rc = rc == 0 ? open_epochs(part, named, recovered, e) : 0;
-    open_high_watermark(part, part->known_high_watermark, replicas, replica_count);
-    part->opened = rc == 0 && epochs_rc == 0;
-    if (epochs_rc != 0) {
+    if (rc == 0)
+        rc = open_epochs(part, log, named, recovered, e);
+    if (rc != 0 && log_offline(log) == 0) {
         /* Without its epochs the log must not be written to. */
-        log_close(part->log, NULL);
-        part->log = NULL;
-        return epochs_rc;
+        log_close(log, NULL);
+        return rc;
     }
+    open_high_watermark(part, log);
+    atomic_store(&part->opened, rc == 0);
+    atomic_store(&part->log, log);
+    return rc;
+}
+
+int partition_reopen(struct partition *part, struct err *e)
+{
+    int rc = 0;
+    pthread_mutex_lock(&part->epoch_lock);
+    if (part->log == NULL) {
+        rc = part->open_rc;
+        bool passing = rc == -ENOSPC || rc == -EDQUOT || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+        if (passing && !atomic_load(&part->topic->deleted))
+            rc = open_log(part, !part->claimed, e);
+        else
+            err_set(e, rc = -EIO, "%s is offline after an error", part->name);
+        part->open_rc = rc;
+        if (rc == 0) {
+            struct topic_config config; /* it may have changed since the log was opened with it */
+            topic_config(part->topic, &config);
+            partition_set_config(part, &config);
+        }
+    }
+    pthread_mutex_unlock(&part->epoch_lock);
     return rc;
 }
 
@@ -162,7 +185,14 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     topic_config(topic, &config);
     partition_set_config(part, &config);
 
-    int rc = open_log(part, known, made, replicas, replica_count, e);
+    checkpoints_known(made ? NULL : known, part->name, &part->known, &part->known_high_watermark);
+    isr_init(&part->isr, replicas, replica_count, part->known_high_watermark);
+    /* Replicas elsewhere are in sync once they say so. */
+    for (int i = 0; i < replica_count; i++)
+        if (replicas[i] != part->node->options.id)
+            isr_set_in_sync(&part->isr, replicas[i], false);
+    int rc = open_log(part, made, e);
+    part->open_rc = rc;
     atomic_store(&part->must_park, isr_size(&part->isr) < atomic_load(&part->min_insync_replicas));
     return rc;
 }

@@ -40,8 +40,10 @@ void partition_size(struct partition *part, struct log_size *out);
 
 /* One append that may have to wait; the caller embeds it and keeps it until it is over. */
 struct append_op {
-    /* The result of an append that was parked: called exactly once, on some thread with no lock held, never before
-     * partition_append() has returned. rc: 0, -EROFS, -ETIMEDOUT, -ESTALE, -EIO, -ENOSPC, … */
+    /* The result of an append that was parked: called exactly once, with no lock held, never from within
+     * partition_append(). It may be called by another thread as soon as the append is parked, even before
+     * partition_append() has returned 0 to the caller, which therefore has everything ready when it calls.
+     * rc: 0, -EROFS, -ETIMEDOUT, -ESTALE, -EIO, -ENOSPC, … */
     void (*done)(struct append_op *op, int rc);
     struct log_append_result result; /* after success */
     /* private to partition.c */
@@ -55,7 +57,8 @@ struct append_op {
 };
 
 /* Appends one batch. Returns 1: done, op->result is set; 0: parked (its bytes were copied), op->done will be called;
- * or a negative errno: nothing was appended. timeout_ms is delivery.timeout.ms. */
+ * or a negative errno: nothing was appended (-EPERM: a topic of .internal/; -EIO after a flush that flush.messages
+ * asked for: appended, but perhaps not on the disk). timeout_ms is delivery.timeout.ms. */
 int partition_append(struct partition *part, const struct append_batch *batch, enum acks acks, int64_t timeout_ms,
                      struct append_op *op, struct err *e);
 /* Takes back a parked append. true: nothing was appended and done will not be called. */
@@ -69,7 +72,7 @@ int partition_flush(struct partition *part, struct log_flush *flush);
 
 struct partition_waiter {
     int64_t position;                               /* in: waits for a high watermark above this */
-    void (*ready)(struct partition_waiter *waiter); /* once, on the appending thread, no lock held */
+    void (*ready)(struct partition_waiter *waiter); /* once, no lock held, as append_op's done */
     struct partition_waiter *prev, *next;
     bool queued;
 };

@@ -248,6 +248,8 @@ int partition_append(struct partition *part, const struct append_batch *batch, e
                      struct append_op *op, struct err *e)
 {
     int rc = partition_usable(part, e);
+    if (rc == -EIO && part->log == NULL)
+        rc = partition_reopen(part, e);
     if (rc != 0)
         return rc;
     if (part->topic->internal)
@@ -415,6 +417,9 @@ void partition_arm_flush(struct partition *part)
         return;
     partition_ref(part);
     node_timer_start(part->node, &part->flush_timer, flush_ms);
+    /* Deleted meanwhile: whoever stops the timers may have been here before it was set. */
+    if (atomic_load(&part->topic->deleted) && node_timer_cancel(part->node, &part->flush_timer))
+        partition_unref(part);
 }
 
 void partition_append_init(struct partition *part)

@@ -24,12 +24,14 @@ struct partition {
     struct node *node;
     int32_t index;
     char name[CHECKPOINT_NAME_BYTES];
-    struct log *log; /* NULL: it could not be opened at all */
+    struct log *_Atomic log; /* NULL: it could not be opened; set once, under epoch_lock */
 
     /* what the checkpoints said: they go on saying it of a log that could not be opened */
     struct log_known known;
     struct log_point known_high_watermark;
-    bool opened;
+    _Atomic bool opened;
+    int open_rc;  /* epoch_lock: why log is NULL */
+    bool claimed; /* epoch_lock: its directory is its own, or not there */
 
     /* settings in force, as the append path needs them */
     _Atomic int32_t min_insync_replicas;
@@ -38,7 +40,7 @@ struct partition {
     _Atomic int64_t flush_ms;
     _Atomic bool compact;
 
-    /* the leader epoch: in `leader-epochs` before the first append in it */
+    /* the leader epoch: in `leader-epochs` before the first append in it. The lock is held through I/O. */
     pthread_mutex_t epoch_lock;
     struct epochs epochs;
     _Atomic int32_t leader_epoch;
@@ -78,6 +80,9 @@ void partition_set_config(struct partition *part, const struct topic_config *con
 void partition_retire(struct partition *part);
 /* Gives back what timers hold that will not fire any more. cancel: they may still be set. */
 void partition_stop_timers(struct partition *part, bool cancel);
+/* A log that could not be opened for want of room, memory or descriptors gets another chance. 0 if there is a log now,
+ * or the errno why not. */
+int partition_reopen(struct partition *part, struct err *e);
 /* 0, -ESTALE, -EIO with the reason. */
 int partition_usable(struct partition *part, struct err *e);
 /* Something failed: if the log went offline, whoever waits is told. Calls back: no lock held. */

@@ -62,6 +62,29 @@ static void test_a_topic_that_cannot_be_made_is_not_there(void **state)
     assert_content(f, "orders", "one\n");
 }
 
+static void test_a_partition_that_could_not_be_made_is_made_later(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    create(f, "orders");
+    atomic_store(&f->disk.mkdir_rc, -ENOSPC);
+    assert_int_equal(node_create_partitions(f->node, "orders", 3, &e), -ENOSPC);
+    struct topic *topic = node_topic(f->node, "orders");
+    assert_int_equal(topic_partition_count(topic), 3);
+    struct partition *part = topic_partition(topic, 2);
+    assert_int_equal(partition_state(part), -EIO);
+    assert_int_equal(append_to(f, part, "x\n", ACKS_ALL, &op, &e), -ENOSPC);
+    atomic_store(&f->disk.mkdir_rc, 0);
+    assert_int_equal(append_to(f, part, "x\n", ACKS_ALL, &op, &e), 1);
+    assert_int_equal(partition_state(part), 0);
+    assert_int_equal(partition_high_watermark(part).offset, 1);
+    /* The other one by the next round of the background. */
+    set(f, "orders", "flush.messages", "9");
+    wait_until(partition_state(topic_partition(topic, 1)) == 0);
+    topic_unref(topic);
+}
+
 static void test_after_a_failed_flush_nothing_is_decided(void **state)
 {
     struct fixture *f = *state;
@@ -249,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(test_without_room_nothing_changes),
         STORY(test_a_topic_that_cannot_be_made_is_not_there),
+        STORY(test_a_partition_that_could_not_be_made_is_made_later),
         STORY(test_after_a_failed_flush_nothing_is_decided),
         STORY(test_an_unknown_command_stops_the_start),
         STORY(test_a_command_that_does_not_fit_is_passed_over),

@@ -1,0 +1,162 @@
+/* The lock on a data directory, between processes. */
+#include "replication/data_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct directory {
+    char name[64];
+    int fd;
+};
+
+static int setup(void **state)
+{
+    struct directory *dir = calloc(1, sizeof *dir);
+    strcpy(dir->name, "/tmp/logmnt-test-lock-XXXXXX");
+    assert_non_null(mkdtemp(dir->name));
+    dir->fd = open(dir->name, O_RDONLY | O_DIRECTORY);
+    *state = dir;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct directory *dir = *state;
+    unlinkat(dir->fd, "lock", 0);
+    close(dir->fd);
+    assert_int_equal(rmdir(dir->name), 0);
+    free(dir);
+    return 0;
+}
+
+/* A process that holds the lock until a byte comes (then it says "stopping", and ends at the next one). */
+struct holder {
+    pid_t pid;
+    int say; /* writing end */
+    int hear;
+};
+
+static struct holder hold(struct directory *dir)
+{
+    int to[2], from[2];
+    assert_int_equal(pipe(to), 0);
+    assert_int_equal(pipe(from), 0);
+    struct holder holder = {.pid = fork(), .say = to[1], .hear = from[0]};
+    if (holder.pid == 0) {
+        int fd;
+        char byte = 'x';
+        close(to[1]);
+        if (data_lock_take(dir->fd, dir->name, 0, &fd, NULL) != 0 || write(from[1], &byte, 1) != 1)
+            _exit(1);
+        if (read(to[0], &byte, 1) == 1) {
+            data_lock_stopping(fd);
+            if (write(from[1], &byte, 1) == 1 && read(to[0], &byte, 1) == 1)
+                _exit(0);
+        }
+        _exit(2);
+    }
+    close(to[0]);
+    close(from[1]);
+    char byte;
+    assert_int_equal(read(holder.hear, &byte, 1), 1);
+    return holder;
+}
+
+static void step(struct holder *holder)
+{
+    assert_int_equal(write(holder->say, "x", 1), 1);
+}
+
+static void end(struct holder *holder)
+{
+    close(holder->say);
+    close(holder->hear);
+    assert_int_equal(waitpid(holder->pid, NULL, 0), holder->pid);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void test_a_running_holder_is_not_waited_for(void **state)
+{
+    struct directory *dir = *state;
+    struct holder holder = hold(dir);
+    struct err e = {0};
+    char pid[32];
+    int fd;
+    /* An hour would be the whole test's timeout: it must not be waited for at all. */
+    assert_int_equal(data_lock_take(dir->fd, dir->name, 3600 * 1000, &fd, &e), -EBUSY);
+    snprintf(pid, sizeof pid, "process %d", (int)holder.pid);
+    assert_non_null(strstr(e.text, pid));
+    assert_non_null(strstr(e.text, dir->name));
+    end(&holder);
+}
+
+static void test_a_stopping_holder_is_waited_for(void **state)
+{
+    struct directory *dir = *state;
+    struct holder holder = hold(dir);
+    struct err e = {0};
+    char byte;
+    int fd;
+    step(&holder);
+    assert_int_equal(read(holder.hear, &byte, 1), 1);
+    int64_t began_ms = now_ms();
+    assert_int_equal(data_lock_take(dir->fd, dir->name, 100, &fd, &e), -EBUSY);
+    assert_true(now_ms() - began_ms >= 100);
+    assert_non_null(strstr(e.text, "stopping"));
+    step(&holder);
+    assert_int_equal(data_lock_take(dir->fd, dir->name, 60000, &fd, &e), 0);
+    close(fd);
+    end(&holder);
+}
+
+static void test_a_killed_holder_is_waited_for(void **state)
+{
+    struct directory *dir = *state;
+    int fd;
+    for (int i = 0; i < 20; i++) {
+        struct holder holder = hold(dir);
+        assert_int_equal(kill(holder.pid, SIGKILL), 0);
+        assert_int_equal(data_lock_take(dir->fd, dir->name, 60000, &fd, NULL), 0);
+        close(fd);
+        end(&holder);
+    }
+}
+
+static void test_a_lock_is_given_back(void **state)
+{
+    struct directory *dir = *state;
+    int fd;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(data_lock_take(dir->fd, dir->name, 0, &fd, NULL), 0);
+        close(fd);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_running_holder_is_not_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_stopping_holder_is_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_killed_holder_is_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lock_is_given_back, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("data_lock", tests, NULL, NULL);
+}
