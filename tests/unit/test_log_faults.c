@@ -137,6 +137,7 @@ static void a_roll_without_room(void **state)
             f.config.segment_bytes = 8;
             log_set_config(f.log, &f.config);
             log_fixture_append(&f, "1234567\n");
+            assert_int_equal(log_flush_all(f.log), 0);
             faulty_io_arm(&faulty, calls[i].call, nth, -ENOSPC);
             assert_int_equal(try_append("2\n"), -ENOSPC);
             assert_int_equal(log_fixture_count_files(&f, ".batches"), 1);
