@@ -49,15 +49,16 @@ uint64_t tree_ino(const struct vnode_key *key)
     uint64_t topic = key->topic ? topic_number(key->topic) : 0;
     if (key->kind == VNODE_ROOT)
         return FUSE_ROOT_ID;
-    /* Topics and partitions: readable in place. All else: a hash, which sets the top bit but one. */
+    /* Topics and partitions: readable in place, with bit 60 set (readdir(3) hides what has the number 0, and
+     * __cluster_metadata's id is all zeros). All else: a hash, with bit 61. */
     if ((key->kind == VNODE_TOPIC || key->kind == VNODE_PARTITION) && key->extra == 0)
-        return topic << 20 | (uint64_t)(key->kind == VNODE_TOPIC ? 0 : (uint32_t)key->index + 1);
+        return 1ULL << 60 | topic << 20 | (uint64_t)(key->kind == VNODE_TOPIC ? 0 : (uint32_t)key->index + 1);
     uint64_t h = mix((uint64_t)key->kind + 1, topic);
     h = mix(h, (uint64_t)(uint32_t)key->index);
     h = mix(h, (uint64_t)key->start);
     h = mix(h, (uint64_t)key->extra);
     h = mix(h, key->generation);
-    return (h >> 2) | 1ULL << 61;
+    return (h >> 3) | 1ULL << 61;
 }
 
 /* ---- slots ---- */
