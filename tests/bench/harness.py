@@ -54,10 +54,6 @@ class Daemon:
 
     def start(self):
         os.makedirs(self.mount, exist_ok=True)
-        return self.start_dead()
-
-    def start_dead(self):
-        """Over the mount that a killed one may have left."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         await_condition(f"{self.name} mounts", self.answers)
@@ -90,6 +86,29 @@ class Daemon:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(30)
             self.process = None
+
+    def start_background(self):
+        """As without -f: returns when the mount answers, also over the mount that a killed daemon has left."""
+        if not os.path.lexists(self.mount):
+            with contextlib.suppress(FileExistsError):  # a dead mount
+                os.mkdir(self.mount)
+        run(*(word for word in self.argv if word != "-f"))
+
+    def kill_background(self):
+        for pid in self.background_pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await_condition(f"{self.name} is killed", lambda: not self.background_pids())
+
+    def background_pids(self):
+        """Of the processes with just this command line, zombies (which have none) left out."""
+        want = [word for word in self.argv if word != "-f"]
+        pids = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as text:
+                if text.read().decode(errors="replace").split("\0")[:-1] == want:
+                    pids.append(int(pid))
+        return pids
 
     def threads(self):
         tasks = f"/proc/{self.process.pid}/task"

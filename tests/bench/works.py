@@ -197,33 +197,33 @@ def lookup(bench, row=Row("open 0@N and read that record", None, None, (), "us")
 
 
 def restart_10g(bench, row=Row("mount after kill -9", "< 1 s to the first read", 1000)):
+    """As a user does it, over the mount that the killed daemon left: logmnt … && head -c 1 …"""
     lines = bench.lines_file(1024)
-    gigabytes = bench.restart_gb
     append, partition = 'cat "$1" >> "$2"', bench.path("ours", "bench", "0")
-    size, target = 0, int(gigabytes * (1 << 30))
-    row = Row(f"{row.work} with {gigabytes:g} GB in the log", row.goal, row.limit)
+    size, target = 0, int(bench.restart_gb * (1 << 30))
+    row = Row(f"{row.work} with {bench.restart_gb:g} GB in the log", row.goal, row.limit)
     ours = bench.ours()
+    samples = []
     try:
-        ours.start()
+        ours.start_background()
         bench.make_topic("bench")
         while size < target:
             shell(append, lines, partition)
             os.sync()  # as it comes, or the kernel stops the writers
             size += os.path.getsize(lines)
-        samples = []
         for _ in range(bench.runs):
             shell(append, lines, partition)  # what no sync covered is what a start must check
             size += os.path.getsize(lines)
-            ours.kill()
+            ours.kill_background()
             begun = time.monotonic()
-            ours.start_dead()
+            ours.start_background()
             shell('head -c 1 "$1" > /dev/null', partition)
             samples.append((time.monotonic() - begun) * 1e3)
             if os.path.getsize(partition) != size:
                 raise Failed(f"{os.path.getsize(partition)} bytes are left of {size}")
         bench.rows.append(row.filled("free", {"ours": samples}))
-        ours.stop()
     finally:
+        ours.kill_background()
         bench.wipe()
 
 
