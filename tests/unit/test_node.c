@@ -617,6 +617,43 @@ static void test_commands_from_many_threads(void **state)
     }
 }
 
+struct append_once {
+    struct fixture *f;
+    struct partition *part;
+    int rc;
+};
+
+static void *append_once(void *arg)
+{
+    struct append_once *once = arg;
+    struct append_op op = {0};
+    once->rc = append_to(once->f, once->part, "x\n", ACKS_ALL, &op, NULL);
+    return NULL;
+}
+
+static void test_rmdir_and_an_append_at_once_lose_nothing(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 100; i++) {
+        pthread_t thread;
+        create(f, "orders");
+        struct append_once once = {.f = f, .part = get(f, "orders")};
+        assert_int_equal(pthread_create(&thread, NULL, append_once, &once), 0);
+        int rc = node_delete_topic(f->node, "orders", NULL);
+        pthread_join(thread, NULL);
+        if (rc == 0) {
+            assert_int_equal(once.rc, -ESTALE);
+        } else {
+            assert_int_equal(rc, -ENOTEMPTY);
+            assert_int_equal(once.rc, 1);
+            assert_content(f, "orders", "x\n");
+            set(f, "orders", "delete.topic.enable", "true");
+            assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+        }
+        partition_unref(once.part);
+    }
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -645,6 +682,7 @@ int main(void)
         STORY(test_metrics_count),
         STORY(test_an_idle_node_has_one_timer),
         STORY(test_commands_from_many_threads),
+        STORY(test_rmdir_and_an_append_at_once_lose_nothing),
     };
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
 }
