@@ -167,7 +167,7 @@ static int set_attr(struct session *session, const struct vnode *vnode, const st
         if (!set || !(allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE)))
             return -EPERM;
     }
-    if (set & ~allowed)
+    if (set & ~allowed || (set && vnode->topic && topic_internal(vnode->topic)))
         return -EPERM;
     if (!set)
         return 0; /* times: kept by the log itself */

@@ -310,7 +310,8 @@ static void change(fuse_req_t req, struct vnode *vnode, const char *name, const 
     int rc = 0;
     if (vnode->topic && topic_deleted(vnode->topic))
         rc = -ESTALE;
-    else if (!attr_is_owner(session, vnode->topic, fuse_req_ctx(req)->uid))
+    else if ((vnode->topic && topic_internal(vnode->topic)) ||
+             !attr_is_owner(session, vnode->topic, fuse_req_ctx(req)->uid))
         rc = -EPERM;
     else if ((flags & XATTR_CREATE) && value_of(session, vnode, name, present) == 0)
         rc = -EEXIST;

@@ -65,6 +65,7 @@ const char *topic_name(const struct topic *topic);
 const char *topic_id(const struct topic *topic);  /* 22 characters */
 uint64_t topic_number(const struct topic *topic); /* a number of 40 bits made from the id: for st_ino */
 bool topic_deleted(const struct topic *topic);
+bool topic_internal(const struct topic *topic); /* one of .internal/: read only */
 int32_t topic_partition_count(const struct topic *topic);
 struct partition *topic_partition(struct topic *topic, int32_t index); /* NULL: none; referenced by the topic */
 int topic_replication_factor(const struct topic *topic);

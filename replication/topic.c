@@ -219,6 +219,11 @@ bool topic_deleted(const struct topic *topic)
     return atomic_load(&topic->deleted);
 }
 
+bool topic_internal(const struct topic *topic)
+{
+    return topic->internal;
+}
+
 int32_t topic_partition_count(const struct topic *topic)
 {
     return atomic_load(&topic->partition_count);
