@@ -34,6 +34,12 @@ static void on_checkpoint_work(struct node_work *work)
         log_line(LOG_ERR, "checkpoint: %s", e.text);
 }
 
+static void on_delay(struct node_timer *timer)
+{
+    struct flusher *flusher = CONTAINER_OF(timer, struct flusher, delay);
+    node_work_submit(flusher->node, &flusher->work);
+}
+
 static void on_timer(struct node_timer *timer)
 {
     struct flusher *flusher = CONTAINER_OF(timer, struct flusher, timer);
@@ -45,6 +51,7 @@ void flusher_init(struct flusher *flusher, struct node *node)
     flusher->node = node;
     flusher->work.run = on_work;
     flusher->checkpoint_work.run = on_checkpoint_work;
+    flusher->delay.fire = on_delay;
     flusher->timer.fire = on_timer;
 }
 
@@ -62,7 +69,7 @@ void flusher_request(struct flusher *flusher, struct partition *part)
 {
     atomic_store(&part->flush_wanted, true);
     if (!atomic_exchange(&flusher->queued, true))
-        node_work_submit(flusher->node, &flusher->work);
+        node_timer_start(flusher->node, &flusher->delay, LIMIT_FLUSH_DELAY_MS);
 }
 
 void flusher_appended(struct flusher *flusher)

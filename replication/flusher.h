@@ -1,5 +1,9 @@
-/* replication/flusher.h: the background flush, so that recovery never has more than LIMIT_UNFLUSHED_BYTES a partition
- * to check, and the checkpoints in its wake. It is asked, it does not look around: an idle node is not woken. */
+/* replication/flusher.h: the background flush, so that recovery has little to check, and the checkpoints in its wake. It
+ * is asked, it does not look around: an idle node is not woken.
+ *
+ * It begins LIMIT_FLUSH_DELAY_MS after it was asked: an append that meets a flush waits as long as that takes (it needs
+ * the inode's block, which the journal is just writing), so one burst of appends is not to be stopped in its middle.
+ * What recovery may have to check is thus LIMIT_UNFLUSHED_BYTES and what a second brings. */
 #ifndef LOGMNT_REPLICATION_FLUSHER_H
 #define LOGMNT_REPLICATION_FLUSHER_H
 
@@ -11,7 +15,8 @@ struct flusher {
     struct node *node;
     _Atomic uint64_t wanted; /* counts the logs' calls of on_flush_wanted */
     struct node_work work;
-    _Atomic bool queued;
+    _Atomic bool queued;     /* the delay runs, or the work waits */
+    struct node_timer delay;
     struct node_timer timer; /* the checkpoints' */
     struct node_work checkpoint_work;
     _Atomic bool armed;

@@ -19,6 +19,8 @@ enum {
     /* Bytes of parked appends, over all partitions; when they are used up the next acks=all append that would have to
      * wait fails at once with -EROFS. */
     LIMIT_PARKED_BYTES = 256 << 20,
+    /* From the moment that a log asks for a flush until the background flush begins. */
+    LIMIT_FLUSH_DELAY_MS = 1000,
     /* The longest that the checkpoints lag behind while something is appended. */
     LIMIT_CHECKPOINT_INTERVAL_MS = 60000,
     /* Works of the pool that run at once; others wait in the queue. */
