@@ -23,6 +23,8 @@ static int grow(struct producer *producer, size_t len)
 
 int rest_reserve(struct handle *handle, size_t len)
 {
+    if (len <= handle->producer.rest_capacity) /* only the one write(2) changes it */
+        return 0;
     pthread_mutex_lock(&handle->producer.lock);
     int rc = grow(&handle->producer, len);
     pthread_mutex_unlock(&handle->producer.lock);
@@ -32,13 +34,15 @@ int rest_reserve(struct handle *handle, size_t len)
 static int put(struct handle *handle, size_t at, const uint8_t *data, size_t len, const struct framing_state *scan)
 {
     struct producer *producer = &handle->producer;
+    producer->scan = *scan; /* FLUSH looks at the length only */
+    if (!producer->rest_len && !len)
+        return 0;
     pthread_mutex_lock(&producer->lock);
     int rc = grow(producer, at + len);
     if (rc == 0) {
         if (len)
             memcpy(producer->rest + at, data, len);
         producer->rest_len = at + len;
-        producer->scan = *scan;
         if (!producer->rest_len && producer->rest_capacity > REST_KEEP_BYTES) {
             free(producer->rest);
             producer->rest = NULL;
