@@ -1,4 +1,5 @@
-/* fs/address.h: names that say where to start reading: 0@5678, 0@-10, 0@2026-11-22T09:00:00Z, 0@-15m, 0@start, 0@end. */
+/* fs/address.h: names that say where to start reading: 0@5678, 0@-10, 0@2026-11-22T09:00:00Z, 0@-15m, 0@start, 0@end.
+ */
 #ifndef LOGMNT_FS_ADDRESS_H
 #define LOGMNT_FS_ADDRESS_H
 

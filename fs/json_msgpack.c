@@ -171,7 +171,7 @@ static size_t token_read(const uint8_t *bytes, size_t len, struct token *t)
         t->uint = type & 1;
     } else {
         t->kind = TOKEN_INT;
-        t->sint = (int8_t)type;
+        t->sint = type < 0x80 ? type : type - 0x100; /* fixints */
     }
     return used;
 }

@@ -218,8 +218,8 @@ void json_text_put_base64(struct json_writer *w, const uint8_t *bytes, size_t le
 
         *to++ = letters[bits >> 18];
         *to++ = letters[bits >> 12 & 63];
-        *to++ = n > 1 ? letters[bits >> 6 & 63] : '=';
-        *to++ = n > 2 ? letters[bits & 63] : '=';
+        *to++ = (char)(n > 1 ? letters[bits >> 6 & 63] : '=');
+        *to++ = (char)(n > 2 ? letters[bits & 63] : '=');
         len -= n;
     }
     *to++ = '"';

@@ -10,9 +10,10 @@
 #include "replication/partition.h"
 
 struct options {
-    char *mountpoint; /* as given */
-    char *data_dir;   /* data=DIR, else ${XDG_STATE_HOME:-~/.local/state}/logmnt; absolute */
-    char *fuse_options; /* what is libfuse's own, comma-separated ("default_permissions,allow_other"); the rest was ours */
+    char *mountpoint;   /* as given */
+    char *data_dir;     /* data=DIR, else ${XDG_STATE_HOME:-~/.local/state}/logmnt; absolute */
+    char *fuse_options; /* what is libfuse's own, comma-separated ("default_permissions,allow_other"); the rest was ours
+                         */
     int32_t id;
     enum acks acks;
     int64_t linger_ms;
