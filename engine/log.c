@@ -216,7 +216,7 @@ int log_close(struct log *log, struct err *e)
     int rc = 0;
 
     if (atomic_load(&log->offline) == 0) {
-        rc = log_flush_all(log);
+        rc = log_flush_files(log);
         if (rc < 0) {
             err_set(e, rc, "close %s: flush failed", log->name);
         }

@@ -132,6 +132,10 @@ int log_flush(struct log *log, struct log_flush *flush);
 /* As log_flush() of all that is there, waiting for it. */
 int log_flush_all(struct log *log);
 
+/* As log_flush_all(), and the sparse indexes: what must have succeeded before the clean-shutdown mark is written, which
+ * lets the next start trust them. No other call on the log may be under way. log_close() does it too. */
+int log_flush_files(struct log *log);
+
 /* ---- where things are ---- */
 
 struct log_point log_start(struct log *log);

@@ -16,14 +16,17 @@ static struct segment *active_segment(const struct log *log)
     return log->segments[log->segment_count - 1];
 }
 
-/* What the old segment needs before another can follow. The header of a log's first segment has not been synced when it
- * was made; all others have. */
+/* What the old segment needs before another can follow. The header and the names of a log's first segment have not been
+ * synced when it was made; all others have. */
 static int close_old(struct log *log, struct segment *old, struct err *e)
 {
     int rc = segment_finish_timeindex(old, e);
 
     if (rc == 0 && log->segment_count == 1 && atomic_load(&old->flushed) == 0) {
         rc = old->io->fdatasync(old->io, old->fd[SEGMENT_BATCHES]);
+        if (rc == 0) {
+            rc = old->io->fsync(old->io, log->dirfd);
+        }
         if (rc < 0) {
             return err_sys(e, -EIO, "flush segment %" PRId64 " (%s)", old->base.offset, strerror(-rc));
         }

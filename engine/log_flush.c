@@ -196,3 +196,27 @@ int log_flush_all(struct log *log)
     pthread_mutex_destroy(&waiter.lock);
     return waiter.rc;
 }
+
+int log_flush_files(struct log *log)
+{
+    struct err e = {0};
+    uint32_t i;
+    int rc = log_flush_all(log);
+
+    for (i = 0; i < log->segment_count && rc == 0; i++) {
+        struct segment *seg = log->segments[i];
+
+        if (atomic_load(&seg->indexes_flushed)) {
+            continue;
+        }
+        rc = segment_pin(seg, &e);
+        if (rc == 0) {
+            rc = segment_flush_indexes(seg, &e);
+            segment_unpin(seg);
+        }
+        if (rc < 0) {
+            rc = log_go_offline(log, -EIO, e.text);
+        }
+    }
+    return rc;
+}

@@ -90,12 +90,23 @@ static int load_all(struct recovery *r, struct err *e)
     return 0;
 }
 
+/* DeleteRecords had gone further than what a crash left: all of it was deleted. */
+static bool is_wholly_deleted(const struct recovery *r)
+{
+    int64_t end = r->log->segment_count > 0 ? r->log->end.offset : 0;
+
+    return !r->known->clean_shutdown && r->known->start.offset > end;
+}
+
 /* Nothing that was flushed may be missing. */
 static int check_reach(const struct recovery *r, struct err *e)
 {
     const struct log_point *start = &r->known->start;
     int64_t end = r->log->segment_count > 0 ? r->log->end.offset : 0;
 
+    if (is_wholly_deleted(r) && start->offset >= r->known->recovery_point) {
+        return 0;
+    }
     if (end < r->known->recovery_point || (r->known->clean_shutdown && end < r->known->start.offset)) {
         return err_set(e, -EBADMSG, "ends at offset %" PRId64 ", but had been flushed up to %" PRId64 "%s%s", end,
                        r->known->recovery_point > r->known->start.offset ? r->known->recovery_point
@@ -161,16 +172,18 @@ static int mend_indexes(struct recovery *r, struct err *e)
     return rc;
 }
 
-/* A new log, or one of which nothing was ever flushed. */
-static int make_first(struct log *log, struct err *e)
+/* For a new log, or one of which nothing was ever flushed; or at the log start, so that no offset and no position below
+ * it is given out again (as Kafka's truncateFullyAndStartAt). */
+static int make_first(struct log *log, struct log_point base, struct err *e)
 {
-    struct segment *seg = segment_new(log, (struct log_point){0, 0});
+    struct segment *seg = segment_new(log, base);
     int rc;
 
     if (seg == NULL) {
         return err_sys(e, -ENOMEM, "new segment");
     }
-    rc = segment_create(seg, "", false, e);
+    /* A first segment that is not the very first must not lose its header. */
+    rc = segment_create(seg, "", base.offset > 0, e);
     if (rc < 0) {
         segment_unref(seg);
         return rc;
@@ -218,6 +231,23 @@ static int set_figures(struct recovery *r, struct err *e)
     return log_set_start(log, start, e);
 }
 
+/* Only then do the old ones go, as in any deletion: a crash on the way comes here again. */
+static int begin_again(struct recovery *r, struct err *e)
+{
+    struct log *log = r->log;
+    int rc;
+
+    log_line(LOG_WARNING, "%s: begins anew at its start, offset %" PRId64, log->name, r->known->start.offset);
+    rc = make_first(log, r->known->start, e);
+    if (rc == 0) {
+        log_lock(log);
+        rc = log_delete_front(log, log->segment_count - 1, e);
+        log_unlock(log);
+    }
+    r->kept = 0;
+    return rc;
+}
+
 static int run(struct recovery *r, struct err *e)
 {
     int rc = recover_dir_read(r->log, &r->dir, e);
@@ -231,12 +261,16 @@ static int run(struct recovery *r, struct err *e)
     if (rc == 0) {
         rc = apply_cut(r, e);
     }
-    if (rc == 0 && r->log->segment_count == 0) {
-        rc = make_first(r->log, e);
+    if (rc == 0 && is_wholly_deleted(r)) {
+        rc = begin_again(r, e);
+    } else if (rc == 0 && r->log->segment_count == 0) {
+        rc = make_first(r->log, (struct log_point){0, 0}, e);
     }
     if (rc == 0) {
         rc = mend_indexes(r, e);
     }
+    /* A process that died may have made names that no fsync has covered yet. */
+    r->log->directory_dirty = r->log->directory_dirty || !r->known->clean_shutdown;
     return rc == 0 ? set_figures(r, e) : rc;
 }
 

@@ -237,14 +237,21 @@ int segment_flush(struct segment *seg, uint32_t upto, struct err *e)
         while (flushed < upto && !atomic_compare_exchange_weak(&seg->flushed, &flushed, upto)) {
         }
     }
-    if (atomic_load(&seg->sealed) && !atomic_load(&seg->indexes_flushed)) {
-        rc = sync_pair(seg, SEGMENT_INDEX, SEGMENT_TIMEINDEX, e);
-        if (rc < 0) {
-            return rc;
-        }
+    return atomic_load(&seg->sealed) ? segment_flush_indexes(seg, e) : 0;
+}
+
+int segment_flush_indexes(struct segment *seg, struct err *e)
+{
+    int rc;
+
+    if (atomic_load(&seg->indexes_flushed)) {
+        return 0;
+    }
+    rc = sync_pair(seg, SEGMENT_INDEX, SEGMENT_TIMEINDEX, e);
+    if (rc == 0) {
         atomic_store(&seg->indexes_flushed, true);
     }
-    return 0;
+    return rc;
 }
 
 void segment_seal(struct segment *seg)

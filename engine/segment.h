@@ -53,7 +53,7 @@ struct segment {
     _Atomic bool sealed;          /* never appended to again: mapped exactly */
     _Atomic bool retired;         /* out of the list */
     _Atomic uint32_t flushed;     /* bytes of `.log` known to be on disk with their entries; only grows */
-    _Atomic bool indexes_flushed; /* of a sealed one: its indexes are on disk */
+    _Atomic bool indexes_flushed; /* its indexes are on disk */
     char suffix[24];              /* of its files' names: "", ".cleaned", ".<n>.deleted"; under open_lock */
 
     /* the files */
@@ -139,6 +139,9 @@ void segment_unpin(struct segment *seg);
 /* fdatasync of `.log`, then `.batches`, if anything in them is not known to be on disk; of a sealed segment the indexes
  * too. Pinned. upto: segment.log_bytes when the caller looked. */
 int segment_flush(struct segment *seg, uint32_t upto, struct err *e);
+
+/* fdatasync of both indexes, if anything in them is not known to be on disk. Pinned; no append under way. */
+int segment_flush_indexes(struct segment *seg, struct err *e);
 
 bool segment_is_flushed(const struct segment *seg, uint32_t upto); /* segment_flush() would do nothing */
 

@@ -49,6 +49,7 @@ int segment_append_points(struct segment *seg, const struct framing_mark *marks,
     if (n == 0) {
         return 0;
     }
+    atomic_store_explicit(&seg->indexes_flushed, false, memory_order_relaxed);
     rc = index_write(&seg->index, seg->io, seg->fd[SEGMENT_INDEX], points, n);
     if (rc < 0) {
         return rc;
@@ -158,6 +159,7 @@ int segment_finish_timeindex(struct segment *seg, struct err *e)
     if (entry.timestamp_ms <= seg->timeindex_last_ms || index_full(&seg->timeindex)) {
         return 0;
     }
+    atomic_store_explicit(&seg->indexes_flushed, false, memory_order_relaxed);
     rc = timeindex_write(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], &entry);
     if (rc < 0) {
         return failed(seg, rc, e);

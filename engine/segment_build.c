@@ -54,6 +54,10 @@ static int sync_all(struct segment *seg, struct err *e)
     for (i = 0; i < SEGMENT_FILES && rc == 0; i++) {
         rc = seg->io->fsync(seg->io, seg->fd[i]);
     }
+    /* All four names, before any of them becomes `.swap`: a crash must find either `.cleaned` ones or all of `.swap`. */
+    if (rc == 0) {
+        rc = seg->io->fsync(seg->io, seg->dirfd);
+    }
     return rc < 0 ? err_sys(e, rc, "fsync segment %020" PRId64, seg->base.offset) : 0;
 }
 
