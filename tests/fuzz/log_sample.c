@@ -111,7 +111,7 @@ static void read_one(void *arg, const char *name)
     ssize_t n;
 
     FUZZ_CHECK(fd >= 0 && sample->file_count <= SAMPLE_FILES && strlen(name) < sizeof file->name);
-    strcpy(file->name, name);
+    memcpy(file->name, name, strlen(name) + 1);
     n = read(fd, file->data, sizeof file->data);
     FUZZ_CHECK(n >= 0 && n < (ssize_t)sizeof file->data);
     file->len = (size_t)n;

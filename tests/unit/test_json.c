@@ -84,7 +84,8 @@ static void escapes_are_found_at_every_place(void **state)
         want[0] = '"';
         want[1 + at] = '\\';
         want[2 + at] = '"';
-        strcpy(want + 42, "\"");
+        want[42] = '"';
+        want[43] = '\0';
         expect_line(bytes, sizeof bytes, want);
     }
 }
@@ -274,7 +275,7 @@ static void nesting_is_as_deep_as_the_record_is_long(void **state)
     memset(bytes, 0x91, DEPTH - 1);
     bytes[DEPTH - 1] = 0x90;
     assert_int_equal(json_append_record(&text, &record), 0);
-    assert_int_equal(text.len, front + 2 * DEPTH + 2);
+    assert_int_equal(text.len, front + 2 * (size_t)DEPTH + 2);
     for (size_t i = 0; i < DEPTH; i++) {
         assert_true(text.data[front + i] == '[' && text.data[front + DEPTH + i] == ']');
     }

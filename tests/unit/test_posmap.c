@@ -143,7 +143,7 @@ static void the_last_1024_holes_are_kept(void **state)
     expect(&map, 5, 5, false);
     expect(&map, 99, 99, false);
     expect(&map, 105, 10 * 100 + 5000 + 5, true);
-    expect(&map, (POSMAP_RUNS + 9) * 10, (POSMAP_RUNS + 9) * 100 + 5000, true);
+    expect(&map, INT64_C(10) * (POSMAP_RUNS + 9), INT64_C(100) * (POSMAP_RUNS + 9) + 5000, true);
     posmap_free(&map);
 }
 
@@ -193,7 +193,7 @@ static void it_agrees_with_a_table(void **state)
         for (int step = 0; step < 100; step++) {
             int64_t file_pos = rand_r(&seed) % 500;
             int64_t len = rand_r(&seed) % 100;
-            int64_t log_pos = file_pos + (rand_r(&seed) % 4) * 1000;
+            int64_t log_pos = file_pos + INT64_C(1000) * (rand_r(&seed) % 4);
             bool known;
 
             add(&map, file_pos, log_pos, len);
