@@ -258,6 +258,10 @@ static int finish(struct log *log, int rc, struct log_point limit, struct log_po
     if (rc == 0 || out->offset >= limit.offset) {
         *out = limit;
     }
+    if (rc == 1 && out->offset < limit.offset && out->position >= limit.position) {
+        *out = limit;
+        return log_report_corruption(log, e);
+    }
     return 0;
 }
 

@@ -60,6 +60,9 @@ static int each_name(void *arg, const char *name)
     if (!segment_name_parse(name, &base_offset, &kind, &suffix)) {
         return 0;
     }
+    if (*suffix != '\0' && strcmp(suffix, ".swap") != 0 && strcmp(suffix, ".cleaned") != 0 && !is_deleted(suffix)) {
+        return 0;
+    }
     files = find_or_add(dir, base_offset);
     if (files == NULL) {
         return -ENOMEM;

@@ -22,16 +22,18 @@ static void set_count(struct index *ix, uint32_t count)
     atomic_store_explicit(&ix->count, count, memory_order_release);
 }
 
-/* Where entries end: relative offset. */
-static int entries_end(const struct segment *seg, uint64_t *end_offset, struct err *e)
+/* Where entries end (relative offset), and the last one's timestamp. */
+static int entries_end(const struct segment *seg, uint64_t *end_offset, int64_t *end_ms, struct err *e)
 {
     struct batch_entry b;
     int rc = 0;
 
     *end_offset = 0;
+    *end_ms = INDEX_NO_TIMESTAMP;
     if (seg->batches > 0) {
         rc = segment_entry(seg, seg->batches - 1, &b, e);
         *end_offset = (uint64_t)b.offset + b.records;
+        *end_ms = b.last_timestamp_ms;
     }
     return rc;
 }
@@ -43,8 +45,10 @@ static void view_of(struct segment *seg, struct segment_view *view)
 
 /* ---- trusted ---- */
 
-/* Whether the last entries of both lie in the segment, and none is missing altogether. */
-static bool ends_hold(const struct segment *seg, uint64_t end_offset)
+/* Whether the last entries of both lie in the segment, and none is missing altogether. A closed segment's `.timeindex`
+ * ends with the largest timestamp there is: if it is below the last batch's, its rebuilding was broken off. (`.index`
+ * may be a part of itself: it shortens the way within a batch, no more.) */
+static bool ends_hold(const struct segment *seg, uint64_t end_offset, int64_t end_ms)
 {
     uint32_t points = index_count(&seg->index);
     uint32_t times = index_count(&seg->timeindex);
@@ -55,6 +59,9 @@ static bool ends_hold(const struct segment *seg, uint64_t end_offset)
         return false;
     }
     if (times > 0 && timeindex_at(&seg->timeindex, times - 1).offset >= end_offset) {
+        return false;
+    }
+    if (times > 0 && atomic_load(&seg->sealed) && timeindex_at(&seg->timeindex, times - 1).timestamp_ms < end_ms) {
         return false;
     }
     return times > 0 || !need_times || seg->timeindex.capacity == 0;
@@ -197,7 +204,8 @@ static int agree(struct segment *seg, struct err *e)
         if (rc < 0 || later > point_batch) {
             return rc;
         }
-        set_count(&seg->index, index_below_place(&seg->index, index_count(&seg->index), b.place));
+        times = index_below_place(&seg->index, index_count(&seg->index), b.place);
+        set_count(&seg->index, times < index_count(&seg->index) ? times : times - 1);
     }
     set_count(&seg->timeindex, 0);
     return 0;
@@ -218,6 +226,9 @@ static int scan_marks(struct segment *seg, const struct batch_entry *b, int64_t 
     *count = 0;
     if (b->len <= interval_bytes || b->len > LIMIT_BATCH_BYTES) {
         return 0;
+    }
+    if ((uint64_t)b->place + b->len > seg->log_bytes) {
+        return err_set(e, -EBADMSG, "segment %020" PRId64 ": an entry reaches past `.log`", seg->base.offset);
     }
     bytes = malloc(b->len);
     if (bytes == NULL) {
@@ -317,9 +328,10 @@ static void drop(struct segment *seg)
 int recover_index_look(struct segment *seg, bool *whole, struct err *e)
 {
     uint64_t end_offset;
-    int rc = entries_end(seg, &end_offset, e);
+    int64_t end_ms;
+    int rc = entries_end(seg, &end_offset, &end_ms, e);
 
-    *whole = rc == 0 && ends_hold(seg, end_offset);
+    *whole = rc == 0 && ends_hold(seg, end_offset, end_ms);
     if (!*whole) {
         return rc;
     }
@@ -330,15 +342,22 @@ int recover_index_look(struct segment *seg, bool *whole, struct err *e)
 int recover_index_mend(struct segment *seg, bool anew, struct err *e)
 {
     uint64_t end_offset;
+    int64_t end_ms;
     int rc;
 
     if (anew) {
         drop(seg);
         rc = complete(seg, e);
+        if (rc < 0) {
+            /* What is half made must not pass for whole at the next open. */
+            set_count(&seg->index, 0);
+            set_count(&seg->timeindex, 0);
+            (void)cut_to_counts(seg, NULL);
+        }
         /* Nobody will look at a segment below the recovery point again: on the disk now. */
         return rc == 0 ? segment_flush(seg, seg->log_bytes, e) : rc;
     }
-    rc = entries_end(seg, &end_offset, e);
+    rc = entries_end(seg, &end_offset, &end_ms, e);
     if (rc < 0) {
         return rc;
     }

@@ -185,6 +185,9 @@ static int check(struct segment *seg, const struct segment_found *found, struct 
     if (from.place > seg->log_bytes) {
         return bad(e, seg, "`.log` is shorter than what was flushed of it");
     }
+    if (!seg->compacted && from.position != from.place) {
+        return bad(e, seg, "the last entry below the recovery point is damaged");
+    }
     holds = check_order(seg, first, &from, &why);
     log_view(seg, &view);
     view.batches = holds;
