@@ -1,3 +1,4 @@
+#!/usr/bin/env bats
 # mount.logmnt: mount(8) and fstab(5) mount a log as they mount anything else.
 load lib
 

@@ -1,3 +1,4 @@
+#!/usr/bin/env bats
 # README's tour, run as it stands there: what it says a command prints is what the command prints.
 load lib
 
