@@ -76,9 +76,19 @@ endif
 	@printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(PACKAGE_LIBS)' | cmp -s - $@ || \
 		printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(PACKAGE_LIBS)' > $@
 
+# `make V=1` shows the commands.
+ifdef V
+say = @:
+hide =
+else
+say = @echo
+hide = @
+endif
+
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(say) '  cc   $@'
+	$(hide)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The list of objects is a file of its own, so that an archive is made again when a source goes away.
 $(BUILD)/%.members: FORCE
@@ -94,19 +104,23 @@ endef
 $(foreach room,$(ROOMS),$(eval $(call ARCHIVE,$(room))))
 
 $(BUILD)/logmnt: $(call objects,$(SOURCES)) $(foreach room,$(ROOMS),$(BUILD)/$(room).members)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(PACKAGE_LIBS)
+	$(say) '  link $@'
+	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(PACKAGE_LIBS)
 
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(HELPER_SOURCES)) $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
+	$(say) '  link $@'
+	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
 
 $(FAULT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fault/%.o $(call objects,$(HELPER_SOURCES)) $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
+	$(say) '  link $@'
+	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
 
 $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+	$(say) '  link $@'
+	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
 unit-programs: $(UNIT_PROGRAMS)
 fault-programs: $(FAULT_PROGRAMS)
@@ -126,14 +140,16 @@ FUZZ_OBJECTS := $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(filter-out fs/main.c,$(SO
 
 $(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+	$(say) '  cc   $@'
+	$(hide)clang $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/fuzz/fuzz.a: $(FUZZ_OBJECTS)
 	@rm -f $@
 	@ar rcs $@ $^
 
 $(FUZZ_PROGRAMS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(BUILD)/fuzz/fuzz.a
-	clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(PACKAGE_LIBS)
+	$(say) '  link $@'
+	$(hide)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(PACKAGE_LIBS)
 
 fuzz-programs: $(FUZZ_PROGRAMS)
 

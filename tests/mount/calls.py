@@ -35,13 +35,21 @@ def error(call, *args):
     try:
         call(*args)
     except OSError as e:
-        return errno.errorcode[e.errno]
+        return errno.errorcode[e.errno].replace("EDEADLOCK", "EDEADLK")
     return None
 
 
 def read_all(path):
     with open(path, "rb") as f:
         return f.read()
+
+
+def pread_all(fd, count, at):
+    """As pread, and on where it was short: a stream may give less than asked."""
+    got = b""
+    while len(got) < count and (part := os.pread(fd, count - len(got), at + len(got))):
+        got += part
+    return got
 
 
 def append(path, data):

@@ -24,7 +24,7 @@ parked() { # PID: it sleeps in a write
 @test "a writer that waits for replicas is ended by kill, ^C and kill -9 at once, and nothing is appended" {
     hold
     for signal in TERM INT KILL; do
-        bg dd if=<(echo lost) of=orders/0 oflag=append conv=notrunc status=none
+        bg env --default-signal=INT dd if=<(echo lost) of=orders/0 oflag=append conv=notrunc status=none
         writer=$!
         parked "$writer"
         kill -$signal "$writer"
@@ -81,14 +81,16 @@ P
     seq 200000 > "$T/in"
     bg dd if="$T/in" of=orders/0 bs=3000 oflag=append conv=notrunc
     writer=$!
-    while kill -USR1 "$writer" 2>/dev/null; do :; done
+    # SIGUSR1 is the tenth bit of those it catches
+    wait_until "grep -qs '^SigCgt:.*[2367abef]..\$' /proc/$writer/status || [ -s orders/0 ]"
+    for i in {1..3000}; do kill -USR1 "$writer" 2>/dev/null || break; done
     wait "$writer"
     cmp "$T/in" orders/0
 }
 
 @test "a parked follower ends at once, whatever the signal" {
     for signal in INT TERM HUP KILL; do
-        bg cat orders/.follow/0
+        bg env --default-signal=INT cat orders/.follow/0
         reader=$!
         wait_until "grep -qs '^0 ' /proc/$reader/syscall"
         kill -$signal "$reader"
@@ -103,6 +105,7 @@ signal.signal(signal.SIGALRM, lambda *_: hits.append(1) or (len(hits) == 30 and 
 signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
 fd = os.open("orders/.follow/0", os.O_RDONLY)
 same(os.read(fd, 100), b"at last\n")
+signal.setitimer(signal.ITIMER_REAL, 0)
 check(len(hits) >= 30)
 P
 }

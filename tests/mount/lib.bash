@@ -8,7 +8,7 @@
 
 ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 export LOGMNT=${LOGMNT:-$ROOT/build/logmnt}
-export LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+export BATS_TEST_TIMEOUT LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PYTHONPATH=$BATS_TEST_DIRNAME PYTHONDONTWRITEBYTECODE=1
 case $LOGMNT in
 */asan/* | */tsan/*) SANITIZED=yes ROUNDS=3 BATS_TEST_TIMEOUT=180 ;;
@@ -35,19 +35,20 @@ log_setup() {
     export UBSAN_OPTIONS=log_path=$T/sanitizer:print_stacktrace=1
     export TSAN_OPTIONS=log_path=$T/sanitizer:second_deadlock_stack=1
     # A call that the daemon never answers cannot be interrupted: then only the daemon's end ends the test.
-    (
-        trap 'kill $!; exit 0' TERM
-        sleep $((BATS_TEST_TIMEOUT + 10)) &
-        wait $! && { fusermount3 -uz "$M"; pkill -9 -f -- "^$LOGMNT .*data=$DATA"; }
-    ) >/dev/null 2>&1 3>&- &
-    WATCHDOG=$!
+    # Nor does a program that ignores bats' SIGTERM end by itself. In a session of its own, so that bats does not end it.
+    setsid bash -c 'sleep $((BATS_TEST_TIMEOUT + 10)) & echo $! > "$0/watchdog"; wait $! || exit
+        umount -f "$1"; fusermount3 -uz "$1"; pkill -9 -f -- "^$LOGMNT .*data=$0/"; pkill -9 -P "$2"' "$T" "$M" $$ >/dev/null 2>&1 3>&- &
+    disown
 }
 
 log_teardown() {
     local bad=0 fd pid report
     cd /
     for fd in 4 5 6 7 8 9; do eval "exec $fd>&-"; done 2>/dev/null
-    for pid in "${BG[@]}"; do kill -9 "$pid" 2>/dev/null; done
+    for pid in "${BG[@]}"; do
+        pkill -9 -P "$pid"
+        kill -9 "$pid" 2>/dev/null
+    done
     for pid in "${BG[@]}"; do wait "$pid" 2>/dev/null; done
     if mountpoint -q "$M" || ! stat "$M" >/dev/null 2>&1; then
         timeout 20 fusermount3 -u "$M" || { echo "teardown: cannot unmount"; bad=1; }
@@ -57,6 +58,7 @@ log_teardown() {
         bad=1
     fi
     if [ $bad = 1 ]; then
+        umount -f "$M" 2>/dev/null # aborts the connection: nobody waits for it any more
         fusermount3 -uz "$M" 2>/dev/null
         for pid in $(daemon_pids); do kill -9 "$pid"; done
     fi
@@ -68,8 +70,7 @@ log_teardown() {
     if [ -n "$DISK" ] && mountpoint -q "$DISK"; then
         wait_until 'umount "$DISK" 2>/dev/null' 10 || { umount -l "$DISK"; bad=1; }
     fi
-    kill "$WATCHDOG" 2>/dev/null
-    wait "$WATCHDOG" 2>/dev/null
+    wait_until '[ -s "$T/watchdog" ]' && read -r pid < "$T/watchdog" && kill "$pid"
     rm -rf --one-file-system "$T"
     return $bad
 }

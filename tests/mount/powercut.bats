@@ -33,9 +33,13 @@ cut_power() {
         bg python3 "$BATS_TEST_DIRNAME/writers.py" "$M/orders/0" "$T/acked" fsync
         writers=$!
         wait_until '[ "$(cat "$T"/acked.* 2>/dev/null | wc -l)" -gt '$((round * 60 + 40))' ]' 30
+        # What was promised before the cut. A call that is under way while ext4 is shut down may return 0 for bytes that
+        # the journal no longer takes; a real machine without power returns nothing.
+        for file in "$T"/acked.*; do cp "$file" "$T/promised${file##*/acked}"; done
         cut_power
         wait "$writers"
-        python3 "$BATS_TEST_DIRNAME/writers.py" check "$M/orders/0" "$T/acked"
+        python3 "$BATS_TEST_DIRNAME/writers.py" check "$M/orders/0" "$T/promised"
+        for file in "$T"/promised.*; do cp "$file" "$T/acked${file##*/promised}"; done
         is "$(attr "$M/orders/0" user.log.high_watermark)" "$(wc -l < "$M/orders/0")"
     done
 }
