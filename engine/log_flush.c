@@ -79,6 +79,20 @@ static int flush_directory(struct log *log, struct err *e)
     return rc < 0 ? err_sys(e, -EIO, "flush the directory") : 0;
 }
 
+/* A first segment's header is otherwise synced with its first batch: an empty one has to wait for none. */
+static int flush_header(const struct segment_view *view, struct err *e)
+{
+    struct segment *seg = view->seg;
+    int rc = segment_pin(seg, e);
+
+    if (rc < 0) {
+        return rc == -ESTALE ? 0 : rc;
+    }
+    rc = seg->io->fdatasync(seg->io, seg->fd[SEGMENT_BATCHES]);
+    segment_unpin(seg);
+    return rc < 0 ? err_sys(e, -EIO, "flush the header") : 0;
+}
+
 /* No lock held. */
 static int round_run(struct log *log, struct round *round)
 {
@@ -88,6 +102,9 @@ static int round_run(struct log *log, struct round *round)
 
     for (i = 0; i < round->count && rc == 0; i++) {
         rc = flush_segment(&round->views[i], &e);
+    }
+    if (rc == 0 && round->directory && round->count > 0 && round->views[0].batches == 0) {
+        rc = flush_header(&round->views[0], &e);
     }
     if (rc == 0 && round->directory) {
         rc = flush_directory(log, &e);

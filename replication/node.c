@@ -23,6 +23,20 @@ static const char internal_name[] = "__cluster_metadata";
 
 /* ---- the directory ---- */
 
+/* Makes the name of a new directory durable. */
+static int sync_parent(struct io *io, const char *path, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    char parent[4096];
+    snprintf(parent, sizeof parent, "%.*s", slash == NULL ? 1 : (int)(slash - path + 1), slash == NULL ? "." : path);
+    int fd = io->open(io, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return err_sys(e, fd, "open %s", parent);
+    int rc = io->fsync(io, fd);
+    io->close(io, fd);
+    return rc == 0 ? 0 : err_sys(e, rc, "fsync %s", parent);
+}
+
 /* mkdir -p, mode 0700. */
 static int make_path(struct io *io, const char *path, struct err *e)
 {
@@ -36,8 +50,13 @@ static int make_path(struct io *io, const char *path, struct err *e)
         memcpy(part, path, end);
         part[end] = '\0';
         int rc = io->mkdir(io, AT_FDCWD, part, 0700);
-        if (rc != 0 && rc != -EEXIST && (path[end] == '\0' || (rc != -EROFS && rc != -EACCES && rc != -EPERM)))
+        if (rc == 0) {
+            rc = sync_parent(io, part, e);
+            if (rc != 0)
+                return rc;
+        } else if (rc != -EEXIST && (path[end] == '\0' || (rc != -EROFS && rc != -EACCES && rc != -EPERM))) {
             return err_sys(e, rc, "make %s", part);
+        }
     }
     return 0;
 }

@@ -112,6 +112,9 @@ static void open_high_watermark(struct partition *part, struct log *log)
     }
     pthread_mutex_lock(&part->lock);
     part->isr.high_watermark = hw;
+    /* isr_init() took the checkpoint's, which may lie behind the end of what a crash left. */
+    for (int i = 0; i < part->isr.count; i++)
+        part->isr.replicas[i].end = hw;
     isr_advance(&part->isr, part->node->options.id, end);
     isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
     pthread_mutex_unlock(&part->lock);
