@@ -171,7 +171,7 @@ static bool flush_due(struct log *log, const struct log_append_result *result)
 static int append_locked(struct log *log, const struct append_batch *batch, int32_t leader_epoch,
                          struct log_append_result *out, bool *flush, struct err *e)
 {
-    int64_t now_ms = log->env->clock->wall_ms(log->env->clock);
+    int64_t now_ms = batch->last_timestamp_ms; /* as Kafka, which rolls by the records' time */
     struct segment *seg;
     int rc = log_check_online(log, e);
 
@@ -197,7 +197,7 @@ static int append_locked(struct log *log, const struct append_batch *batch, int3
 int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
                struct err *e)
 {
-    struct err local = {0};
+    struct err local;
     bool flush = false;
     int rc;
 
@@ -205,6 +205,7 @@ int log_append(struct log *log, const struct append_batch *batch, int32_t leader
     if (batch->len > INT32_MAX || batch->records > INT32_MAX) {
         return err_set(e, -EFBIG, "append to %s: %u bytes in one batch", log->name, batch->len);
     }
+    local.text[0] = '\0';
     log_lock(log);
     rc = append_locked(log, batch, leader_epoch, out, &flush, e != NULL ? e : &local);
     log_unlock(log);
