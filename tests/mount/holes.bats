@@ -189,6 +189,7 @@ P
     set_attr orders user.config.segment.bytes 1000
     fill
     set_attr orders user.config.retention.bytes 3000
+    wait_until '[ "$(attr orders/0 user.log.size)" -le 4000 ]' 2 # the timer runs every five minutes
     is "$(size orders/0)" 10000
     left=$(cat orders/0 | wc -c)
     at_least "$left" 3000
@@ -202,7 +203,7 @@ P
     fill
     later 20
     set_attr orders user.config.retention.ms 10
-    is "$(cat orders/0)" ''
+    wait_until '[ -z "$(cat orders/0)" ]' 2 # the timer runs every five minutes
     is "$(size orders/0)" 10000
     is "$(attr orders/0 user.log.start_offset)" 1000
     setfattr -x user.config.retention.ms orders
