@@ -174,21 +174,31 @@ int log_list_push(struct log *log, struct segment *seg, struct err *e)
     return 0;
 }
 
-/* A full disk may refuse a longer name; the file can be unlinked at once all the same. */
-static int unlink_now(struct log *log, struct segment *seg)
+/* The names of a segment's files under a suffix, as far as there are any. */
+static int unlink_names(struct log *log, const struct segment *seg, const char *suffix)
 {
     static const enum segment_file order[] = {SEGMENT_BATCHES, SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX};
     char name[SEGMENT_NAME_BYTES];
     int i, rc;
 
     for (i = 0; i < SEGMENT_FILES; i++) {
-        segment_name(seg->base.offset, order[i], "", name);
+        segment_name(seg->base.offset, order[i], suffix, name);
         rc = log->env->io->unlink(log->env->io, log->dirfd, name, 0);
         if (rc < 0 && rc != -ENOENT) {
             return rc;
         }
     }
     return 0;
+}
+
+/* A full disk may refuse a longer name; the file can be unlinked at once all the same. What did get the new name goes
+ * with the last reference; its old name may soon be another's. */
+static int unlink_now(struct log *log, struct segment *seg, const char *suffix)
+{
+    pthread_mutex_lock(&seg->open_lock);
+    snprintf(seg->suffix, sizeof seg->suffix, "%s", suffix);
+    pthread_mutex_unlock(&seg->open_lock);
+    return unlink_names(log, seg, "");
 }
 
 /* Renames the files of segments that are out of the list already, and hands their references to log_unlock(). */
@@ -203,7 +213,7 @@ static int retire(struct log *log, struct segment **segs, uint32_t n, struct err
             snprintf(suffix, sizeof suffix, ".%u.deleted", log->deleted++);
             rc = segment_retire(segs[i], suffix, e);
             if (rc == -ENOSPC || rc == -EDQUOT) {
-                rc = unlink_now(log, segs[i]);
+                rc = unlink_now(log, segs[i], suffix);
             }
         }
         segs[i]->doomed_next = log->doomed;
@@ -317,22 +327,44 @@ static void list_swap(struct log *log, uint32_t first, uint32_t n, struct segmen
     log_list_sum(log);
 }
 
-static int prepare_swap(struct log *log, struct segment *by, struct err *e)
+/* A full disk has refused one of the new names. Those that were given go first: with all of `.cleaned` gone before, they
+ * would pass for a complete segment. */
+static int abandon_swap(struct log *log, struct segment *by)
 {
-    int rc = segment_rename(by, ".swap", false, e);
+    int rc = unlink_names(log, by, ".swap");
 
-    if (rc == -ENOSPC || rc == -EDQUOT) {
-        segment_build_abort(by);
-        return rc;
-    }
     if (rc == 0) {
         rc = log->env->io->fsync(log->env->io, log->dirfd);
     }
-    if (rc < 0) {
+    if (rc == 0) {
+        segment_build_abort(by);
+    } else {
         segment_unref(by);
-        return log_go_offline(log, -EIO, "swap in a compacted segment");
     }
-    return 0;
+    return rc;
+}
+
+static int prepare_swap(struct log *log, struct segment *by, struct err *e)
+{
+    int abandon_rc, rc = segment_rename(by, ".swap", false, e);
+
+    if (rc == -ENOSPC || rc == -EDQUOT) {
+        abandon_rc = abandon_swap(log, by);
+        if (abandon_rc == 0) {
+            return rc;
+        }
+        err_sys(e, abandon_rc, "take a compacted segment back");
+    } else {
+        if (rc == 0) {
+            rc = log->env->io->fsync(log->env->io, log->dirfd);
+            if (rc == 0) {
+                return 0;
+            }
+            err_sys(e, rc, "fsync a compacted segment's names");
+        }
+        segment_unref(by);
+    }
+    return log_go_offline(log, -EIO, e != NULL ? e->text : "swap in a compacted segment");
 }
 
 int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
@@ -362,6 +394,9 @@ int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by,
     }
     if (rc == 0) {
         rc = log->env->io->fsync(log->env->io, log->dirfd);
+        if (rc < 0) {
+            err_sys(e, rc, "fsync a compacted segment's names");
+        }
     }
     if (rc == 0) {
         rc = log_bytes_before(log, log->start, &cut, e);
