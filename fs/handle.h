@@ -14,6 +14,7 @@
 #include "fs/session.h"
 #include "fs/tree.h"
 
+struct listing;
 struct sync_op;
 
 /* What an open file that appends keeps between writes. The kernel lets one write(2) of an open file through at a time;
@@ -51,6 +52,16 @@ struct json_view {
     struct log_run run;    /* that it is in; len 0: none yet */
 };
 
+/* The locks that were taken through an open file: its last close drops them (those of a process go with each close of
+ * its own). handle's lock. */
+struct held_locks {
+    uint64_t *owners; /* of fcntl(2) locks: processes, or this open file (F_OFD_SETLK) */
+    size_t owner_count;
+    bool flocked;
+    uint64_t flock_owner;
+    struct fence_post post; /* up between a FLUSH and the RELEASE that may follow */
+};
+
 struct handle {
     struct session *session;
     struct vnode *vnode; /* alive until RELEASE */
@@ -61,6 +72,7 @@ struct handle {
     pthread_mutex_t lock;
     struct producer producer;
     struct produced produced;
+    struct held_locks held;
     struct posmap map; /* partitions, .follow */
     int64_t next_pos;  /* .follow: file position behind what was read */
     struct fuse_pollhandle *poll_handle;
@@ -68,8 +80,9 @@ struct handle {
     struct json_view *json;
     int fd;             /* segment files; -1 */
     int32_t backing_id; /* likewise: the kernel reads it without us; 0 */
-    char *text; /* status files, directories: what is shown, made at open */
+    char *text; /* status files: what is shown, made at open */
     size_t text_len;
+    struct listing *listing; /* directories: ops_dir.c's */
     /* handles' lock */
     struct handle *prev, *next;
 };

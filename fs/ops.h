@@ -19,6 +19,11 @@ bool ops_fenced(struct vnode *vnode, const struct fence_request *request);
 
 /* The end of the session: closes what is still open, as its last close would have. */
 void ops_file_end(struct session *session);
+/* The last close of an open directory. */
+void ops_dir_close(struct handle *handle);
+/* FLUSH and RELEASE of a file through which locks were taken. */
+void ops_lock_flush(struct handle *handle, uint64_t owner);
+void ops_lock_release(struct handle *handle);
 void ops_file_register(struct fuse_lowlevel_ops *ops);
 void ops_dir_register(struct fuse_lowlevel_ops *ops);
 void ops_lock_register(struct fuse_lowlevel_ops *ops);

@@ -49,27 +49,36 @@ static int take_down(void *arg, const char *name, const struct vnode_key *key)
     return 0;
 }
 
+void ops_dir_close(struct handle *handle)
+{
+    listing_clear(handle->listing);
+    free(handle->listing->all);
+    free(handle->listing);
+    handle_close(handle);
+}
+
 static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    if (!ops_vnode(req, ino))
+    struct vnode *vnode = ops_vnode(req, ino);
+    if (!vnode)
         return;
     struct listing *listing = calloc(1, sizeof(*listing));
-    if (!listing) {
+    struct handle *handle = listing ? handle_new(session_of(req), vnode) : NULL;
+    if (!handle) {
+        free(listing);
         fuse_reply_err(req, ENOMEM);
         return;
     }
-    fi->fh = (uintptr_t)listing;
+    handle->listing = listing;
+    fi->fh = (uintptr_t)handle;
     if (fuse_reply_open(req, fi) == -ENOENT)
-        free(listing);
+        ops_dir_close(handle);
 }
 
 static void do_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    struct listing *listing = (struct listing *)(uintptr_t)fi->fh;
     (void)ino;
-    listing_clear(listing);
-    free(listing->all);
-    free(listing);
+    ops_dir_close(handle_of(fi));
     fuse_reply_err(req, 0);
 }
 
@@ -114,7 +123,7 @@ static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, si
 static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
     struct vnode *dir = ops_vnode(req, ino);
-    struct listing *listing = (struct listing *)(uintptr_t)fi->fh;
+    struct listing *listing = handle_of(fi)->listing;
     char *buffer = (char *)consume_buffer();
     size_t used = 0;
     if (!dir)

@@ -289,8 +289,7 @@ static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct handle *handle = handle_of(fi);
     (void)ino;
-    if (handle->pfile)
-        locks_release_owner(handle->pfile->locks, LOCKS_POSIX, fi->lock_owner);
+    ops_lock_flush(handle, fi->lock_owner);
     if (handle->appends)
         produce_flush(req, handle);
     else
@@ -299,6 +298,7 @@ static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void close_handle(struct handle *handle)
 {
+    ops_lock_release(handle);
     if (handle->appends)
         produce_release(handle);
     if (handle->vnode->key.kind == VNODE_FOLLOW)
@@ -308,17 +308,8 @@ static void close_handle(struct handle *handle)
 
 static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    struct handle *handle = handle_of(fi);
-    struct vnode *vnode = handle->vnode;
     (void)ino;
-    if (fi->flock_release) {
-        struct locks *own = atomic_load(&vnode->locks);
-        if (handle->pfile)
-            locks_release_owner(handle->pfile->locks, LOCKS_FLOCK, fi->lock_owner);
-        if (own)
-            locks_release_owner(own, LOCKS_FLOCK, fi->lock_owner);
-    }
-    close_handle(handle);
+    close_handle(handle_of(fi));
     fuse_reply_err(req, 0);
 }
 
@@ -368,9 +359,18 @@ static void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
     fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
 }
 
+/* One that is still open at the end of the session; a directory too: its listing refers to topics. */
+static void end_handle(struct handle *handle)
+{
+    if (handle->listing)
+        ops_dir_close(handle);
+    else
+        close_handle(handle);
+}
+
 void ops_file_end(struct session *session)
 {
-    handles_close_all(session->handles, close_handle);
+    handles_close_all(session->handles, end_handle);
 }
 
 void ops_file_register(struct fuse_lowlevel_ops *ops)

@@ -102,13 +102,30 @@ static void start_flushes(struct sync_op *op)
     drop_pending(op);
 }
 
-/* A fatal signal, or the end of the session. What is under way goes on without the request. */
+/* Takes it out of its handle's waiters. false: it is not in there. */
+static bool stop_draining(struct sync_op *op)
+{
+    pthread_mutex_lock(&op->handle->lock);
+    bool was = op->draining;
+    if (was) {
+        op->draining = false;
+        struct sync_op **link = &op->handle->produced.waiters;
+        while (*link != op)
+            link = &(*link)->next;
+        *link = op->next;
+    }
+    pthread_mutex_unlock(&op->handle->lock);
+    return was;
+}
+
+/* A fatal signal, or the end of the session. Batches go on without it; a flush under way ends it once more. */
 static bool op_cancel(struct park *park)
 {
     struct sync_op *op = container_of(park, struct sync_op, park);
     if (atomic_exchange(&op->answered, true))
         return false;
-    atomic_fetch_add(&park->refs, 1); /* aborted's; finish() drops its own */
+    if (!stop_draining(op))
+        atomic_fetch_add(&park->refs, 1); /* aborted's; finish() drops its own */
     return true;
 }
 
@@ -131,13 +148,18 @@ static void send_all(struct handle *handle)
         accumulator_send(handle->session, handle->pfile);
         return;
     }
-    pthread_mutex_lock(&handle->producer.lock);
-    int32_t count = handle->producer.target_count;
-    struct pfile **targets = handle->producer.targets;
-    pthread_mutex_unlock(&handle->producer.lock);
-    for (int32_t i = 0; i < count; i++)
-        if (targets[i])
-            accumulator_send(handle->session, targets[i]);
+    /* A write(2) may make the array longer meanwhile; what is in it stays as long as the handle. */
+    struct producer *producer = &handle->producer;
+    for (int32_t i = 0;; i++) {
+        pthread_mutex_lock(&producer->lock);
+        bool over = i >= producer->target_count;
+        struct pfile *pfile = over ? NULL : producer->targets[i];
+        pthread_mutex_unlock(&producer->lock);
+        if (over)
+            return;
+        if (pfile)
+            accumulator_send(handle->session, pfile);
+    }
 }
 
 static void start(fuse_req_t req, struct handle *handle, bool to_disk, int64_t written)
@@ -228,8 +250,10 @@ void sync_lot_done(struct handle *handle, int32_t partition, int rc, int64_t end
     if (--handle->produced.outstanding == 0) {
         ready = handle->produced.waiters;
         handle->produced.waiters = NULL;
-        for (struct sync_op *op = ready; op; op = op->next)
+        for (struct sync_op *op = ready; op; op = op->next) {
+            op->draining = false;
             atomic_store(&op->rc, handle->produced.error);
+        }
         if (ready)
             handle->produced.error = 0;
     }
