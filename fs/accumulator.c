@@ -209,15 +209,17 @@ static void lot_done(struct lot *lot, int rc)
 
 static void accumulator_unref(struct accumulator *acc)
 {
-    if (atomic_fetch_sub(&acc->refs, 1) != 1)
-        return;
     struct accumulators *all = acc->session->accumulators;
-    pthread_mutex_lock(&all->lock);
+    pthread_mutex_lock(&all->lock); /* so that who finds it in the list finds a reference in it */
+    bool last = atomic_fetch_sub(&acc->refs, 1) == 1;
     struct accumulator **link = &all->all;
-    while (*link != acc)
+    while (last && *link != acc)
         link = &(*link)->next;
-    *link = acc->next;
+    if (last)
+        *link = acc->next;
     pthread_mutex_unlock(&all->lock);
+    if (!last)
+        return;
     partition_unref(acc->part);
     pthread_mutex_destroy(&acc->lock);
     free(acc);
@@ -275,15 +277,23 @@ static int lot_append(struct lot *lot)
 
 static void send_closed(struct accumulator *acc);
 
+/* The lot that was under way is over: it is freed, and the next one may go. */
+static void sent(struct accumulator *acc, struct lot *lot, int rc)
+{
+    pthread_mutex_lock(&acc->lock);
+    acc->under_way = NULL; /* before it is freed: drain() looks */
+    pthread_mutex_unlock(&acc->lock);
+    lot_done(lot, rc);
+    pthread_mutex_lock(&acc->lock);
+    acc->sending = false;
+    pthread_mutex_unlock(&acc->lock);
+}
+
 static void lot_appended(struct append_op *op, int rc)
 {
     struct lot *lot = container_of(op, struct lot, op);
     struct accumulator *acc = lot->accumulator;
-    lot_done(lot, rc);
-    pthread_mutex_lock(&acc->lock);
-    acc->under_way = NULL;
-    acc->sending = false;
-    pthread_mutex_unlock(&acc->lock);
+    sent(acc, lot, rc);
     send_closed(acc);
     accumulator_unref(acc); /* the lot's */
 }
@@ -308,11 +318,7 @@ static void send_closed(struct accumulator *acc)
         int rc = lot_append(lot);
         if (rc == 0)
             return; /* the reference is lot_appended()'s now */
-        lot_done(lot, rc < 0 ? rc : 0);
-        pthread_mutex_lock(&acc->lock);
-        acc->under_way = NULL;
-        acc->sending = false;
-        pthread_mutex_unlock(&acc->lock);
+        sent(acc, lot, rc < 0 ? rc : 0);
         accumulator_unref(acc);
     }
 }

@@ -123,7 +123,7 @@ static bool gather(struct handle *handle, struct write_op *op, const uint8_t *al
     return true;
 }
 
-/* Cuts into records and picks their partitions. *partitions is how many different ones. */
+/* Cuts into records and picks their partitions. *partitions is how many different ones at most. */
 static struct piece *cut(struct handle *handle, const uint8_t *all, size_t len, uint32_t *count, int *partitions)
 {
     enum framing framing = handle->producer.config.log.framing;
@@ -147,10 +147,10 @@ static struct piece *cut(struct handle *handle, const uint8_t *all, size_t len, 
         size_t newline = framing == FRAMING_LINE;
         int32_t partition = partition_of(handle, all + place, record - newline);
         pieces[n] = (struct piece){partition, (uint32_t)place, (uint32_t)record};
-        if (partition < total && !seen[partition]) {
-            seen[partition] = true;
+        if (partition >= total || !seen[partition]) /* one that was made meanwhile counts each time */
             ++*partitions;
-        }
+        if (partition < total)
+            seen[partition] = true;
         place += record;
     }
     free(seen);

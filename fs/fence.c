@@ -221,6 +221,10 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
         return false;
     call->request = *request;
     call->request.name = request->name ? strdup(request->name) : NULL;
+    if (request->name && !call->request.name) {
+        free(call);
+        return false;
+    }
     call->fence = fence;
     atomic_fetch_add(&fence->refs, 1);
     call->park.cancel = call_cancel;

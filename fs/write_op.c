@@ -125,7 +125,12 @@ static bool op_cancel(struct park *park)
             taken++;
         }
     }
-    return taken && atomic_fetch_sub(&op->pending, taken) == taken;
+    if (!taken || atomic_fetch_sub(&op->pending, taken) != taken)
+        return false;
+    if (!atomic_load(&op->appended))
+        return true;
+    finish(op); /* another part went into the log meanwhile: that is no EINTR, after which a program tries again */
+    return false;
 }
 
 static void op_aborted(struct park *park, int rc)
