@@ -11,8 +11,8 @@ export LOGMNT=${LOGMNT:-$ROOT/build/logmnt}
 export BATS_TEST_TIMEOUT LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PYTHONPATH=$BATS_TEST_DIRNAME PYTHONDONTWRITEBYTECODE=1
 case $LOGMNT in
-*/asan/* | */tsan/*) SANITIZED=yes ROUNDS=3 BATS_TEST_TIMEOUT=180 ;;
-*) SANITIZED= ROUNDS=20 BATS_TEST_TIMEOUT=90 ;;
+*/asan/* | */tsan/*) SANITIZED=yes ROUNDS=3 BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-180} ;;
+*) SANITIZED= ROUNDS=20 BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-90} ;;
 esac
 
 setup() {
@@ -37,7 +37,7 @@ log_setup() {
     # A call that the daemon never answers cannot be interrupted: then only the daemon's end ends the test.
     # Nor does a program that ignores bats' SIGTERM end by itself. In a session of its own, so that bats does not end it.
     setsid bash -c 'sleep $((BATS_TEST_TIMEOUT + 10)) & echo $! > "$0/watchdog"; wait $! || exit
-        umount -f "$1"; fusermount3 -uz "$1"; pkill -9 -f -- "^$LOGMNT .*data=$0/"; pkill -9 -P "$2"' "$T" "$M" $$ >/dev/null 2>&1 3>&- &
+        umount -c -f "$1"; fusermount3 -uz "$1"; pkill -9 -f -- "^$LOGMNT .*data=$0/"; pkill -9 -P "$2"' "$T" "$M" $$ >/dev/null 2>&1 3>&- &
     disown
 }
 
@@ -50,7 +50,7 @@ log_teardown() {
         kill -9 "$pid" 2>/dev/null
     done
     for pid in "${BG[@]}"; do wait "$pid" 2>/dev/null; done
-    if mountpoint -q "$M" || ! stat "$M" >/dev/null 2>&1; then
+    if timeout 5 mountpoint -q "$M" || ! timeout 5 stat "$M" >/dev/null 2>&1; then
         timeout 20 fusermount3 -u "$M" || { echo "teardown: cannot unmount"; bad=1; }
     fi
     if ! wait_until "[ -z \"\$(daemon_pids)\" ]" $((SANITIZED ? 40 : 15)) 2>/dev/null; then
@@ -58,7 +58,7 @@ log_teardown() {
         bad=1
     fi
     if [ $bad = 1 ]; then
-        umount -f "$M" 2>/dev/null # aborts the connection: nobody waits for it any more
+        umount -c -f "$M" 2>/dev/null # aborts the connection: nobody waits for it any more
         fusermount3 -uz "$M" 2>/dev/null
         for pid in $(daemon_pids); do kill -9 "$pid"; done
     fi
