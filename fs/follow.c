@@ -188,19 +188,16 @@ static bool readable(struct handle *handle, int64_t *limit)
     return rc != 0;
 }
 
-/* Takes a registered watch back. Under handle's lock, dropped meanwhile. */
+/* Takes a registered watch back; one that is being called frees itself. Under handle's lock: of two that poll the same
+ * open file none may leave a watch behind. The caller has a reference to the handle. */
 static void unwatch(struct handle *handle)
 {
     struct poll_watch *watch = handle->poll_watch;
     handle->poll_watch = NULL;
-    if (!watch)
-        return;
-    pthread_mutex_unlock(&handle->lock);
-    if (partition_unwait(handle->pfile->part, &watch->waiter)) {
+    if (watch && partition_unwait(handle->pfile->part, &watch->waiter)) {
         handle_unref(watch->handle);
         free(watch);
     }
-    pthread_mutex_lock(&handle->lock);
 }
 
 static bool watch(struct handle *handle, struct fuse_pollhandle *ph, int64_t limit)
@@ -217,8 +214,9 @@ static bool watch(struct handle *handle, struct fuse_pollhandle *ph, int64_t lim
         fuse_pollhandle_destroy(handle->poll_handle);
     handle->poll_handle = ph;
     handle->poll_watch = watch;
+    bool waits = partition_wait(handle->pfile->part, &watch->waiter);
     pthread_mutex_unlock(&handle->lock);
-    if (!partition_wait(handle->pfile->part, &watch->waiter))
+    if (!waits)
         poll_ready(&watch->waiter);
     return true;
 }

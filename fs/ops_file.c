@@ -249,13 +249,22 @@ static bool read_fenced(fuse_req_t req, struct handle *handle, size_t size, off_
     return ops_fenced(handle->vnode, &request);
 }
 
+/* So far out that its end, as the partition's position, has no number. */
+static bool beyond_all(const struct handle *handle, size_t size, off_t off)
+{
+    int64_t base = vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
+    return off > INT64_MAX - base - (int64_t)size;
+}
+
 static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     struct handle *handle = handle_of(fi);
     (void)ino;
     switch (handle->vnode->key.kind) {
     case VNODE_PARTITION:
-        if (!read_fenced(req, handle, size, off, fi))
+        if (beyond_all(handle, size, off))
+            fuse_reply_buf(req, NULL, 0);
+        else if (!read_fenced(req, handle, size, off, fi))
             consume_read(req, handle, size, off, fi->lock_owner);
         return;
     case VNODE_FOLLOW:

@@ -43,8 +43,18 @@ static void refresh_config(struct handle *handle)
     uint64_t generation = topic_config_generation(handle->pfile->topic);
     if (generation == producer->generation)
         return;
+    enum framing framing = producer->config.log.framing;
     topic_config(handle->pfile->topic, &producer->config);
+    bool first = producer->generation == UINT64_MAX;
     producer->generation = generation;
+    if (first || framing == producer->config.log.framing)
+        return;
+    /* What was read as part of a line is not part of an object, nor the other way round. */
+    if (producer->rest_len)
+        log_line(LOG_WARNING, "%s: its framing was changed while %zu bytes waited for the end of their record: dropped",
+                 topic_name(handle->pfile->topic), producer->rest_len);
+    rest_drop(handle);
+    producer->refusing = false;
 }
 
 /* ---- lines that are too long ---- */
@@ -440,8 +450,9 @@ static void append_last_line(struct handle *handle)
 void produce_release(struct handle *handle)
 {
     struct producer *producer = &handle->producer;
-    if (producer->rest_len && !producer->refusing) {
+    if (producer->rest_len && !producer->refusing)
         refresh_config(handle);
+    if (producer->rest_len && !producer->refusing) {
         if (producer->config.log.framing == FRAMING_LINE)
             append_last_line(handle);
         else

@@ -202,6 +202,8 @@ static int park(struct partition *part, struct append_op *op, struct err *e)
 {
     if (atomic_load(&part->topic->deleted))
         return err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
+    if (log_offline(part->log) != 0) /* whoever told the others may have come before us */
+        return err_set(e, -EIO, "%s is offline after an error", part->name);
     if (enough_in_sync(part) && part->parked_first == NULL && !part->resuming)
         return 1;
     if (part->failing)
@@ -305,10 +307,16 @@ static struct append_op *take_expired(struct partition *part, int64_t now_ms)
     return first;
 }
 
-/* The loop thread. */
+/* Loop thread, then pool: whoever is answered may go on to append something else. */
 static void on_parked_timer(struct node_timer *timer)
 {
     struct partition *part = CONTAINER_OF(timer, struct partition, parked_timer);
+    node_work_submit(part->node, &part->parked_work);
+}
+
+static void on_parked_work(struct node_work *work)
+{
+    struct partition *part = CONTAINER_OF(work, struct partition, parked_work);
     pthread_mutex_lock(&part->lock);
     struct append_op *expired = take_expired(part, part->node->clock->mono_ms(part->node->clock));
     if (expired != NULL)
@@ -425,6 +433,7 @@ void partition_arm_flush(struct partition *part)
 void partition_append_init(struct partition *part)
 {
     part->parked_timer.fire = on_parked_timer;
+    part->parked_work.run = on_parked_work;
     part->flush_timer.fire = on_flush_timer;
     part->flush_work.run = on_flush_work;
 }

@@ -57,6 +57,7 @@ struct partition {
     _Atomic bool must_park; /* acks=all cannot go the short way: too small an ISR, or others are parked before it */
 
     struct node_timer parked_timer; /* holds a reference while it runs; started under lock */
+    struct node_work parked_work;   /* goes on holding it */
     bool parked_timer_set;
 
     /* flush.ms and the background flusher */

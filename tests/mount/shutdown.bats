@@ -41,3 +41,22 @@ except OSError as e:
     stop_log 15
     wait_until 'grep -q "Transport endpoint" "$T/said"'
 }
+
+@test "an open file that many threads polled at once" {
+    mkdir orders
+    py <<'P'
+import select, threading
+fd = os.open("orders/.follow/0", os.O_RDONLY | os.O_NONBLOCK)
+end = time.monotonic() + 2
+def run():
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while time.monotonic() < end:
+        poll.poll(1)
+threads = [threading.Thread(target=run) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+os.close(fd)
+P
+    stop_log $((SANITIZED ? 40 : 15))
+}
