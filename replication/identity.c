@@ -158,5 +158,8 @@ int identity_partition_write(struct io *io, int dirfd, const uint8_t id[UUID_BYT
         return err_sys(e, fd, "make " PARTITION_METADATA_FILE);
     int rc = io_pwritev_all(io, fd, &iov, 1, 0);
     io->close(io, fd);
+    /* Half of it would pass for damage. */
+    if (rc != 0)
+        io->unlink(io, dirfd, PARTITION_METADATA_FILE, 0);
     return rc == 0 ? 0 : err_sys(e, rc, "write " PARTITION_METADATA_FILE);
 }

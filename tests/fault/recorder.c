@@ -154,6 +154,21 @@ static void note_write(struct recorder *r, uint64_t file, const struct iovec *io
 
 /* ---- letting through ---- */
 
+/* Whether this one call can fail that way; threads may have put another one where it was expected. */
+static bool can_hit(enum fault_kind kind, enum io_call call)
+{
+    switch (kind) {
+    case FAULT_ERROR:
+        return true;
+    case FAULT_SHORT:
+        return call == CALL_PREAD || call == CALL_PWRITEV;
+    case FAULT_SHORT_STOP:
+        return call == CALL_PWRITEV;
+    default:
+        return false;
+    }
+}
+
 /* 0: do it. Otherwise what to return; -EAGAIN: do half of it. Under the lock. */
 static int admit(struct recorder *r, enum io_call call, bool mutates)
 {
@@ -176,7 +191,7 @@ static int admit(struct recorder *r, enum io_call call, bool mutates)
         r->hit = true;
         return fault->error;
     }
-    if (fault->kind != FAULT_NONE && fault->kind != FAULT_FULL && number == fault->call && !r->hit) {
+    if (number == fault->call && can_hit(fault->kind, call)) {
         r->hit = true;
         r->stop_due = fault->kind == FAULT_SHORT_STOP;
         return fault->kind == FAULT_ERROR ? fault->error : -EAGAIN;
