@@ -50,10 +50,10 @@ int batch_reader_load(struct batch_reader *reader, const struct segment_view *vi
     }
     rc = io_pread_all(view->seg->io, view->seg->fd[SEGMENT_LOG], reader->buf, b->len, b->place);
     if (rc < 0) {
-        return err_sys(e, rc, "segment %" PRId64 ": read .log at %u", view->base.offset, b->place);
+        return err_sys(e, rc, "%020" PRId64 ".log: read at %u", view->base.offset, b->place);
     }
     if (crc32c(0, reader->buf, b->len) != b->crc) {
-        return err_set(e, -EBADMSG, "segment %" PRId64 ": the bytes at offset %" PRId64 " do not match their CRC",
+        return err_set(e, -EBADMSG, "%020" PRId64 ".log: the bytes at offset %" PRId64 " do not match their CRC",
                        view->base.offset, view->base.offset + b->offset);
     }
     reader->number = 0;

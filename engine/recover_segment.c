@@ -22,7 +22,12 @@ struct cursor {
 
 static int bad(struct err *e, const struct segment *seg, const char *what)
 {
-    return err_set(e, -EBADMSG, "segment %020" PRId64 ": %s", seg->base.offset, what);
+    return err_set(e, -EBADMSG, "%020" PRId64 ".batches: %s", seg->base.offset, what);
+}
+
+static int bad_log(struct err *e, const struct segment *seg, const char *what)
+{
+    return err_set(e, -EBADMSG, "%020" PRId64 ".log: %s", seg->base.offset, what);
 }
 
 static bool follows(const struct segment *seg, const struct cursor *at, const struct batch_entry *b)
@@ -89,7 +94,7 @@ static int look_at(struct segment *seg, const struct segment_found *found, struc
     int rc;
 
     if (found->bytes_left[SEGMENT_BATCHES] != 0) {
-        return bad(e, seg, "`.batches` ends within an entry");
+        return bad(e, seg, "it ends within an entry");
     }
     if (count > 0) {
         rc = segment_entry(seg, count - 1, &b, e);
@@ -98,7 +103,7 @@ static int look_at(struct segment *seg, const struct segment_found *found, struc
         }
         at = (struct cursor){.offset = b.offset, .position = b.position, .place = b.place};
         if (!follows(seg, &at, &b) || (!seg->compacted && b.position != b.place)) {
-            return bad(e, seg, "`.log` is shorter than its last entry says, or the entry is damaged");
+            return bad_log(e, seg, "it is shorter than its last entry says, or the entry is damaged");
         }
         advance(&at, &b);
     }
@@ -183,7 +188,7 @@ static int check(struct segment *seg, const struct segment_found *found, struct 
         return rc;
     }
     if (from.place > seg->log_bytes) {
-        return bad(e, seg, "`.log` is shorter than what was flushed of it");
+        return bad_log(e, seg, "it is shorter than what was flushed of it");
     }
     if (!seg->compacted && from.position != from.place) {
         return bad(e, seg, "the last entry below the recovery point is damaged");
@@ -219,10 +224,10 @@ static int check_header(struct segment *seg, const struct segment_found *found, 
                         struct err *e)
 {
     if (!found->has_header) {
-        return bad(e, seg, "the header of `.batches` is missing or damaged");
+        return bad(e, seg, "its header is missing or damaged");
     }
     if (found->header.base_offset != seg->base.offset || found->header.base_position < 0) {
-        return bad(e, seg, "the header of `.batches` belongs to another segment");
+        return bad(e, seg, "its header belongs to another segment");
     }
     if (load->expected != NULL && (load->expected->offset != found->header.base_offset ||
                                    load->expected->position != found->header.base_position)) {
@@ -240,7 +245,7 @@ static int open_one(struct segment *seg, const struct recover_files *files, cons
     unsigned needed = 1u << SEGMENT_LOG | 1u << SEGMENT_BATCHES;
 
     if ((files->present & needed) != needed) {
-        return bad(e, seg, "`.log` or `.batches` is missing");
+        return bad(e, seg, "it or its `.log` is missing");
     }
     return segment_open_found(seg, load->trusted && !load->last, found, e);
 }

@@ -126,17 +126,17 @@ static int check_entries(const struct segment_view *view, uint32_t *i, uint32_t 
             return rc;
         }
         if ((uint64_t)b.place + b.len > end) {
-            return err_set(e, -EBADMSG, "segment %" PRId64 ": entry %u of .batches is out of order", seg->base.offset,
+            return err_set(e, -EBADMSG, "%020" PRId64 ".batches: entry %u is out of order", seg->base.offset,
                            *i);
         }
         rc = window_crc(seg, w, b.place, b.len, end, &crc);
         if (rc < 0) {
-            return err_sys(e, rc, "segment %" PRId64 ": read .log at %u", seg->base.offset, b.place);
+            return err_sys(e, rc, "%020" PRId64 ".log: read at %u", seg->base.offset, b.place);
         }
         if (crc != b.crc) {
             return err_set(e, -EBADMSG,
-                           "segment %" PRId64 ": the bytes of offsets %" PRId64 " to %" PRId64
-                           " (.log at %u, %u bytes) do not match their CRC",
+                           "%020" PRId64 ".log: the bytes of offsets %" PRId64 " to %" PRId64
+                           " (at %u, %u bytes) do not match their CRC",
                            seg->base.offset, seg->base.offset + b.offset, seg->base.offset + b.offset + b.records - 1,
                            b.place, b.len);
         }
@@ -166,7 +166,7 @@ int segment_check_each(const struct segment_view *view, uint32_t first, uint32_t
     }
     end = (uint64_t)b.place + b.len;
     if (end > view->log_bytes || begin >= end) {
-        return err_set(e, -EBADMSG, "segment %" PRId64 ": entry %u of .batches is out of order", view->base.offset,
+        return err_set(e, -EBADMSG, "%020" PRId64 ".batches: entry %u is out of order", view->base.offset,
                        last - 1);
     }
     w.buf_bytes = end - begin < CHECK_BUFFER_BYTES ? (size_t)(end - begin) : CHECK_BUFFER_BYTES;

@@ -12,6 +12,8 @@ static struct timespec from_ms(int64_t ms)
 
 static void set_times(struct stat *st, int64_t mtime_ms, int64_t ctime_ms)
 {
+    if (mtime_ms < 0) /* a log that could not be opened has no last append */
+        mtime_ms = ctime_ms;
     st->st_mtim = st->st_atim = from_ms(mtime_ms);
     st->st_ctim = from_ms(ctime_ms > mtime_ms ? ctime_ms : mtime_ms);
 }
@@ -37,13 +39,20 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
         st->st_size = st->st_blocks = 0;
 }
 
-static int segment_stat(const struct vnode *vnode, const struct tree_attr *attr, struct stat *st)
+static int segment_stat(struct vnode *vnode, const struct tree_attr *attr, struct stat *st)
 {
     struct log_file file;
     struct err e = {0};
     int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
     if (rc == 0 && file.generation != vnode->key.generation)
         rc = -ENOENT;
+    struct stat open_file;
+    if (rc == -ENOENT && passthrough_stat(&vnode->pass, &open_file)) {
+        /* Deleted or rewritten, and still open. */
+        file.mtime_ms = open_file.st_mtim.tv_sec * 1000 + open_file.st_mtim.tv_nsec / 1000000;
+        file.size = open_file.st_size;
+        rc = 0;
+    }
     set_times(st, rc ? 0 : file.mtime_ms, 0);
     st->st_mode = S_IFREG | (attr->file_mode & 0444);
     st->st_size = rc ? 0 : file.size;
@@ -51,7 +60,7 @@ static int segment_stat(const struct vnode *vnode, const struct tree_attr *attr,
     return rc;
 }
 
-static int topic_stat(const struct vnode *vnode, struct stat *st)
+static int topic_stat(struct vnode *vnode, struct stat *st)
 {
     struct tree_attr attr;
     topic_attr(vnode->topic, &attr);
@@ -83,7 +92,7 @@ static int topic_stat(const struct vnode *vnode, struct stat *st)
     return 0;
 }
 
-int attr_stat(struct session *session, const struct vnode *vnode, struct stat *st)
+int attr_stat(struct session *session, struct vnode *vnode, struct stat *st)
 {
     memset(st, 0, sizeof(*st));
     st->st_ino = tree_ino(&vnode->key);

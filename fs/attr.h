@@ -12,7 +12,7 @@
 enum { ATTR_BLKSIZE = 512 << 10 };
 
 /* 0; -ESTALE: the topic was deleted; -ENOENT: the segment's file is gone. */
-int attr_stat(struct session *session, const struct vnode *vnode, struct stat *st);
+int attr_stat(struct session *session, struct vnode *vnode, struct stat *st);
 /* Seconds. Partitions and what shows them: 0, so that a watching program sees growth without delay. */
 double attr_timeout(const struct vnode *vnode, const struct stat *st);
 double attr_entry_timeout(const struct vnode *vnode);

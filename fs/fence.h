@@ -9,6 +9,7 @@
 #ifndef LOGMNT_FS_FENCE_H
 #define LOGMNT_FS_FENCE_H
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -64,6 +65,8 @@ struct fence_request {
     off_t off;
     struct fuse_file_info fi;
     bool has_fi;
+    struct flock lock; /* SETLK */
+    int arg;           /* SETLK: whether it may wait; FLOCK: its operation */
     void (*run)(const struct fence_request *request);
 };
 

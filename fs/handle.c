@@ -104,6 +104,7 @@ void handle_unref(struct handle *handle)
     struct handles *handles = handle->session->handles;
     producer_destroy(handle);
     posmap_free(&handle->map);
+    free(handle->held.owners);
     if (handle->poll_handle)
         fuse_pollhandle_destroy(handle->poll_handle);
     if (handle->json) {

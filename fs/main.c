@@ -112,7 +112,9 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         .log_retention_check_interval_ms = options->log_retention_check_interval_ms,
         .log_cleaner_backoff_ms = options->log_cleaner_backoff_ms,
     };
-    int rc = node_open(&node_options, &node, e);
+    int rc = mountpoint_check(mountpoint, e);
+    if (rc == 0)
+        rc = node_open(&node_options, &node, e);
     if (rc)
         return rc;
     struct session session = {
@@ -164,7 +166,7 @@ int main(int argc, char **argv)
     struct options options;
     struct err e = {0};
     if (options_parse(argc, argv, &options, &e)) {
-        fprintf(stderr, "logmnt: %s\nTry 'logmnt --help'.\n", e.text);
+        fprintf(stderr, "logmnt: %s\n", e.text);
         return EXIT_FAILURE;
     }
     int status = EXIT_SUCCESS;

@@ -92,6 +92,17 @@ static bool within(const char *a, const char *b)
     return strncmp(a, b, len) == 0 && (a[len] == '\0' || a[len] == '/' || strcmp(b, "/") == 0);
 }
 
+int mountpoint_check(const char *path, struct err *e)
+{
+    struct stat st;
+    int rc = stat(path, &st) ? -errno : 0;
+    if (rc && rc != -ENOTCONN)
+        return err_sys(e, rc, "mount point %s", path);
+    if (rc == 0 && !S_ISDIR(st.st_mode))
+        return err_set(e, -ENOTDIR, "mount point %s is not a directory", path);
+    return 0;
+}
+
 int mountpoint_prepare(const char *path, const char *data_dir, struct err *e)
 {
     struct stat st;
@@ -106,8 +117,9 @@ int mountpoint_prepare(const char *path, const char *data_dir, struct err *e)
     }
     if (rc)
         return err_sys(e, rc, "mount point %s", path);
-    if (!S_ISDIR(st.st_mode))
-        return err_set(e, -ENOTDIR, "mount point %s is not a directory", path);
+    rc = mountpoint_check(path, e);
+    if (rc)
+        return rc;
     if (has_logmnt(path))
         return err_set(e, -EBUSY, "mount point %s: a logmnt is mounted there already", path);
     char *data = realpath(data_dir, NULL);

@@ -110,7 +110,7 @@ static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 /* ---- attributes ---- */
 
-static void reply_attr(fuse_req_t req, const struct vnode *vnode)
+static void reply_attr(fuse_req_t req, struct vnode *vnode)
 {
     struct stat st;
     int rc = attr_stat(session_of(req), vnode, &st);
@@ -150,6 +150,17 @@ static unsigned changeable(const struct vnode *vnode)
     }
 }
 
+/* A topic has one owner: who looks at its directory next is not to see the old one. */
+static void forget_owner_of_directory(struct session *session, struct topic *topic)
+{
+    struct vnode_key key = {.kind = VNODE_TOPIC, .topic = topic};
+    struct vnode *dir = tree_vnode(session->tree, &key);
+    if (!dir)
+        return;
+    fuse_lowlevel_notify_inval_inode(session->fuse, dir->id, -1, 0);
+    tree_forget(session->tree, dir->id, 1);
+}
+
 static int set_attr(struct session *session, const struct vnode *vnode, const struct stat *st, int to_set)
 {
     struct tree_attr attr = {.uid = st->st_uid, .gid = st->st_gid};
@@ -175,6 +186,8 @@ static int set_attr(struct session *session, const struct vnode *vnode, const st
     int rc = node_set_attr(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, &attr, set, &e);
     if (rc)
         log_line(LOG_ERR, "chmod or chown: %s", e.text);
+    else if (vnode->key.kind == VNODE_PARTITION && set & (ATTR_UID | ATTR_GID))
+        forget_owner_of_directory(session, vnode->topic);
     return rc;
 }
 

@@ -51,6 +51,7 @@ static int take_down(void *arg, const char *name, const struct vnode_key *key)
 
 void ops_dir_close(struct handle *handle)
 {
+    ops_lock_release(handle);
     listing_clear(handle->listing);
     free(handle->listing->all);
     free(handle->listing);

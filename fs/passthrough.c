@@ -11,6 +11,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fs/session.h"
+
 /* The kernel's ABI (include/uapi/linux/fuse.h, 7.40), which Debian 12's header does not have yet. */
 enum {
     INIT_FLAG_EXT = 1 << 30,        /* FUSE_INIT_EXT: flags2 is heeded */
@@ -47,8 +49,12 @@ static _Atomic bool accepted;
 
 static ssize_t read_request(int fd, void *buffer, size_t len, void *userdata)
 {
-    (void)userdata;
     ssize_t got = read(fd, buffer, len);
+    if (got < 0 && errno == ENODEV) {
+        /* Unmounted: said before the loop has ended, since a start may come right behind. */
+        node_stopping(((struct session *)userdata)->node);
+        errno = ENODEV;
+    }
     const struct fuse_in_header *in = buffer;
     const struct fuse_init_in *init = (const void *)((const char *)buffer + sizeof(*in));
     if (got >= (ssize_t)(sizeof(*in) + offsetof(struct fuse_init_in, flags2) + sizeof(init->flags2)) &&
@@ -94,13 +100,20 @@ int passthrough_attach(struct fuse_session *fuse, struct err *e)
 void passthrough_init(struct passthrough *pass)
 {
     memset(pass, 0, sizeof(*pass));
+    pass->fd = -1;
     pthread_mutex_init(&pass->lock, NULL);
 }
 
 int32_t passthrough_open(struct passthrough *pass, struct fuse_session *fuse, int fd, bool wanted)
 {
     pthread_mutex_lock(&pass->lock);
-    if (pass->opens++ == 0 && wanted && atomic_load(&accepted)) {
+    if (pass->opens++ == 0) {
+        pass->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        wanted = wanted && atomic_load(&accepted);
+    } else {
+        wanted = false;
+    }
+    if (wanted) {
         struct backing_map map = {.fd = fd};
         int id = ioctl(fuse_session_fd(fuse), BACKING_OPEN, &map);
         pass->backing_id = id > 0 ? id : 0; /* not allowed, or a file system that cannot: cached */
@@ -110,13 +123,26 @@ int32_t passthrough_open(struct passthrough *pass, struct fuse_session *fuse, in
     return id;
 }
 
+bool passthrough_stat(struct passthrough *pass, struct stat *st)
+{
+    pthread_mutex_lock(&pass->lock);
+    bool known = pass->fd >= 0 && fstat(pass->fd, st) == 0;
+    pthread_mutex_unlock(&pass->lock);
+    return known;
+}
+
 void passthrough_release(struct passthrough *pass, struct fuse_session *fuse)
 {
     pthread_mutex_lock(&pass->lock);
-    if (--pass->opens == 0 && pass->backing_id) {
+    bool last = --pass->opens == 0;
+    if (last && pass->backing_id) {
         uint32_t id = (uint32_t)pass->backing_id;
         ioctl(fuse_session_fd(fuse), BACKING_CLOSE, &id);
         pass->backing_id = 0;
+    }
+    if (last && pass->fd >= 0) {
+        close(pass->fd);
+        pass->fd = -1;
     }
     pthread_mutex_unlock(&pass->lock);
 }

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "engine/err.h"
 #include "fs/fuse.h"
@@ -22,6 +23,7 @@
 struct passthrough {
     pthread_mutex_t lock;
     int opens;
+    int fd; /* while it is open: the file, also when it was deleted; -1 */
     int32_t backing_id; /* 0: cached */
 };
 
@@ -31,6 +33,8 @@ int passthrough_attach(struct fuse_session *fuse, struct err *e);
 void passthrough_init(struct passthrough *pass);
 /* One more open of the file behind fd. wanted: it may be handed to the kernel. Returns the backing id, or 0: cached. */
 int32_t passthrough_open(struct passthrough *pass, struct fuse_session *fuse, int fd, bool wanted);
+/* The size and times of a file that is open. false: it is not. */
+bool passthrough_stat(struct passthrough *pass, struct stat *st);
 void passthrough_release(struct passthrough *pass, struct fuse_session *fuse);
 /* Answers an OPEN with a backing id, as fuse_reply_open() would. */
 int passthrough_reply_open(fuse_req_t req, uint64_t fh, int32_t backing_id);

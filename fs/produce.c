@@ -401,7 +401,10 @@ static void last_line_room(struct accumulator_waiter *waiter)
     struct iovec iov;
     struct append_batch batch;
     last_line_batch(last, &iov, &batch);
-    last_line_over(last, accumulator_add(last->handle->session, last->pfile, last->handle, &batch));
+    int rc = accumulator_add(last->handle->session, last->pfile, last->handle, &batch);
+    if (rc == 0) /* a look after the close is to find it */
+        accumulator_send(last->handle->session, last->pfile);
+    last_line_over(last, rc);
 }
 
 static void append_last_line(struct handle *handle)

@@ -158,6 +158,7 @@ static void pfile_put(struct tree *tree, struct pfile *pfile)
     if (pfile->accumulator)
         accumulator_free(pfile->accumulator);
     fence_unref(pfile->fence);
+    fence_unref(pfile->lock_fence);
     locks_free(pfile->locks);
     if (pfile->part)
         partition_unref(pfile->part);
@@ -173,11 +174,14 @@ static struct pfile *pfile_new(struct tree *tree, struct topic *topic, struct pa
         return NULL;
     pfile->locks = locks_new();
     pfile->fence = fence_new(tree->node);
-    if (!pfile->locks || !pfile->fence) {
+    pfile->lock_fence = fence_new(tree->node);
+    if (!pfile->locks || !pfile->fence || !pfile->lock_fence) {
         if (pfile->locks)
             locks_free(pfile->locks);
         if (pfile->fence)
             fence_unref(pfile->fence);
+        if (pfile->lock_fence)
+            fence_unref(pfile->lock_fence);
         free(pfile);
         return NULL;
     }

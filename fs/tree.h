@@ -48,6 +48,7 @@ struct pfile {
     struct pfile *any; /* of the same topic: its fences count here too; NULL for itself */
     struct locks *locks;
     struct fence *fence;
+    struct fence *lock_fence; /* between the close of a file that holds locks and its RELEASE */
     struct accumulator *accumulator; /* linger.ms; NULL until the first record */
     _Atomic int followers;           /* parked readers of .follow */
     _Atomic bool wake_queued;        /* waker.h */

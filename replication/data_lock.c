@@ -18,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 20, TASK_EXITING = 0x4 /* PF_EXITING in the flags of /proc/PID/stat */ };
+/* NOTICE_MS: what a holder whose mount has just gone may take to notice and say so. */
+enum { RETRY_MS = 20, NOTICE_MS = 200, TASK_EXITING = 0x4 /* PF_EXITING in the flags of /proc/PID/stat */ };
 
 static bool read_text(const char *path, char *out, size_t size)
 {
@@ -101,7 +102,7 @@ int data_lock_take(int dirfd, const char *name, int wait_ms, int *out, struct er
             return err_sys(e, rc, "lock %s/lock", name);
         }
         bool leaving = holder_leaving(fd, &pid);
-        if (!leaving || waited_ms >= wait_ms) {
+        if (waited_ms >= (leaving ? wait_ms : NOTICE_MS)) {
             close(fd);
             return err_set(e, -EBUSY, "%s is in use by process %d%s", name, (int)pid,
                            leaving ? ", which is stopping but has not yet ended" : "");

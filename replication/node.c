@@ -94,8 +94,11 @@ static void raise_open_files(void)
 
 static void on_offline(void *arg, const char *name, const char *reason)
 {
-    (void)arg;
-    log_line(LOG_CRIT, "%s: %s", name, reason);
+    struct node *node = arg;
+    if (node->internal_reason == NULL)
+        log_line(LOG_CRIT, "%s: %s", name, reason);
+    else if (reason != node->internal_reason->text)
+        err_set(node->internal_reason, -EBADMSG, "%s", reason);
 }
 
 static void on_flush_wanted(void *arg)
@@ -135,10 +138,7 @@ static int open_internal_topic(struct node *node, const struct checkpoints *know
     if (node->internal_topic == NULL)
         return err_sys(e, -ENOMEM, "open %s", internal_name);
     topic_open_partitions(node->internal_topic, meta, known, false);
-    rc = node->internal_topic->open_rc;
-    if (rc != 0)
-        return err_sys(e, rc, "open %s-0", internal_name);
-    return 0;
+    return node->internal_topic->open_rc;
 }
 
 static void open_topics(struct node *node, const struct checkpoints *known)
@@ -168,15 +168,18 @@ static int register_node(struct node *node, struct err *e)
 
 static int open_quorum(struct node *node, const struct checkpoints *known, struct err *e)
 {
+    node->internal_reason = e;
     int rc = open_internal_topic(node, known, e);
-    if (rc != 0)
-        return rc;
-    node->quorum.io = node->io;
-    node->quorum.dirfd = node->data_dirfd;
-    node->quorum.part = topic_partition(node->internal_topic, 0);
-    node->quorum.applied = node_apply;
-    node->quorum.arg = node;
-    return quorum_open(&node->quorum, &node->root_before, e);
+    if (rc == 0) {
+        node->quorum.io = node->io;
+        node->quorum.dirfd = node->data_dirfd;
+        node->quorum.part = topic_partition(node->internal_topic, 0);
+        node->quorum.applied = node_apply;
+        node->quorum.arg = node;
+        rc = quorum_open(&node->quorum, &node->root_before, e);
+    }
+    node->internal_reason = NULL;
+    return rc;
 }
 
 /* From the checkpoints on; the caller has the directory, its lock and the loop. */

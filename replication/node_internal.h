@@ -33,6 +33,7 @@ struct node {
     struct catalog catalog;
     struct topic *internal_topic; /* __cluster_metadata */
     struct metadata_topic internal_meta;
+    struct err *internal_reason; /* while it is opened: why it cannot be, for whoever started us */
     struct quorum quorum;
     struct flusher flusher;
     struct cleaner cleaner;

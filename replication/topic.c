@@ -97,7 +97,9 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
     struct err e = {0};
     int rc = partition_open(topic, index, replicas, meta->replication_factor, known, made, &part, &e);
     /* Corruption was logged by the log that went offline. */
-    if (rc != 0 && (part == NULL || part->log == NULL))
+    if (rc != 0 && (part == NULL || part->log == NULL) && topic->internal)
+        err_set(topic->node->internal_reason, rc, "%s", e.text);
+    else if (rc != 0 && (part == NULL || part->log == NULL))
         log_line(LOG_ERR, "%s-%" PRId32 " is offline: %s", topic->name, index, e.text);
     if (rc != 0 && topic->open_rc == 0)
         topic->open_rc = rc;
