@@ -17,7 +17,7 @@ struct log {
     struct log_env *env;
     char name[256];
     char away[256]; /* log_retire()'s and log_destroy()'s: the directory's name since then; "": not retired */
-    int dirfd; /* DATA/topics/NAME */
+    int dirfd;      /* DATA/topics/NAME */
 
     pthread_mutex_t append_lock;
     struct log_config config; /* append lock */
@@ -43,7 +43,7 @@ struct log {
     /* flushing: state lock */
     struct log_flush *flush_queue;
     bool flushing;
-    bool directory_dirty; /* a new log: its directory is not yet fsynced, nor its name in DATA/topics */
+    bool directory_dirty;   /* a new log: its directory is not yet fsynced, nor its name in DATA/topics */
     pthread_cond_t changed; /* a flush ended, or the last segment struct went */
     uint32_t segments_alive;
 
@@ -51,8 +51,8 @@ struct log {
     _Atomic bool bad_reported;
 };
 
-/* The append lock. log_unlock() also drops the list's references on what was deleted meanwhile, after unlocking: to unlink
- * a large file takes its time. */
+/* The append lock. log_unlock() also drops the list's references on what was deleted meanwhile, after unlocking: to
+ * unlink a large file takes its time. */
 void log_lock(struct log *log);
 void log_unlock(struct log *log);
 
@@ -88,15 +88,16 @@ void log_put(struct segment_view *view); /* unpins and drops the reference */
 
 /* Appends a segment to the list and makes it the active one. Append lock; takes the state lock. -ENOMEM. */
 int log_list_push(struct log *log, struct segment *seg, struct err *e);
-/* Counts the closed segments' bytes anew, after the figures of one have changed. Under the state lock, or in log_open(). */
+/* Counts the closed segments' bytes anew, after the figures of one have changed. Under the state lock, or in
+ * log_open(). */
 void log_list_sum(struct log *log);
 /* Room for one more, so that the next push cannot fail. Append lock. */
 int log_list_reserve(struct log *log, struct err *e);
 
 /* Takes segments [0, n) out, where n < segment_count (the active one stays), renames their files to `.deleted` and
  * fsyncs the directory; the log start moves to the new first segment's base if it was below. They are unlinked when
- * nobody reads them any more, log_unlock() at the earliest. Append lock; takes the state lock. A crash leaves the old or
- * the new state, or one with some of the first segments gone. Failure: offline, -EIO. */
+ * nobody reads them any more, log_unlock() at the earliest. Append lock; takes the state lock. A crash leaves the old
+ * or the new state, or one with some of the first segments gone. Failure: offline, -EIO. */
 int log_delete_front(struct log *log, uint32_t n, struct err *e);
 
 /* Swaps segments [first, first + n), none of them active, for `by`, which segment_build_finish() gave and which covers
@@ -115,20 +116,22 @@ int log_bytes_before(struct log *log, struct log_point point, int64_t *out, stru
 /* Compaction got as far as offset. Takes the state lock. */
 void log_set_cleaner_offset(struct log *log, int64_t offset);
 
-/* Seals the active segment, if it holds anything, and begins the next one. Append lock. Errors: as of log_fail(); unless
- * -EIO nothing has changed. */
+/* Seals the active segment, if it holds anything, and begins the next one. Append lock. Errors: as of log_fail();
+ * unless -EIO nothing has changed. */
 int log_roll_locked(struct log *log, struct err *e);
 
 /* ---- building a segment to swap in ---- */
 
-/* A compacted segment under `.cleaned`, made beside the log's list: no lock needed. Leftovers of that name are emptied. */
+/* A compacted segment under `.cleaned`, made beside the log's list: no lock needed. Leftovers of that name are emptied.
+ */
 int segment_build_begin(struct log *log, struct log_point base, struct segment **out, struct err *e);
 /* Adds a run: b->offset and b->position relative to base, b->len, records, crc and the rest as it shall stay; place is
  * set here. marks as of framing_scan(), from the run's first byte. -ENOSPC, -EDQUOT, -EIO: segment_build_abort(). */
 int segment_build_add(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
                       const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
                       struct err *e);
-/* Writes the header with the end of the range it stands for, fsyncs all four files. Afterwards it is for log_replace(). */
+/* Writes the header with the end of the range it stands for, fsyncs all four files. Afterwards it is for log_replace().
+ */
 int segment_build_finish(struct segment *seg, struct log_point end, struct err *e);
 void segment_build_abort(struct segment *seg); /* unlinks the files, frees it; also after a failed finish */
 

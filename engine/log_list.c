@@ -327,8 +327,8 @@ static void list_swap(struct log *log, uint32_t first, uint32_t n, struct segmen
     log_list_sum(log);
 }
 
-/* A full disk has refused one of the new names. Those that were given go first: with all of `.cleaned` gone before, they
- * would pass for a complete segment. */
+/* A full disk has refused one of the new names. Those that were given go first: with all of `.cleaned` gone before,
+ * they would pass for a complete segment. */
 static int abandon_swap(struct log *log, struct segment *by)
 {
     int rc = unlink_names(log, by, ".swap");

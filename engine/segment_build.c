@@ -54,7 +54,8 @@ static int sync_all(struct segment *seg, struct err *e)
     for (i = 0; i < SEGMENT_FILES && rc == 0; i++) {
         rc = seg->io->fsync(seg->io, seg->fd[i]);
     }
-    /* All four names, before any of them becomes `.swap`: a crash must find either `.cleaned` ones or all of `.swap`. */
+    /* All four names, before any of them becomes `.swap`: a crash must find either `.cleaned` ones or all of `.swap`.
+     */
     if (rc == 0) {
         rc = seg->io->fsync(seg->io, seg->dirfd);
     }

@@ -126,8 +126,7 @@ static int check_entries(const struct segment_view *view, uint32_t *i, uint32_t 
             return rc;
         }
         if ((uint64_t)b.place + b.len > end) {
-            return err_set(e, -EBADMSG, "%020" PRId64 ".batches: entry %u is out of order", seg->base.offset,
-                           *i);
+            return err_set(e, -EBADMSG, "%020" PRId64 ".batches: entry %u is out of order", seg->base.offset, *i);
         }
         rc = window_crc(seg, w, b.place, b.len, end, &crc);
         if (rc < 0) {
@@ -166,8 +165,7 @@ int segment_check_each(const struct segment_view *view, uint32_t first, uint32_t
     }
     end = (uint64_t)b.place + b.len;
     if (end > view->log_bytes || begin >= end) {
-        return err_set(e, -EBADMSG, "%020" PRId64 ".batches: entry %u is out of order", view->base.offset,
-                       last - 1);
+        return err_set(e, -EBADMSG, "%020" PRId64 ".batches: entry %u is out of order", view->base.offset, last - 1);
     }
     w.buf_bytes = end - begin < CHECK_BUFFER_BYTES ? (size_t)(end - begin) : CHECK_BUFFER_BYTES;
     w.buf = malloc(w.buf_bytes);

@@ -34,8 +34,8 @@ struct accumulator {
     struct session *session;
     struct partition *part;
     pthread_mutex_t lock;
-    _Atomic int refs; /* the pfile's, a running timer's or work's, a lot's under way */
-    struct lot *open; /* collects */
+    _Atomic int refs;         /* the pfile's, a running timer's or work's, a lot's under way */
+    struct lot *open;         /* collects */
     struct lot *first, *last; /* closed, in order */
     bool sending;
     struct lot *under_way; /* parked with the partition */
@@ -250,8 +250,8 @@ static int lot_append(struct lot *lot)
     uint32_t mark_count = 0, crc = 0;
     struct framing_state scan = {0};
     struct framing_result result;
-    int rc = framing_scan(lot->framing, &scan, lot->bytes, lot->len, UINT64_MAX, &result, &crc, 4096, marks, &mark_count,
-                          LIMIT_BATCH_MARKS);
+    int rc = framing_scan(lot->framing, &scan, lot->bytes, lot->len, UINT64_MAX, &result, &crc, 4096, marks,
+                          &mark_count, LIMIT_BATCH_MARKS);
     if (rc)
         return rc;
     struct iovec iov = {lot->bytes, lot->len};

@@ -2,8 +2,8 @@
  *
  * With linger.ms above 0 a write(2) returns as soon as its lines are in here. They leave for the log when batch.size
  * bytes have come, when linger.ms have passed, or when somebody asks (fsync, close). buffer.memory bounds what all
- * accumulators of the mount hold; writers then wait (delivery.timeout.ms at most). A batch that fails is dropped and its
- * error goes to every open file that had a line in it: fsync(2) and close(2) report it.
+ * accumulators of the mount hold; writers then wait (delivery.timeout.ms at most). A batch that fails is dropped and
+ * its error goes to every open file that had a line in it: fsync(2) and close(2) report it.
  *
  * Per partition batches are appended in order, one at a time. Any thread. */
 #ifndef LOGMNT_FS_ACCUMULATOR_H

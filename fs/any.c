@@ -42,9 +42,9 @@ static int32_t sticky(struct handle *handle, size_t len)
     struct pfile *any = handle->pfile;
     struct clock *clock = node_clock(handle->session->node);
     pthread_mutex_lock(&any->sticky_lock);
-    int32_t index =
-        partitioner_sticky_next(&any->sticky, topic_partition_count(any->topic), len,
-                                handle->session->options->batch_size_bytes, (uint32_t)clock->wall_ms(clock) * 2654435761U);
+    int32_t index = partitioner_sticky_next(&any->sticky, topic_partition_count(any->topic), len,
+                                            handle->session->options->batch_size_bytes,
+                                            (uint32_t)clock->wall_ms(clock) * 2654435761U);
     pthread_mutex_unlock(&any->sticky_lock);
     return index;
 }

@@ -29,7 +29,8 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
     st->st_size = high_watermark.position;
     st->st_blocks = (size.retained_bytes + 511) / 512;
     if (vnode_addressed(vnode)) {
-        st->st_size = high_watermark.position > vnode->start.position ? high_watermark.position - vnode->start.position : 0;
+        st->st_size =
+            high_watermark.position > vnode->start.position ? high_watermark.position - vnode->start.position : 0;
         if (st->st_blocks > (st->st_size + 511) / 512)
             st->st_blocks = (st->st_size + 511) / 512;
     }

@@ -29,7 +29,8 @@ static int64_t base_of(const struct handle *handle)
     return vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
 }
 
-/* Bytes into this thread's buffer. Returns the count; 0: none yet, *limit is how far was looked; or a negative errno. */
+/* Bytes into this thread's buffer. Returns the count; 0: none yet, *limit is how far was looked; or a negative errno.
+ */
 static int64_t try_read(struct handle *handle, size_t size, int64_t pos, int64_t *limit)
 {
     struct partition *part = handle->pfile->part;

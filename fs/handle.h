@@ -38,8 +38,8 @@ struct produced {
     int64_t *upto; /* by partition: behind the last record; NULL: nothing yet */
     int32_t upto_count;
     int64_t upto_one; /* upto of a partition's own file points here */
-    int outstanding; /* batches that hold records of this open file */
-    int error;       /* the first failure since it was last reported; 0 or a negative errno */
+    int outstanding;  /* batches that hold records of this open file */
+    int error;        /* the first failure since it was last reported; 0 or a negative errno */
     struct sync_op *waiters;
 };
 
@@ -67,6 +67,7 @@ struct handle {
     struct vnode *vnode; /* alive until RELEASE */
     struct pfile *pfile; /* referenced; NULL where there is none */
     _Atomic int refs;
+    _Atomic bool handed_out;
     bool appends;
     bool wakes; /* its appends go past the main node: inotify watchers must be told */
     pthread_mutex_t lock;
@@ -80,7 +81,7 @@ struct handle {
     struct json_view *json;
     int fd;             /* segment files; -1 */
     int32_t backing_id; /* likewise: the kernel reads it without us; 0 */
-    char *text; /* status files: what is shown, made at open */
+    char *text;         /* status files: what is shown, made at open */
     size_t text_len;
     struct listing *listing; /* directories: ops_dir.c's */
     /* handles' lock */
@@ -100,9 +101,19 @@ void handle_unref(struct handle *handle);
 /* The open file is gone: takes it off the list and drops its reference. */
 void handle_close(struct handle *handle);
 
+/* Gives it to the kernel with the answer to an OPEN. What was written before is seen by whoever handle_of() gives it
+ * to: between the two there is the kernel alone, which no memory model knows. */
+static inline void handle_hand_out(struct handle *handle, struct fuse_file_info *fi)
+{
+    atomic_store_explicit(&handle->handed_out, true, memory_order_release);
+    fi->fh = (uintptr_t)handle;
+}
+
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
 {
-    return (struct handle *)(uintptr_t)fi->fh;
+    struct handle *handle = (struct handle *)(uintptr_t)fi->fh;
+    (void)atomic_load_explicit(&handle->handed_out, memory_order_acquire);
+    return handle;
 }
 
 #endif

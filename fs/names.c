@@ -14,10 +14,8 @@ struct special {
 };
 
 static const struct special of_root[] = {{".internal", VNODE_INTERNAL_DIR}, {".cluster", VNODE_CLUSTER_DIR}};
-static const struct special of_topic[] = {{".any", VNODE_ANY},
-                                          {".follow", VNODE_FOLLOW_DIR},
-                                          {".json", VNODE_JSON_DIR},
-                                          {".segments", VNODE_SEGMENTS_DIR}};
+static const struct special of_topic[] = {
+    {".any", VNODE_ANY}, {".follow", VNODE_FOLLOW_DIR}, {".json", VNODE_JSON_DIR}, {".segments", VNODE_SEGMENTS_DIR}};
 
 static const struct special *special(const struct special *of, size_t count, const char *name)
 {
@@ -167,7 +165,8 @@ static int list_topics(struct session *session, bool internal, names_each *each,
 {
     struct topic **topics;
     size_t count;
-    int rc = internal ? node_internal_topics(session->node, &topics, &count) : node_topics(session->node, &topics, &count);
+    int rc =
+        internal ? node_internal_topics(session->node, &topics, &count) : node_topics(session->node, &topics, &count);
     if (rc)
         return rc;
     for (size_t i = 0; i < count; i++) {

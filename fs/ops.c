@@ -36,7 +36,8 @@ int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_pa
 
 static bool pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request)
 {
-    return fence_wait(pfile->fence, session, request) || (pfile->any && fence_wait(pfile->any->fence, session, request));
+    return fence_wait(pfile->fence, session, request) ||
+           (pfile->any && fence_wait(pfile->any->fence, session, request));
 }
 
 bool ops_fenced(struct vnode *vnode, const struct fence_request *request)
@@ -263,8 +264,8 @@ static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct err e = {0};
     if (!dir)
         return;
-    int rc = dir->key.kind != VNODE_ROOT || name[0] == '.' ? -EPERM
-                                                           : node_delete_topic(session_of(req)->node, name, &e);
+    int rc =
+        dir->key.kind != VNODE_ROOT || name[0] == '.' ? -EPERM : node_delete_topic(session_of(req)->node, name, &e);
     if (rc && rc != -EPERM && rc != -ENOTEMPTY)
         log_line(LOG_ERR, "rmdir %s: %s", name, e.text);
     fuse_reply_err(req, -rc);

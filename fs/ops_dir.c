@@ -71,7 +71,7 @@ static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         return;
     }
     handle->listing = listing;
-    fi->fh = (uintptr_t)handle;
+    handle_hand_out(handle, fi);
     if (fuse_reply_open(req, fi) == -ENOENT)
         ops_dir_close(handle);
 }
@@ -99,7 +99,8 @@ static mode_t type_of(enum vnode_kind kind)
 }
 
 /* Adds entry i (0 and 1 are . and ..) to the buffer. Returns its size, or 0: it does not fit. */
-static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, size_t i, char *at, size_t left, bool plus)
+static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, size_t i, char *at, size_t left,
+                  bool plus)
 {
     struct session *session = session_of(req);
     struct fuse_entry_param entry = {0};

@@ -108,7 +108,7 @@ static struct handle *open_handle(struct session *session, struct vnode *vnode, 
         abandon(handle);
         return NULL;
     }
-    fi->fh = (uintptr_t)handle;
+    handle_hand_out(handle, fi);
     return handle;
 }
 
@@ -147,7 +147,8 @@ static int create_partition(struct session *session, const struct vnode *dir, co
     int32_t index = dir->key.kind == VNODE_TOPIC ? address_partition(name) : -1;
     if (flags & O_APPEND)
         return -ENOENT; /* nothing makes a partition by mistake */
-    if (index < 0 || flags & (O_TRUNC | O_EXCL) || topic_internal(dir->topic) || index != topic_partition_count(dir->topic))
+    if (index < 0 || flags & (O_TRUNC | O_EXCL) || topic_internal(dir->topic) ||
+        index != topic_partition_count(dir->topic))
         return -EPERM;
     int rc = node_create_partitions(session->node, topic_name(dir->topic), index + 1, &e);
     if (rc)

@@ -223,7 +223,9 @@ static void do_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
         .kind = LOCKS_FLOCK,
         .owner = fi->lock_owner,
         .pid = fuse_req_ctx(req)->pid,
-        .type = op & LOCK_SH ? F_RDLCK : op & LOCK_EX ? F_WRLCK : F_UNLCK,
+        .type = op & LOCK_SH   ? F_RDLCK
+                : op & LOCK_EX ? F_WRLCK
+                               : F_UNLCK,
         .end = INT64_MAX,
     };
     int rc = note_owner(handle_of(fi), &request);

@@ -1,7 +1,7 @@
 /* fs/passthrough.h: closed segments are read and mapped without us: FUSE passthrough (Linux 6.9).
  *
- * The kernel's page cache for FUSE works in single pages and the file system's below in large folios; a second `cat` of a
- * segment costs 1.3 times the plain file through the first and exactly as much through the second (tests/bench). So a
+ * The kernel's page cache for FUSE works in single pages and the file system's below in large folios; a second `cat` of
+ * a segment costs 1.3 times the plain file through the first and exactly as much through the second (tests/bench). So a
  * closed segment's descriptor is handed to the kernel as the backing file of an OPEN. libfuse has a call for this from
  * 3.17 on; with older ones the INIT answer gets its two bits on the way out, through libfuse's custom I/O.
  *
@@ -23,7 +23,7 @@
 struct passthrough {
     pthread_mutex_t lock;
     int opens;
-    int fd; /* while it is open: the file, also when it was deleted; -1 */
+    int fd;             /* while it is open: the file, also when it was deleted; -1 */
     int32_t backing_id; /* 0: cached */
 };
 

@@ -355,8 +355,8 @@ static struct {
 static void last_line_over(struct last_line *last, int rc)
 {
     if (rc)
-        log_line(LOG_ERR, "%s: a last line of %zu bytes could not be appended: %s",
-                 partition_name(last->pfile->part), last->len, strerror(-rc));
+        log_line(LOG_ERR, "%s: a last line of %zu bytes could not be appended: %s", partition_name(last->pfile->part),
+                 last->len, strerror(-rc));
     else
         waker_appended(last->handle, last->pfile);
     pthread_mutex_lock(&last_lines.lock);
@@ -445,7 +445,8 @@ static void append_last_line(struct handle *handle)
     struct append_batch batch;
     struct err e = {0};
     last_line_batch(last, &iov, &batch);
-    int rc = partition_append(last->pfile->part, &batch, options->acks, options->delivery_timeout_ms, &last->append, &e);
+    int rc =
+        partition_append(last->pfile->part, &batch, options->acks, options->delivery_timeout_ms, &last->append, &e);
     if (rc)
         last_line_over(last, rc < 0 ? rc : 0);
 }
@@ -471,9 +472,9 @@ void produce_end(struct session *session)
     for (;;) {
         pthread_mutex_lock(&last_lines.lock);
         struct last_line *last = last_lines.head;
-        bool taken = last && (session->options->linger_ms > 0
-                                  ? accumulators_cancel(session->accumulators, &last->waiter)
-                                  : partition_append_cancel(last->pfile->part, &last->append));
+        bool taken =
+            last && (session->options->linger_ms > 0 ? accumulators_cancel(session->accumulators, &last->waiter)
+                                                     : partition_append_cancel(last->pfile->part, &last->append));
         pthread_mutex_unlock(&last_lines.lock);
         if (!last)
             return;

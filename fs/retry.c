@@ -5,7 +5,7 @@
 #include "fs/limits.h"
 
 struct retry {
-    pid_t tid; /* 0: free */
+    pid_t tid;           /* 0: free */
     struct topic *topic; /* compared, never followed */
     int32_t index;
     struct vnode *fresh; /* given out once to us; NULL: no LOOKUP came yet */

@@ -52,7 +52,7 @@ static void write_partition(FILE *out, struct topic *topic, struct partition *pa
     id_list(out, info.replicas, info.replica_count);
     fputc(' ', out);
     id_list(out, info.isr, info.isr_count);
-    const char *state = partition_state(part) ? "offline"
+    const char *state = partition_state(part)                 ? "offline"
                         : info.isr_count < info.replica_count ? "under-replicated"
                                                               : "ok";
     fprintf(out, " %" PRId64 " %" PRId64 " %" PRId64 " %s\n", partition_log_start(part).offset,
@@ -94,7 +94,8 @@ static void write_metrics(struct session *session, FILE *out)
     metric(out, "bytes_appended_total", "counter", "Bytes of records appended since the start.", m.bytes_appended);
     metric(out, "flushes_total", "counter", "Log flushes (fdatasync pairs) since the start.", m.flushes);
     metric(out, "segments_deleted_total", "counter", "Segments deleted by retention.", m.segments_deleted);
-    metric(out, "segments_compacted_total", "counter", "Compaction passes that rewrote segments.", m.segments_compacted);
+    metric(out, "segments_compacted_total", "counter", "Compaction passes that rewrote segments.",
+           m.segments_compacted);
     metric(out, "topics", "gauge", "Topics.", m.topics);
     metric(out, "partitions", "gauge", "Partitions.", m.partitions);
     metric(out, "partitions_offline", "gauge", "Partitions whose log is offline.", m.partitions_offline);

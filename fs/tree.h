@@ -48,7 +48,7 @@ struct pfile {
     struct pfile *any; /* of the same topic: its fences count here too; NULL for itself */
     struct locks *locks;
     struct fence *fence;
-    struct fence *lock_fence; /* between the close of a file that holds locks and its RELEASE */
+    struct fence *lock_fence;        /* between the close of a file that holds locks and its RELEASE */
     struct accumulator *accumulator; /* linger.ms; NULL until the first record */
     _Atomic int followers;           /* parked readers of .follow */
     _Atomic bool wake_queued;        /* waker.h */
@@ -72,12 +72,12 @@ struct vnode_key {
 struct vnode {
     fuse_ino_t id;
     struct vnode_key key;
-    bool fresh;             /* a contended appender's: not found by its key */
-    struct topic *topic;    /* referenced; NULL above topics */
-    struct pfile *pfile;    /* partitions, their views, .any */
-    struct log_point start; /* addressed */
-    _Atomic int writers;    /* open for appending */
-    struct passthrough pass; /* VNODE_SEGMENT_FILE */
+    bool fresh;                  /* a contended appender's: not found by its key */
+    struct topic *topic;         /* referenced; NULL above topics */
+    struct pfile *pfile;         /* partitions, their views, .any */
+    struct log_point start;      /* addressed */
+    _Atomic int writers;         /* open for appending */
+    struct passthrough pass;     /* VNODE_SEGMENT_FILE */
     struct locks *_Atomic locks; /* of what is not a partition's own file: made when first asked for */
     /* tree's lock */
     uint64_t lookups;

@@ -145,7 +145,8 @@ static int park(struct write_op *op, fuse_req_t req)
         if (op->tail_copy)
             memcpy(op->tail_copy, op->tail, op->tail_len);
         else
-            log_line(LOG_ERR, "%s: no memory for an unterminated line of %zu bytes: dropped", topic_name(op->handle->pfile->topic), op->tail_len);
+            log_line(LOG_ERR, "%s: no memory for an unterminated line of %zu bytes: dropped",
+                     topic_name(op->handle->pfile->topic), op->tail_len);
         op->tail = op->tail_copy;
         op->tail_len = op->tail_copy ? op->tail_len : 0;
     }

@@ -16,7 +16,7 @@ struct write_part {
     struct pfile *pfile;
     struct append_batch batch;
     struct iovec iov[2];
-    void *owned;      /* freed with the part: gathered lines of `.any` */
+    void *owned;       /* freed with the part: gathered lines of `.any` */
     _Atomic int state; /* enum write_part_state */
 };
 

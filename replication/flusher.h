@@ -1,5 +1,5 @@
-/* replication/flusher.h: the background flush, so that recovery has little to check, and the checkpoints in its wake. It
- * is asked, it does not look around: an idle node is not woken.
+/* replication/flusher.h: the background flush, so that recovery has little to check, and the checkpoints in its wake.
+ * It is asked, it does not look around: an idle node is not woken.
  *
  * It begins LIMIT_FLUSH_DELAY_MS after it was asked: an append that meets a flush waits as long as that takes (it needs
  * the inode's block, which the journal is just writing), so one burst of appends is not to be stopped in its middle.
@@ -15,7 +15,7 @@ struct flusher {
     struct node *node;
     _Atomic uint64_t wanted; /* counts the logs' calls of on_flush_wanted */
     struct node_work work;
-    _Atomic bool queued;     /* the delay runs, or the work waits */
+    _Atomic bool queued; /* the delay runs, or the work waits */
     struct node_timer delay;
     struct node_timer timer; /* the checkpoints' */
     struct node_work checkpoint_work;
