@@ -256,6 +256,19 @@ static int cut_to_counts(struct segment *seg, struct err *e)
     return rc < 0 ? err_sys(e, rc, "cut the indexes of segment %020" PRId64, seg->base.offset) : 0;
 }
 
+/* Durably: entries of records that were cut must not come back beside the ones that take their place, and would pass
+ * for good then. */
+static int forget_rest(struct segment *seg, struct err *e)
+{
+    int rc = cut_to_counts(seg, e);
+
+    if (rc == 0) {
+        atomic_store(&seg->indexes_flushed, false);
+        rc = segment_flush_indexes(seg, e);
+    }
+    return rc;
+}
+
 /* Goes over the batches from the last index point on. */
 static int extend(struct segment *seg, struct err *e)
 {
@@ -343,6 +356,7 @@ int recover_index_mend(struct segment *seg, bool anew, struct err *e)
 {
     uint64_t end_offset;
     int64_t end_ms;
+    uint32_t points, times;
     int rc;
 
     if (anew) {
@@ -361,8 +375,13 @@ int recover_index_mend(struct segment *seg, bool anew, struct err *e)
     if (rc < 0) {
         return rc;
     }
+    points = index_count(&seg->index);
+    times = index_count(&seg->timeindex);
     set_count(&seg->index, ascending_points(seg, end_offset));
     set_count(&seg->timeindex, ascending_times(seg, end_offset));
     rc = agree(seg, e);
+    if (rc == 0 && (index_count(&seg->index) < points || index_count(&seg->timeindex) < times)) {
+        rc = forget_rest(seg, e);
+    }
     return rc == 0 ? complete(seg, e) : rc;
 }

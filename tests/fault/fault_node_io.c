@@ -241,7 +241,10 @@ static int teardown(void **state)
     return 0;
 }
 
-#define KIND(i) cmocka_unit_test_prestate(test_kind, (void *)(uintptr_t)(i))
+#define KIND(i)                                                                                                        \
+    {                                                                                                                  \
+        kinds[i].name, test_kind, NULL, NULL, (void *)(uintptr_t)(i)                                                   \
+    }
 
 int main(void)
 {
