@@ -67,7 +67,6 @@ struct handle {
     struct vnode *vnode; /* alive until RELEASE */
     struct pfile *pfile; /* referenced; NULL where there is none */
     _Atomic int refs;
-    _Atomic bool handed_out;
     bool appends;
     bool wakes; /* its appends go past the main node: inotify watchers must be told */
     pthread_mutex_t lock;
@@ -101,19 +100,9 @@ void handle_unref(struct handle *handle);
 /* The open file is gone: takes it off the list and drops its reference. */
 void handle_close(struct handle *handle);
 
-/* Gives it to the kernel with the answer to an OPEN. What was written before is seen by whoever handle_of() gives it
- * to: between the two there is the kernel alone, which no memory model knows. */
-static inline void handle_hand_out(struct handle *handle, struct fuse_file_info *fi)
-{
-    atomic_store_explicit(&handle->handed_out, true, memory_order_release);
-    fi->fh = (uintptr_t)handle;
-}
-
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
 {
-    struct handle *handle = (struct handle *)(uintptr_t)fi->fh;
-    (void)atomic_load_explicit(&handle->handed_out, memory_order_acquire);
-    return handle;
+    return (struct handle *)(uintptr_t)fi->fh;
 }
 
 #endif

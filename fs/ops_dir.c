@@ -71,7 +71,7 @@ static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         return;
     }
     handle->listing = listing;
-    handle_hand_out(handle, fi);
+    fi->fh = (uintptr_t)handle;
     if (fuse_reply_open(req, fi) == -ENOENT)
         ops_dir_close(handle);
 }

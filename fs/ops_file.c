@@ -108,7 +108,7 @@ static struct handle *open_handle(struct session *session, struct vnode *vnode, 
         abandon(handle);
         return NULL;
     }
-    handle_hand_out(handle, fi);
+    fi->fh = (uintptr_t)handle;
     return handle;
 }
 

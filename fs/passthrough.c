@@ -76,7 +76,11 @@ static ssize_t write_answer(int fd, struct iovec *iov, int count, void *userdata
         atomic_store(&init_unique, 0);
         atomic_store(&accepted, true);
     }
+#if defined(__SANITIZE_THREAD__)
+    return writev(fd, iov, count); /* it sees what comes before what by the calls of the C library */
+#else
     return syscall(SYS_writev, fd, iov, count); /* never cancelled: only a read of the next request is */
+#endif
 }
 
 static ssize_t splice_answer(int from, off_t *from_off, int to, off_t *to_off, size_t len, unsigned flags,
