@@ -49,6 +49,18 @@ void fence_unref(struct fence *fence)
     free(fence);
 }
 
+void fence_free(struct fence *fence)
+{
+    pthread_mutex_lock(&fence->lock);
+    bool cancelled = fence->timer_on && node_timer_cancel(fence->node, &fence->timer);
+    if (cancelled)
+        fence->timer_on = false;
+    pthread_mutex_unlock(&fence->lock);
+    if (cancelled)
+        fence_unref(fence); /* the timer's */
+    fence_unref(fence);
+}
+
 static int64_t now_ms(const struct fence *fence)
 {
     struct clock *clock = node_clock(fence->node);

@@ -44,6 +44,8 @@ struct fence {
 
 struct fence *fence_new(struct node *node); /* NULL: no memory */
 void fence_unref(struct fence *fence);
+/* The owner gives it up: no post is up and nobody waits, so its timer need not fire (nor would it, at the end). */
+void fence_free(struct fence *fence);
 void fence_raise(struct fence *fence, struct fence_post *post);
 void fence_lower(struct fence *fence, struct fence_post *post);
 

@@ -157,8 +157,8 @@ static void pfile_put(struct tree *tree, struct pfile *pfile)
         pfile_put(tree, pfile->any);
     if (pfile->accumulator)
         accumulator_free(pfile->accumulator);
-    fence_unref(pfile->fence);
-    fence_unref(pfile->lock_fence);
+    fence_free(pfile->fence);
+    fence_free(pfile->lock_fence);
     locks_free(pfile->locks);
     if (pfile->part)
         partition_unref(pfile->part);
@@ -179,9 +179,9 @@ static struct pfile *pfile_new(struct tree *tree, struct topic *topic, struct pa
         if (pfile->locks)
             locks_free(pfile->locks);
         if (pfile->fence)
-            fence_unref(pfile->fence);
+            fence_free(pfile->fence);
         if (pfile->lock_fence)
-            fence_unref(pfile->lock_fence);
+            fence_free(pfile->lock_fence);
         free(pfile);
         return NULL;
     }
