@@ -3,7 +3,7 @@
  * the step is over. Whatever fails must say why, lose nothing that was acknowledged, and leave no descriptor behind;
  * a full disk must leave the log going, and after a failed write or sync nothing may be tried again.
  *
- * FAULT_CALL=PLAN:SEED:KIND:CALL tries one again; a failure prints it. */
+ * FAULT_CALL=PLAN:SEED:KIND:CALL tries one again; a failure prints it. FAULT_SEEDS=N works through seeds 1 to N. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -73,6 +73,7 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] };
 static char base[64];
 static char wanted[96];
 static uint64_t runs;
+static uint64_t seeds = SEEDS;
 
 /* ---- one run ---- */
 
@@ -328,7 +329,7 @@ static void test_kind(void **state)
     uint64_t before = runs;
 
     for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
-        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        for (uint64_t seed = 1; seed <= seeds; seed++) {
             uint32_t count;
             uint8_t *calls = list_calls(&plans[i], seed, &count);
 
@@ -348,9 +349,15 @@ static void no_lines(int level, const char *line)
 static int setup(void **state)
 {
     const char *text = getenv("FAULT_CALL");
+    const char *count = getenv("FAULT_SEEDS");
     char path[80];
 
     (void)state;
+    if (count != NULL) {
+        seeds = strtoull(count, NULL, 10);
+    } else if (text != NULL) {
+        (void)sscanf(text, "%*[^:]:%" SCNu64, &seeds);
+    }
     snprintf(wanted, sizeof wanted, "%s", text != NULL ? text : "");
     log_sink_set(wanted[0] == '\0' ? no_lines : NULL);
     strcpy(base, "/dev/shm/logmnt-io-XXXXXX");

@@ -155,11 +155,12 @@ static void note_write(struct recorder *r, uint64_t file, const struct iovec *io
 /* ---- letting through ---- */
 
 /* Whether this one call can fail that way; threads may have put another one where it was expected. */
-static bool can_hit(enum fault_kind kind, enum io_call call)
+static bool can_hit(const struct fault *fault, enum io_call call, bool mutates)
 {
-    switch (kind) {
+    switch (fault->kind) {
     case FAULT_ERROR:
-        return true;
+        /* Only what changes something can find no room. */
+        return fault->error != -ENOSPC || mutates;
     case FAULT_SHORT:
         return call == CALL_PREAD || call == CALL_PWRITEV;
     case FAULT_SHORT_STOP:
@@ -191,7 +192,7 @@ static int admit(struct recorder *r, enum io_call call, bool mutates)
         r->hit = true;
         return fault->error;
     }
-    if (number == fault->call && can_hit(fault->kind, call)) {
+    if (number == fault->call && can_hit(fault, call, mutates)) {
         r->hit = true;
         r->stop_due = fault->kind == FAULT_SHORT_STOP;
         return fault->kind == FAULT_ERROR ? fault->error : -EAGAIN;
