@@ -24,7 +24,7 @@ enum { RANDOM_STATES = 0, SEEDS = 1, AGAIN_ONE_IN = 300, AGAIN_STATES = 0 }; /* 
 #elif defined(__SANITIZE_ADDRESS__)
 enum { RANDOM_STATES = 2, SEEDS = 1, AGAIN_ONE_IN = 300, AGAIN_STATES = 1 };
 #else
-enum { RANDOM_STATES = 6, SEEDS = 2, AGAIN_ONE_IN = 200, AGAIN_STATES = 3 };
+enum { RANDOM_STATES = 4, SEEDS = 2, AGAIN_ONE_IN = 200, AGAIN_STATES = 3 };
 #endif
 
 static const struct workload_plan plans[] = {
