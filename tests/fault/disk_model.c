@@ -305,7 +305,7 @@ void disk_model_apply(struct disk_model *m, const struct record *record)
     }
     if (m->pending_count == m->pending_max) {
         m->pending_max = m->pending_max == 0 ? 64 : 2 * m->pending_max;
-        m->pending = must(realloc(m->pending, m->pending_max * sizeof *m->pending));
+        m->pending = must(realloc(m->pending, m->pending_max * sizeof(struct record *)));
     }
     m->pending[m->pending_count++] = record;
 }

@@ -177,18 +177,20 @@ static void check_goes_on(struct run *run)
 
 static void check_failure(struct run *run)
 {
+    bool offline, swapping;
+
     require(run, run->rc < 0, "a failure that is no errno");
     require(run, run->w.e.text[0] != '\0', "no reason");
     if (run->w.log == NULL) {
         return;
     }
+    offline = log_offline(run->w.log) != 0;
     /* While it is opened or closed there is no log that could go on. Renames of compaction are the one place where a
      * full disk may stop it: some names are old and some new then. */
-    if (log_offline(run->w.log) != 0 && run->step == STEP_COMPACT && run->hit == CALL_RENAME) {
-        check_offline(run);
-    } else if (is_full_disk(run) && run->step != STEP_REOPEN && run->step != STEP_KILL) {
+    swapping = offline && run->step == STEP_COMPACT && run->hit == CALL_RENAME;
+    if (is_full_disk(run) && !swapping && run->step != STEP_REOPEN && run->step != STEP_KILL) {
         check_goes_on(run);
-    } else if (log_offline(run->w.log) != 0) {
+    } else if (offline) {
         check_offline(run);
     }
 }

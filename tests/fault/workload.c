@@ -175,7 +175,7 @@ static int write_checkpoint(struct workload *w, const char *file, struct log_poi
 {
     struct checkpoint_entry entry = {.offset = point.offset, .position = point.position};
 
-    strcpy(entry.name, log_name_0);
+    memcpy(entry.name, log_name_0, sizeof log_name_0);
     return checkpoint_write(w->env.io, w->root_fd, file, &entry, 1, &w->e);
 }
 
