@@ -166,28 +166,32 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     if (!dir)
         return;
     int rc = names_resolve(session, dir, name, &key);
-    if (rc == -ENOENT) {
+    bool made = rc == -ENOENT;
+    if (made) {
         rc = create_partition(session, dir, name, fi->flags);
         if (rc == 0)
             rc = names_resolve(session, dir, name, &key);
-    } else if (rc == 0 && (fi->flags & O_EXCL)) {
-        topic_unref(key.topic);
-        rc = -EEXIST;
     }
     struct vnode *vnode = rc ? NULL : tree_vnode(session->tree, &key);
     if (rc == 0 && key.topic)
         topic_unref(key.topic);
     if (rc == 0)
         rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
-    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, &rc);
-    if (!handle && rc == 0)
-        rc = -ENOMEM;
-    if (rc)
+    if (rc) {
         fuse_reply_err(req, -rc);
-    else if (fuse_reply_create(req, &entry, fi) == -ENOENT) {
-        abandon(handle);
-        tree_forget(session->tree, entry.ino, 1);
+        return;
     }
+    /* Somebody else may have made it since the LOOKUP: then this is an open like any other. */
+    if (!made)
+        rc = fi->flags & O_EXCL ? -EEXIST : check_flags(vnode, fi->flags);
+    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, &rc);
+    bool taken = handle && fuse_reply_create(req, &entry, fi) != -ENOENT;
+    if (!handle)
+        fuse_reply_err(req, -rc);
+    else if (!taken)
+        abandon(handle);
+    if (!taken)
+        tree_forget(session->tree, entry.ino, 1);
 }
 
 /* ---- READ ---- */
