@@ -130,8 +130,10 @@ def less(*args):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execvp("less", ("less",) + args)
     screen = b""
-    def shows(text):
+    def shows(text, anew=False):
         nonlocal screen
+        if anew:
+            screen = b""
         while text.encode() not in screen:
             check(select.select([terminal], [], [], 10)[0], text, screen)
             screen += os.read(terminal, 65536)
@@ -159,6 +161,7 @@ shows("second")
 append("notes/0", b"third\n")
 shows("third")
 keys(b"\x03")
+shows("(END)", anew=True) # the terminal drops what is typed until ^C has been taken
 keys(b"q")
 ends()
 P
