@@ -174,6 +174,7 @@ static int open_quorum(struct node *node, const struct checkpoints *known, struc
         node->quorum.io = node->io;
         node->quorum.dirfd = node->data_dirfd;
         node->quorum.part = topic_partition(node->internal_topic, 0);
+        node->quorum.check = node_check;
         node->quorum.applied = node_apply;
         node->quorum.arg = node;
         rc = quorum_open(&node->quorum, &node->root_before, e);
@@ -198,7 +199,7 @@ static int open_state(struct node *node, struct err *e)
     if (rc != 0)
         goto err_after_mark;
     open_topics(node, &known);
-    node->checkpoints_stale = checkpoints_name_others(&known, node);
+    node->topics_deleted = checkpoints_name_others(&known, node);
     rc = stray_look(node, e);
     if (rc == 0)
         rc = register_node(node, e);

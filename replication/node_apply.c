@@ -2,6 +2,7 @@
  * quorum's lock; so nobody else changes the metadata meanwhile, and nothing here may call back into fs/. */
 #include "replication/node_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -25,8 +26,15 @@ static void apply_delete_topic(struct node *node, const struct command *cmd)
     if (topic == NULL)
         return;
     topic_retire(topic);
-    atomic_store(&node->checkpoints_stale, true);
+    atomic_fetch_add(&node->topics_deleted, 1);
     topic_unref(topic);
+}
+
+int node_check(void *arg, const struct command *cmd)
+{
+    struct node *node = arg;
+    bool stale = atomic_load(&node->topics_forgotten) < atomic_load(&node->topics_deleted);
+    return cmd->type == COMMAND_CREATE_TOPIC && stale ? -EAGAIN : 0;
 }
 
 /* Brings one topic, or all, up to date. */

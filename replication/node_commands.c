@@ -71,11 +71,26 @@ static int plan_topic(struct node *node, struct command *cmd, struct err *e)
 /* The recovery point of a deleted topic must not be taken for that of a new one with its name. */
 static int forget_deleted(struct node *node, struct err *e)
 {
-    if (!atomic_exchange(&node->checkpoints_stale, false))
+    uint64_t deleted = atomic_load(&node->topics_deleted), forgotten = atomic_load(&node->topics_forgotten);
+    if (forgotten >= deleted)
         return 0;
     int rc = checkpoints_write_all(node, e);
-    if (rc != 0)
-        atomic_store(&node->checkpoints_stale, true);
+    /* Of several who write at once the one that looked last counts. */
+    while (rc == 0 && forgotten < deleted)
+        if (atomic_compare_exchange_weak(&node->topics_forgotten, &forgotten, deleted))
+            break;
+    return rc;
+}
+
+/* Again whenever another topic was deleted between the writing of the checkpoints and the proposal. */
+static int propose_topic(struct node *node, const struct command *cmd, struct err *e)
+{
+    int rc;
+    do {
+        rc = forget_deleted(node, e);
+        if (rc == 0)
+            rc = quorum_propose(&node->quorum, cmd, e);
+    } while (rc == -EAGAIN);
     return rc;
 }
 
@@ -108,11 +123,9 @@ int node_create_topic(struct node *node, const char *name, const struct tree_att
     rc = uuid_random(cmd.id);
     if (rc != 0)
         return err_sys(e, rc, "choose a topic id");
-    rc = forget_deleted(node, e);
+    rc = plan_topic(node, &cmd, e);
     if (rc == 0)
-        rc = plan_topic(node, &cmd, e);
-    if (rc == 0)
-        rc = quorum_propose(&node->quorum, &cmd, e);
+        rc = propose_topic(node, &cmd, e);
     if (rc == 0)
         rc = undo_if_not_made(node, &cmd, e);
     command_free(&cmd);

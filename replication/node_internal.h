@@ -39,7 +39,9 @@ struct node {
     struct cleaner cleaner;
     struct scrubber scrubber;
     pthread_mutex_t checkpoint_lock;
-    _Atomic bool checkpoints_stale; /* the files name partitions that are gone: to be written before a topic is made */
+    /* While the first is the larger one the checkpoint files may name partitions that are gone: they are to be written
+     * before a topic is made. */
+    _Atomic uint64_t topics_deleted, topics_forgotten;
     _Atomic bool stopping;
 
     /* figures */
@@ -60,7 +62,10 @@ void node_close_topics(struct node *node);
 /* The struct and what node_open() made first. */
 void node_free(struct node *node);
 
-/* node_apply.c: brings the live topics to what the metadata says after cmd. The quorum's lock is held. */
+/* node_apply.c, both with the quorum's lock held. Whether cmd can be decided now: -EAGAIN while the checkpoints have
+ * lines about a deleted topic, which a new one of its name must not inherit. */
+int node_check(void *arg, const struct command *cmd);
+/* Brings the live topics to what the metadata says after cmd. */
 void node_apply(void *arg, const struct command *cmd);
 
 #endif

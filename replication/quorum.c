@@ -216,6 +216,8 @@ static int append(struct quorum *quorum, void *data, size_t len, struct proposal
     int rc = partition_usable(quorum->part, e);
     if (rc == 0)
         rc = metadata_check(&quorum->meta, proposal->cmd, e);
+    if (rc == 0 && (rc = quorum->check(quorum->arg, proposal->cmd)) != 0)
+        err_sys(e, rc, "metadata command");
     if (rc == 0)
         rc = partition_append_uncommitted(quorum->part, &batch, &proposal->at, e);
     return rc;

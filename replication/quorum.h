@@ -21,6 +21,8 @@ struct quorum {
     struct io *io;
     int dirfd;              /* DATA, for the snapshot */
     struct partition *part; /* __cluster_metadata-0 */
+    /* Called under the quorum's lock before a command that the metadata allows is appended: 0, or why not now. */
+    int (*check)(void *arg, const struct command *cmd);
     /* Called for each applied command, in order, under the quorum's lock; the metadata is already as it says. */
     void (*applied)(void *arg, const struct command *cmd);
     void *arg;
@@ -35,13 +37,13 @@ struct quorum {
     struct metadata meta;
 };
 
-/* Replays. io, dirfd, part, applied and arg are set; applied is not called. -EBADMSG: damaged, or of a newer version;
- * errnos of the disk. */
+/* Replays. io, dirfd, part, check, applied and arg are set; check and applied are not called. -EBADMSG: damaged, or of
+ * a newer version; errnos of the disk. */
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e);
 void quorum_close(struct quorum *quorum);
 
-/* Returns when the command was applied, or why not: the errnos of metadata_check(), -ENOSPC, -EDQUOT, -EIO. Waits for
- * the disk. Any thread, not from applied. */
+/* Returns when the command was applied, or why not: the errnos of metadata_check() and check, -ENOSPC, -EDQUOT, -EIO.
+ * Waits for the disk. Any thread, not from check or applied. */
 int quorum_propose(struct quorum *quorum, const struct command *cmd, struct err *e);
 
 /* The metadata, to look at until quorum_release(). */

@@ -138,10 +138,22 @@ static void test_a_name_used_again_is_another_topic(void **state)
     assert_content(f, "orders", "new\n");
 }
 
+static void assert_no_checkpoint_names(struct fixture *f, const char *name)
+{
+    static const char *const files[] = {"recovery-point-offset-checkpoint", "replication-offset-checkpoint"};
+    for (int i = 0; i < 2; i++) {
+        char path[256], text[512] = {0};
+        path_in(f, files[i], path);
+        int fd = open(path, O_RDONLY);
+        assert_true(read(fd, text, sizeof text - 1) >= 0);
+        close(fd);
+        assert_null(strstr(text, name));
+    }
+}
+
 static void test_a_new_topic_has_none_of_the_old_ones_checkpoints(void **state)
 {
     struct fixture *f = *state;
-    char path[256];
     create(f, "orders");
     append(f, "orders", "1\n2\n3\n");
     set(f, "orders", "delete.topic.enable", "true");
@@ -150,15 +162,39 @@ static void test_a_new_topic_has_none_of_the_old_ones_checkpoints(void **state)
     assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
     create(f, "orders");
     append(f, "orders", "1\n");
-    char saved[2][512] = {0};
-    static const char *const files[] = {"recovery-point-offset-checkpoint", "replication-offset-checkpoint"};
-    for (int i = 0; i < 2; i++) {
-        path_in(f, files[i], path);
-        int fd = open(path, O_RDONLY);
-        assert_true(read(fd, saved[i], sizeof saved[i] - 1) >= 0);
-        close(fd);
-        assert_null(strstr(saved[i], "orders-0"));
-    }
+    assert_no_checkpoint_names(f, "orders-0");
+}
+
+/* The disk on which topic orders is deleted between the writing of the last checkpoint file and what comes after it. */
+static struct fixture *deleting;
+static int renames;
+
+static int rename_then_delete(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    (void)io;
+    const struct command create = {.type = COMMAND_CREATE_TOPIC};
+    if (renames < CHECKPOINT_KINDS)
+        assert_int_equal(node_check(deleting->node, &create), -EAGAIN); /* nor may another one be made meanwhile */
+    int rc = io_posix()->rename(io_posix(), from_dirfd, from, to_dirfd, to);
+    if (++renames == CHECKPOINT_KINDS)
+        assert_int_equal(node_delete_topic(deleting->node, "orders", NULL), 0);
+    return rc;
+}
+
+static void test_one_deleted_while_the_checkpoints_are_written_is_forgotten_too(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    append(f, "orders", "1\n2\n3\n");
+    set(f, "orders", "delete.topic.enable", "true");
+    create(f, "other");
+    restart(f);
+    assert_int_equal(node_delete_topic(f->node, "other", NULL), 0);
+    deleting = f;
+    renames = 0;
+    f->disk.io.rename = rename_then_delete;
+    create(f, "orders");
+    assert_no_checkpoint_names(f, "orders-0");
 }
 
 /* ---- what lies in the directory ---- */
@@ -665,6 +701,7 @@ int main(void)
         STORY(test_an_empty_topic_is_deleted),
         STORY(test_a_name_used_again_is_another_topic),
         STORY(test_a_new_topic_has_none_of_the_old_ones_checkpoints),
+        STORY(test_one_deleted_while_the_checkpoints_are_written_is_forgotten_too),
         STORY(test_a_directory_of_another_topic_is_set_aside),
         STORY(test_leftovers_of_deletions_go_and_strangers_stay),
         STORY(test_a_lost_directory_is_an_empty_log),
