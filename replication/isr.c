@@ -60,6 +60,7 @@ bool isr_update(struct isr *isr, int min_insync)
     }
     if (slowest == NULL || size < min_insync || slowest->end.offset <= isr->high_watermark.offset)
         return false;
+    assert(slowest->end.position > isr->high_watermark.position); /* REPLICATION.md, rules 4 and 5 */
     isr->high_watermark = slowest->end;
     return true;
 }

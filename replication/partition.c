@@ -5,6 +5,7 @@
  * was deleted (-ESTALE) or the log is offline (-EIO); points are answered in any case. */
 #include "replication/partition.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -95,6 +96,7 @@ static int open_epochs(struct partition *part, struct log *log, bool named, bool
     bool next = recovered || latest < 0;
     atomic_store(&part->leader_epoch, next ? latest + 1 : latest);
     atomic_store(&part->epoch_assigned, !next);
+    assert(!recovered || part->leader_epoch > latest); /* REPLICATION.md, rule 3 */
     return 0;
 }
 
@@ -129,6 +131,7 @@ static int open_log(struct partition *part, bool made, struct err *e)
     int rc = claim_directory(part, made, &named, e);
     if (rc != 0)
         return rc;
+    assert(!made || !named); /* REPLICATION.md, rule 12: nothing can bear an id that was chosen just now */
     part->claimed = true;
     topic_config(part->topic, &config);
     rc = log_open(&part->node->env, part->name, &config.log, &part->known, &log, &recovered, e);

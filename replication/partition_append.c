@@ -14,6 +14,7 @@
  */
 #include "replication/partition.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -60,6 +61,7 @@ int partition_append_uncommitted(struct partition *part, const struct append_bat
         if (rc != 0)
             return rc;
     }
+    assert(atomic_load_explicit(&part->epoch_assigned, memory_order_relaxed)); /* REPLICATION.md, rules 1 and 2 */
     uint64_t wanted = flusher_wanted(&part->node->flusher);
     int rc = log_append(part->log, batch, atomic_load_explicit(&part->leader_epoch, memory_order_relaxed), out, e);
     if (flusher_wanted(&part->node->flusher) != wanted)

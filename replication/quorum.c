@@ -173,6 +173,7 @@ static void apply_one(struct quorum *quorum, struct proposal *proposal)
 /* Takes what lies below upto out of the queue, applied or, after a failed flush, failed. Under the lock. */
 static void decide(struct quorum *quorum, int64_t upto, int rc)
 {
+    assert(rc != 0 || log_recovery_point(quorum->part->log) >= upto); /* REPLICATION.md, rule 9 */
     while (quorum->first != NULL && (rc != 0 || quorum->first->at.base.offset < upto)) {
         struct proposal *proposal = quorum->first;
         quorum->first = proposal->next;

@@ -29,6 +29,15 @@ mapped() { # FOLDER
     done
 }
 
+@test "the rules that assertions cite are in REPLICATION" {
+    local number cited
+    cited=$(grep -rhoE 'REPLICATION\.md, rules? [0-9, and]+' --include='*.[ch]' engine replication fs | grep -oE '[0-9]+')
+    [ -n "$cited" ]
+    for number in $cited; do
+        grep -q "^$number\. " docs/REPLICATION.md || { echo "there is no rule $number"; return 1; }
+    done
+}
+
 @test "links between the documents lead somewhere" {
     local file target
     for file in README.md docs/*.md; do
