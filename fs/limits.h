@@ -15,7 +15,7 @@ enum {
     LIMIT_RETRIES = 256,
     /* How long a clean stop waits for lingering records that cannot be appended. */
     LIMIT_STOP_MS = 10000,
-    /* How often a wait that only a fatal signal may end looks whether there is one. */
+    /* How often a wait that a signal did not end is looked at again: is there a fatal one, does it still wait? */
     LIMIT_LOOK_AGAIN_MS = 100,
     /* How far back `.follow` may be read again. */
     LIMIT_FOLLOW_BACK_BYTES = 1 << 20,

@@ -41,25 +41,29 @@ void park_unref(struct park *park)
     atomic_fetch_sub(&parks->alive, 1);
 }
 
-static void abort_with(struct park *park, int rc)
+static bool abort_with(struct park *park, int rc)
 {
+    if (park->fatal_only && !atomic_load(&park->dying))
+        return false;
     if (!park->cancel(park))
-        return;
+        return false;
     park_answer(park);
     park->aborted(park, rc);
     park_unref(park);
+    return true;
 }
 
-/* An interrupt came. Owns one reference, which goes on to the timer if the wait does. */
+/* An interrupt came. Owns one reference, which goes on to the timer if the wait does: what it waited for may have come
+ * just now, and may be gone again before it is looked at. */
 static void interrupt_work(struct node_work *work)
 {
     struct park *park = container_of(work, struct park, work);
-    if (park->fatal_only && !process_dying(atomic_load(&park->tid)) && !atomic_load(&park->answered)) {
+    if (process_dying(atomic_load(&park->tid)))
+        atomic_store(&park->dying, true);
+    if (!atomic_load(&park->answered) && !abort_with(park, -EINTR) && !atomic_load(&park->answered))
         node_timer_start(park->session->node, &park->look_again, LIMIT_LOOK_AGAIN_MS);
-        return;
-    }
-    abort_with(park, -EINTR);
-    park_unref(park);
+    else
+        park_unref(park);
 }
 
 static void look_again(struct node_timer *timer)
@@ -100,7 +104,7 @@ void park_begin(struct park *park, struct session *session, fuse_req_t req)
 
 void park_settle(struct park *park)
 {
-    if (atomic_load(&park->interrupt_queued) && !park->fatal_only)
+    if (atomic_load(&park->interrupt_queued))
         abort_with(park, -EINTR);
     park_unref(park);
 }
@@ -127,6 +131,7 @@ void parks_abort(struct parks *parks)
             continue;
         }
         /* Whoever has it already will answer it and take it off the list; wait for that by looking again. */
+        atomic_store(&park->dying, true);
         abort_with(park, -ENOTCONN);
         park_unref(park);
         sched_yield();

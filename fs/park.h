@@ -9,8 +9,9 @@
  *        └── INTERRUPT, stop ──→ cancel() says true → aborted(rc) answers it
  *
  * libfuse calls the interrupt function with the request's lock held, so that only submits work; park_answer()
- * unregisters it first. The kernel sends one INTERRUPT a request, for a handled signal as for a fatal one: a wait that
- * only death may end (fatal_only) looks at /proc from then on (architecture.md, Interrupts). */
+ * unregisters it first. The kernel sends one INTERRUPT a request, for a handled signal as for a fatal one, so one that
+ * does not end the wait is remembered: from then on it is looked again, at /proc for a wait that only death may end
+ * (architecture.md, Interrupts), and whether what was just taken out of its queue is back in there. */
 #ifndef LOGMNT_FS_PARK_H
 #define LOGMNT_FS_PARK_H
 
@@ -26,13 +27,15 @@ struct session;
 /* Embed it; zero-initialise; set cancel, aborted and free. */
 struct park {
     fuse_req_t req;
-    /* Takes it out of its queue. true: it was still in there, and now nobody else will answer it. Any thread, called
-     * with no lock held. */
+    /* Takes it out of its queue. true: it was still in there, and now nobody else will answer it. false: somebody else
+     * answers, or it goes on waiting: then it is called again. Any thread, called with no lock held. */
     bool (*cancel)(struct park *park);
     /* Answers a cancelled request. rc: -EINTR, or -ENOTCONN when the session ends. */
     void (*aborted)(struct park *park, int rc);
     void (*free)(struct park *park);
     bool fatal_only; /* a signal that the program handles does not end this wait */
+    /* For cancel(): the process is ending, or the session is. Never goes back. */
+    _Atomic bool dying;
     /* private */
     struct session *session;
     _Atomic int refs;

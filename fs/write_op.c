@@ -111,11 +111,13 @@ static void part_done(struct append_op *append, int rc)
         finish(op);
 }
 
-/* A signal: takes back what is still parked. true: everything was, so nothing is in the log and nobody else answers. */
+/* A signal: takes back what is still parked. true: everything was, so nothing is in the log and nobody else answers.
+ * Once a part is in the log a program that tries again after EINTR would write it twice: only the dying need no answer.
+ */
 static bool op_cancel(struct park *park)
 {
     struct write_op *op = container_of(park, struct write_op, park);
-    if (atomic_load(&op->appended))
+    if (atomic_load(&op->appended) && !atomic_load(&park->dying))
         return false;
     int taken = 0;
     for (int i = 0; i < op->count; i++) {

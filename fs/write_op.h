@@ -3,7 +3,8 @@
  *   write_op_new() → write_op_add() … → write_op_go() ──→ all appended at once: write_op_go() returns the result
  *                                         └─ some parked: so is the request, answered when all are settled
  *
- * A signal that comes while nothing was appended takes everything back: EINTR. */
+ * A signal that comes while nothing was appended takes everything back: EINTR. Of a write that some partitions of
+ * `.any` have, only a fatal one takes back what is still parked; what was appended stays. */
 #ifndef LOGMNT_FS_WRITE_OP_H
 #define LOGMNT_FS_WRITE_OP_H
 

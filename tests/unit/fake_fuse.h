@@ -1,0 +1,26 @@
+/* tests/unit/fake_fuse.h: libfuse's part in a request that is parked, for tests of fs/ without a mount: the answer is
+ * kept to be looked at, and an interrupt comes when the test says so. Stands in for the shared library's functions. */
+#ifndef LOGMNT_TESTS_UNIT_FAKE_FUSE_H
+#define LOGMNT_TESTS_UNIT_FAKE_FUSE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fs/fuse.h"
+
+struct fuse_req {
+    struct fuse_ctx ctx;
+    pthread_mutex_t lock; /* as in libfuse: held while the interrupt function runs and while it changes */
+    fuse_interrupt_func_t interrupt;
+    void *interrupt_arg;
+    _Atomic int answers; /* how often it was answered */
+    _Atomic int err;     /* an errno, or 0 */
+    _Atomic size_t written;
+};
+
+/* A request of the thread tid. */
+void fake_fuse_request(struct fuse_req *req, pid_t tid);
+/* FUSE_INTERRUPT. */
+void fake_fuse_interrupt(struct fuse_req *req);
+
+#endif

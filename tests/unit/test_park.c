@@ -1,0 +1,116 @@
+/* tests/unit/test_park.c: requests that wait, and the signals that come while they do. */
+#include "tests/unit/node_fixture.h"
+
+#include "fs/container.h"
+#include "fs/limits.h"
+#include "fs/park.h"
+#include "fs/session.h"
+#include "tests/unit/fake_fuse.h"
+
+/* A wait whose place in a queue the test gives and takes away. */
+struct waiting {
+    struct park park;
+    struct fuse_req req;
+    struct session session;
+    _Atomic bool queued;
+    _Atomic int cancels;
+    _Atomic bool freed;
+};
+
+static bool waiting_cancel(struct park *park)
+{
+    struct waiting *w = container_of(park, struct waiting, park);
+    bool was = atomic_exchange(&w->queued, false);
+    atomic_fetch_add(&w->cancels, 1);
+    return was;
+}
+
+static void waiting_aborted(struct park *park, int rc)
+{
+    fuse_reply_err(park->req, -rc);
+}
+
+static void waiting_free(struct park *park)
+{
+    atomic_store(&container_of(park, struct waiting, park)->freed, true);
+}
+
+static void park_it(struct fixture *f, struct waiting *w)
+{
+    memset(w, 0, sizeof(*w));
+    w->session.node = f->node;
+    parks_init(&w->session.parks);
+    fake_fuse_request(&w->req, getpid());
+    w->park.cancel = waiting_cancel;
+    w->park.aborted = waiting_aborted;
+    w->park.free = waiting_free;
+    park_begin(&w->park, &w->session, &w->req);
+    atomic_store(&w->queued, true);
+    park_settle(&w->park);
+}
+
+static void a_signal_ends_the_wait(void **state)
+{
+    struct waiting w;
+    park_it(*state, &w);
+    fake_fuse_interrupt(&w.req);
+    wait_until(atomic_load(&w.session.parks.alive) == 0);
+    assert_int_equal(atomic_load(&w.req.answers), 1);
+    assert_int_equal(atomic_load(&w.req.err), EINTR);
+}
+
+/* What it waited for came, and was gone when it was looked at: retention was quicker. */
+static void a_signal_that_came_between_the_wake_and_the_second_wait_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct waiting w;
+    park_it(f, &w);
+    assert_true(atomic_exchange(&w.queued, false)); /* woken */
+    fake_fuse_interrupt(&w.req);
+    wait_until(atomic_load(&w.cancels) > 0);
+    assert_int_equal(atomic_load(&w.req.answers), 0);
+    atomic_store(&w.queued, true); /* it waits on */
+    wait_until((pass_ms(f, LIMIT_LOOK_AGAIN_MS), atomic_load(&w.session.parks.alive) == 0));
+    assert_int_equal(atomic_load(&w.req.answers), 1);
+    assert_int_equal(atomic_load(&w.req.err), EINTR);
+    assert_true(atomic_load(&w.freed));
+}
+
+static void a_signal_that_comes_with_the_answer_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct waiting w;
+    park_it(f, &w);
+    assert_true(atomic_exchange(&w.queued, false));
+    fake_fuse_interrupt(&w.req);
+    wait_until(atomic_load(&w.cancels) > 0);
+    park_answer(&w.park);
+    fuse_reply_err(&w.req, 0);
+    park_unref(&w.park);
+    wait_until((pass_ms(f, LIMIT_LOOK_AGAIN_MS), atomic_load(&w.session.parks.alive) == 0));
+    assert_int_equal(atomic_load(&w.req.answers), 1);
+    assert_int_equal(atomic_load(&w.req.err), 0);
+}
+
+static void the_end_of_the_session_ends_what_only_death_may_end(void **state)
+{
+    struct waiting w;
+    park_it(*state, &w);
+    w.park.fatal_only = true;
+    parks_abort(&w.session.parks);
+    assert_int_equal(atomic_load(&w.req.answers), 1);
+    assert_int_equal(atomic_load(&w.req.err), ENOTCONN);
+}
+
+#define STORY(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(a_signal_ends_the_wait),
+        STORY(a_signal_that_came_between_the_wake_and_the_second_wait_is_not_lost),
+        STORY(a_signal_that_comes_with_the_answer_changes_nothing),
+        STORY(the_end_of_the_session_ends_what_only_death_may_end),
+    };
+    return cmocka_run_group_tests_name("park", tests, NULL, NULL);
+}
