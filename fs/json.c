@@ -44,11 +44,7 @@ static void split(const struct json_record *record, struct part *key, struct par
 {
     value->bytes = record->bytes != NULL ? record->bytes : (const uint8_t *)"";
     value->len = record->len;
-    if (record->framing == FRAMING_MSGPACK) {
-        if (record->msgpack_key) {
-            key->bytes = json_msgpack_first(record->bytes, record->len, &key->len);
-        }
-    } else if (record->separator_len > 0) {
+    if (record->framing == FRAMING_LINE && record->separator_len > 0) {
         struct framing_kv kv;
 
         framing_key_value(FRAMING_LINE, value->bytes, value->len, record->separator, record->separator_len, &kv);

@@ -6,8 +6,8 @@
  * ones are in value_base64 or key_base64 behind. A MessagePack record's value is the object as JSON (64-bit integers in
  * full, NaN and infinities as null, bin as base64 text, ext as {"type":n,"data":base64}; map keys that are not text as
  * their JSON text, and inside such a key's text further keys that are arrays, maps or ext as base64 of their bytes, so
- * that quoting never nests). Its key is null, or the first element of the array where that is the topic's key. What is
- * not one MessagePack object, which the engine lets nobody append, shows as value null and value_base64.
+ * that quoting never nests); its key is null. What is not one MessagePack object, which the engine lets nobody append,
+ * shows as value null and value_base64.
  * Iterative on nested input. Pure. */
 #ifndef LOGMNT_FS_JSON_H
 #define LOGMNT_FS_JSON_H
@@ -31,7 +31,6 @@ struct json_record {
     enum framing framing;
     const char *separator;
     size_t separator_len; /* 0: no key */
-    bool msgpack_key;     /* MessagePack: an array's first element is the key */
     const uint8_t *bytes; /* without the newline */
     size_t len;
 };

@@ -176,7 +176,8 @@ static size_t token_read(const uint8_t *bytes, size_t len, struct token *t)
     return used;
 }
 
-size_t json_msgpack_len(const uint8_t *bytes, size_t len)
+/* The length of the object that starts at bytes; 0: it is not a whole one. */
+static size_t object_len(const uint8_t *bytes, size_t len)
 {
     size_t used = 0;
 
@@ -191,18 +192,6 @@ size_t json_msgpack_len(const uint8_t *bytes, size_t len)
         objects += t.children;
     }
     return used;
-}
-
-const uint8_t *json_msgpack_first(const uint8_t *bytes, size_t len, size_t *len_out)
-{
-    struct token t = {0};
-    size_t used = token_read(bytes, len, &t);
-
-    if (used == 0 || t.kind != TOKEN_ARRAY || t.children == 0) {
-        return NULL;
-    }
-    *len_out = json_msgpack_len(bytes + used, len - used);
-    return *len_out > 0 ? bytes + used : NULL;
 }
 
 /* ---- writing ---- */
@@ -354,7 +343,7 @@ static bool put_object(struct walk *walk, bool *opened)
         return false;
     }
     if (key && walk->in_key && (container || t.kind == TOKEN_EXT)) {
-        used = json_msgpack_len(start, walk->len - walk->at);
+        used = object_len(start, walk->len - walk->at);
         if (used == 0) {
             return false;
         }

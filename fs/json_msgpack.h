@@ -4,12 +4,6 @@
 
 #include "fs/json_text.h"
 
-/* The length of the object that starts at bytes; 0: it is not a whole one. */
-size_t json_msgpack_len(const uint8_t *bytes, size_t len);
-
-/* Where the first element of an array is, and its length in *len_out. NULL: not an array, or an empty one. */
-const uint8_t *json_msgpack_first(const uint8_t *bytes, size_t len, size_t *len_out);
-
 /* Appends the object, which takes up len bytes exactly. False: it is not one; the text then has a part of it that the
  * caller takes back. *clean is set to false when a text in it was not UTF-8. */
 bool json_msgpack_put(struct json_writer *w, const uint8_t *bytes, size_t len, bool *clean);

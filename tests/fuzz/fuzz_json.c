@@ -283,7 +283,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         .framing = flags & 1 ? FRAMING_MSGPACK : FRAMING_LINE,
         .separator = "=>",
         .separator_len = flags & 2 ? 2 : 0,
-        .msgpack_key = (flags & 4) != 0,
         .bytes = in.data,
         .len = in.len,
     };
