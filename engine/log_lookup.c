@@ -1,148 +1,33 @@
 /* engine/log_lookup.c: which record is at an offset, at a position, at a time, or the last but n.
  *
  * Each goes down the same stairs: the list of segments, a binary search in `.batches` (for a time narrowed by the two
- * indexes first), the sparse index inside the batch, and from its mark a scan for record ends of at most about
- * index.interval.bytes. The batch is checked before its bytes are obeyed.
+ * indexes first), and inside the batch a scan for record ends (record_scan.c) of at most about two index intervals. The
+ * batch is checked before its bytes are obeyed; the sparse indexes are hints, which are checked as they are used.
  *
  * Failure: a damaged entry or batch is -EIO and reported. */
 #include "engine/log.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "engine/log_internal.h"
-
-enum { SCAN_BUFFER_BYTES = 8 << 10 };
-
-/* A scan for record ends from a place that is a record's start. */
-struct scan {
-    const struct segment_view *view;
-    enum framing framing;
-    bool by_place;   /* stop at the record that holds byte `target`, else at record `target` */
-    uint64_t target; /* place, or relative offset */
-    uint64_t offset; /* relative, of the record at place */
-    uint64_t place;
-    uint64_t end; /* of the batch */
-    uint8_t *buf;
-    size_t buf_bytes;
-    uint8_t *grown; /* NULL while buf is the caller's */
-};
-
-/* Walks over the records in buf. 1: found; 0: s->place has moved to the first record that is not whole in it. */
-static int scan_buffer(struct scan *s, size_t len)
-{
-    size_t at = 0;
-    int found = 0;
-
-    while (at < len) {
-        size_t record_bytes;
-
-        if (!s->by_place && s->offset == s->target) {
-            found = 1;
-            break;
-        }
-        record_bytes = framing_record_len(s->framing, s->buf + at, len - at);
-        if (record_bytes == 0) {
-            break;
-        }
-        if (s->by_place && s->place + at + record_bytes > s->target) {
-            found = 1;
-            break;
-        }
-        at += record_bytes;
-        s->offset++;
-    }
-    s->place += at;
-    return found;
-}
-
-/* A record that does not fit. */
-static int scan_grow(struct scan *s)
-{
-    size_t bytes = s->buf_bytes * 8;
-    uint8_t *grown = realloc(s->grown, bytes);
-
-    if (grown == NULL) {
-        return -ENOMEM;
-    }
-    s->grown = grown;
-    s->buf = grown;
-    s->buf_bytes = bytes;
-    return 0;
-}
-
-static int scan_run(struct scan *s, struct err *e)
-{
-    struct segment *seg = s->view->seg;
-
-    while (s->place < s->end) {
-        uint64_t left = s->end - s->place;
-        uint64_t before = s->place;
-        size_t len = left < s->buf_bytes ? (size_t)left : s->buf_bytes;
-        int rc = io_pread_all(seg->io, seg->fd[SEGMENT_LOG], s->buf, len, (int64_t)s->place);
-
-        if (rc < 0) {
-            return err_sys(e, rc, "segment %" PRId64 ": read .log", seg->base.offset);
-        }
-        if (scan_buffer(s, len) == 1) {
-            return 0;
-        }
-        if (s->place == before) {
-            rc = len < left ? scan_grow(s) : -EBADMSG;
-            if (rc < 0) {
-                break;
-            }
-        }
-    }
-    return err_set(e, -EBADMSG, "segment %" PRId64 ": records and bytes of a batch at %" PRIu64 " do not agree",
-                   seg->base.offset, s->end);
-}
-
-/* Moves the scan to the last index point in the batch at or before what is sought. */
-static void scan_from_index(struct scan *s, const struct batch_entry *b)
-{
-    const struct index *ix = &s->view->seg->index;
-    struct index_entry entry;
-    uint32_t n = s->by_place ? index_below_place(ix, s->view->index_count, s->target + 1)
-                             : index_below_offset(ix, s->view->index_count, s->target + 1);
-
-    if (n == 0) {
-        return;
-    }
-    entry = index_at(ix, n - 1);
-    if (entry.offset >= b->offset && entry.place >= b->place && entry.place < s->end) {
-        s->offset = entry.offset;
-        s->place = entry.place;
-    }
-}
+#include "engine/record_scan.h"
 
 /* The record in batch i that has a relative offset, or with by_place holds a place. */
 static int record_in(struct log *log, const struct segment_view *view, uint32_t i, const struct batch_entry *b,
                      bool by_place, uint64_t target, struct log_point *out, struct err *e)
 {
-    uint8_t buf[SCAN_BUFFER_BYTES];
-    struct scan s = {.view = view,
-                     .framing = (enum framing)atomic_load(&log->framing),
-                     .by_place = by_place,
-                     .target = target,
-                     .offset = b->offset,
-                     .place = b->place,
-                     .end = (uint64_t)b->place + b->len,
-                     .buf = buf,
-                     .buf_bytes = sizeof buf};
+    struct index_entry at = {0};
     int rc = 0;
 
     if (atomic_load_explicit(&log->env->check_crcs, memory_order_relaxed)) {
         rc = segment_verify(view, i, i + 1, e);
     }
     if (rc == 0) {
-        scan_from_index(&s, b);
-        rc = scan_run(&s, e);
+        rc = record_scan_find(view, b, by_place, target, &at, e);
     }
-    free(s.grown);
-    *out = (struct log_point){.offset = view->base.offset + (int64_t)s.offset,
-                              .position = view->base.position + b->position + (int64_t)(s.place - b->place)};
+    *out = (struct log_point){.offset = view->base.offset + at.offset,
+                              .position = view->base.position + b->position + ((int64_t)at.place - b->place)};
     return rc;
 }
 
@@ -204,37 +89,60 @@ static int position_in(struct log *log, const struct segment_view *view, int64_t
     return rc < 0 ? rc : 1;
 }
 
-/* Up to which relative offset no batch can be as late as ms; index.h says why. */
-static uint32_t time_floor(const struct segment_view *view, int64_t ms)
+/* Up to which relative offset no batch before the one that holds it can be as late as ms.
+ *
+ * index.h's invariant, for entries and points as they were written: entries ascend in time and offset, and when a point
+ * was made, an entry with the latest time so far was there. So with entry k the first that is as late as ms
+ *   - no batch before entry k - 1's is as late: that entry is the latest up to its own offset, and earlier than ms;
+ *   - no batch up to the last point before entry k's offset is: an entry for a batch as late as ms up to there would be
+ *     entry k or one before it, and of a smaller offset.
+ * What is read may have rotted, and the search been misled by what it passed. But if entry k - 1 is as it was written
+ * and earlier than ms, and entry k is and is not, then k is what it should be, since the entries as written ascend. And
+ * where a point's place and offset lie in one batch, that is the batch it was made in, unless both have rotted. So each
+ * of the three is held against the batch that it names, and what does not hold is not used, nor what builds on it.
+ * Where there is no entry k the last entry has stood at the end since the segment was opened, when its end was looked
+ * at. */
+static int time_floor(const struct segment_view *view, int64_t ms, uint32_t *floor, struct err *e)
 {
     const struct index *ix = &view->seg->index;
     const struct index *times = &view->seg->timeindex;
     uint32_t k = timeindex_below_time(times, view->timeindex_count, ms);
-    uint32_t points = view->index_count;
-    uint32_t floor = k > 0 ? timeindex_at(times, k - 1).offset : 0;
+    uint32_t points = view->timeindex_count > 0 ? view->index_count : 0;
+    int holds = 1;
 
-    if (k < view->timeindex_count) {
+    *floor = 0;
+    if (k > 0) {
+        holds = segment_time_holds(view, timeindex_at(times, k - 1), e);
+        *floor = holds == 1 ? timeindex_at(times, k - 1).offset : 0;
+    }
+    if (holds == 1 && k < view->timeindex_count) {
+        holds = segment_time_holds(view, timeindex_at(times, k), e);
         points = index_below_offset(ix, points, timeindex_at(times, k).offset);
     }
-    if (points > 0) {
-        uint32_t offset = index_at(ix, points - 1).offset;
+    if (holds == 1 && points > 0) {
+        struct index_entry point = index_at(ix, points - 1);
 
-        floor = offset > floor ? offset : floor;
+        holds = segment_point_holds(view, point, e);
+        *floor = holds == 1 && point.offset > *floor ? point.offset : *floor;
     }
-    return floor;
+    if (holds == 0) {
+        segment_report_index(view->seg, ".timeindex or .index");
+    }
+    return holds < 0 ? holds : 0;
 }
 
 /* The first batch as late as ms that ends behind `from`. */
 static int time_in(const struct segment_view *view, int64_t ms, struct log_point from, struct log_point *out,
                    struct err *e)
 {
-    int64_t floor = view->base.offset + time_floor(view, ms);
+    uint64_t from_offset = (uint64_t)(from.offset - view->base.offset);
     struct batch_entry b;
-    uint32_t i;
-    int rc;
+    uint32_t floor, i = 0;
+    int rc = time_floor(view, ms, &floor, e);
 
-    floor = floor > from.offset ? floor : from.offset;
-    rc = segment_find_offset(view, (uint64_t)(floor - view->base.offset), &i, e);
+    if (rc == 0) {
+        rc = segment_find_offset(view, floor > from_offset ? floor : from_offset, &i, e);
+    }
     for (i = i > 0 ? i - 1 : 0; rc == 0 && i < view->batches; i++) {
         rc = segment_entry(view->seg, i, &b, e);
         if (rc == 0 && b.last_timestamp_ms >= ms && view->base.offset + b.offset + (int64_t)b.records > from.offset) {

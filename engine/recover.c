@@ -49,6 +49,10 @@ static int load_one(struct recovery *r, uint32_t i, const struct log_point *expe
     if (load.trusted) {
         rc = recover_index_look(load.seg, &whole, e);
         files->bad_indexes = !whole;
+        if (rc == 0 && !whole) {
+            log_line(LOG_WARNING, "%s: segment %020" PRId64 ": its indexes do not hold and are made again",
+                     r->log->name, files->base_offset);
+        }
     }
     segment_unpin(load.seg);
     if (rc == 0) {

@@ -1,11 +1,13 @@
 /* engine/recover_index.c: the sparse indexes of a segment that was found.
  *
  * They are not synced with the data, so after an unclean stop their ends may be missing or zero, each file's at another
- * place. What is taken over must be ascending and in the segment, and both must agree: no batch between the last time
- * index entry and the last index point may be later than that entry (log_lookup.c relies on it). From the last point on
- * both are made again from `.batches` and, for batches longer than an interval, a scan of their bytes.
+ * place. What is taken over must be ascending and in the segment, its ends must be about batches as they are, and both
+ * must agree: no batch between the last time index entry and the last index point may be later than that entry
+ * (log_lookup.c relies on it, and looks at what it uses of the middle). From the last point on both are made again from
+ * `.batches` and, for batches longer than an interval, a scan of their bytes.
  *
- * Failure: a full disk ends the indexes early, both at the same batch; lookups behind that walk over entries. */
+ * Failure: a full disk ends those of the active segment early, both at the same batch, and empties those of a closed
+ * one; look-ups walk over entries then. */
 #include "engine/recover.h"
 
 #include <assert.h>
@@ -38,27 +40,32 @@ static int entries_end(const struct segment *seg, uint64_t *end_offset, int64_t 
     return rc;
 }
 
-static void view_of(struct segment *seg, struct segment_view *view)
-{
-    log_view(seg, view);
-}
-
 /* ---- trusted ---- */
 
-/* Whether the last entries of both lie in the segment, and none is missing altogether. A closed segment's `.timeindex`
- * ends with the largest timestamp there is: if it is below the last batch's, its rebuilding was broken off. (`.index`
- * may be a part of itself: it shortens the way within a batch, no more.) */
-static bool ends_hold(const struct segment *seg, uint64_t end_offset, int64_t end_ms)
+/* 1 or 0 as they say. A damaged entry of `.batches` is for who reads it: here it only means that nothing can be told.
+ */
+static bool point_holds(const struct segment_view *view, uint32_t i)
+{
+    return segment_point_holds(view, index_at(&view->seg->index, i), NULL) != 0;
+}
+
+static bool time_holds(const struct segment_view *view, uint32_t i)
+{
+    return segment_time_holds(view, timeindex_at(&view->seg->timeindex, i), NULL) != 0;
+}
+
+/* Whether the last entries of both agree with the batches, and none is missing altogether. A closed segment's
+ * `.timeindex` ends with the largest timestamp there is: if it is below the last batch's, its rebuilding was broken
+ * off. (`.index` may be a part of itself: it shortens the way within a batch, no more.) */
+static bool ends_hold(struct segment *seg, int64_t end_ms)
 {
     uint32_t points = index_count(&seg->index);
     uint32_t times = index_count(&seg->timeindex);
     bool need_times = points > 0 || (seg->batches > 0 && atomic_load(&seg->sealed));
+    struct segment_view view;
 
-    if (points > 0 && (index_at(&seg->index, points - 1).offset >= end_offset ||
-                       index_at(&seg->index, points - 1).place >= seg->log_bytes)) {
-        return false;
-    }
-    if (times > 0 && timeindex_at(&seg->timeindex, times - 1).offset >= end_offset) {
+    log_view(seg, &view);
+    if ((points > 0 && !point_holds(&view, points - 1)) || (times > 0 && !time_holds(&view, times - 1))) {
         return false;
     }
     if (times > 0 && atomic_load(&seg->sealed) && timeindex_at(&seg->timeindex, times - 1).timestamp_ms < end_ms) {
@@ -96,7 +103,7 @@ static int last_point_batch(struct segment *seg, uint32_t *i, struct err *e)
     if (points == 0) {
         return 0;
     }
-    view_of(seg, &view);
+    log_view(seg, &view);
     rc = segment_find_place(&view, index_at(&seg->index, points - 1).place, i, e);
     *i = *i > 0 ? *i - 1 : 0;
     return rc;
@@ -158,6 +165,21 @@ static uint32_t ascending_times(const struct segment *seg, uint64_t end_offset)
     return i;
 }
 
+/* What is at the end after that must be about batches as they are: all that follows is made from there. */
+static void drop_wrong_ends(struct segment *seg)
+{
+    struct segment_view view;
+    uint32_t count;
+
+    log_view(seg, &view);
+    for (count = index_count(&seg->index); count > 0 && !point_holds(&view, count - 1); count--) {
+        set_count(&seg->index, count - 1);
+    }
+    for (count = index_count(&seg->timeindex); count > 0 && !time_holds(&view, count - 1); count--) {
+        set_count(&seg->timeindex, count - 1);
+    }
+}
+
 /* The first batch in (the last time index entry's, point_batch] that is later than that entry; point_batch + 1: none.
  */
 static int first_later(struct segment *seg, uint32_t point_batch, uint32_t *out, struct batch_entry *b, struct err *e)
@@ -170,7 +192,7 @@ static int first_later(struct segment *seg, uint32_t point_batch, uint32_t *out,
 
     if (times > 0) {
         last = timeindex_at(&seg->timeindex, times - 1);
-        view_of(seg, &view);
+        log_view(seg, &view);
         rc = segment_find_offset(&view, last.offset, &i, e);
     }
     for (; rc == 0 && i <= point_batch; i++) {
@@ -298,9 +320,14 @@ static int extend(struct segment *seg, struct err *e)
             segment_grow_indexes(seg, &growth);
         }
     }
-    if (rc == 0 && !full_disk && atomic_load(&seg->sealed)) {
-        rc = segment_finish_timeindex(seg, e);
-        rc = rc == -ENOSPC || rc == -EDQUOT ? 0 : rc;
+    if (rc == 0 && atomic_load(&seg->sealed)) {
+        rc = full_disk ? -ENOSPC : segment_finish_timeindex(seg, e);
+        if (rc == -ENOSPC || rc == -EDQUOT) {
+            /* A closed segment's must end with the latest time: without, they are made again at the next open. */
+            set_count(&seg->index, 0);
+            set_count(&seg->timeindex, 0);
+            rc = cut_to_counts(seg, e);
+        }
     }
     free(marks);
     return rc;
@@ -344,7 +371,7 @@ int recover_index_look(struct segment *seg, bool *whole, struct err *e)
     int64_t end_ms;
     int rc = entries_end(seg, &end_offset, &end_ms, e);
 
-    *whole = rc == 0 && ends_hold(seg, end_offset, end_ms);
+    *whole = rc == 0 && ends_hold(seg, end_ms);
     if (!*whole) {
         return rc;
     }
@@ -379,6 +406,7 @@ int recover_index_mend(struct segment *seg, bool anew, struct err *e)
     times = index_count(&seg->timeindex);
     set_count(&seg->index, ascending_points(seg, end_offset));
     set_count(&seg->timeindex, ascending_times(seg, end_offset));
+    drop_wrong_ends(seg);
     rc = agree(seg, e);
     if (rc == 0 && (index_count(&seg->index) < points || index_count(&seg->timeindex) < times)) {
         rc = forget_rest(seg, e);

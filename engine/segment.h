@@ -54,6 +54,7 @@ struct segment {
     _Atomic bool retired;         /* out of the list */
     _Atomic uint32_t flushed;     /* bytes of `.log` known to be on disk with their entries; only grows */
     _Atomic bool indexes_flushed; /* its indexes are on disk */
+    _Atomic bool index_reported;  /* a wrong entry of one was met and told */
     char suffix[24];              /* of its files' names: "", ".cleaned", ".<n>.deleted"; under open_lock */
 
     /* the files */
@@ -176,6 +177,14 @@ int segment_find_place(const struct segment_view *view, uint64_t place, uint32_t
 /* The first entry that ends behind the relative position: *i and *b; *i == view->batches: there is none. */
 int segment_find_behind(const struct segment_view *view, uint64_t position, uint32_t *i, struct batch_entry *b,
                         struct err *e);
+
+/* The sparse indexes have no CRC: whether an entry of one is about a batch as it is. A point: its offset and its place
+ * lie in one batch, both at its start or neither. A time: a batch begins there, has it, and comes first with it. 1, 0;
+ * -EBADMSG: an entry of `.batches` is damaged. */
+int segment_point_holds(const struct segment_view *view, struct index_entry point, struct err *e);
+int segment_time_holds(const struct segment_view *view, struct timeindex_entry time, struct err *e);
+/* Tells, once a segment, that an index of it is wrong somewhere. Any thread. */
+void segment_report_index(struct segment *seg, const char *which);
 
 /* Checks entries [first, last) and their bytes: the CRC of each, read through io. -EBADMSG: one does not match, named
  * in e. Other errors: of the disk. */

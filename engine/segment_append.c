@@ -44,9 +44,16 @@ int segment_append_points(struct segment *seg, const struct framing_mark *marks,
     struct index_entry points[LIMIT_BATCH_MARKS + 1];
     struct timeindex_entry entry = {.timestamp_ms = seg->max_timestamp_ms, .offset = seg->max_timestamp_offset};
     uint32_t n = choose_points(seg, b, marks, mark_count, index_interval_bytes, points, &growth->index_place);
+    bool timed;
     int rc;
 
-    if (n == 0) {
+    if (b->last_timestamp_ms > seg->max_timestamp_ms) {
+        entry = (struct timeindex_entry){.timestamp_ms = b->last_timestamp_ms, .offset = b->offset};
+    }
+    timed = entry.timestamp_ms > seg->timeindex_last_ms;
+    /* A point promises that the latest time so far is in `.timeindex`: where there is no room for it, there is none. */
+    if (n == 0 || (timed && index_full(&seg->timeindex))) {
+        growth->index_place = seg->index_place;
         return 0;
     }
     atomic_store_explicit(&seg->indexes_flushed, false, memory_order_relaxed);
@@ -55,10 +62,7 @@ int segment_append_points(struct segment *seg, const struct framing_mark *marks,
         return rc;
     }
     growth->index_entries = n;
-    if (b->last_timestamp_ms > seg->max_timestamp_ms) {
-        entry = (struct timeindex_entry){.timestamp_ms = b->last_timestamp_ms, .offset = b->offset};
-    }
-    if (entry.timestamp_ms > seg->timeindex_last_ms && !index_full(&seg->timeindex)) {
+    if (timed) {
         rc = timeindex_write(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], &entry);
         growth->timeindex_entries = rc == 0;
         growth->timeindex_last_ms = entry.timestamp_ms;

@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <syslog.h>
 
 #include "engine/crc32c.h"
+#include "engine/log_internal.h"
 
 enum { CHECK_BUFFER_BYTES = 256 << 10 };
 
@@ -245,4 +247,59 @@ int segment_find_behind(const struct segment_view *view, uint64_t position, uint
         }
     }
     return *i < view->batches ? segment_entry(view->seg, *i, b, e) : 0;
+}
+
+/* ---- the sparse indexes against the entries ---- */
+
+/* The batch that holds a relative offset, and its number; 0: none. */
+static int holder(const struct segment_view *view, uint64_t offset, uint32_t *i, struct batch_entry *b, struct err *e)
+{
+    int rc = segment_find_offset(view, offset, i, e);
+
+    if (rc < 0 || *i == 0) {
+        return rc;
+    }
+    *i -= 1;
+    rc = segment_entry(view->seg, *i, b, e);
+    return rc < 0 ? rc : offset - b->offset < b->records;
+}
+
+int segment_point_holds(const struct segment_view *view, struct index_entry point, struct err *e)
+{
+    struct batch_entry b;
+    uint32_t i;
+    int rc = holder(view, point.offset, &i, &b, e);
+
+    if (rc <= 0) {
+        return rc;
+    }
+    return point.place >= b.place && point.place - b.place < b.len &&
+           (point.place == b.place) == (point.offset == b.offset);
+}
+
+int segment_time_holds(const struct segment_view *view, struct timeindex_entry time, struct err *e)
+{
+    struct batch_entry b;
+    uint32_t i;
+    int rc = holder(view, time.offset, &i, &b, e);
+
+    if (rc <= 0) {
+        return rc;
+    }
+    if (time.offset != b.offset || time.timestamp_ms != b.last_timestamp_ms) {
+        return 0;
+    }
+    if (i == 0) {
+        return 1;
+    }
+    rc = segment_entry(view->seg, i - 1, &b, e);
+    return rc < 0 ? rc : b.last_timestamp_ms < time.timestamp_ms;
+}
+
+void segment_report_index(struct segment *seg, const char *which)
+{
+    if (!atomic_exchange(&seg->index_reported, true)) {
+        log_line(LOG_WARNING, "%s: segment %020" PRId64 ": an entry of %s is wrong, and is done without",
+                 seg->log->name, seg->base.offset, which);
+    }
 }
