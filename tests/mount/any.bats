@@ -140,3 +140,23 @@ os.close(fd)
 P
     is "$(cat orders/* | wc -l)" 20
 }
+
+@test "one large write of short lines over a thousand partitions: each key's lines in their order, none twice" {
+    set_attr orders user.topic.partitions 1000
+    set_attr orders user.config.key.separator :
+    py <<'P'
+lines = [b"%d:%d" % (n % 5000, n) for n in range(80000)]
+data = b"".join(l + b"\n" for l in lines)
+check(len(data) < 1 << 20, "one piece")
+append("orders/.any", data)
+homes, seen = {}, []
+for p in range(1000):
+    part = read_all(f"orders/{p}").splitlines()
+    numbers = [int(l.split(b":")[1]) for l in part]
+    same(numbers, sorted(numbers))
+    for l in part:
+        same(homes.setdefault(l.split(b":")[0], p), p)
+    seen += numbers
+same(sorted(seen), list(range(80000)))
+P
+}
