@@ -1,8 +1,9 @@
 /* engine/recover.c: from a directory to a log.
  *
- * Everything is looked at first (recover_segment.c), in the order of offsets; only when it is known that nothing below
- * the recovery point is missing are files cut, later segments dropped, and indexes mended. So a log that is refused is
- * left as it was found, and opening twice gives the same.
+ * First what a crash interrupted is finished (recover_dir.c). Then everything is looked at, in the order of offsets:
+ * each segment, where the log starts, what indexes will be made from; only when nothing can refuse the log any more are
+ * files cut, later segments dropped, and indexes mended. So a log that is refused is left as it was found (an index
+ * that was missing is there then, empty), and opening twice gives the same.
  *
  * A segment is trusted, and costs a few look-ups, if the shutdown was clean or the next segment begins below the
  * recovery point; that bounds the work by what was not flushed. */
@@ -151,8 +152,8 @@ static int apply_cut(struct recovery *r, struct err *e)
     return rc;
 }
 
-/* Of the segments that were checked, and of trusted ones where the look was not enough. */
-static int mend_indexes(struct recovery *r, struct err *e)
+/* A step for the indexes of the segments that were checked, and of trusted ones where the look was not enough. */
+static int each_to_mend(struct recovery *r, int (*step)(struct segment *seg, bool anew, struct err *e), struct err *e)
 {
     struct log *log = r->log;
     uint32_t i;
@@ -169,11 +170,28 @@ static int mend_indexes(struct recovery *r, struct err *e)
             if (i + 1 < log->segment_count) {
                 segment_seal(seg);
             }
-            rc = recover_index_mend(seg, i < r->trusted, e);
+            rc = step(seg, i < r->trusted, e);
             segment_unpin(seg);
         }
     }
     return rc;
+}
+
+/* The last that could refuse the log: entries of which the start and the indexes will have need. */
+static int check_needs(struct recovery *r, struct err *e)
+{
+    struct log *log = r->log;
+    struct log_point start = r->known->start;
+    int64_t bytes;
+    int rc = 0;
+
+    if (is_wholly_deleted(r) || log->segment_count == 0) {
+        return 0;
+    }
+    if (start.offset > log->segments[0]->base.offset && start.offset < log->end.offset) {
+        rc = log_bytes_before(log, start, &bytes, e);
+    }
+    return rc == 0 ? each_to_mend(r, recover_index_plan, e) : rc;
 }
 
 /* For a new log, or one of which nothing was ever flushed; or at the log start, so that no offset and no position below
@@ -263,6 +281,9 @@ static int run(struct recovery *r, struct err *e)
         rc = check_reach(r, e);
     }
     if (rc == 0) {
+        rc = check_needs(r, e);
+    }
+    if (rc == 0) {
         rc = apply_cut(r, e);
     }
     if (rc == 0 && is_wholly_deleted(r)) {
@@ -271,7 +292,7 @@ static int run(struct recovery *r, struct err *e)
         rc = make_first(r->log, (struct log_point){0, 0}, e);
     }
     if (rc == 0) {
-        rc = mend_indexes(r, e);
+        rc = each_to_mend(r, recover_index_mend, e);
     }
     /* A process that died may have made names that no fsync has covered yet. */
     r->log->directory_dirty = r->log->directory_dirty || !r->known->clean_shutdown;

@@ -69,8 +69,11 @@ int recover_segment_trim(struct segment *seg, struct err *e);
 /* Of a trusted segment: a look at their ends, from which the running figures are taken. False in *whole: they are
  * missing or do not fit. Nothing is written. Pinned. */
 int recover_index_look(struct segment *seg, bool *whole, struct err *e);
-/* Makes both fit the entries: takes over what holds (nothing, with anew) and makes the rest again. Pinned. A full disk
- * leaves them short, which costs lookups time, and is no error. */
+/* What recover_index_mend() will need: takes over what holds of both (nothing, with anew), and looks at the entries
+ * that the rest will be made from. Nothing is written. Pinned. -EBADMSG: an entry is damaged. */
+int recover_index_plan(struct segment *seg, bool anew, struct err *e);
+/* After recover_index_plan(): makes both fit the entries. Pinned. A full disk leaves them short, which costs look-ups
+ * time, and is no error. */
 int recover_index_mend(struct segment *seg, bool anew, struct err *e);
 
 #endif

@@ -249,9 +249,6 @@ static int scan_marks(struct segment *seg, const struct batch_entry *b, int64_t 
     if (b->len <= interval_bytes || b->len > LIMIT_BATCH_BYTES) {
         return 0;
     }
-    if ((uint64_t)b->place + b->len > seg->log_bytes) {
-        return err_set(e, -EBADMSG, "segment %020" PRId64 ": an entry reaches past `.log`", seg->base.offset);
-    }
     bytes = malloc(b->len);
     if (bytes == NULL) {
         return err_sys(e, -ENOMEM, "rebuild index");
@@ -379,11 +376,64 @@ int recover_index_look(struct segment *seg, bool *whole, struct err *e)
     return atomic_load(&seg->sealed) ? 0 : catch_up(seg, e);
 }
 
-int recover_index_mend(struct segment *seg, bool anew, struct err *e)
+/* Takes over what holds of the indexes of a segment that was checked: their counts say how much. */
+static int take_over(struct segment *seg, struct err *e)
 {
     uint64_t end_offset;
     int64_t end_ms;
-    uint32_t points, times;
+    int rc = entries_end(seg, &end_offset, &end_ms, e);
+
+    if (rc < 0) {
+        return rc;
+    }
+    set_count(&seg->index, ascending_points(seg, end_offset));
+    set_count(&seg->timeindex, ascending_times(seg, end_offset));
+    drop_wrong_ends(seg);
+    return agree(seg, e);
+}
+
+int recover_index_plan(struct segment *seg, bool anew, struct err *e)
+{
+    struct batch_entry b;
+    uint32_t i = 0;
+    int rc = 0;
+
+    if (!anew) {
+        rc = take_over(seg, e);
+        if (rc == 0) {
+            rc = last_point_batch(seg, &i, e);
+        }
+    }
+    for (; rc == 0 && i < seg->batches; i++) {
+        rc = segment_entry(seg, i, &b, e);
+        if (rc == 0 && (uint64_t)b.place + b.len > seg->log_bytes) {
+            rc = err_set(e, -EBADMSG, "segment %020" PRId64 ": an entry reaches past `.log`", seg->base.offset);
+        }
+    }
+    return rc;
+}
+
+/* Whether more is in the files than was taken over. */
+static int are_longer(struct segment *seg, bool *longer, struct err *e)
+{
+    static const enum segment_file kinds[] = {SEGMENT_INDEX, SEGMENT_TIMEINDEX};
+    struct stat st;
+
+    *longer = false;
+    for (int i = 0; i < 2; i++) {
+        int rc = seg->io->fstat(seg->io, seg->fd[kinds[i]], &st);
+
+        if (rc < 0) {
+            return err_sys(e, rc, "stat the indexes of segment %020" PRId64, seg->base.offset);
+        }
+        *longer = *longer || st.st_size > segment_file_bytes(seg, kinds[i]);
+    }
+    return 0;
+}
+
+int recover_index_mend(struct segment *seg, bool anew, struct err *e)
+{
+    bool longer;
     int rc;
 
     if (anew) {
@@ -398,17 +448,8 @@ int recover_index_mend(struct segment *seg, bool anew, struct err *e)
         /* Nobody will look at a segment below the recovery point again: on the disk now. */
         return rc == 0 ? segment_flush(seg, seg->log_bytes, e) : rc;
     }
-    rc = entries_end(seg, &end_offset, &end_ms, e);
-    if (rc < 0) {
-        return rc;
-    }
-    points = index_count(&seg->index);
-    times = index_count(&seg->timeindex);
-    set_count(&seg->index, ascending_points(seg, end_offset));
-    set_count(&seg->timeindex, ascending_times(seg, end_offset));
-    drop_wrong_ends(seg);
-    rc = agree(seg, e);
-    if (rc == 0 && (index_count(&seg->index) < points || index_count(&seg->timeindex) < times)) {
+    rc = are_longer(seg, &longer, e);
+    if (rc == 0 && longer) {
         rc = forget_rest(seg, e);
     }
     return rc == 0 ? complete(seg, e) : rc;

@@ -362,6 +362,56 @@ static void an_empty_directory_may_not_have_been_flushed(void **state)
     assert_int_equal(log_end(f.log).offset, 0);
 }
 
+/* Bytes without an entry at the end, which an open that succeeds cuts off. */
+static void add_surplus(int64_t base_offset)
+{
+    set_size(base_offset, SEGMENT_LOG, file_size(base_offset, SEGMENT_LOG) + 5);
+}
+
+/* The middle of a trusted segment is not looked at, unless its indexes must be made again. */
+static void indexes_cannot_be_made_from_damage(void **state)
+{
+    (void)state;
+    make_two_segments();
+    log_fixture_damage(&f, 0, SEGMENT_BATCHES, 64 + 64 + 8);
+    set_size(0, SEGMENT_TIMEINDEX, 0);
+    add_surplus(3);
+    expect_corrupt(5, true);
+    expect_corrupt(5, false);
+}
+
+/* Offsets 0 to 5 compacted into runs of one; the log start lies behind the third, and one of their entries is damaged:
+ * how much lies before the start cannot be told. */
+static void a_start_behind_damage(void **state)
+{
+    struct log_known known = {.recovery_point = 8, .start = {4, 16}, .clean_shutdown = true};
+    uint64_t before;
+
+    (void)state;
+    f.config.cleanup_policy = CLEANUP_COMPACT;
+    f.config.min_cleanable_dirty_ratio = 0;
+    f.config.key_separator[0] = '=';
+    f.config.key_separator_len = 1;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "a=1\nx=1\nb=1\nx=2\nc=1\nx=3\n");
+    assert_int_equal(log_roll(f.log, &f.e), 0);
+    log_fixture_append(&f, "x=4\n");
+    assert_int_equal(log_roll(f.log, &f.e), 0);
+    log_fixture_append(&f, "end\n");
+    assert_int_equal(log_compact(f.log, log_end(f.log), NULL, &f.e), 1);
+    expect_bytes("a=1\nb=1\nc=1\nx=4\nend\n");
+    close_log();
+    log_fixture_damage(&f, 0, SEGMENT_BATCHES, 64 + 2 * 64 + 8);
+    add_surplus(7);
+    before = fingerprint();
+    for (int clean = 0; clean < 2; clean++) {
+        known.clean_shutdown = clean;
+        assert_int_equal(log_open(&f.env, "t-0", &f.config, &known, &f.log, NULL, &f.e), -EBADMSG);
+        close_log();
+        assert_true(fingerprint() == before);
+    }
+}
+
 /* ---- indexes ---- */
 
 static void expect_lookups(void)
@@ -651,6 +701,8 @@ int main(void)
         TEST(a_header_must_be_its_own),
         TEST(a_log_may_not_end_before_what_was_flushed),
         TEST(an_empty_directory_may_not_have_been_flushed),
+        TEST(indexes_cannot_be_made_from_damage),
+        TEST(a_start_behind_damage),
         TEST(missing_indexes_are_made_again),
         TEST(index_entries_above_the_cut_go),
         TEST(a_wild_index_is_not_believed),
