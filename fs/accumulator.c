@@ -1,5 +1,6 @@
 #include "fs/accumulator.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,6 +15,12 @@
 #include "fs/sync.h"
 #include "fs/tree.h"
 
+/* An open file that has lines in a lot. */
+struct lot_owner {
+    struct handle *handle; /* referenced */
+    uint64_t number;       /* the lot's, among those of this open file (sync.h) */
+};
+
 /* Lines on their way to the log as one batch. */
 struct lot {
     struct append_op op;
@@ -24,8 +31,8 @@ struct lot {
     int64_t first_timestamp_ms, last_timestamp_ms;
     uint16_t attributes;
     enum framing framing;
-    struct handle **handles; /* who has lines in it, referenced */
-    size_t handle_count, handle_max;
+    struct lot_owner *owners;
+    size_t owner_count, owner_max;
     struct lot *next;
 };
 
@@ -66,6 +73,7 @@ struct accumulators *accumulators_new(int64_t buffer_memory_bytes)
 
 void accumulators_free(struct accumulators *all)
 {
+    assert(all->used_bytes == 0 && !all->first);
     pthread_mutex_destroy(&all->lock);
     free(all);
 }
@@ -121,16 +129,23 @@ bool accumulators_cancel(struct accumulators *all, struct accumulator_waiter *wa
     return was;
 }
 
-static void give_back(struct accumulators *all, size_t len)
+/* Set while this thread hands out room: what a waiter sends may be over at once, and the outer call goes on with its
+ * room, so that a thousand waiters do not need a thousand frames. */
+static _Thread_local bool handing_out;
+
+void accumulators_give_back(struct accumulators *all, size_t len)
 {
     pthread_mutex_lock(&all->lock);
+    assert(all->used_bytes >= (int64_t)len);
     all->used_bytes -= (int64_t)len;
-    while (all->first && fits(all, all->first->len)) {
+    while (!handing_out && all->first && fits(all, all->first->len)) {
         struct accumulator_waiter *waiter = all->first;
         dequeue(all, waiter);
         all->used_bytes += (int64_t)waiter->len;
         pthread_mutex_unlock(&all->lock);
+        handing_out = true;
         waiter->room(waiter);
+        handing_out = false;
         pthread_mutex_lock(&all->lock);
     }
     pthread_mutex_unlock(&all->lock);
@@ -141,35 +156,24 @@ static void give_back(struct accumulators *all, size_t len)
 static void lot_free(struct lot *lot)
 {
     free(lot->bytes);
-    free(lot->handles);
+    free(lot->owners);
     free(lot);
 }
 
-static int lot_add_handle(struct lot *lot, struct handle *handle)
+/* Makes room for len more bytes of one more open file. -ENOMEM: the lot is as before. */
+static int lot_make_room(struct lot *lot, size_t len)
 {
-    for (size_t i = lot->handle_count; i-- > 0;)
-        if (lot->handles[i] == handle)
-            return 0;
-    if (lot->handle_count == lot->handle_max) {
-        size_t max = lot->handle_max ? lot->handle_max * 2 : 4;
-        struct handle **handles = realloc(lot->handles, max * sizeof(struct handle *));
-        if (!handles)
+    if (lot->owner_count == lot->owner_max) {
+        size_t max = lot->owner_max ? lot->owner_max * 2 : 4;
+        struct lot_owner *owners = realloc(lot->owners, max * sizeof(*owners));
+        if (!owners)
             return -ENOMEM;
-        lot->handles = handles;
-        lot->handle_max = max;
+        lot->owners = owners;
+        lot->owner_max = max;
     }
-    lot->handles[lot->handle_count++] = handle_ref(handle);
-    pthread_mutex_lock(&handle->lock);
-    handle->produced.outstanding++;
-    pthread_mutex_unlock(&handle->lock);
-    return 0;
-}
-
-static int lot_add(struct lot *lot, const struct append_batch *batch)
-{
-    if (lot->len + batch->len > lot->capacity) {
+    if (lot->len + len > lot->capacity) {
         size_t capacity = lot->capacity ? lot->capacity : 4096;
-        while (capacity < lot->len + batch->len)
+        while (capacity < lot->len + len)
             capacity *= 2;
         uint8_t *bytes = realloc(lot->bytes, capacity);
         if (!bytes)
@@ -177,6 +181,21 @@ static int lot_add(struct lot *lot, const struct append_batch *batch)
         lot->bytes = bytes;
         lot->capacity = capacity;
     }
+    return 0;
+}
+
+static void lot_add_owner(struct lot *lot, struct handle *handle)
+{
+    for (size_t i = lot->owner_count; i-- > 0;)
+        if (lot->owners[i].handle == handle)
+            return;
+    lot->owners[lot->owner_count++] = (struct lot_owner){handle_ref(handle), sync_lot_begun(handle)};
+}
+
+/* There is room for it. */
+static void lot_add(struct lot *lot, struct handle *handle, const struct append_batch *batch)
+{
+    lot_add_owner(lot, handle);
     for (int i = 0; i < batch->iovcnt; i++) {
         memcpy(lot->bytes + lot->len, batch->iov[i].iov_base, batch->iov[i].iov_len);
         lot->len += batch->iov[i].iov_len;
@@ -186,7 +205,6 @@ static int lot_add(struct lot *lot, const struct append_batch *batch)
     lot->last_timestamp_ms = batch->last_timestamp_ms;
     lot->attributes = batch->attributes;
     lot->records += batch->records;
-    return 0;
 }
 
 /* The batch was appended, or failed: tells the open files. */
@@ -196,13 +214,15 @@ static void lot_done(struct lot *lot, int rc)
     if (rc)
         log_line(LOG_ERR, "%s: %u lingering records could not be appended: %s", partition_name(lot->accumulator->part),
                  lot->records, strerror(-rc));
-    for (size_t i = 0; i < lot->handle_count; i++) {
-        sync_lot_done(lot->handles[i], partition_index(lot->accumulator->part), rc, lot->op.result.end.offset);
-        handle_unref(lot->handles[i]);
+    for (size_t i = 0; i < lot->owner_count; i++) {
+        const struct lot_owner *owner = &lot->owners[i];
+        sync_lot_done(owner->handle, owner->number, partition_index(lot->accumulator->part), rc,
+                      lot->op.result.end.offset);
+        handle_unref(owner->handle);
     }
     size_t len = lot->len;
     lot_free(lot);
-    give_back(session->accumulators, len);
+    accumulators_give_back(session->accumulators, len);
 }
 
 /* ---- sending ---- */
@@ -382,31 +402,41 @@ static struct lot *open_lot(struct accumulator *acc, enum framing framing)
     return lot;
 }
 
+/* Adds to the open lot, or to a new one. Under the lock. -ENOMEM. */
+static int add(struct accumulator *acc, struct handle *handle, const struct append_batch *batch)
+{
+    struct lot *lot = open_lot(acc, handle->producer.config.log.framing);
+    int rc = lot ? lot_make_room(lot, batch->len) : -ENOMEM;
+    if (rc == 0) {
+        lot_add(lot, handle, batch);
+    } else if (lot && !lot->len) { /* an empty one is not sent */
+        acc->open = NULL;
+        lot_free(lot);
+    }
+    return rc;
+}
+
 int accumulator_add(struct session *session, struct pfile *pfile, struct handle *handle,
                     const struct append_batch *batch)
 {
     struct accumulator *acc = accumulator_of(session, pfile);
-    int rc = acc ? 0 : -ENOMEM;
+    int64_t batch_size = session->options->batch_size_bytes;
+    int rc = -ENOMEM;
     bool full = false;
     if (acc) {
-        int64_t batch_size = session->options->batch_size_bytes;
         pthread_mutex_lock(&acc->lock);
-        if (acc->open && (int64_t)(acc->open->len + batch->len) > batch_size) {
+        full = acc->open && (int64_t)(acc->open->len + batch->len) > batch_size;
+        if (full)
             close_open_lot(acc);
-            full = true;
-        }
-        struct lot *lot = open_lot(acc, handle->producer.config.log.framing);
-        rc = !lot ? -ENOMEM : lot_add_handle(lot, handle);
-        if (!rc)
-            rc = lot_add(lot, batch);
-        if (!rc && (int64_t)lot->len >= batch_size) {
+        rc = add(acc, handle, batch);
+        if (rc == 0 && (int64_t)acc->open->len >= batch_size) {
             close_open_lot(acc);
             full = true;
         }
         pthread_mutex_unlock(&acc->lock);
     }
     if (rc)
-        give_back(session->accumulators, batch->len);
+        accumulators_give_back(session->accumulators, batch->len);
     if (full)
         send_closed(acc);
     return rc;

@@ -23,7 +23,7 @@ struct pfile;
 struct session;
 
 struct accumulators *accumulators_new(int64_t buffer_memory_bytes);
-void accumulators_free(struct accumulators *accumulators);
+void accumulators_free(struct accumulators *accumulators); /* drained: nothing is reserved */
 /* The end of the session: sends everything and waits for it, LIMIT_STOP_MS at most; what is parked then is given up and
  * logged. Nobody adds any more. */
 void accumulators_drain(struct accumulators *accumulators, struct node *node);
@@ -39,8 +39,11 @@ struct accumulator_waiter {
  * when nothing else is in it. */
 bool accumulators_reserve(struct accumulators *accumulators, struct accumulator_waiter *waiter);
 bool accumulators_cancel(struct accumulators *accumulators, struct accumulator_waiter *waiter);
+/* Gives back room that was reserved and not used: who waits for it is called. */
+void accumulators_give_back(struct accumulators *accumulators, size_t len);
 
-/* Adds complete records, whose room was reserved. -ENOMEM (then the room is given back). */
+/* Adds complete records, whose room was reserved; it is given back when they are in the log or have failed. -ENOMEM
+ * (nothing was added, and the room is given back). */
 int accumulator_add(struct session *session, struct pfile *pfile, struct handle *handle,
                     const struct append_batch *batch);
 /* Sends what is in there now; may be under way when it returns. */

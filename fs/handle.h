@@ -38,8 +38,9 @@ struct produced {
     int64_t *upto; /* by partition: behind the last record; NULL: nothing yet */
     int32_t upto_count;
     int64_t upto_one; /* upto of a partition's own file points here */
-    int outstanding;  /* batches that hold records of this open file */
-    int error;        /* the first failure since it was last reported; 0 or a negative errno */
+    uint64_t lots;    /* lingering batches that ever got records of this open file: the number of the last one */
+    int outstanding;  /* those of them that are not over */
+    int error;        /* the first failure that nobody waited for and nobody was told of; 0 or a negative errno */
     struct sync_op *waiters;
 };
 

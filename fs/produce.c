@@ -203,29 +203,45 @@ static void append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
 
 /* ---- linger.ms ---- */
 
+/* Each record to its key's partition. -ETIMEDOUT: some are on their way and some are not. */
+static int linger_split(struct handle *handle, const uint8_t *data, size_t end)
+{
+    struct session *session = handle->session;
+    size_t reserved = handle->producer.rest_len + end;
+    struct write_op *op = any_split(handle, data, end);
+    if (!op) {
+        accumulators_give_back(session->accumulators, reserved);
+        return -ENOMEM;
+    }
+    int rc = 0, added = 0;
+    for (int i = 0; i < op->count; i++) {
+        struct write_part *part = &op->parts[i];
+        part->batch.iov = part->iov;
+        int one = accumulator_add(session, part->pfile, handle, &part->batch);
+        added += one == 0;
+        rc = rc ? rc : one;
+    }
+    write_op_free(op);
+    return rc && added ? -ETIMEDOUT : rc;
+}
+
+static int linger_whole(struct handle *handle, const uint8_t *data, struct scanned *scanned)
+{
+    struct session *session = handle->session;
+    struct iovec iov[2];
+    struct append_batch batch;
+    struct pfile *pfile = any_target(handle, scanned->result.end);
+    fill_batch(handle, data, scanned, iov, &batch);
+    if (pfile)
+        return accumulator_add(session, pfile, handle, &batch);
+    accumulators_give_back(session->accumulators, batch.len);
+    return -ENOMEM;
+}
+
 static void linger_reserved(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len,
                             struct scanned *scanned)
 {
-    struct session *session = handle->session;
-    int rc = 0;
-    if (any_keyed(handle)) {
-        struct write_op *op = any_split(handle, data, scanned->result.end);
-        for (int i = 0; op && i < op->count; i++) {
-            op->parts[i].batch.iov = op->parts[i].iov;
-            int added = accumulator_add(session, op->parts[i].pfile, handle, &op->parts[i].batch);
-            rc = rc ? rc : added;
-        }
-        if (op)
-            write_op_free(op);
-        else
-            rc = -ENOMEM;
-    } else {
-        struct iovec iov[2];
-        struct append_batch batch;
-        struct pfile *pfile = any_target(handle, scanned->result.end);
-        fill_batch(handle, data, scanned, iov, &batch);
-        rc = pfile ? accumulator_add(session, pfile, handle, &batch) : -ENOMEM;
-    }
+    int rc = any_keyed(handle) ? linger_split(handle, data, scanned->result.end) : linger_whole(handle, data, scanned);
     if (rc == 0)
         rest_set(handle, data + scanned->result.end, len - scanned->result.end, &scanned->scan);
     if (rc)

@@ -20,7 +20,10 @@ struct sync_op {
     _Atomic int rc;
     _Atomic int pending;   /* flushes under way, and one for whoever starts them */
     _Atomic bool answered; /* by the end of the waiting, or by a fatal signal */
-    bool draining;         /* handle's lock: in its list of waiters */
+    /* handle's lock */
+    bool draining; /* in its list of waiters */
+    uint64_t upto; /* batches up to this number are waited for … */
+    int lots_left; /* … and so many of them are not over */
     struct sync_op *next;
     int32_t flush_count;
     struct sync_flush *flushes;
@@ -102,17 +105,20 @@ static void start_flushes(struct sync_op *op)
     drop_pending(op);
 }
 
-/* Takes it out of its handle's waiters. false: it is not in there. */
+/* Takes it out of its handle's waiters; what it would have told is for somebody else. false: it is not in there. */
 static bool stop_draining(struct sync_op *op)
 {
+    struct produced *produced = &op->handle->produced;
     pthread_mutex_lock(&op->handle->lock);
     bool was = op->draining;
     if (was) {
         op->draining = false;
-        struct sync_op **link = &op->handle->produced.waiters;
+        struct sync_op **link = &produced->waiters;
         while (*link != op)
             link = &(*link)->next;
         *link = op->next;
+        if (!produced->error)
+            produced->error = atomic_load(&op->rc);
     }
     pthread_mutex_unlock(&op->handle->lock);
     return was;
@@ -177,21 +183,25 @@ static void start(fuse_req_t req, struct handle *handle, bool to_disk, int64_t w
     op->park.free = op_free;
     op->park.fatal_only = true;
     bool lingers = handle->appends && handle->session->options->linger_ms > 0 && written < 0;
-    if (lingers)
-        send_all(handle);
+    struct produced *produced = &handle->produced;
     park_begin(&op->park, handle->session, req);
     pthread_mutex_lock(&handle->lock);
-    op->draining = lingers && handle->produced.outstanding > 0;
-    if (op->draining) {
-        op->next = handle->produced.waiters;
-        handle->produced.waiters = op;
-    } else if (lingers) {
-        atomic_store(&op->rc, handle->produced.error);
-        handle->produced.error = 0;
+    bool draining = lingers && produced->outstanding > 0;
+    if (lingers) {
+        atomic_store(&op->rc, produced->error);
+        produced->error = 0;
     }
-    bool draining = op->draining;
+    if (draining) {
+        op->draining = true;
+        op->upto = produced->lots;
+        op->lots_left = produced->outstanding;
+        op->next = produced->waiters;
+        produced->waiters = op;
+    }
     pthread_mutex_unlock(&handle->lock);
-    if (!draining)
+    if (draining)
+        send_all(handle);
+    else
         start_flushes(op);
     park_settle(&op->park);
 }
@@ -239,24 +249,48 @@ void sync_appended(struct handle *handle, int32_t partition, int64_t end)
     pthread_mutex_unlock(&handle->lock);
 }
 
-void sync_lot_done(struct handle *handle, int32_t partition, int rc, int64_t end)
+uint64_t sync_lot_begun(struct handle *handle)
 {
+    pthread_mutex_lock(&handle->lock);
+    uint64_t number = ++handle->produced.lots;
+    handle->produced.outstanding++;
+    pthread_mutex_unlock(&handle->lock);
+    return number;
+}
+
+/* One of the batches of the waiting op is over. Under handle's lock. true: it was the last one. */
+static bool lot_over(struct sync_op *op, int rc)
+{
+    int none = 0;
+    if (rc)
+        atomic_compare_exchange_strong(&op->rc, &none, rc);
+    op->draining = --op->lots_left > 0;
+    return !op->draining;
+}
+
+void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end)
+{
+    struct produced *produced = &handle->produced;
     struct sync_op *ready = NULL;
+    bool told = false;
     pthread_mutex_lock(&handle->lock);
     if (rc == 0)
         note(handle, partition, end);
-    else if (!handle->produced.error)
-        handle->produced.error = rc;
-    if (--handle->produced.outstanding == 0) {
-        ready = handle->produced.waiters;
-        handle->produced.waiters = NULL;
-        for (struct sync_op *op = ready; op; op = op->next) {
-            op->draining = false;
-            atomic_store(&op->rc, handle->produced.error);
+    produced->outstanding--;
+    for (struct sync_op **link = &produced->waiters; *link;) {
+        struct sync_op *op = *link;
+        bool waits = number <= op->upto;
+        told |= waits;
+        if (waits && lot_over(op, rc)) {
+            *link = op->next;
+            op->next = ready;
+            ready = op;
+        } else {
+            link = &op->next;
         }
-        if (ready)
-            handle->produced.error = 0;
     }
+    if (rc && !told && !produced->error)
+        produced->error = rc;
     pthread_mutex_unlock(&handle->lock);
     while (ready) {
         struct sync_op *next = ready->next;

@@ -1,7 +1,9 @@
 /* fs/sync.h: fsync(2), O_SYNC and close(2): waiting until what an open file wrote is where it was promised to be.
  *
- * First, with linger.ms, until nothing of this open file is on its way any more; then, for fsync and O_SYNC, until
- * every partition it appended to is on the disk up to its last record. Flushes of one partition share a group commit.
+ * First, with linger.ms, until nothing is on its way any more of what this open file had written when the call came
+ * (what is written meanwhile is not waited for: a writer that never pauses holds up nobody's close); then, for fsync
+ * and O_SYNC, until every partition it appended to is on the disk. Flushes of one partition share a group commit. Of
+ * two that wait at once each is told of a failure of what it waited for.
  * A signal that the program handles does not end these waits (they are bounded); a fatal one does. */
 #ifndef LOGMNT_FS_SYNC_H
 #define LOGMNT_FS_SYNC_H
@@ -17,7 +19,9 @@ void sync_write(fuse_req_t req, struct handle *handle, size_t len);
 
 /* A record of this open file ends at `end` in this partition. */
 void sync_appended(struct handle *handle, int32_t partition, int64_t end);
-/* A lingering batch that held records of this open file is over. */
-void sync_lot_done(struct handle *handle, int32_t partition, int rc, int64_t end);
+/* A lingering batch has got its first record of this open file. Returns the batch's number among those of the file. */
+uint64_t sync_lot_begun(struct handle *handle);
+/* That batch is over. */
+void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end);
 
 #endif

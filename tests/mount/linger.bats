@@ -162,3 +162,23 @@ for k in range(5):
     same([l for l in lines if l.startswith(b"k%d:" % k)], [b"k%d:%d" % (k, n) for n in range(k, 300, 5)])
 P
 }
+
+@test "close waits for what was written before it, not for what others write through the open file meanwhile" {
+    start linger.ms=3600000,delivery.timeout.ms=3600000
+    set_attr orders user.config.min.insync.replicas 2
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+again = os.dup(fd)
+same(os.write(fd, b"before\n"), 7)
+closing = threading.Thread(target=os.close, args=(again,))
+closing.start()
+wait_until(lambda: b"logmnt_appends_parked 1\n" in read_all(".cluster/metrics"))  # close sent it
+same(os.write(fd, b"meanwhile\n"), 10)
+os.setxattr("orders", "user.config.min.insync.replicas", b"1")
+closing.join(20)
+check(not closing.is_alive(), "close waits for a line that was written after it")
+same(read_all("orders/0"), b"before\n")
+os.close(fd)
+same(read_all("orders/0"), b"before\nmeanwhile\n")
+P
+}

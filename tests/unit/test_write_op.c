@@ -1,41 +1,35 @@
 /* tests/unit/test_write_op.c: a write that some partitions have and others have not, and the signals that come then.
  * The partitions are those of two topics, so that one of them can be held up alone. */
-#include "tests/unit/node_fixture.h"
+#include "tests/unit/session_fixture.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "fs/handle.h"
-#include "fs/limits.h"
 #include "fs/write_op.h"
-#include "tests/unit/fake_fuse.h"
 
 enum { WRITE_BYTES = 8 }; /* "one\n" to each */
 
 struct story {
+    struct opened any;
     struct fixture *f;
-    struct options options;
-    struct session session;
-    struct vnode *vnode;
-    struct handle *handle;
     struct fuse_req req;
 };
 
 static struct pfile *pfile_of(struct story *s, const char *name)
 {
     struct topic *topic = node_topic(s->f->node, name);
-    struct pfile *pfile = tree_pfile(s->session.tree, topic, 0);
+    struct pfile *pfile = tree_pfile(s->any.session.tree, topic, 0);
     topic_unref(topic);
     assert_non_null(pfile);
     return pfile;
 }
 
-static void add_part(struct story *s, struct write_op *op, const char *name)
+static void add_part(struct story *s, struct write_op *op, struct pfile *pfile)
 {
     static char line[] = "one\n";
     struct write_part *part = write_op_add(op);
     int64_t now_ms = hand_wall_ms(&s->f->clock.clock);
-    part->pfile = pfile_of(s, name);
+    part->pfile = pfile;
     part->iov[0] = (struct iovec){line, 4};
     part->batch = (struct append_batch){.iovcnt = 1,
                                         .len = 4,
@@ -45,52 +39,35 @@ static void add_part(struct story *s, struct write_op *op, const char *name)
                                         .last_timestamp_ms = now_ms,
                                         .producer_id = -1,
                                         .sequence = -1};
-    tree_pfile_put(s->session.tree, part->pfile); /* the story's own references keep it */
 }
 
 /* A write of two records: `open` takes its one, `held` has too few in-sync replicas. */
 static void begin(struct story *s, struct fixture *f, pid_t tid)
 {
-    memset(s, 0, sizeof(*s));
     s->f = f;
     create(f, "open");
     create(f, "held");
     set(f, "held", "min.insync.replicas", "2");
-    s->options = (struct options){.acks = ACKS_ALL, .delivery_timeout_ms = INT64_C(1) << 40};
-    s->session.node = f->node;
-    s->session.options = &s->options;
-    s->session.tree = tree_new(f->node);
-    s->session.handles = handles_new();
-    parks_init(&s->session.parks);
-    struct topic *topic = node_topic(f->node, "open");
-    struct vnode_key key = {.kind = VNODE_ANY, .index = -1, .topic = topic};
-    s->vnode = tree_vnode(s->session.tree, &key);
-    topic_unref(topic);
-    s->handle = handle_new(&s->session, s->vnode);
-    s->handle->wakes = false; /* nobody watches */
-    struct pfile *open = pfile_of(s, "open"), *held = pfile_of(s, "held");
+    open_any(&s->any, f, "open");
+    struct producer *producer = &s->any.handle->producer;
+    producer->targets = malloc(2 * sizeof(struct pfile *)); /* as any_target() keeps them */
+    producer->targets[0] = pfile_of(s, "open");
+    producer->targets[1] = pfile_of(s, "held");
+    producer->target_count = 2;
     fake_fuse_request(&s->req, tid);
-    struct write_op *op = write_op_new(s->handle, 2);
+    struct write_op *op = write_op_new(s->any.handle, 2);
     op->len = WRITE_BYTES;
-    add_part(s, op, "open");
-    add_part(s, op, "held");
+    add_part(s, op, producer->targets[0]);
+    add_part(s, op, producer->targets[1]);
     assert_int_equal(write_op_go(op, &s->req), 0);
     assert_int_equal(atomic_load(&s->req.answers), 0);
     assert_content(f, "open", "one\n");
-    tree_pfile_put(s->session.tree, open);
-    s->handle->producer.targets = malloc(sizeof(struct pfile *)); /* as any_target() keeps it */
-    s->handle->producer.targets[0] = held;
-    s->handle->producer.target_count = 1;
 }
 
 static void over(struct story *s)
 {
-    wait_until((pass_ms(s->f, LIMIT_LOOK_AGAIN_MS), atomic_load(&s->session.parks.alive) == 0));
+    close_any(&s->any);
     assert_int_equal(atomic_load(&s->req.answers), 1);
-    handle_close(s->handle);
-    handles_free(s->session.handles);
-    tree_forget(s->session.tree, s->vnode->id, 1);
-    tree_free(s->session.tree);
 }
 
 static pid_t stopped_child(void)
@@ -163,7 +140,7 @@ static void the_end_of_the_session_does_not_wait_for_delivery_timeout(void **sta
 {
     struct story s;
     begin(&s, *state, getpid());
-    parks_abort(&s.session.parks);
+    parks_abort(&s.any.session.parks);
     assert_int_equal(atomic_load(&s.req.answers), 1);
     assert_int_equal(atomic_load(&s.req.err), ETIMEDOUT);
     over(&s);

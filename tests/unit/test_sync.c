@@ -1,0 +1,115 @@
+/* tests/unit/test_sync.c: what fsync(2) and close(2) wait for with linger.ms, and whom they tell what went wrong. */
+#include "tests/unit/session_fixture.h"
+
+#include "fs/sync.h"
+
+static void is_answered(struct fuse_req *req, int err)
+{
+    assert_int_equal(atomic_load(&req->answers), 1);
+    assert_int_equal(atomic_load(&req->err), err);
+}
+
+static void begin_close(struct opened *o, struct fuse_req *req)
+{
+    fake_fuse_request(req, getpid());
+    sync_close(req, o->handle);
+}
+
+static void nothing_on_its_way_is_answered_at_once(void **state)
+{
+    struct opened o;
+    struct fuse_req req;
+    create(*state, "orders");
+    open_any(&o, *state, "orders");
+    begin_close(&o, &req);
+    is_answered(&req, 0);
+    close_any(&o);
+}
+
+/* Another process goes on writing through the same open file and never pauses. */
+static void only_what_was_there_is_waited_for(void **state)
+{
+    struct opened o;
+    struct fuse_req first, second;
+    create(*state, "orders");
+    open_any(&o, *state, "orders");
+    uint64_t a = sync_lot_begun(o.handle), b = sync_lot_begun(o.handle);
+    begin_close(&o, &first);
+    uint64_t c = sync_lot_begun(o.handle);
+    begin_close(&o, &second);
+    uint64_t d = sync_lot_begun(o.handle);
+    sync_lot_done(o.handle, c, 0, 0, 3); /* partitions do not keep step with each other */
+    sync_lot_done(o.handle, b, 1, 0, 2);
+    assert_int_equal(atomic_load(&first.answers), 0);
+    assert_int_equal(atomic_load(&second.answers), 0);
+    sync_lot_done(o.handle, a, 0, 0, 1);
+    is_answered(&first, 0);
+    is_answered(&second, 0);
+    sync_lot_done(o.handle, d, 0, 0, 4);
+    close_any(&o);
+}
+
+static void each_that_waited_for_it_is_told_of_a_failure_and_nobody_later(void **state)
+{
+    struct opened o;
+    struct fuse_req first, second, third;
+    create(*state, "orders");
+    open_any(&o, *state, "orders");
+    uint64_t a = sync_lot_begun(o.handle);
+    begin_close(&o, &first);
+    uint64_t b = sync_lot_begun(o.handle);
+    begin_close(&o, &second);
+    sync_lot_done(o.handle, a, 0, -EROFS, 0);
+    is_answered(&first, EROFS);
+    assert_int_equal(atomic_load(&second.answers), 0);
+    sync_lot_done(o.handle, b, 0, 0, 1);
+    is_answered(&second, EROFS);
+    begin_close(&o, &third);
+    is_answered(&third, 0);
+    close_any(&o);
+}
+
+static void a_failure_that_nobody_waited_for_is_told_to_the_next_once(void **state)
+{
+    struct opened o;
+    struct fuse_req first, second;
+    create(*state, "orders");
+    open_any(&o, *state, "orders");
+    sync_lot_done(o.handle, sync_lot_begun(o.handle), 0, -ENOSPC, 0);
+    begin_close(&o, &first);
+    is_answered(&first, ENOSPC);
+    begin_close(&o, &second);
+    is_answered(&second, 0);
+    close_any(&o);
+}
+
+static void what_one_that_was_given_up_would_have_told_is_told_to_the_next(void **state)
+{
+    struct opened o;
+    struct fuse_req killed, next;
+    create(*state, "orders");
+    open_any(&o, *state, "orders");
+    uint64_t a = sync_lot_begun(o.handle), b = sync_lot_begun(o.handle);
+    begin_close(&o, &killed);
+    sync_lot_done(o.handle, a, 0, -EROFS, 0);
+    parks_abort(&o.session.parks);
+    is_answered(&killed, ENOTCONN);
+    sync_lot_done(o.handle, b, 0, 0, 1);
+    begin_close(&o, &next);
+    is_answered(&next, EROFS);
+    close_any(&o);
+}
+
+#define STORY(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(nothing_on_its_way_is_answered_at_once),
+        STORY(only_what_was_there_is_waited_for),
+        STORY(each_that_waited_for_it_is_told_of_a_failure_and_nobody_later),
+        STORY(a_failure_that_nobody_waited_for_is_told_to_the_next_once),
+        STORY(what_one_that_was_given_up_would_have_told_is_told_to_the_next),
+    };
+    return cmocka_run_group_tests_name("sync", tests, NULL, NULL);
+}
