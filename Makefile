@@ -26,7 +26,7 @@ endif
 HARDEN :=
 else
 OPTIMISE := -O2 -g
-HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2
+HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fno-plt
 endif
 ifneq (,$(findstring clang,$(CC)))
 OPTIMISE := $(filter-out -Wno-maybe-uninitialized -Wno-tsan,$(OPTIMISE))

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fs/consume.h"
 #include "fs/container.h"
@@ -50,6 +51,32 @@ static int64_t try_read(struct handle *handle, size_t size, int64_t pos, int64_t
     return got;
 }
 
+/* A reader that has caught up and met no hole is answered out of the memory of the batch that woke it. As try_read();
+ * 0: it is not such a one. */
+static int64_t try_fresh(struct handle *handle, size_t size, int64_t pos, const struct partition_fresh *fresh)
+{
+    int64_t into = base_of(handle) + pos - fresh->position;
+    uint8_t *buffer = consume_buffer();
+    if (into < 0 || into >= (int64_t)fresh->len || !buffer)
+        return 0;
+    size_t skip = (size_t)into, left = fresh->len - skip, got = 0;
+    if (left > size)
+        left = size;
+    pthread_mutex_lock(&handle->lock);
+    bool plain = !handle->map.runs && pos == handle->next_pos;
+    for (int i = 0; plain && got < left; i++) {
+        const struct iovec *piece = &fresh->iov[i];
+        size_t from = skip < piece->iov_len ? skip : piece->iov_len;
+        size_t len = piece->iov_len - from < left - got ? piece->iov_len - from : left - got;
+        memcpy(buffer + got, (const uint8_t *)piece->iov_base + from, len);
+        got += len;
+        skip -= from;
+    }
+    handle->next_pos += (int64_t)got;
+    pthread_mutex_unlock(&handle->lock);
+    return (int64_t)got;
+}
+
 static void answer(struct follow_op *op, int64_t got)
 {
     park_answer(&op->park);
@@ -85,7 +112,11 @@ static void go_work(struct node_work *work)
 static void ready(struct partition_waiter *waiter)
 {
     struct follow_op *op = container_of(waiter, struct follow_op, waiter);
-    if (atomic_load(&op->handle->pfile->followers) <= LIMIT_FOLLOW_INLINE)
+    bool inlined = atomic_load(&op->handle->pfile->followers) <= LIMIT_FOLLOW_INLINE;
+    int64_t got = inlined && waiter->fresh ? try_fresh(op->handle, op->size, op->pos, waiter->fresh) : 0;
+    if (got > 0)
+        answer(op, got);
+    else if (inlined)
         go(op);
     else
         node_work_submit(op->handle->session->node, &op->work);

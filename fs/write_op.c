@@ -34,8 +34,8 @@ void write_op_reset(struct write_op *op)
     op->count = 0;
     op->len = 0;
     op->to_disk = false;
-    atomic_store(&op->rc, 0);
-    atomic_store(&op->appended, false);
+    atomic_store_explicit(&op->rc, 0, memory_order_relaxed);
+    atomic_store_explicit(&op->appended, false, memory_order_relaxed);
 }
 
 void write_op_free(struct write_op *op)
@@ -60,8 +60,8 @@ static void part_settled(struct write_part *part, int rc)
 {
     struct write_op *op = part->op;
     if (rc == 0) {
-        atomic_store(&part->state, PART_APPENDED);
-        atomic_store(&op->appended, true);
+        atomic_store_explicit(&part->state, PART_APPENDED, memory_order_release);
+        atomic_store_explicit(&op->appended, true, memory_order_release);
         sync_appended(op->handle, partition_index(part->pfile->part), part->append.result.end.offset);
         waker_appended(op->handle, part->pfile);
         return;
@@ -166,13 +166,13 @@ static int park(struct write_op *op, fuse_req_t req)
 int write_op_go(struct write_op *op, fuse_req_t req)
 {
     const struct options *options = op->handle->session->options;
-    atomic_store(&op->pending, op->count + 1);
+    atomic_store_explicit(&op->pending, op->count + 1, memory_order_relaxed);
     for (int i = 0; i < op->count; i++) {
         struct write_part *part = &op->parts[i];
         struct err e;
         part->batch.iov = part->iov;
         part->append.done = part_done;
-        atomic_store(&part->state, PART_PENDING);
+        atomic_store_explicit(&part->state, PART_PENDING, memory_order_relaxed);
         int rc = partition_append(part->pfile->part, &part->batch, options->acks, options->delivery_timeout_ms,
                                   &part->append, &e);
         if (rc) {

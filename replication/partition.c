@@ -287,7 +287,7 @@ void partition_check_failed(struct partition *part)
     pthread_mutex_lock(&part->lock);
     struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
     pthread_mutex_unlock(&part->lock);
-    partition_wake(waiters);
+    partition_wake(waiters, NULL);
     partition_fail_parked(part, -EIO);
 }
 

@@ -70,9 +70,18 @@ int partition_flush(struct partition *part, struct log_flush *flush);
 
 /* ---- waiting for records ---- */
 
+/* Bytes that were committed just now and are still in their writer's memory. */
+struct partition_fresh {
+    int64_t position; /* of the first */
+    size_t len;       /* below the high watermark */
+    const struct iovec *iov;
+    int iovcnt;
+};
+
 struct partition_waiter {
     int64_t position;                               /* in: waits for a high watermark above this */
     void (*ready)(struct partition_waiter *waiter); /* once, no lock held, as append_op's done */
+    const struct partition_fresh *fresh;            /* while ready() runs: what is at hand; NULL: nothing */
     struct partition_waiter *prev, *next;
     bool queued;
 };

@@ -77,7 +77,7 @@ void partition_commit(struct partition *part, struct log_point end)
     if (isr_update(&part->isr, atomic_load_explicit(&part->min_insync_replicas, memory_order_relaxed)))
         waiters = partition_collect(part, part->isr.high_watermark.position);
     pthread_mutex_unlock(&part->lock);
-    partition_wake(waiters);
+    partition_wake(waiters, NULL);
 }
 
 /* flush.messages: before the append is answered. */
@@ -127,8 +127,14 @@ static int append_now(struct partition *part, const struct append_batch *batch, 
     isr_advance(&part->isr, part->node->options.id, out->end);
     if (isr_update(&part->isr, atomic_load_explicit(&part->min_insync_replicas, memory_order_relaxed)))
         waiters = partition_collect(part, part->isr.high_watermark.position);
+    int64_t committed = part->isr.high_watermark.position - out->base.position;
     pthread_mutex_unlock(&part->lock);
-    partition_wake(waiters);
+    struct partition_fresh fresh = {.position = out->base.position,
+                                    .len = committed < (int64_t)batch->len ? (size_t)(committed < 0 ? 0 : committed)
+                                                                           : batch->len,
+                                    .iov = batch->iov,
+                                    .iovcnt = batch->iovcnt};
+    partition_wake(waiters, &fresh);
     partition_arm_flush(part);
     flusher_appended(&part->node->flusher);
     return 0;

@@ -110,6 +110,6 @@ void partition_append_init(struct partition *part);
 
 /* Takes out the waiters below position, under the lock; the caller then calls partition_wake() without it. */
 struct partition_waiter *partition_collect(struct partition *part, int64_t position);
-void partition_wake(struct partition_waiter *waiters);
+void partition_wake(struct partition_waiter *waiters, const struct partition_fresh *fresh);
 
 #endif

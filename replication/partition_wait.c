@@ -73,11 +73,12 @@ struct partition_waiter *partition_collect(struct partition *part, int64_t posit
     return collected;
 }
 
-void partition_wake(struct partition_waiter *waiters)
+void partition_wake(struct partition_waiter *waiters, const struct partition_fresh *fresh)
 {
     while (waiters != NULL) {
         struct partition_waiter *waiter = waiters;
         waiters = waiter->next; /* ready() may free it */
+        waiter->fresh = fresh;
         waiter->ready(waiter);
     }
 }

@@ -190,7 +190,7 @@ void topic_wake_all(struct topic *topic)
         pthread_mutex_lock(&part->lock);
         struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
         pthread_mutex_unlock(&part->lock);
-        partition_wake(waiters);
+        partition_wake(waiters, NULL);
         partition_fail_parked(part, -ESTALE);
     }
 }

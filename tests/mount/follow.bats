@@ -144,6 +144,31 @@ same(set(seen), {b"wake up\n"})
 P
 }
 
+@test "a reader that asks for fewer bytes than a write brings gets them in turn" {
+    cat > "$T/reader.py" <<'EOF'
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+got = b""
+while not got.endswith(b"end\n"):
+    got += os.read(fd, 7)
+sys.stdout.write(got.decode())
+EOF
+    printf 'before\n' >> orders/0
+    bg python3 "$T/reader.py" orders/.follow/0 > "$T/seen"
+    reader=$!
+    bg python3 "$T/reader.py" orders/.follow/0@end > "$T/end"
+    end=$!
+    wait_until '[ "$(ls -l /proc/'$reader'/fd /proc/'$end'/fd | grep -c follow)" = 2 ]'
+    for n in $(seq 50); do
+        printf '%s\n' "a longer line $n" "short" >> orders/0
+        printf 'in two ' >> orders/0
+    done
+    echo end >> orders/0
+    wait "$reader" "$end"
+    cmp orders/0 "$T/seen"
+    cmp <(tail -n +2 orders/0) "$T/end"
+}
+
 @test "a follower sees each line once while eight writers append" {
     bg head -n 1600 orders/.follow/0 > "$T/seen"
     follower=$!

@@ -6,11 +6,17 @@
 struct reader {
     struct partition_waiter waiter; /* first */
     _Atomic int ready;
+    char fresh[32]; /* what was at hand, as "POSITION:BYTES" */
 };
 
 static void on_ready(struct partition_waiter *waiter)
 {
-    atomic_fetch_add(&((struct reader *)waiter)->ready, 1);
+    struct reader *reader = (struct reader *)waiter;
+    const struct partition_fresh *fresh = waiter->fresh;
+    if (fresh != NULL && fresh->iovcnt == 1)
+        snprintf(reader->fresh, sizeof reader->fresh, "%d:%.*s", (int)fresh->position, (int)fresh->len,
+                 (const char *)fresh->iov[0].iov_base);
+    atomic_fetch_add(&reader->ready, 1);
 }
 
 static struct reader reader_at(int64_t position)
@@ -35,6 +41,8 @@ static void test_a_reader_is_woken_by_the_append_it_waits_for(void **state)
     assert_int_equal(far.ready, 1);
     assert_int_equal(end.ready, 1);
     assert_int_equal(now.ready, 0);
+    assert_string_equal(end.fresh, "4:two\n");
+    assert_string_equal(far.fresh, "8:x\n");
     assert_false(partition_unwait(part, &far.waiter));
     partition_unref(part);
 }
