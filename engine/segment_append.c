@@ -1,8 +1,9 @@
 /* engine/segment_append.c: one batch into one segment's files.
  *
  * The order is the crash order: bytes to `.log`, then the entry to `.batches`, then what the sparse indexes get. Only
- * segment_grow() makes it visible. A failed write leaves nothing: all four files are cut back to the sizes that their
- * counts say. Two system calls in the usual case, and no memory is allocated. */
+ * segment_grow() makes it visible. A failed write leaves nothing, over a power cut too: all four files are cut back to
+ * the sizes that their counts say, and an entry that goes goes durably. Two system calls in the usual case, and no
+ * memory is allocated. */
 #include "engine/segment.h"
 
 #include <assert.h>
@@ -84,7 +85,10 @@ static int cut_back(struct segment *seg)
     return 0;
 }
 
-static int failed(struct segment *seg, int rc, struct err *e)
+/* `entered`: the entry was written whole. Then its end in `.batches` is synced before anybody is told: else the power
+ * may go, the cut be lost, and what was refused be there again. Bytes without an entry are nothing, and cut at the next
+ * open. */
+static int failed(struct segment *seg, int rc, bool entered, struct err *e)
 {
     int cut_rc;
 
@@ -92,6 +96,9 @@ static int failed(struct segment *seg, int rc, struct err *e)
         return err_sys(e, -EIO, "write segment %" PRId64 " (%s)", seg->base.offset, strerror(-rc));
     }
     cut_rc = cut_back(seg);
+    if (cut_rc == 0 && entered) {
+        cut_rc = seg->io->fdatasync(seg->io, seg->fd[SEGMENT_BATCHES]);
+    }
     if (cut_rc < 0) {
         return err_sys(e, -EIO, "cut segment %" PRId64 " back (%s)", seg->base.offset, strerror(-cut_rc));
     }
@@ -111,15 +118,15 @@ int segment_append(struct segment *seg, struct batch_entry *b, const struct iove
     *growth = (struct segment_growth){.entry = *b, .index_place = seg->index_place};
     rc = io_pwritev_all(seg->io, seg->fd[SEGMENT_LOG], iov, iovcnt, b->place);
     if (rc < 0) {
-        return failed(seg, rc, e);
+        return failed(seg, rc, false, e);
     }
     batch_entry_encode(b, bytes);
     rc = io_pwritev_all(seg->io, seg->fd[SEGMENT_BATCHES], &entry, 1, segment_file_bytes(seg, SEGMENT_BATCHES));
     if (rc < 0) {
-        return failed(seg, rc, e);
+        return failed(seg, rc, false, e);
     }
     rc = segment_append_points(seg, marks, mark_count, index_interval_bytes, growth);
-    return rc < 0 ? failed(seg, rc, e) : 0;
+    return rc < 0 ? failed(seg, rc, true, e) : 0;
 }
 
 void segment_grow_indexes(struct segment *seg, const struct segment_growth *growth)
@@ -166,7 +173,7 @@ int segment_finish_timeindex(struct segment *seg, struct err *e)
     atomic_store_explicit(&seg->indexes_flushed, false, memory_order_relaxed);
     rc = timeindex_write(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], &entry);
     if (rc < 0) {
-        return failed(seg, rc, e);
+        return failed(seg, rc, false, e);
     }
     index_publish(&seg->timeindex, 1);
     seg->timeindex_last_ms = entry.timestamp_ms;

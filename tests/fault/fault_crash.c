@@ -3,6 +3,7 @@
  *
  * FAULT_STATE=PLAN:SEED:MOMENT:NUMBER tries that one state again and tells what led to it; a failure prints it.
  * FAULT_SEEDS=N works through seeds 1 to N instead of the few of a usual run. */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -20,11 +21,12 @@
 #include "tests/fault/workload.h"
 
 #if defined(__SANITIZE_THREAD__)
-enum { RANDOM_STATES = 0, SEEDS = 1, AGAIN_ONE_IN = 300, AGAIN_STATES = 0 }; /* one thread: a look is enough */
+/* one thread: a look is enough */
+enum { RANDOM_STATES = 0, SEEDS = 1, AGAIN_ONE_IN = 300, AGAIN_STATES = 0, REFUSED_STATES = 2 };
 #elif defined(__SANITIZE_ADDRESS__)
-enum { RANDOM_STATES = 2, SEEDS = 1, AGAIN_ONE_IN = 300, AGAIN_STATES = 1 };
+enum { RANDOM_STATES = 2, SEEDS = 1, AGAIN_ONE_IN = 300, AGAIN_STATES = 1, REFUSED_STATES = 20 };
 #else
-enum { RANDOM_STATES = 4, SEEDS = 2, AGAIN_ONE_IN = 200, AGAIN_STATES = 3 };
+enum { RANDOM_STATES = 4, SEEDS = 2, AGAIN_ONE_IN = 200, AGAIN_STATES = 3, REFUSED_STATES = 100 };
 #endif
 
 static const struct workload_plan plans[] = {
@@ -223,7 +225,7 @@ static void check_state(const struct crash *c, uint32_t number)
     state_end(&s);
 }
 
-static void check_all(struct crash *c, uint32_t random_states);
+static void check_all(struct crash *c, uint32_t from, uint32_t random_states);
 
 /* The power goes a second time: in the recovery, or soon after it. */
 static void crash_again(const struct crash *c, uint32_t number)
@@ -245,7 +247,7 @@ static void crash_again(const struct crash *c, uint32_t number)
     end = recorder_count(&s.gate);
     workload_kill(&s.w);
     require(&s, recorder_count(&s.gate) == end, "a dead process wrote");
-    check_all(&again, AGAIN_STATES);
+    check_all(&again, 0, AGAIN_STATES);
     disk_model_free(again.model);
     state_end(&s);
 }
@@ -270,12 +272,15 @@ static void check_moment(struct crash *c, uint32_t random_states)
     }
 }
 
-static void check_all(struct crash *c, uint32_t random_states)
+/* From a moment on. */
+static void check_all(struct crash *c, uint32_t from, uint32_t random_states)
 {
     uint32_t end = c->w->recorder->count;
 
     for (c->moment = 0;; c->moment++) {
-        check_moment(c, random_states);
+        if (c->moment >= from) {
+            check_moment(c, random_states);
+        }
         if (c->moment == end) {
             return;
         }
@@ -321,7 +326,7 @@ static void crash_workload(const struct workload_plan *plan, uint64_t seed)
         fprintf(stderr, "%u ", i);
         record_print(&recorder.records[i]);
     }
-    check_all(&c, RANDOM_STATES);
+    check_all(&c, 0, RANDOM_STATES);
     disk_model_free(c.model);
     workload_free(&w);
     recorder_free(&recorder);
@@ -341,6 +346,58 @@ static void test_plan(void **state)
         }
     }
     print_message("# %s: %" PRIu64 " states\n", plan->name, states_checked - before);
+}
+
+/* ---- a full disk, then no power ---- */
+
+/* The n-th write of an append finds no room, and it is refused. Returns the moment at which the
+ * refusal was told. */
+static uint32_t run_refused(struct workload *w, uint32_t n)
+{
+    struct fault fault = {.kind = FAULT_ERROR, .error = -ENOSPC, .call = n};
+    uint32_t refused;
+
+    assert_int_equal(workload_open(w), 0);
+    assert_int_equal(workload_append(w, 1, 20), 0);
+    assert_int_equal(workload_do(w, STEP_FLUSH), 0);
+    recorder_arm(w->recorder, &fault);
+    assert_int_equal(workload_append(w, 20, 60), -ENOSPC);
+    assert_true(recorder_hit(w->recorder));
+    recorder_clear(w->recorder);
+    refused = recorder_count(w->recorder);
+    /* The newest operation has happened in most states that are tried: here it is none of the log's. */
+    assert_int_equal(workload_do(w, STEP_CHECKPOINT), 0);
+    return refused;
+}
+
+/* What was refused does not come back, whatever of the cut had reached the disk. An append has four writes: bytes,
+ * entry, and one for each index. */
+static void test_refused(void **state)
+{
+    static const struct workload_plan plan = {.name = "refused", .segment_bytes = 1 << 20, .retention_bytes = -1};
+    uint64_t before = states_checked;
+    char path[96];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/work", base);
+    for (uint32_t n = 0; n < 4; n++) {
+        struct recorder recorder;
+        struct workload w;
+        struct crash c = {.w = &w, .seed = n};
+        uint32_t refused;
+
+        mkdir(path, 0700);
+        disk_empty(path);
+        recorder_init(&recorder, true);
+        workload_init(&w, &plan, &recorder, path, n);
+        c.model = disk_model_new(path);
+        refused = run_refused(&w, n);
+        check_all(&c, refused, REFUSED_STATES);
+        disk_model_free(c.model);
+        workload_free(&w);
+        recorder_free(&recorder);
+    }
+    print_message("# %s: %" PRIu64 " states\n", plan.name, states_checked - before);
 }
 
 /* ---- frame ---- */
@@ -383,7 +440,8 @@ static int teardown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {PLAN(0), PLAN(1), PLAN(2), PLAN(3), PLAN(4), PLAN(5)};
+    const struct CMUnitTest tests[] = {
+        PLAN(0), PLAN(1), PLAN(2), PLAN(3), PLAN(4), PLAN(5), cmocka_unit_test(test_refused)};
 
     return cmocka_run_group_tests_name("fault_crash", tests, setup, teardown);
 }

@@ -203,6 +203,43 @@ static void a_failed_cut_is_offline(void **state)
     assert_int_equal(f.reports, 1);
 }
 
+static int no_sync(struct io *io, int fd)
+{
+    (void)io;
+    (void)fd;
+    return -EIO;
+}
+
+/* An entry that was written and is cut off again must not come back with the power. */
+static void a_refused_entry_is_cut_durably(void **state)
+{
+    static const int syncs[] = {0, 0, 1, 1}; /* bytes, entry, index, time index: the one that fails */
+
+    (void)state;
+    for (int nth = 1; nth <= 4; nth++) {
+        int before;
+
+        log_fixture_open(&f, NULL);
+        log_fixture_append(&f, "one\n");
+        f.now_ms++;
+        log_fixture_append(&f, "one one\n");
+        before = atomic_load(&faulty.calls[FAULTY_FDATASYNC]);
+        faulty_io_arm(&faulty, FAULTY_PWRITEV, nth, -ENOSPC);
+        f.now_ms++;
+        assert_int_equal(try_append("two two\n"), -ENOSPC);
+        assert_int_equal(atomic_load(&faulty.calls[FAULTY_FDATASYNC]) - before, syncs[nth - 1]);
+        teardown(NULL);
+        setup(NULL);
+    }
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one one\n");
+    faulty_io_arm(&faulty, FAULTY_PWRITEV, 3, -ENOSPC);
+    faulty.io.fdatasync = no_sync;
+    assert_int_equal(try_append("two two\n"), -EIO);
+    assert_int_equal(log_offline(f.log), -EIO);
+    assert_int_equal(f.reports, 1);
+}
+
 static int last_rc;
 static int answers;
 
@@ -387,6 +424,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_full_disk_leaves_nothing_half),
         TEST(a_failed_cut_is_offline),
+        TEST(a_refused_entry_is_cut_durably),
         TEST(a_roll_without_room),
         TEST(a_failed_write_is_offline),
         TEST(a_failed_flush_is_offline_and_not_repeated),
