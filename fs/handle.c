@@ -78,8 +78,7 @@ static void producer_destroy(struct handle *handle)
         if (producer->targets[i])
             tree_pfile_put(handle->session->tree, producer->targets[i]);
     free(producer->targets);
-    if (handle->produced.upto != &handle->produced.upto_one)
-        free(handle->produced.upto);
+    free(handle->produced.any_upto);
     pthread_mutex_destroy(&producer->lock);
 }
 

@@ -33,14 +33,14 @@ struct producer {
     int32_t target_count;
 };
 
-/* What was appended through an open file, and with linger.ms what is still on its way. handle's lock. */
+/* What was appended through an open file, and with linger.ms what is still on its way. handle's lock but for upto. */
 struct produced {
-    int64_t *upto; /* by partition: behind the last record; NULL: nothing yet */
-    int32_t upto_count;
-    int64_t upto_one; /* upto of a partition's own file points here */
-    uint64_t lots;    /* lingering batches that ever got records of this open file: the number of the last one */
-    int outstanding;  /* those of them that are not over */
-    int error;        /* the first failure that nobody waited for and nobody was told of; 0 or a negative errno */
+    _Atomic int64_t upto; /* a partition's own file: behind the last record; 0: nothing yet */
+    int64_t *any_upto;    /* `.any`: likewise, by partition */
+    int32_t any_count;
+    uint64_t lots;   /* lingering batches that ever got records of this open file: the number of the last one */
+    int outstanding; /* those of them that are not over */
+    int error;       /* the first failure that nobody waited for and nobody was told of; 0 or a negative errno */
     struct sync_op *waiters;
 };
 

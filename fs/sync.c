@@ -68,18 +68,21 @@ static void flush_done(struct log_flush *flush, int rc)
 static int plan_flushes(struct sync_op *op)
 {
     struct handle *handle = op->handle;
-    pthread_mutex_lock(&handle->lock);
+    struct partition *part = handle->pfile->part;
     struct produced *produced = &handle->produced;
-    int32_t count = produced->upto ? produced->upto_count : 1;
-    op->flushes = calloc((size_t)count, sizeof(*op->flushes));
-    for (int32_t i = 0; op->flushes && produced->upto && i < count; i++)
-        op->flushes[i].flush.upto = produced->upto[i];
+    pthread_mutex_lock(&handle->lock);
+    int32_t count = part ? 1 : produced->any_count;
+    op->flushes = calloc(count ? (size_t)count : 1, sizeof(*op->flushes));
+    for (int32_t i = 0; op->flushes && !part && i < count; i++)
+        op->flushes[i].flush.upto = produced->any_upto[i];
     pthread_mutex_unlock(&handle->lock);
     if (!op->flushes)
         return -ENOMEM;
     op->flush_count = count;
-    if (!produced->upto && handle->pfile->part)
-        op->flushes[0].flush.upto = partition_log_end(handle->pfile->part).offset;
+    if (part) {
+        int64_t upto = atomic_load(&produced->upto);
+        op->flushes[0].flush.upto = upto ? upto : partition_log_end(part).offset;
+    }
     return 0;
 }
 
@@ -221,31 +224,39 @@ void sync_write(fuse_req_t req, struct handle *handle, size_t len)
     start(req, handle, true, (int64_t)len);
 }
 
-/* Under handle's lock. */
-static void note(struct handle *handle, int32_t partition, int64_t end)
+static void note_own(struct produced *produced, int64_t end)
 {
-    struct produced *produced = &handle->produced;
-    if (handle->pfile->part) {
-        produced->upto = &produced->upto_one;
-        produced->upto_count = 1;
-        partition = 0;
-    } else if (partition >= produced->upto_count) {
-        int64_t *upto = realloc(produced->upto, (size_t)(partition + 1) * sizeof(*upto));
-        if (!upto)
+    int64_t upto = atomic_load_explicit(&produced->upto, memory_order_relaxed);
+    while (upto < end && !atomic_compare_exchange_weak(&produced->upto, &upto, end))
+        ;
+}
+
+/* Under handle's lock. */
+static void note_any(struct produced *produced, int32_t partition, int64_t end)
+{
+    if (partition >= produced->any_count) {
+        int64_t *upto = realloc(produced->any_upto, (size_t)(partition + 1) * sizeof(*upto));
+        if (!upto) { /* an fsync could not promise anything */
+            produced->error = -ENOMEM;
             return;
-        for (int32_t i = produced->upto_count; i <= partition; i++)
+        }
+        for (int32_t i = produced->any_count; i <= partition; i++)
             upto[i] = 0;
-        produced->upto = upto;
-        produced->upto_count = partition + 1;
+        produced->any_upto = upto;
+        produced->any_count = partition + 1;
     }
-    if (produced->upto[partition] < end)
-        produced->upto[partition] = end;
+    if (produced->any_upto[partition] < end)
+        produced->any_upto[partition] = end;
 }
 
 void sync_appended(struct handle *handle, int32_t partition, int64_t end)
 {
+    if (handle->pfile->part) {
+        note_own(&handle->produced, end);
+        return;
+    }
     pthread_mutex_lock(&handle->lock);
-    note(handle, partition, end);
+    note_any(&handle->produced, partition, end);
     pthread_mutex_unlock(&handle->lock);
 }
 
@@ -274,8 +285,10 @@ void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, in
     struct sync_op *ready = NULL;
     bool told = false;
     pthread_mutex_lock(&handle->lock);
-    if (rc == 0)
-        note(handle, partition, end);
+    if (rc == 0 && handle->pfile->part)
+        note_own(produced, end);
+    else if (rc == 0)
+        note_any(produced, partition, end);
     produced->outstanding--;
     for (struct sync_op **link = &produced->waiters; *link;) {
         struct sync_op *op = *link;
