@@ -10,7 +10,8 @@
  * successor is not in the log.
  *
  * Failure: the group under work is thrown away, what was swapped stays, the cleaner offset stays where it was. A full
- * disk is -ENOSPC and no error of the log; damaged bytes take it offline. */
+ * disk is -ENOSPC and no error of the log (names that it refused are finished by the next pass); damaged bytes take it
+ * offline. */
 #include "engine/log.h"
 
 #include <errno.h>
@@ -118,6 +119,9 @@ static int begin(struct log *log, struct log_point limit, struct compact_pass *p
     *choice = (struct choice){0};
     log_lock(log);
     rc = log_check_online(log, e);
+    if (rc == 0) {
+        rc = log_finish_names(log, e);
+    }
     if (rc == 0 && (log->config.cleanup_policy & CLEANUP_COMPACT) != 0) {
         rc = roll_if_lagging(log, pass->now_ms, e);
         if (rc == 0) {

@@ -24,8 +24,9 @@ struct log {
     _Atomic int framing;      /* of config, for readers */
     bool flush_asked;         /* append lock: on_flush_wanted was called for what waits now */
     int64_t scrub_offset;     /* scrub.c's own: where it goes on; one scrubbing thread */
-    uint32_t deleted;         /* append lock: counts the names given to retired segments' files */
-    struct segment *doomed;   /* append lock: retired ones whose reference log_unlock() drops */
+    bool names_wait;        /* append lock: a segment in the list has `.swap` names that a full disk would not change */
+    uint32_t deleted;       /* append lock: counts the names given to retired segments' files */
+    struct segment *doomed; /* append lock: retired ones whose reference log_unlock() drops */
 
     pthread_mutex_t state_lock;
     struct segment **segments; /* ascending; the last one is active; never empty while online */
@@ -102,9 +103,13 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e);
 
 /* Swaps segments [first, first + n), none of them active, for `by`, which segment_build_finish() gave and which covers
  * exactly their range. The list takes over the caller's reference on `by`, on failure too. `.swap` protocol: a crash
- * leaves the old or the new. Append lock; takes the state lock. -ENOSPC, -EDQUOT, -ENOMEM: nothing has changed. Other
- * failures: offline, -EIO. */
+ * leaves the old or the new. Append lock; takes the state lock. -ENOSPC, -EDQUOT, -ENOMEM: nothing has changed, or all
+ * but the new files' last names, which then wait for log_finish_names(). Other failures: offline, -EIO. */
 int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e);
+
+/* Gives compacted segments the names that a full disk refused, if there are any such. Append lock; nothing may be built
+ * or swapped in before it has succeeded. -ENOSPC, -EDQUOT: they still wait. Other failures: offline, -EIO. */
+int log_finish_names(struct log *log, struct err *e);
 
 /* Moves the log start up (never down), under the state lock, and counts what lies before it in its segment. Append
  * lock. Nothing is deleted. */

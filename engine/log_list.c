@@ -4,7 +4,7 @@
  * finds files under the names that its segment knows, and a crash always leaves something that recover.c can finish:
  *   deletion  out of the list, rename to `….<n>.deleted`, fsync the directory, unlink when the last reference goes
  *   swap      `.cleaned` → `.swap`, fsync; into the list; the old ones → `….<n>.deleted`, fsync; `.swap` → "", fsync
- * Failure: what cannot be undone takes the log offline. */
+ * Failure: a full disk puts the last names of a swap off; what cannot be undone takes the log offline. */
 #include "engine/log_internal.h"
 
 #include <assert.h>
@@ -174,37 +174,15 @@ int log_list_push(struct log *log, struct segment *seg, struct err *e)
     return 0;
 }
 
-/* The names of a segment's files under a suffix, as far as there are any. */
-static int unlink_names(struct log *log, const struct segment *seg, const char *suffix)
+static bool is_full_disk(int rc)
 {
-    static const enum segment_file order[] = {SEGMENT_BATCHES, SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX};
-    char name[SEGMENT_NAME_BYTES];
-    int i, rc;
-
-    for (i = 0; i < SEGMENT_FILES; i++) {
-        segment_name(seg->base.offset, order[i], suffix, name);
-        rc = log->env->io->unlink(log->env->io, log->dirfd, name, 0);
-        if (rc < 0 && rc != -ENOENT) {
-            return rc;
-        }
-    }
-    return 0;
-}
-
-/* A full disk may refuse a longer name; the file can be unlinked at once all the same. What did get the new name goes
- * with the last reference; its old name may soon be another's. */
-static int unlink_now(struct log *log, struct segment *seg, const char *suffix)
-{
-    pthread_mutex_lock(&seg->open_lock);
-    snprintf(seg->suffix, sizeof seg->suffix, "%s", suffix);
-    pthread_mutex_unlock(&seg->open_lock);
-    return unlink_names(log, seg, "");
+    return rc == -ENOSPC || rc == -EDQUOT;
 }
 
 /* Renames the files of segments that are out of the list already, and hands their references to log_unlock(). */
 static int retire(struct log *log, struct segment **segs, uint32_t n, struct err *e)
 {
-    char suffix[24];
+    char suffix[SEGMENT_SUFFIX_BYTES];
     uint32_t i;
     int rc = 0;
 
@@ -212,8 +190,9 @@ static int retire(struct log *log, struct segment **segs, uint32_t n, struct err
         if (rc == 0) {
             snprintf(suffix, sizeof suffix, ".%u.deleted", log->deleted++);
             rc = segment_retire(segs[i], suffix, e);
-            if (rc == -ENOSPC || rc == -EDQUOT) {
-                rc = unlink_now(log, segs[i], suffix);
+            if (is_full_disk(rc)) {
+                /* A full disk may refuse a longer name; the file can be unlinked at once all the same. */
+                rc = segment_unlink_instead(segs[i], suffix);
             }
         }
         segs[i]->doomed_next = log->doomed;
@@ -327,14 +306,20 @@ static void list_swap(struct log *log, uint32_t first, uint32_t n, struct segmen
     log_list_sum(log);
 }
 
-/* A full disk has refused one of the new names. Those that were given go first: with all of `.cleaned` gone before,
+/* A full disk has refused one of the `.swap` names. Those that were given go first: with all of `.cleaned` gone before,
  * they would pass for a complete segment. */
 static int abandon_swap(struct log *log, struct segment *by)
 {
-    int rc = unlink_names(log, by, ".swap");
+    struct io *io = log->env->io;
+    char name[SEGMENT_NAME_BYTES];
+    int i, rc = 0;
 
-    if (rc == 0) {
-        rc = log->env->io->fsync(log->env->io, log->dirfd);
+    for (i = 0; i < SEGMENT_FILES && (rc == 0 || rc == -ENOENT); i++) {
+        segment_name(by->base.offset, (enum segment_file)i, ".swap", name);
+        rc = io->unlink(io, log->dirfd, name, 0);
+    }
+    if (rc == 0 || rc == -ENOENT) {
+        rc = io->fsync(io, log->dirfd);
     }
     if (rc == 0) {
         segment_build_abort(by);
@@ -348,7 +333,7 @@ static int prepare_swap(struct log *log, struct segment *by, struct err *e)
 {
     int abandon_rc, rc = segment_rename(by, ".swap", false, e);
 
-    if (rc == -ENOSPC || rc == -EDQUOT) {
+    if (is_full_disk(rc)) {
         abandon_rc = abandon_swap(log, by);
         if (abandon_rc == 0) {
             return rc;
@@ -367,13 +352,41 @@ static int prepare_swap(struct log *log, struct segment *by, struct err *e)
     return log_go_offline(log, -EIO, e != NULL ? e->text : "swap in a compacted segment");
 }
 
+/* The last step of a swap, for all that are due. A full disk that refuses a name costs nothing but that the name stays
+ * `.swap`: the files are found by the names they have, and an open finishes the swap. But no other segment may be made
+ * in its place before: its `.cleaned` would tell an open that this `.swap` is not complete. */
+static int give_names(struct log *log, struct segment **segs, uint32_t n, struct err *e)
+{
+    int rc = 0;
+    uint32_t i;
+
+    for (i = 0; i < n && rc == 0; i++) {
+        rc = segment_rename(segs[i], "", false, e);
+    }
+    log->names_wait = is_full_disk(rc);
+    if (rc == 0) {
+        rc = log->env->io->fsync(log->env->io, log->dirfd);
+        if (rc < 0) {
+            return err_sys(e, -EIO, "fsync a compacted segment's names (%s)", strerror(-rc));
+        }
+    }
+    return rc;
+}
+
+int log_finish_names(struct log *log, struct err *e)
+{
+    int rc = log->names_wait ? give_names(log, log->segments, log->segment_count, e) : 0;
+
+    return rc < 0 ? log_fail(log, rc, e) : 0;
+}
+
 int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
 {
     struct segment **gone = malloc(n * sizeof(struct segment *));
     int64_t cut = 0;
-    int rc;
+    int names_rc = 0, rc;
 
-    assert(n > 0 && first + n < log->segment_count);
+    assert(n > 0 && first + n < log->segment_count && !log->names_wait);
     assert(log->segments[first]->base.offset == by->base.offset);
     assert(log->segments[first + n - 1]->end.offset == by->end.offset);
     if (gone == NULL) {
@@ -390,13 +403,8 @@ int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by,
     pthread_mutex_unlock(&log->state_lock);
     rc = retire(log, gone, n, e);
     if (rc == 0) {
-        rc = segment_rename(by, "", false, e);
-    }
-    if (rc == 0) {
-        rc = log->env->io->fsync(log->env->io, log->dirfd);
-        if (rc < 0) {
-            err_sys(e, rc, "fsync a compacted segment's names");
-        }
+        names_rc = give_names(log, &by, 1, e);
+        rc = is_full_disk(names_rc) ? 0 : names_rc;
     }
     if (rc == 0) {
         rc = log_bytes_before(log, log->start, &cut, e);
@@ -408,6 +416,7 @@ int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by,
     pthread_mutex_lock(&log->state_lock);
     log->cut_bytes = cut;
     pthread_mutex_unlock(&log->state_lock);
+    rc = names_rc;
 err_after_malloc:
     free(gone);
     return rc;

@@ -22,7 +22,7 @@
 #include "engine/log.h"
 #include "engine/verify.h"
 
-enum { SEGMENT_NAME_BYTES = 64 };
+enum { SEGMENT_NAME_BYTES = 64, SEGMENT_SUFFIX_BYTES = 24 };
 
 struct segment {
     /* constant once the segment is in the list */
@@ -55,7 +55,9 @@ struct segment {
     _Atomic uint32_t flushed;     /* bytes of `.log` known to be on disk with their entries; only grows */
     _Atomic bool indexes_flushed; /* its indexes are on disk */
     _Atomic bool index_reported;  /* a wrong entry of one was met and told */
-    char suffix[24];              /* of its files' names: "", ".cleaned", ".<n>.deleted"; under open_lock */
+    /* of each file's name: "", ".cleaned", ".swap", ".<n>.deleted"; under open_lock. Renames that a full disk breaks
+     * off leave them unlike. */
+    char suffix[SEGMENT_FILES][SEGMENT_SUFFIX_BYTES];
 
     /* the files */
     _Atomic uint32_t pins; /* SEGMENT_CLOSED or the number of pins */
@@ -120,9 +122,14 @@ struct segment_found {
  * missing; -EBADMSG: one is too large to be a segment's. */
 int segment_open_found(struct segment *seg, bool sealed, struct segment_found *found, struct err *e);
 
-/* Renames all four files to another suffix. The directory is not fsynced: the caller's care. The order is `.log`,
- * `.index`, `.timeindex`, and `.batches` first or last. */
+/* Renames to another suffix what of the four files does not have it yet. The directory is not fsynced: the caller's
+ * care. The order is `.log`, `.index`, `.timeindex`, and `.batches` first or last. A failure leaves those behind it as
+ * they were; called again, it goes on there. */
 int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e);
+
+/* In place of a segment_rename() that a full disk has broken off: unlinks what does not have the suffix, `.batches`
+ * first. All count as renamed then: their old names may soon be another's. Returns 0 or the errno of unlink. */
+int segment_unlink_instead(struct segment *seg, const char *suffix);
 
 /* Marks it retired and renames its files to suffix, `.batches` first. */
 int segment_retire(struct segment *seg, const char *suffix, struct err *e);

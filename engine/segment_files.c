@@ -134,7 +134,7 @@ int segment_open_files(struct segment *seg, struct err *e)
     int i, rc;
 
     for (i = 0; i < SEGMENT_FILES; i++) {
-        segment_name(seg->base.offset, (enum segment_file)i, seg->suffix, name);
+        segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
         rc = seg->io->open(seg->io, seg->dirfd, name, O_RDWR, 0);
         if (rc < 0) {
             /* ENOENT would read as "no such record" further up. */
@@ -212,7 +212,7 @@ static int open_found(struct segment *seg, struct segment_found *found, struct e
     for (i = 0; i < SEGMENT_FILES; i++) {
         int flags = i == SEGMENT_INDEX || i == SEGMENT_TIMEINDEX ? O_RDWR | O_CREAT : O_RDWR;
 
-        segment_name(seg->base.offset, (enum segment_file)i, seg->suffix, name);
+        segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
         rc = seg->io->open(seg->io, seg->dirfd, name, flags, 0600);
         if (rc < 0) {
             return err_sys(e, rc, "open %s", name);
@@ -277,7 +277,7 @@ static int create_files(struct segment *seg, bool durable, struct err *e)
     int i, rc;
 
     for (i = 0; i < SEGMENT_FILES; i++) {
-        segment_name(seg->base.offset, (enum segment_file)i, seg->suffix, name);
+        segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
         rc = seg->io->open(seg->io, seg->dirfd, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
         if (rc < 0) {
             return err_sys(e, rc, "create %s", name);
@@ -297,13 +297,20 @@ static int create_files(struct segment *seg, bool durable, struct err *e)
     return map_files(seg, e);
 }
 
+static void set_suffix(struct segment *seg, const char *suffix)
+{
+    for (int i = 0; i < SEGMENT_FILES; i++) {
+        snprintf(seg->suffix[i], sizeof seg->suffix[i], "%s", suffix);
+    }
+}
+
 int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e)
 {
     int rc;
 
     segment_cache_reserve(seg->log->env->cache);
     pthread_mutex_lock(&seg->open_lock);
-    snprintf(seg->suffix, sizeof seg->suffix, "%s", suffix);
+    set_suffix(seg, suffix);
     seg->mtime_ms = seg->log->env->clock->wall_ms(seg->log->env->clock);
     rc = create_files(seg, durable, e);
     if (rc < 0) {
@@ -333,25 +340,50 @@ static int rename_file(struct segment *seg, enum segment_file kind, const char *
     char to[SEGMENT_NAME_BYTES];
     int rc;
 
-    segment_name(seg->base.offset, kind, seg->suffix, from);
+    if (strcmp(seg->suffix[kind], suffix) == 0) {
+        return 0;
+    }
+    segment_name(seg->base.offset, kind, seg->suffix[kind], from);
     segment_name(seg->base.offset, kind, suffix, to);
     rc = seg->io->rename(seg->io, seg->dirfd, from, seg->dirfd, to);
-    return rc < 0 ? err_sys(e, rc, "rename %s to %s", from, to) : 0;
+    if (rc < 0) {
+        return err_sys(e, rc, "rename %s to %s", from, to);
+    }
+    snprintf(seg->suffix[kind], sizeof seg->suffix[kind], "%s", suffix);
+    return 0;
 }
+
+static const enum segment_file batches_before[] = {SEGMENT_BATCHES, SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX};
+static const enum segment_file batches_behind[] = {SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX, SEGMENT_BATCHES};
 
 int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e)
 {
-    static const enum segment_file first[] = {SEGMENT_BATCHES, SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX};
-    static const enum segment_file last[] = {SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX, SEGMENT_BATCHES};
     int i, rc = 0;
 
     pthread_mutex_lock(&seg->open_lock);
     for (i = 0; i < SEGMENT_FILES && rc == 0; i++) {
-        rc = rename_file(seg, batches_first ? first[i] : last[i], suffix, e);
+        rc = rename_file(seg, batches_first ? batches_before[i] : batches_behind[i], suffix, e);
     }
-    if (rc == 0) {
-        snprintf(seg->suffix, sizeof seg->suffix, "%s", suffix);
+    pthread_mutex_unlock(&seg->open_lock);
+    return rc;
+}
+
+int segment_unlink_instead(struct segment *seg, const char *suffix)
+{
+    char name[SEGMENT_NAME_BYTES];
+    int i, rc = 0;
+
+    pthread_mutex_lock(&seg->open_lock);
+    for (i = 0; i < SEGMENT_FILES && rc == 0; i++) {
+        enum segment_file kind = batches_before[i];
+
+        if (strcmp(seg->suffix[kind], suffix) != 0) {
+            segment_name(seg->base.offset, kind, seg->suffix[kind], name);
+            rc = seg->io->unlink(seg->io, seg->dirfd, name, 0);
+            rc = rc == -ENOENT ? 0 : rc;
+        }
     }
+    set_suffix(seg, suffix);
     pthread_mutex_unlock(&seg->open_lock);
     return rc;
 }
@@ -368,7 +400,7 @@ int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, stru
     int rc;
 
     pthread_mutex_lock(&seg->open_lock);
-    segment_name(seg->base.offset, kind, seg->suffix, name);
+    segment_name(seg->base.offset, kind, seg->suffix[kind], name);
     rc = seg->io->open(seg->io, seg->dirfd, name, O_RDONLY, 0);
     pthread_mutex_unlock(&seg->open_lock);
     if (rc < 0) {
@@ -384,7 +416,7 @@ void segment_unlink_files(struct segment *seg)
     int i, rc;
 
     for (i = SEGMENT_FILES - 1; i >= 0; i--) {
-        segment_name(seg->base.offset, (enum segment_file)i, seg->suffix, name);
+        segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
         rc = seg->io->unlink(seg->io, seg->dirfd, name, 0);
         if (rc < 0 && rc != -ENOENT) {
             log_line(LOG_WARNING, "%s: unlink %s: %s", seg->log->name, name, strerror(-rc));

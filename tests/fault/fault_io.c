@@ -177,7 +177,7 @@ static void check_goes_on(struct run *run)
 
 static void check_failure(struct run *run)
 {
-    bool offline, swapping;
+    bool offline;
 
     require(run, run->rc < 0, "a failure that is no errno");
     require(run, run->w.e.text[0] != '\0', "no reason");
@@ -185,10 +185,8 @@ static void check_failure(struct run *run)
         return;
     }
     offline = log_offline(run->w.log) != 0;
-    /* While it is opened or closed there is no log that could go on. Renames of compaction are the one place where a
-     * full disk may stop it: some names are old and some new then. */
-    swapping = offline && run->step == STEP_COMPACT && run->hit == CALL_RENAME;
-    if (is_full_disk(run) && !swapping && run->step != STEP_REOPEN && run->step != STEP_KILL) {
+    /* While it is opened or closed there is no log that could go on. */
+    if (is_full_disk(run) && run->step != STEP_REOPEN && run->step != STEP_KILL) {
         check_goes_on(run);
     } else if (offline) {
         check_offline(run);
