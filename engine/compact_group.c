@@ -111,7 +111,7 @@ static int flush_run(struct rewrite *rw, const struct segment_view *from, struct
     struct compact_pass *pass = rw->pass;
     struct run *run = &rw->run;
     struct batch_entry b = pass->reader.entry;
-    struct iovec iov = {pass->reader.buf + run->place, run->len};
+    const uint8_t *bytes = pass->reader.buf + run->place;
     struct framing_mark marks[LIMIT_BATCH_MARKS];
     struct framing_state st = {0};
     struct framing_result scanned;
@@ -130,10 +130,10 @@ static int flush_run(struct rewrite *rw, const struct segment_view *from, struct
     b.crc = 0;
     set_horizon(rw, &b);
     interval = interval < 1 ? 1 : interval > interval_max ? interval_max : interval;
-    rc = framing_scan(pass->config.framing, &st, iov.iov_base, iov.iov_len, UINT64_MAX, &scanned, &b.crc,
-                      (uint32_t)interval, marks, &mark_count, LIMIT_BATCH_MARKS);
+    rc = framing_scan(pass->config.framing, &st, bytes, run->len, UINT64_MAX, &scanned, &b.crc, (uint32_t)interval,
+                      marks, &mark_count, LIMIT_BATCH_MARKS);
     if (rc == 0) {
-        rc = segment_build_add(rw->to, &b, &iov, 1, marks, mark_count, interval, e);
+        rc = segment_build_add(rw->to, &b, bytes, marks, mark_count, interval, e);
     }
     *run = (struct run){0};
     return rc;

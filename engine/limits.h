@@ -18,6 +18,8 @@ enum {
     LIMIT_COMPACTED_BATCHES_BYTES = INT32_MAX,
     /* The largest batch: max.message.bytes may not be set above half of it. */
     LIMIT_BATCH_BYTES = 64 << 20,
+    /* Of each file of a compacted segment so many bytes are gathered before they are written. */
+    LIMIT_BUILD_BUFFER_BYTES = 64 << 10,
     /* Marks for the sparse index that one batch carries; denser ones are left out. */
     LIMIT_BATCH_MARKS = 1024,
     /* Small files (checkpoints, metadata snapshots) are refused above this. */

@@ -130,11 +130,11 @@ int log_roll_locked(struct log *log, struct err *e);
 /* A compacted segment under `.cleaned`, made beside the log's list: no lock needed. Leftovers of that name are emptied.
  */
 int segment_build_begin(struct log *log, struct log_point base, struct segment **out, struct err *e);
-/* Adds a run: b->offset and b->position relative to base, b->len, records, crc and the rest as it shall stay; place is
- * set here. marks as of framing_scan(), from the run's first byte. -ENOSPC, -EDQUOT, -EIO: segment_build_abort(). */
-int segment_build_add(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
-                      const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
-                      struct err *e);
+/* Adds a run of b->len bytes: b->offset and b->position relative to base, records, crc and the rest as it shall stay;
+ * place is set here. marks as of framing_scan(), from the run's first byte. It is written by and by. -ENOSPC, -EDQUOT,
+ * -EIO: segment_build_abort(). */
+int segment_build_add(struct segment *seg, struct batch_entry *b, const void *bytes, const struct framing_mark *marks,
+                      uint32_t mark_count, int64_t index_interval_bytes, struct err *e);
 /* Writes the header with the end of the range it stands for, fsyncs all four files. Afterwards it is for log_replace().
  */
 int segment_build_finish(struct segment *seg, struct log_point end, struct err *e);

@@ -19,6 +19,7 @@
 
 #include "engine/batch.h"
 #include "engine/index.h"
+#include "engine/limits.h"
 #include "engine/log.h"
 #include "engine/verify.h"
 
@@ -66,7 +67,8 @@ struct segment {
     const uint8_t *batches_map; /* the whole file, from its header on; NULL: empty and sealed */
     size_t batches_map_bytes;
 
-    struct segment *doomed_next; /* in log.doomed */
+    struct segment *doomed_next;      /* in log.doomed */
+    struct segment_buffers *building; /* segment_build.c's; NULL: it is not being built */
 
     /* in the cache's ring, under its lock */
     struct segment *ring_prev, *ring_next;
@@ -221,6 +223,16 @@ struct segment_growth {
 int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
                    const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
                    struct segment_growth *growth, struct err *e);
+
+/* The index entries that are due for a batch. */
+struct segment_points {
+    struct index_entry points[LIMIT_BATCH_MARKS + 1];
+    struct timeindex_entry time;
+};
+
+/* Chooses them for the batch in growth, which says afterwards how many there are of each. Nothing is written. */
+void segment_choose_points(const struct segment *seg, const struct framing_mark *marks, uint32_t mark_count,
+                           int64_t index_interval_bytes, struct segment_growth *growth, struct segment_points *out);
 
 /* Writes only the index entries that are due for a batch that is in the files already, into a growth whose entry is
  * that batch: for rebuilding. Counted by segment_grow_indexes(). Errors: those of pwritev. */

@@ -38,35 +38,44 @@ static uint32_t choose_points(const struct segment *seg, const struct batch_entr
     return n;
 }
 
+void segment_choose_points(const struct segment *seg, const struct framing_mark *marks, uint32_t mark_count,
+                           int64_t index_interval_bytes, struct segment_growth *growth, struct segment_points *out)
+{
+    const struct batch_entry *b = &growth->entry;
+    struct timeindex_entry *time = &out->time;
+    uint32_t last_place;
+    uint32_t n = choose_points(seg, b, marks, mark_count, index_interval_bytes, out->points, &last_place);
+    bool timed;
+
+    *time = (struct timeindex_entry){.timestamp_ms = seg->max_timestamp_ms, .offset = seg->max_timestamp_offset};
+    if (b->last_timestamp_ms > seg->max_timestamp_ms) {
+        *time = (struct timeindex_entry){.timestamp_ms = b->last_timestamp_ms, .offset = b->offset};
+    }
+    timed = time->timestamp_ms > seg->timeindex_last_ms;
+    /* A point promises that the latest time so far is in `.timeindex`: where there is no room for it, there is none. */
+    if (n == 0 || (timed && index_full(&seg->timeindex))) {
+        return;
+    }
+    growth->index_entries = n;
+    growth->index_place = last_place;
+    growth->timeindex_entries = timed;
+    growth->timeindex_last_ms = time->timestamp_ms;
+}
+
 int segment_append_points(struct segment *seg, const struct framing_mark *marks, uint32_t mark_count,
                           int64_t index_interval_bytes, struct segment_growth *growth)
 {
-    const struct batch_entry *b = &growth->entry;
-    struct index_entry points[LIMIT_BATCH_MARKS + 1];
-    struct timeindex_entry entry = {.timestamp_ms = seg->max_timestamp_ms, .offset = seg->max_timestamp_offset};
-    uint32_t n = choose_points(seg, b, marks, mark_count, index_interval_bytes, points, &growth->index_place);
-    bool timed;
+    struct segment_points due;
     int rc;
 
-    if (b->last_timestamp_ms > seg->max_timestamp_ms) {
-        entry = (struct timeindex_entry){.timestamp_ms = b->last_timestamp_ms, .offset = b->offset};
-    }
-    timed = entry.timestamp_ms > seg->timeindex_last_ms;
-    /* A point promises that the latest time so far is in `.timeindex`: where there is no room for it, there is none. */
-    if (n == 0 || (timed && index_full(&seg->timeindex))) {
-        growth->index_place = seg->index_place;
+    segment_choose_points(seg, marks, mark_count, index_interval_bytes, growth, &due);
+    if (growth->index_entries == 0) {
         return 0;
     }
     atomic_store_explicit(&seg->indexes_flushed, false, memory_order_relaxed);
-    rc = index_write(&seg->index, seg->io, seg->fd[SEGMENT_INDEX], points, n);
-    if (rc < 0) {
-        return rc;
-    }
-    growth->index_entries = n;
-    if (timed) {
-        rc = timeindex_write(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], &entry);
-        growth->timeindex_entries = rc == 0;
-        growth->timeindex_last_ms = entry.timestamp_ms;
+    rc = index_write(&seg->index, seg->io, seg->fd[SEGMENT_INDEX], due.points, growth->index_entries);
+    if (rc == 0 && growth->timeindex_entries > 0) {
+        rc = timeindex_write(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], &due.time);
     }
     return rc;
 }

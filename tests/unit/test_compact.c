@@ -388,6 +388,57 @@ static void rotten_bytes_stop_the_log(void **state)
     assert_int_equal(log_fixture_count_files(&f, ".log"), 3);
 }
 
+/* ---- how much is written ---- */
+
+static struct io counting;
+static int writes;
+static int64_t written_bytes;
+
+static ssize_t counting_pwritev(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
+{
+    ssize_t n = io_posix()->pwritev(io, fd, iov, iovcnt, at);
+
+    writes++;
+    written_bytes += n;
+    return n;
+}
+
+/* Every other record stays: each is a run by itself, with an entry of 64 bytes. The writes are as many as 64 KiB go
+ * into the bytes; and what the files begin and end with. */
+static void scattered_survivors_are_written_together(void **state)
+{
+    enum { SURVIVORS = 20000, RECORD_BYTES = 13, BATCH = 100 };
+    char batch[BATCH * (RECORD_BYTES + 4) + 1];
+    struct log_size size;
+
+    (void)state;
+    counting = f.posix;
+    counting.pwritev = counting_pwritev;
+    f.io = &counting;
+    log_fixture_open(&f, NULL);
+    for (int i = 0; i < SURVIVORS; i += BATCH) {
+        int len = 0;
+
+        for (int j = i; j < i + BATCH; j++) {
+            len += snprintf(batch + len, sizeof batch - (size_t)len, "key%06d=ab\nx=1\n", j);
+        }
+        log_fixture_append(&f, batch);
+    }
+    roll();
+    writes = 0;
+    written_bytes = 0;
+    assert_int_equal(compact(), 1);
+    log_size(f.log, &size);
+    /* the last x=1, too */
+    assert_int_equal(size.retained_bytes, SURVIVORS * RECORD_BYTES + 4);
+    assert_true(written_bytes > SURVIVORS * (RECORD_BYTES + 64));
+    assert_in_range(writes, 1, written_bytes / LIMIT_BUILD_BUFFER_BYTES + 8);
+    expect_point(0, 0, 0);
+    expect_point(17 * 777 + 13, 2 * 778, 17 * 778);
+    log_fixture_reopen(&f, true);
+    expect_point(17 * 777 + 13, 2 * 778, 17 * 778);
+}
+
 /* ---- a full disk at each call that takes room ---- */
 
 static struct io tight;
@@ -783,6 +834,7 @@ int main(void)
         TEST(a_reader_keeps_what_it_has_open),
         TEST(a_stopped_pass_changes_nothing),
         TEST(rotten_bytes_stop_the_log),
+        TEST(scattered_survivors_are_written_together),
         TEST(a_full_disk_is_survived),
         TEST(names_may_wait_for_room),
         TEST(names_wait_over_a_restart),
