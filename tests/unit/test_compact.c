@@ -1,9 +1,8 @@
-/* Compaction: what stays, when a pass is due, what a crash, a full disk or rotten bytes do to it, and random runs
- * against the model of compact_model.c. */
+/* Compaction: what stays, when a pass is due, what rotten bytes do to it, how much it writes, and random runs against
+ * the model of compact_model.c. test_recover.c breaks it off, test_compact_full.c fills its disk. */
 #include "engine/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -439,189 +437,6 @@ static void scattered_survivors_are_written_together(void **state)
     expect_point(17 * 777 + 13, 2 * 778, 17 * 778);
 }
 
-/* ---- a full disk at each call that takes room ---- */
-
-static struct io tight;
-static int room; /* calls that still succeed; -1: enough */
-
-static bool has_room(void)
-{
-    return room < 0 || room-- > 0;
-}
-
-static int tight_open(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
-{
-    return (flags & O_CREAT) != 0 && !has_room() ? -ENOSPC : io_posix()->open(io, dirfd, name, flags, mode);
-}
-
-static ssize_t tight_pwritev(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
-{
-    return has_room() ? io_posix()->pwritev(io, fd, iov, iovcnt, at) : -ENOSPC;
-}
-
-static void a_full_disk_is_survived(void **state)
-{
-    int rc = -ENOSPC;
-    int tries;
-
-    (void)state;
-    tight = f.posix;
-    tight.open = tight_open;
-    tight.pwritev = tight_pwritev;
-    room = -1;
-    f.io = &tight;
-    log_fixture_open(&f, NULL);
-    log_fixture_append(&f, "a=1\nb=1\na=2\n");
-    roll();
-    log_fixture_append(&f, "b=2\nc=1\n");
-    roll();
-    for (tries = 0; rc == -ENOSPC; tries++) {
-        room = tries;
-        rc = compact();
-        room = -1;
-        assert_int_equal(log_offline(f.log), 0);
-        assert_int_equal(log_fixture_count_files(&f, ".cleaned"), 0);
-        assert_int_equal(log_fixture_count_files(&f, ".swap"), 0);
-        if (rc < 0) {
-            expect_bytes("a=1\nb=1\na=2\nb=2\nc=1\n");
-        }
-    }
-    assert_int_equal(rc, 1);
-    assert_true(tries > 6);
-    expect_bytes("a=2\nb=2\nc=1\n");
-    log_fixture_append(&f, "d=1\n");
-    log_fixture_reopen(&f, false);
-    expect_bytes("a=2\nb=2\nc=1\nd=1\n");
-}
-
-/* ---- a full disk that refuses names ---- */
-
-static int names_left;  /* renames from `.swap` to a last name that still succeed; -1: any number */
-static int names_until; /* renames of any kind until the process is as dead; -1: it is not to be */
-
-static bool ends_with(const char *name, const char *suffix)
-{
-    size_t len = strlen(name);
-
-    return len >= strlen(suffix) && strcmp(name + len - strlen(suffix), suffix) == 0;
-}
-
-static int tight_rename(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
-{
-    if (names_until >= 0 && names_until-- == 0) {
-        names_until = 0;
-        return -EIO;
-    }
-    if (ends_with(from, ".swap") && !ends_with(to, ".deleted") && names_left >= 0 && names_left-- == 0) {
-        names_left = 0;
-        return -ENOSPC;
-    }
-    return io_posix()->rename(io, from_dirfd, from, to_dirfd, to);
-}
-
-static int tight_unlink(struct io *io, int dirfd, const char *name, int flags)
-{
-    return names_until == 0 ? -EIO : io_posix()->unlink(io, dirfd, name, flags);
-}
-
-/* Offsets 0 to 4 in two segments, compacted into one of which `named` of the four files have got their names. */
-static void make_waiting(int named)
-{
-    tight = f.posix;
-    tight.rename = tight_rename;
-    tight.unlink = tight_unlink;
-    f.io = &tight;
-    names_left = -1;
-    names_until = -1;
-    log_fixture_open(&f, NULL);
-    log_fixture_append(&f, "a=1\nb=1\na=2\n");
-    roll();
-    log_fixture_append(&f, "b=2\nc=1\n");
-    roll();
-    names_left = named;
-    assert_int_equal(compact(), -ENOSPC);
-    assert_non_null(strstr(f.e.text, ".swap"));
-    assert_int_equal(log_offline(f.log), 0);
-    assert_int_equal(log_fixture_count_files(&f, ".swap"), 4 - named);
-    assert_int_equal(log_fixture_count_files(&f, ".cleaned"), 0);
-    expect_bytes("a=2\nb=2\nc=1\n");
-}
-
-static void names_may_wait_for_room(void **state)
-{
-    struct log_file file;
-    int fd;
-
-    (void)state;
-    for (int named = 0; named < 4; named++) {
-        make_waiting(named);
-        /* Closed by the cache and opened again, and by others, under the names that they have. */
-        for (int i = 0; i < 6; i++) {
-            log_fixture_append(&f, "no key\n");
-            roll();
-        }
-        log_fixture_append(&f, "d=1\n");
-        expect_point(0, 2, 8);
-        for (int kind = 0; kind < SEGMENT_FILES; kind++) {
-            assert_int_equal(log_file_find(f.log, 0, (enum segment_file)kind, log_end(f.log), &file, &f.e), 0);
-            assert_int_equal(log_file_open(f.log, &file, &fd, &f.e), 0);
-            close(fd);
-        }
-        /* No pass begins before. */
-        assert_int_equal(compact(), -ENOSPC);
-        assert_int_equal(log_fixture_count_files(&f, ".cleaned"), 0);
-        names_left = -1;
-        assert_int_equal(compact(), 1);
-        assert_int_equal(log_fixture_count_files(&f, ".swap"), 0);
-        expect_point(0, 2, 8);
-        assert_int_equal(f.reports, 0);
-        teardown(NULL);
-        setup(NULL);
-    }
-}
-
-/* The process ends while they wait, cleanly or not: the next open gives them. */
-static void names_wait_over_a_restart(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 8; i++) {
-        make_waiting(i / 2);
-        names_left = -1;
-        log_fixture_reopen(&f, i % 2 == 0);
-        assert_int_equal(log_fixture_count_files(&f, ".swap"), 0);
-        assert_int_equal(log_fixture_count_files(&f, ".log"), 2);
-        expect_bytes("a=2\nb=2\nc=1\n");
-        teardown(NULL);
-        setup(NULL);
-    }
-}
-
-/* Retention takes the segment meanwhile, and may be broken off after any of its renames: all of it is there or none. */
-static void what_waits_may_be_deleted(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 4 * 5; i++) {
-        int named = i / 5, until = i % 5;
-        struct log_known known = {0};
-        int rc;
-
-        make_waiting(named);
-        log_fixture_append(&f, "d=1\n");
-        names_until = until < 4 ? until : -1;
-        rc = log_delete_records(f.log, (struct log_point){5, 20}, &f.e);
-        assert_int_equal(rc, until < 4 ? -EIO : 0);
-        log_close(f.log, NULL);
-        names_until = -1;
-        names_left = -1;
-        log_fixture_open(&f, &known);
-        expect_bytes(until == 0 ? "a=2\nb=2\nc=1\nd=1\n" : "d=1\n");
-        assert_int_equal(log_fixture_count_files(&f, ".swap"), 0);
-        assert_int_equal(log_fixture_count_files(&f, ".deleted"), 0);
-        teardown(NULL);
-        setup(NULL);
-    }
-}
-
 /* ---- random runs ---- */
 
 static struct compact_model model;
@@ -835,10 +650,6 @@ int main(void)
         TEST(a_stopped_pass_changes_nothing),
         TEST(rotten_bytes_stop_the_log),
         TEST(scattered_survivors_are_written_together),
-        TEST(a_full_disk_is_survived),
-        TEST(names_may_wait_for_room),
-        TEST(names_wait_over_a_restart),
-        TEST(what_waits_may_be_deleted),
         TEST(random_runs_agree_with_the_model),
         TEST(everything_at_the_same_time),
     };
