@@ -67,6 +67,7 @@ struct append_batch {
     uint16_t attributes;
     const struct framing_mark *marks; /* from the start of the batch, ascending */
     uint32_t mark_count;
+    enum framing framing; /* that it was cut into records by */
 };
 
 #endif

@@ -155,6 +155,7 @@ void accumulators_give_back(struct accumulators *all, size_t len)
 
 static void lot_free(struct lot *lot)
 {
+    topic_unpledge(partition_topic(lot->accumulator->part));
     free(lot->bytes);
     free(lot->owners);
     free(lot);
@@ -289,6 +290,7 @@ static int lot_append(struct lot *lot)
         .attributes = lot->attributes,
         .marks = marks,
         .mark_count = mark_count,
+        .framing = lot->framing,
     };
     const struct options *options = lot->accumulator->session->options;
     struct err e;
@@ -393,6 +395,9 @@ static struct lot *open_lot(struct accumulator *acc, enum framing framing)
     lot->accumulator = acc;
     lot->op.done = lot_appended;
     lot->framing = framing;
+    bool pledged = topic_pledge(partition_topic(acc->part), framing);
+    assert(pledged); /* so has the caller */
+    (void)pledged;
     acc->open = lot;
     if (!acc->timer_on) {
         acc->timer_on = true;

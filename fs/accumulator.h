@@ -42,7 +42,8 @@ bool accumulators_cancel(struct accumulators *accumulators, struct accumulator_w
 /* Gives back room that was reserved and not used: who waits for it is called. */
 void accumulators_give_back(struct accumulators *accumulators, size_t len);
 
-/* Adds complete records, whose room was reserved; it is given back when they are in the log or have failed. -ENOMEM
+/* Adds complete records, whose room was reserved and whose framing was pledged (topic_pledge(); once they are in, the
+ * accumulator has a pledge of its own). The room is given back when they are in the log or have failed. -ENOMEM
  * (nothing was added, and the room is given back). */
 int accumulator_add(struct session *session, struct pfile *pfile, struct handle *handle,
                     const struct append_batch *batch);

@@ -164,6 +164,7 @@ static void describe(struct handle *handle, struct write_part *part)
         .sequence = -1,
         .attributes = handle->producer.config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
         .marks = marks,
+        .framing = config->framing,
     };
     framing_scan(config->framing, &scan, bytes->iov_base, bytes->iov_len, UINT64_MAX, &r, &part->batch.crc, interval,
                  marks, &part->batch.mark_count, marks_max(bytes->iov_len, interval));

@@ -148,6 +148,7 @@ static void fill_batch(struct handle *handle, const uint8_t *data, struct scanne
         .attributes = producer->config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
         .marks = scanned->marks,
         .mark_count = scanned->mark_count,
+        .framing = producer->config.log.framing,
     };
     batch->last_timestamp_ms = batch->first_timestamp_ms;
 }
@@ -159,8 +160,8 @@ static struct write_op *take_op(struct handle *handle)
     return op ? op : write_op_new(handle, 1);
 }
 
-/* Appends and answers. */
-static void append_now(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len, bool to_disk,
+/* Appends and answers. false: the framing was changed meanwhile: nothing has happened. */
+static bool append_now(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len, bool to_disk,
                        struct scanned *scanned)
 {
     struct write_op *op = any_keyed(handle) ? NULL : take_op(handle);
@@ -175,7 +176,7 @@ static void append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
         if (op)
             write_op_free(op);
         fuse_reply_err(req, ENOMEM);
-        return;
+        return true;
     }
     op->len = len;
     op->to_disk = to_disk;
@@ -184,7 +185,7 @@ static void append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
     op->tail_scan = scanned->scan;
     int rc = write_op_go(op, req);
     if (rc == 0)
-        return;
+        return true;
     if (rc > 0)
         rest_set(handle, op->tail, op->tail_len, &scanned->scan);
     if (op->parts == &op->one) {
@@ -193,12 +194,15 @@ static void append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
     } else {
         write_op_free(op);
     }
+    if (rc == -EAGAIN)
+        return false;
     if (rc < 0)
         fuse_reply_err(req, -rc);
     else if (to_disk)
         sync_write(req, handle, len);
     else
         fuse_reply_write(req, len);
+    return true;
 }
 
 /* ---- linger.ms ---- */
@@ -253,6 +257,7 @@ static void linger_reserved(fuse_req_t req, struct handle *handle, const uint8_t
 static void room_free(struct park *park)
 {
     struct room_op *op = container_of(park, struct room_op, park);
+    topic_unpledge(op->handle->pfile->topic);
     handle_unref(op->handle);
     free(op);
 }
@@ -279,13 +284,17 @@ static void room_granted(struct accumulator_waiter *waiter)
     park_unref(&op->park);
 }
 
-static void linger(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len, struct scanned *scanned)
+/* From here on the framing stays what it is until the records are in the log. false: it was changed meanwhile. */
+static bool linger(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len, struct scanned *scanned)
 {
     struct accumulators *all = handle->session->accumulators;
+    if (!topic_pledge(handle->pfile->topic, handle->producer.config.log.framing))
+        return false;
     struct room_op *op = malloc(sizeof(*op) + len);
     if (!op) {
+        topic_unpledge(handle->pfile->topic);
         fuse_reply_err(req, ENOMEM);
-        return;
+        return true;
     }
     memset(op, 0, sizeof(*op));
     op->waiter.len = handle->producer.rest_len + scanned->result.end;
@@ -300,24 +309,18 @@ static void linger(fuse_req_t req, struct handle *handle, const uint8_t *data, s
     if (accumulators_reserve(all, &op->waiter))
         room_granted(&op->waiter);
     park_settle(&op->park);
+    return true;
 }
 
 /* ---- the three requests ---- */
 
-void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
+/* With the settings as they are now. false: the framing was changed before the records were in the log: cut anew. */
+static bool try_write(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len, int flags)
 {
-    const uint8_t *data = (const uint8_t *)bytes;
-    struct fence *fence = handle->pfile->fence;
-    if (!handle->appends || !(flags & O_APPEND)) {
-        fuse_reply_err(req, EPERM);
-        return;
-    }
-    if (fence_is_up(fence))
-        fence_lower(fence, &handle->producer.post);
     refresh_config(handle);
     if (still_refused(handle, data, len)) {
         fuse_reply_err(req, EMSGSIZE);
-        return;
+        return true;
     }
     struct scanned scanned;
     int rc = topic_deleted(handle->pfile->topic) ? -ESTALE : scan_write(handle, data, len, &scanned);
@@ -330,9 +333,23 @@ void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, siz
     else if (scanned.result.end == 0)
         fuse_reply_write(req, len);
     else if (handle->session->options->linger_ms > 0 && !(flags & (O_SYNC | O_DSYNC)))
-        linger(req, handle, data, len, &scanned);
+        return linger(req, handle, data, len, &scanned);
     else
-        append_now(req, handle, data, len, flags & (O_SYNC | O_DSYNC), &scanned);
+        return append_now(req, handle, data, len, flags & (O_SYNC | O_DSYNC), &scanned);
+    return true;
+}
+
+void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
+{
+    struct fence *fence = handle->pfile->fence;
+    if (!handle->appends || !(flags & O_APPEND)) {
+        fuse_reply_err(req, EPERM);
+        return;
+    }
+    if (fence_is_up(fence))
+        fence_lower(fence, &handle->producer.post);
+    while (!try_write(req, handle, (const uint8_t *)bytes, len, flags))
+        ;
 }
 
 void produce_flush(fuse_req_t req, struct handle *handle)
@@ -358,6 +375,7 @@ struct last_line {
     struct handle *handle; /* referenced */
     struct pfile *pfile;
     struct last_line *prev, *next; /* last_lines */
+    bool pledged;                  /* linger.ms: topic_pledge() */
     size_t len;
     uint8_t bytes[];
 };
@@ -372,7 +390,7 @@ static void last_line_over(struct last_line *last, int rc)
 {
     if (rc)
         log_line(LOG_ERR, "%s: a last line of %zu bytes could not be appended: %s", partition_name(last->pfile->part),
-                 last->len, strerror(-rc));
+                 last->len, rc == -EAGAIN ? "the framing was changed" : strerror(-rc));
     else
         waker_appended(last->handle, last->pfile);
     pthread_mutex_lock(&last_lines.lock);
@@ -383,6 +401,8 @@ static void last_line_over(struct last_line *last, int rc)
     if (last->next)
         last->next->prev = last->prev;
     pthread_mutex_unlock(&last_lines.lock);
+    if (last->pledged)
+        topic_unpledge(last->handle->pfile->topic);
     handle_unref(last->handle);
     free(last);
 }
@@ -407,6 +427,7 @@ static void last_line_batch(struct last_line *last, struct iovec *iov, struct ap
         .producer_epoch = -1,
         .sequence = -1,
         .attributes = last->handle->producer.config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
+        .framing = FRAMING_LINE,
     };
     batch->last_timestamp_ms = batch->first_timestamp_ms;
 }
@@ -453,7 +474,10 @@ static void append_last_line(struct handle *handle)
     last_lines.head = last;
     pthread_mutex_unlock(&last_lines.lock);
     if (options->linger_ms > 0) {
-        if (accumulators_reserve(handle->session->accumulators, &last->waiter))
+        last->pledged = topic_pledge(handle->pfile->topic, FRAMING_LINE);
+        if (!last->pledged)
+            last_line_over(last, -EAGAIN);
+        else if (accumulators_reserve(handle->session->accumulators, &last->waiter))
             last_line_room(&last->waiter);
         return;
     }

@@ -86,6 +86,11 @@ void node_root_attr(struct node *node, struct tree_attr *out); /* of MOUNT; at f
 uint64_t topic_config_generation(const struct topic *topic); /* one atomic load */
 void topic_config(struct topic *topic, struct topic_config *out);
 
+/* Records that are cut by this framing are on their way to the topic: until topic_unpledge() its framing cannot be
+ * changed (-EBUSY). false: it was changed already, and the config generation with it. */
+bool topic_pledge(struct topic *topic, enum framing framing);
+void topic_unpledge(struct topic *topic);
+
 /* ---- commands; 0 or a negative errno, -EROFS: no controller ---- */
 
 /* -EEXIST, -EINVAL (name). Partitions and replication factor: the cluster's defaults. */
@@ -99,7 +104,8 @@ enum { ATTR_UID = 1, ATTR_GID = 2, ATTR_DIR_MODE = 4, ATTR_FILE_MODE = 8 };
 /* name NULL: MOUNT. `set` are bits of the above. */
 int node_set_attr(struct node *node, const char *name, const struct tree_attr *attr, unsigned set, struct err *e);
 /* topic NULL: the cluster's default. value NULL: back to the default (-ENODATA when it is not overridden). -EINVAL: bad
- * name or value; -EBUSY: framing of a topic that is not empty. In force everywhere on this node when it returns. */
+ * name or value; -EBUSY: framing of a topic that holds records or has some on their way, parked or pledged. In force
+ * everywhere on this node when it returns. */
 int node_set_config(struct node *node, const char *topic, const char *name, const char *value, struct err *e);
 /* The value in force as text. -ENODATA: unknown. */
 int node_get_config(struct node *node, const char *topic, const char *name, char out[CONFIG_VALUE_BYTES]);

@@ -217,10 +217,10 @@ static int propose_framing(struct node *node, const struct command *cmd, struct 
     if (topic == NULL)
         return -ENOENT;
     pthread_rwlock_wrlock(&topic->gate);
-    int rc = topic_empty(topic) ? quorum_propose(&node->quorum, cmd, e) : -EBUSY;
+    int rc = topic_awaits_none(topic) ? quorum_propose(&node->quorum, cmd, e) : -EBUSY;
     pthread_rwlock_unlock(&topic->gate);
     if (rc == -EBUSY)
-        err_set(e, rc, "framing: topic %s is not empty", cmd->topic);
+        err_set(e, rc, "framing: topic %s is not empty, or records are on their way to it", cmd->topic);
     topic_unref(topic);
     return rc;
 }

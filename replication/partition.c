@@ -229,6 +229,7 @@ void partition_set_config(struct partition *part, const struct topic_config *con
 {
     atomic_store(&part->min_insync_replicas, config->min_insync_replicas);
     atomic_store(&part->log_append_time, config->log_append_time);
+    atomic_store(&part->framing, (int)config->log.framing);
     atomic_store(&part->flush_messages, config->log.flush_messages);
     atomic_store(&part->flush_ms, config->log.flush_ms);
     atomic_store(&part->compact, (config->log.cleanup_policy & CLEANUP_COMPACT) != 0);

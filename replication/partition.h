@@ -57,8 +57,9 @@ struct append_op {
 };
 
 /* Appends one batch. Returns 1: done, op->result is set; 0: parked (its bytes were copied), op->done will be called;
- * or a negative errno: nothing was appended (-EPERM: a topic of .internal/; -EIO after a flush that flush.messages
- * asked for: appended, but perhaps not on the disk). timeout_ms is delivery.timeout.ms. */
+ * or a negative errno: nothing was appended (-EPERM: a topic of .internal/; -EAGAIN: the topic has another framing than
+ * the batch by now, and another config generation: cut its bytes anew; -EIO after a flush that flush.messages asked
+ * for: appended, but perhaps not on the disk). timeout_ms is delivery.timeout.ms. */
 int partition_append(struct partition *part, const struct append_batch *batch, enum acks acks, int64_t timeout_ms,
                      struct append_op *op, struct err *e);
 /* Takes back a parked append. true: nothing was appended and done will not be called. */

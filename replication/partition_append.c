@@ -89,11 +89,21 @@ static int flush_if_due(struct partition *part, int64_t end_offset)
     return partition_flush_now(part);
 }
 
+/* Within the gate, which who changes the framing has shut. */
+static int check_framing(const struct partition *part, const struct append_batch *batch, struct err *e)
+{
+    if (atomic_load_explicit(&part->framing, memory_order_relaxed) == (int)batch->framing)
+        return 0;
+    return err_set(e, -EAGAIN, "%s has another framing by now", part->name);
+}
+
 static int append_in_gate(struct partition *part, const struct append_batch *batch, struct log_append_result *out,
                           struct err *e)
 {
     /* Looked at within the gate: who deletes an empty topic has shut it meanwhile. */
     int rc = partition_usable(part, e);
+    if (rc == 0)
+        rc = check_framing(part, batch, e);
     if (rc != 0)
         return rc;
     if (!atomic_load_explicit(&part->log_append_time, memory_order_relaxed))
@@ -245,9 +255,14 @@ static int append_or_park(struct partition *part, const struct append_batch *bat
         return err_sys(e, rc, "%s", part->name);
     void *copy = op->copy;
     op->deadline_ms = timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + timeout_ms;
-    pthread_mutex_lock(&part->lock);
-    rc = park(part, op, e);
-    pthread_mutex_unlock(&part->lock);
+    pthread_rwlock_rdlock(&part->topic->gate);
+    rc = check_framing(part, batch, e);
+    if (rc == 0) {
+        pthread_mutex_lock(&part->lock);
+        rc = park(part, op, e);
+        pthread_mutex_unlock(&part->lock);
+    }
+    pthread_rwlock_unlock(&part->topic->gate);
     /* Once parked the op may be over already: it is not looked at again. */
     if (rc != 0)
         free(copy);
@@ -285,6 +300,14 @@ bool partition_append_cancel(struct partition *part, struct append_op *op)
     pthread_mutex_unlock(&part->lock);
     if (parked)
         free(op->copy);
+    return parked;
+}
+
+bool partition_has_parked(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    bool parked = part->parked_first != NULL || part->resuming_op;
+    pthread_mutex_unlock(&part->lock);
     return parked;
 }
 
@@ -358,7 +381,7 @@ static bool resume_one(struct partition *part)
     struct append_op *op = enough_in_sync(part) ? part->parked_first : NULL;
     if (op != NULL)
         unpark(part, op);
-    part->resuming = op != NULL;
+    part->resuming = part->resuming_op = op != NULL;
     update_must_park(part);
     pthread_mutex_unlock(&part->lock);
     if (op == NULL)

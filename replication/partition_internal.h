@@ -36,6 +36,7 @@ struct partition {
     /* settings in force, as the append path needs them */
     _Atomic int32_t min_insync_replicas;
     _Atomic bool log_append_time;
+    _Atomic int framing; /* changes with the topic's gate shut */
     _Atomic int64_t flush_messages;
     _Atomic int64_t flush_ms;
     _Atomic bool compact;
@@ -51,8 +52,9 @@ struct partition {
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
     struct append_op *parked_first, *parked_last;
-    bool resuming; /* a thread is appending what was parked */
-    bool failing;  /* a parked append has timed out: the next ones fail at once */
+    bool resuming;    /* a thread is appending what was parked … */
+    bool resuming_op; /* … and has one in hand */
+    bool failing;     /* a parked append has timed out: the next ones fail at once */
     uint64_t batches_appended, records_appended, bytes_appended;
     _Atomic bool must_park; /* acks=all cannot go the short way: too small an ISR, or others are parked before it */
 
@@ -102,6 +104,8 @@ void partition_resume(struct partition *part);
 void partition_fail_parked(struct partition *part, int rc);
 /* Flushes what is there, in the background. */
 int partition_flush_now(struct partition *part);
+/* Appends are parked, or one that was is on its way into the log. */
+bool partition_has_parked(struct partition *part);
 /* Arms flush.ms if something is unflushed. */
 void partition_arm_flush(struct partition *part);
 void partition_append_init(struct partition *part);

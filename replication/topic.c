@@ -147,6 +147,31 @@ bool topic_empty(struct topic *topic)
     return true;
 }
 
+bool topic_awaits_none(struct topic *topic)
+{
+    bool none = topic_empty(topic) && atomic_load(&topic->pledges) == 0;
+    for (int32_t i = 0; none && i < topic_partition_count(topic); i++)
+        none = !partition_has_parked(topic_partition(topic, i));
+    return none;
+}
+
+bool topic_pledge(struct topic *topic, enum framing framing)
+{
+    pthread_rwlock_rdlock(&topic->gate);
+    pthread_mutex_lock(&topic->lock);
+    bool same = topic->config.log.framing == framing;
+    pthread_mutex_unlock(&topic->lock);
+    if (same)
+        atomic_fetch_add(&topic->pledges, 1);
+    pthread_rwlock_unlock(&topic->gate);
+    return same;
+}
+
+void topic_unpledge(struct topic *topic)
+{
+    atomic_fetch_sub(&topic->pledges, 1);
+}
+
 /* ---- changes ---- */
 
 void topic_update(struct topic *topic, const struct metadata_topic *meta, const struct config_set *cluster)

@@ -34,6 +34,7 @@ struct topic {
     struct tree_attr attr;
     struct topic_config config;
     _Atomic uint64_t config_generation;
+    _Atomic uint64_t pledges; /* records on their way that are cut by this framing; rises with the gate open only */
     struct partition **partitions;
     _Atomic int32_t partition_count;
 };
@@ -55,6 +56,8 @@ void topic_resume(struct topic *topic);
 
 /* No records retained in any partition. */
 bool topic_empty(struct topic *topic);
+/* Nor any on their way to it. With the gate shut. */
+bool topic_awaits_none(struct topic *topic);
 
 /* Takes the names away on the disk: from here on its directories are called …-delete, and calls answer -ESTALE. */
 void topic_retire(struct topic *topic);

@@ -474,6 +474,31 @@ static void test_framing_of_a_topic_with_records_stays(void **state)
     assert_string_equal(value, "line");
 }
 
+static void test_framing_waits_for_records_on_their_way(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    create(f, "orders");
+    struct topic *topic = node_topic(f->node, "orders");
+    assert_true(topic_pledge(topic, FRAMING_LINE));
+    assert_int_equal(node_set_config(f->node, "orders", "framing", "msgpack", NULL), -EBUSY);
+    topic_unpledge(topic);
+    set(f, "orders", "min.insync.replicas", "2");
+    struct partition *part = topic_partition(topic, 0);
+    assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), 0);
+    assert_int_equal(node_set_config(f->node, "orders", "framing", "msgpack", NULL), -EBUSY);
+    assert_true(partition_append_cancel(part, &op));
+    set(f, "orders", "framing", "msgpack");
+    /* Lines that were cut before are not taken any more: neither now nor to wait. */
+    assert_false(topic_pledge(topic, FRAMING_LINE));
+    assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), -EAGAIN);
+    set(f, "orders", "min.insync.replicas", "1");
+    assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), -EAGAIN);
+    assert_content(f, "orders", "");
+    topic_unref(topic);
+}
+
 static int64_t retained_bytes(struct fixture *f, const char *name)
 {
     struct partition *part = get(f, name);
@@ -712,6 +737,7 @@ int main(void)
         STORY(test_a_stopping_node_is_waited_for),
         STORY(test_settings_work_at_once),
         STORY(test_framing_of_a_topic_with_records_stays),
+        STORY(test_framing_waits_for_records_on_their_way),
         STORY(test_a_shorter_retention_deletes_without_a_timer),
         STORY(test_retention_comes_with_its_timer),
         STORY(test_deleted_records_stay_deleted),
