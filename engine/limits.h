@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 enum {
-    /* Segments whose files are open and mapped at once, over all partitions. The least recently used idle one is
-     * closed when another must be opened; what is pinned is never closed, so the figure can be passed for a moment. */
+    /* Segments whose files are open and mapped at once, over all partitions: five descriptors each with the
+     * directory's, and a log at rest has none. The least recently used idle one is closed when another must be opened;
+     * what is pinned is never closed, so the figure can be passed for a moment. Less where RLIMIT_NOFILE is low. */
     LIMIT_OPEN_SEGMENTS = 512,
     /* Bytes appended and not yet fdatasync-ed before the background flusher is asked to flush a partition: what
      * recovery must check after an unclean stop. */

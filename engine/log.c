@@ -94,6 +94,37 @@ void log_segment_gone(struct log *log)
     pthread_mutex_unlock(&log->state_lock);
 }
 
+/* ---- the directory ---- */
+
+int log_dir_hold(struct log *log, struct err *e)
+{
+    struct io *io = log->env->io;
+    int rc = 0;
+
+    pthread_mutex_lock(&log->dir_lock);
+    if (log->dir_holds == 0) {
+        rc = io->open(io, log->env->topics_dirfd, log->away[0] != '\0' ? log->away : log->name, O_RDONLY | O_DIRECTORY,
+                      0);
+        log->dirfd = rc < 0 ? -1 : rc;
+    }
+    if (rc >= 0) {
+        log->dir_holds++;
+    }
+    pthread_mutex_unlock(&log->dir_lock);
+    return rc < 0 ? err_sys(e, rc, "open the directory of %s", log->name) : 0;
+}
+
+void log_dir_release(struct log *log)
+{
+    pthread_mutex_lock(&log->dir_lock);
+    assert(log->dir_holds > 0);
+    if (--log->dir_holds == 0) {
+        log->env->io->close(log->env->io, log->dirfd);
+        log->dirfd = -1;
+    }
+    pthread_mutex_unlock(&log->dir_lock);
+}
+
 /* ---- opening ---- */
 
 static struct log *log_new(struct log_env *env, const char *name, const struct log_config *config)
@@ -110,6 +141,7 @@ static struct log *log_new(struct log_env *env, const char *name, const struct l
     log->dirfd = -1;
     log->last_append_ms = INDEX_NO_TIMESTAMP;
     pthread_mutex_init(&log->append_lock, NULL);
+    pthread_mutex_init(&log->dir_lock, NULL);
     pthread_mutex_init(&log->state_lock, NULL);
     pthread_cond_init(&log->changed, NULL);
     return log;
@@ -137,16 +169,15 @@ static void drop_segments(struct log *log)
 static void log_free(struct log *log)
 {
     drop_segments(log);
-    if (log->dirfd >= 0) {
-        log->env->io->close(log->env->io, log->dirfd);
-    }
+    assert(log->dir_holds == 0);
     pthread_cond_destroy(&log->changed);
     pthread_mutex_destroy(&log->state_lock);
+    pthread_mutex_destroy(&log->dir_lock);
     pthread_mutex_destroy(&log->append_lock);
     free(log);
 }
 
-static int open_directory(struct log *log, struct err *e)
+static int make_directory(struct log *log, struct err *e)
 {
     struct io *io = log->env->io;
     int rc = io->mkdir(io, log->env->topics_dirfd, log->name, 0700);
@@ -155,11 +186,6 @@ static int open_directory(struct log *log, struct err *e)
         return err_sys(e, rc, "make its directory");
     }
     log->directory_dirty = rc == 0;
-    rc = io->open(io, log->env->topics_dirfd, log->name, O_RDONLY | O_DIRECTORY, 0);
-    if (rc < 0) {
-        return err_sys(e, rc, "open its directory");
-    }
-    log->dirfd = rc;
     return 0;
 }
 
@@ -188,9 +214,13 @@ int log_open(struct log_env *env, const char *name, const struct log_config *con
     if (log == NULL) {
         return err_sys(e, -ENOMEM, "open %s", name);
     }
-    rc = open_directory(log, &local);
+    rc = make_directory(log, &local);
+    if (rc == 0) {
+        rc = log_dir_hold(log, &local);
+    }
     if (rc == 0) {
         rc = recover_log(log, known, &checked, &local);
+        log_dir_release(log);
     }
     if (rc < 0) {
         err_wrap(&local, rc, "open %s", name);
@@ -240,12 +270,16 @@ int log_retire(struct log *log, struct err *e)
     unsigned n = 0;
     int rc;
 
+    pthread_mutex_lock(&log->dir_lock);
     do {
         snprintf(log->away, sizeof log->away, "%.230s.%u-delete", log->name, n++);
         rc = io->rename(io, log->env->topics_dirfd, log->name, log->env->topics_dirfd, log->away);
     } while (rc == -ENOTEMPTY || rc == -EEXIST);
     if (rc < 0) {
         log->away[0] = '\0';
+    }
+    pthread_mutex_unlock(&log->dir_lock);
+    if (rc < 0) {
         return err_sys(e, rc, "rename the directory of %s", log->name);
     }
     return 0;
@@ -272,7 +306,11 @@ int log_destroy(struct log *log, struct err *e)
     int rc = log->away[0] != '\0' ? 0 : retire_durably(log, e);
 
     if (rc == 0) {
+        rc = log_dir_hold(log, e);
+    }
+    if (rc == 0) {
         rc = io->list(io, log->dirfd, unlink_one, log);
+        log_dir_release(log);
         if (rc == 0) {
             rc = io->unlink(io, log->env->topics_dirfd, log->away, AT_REMOVEDIR);
         }

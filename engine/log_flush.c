@@ -71,8 +71,13 @@ static int flush_segment(const struct segment_view *view, struct err *e)
 static int flush_directory(struct log *log, struct err *e)
 {
     struct io *io = log->env->io;
-    int rc = io->fsync(io, log->dirfd);
+    int rc = log_dir_hold(log, e);
 
+    if (rc < 0) {
+        return rc;
+    }
+    rc = io->fsync(io, log->dirfd);
+    log_dir_release(log);
     if (rc == 0) {
         rc = io->fsync(io, log->env->topics_dirfd);
     }

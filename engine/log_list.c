@@ -216,8 +216,13 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
     if (n == 0) {
         return 0;
     }
+    rc = log_dir_hold(log, e);
+    if (rc < 0) {
+        return rc;
+    }
     gone = malloc(n * sizeof(struct segment *));
     if (gone == NULL) {
+        log_dir_release(log);
         return err_sys(e, -ENOMEM, "delete segments");
     }
     pthread_mutex_lock(&log->state_lock);
@@ -235,6 +240,7 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
     log_list_sum(log);
     pthread_mutex_unlock(&log->state_lock);
     rc = retire(log, gone, n, e);
+    log_dir_release(log);
     free(gone);
     return rc < 0 ? log_go_offline(log, -EIO, e != NULL ? e->text : "delete segments") : 0;
 }
@@ -375,12 +381,21 @@ static int give_names(struct log *log, struct segment **segs, uint32_t n, struct
 
 int log_finish_names(struct log *log, struct err *e)
 {
-    int rc = log->names_wait ? give_names(log, log->segments, log->segment_count, e) : 0;
+    int rc;
 
+    if (!log->names_wait) {
+        return 0;
+    }
+    rc = log_dir_hold(log, e);
+    if (rc == 0) {
+        rc = give_names(log, log->segments, log->segment_count, e);
+        log_dir_release(log);
+    }
     return rc < 0 ? log_fail(log, rc, e) : 0;
 }
 
-int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
+/* The directory is held. */
+static int replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
 {
     struct segment **gone = malloc(n * sizeof(struct segment *));
     int64_t cut = 0;
@@ -419,5 +434,18 @@ int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by,
     rc = names_rc;
 err_after_malloc:
     free(gone);
+    return rc;
+}
+
+int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
+{
+    int rc = log_dir_hold(log, e);
+
+    if (rc < 0) {
+        segment_build_abort(by);
+        return rc;
+    }
+    rc = replace(log, first, n, by, e);
+    log_dir_release(log);
     return rc;
 }

@@ -80,7 +80,6 @@ struct segment *segment_new(struct log *log, struct log_point base)
     }
     seg->log = log;
     seg->io = log->env->io;
-    seg->dirfd = log->dirfd;
     seg->base = base;
     seg->end = base;
     seg->first_timestamp_ms = INDEX_NO_TIMESTAMP;

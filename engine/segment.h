@@ -29,7 +29,6 @@ struct segment {
     /* constant once the segment is in the list */
     struct log *log;
     struct io *io;
-    int dirfd;             /* the log's */
     struct log_point base; /* of its range; an entry's offset and position count from here */
     bool compacted;
     uint64_t generation; /* 0 until compacted, then another one each time */
@@ -64,6 +63,7 @@ struct segment {
     _Atomic uint32_t pins; /* SEGMENT_CLOSED or the number of pins */
     pthread_mutex_t open_lock;
     int fd[SEGMENT_FILES];
+    bool dir_held;              /* while they are open, log_dir_hold() */
     const uint8_t *batches_map; /* the whole file, from its header on; NULL: empty and sealed */
     size_t batches_map_bytes;
 

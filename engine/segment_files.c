@@ -72,6 +72,19 @@ void segment_close_files(struct segment *seg)
             seg->fd[i] = -1;
         }
     }
+    if (seg->dir_held) {
+        log_dir_release(seg->log);
+        seg->dir_held = false;
+    }
+}
+
+/* Until segment_close_files(). */
+static int hold_directory(struct segment *seg, struct err *e)
+{
+    int rc = log_dir_hold(seg->log, e);
+
+    seg->dir_held = rc == 0;
+    return rc;
 }
 
 static int map_batches(struct segment *seg, struct err *e)
@@ -131,11 +144,14 @@ static int check_size(struct segment *seg, enum segment_file kind, struct err *e
 int segment_open_files(struct segment *seg, struct err *e)
 {
     char name[SEGMENT_NAME_BYTES];
-    int i, rc;
+    int i, rc = hold_directory(seg, e);
 
+    if (rc < 0) {
+        return rc;
+    }
     for (i = 0; i < SEGMENT_FILES; i++) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->dirfd, name, O_RDWR, 0);
+        rc = seg->io->open(seg->io, seg->log->dirfd, name, O_RDWR, 0);
         if (rc < 0) {
             /* ENOENT would read as "no such record" further up. */
             err_sys(e, rc, "open %s", name);
@@ -207,13 +223,16 @@ static int open_found(struct segment *seg, struct segment_found *found, struct e
     char name[SEGMENT_NAME_BYTES];
     int64_t sizes[SEGMENT_FILES];
     struct stat st;
-    int i, rc;
+    int i, rc = hold_directory(seg, e);
 
+    if (rc < 0) {
+        return rc;
+    }
     for (i = 0; i < SEGMENT_FILES; i++) {
         int flags = i == SEGMENT_INDEX || i == SEGMENT_TIMEINDEX ? O_RDWR | O_CREAT : O_RDWR;
 
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->dirfd, name, flags, 0600);
+        rc = seg->io->open(seg->io, seg->log->dirfd, name, flags, 0600);
         if (rc < 0) {
             return err_sys(e, rc, "open %s", name);
         }
@@ -274,11 +293,14 @@ static int write_header(struct segment *seg, struct log_point end)
 static int create_files(struct segment *seg, bool durable, struct err *e)
 {
     char name[SEGMENT_NAME_BYTES];
-    int i, rc;
+    int i, rc = hold_directory(seg, e);
 
+    if (rc < 0) {
+        return rc;
+    }
     for (i = 0; i < SEGMENT_FILES; i++) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->dirfd, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+        rc = seg->io->open(seg->io, seg->log->dirfd, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
         if (rc < 0) {
             return err_sys(e, rc, "create %s", name);
         }
@@ -289,7 +311,7 @@ static int create_files(struct segment *seg, bool durable, struct err *e)
         rc = seg->io->fsync(seg->io, seg->fd[SEGMENT_BATCHES]);
     }
     if (rc == 0 && durable) {
-        rc = seg->io->fsync(seg->io, seg->dirfd);
+        rc = seg->io->fsync(seg->io, seg->log->dirfd);
     }
     if (rc < 0) {
         return err_sys(e, rc, "create %s", name);
@@ -345,7 +367,7 @@ static int rename_file(struct segment *seg, enum segment_file kind, const char *
     }
     segment_name(seg->base.offset, kind, seg->suffix[kind], from);
     segment_name(seg->base.offset, kind, suffix, to);
-    rc = seg->io->rename(seg->io, seg->dirfd, from, seg->dirfd, to);
+    rc = seg->io->rename(seg->io, seg->log->dirfd, from, seg->log->dirfd, to);
     if (rc < 0) {
         return err_sys(e, rc, "rename %s to %s", from, to);
     }
@@ -358,13 +380,17 @@ static const enum segment_file batches_behind[] = {SEGMENT_LOG, SEGMENT_INDEX, S
 
 int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e)
 {
-    int i, rc = 0;
+    int i, rc = log_dir_hold(seg->log, e);
 
+    if (rc < 0) {
+        return rc;
+    }
     pthread_mutex_lock(&seg->open_lock);
     for (i = 0; i < SEGMENT_FILES && rc == 0; i++) {
         rc = rename_file(seg, batches_first ? batches_before[i] : batches_behind[i], suffix, e);
     }
     pthread_mutex_unlock(&seg->open_lock);
+    log_dir_release(seg->log);
     return rc;
 }
 
@@ -379,7 +405,7 @@ int segment_unlink_instead(struct segment *seg, const char *suffix)
 
         if (strcmp(seg->suffix[kind], suffix) != 0) {
             segment_name(seg->base.offset, kind, seg->suffix[kind], name);
-            rc = seg->io->unlink(seg->io, seg->dirfd, name, 0);
+            rc = seg->io->unlink(seg->io, seg->log->dirfd, name, 0);
             rc = rc == -ENOENT ? 0 : rc;
         }
     }
@@ -397,12 +423,16 @@ int segment_retire(struct segment *seg, const char *suffix, struct err *e)
 int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, struct err *e)
 {
     char name[SEGMENT_NAME_BYTES];
-    int rc;
+    int rc = log_dir_hold(seg->log, e);
 
+    if (rc < 0) {
+        return rc;
+    }
     pthread_mutex_lock(&seg->open_lock);
     segment_name(seg->base.offset, kind, seg->suffix[kind], name);
-    rc = seg->io->open(seg->io, seg->dirfd, name, O_RDONLY, 0);
+    rc = seg->io->open(seg->io, seg->log->dirfd, name, O_RDONLY, 0);
     pthread_mutex_unlock(&seg->open_lock);
+    log_dir_release(seg->log);
     if (rc < 0) {
         return err_sys(e, rc, "open %s", name);
     }
@@ -413,13 +443,19 @@ int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, stru
 void segment_unlink_files(struct segment *seg)
 {
     char name[SEGMENT_NAME_BYTES];
-    int i, rc;
+    struct err e = {0};
+    int i, rc = log_dir_hold(seg->log, &e);
 
+    if (rc < 0) {
+        log_line(LOG_WARNING, "%s: unlink segment %020" PRId64 ": %s", seg->log->name, seg->base.offset, e.text);
+        return;
+    }
     for (i = SEGMENT_FILES - 1; i >= 0; i--) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->unlink(seg->io, seg->dirfd, name, 0);
+        rc = seg->io->unlink(seg->io, seg->log->dirfd, name, 0);
         if (rc < 0 && rc != -ENOENT) {
             log_line(LOG_WARNING, "%s: unlink %s: %s", seg->log->name, name, strerror(-rc));
         }
     }
+    log_dir_release(seg->log);
 }

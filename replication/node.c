@@ -80,14 +80,24 @@ static int open_topics_directory(struct node *node, struct err *e)
     return open_directory(node->io, node->data_dirfd, "topics", &node->topics_dirfd, e);
 }
 
-/* Each log holds its directory open. */
-static void raise_open_files(void)
+/* As many open segments as half of the descriptors that the system grants are good for: four files each and their
+ * directory. */
+static unsigned open_segments(void)
 {
+    enum { SEGMENT_DESCRIPTORS = SEGMENT_FILES + 1, LEAST_SEGMENTS = 8 };
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return LEAST_SEGMENTS;
+    if (limit.rlim_cur < limit.rlim_max) {
+        rlim_t granted = limit.rlim_cur;
         limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            limit.rlim_cur = granted;
     }
+    rlim_t segments = limit.rlim_cur / 2 / SEGMENT_DESCRIPTORS;
+    if (segments < LEAST_SEGMENTS)
+        return LEAST_SEGMENTS;
+    return segments < LIMIT_OPEN_SEGMENTS ? (unsigned)segments : LIMIT_OPEN_SEGMENTS;
 }
 
 /* ---- start ---- */
@@ -115,7 +125,7 @@ static int open_env(struct node *node, struct err *e)
     node->env.on_offline = on_offline;
     node->env.on_flush_wanted = on_flush_wanted;
     node->env.arg = node;
-    node->env.cache = segment_cache_new(node->io, LIMIT_OPEN_SEGMENTS);
+    node->env.cache = segment_cache_new(node->io, open_segments());
     return node->env.cache == NULL ? err_sys(e, -ENOMEM, "open %s", node->options.data_dir) : 0;
 }
 
@@ -264,7 +274,6 @@ int node_open(const struct node_options *options, struct node **out, struct err 
         return err_sys(e, -ENOMEM, "open %s", options->data_dir);
     }
     struct io *io = node->io;
-    raise_open_files();
     int rc = make_path(io, node->options.data_dir, e);
     if (rc == 0)
         rc = open_directory(io, AT_FDCWD, node->options.data_dir, &node->data_dirfd, e);

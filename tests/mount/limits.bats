@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The longest record: max.message.bytes, and what happens to a longer one.
+# The longest record: max.message.bytes, and what happens to a longer one. Many partitions, few descriptors.
 load lib
 
 setup() {
@@ -115,4 +115,23 @@ os.close(fd)
 same(read_all("orders/0"), b"x" * M + b"\n")
 P
     is "$(attr orders/0 user.log.high_watermark)" 1
+}
+
+@test "four hundred partitions need no four hundred descriptors" {
+    local topic
+    unmount_log
+    ulimit -n 200
+    mount_log
+    cd "$M"
+    for topic in $(seq 400); do mkdir "t$topic"; done
+    for topic in $(seq 400); do echo "$topic" >> "t$topic/0"; done
+    is "$(ls "/proc/$PID/fd" | awk 'END { print (NR < 200) }')" 1
+    cat t*/0 | sort -n | cmp - <(seq 400)
+    remount
+    for topic in $(seq 400); do echo again >> "t$topic/0"; done
+    is "$(cat t*/0 | grep -c again)" 400
+    rmdir t1 2>&1 | grep -q 'not empty'
+    set_attr t1 user.config.delete.topic.enable true
+    rmdir t1
+    [ ! -e "$DATA/topics/t1-0" ]
 }
