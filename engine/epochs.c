@@ -4,6 +4,7 @@
  * leaves file and memory as they were. A line is "EPOCH START_OFFSET", both rising. */
 #include "engine/epochs.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -14,6 +15,16 @@
 
 static const char magic[] = "logmnt leader-epochs 1";
 static const char file_name[] = "leader-epochs";
+
+static bool is_rising(const struct epochs_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        if (entries[i].epoch <= entries[i - 1].epoch || entries[i].start_offset <= entries[i - 1].start_offset) {
+            return false;
+        }
+    }
+    return true;
+}
 
 static int store(struct io *io, int dirfd, const struct epochs_entry *entries, uint32_t count, struct err *e)
 {
@@ -36,8 +47,10 @@ static int store(struct io *io, int dirfd, const struct epochs_entry *entries, u
 static int replace(struct io *io, int dirfd, struct epochs *epochs, struct epochs_entry *entries, uint32_t count,
                    struct err *e)
 {
-    int rc = store(io, dirfd, entries, count, e);
+    int rc;
 
+    assert(is_rising(entries, count)); /* REPLICATION.md, rule 2 */
+    rc = store(io, dirfd, entries, count, e);
     if (rc < 0) {
         free(entries);
         return rc;
@@ -95,12 +108,9 @@ static bool parse(const char *body, struct epochs *epochs)
         if (!parse_line(&body, entry)) {
             return false;
         }
-        if (i > 0 && (entry->epoch <= entry[-1].epoch || entry->start_offset <= entry[-1].start_offset)) {
-            return false;
-        }
         epochs->count++;
     }
-    return *body == '\0';
+    return *body == '\0' && is_rising(epochs->entries, epochs->count);
 }
 
 int epochs_load(struct io *io, int dirfd, struct epochs *epochs, struct err *e)

@@ -23,6 +23,7 @@ int log_go_offline(struct log *log, int rc, const char *reason)
     if (atomic_compare_exchange_strong(&log->offline, &online, rc) && log->env->on_offline != NULL) {
         log->env->on_offline(log->env->arg, log->name, reason);
     }
+    assert(atomic_load(&log->offline) != 0); /* REPLICATION.md, rule 13: until the next start, whoever was first */
     return -EIO;
 }
 

@@ -8,6 +8,7 @@
  * the kernel may have dropped the pages. */
 #include "engine/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -123,11 +124,13 @@ static int round_run(struct log *log, struct round *round)
     return rc < 0 ? log_go_offline(log, -EIO, e.text) : 0;
 }
 
-static void answer(struct log_flush *queue, int rc)
+/* upto: what is on the disk now, if rc is 0. */
+static void answer(struct log_flush *queue, int64_t upto, int rc)
 {
     while (queue != NULL) {
         struct log_flush *next = queue->next;
 
+        assert(rc < 0 || queue->upto <= upto); /* REPLICATION.md, rule 8 */
         queue->done(queue, rc);
         queue = next;
     }
@@ -154,7 +157,7 @@ static void run_once(struct log *log)
         log->directory_dirty = log->directory_dirty && !round.directory;
     }
     pthread_mutex_unlock(&log->state_lock);
-    answer(queue, rc);
+    answer(queue, round.upto, rc);
     pthread_mutex_lock(&log->state_lock);
 }
 

@@ -9,6 +9,7 @@
  * recovery point; that bounds the work by what was not flushed. */
 #include "engine/recover.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -134,8 +135,10 @@ static int check_reach(const struct recovery *r, struct err *e)
 static int apply_cut(struct recovery *r, struct err *e)
 {
     struct log *log = r->log;
+    int64_t end = log->segment_count > 0 ? log->end.offset : 0;
     int rc;
 
+    assert(end >= r->known->recovery_point || is_wholly_deleted(r)); /* REPLICATION.md, rule 14 */
     if (r->reason[0] != '\0') {
         log_line(LOG_WARNING, "%s: cut at offset %" PRId64 ": %s", log->name, log->end.offset, r->reason);
     }
