@@ -54,24 +54,38 @@ static bool time_holds(const struct segment_view *view, uint32_t i)
     return segment_time_holds(view, timeindex_at(&view->seg->timeindex, i), NULL) != 0;
 }
 
+/* Whether the last index point will do: the active segment's is where the figures go on from; a closed one's shortens
+ * the way within a batch, no more, and need only lie in the segment. */
+static bool last_point_holds(const struct segment_view *view, uint64_t end_offset)
+{
+    struct index_entry last = index_at(&view->seg->index, view->index_count - 1);
+
+    if (atomic_load(&view->seg->sealed)) {
+        return last.offset < end_offset && last.place < view->log_bytes;
+    }
+    return point_holds(view, view->index_count - 1);
+}
+
 /* Whether the last entries of both agree with the batches, and none is missing altogether. A closed segment's
  * `.timeindex` ends with the largest timestamp there is: if it is below the last batch's, its rebuilding was broken
- * off. (`.index` may be a part of itself: it shortens the way within a batch, no more.) */
-static bool ends_hold(struct segment *seg, int64_t end_ms)
+ * off.
+ */
+static bool ends_hold(struct segment *seg, uint64_t end_offset, int64_t end_ms)
 {
-    uint32_t points = index_count(&seg->index);
-    uint32_t times = index_count(&seg->timeindex);
-    bool need_times = points > 0 || (seg->batches > 0 && atomic_load(&seg->sealed));
+    bool sealed = atomic_load(&seg->sealed);
     struct segment_view view;
+    uint32_t times;
 
     log_view(seg, &view);
-    if ((points > 0 && !point_holds(&view, points - 1)) || (times > 0 && !time_holds(&view, times - 1))) {
+    times = view.timeindex_count;
+    if ((view.index_count > 0 && !last_point_holds(&view, end_offset)) ||
+        (times > 0 && !time_holds(&view, times - 1))) {
         return false;
     }
-    if (times > 0 && atomic_load(&seg->sealed) && timeindex_at(&seg->timeindex, times - 1).timestamp_ms < end_ms) {
-        return false;
+    if (times > 0) {
+        return !sealed || timeindex_at(&seg->timeindex, times - 1).timestamp_ms >= end_ms;
     }
-    return times > 0 || !need_times || seg->timeindex.capacity == 0;
+    return (view.index_count == 0 && (seg->batches == 0 || !sealed)) || seg->timeindex.capacity == 0;
 }
 
 /* The running figures as they were at the last index point. */
@@ -368,7 +382,7 @@ int recover_index_look(struct segment *seg, bool *whole, struct err *e)
     int64_t end_ms;
     int rc = entries_end(seg, &end_offset, &end_ms, e);
 
-    *whole = rc == 0 && ends_hold(seg, end_ms);
+    *whole = rc == 0 && ends_hold(seg, end_offset, end_ms);
     if (!*whole) {
         return rc;
     }

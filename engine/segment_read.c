@@ -251,16 +251,25 @@ int segment_find_behind(const struct segment_view *view, uint64_t position, uint
 
 /* ---- the sparse indexes against the entries ---- */
 
-/* The batch that holds a relative offset, and its number; 0: none. */
+/* The batch that holds a relative offset, and its number; 0: none. The last one is looked at first: that is where the
+ * last index entries point, and an open asks for no other. */
 static int holder(const struct segment_view *view, uint64_t offset, uint32_t *i, struct batch_entry *b, struct err *e)
 {
-    int rc = segment_find_offset(view, offset, i, e);
+    int rc;
 
-    if (rc < 0 || *i == 0) {
-        return rc;
+    if (view->batches == 0) {
+        return 0;
     }
-    *i -= 1;
+    *i = view->batches - 1;
     rc = segment_entry(view->seg, *i, b, e);
+    if (rc == 0 && b->offset > offset) {
+        rc = segment_find_offset(view, offset, i, e);
+        if (rc < 0 || *i == 0) {
+            return rc;
+        }
+        *i -= 1;
+        rc = segment_entry(view->seg, *i, b, e);
+    }
     return rc < 0 ? rc : offset - b->offset < b->records;
 }
 
