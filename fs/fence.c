@@ -15,6 +15,7 @@ struct fence_call {
     struct park park;
     struct fence *fence;
     struct fence_request request;
+    const struct fence *before; /* that it has waited for already; compared, never followed */
     int64_t deadline_ms;
     bool queued; /* the fence's lock */
     struct fence_call *next;
@@ -22,8 +23,8 @@ struct fence_call {
 
 _Atomic int fence_all_raised;
 
-/* Set while a request that has waited runs again: it does not wait twice. */
-static _Thread_local bool has_waited;
+/* A request that has waited, while it runs again. */
+static _Thread_local const struct fence_call *again;
 
 static void timer_fire(struct node_timer *timer);
 static void expire(struct node_work *work);
@@ -110,9 +111,10 @@ static void run_calls(struct fence_call *calls)
         struct fence_call *call = calls;
         calls = call->next;
         park_answer(&call->park);
-        has_waited = true;
+        const struct fence_call *outer = again;
+        again = call;
         call->request.run(&call->request);
-        has_waited = false;
+        again = outer;
         park_unref(&call->park);
     }
 }
@@ -226,7 +228,10 @@ static void call_free(struct park *park)
 
 bool fence_wait(struct fence *fence, struct session *session, const struct fence_request *request)
 {
-    if (has_waited || !fence_is_up(fence))
+    if (!fence_is_up(fence) || (again && (again->fence == fence || again->before == fence)))
+        return false;
+    int64_t now = now_ms(fence);
+    if (again && again->deadline_ms <= now)
         return false;
     struct fence_call *call = calloc(1, sizeof(*call));
     if (!call)
@@ -238,16 +243,16 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
         return false;
     }
     call->fence = fence;
+    call->before = again ? again->fence : NULL;
+    call->deadline_ms = again ? again->deadline_ms : now + LIMIT_FENCE_MS;
     atomic_fetch_add(&fence->refs, 1);
     call->park.cancel = call_cancel;
     call->park.aborted = call_aborted;
     call->park.free = call_free;
     park_begin(&call->park, session, request->req);
-    int64_t now = now_ms(fence);
     pthread_mutex_lock(&fence->lock);
     bool up = atomic_load(&fence->raised) > 0;
     if (up) {
-        call->deadline_ms = now + LIMIT_FENCE_MS;
         call->queued = true;
         struct fence_call **link = &fence->calls;
         while (*link)

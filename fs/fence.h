@@ -72,7 +72,8 @@ struct fence_request {
     void (*run)(const struct fence_request *request);
 };
 
-/* Parks the request until the fence is down. false: it is down, or this is a request that has waited already: go on. */
+/* Parks the request until the fence is down. false: it is down, or this request has waited for this fence already, or
+ * for as long as it may: go on. A request looks behind two fences at most, its partition's and `.any`'s. */
 bool fence_wait(struct fence *fence, struct session *session, const struct fence_request *request);
 
 #endif

@@ -26,6 +26,11 @@ void handles_free(struct handles *handles)
     free(handles);
 }
 
+int handles_count(struct handles *handles)
+{
+    return atomic_load(&handles->alive);
+}
+
 void handles_close_all(struct handles *handles, void (*close_one)(struct handle *handle))
 {
     for (;;) {

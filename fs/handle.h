@@ -41,6 +41,7 @@ struct produced {
     uint64_t lots;   /* lingering batches that ever got records of this open file: the number of the last one */
     int outstanding; /* those of them that are not over */
     int error;       /* the first failure that nobody waited for and nobody was told of; 0 or a negative errno */
+    bool released;   /* closed for good with something on its way: the fence (producer.post) goes down behind it */
     struct sync_op *waiters;
 };
 
@@ -90,6 +91,8 @@ struct handle {
 
 /* All open handles of a session. */
 struct handles *handles_new(void);
+/* How many there are: open, or closed and still needed by something under way. */
+int handles_count(struct handles *handles);
 /* Waits for what still refers to a handle. */
 void handles_free(struct handles *handles);
 /* Calls close_one(), which ends in handle_close(), for each; no request is being served any more. */

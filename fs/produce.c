@@ -354,16 +354,12 @@ void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, siz
 
 void produce_flush(fuse_req_t req, struct handle *handle)
 {
-    struct producer *producer = &handle->producer;
-    pthread_mutex_lock(&producer->lock);
-    bool waits = producer->rest_len > 0;
-    pthread_mutex_unlock(&producer->lock);
-    if (waits)
-        fence_raise(handle->pfile->fence, &producer->post);
-    if (handle->session->options->linger_ms > 0 && !process_exiting(fuse_req_ctx(req)->pid))
+    if (handle->session->options->linger_ms > 0 && !process_exiting(fuse_req_ctx(req)->pid)) {
         sync_close(req, handle);
-    else
-        fuse_reply_err(req, 0);
+        return;
+    }
+    rest_fence(handle);
+    fuse_reply_err(req, 0);
 }
 
 /* ---- the last close ---- */
@@ -504,7 +500,7 @@ void produce_release(struct handle *handle)
                      topic_name(handle->pfile->topic), producer->rest_len);
         rest_drop(handle);
     }
-    fence_lower(handle->pfile->fence, &producer->post);
+    sync_released(handle);
 }
 
 void produce_end(struct session *session)

@@ -34,15 +34,17 @@ int rest_reserve(struct handle *handle, size_t len)
 static int put(struct handle *handle, size_t at, const uint8_t *data, size_t len, const struct framing_state *scan)
 {
     struct producer *producer = &handle->producer;
-    producer->scan = *scan; /* FLUSH looks at the length only */
-    if (!producer->rest_len && !len)
+    if (!producer->rest_len && !len) {
+        producer->scan = *scan;
         return 0;
+    }
     pthread_mutex_lock(&producer->lock);
     int rc = grow(producer, at + len);
     if (rc == 0) {
         if (len)
             memcpy(producer->rest + at, data, len);
         producer->rest_len = at + len;
+        producer->scan = *scan; /* FLUSH looks at the length only */
         if (!producer->rest_len && producer->rest_capacity > REST_KEEP_BYTES) {
             free(producer->rest);
             producer->rest = NULL;
@@ -67,4 +69,14 @@ void rest_drop(struct handle *handle)
 {
     struct framing_state between = {0};
     put(handle, 0, NULL, 0, &between);
+}
+
+void rest_fence(struct handle *handle)
+{
+    struct producer *producer = &handle->producer;
+    pthread_mutex_lock(&producer->lock);
+    bool waits = producer->rest_len > 0;
+    pthread_mutex_unlock(&producer->lock);
+    if (waits)
+        fence_raise(handle->pfile->fence, &producer->post);
 }

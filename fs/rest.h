@@ -9,8 +9,11 @@
 int rest_reserve(struct handle *handle, size_t len);
 /* Replaces the rest. 0 or -ENOMEM (then it is as before). data may not lie in the rest. */
 int rest_set(struct handle *handle, const uint8_t *data, size_t len, const struct framing_state *scan);
-/* Adds to it. */
+/* Adds to it. 0 or -ENOMEM, likewise. */
 int rest_append(struct handle *handle, const uint8_t *data, size_t len, const struct framing_state *scan);
 void rest_drop(struct handle *handle);
+/* A close(2) of one of its descriptors is about to return: if something waits, the partition's fence goes up until that
+ * close turns out to have been the last one, or not. Any thread. */
+void rest_fence(struct handle *handle);
 
 #endif

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/handle.h"
+#include "fs/tree.h"
+
 static void id_list(FILE *out, const int32_t *ids, int count)
 {
     for (int i = 0; i < count; i++)
@@ -100,6 +103,9 @@ static void write_metrics(struct session *session, FILE *out)
     metric(out, "partitions", "gauge", "Partitions.", m.partitions);
     metric(out, "partitions_offline", "gauge", "Partitions whose log is offline.", m.partitions_offline);
     metric(out, "appends_parked", "gauge", "Appends that wait for in-sync replicas.", m.appends_parked);
+    metric(out, "file_nodes", "gauge", "Nodes of this mount that the kernel knows.", tree_count(session->tree));
+    metric(out, "open_files", "gauge", "Open files and directories of this mount.",
+           (uint64_t)handles_count(session->handles));
     fputs("# HELP logmnt_high_watermark Offset behind the last committed record.\n"
           "# TYPE logmnt_high_watermark gauge\n",
           out);

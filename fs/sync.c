@@ -5,6 +5,7 @@
 
 #include "fs/accumulator.h"
 #include "fs/container.h"
+#include "fs/rest.h"
 
 /*   start ──→ DRAIN (linger.ms: batches under way) ──→ FLUSH (one fdatasync pair a partition) ──→ answered */
 struct sync_flush {
@@ -16,6 +17,7 @@ struct sync_op {
     struct park park;
     struct handle *handle; /* referenced */
     bool to_disk;
+    bool closes;     /* a descriptor: FLUSH */
     int64_t written; /* ≥ 0: the answer to a write(2) */
     _Atomic int rc;
     _Atomic int pending;   /* flushes under way, and one for whoever starts them */
@@ -44,6 +46,8 @@ static void finish(struct sync_op *op)
 {
     if (!atomic_exchange(&op->answered, true)) {
         park_answer(&op->park);
+        if (op->closes)
+            rest_fence(op->handle);
         reply(op, atomic_load(&op->rc));
     }
     park_unref(&op->park);
@@ -171,7 +175,7 @@ static void send_all(struct handle *handle)
     }
 }
 
-static void start(fuse_req_t req, struct handle *handle, bool to_disk, int64_t written)
+static void start(fuse_req_t req, struct handle *handle, bool to_disk, bool closes, int64_t written)
 {
     struct sync_op *op = calloc(1, sizeof(*op));
     if (!op) {
@@ -180,6 +184,7 @@ static void start(fuse_req_t req, struct handle *handle, bool to_disk, int64_t w
     }
     op->handle = handle_ref(handle);
     op->to_disk = to_disk;
+    op->closes = closes;
     op->written = written;
     op->park.cancel = op_cancel;
     op->park.aborted = op_aborted;
@@ -190,10 +195,8 @@ static void start(fuse_req_t req, struct handle *handle, bool to_disk, int64_t w
     park_begin(&op->park, handle->session, req);
     pthread_mutex_lock(&handle->lock);
     bool draining = lingers && produced->outstanding > 0;
-    if (lingers) {
-        atomic_store(&op->rc, produced->error);
-        produced->error = 0;
-    }
+    atomic_store(&op->rc, produced->error);
+    produced->error = 0;
     if (draining) {
         op->draining = true;
         op->upto = produced->lots;
@@ -211,17 +214,17 @@ static void start(fuse_req_t req, struct handle *handle, bool to_disk, int64_t w
 
 void sync_fsync(fuse_req_t req, struct handle *handle)
 {
-    start(req, handle, true, -1);
+    start(req, handle, true, false, -1);
 }
 
 void sync_close(fuse_req_t req, struct handle *handle)
 {
-    start(req, handle, false, -1);
+    start(req, handle, false, true, -1);
 }
 
 void sync_write(fuse_req_t req, struct handle *handle, size_t len)
 {
-    start(req, handle, true, (int64_t)len);
+    start(req, handle, true, false, (int64_t)len);
 }
 
 static void note_own(struct produced *produced, int64_t end)
@@ -258,6 +261,16 @@ void sync_appended(struct handle *handle, int32_t partition, int64_t end)
     pthread_mutex_lock(&handle->lock);
     note_any(&handle->produced, partition, end);
     pthread_mutex_unlock(&handle->lock);
+}
+
+void sync_released(struct handle *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    bool waits = handle->produced.outstanding > 0;
+    handle->produced.released = waits;
+    pthread_mutex_unlock(&handle->lock);
+    if (!waits)
+        fence_lower(handle->pfile->fence, &handle->producer.post);
 }
 
 uint64_t sync_lot_begun(struct handle *handle)
@@ -304,7 +317,10 @@ void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, in
     }
     if (rc && !told && !produced->error)
         produced->error = rc;
+    bool lower = produced->released && produced->outstanding == 0;
     pthread_mutex_unlock(&handle->lock);
+    if (lower)
+        fence_lower(handle->pfile->fence, &handle->producer.post);
     while (ready) {
         struct sync_op *next = ready->next;
         start_flushes(ready);

@@ -14,6 +14,8 @@
 void sync_fsync(fuse_req_t req, struct handle *handle);
 /* close(2) of one descriptor with linger.ms: waits, reports what went wrong since it was last reported. */
 void sync_close(fuse_req_t req, struct handle *handle);
+/* RELEASE: the fence that a close has left up goes down as soon as nothing lingers any more. */
+void sync_released(struct handle *handle);
 /* O_SYNC, O_DSYNC: answers a write(2) of len bytes, which are appended, when they are on the disk. */
 void sync_write(fuse_req_t req, struct handle *handle, size_t len);
 

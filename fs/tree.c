@@ -365,6 +365,14 @@ void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups)
     pthread_mutex_unlock(&tree->lock);
 }
 
+uint32_t tree_count(struct tree *tree)
+{
+    pthread_mutex_lock(&tree->lock);
+    uint32_t count = tree->slot_count - tree->free_count;
+    pthread_mutex_unlock(&tree->lock);
+    return count;
+}
+
 struct tree *tree_new(struct node *node)
 {
     struct tree *tree = calloc(1, sizeof(*tree));

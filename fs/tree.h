@@ -98,6 +98,9 @@ struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main);
 void tree_lookup_again(struct tree *tree, struct vnode *vnode);
 void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups);
 
+/* How many node ids the kernel knows, the root not counted. */
+uint32_t tree_count(struct tree *tree);
+
 /* The pfile of a partition, referenced; NULL: no such partition, no memory. */
 struct pfile *tree_pfile(struct tree *tree, struct topic *topic, int32_t index);
 struct pfile *tree_pfile_ref(struct tree *tree, struct pfile *pfile);

@@ -182,3 +182,22 @@ os.close(fd)
 same(read_all("orders/0"), b"before\nmeanwhile\n")
 P
 }
+
+@test "a last line is found right after a close that took its time" {
+    start linger.ms=20,delivery.timeout.ms=60000
+    py <<'P'
+expected = b""
+for n in range(5):
+    os.setxattr("orders", "user.config.min.insync.replicas", b"2")
+    fd = os.open("orders/0", APPEND)
+    os.write(fd, b"%d\nlast of %d" % (n, n))
+    closing = threading.Thread(target=os.close, args=(fd,))
+    closing.start()
+    since = time.monotonic()
+    wait_until(lambda: b"logmnt_appends_parked 1\n" in read_all(".cluster/metrics") and time.monotonic() > since + 0.1)
+    os.setxattr("orders", "user.config.min.insync.replicas", b"1")
+    closing.join()
+    expected += b"%d\nlast of %d\n" % (n, n)
+    same(read_all("orders/0"), expected)
+P
+}
