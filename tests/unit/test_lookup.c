@@ -280,18 +280,18 @@ static void a_full_time_index(void **state)
 /* A batch of 1 MiB that has been checked: two intervals of it are read, not half of it. */
 static void a_lookup_reads_two_intervals(void **state)
 {
-    enum { LINES = 1 << 14, LINE_BYTES = 64, INTERVAL = 4096 };
-    char *lines = malloc(LINES * LINE_BYTES + 1);
+    enum { LINES = 1 << 14, LINE_BYTES = 64, ALL_BYTES = LINES * LINE_BYTES, INTERVAL = 4096 };
+    char *lines = malloc(ALL_BYTES + 1);
     struct log_point got;
 
     (void)state;
     assert_non_null(lines);
     f.config.index_interval_bytes = INTERVAL;
-    memset(lines, 'x', LINES * LINE_BYTES);
-    for (int i = 1; i <= LINES; i++) {
-        lines[i * LINE_BYTES - 1] = '\n';
+    memset(lines, 'x', ALL_BYTES);
+    for (size_t at = LINE_BYTES - 1; at < ALL_BYTES; at += LINE_BYTES) {
+        lines[at] = '\n';
     }
-    lines[LINES * LINE_BYTES] = '\0';
+    lines[ALL_BYTES] = '\0';
     log_fixture_open(&f, NULL);
     log_fixture_append(&f, lines);
     free(lines);
