@@ -406,6 +406,7 @@ static ssize_t counting_pwritev(struct io *io, int fd, const struct iovec *iov, 
 static void scattered_survivors_are_written_together(void **state)
 {
     enum { SURVIVORS = 20000, RECORD_BYTES = 13, BATCH = 100 };
+    const int64_t pair_bytes = RECORD_BYTES + 4, pair = 777;
     char batch[BATCH * (RECORD_BYTES + 4) + 1];
     struct log_size size;
 
@@ -428,13 +429,13 @@ static void scattered_survivors_are_written_together(void **state)
     assert_int_equal(compact(), 1);
     log_size(f.log, &size);
     /* the last x=1, too */
-    assert_int_equal(size.retained_bytes, SURVIVORS * RECORD_BYTES + 4);
-    assert_true(written_bytes > SURVIVORS * (RECORD_BYTES + 64));
+    assert_int_equal(size.retained_bytes, INT64_C(1) * SURVIVORS * RECORD_BYTES + 4);
+    assert_true(written_bytes > INT64_C(1) * SURVIVORS * (RECORD_BYTES + 64));
     assert_in_range(writes, 1, written_bytes / LIMIT_BUILD_BUFFER_BYTES + 8);
     expect_point(0, 0, 0);
-    expect_point(17 * 777 + 13, 2 * 778, 17 * 778);
+    expect_point(pair_bytes * pair + RECORD_BYTES, 2 * (pair + 1), pair_bytes * (pair + 1));
     log_fixture_reopen(&f, true);
-    expect_point(17 * 777 + 13, 2 * 778, 17 * 778);
+    expect_point(pair_bytes * pair + RECORD_BYTES, 2 * (pair + 1), pair_bytes * (pair + 1));
 }
 
 /* ---- random runs ---- */

@@ -383,7 +383,7 @@ static void open_files_are_bounded(void **state)
     assert_true(segment_cache_open(f.env.cache) <= 4);
     /* What is pinned is never closed, so the bound can be passed. */
     for (int i = 0; i < 6; i++) {
-        assert_int_equal(log_extent_at(f.log, 4 * i, INT64_MAX, 4, &extents[i], &f.e), 1);
+        assert_int_equal(log_extent_at(f.log, INT64_C(4) * i, INT64_MAX, 4, &extents[i], &f.e), 1);
     }
     assert_true(segment_cache_open(f.env.cache) >= 6);
     for (int i = 0; i < 6; i++) {
