@@ -7,8 +7,10 @@
 #include <syslog.h>
 
 #include "fs/attr.h"
+#include "fs/evictor.h"
 #include "fs/limits.h"
 #include "fs/names.h"
+#include "fs/orphans.h"
 #include "fs/retry.h"
 #include "fs/xattr.h"
 
@@ -77,7 +79,13 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct vnode *dir = ops_vnode(req, parent);
     struct vnode_key key;
     struct fuse_entry_param entry;
-    if (!dir || lookup_fenced(req, dir, name))
+    if (!dir)
+        return;
+    if (evictor_asks(session->evictor, fuse_req_ctx(req)->pid, name)) {
+        fuse_reply_err(req, ENOENT);
+        return;
+    }
+    if (lookup_fenced(req, dir, name))
         return;
     int rc = names_resolve(session, dir, name, &key);
     if (rc) {
@@ -89,6 +97,8 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         topic_unref(key.topic);
     if (vnode && (key.kind == VNODE_ANY || (key.kind == VNODE_PARTITION && !key.extra)))
         vnode = retries_lookup(session->retries, fuse_req_ctx(req)->pid, vnode);
+    if (vnode && vnode_addressed(vnode))
+        evictor_note(session->evictor, vnode, name);
     rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
     if (rc)
         fuse_reply_err(req, -rc);
@@ -264,11 +274,17 @@ static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct err e = {0};
     if (!dir)
         return;
-    int rc =
-        dir->key.kind != VNODE_ROOT || name[0] == '.' ? -EPERM : node_delete_topic(session_of(req)->node, name, &e);
+    struct session *session = session_of(req);
+    bool is_topic = dir->key.kind == VNODE_ROOT && name[0] != '.';
+    struct topic *topic = is_topic ? node_topic(session->node, name) : NULL;
+    int rc = is_topic ? node_delete_topic(session->node, name, &e) : -EPERM;
     if (rc && rc != -EPERM && rc != -ENOTEMPTY)
         log_line(LOG_ERR, "rmdir %s: %s", name, e.text);
     fuse_reply_err(req, -rc);
+    if (rc == 0 && topic)
+        orphans_drop(session, topic);
+    if (topic)
+        topic_unref(topic);
 }
 
 static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

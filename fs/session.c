@@ -9,6 +9,7 @@
 #include <syslog.h>
 
 #include "fs/accumulator.h"
+#include "fs/evictor.h"
 #include "fs/handle.h"
 #include "fs/limits.h"
 #include "fs/ops.h"
@@ -97,8 +98,12 @@ static int make_shared(struct session *session, struct err *e)
     session->retries = session->tree ? retries_new(session->tree) : NULL;
     session->accumulators = accumulators_new(session->options->buffer_memory_bytes);
     session->waker = waker_new(session);
-    if (session->handles && session->tree && session->retries && session->accumulators && session->waker)
+    session->evictor = evictor_new(session);
+    if (session->handles && session->tree && session->retries && session->accumulators && session->waker &&
+        session->evictor)
         return 0;
+    if (session->evictor)
+        evictor_free(session->evictor);
     if (session->waker)
         waker_free(session->waker);
     if (session->accumulators)
@@ -118,6 +123,14 @@ static void free_shared(struct session *session)
     retries_free(session->retries);
     tree_free(session->tree);
     accumulators_free(session->accumulators);
+}
+
+/* Those that call through the mount. */
+static void end_threads(struct session *session)
+{
+    evictor_free(session->evictor);
+    waker_free(session->waker);
+    session->waker = NULL;
 }
 
 static struct fuse_session *new_fuse(struct session *session, struct err *e)
@@ -165,13 +178,12 @@ int session_run(struct session *session, struct err *e)
 err_after_mount:
     fuse_session_unmount(session->fuse);
 err_after_fuse:
-    waker_free(session->waker);
-    session->waker = NULL;
+    end_threads(session);
     fuse_session_destroy(session->fuse);
     free_shared(session);
     return rc;
 err_after_shared:
-    waker_free(session->waker);
+    end_threads(session);
     free_shared(session);
     return rc;
 }

@@ -18,6 +18,7 @@ struct accumulators;
 struct handles;
 struct tree;
 struct retries;
+struct evictor;
 struct waker;
 
 struct session {
@@ -30,6 +31,7 @@ struct session {
     struct handles *handles;
     struct retries *retries;
     struct waker *waker;
+    struct evictor *evictor;
     struct accumulators *accumulators;
     void (*ready)(void *arg); /* the mount answers */
     void *ready_arg;

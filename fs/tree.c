@@ -365,6 +365,37 @@ void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups)
     pthread_mutex_unlock(&tree->lock);
 }
 
+fuse_ino_t tree_find(struct tree *tree, const struct vnode_key *key)
+{
+    pthread_mutex_lock(&tree->lock);
+    const struct vnode *vnode = *vnode_link(tree, key);
+    fuse_ino_t id = vnode ? vnode->id : 0;
+    pthread_mutex_unlock(&tree->lock);
+    return id;
+}
+
+size_t tree_keys(struct tree *tree, const struct topic *topic, struct vnode_key **out)
+{
+    size_t count = 0, max = 0;
+    *out = NULL;
+    pthread_mutex_lock(&tree->lock);
+    for (uint32_t slot = 0; slot < tree->slot_count; slot++) {
+        const struct vnode *vnode = atomic_load(slot_of(tree, slot));
+        if (!vnode || vnode->topic != topic)
+            continue;
+        if (count == max) {
+            max = max ? max * 2 : 16;
+            struct vnode_key *keys = realloc(*out, max * sizeof(*keys));
+            if (!keys)
+                break;
+            *out = keys;
+        }
+        (*out)[count++] = vnode->key;
+    }
+    pthread_mutex_unlock(&tree->lock);
+    return count;
+}
+
 uint32_t tree_count(struct tree *tree)
 {
     pthread_mutex_lock(&tree->lock);

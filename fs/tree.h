@@ -98,6 +98,10 @@ struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main);
 void tree_lookup_again(struct tree *tree, struct vnode *vnode);
 void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups);
 
+/* The id of the vnode that a key finds; 0: there is none. */
+fuse_ino_t tree_find(struct tree *tree, const struct vnode_key *key);
+/* The keys of all vnodes of a topic. *out is malloc-ed; no memory: none. */
+size_t tree_keys(struct tree *tree, const struct topic *topic, struct vnode_key **out);
 /* How many node ids the kernel knows, the root not counted. */
 uint32_t tree_count(struct tree *tree);
 

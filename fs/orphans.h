@@ -1,0 +1,14 @@
+/* fs/orphans.h: what is still open in a topic that was deleted goes with its last close.
+ *
+ * rmdir(2) drops the names below a directory, but not those of open files: the kernel would keep these, our nodes, and
+ * with them the topic's data on the disk, until it runs short of memory. Once the rmdir is answered (so that nobody who
+ * waits for us holds the directory's lock) it is told to drop them now. */
+#ifndef LOGMNT_FS_ORPHANS_H
+#define LOGMNT_FS_ORPHANS_H
+
+#include "fs/session.h"
+
+/* topic was deleted, and the kernel knows. */
+void orphans_drop(struct session *session, struct topic *topic);
+
+#endif
