@@ -218,8 +218,8 @@ struct segment_growth {
 
 /* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set
  * here; offset and position are the caller's, at or above the segment's end. Nobody sees it before segment_grow(). A
- * write error cuts the files back to what they were: -ENOSPC and -EDQUOT come back as they are; any other error, or one
- * in cutting, is -EIO. */
+ * write error cuts the files back to what they were, durably if the entry had been written: -ENOSPC and -EDQUOT come
+ * back as they are; any other error, or one in cutting, is -EIO. */
 int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
                    const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
                    struct segment_growth *growth, struct err *e);
