@@ -219,7 +219,15 @@ static void read_text(fuse_req_t req, const struct handle *handle, size_t size, 
 {
     size_t at = pos < (int64_t)handle->text_len ? (size_t)pos : handle->text_len;
     size_t left = handle->text_len - at;
-    fuse_reply_buf(req, handle->text + at, size < left ? size : left);
+    uint8_t *buffer = consume_buffer(); /* the answer may be the last that is asked, and the text is freed meanwhile */
+    size = size < left ? size : left;
+    size = size < LIMIT_REQUEST_BYTES ? size : LIMIT_REQUEST_BYTES;
+    if (!buffer) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    memcpy(buffer, handle->text + at, size);
+    fuse_reply_buf(req, (const char *)buffer, size);
 }
 
 static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
