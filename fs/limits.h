@@ -29,8 +29,9 @@ enum {
     LIMIT_READ_EXTENTS = 1024,
     /* Addresses (0@5678) that the kernel is left to remember; another one makes it drop one of them. */
     LIMIT_ADDRESS_NAMES = 4096,
-    /* Those that it is still to be made to drop; beyond that they stay until it runs short of memory. */
-    LIMIT_EVICTIONS = 1 << 20,
+    /* Those that it is still to be made to drop, each in a tenth of a millisecond or so, in which the mount is in use;
+     * beyond that they stay until it runs short of memory. */
+    LIMIT_EVICTIONS = 16384,
     /* Partitions of one topic, as replication/ bounds them. */
     LIMIT_PARTITIONS = 10000,
 };
