@@ -48,8 +48,8 @@ static int segment_stat(struct vnode *vnode, const struct tree_attr *attr, struc
     if (rc == 0 && file.generation != vnode->key.generation)
         rc = -ENOENT;
     struct stat open_file;
-    if (rc == -ENOENT && passthrough_stat(&vnode->pass, &open_file)) {
-        /* Deleted or rewritten, and still open. */
+    if ((rc == -ENOENT || rc == -ESTALE) && passthrough_stat(&vnode->pass, &open_file)) {
+        /* Deleted, with its topic perhaps, or rewritten, and still open. */
         file.mtime_ms = open_file.st_mtim.tv_sec * 1000 + open_file.st_mtim.tv_nsec / 1000000;
         file.size = open_file.st_size;
         rc = 0;
@@ -67,7 +67,7 @@ static int topic_stat(struct vnode *vnode, struct stat *st)
     topic_attr(vnode->topic, &attr);
     st->st_uid = attr.uid;
     st->st_gid = attr.gid;
-    if (topic_deleted(vnode->topic))
+    if (topic_deleted(vnode->topic) && vnode->key.kind != VNODE_SEGMENT_FILE)
         return -ESTALE;
     switch (vnode->key.kind) {
     case VNODE_PARTITION:
@@ -140,6 +140,9 @@ double attr_timeout(const struct vnode *vnode, const struct stat *st)
                       !file.active && file.generation == vnode->key.generation;
         return closed ? CLOSED_SEGMENT_TIMEOUT_S : 0;
     }
+    /* The mode of a directory of views is its topic's, whose chmod the kernel does not see as theirs. */
+    if (vnode->topic && vnode->key.kind != VNODE_TOPIC)
+        return 0;
     return attr_entry_timeout(vnode);
 }
 

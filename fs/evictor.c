@@ -1,8 +1,5 @@
 #include "fs/evictor.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +8,7 @@
 #include <unistd.h>
 
 #include "fs/limits.h"
+#include "fs/outside.h"
 
 /* A name that the kernel may know. */
 struct name {
@@ -42,12 +40,12 @@ static void drop(const struct evictor *evictor, const struct name *name)
 static void *evictor_run(void *arg)
 {
     struct evictor *evictor = arg;
-    bool ready = close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_UNSHARE) == 0;
-    if (!ready)
-        log_line(LOG_WARNING, "the kernel will keep addresses that were used: %s", strerror(errno));
+    int rc = outside_enter();
+    if (rc)
+        log_line(LOG_WARNING, "the kernel will keep addresses that were used: %s", strerror(-rc));
     atomic_store(&evictor->tid, gettid());
     pthread_mutex_lock(&evictor->lock);
-    evictor->ending |= !ready;
+    evictor->ending |= rc != 0;
     while (!evictor->ending) {
         struct name *name = evictor->first;
         if (!name) {

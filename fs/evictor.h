@@ -5,7 +5,7 @@
  * out of it is looked up once more, through the mount, by a thread of its own, and its LOOKUP is answered ENOENT: then
  * the kernel drops the name, and forgets the node as soon as it is not open either.
  *
- * As the waker's (waker.h), the thread has a table of descriptors of its own. */
+ * The thread is one of outside.h's. */
 #ifndef LOGMNT_FS_EVICTOR_H
 #define LOGMNT_FS_EVICTOR_H
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -93,15 +92,6 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int serve(const struct options *options, const char *mountpoint, struct err *e)
 {
     struct node *node;
@@ -146,7 +136,6 @@ static int run(const struct options *options)
     }
     if (rc > 0) {
         block_signals();
-        raise_file_limit();
         fuse_set_log_func(fuse_log_line);
         rc = serve(options, mountpoint, &e);
     }

@@ -1,17 +1,15 @@
 #include "fs/waker.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "fs/limits.h"
+#include "fs/outside.h"
 
 struct wake {
     struct pfile *pfile; /* referenced */
@@ -42,8 +40,9 @@ static void wake_one(struct waker *waker, struct pfile *pfile)
 static void *waker_run(void *arg)
 {
     struct waker *waker = arg;
-    if (close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_UNSHARE) != 0) {
-        log_line(LOG_WARNING, "inotify watchers of contended partitions will not be told: %s", strerror(errno));
+    int rc = outside_enter();
+    if (rc) {
+        log_line(LOG_WARNING, "inotify watchers of contended partitions will not be told: %s", strerror(-rc));
         pthread_mutex_lock(&waker->lock);
         waker->ending = true;
         pthread_mutex_unlock(&waker->lock);

@@ -2,11 +2,8 @@
  *
  * A contended appender writes through a node of its own, `.any` through another file: watchers sit on the main node and
  * the kernel tells them nothing. A thread of its own sets the main node's mtime through the mount (utimensat with mtime
- * alone is IN_MODIFY), at most once in LIMIT_WAKE_INTERVAL_MS a partition. A FUSE worker must not do that: it would
- * wait for itself.
- *
- * Nor may the thread share our descriptors: killed with its request on the way it would wait, unkillable, for an answer
- * that only the closing of /dev/fuse brings, and hold that open itself. It has a table of its own. */
+ * alone is IN_MODIFY), at most once in LIMIT_WAKE_INTERVAL_MS a partition. The thread is
+ * one of outside.h's. */
 #ifndef LOGMNT_FS_WAKER_H
 #define LOGMNT_FS_WAKER_H
 

@@ -29,6 +29,14 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     is "$(readlink "/proc/$PID/fd/0")" /dev/null
 }
 
+@test "it lets go of the caller's pipe" {
+    local round
+    for round in $(seq 20); do
+        is "$(timeout 20 "$LOGMNT" -o "data=$DATA" "$M" 2>&1 3>&- 4>&- 5>&- | cat; echo "${PIPESTATUS[*]}")" "0 0"
+        unmount_log
+    done
+}
+
 @test "with -f it stays in front, and ends with 0 when it is unmounted" {
     mount_log_in_front
     front=$PID

@@ -62,6 +62,14 @@ as() { # UID COMMAND…: as that user, in the group of the same number
     as 1234 sh 'echo x >> orders/.any'
 }
 
+@test "a chmod of a topic shows in its views at once" {
+    mkdir orders
+    chmod 755 orders
+    is "$(stat -c %a orders/.follow orders/.segments)" $'555\n555'
+    chmod 750 orders
+    is "$(stat -c %a orders/.follow orders/.segments)" $'550\n550'
+}
+
 @test ".any has the partitions' w bits" {
     mkdir orders
     chmod 666 orders/0

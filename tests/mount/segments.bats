@@ -83,6 +83,26 @@ P
     at_least "$(size "$T/kept")" 900
 }
 
+@test "those of a deleted topic stay readable until they are closed, read before or not" {
+    mkdir gone
+    set_attr gone user.config.delete.topic.enable true
+    set_attr gone user.config.segment.bytes 1000
+    seq 1000 >> gone/0
+    mapfile -t files < <(ls gone/.segments/0/*.log)
+    exec 4< "${files[0]}" 5< "${files[0]}" 6< "${files[-1]}" 7< "${files[-1]}"
+    head -c 1 <&5 > "$T/one"
+    head -c 1 <&7 >> "$T/one"
+    cp "${files[0]}" "$T/closed"
+    cp "${files[-1]}" "$T/active"
+    rmdir gone
+    [ ! -e gone ]
+    cmp "$T/closed" - <&4
+    cmp <(tail -c +2 "$T/closed") - <&5
+    cmp "$T/active" - <&6
+    cmp <(tail -c +2 "$T/active") - <&7
+    exec 4<&- 5<&- 6<&- 7<&-
+}
+
 @test "the active segment ends at the high watermark, and grows" {
     last=$(ls orders/.segments/0/*.log | tail -n 1)
     before=$(size "$last")
