@@ -15,6 +15,7 @@
 #include "fs/mountpoint.h"
 #include "fs/options.h"
 #include "fs/session.h"
+#include "replication/limits.h"
 #include "replication/node.h"
 
 /* The way to the waiting parent; -1: there is none. */
@@ -101,6 +102,7 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         .check_crcs = options->check_crcs,
         .log_retention_check_interval_ms = options->log_retention_check_interval_ms,
         .log_cleaner_backoff_ms = options->log_cleaner_backoff_ms,
+        .reserve_bytes = LIMIT_RESERVE_BYTES,
     };
     int rc = mountpoint_check(mountpoint, e);
     if (rc == 0)

@@ -80,7 +80,7 @@ static struct log_point current(struct partition *part, enum checkpoint_kind kin
     case CHECKPOINT_RECOVERY_POINT:
         return (struct log_point){part->opened ? log_recovery_point(part->log) : part->known.recovery_point, 0};
     case CHECKPOINT_LOG_START:
-        return part->opened ? log_start(part->log) : part->known.start;
+        return part->opened ? partition_promised_start(part) : part->known.start;
     case CHECKPOINT_HIGH_WATERMARK:
         return part->opened ? partition_high_watermark(part) : part->known_high_watermark;
     default:

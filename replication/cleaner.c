@@ -20,17 +20,8 @@ static void retain_one(struct partition *part, void *arg)
         partition_reopen(part, NULL);
     if (partition_usable(part, NULL) != 0)
         return;
-    uint64_t wanted = flusher_wanted(&node->flusher);
-    int rc = log_retain(part->log, partition_high_watermark(part), &e);
-    if (flusher_wanted(&node->flusher) != wanted)
-        flusher_request(&node->flusher, part);
-    if (rc > 0) {
-        atomic_fetch_add(&node->segments_deleted, (uint64_t)rc);
-        flusher_appended(&node->flusher);
-    } else if (rc < 0) {
+    if (partition_retain(part, &e) != 0)
         log_line(LOG_ERR, "%s: retention: %s", part->name, e.text);
-        partition_check_failed(part);
-    }
 }
 
 static void on_work(struct node_work *work)
@@ -39,6 +30,7 @@ static void on_work(struct node_work *work)
     struct node *node = cleaner->node;
     atomic_store(&cleaner->queued, false);
     node_each_partition(node, retain_one, NULL);
+    reserve_refill(&node->reserve);
     if (!atomic_load(&node->stopping))
         node_timer_start(node, &cleaner->timer, node->options.log_retention_check_interval_ms);
 }
@@ -96,7 +88,9 @@ static void on_compact_work(struct node_work *work)
     if (pass.done) {
         node_work_submit(node, work);
     } else if (pass.any) {
-        node_timer_start(node, &cleaner->compact_timer, node->options.log_cleaner_backoff_ms);
+        int64_t pause_ms = node->options.log_cleaner_backoff_ms;
+        node_timer_start(node, &cleaner->compact_timer,
+                         pause_ms < LIMIT_CLEANER_PAUSE_MS ? LIMIT_CLEANER_PAUSE_MS : pause_ms);
     } else {
         atomic_store(&cleaner->compact_armed, false);
         /* A kick that came while this pass was under way saw it armed and went. */

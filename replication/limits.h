@@ -23,6 +23,10 @@ enum {
     LIMIT_FLUSH_DELAY_MS = 1000,
     /* The longest that the checkpoints lag behind while something is appended. */
     LIMIT_CHECKPOINT_INTERVAL_MS = 60000,
+    /* DATA/reserve: what a deletion on a full disk can fall back on. */
+    LIMIT_RESERVE_BYTES = 1 << 20,
+    /* The least pause between two looks for something to compact, whatever log.cleaner.backoff.ms says. */
+    LIMIT_CLEANER_PAUSE_MS = 100,
     /* Works of the pool that run at once; others wait in the queue. */
     LIMIT_POOL_THREADS = 4,
     /* Threads that flush at a stop, so that the flushes of many small logs share the journal's commits. */

@@ -290,6 +290,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     rc = open_env(node, e);
     if (rc != 0)
         goto err_after_topics;
+    reserve_open(&node->reserve, io, node->data_dirfd, options->reserve_bytes);
     rc = node_loop_start(node->clock, &node->loop, e);
     if (rc != 0)
         goto err_after_env;
@@ -304,6 +305,7 @@ err_after_loop:
     atomic_store(&node->stopping, true);
     node_loop_stop(node->loop);
 err_after_env:
+    reserve_close(&node->reserve);
     segment_cache_free(node->env.cache);
 err_after_topics:
     io->close(io, node->topics_dirfd);

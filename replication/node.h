@@ -29,8 +29,9 @@ struct node_options {
     bool check_crcs;
     int64_t log_retention_check_interval_ms;
     int64_t log_cleaner_backoff_ms;
-    struct io *io;       /* NULL: io_posix() */
-    struct clock *clock; /* NULL: clock_system() */
+    int64_t reserve_bytes; /* reserve.h; 0: none */
+    struct io *io;         /* NULL: io_posix() */
+    struct clock *clock;   /* NULL: clock_system() */
 };
 
 /* Errors, each with one clear line in e: -EBUSY: another daemon has the directory (a daemon that is stopping or dying

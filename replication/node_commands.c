@@ -32,6 +32,17 @@ static struct topic *find(struct node *node, const char *name, struct err *e)
     return topic;
 }
 
+/* As quorum_propose(), of what can make room. */
+static int propose_with_reserve(struct node *node, const struct command *cmd, struct err *e)
+{
+    int rc = quorum_propose(&node->quorum, cmd, e);
+    if (reserve_begin(&node->reserve, rc)) {
+        rc = quorum_propose(&node->quorum, cmd, e);
+        reserve_end(&node->reserve);
+    }
+    return rc;
+}
+
 /* ---- topics ---- */
 
 /* Replicas for partitions first … first + count - 1: leaders go around the nodes, followers to the nodes behind. */
@@ -153,7 +164,7 @@ int node_delete_topic(struct node *node, const char *name, struct err *e)
         if (guarded && !topic_empty(topic))
             rc = -ENOTEMPTY;
         if (rc == 0)
-            rc = quorum_propose(&node->quorum, &cmd, e);
+            rc = propose_with_reserve(node, &cmd, e);
         if (guarded)
             pthread_rwlock_unlock(&topic->gate);
     }
@@ -265,7 +276,7 @@ int node_set_config(struct node *node, const char *topic, const char *name, cons
     if (topic != NULL && strcmp(name, "framing") == 0)
         rc = propose_framing(node, &cmd, e);
     else
-        rc = quorum_propose(&node->quorum, &cmd, e);
+        rc = propose_with_reserve(node, &cmd, e);
     if (rc == 0)
         settings_changed(node, cmd.topic);
     return rc;

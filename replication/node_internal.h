@@ -15,6 +15,7 @@
 #include "replication/node.h"
 #include "replication/node_loop.h"
 #include "replication/quorum.h"
+#include "replication/reserve.h"
 #include "replication/scrubber.h"
 #include "replication/topic.h"
 
@@ -30,6 +31,7 @@ struct node {
     struct tree_attr root_before; /* MOUNT's, until somebody changes it */
     struct log_env env;
     struct node_loop *loop;
+    struct reserve reserve;
     struct catalog catalog;
     struct topic *internal_topic; /* __cluster_metadata */
     struct metadata_topic internal_meta;

@@ -111,6 +111,7 @@ int node_close(struct node *node, struct err *e)
     if (rc == 0 && all.clean)
         rc = identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), &local);
 
+    reserve_close(&node->reserve);
     segment_cache_free(node->env.cache);
     node->io->close(node->io, node->topics_dirfd);
     node->io->close(node->io, node->data_dirfd);

@@ -150,6 +150,32 @@ static int open_log(struct partition *part, bool made, struct err *e)
     return rc;
 }
 
+struct made_dir {
+    struct io *io;
+    int fd;
+};
+
+static int unlink_one(void *arg, const char *name)
+{
+    const struct made_dir *dir = arg;
+    return dir->io->unlink(dir->io, dir->fd, name, 0);
+}
+
+/* What was made of a new partition's directory when there was no room for all of it. What cannot be removed is told as
+ * a stray at the next start. */
+static void unmake(struct partition *part)
+{
+    struct io *io = part->node->io;
+    struct made_dir dir = {.io = io,
+                           .fd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0)};
+    if (dir.fd < 0)
+        return;
+    int rc = io->list(io, dir.fd, unlink_one, &dir);
+    io->close(io, dir.fd);
+    if (rc == 0)
+        (void)io->unlink(io, part->node->topics_dirfd, part->name, AT_REMOVEDIR);
+}
+
 int partition_reopen(struct partition *part, struct err *e)
 {
     int rc = 0;
@@ -185,6 +211,7 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     snprintf(part->name, sizeof part->name, "%s-%" PRId32, topic->name, index);
     pthread_mutex_init(&part->epoch_lock, NULL);
     pthread_mutex_init(&part->lock, NULL);
+    pthread_mutex_init(&part->delete_lock, NULL);
     part->lowest_position = INT64_MAX;
     partition_append_init(part);
     struct topic_config config;
@@ -199,6 +226,8 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
             isr_set_in_sync(&part->isr, replicas[i], false);
     int rc = open_log(part, made, e);
     part->open_rc = rc;
+    if (rc != 0 && made && part->claimed && part->log == NULL)
+        unmake(part);
     atomic_store(&part->must_park, isr_size(&part->isr) < atomic_load(&part->min_insync_replicas));
     return rc;
 }
@@ -219,6 +248,7 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     atomic_fetch_add(&part->node->records_gone, part->records_appended);
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
     epochs_free(&part->epochs);
+    pthread_mutex_destroy(&part->delete_lock);
     pthread_mutex_destroy(&part->lock);
     pthread_mutex_destroy(&part->epoch_lock);
     free(part);
@@ -370,22 +400,6 @@ int partition_lookup_position(struct partition *part, int64_t position, struct l
 {
     int rc = partition_usable(part, e);
     return rc != 0 ? rc : log_lookup_position(part->log, position, partition_high_watermark(part), out, e);
-}
-
-int partition_delete_records(struct partition *part, int64_t position, struct err *e)
-{
-    struct log_point hw = partition_high_watermark(part), point = hw;
-    int rc = partition_usable(part, e);
-    if (rc == 0 && part->topic->internal)
-        rc = err_set(e, -EPERM, "%s is the node's own", part->name);
-    if (rc == 0 && position < hw.position)
-        rc = log_lookup_position(part->log, position, hw, &point, e);
-    if (rc == 0)
-        rc = log_delete_records(part->log, point, e);
-    if (rc == 0)
-        rc = checkpoints_write(part->node, CHECKPOINT_LOG_START, e);
-    partition_check_failed(part);
-    return rc;
 }
 
 /* ---- .segments ---- */

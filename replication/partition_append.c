@@ -102,6 +102,8 @@ static int append_in_gate(struct partition *part, const struct append_batch *bat
 {
     /* Looked at within the gate: who deletes an empty topic has shut it meanwhile. */
     int rc = partition_usable(part, e);
+    if (rc == 0 && reserve_in_use(&part->node->reserve))
+        rc = err_set(e, -ENOSPC, "%s: the disk is full", part->name);
     if (rc == 0)
         rc = check_framing(part, batch, e);
     if (rc != 0)

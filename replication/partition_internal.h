@@ -67,6 +67,10 @@ struct partition {
     struct node_work flush_work;   /* goes on holding it */
     _Atomic bool flush_armed;
     _Atomic bool flush_wanted;
+    /* DeleteRecords: one at a time, and what the checkpoint is to say before it happens. */
+    pthread_mutex_t delete_lock;
+    struct log_point promised_start; /* lock */
+
     int64_t scrub_left; /* scrubber.c's: bytes of this round still to read */
     bool clean_failed;  /* cleaner.c's: the last compaction failed, and that was logged */
 };
@@ -109,6 +113,13 @@ bool partition_has_parked(struct partition *part);
 /* Arms flush.ms if something is unflushed. */
 void partition_arm_flush(struct partition *part);
 void partition_append_init(struct partition *part);
+
+/* ---- deleting: partition_delete.c ---- */
+
+/* The log start, or a later one that a DeleteRecords under way has promised. */
+struct log_point partition_promised_start(struct partition *part);
+/* log_retain() below the high watermark, counted; on a full disk with the help of the reserve. 0 or its errno. */
+int partition_retain(struct partition *part, struct err *e);
 
 /* ---- waiting: partition_wait.c ---- */
 

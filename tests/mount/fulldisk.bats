@@ -95,3 +95,60 @@ P
     remount
     is "$(cat after/0)" x
 }
+
+fill_to_the_last_byte() { # orders/0 gets what fits; then the disk takes nothing more, in whatever portions
+    fill_disk
+    py "$DISK/rest" <<'P'
+def fill(fd):
+    for size in (1 << 16, 1 << 12, 100):
+        while True:
+            try:
+                os.write(fd, b"x" * (size - 1) + b"\n")
+            except OSError as e:
+                same(e.errno, errno.ENOSPC)
+                break
+fd = os.open("orders/0", APPEND)
+fill(fd)
+rest = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+for i in range(3):
+    fill(rest)
+    os.fsync(rest)
+same(error(os.write, fd, b"no\n" * 2000), "ENOSPC")
+P
+}
+
+@test "a disk that is full to the last byte: DeleteRecords makes room" {
+    fill_to_the_last_byte
+    [ "$(wc -l < orders/0)" -gt 10 ]
+    fallocate -p -o 0 -l "$(size orders/0)" orders/0
+    is "$(wc -l < orders/0)" 0
+    wait_until 'echo again >> orders/0'
+    is "$(cat orders/0)" again
+    remount
+    is "$(cat orders/0)" again
+}
+
+@test "a disk that is full to the last byte: a shorter retention makes room" {
+    fill_to_the_last_byte
+    set_attr orders user.config.retention.ms 1
+    wait_until 'set_attr orders user.config.retention.ms 1; [ "$(wc -l < orders/0)" = 0 ]'
+    set_attr orders user.config.retention.ms -1
+    wait_until 'echo again >> orders/0'
+    remount
+    is "$(cat orders/0)" again
+}
+
+@test "a disk that is full to the last byte: rmdir makes room" {
+    fill_to_the_last_byte
+    set_attr orders user.config.delete.topic.enable true
+    rmdir orders
+    wait_until 'mkdir -p again && echo again >> again/0'
+    is "$(cat again/0)" again
+}
+
+@test "a topic that has no room leaves nothing behind" {
+    fill_to_the_last_byte
+    ! mkdir another 2> "$T/err"
+    grep -q 'No space left' "$T/err"
+    is "$(ls "$DATA/topics" | grep -c another)" 0
+}
