@@ -1,5 +1,6 @@
 #include "fs/orphans.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,7 @@ static bool name_of(const struct vnode_key *key, struct vnode_key *dir, char nam
     return dir->kind != VNODE_ROOT && (key->extra == 0 || key->kind == VNODE_SEGMENT_FILE);
 }
 
-void orphans_drop(struct session *session, struct topic *topic)
+static void drop_names(struct session *session, struct topic *topic)
 {
     struct vnode_key *keys = NULL;
     size_t count = tree_keys(session->tree, topic, &keys);
@@ -49,4 +50,48 @@ void orphans_drop(struct session *session, struct topic *topic)
             (void)fuse_lowlevel_notify_inval_entry(session->fuse, parent, name, strlen(name));
     }
     free(keys);
+}
+
+/* A topic whose turn has not come. */
+struct orphaned {
+    struct topic *topic; /* referenced */
+    struct orphaned *next;
+};
+
+/* One worker at a time, which does what others leave to it. */
+static struct {
+    pthread_mutex_t lock;
+    struct orphaned *first;
+    bool busy;
+} line = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static struct orphaned *next_in_line(void)
+{
+    pthread_mutex_lock(&line.lock);
+    struct orphaned *next = line.first;
+    if (next)
+        line.first = next->next;
+    else
+        line.busy = false;
+    pthread_mutex_unlock(&line.lock);
+    return next;
+}
+
+void orphans_drop(struct session *session, struct topic *topic)
+{
+    struct orphaned *orphaned = malloc(sizeof(*orphaned));
+    if (!orphaned)
+        return; /* they go when memory runs short, as it does */
+    orphaned->topic = topic_ref(topic);
+    pthread_mutex_lock(&line.lock);
+    orphaned->next = line.first;
+    line.first = orphaned;
+    bool ours = !line.busy;
+    line.busy = true;
+    pthread_mutex_unlock(&line.lock);
+    while (ours && (orphaned = next_in_line())) {
+        drop_names(session, orphaned->topic);
+        topic_unref(orphaned->topic);
+        free(orphaned);
+    }
 }
