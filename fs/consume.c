@@ -63,6 +63,14 @@ static size_t clip(size_t size, int64_t asked, int64_t found, bool known)
     return size - (size_t)(found - asked);
 }
 
+/* Whether a read that goes backwards has come to a hole, `got` bytes from its start. */
+static bool stops_at_hole(const struct consume_plan *plan, int64_t at, size_t got, const struct log_extent *extent)
+{
+    if (got > 0)
+        return extent->position != at;
+    return extent->position - at >= (int64_t)plan->size;
+}
+
 int64_t consume_copy(const struct consume_plan *plan, uint8_t *out)
 {
     struct partition *part = plan->handle->pfile->part;
@@ -78,6 +86,11 @@ int64_t consume_copy(const struct consume_plan *plan, uint8_t *out)
             if (rc < 0 && got == 0)
                 return rc;
             break;
+        }
+        if (plan->backwards && !known && stops_at_hole(plan, at, got, &extent)) {
+            log_extent_release(&extent);
+            out[got] = '\0';
+            return got ? (int64_t)got : 1;
         }
         if (got == 0) {
             size = clip(size, at, extent.position, known);
@@ -163,14 +176,16 @@ void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t po
         return;
     }
     pthread_mutex_lock(&handle->lock);
-    bool plain = handle->map.runs == NULL;
+    bool plain = handle->map.runs == NULL, backwards = size > 0 && pos + (int64_t)size == handle->read_pos;
+    handle->read_pos = pos;
     if (plain) {
         pthread_mutex_unlock(&handle->lock);
         if (read_spliced(req, handle, size, base + pos, limit))
             return;
         pthread_mutex_lock(&handle->lock);
     }
-    struct consume_plan plan = {.handle = handle, .base = base, .pos = pos, .limit = limit, .size = size};
+    struct consume_plan plan = {
+        .handle = handle, .base = base, .pos = pos, .limit = limit, .size = size, .backwards = backwards};
     uint8_t *buffer = consume_buffer();
     int64_t got = buffer ? consume_copy(&plan, buffer) : -ENOMEM;
     pthread_mutex_unlock(&handle->lock);

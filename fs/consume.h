@@ -17,8 +17,12 @@ struct consume_plan {
     int64_t pos;           /* file position */
     int64_t limit;         /* the high watermark's position */
     size_t size;
+    bool backwards; /* it is the block right before the one that was read last */
 };
-/* Copies into out (plan.size bytes). Returns the count, 0: nothing below the limit, or a negative errno. */
+/* Copies into out (plan.size bytes). Who reads on over a hole gets the next bytes that exist. Who reads backwards,
+ * block by block, would get them again and again: he gets what lies before the hole or, if that is nothing, one NUL
+ * byte, so that he goes on to where he wants to be (tail(1): to the start, when there are fewer lines than it looks
+ * for). Returns the count, 0: nothing below the limit, or a negative errno. */
 int64_t consume_copy(const struct consume_plan *plan, uint8_t *out);
 /* This thread's buffer of LIMIT_REQUEST_BYTES. NULL: no memory. */
 uint8_t *consume_buffer(void);

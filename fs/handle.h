@@ -76,6 +76,7 @@ struct handle {
     struct produced produced;
     struct held_locks held;
     struct posmap map; /* partitions, .follow */
+    int64_t read_pos;  /* partitions: where the last read began. handle's lock */
     int64_t next_pos;  /* .follow: file position behind what was read */
     struct fuse_pollhandle *poll_handle;
     struct poll_watch *poll_watch;

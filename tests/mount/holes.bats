@@ -103,6 +103,52 @@ trim() { fallocate -p -o 0 -l "$1" orders/0; }
     is "$(tail -n +1 orders/0 | head -n 1)" 000000777
 }
 
+same_tails() { # FILE: tail -n N of it shows the last N of what it holds, whatever N
+    local n count
+    cat "$1" > "$T/held"
+    count=$(wc -l < "$T/held")
+    for n in 1 2 9 10 11 $((count / 2)) $((count - 1)) "$count" $((count + 1)) $((count + 100000)); do
+        cmp <(timeout 20 tail -n "$n" "$1") <(tail -n "$n" "$T/held") || { echo "tail -n $n $1"; return 1; }
+    done
+    cmp <(timeout 20 tail "$1") <(tail "$T/held")
+}
+
+@test "tail shows the last N lines also when fewer are retained" {
+    local left
+    fill
+    for left in 999 820 819 500 30 10 5 1; do
+        trim $((10000 - 10 * left))
+        is "$(wc -l < orders/0)" $left
+        same_tails orders/0
+    done
+    trim 10000
+    is "$(tail orders/0)" ''
+    set_attr orders user.config.segment.bytes 1000
+    seq 100000 >> orders/0
+    trim "$(($(size orders/0) - 31))"
+    is "$(tail orders/0)" "$(seq 99996 100000)"
+    is "$(tail -n 100000 orders/0)" "$(seq 99996 100000)"
+    echo more >> orders/0
+    same_tails orders/0
+}
+
+@test "tail counts back over the holes of a compacted partition" {
+    mkdir state
+    set_attr state user.config.key.separator =
+    set_attr state user.config.cleanup.policy compact
+    set_attr state user.config.segment.bytes 100000
+    set_attr state user.config.min.cleanable.dirty.ratio 0.01
+    py <<'P'
+fd = os.open("state/0", APPEND)
+for n in range(30000):
+    key = n % 100 if 10000 < n < 25000 else n
+    os.write(fd, b"%05d=%d\n" % (key, n))
+P
+    # 0 to 10000, the last of each of 100 keys, and 25000 to 29999
+    wait_until '[ "$(wc -l < state/0)" = 15001 ]'
+    same_tails state/0
+}
+
 @test "tac and head -n -5 of a trimmed partition work by the name 0@start" {
     fill
     trim 9000
