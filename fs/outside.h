@@ -3,7 +3,8 @@
  * It must not share the daemon's descriptors: killed with its request on the way it would wait, unkillable, for an
  * answer that only the closing of /dev/fuse brings, and hold that open itself. And it must not hold the caller's
  * terminal or pipe, which the daemon lets go of only once the mount answers. So its table is its own, and empty: such a
- * thread works by paths, and does not log (syslog(3) would open its socket in the wrong table).
+ * thread works by paths. It does not log (syslog(3) would open its socket in the wrong table) and calls nothing of the
+ * node, not even to drop a reference: whoever drops a deleted topic's last one wakes the loop through a descriptor.
  *
  * Nor may it be a FUSE worker: that would wait for itself. */
 #ifndef LOGMNT_FS_OUTSIDE_H

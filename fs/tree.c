@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/accumulator.h"
+#include "fs/waker.h"
 
 /* An id is a slot number and how often ids were given out: never the same twice, and found without a lock. */
 enum { SLOT_BITS = 24, CHUNK_SLOTS = 4096, CHUNKS = (1 << SLOT_BITS) / CHUNK_SLOTS, HASH_MIN = 256 };
@@ -157,6 +158,7 @@ static void pfile_put(struct tree *tree, struct pfile *pfile)
         pfile_put(tree, pfile->any);
     if (pfile->accumulator)
         accumulator_free(pfile->accumulator);
+    waker_forget(pfile);
     fence_free(pfile->fence);
     fence_free(pfile->lock_fence);
     locks_free(pfile->locks);

@@ -21,6 +21,7 @@
 #include "replication/node.h"
 
 struct accumulator;
+struct wake;
 struct tree;
 
 enum vnode_kind {
@@ -51,7 +52,7 @@ struct pfile {
     struct fence *lock_fence;        /* between the close of a file that holds locks and its RELEASE */
     struct accumulator *accumulator; /* linger.ms; NULL until the first record */
     _Atomic int followers;           /* parked readers of .follow */
-    _Atomic bool wake_queued;        /* waker.h */
+    struct wake *_Atomic wake;       /* waker.h; NULL: never needed */
     pthread_mutex_t sticky_lock;
     struct partitioner_sticky sticky; /* .any */
     /* tree's lock */

@@ -11,9 +11,13 @@
 #include "fs/limits.h"
 #include "fs/outside.h"
 
+/* What is known of a partition here. Its pfile's and, while it is queued, the queue's: the thread must not hold a pfile
+ * itself, since who drops the last one of a deleted topic needs descriptors. */
 struct wake {
-    struct pfile *pfile; /* referenced */
+    _Atomic int refs;
+    _Atomic bool queued;
     struct wake *next;
+    char path[];
 };
 
 struct waker {
@@ -25,16 +29,17 @@ struct waker {
     bool ending;
 };
 
-static void wake_one(struct waker *waker, struct pfile *pfile)
+static void wake_unref(struct wake *wake)
 {
-    char path[4096];
-    int n = snprintf(path, sizeof(path), "%s/%s/%d", waker->session->mountpoint, topic_name(pfile->topic),
-                     (int)partition_index(pfile->part));
+    if (atomic_fetch_sub(&wake->refs, 1) == 1)
+        free(wake);
+}
+
+static void wake_one(struct wake *wake)
+{
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
-    atomic_store(&pfile->wake_queued, false);
-    if (n > 0 && (size_t)n < sizeof(path) && !topic_deleted(pfile->topic))
-        (void)utimensat(AT_FDCWD, path, times, 0); /* nobody is there to tell if it fails */
-    tree_pfile_put(waker->session->tree, pfile);
+    atomic_store(&wake->queued, false);
+    (void)utimensat(AT_FDCWD, wake->path, times, 0); /* nobody is there to tell if it fails */
 }
 
 static void *waker_run(void *arg)
@@ -59,11 +64,9 @@ static void *waker_run(void *arg)
         pthread_mutex_unlock(&waker->lock);
         while (queue) {
             struct wake *next = queue->next;
-            if (ending)
-                tree_pfile_put(waker->session->tree, queue->pfile);
-            else
-                wake_one(waker, queue->pfile);
-            free(queue);
+            if (!ending)
+                wake_one(queue);
+            wake_unref(queue);
             queue = next;
         }
         struct timespec until;
@@ -114,27 +117,55 @@ void waker_free(struct waker *waker)
     free(waker);
 }
 
+static struct wake *wake_new(const struct waker *waker, const struct pfile *pfile)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof(path), "%s/%s/%d", waker->session->mountpoint, topic_name(pfile->topic),
+                     (int)partition_index(pfile->part));
+    struct wake *wake = n > 0 && (size_t)n < sizeof(path) ? malloc(sizeof(*wake) + (size_t)n + 1) : NULL;
+    if (!wake)
+        return NULL;
+    atomic_init(&wake->refs, 1);
+    atomic_init(&wake->queued, false);
+    strcpy(wake->path, path);
+    return wake;
+}
+
+/* The pfile's, made when it is first needed. NULL: no memory. */
+static struct wake *wake_of(struct waker *waker, struct pfile *pfile)
+{
+    struct wake *wake = atomic_load(&pfile->wake);
+    if (wake)
+        return wake;
+    pthread_mutex_lock(&waker->lock);
+    wake = atomic_load(&pfile->wake);
+    if (!wake) {
+        wake = wake_new(waker, pfile);
+        atomic_store(&pfile->wake, wake);
+    }
+    pthread_mutex_unlock(&waker->lock);
+    return wake;
+}
+
 void waker_appended(struct handle *handle, struct pfile *pfile)
 {
     struct waker *waker = handle->session->waker;
-    if (!handle->wakes || atomic_exchange(&pfile->wake_queued, true))
+    struct wake *wake = handle->wakes ? wake_of(waker, pfile) : NULL;
+    if (!wake || atomic_exchange(&wake->queued, true))
         return;
-    struct wake *wake = malloc(sizeof(*wake));
-    if (!wake) {
-        atomic_store(&pfile->wake_queued, false);
-        return;
-    }
-    wake->pfile = tree_pfile_ref(handle->session->tree, pfile);
     pthread_mutex_lock(&waker->lock);
-    bool ending = waker->ending;
-    if (!ending) {
+    if (!waker->ending) {
+        atomic_fetch_add(&wake->refs, 1);
         wake->next = waker->queue;
         waker->queue = wake;
         pthread_cond_signal(&waker->cond);
     }
     pthread_mutex_unlock(&waker->lock);
-    if (ending) {
-        tree_pfile_put(handle->session->tree, pfile);
-        free(wake);
-    }
+}
+
+void waker_forget(struct pfile *pfile)
+{
+    struct wake *wake = atomic_load(&pfile->wake);
+    if (wake)
+        wake_unref(wake);
 }

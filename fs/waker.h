@@ -14,5 +14,7 @@ struct waker *waker_new(struct session *session); /* NULL: no memory, no thread 
 void waker_free(struct waker *waker);
 /* Records of this open file are in the log. Any thread. */
 void waker_appended(struct handle *handle, struct pfile *pfile);
+/* The pfile goes. */
+void waker_forget(struct pfile *pfile);
 
 #endif

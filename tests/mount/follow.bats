@@ -246,6 +246,22 @@ for n in range(20):
 P
 }
 
+@test "a topic that goes while its watchers are still to be told takes nothing along" {
+    py <<'P'
+for n in range(40):
+    os.mkdir("gone")
+    os.setxattr("gone", "user.config.delete.topic.enable", b"true")
+    first, second = os.open("gone/0", APPEND), os.open("gone/0", APPEND)
+    os.write(first, b"x\n")
+    os.write(second, b"y\n") # past the main node
+    os.close(first)
+    os.close(second)
+    os.rmdir("gone")
+P
+    echo x >> orders/0
+    is "$(cat orders/0)" x
+}
+
 @test "stopping the daemon ends parked readers" {
     bg cat orders/.follow/0
     reader=$!
