@@ -286,26 +286,15 @@ int log_retire(struct log *log, struct err *e)
     return 0;
 }
 
-/* Durable before the files go, so that no crash leaves a directory of the old name with some of them. */
-static int retire_durably(struct log *log, struct err *e)
-{
-    struct io *io = log->env->io;
-    int rc = log_retire(log, e);
-
-    if (rc == 0) {
-        rc = io->fsync(io, log->env->topics_dirfd);
-        if (rc < 0) {
-            err_sys(e, rc, "delete %s: fsync", log->name);
-        }
-    }
-    return rc;
-}
-
 int log_destroy(struct log *log, struct err *e)
 {
     struct io *io = log->env->io;
-    int rc = log->away[0] != '\0' ? 0 : retire_durably(log, e);
+    int rc = 0;
 
+    if (log->away[0] == '\0') {
+        /* What has its name now may be another log's. */
+        rc = err_set(e, -EINVAL, "delete %s: its directory was not renamed and stays", log->name);
+    }
     if (rc == 0) {
         rc = log_dir_hold(log, e);
     }

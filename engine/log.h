@@ -95,8 +95,8 @@ int log_close(struct log *log, struct err *e);
  * rename is durable when the caller has fsynced topics_dirfd. Any thread, calls may be under way. */
 int log_retire(struct log *log, struct err *e);
 
-/* Closes and removes the directory and all in it (first log_retire()d, if it is not yet). No call on the log may be
- * under way. Views that hold an open file of it keep it readable. */
+/* Closes and removes the directory of a log that was log_retire()d, and all in it; one that was not is only closed:
+ * -EINVAL. No call on the log may be under way. Views that hold an open file of it keep it readable. */
 int log_destroy(struct log *log, struct err *e);
 
 void log_set_config(struct log *log, const struct log_config *config);

@@ -71,8 +71,8 @@ int log_delete_records(struct log *log, struct log_point point, struct err *e)
         goto out;
     }
     rc = delete_segments(log, count_before(log, point.offset), e);
-    if (rc == -ENOSPC || rc == -EDQUOT) {
-        /* The records are gone; the active segment's file goes with the next log_retain() that finds room. */
+    if (rc < 0 && rc != -EIO) {
+        /* The records are gone; the files go with the next log_retain() that finds room (descriptors, memory). */
         rc = 0;
     }
 out:

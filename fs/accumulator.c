@@ -203,7 +203,8 @@ static void lot_add(struct lot *lot, struct handle *handle, const struct append_
     }
     if (!lot->records)
         lot->first_timestamp_ms = batch->first_timestamp_ms;
-    lot->last_timestamp_ms = batch->last_timestamp_ms;
+    if (!lot->records || lot->last_timestamp_ms < batch->last_timestamp_ms) /* of several writers not the last added */
+        lot->last_timestamp_ms = batch->last_timestamp_ms;
     lot->attributes = batch->attributes;
     lot->records += batch->records;
 }

@@ -176,28 +176,6 @@ static void unmake(struct partition *part)
         (void)io->unlink(io, part->node->topics_dirfd, part->name, AT_REMOVEDIR);
 }
 
-int partition_reopen(struct partition *part, struct err *e)
-{
-    int rc = 0;
-    pthread_mutex_lock(&part->epoch_lock);
-    if (part->log == NULL) {
-        rc = part->open_rc;
-        bool passing = rc == -ENOSPC || rc == -EDQUOT || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
-        if (passing && !atomic_load(&part->topic->deleted))
-            rc = open_log(part, !part->claimed, e);
-        else
-            err_set(e, rc = -EIO, "%s is offline after an error", part->name);
-        part->open_rc = rc;
-        if (rc == 0) {
-            struct topic_config config; /* it may have changed since the log was opened with it */
-            topic_config(part->topic, &config);
-            partition_set_config(part, &config);
-        }
-    }
-    pthread_mutex_unlock(&part->epoch_lock);
-    return rc;
-}
-
 int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, int replica_count,
                    const struct checkpoints *known, bool made, struct partition **out, struct err *e)
 {
@@ -232,18 +210,62 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     return rc;
 }
 
+/* The epoch lock is held. */
+static void retire(struct partition *part)
+{
+    struct reserve *reserve = &part->node->reserve;
+    struct err e = {0};
+    if (part->log == NULL || part->retired)
+        return;
+    int rc = log_retire(part->log, &e);
+    if (reserve_begin(reserve, rc)) {
+        rc = log_retire(part->log, &e);
+        reserve_end(reserve);
+    }
+    if (rc != 0)
+        log_line(LOG_ERR, "%s", e.text);
+    part->retired = rc == 0;
+}
+
 void partition_retire(struct partition *part)
 {
-    struct err e = {0};
-    if (part->log != NULL && log_retire(part->log, &e) != 0)
-        log_line(LOG_ERR, "%s", e.text);
+    pthread_mutex_lock(&part->epoch_lock);
+    retire(part);
+    pthread_mutex_unlock(&part->epoch_lock);
+}
+
+int partition_reopen(struct partition *part, struct err *e)
+{
+    int rc = 0;
+    /* No change of the framing between the look at the settings and their being in force. */
+    pthread_rwlock_rdlock(&part->topic->gate);
+    pthread_mutex_lock(&part->epoch_lock);
+    if (part->log == NULL) {
+        rc = part->open_rc;
+        bool passing = rc == -ENOSPC || rc == -EDQUOT || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+        if (passing && !atomic_load(&part->topic->deleted))
+            rc = open_log(part, !part->claimed, e);
+        else
+            err_set(e, rc = -EIO, "%s is offline after an error", part->name);
+        part->open_rc = rc;
+        if (rc == 0) {
+            struct topic_config config; /* it may have changed since the log was opened with it */
+            topic_config(part->topic, &config);
+            partition_set_config(part, &config);
+        }
+        if (atomic_load(&part->topic->deleted)) /* meanwhile: whoever retired its partitions saw no log here */
+            retire(part);
+    }
+    pthread_mutex_unlock(&part->epoch_lock);
+    pthread_rwlock_unlock(&part->topic->gate);
+    return rc;
 }
 
 int partition_free(struct partition *part, bool destroy, struct err *e)
 {
     int rc = 0;
     if (part->log != NULL)
-        rc = destroy ? log_destroy(part->log, e) : log_close(part->log, e);
+        rc = destroy && part->retired ? log_destroy(part->log, e) : log_close(part->log, e);
     atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
     atomic_fetch_add(&part->node->records_gone, part->records_appended);
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);

@@ -31,7 +31,9 @@ static int assign_epoch(struct partition *part, struct err *e)
     struct io *io = part->node->io;
     int rc = 0;
     pthread_mutex_lock(&part->epoch_lock);
-    if (!atomic_load(&part->epoch_assigned)) {
+    if (part->retired) {
+        rc = err_set(e, -ESTALE, "topic %s was deleted", part->topic->name); /* the name may be another's */
+    } else if (!atomic_load(&part->epoch_assigned)) {
         int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
         rc = dirfd;
         if (dirfd >= 0) {

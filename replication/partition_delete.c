@@ -27,15 +27,12 @@ static void promise(struct partition *part, struct log_point point)
     pthread_mutex_unlock(&part->lock);
 }
 
-int partition_retain(struct partition *part, struct err *e)
+/* log_retain(), with what follows from it. */
+static int retain(struct partition *part, struct err *e)
 {
     struct node *node = part->node;
     uint64_t wanted = flusher_wanted(&node->flusher);
     int rc = log_retain(part->log, partition_high_watermark(part), e);
-    if (reserve_begin(&node->reserve, rc)) {
-        rc = log_retain(part->log, partition_high_watermark(part), e);
-        reserve_end(&node->reserve);
-    }
     if (flusher_wanted(&node->flusher) != wanted)
         flusher_request(&node->flusher, part);
     if (rc > 0) {
@@ -44,32 +41,50 @@ int partition_retain(struct partition *part, struct err *e)
     } else if (rc < 0) {
         partition_check_failed(part);
     }
+    return rc;
+}
+
+int partition_retain(struct partition *part, struct err *e)
+{
+    struct reserve *reserve = &part->node->reserve;
+    int rc = retain(part, e);
+    if (reserve_begin(reserve, rc)) {
+        rc = retain(part, e);
+        reserve_end(reserve);
+    } else if (rc > 0) {
+        reserve_refill(reserve);
+    }
     return rc < 0 ? rc : 0;
 }
 
-static int write_starts(struct node *node, struct err *e)
+/* The delete lock is held. */
+static int delete_promised(struct partition *part, struct log_point point, struct err *e)
 {
-    int rc = checkpoints_write(node, CHECKPOINT_LOG_START, e);
-    if (reserve_begin(&node->reserve, rc)) {
-        rc = checkpoints_write(node, CHECKPOINT_LOG_START, e);
-        reserve_end(&node->reserve);
-    }
+    promise(part, point);
+    int rc = checkpoints_write(part->node, CHECKPOINT_LOG_START, e);
+    if (rc == 0)
+        rc = log_delete_records(part->log, point, e);
+    promise(part, (struct log_point){0, 0});
     return rc;
 }
 
 static int delete_to(struct partition *part, struct log_point point, struct err *e)
 {
+    struct reserve *reserve = &part->node->reserve;
     pthread_mutex_lock(&part->delete_lock);
-    promise(part, point);
-    int rc = write_starts(part->node, e);
-    if (rc == 0)
-        rc = log_delete_records(part->log, point, e);
-    promise(part, (struct log_point){0, 0});
+    int rc = delete_promised(part, point, e);
+    bool full = reserve_begin(reserve, rc);
+    if (full)
+        rc = delete_promised(part, point, e);
+    if (rc != 0) /* somebody else may have written what was promised */
+        (void)checkpoints_write(part->node, CHECKPOINT_LOG_START, NULL);
     pthread_mutex_unlock(&part->delete_lock);
     /* An active segment that is wholly deleted goes when the disk has room for the next one: now, or with a later look
      * of the retention. */
     if (rc == 0)
         (void)partition_retain(part, NULL);
+    if (full)
+        reserve_end(reserve);
     return rc;
 }
 

@@ -32,6 +32,7 @@ struct partition {
     _Atomic bool opened;
     int open_rc;  /* epoch_lock: why log is NULL */
     bool claimed; /* epoch_lock: its directory is its own, or not there */
+    bool retired; /* epoch_lock: its directory has given up its name */
 
     /* settings in force, as the append path needs them */
     _Atomic int32_t min_insync_replicas;

@@ -10,8 +10,9 @@
  *         reserve_end(reserve);
  *     }
  *
- * Filling it again is tried at reserve_end() and with each look of the retention. That it cannot be filled harms
- * nobody; the node goes on without. Any thread. */
+ * Filling it again is tried at reserve_end(), after deletions and with each look of the retention, appends held off
+ * meanwhile too; what could be had is kept. That it cannot be filled harms nobody; the node goes on without. Any
+ * thread. */
 #ifndef LOGMNT_REPLICATION_RESERVE_H
 #define LOGMNT_REPLICATION_RESERVE_H
 
@@ -27,8 +28,9 @@ struct reserve {
     int dirfd;     /* DATA */
     int64_t bytes; /* 0: there is none */
     pthread_mutex_t lock;
-    bool filled;
-    _Atomic int users; /* between reserve_begin() and reserve_end() */
+    bool filled, empty; /* the file: whole; of no use */
+    bool given;         /* given up, for the users there are now */
+    _Atomic int users;  /* between reserve_begin() and reserve_end(), or filling it */
 };
 
 /* Makes or fills the file if it is not whole. */

@@ -68,7 +68,10 @@ static void topic_free(struct topic *topic, bool destroy)
 
 static void on_reap(struct node_work *work)
 {
-    topic_free(CONTAINER_OF(work, struct topic, reap), true);
+    struct topic *topic = CONTAINER_OF(work, struct topic, reap);
+    struct node *node = topic->node;
+    topic_free(topic, true);
+    reserve_refill(&node->reserve);
 }
 
 struct topic *topic_ref(struct topic *topic)

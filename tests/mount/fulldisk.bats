@@ -152,3 +152,31 @@ P
     grep -q 'No space left' "$T/err"
     is "$(ls "$DATA/topics" | grep -c another)" 0
 }
+
+@test "while writers hammer a full disk DeleteRecords works each time" {
+    local n
+    set_attr orders user.config.segment.bytes 500000
+    fill_disk
+    cat > "$T/hammer.py" <<'EOF'
+import errno, os, sys
+fd = os.open("orders/0", os.O_WRONLY | os.O_APPEND)
+while not os.path.exists(sys.argv[1]):
+    try:
+        os.write(fd, b"x" * 999 + b"\n")
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        open(sys.argv[2], "a").write("full\n")
+EOF
+    for n in 1 2 3; do bg python3 "$T/hammer.py" "$T/stop" "$T/met.$n"; done
+    for n in $(seq 12); do
+        : > "$T/met.1"
+        wait_until '[ -s "$T/met.1" ]' # the disk is full
+        fallocate -p -o 0 -l "$(($(size orders/0) - 300000))" orders/0
+    done
+    touch "$T/stop"
+    wait_until '! pgrep -f "$T/hammer.py" > /dev/null'
+    fallocate -p -o 0 -l "$(size orders/0)" orders/0
+    is "$(cat orders/0)" ''
+    wait_until 'echo again >> orders/0'
+}

@@ -438,6 +438,7 @@ static void destroying_frees_the_name(void **state)
     (void)state;
     log_fixture_open(&f, NULL);
     log_fixture_append(&f, "one\n");
+    assert_int_equal(log_retire(f.log, &f.e), 0);
     assert_int_equal(log_destroy(f.log, &f.e), 0);
     f.log = NULL;
     snprintf(path, sizeof path, "%s/t-0", f.path);

@@ -197,6 +197,32 @@ static void test_one_deleted_while_the_checkpoints_are_written_is_forgotten_too(
     assert_no_checkpoint_names(f, "orders-0");
 }
 
+static int refuse_deletion(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    (void)io;
+    return strstr(to, "-delete") != NULL ? -EACCES : io_posix()->rename(io_posix(), from_dirfd, from, to_dirfd, to);
+}
+
+static void test_a_topic_that_kept_its_directorys_name_takes_no_other_along(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    append(f, "orders", "old\n");
+    set(f, "orders", "delete.topic.enable", "true");
+    struct partition *old = get(f, "orders");
+    f->disk.io.rename = refuse_deletion;
+    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    f->disk.io.rename = io_posix()->rename;
+    create(f, "orders");
+    append(f, "orders", "new\n");
+    partition_unref(old); /* taken apart now */
+    restart(f);
+    assert_content(f, "orders", "new\n");
+    append(f, "orders", "more\n");
+    crash_and_restart(f);
+    assert_content(f, "orders", "new\nmore\n");
+}
+
 /* ---- what lies in the directory ---- */
 
 static int count_names(const struct fixture *f, const char *end)
@@ -727,6 +753,7 @@ int main(void)
         STORY(test_a_name_used_again_is_another_topic),
         STORY(test_a_new_topic_has_none_of_the_old_ones_checkpoints),
         STORY(test_one_deleted_while_the_checkpoints_are_written_is_forgotten_too),
+        STORY(test_a_topic_that_kept_its_directorys_name_takes_no_other_along),
         STORY(test_a_directory_of_another_topic_is_set_aside),
         STORY(test_leftovers_of_deletions_go_and_strangers_stay),
         STORY(test_a_lost_directory_is_an_empty_log),
