@@ -94,7 +94,7 @@ static bool give_up(struct reserve *reserve)
 
 bool reserve_begin(struct reserve *reserve, int rc)
 {
-    if (!is_full_disk(rc))
+    if (!is_full_disk(rc) || reserve->bytes == 0)
         return false;
     pthread_mutex_lock(&reserve->lock);
     atomic_fetch_add(&reserve->users, 1);
@@ -125,10 +125,7 @@ void reserve_end(struct reserve *reserve)
 void reserve_refill(struct reserve *reserve)
 {
     pthread_mutex_lock(&reserve->lock);
-    if (!reserve->filled && atomic_load(&reserve->users) == 0) {
-        atomic_fetch_add(&reserve->users, 1);
+    if (!reserve->filled && atomic_load(&reserve->users) == 0)
         fill(reserve);
-        atomic_fetch_sub(&reserve->users, 1);
-    }
     pthread_mutex_unlock(&reserve->lock);
 }

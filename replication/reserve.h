@@ -10,8 +10,8 @@
  *         reserve_end(reserve);
  *     }
  *
- * Filling it again is tried at reserve_end(), after deletions and with each look of the retention, appends held off
- * meanwhile too; what could be had is kept. That it cannot be filled harms nobody; the node goes on without. Any
+ * Filling it again is tried at reserve_end(), appends still held off, after deletions and with each look of the
+ * retention; what could be had is kept. That it cannot be filled harms nobody; the node goes on without. Any
  * thread. */
 #ifndef LOGMNT_REPLICATION_RESERVE_H
 #define LOGMNT_REPLICATION_RESERVE_H
@@ -30,7 +30,7 @@ struct reserve {
     pthread_mutex_t lock;
     bool filled, empty; /* the file: whole; of no use */
     bool given;         /* given up, for the users there are now */
-    _Atomic int users;  /* between reserve_begin() and reserve_end(), or filling it */
+    _Atomic int users;  /* between reserve_begin() and reserve_end() */
 };
 
 /* Makes or fills the file if it is not whole. */
@@ -40,7 +40,8 @@ void reserve_close(struct reserve *reserve);
 /* rc is what the work returned. true: the disk was full, and now there is some room. */
 bool reserve_begin(struct reserve *reserve, int rc);
 void reserve_end(struct reserve *reserve);
-/* Fills it if it was used up and there is room now. */
+/* Fills it if it was used up and there is room now. Appends go on: whose disk has room must not be told that it is
+ * full. */
 void reserve_refill(struct reserve *reserve);
 
 /* Whether appends are to be refused: one load. */
