@@ -219,10 +219,16 @@ static void append(struct damaged *d, struct log *log)
     struct log_append_result result;
     struct log_extent extent;
     char got[2];
+    int rc;
 
     FUZZ_CHECK(log_append(log, &batch, 0, &result, NULL) == 0);
     FUZZ_CHECK(result.base.offset == end.offset && result.base.position == end.position);
-    FUZZ_CHECK(log_extent_at(log, end.position, end.position + 2, 10, &extent, NULL) == 1);
+    rc = log_extent_at(log, end.position, end.position + 2, 10, &extent, NULL);
+    /* Where a search goes astray by an entry that lies, there is nothing. */
+    FUZZ_CHECK(rc == 1 || d->lies);
+    if (rc != 1) {
+        return;
+    }
     FUZZ_CHECK(extent.position == end.position && extent.len == 2);
     FUZZ_CHECK(pread(extent.fd, got, 2, extent.place) == 2 && memcmp(got, bytes, 2) == 0);
     log_extent_release(&extent);
