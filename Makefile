@@ -37,11 +37,11 @@ ALL_LDFLAGS = $(OPTIMISE) -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 
 # --- what is built from what ---
 
-sources = $(wildcard $(1)/*.c)
+sources = $(wildcard $(1)/*/*.c)
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 SOURCES := $(foreach room,$(ROOMS),$(call sources,$(room)))
-MAIN := $(filter fs/main.c,$(SOURCES))
+MAIN := $(filter fs/serve/main.c,$(SOURCES))
 # Tests link everything but main. One archive a room, so that `make ROOMS=engine unit` tests a room alone.
 ARCHIVES := $(foreach room,$(filter fs,$(ROOMS)) $(filter replication,$(ROOMS)) $(filter engine,$(ROOMS)),$(BUILD)/$(room).a)
 
@@ -57,7 +57,7 @@ FAULT_PROGRAMS := $(patsubst tests/fault/%.c,$(BUILD)/tests/%,$(FAULT_SOURCES))
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SOURCES))
 
-C_FILES = $(foreach d,engine replication fs tests/unit tests/fault tests/fuzz tests/bench,$(wildcard $(d)/*.[ch]))
+C_FILES = $(wildcard engine/*/*.[ch] replication/*/*.[ch] fs/*/*.[ch] tests/*/*.[ch])
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -136,7 +136,7 @@ tsan:
 # libFuzzer is clang's. Objects of their own, because coverage is compiled in.
 FUZZ_CFLAGS = $(LANGUAGE) -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all $(WARNINGS) $(PACKAGE_CFLAGS)
-FUZZ_OBJECTS := $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(filter-out fs/main.c,$(SOURCES)) $(FUZZ_HELPER_SOURCES))
+FUZZ_OBJECTS := $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(filter-out fs/serve/main.c,$(SOURCES)) $(FUZZ_HELPER_SOURCES))
 
 $(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

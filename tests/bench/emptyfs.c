@@ -1,12 +1,12 @@
 /* tests/bench/emptyfs.c: baseline E: what any libfuse file system costs that does nothing.
  *
  * MOUNT/bench/0 … 15 take appends and throw them away, and serve `size` zeros. What the kernel sees of it is what it
- * sees of logmnt: the same capabilities, sizes, timeouts, open flags and worker threads (fs/session.c, fs/limits.h),
- * the same depth of path, so that the same calls of a program make the same requests.
+ * sees of logmnt: the same capabilities, sizes, timeouts, open flags and worker threads (fs/serve/serve.c,
+ * fs/base/limits.h), the same depth of path, so that the same calls of a program make the same requests.
  *
  *   emptyfs [-o size=BYTES] MOUNTPOINT      stays in the foreground; fusermount3 -u or SIGTERM ends it
  */
-#include "fs/fuse.h"
+#include "fs/base/fuse.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/attr.h"
-#include "fs/limits.h"
+#include "fs/base/limits.h"
+#include "fs/tree/attr.h"
 
 enum {
     NODE_TOPIC = 2,

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine/log.h"
+#include "engine/log/log.h"
 
 struct ledger_record {
     int64_t position;

@@ -12,9 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/crc32c.h"
-#include "replication/node.h"
-#include "replication/partition_internal.h"
+#include "engine/base/crc32c.h"
+#include "replication/node/node.h"
+#include "replication/replica/partition_internal.h"
 #include "tests/fault/ledger.h"
 #include "tests/fault/recorder.h"
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine/io.h"
+#include "engine/base/io.h"
 
 enum record_kind {
     RECORD_CREATE,   /* name in dir: the new, empty file */

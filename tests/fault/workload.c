@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/checkpoint.h"
-#include "engine/limits.h"
+#include "engine/base/checkpoint.h"
+#include "engine/base/limits.h"
 
 const char *const workload_step_names[WORKLOAD_STEPS] = {
     [STEP_APPEND] = "append",         [STEP_FLUSH] = "flush",   [STEP_ROLL] = "roll",

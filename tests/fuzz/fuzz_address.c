@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/address.h"
+#include "fs/tree/address.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_again(const struct address *address)

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine/batch.h"
-#include "engine/crc32c.h"
+#include "engine/base/crc32c.h"
+#include "engine/record/batch.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { CRC_AT = 60 };

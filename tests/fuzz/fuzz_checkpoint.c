@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "engine/checkpoint.h"
-#include "engine/epochs.h"
-#include "engine/seal.h"
+#include "engine/base/checkpoint.h"
+#include "engine/base/seal.h"
+#include "engine/log/epochs.h"
 #include "tests/fuzz/fuzz.h"
 
 /* ---- one file in memory, whatever it is called ---- */

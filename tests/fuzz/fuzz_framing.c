@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "engine/crc32c.h"
-#include "engine/framing.h"
+#include "engine/base/crc32c.h"
+#include "engine/record/framing.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { MARKS = 64, MARK_INTERVAL = 16 };

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "fs/json.h"
+#include "fs/consume/json.h"
 #include "tests/fuzz/fuzz.h"
 
 /* ---- is it JSON? ---- */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/options.h"
+#include "fs/base/options.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { MAX_WORDS = 32 };

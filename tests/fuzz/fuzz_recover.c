@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/batch.h"
-#include "engine/crc32c.h"
+#include "engine/base/crc32c.h"
+#include "engine/record/batch.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/log_sample.h"
 

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine/limits.h"
-#include "replication/config.h"
+#include "engine/base/limits.h"
+#include "replication/metadata/config.h"
 #include "tests/fuzz/fuzz.h"
 
 static const struct config_set no_defaults;

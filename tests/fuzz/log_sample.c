@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/crc32c.h"
+#include "engine/base/crc32c.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { OPEN_SEGMENTS = 64 };

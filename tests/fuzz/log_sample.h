@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/log.h"
+#include "engine/log/log.h"
 
 enum {
     SAMPLE_FILES = 24,

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "engine/log.h"
+#include "engine/log/log.h"
 #include "tests/unit/log_fixture.h"
 
 static struct log_fixture f;

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "fs/fuse.h"
+#include "fs/base/fuse.h"
 
 struct fuse_req {
     struct fuse_ctx ctx;

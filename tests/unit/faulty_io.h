@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "engine/io.h"
+#include "engine/base/io.h"
 
 enum faulty_call {
     FAULTY_OPEN, /* that create something */

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "engine/crc32c.h"
-#include "engine/limits.h"
+#include "engine/base/crc32c.h"
+#include "engine/base/limits.h"
 
 static struct log_fixture *of_clock(struct clock *clock)
 {

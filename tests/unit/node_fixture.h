@@ -17,10 +17,10 @@
 
 #include <cmocka.h>
 
-#include "engine/crc32c.h"
-#include "replication/node.h"
-#include "replication/node_internal.h"
-#include "replication/partition.h"
+#include "engine/base/crc32c.h"
+#include "replication/node/node.h"
+#include "replication/node/node_internal.h"
+#include "replication/replica/partition.h"
 
 /* ---- a clock: the machine's, moved on by what the test says ---- */
 

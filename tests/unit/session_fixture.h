@@ -5,9 +5,9 @@
 
 #include "tests/unit/node_fixture.h"
 
-#include "fs/accumulator.h"
-#include "fs/handle.h"
-#include "fs/limits.h"
+#include "fs/base/limits.h"
+#include "fs/produce/accumulator.h"
+#include "fs/tree/handle.h"
 #include "tests/unit/fake_fuse.h"
 
 struct opened {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "fs/address.h"
+#include "fs/tree/address.h"
 
 /* ---- a partition of records 100 … 199, ten bytes each, one a second from second 1000 on ---- */
 

@@ -1,5 +1,5 @@
 /* The bytes of `.batches`: where each field is, and that a flipped bit anywhere is noticed. */
-#include "engine/batch.h"
+#include "engine/record/batch.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "engine/crc32c.h"
+#include "engine/base/crc32c.h"
 
 static const struct batch_entry sample = {
     .offset = 0x01020304,

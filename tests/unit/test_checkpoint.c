@@ -1,5 +1,5 @@
 /* Checkpoints come back as they were, sorted; a damaged file is refused by name and never half believed. */
-#include "engine/checkpoint.h"
+#include "engine/base/checkpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* Compaction: what stays, when a pass is due, what rotten bytes do to it, how much it writes, and random runs against
  * the model of compact_model.c. test_recover.c breaks it off, test_compact_full.c fills its disk. */
-#include "engine/log.h"
+#include "engine/log/log.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "engine/compact_group.h"
-#include "engine/limits.h"
+#include "engine/base/limits.h"
+#include "engine/log/compact_group.h"
 #include "tests/unit/compact_fixture.h"
 #include "tests/unit/compact_model.h"
 #include "tests/unit/log_fixture.h"

@@ -1,5 +1,5 @@
 /* Settings: Kafka's names, defaults and ranges (its LogConfig), and interface.md's own. */
-#include "replication/config.h"
+#include "replication/metadata/config.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* CRC-32C against the vectors of RFC 3720 (iSCSI), appendix B.4, and the usual check value. */
-#include "engine/crc32c.h"
+#include "engine/base/crc32c.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The lock on a data directory, between processes. */
-#include "replication/data_lock.h"
+#include "replication/node/data_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>

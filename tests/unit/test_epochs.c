@@ -1,6 +1,6 @@
 /* The cache epoch → start offset; expectations follow Kafka's LeaderEpochFileCacheTest. After each change the file is
  * loaded again and must say the same. */
-#include "engine/epochs.h"
+#include "engine/log/epochs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Reasons: set, wrapped outward, cut but never overrun; log lines are one line. */
-#include "engine/err.h"
+#include "engine/base/err.h"
 
 #include <errno.h>
 #include <setjmp.h>

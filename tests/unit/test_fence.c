@@ -1,9 +1,9 @@
 /* tests/unit/test_fence.c: looks at a partition between a close and what follows from it. */
 #include "tests/unit/node_fixture.h"
 
-#include "fs/fence.h"
-#include "fs/limits.h"
-#include "fs/session.h"
+#include "fs/base/fence.h"
+#include "fs/base/limits.h"
+#include "fs/base/session.h"
 #include "tests/unit/fake_fuse.h"
 
 /* A look at a partition, behind its own fence and `.any`'s, as ops_fenced() does it. */

@@ -1,6 +1,6 @@
 /* Record ends of both framings: every MessagePack type, every way to cut a stream into pieces, limits, marks. The model
  * for lines is a byte loop; the record lengths of MessagePack come from its specification. */
-#include "engine/framing.h"
+#include "engine/record/framing.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "engine/crc32c.h"
+#include "engine/base/crc32c.h"
 
 enum { NO_LIMIT = 1 << 30 };
 

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "fs/history.h"
+#include "fs/consume/history.h"
 
 /* The byte that a stream has at a position, for telling places apart. */
 static uint8_t byte_at(int64_t pos)

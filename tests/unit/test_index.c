@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "engine/index.h"
+#include "engine/segment/index.h"
 
 static int make_file(void)
 {

@@ -1,6 +1,6 @@
 /* The disk calls: short reads and writes are looped over, small files replaced whole. A table in front of the real one
  * makes each write short, or fails the n-th call. */
-#include "engine/io.h"
+#include "engine/base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>

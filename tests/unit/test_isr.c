@@ -1,5 +1,5 @@
 /* The high watermark of an ISR: the least of what its members hold, once there are min.insync.replicas of them. */
-#include "replication/isr.h"
+#include "replication/replica/isr.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

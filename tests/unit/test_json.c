@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/json.h"
+#include "fs/consume/json.h"
 
 /* What is in front of a record of zeros. */
 #define FRONT "{\"partition\":0,\"offset\":0,\"timestamp\":0,"

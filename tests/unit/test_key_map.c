@@ -1,5 +1,5 @@
 /* The map of compaction: the last offset put wins, the limit holds, and it agrees with a plain array. */
-#include "engine/key_map.h"
+#include "engine/record/key_map.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "fs/locks.h"
+#include "fs/tree/locks.h"
 
 /* A request that remembers whether, when and how it was answered. */
 struct waiting {

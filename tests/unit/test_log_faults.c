@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "engine/log_internal.h"
-#include "engine/segment_cache.h"
+#include "engine/log/log_internal.h"
+#include "engine/segment/segment_cache.h"
 #include "tests/unit/faulty_io.h"
 #include "tests/unit/log_fixture.h"
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/log_internal.h"
+#include "engine/log/log_internal.h"
 #include "tests/unit/faulty_io.h"
 #include "tests/unit/log_fixture.h"
 

@@ -1,5 +1,5 @@
 /* The metadata: commands as bytes, what they do to the state, and the snapshot that gives the same state back. */
-#include "replication/metadata.h"
+#include "replication/metadata/metadata.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "replication/snapshot.h"
+#include "replication/metadata/snapshot.h"
 
 static const struct tree_attr root = {.uid = 1, .gid = 2, .dir_mode = 0755, .file_mode = 0644};
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fs/options.h"
+#include "fs/base/options.h"
 
 enum { MAX_WORDS = 16 };
 

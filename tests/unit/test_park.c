@@ -1,10 +1,10 @@
 /* tests/unit/test_park.c: requests that wait, and the signals that come while they do. */
 #include "tests/unit/node_fixture.h"
 
-#include "fs/container.h"
-#include "fs/limits.h"
-#include "fs/park.h"
-#include "fs/session.h"
+#include "fs/base/container.h"
+#include "fs/base/limits.h"
+#include "fs/base/park.h"
+#include "fs/base/session.h"
 #include "tests/unit/fake_fuse.h"
 
 /* A wait whose place in a queue the test gives and takes away. */

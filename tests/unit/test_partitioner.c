@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "fs/partitioner.h"
+#include "fs/produce/partitioner.h"
 
 /* Kafka's UtilsTest.testMurmur2. */
 static void murmur2_gives_the_values_of_kafkas_own_test(void **state)

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "fs/posmap.h"
+#include "fs/consume/posmap.h"
 
 static void expect(const struct posmap *map, int64_t file_pos, int64_t log_pos, bool known)
 {

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fs/process.h"
+#include "fs/base/process.h"
 
 static void handler(int sig)
 {

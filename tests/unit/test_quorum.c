@@ -2,7 +2,7 @@
  * behind a snapshot. */
 #include "tests/unit/node_fixture.h"
 
-#include "engine/limits.h"
+#include "engine/base/limits.h"
 
 static bool has(struct fixture *f, const char *name)
 {

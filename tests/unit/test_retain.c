@@ -1,5 +1,5 @@
 /* Retention and DeleteRecords: Kafka's rules on whole segments, and a random run against a naive list of records. */
-#include "engine/log.h"
+#include "engine/log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* The scrub: it reads all of the closed segments in steps of the size asked for, starts over, tells damage once and
  * goes on behind it. */
-#include "engine/log.h"
+#include "engine/log/log.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/batch.h"
+#include "engine/record/batch.h"
 #include "tests/unit/log_fixture.h"
 
 static struct log_fixture f;

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "engine/log_internal.h"
-#include "engine/segment_cache.h"
+#include "engine/log/log_internal.h"
+#include "engine/segment/segment_cache.h"
 #include "tests/unit/log_fixture.h"
 
 static struct log_fixture f;

@@ -1,7 +1,7 @@
 /* tests/unit/test_sync.c: what fsync(2) and close(2) wait for with linger.ms, and whom they tell what went wrong. */
 #include "tests/unit/session_fixture.h"
 
-#include "fs/sync.h"
+#include "fs/produce/sync.h"
 
 static void is_answered(struct fuse_req *req, int err)
 {

@@ -1,5 +1,5 @@
 /* The loop's timers and works, under a clock that the test moves. */
-#include "replication/node_loop.h"
+#include "replication/executor/node_loop.h"
 
 #include <pthread.h>
 #include <setjmp.h>

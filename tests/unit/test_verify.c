@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "engine/verify.h"
+#include "engine/segment/verify.h"
 
 static void what_was_appended_needs_no_check(void **state)
 {

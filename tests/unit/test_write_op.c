@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "fs/write_op.h"
+#include "fs/produce/write_op.h"
 
 enum { WRITE_BYTES = 8 }; /* "one\n" to each */
 

@@ -1,0 +1,400 @@
+/* engine/log/log.c: a log as a whole: opened, closed, destroyed, asked for its figures, taken offline.
+ *
+ * Happy path: log_open() opens the directory, recover.c fills the list of segments, and the rest of the log*.c files
+ * work on it. Failure: once `offline` is set it stays, and whoever touches bytes is told -EIO. */
+#include "engine/log/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/log/log_internal.h"
+#include "engine/recover/recover.h"
+
+/* ---- offline ---- */
+
+int log_go_offline(struct log *log, int rc, const char *reason)
+{
+    int online = 0;
+
+    if (atomic_compare_exchange_strong(&log->offline, &online, rc) && log->env->on_offline != NULL) {
+        log->env->on_offline(log->env->arg, log->name, reason);
+    }
+    assert(atomic_load(&log->offline) != 0); /* REPLICATION.md, rule 13: until the next start, whoever was first */
+    return -EIO;
+}
+
+int log_check_online(struct log *log, struct err *e)
+{
+    if (atomic_load_explicit(&log->offline, memory_order_relaxed) != 0) {
+        return err_set(e, -EIO, "%s is offline after an error", log->name);
+    }
+    return 0;
+}
+
+int log_fail(struct log *log, int rc, struct err *e)
+{
+    switch (rc) {
+    case -ENOSPC:
+    case -EDQUOT:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+        return rc;
+    default:
+        return log_go_offline(log, -EIO, e != NULL ? e->text : "I/O error");
+    }
+}
+
+int log_report_corruption(struct log *log, struct err *e)
+{
+    if (!atomic_exchange(&log->bad_reported, true) && log->env->on_offline != NULL) {
+        log->env->on_offline(log->env->arg, log->name, e != NULL ? e->text : "damaged bytes");
+    }
+    return -EIO;
+}
+
+/* ---- locks and lives ---- */
+
+void log_lock(struct log *log)
+{
+    pthread_mutex_lock(&log->append_lock);
+}
+
+void log_unlock(struct log *log)
+{
+    struct segment *doomed = log->doomed;
+
+    log->doomed = NULL;
+    pthread_mutex_unlock(&log->append_lock);
+    while (doomed != NULL) {
+        struct segment *next = doomed->doomed_next;
+
+        segment_unref(doomed);
+        doomed = next;
+    }
+}
+
+void log_segment_born(struct log *log)
+{
+    pthread_mutex_lock(&log->state_lock);
+    log->segments_alive++;
+    pthread_mutex_unlock(&log->state_lock);
+}
+
+void log_segment_gone(struct log *log)
+{
+    pthread_mutex_lock(&log->state_lock);
+    log->segments_alive--;
+    if (log->segments_alive == 0) {
+        pthread_cond_broadcast(&log->changed);
+    }
+    pthread_mutex_unlock(&log->state_lock);
+}
+
+/* ---- the directory ---- */
+
+int log_dir_hold(struct log *log, struct err *e)
+{
+    struct io *io = log->env->io;
+    int rc = 0;
+
+    pthread_mutex_lock(&log->dir_lock);
+    if (log->dir_holds == 0) {
+        rc = io->open(io, log->env->topics_dirfd, log->away[0] != '\0' ? log->away : log->name, O_RDONLY | O_DIRECTORY,
+                      0);
+        log->dirfd = rc < 0 ? -1 : rc;
+    }
+    if (rc >= 0) {
+        log->dir_holds++;
+    }
+    pthread_mutex_unlock(&log->dir_lock);
+    return rc < 0 ? err_sys(e, rc, "open the directory of %s", log->name) : 0;
+}
+
+void log_dir_release(struct log *log)
+{
+    pthread_mutex_lock(&log->dir_lock);
+    assert(log->dir_holds > 0);
+    if (--log->dir_holds == 0) {
+        log->env->io->close(log->env->io, log->dirfd);
+        log->dirfd = -1;
+    }
+    pthread_mutex_unlock(&log->dir_lock);
+}
+
+/* ---- opening ---- */
+
+static struct log *log_new(struct log_env *env, const char *name, const struct log_config *config)
+{
+    struct log *log = calloc(1, sizeof *log);
+
+    if (log == NULL) {
+        return NULL;
+    }
+    log->env = env;
+    snprintf(log->name, sizeof log->name, "%s", name);
+    log->config = *config;
+    atomic_init(&log->framing, (int)config->framing);
+    log->dirfd = -1;
+    log->last_append_ms = INDEX_NO_TIMESTAMP;
+    pthread_mutex_init(&log->append_lock, NULL);
+    pthread_mutex_init(&log->dir_lock, NULL);
+    pthread_mutex_init(&log->state_lock, NULL);
+    pthread_cond_init(&log->changed, NULL);
+    return log;
+}
+
+/* Drops the list and waits until nobody else (the cache, closing one) holds a segment. */
+static void drop_segments(struct log *log)
+{
+    uint32_t i;
+
+    for (i = 0; i < log->segment_count; i++) {
+        segment_unref(log->segments[i]);
+    }
+    pthread_mutex_lock(&log->state_lock);
+    while (log->segments_alive > 0) {
+        pthread_cond_wait(&log->changed, &log->state_lock);
+    }
+    pthread_mutex_unlock(&log->state_lock);
+    free(log->segments);
+    log->segments = NULL;
+    log->segment_count = 0;
+    log->segment_max = 0;
+}
+
+static void log_free(struct log *log)
+{
+    drop_segments(log);
+    assert(log->dir_holds == 0);
+    pthread_cond_destroy(&log->changed);
+    pthread_mutex_destroy(&log->state_lock);
+    pthread_mutex_destroy(&log->dir_lock);
+    pthread_mutex_destroy(&log->append_lock);
+    free(log);
+}
+
+static int make_directory(struct log *log, struct err *e)
+{
+    struct io *io = log->env->io;
+    int rc = io->mkdir(io, log->env->topics_dirfd, log->name, 0700);
+
+    if (rc < 0 && rc != -EEXIST) {
+        return err_sys(e, rc, "make its directory");
+    }
+    log->directory_dirty = rc == 0;
+    return 0;
+}
+
+/* Corruption leaves a log that has its name and nothing else. */
+static void become_offline(struct log *log, const struct log_known *known, const struct err *e)
+{
+    drop_segments(log);
+    log->start = known->start;
+    log->end = known->start;
+    log_go_offline(log, -EBADMSG, e->text);
+}
+
+int log_open(struct log_env *env, const char *name, const struct log_config *config, const struct log_known *known,
+             struct log **out, bool *recovered, struct err *e)
+{
+    struct err local = {0};
+    struct log *log;
+    bool checked = false;
+    int rc;
+
+    *out = NULL;
+    if (strlen(name) >= sizeof log->name) {
+        return err_set(e, -ENAMETOOLONG, "open %s: the name is too long", name);
+    }
+    log = log_new(env, name, config);
+    if (log == NULL) {
+        return err_sys(e, -ENOMEM, "open %s", name);
+    }
+    rc = make_directory(log, &local);
+    if (rc == 0) {
+        rc = log_dir_hold(log, &local);
+    }
+    if (rc == 0) {
+        rc = recover_log(log, known, &checked, &local);
+        log_dir_release(log);
+    }
+    if (rc < 0) {
+        err_wrap(&local, rc, "open %s", name);
+        err_set(e, rc, "%s", local.text);
+    }
+    if (rc == -EBADMSG) {
+        become_offline(log, known, &local);
+    } else if (rc < 0) {
+        log_free(log);
+        return rc;
+    }
+    if (recovered != NULL) {
+        *recovered = checked;
+    }
+    *out = log;
+    return rc;
+}
+
+/* ---- closing ---- */
+
+int log_close(struct log *log, struct err *e)
+{
+    int rc = 0;
+
+    if (atomic_load(&log->offline) == 0) {
+        rc = log_flush_files(log);
+        if (rc < 0) {
+            err_set(e, rc, "close %s: flush failed", log->name);
+        }
+    }
+    log_free(log);
+    return rc;
+}
+
+static int unlink_one(void *arg, const char *name)
+{
+    struct log *log = arg;
+    int rc = log->env->io->unlink(log->env->io, log->dirfd, name, 0);
+
+    return rc == -ENOENT ? 0 : rc;
+}
+
+/* The new name is cut, as Kafka does, so that it always fits. */
+int log_retire(struct log *log, struct err *e)
+{
+    struct io *io = log->env->io;
+    unsigned n = 0;
+    int rc;
+
+    pthread_mutex_lock(&log->dir_lock);
+    do {
+        snprintf(log->away, sizeof log->away, "%.230s.%u-delete", log->name, n++);
+        rc = io->rename(io, log->env->topics_dirfd, log->name, log->env->topics_dirfd, log->away);
+    } while (rc == -ENOTEMPTY || rc == -EEXIST);
+    if (rc < 0) {
+        log->away[0] = '\0';
+    }
+    pthread_mutex_unlock(&log->dir_lock);
+    if (rc < 0) {
+        return err_sys(e, rc, "rename the directory of %s", log->name);
+    }
+    return 0;
+}
+
+int log_destroy(struct log *log, struct err *e)
+{
+    struct io *io = log->env->io;
+    int rc = 0;
+
+    if (log->away[0] == '\0') {
+        /* What has its name now may be another log's. */
+        rc = err_set(e, -EINVAL, "delete %s: its directory was not renamed and stays", log->name);
+    }
+    if (rc == 0) {
+        rc = log_dir_hold(log, e);
+    }
+    if (rc == 0) {
+        rc = io->list(io, log->dirfd, unlink_one, log);
+        log_dir_release(log);
+        if (rc == 0) {
+            rc = io->unlink(io, log->env->topics_dirfd, log->away, AT_REMOVEDIR);
+        }
+        if (rc < 0) {
+            err_sys(e, rc, "delete %s", log->name);
+        }
+    }
+    log_free(log);
+    return rc;
+}
+
+void log_set_config(struct log *log, const struct log_config *config)
+{
+    log_lock(log);
+    log->config = *config;
+    atomic_store(&log->framing, (int)config->framing);
+    log_unlock(log);
+}
+
+/* ---- figures ---- */
+
+struct log_point log_start(struct log *log)
+{
+    struct log_point start;
+
+    pthread_mutex_lock(&log->state_lock);
+    start = log->start;
+    pthread_mutex_unlock(&log->state_lock);
+    return start;
+}
+
+struct log_point log_end(struct log *log)
+{
+    struct log_point end;
+
+    pthread_mutex_lock(&log->state_lock);
+    end = log->end;
+    pthread_mutex_unlock(&log->state_lock);
+    return end;
+}
+
+static int64_t read_figure(struct log *log, const int64_t *figure)
+{
+    int64_t value;
+
+    pthread_mutex_lock(&log->state_lock);
+    value = *figure;
+    pthread_mutex_unlock(&log->state_lock);
+    return value;
+}
+
+int64_t log_recovery_point(struct log *log)
+{
+    return read_figure(log, &log->recovery_point);
+}
+
+int64_t log_cleaner_offset(struct log *log)
+{
+    return read_figure(log, &log->cleaner_offset);
+}
+
+void log_set_cleaner_offset(struct log *log, int64_t offset)
+{
+    pthread_mutex_lock(&log->state_lock);
+    log->cleaner_offset = offset;
+    pthread_mutex_unlock(&log->state_lock);
+}
+
+int64_t log_last_append_ms(struct log *log)
+{
+    return read_figure(log, &log->last_append_ms);
+}
+
+const char *log_name(struct log *log)
+{
+    return log->name;
+}
+
+int log_offline(struct log *log)
+{
+    return atomic_load(&log->offline);
+}
+
+void log_size(struct log *log, struct log_size *out)
+{
+    const struct segment *active;
+
+    memset(out, 0, sizeof *out);
+    pthread_mutex_lock(&log->state_lock);
+    if (log->segment_count > 0) {
+        active = log->segments[log->segment_count - 1];
+        out->retained_bytes = log->closed_log_bytes + active->log_bytes - log->cut_bytes;
+        out->disk_bytes = log->closed_disk_bytes + segment_disk_bytes(active);
+        out->segments = log->segment_count;
+    }
+    pthread_mutex_unlock(&log->state_lock);
+}

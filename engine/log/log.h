@@ -1,0 +1,248 @@
+/* engine/log/log.h: one partition's log on a disk.
+ *
+ * A log is a row of segments; the last one is active and takes appends. Three coordinates name a byte:
+ *   offset    the number of its record, dense as appended, never reused while it is on disk
+ *   position  its byte in the partition file, for ever; what retention removes leaves a hole
+ *   place     its byte in one segment's `.log`
+ *
+ * Locks: the append lock orders appends, rolls, retention and settings and is held through disk writes; the state lock
+ * guards the list of segments, the ends and the start, and is held for a few loads and stores. Every function here
+ * takes what it needs: callers hold none of them. All of it may be called from any thread.
+ *
+ * After a failed write or fsync the log is offline: everything that touches its bytes returns -EIO, nothing is retried.
+ * -ENOSPC and -EDQUOT are not such failures: what was half written is cut off again and the log goes on. */
+#ifndef LOGMNT_ENGINE_LOG_LOG_H
+#define LOGMNT_ENGINE_LOG_LOG_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/err.h"
+#include "engine/base/io.h"
+#include "engine/record/batch.h"
+#include "engine/record/framing.h"
+
+struct log;
+struct segment;
+struct segment_cache;
+
+/* What all logs of one data directory share. Lives longer than they do. */
+struct log_env {
+    struct io *io;
+    struct clock *clock;
+    struct segment_cache *cache; /* the LRU of open segment files */
+    int topics_dirfd;            /* DATA/topics */
+    _Atomic bool check_crcs;     /* check.crcs: batches are checked before they are first shown */
+    /* Called once when a log goes offline or corruption is met, with the reason; must not call back. May be NULL. */
+    void (*on_offline)(void *arg, const char *name, const char *reason);
+    /* Called when more than LIMIT_UNFLUSHED_BYTES wait for a flush or a segment rolled: please call log_flush()
+     * from a background thread. Under the append lock; must not call back. May be NULL. */
+    void (*on_flush_wanted)(void *arg);
+    void *arg;
+};
+
+enum { LOG_KEY_SEPARATOR_BYTES = 32 };
+enum cleanup_policy { CLEANUP_DELETE = 1, CLEANUP_COMPACT = 2 };
+
+/* A topic's settings as far as the log heeds them; Kafka's names and meanings. -1 where Kafka says unlimited. */
+struct log_config {
+    int64_t retention_ms;
+    int64_t retention_bytes;
+    int64_t segment_bytes;
+    int64_t segment_ms;
+    int64_t segment_index_bytes;
+    int64_t index_interval_bytes;
+    int64_t flush_messages;
+    int64_t flush_ms;
+    int64_t delete_retention_ms;
+    int64_t min_compaction_lag_ms;
+    int64_t max_compaction_lag_ms;
+    double min_cleanable_dirty_ratio;
+    uint32_t cleanup_policy; /* bits of enum cleanup_policy */
+    enum framing framing;
+    uint32_t key_separator_len;
+    char key_separator[LOG_KEY_SEPARATOR_BYTES];
+};
+
+/* A place between two records, in both coordinates that stay. */
+struct log_point {
+    int64_t offset;
+    int64_t position;
+};
+
+/* What the checkpoints said of this log before it is opened. */
+struct log_known {
+    int64_t recovery_point; /* offset below which everything was flushed; 0 if unknown */
+    struct log_point start; /* the log start (DeleteRecords); {0,0} if unknown */
+    int64_t cleaner_offset; /* first offset that was never compacted; 0 if unknown */
+    bool clean_shutdown;    /* the mark was there: nothing needs checking */
+};
+
+/* Opens or creates DATA/topics/NAME. With clean_shutdown only sizes and the last entry are looked at; otherwise all
+ * above the recovery point is checked and cut at the first entry that does not hold, and indexes that are missing or
+ * bad are rebuilt. Corruption below the recovery point: -EBADMSG with the reason in e and the files untouched; the
+ * caller gets *out nevertheless, an offline log that knows its name, so that the rest of the node can go on.
+ * Other errors: *out is NULL. *recovered (may be NULL): true if anything had to be checked or cut. */
+int log_open(struct log_env *env, const char *name, const struct log_config *config, const struct log_known *known,
+             struct log **out, bool *recovered, struct err *e);
+
+/* Flushes and closes. No call on the log may be under way. Returns the flush's error; the log is gone either way. */
+int log_close(struct log *log, struct err *e);
+
+/* Renames the directory to NAME.<n>-delete, so that the name is free at once; the log works on under it. Once; the
+ * rename is durable when the caller has fsynced topics_dirfd. Any thread, calls may be under way. */
+int log_retire(struct log *log, struct err *e);
+
+/* Closes and removes the directory of a log that was log_retire()d, and all in it; one that was not is only closed:
+ * -EINVAL. No call on the log may be under way. Views that hold an open file of it keep it readable. */
+int log_destroy(struct log *log, struct err *e);
+
+void log_set_config(struct log *log, const struct log_config *config);
+
+/* ---- appending ---- */
+
+struct log_append_result {
+    struct log_point base; /* of the first record */
+    struct log_point end;  /* behind the last */
+};
+
+/* Appends one batch, all or nothing, and rolls first when a segment is full. On return the bytes are in the page cache
+ * and visible to log_extent_at(). leader_epoch is stored in the entry.
+ * -ENOSPC, -EDQUOT: nothing was appended. -EIO: offline. -EFBIG: larger than a segment can hold. */
+int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
+               struct err *e);
+
+/* ---- flushing ---- */
+
+/* One waiter of a flush; embed it. */
+struct log_flush {
+    int64_t upto;                                  /* in: everything below this offset is to be on disk */
+    void (*done)(struct log_flush *flush, int rc); /* called exactly once, on a flushing thread, no lock held */
+    struct log_flush *next;
+};
+
+/* Group commit. Returns 1 if everything below flush->upto is on disk already (done is not called). Otherwise the
+ * request is queued: if no flush is under way the calling thread does one fdatasync pair for all who are queued, calls
+ * their done functions (its own among them, before this returns) and goes on until the queue is empty; if one is under
+ * way this returns 0 at once and the flushing thread will answer. A failure takes the log offline: done(-EIO). */
+int log_flush(struct log *log, struct log_flush *flush);
+
+/* As log_flush() of all that is there, waiting for it. */
+int log_flush_all(struct log *log);
+
+/* As log_flush_all(), and the sparse indexes: what must have succeeded before the clean-shutdown mark is written, which
+ * lets the next start trust them. No other call on the log may be under way. log_close() does it too. */
+int log_flush_files(struct log *log);
+
+/* ---- where things are ---- */
+
+struct log_point log_start(struct log *log);
+struct log_point log_end(struct log *log);
+int64_t log_recovery_point(struct log *log); /* the flushed offset */
+int64_t log_cleaner_offset(struct log *log);
+int64_t log_last_append_ms(struct log *log); /* the last batch's timestamp; the newest file's mtime when empty */
+const char *log_name(struct log *log);
+int log_offline(struct log *log); /* 0, or the negative errno it is offline with */
+
+struct log_size {
+    int64_t retained_bytes; /* bytes a reader of the whole would get */
+    int64_t disk_bytes;     /* of all files */
+    uint32_t segments;
+};
+void log_size(struct log *log, struct log_size *out);
+
+/* Lookups, each O(log n). limit is the high watermark: nothing at or behind it is found, and *out is then limit.
+ * offset: the first surviving record with at least this offset.
+ * time: the first record whose timestamp is at least ms. A record's timestamp is its batch's last_timestamp_ms.
+ * last: the point that n surviving records lie behind, up to limit; the log start if there are fewer.
+ * position: the first surviving record that ends behind this position. */
+int log_lookup_offset(struct log *log, int64_t offset, struct log_point limit, struct log_point *out, struct err *e);
+int log_lookup_time(struct log *log, int64_t ms, struct log_point limit, struct log_point *out, struct err *e);
+int log_lookup_last(struct log *log, int64_t n, struct log_point limit, struct log_point *out, struct err *e);
+int log_lookup_position(struct log *log, int64_t position, struct log_point limit, struct log_point *out,
+                        struct err *e);
+
+/* ---- reading ---- */
+
+/* Bytes that lie one behind the other in one segment's `.log`. Holds the segment's files open until released. */
+struct log_extent {
+    struct segment *seg;
+    struct log *log;
+    int fd; /* of `.log`: pread or splice from it, at place */
+    int64_t place;
+    int64_t position; /* of the first byte; ≥ what was asked for when there is a hole */
+    size_t len;
+};
+
+/* The first bytes at or behind position and before limit (a position), at most max of them. Their batches' CRCs have
+ * been checked, since the start or now. Returns 1; 0: there are none; -EIO: offline, or bytes that do not match (which
+ * is logged once); other negative errnos of the disk. */
+int log_extent_at(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out, struct err *e);
+void log_extent_release(struct log_extent *extent);
+
+/* The run of records that holds position, or the next one behind it (before limit). offset is that of its first
+ * record. Returns 1, 0 or a negative errno. */
+struct log_run {
+    struct log_point base;
+    uint32_t len;
+    uint32_t records;
+    int64_t timestamp_ms; /* of its records */
+};
+int log_run_at(struct log *log, int64_t position, int64_t limit, struct log_run *out, struct err *e);
+
+/* ---- retention, compaction, scrub: background threads; `limit` is the high watermark ---- */
+
+/* DeleteRecords: nothing before point is shown any more, segments wholly before it are deleted at once. Not below the
+ * present start (then nothing happens) nor above limit (-EINVAL). */
+int log_delete_records(struct log *log, struct log_point point, struct err *e);
+
+/* retention.ms, retention.bytes (cleanup.policy delete), segments before the log start, and the roll of an active
+ * segment that is past segment.ms or wholly expired. Returns the number of segments deleted or a negative errno. */
+int log_retain(struct log *log, struct log_point limit, struct err *e);
+
+/* One pass of compaction if cleanup.policy has compact and min.cleanable.dirty.ratio (or max.compaction.lag.ms) says
+ * so. Returns 1 if it did something, 0 or a negative errno. *stop is polled. */
+int log_compact(struct log *log, struct log_point limit, const _Atomic bool *stop, struct err *e);
+
+/* Checks the CRCs of closed segments' next bytes, at most max_bytes; goes on where it left off and starts over at the
+ * end. Returns the bytes read (0: nothing to scrub), -EBADMSG: corruption, reported through on_offline's log line. */
+int64_t log_scrub(struct log *log, size_t max_bytes, struct err *e);
+
+/* Rolls the active segment if it holds anything. */
+int log_roll(struct log *log, struct err *e);
+
+/* ---- the files as they are, for .segments ---- */
+
+enum segment_file { SEGMENT_LOG, SEGMENT_BATCHES, SEGMENT_INDEX, SEGMENT_TIMEINDEX, SEGMENT_FILES };
+
+struct log_file {
+    int64_t base_offset;
+    enum segment_file kind;
+    uint64_t generation; /* another one after compaction has rewritten it */
+    int64_t size;        /* of an active one: what lies below the high watermark */
+    int64_t mtime_ms;
+    bool active;
+};
+
+/* The name of a segment's file ("00000000000000000000.log"). */
+void log_file_name(int64_t base_offset, enum segment_file kind, char out[40]);
+
+/* All files, ascending by base offset. *out is malloc-ed, the caller frees it. */
+int log_files(struct log *log, struct log_point limit, struct log_file **out, size_t *count, struct err *e);
+
+/* One file by its base offset and kind; -ENOENT. */
+int log_file_find(struct log *log, int64_t base_offset, enum segment_file kind, struct log_point limit,
+                  struct log_file *out, struct err *e);
+
+/* Opens it for reading: a descriptor of the caller's, good after the file was deleted. -ENOENT: that generation is
+ * gone. */
+int log_file_open(struct log *log, const struct log_file *file, int *fd, struct err *e);
+
+/* ---- the cache of open segments, one for all logs ---- */
+
+struct segment_cache *segment_cache_new(struct io *io, unsigned max_open);
+void segment_cache_free(struct segment_cache *cache); /* after the last log_close() */
+
+#endif

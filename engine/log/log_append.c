@@ -1,0 +1,221 @@
+/* engine/log/log_append.c: a batch at the log's end, and the roll to a new segment.
+ *
+ * Happy path: append lock, one pin, two writes, a few stores under the state lock. Failure: a full disk leaves the log
+ * as it was, the new segment of a roll included; any other write error takes it offline. */
+#include "engine/log/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/log/log_internal.h"
+
+static struct segment *active_segment(const struct log *log)
+{
+    return log->segments[log->segment_count - 1];
+}
+
+/* What the old segment needs before another can follow. The header and the names of a log's first segment have not been
+ * synced when it was made; all others have. */
+static int close_old(struct log *log, struct segment *old, struct err *e)
+{
+    int rc = segment_finish_timeindex(old, e);
+
+    if (rc == 0 && log->segment_count == 1 && atomic_load(&old->flushed) == 0) {
+        rc = old->io->fdatasync(old->io, old->fd[SEGMENT_BATCHES]);
+        if (rc == 0) {
+            rc = old->io->fsync(old->io, log->dirfd);
+        }
+        if (rc < 0) {
+            return err_sys(e, -EIO, "flush segment %" PRId64 " (%s)", old->base.offset, strerror(-rc));
+        }
+    }
+    return rc;
+}
+
+int log_roll_locked(struct log *log, struct err *e)
+{
+    struct segment *old = active_segment(log);
+    struct segment *seg;
+    int rc;
+
+    if (old->batches == 0) {
+        return 0;
+    }
+    rc = log_list_reserve(log, e);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = segment_pin(old, e);
+    if (rc < 0) {
+        return log_fail(log, rc, e);
+    }
+    rc = close_old(log, old, e);
+    segment_unpin(old);
+    if (rc < 0) {
+        return log_fail(log, rc, e);
+    }
+    seg = segment_new(log, old->end);
+    if (seg == NULL) {
+        return err_sys(e, -ENOMEM, "new segment");
+    }
+    rc = segment_create(seg, "", true, e);
+    if (rc < 0) {
+        segment_unref(seg);
+        return log_fail(log, rc, e);
+    }
+    segment_seal(old);
+    log_list_push(log, seg, NULL); /* room was reserved */
+    segment_unpin(seg);
+    if (log->env->on_flush_wanted != NULL) {
+        log->env->on_flush_wanted(log->env->arg);
+    }
+    return 0;
+}
+
+int log_roll(struct log *log, struct err *e)
+{
+    int rc;
+
+    log_lock(log);
+    rc = log_check_online(log, e);
+    if (rc == 0) {
+        rc = log_roll_locked(log, e);
+    }
+    log_unlock(log);
+    return rc;
+}
+
+/* Whether the active segment has no room for the batch, or is too old for it. */
+static bool roll_due(const struct log *log, const struct segment *seg, const struct append_batch *batch, int64_t now_ms)
+{
+    const struct log_config *config = &log->config;
+
+    if (seg->batches == 0) {
+        return false;
+    }
+    if ((int64_t)seg->log_bytes + batch->len > config->segment_bytes || index_full(&seg->index) ||
+        index_count(&seg->timeindex) + 1 >= seg->timeindex.capacity ||
+        segment_file_bytes(seg, SEGMENT_BATCHES) + BATCH_ENTRY_BYTES > LIMIT_BATCHES_FILE_BYTES ||
+        seg->end.offset - seg->base.offset + batch->records > INT32_MAX ||
+        seg->end.position - seg->base.position + batch->len > INT32_MAX) {
+        return true;
+    }
+    return config->segment_ms >= 0 && now_ms - seg->first_timestamp_ms > config->segment_ms;
+}
+
+static struct batch_entry make_entry(const struct segment *seg, const struct append_batch *batch, int32_t leader_epoch)
+{
+    return (struct batch_entry){
+        .offset = (uint32_t)(seg->end.offset - seg->base.offset),
+        .position = (uint32_t)(seg->end.position - seg->base.position),
+        .len = batch->len,
+        .records = batch->records,
+        .leader_epoch = leader_epoch,
+        .first_timestamp_ms = batch->first_timestamp_ms,
+        .last_timestamp_ms = batch->last_timestamp_ms,
+        .producer_id = batch->producer_id,
+        .producer_epoch = batch->producer_epoch,
+        .attributes = batch->attributes,
+        .sequence = batch->sequence,
+        .crc = batch->crc,
+    };
+}
+
+static int append_to(struct log *log, struct segment *seg, const struct append_batch *batch, int32_t leader_epoch,
+                     int64_t now_ms, struct log_append_result *out, struct err *e)
+{
+    struct batch_entry b = make_entry(seg, batch, leader_epoch);
+    struct segment_growth growth;
+    int rc = segment_pin(seg, e);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = segment_append(seg, &b, batch->iov, batch->iovcnt, batch->marks, batch->mark_count,
+                        log->config.index_interval_bytes, &growth, e);
+    if (rc == 0) {
+        pthread_mutex_lock(&log->state_lock);
+        out->base = seg->end;
+        segment_grow(seg, &growth);
+        seg->mtime_ms = now_ms;
+        out->end = seg->end;
+        log->end = seg->end;
+        log->last_append_ms = batch->last_timestamp_ms;
+        pthread_mutex_unlock(&log->state_lock);
+    }
+    segment_unpin(seg);
+    return rc;
+}
+
+/* Asks for a flush once for each LIMIT_UNFLUSHED_BYTES; a flush arms it again. */
+static void want_flush(struct log *log, const struct segment *seg)
+{
+    uint32_t unflushed = seg->log_bytes - atomic_load_explicit(&seg->flushed, memory_order_relaxed);
+
+    if (unflushed <= LIMIT_UNFLUSHED_BYTES) {
+        log->flush_asked = false;
+    } else if (!log->flush_asked && log->env->on_flush_wanted != NULL) {
+        log->flush_asked = true;
+        log->env->on_flush_wanted(log->env->arg);
+    }
+}
+
+/* flush.messages: this append has passed it. */
+static bool flush_due(struct log *log, const struct log_append_result *result)
+{
+    return log->config.flush_messages > 0 && result->end.offset - log_recovery_point(log) >= log->config.flush_messages;
+}
+
+static int append_locked(struct log *log, const struct append_batch *batch, int32_t leader_epoch,
+                         struct log_append_result *out, bool *flush, struct err *e)
+{
+    int64_t now_ms = batch->last_timestamp_ms; /* as Kafka, which rolls by the records' time */
+    struct segment *seg;
+    int rc = log_check_online(log, e);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (roll_due(log, active_segment(log), batch, now_ms)) {
+        rc = log_roll_locked(log, e);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    seg = active_segment(log);
+    rc = append_to(log, seg, batch, leader_epoch, now_ms, out, e);
+    if (rc < 0) {
+        return log_fail(log, rc, e);
+    }
+    want_flush(log, seg);
+    *flush = flush_due(log, out);
+    return 0;
+}
+
+int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
+               struct err *e)
+{
+    struct err local;
+    bool flush = false;
+    int rc;
+
+    assert(batch->len > 0 && batch->records > 0);
+    if (batch->len > INT32_MAX || batch->records > INT32_MAX) {
+        return err_set(e, -EFBIG, "append to %s: %u bytes in one batch", log->name, batch->len);
+    }
+    local.text[0] = '\0';
+    log_lock(log);
+    rc = append_locked(log, batch, leader_epoch, out, &flush, e != NULL ? e : &local);
+    log_unlock(log);
+    if (rc == 0 && flush) {
+        rc = log_flush_all(log);
+        if (rc < 0) {
+            err_set(e, rc, "append to %s: flush.messages: flush failed", log->name);
+        }
+    } else if (rc < 0) {
+        err_wrap(e, rc, "append to %s", log->name);
+    }
+    return rc;
+}

@@ -1,0 +1,152 @@
+/* engine/log/log_internal.h: struct log, for the files log*.c, recover.c, retain.c, compact.c and scrub.c alone.
+ *
+ * Locks, in the order they are taken: append_lock, then a segment's open_lock or the cache's lock, then state_lock or
+ * dir_lock. The list of segments changes only with both append_lock and state_lock held: who has either may walk it.
+ * Under the state lock nothing waits: no I/O, no pin. A reader takes references under the state lock and pins
+ * afterwards. */
+#ifndef LOGMNT_ENGINE_LOG_LOG_INTERNAL_H
+#define LOGMNT_ENGINE_LOG_LOG_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/base/limits.h"
+#include "engine/log/log.h"
+#include "engine/segment/segment.h"
+
+struct log {
+    struct log_env *env;
+    char name[256];
+    char away[256]; /* log_retire()'s and log_destroy()'s: the directory's name since then; "": not retired */
+
+    pthread_mutex_t dir_lock; /* the directory's name, and: */
+    int dirfd;          /* DATA/topics/NAME while dir_holds > 0, else -1; who holds it reads it without the lock */
+    unsigned dir_holds; /* an open segment's, and those of calls that need the directory */
+
+    pthread_mutex_t append_lock;
+    struct log_config config; /* append lock */
+    _Atomic int framing;      /* of config, for readers */
+    bool flush_asked;         /* append lock: on_flush_wanted was called for what waits now */
+    int64_t scrub_offset;     /* scrub.c's own: where it goes on; one scrubbing thread */
+    bool names_wait;        /* append lock: a segment in the list has `.swap` names that a full disk would not change */
+    uint32_t deleted;       /* append lock: counts the names given to retired segments' files */
+    struct segment *doomed; /* append lock: retired ones whose reference log_unlock() drops */
+
+    pthread_mutex_t state_lock;
+    struct segment **segments; /* ascending; the last one is active; never empty while online */
+    uint32_t segment_count;
+    uint32_t segment_max;
+    struct log_point start;
+    struct log_point end;
+    int64_t recovery_point;
+    int64_t cleaner_offset;
+    int64_t last_append_ms;
+    int64_t closed_log_bytes;  /* of all segments but the active one */
+    int64_t closed_disk_bytes; /* likewise */
+    int64_t cut_bytes;         /* bytes in `.log` files that lie before start */
+
+    /* flushing: state lock */
+    struct log_flush *flush_queue;
+    bool flushing;
+    bool directory_dirty;   /* a new log: its directory is not yet fsynced, nor its name in DATA/topics */
+    pthread_cond_t changed; /* a flush ended, or the last segment struct went */
+    uint32_t segments_alive;
+
+    _Atomic int offline; /* 0 or -EIO, -EBADMSG: never back */
+    _Atomic bool bad_reported;
+};
+
+/* Opens the directory, unless it is open, for as long as it is held: a log at rest has no descriptor. Errors: those of
+ * open. Any locks. log_retire() may rename it meanwhile. */
+int log_dir_hold(struct log *log, struct err *e);
+void log_dir_release(struct log *log);
+
+/* The append lock. log_unlock() also drops the list's references on what was deleted meanwhile, after unlocking: to
+ * unlink a large file takes its time. */
+void log_lock(struct log *log);
+void log_unlock(struct log *log);
+
+/* The number of segment structs that point to the log; log_close() waits for the last. Any thread. */
+void log_segment_born(struct log *log);
+void log_segment_gone(struct log *log);
+
+/* What a failed change means: -ENOSPC, -EDQUOT, -EMFILE, -ENFILE and -ENOMEM come back as they are, anything else takes
+ * the log offline with e's reason and is -EIO. Not under the state lock. */
+int log_fail(struct log *log, int rc, struct err *e);
+
+/* Takes the log offline, once, and tells on_offline. Any thread, any locks but state_lock. Returns -EIO. */
+int log_go_offline(struct log *log, int rc, const char *reason);
+/* 0 or -EIO with the reason "offline". */
+int log_check_online(struct log *log, struct err *e);
+/* Wrong bytes were met while reading: reported through on_offline once a log; the log stays online, the bytes are not
+ * shown. Returns -EIO. */
+int log_report_corruption(struct log *log, struct err *e);
+
+/* ---- the list ---- */
+
+/* How far a segment reaches now; no reference is taken. Under the state lock or the append lock. */
+void log_view(struct segment *seg, struct segment_view *out);
+
+/* The segment whose range holds the position (offset), or the first one behind it; referenced and pinned. False in
+ * *found: there is none. Retries over -ESTALE. The caller gives it back with log_put(). Takes the state lock. */
+int log_get_by_position(struct log *log, int64_t position, struct segment_view *out, bool *found, struct err *e);
+int log_get_by_offset(struct log *log, int64_t offset, struct segment_view *out, bool *found, struct err *e);
+/* The first segment that ends behind from_offset and holds a batch at least as late as ms. */
+int log_get_by_time(struct log *log, int64_t ms, int64_t from_offset, struct segment_view *out, bool *found,
+                    struct err *e);
+void log_put(struct segment_view *view); /* unpins and drops the reference */
+
+/* Appends a segment to the list and makes it the active one. Append lock; takes the state lock. -ENOMEM. */
+int log_list_push(struct log *log, struct segment *seg, struct err *e);
+/* Counts the closed segments' bytes anew, after the figures of one have changed. Under the state lock, or in
+ * log_open(). */
+void log_list_sum(struct log *log);
+/* Room for one more, so that the next push cannot fail. Append lock. */
+int log_list_reserve(struct log *log, struct err *e);
+
+/* Takes segments [0, n) out, where n < segment_count (the active one stays), renames their files to `.deleted` and
+ * fsyncs the directory; the log start moves to the new first segment's base if it was below. They are unlinked when
+ * nobody reads them any more, log_unlock() at the earliest. Append lock; takes the state lock. A crash leaves the old
+ * or the new state, or one with some of the first segments gone. Failure: offline, -EIO. */
+int log_delete_front(struct log *log, uint32_t n, struct err *e);
+
+/* Swaps segments [first, first + n), none of them active, for `by`, which segment_build_finish() gave and which covers
+ * exactly their range. The list takes over the caller's reference on `by`, on failure too. `.swap` protocol: a crash
+ * leaves the old or the new. Append lock; takes the state lock. -ENOSPC, -EDQUOT, -ENOMEM: nothing has changed, or all
+ * but the new files' last names, which then wait for log_finish_names(). Other failures: offline, -EIO. */
+int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e);
+
+/* Gives compacted segments the names that a full disk refused, if there are any such. Append lock; nothing may be built
+ * or swapped in before it has succeeded. -ENOSPC, -EDQUOT: they still wait. Other failures: offline, -EIO. */
+int log_finish_names(struct log *log, struct err *e);
+
+/* Moves the log start up (never down), under the state lock, and counts what lies before it in its segment. Append
+ * lock. Nothing is deleted. */
+int log_set_start(struct log *log, struct log_point start, struct err *e);
+
+/* Bytes in `.log` files that lie before a point at or above the first segment's base. Append lock. */
+int log_bytes_before(struct log *log, struct log_point point, int64_t *out, struct err *e);
+
+/* Compaction got as far as offset. Takes the state lock. */
+void log_set_cleaner_offset(struct log *log, int64_t offset);
+
+/* Seals the active segment, if it holds anything, and begins the next one. Append lock. Errors: as of log_fail();
+ * unless -EIO nothing has changed. */
+int log_roll_locked(struct log *log, struct err *e);
+
+/* ---- building a segment to swap in ---- */
+
+/* A compacted segment under `.cleaned`, made beside the log's list: no lock needed. Leftovers of that name are emptied.
+ */
+int segment_build_begin(struct log *log, struct log_point base, struct segment **out, struct err *e);
+/* Adds a run of b->len bytes: b->offset and b->position relative to base, records, crc and the rest as it shall stay;
+ * place is set here. marks as of framing_scan(), from the run's first byte. It is written by and by. -ENOSPC, -EDQUOT,
+ * -EIO: segment_build_abort(). */
+int segment_build_add(struct segment *seg, struct batch_entry *b, const void *bytes, const struct framing_mark *marks,
+                      uint32_t mark_count, int64_t index_interval_bytes, struct err *e);
+/* Writes the header with the end of the range it stands for, fsyncs all four files. Afterwards it is for log_replace().
+ */
+int segment_build_finish(struct segment *seg, struct log_point end, struct err *e);
+void segment_build_abort(struct segment *seg); /* unlinks the files, frees it; also after a failed finish */
+
+#endif

@@ -1,0 +1,451 @@
+/* engine/log/log_list.c: the list of segments: found in, added to, taken out of.
+ *
+ * The list is what readers see; the directory is what a restart sees. Both move in an order in which a reader always
+ * finds files under the names that its segment knows, and a crash always leaves something that recover.c can finish:
+ *   deletion  out of the list, rename to `….<n>.deleted`, fsync the directory, unlink when the last reference goes
+ *   swap      `.cleaned` → `.swap`, fsync; into the list; the old ones → `….<n>.deleted`, fsync; `.swap` → "", fsync
+ * Failure: a full disk puts the last names of a swap off; what cannot be undone takes the log offline. */
+#include "engine/log/log_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- finding ---- */
+
+void log_view(struct segment *seg, struct segment_view *out)
+{
+    *out = (struct segment_view){
+        .seg = seg,
+        .base = seg->base,
+        .end = seg->end,
+        .batches = seg->batches,
+        .log_bytes = seg->log_bytes,
+        .index_count = index_count(&seg->index),
+        .timeindex_count = index_count(&seg->timeindex),
+        .max_timestamp_ms = seg->max_timestamp_ms,
+    };
+}
+
+static int64_t coordinate(const struct log_point *point, bool by_offset)
+{
+    return by_offset ? point->offset : point->position;
+}
+
+/* The first segment that ends behind value. */
+static uint32_t find_segment(const struct log *log, int64_t value, bool by_offset)
+{
+    uint32_t low = 0, high = log->segment_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (coordinate(&log->segments[middle]->end, by_offset) <= value) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* What a reader looks for. */
+struct query {
+    int64_t value; /* an offset, or with by_position a position */
+    bool by_position;
+    bool by_time; /* and a batch at least as late as ms */
+    int64_t ms;
+};
+
+/* Under the state lock. */
+static uint32_t answer(const struct log *log, const struct query *query)
+{
+    uint32_t i = find_segment(log, query->value, !query->by_position);
+
+    while (query->by_time && i < log->segment_count && log->segments[i]->max_timestamp_ms < query->ms) {
+        i++;
+    }
+    return i;
+}
+
+static int get(struct log *log, const struct query *query, struct segment_view *out, bool *found, struct err *e)
+{
+    uint32_t i;
+    int rc = log_check_online(log, e);
+
+    while (rc == 0) {
+        pthread_mutex_lock(&log->state_lock);
+        i = answer(log, query);
+        *found = i < log->segment_count;
+        if (*found) {
+            log_view(log->segments[i], out);
+            segment_ref(out->seg);
+        }
+        pthread_mutex_unlock(&log->state_lock);
+        if (!*found) {
+            return 0;
+        }
+        rc = segment_pin(out->seg, e);
+        if (rc == 0) {
+            return 0;
+        }
+        segment_unref(out->seg);
+        /* Deleted between the look and the pin: another one stands there now. */
+        rc = rc == -ESTALE ? 0 : rc;
+    }
+    *found = false;
+    return rc;
+}
+
+int log_get_by_position(struct log *log, int64_t position, struct segment_view *out, bool *found, struct err *e)
+{
+    return get(log, &(struct query){.value = position, .by_position = true}, out, found, e);
+}
+
+int log_get_by_offset(struct log *log, int64_t offset, struct segment_view *out, bool *found, struct err *e)
+{
+    return get(log, &(struct query){.value = offset}, out, found, e);
+}
+
+int log_get_by_time(struct log *log, int64_t ms, int64_t from_offset, struct segment_view *out, bool *found,
+                    struct err *e)
+{
+    return get(log, &(struct query){.value = from_offset, .by_time = true, .ms = ms}, out, found, e);
+}
+
+void log_put(struct segment_view *view)
+{
+    segment_unpin(view->seg);
+    segment_unref(view->seg);
+}
+
+/* ---- changing; append lock ---- */
+
+void log_list_sum(struct log *log)
+{
+    uint32_t i;
+
+    log->closed_log_bytes = 0;
+    log->closed_disk_bytes = 0;
+    for (i = 0; i + 1 < log->segment_count; i++) {
+        log->closed_log_bytes += log->segments[i]->log_bytes;
+        log->closed_disk_bytes += segment_disk_bytes(log->segments[i]);
+    }
+}
+
+int log_list_reserve(struct log *log, struct err *e)
+{
+    uint32_t max = log->segment_max == 0 ? 4 : log->segment_max * 2;
+    struct segment **grown;
+
+    if (log->segment_count < log->segment_max) {
+        return 0;
+    }
+    grown = malloc(max * sizeof(struct segment *));
+    if (grown == NULL) {
+        return err_sys(e, -ENOMEM, "list of segments");
+    }
+    pthread_mutex_lock(&log->state_lock);
+    if (log->segment_count > 0) {
+        memcpy(grown, log->segments, log->segment_count * sizeof(struct segment *));
+    }
+    free(log->segments);
+    log->segments = grown;
+    log->segment_max = max;
+    pthread_mutex_unlock(&log->state_lock);
+    return 0;
+}
+
+int log_list_push(struct log *log, struct segment *seg, struct err *e)
+{
+    int rc = log_list_reserve(log, e);
+
+    if (rc < 0) {
+        return rc;
+    }
+    pthread_mutex_lock(&log->state_lock);
+    log->segments[log->segment_count++] = seg;
+    log->end = seg->end;
+    log_list_sum(log);
+    pthread_mutex_unlock(&log->state_lock);
+    return 0;
+}
+
+static bool is_full_disk(int rc)
+{
+    return rc == -ENOSPC || rc == -EDQUOT;
+}
+
+/* Renames the files of segments that are out of the list already, and hands their references to log_unlock(). */
+static int retire(struct log *log, struct segment **segs, uint32_t n, struct err *e)
+{
+    char suffix[SEGMENT_SUFFIX_BYTES];
+    uint32_t i;
+    int rc = 0;
+
+    for (i = 0; i < n; i++) {
+        if (rc == 0) {
+            snprintf(suffix, sizeof suffix, ".%u.deleted", log->deleted++);
+            rc = segment_retire(segs[i], suffix, e);
+            if (is_full_disk(rc)) {
+                /* A full disk may refuse a longer name; the file can be unlinked at once all the same. */
+                rc = segment_unlink_instead(segs[i], suffix);
+            }
+        }
+        segs[i]->doomed_next = log->doomed;
+        log->doomed = segs[i];
+    }
+    if (rc == 0) {
+        rc = log->env->io->fsync(log->env->io, log->dirfd);
+    }
+    return rc < 0 ? err_sys(e, rc, "delete segments") : 0;
+}
+
+int log_delete_front(struct log *log, uint32_t n, struct err *e)
+{
+    struct segment **gone;
+    struct log_point base;
+    int64_t bytes = 0;
+    uint32_t i;
+    int rc;
+
+    assert(n < log->segment_count);
+    if (n == 0) {
+        return 0;
+    }
+    rc = log_dir_hold(log, e);
+    if (rc < 0) {
+        return rc;
+    }
+    gone = malloc(n * sizeof(struct segment *));
+    if (gone == NULL) {
+        log_dir_release(log);
+        return err_sys(e, -ENOMEM, "delete segments");
+    }
+    pthread_mutex_lock(&log->state_lock);
+    memcpy(gone, log->segments, n * sizeof(struct segment *));
+    log->segment_count -= n;
+    memmove(log->segments, log->segments + n, log->segment_count * sizeof(struct segment *));
+    for (i = 0; i < n; i++) {
+        bytes += gone[i]->log_bytes;
+    }
+    base = log->segments[0]->base;
+    if (log->start.offset < base.offset) {
+        log->start = base;
+    }
+    log->cut_bytes = log->cut_bytes > bytes ? log->cut_bytes - bytes : 0;
+    log_list_sum(log);
+    pthread_mutex_unlock(&log->state_lock);
+    rc = retire(log, gone, n, e);
+    log_dir_release(log);
+    free(gone);
+    return rc < 0 ? log_go_offline(log, -EIO, e != NULL ? e->text : "delete segments") : 0;
+}
+
+int log_bytes_before(struct log *log, struct log_point point, int64_t *out, struct err *e)
+{
+    struct segment_view view;
+    struct batch_entry b = {0};
+    int64_t bytes = 0;
+    uint32_t i, n = 0;
+    int rc = 0;
+
+    for (i = 0; i < log->segment_count && log->segments[i]->end.position <= point.position; i++) {
+        bytes += log->segments[i]->log_bytes;
+    }
+    *out = bytes;
+    if (i == log->segment_count || log->segments[i]->base.position >= point.position) {
+        return 0;
+    }
+    log_view(log->segments[i], &view);
+    if (!view.seg->compacted) {
+        *out = bytes + point.position - view.base.position;
+        return 0;
+    }
+    rc = segment_pin(view.seg, e);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = segment_find_position(&view, (uint64_t)(point.position - view.base.position), &n, e);
+    if (rc == 0 && n > 0) {
+        rc = segment_entry(view.seg, n - 1, &b, e);
+    }
+    segment_unpin(view.seg);
+    if (rc == 0 && n > 0) {
+        int64_t into = point.position - view.base.position - b.position;
+
+        *out = bytes + b.place + (into < b.len ? into : b.len);
+    }
+    return rc;
+}
+
+int log_set_start(struct log *log, struct log_point start, struct err *e)
+{
+    int64_t before;
+    int rc;
+
+    if (start.offset <= log->start.offset) {
+        return 0;
+    }
+    rc = log_bytes_before(log, start, &before, e);
+    if (rc < 0) {
+        return rc;
+    }
+    pthread_mutex_lock(&log->state_lock);
+    log->start = start;
+    log->cut_bytes = before;
+    pthread_mutex_unlock(&log->state_lock);
+    return 0;
+}
+
+/* Puts `by` where [first, first + n) were, under the state lock. */
+static void list_swap(struct log *log, uint32_t first, uint32_t n, struct segment *by)
+{
+    uint32_t behind = log->segment_count - first - n;
+
+    log->segments[first] = by;
+    memmove(log->segments + first + 1, log->segments + first + n, behind * sizeof(struct segment *));
+    log->segment_count -= n - 1;
+    log_list_sum(log);
+}
+
+/* A full disk has refused one of the `.swap` names. Those that were given go first: with all of `.cleaned` gone before,
+ * they would pass for a complete segment. */
+static int abandon_swap(struct log *log, struct segment *by)
+{
+    struct io *io = log->env->io;
+    char name[SEGMENT_NAME_BYTES];
+    int i, rc = 0;
+
+    for (i = 0; i < SEGMENT_FILES && (rc == 0 || rc == -ENOENT); i++) {
+        segment_name(by->base.offset, (enum segment_file)i, ".swap", name);
+        rc = io->unlink(io, log->dirfd, name, 0);
+    }
+    if (rc == 0 || rc == -ENOENT) {
+        rc = io->fsync(io, log->dirfd);
+    }
+    if (rc == 0) {
+        segment_build_abort(by);
+    } else {
+        segment_unref(by);
+    }
+    return rc;
+}
+
+static int prepare_swap(struct log *log, struct segment *by, struct err *e)
+{
+    int abandon_rc, rc = segment_rename(by, ".swap", false, e);
+
+    if (is_full_disk(rc)) {
+        abandon_rc = abandon_swap(log, by);
+        if (abandon_rc == 0) {
+            return rc;
+        }
+        err_sys(e, abandon_rc, "take a compacted segment back");
+    } else {
+        if (rc == 0) {
+            rc = log->env->io->fsync(log->env->io, log->dirfd);
+            if (rc == 0) {
+                return 0;
+            }
+            err_sys(e, rc, "fsync a compacted segment's names");
+        }
+        segment_unref(by);
+    }
+    return log_go_offline(log, -EIO, e != NULL ? e->text : "swap in a compacted segment");
+}
+
+/* The last step of a swap, for all that are due. A full disk that refuses a name costs nothing but that the name stays
+ * `.swap`: the files are found by the names they have, and an open finishes the swap. But no other segment may be made
+ * in its place before: its `.cleaned` would tell an open that this `.swap` is not complete. */
+static int give_names(struct log *log, struct segment **segs, uint32_t n, struct err *e)
+{
+    int rc = 0;
+    uint32_t i;
+
+    for (i = 0; i < n && rc == 0; i++) {
+        rc = segment_rename(segs[i], "", false, e);
+    }
+    log->names_wait = is_full_disk(rc);
+    if (rc == 0) {
+        rc = log->env->io->fsync(log->env->io, log->dirfd);
+        if (rc < 0) {
+            return err_sys(e, -EIO, "fsync a compacted segment's names (%s)", strerror(-rc));
+        }
+    }
+    return rc;
+}
+
+int log_finish_names(struct log *log, struct err *e)
+{
+    int rc;
+
+    if (!log->names_wait) {
+        return 0;
+    }
+    rc = log_dir_hold(log, e);
+    if (rc == 0) {
+        rc = give_names(log, log->segments, log->segment_count, e);
+        log_dir_release(log);
+    }
+    return rc < 0 ? log_fail(log, rc, e) : 0;
+}
+
+/* The directory is held. */
+static int replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
+{
+    struct segment **gone = malloc(n * sizeof(struct segment *));
+    int64_t cut = 0;
+    int names_rc = 0, rc;
+
+    assert(n > 0 && first + n < log->segment_count && !log->names_wait);
+    assert(log->segments[first]->base.offset == by->base.offset);
+    assert(log->segments[first + n - 1]->end.offset == by->end.offset);
+    if (gone == NULL) {
+        segment_build_abort(by);
+        return err_sys(e, -ENOMEM, "swap segments");
+    }
+    rc = prepare_swap(log, by, e);
+    if (rc < 0) {
+        goto err_after_malloc;
+    }
+    memcpy(gone, log->segments + first, n * sizeof(struct segment *));
+    pthread_mutex_lock(&log->state_lock);
+    list_swap(log, first, n, by);
+    pthread_mutex_unlock(&log->state_lock);
+    rc = retire(log, gone, n, e);
+    if (rc == 0) {
+        names_rc = give_names(log, &by, 1, e);
+        rc = is_full_disk(names_rc) ? 0 : names_rc;
+    }
+    if (rc == 0) {
+        rc = log_bytes_before(log, log->start, &cut, e);
+    }
+    if (rc < 0) {
+        rc = log_go_offline(log, -EIO, e != NULL ? e->text : "swap segments");
+        goto err_after_malloc;
+    }
+    pthread_mutex_lock(&log->state_lock);
+    log->cut_bytes = cut;
+    pthread_mutex_unlock(&log->state_lock);
+    rc = names_rc;
+err_after_malloc:
+    free(gone);
+    return rc;
+}
+
+int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
+{
+    int rc = log_dir_hold(log, e);
+
+    if (rc < 0) {
+        segment_build_abort(by);
+        return rc;
+    }
+    rc = replace(log, first, n, by, e);
+    log_dir_release(log);
+    return rc;
+}

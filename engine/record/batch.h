@@ -1,0 +1,73 @@
+/* engine/record/batch.h: the batch, in memory and as the 64 bytes that `.batches` keeps of it. docs/DISK_FORMAT.md lays
+ * the bytes down. */
+#ifndef LOGMNT_ENGINE_RECORD_BATCH_H
+#define LOGMNT_ENGINE_RECORD_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "engine/record/framing.h"
+
+enum { BATCH_ENTRY_BYTES = 64, BATCH_HEADER_BYTES = 64, BATCH_FORMAT_VERSION = 1 };
+
+/* The first 64 bytes of a `.batches` file. */
+struct batch_header {
+    int64_t base_offset;
+    int64_t base_position;
+    int64_t end_offset;   /* of a compacted segment: where the range it stands for ends; -1: not compacted */
+    int64_t end_position; /* likewise */
+};
+
+/* One run of records that lie one behind the other in offset, position and place. As appended it is a batch; after
+ * compaction a batch may be several such runs. */
+struct batch_entry {
+    uint32_t offset;   /* relative to the segment's base offset */
+    uint32_t position; /* relative to the segment's base position */
+    uint32_t place;    /* first byte in .log */
+    uint32_t len;      /* bytes in .log */
+    uint32_t records;
+    int32_t leader_epoch;
+    int64_t first_timestamp_ms;
+    int64_t last_timestamp_ms;
+    int64_t producer_id; /* -1: none */
+    int16_t producer_epoch;
+    uint16_t attributes; /* enum batch_attribute */
+    int32_t sequence;    /* of the first record; -1: none */
+    uint32_t crc;        /* CRC-32C of the bytes */
+};
+
+enum batch_attribute {
+    BATCH_LOG_APPEND_TIME = 1 << 3, /* Kafka's bit for message.timestamp.type=LogAppendTime */
+    /* Kafka's bit (KIP-534): compaction has passed over the tombstones in this run, and first_timestamp_ms is the time
+     * from which on they may go. */
+    BATCH_DELETE_HORIZON = 1 << 6,
+};
+
+void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER_BYTES]);
+/* -EBADMSG: magic, version or CRC do not hold. */
+int batch_header_decode(const uint8_t in[BATCH_HEADER_BYTES], struct batch_header *h);
+void batch_entry_encode(const struct batch_entry *b, uint8_t out[BATCH_ENTRY_BYTES]);
+/* -EBADMSG: the entry's own CRC does not hold. */
+int batch_entry_decode(const uint8_t in[BATCH_ENTRY_BYTES], struct batch_entry *b);
+
+/* What a caller appends: complete records, their count and CRC already known from the scan that found their ends. The
+ * memory stays the caller's and is not touched after log_append() has returned. */
+struct append_batch {
+    const struct iovec *iov;
+    int iovcnt;
+    uint32_t len; /* bytes in iov, > 0 */
+    uint32_t records;
+    uint32_t crc;
+    int64_t first_timestamp_ms;
+    int64_t last_timestamp_ms;
+    int64_t producer_id;
+    int32_t sequence;
+    int16_t producer_epoch;
+    uint16_t attributes;
+    const struct framing_mark *marks; /* from the start of the batch, ascending */
+    uint32_t mark_count;
+    enum framing framing; /* that it was cut into records by */
+};
+
+#endif

@@ -1,0 +1,363 @@
+/* engine/recover/recover_dir.c: the names in a log's directory, and what an interrupted swap or deletion left of them.
+ *
+ * How a crash can be told from each step of a swap (log_list.c):
+ *   some `.cleaned`            the new segment was not complete: it goes, with its `.swap` if any
+ *   `.swap`, no `.cleaned`     it was complete: the old files that it stands for go, then it gets its names
+ * and of a deletion: a base that has a file only as `.deleted` was being deleted, and so was all before it, unless a
+ * compacted segment further down stands for it (then it is left over from a swap). */
+#include "engine/recover/recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/log/log_internal.h"
+
+enum { BATCHES_BIT = 1 << SEGMENT_BATCHES };
+
+/* ---- listing ---- */
+
+static struct recover_files *find_or_add(struct recover_dir *dir, int64_t base_offset)
+{
+    uint32_t i;
+
+    for (i = dir->count; i > 0; i--) {
+        if (dir->files[i - 1].base_offset == base_offset) {
+            return &dir->files[i - 1];
+        }
+    }
+    if (dir->count == dir->max) {
+        uint32_t max = dir->max == 0 ? 16 : dir->max * 2;
+        struct recover_files *grown = realloc(dir->files, max * sizeof *grown);
+
+        if (grown == NULL) {
+            return NULL;
+        }
+        dir->files = grown;
+        dir->max = max;
+    }
+    dir->files[dir->count] = (struct recover_files){.base_offset = base_offset};
+    return &dir->files[dir->count++];
+}
+
+static bool is_deleted(const char *suffix)
+{
+    size_t len = strlen(suffix);
+
+    return len >= 8 && strcmp(suffix + len - 8, ".deleted") == 0;
+}
+
+static int each_name(void *arg, const char *name)
+{
+    struct recover_dir *dir = arg;
+    struct recover_files *files;
+    enum segment_file kind;
+    const char *suffix;
+    int64_t base_offset;
+
+    if (!segment_name_parse(name, &base_offset, &kind, &suffix)) {
+        return 0;
+    }
+    if (*suffix != '\0' && strcmp(suffix, ".swap") != 0 && strcmp(suffix, ".cleaned") != 0 && !is_deleted(suffix)) {
+        return 0;
+    }
+    files = find_or_add(dir, base_offset);
+    if (files == NULL) {
+        return -ENOMEM;
+    }
+    if (*suffix == '\0') {
+        files->present |= 1u << kind;
+    } else if (strcmp(suffix, ".swap") == 0) {
+        files->swap |= 1u << kind;
+    } else if (strcmp(suffix, ".cleaned") == 0) {
+        files->cleaned |= 1u << kind;
+    } else if (is_deleted(suffix)) {
+        files->deleted |= 1u << kind;
+    }
+    return 0;
+}
+
+static int by_base(const void *a, const void *b)
+{
+    int64_t x = ((const struct recover_files *)a)->base_offset;
+    int64_t y = ((const struct recover_files *)b)->base_offset;
+
+    return x < y ? -1 : x > y;
+}
+
+/* ---- steps ---- */
+
+static int sync_dir(struct log *log, struct err *e)
+{
+    int rc = log->env->io->fsync(log->env->io, log->dirfd);
+
+    return rc < 0 ? err_sys(e, rc, "fsync the directory") : 0;
+}
+
+static int unlink_kinds(struct log *log, int64_t base_offset, unsigned kinds, const char *suffix, struct err *e)
+{
+    char name[SEGMENT_NAME_BYTES];
+    int i, rc;
+
+    for (i = 0; i < SEGMENT_FILES; i++) {
+        if ((kinds & 1u << i) == 0) {
+            continue;
+        }
+        segment_name(base_offset, (enum segment_file)i, suffix, name);
+        rc = log->env->io->unlink(log->env->io, log->dirfd, name, 0);
+        if (rc < 0 && rc != -ENOENT) {
+            return err_sys(e, rc, "unlink %s", name);
+        }
+    }
+    return 0;
+}
+
+/* Where the range of a segment under a suffix ends; its own base if it was never compacted. */
+static int read_range_end(struct log *log, int64_t base_offset, const char *suffix, int64_t *end_offset, struct err *e)
+{
+    struct io *io = log->env->io;
+    struct batch_header header = {0};
+    uint8_t bytes[BATCH_HEADER_BYTES];
+    char name[SEGMENT_NAME_BYTES];
+    int fd, rc;
+
+    segment_name(base_offset, SEGMENT_BATCHES, suffix, name);
+    fd = io->open(io, log->dirfd, name, O_RDONLY, 0);
+    if (fd < 0) {
+        return err_sys(e, fd, "open %s", name);
+    }
+    rc = io_pread_all(io, fd, bytes, sizeof bytes, 0);
+    io->close(io, fd);
+    if (rc == 0) {
+        rc = batch_header_decode(bytes, &header);
+    }
+    /* A file that is too short says -EIO: it is as damaged as one whose header does not hold. */
+    if (rc < 0) {
+        return err_set(e, -EBADMSG, "%s: the header does not hold", name);
+    }
+    *end_offset = header.end_offset >= 0 ? header.end_offset : base_offset;
+    return 0;
+}
+
+static int drop_cleaned(struct log *log, struct recover_dir *dir, struct err *e)
+{
+    uint32_t i;
+    int rc = 0;
+
+    for (i = 0; i < dir->count && rc == 0; i++) {
+        struct recover_files *files = &dir->files[i];
+
+        if (files->cleaned != 0) {
+            rc = unlink_kinds(log, files->base_offset, files->swap, ".swap", e);
+            /* `.swap` alone would pass for complete. */
+            if (rc == 0 && files->swap != 0) {
+                rc = sync_dir(log, e);
+            }
+            if (rc == 0) {
+                rc = unlink_kinds(log, files->base_offset, files->cleaned, ".cleaned", e);
+            }
+            files->swap = 0;
+            files->cleaned = 0;
+        }
+    }
+    return rc;
+}
+
+/* Removes the old segments that `files` was made from, other than the one of its own base. */
+static int drop_swapped_out(struct log *log, struct recover_dir *dir, const struct recover_files *files, struct err *e)
+{
+    int64_t end_offset = 0;
+    uint32_t i;
+    int rc = read_range_end(log, files->base_offset, ".swap", &end_offset, e);
+
+    for (i = 0; i < dir->count && rc == 0; i++) {
+        struct recover_files *old = &dir->files[i];
+
+        if (old->base_offset > files->base_offset && old->base_offset < end_offset && old->present != 0) {
+            rc = unlink_kinds(log, old->base_offset, old->present, "", e);
+            old->present = 0;
+        }
+    }
+    return rc < 0 ? rc : sync_dir(log, e);
+}
+
+static int rename_swap(struct log *log, struct recover_files *files, struct err *e)
+{
+    static const enum segment_file order[] = {SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX, SEGMENT_BATCHES};
+    char from[SEGMENT_NAME_BYTES];
+    char to[SEGMENT_NAME_BYTES];
+    int i, rc;
+
+    for (i = 0; i < SEGMENT_FILES; i++) {
+        if ((files->swap & 1u << order[i]) == 0) {
+            continue;
+        }
+        segment_name(files->base_offset, order[i], ".swap", from);
+        segment_name(files->base_offset, order[i], "", to);
+        rc = log->env->io->rename(log->env->io, log->dirfd, from, log->dirfd, to);
+        if (rc < 0) {
+            return err_sys(e, rc, "rename %s", from);
+        }
+        files->present |= 1u << order[i];
+    }
+    files->swap = 0;
+    return sync_dir(log, e);
+}
+
+static int complete_swaps(struct log *log, struct recover_dir *dir, struct err *e)
+{
+    uint32_t i;
+    int rc = 0;
+
+    for (i = 0; i < dir->count && rc == 0; i++) {
+        struct recover_files *files = &dir->files[i];
+
+        if (files->swap == 0) {
+            continue;
+        }
+        if ((files->swap & BATCHES_BIT) != 0) {
+            rc = drop_swapped_out(log, dir, files, e);
+        }
+        if (rc == 0) {
+            rc = rename_swap(log, files, e);
+        }
+    }
+    return rc;
+}
+
+/* Whether a compacted segment further down stands for this base. */
+static int is_covered(struct log *log, const struct recover_dir *dir, uint32_t i, bool *covered, struct err *e)
+{
+    int64_t base_offset = dir->files[i].base_offset;
+    int64_t end_offset = 0;
+    int rc;
+
+    *covered = false;
+    while (i > 0 && (dir->files[i - 1].present & BATCHES_BIT) == 0) {
+        i--;
+    }
+    if (i == 0) {
+        return 0;
+    }
+    rc = read_range_end(log, dir->files[i - 1].base_offset, "", &end_offset, e);
+    if (rc == 0) {
+        *covered = end_offset > base_offset;
+    }
+    return rc;
+}
+
+static int complete_deletions(struct log *log, struct recover_dir *dir, bool *changed, struct err *e)
+{
+    uint32_t i, first, last = 0;
+    bool covered;
+    int rc;
+
+    for (i = dir->count; i > 0; i--) {
+        struct recover_files *files = &dir->files[i - 1];
+
+        if ((files->deleted & ~files->present) == 0) {
+            continue;
+        }
+        rc = is_covered(log, dir, i - 1, &covered, e);
+        if (rc < 0) {
+            return rc;
+        }
+        first = covered ? i - 1 : 0;
+        last = i;
+        for (; first < last; first++) {
+            *changed = *changed || dir->files[first].present != 0;
+            rc = unlink_kinds(log, dir->files[first].base_offset, dir->files[first].present, "", e);
+            if (rc < 0) {
+                return rc;
+            }
+            dir->files[first].present = 0;
+        }
+    }
+    return *changed ? sync_dir(log, e) : 0;
+}
+
+static int unlink_deleted(void *arg, const char *name)
+{
+    struct log *log = arg;
+    enum segment_file kind;
+    const char *suffix;
+    int64_t base_offset;
+    int rc;
+
+    if (!segment_name_parse(name, &base_offset, &kind, &suffix) || !is_deleted(suffix)) {
+        return 0;
+    }
+    rc = log->env->io->unlink(log->env->io, log->dirfd, name, 0);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+static void keep_present(struct recover_dir *dir)
+{
+    uint32_t i, kept = 0;
+
+    for (i = 0; i < dir->count; i++) {
+        if (dir->files[i].present != 0) {
+            dir->files[kept++] = dir->files[i];
+        }
+    }
+    dir->count = kept;
+}
+
+int recover_dir_read(struct log *log, struct recover_dir *dir, struct err *e)
+{
+    bool changed = false;
+    bool leftovers = false;
+    uint32_t i;
+    int rc = log->env->io->list(log->env->io, log->dirfd, each_name, dir);
+
+    if (rc < 0) {
+        return err_sys(e, rc, "list the directory");
+    }
+    if (dir->count == 0) {
+        return 0;
+    }
+    qsort(dir->files, dir->count, sizeof *dir->files, by_base);
+    for (i = 0; i < dir->count; i++) {
+        leftovers = leftovers || (dir->files[i].swap | dir->files[i].cleaned | dir->files[i].deleted) != 0;
+    }
+    if (!leftovers) {
+        return 0;
+    }
+    rc = drop_cleaned(log, dir, e);
+    if (rc == 0) {
+        rc = complete_swaps(log, dir, e);
+    }
+    if (rc == 0) {
+        rc = complete_deletions(log, dir, &changed, e);
+    }
+    if (rc == 0) {
+        rc = log->env->io->list(log->env->io, log->dirfd, unlink_deleted, log);
+        if (rc < 0) {
+            err_sys(e, rc, "unlink deleted segments");
+        }
+    }
+    keep_present(dir);
+    return rc < 0 ? rc : sync_dir(log, e);
+}
+
+void recover_dir_free(struct recover_dir *dir)
+{
+    free(dir->files);
+    *dir = (struct recover_dir){0};
+}
+
+int recover_dir_drop(struct log *log, const struct recover_dir *dir, uint32_t first, struct err *e)
+{
+    uint32_t i;
+    int rc = 0;
+
+    if (first >= dir->count) {
+        return 0;
+    }
+    for (i = dir->count; i > first && rc == 0; i--) {
+        rc = unlink_kinds(log, dir->files[i - 1].base_offset, (1u << SEGMENT_FILES) - 1, "", e);
+    }
+    return rc < 0 ? rc : sync_dir(log, e);
+}

@@ -1,0 +1,250 @@
+/* engine/segment/segment.h: one segment: four files of one base offset, open or closed.
+ *
+ * Its life is counted twice. References (segment_ref) keep the struct; the log's list holds one. Pins (segment_pin)
+ * keep the four files open and mapped, and imply that the caller also has a reference or the append lock. A segment
+ * without pins may be closed by the cache (segment_cache.h) at any time and is opened again by the next pin.
+ *
+ * A segment taken out of the list (retired) has its files renamed to `….deleted` and is never opened again: a pin that
+ * would have to open it is -ESTALE, and the caller looks into the list anew. Who has it pinned reads on undisturbed.
+ * When the last reference goes the files are unlinked.
+ *
+ * Dense: a segment never compacted, in which place == position - base.position and every offset exists. */
+#ifndef LOGMNT_ENGINE_SEGMENT_SEGMENT_H
+#define LOGMNT_ENGINE_SEGMENT_SEGMENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/limits.h"
+#include "engine/log/log.h"
+#include "engine/record/batch.h"
+#include "engine/segment/index.h"
+#include "engine/segment/verify.h"
+
+enum { SEGMENT_NAME_BYTES = 64, SEGMENT_SUFFIX_BYTES = 24 };
+
+struct segment {
+    /* constant once the segment is in the list */
+    struct log *log;
+    struct io *io;
+    struct log_point base; /* of its range; an entry's offset and position count from here */
+    bool compacted;
+    uint64_t generation; /* 0 until compacted, then another one each time */
+
+    /* how far it reaches: written under the append lock and the state lock, read under either */
+    struct log_point end;          /* of its range: where the next segment begins */
+    uint32_t batches;              /* entries in `.batches` */
+    uint32_t log_bytes;            /* bytes in `.log` */
+    int64_t first_timestamp_ms;    /* of its first batch; INDEX_NO_TIMESTAMP: empty */
+    int64_t last_timestamp_ms;     /* of its last batch, likewise */
+    int64_t max_timestamp_ms;      /* of all its batches, likewise */
+    uint32_t max_timestamp_offset; /* where the batch that has it starts, relative */
+    uint32_t index_place;          /* place of the last index point; append lock */
+    int64_t timeindex_last_ms;     /* timestamp of the last time index entry; append lock */
+    int64_t mtime_ms;              /* `.log`'s mtime when it was opened or made, or the last append */
+
+    struct index index;
+    struct index timeindex;
+    struct verify verify;
+
+    _Atomic uint32_t refs;
+    _Atomic bool sealed;          /* never appended to again: mapped exactly */
+    _Atomic bool retired;         /* out of the list */
+    _Atomic uint32_t flushed;     /* bytes of `.log` known to be on disk with their entries; only grows */
+    _Atomic bool indexes_flushed; /* its indexes are on disk */
+    _Atomic bool index_reported;  /* a wrong entry of one was met and told */
+    /* of each file's name: "", ".cleaned", ".swap", ".<n>.deleted"; under open_lock. Renames that a full disk breaks
+     * off leave them unlike. */
+    char suffix[SEGMENT_FILES][SEGMENT_SUFFIX_BYTES];
+
+    /* the files */
+    _Atomic uint32_t pins; /* SEGMENT_CLOSED or the number of pins */
+    pthread_mutex_t open_lock;
+    int fd[SEGMENT_FILES];
+    bool dir_held;              /* while they are open, log_dir_hold() */
+    const uint8_t *batches_map; /* the whole file, from its header on; NULL: empty and sealed */
+    size_t batches_map_bytes;
+
+    struct segment *doomed_next;      /* in log.doomed */
+    struct segment_buffers *building; /* segment_build.c's; NULL: it is not being built */
+
+    /* in the cache's ring, under its lock */
+    struct segment *ring_prev, *ring_next;
+    _Atomic bool used; /* pinned since the cache's hand last passed */
+};
+
+#define SEGMENT_CLOSED UINT32_C(0x80000000)
+
+/* What a reader may look at: a copy made under the state lock. */
+struct segment_view {
+    struct segment *seg;
+    struct log_point base;
+    struct log_point end;
+    uint32_t batches;
+    uint32_t log_bytes;
+    uint32_t index_count;
+    uint32_t timeindex_count;
+    int64_t max_timestamp_ms;
+};
+
+/* ---- life ---- */
+
+/* A struct for files that exist or are about to be made; closed, one reference, nothing in it. NULL: no memory. */
+struct segment *segment_new(struct log *log, struct log_point base);
+void segment_ref(struct segment *seg);
+bool segment_try_ref(struct segment *seg); /* false: the last reference has gone; for segment_cache.c */
+/* The last one frees it and, if it is retired, unlinks its files (an error there is logged: the next open finishes). */
+void segment_unref(struct segment *seg);
+
+/* "%020d" + ".log" and the like + suffix. */
+void segment_name(int64_t base_offset, enum segment_file kind, const char *suffix, char out[SEGMENT_NAME_BYTES]);
+/* The reverse: false if name is no segment's file. *suffix points into name. */
+bool segment_name_parse(const char *name, int64_t *base_offset, enum segment_file *kind, const char **suffix);
+
+/* Makes the four files, the header in `.batches`, and leaves the segment open with one pin. Old files of these names
+ * are emptied. durable: header and directory are fsynced too. On failure what was made is unlinked. Errors: -ENOSPC,
+ * -EDQUOT and others of the disk. */
+int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e);
+
+/* Writes the header of a compacted segment: where the range that it stands for ends. Pinned, not in the list. */
+int segment_write_range(struct segment *seg, struct log_point end, struct err *e);
+
+/* What opening found beside whole entries. */
+struct segment_found {
+    bool has_header;
+    struct batch_header header;
+    uint32_t bytes_left[SEGMENT_FILES]; /* behind the last whole entry */
+    uint64_t mtime_ns;                  /* of `.log` */
+};
+
+/* Opens files that were found in the directory, for recover.c: makes indexes that are missing, takes the figures from
+ * the files' sizes, maps all of it and leaves one pin. sealed: it will not grow. -ENOENT: `.log` or `.batches` is
+ * missing; -EBADMSG: one is too large to be a segment's. */
+int segment_open_found(struct segment *seg, bool sealed, struct segment_found *found, struct err *e);
+
+/* Renames to another suffix what of the four files does not have it yet. The directory is not fsynced: the caller's
+ * care. The order is `.log`, `.index`, `.timeindex`, and `.batches` first or last. A failure leaves those behind it as
+ * they were; called again, it goes on there. */
+int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e);
+
+/* In place of a segment_rename() that a full disk has broken off: unlinks what does not have the suffix, `.batches`
+ * first. All count as renamed then: their old names may soon be another's. Returns 0 or the errno of unlink. */
+int segment_unlink_instead(struct segment *seg, const char *suffix);
+
+/* Marks it retired and renames its files to suffix, `.batches` first. */
+int segment_retire(struct segment *seg, const char *suffix, struct err *e);
+
+/* A read-only descriptor of the caller's own for one of its files. Referenced. */
+int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, struct err *e);
+
+/* ---- files ---- */
+
+/* Opens the files if they are closed and keeps them open. The usual case is one atomic add. Errors: -ESTALE (retired;
+ * look again), those of open and mmap. No lock held but possibly the append lock. */
+int segment_pin(struct segment *seg, struct err *e);
+void segment_unpin(struct segment *seg);
+
+/* fdatasync of `.log`, then `.batches`, if anything in them is not known to be on disk; of a sealed segment the indexes
+ * too. Pinned. upto: segment.log_bytes when the caller looked. */
+int segment_flush(struct segment *seg, uint32_t upto, struct err *e);
+
+/* fdatasync of both indexes, if anything in them is not known to be on disk. Pinned; no append under way. */
+int segment_flush_indexes(struct segment *seg, struct err *e);
+
+bool segment_is_flushed(const struct segment *seg, uint32_t upto); /* segment_flush() would do nothing */
+
+/* Nothing is appended any more: mapped exactly from the next opening on. */
+void segment_seal(struct segment *seg);
+/* Maps the files anew, as they are now: a compacted one may have outgrown what an active one maps. Pinned, by nobody
+ * else. Errors: those of mmap; nothing is mapped then. */
+int segment_remap(struct segment *seg, struct err *e);
+
+/* The files' sizes by what is counted in them; under a lock that guards the figures. */
+int64_t segment_file_bytes(const struct segment *seg, enum segment_file kind);
+int64_t segment_disk_bytes(const struct segment *seg);
+
+/* For segment.c and segment_cache.c, under open_lock, unpinned. */
+int segment_open_files(struct segment *seg, struct err *e);
+void segment_unlink_files(struct segment *seg); /* an error is logged */
+bool segment_is_open(const struct segment *seg);
+void segment_close_files(struct segment *seg);
+
+/* ---- entries; the files are pinned ---- */
+
+/* Entry i < view.batches. -EBADMSG: its own CRC does not hold. */
+int segment_entry(const struct segment *seg, uint32_t i, struct batch_entry *out, struct err *e);
+
+/* Binary search over entries [0, view->batches): *out is the number of entries that begin at or before the given
+ * relative offset, position, or place; the one that may hold it is *out - 1, and 0 means that all begin behind it.
+ * -EBADMSG as above. */
+int segment_find_offset(const struct segment_view *view, uint64_t offset, uint32_t *out, struct err *e);
+int segment_find_position(const struct segment_view *view, uint64_t position, uint32_t *out, struct err *e);
+int segment_find_place(const struct segment_view *view, uint64_t place, uint32_t *out, struct err *e);
+
+/* The first entry that ends behind the relative position: *i and *b; *i == view->batches: there is none. */
+int segment_find_behind(const struct segment_view *view, uint64_t position, uint32_t *i, struct batch_entry *b,
+                        struct err *e);
+
+/* The sparse indexes have no CRC: whether an entry of one is about a batch as it is. A point: its offset and its place
+ * lie in one batch, both at its start or neither. A time: a batch begins there, has it, and comes first with it. 1, 0;
+ * -EBADMSG: an entry of `.batches` is damaged. */
+int segment_point_holds(const struct segment_view *view, struct index_entry point, struct err *e);
+int segment_time_holds(const struct segment_view *view, struct timeindex_entry time, struct err *e);
+/* Tells, once a segment, that an index of it is wrong somewhere. Any thread. */
+void segment_report_index(struct segment *seg, const char *which);
+
+/* Checks entries [first, last) and their bytes: the CRC of each, read through io. -EBADMSG: one does not match, named
+ * in e. Other errors: of the disk. */
+int segment_check(const struct segment_view *view, uint32_t first, uint32_t last, struct err *e);
+
+/* As segment_check(); on -EBADMSG *bad is the first entry that does not hold. */
+int segment_check_each(const struct segment_view *view, uint32_t first, uint32_t last, uint32_t *bad, struct err *e);
+
+/* As segment_check(), but only of those not checked yet, which are then marked. */
+int segment_verify(const struct segment_view *view, uint32_t first, uint32_t last, struct err *e);
+
+/* ---- appending; append lock, pinned ---- */
+
+/* What one append adds to the figures. */
+struct segment_growth {
+    struct batch_entry entry;
+    uint32_t index_entries;
+    uint32_t timeindex_entries;
+    uint32_t index_place;
+    int64_t timeindex_last_ms;
+};
+
+/* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set
+ * here; offset and position are the caller's, at or above the segment's end. Nobody sees it before segment_grow(). A
+ * write error cuts the files back to what they were, durably if the entry had been written: -ENOSPC and -EDQUOT come
+ * back as they are; any other error, or one in cutting, is -EIO. */
+int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
+                   const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
+                   struct segment_growth *growth, struct err *e);
+
+/* The index entries that are due for a batch. */
+struct segment_points {
+    struct index_entry points[LIMIT_BATCH_MARKS + 1];
+    struct timeindex_entry time;
+};
+
+/* Chooses them for the batch in growth, which says afterwards how many there are of each. Nothing is written. */
+void segment_choose_points(const struct segment *seg, const struct framing_mark *marks, uint32_t mark_count,
+                           int64_t index_interval_bytes, struct segment_growth *growth, struct segment_points *out);
+
+/* Writes only the index entries that are due for a batch that is in the files already, into a growth whose entry is
+ * that batch: for rebuilding. Counted by segment_grow_indexes(). Errors: those of pwritev. */
+int segment_append_points(struct segment *seg, const struct framing_mark *marks, uint32_t mark_count,
+                          int64_t index_interval_bytes, struct segment_growth *growth);
+void segment_grow_indexes(struct segment *seg, const struct segment_growth *growth);
+
+/* Counts it. Under the state lock if the segment is in the list. */
+void segment_grow(struct segment *seg, const struct segment_growth *growth);
+
+/* Makes the last time index entry, so that the largest timestamp of a closed segment is in its file. Errors as of
+ * segment_append(). */
+int segment_finish_timeindex(struct segment *seg, struct err *e);
+
+#endif

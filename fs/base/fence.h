@@ -1,0 +1,79 @@
+/* fs/base/fence.h: a look right after a close finds the record that the close made.
+ *
+ * The kernel sends FLUSH when a descriptor is closed and RELEASE when it was the last one, and waits for the answer of
+ * the first only. A FLUSH that leaves an unterminated rest raises the partition's fence; while it is up, requests that
+ * look at the partition are parked; that open file's RELEASE (the rest is a record now) or next WRITE (it was not the
+ * last close) lowers it. Nobody waits longer than LIMIT_FENCE_MS.
+ *
+ * Any thread; each fence has a mutex, never held while a parked request runs. */
+#ifndef LOGMNT_FS_BASE_FENCE_H
+#define LOGMNT_FS_BASE_FENCE_H
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/base/fuse.h"
+#include "replication/node/node.h"
+
+struct fence_call;
+struct node;
+struct session;
+
+/* An open file's part in a fence; embed it in the handle, zero-initialise. */
+struct fence_post {
+    bool raised; /* the fence's lock */
+    int64_t deadline_ms;
+    struct fence_post *prev, *next;
+};
+
+/* Reference-counted: its owner's, a running timer's and each parked request's. */
+struct fence {
+    _Atomic int refs;
+    pthread_mutex_t lock;
+    _Atomic int raised; /* how many posts are up */
+    struct fence_post *posts;
+    struct fence_call *calls;
+    struct node *node;
+    struct node_timer timer;
+    struct node_work work;
+    bool timer_on;
+};
+
+struct fence *fence_new(struct node *node); /* NULL: no memory */
+void fence_unref(struct fence *fence);
+/* The owner gives it up: no post is up and nobody waits, so its timer need not fire (nor would it, at the end). */
+void fence_free(struct fence *fence);
+void fence_raise(struct fence *fence, struct fence_post *post);
+void fence_lower(struct fence *fence, struct fence_post *post);
+
+/* How many posts are up in all fences: one load says that there is nothing to look for. */
+extern _Atomic int fence_all_raised;
+
+/* One atomic load when nothing is raised. */
+static inline bool fence_is_up(struct fence *fence)
+{
+    return atomic_load_explicit(&fence->raised, memory_order_acquire) > 0;
+}
+
+/* A request as libfuse handed it over, to be run again. */
+struct fence_request {
+    fuse_req_t req;
+    fuse_ino_t ino;
+    const char *name; /* copied; NULL: none */
+    size_t size;
+    off_t off;
+    struct fuse_file_info fi;
+    bool has_fi;
+    struct flock lock; /* SETLK */
+    int arg;           /* SETLK: whether it may wait; FLOCK: its operation */
+    void (*run)(const struct fence_request *request);
+};
+
+/* Parks the request until the fence is down. false: it is down, or this request has waited for this fence already, or
+ * for as long as it may: go on. A request looks behind two fences at most, its partition's and `.any`'s. */
+bool fence_wait(struct fence *fence, struct session *session, const struct fence_request *request);
+
+#endif

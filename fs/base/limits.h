@@ -1,0 +1,39 @@
+/* fs/base/limits.h: every bound of this folder by name, with what happens when it is reached. */
+#ifndef LOGMNT_FS_BASE_LIMITS_H
+#define LOGMNT_FS_BASE_LIMITS_H
+
+enum {
+    /* One FUSE WRITE or READ: 256 pages, the most that the kernel hands over at once. */
+    LIMIT_REQUEST_BYTES = 1 << 20,
+    /* FUSE worker threads. They do disk work and never wait for a peer, a record or an ack; more requests than this
+     * wait in the kernel's queue. */
+    LIMIT_WORKERS = 10,
+    /* How long a look at a partition waits for the RELEASE that may follow a FLUSH; then it goes on without. */
+    LIMIT_FENCE_MS = 50,
+    /* Threads with an open answered ESTALE whose retry has not come yet; the oldest is forgotten, and its retry then
+     * shares the main node. */
+    LIMIT_RETRIES = 256,
+    /* How long a clean stop waits for lingering records that cannot be appended. */
+    LIMIT_STOP_MS = 10000,
+    /* How often a wait that a signal did not end is looked at again: is there a fatal one, does it still wait? */
+    LIMIT_LOOK_AGAIN_MS = 100,
+    /* How far back `.follow` may be read again. */
+    LIMIT_FOLLOW_BACK_BYTES = 1 << 20,
+    /* Readers of one `.follow` that the appending thread answers itself; with more of them a pool thread does it. */
+    LIMIT_FOLLOW_INLINE = 4,
+    /* inotify watchers of a partition with several appenders are woken at most this often. */
+    LIMIT_WAKE_INTERVAL_MS = 10,
+    /* Records' bytes that one read of `.json` takes from the log at a time. */
+    LIMIT_JSON_CHUNK_BYTES = 256 << 10,
+    /* Extents one READ puts together; more make a short read. */
+    LIMIT_READ_EXTENTS = 1024,
+    /* Addresses (0@5678) that the kernel is left to remember; another one makes it drop one of them. */
+    LIMIT_ADDRESS_NAMES = 4096,
+    /* Those that it is still to be made to drop, each in a tenth of a millisecond or so, in which the mount is in use;
+     * beyond that they stay until it runs short of memory. */
+    LIMIT_EVICTIONS = 16384,
+    /* Partitions of one topic, as replication/ bounds them. */
+    LIMIT_PARTITIONS = 10000,
+};
+
+#endif

@@ -1,0 +1,139 @@
+#include "fs/base/park.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stddef.h>
+
+#include "fs/base/container.h"
+#include "fs/base/limits.h"
+#include "fs/base/process.h"
+#include "fs/base/session.h"
+
+static void unlink_park(struct park *park)
+{
+    struct parks *parks = &park->session->parks;
+    pthread_mutex_lock(&parks->lock);
+    if (park->prev || park->next || parks->head == park) {
+        if (park->prev)
+            park->prev->next = park->next;
+        else
+            parks->head = park->next;
+        if (park->next)
+            park->next->prev = park->prev;
+        park->prev = park->next = NULL;
+    }
+    pthread_mutex_unlock(&parks->lock);
+}
+
+void parks_init(struct parks *parks)
+{
+    pthread_mutex_init(&parks->lock, NULL);
+    parks->head = NULL;
+    atomic_init(&parks->alive, 0);
+}
+
+void park_unref(struct park *park)
+{
+    struct parks *parks = &park->session->parks;
+    if (atomic_fetch_sub(&park->refs, 1) != 1)
+        return;
+    park->free(park);
+    atomic_fetch_sub(&parks->alive, 1);
+}
+
+static bool abort_with(struct park *park, int rc)
+{
+    if (park->fatal_only && !atomic_load(&park->dying))
+        return false;
+    if (!park->cancel(park))
+        return false;
+    park_answer(park);
+    park->aborted(park, rc);
+    park_unref(park);
+    return true;
+}
+
+/* An interrupt came. Owns one reference, which goes on to the timer if the wait does: what it waited for may have come
+ * just now, and may be gone again before it is looked at. */
+static void interrupt_work(struct node_work *work)
+{
+    struct park *park = container_of(work, struct park, work);
+    if (process_dying(atomic_load(&park->tid)))
+        atomic_store(&park->dying, true);
+    if (!atomic_load(&park->answered) && !abort_with(park, -EINTR) && !atomic_load(&park->answered))
+        node_timer_start(park->session->node, &park->look_again, LIMIT_LOOK_AGAIN_MS);
+    else
+        park_unref(park);
+}
+
+static void look_again(struct node_timer *timer)
+{
+    struct park *park = container_of(timer, struct park, look_again);
+    node_work_submit(park->session->node, &park->work);
+}
+
+/* With the request's lock held: no more than queueing. */
+static void interrupted(fuse_req_t req, void *arg)
+{
+    struct park *park = arg;
+    (void)req;
+    if (atomic_exchange(&park->interrupt_queued, true))
+        return;
+    atomic_fetch_add(&park->refs, 1);
+    node_work_submit(park->session->node, &park->work);
+}
+
+void park_begin(struct park *park, struct session *session, fuse_req_t req)
+{
+    park->req = req;
+    park->session = session;
+    park->work.run = interrupt_work;
+    park->look_again.fire = look_again;
+    atomic_store(&park->tid, fuse_req_ctx(req)->pid);
+    atomic_store(&park->refs, 2); /* the answer's and park_settle()'s */
+    atomic_fetch_add(&session->parks.alive, 1);
+    pthread_mutex_lock(&session->parks.lock);
+    park->prev = NULL;
+    park->next = session->parks.head;
+    if (park->next)
+        park->next->prev = park;
+    session->parks.head = park;
+    pthread_mutex_unlock(&session->parks.lock);
+    fuse_req_interrupt_func(req, interrupted, park);
+}
+
+void park_settle(struct park *park)
+{
+    if (atomic_load(&park->interrupt_queued))
+        abort_with(park, -EINTR);
+    park_unref(park);
+}
+
+void park_answer(struct park *park)
+{
+    atomic_store(&park->answered, true);
+    fuse_req_interrupt_func(park->req, NULL, NULL);
+    unlink_park(park);
+}
+
+void parks_abort(struct parks *parks)
+{
+    for (;;) {
+        pthread_mutex_lock(&parks->lock);
+        struct park *park = parks->head;
+        if (park)
+            atomic_fetch_add(&park->refs, 1);
+        pthread_mutex_unlock(&parks->lock);
+        if (!park && atomic_load(&parks->alive) == 0)
+            return;
+        if (!park) {
+            sched_yield(); /* the last ones are being answered */
+            continue;
+        }
+        /* Whoever has it already will answer it and take it off the list; wait for that by looking again. */
+        atomic_store(&park->dying, true);
+        abort_with(park, -ENOTCONN);
+        park_unref(park);
+        sched_yield();
+    }
+}

@@ -1,0 +1,15 @@
+/* fs/base/process.h: what /proc says of the process behind a request. A process that is gone, or of another pid
+ * namespace (pid 0), is neither exiting nor dying as far as we can see. Any thread. */
+#ifndef LOGMNT_FS_BASE_PROCESS_H
+#define LOGMNT_FS_BASE_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* PF_EXITING (0x4) in the flags of /proc/PID/stat (mind names with spaces and parentheses). */
+bool process_exiting(pid_t tid);
+/* A fatal signal is pending: SIGKILL in SigPnd or ShdPnd of /proc/TID/status (the kernel marks a group exit by pending
+ * SIGKILL), or any pending signal that is neither blocked, ignored nor caught and whose default ends the process. */
+bool process_dying(pid_t tid);
+
+#endif

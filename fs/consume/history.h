@@ -1,0 +1,24 @@
+/* fs/consume/history.h: the last MiB of what a stream has shown, so that a program may seek back over what it did not
+ * use. Grows as needed up to HISTORY_BYTES; keeps the newest. Pure; the caller's lock. */
+#ifndef LOGMNT_FS_CONSUME_HISTORY_H
+#define LOGMNT_FS_CONSUME_HISTORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { HISTORY_BYTES = 1 << 20 };
+
+struct history { /* zero-initialise */
+    uint8_t *ring;
+    size_t capacity; /* a power of two, at most HISTORY_BYTES */
+    int64_t end;     /* stream position behind the newest byte */
+    size_t len;      /* bytes kept */
+};
+
+int history_append(struct history *history, const void *data, size_t len); /* 0 or -ENOMEM (then nothing changed) */
+/* Copies up to len bytes from stream position pos. Returns the count, 0 at the end, or -EINVAL: not kept any more, or
+ * beyond the end. */
+int64_t history_read(const struct history *history, int64_t pos, void *out, size_t len);
+void history_free(struct history *history);
+
+#endif

@@ -1,0 +1,12 @@
+/* fs/consume/json_view.h: `.json`: the partition as one JSON object a record, generated as it is read. Ends at the high
+ * watermark, as the partition does; reading on later goes on. The last MiB can be read again (history.h). */
+#ifndef LOGMNT_FS_CONSUME_JSON_VIEW_H
+#define LOGMNT_FS_CONSUME_JSON_VIEW_H
+
+#include "fs/tree/handle.h"
+
+/* At open: where it starts. 0 or a negative errno. */
+int json_view_open(struct handle *handle);
+void json_view_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner);
+
+#endif

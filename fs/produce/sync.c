@@ -1,0 +1,329 @@
+#include "fs/produce/sync.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/base/container.h"
+#include "fs/produce/accumulator.h"
+#include "fs/produce/rest.h"
+
+/*   start ──→ DRAIN (linger.ms: batches under way) ──→ FLUSH (one fdatasync pair a partition) ──→ answered */
+struct sync_flush {
+    struct log_flush flush;
+    struct sync_op *op;
+};
+
+struct sync_op {
+    struct park park;
+    struct handle *handle; /* referenced */
+    bool to_disk;
+    bool closes;     /* a descriptor: FLUSH */
+    int64_t written; /* ≥ 0: the answer to a write(2) */
+    _Atomic int rc;
+    _Atomic int pending;   /* flushes under way, and one for whoever starts them */
+    _Atomic bool answered; /* by the end of the waiting, or by a fatal signal */
+    /* handle's lock */
+    bool draining; /* in its list of waiters */
+    uint64_t upto; /* batches up to this number are waited for … */
+    int lots_left; /* … and so many of them are not over */
+    struct sync_op *next;
+    int32_t flush_count;
+    struct sync_flush *flushes;
+};
+
+static void reply(struct sync_op *op, int rc)
+{
+    if (rc)
+        fuse_reply_err(op->park.req, -rc);
+    else if (op->written >= 0)
+        fuse_reply_write(op->park.req, (size_t)op->written);
+    else
+        fuse_reply_err(op->park.req, 0);
+}
+
+/* Drops the reference that the answer holds. */
+static void finish(struct sync_op *op)
+{
+    if (!atomic_exchange(&op->answered, true)) {
+        park_answer(&op->park);
+        if (op->closes)
+            rest_fence(op->handle);
+        reply(op, atomic_load(&op->rc));
+    }
+    park_unref(&op->park);
+}
+
+static void drop_pending(struct sync_op *op)
+{
+    if (atomic_fetch_sub(&op->pending, 1) == 1)
+        finish(op);
+}
+
+static void flush_done(struct log_flush *flush, int rc)
+{
+    struct sync_op *op = container_of(flush, struct sync_flush, flush)->op;
+    int none = 0;
+    if (rc)
+        atomic_compare_exchange_strong(&op->rc, &none, rc);
+    drop_pending(op);
+}
+
+/* Collects what must be on disk: each partition that was appended to; a file that was only read: all there is. */
+static int plan_flushes(struct sync_op *op)
+{
+    struct handle *handle = op->handle;
+    struct partition *part = handle->pfile->part;
+    struct produced *produced = &handle->produced;
+    pthread_mutex_lock(&handle->lock);
+    int32_t count = part ? 1 : produced->any_count;
+    op->flushes = calloc(count ? (size_t)count : 1, sizeof(*op->flushes));
+    for (int32_t i = 0; op->flushes && !part && i < count; i++)
+        op->flushes[i].flush.upto = produced->any_upto[i];
+    pthread_mutex_unlock(&handle->lock);
+    if (!op->flushes)
+        return -ENOMEM;
+    op->flush_count = count;
+    if (part) {
+        int64_t upto = atomic_load(&produced->upto);
+        op->flushes[0].flush.upto = upto ? upto : partition_log_end(part).offset;
+    }
+    return 0;
+}
+
+static void start_flushes(struct sync_op *op)
+{
+    atomic_store(&op->pending, 1);
+    int rc = op->to_disk && !atomic_load(&op->rc) ? plan_flushes(op) : 0;
+    if (rc)
+        atomic_store(&op->rc, rc);
+    struct pfile *pfile = op->handle->pfile;
+    for (int32_t i = 0; i < op->flush_count; i++) {
+        struct sync_flush *flush = &op->flushes[i];
+        struct partition *part = pfile->part ? pfile->part : topic_partition(pfile->topic, i);
+        if (!flush->flush.upto || !part)
+            continue;
+        flush->op = op;
+        flush->flush.done = flush_done;
+        atomic_fetch_add(&op->pending, 1);
+        rc = partition_flush(part, &flush->flush);
+        if (rc)
+            flush_done(&flush->flush, rc < 0 ? rc : 0);
+    }
+    drop_pending(op);
+}
+
+/* Takes it out of its handle's waiters; what it would have told is for somebody else. false: it is not in there. */
+static bool stop_draining(struct sync_op *op)
+{
+    struct produced *produced = &op->handle->produced;
+    pthread_mutex_lock(&op->handle->lock);
+    bool was = op->draining;
+    if (was) {
+        op->draining = false;
+        struct sync_op **link = &produced->waiters;
+        while (*link != op)
+            link = &(*link)->next;
+        *link = op->next;
+        if (!produced->error)
+            produced->error = atomic_load(&op->rc);
+    }
+    pthread_mutex_unlock(&op->handle->lock);
+    return was;
+}
+
+/* A fatal signal, or the end of the session. Batches go on without it; a flush under way ends it once more. */
+static bool op_cancel(struct park *park)
+{
+    struct sync_op *op = container_of(park, struct sync_op, park);
+    if (atomic_exchange(&op->answered, true))
+        return false;
+    if (!stop_draining(op))
+        atomic_fetch_add(&park->refs, 1); /* aborted's; finish() drops its own */
+    return true;
+}
+
+static void op_aborted(struct park *park, int rc)
+{
+    fuse_reply_err(park->req, -rc);
+}
+
+static void op_free(struct park *park)
+{
+    struct sync_op *op = container_of(park, struct sync_op, park);
+    handle_unref(op->handle);
+    free(op->flushes);
+    free(op);
+}
+
+static void send_all(struct handle *handle)
+{
+    if (handle->pfile->part) {
+        accumulator_send(handle->session, handle->pfile);
+        return;
+    }
+    /* A write(2) may make the array longer meanwhile; what is in it stays as long as the handle. */
+    struct producer *producer = &handle->producer;
+    for (int32_t i = 0;; i++) {
+        pthread_mutex_lock(&producer->lock);
+        bool over = i >= producer->target_count;
+        struct pfile *pfile = over ? NULL : producer->targets[i];
+        pthread_mutex_unlock(&producer->lock);
+        if (over)
+            return;
+        if (pfile)
+            accumulator_send(handle->session, pfile);
+    }
+}
+
+static void start(fuse_req_t req, struct handle *handle, bool to_disk, bool closes, int64_t written)
+{
+    struct sync_op *op = calloc(1, sizeof(*op));
+    if (!op) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    op->handle = handle_ref(handle);
+    op->to_disk = to_disk;
+    op->closes = closes;
+    op->written = written;
+    op->park.cancel = op_cancel;
+    op->park.aborted = op_aborted;
+    op->park.free = op_free;
+    op->park.fatal_only = true;
+    bool lingers = handle->appends && handle->session->options->linger_ms > 0 && written < 0;
+    struct produced *produced = &handle->produced;
+    park_begin(&op->park, handle->session, req);
+    pthread_mutex_lock(&handle->lock);
+    bool draining = lingers && produced->outstanding > 0;
+    atomic_store(&op->rc, produced->error);
+    produced->error = 0;
+    if (draining) {
+        op->draining = true;
+        op->upto = produced->lots;
+        op->lots_left = produced->outstanding;
+        op->next = produced->waiters;
+        produced->waiters = op;
+    }
+    pthread_mutex_unlock(&handle->lock);
+    if (draining)
+        send_all(handle);
+    else
+        start_flushes(op);
+    park_settle(&op->park);
+}
+
+void sync_fsync(fuse_req_t req, struct handle *handle)
+{
+    start(req, handle, true, false, -1);
+}
+
+void sync_close(fuse_req_t req, struct handle *handle)
+{
+    start(req, handle, false, true, -1);
+}
+
+void sync_write(fuse_req_t req, struct handle *handle, size_t len)
+{
+    start(req, handle, true, false, (int64_t)len);
+}
+
+static void note_own(struct produced *produced, int64_t end)
+{
+    int64_t upto = atomic_load_explicit(&produced->upto, memory_order_relaxed);
+    while (upto < end && !atomic_compare_exchange_weak(&produced->upto, &upto, end))
+        ;
+}
+
+/* Under handle's lock. */
+static void note_any(struct produced *produced, int32_t partition, int64_t end)
+{
+    if (partition >= produced->any_count) {
+        int64_t *upto = realloc(produced->any_upto, (size_t)(partition + 1) * sizeof(*upto));
+        if (!upto) { /* an fsync could not promise anything */
+            produced->error = -ENOMEM;
+            return;
+        }
+        for (int32_t i = produced->any_count; i <= partition; i++)
+            upto[i] = 0;
+        produced->any_upto = upto;
+        produced->any_count = partition + 1;
+    }
+    if (produced->any_upto[partition] < end)
+        produced->any_upto[partition] = end;
+}
+
+void sync_appended(struct handle *handle, int32_t partition, int64_t end)
+{
+    if (handle->pfile->part) {
+        note_own(&handle->produced, end);
+        return;
+    }
+    pthread_mutex_lock(&handle->lock);
+    note_any(&handle->produced, partition, end);
+    pthread_mutex_unlock(&handle->lock);
+}
+
+void sync_released(struct handle *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    bool waits = handle->produced.outstanding > 0;
+    handle->produced.released = waits;
+    pthread_mutex_unlock(&handle->lock);
+    if (!waits)
+        fence_lower(handle->pfile->fence, &handle->producer.post);
+}
+
+uint64_t sync_lot_begun(struct handle *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    uint64_t number = ++handle->produced.lots;
+    handle->produced.outstanding++;
+    pthread_mutex_unlock(&handle->lock);
+    return number;
+}
+
+/* One of the batches of the waiting op is over. Under handle's lock. true: it was the last one. */
+static bool lot_over(struct sync_op *op, int rc)
+{
+    int none = 0;
+    if (rc)
+        atomic_compare_exchange_strong(&op->rc, &none, rc);
+    op->draining = --op->lots_left > 0;
+    return !op->draining;
+}
+
+void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end)
+{
+    struct produced *produced = &handle->produced;
+    struct sync_op *ready = NULL;
+    bool told = false;
+    pthread_mutex_lock(&handle->lock);
+    if (rc == 0 && handle->pfile->part)
+        note_own(produced, end);
+    else if (rc == 0)
+        note_any(produced, partition, end);
+    produced->outstanding--;
+    for (struct sync_op **link = &produced->waiters; *link;) {
+        struct sync_op *op = *link;
+        bool waits = number <= op->upto;
+        told |= waits;
+        if (waits && lot_over(op, rc)) {
+            *link = op->next;
+            op->next = ready;
+            ready = op;
+        } else {
+            link = &op->next;
+        }
+    }
+    if (rc && !told && !produced->error)
+        produced->error = rc;
+    bool lower = produced->released && produced->outstanding == 0;
+    pthread_mutex_unlock(&handle->lock);
+    if (lower)
+        fence_lower(handle->pfile->fence, &handle->producer.post);
+    while (ready) {
+        struct sync_op *next = ready->next;
+        start_flushes(ready);
+        ready = next;
+    }
+}

@@ -1,0 +1,30 @@
+/* fs/produce/sync.h: fsync(2), O_SYNC and close(2): waiting until what an open file wrote is where it was promised to
+ * be.
+ *
+ * First, with linger.ms, until nothing is on its way any more of what this open file had written when the call came
+ * (what is written meanwhile is not waited for: a writer that never pauses holds up nobody's close); then, for fsync
+ * and O_SYNC, until every partition it appended to is on the disk. Flushes of one partition share a group commit. Of
+ * two that wait at once each is told of a failure of what it waited for.
+ * A signal that the program handles does not end these waits (they are bounded); a fatal one does. */
+#ifndef LOGMNT_FS_PRODUCE_SYNC_H
+#define LOGMNT_FS_PRODUCE_SYNC_H
+
+#include "fs/tree/handle.h"
+
+/* Answers the request when it is done: with the error, or 0. */
+void sync_fsync(fuse_req_t req, struct handle *handle);
+/* close(2) of one descriptor with linger.ms: waits, reports what went wrong since it was last reported. */
+void sync_close(fuse_req_t req, struct handle *handle);
+/* RELEASE: the fence that a close has left up goes down as soon as nothing lingers any more. */
+void sync_released(struct handle *handle);
+/* O_SYNC, O_DSYNC: answers a write(2) of len bytes, which are appended, when they are on the disk. */
+void sync_write(fuse_req_t req, struct handle *handle, size_t len);
+
+/* A record of this open file ends at `end` in this partition. */
+void sync_appended(struct handle *handle, int32_t partition, int64_t end);
+/* A lingering batch has got its first record of this open file. Returns the batch's number among those of the file. */
+uint64_t sync_lot_begun(struct handle *handle);
+/* That batch is over. */
+void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end);
+
+#endif

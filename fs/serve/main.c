@@ -1,0 +1,173 @@
+/* fs/serve/main.c: from the command line to a mount, and out again.
+ *
+ * Everything that can go wrong before the mount answers goes wrong in front of the user: the child that becomes the
+ * daemon keeps stderr until then and the parent waits for it, so that one clear line and the exit status tell. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "fs/base/fuse.h"
+#include "fs/base/options.h"
+#include "fs/base/session.h"
+#include "fs/serve/serve.h"
+#include "fs/serve/mountpoint.h"
+#include "replication/base/limits.h"
+#include "replication/node/node.h"
+
+/* The way to the waiting parent; -1: there is none. */
+static int parent_fd = -1;
+static char fuse_said[256]; /* libfuse's last word before the mount answered */
+static bool answering;
+
+static void to_syslog(int level, const char *line)
+{
+    syslog(level, "%s", line);
+}
+
+static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+    char line[256];
+    vsnprintf(line, sizeof(line), fmt, ap);
+    line[strcspn(line, "\n")] = '\0';
+    if (answering || level >= FUSE_LOG_DEBUG)
+        log_line((int)level, "%s", line);
+    else
+        memcpy(fuse_said, line, sizeof(line));
+}
+
+/* The mount answers: the parent may go, and nothing more is said on the terminal. */
+static void ready(void *arg)
+{
+    const struct options *options = arg;
+    answering = true;
+    if (options->foreground)
+        return;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+        close(null);
+    }
+    openlog("logmnt", LOG_PID, LOG_DAEMON);
+    log_sink_set(to_syslog);
+    if (write(parent_fd, "", 1) != 1)
+        log_line(LOG_WARNING, "nobody waits for the mount");
+    close(parent_fd);
+    parent_fd = -1;
+}
+
+/* 1: this is the daemon; 0: the parent, *status is its exit status; or a negative errno. */
+static int become_daemon(int *status)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC))
+        return -errno;
+    pid_t pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid > 0) {
+        char byte;
+        close(fds[1]);
+        *status = read(fds[0], &byte, 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return 0;
+    }
+    close(fds[0]);
+    parent_fd = fds[1];
+    setsid();
+    return 1;
+}
+
+static void block_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int serve(const struct options *options, const char *mountpoint, struct err *e)
+{
+    struct node *node;
+    struct node_options node_options = {
+        .data_dir = options->data_dir,
+        .id = options->id,
+        .check_crcs = options->check_crcs,
+        .log_retention_check_interval_ms = options->log_retention_check_interval_ms,
+        .log_cleaner_backoff_ms = options->log_cleaner_backoff_ms,
+        .reserve_bytes = LIMIT_RESERVE_BYTES,
+    };
+    int rc = mountpoint_check(mountpoint, e);
+    if (rc == 0)
+        rc = node_open(&node_options, &node, e);
+    if (rc)
+        return rc;
+    struct session session = {
+        .node = node, .options = options, .mountpoint = mountpoint, .ready = ready, .ready_arg = (void *)options};
+    rc = mountpoint_prepare(mountpoint, options->data_dir, e);
+    if (rc == 0)
+        rc = serve_run(&session, e);
+    if (rc && fuse_said[0])
+        err_wrap(e, rc, "%s", fuse_said);
+    struct err closing = {0};
+    int close_rc = node_close(node, &closing);
+    if (rc == 0 && close_rc) {
+        *e = closing;
+        rc = close_rc;
+    }
+    return rc;
+}
+
+static int run(const struct options *options)
+{
+    struct err e = {0};
+    int status = EXIT_SUCCESS;
+    char *mountpoint = mountpoint_path(options->mountpoint, &e);
+    int rc = mountpoint ? 1 : -EINVAL;
+    if (rc > 0 && !options->foreground) {
+        rc = become_daemon(&status);
+        if (rc < 0)
+            err_sys(&e, rc, "going to the background");
+    }
+    if (rc > 0) {
+        block_signals();
+        fuse_set_log_func(fuse_log_line);
+        rc = serve(options, mountpoint, &e);
+    }
+    if (rc < 0) {
+        if (answering)
+            log_line(LOG_ERR, "%s", e.text);
+        else
+            fprintf(stderr, "logmnt: %s\n", e.text);
+        status = EXIT_FAILURE;
+    }
+    free(mountpoint);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct err e = {0};
+    if (options_parse(argc, argv, &options, &e)) {
+        fprintf(stderr, "logmnt: %s\n", e.text);
+        return EXIT_FAILURE;
+    }
+    int status = EXIT_SUCCESS;
+    if (options.help)
+        fputs(options_usage(), stdout);
+    else if (options.version)
+        printf("%s\n", options_version());
+    else
+        status = run(&options);
+    options_free(&options);
+    return status;
+}

@@ -1,0 +1,131 @@
+#include "fs/serve/mountpoint.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+char *mountpoint_path(const char *given, struct err *e)
+{
+    char *copy = strdup(given);
+    char *out = NULL;
+    if (!copy) {
+        err_set(e, -ENOMEM, "no memory");
+        return NULL;
+    }
+    for (size_t len = strlen(copy); len > 1 && copy[len - 1] == '/'; len--)
+        copy[len - 1] = '\0';
+    char *slash = strrchr(copy, '/');
+    const char *name = slash ? slash + 1 : copy;
+    bool whole = !*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    char *parent = whole ? realpath(copy, NULL) : NULL;
+    if (!whole) {
+        struct stat st;
+        if (lstat(copy, &st) == 0 && S_ISLNK(st.st_mode)) {
+            whole = true;
+            parent = realpath(copy, NULL);
+        } else if (!slash) {
+            parent = realpath(".", NULL);
+        } else {
+            *slash = '\0';
+            parent = realpath(slash == copy ? "/" : copy, NULL);
+        }
+    }
+    if (!parent)
+        err_sys(e, -errno, "mount point %s", given);
+    else if (whole)
+        out = strdup(parent);
+    else if (asprintf(&out, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name) < 0)
+        out = NULL;
+    if (parent && !out)
+        err_set(e, -ENOMEM, "no memory");
+    free(parent);
+    free(copy);
+    return out;
+}
+
+static int take_away_dead(const char *path, struct err *e)
+{
+    if (umount2(path, MNT_DETACH) == 0)
+        return 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        execlp("fusermount3", "fusermount3", "-u", "-z", "-q", path, (char *)NULL);
+        _exit(127);
+    }
+    int status = -1;
+    if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    return err_set(e, -ENOTCONN, "mount point %s holds a dead mount that cannot be taken away", path);
+}
+
+/* Whether a live logmnt is mounted exactly there. */
+static bool has_logmnt(const char *path)
+{
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    char *line = NULL;
+    size_t size = 0;
+    bool found = false;
+    while (mounts && !found && getline(&line, &size, mounts) > 0) {
+        char at[PATH_MAX];
+        const char *type = strstr(line, " - ");
+        found = type && strncmp(type, " - fuse.logmnt ", 15) == 0 && sscanf(line, "%*s %*s %*s %*s %4095s", at) == 1 &&
+                strcmp(at, path) == 0;
+    }
+    free(line);
+    if (mounts)
+        fclose(mounts);
+    return found;
+}
+
+/* a is b or lies in it. */
+static bool within(const char *a, const char *b)
+{
+    size_t len = strlen(b);
+    return strncmp(a, b, len) == 0 && (a[len] == '\0' || a[len] == '/' || strcmp(b, "/") == 0);
+}
+
+int mountpoint_check(const char *path, struct err *e)
+{
+    struct stat st;
+    int rc = stat(path, &st) ? -errno : 0;
+    if (rc && rc != -ENOTCONN)
+        return err_sys(e, rc, "mount point %s", path);
+    if (rc == 0 && !S_ISDIR(st.st_mode))
+        return err_set(e, -ENOTDIR, "mount point %s is not a directory", path);
+    return 0;
+}
+
+int mountpoint_prepare(const char *path, const char *data_dir, struct err *e)
+{
+    struct stat st;
+    struct statvfs fs;
+    /* statfs always asks the file system; stat may be answered from the attributes that a dead one left behind. */
+    int rc = statvfs(path, &fs) || stat(path, &st) ? -errno : 0;
+    if (rc == -ENOTCONN) {
+        rc = take_away_dead(path, e);
+        if (rc)
+            return rc;
+        rc = stat(path, &st) ? -errno : 0;
+    }
+    if (rc)
+        return err_sys(e, rc, "mount point %s", path);
+    rc = mountpoint_check(path, e);
+    if (rc)
+        return rc;
+    if (has_logmnt(path))
+        return err_set(e, -EBUSY, "mount point %s: a logmnt is mounted there already", path);
+    char *data = realpath(data_dir, NULL);
+    bool nested = data && (within(data, path) || within(path, data));
+    free(data);
+    if (nested)
+        return err_set(e, -EINVAL, "mount point %s and data directory %s must not lie in each other", path, data_dir);
+    return 0;
+}

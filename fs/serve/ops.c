@@ -1,0 +1,408 @@
+#include "fs/serve/ops.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <syslog.h>
+
+#include "fs/base/limits.h"
+#include "fs/tree/attr.h"
+#include "fs/tree/evictor.h"
+#include "fs/tree/names.h"
+#include "fs/tree/orphans.h"
+#include "fs/tree/retry.h"
+#include "fs/tree/xattr.h"
+
+struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino)
+{
+    struct vnode *vnode = tree_get(session_of(req)->tree, ino);
+    if (!vnode)
+        fuse_reply_err(req, ESTALE);
+    return vnode;
+}
+
+int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry)
+{
+    memset(entry, 0, sizeof(*entry));
+    int rc = attr_stat(session, vnode, &entry->attr);
+    if (rc) {
+        tree_forget(session->tree, vnode->id, 1);
+        return rc;
+    }
+    entry->ino = vnode->id;
+    entry->attr_timeout = attr_timeout(vnode, &entry->attr);
+    entry->entry_timeout = attr_entry_timeout(vnode);
+    return 0;
+}
+
+static bool pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request)
+{
+    return fence_wait(pfile->fence, session, request) ||
+           (pfile->any && fence_wait(pfile->any->fence, session, request));
+}
+
+bool ops_fenced(struct vnode *vnode, const struct fence_request *request)
+{
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !vnode->pfile)
+        return false;
+    return pfile_fenced(session_of(request->req), vnode->pfile, request);
+}
+
+/* ---- LOOKUP ---- */
+
+static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+
+static void run_lookup(const struct fence_request *request)
+{
+    do_lookup(request->req, request->ino, request->name);
+}
+
+static bool lookup_fenced(fuse_req_t req, struct vnode *dir, const char *name)
+{
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0)
+        return false;
+    struct session *session = session_of(req);
+    int32_t index = names_partition(dir, name);
+    struct pfile *pfile = index >= 0 ? tree_pfile(session->tree, dir->topic, index) : NULL;
+    if (!pfile)
+        return false;
+    struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_lookup};
+    bool fenced = pfile_fenced(session, pfile, &request);
+    tree_pfile_put(session->tree, pfile);
+    return fenced;
+}
+
+static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct session *session = session_of(req);
+    struct vnode *dir = ops_vnode(req, parent);
+    struct vnode_key key;
+    struct fuse_entry_param entry;
+    if (!dir)
+        return;
+    if (evictor_asks(session->evictor, fuse_req_ctx(req)->pid, name)) {
+        fuse_reply_err(req, ENOENT);
+        return;
+    }
+    if (lookup_fenced(req, dir, name))
+        return;
+    int rc = names_resolve(session, dir, name, &key);
+    if (rc) {
+        fuse_reply_err(req, -rc);
+        return;
+    }
+    struct vnode *vnode = tree_vnode(session->tree, &key);
+    if (key.topic)
+        topic_unref(key.topic);
+    if (vnode && (key.kind == VNODE_ANY || (key.kind == VNODE_PARTITION && !key.extra)))
+        vnode = retries_lookup(session->retries, fuse_req_ctx(req)->pid, vnode);
+    if (vnode && vnode_addressed(vnode))
+        evictor_note(session->evictor, vnode, name);
+    rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else if (fuse_reply_entry(req, &entry) == -ENOENT)
+        tree_forget(session->tree, entry.ino, 1); /* the caller was interrupted: it never got it */
+}
+
+static void do_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
+{
+    tree_forget(session_of(req)->tree, ino, lookups);
+    fuse_reply_none(req);
+}
+
+static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    for (size_t i = 0; i < count; i++)
+        tree_forget(session_of(req)->tree, forgets[i].ino, forgets[i].nlookup);
+    fuse_reply_none(req);
+}
+
+/* ---- attributes ---- */
+
+static void reply_attr(fuse_req_t req, struct vnode *vnode)
+{
+    struct stat st;
+    int rc = attr_stat(session_of(req), vnode, &st);
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else
+        fuse_reply_attr(req, &st, attr_timeout(vnode, &st));
+}
+
+static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+static void run_getattr(const struct fence_request *request)
+{
+    do_getattr(request->req, request->ino, NULL);
+}
+
+static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)fi;
+    struct vnode *vnode = ops_vnode(req, ino);
+    struct fence_request request = {.req = req, .ino = ino, .run = run_getattr};
+    if (vnode && !ops_fenced(vnode, &request))
+        reply_attr(req, vnode);
+}
+
+/* What chmod and chown of this vnode change; 0: they are not allowed. */
+static unsigned changeable(const struct vnode *vnode)
+{
+    switch (vnode->key.kind) {
+    case VNODE_ROOT:
+    case VNODE_TOPIC:
+        return ATTR_UID | ATTR_GID | ATTR_DIR_MODE;
+    case VNODE_PARTITION:
+        return vnode_addressed(vnode) ? 0 : ATTR_UID | ATTR_GID | ATTR_FILE_MODE;
+    default:
+        return 0;
+    }
+}
+
+/* A topic has one owner: who looks at its directory next is not to see the old one. */
+static void forget_owner_of_directory(struct session *session, struct topic *topic)
+{
+    struct vnode_key key = {.kind = VNODE_TOPIC, .topic = topic};
+    struct vnode *dir = tree_vnode(session->tree, &key);
+    if (!dir)
+        return;
+    fuse_lowlevel_notify_inval_inode(session->fuse, dir->id, -1, 0);
+    tree_forget(session->tree, dir->id, 1);
+}
+
+static int set_attr(struct session *session, const struct vnode *vnode, const struct stat *st, int to_set)
+{
+    struct tree_attr attr = {.uid = st->st_uid, .gid = st->st_gid};
+    unsigned set = 0, allowed = changeable(vnode);
+    if (to_set & FUSE_SET_ATTR_SIZE)
+        return -EPERM; /* truncation */
+    if (to_set & FUSE_SET_ATTR_UID)
+        set |= ATTR_UID;
+    if (to_set & FUSE_SET_ATTR_GID)
+        set |= ATTR_GID;
+    if (to_set & FUSE_SET_ATTR_MODE) {
+        set |= allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE);
+        attr.dir_mode = st->st_mode & 07777;
+        attr.file_mode = st->st_mode & 0777;
+        if (!set || !(allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE)))
+            return -EPERM;
+    }
+    if (set & ~allowed || (set && vnode->topic && topic_internal(vnode->topic)))
+        return -EPERM;
+    if (!set)
+        return 0; /* times: kept by the log itself */
+    struct err e = {0};
+    int rc = node_set_attr(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, &attr, set, &e);
+    if (rc)
+        log_line(LOG_ERR, "chmod or chown: %s", e.text);
+    else if (vnode->key.kind == VNODE_PARTITION && set & (ATTR_UID | ATTR_GID))
+        forget_owner_of_directory(session, vnode->topic);
+    return rc;
+}
+
+static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+    (void)fi;
+    struct vnode *vnode = ops_vnode(req, ino);
+    if (!vnode)
+        return;
+    int rc = set_attr(session_of(req), vnode, st, to_set);
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else
+        reply_attr(req, vnode);
+}
+
+static void do_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct statvfs st;
+    (void)ino;
+    if (fstatvfs(node_data_dirfd(session_of(req)->node), &st)) {
+        fuse_reply_err(req, errno);
+        return;
+    }
+    st.f_namemax = 255;
+    fuse_reply_statfs(req, &st);
+}
+
+/* ---- the tree ---- */
+
+static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+    struct session *session = session_of(req);
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    struct vnode *dir = ops_vnode(req, parent);
+    struct fuse_entry_param entry;
+    struct err e = {0};
+    if (!dir)
+        return;
+    if (dir->key.kind != VNODE_ROOT) {
+        fuse_reply_err(req, EPERM);
+        return;
+    }
+    struct tree_attr root;
+    node_root_attr(session->node, &root);
+    bool inherit = (root.dir_mode & S_ISGID) != 0; /* as mkdir(2) in a set-group-ID directory */
+    struct tree_attr attr = {
+        .uid = ctx->uid,
+        .gid = inherit ? root.gid : ctx->gid,
+        .dir_mode = (mode & 07777 & ~ctx->umask) | (inherit ? S_ISGID : 0),
+        .file_mode = 0666 & ~ctx->umask,
+    };
+    int rc = node_create_topic(session->node, name, &attr, &e);
+    struct vnode_key key;
+    if (rc == 0)
+        rc = names_resolve(session, dir, name, &key);
+    if (rc == 0) {
+        struct vnode *vnode = tree_vnode(session->tree, &key);
+        topic_unref(key.topic);
+        rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
+    }
+    if (rc && rc != -EEXIST)
+        log_line(LOG_NOTICE, "mkdir %s: %s", name, e.text[0] ? e.text : strerror(-rc));
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else
+        fuse_reply_entry(req, &entry);
+}
+
+static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct vnode *dir = ops_vnode(req, parent);
+    struct err e = {0};
+    if (!dir)
+        return;
+    struct session *session = session_of(req);
+    bool is_topic = dir->key.kind == VNODE_ROOT && name[0] != '.';
+    struct topic *topic = is_topic ? node_topic(session->node, name) : NULL;
+    int rc = is_topic ? node_delete_topic(session->node, name, &e) : -EPERM;
+    if (rc && rc != -EPERM && rc != -ENOTEMPTY)
+        log_line(LOG_ERR, "rmdir %s: %s", name, e.text);
+    fuse_reply_err(req, -rc);
+    if (rc == 0 && topic)
+        orphans_drop(session, topic);
+    if (topic)
+        topic_unref(topic);
+}
+
+static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    (void)parent, (void)name;
+    fuse_reply_err(req, EPERM);
+}
+
+static void refuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+    (void)parent, (void)name, (void)mode, (void)rdev;
+    fuse_reply_err(req, EPERM);
+}
+
+static void refuse_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+    (void)link, (void)parent, (void)name;
+    fuse_reply_err(req, EPERM);
+}
+
+static void refuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+                          const char *newname, unsigned int flags)
+{
+    (void)parent, (void)name, (void)newparent, (void)newname, (void)flags;
+    fuse_reply_err(req, EPERM);
+}
+
+static void refuse_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+    (void)ino, (void)newparent, (void)newname;
+    fuse_reply_err(req, EPERM);
+}
+
+/* ---- extended attributes ---- */
+
+static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+
+static void run_getxattr(const struct fence_request *request)
+{
+    do_getxattr(request->req, request->ino, request->name, request->size);
+}
+
+static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+    struct vnode *vnode = ops_vnode(req, ino);
+    struct fence_request request = {.req = req, .ino = ino, .name = name, .size = size, .run = run_getxattr};
+    if (vnode && !ops_fenced(vnode, &request))
+        xattr_get(req, vnode, name, size);
+}
+
+static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+    struct vnode *vnode = ops_vnode(req, ino);
+    if (vnode)
+        xattr_list(req, vnode, size);
+}
+
+static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+    struct vnode *vnode = ops_vnode(req, ino);
+    if (vnode)
+        xattr_set(req, vnode, name, value, size, flags);
+}
+
+static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+    struct vnode *vnode = ops_vnode(req, ino);
+    if (vnode)
+        xattr_remove(req, vnode, name);
+}
+
+/* ---- INIT ---- */
+
+static void do_init(void *userdata, struct fuse_conn_info *conn)
+{
+    struct session *session = userdata;
+    conn->max_write = LIMIT_REQUEST_BYTES;
+    conn->max_background = 65535; /* a RELEASE is not to wait in the kernel's queue (architecture.md, Closes) */
+    conn->congestion_threshold = 65535;
+    if (conn->capable & FUSE_CAP_SPLICE_WRITE)
+        conn->want |= FUSE_CAP_SPLICE_WRITE;
+    conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ);
+    if (session->ready)
+        session->ready(session->ready_arg);
+}
+
+static struct fuse_lowlevel_ops table;
+static pthread_once_t table_once = PTHREAD_ONCE_INIT;
+
+static void fill_table(void)
+{
+    table = (struct fuse_lowlevel_ops){
+        .init = do_init,
+        .lookup = do_lookup,
+        .forget = do_forget,
+        .forget_multi = do_forget_multi,
+        .getattr = do_getattr,
+        .setattr = do_setattr,
+        .statfs = do_statfs,
+        .mkdir = do_mkdir,
+        .rmdir = do_rmdir,
+        .unlink = refuse_unlink,
+        .mknod = refuse_mknod,
+        .symlink = refuse_symlink,
+        .rename = refuse_rename,
+        .link = refuse_link,
+        .getxattr = do_getxattr,
+        .listxattr = do_listxattr,
+        .setxattr = do_setxattr,
+        .removexattr = do_removexattr,
+    };
+    ops_file_register(&table);
+    ops_dir_register(&table);
+    ops_lock_register(&table);
+}
+
+const struct fuse_lowlevel_ops *ops_table(void)
+{
+    pthread_once(&table_once, fill_table);
+    return &table;
+}

@@ -1,0 +1,31 @@
+/* fs/serve/ops.h: the table of requests, and what its files share.
+ *
+ * ops.c: names, attributes and the tree; ops_file.c: open files; ops_dir.c: directories; ops_lock.c: locks. */
+#ifndef LOGMNT_FS_SERVE_OPS_H
+#define LOGMNT_FS_SERVE_OPS_H
+
+#include "fs/base/session.h"
+#include "fs/tree/handle.h"
+#include "fs/tree/tree.h"
+
+const struct fuse_lowlevel_ops *ops_table(void);
+
+/* The vnode of a request; NULL: the request was answered (ESTALE). */
+struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino);
+/* A vnode, given out once, as the kernel wants to hear of it. A negative errno: it was taken back. */
+int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry);
+/* Parks a request that looks at a partition behind a raised fence. false: go on. */
+bool ops_fenced(struct vnode *vnode, const struct fence_request *request);
+
+/* The end of the session: closes what is still open, as its last close would have. */
+void ops_file_end(struct session *session);
+/* The last close of an open directory. */
+void ops_dir_close(struct handle *handle);
+/* FLUSH and RELEASE of a file through which locks were taken. */
+void ops_lock_flush(struct handle *handle, uint64_t owner);
+void ops_lock_release(struct handle *handle);
+void ops_file_register(struct fuse_lowlevel_ops *ops);
+void ops_dir_register(struct fuse_lowlevel_ops *ops);
+void ops_lock_register(struct fuse_lowlevel_ops *ops);
+
+#endif

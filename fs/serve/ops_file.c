@@ -1,0 +1,409 @@
+/* fs/serve/ops_file.c: open files: OPEN decides what a file may be opened for; the rest goes to who knows the kind. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "fs/base/limits.h"
+#include "fs/consume/consume.h"
+#include "fs/consume/follow.h"
+#include "fs/consume/json_view.h"
+#include "fs/produce/produce.h"
+#include "fs/produce/sync.h"
+#include "fs/serve/ops.h"
+#include "fs/tree/address.h"
+#include "fs/tree/attr.h"
+#include "fs/tree/names.h"
+#include "fs/tree/retry.h"
+#include "fs/tree/status.h"
+
+/* ---- OPEN ---- */
+
+/* May it be opened like this? */
+static int check_flags(const struct vnode *vnode, int flags)
+{
+    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+    switch (vnode->key.kind) {
+    case VNODE_PARTITION:
+        if (vnode_addressed(vnode))
+            return writes ? -EACCES : 0;
+        if (flags & O_TRUNC)
+            return -EPERM;
+        return (flags & O_ACCMODE) == O_WRONLY && !(flags & O_APPEND) ? -EPERM : 0;
+    case VNODE_ANY:
+        if ((flags & O_ACCMODE) != O_WRONLY)
+            return -EACCES;
+        return flags & O_TRUNC || !(flags & O_APPEND) ? -EPERM : 0;
+    default:
+        return writes ? -EACCES : 0;
+    }
+}
+
+/* A closed segment goes to the kernel, or its pages are kept; an active one is read anew by each open. */
+static int open_segment(struct session *session, struct handle *handle, struct fuse_file_info *fi)
+{
+    struct vnode *vnode = handle->vnode;
+    struct log_file file;
+    struct err e = {0};
+    int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
+    if (rc == 0 && file.generation != vnode->key.generation)
+        rc = -ENOENT;
+    if (rc == 0)
+        rc = partition_file_open(vnode->pfile->part, &file, &handle->fd, &e);
+    if (rc)
+        return rc;
+    handle->backing_id = passthrough_open(&vnode->pass, session->fuse, handle->fd, !file.active);
+    fi->keep_cache = !file.active;
+    fi->noflush = 1;
+    return 0;
+}
+
+static int open_kind(struct session *session, struct handle *handle, struct fuse_file_info *fi)
+{
+    const struct vnode *vnode = handle->vnode;
+    switch (vnode->key.kind) {
+    case VNODE_JSON:
+        fi->direct_io = fi->noflush = 1;
+        return json_view_open(handle);
+    case VNODE_FOLLOW:
+        fi->direct_io = fi->noflush = 1;
+        return 0;
+    case VNODE_SEGMENT_FILE:
+        return open_segment(session, handle, fi);
+    case VNODE_STATUS:
+        fi->direct_io = fi->noflush = 1;
+        return status_text(session, vnode->key.start, &handle->text, &handle->text_len);
+    default:
+        fi->direct_io = 1;
+        return 0;
+    }
+}
+
+static void abandon(struct handle *handle)
+{
+    if (handle->appends)
+        atomic_fetch_sub(&handle->vnode->writers, 1);
+    if (handle->fd >= 0)
+        passthrough_release(&handle->vnode->pass, handle->session->fuse);
+    handle_close(handle);
+}
+
+/* A handle for an open that was found allowed. NULL: *rc says why not. */
+static struct handle *open_handle(struct session *session, struct vnode *vnode, struct fuse_file_info *fi, int *rc)
+{
+    struct handle *handle = handle_new(session, vnode);
+    if (!handle) {
+        *rc = -ENOMEM;
+        return NULL;
+    }
+    handle->appends = (fi->flags & O_ACCMODE) != O_RDONLY;
+    if (handle->appends)
+        atomic_fetch_add(&vnode->writers, 1);
+    *rc = open_kind(session, handle, fi);
+    if (*rc) {
+        abandon(handle);
+        return NULL;
+    }
+    fi->fh = (uintptr_t)handle;
+    return handle;
+}
+
+static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+static void run_open(const struct fence_request *request)
+{
+    struct fuse_file_info fi = request->fi;
+    do_open(request->req, request->ino, &fi);
+}
+
+static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct session *session = session_of(req);
+    struct vnode *vnode = ops_vnode(req, ino);
+    struct fence_request request = {.req = req, .ino = ino, .fi = *fi, .has_fi = true, .run = run_open};
+    if (!vnode || ops_fenced(vnode, &request))
+        return;
+    int rc = vnode->topic && topic_deleted(vnode->topic) ? -ESTALE : check_flags(vnode, fi->flags);
+    bool appends = (fi->flags & O_ACCMODE) != O_RDONLY && (fi->flags & O_APPEND);
+    if (rc == 0 && appends && retries_open(session->retries, fuse_req_ctx(req)->pid, vnode))
+        rc = -ESTALE;
+    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, &rc);
+    if (!handle)
+        fuse_reply_err(req, -rc);
+    else if ((handle->backing_id ? passthrough_reply_open(req, fi->fh, handle->backing_id)
+                                 : fuse_reply_open(req, fi)) == -ENOENT)
+        abandon(handle);
+}
+
+/* ---- CREATE: touch orders/3 ---- */
+
+static int create_partition(struct session *session, const struct vnode *dir, const char *name, int flags)
+{
+    struct err e = {0};
+    int32_t index = dir->key.kind == VNODE_TOPIC ? address_partition(name) : -1;
+    if (flags & O_APPEND)
+        return -ENOENT; /* nothing makes a partition by mistake */
+    if (index < 0 || flags & (O_TRUNC | O_EXCL) || topic_internal(dir->topic) ||
+        index != topic_partition_count(dir->topic))
+        return -EPERM;
+    int rc = node_create_partitions(session->node, topic_name(dir->topic), index + 1, &e);
+    if (rc)
+        log_line(LOG_ERR, "touch %s/%s: %s", topic_name(dir->topic), name, e.text);
+    return rc;
+}
+
+static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+    struct session *session = session_of(req);
+    struct vnode *dir = ops_vnode(req, parent);
+    struct vnode_key key;
+    struct fuse_entry_param entry;
+    (void)mode;
+    if (!dir)
+        return;
+    int rc = names_resolve(session, dir, name, &key);
+    bool made = rc == -ENOENT;
+    if (made) {
+        rc = create_partition(session, dir, name, fi->flags);
+        if (rc == 0)
+            rc = names_resolve(session, dir, name, &key);
+    }
+    struct vnode *vnode = rc ? NULL : tree_vnode(session->tree, &key);
+    if (rc == 0 && key.topic)
+        topic_unref(key.topic);
+    if (rc == 0)
+        rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
+    if (rc) {
+        fuse_reply_err(req, -rc);
+        return;
+    }
+    /* Somebody else may have made it since the LOOKUP: then this is an open like any other. */
+    if (!made)
+        rc = fi->flags & O_EXCL ? -EEXIST : check_flags(vnode, fi->flags);
+    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, &rc);
+    bool taken = handle && fuse_reply_create(req, &entry, fi) != -ENOENT;
+    if (!handle)
+        fuse_reply_err(req, -rc);
+    else if (!taken)
+        abandon(handle);
+    if (!taken)
+        tree_forget(session->tree, entry.ino, 1);
+}
+
+/* ---- READ ---- */
+
+static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t pos)
+{
+    const struct vnode *vnode = handle->vnode;
+    struct log_file file;
+    struct err e = {0};
+    uint8_t *buffer = consume_buffer();
+    if (size > LIMIT_REQUEST_BYTES)
+        size = LIMIT_REQUEST_BYTES;
+    /* An active segment ends at the high watermark; a deleted or rewritten one is read as it was. */
+    int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
+    if (rc == 0 && file.generation == vnode->key.generation)
+        size = pos >= file.size ? 0 : pos + (int64_t)size > file.size ? (size_t)(file.size - pos) : size;
+    ssize_t got = buffer ? pread(handle->fd, buffer, size, pos) : -1;
+    if (got < 0)
+        fuse_reply_err(req, buffer ? errno : ENOMEM);
+    else
+        fuse_reply_buf(req, (const char *)buffer, (size_t)got);
+}
+
+static void read_text(fuse_req_t req, const struct handle *handle, size_t size, int64_t pos)
+{
+    size_t at = pos < (int64_t)handle->text_len ? (size_t)pos : handle->text_len;
+    size_t left = handle->text_len - at;
+    uint8_t *buffer = consume_buffer(); /* the answer may be the last that is asked, and the text is freed meanwhile */
+    size = size < left ? size : left;
+    size = size < LIMIT_REQUEST_BYTES ? size : LIMIT_REQUEST_BYTES;
+    if (!buffer) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    memcpy(buffer, handle->text + at, size);
+    fuse_reply_buf(req, (const char *)buffer, size);
+}
+
+static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+
+static void run_read(const struct fence_request *request)
+{
+    struct fuse_file_info fi = request->fi;
+    do_read(request->req, request->ino, request->size, request->off, &fi);
+}
+
+/* Whether a read reaches the end of what there is. */
+static bool reaches_end(struct handle *handle, size_t size, off_t off)
+{
+    if (handle->vnode->key.kind == VNODE_JSON)
+        return true;
+    int64_t base = vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
+    bool known;
+    pthread_mutex_lock(&handle->lock);
+    int64_t at = base + posmap_translate(&handle->map, off, &known);
+    pthread_mutex_unlock(&handle->lock);
+    return at + (int64_t)size >= partition_high_watermark(handle->pfile->part).position;
+}
+
+/* A read at the end waits for a RELEASE that may be on its way. */
+static bool read_fenced(fuse_req_t req, struct handle *handle, size_t size, off_t off, const struct fuse_file_info *fi)
+{
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !reaches_end(handle, size, off))
+        return false;
+    struct fence_request request = {.req = req, .ino = handle->vnode->id, .size = size, .off = off, .run = run_read};
+    request.fi = *fi;
+    request.has_fi = true;
+    return ops_fenced(handle->vnode, &request);
+}
+
+/* So far out that its end, as the partition's position, has no number. */
+static bool beyond_all(const struct handle *handle, size_t size, off_t off)
+{
+    int64_t base = vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
+    return off > INT64_MAX - base - (int64_t)size;
+}
+
+static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    struct handle *handle = handle_of(fi);
+    (void)ino;
+    switch (handle->vnode->key.kind) {
+    case VNODE_PARTITION:
+        if (beyond_all(handle, size, off))
+            fuse_reply_buf(req, NULL, 0);
+        else if (!read_fenced(req, handle, size, off, fi))
+            consume_read(req, handle, size, off, fi->lock_owner);
+        return;
+    case VNODE_FOLLOW:
+        follow_read(req, handle, size, off, fi->lock_owner, fi->flags & O_NONBLOCK);
+        return;
+    case VNODE_JSON:
+        if (!read_fenced(req, handle, size, off, fi))
+            json_view_read(req, handle, size, off, fi->lock_owner);
+        return;
+    case VNODE_SEGMENT_FILE:
+        read_fd(req, handle, size, off);
+        return;
+    case VNODE_STATUS:
+        read_text(req, handle, size, off);
+        return;
+    default:
+        fuse_reply_err(req, EACCES);
+    }
+}
+
+/* ---- WRITE, FLUSH, RELEASE, FSYNC ---- */
+
+static void do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+                     struct fuse_file_info *fi)
+{
+    (void)ino, (void)off; /* the offset is the kernel's guess of the end */
+    produce_write(req, handle_of(fi), data, size, fi->flags);
+}
+
+static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct handle *handle = handle_of(fi);
+    (void)ino;
+    ops_lock_flush(handle, fi->lock_owner);
+    if (handle->appends)
+        produce_flush(req, handle);
+    else
+        fuse_reply_err(req, 0);
+}
+
+static void close_handle(struct handle *handle)
+{
+    ops_lock_release(handle);
+    if (handle->appends)
+        produce_release(handle);
+    if (handle->vnode->key.kind == VNODE_FOLLOW)
+        follow_release(handle);
+    abandon(handle);
+}
+
+static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    close_handle(handle_of(fi));
+    fuse_reply_err(req, 0);
+}
+
+static void do_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct handle *handle = handle_of(fi);
+    (void)ino, (void)datasync;
+    if (handle->vnode->key.kind == VNODE_PARTITION || handle->vnode->key.kind == VNODE_ANY)
+        sync_fsync(req, handle);
+    else
+        fuse_reply_err(req, 0);
+}
+
+/* ---- fallocate -p: DeleteRecords ---- */
+
+static void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+    struct handle *handle = handle_of(fi);
+    struct err e = {0};
+    (void)ino;
+    int rc = 0;
+    if (mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
+        rc = -EOPNOTSUPP;
+    else if (handle->vnode->key.kind != VNODE_PARTITION)
+        rc = -EPERM;
+    else if (!attr_is_owner(handle->session, handle->pfile->topic, fuse_req_ctx(req)->uid))
+        rc = -EPERM;
+    else if (off > partition_log_start(handle->pfile->part).position)
+        rc = -EINVAL; /* records go from the front only */
+    else
+        rc = partition_delete_records(handle->pfile->part, off + len, &e);
+    if (rc && e.text[0])
+        log_line(LOG_NOTICE, "DeleteRecords of %s: %s", partition_name(handle->pfile->part), e.text);
+    fuse_reply_err(req, -rc);
+}
+
+static void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
+{
+    struct handle *handle = handle_of(fi);
+    (void)ino;
+    if (handle->vnode->key.kind == VNODE_FOLLOW) {
+        follow_poll(req, handle, ph);
+        return;
+    }
+    if (ph)
+        fuse_pollhandle_destroy(ph);
+    fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
+}
+
+/* One that is still open at the end of the session; a directory too: its listing refers to topics. */
+static void end_handle(struct handle *handle)
+{
+    if (handle->listing)
+        ops_dir_close(handle);
+    else
+        close_handle(handle);
+}
+
+void ops_file_end(struct session *session)
+{
+    handles_close_all(session->handles, end_handle);
+}
+
+void ops_file_register(struct fuse_lowlevel_ops *ops)
+{
+    ops->open = do_open;
+    ops->create = do_create;
+    ops->read = do_read;
+    ops->write = do_write;
+    ops->flush = do_flush;
+    ops->release = do_release;
+    ops->fsync = do_fsync;
+    ops->fallocate = do_fallocate;
+    ops->poll = do_poll;
+}

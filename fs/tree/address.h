@@ -1,0 +1,32 @@
+/* fs/tree/address.h: names that say where to start reading: 0@5678, 0@-10, 0@2026-11-22T09:00:00Z, 0@-15m, 0@start,
+ * 0@end.
+ */
+#ifndef LOGMNT_FS_TREE_ADDRESS_H
+#define LOGMNT_FS_TREE_ADDRESS_H
+
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "replication/replica/partition.h"
+
+enum address_kind { ADDRESS_OFFSET, ADDRESS_LAST, ADDRESS_TIME, ADDRESS_AGO, ADDRESS_START, ADDRESS_END };
+
+struct address {
+    int32_t partition;
+    enum address_kind kind;
+    int64_t value; /* an offset; a number of records; ms since 1970; ms before now; 0 */
+};
+
+/* A partition's plain name: a number without sign or leading zeros. -1: it is none. */
+int32_t address_partition(const char *name);
+
+/* NAME@ADDRESS. 0, or -ENOENT: it fits none of the forms (so does what overflows). Times as interface.md says: a date,
+ * or date and time ('T' or 't' between; to the minute, second or fraction), with Z, ±hh:mm, ±hhmm or ±hh, or nothing
+ * (then the host's own time zone). Impossible dates (2026-02-30) fit none of the forms. */
+int address_parse(const char *name, struct address *out);
+
+/* Where it starts now. now_ms is the wall clock. -ENOENT: a record offset above the high watermark. */
+int address_resolve(struct partition *part, const struct address *address, int64_t now_ms, struct log_point *out,
+                    struct err *e);
+
+#endif

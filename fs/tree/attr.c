@@ -1,0 +1,157 @@
+#include "fs/tree/attr.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { DIR_TIMEOUT_S = 1, CLOSED_SEGMENT_TIMEOUT_S = 86400 };
+
+static struct timespec from_ms(int64_t ms)
+{
+    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
+static void set_times(struct stat *st, int64_t mtime_ms, int64_t ctime_ms)
+{
+    if (mtime_ms < 0) /* a log that could not be opened has no last append */
+        mtime_ms = ctime_ms;
+    st->st_mtim = st->st_atim = from_ms(mtime_ms);
+    st->st_ctim = from_ms(ctime_ms > mtime_ms ? ctime_ms : mtime_ms);
+}
+
+static void partition_stat(const struct vnode *vnode, const struct tree_attr *attr, struct stat *st)
+{
+    struct partition *part = vnode->pfile->part;
+    struct log_point high_watermark = partition_high_watermark(part);
+    struct log_size size;
+    partition_size(part, &size);
+    set_times(st, partition_mtime_ms(part), attr->ctime_ms);
+    st->st_mode = S_IFREG | (attr->file_mode & 0666);
+    st->st_size = high_watermark.position;
+    st->st_blocks = (size.retained_bytes + 511) / 512;
+    if (vnode_addressed(vnode)) {
+        st->st_size =
+            high_watermark.position > vnode->start.position ? high_watermark.position - vnode->start.position : 0;
+        if (st->st_blocks > (st->st_size + 511) / 512)
+            st->st_blocks = (st->st_size + 511) / 512;
+    }
+    if (vnode->key.kind != VNODE_PARTITION || vnode_addressed(vnode))
+        st->st_mode &= ~(mode_t)0333;
+    if (vnode->key.kind == VNODE_JSON)
+        st->st_size = st->st_blocks = 0;
+}
+
+static int segment_stat(struct vnode *vnode, const struct tree_attr *attr, struct stat *st)
+{
+    struct log_file file;
+    struct err e = {0};
+    int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
+    if (rc == 0 && file.generation != vnode->key.generation)
+        rc = -ENOENT;
+    struct stat open_file;
+    if ((rc == -ENOENT || rc == -ESTALE) && passthrough_stat(&vnode->pass, &open_file)) {
+        /* Deleted, with its topic perhaps, or rewritten, and still open. */
+        file.mtime_ms = open_file.st_mtim.tv_sec * 1000 + open_file.st_mtim.tv_nsec / 1000000;
+        file.size = open_file.st_size;
+        rc = 0;
+    }
+    set_times(st, rc ? 0 : file.mtime_ms, 0);
+    st->st_mode = S_IFREG | (attr->file_mode & 0444);
+    st->st_size = rc ? 0 : file.size;
+    st->st_blocks = (st->st_size + 511) / 512;
+    return rc;
+}
+
+static int topic_stat(struct vnode *vnode, struct stat *st)
+{
+    struct tree_attr attr;
+    topic_attr(vnode->topic, &attr);
+    st->st_uid = attr.uid;
+    st->st_gid = attr.gid;
+    if (topic_deleted(vnode->topic) && vnode->key.kind != VNODE_SEGMENT_FILE)
+        return -ESTALE;
+    switch (vnode->key.kind) {
+    case VNODE_PARTITION:
+    case VNODE_FOLLOW:
+    case VNODE_JSON:
+        partition_stat(vnode, &attr, st);
+        return 0;
+    case VNODE_ANY:
+        set_times(st, attr.mtime_ms, attr.ctime_ms);
+        st->st_mode = S_IFREG | (attr.file_mode & 0222);
+        return 0;
+    case VNODE_SEGMENT_FILE:
+        return segment_stat(vnode, &attr, st);
+    case VNODE_TOPIC:
+        set_times(st, attr.mtime_ms, attr.ctime_ms);
+        st->st_mode = S_IFDIR | attr.dir_mode;
+        break;
+    default:
+        set_times(st, attr.mtime_ms, attr.ctime_ms);
+        st->st_mode = S_IFDIR | (attr.dir_mode & 0555);
+    }
+    st->st_nlink = 2;
+    return 0;
+}
+
+int attr_stat(struct session *session, struct vnode *vnode, struct stat *st)
+{
+    memset(st, 0, sizeof(*st));
+    st->st_ino = tree_ino(&vnode->key);
+    st->st_nlink = 1;
+    st->st_blksize = ATTR_BLKSIZE;
+    if (vnode->topic)
+        return topic_stat(vnode, st);
+    struct tree_attr attr;
+    node_root_attr(session->node, &attr);
+    st->st_uid = attr.uid;
+    st->st_gid = attr.gid;
+    set_times(st, attr.mtime_ms, attr.ctime_ms);
+    if (vnode->key.kind == VNODE_STATUS) {
+        st->st_mode = S_IFREG | 0444;
+        return 0;
+    }
+    st->st_mode = S_IFDIR | (vnode->key.kind == VNODE_ROOT ? attr.dir_mode : attr.dir_mode & 0555);
+    st->st_nlink = 2;
+    return 0;
+}
+
+double attr_entry_timeout(const struct vnode *vnode)
+{
+    switch (vnode->key.kind) {
+    case VNODE_PARTITION:
+    case VNODE_ANY:
+    case VNODE_FOLLOW:
+    case VNODE_JSON:
+    case VNODE_SEGMENT_FILE:
+        return 0;
+    default:
+        return DIR_TIMEOUT_S;
+    }
+}
+
+double attr_timeout(const struct vnode *vnode, const struct stat *st)
+{
+    (void)st;
+    if (vnode->key.kind == VNODE_SEGMENT_FILE) {
+        struct log_file file;
+        struct err e = {0};
+        bool closed = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra,
+                                          &file, &e) == 0 &&
+                      !file.active && file.generation == vnode->key.generation;
+        return closed ? CLOSED_SEGMENT_TIMEOUT_S : 0;
+    }
+    /* The mode of a directory of views is its topic's, whose chmod the kernel does not see as theirs. */
+    if (vnode->topic && vnode->key.kind != VNODE_TOPIC)
+        return 0;
+    return attr_entry_timeout(vnode);
+}
+
+bool attr_is_owner(struct session *session, struct topic *topic, uid_t uid)
+{
+    struct tree_attr attr;
+    if (topic)
+        topic_attr(topic, &attr);
+    else
+        node_root_attr(session->node, &attr);
+    return uid == 0 || uid == attr.uid;
+}

@@ -1,0 +1,22 @@
+/* fs/tree/attr.h: what stat(2) says of each kind of vnode, and how long the kernel may believe it. */
+#ifndef LOGMNT_FS_TREE_ATTR_H
+#define LOGMNT_FS_TREE_ATTR_H
+
+#include <sys/stat.h>
+
+#include "fs/base/session.h"
+#include "fs/tree/tree.h"
+
+/* What coreutils sizes its buffers by, and so the size of one request: the fastest in both directions (measured:
+ * tests/bench). */
+enum { ATTR_BLKSIZE = 512 << 10 };
+
+/* 0; -ESTALE: the topic was deleted; -ENOENT: the segment's file is gone. */
+int attr_stat(struct session *session, struct vnode *vnode, struct stat *st);
+/* Seconds. Partitions and what shows them: 0, so that a watching program sees growth without delay. */
+double attr_timeout(const struct vnode *vnode, const struct stat *st);
+double attr_entry_timeout(const struct vnode *vnode);
+/* Whether the caller of a request is the owner of a topic (NULL: of MOUNT), or root. */
+bool attr_is_owner(struct session *session, struct topic *topic, uid_t uid);
+
+#endif

@@ -1,0 +1,151 @@
+#include "fs/tree/evictor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "fs/base/limits.h"
+#include "fs/base/outside.h"
+
+/* A name that the kernel may know. */
+struct name {
+    struct name *next; /* in the queue */
+    char path[];       /* from the mount point on */
+};
+
+struct evictor {
+    struct session *session;
+    pthread_t thread;
+    _Atomic pid_t tid;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    struct name *known[LIMIT_ADDRESS_NAMES]; /* by hash */
+    struct name *first, **last;              /* to be dropped, in order */
+    size_t queued;
+    bool ending;
+};
+
+static void drop(const struct evictor *evictor, const struct name *name)
+{
+    char path[4096];
+    struct stat st;
+    int n = snprintf(path, sizeof(path), "%s/%s", evictor->session->mountpoint, name->path);
+    if (n > 0 && (size_t)n < sizeof(path))
+        (void)lstat(path, &st); /* ENOENT is what it is for */
+}
+
+static void *evictor_run(void *arg)
+{
+    struct evictor *evictor = arg;
+    int rc = outside_enter();
+    if (rc)
+        log_line(LOG_WARNING, "the kernel will keep addresses that were used: %s", strerror(-rc));
+    atomic_store(&evictor->tid, gettid());
+    pthread_mutex_lock(&evictor->lock);
+    evictor->ending |= rc != 0;
+    while (!evictor->ending) {
+        struct name *name = evictor->first;
+        if (!name) {
+            pthread_cond_wait(&evictor->cond, &evictor->lock);
+            continue;
+        }
+        evictor->first = name->next;
+        if (!evictor->first)
+            evictor->last = &evictor->first;
+        evictor->queued--;
+        pthread_mutex_unlock(&evictor->lock);
+        drop(evictor, name);
+        free(name);
+        pthread_mutex_lock(&evictor->lock);
+    }
+    pthread_mutex_unlock(&evictor->lock);
+    return NULL;
+}
+
+struct evictor *evictor_new(struct session *session)
+{
+    struct evictor *evictor = calloc(1, sizeof(*evictor));
+    if (!evictor)
+        return NULL;
+    evictor->session = session;
+    evictor->last = &evictor->first;
+    pthread_mutex_init(&evictor->lock, NULL);
+    pthread_cond_init(&evictor->cond, NULL);
+    if (pthread_create(&evictor->thread, NULL, evictor_run, evictor)) {
+        pthread_cond_destroy(&evictor->cond);
+        pthread_mutex_destroy(&evictor->lock);
+        free(evictor);
+        return NULL;
+    }
+    return evictor;
+}
+
+void evictor_free(struct evictor *evictor)
+{
+    pthread_mutex_lock(&evictor->lock);
+    evictor->ending = true;
+    pthread_cond_signal(&evictor->cond);
+    pthread_mutex_unlock(&evictor->lock);
+    pthread_join(evictor->thread, NULL);
+    while (evictor->first) {
+        struct name *name = evictor->first;
+        evictor->first = name->next;
+        free(name);
+    }
+    for (size_t i = 0; i < LIMIT_ADDRESS_NAMES; i++)
+        free(evictor->known[i]);
+    pthread_cond_destroy(&evictor->cond);
+    pthread_mutex_destroy(&evictor->lock);
+    free(evictor);
+}
+
+/* FNV-1a. */
+static size_t slot_of(const char *path)
+{
+    uint64_t h = 0xcbf29ce484222325;
+    for (; *path; path++)
+        h = (h ^ (uint8_t)*path) * 0x100000001b3;
+    return (h ^ h >> 32) % LIMIT_ADDRESS_NAMES;
+}
+
+static const char *view_of(const struct vnode *vnode)
+{
+    return vnode->key.kind == VNODE_FOLLOW ? ".follow/" : vnode->key.kind == VNODE_JSON ? ".json/" : "";
+}
+
+void evictor_note(struct evictor *evictor, const struct vnode *vnode, const char *name)
+{
+    char path[1024];
+    snprintf(path, sizeof(path), "%s%s/%s%s", topic_internal(vnode->topic) ? ".internal/" : "",
+             topic_name(vnode->topic), view_of(vnode), name);
+    struct name **known = &evictor->known[slot_of(path)];
+    pthread_mutex_lock(&evictor->lock);
+    if (*known && strcmp((*known)->path, path) == 0) {
+        pthread_mutex_unlock(&evictor->lock);
+        return;
+    }
+    struct name *fresh = malloc(sizeof(*fresh) + strlen(path) + 1);
+    struct name *old = fresh ? *known : NULL;
+    if (fresh) {
+        fresh->next = NULL;
+        strcpy(fresh->path, path);
+        *known = fresh;
+    }
+    if (old && !evictor->ending && evictor->queued < LIMIT_EVICTIONS) {
+        *evictor->last = old;
+        evictor->last = &old->next;
+        evictor->queued++;
+        pthread_cond_signal(&evictor->cond);
+        old = NULL;
+    }
+    pthread_mutex_unlock(&evictor->lock);
+    free(old);
+}
+
+bool evictor_asks(const struct evictor *evictor, pid_t tid, const char *name)
+{
+    return tid == atomic_load_explicit(&evictor->tid, memory_order_relaxed) && strchr(name, '@');
+}

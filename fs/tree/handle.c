@@ -1,0 +1,127 @@
+#include "fs/tree/handle.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct handles {
+    pthread_mutex_t lock;
+    struct handle *head; /* open ones */
+    _Atomic int alive;   /* open, or still referenced by something under way */
+};
+
+struct handles *handles_new(void)
+{
+    struct handles *handles = calloc(1, sizeof(*handles));
+    if (handles)
+        pthread_mutex_init(&handles->lock, NULL);
+    return handles;
+}
+
+void handles_free(struct handles *handles)
+{
+    while (atomic_load(&handles->alive) > 0)
+        sched_yield();
+    pthread_mutex_destroy(&handles->lock);
+    free(handles);
+}
+
+int handles_count(struct handles *handles)
+{
+    return atomic_load(&handles->alive);
+}
+
+void handles_close_all(struct handles *handles, void (*close_one)(struct handle *handle))
+{
+    for (;;) {
+        pthread_mutex_lock(&handles->lock);
+        struct handle *handle = handles->head;
+        pthread_mutex_unlock(&handles->lock);
+        if (!handle)
+            return;
+        close_one(handle);
+    }
+}
+
+struct handle *handle_new(struct session *session, struct vnode *vnode)
+{
+    struct handle *handle = calloc(1, sizeof(*handle));
+    if (!handle)
+        return NULL;
+    handle->session = session;
+    handle->vnode = vnode;
+    handle->pfile = vnode->pfile ? tree_pfile_ref(session->tree, vnode->pfile) : NULL;
+    handle->fd = -1;
+    handle->wakes = vnode->fresh || vnode->key.kind == VNODE_ANY;
+    handle->producer.generation = UINT64_MAX;
+    pthread_mutex_init(&handle->producer.lock, NULL);
+    atomic_init(&handle->refs, 1);
+    pthread_mutex_init(&handle->lock, NULL);
+    struct handles *handles = session->handles;
+    pthread_mutex_lock(&handles->lock);
+    handle->next = handles->head;
+    if (handle->next)
+        handle->next->prev = handle;
+    handles->head = handle;
+    pthread_mutex_unlock(&handles->lock);
+    atomic_fetch_add(&handles->alive, 1);
+    return handle;
+}
+
+struct handle *handle_ref(struct handle *handle)
+{
+    atomic_fetch_add(&handle->refs, 1);
+    return handle;
+}
+
+static void producer_destroy(struct handle *handle)
+{
+    struct producer *producer = &handle->producer;
+    free(producer->rest);
+    free(producer->spare);
+    for (int32_t i = 0; i < producer->target_count; i++)
+        if (producer->targets[i])
+            tree_pfile_put(handle->session->tree, producer->targets[i]);
+    free(producer->targets);
+    free(handle->produced.any_upto);
+    pthread_mutex_destroy(&producer->lock);
+}
+
+void handle_close(struct handle *handle)
+{
+    struct handles *handles = handle->session->handles;
+    pthread_mutex_lock(&handles->lock);
+    if (handle->prev)
+        handle->prev->next = handle->next;
+    else
+        handles->head = handle->next;
+    if (handle->next)
+        handle->next->prev = handle->prev;
+    pthread_mutex_unlock(&handles->lock);
+    handle_unref(handle);
+}
+
+void handle_unref(struct handle *handle)
+{
+    if (atomic_fetch_sub(&handle->refs, 1) != 1)
+        return;
+    struct handles *handles = handle->session->handles;
+    producer_destroy(handle);
+    posmap_free(&handle->map);
+    free(handle->held.owners);
+    if (handle->poll_handle)
+        fuse_pollhandle_destroy(handle->poll_handle);
+    if (handle->json) {
+        history_free(&handle->json->history);
+        free(handle->json->text);
+        free(handle->json);
+    }
+    if (handle->fd >= 0)
+        close(handle->fd);
+    free(handle->text);
+    if (handle->pfile)
+        tree_pfile_put(handle->session->tree, handle->pfile);
+    pthread_mutex_destroy(&handle->lock);
+    free(handle);
+    atomic_fetch_sub(&handles->alive, 1);
+}

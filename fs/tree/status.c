@@ -1,0 +1,145 @@
+#include "fs/tree/status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/tree/handle.h"
+#include "fs/tree/tree.h"
+
+static void id_list(FILE *out, const int32_t *ids, int count)
+{
+    for (int i = 0; i < count; i++)
+        fprintf(out, "%s%" PRId32, i ? "," : "", ids[i]);
+    if (!count)
+        fputs("-", out);
+}
+
+static void write_nodes(struct session *session, FILE *out)
+{
+    fputs("id address state\n", out);
+    fprintf(out, "%" PRId32 " - up\n", node_id(session->node));
+}
+
+/* Calls each() for every partition of every topic. */
+static int for_partitions(struct session *session, FILE *out,
+                          void (*each)(FILE *out, struct topic *topic, struct partition *part))
+{
+    struct topic **topics;
+    size_t count;
+    int rc = node_topics(session->node, &topics, &count);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        for (int32_t p = 0; p < topic_partition_count(topics[i]); p++)
+            each(out, topics[i], topic_partition(topics[i], p));
+        topic_unref(topics[i]);
+    }
+    if (rc == 0)
+        free(topics);
+    return rc;
+}
+
+static void write_partition(FILE *out, struct topic *topic, struct partition *part)
+{
+    struct partition_info info;
+    struct log_size size;
+    partition_info(part, &info);
+    partition_size(part, &size);
+    fprintf(out, "%s %" PRId32 " ", topic_name(topic), partition_index(part));
+    if (info.leader < 0)
+        fputs("none", out);
+    else
+        fprintf(out, "%" PRId32, info.leader);
+    fprintf(out, " %" PRId32 " ", info.leader_epoch);
+    id_list(out, info.replicas, info.replica_count);
+    fputc(' ', out);
+    id_list(out, info.isr, info.isr_count);
+    const char *state = partition_state(part)                 ? "offline"
+                        : info.isr_count < info.replica_count ? "under-replicated"
+                                                              : "ok";
+    fprintf(out, " %" PRId64 " %" PRId64 " %" PRId64 " %s\n", partition_log_start(part).offset,
+            partition_high_watermark(part).offset, size.retained_bytes, state);
+}
+
+static void write_partitions(struct session *session, FILE *out)
+{
+    fputs("topic partition leader leader_epoch replicas isr start_offset high_watermark bytes state\n", out);
+    for_partitions(session, out, write_partition);
+}
+
+static void metric(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
+{
+    fprintf(out, "# HELP logmnt_%s %s\n# TYPE logmnt_%s %s\nlogmnt_%s %" PRIu64 "\n", name, help, name, type, name,
+            value);
+}
+
+static void metric_end_offset(FILE *out, struct topic *topic, struct partition *part)
+{
+    fprintf(out, "logmnt_high_watermark{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64 "\n", topic_name(topic),
+            partition_index(part), partition_high_watermark(part).offset);
+}
+
+static void metric_size(FILE *out, struct topic *topic, struct partition *part)
+{
+    struct log_size size;
+    partition_size(part, &size);
+    fprintf(out, "logmnt_log_size_bytes{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64 "\n", topic_name(topic),
+            partition_index(part), size.retained_bytes);
+}
+
+static void write_metrics(struct session *session, FILE *out)
+{
+    struct node_metrics m;
+    node_metrics(session->node, &m);
+    metric(out, "batches_appended_total", "counter", "Batches appended since the start.", m.batches_appended);
+    metric(out, "records_appended_total", "counter", "Records appended since the start.", m.records_appended);
+    metric(out, "bytes_appended_total", "counter", "Bytes of records appended since the start.", m.bytes_appended);
+    metric(out, "flushes_total", "counter", "Log flushes (fdatasync pairs) since the start.", m.flushes);
+    metric(out, "segments_deleted_total", "counter", "Segments deleted by retention.", m.segments_deleted);
+    metric(out, "segments_compacted_total", "counter", "Compaction passes that rewrote segments.",
+           m.segments_compacted);
+    metric(out, "topics", "gauge", "Topics.", m.topics);
+    metric(out, "partitions", "gauge", "Partitions.", m.partitions);
+    metric(out, "partitions_offline", "gauge", "Partitions whose log is offline.", m.partitions_offline);
+    metric(out, "appends_parked", "gauge", "Appends that wait for in-sync replicas.", m.appends_parked);
+    metric(out, "file_nodes", "gauge", "Nodes of this mount that the kernel knows.", tree_count(session->tree));
+    metric(out, "open_files", "gauge", "Open files and directories of this mount.",
+           (uint64_t)handles_count(session->handles));
+    fputs("# HELP logmnt_high_watermark Offset behind the last committed record.\n"
+          "# TYPE logmnt_high_watermark gauge\n",
+          out);
+    for_partitions(session, out, metric_end_offset);
+    fputs("# HELP logmnt_log_size_bytes Bytes of records retained.\n# TYPE logmnt_log_size_bytes gauge\n", out);
+    for_partitions(session, out, metric_size);
+}
+
+static const struct {
+    const char *name;
+    void (*write)(struct session *session, FILE *out);
+} files[] = {{"metrics", write_metrics}, {"nodes", write_nodes}, {"partitions", write_partitions}};
+
+const char *status_name(int64_t which)
+{
+    return which >= 0 && which < (int64_t)(sizeof(files) / sizeof(*files)) ? files[which].name : NULL;
+}
+
+int64_t status_find(const char *name)
+{
+    for (int64_t i = 0; status_name(i); i++)
+        if (strcmp(status_name(i), name) == 0)
+            return i;
+    return -1;
+}
+
+int status_text(struct session *session, int64_t which, char **text, size_t *len)
+{
+    FILE *out = open_memstream(text, len);
+    if (!out)
+        return -ENOMEM;
+    files[which].write(session, out);
+    if (fclose(out) == 0)
+        return 0;
+    free(*text);
+    return -ENOMEM;
+}

@@ -1,0 +1,445 @@
+#include "fs/tree/tree.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/produce/accumulator.h"
+#include "fs/produce/waker.h"
+
+/* An id is a slot number and how often ids were given out: never the same twice, and found without a lock. */
+enum { SLOT_BITS = 24, CHUNK_SLOTS = 4096, CHUNKS = (1 << SLOT_BITS) / CHUNK_SLOTS, HASH_MIN = 256 };
+
+struct tree {
+    struct node *node;
+    pthread_mutex_t lock;
+    struct vnode *_Atomic *_Atomic chunks[CHUNKS]; /* written under the lock, read without */
+    uint32_t *free_slots;
+    uint32_t free_count, free_max, slot_count;
+    uint64_t sequence;
+    struct vnode **hash;
+    size_t hash_size, hash_count;
+    struct pfile **pfiles;
+    size_t pfiles_size, pfiles_count;
+    struct vnode root;
+};
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+    h = (h ^ v) * 0x9e3779b97f4a7c15ULL;
+    return h ^ (h >> 29);
+}
+
+static uint64_t key_hash(const struct vnode_key *key)
+{
+    uint64_t h = mix((uint64_t)key->kind + 1, (uint64_t)(uintptr_t)key->topic);
+    h = mix(h, (uint64_t)(uint32_t)key->index);
+    h = mix(h, (uint64_t)key->start);
+    h = mix(h, (uint64_t)key->extra);
+    return mix(h, key->generation);
+}
+
+static bool key_equal(const struct vnode_key *a, const struct vnode_key *b)
+{
+    return a->kind == b->kind && a->index == b->index && a->topic == b->topic && a->start == b->start &&
+           a->extra == b->extra && a->generation == b->generation;
+}
+
+uint64_t tree_ino(const struct vnode_key *key)
+{
+    uint64_t topic = key->topic ? topic_number(key->topic) : 0;
+    if (key->kind == VNODE_ROOT)
+        return FUSE_ROOT_ID;
+    /* Topics and partitions: readable in place, with bit 60 set (readdir(3) hides what has the number 0, and
+     * __cluster_metadata's id is all zeros). All else: a hash, with bit 61. */
+    if ((key->kind == VNODE_TOPIC || key->kind == VNODE_PARTITION) && key->extra == 0)
+        return 1ULL << 60 | topic << 20 | (uint64_t)(key->kind == VNODE_TOPIC ? 0 : (uint32_t)key->index + 1);
+    uint64_t h = mix((uint64_t)key->kind + 1, topic);
+    h = mix(h, (uint64_t)(uint32_t)key->index);
+    h = mix(h, (uint64_t)key->start);
+    h = mix(h, (uint64_t)key->extra);
+    h = mix(h, key->generation);
+    return (h >> 3) | 1ULL << 61;
+}
+
+/* ---- slots ---- */
+
+static struct vnode *_Atomic *slot_of(struct tree *tree, uint32_t slot)
+{
+    struct vnode *_Atomic *chunk = atomic_load_explicit(&tree->chunks[slot / CHUNK_SLOTS], memory_order_acquire);
+    return chunk ? &chunk[slot % CHUNK_SLOTS] : NULL;
+}
+
+struct vnode *tree_get(struct tree *tree, fuse_ino_t id)
+{
+    if (id == FUSE_ROOT_ID)
+        return &tree->root;
+    struct vnode *_Atomic *slot = slot_of(tree, (uint32_t)(id & ((1U << SLOT_BITS) - 1)));
+    struct vnode *vnode = slot ? atomic_load_explicit(slot, memory_order_acquire) : NULL;
+    return vnode && vnode->id == id ? vnode : NULL;
+}
+
+/* Under the lock. false: no memory, or 16 Mi vnodes. */
+static bool slot_take(struct tree *tree, struct vnode *vnode)
+{
+    uint32_t slot;
+    if (tree->free_count) {
+        slot = tree->free_slots[--tree->free_count];
+    } else {
+        slot = tree->slot_count;
+        if (slot == 1U << SLOT_BITS)
+            return false;
+        if (slot % CHUNK_SLOTS == 0) {
+            struct vnode *_Atomic *chunk = calloc(CHUNK_SLOTS, sizeof(*chunk));
+            uint32_t *slots = realloc(tree->free_slots, (tree->free_max + CHUNK_SLOTS) * sizeof(*slots));
+            if (slots)
+                tree->free_slots = slots;
+            if (!chunk || !slots) {
+                free(chunk);
+                return false;
+            }
+            tree->free_max += CHUNK_SLOTS;
+            atomic_store_explicit(&tree->chunks[slot / CHUNK_SLOTS], chunk, memory_order_release);
+        }
+        tree->slot_count++;
+    }
+    vnode->id = ++tree->sequence << SLOT_BITS | slot;
+    atomic_store_explicit(slot_of(tree, slot), vnode, memory_order_release);
+    return true;
+}
+
+static void slot_give(struct tree *tree, const struct vnode *vnode)
+{
+    uint32_t slot = (uint32_t)(vnode->id & ((1U << SLOT_BITS) - 1));
+    atomic_store_explicit(slot_of(tree, slot), NULL, memory_order_release);
+    tree->free_slots[tree->free_count++] = slot;
+}
+
+/* ---- pfiles; under the lock ---- */
+
+static struct pfile **pfile_link(struct tree *tree, const struct topic *topic, int32_t index)
+{
+    uint64_t h = mix(mix(7, (uint64_t)(uintptr_t)topic), (uint64_t)(uint32_t)index);
+    struct pfile **link = &tree->pfiles[h & (tree->pfiles_size - 1)];
+    while (*link && ((*link)->topic != topic || ((*link)->part ? partition_index((*link)->part) : -1) != index))
+        link = &(*link)->hash_next;
+    return link;
+}
+
+static void pfiles_grow(struct tree *tree)
+{
+    if (tree->pfiles_count < tree->pfiles_size)
+        return;
+    size_t size = tree->pfiles_size * 2;
+    struct pfile **table = calloc(size, sizeof(*table));
+    if (!table)
+        return;
+    struct pfile **old = tree->pfiles;
+    size_t old_size = tree->pfiles_size;
+    tree->pfiles = table;
+    tree->pfiles_size = size;
+    for (size_t i = 0; i < old_size; i++)
+        while (old[i]) {
+            struct pfile *pfile = old[i];
+            old[i] = pfile->hash_next;
+            pfile->hash_next = NULL;
+            *pfile_link(tree, pfile->topic, pfile->part ? partition_index(pfile->part) : -1) = pfile;
+        }
+    free(old);
+}
+
+static void pfile_put(struct tree *tree, struct pfile *pfile)
+{
+    if (--pfile->refs)
+        return;
+    *pfile_link(tree, pfile->topic, pfile->part ? partition_index(pfile->part) : -1) = pfile->hash_next;
+    tree->pfiles_count--;
+    if (pfile->any)
+        pfile_put(tree, pfile->any);
+    if (pfile->accumulator)
+        accumulator_free(pfile->accumulator);
+    waker_forget(pfile);
+    fence_free(pfile->fence);
+    fence_free(pfile->lock_fence);
+    locks_free(pfile->locks);
+    if (pfile->part)
+        partition_unref(pfile->part);
+    topic_unref(pfile->topic);
+    pthread_mutex_destroy(&pfile->sticky_lock);
+    free(pfile);
+}
+
+static struct pfile *pfile_new(struct tree *tree, struct topic *topic, struct partition *part)
+{
+    struct pfile *pfile = calloc(1, sizeof(*pfile));
+    if (!pfile)
+        return NULL;
+    pfile->locks = locks_new();
+    pfile->fence = fence_new(tree->node);
+    pfile->lock_fence = fence_new(tree->node);
+    if (!pfile->locks || !pfile->fence || !pfile->lock_fence) {
+        if (pfile->locks)
+            locks_free(pfile->locks);
+        if (pfile->fence)
+            fence_free(pfile->fence);
+        if (pfile->lock_fence)
+            fence_free(pfile->lock_fence);
+        free(pfile);
+        return NULL;
+    }
+    pfile->topic = topic_ref(topic);
+    pfile->part = part ? partition_ref(part) : NULL;
+    pfile->sticky.partition = -1;
+    pthread_mutex_init(&pfile->sticky_lock, NULL);
+    pfile->refs = 1;
+    return pfile;
+}
+
+static struct pfile *pfile_get(struct tree *tree, struct topic *topic, int32_t index)
+{
+    struct pfile **link = pfile_link(tree, topic, index);
+    if (*link) {
+        (*link)->refs++;
+        return *link;
+    }
+    struct partition *part = index < 0 ? NULL : topic_partition(topic, index);
+    if (index >= 0 && !part)
+        return NULL;
+    struct pfile *any = index < 0 ? NULL : pfile_get(tree, topic, -1);
+    if (index >= 0 && !any)
+        return NULL;
+    struct pfile *pfile = pfile_new(tree, topic, part);
+    if (!pfile) {
+        if (any)
+            pfile_put(tree, any);
+        return NULL;
+    }
+    pfile->any = any;
+    pfiles_grow(tree);
+    *pfile_link(tree, topic, index) = pfile;
+    tree->pfiles_count++;
+    return pfile;
+}
+
+struct pfile *tree_pfile(struct tree *tree, struct topic *topic, int32_t index)
+{
+    pthread_mutex_lock(&tree->lock);
+    struct pfile *pfile = pfile_get(tree, topic, index);
+    pthread_mutex_unlock(&tree->lock);
+    return pfile;
+}
+
+struct pfile *tree_pfile_ref(struct tree *tree, struct pfile *pfile)
+{
+    pthread_mutex_lock(&tree->lock);
+    pfile->refs++;
+    pthread_mutex_unlock(&tree->lock);
+    return pfile;
+}
+
+void tree_pfile_put(struct tree *tree, struct pfile *pfile)
+{
+    pthread_mutex_lock(&tree->lock);
+    pfile_put(tree, pfile);
+    pthread_mutex_unlock(&tree->lock);
+}
+
+/* ---- vnodes ---- */
+
+static struct vnode **vnode_link(struct tree *tree, const struct vnode_key *key)
+{
+    struct vnode **link = &tree->hash[key_hash(key) & (tree->hash_size - 1)];
+    while (*link && !key_equal(&(*link)->key, key))
+        link = &(*link)->hash_next;
+    return link;
+}
+
+static void hash_grow(struct tree *tree)
+{
+    if (tree->hash_count < tree->hash_size)
+        return;
+    size_t size = tree->hash_size * 2;
+    struct vnode **table = calloc(size, sizeof(*table));
+    if (!table)
+        return;
+    struct vnode **old = tree->hash;
+    size_t old_size = tree->hash_size;
+    tree->hash = table;
+    tree->hash_size = size;
+    for (size_t i = 0; i < old_size; i++)
+        while (old[i]) {
+            struct vnode *vnode = old[i];
+            old[i] = vnode->hash_next;
+            vnode->hash_next = NULL;
+            *vnode_link(tree, &vnode->key) = vnode;
+        }
+    free(old);
+}
+
+/* Under the lock. */
+static struct vnode *vnode_new(struct tree *tree, const struct vnode_key *key)
+{
+    struct vnode *vnode = calloc(1, sizeof(*vnode));
+    if (!vnode)
+        return NULL;
+    vnode->key = *key;
+    bool has_pfile = key->kind == VNODE_PARTITION || key->kind == VNODE_ANY || key->kind == VNODE_FOLLOW ||
+                     key->kind == VNODE_JSON || key->kind == VNODE_SEGMENTS || key->kind == VNODE_SEGMENT_FILE;
+    if (has_pfile && !(vnode->pfile = pfile_get(tree, key->topic, key->kind == VNODE_ANY ? -1 : key->index))) {
+        free(vnode);
+        return NULL;
+    }
+    if (!slot_take(tree, vnode)) {
+        if (vnode->pfile)
+            pfile_put(tree, vnode->pfile);
+        free(vnode);
+        return NULL;
+    }
+    vnode->topic = key->topic ? topic_ref(key->topic) : NULL;
+    passthrough_init(&vnode->pass);
+    if (vnode_addressed(vnode))
+        vnode->start = (struct log_point){.offset = (int64_t)key->generation, .position = key->start};
+    vnode->lookups = 1;
+    return vnode;
+}
+
+struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key)
+{
+    pthread_mutex_lock(&tree->lock);
+    struct vnode *vnode = *vnode_link(tree, key);
+    if (vnode) {
+        vnode->lookups++;
+    } else if ((vnode = vnode_new(tree, key))) {
+        hash_grow(tree);
+        *vnode_link(tree, key) = vnode;
+        tree->hash_count++;
+    }
+    pthread_mutex_unlock(&tree->lock);
+    return vnode;
+}
+
+struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main)
+{
+    pthread_mutex_lock(&tree->lock);
+    struct vnode *vnode = vnode_new(tree, &main->key);
+    if (vnode)
+        vnode->fresh = true;
+    pthread_mutex_unlock(&tree->lock);
+    return vnode;
+}
+
+void tree_lookup_again(struct tree *tree, struct vnode *vnode)
+{
+    pthread_mutex_lock(&tree->lock);
+    vnode->lookups++;
+    pthread_mutex_unlock(&tree->lock);
+}
+
+/* Under the lock. */
+static void vnode_free(struct tree *tree, struct vnode *vnode)
+{
+    if (!vnode->fresh) {
+        *vnode_link(tree, &vnode->key) = vnode->hash_next;
+        tree->hash_count--;
+    }
+    slot_give(tree, vnode);
+    if (vnode->pfile)
+        pfile_put(tree, vnode->pfile);
+    if (vnode->topic)
+        topic_unref(vnode->topic);
+    if (atomic_load(&vnode->locks))
+        locks_free(atomic_load(&vnode->locks));
+    free(vnode);
+}
+
+void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups)
+{
+    if (id == FUSE_ROOT_ID)
+        return;
+    pthread_mutex_lock(&tree->lock);
+    struct vnode *vnode = tree_get(tree, id);
+    if (vnode) {
+        assert(vnode->lookups >= lookups);
+        vnode->lookups -= lookups;
+        if (vnode->lookups == 0)
+            vnode_free(tree, vnode);
+    }
+    pthread_mutex_unlock(&tree->lock);
+}
+
+fuse_ino_t tree_find(struct tree *tree, const struct vnode_key *key)
+{
+    pthread_mutex_lock(&tree->lock);
+    const struct vnode *vnode = *vnode_link(tree, key);
+    fuse_ino_t id = vnode ? vnode->id : 0;
+    pthread_mutex_unlock(&tree->lock);
+    return id;
+}
+
+size_t tree_keys(struct tree *tree, const struct topic *topic, struct vnode_key **out)
+{
+    size_t count = 0, max = 0;
+    *out = NULL;
+    pthread_mutex_lock(&tree->lock);
+    for (uint32_t slot = 0; slot < tree->slot_count; slot++) {
+        const struct vnode *vnode = atomic_load(slot_of(tree, slot));
+        if (!vnode || vnode->topic != topic)
+            continue;
+        if (count == max) {
+            max = max ? max * 2 : 16;
+            struct vnode_key *keys = realloc(*out, max * sizeof(*keys));
+            if (!keys)
+                break;
+            *out = keys;
+        }
+        (*out)[count++] = vnode->key;
+    }
+    pthread_mutex_unlock(&tree->lock);
+    return count;
+}
+
+uint32_t tree_count(struct tree *tree)
+{
+    pthread_mutex_lock(&tree->lock);
+    uint32_t count = tree->slot_count - tree->free_count;
+    pthread_mutex_unlock(&tree->lock);
+    return count;
+}
+
+struct tree *tree_new(struct node *node)
+{
+    struct tree *tree = calloc(1, sizeof(*tree));
+    if (!tree)
+        return NULL;
+    tree->node = node;
+    pthread_mutex_init(&tree->lock, NULL);
+    tree->hash_size = tree->pfiles_size = HASH_MIN;
+    tree->hash = calloc(HASH_MIN, sizeof(*tree->hash));
+    tree->pfiles = calloc(HASH_MIN, sizeof(*tree->pfiles));
+    tree->sequence = 1;
+    tree->root.id = FUSE_ROOT_ID;
+    tree->root.key.kind = VNODE_ROOT;
+    if (!tree->hash || !tree->pfiles) {
+        tree_free(tree);
+        return NULL;
+    }
+    return tree;
+}
+
+void tree_free(struct tree *tree)
+{
+    pthread_mutex_lock(&tree->lock);
+    for (uint32_t slot = 0; slot < tree->slot_count; slot++) {
+        struct vnode *vnode = atomic_load(slot_of(tree, slot));
+        if (vnode)
+            vnode_free(tree, vnode);
+    }
+    pthread_mutex_unlock(&tree->lock);
+    for (uint32_t i = 0; i < CHUNKS; i++)
+        free((void *)atomic_load(&tree->chunks[i]));
+    free(tree->free_slots);
+    free(tree->hash);
+    free(tree->pfiles);
+    pthread_mutex_destroy(&tree->lock);
+    free(tree);
+}

@@ -1,0 +1,122 @@
+/* fs/tree/tree.h: node ids: what the kernel knows of the tree.
+ *
+ * A vnode is one FUSE node id; it lives from the LOOKUP that gave it out until the kernel has forgotten it as often as
+ * it was given out. Ids are never used twice. The same thing looked up again is the same vnode, found by its key; only
+ * a contended appender's fresh node (retry.h) has none. What all vnodes of one partition share is its pfile.
+ *
+ * Locks: the tree's own mutex, inside. A vnode passed in by its id in a request stays while the request lasts. */
+#ifndef LOGMNT_FS_TREE_TREE_H
+#define LOGMNT_FS_TREE_TREE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/base/fence.h"
+#include "fs/base/fuse.h"
+#include "fs/base/passthrough.h"
+#include "fs/produce/partitioner.h"
+#include "fs/tree/locks.h"
+#include "replication/node/node.h"
+
+struct accumulator;
+struct wake;
+struct tree;
+
+enum vnode_kind {
+    VNODE_ROOT,
+    VNODE_TOPIC,
+    VNODE_PARTITION, /* 0 and 0@5678 */
+    VNODE_ANY,
+    VNODE_FOLLOW_DIR,
+    VNODE_FOLLOW,
+    VNODE_JSON_DIR,
+    VNODE_JSON,
+    VNODE_SEGMENTS_DIR,
+    VNODE_SEGMENTS, /* .segments/0 */
+    VNODE_SEGMENT_FILE,
+    VNODE_INTERNAL_DIR,
+    VNODE_CLUSTER_DIR,
+    VNODE_STATUS, /* .cluster/nodes, … */
+    VNODE_KINDS
+};
+
+/* One partition as a file, or `.any` (part NULL): what all of its node ids share. Lives as long as one of them. */
+struct pfile {
+    struct topic *topic;
+    struct partition *part;
+    struct pfile *any; /* of the same topic: its fences count here too; NULL for itself */
+    struct locks *locks;
+    struct fence *fence;
+    struct fence *lock_fence;        /* between the close of a file that holds locks and its RELEASE */
+    struct accumulator *accumulator; /* linger.ms; NULL until the first record */
+    _Atomic int followers;           /* parked readers of .follow */
+    struct wake *_Atomic wake;       /* waker.h; NULL: never needed */
+    pthread_mutex_t sticky_lock;
+    struct partitioner_sticky sticky; /* .any */
+    /* tree's lock */
+    unsigned refs;
+    struct pfile *hash_next;
+};
+
+/* What tells one vnode from another. Zero what a kind has no use for. */
+struct vnode_key {
+    enum vnode_kind kind;
+    int32_t index;       /* partition; -1: .any */
+    struct topic *topic; /* by address */
+    int64_t start;       /* an addressed one's first position; a segment's base offset; which status file */
+    int64_t extra;       /* 1: addressed; a segment's file kind */
+    uint64_t generation; /* a segment's; an addressed one's first offset */
+};
+
+struct vnode {
+    fuse_ino_t id;
+    struct vnode_key key;
+    bool fresh;                  /* a contended appender's: not found by its key */
+    struct topic *topic;         /* referenced; NULL above topics */
+    struct pfile *pfile;         /* partitions, their views, .any */
+    struct log_point start;      /* addressed */
+    _Atomic int writers;         /* open for appending */
+    struct passthrough pass;     /* VNODE_SEGMENT_FILE */
+    struct locks *_Atomic locks; /* of what is not a partition's own file: made when first asked for */
+    /* tree's lock */
+    uint64_t lookups;
+    struct vnode *hash_next;
+};
+
+struct tree *tree_new(struct node *node);
+/* All vnodes at once, at the end of the session. */
+void tree_free(struct tree *tree);
+
+struct vnode *tree_get(struct tree *tree, fuse_ino_t id);
+/* The vnode of a key, made if it is not there, given out once more (lookups + 1). topic is referenced by it. NULL: no
+ * memory. */
+struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key);
+/* A fresh vnode for a contended appender of the same partition (or .any) as main. */
+struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main);
+/* Gives out a vnode known to be alive once more. */
+void tree_lookup_again(struct tree *tree, struct vnode *vnode);
+void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups);
+
+/* The id of the vnode that a key finds; 0: there is none. */
+fuse_ino_t tree_find(struct tree *tree, const struct vnode_key *key);
+/* The keys of all vnodes of a topic. *out is malloc-ed; no memory: none. */
+size_t tree_keys(struct tree *tree, const struct topic *topic, struct vnode_key **out);
+/* How many node ids the kernel knows, the root not counted. */
+uint32_t tree_count(struct tree *tree);
+
+/* The pfile of a partition, referenced; NULL: no such partition, no memory. */
+struct pfile *tree_pfile(struct tree *tree, struct topic *topic, int32_t index);
+struct pfile *tree_pfile_ref(struct tree *tree, struct pfile *pfile);
+void tree_pfile_put(struct tree *tree, struct pfile *pfile);
+
+static inline bool vnode_addressed(const struct vnode *vnode)
+{
+    return vnode->key.extra == 1 && vnode->key.kind != VNODE_SEGMENT_FILE;
+}
+
+/* st_ino: the same on every host and after every restart. */
+uint64_t tree_ino(const struct vnode_key *key);
+
+#endif

@@ -1,0 +1,347 @@
+#include "fs/tree/xattr.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <syslog.h>
+
+#include "fs/tree/attr.h"
+
+#define CONFIG_PREFIX "user.config."
+enum { VALUE_BYTES = 512, PARTITION_COUNT_MAX = 10000 };
+
+/* One attribute that is worked out when asked for. show() writes its text and returns 0, or -ENODATA. */
+struct shown {
+    const char *name;
+    int (*show)(struct session *session, const struct vnode *vnode, char *out);
+};
+
+static int number(char *out, int64_t n)
+{
+    snprintf(out, VALUE_BYTES, "%" PRId64, n);
+    return 0;
+}
+
+static int ids(char *out, const int32_t *list, int count)
+{
+    size_t at = 0;
+    out[0] = '\0';
+    for (int i = 0; i < count; i++)
+        at += (size_t)snprintf(out + at, VALUE_BYTES - at, "%s%" PRId32, i ? "," : "", list[i]);
+    return 0;
+}
+
+/* ---- a partition ---- */
+
+static int show_start_offset(struct session *s, const struct vnode *v, char *out)
+{
+    (void)s;
+    return number(out, partition_log_start(v->pfile->part).offset);
+}
+
+static int show_high_watermark(struct session *s, const struct vnode *v, char *out)
+{
+    (void)s;
+    return number(out, partition_high_watermark(v->pfile->part).offset);
+}
+
+static int show_end_offset(struct session *s, const struct vnode *v, char *out)
+{
+    (void)s;
+    return number(out, partition_log_end(v->pfile->part).offset);
+}
+
+static int show_start_position(struct session *s, const struct vnode *v, char *out)
+{
+    (void)s;
+    return number(out, partition_log_start(v->pfile->part).position);
+}
+
+static int show_position(struct session *s, const struct vnode *v, char *out)
+{
+    (void)s;
+    return number(out, vnode_addressed(v) ? v->start.position : partition_high_watermark(v->pfile->part).position);
+}
+
+static int show_size(struct session *s, const struct vnode *v, char *out)
+{
+    struct log_size size;
+    (void)s;
+    partition_size(v->pfile->part, &size);
+    return number(out, size.retained_bytes);
+}
+
+static int show_segments(struct session *s, const struct vnode *v, char *out)
+{
+    struct log_size size;
+    (void)s;
+    partition_size(v->pfile->part, &size);
+    return number(out, size.segments);
+}
+
+static int show_leader(struct session *s, const struct vnode *v, char *out)
+{
+    struct partition_info info;
+    (void)s;
+    partition_info(v->pfile->part, &info);
+    if (info.leader >= 0)
+        return number(out, info.leader);
+    strcpy(out, "none");
+    return 0;
+}
+
+static int show_leader_epoch(struct session *s, const struct vnode *v, char *out)
+{
+    struct partition_info info;
+    (void)s;
+    partition_info(v->pfile->part, &info);
+    return number(out, info.leader_epoch);
+}
+
+static int show_replicas(struct session *s, const struct vnode *v, char *out)
+{
+    struct partition_info info;
+    (void)s;
+    partition_info(v->pfile->part, &info);
+    return ids(out, info.replicas, info.replica_count);
+}
+
+static int show_isr(struct session *s, const struct vnode *v, char *out)
+{
+    struct partition_info info;
+    (void)s;
+    partition_info(v->pfile->part, &info);
+    return ids(out, info.isr, info.isr_count);
+}
+
+static const struct shown of_partition[] = {
+    {"user.log.start_offset", show_start_offset},
+    {"user.log.high_watermark", show_high_watermark},
+    {"user.log.end_offset", show_end_offset},
+    {"user.log.start_position", show_start_position},
+    {"user.log.position", show_position},
+    {"user.log.size", show_size},
+    {"user.log.segments", show_segments},
+    {"user.log.leader", show_leader},
+    {"user.log.leader_epoch", show_leader_epoch},
+    {"user.log.replicas", show_replicas},
+    {"user.log.isr", show_isr},
+    {NULL, NULL},
+};
+
+/* ---- a topic, MOUNT ---- */
+
+static int show_topic_id(struct session *s, const struct vnode *v, char *out)
+{
+    (void)s;
+    snprintf(out, VALUE_BYTES, "%s", topic_id(v->topic));
+    return 0;
+}
+
+static int show_topic_partitions(struct session *s, const struct vnode *v, char *out)
+{
+    (void)s;
+    return number(out, topic_partition_count(v->topic));
+}
+
+static int show_topic_factor(struct session *s, const struct vnode *v, char *out)
+{
+    (void)s;
+    return number(out, topic_replication_factor(v->topic));
+}
+
+static const struct shown of_topic[] = {
+    {"user.topic.id", show_topic_id},
+    {"user.topic.partitions", show_topic_partitions},
+    {"user.topic.replication_factor", show_topic_factor},
+    {NULL, NULL},
+};
+
+static int show_cluster_id(struct session *s, const struct vnode *v, char *out)
+{
+    (void)v;
+    snprintf(out, VALUE_BYTES, "%s", node_cluster_id(s->node));
+    return 0;
+}
+
+static int show_node_id(struct session *s, const struct vnode *v, char *out)
+{
+    (void)v;
+    return number(out, node_id(s->node));
+}
+
+static const struct shown of_root[] = {
+    {"user.cluster.id", show_cluster_id},
+    {"user.cluster.controller", show_node_id}, /* a quorum of one: this node */
+    {"user.node.id", show_node_id},
+    {NULL, NULL},
+};
+
+static const struct shown *table_of(const struct vnode *vnode)
+{
+    static const struct shown none[] = {{NULL, NULL}};
+    switch (vnode->key.kind) {
+    case VNODE_PARTITION:
+    case VNODE_FOLLOW:
+    case VNODE_JSON:
+        return of_partition;
+    case VNODE_TOPIC:
+        return of_topic;
+    case VNODE_ROOT:
+        return of_root;
+    default:
+        return none;
+    }
+}
+
+static const struct shown *find(const struct vnode *vnode, const char *name)
+{
+    const struct shown *shown = table_of(vnode);
+    while (shown->name && strcmp(shown->name, name) != 0)
+        shown++;
+    return shown->name ? shown : NULL;
+}
+
+/* Whether settings are to be seen here; those of the whole cluster only on MOUNT. */
+static bool has_config(const struct vnode *vnode, const struct config_def *def)
+{
+    return vnode->key.kind == VNODE_ROOT || (vnode->key.kind == VNODE_TOPIC && def && def->scope == CONFIG_TOPIC);
+}
+
+/* The setting that an attribute's name is about, here; NULL: none. */
+static const struct config_def *config_of(const struct vnode *vnode, const char *name)
+{
+    if (strncmp(name, CONFIG_PREFIX, strlen(CONFIG_PREFIX)) != 0)
+        return NULL;
+    const struct config_def *def = config_find(name + strlen(CONFIG_PREFIX));
+    return def && has_config(vnode, def) ? def : NULL;
+}
+
+static int value_of(struct session *session, const struct vnode *vnode, const char *name, char *out)
+{
+    if (vnode->topic && topic_deleted(vnode->topic))
+        return -ESTALE;
+    const struct shown *shown = find(vnode, name);
+    if (shown)
+        return shown->show(session, vnode, out);
+    const struct config_def *def = config_of(vnode, name);
+    if (!def)
+        return -ENODATA;
+    return node_get_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, def->name, out);
+}
+
+static void reply_sized(fuse_req_t req, const char *data, size_t len, size_t size)
+{
+    if (size == 0)
+        fuse_reply_xattr(req, len);
+    else if (len > size)
+        fuse_reply_err(req, ERANGE);
+    else
+        fuse_reply_buf(req, data, len);
+}
+
+void xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t size)
+{
+    char value[VALUE_BYTES];
+    /* ls asks for labels and ACLs of every file until it hears that there are none here. */
+    bool ours = strncmp(name, "user.", strlen("user.")) == 0;
+    int rc = ours ? value_of(session_of(req), vnode, name, value) : -EOPNOTSUPP;
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else
+        reply_sized(req, value, strlen(value), size);
+}
+
+void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
+{
+    char *names = NULL;
+    size_t len = 0, count;
+    FILE *out = open_memstream(&names, &len);
+    if (!out) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    for (const struct shown *shown = table_of(vnode); shown->name; shown++)
+        fprintf(out, "%s%c", shown->name, '\0');
+    const struct config_def *defs = config_defs(&count);
+    for (size_t i = 0; i < count; i++)
+        if (has_config(vnode, &defs[i]))
+            fprintf(out, CONFIG_PREFIX "%s%c", defs[i].name, '\0');
+    if (fclose(out) == 0)
+        reply_sized(req, names, len, size);
+    else
+        fuse_reply_err(req, ENOMEM);
+    free(names);
+}
+
+/* ---- setting ---- */
+
+static int set_partitions(struct session *session, struct topic *topic, const char *text, struct err *e)
+{
+    char *end;
+    errno = 0;
+    long count = strtol(text, &end, 10);
+    if (errno || end == text || *end || text[0] < '0' || text[0] > '9' || count > PARTITION_COUNT_MAX)
+        return -EINVAL;
+    return node_create_partitions(session->node, topic_name(topic), (int32_t)count, e);
+}
+
+static int set_value(struct session *session, struct vnode *vnode, const char *name, const char *value, struct err *e)
+{
+    if (vnode->key.kind == VNODE_TOPIC && strcmp(name, "user.topic.partitions") == 0)
+        return set_partitions(session, vnode->topic, value, e);
+    if (find(vnode, name))
+        return -EPERM;
+    const struct config_def *def = config_of(vnode, name);
+    if (!def)
+        return -EINVAL;
+    return node_set_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, def->name, value, e);
+}
+
+/* Sets, or removes (value NULL), and answers. */
+static void change(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, int flags)
+{
+    struct session *session = session_of(req);
+    struct err e = {0};
+    char present[VALUE_BYTES];
+    int rc = 0;
+    if (vnode->topic && topic_deleted(vnode->topic))
+        rc = -ESTALE;
+    else if ((vnode->topic && topic_internal(vnode->topic)) ||
+             !attr_is_owner(session, vnode->topic, fuse_req_ctx(req)->uid))
+        rc = -EPERM;
+    else if ((flags & XATTR_CREATE) && value_of(session, vnode, name, present) == 0)
+        rc = -EEXIST;
+    else if (value)
+        rc = set_value(session, vnode, name, value, &e);
+    else if (find(vnode, name))
+        rc = -EPERM;
+    else if (!config_of(vnode, name))
+        rc = -ENODATA;
+    else
+        rc = node_set_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL,
+                             name + strlen(CONFIG_PREFIX), NULL, &e);
+    if (rc && e.text[0])
+        log_line(LOG_NOTICE, "%s: %s", name, e.text);
+    fuse_reply_err(req, -rc);
+}
+
+void xattr_set(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, size_t size, int flags)
+{
+    char text[VALUE_BYTES];
+    if (size >= sizeof(text) || memchr(value, '\0', size)) {
+        fuse_reply_err(req, EINVAL);
+        return;
+    }
+    memcpy(text, value, size);
+    text[size] = '\0';
+    change(req, vnode, name, text, flags);
+}
+
+void xattr_remove(fuse_req_t req, struct vnode *vnode, const char *name)
+{
+    change(req, vnode, name, NULL, 0);
+}

@@ -1,0 +1,13 @@
+/* fs/tree/xattr.h: extended attributes: every admin act is a file act (interface.md, Extended attributes). */
+#ifndef LOGMNT_FS_TREE_XATTR_H
+#define LOGMNT_FS_TREE_XATTR_H
+
+#include "fs/base/session.h"
+#include "fs/tree/tree.h"
+
+void xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t size);
+void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size);
+void xattr_set(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, size_t size, int flags);
+void xattr_remove(fuse_req_t req, struct vnode *vnode, const char *name);
+
+#endif

@@ -1,0 +1,42 @@
+/* replication/base/limits.h: every bound of this folder by name, with what happens when it is reached. */
+#ifndef LOGMNT_REPLICATION_BASE_LIMITS_H
+#define LOGMNT_REPLICATION_BASE_LIMITS_H
+
+enum {
+    /* Partitions of one topic; more are refused with -EINVAL. */
+    LIMIT_TOPIC_PARTITIONS = 10000,
+    /* Topics of a cluster; one more is refused with -ENOSPC. */
+    LIMIT_TOPICS = 100000,
+    /* Replicas of one partition; a larger replication factor is -EINVAL. */
+    LIMIT_REPLICAS = 8,
+    /* Nodes of a cluster; one more is refused with -ENOSPC. */
+    LIMIT_NODES = 64,
+    /* One metadata command, encoded; a larger one in the log is damage (-EBADMSG). */
+    LIMIT_COMMAND_BYTES = 1 << 20,
+    /* Commands applied since the last snapshot of the metadata before the next one is written and the log before it
+     * dropped. */
+    LIMIT_SNAPSHOT_COMMANDS = 4096,
+    /* Bytes of parked appends, over all partitions; when they are used up the next acks=all append that would have to
+     * wait fails at once with -EROFS. */
+    LIMIT_PARKED_BYTES = 256 << 20,
+    /* From the moment that a log asks for a flush until the background flush begins. */
+    LIMIT_FLUSH_DELAY_MS = 1000,
+    /* The longest that the checkpoints lag behind while something is appended. */
+    LIMIT_CHECKPOINT_INTERVAL_MS = 60000,
+    /* DATA/reserve: what a deletion on a full disk can fall back on. */
+    LIMIT_RESERVE_BYTES = 1 << 20,
+    /* The least pause between two looks for something to compact, whatever log.cleaner.backoff.ms says. */
+    LIMIT_CLEANER_PAUSE_MS = 100,
+    /* Works of the pool that run at once; others wait in the queue. */
+    LIMIT_POOL_THREADS = 4,
+    /* Threads that flush at a stop, so that the flushes of many small logs share the journal's commits. */
+    LIMIT_STOP_THREADS = 16,
+    /* How long a start waits for a daemon that is stopping or dying; -EBUSY after that. */
+    LIMIT_LOCK_WAIT_MS = 10000,
+    /* The least time between two rounds of the scrub over all closed segments. */
+    LIMIT_SCRUB_ROUND_MS = 24 * 60 * 60 * 1000,
+    /* The small text files: meta.properties, partition.metadata, lock, clean-shutdown. A larger one is damaged. */
+    LIMIT_TEXT_FILE_BYTES = 4096,
+};
+
+#endif

@@ -1,0 +1,342 @@
+/* replication/metadata/command.c: the only user of msgpack-c.
+ *
+ * Encoding writes exactly the keys that a type has; decoding looks keys up in the map, so their order does not matter
+ * and further keys of the same version are ignored. */
+#include "replication/metadata/command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <msgpack.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/record/framing.h"
+
+enum field {
+    FIELD_NODE = 1 << 0,
+    FIELD_TOPIC = 1 << 1,
+    FIELD_ID = 1 << 2,
+    FIELD_ATTR = 1 << 3,
+    FIELD_SET = 1 << 4,
+    FIELD_PARTITIONS = 1 << 5,
+    FIELD_REPLICAS = 1 << 6,
+    FIELD_NAME = 1 << 7,
+    FIELD_VALUE = 1 << 8,
+};
+
+static const struct {
+    const char *name;
+    unsigned fields;
+} types[COMMAND_TYPES] = {
+    [COMMAND_REGISTER_NODE] = {"register_node", FIELD_NODE},
+    [COMMAND_CREATE_TOPIC] = {"create_topic", FIELD_TOPIC | FIELD_ID | FIELD_ATTR | FIELD_PARTITIONS | FIELD_REPLICAS},
+    [COMMAND_DELETE_TOPIC] = {"delete_topic", FIELD_TOPIC | FIELD_ID},
+    [COMMAND_CREATE_PARTITIONS] = {"create_partitions", FIELD_TOPIC | FIELD_ID | FIELD_PARTITIONS | FIELD_REPLICAS},
+    [COMMAND_SET_ATTR] = {"set_attr", FIELD_TOPIC | FIELD_ATTR | FIELD_SET},
+    [COMMAND_SET_CONFIG] = {"set_config", FIELD_TOPIC | FIELD_NAME | FIELD_VALUE},
+    [COMMAND_REMOVE_CONFIG] = {"remove_config", FIELD_TOPIC | FIELD_NAME},
+};
+
+const char *command_type_name(enum command_type type)
+{
+    return types[type].name;
+}
+
+/* ---- encoding ---- */
+
+static void pack_text(msgpack_packer *pk, const char *text)
+{
+    msgpack_pack_str(pk, strlen(text));
+    msgpack_pack_str_body(pk, text, strlen(text));
+}
+
+static void pack_attr(msgpack_packer *pk, const struct tree_attr *attr)
+{
+    pack_text(pk, "uid");
+    msgpack_pack_uint32(pk, attr->uid);
+    pack_text(pk, "gid");
+    msgpack_pack_uint32(pk, attr->gid);
+    pack_text(pk, "dir_mode");
+    msgpack_pack_uint32(pk, attr->dir_mode);
+    pack_text(pk, "file_mode");
+    msgpack_pack_uint32(pk, attr->file_mode);
+    pack_text(pk, "mtime");
+    msgpack_pack_int64(pk, attr->mtime_ms);
+}
+
+static void pack_replicas(msgpack_packer *pk, const struct command *cmd)
+{
+    int32_t factor = cmd->replication_factor;
+    pack_text(pk, "replicas");
+    msgpack_pack_array(pk, (size_t)(cmd->replica_count / factor));
+    for (int32_t i = 0; i < cmd->replica_count; i++) {
+        if (i % factor == 0)
+            msgpack_pack_array(pk, (size_t)factor);
+        msgpack_pack_int32(pk, cmd->replicas[i]);
+    }
+}
+
+/* Keys that each field stands for. */
+static size_t key_count(unsigned fields)
+{
+    size_t count = 3; /* version, type, time */
+    for (unsigned field = FIELD_NODE; field <= FIELD_VALUE; field <<= 1)
+        if (fields & field)
+            count += field == FIELD_ATTR ? 5 : 1;
+    return count;
+}
+
+static void pack_command(msgpack_packer *pk, const struct command *cmd)
+{
+    unsigned fields = types[cmd->type].fields;
+    msgpack_pack_map(pk, key_count(fields));
+    pack_text(pk, "type");
+    pack_text(pk, types[cmd->type].name);
+    pack_text(pk, "version");
+    msgpack_pack_int(pk, COMMAND_VERSION);
+    pack_text(pk, "time");
+    msgpack_pack_int64(pk, cmd->time_ms);
+    if (fields & FIELD_NODE) {
+        pack_text(pk, "node");
+        msgpack_pack_int32(pk, cmd->node);
+    }
+    if (fields & FIELD_TOPIC) {
+        pack_text(pk, "topic");
+        pack_text(pk, cmd->topic);
+    }
+    if (fields & FIELD_ID) {
+        char text[UUID_TEXT_BYTES];
+        uuid_text(cmd->id, text);
+        pack_text(pk, "id");
+        pack_text(pk, text);
+    }
+    if (fields & FIELD_ATTR)
+        pack_attr(pk, &cmd->attr);
+    if (fields & FIELD_SET) {
+        pack_text(pk, "set");
+        msgpack_pack_uint32(pk, cmd->set);
+    }
+    if (fields & FIELD_PARTITIONS) {
+        pack_text(pk, "partitions");
+        msgpack_pack_int32(pk, cmd->partitions);
+    }
+    if (fields & FIELD_REPLICAS)
+        pack_replicas(pk, cmd);
+    if (fields & FIELD_NAME) {
+        pack_text(pk, "name");
+        pack_text(pk, cmd->name);
+    }
+    if (fields & FIELD_VALUE) {
+        pack_text(pk, "value");
+        pack_text(pk, cmd->value);
+    }
+}
+
+/* As msgpack_sbuffer_write(), but a failure is kept, so that it need not be looked for after each of the calls above.
+ */
+struct sink {
+    msgpack_sbuffer buffer;
+    bool failed;
+};
+
+static int sink_write(void *data, const char *buf, size_t len)
+{
+    struct sink *sink = data;
+    if (!sink->failed && msgpack_sbuffer_write(&sink->buffer, buf, len) != 0)
+        sink->failed = true;
+    return 0;
+}
+
+int command_encode(const struct command *cmd, void **out, size_t *len)
+{
+    struct sink sink = {.failed = false};
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&sink.buffer);
+    msgpack_packer_init(&pk, &sink, sink_write);
+    pack_command(&pk, cmd);
+    if (sink.failed) {
+        msgpack_sbuffer_destroy(&sink.buffer);
+        return -ENOMEM;
+    }
+    *len = sink.buffer.size;
+    *out = msgpack_sbuffer_release(&sink.buffer);
+    return 0;
+}
+
+/* ---- decoding: each getter returns false when the key is missing or not of its kind ---- */
+
+static const msgpack_object *get(const msgpack_object *map, const char *key)
+{
+    for (uint32_t i = 0; i < map->via.map.size; i++) {
+        const msgpack_object *k = &map->via.map.ptr[i].key;
+        if (k->type == MSGPACK_OBJECT_STR && k->via.str.size == strlen(key) &&
+            memcmp(k->via.str.ptr, key, k->via.str.size) == 0)
+            return &map->via.map.ptr[i].val;
+    }
+    return NULL;
+}
+
+static bool number_of(const msgpack_object *value, int64_t min, int64_t max, int64_t *out)
+{
+    if (value == NULL)
+        return false;
+    if (value->type == MSGPACK_OBJECT_POSITIVE_INTEGER && value->via.u64 <= INT64_MAX)
+        *out = (int64_t)value->via.u64;
+    else if (value->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+        *out = value->via.i64;
+    else
+        return false;
+    return *out >= min && *out <= max;
+}
+
+static bool get_number(const msgpack_object *map, const char *key, int64_t min, int64_t max, int64_t *out)
+{
+    return number_of(get(map, key), min, max, out);
+}
+
+static bool get_text(const msgpack_object *map, const char *key, char *out, size_t size)
+{
+    const msgpack_object *value = get(map, key);
+    if (value == NULL || value->type != MSGPACK_OBJECT_STR || value->via.str.size >= size ||
+        memchr(value->via.str.ptr, '\0', value->via.str.size) != NULL)
+        return false;
+    memcpy(out, value->via.str.ptr, value->via.str.size);
+    out[value->via.str.size] = '\0';
+    return true;
+}
+
+static bool get_id(const msgpack_object *map, uint8_t out[UUID_BYTES])
+{
+    char text[UUID_TEXT_BYTES];
+    return get_text(map, "id", text, sizeof text) && uuid_parse(text, out) == 0;
+}
+
+static bool get_attr(const msgpack_object *map, struct tree_attr *attr)
+{
+    int64_t uid, gid, dir_mode, file_mode;
+    if (!get_number(map, "uid", 0, UINT32_MAX, &uid) || !get_number(map, "gid", 0, UINT32_MAX, &gid) ||
+        !get_number(map, "dir_mode", 0, 07777, &dir_mode) || !get_number(map, "file_mode", 0, 07777, &file_mode) ||
+        !get_number(map, "mtime", INT64_MIN, INT64_MAX, &attr->mtime_ms))
+        return false;
+    attr->uid = (uid_t)uid;
+    attr->gid = (gid_t)gid;
+    attr->dir_mode = (mode_t)dir_mode;
+    attr->file_mode = (mode_t)file_mode;
+    return true;
+}
+
+/* Flattens the array of arrays, all of one length. */
+static int get_replicas(const msgpack_object *map, struct command *cmd)
+{
+    const msgpack_object *all = get(map, "replicas");
+    if (all == NULL || all->type != MSGPACK_OBJECT_ARRAY || all->via.array.size == 0 ||
+        all->via.array.size > LIMIT_TOPIC_PARTITIONS || all->via.array.ptr[0].type != MSGPACK_OBJECT_ARRAY)
+        return -EBADMSG;
+    uint32_t partitions = all->via.array.size, factor = all->via.array.ptr[0].via.array.size;
+    if (factor == 0 || factor > LIMIT_REPLICAS)
+        return -EBADMSG;
+    cmd->replicas = calloc((size_t)partitions * factor, sizeof *cmd->replicas);
+    if (cmd->replicas == NULL)
+        return -ENOMEM;
+    cmd->replication_factor = (int32_t)factor;
+    cmd->replica_count = (int32_t)(partitions * factor);
+    for (uint32_t i = 0; i < partitions; i++) {
+        const msgpack_object *one = &all->via.array.ptr[i];
+        if (one->type != MSGPACK_OBJECT_ARRAY || one->via.array.size != factor)
+            return -EBADMSG;
+        for (uint32_t j = 0; j < factor; j++) {
+            int64_t id;
+            if (!number_of(&one->via.array.ptr[j], 1, INT32_MAX, &id))
+                return -EBADMSG;
+            cmd->replicas[i * factor + j] = (int32_t)id;
+        }
+    }
+    return 0;
+}
+
+static int decode_type(const msgpack_object *map, struct command *cmd, struct err *e)
+{
+    char name[32];
+    int64_t version;
+    if (!get_text(map, "type", name, sizeof name) || !get_number(map, "version", 0, INT32_MAX, &version))
+        return err_set(e, -EBADMSG, "metadata command without type or version");
+    if (version != COMMAND_VERSION)
+        return err_set(e, -EBADMSG, "metadata command %s of version %" PRId64 ", this build knows %d", name, version,
+                       COMMAND_VERSION);
+    for (int type = 0; type < COMMAND_TYPES; type++) {
+        if (strcmp(types[type].name, name) == 0) {
+            cmd->type = (enum command_type)type;
+            return 0;
+        }
+    }
+    return err_set(e, -EBADMSG, "unknown metadata command %s", name);
+}
+
+static int decode_fields(const msgpack_object *map, struct command *cmd, struct err *e)
+{
+    unsigned fields = types[cmd->type].fields;
+    const char *bad = NULL;
+    int64_t number = 0;
+    if (!get_number(map, "time", INT64_MIN, INT64_MAX, &cmd->time_ms))
+        bad = "time";
+    if ((fields & FIELD_NODE) && !get_number(map, "node", 1, INT32_MAX, &number))
+        bad = "node";
+    cmd->node = (int32_t)number;
+    if ((fields & FIELD_TOPIC) && !get_text(map, "topic", cmd->topic, sizeof cmd->topic))
+        bad = "topic";
+    if ((fields & FIELD_ID) && !get_id(map, cmd->id))
+        bad = "id";
+    if ((fields & FIELD_ATTR) && !get_attr(map, &cmd->attr))
+        bad = "attributes";
+    cmd->attr.ctime_ms = cmd->time_ms;
+    number = 0;
+    if ((fields & FIELD_SET) && !get_number(map, "set", 0, UINT32_MAX, &number))
+        bad = "set";
+    cmd->set = (unsigned)number;
+    number = 0;
+    if ((fields & FIELD_PARTITIONS) && !get_number(map, "partitions", 1, LIMIT_TOPIC_PARTITIONS, &number))
+        bad = "partitions";
+    cmd->partitions = (int32_t)number;
+    if ((fields & FIELD_NAME) && !get_text(map, "name", cmd->name, sizeof cmd->name))
+        bad = "name";
+    if ((fields & FIELD_VALUE) && !get_text(map, "value", cmd->value, sizeof cmd->value))
+        bad = "value";
+    if (bad == NULL && (fields & FIELD_REPLICAS)) {
+        int rc = get_replicas(map, cmd);
+        if (rc == -ENOMEM)
+            return err_sys(e, rc, "metadata command %s", types[cmd->type].name);
+        if (rc != 0)
+            bad = "replicas";
+    }
+    if (bad != NULL)
+        return err_set(e, -EBADMSG, "metadata command %s: bad %s", types[cmd->type].name, bad);
+    return 0;
+}
+
+int command_decode(const void *data, size_t len, struct command *cmd, struct err *e)
+{
+    msgpack_unpacked unpacked;
+    size_t used = 0;
+    int rc;
+    *cmd = (struct command){0};
+    msgpack_unpacked_init(&unpacked);
+    /* Complete, as far as the lengths in it go: so the library cannot be made to allocate more than some times len. */
+    if (framing_record_len(FRAMING_MSGPACK, data, len) != len ||
+        msgpack_unpack_next(&unpacked, data, len, &used) != MSGPACK_UNPACK_SUCCESS ||
+        unpacked.data.type != MSGPACK_OBJECT_MAP)
+        rc = err_set(e, -EBADMSG, "metadata command is not one MessagePack map");
+    else
+        rc = decode_type(&unpacked.data, cmd, e);
+    if (rc == 0)
+        rc = decode_fields(&unpacked.data, cmd, e);
+    msgpack_unpacked_destroy(&unpacked);
+    if (rc != 0)
+        command_free(cmd);
+    return rc;
+}
+
+void command_free(struct command *cmd)
+{
+    free(cmd->replicas);
+    cmd->replicas = NULL;
+}

@@ -1,0 +1,54 @@
+/* replication/metadata/metadata.h: the cluster's metadata: a state machine fed with the commands of the quorum's log,
+ * in their order. Nodes, topics with their partitions' replicas, owners, modes and settings.
+ *
+ * Applying is deterministic: a command that does not fit the state (a topic that exists already) changes nothing and
+ * its errno is the proposer's answer, on every node alike. Pure: no I/O, no clock, no locks. */
+#ifndef LOGMNT_REPLICATION_METADATA_METADATA_H
+#define LOGMNT_REPLICATION_METADATA_METADATA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "replication/metadata/command.h"
+#include "replication/metadata/config.h"
+
+struct metadata_topic {
+    char name[TOPIC_NAME_BYTES];
+    uint8_t id[UUID_BYTES];
+    struct tree_attr attr;
+    struct config_set config;
+    int32_t partitions;
+    int32_t replication_factor;
+    int32_t *replicas; /* as in struct command */
+};
+
+struct metadata_node {
+    int32_t id;
+    int64_t epoch; /* the offset of its registration */
+};
+
+struct metadata {
+    int64_t next_offset; /* every command below was applied */
+    struct tree_attr root;
+    struct config_set config; /* the cluster's defaults */
+    struct metadata_node *nodes;
+    size_t node_count;
+    struct metadata_topic **topics; /* by name */
+    size_t topic_count;
+};
+
+/* root: what MOUNT has before anybody changes it. */
+void metadata_init(struct metadata *meta, const struct tree_attr *root);
+void metadata_free(struct metadata *meta);
+
+/* What metadata_apply() would return: 0; -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC (a limit) with the reason. */
+int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e);
+/* Applies the command that lies at offset, and counts it also when it does not fit. -ENOMEM: the state is as before
+ * and not usable further. */
+int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t offset, struct err *e);
+
+const struct metadata_topic *metadata_topic(const struct metadata *meta, const char *name);
+const struct metadata_node *metadata_node(const struct metadata *meta, int32_t id);
+
+#endif

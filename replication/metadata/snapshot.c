@@ -1,0 +1,195 @@
+/* replication/metadata/snapshot.c: metadata → commands → bytes, and back. */
+#include "replication/metadata/snapshot.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/crc32c.h"
+#include "engine/base/limits.h"
+#include "engine/record/framing.h"
+#include "replication/base/limits.h"
+
+/* All numbers little-endian. */
+struct header {
+    char magic[8];
+    uint32_t version;
+    uint32_t crc; /* CRC-32C of what follows this field: the rest of the header and the body */
+    uint64_t body_len;
+    int64_t next_offset;
+};
+enum { HEADER_BYTES = sizeof(struct header), CRC_FROM = 16, VERSION = 1 };
+_Static_assert(HEADER_BYTES == 32, "the header has no holes");
+static const char magic[8] = "LOGMNTMS";
+
+struct bytes {
+    char *data;
+    size_t len, room;
+};
+
+static int bytes_add(struct bytes *bytes, const void *data, size_t len)
+{
+    if (bytes->room - bytes->len < len) {
+        size_t room = 2 * (bytes->len + len) + 4096;
+        char *grown = realloc(bytes->data, room);
+        if (grown == NULL)
+            return -ENOMEM;
+        bytes->data = grown;
+        bytes->room = room;
+    }
+    memcpy(bytes->data + bytes->len, data, len);
+    bytes->len += len;
+    return 0;
+}
+
+static int add_command(struct bytes *bytes, const struct command *cmd)
+{
+    void *data;
+    size_t len;
+    int rc = command_encode(cmd, &data, &len);
+    if (rc != 0)
+        return rc;
+    rc = bytes_add(bytes, data, len);
+    free(data);
+    return rc;
+}
+
+/* The settings of one set, as commands that leave ctime as it is. */
+static int add_config(struct bytes *bytes, const struct config_set *set, const char *topic, int64_t ctime_ms)
+{
+    struct command cmd = {.type = COMMAND_SET_CONFIG, .time_ms = ctime_ms};
+    memcpy(cmd.topic, topic, strlen(topic) + 1);
+    for (size_t i = 0; i < set->count; i++) {
+        memcpy(cmd.name, set->entries[i].name, sizeof cmd.name);
+        memcpy(cmd.value, set->entries[i].value, sizeof cmd.value);
+        int rc = add_command(bytes, &cmd);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int add_nodes(struct bytes *bytes, const struct metadata *meta)
+{
+    for (size_t i = 0; i < meta->node_count; i++) {
+        /* The epoch travels as the time, which a registration has no other use for. */
+        struct command cmd = {
+            .type = COMMAND_REGISTER_NODE, .node = meta->nodes[i].id, .time_ms = meta->nodes[i].epoch};
+        int rc = add_command(bytes, &cmd);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int add_topic(struct bytes *bytes, const struct metadata_topic *topic)
+{
+    struct command cmd = {.type = COMMAND_CREATE_TOPIC,
+                          .time_ms = topic->attr.ctime_ms,
+                          .attr = topic->attr,
+                          .partitions = topic->partitions,
+                          .replication_factor = topic->replication_factor,
+                          .replicas = topic->replicas,
+                          .replica_count = topic->partitions * topic->replication_factor};
+    memcpy(cmd.topic, topic->name, sizeof cmd.topic);
+    memcpy(cmd.id, topic->id, UUID_BYTES);
+    int rc = add_command(bytes, &cmd);
+    return rc != 0 ? rc : add_config(bytes, &topic->config, topic->name, topic->attr.ctime_ms);
+}
+
+static int add_body(struct bytes *bytes, const struct metadata *meta)
+{
+    int rc = add_nodes(bytes, meta);
+    for (size_t i = 0; rc == 0 && i < meta->topic_count; i++)
+        rc = add_topic(bytes, meta->topics[i]);
+    if (rc == 0)
+        rc = add_config(bytes, &meta->config, "", meta->root.ctime_ms);
+    /* Last, because each topic made above moved MOUNT's times. */
+    struct command root = {.type = COMMAND_SET_ATTR,
+                           .time_ms = meta->root.ctime_ms,
+                           .attr = meta->root,
+                           .set = ATTR_UID | ATTR_GID | ATTR_DIR_MODE | ATTR_FILE_MODE | COMMAND_ATTR_MTIME};
+    return rc != 0 ? rc : add_command(bytes, &root);
+}
+
+int snapshot_write(struct io *io, int dirfd, const struct metadata *meta, struct err *e)
+{
+    struct bytes bytes = {0};
+    struct header header = {.version = htole32(VERSION), .next_offset = (int64_t)htole64((uint64_t)meta->next_offset)};
+    memcpy(header.magic, magic, sizeof magic);
+    int rc = bytes_add(&bytes, &header, HEADER_BYTES);
+    if (rc == 0)
+        rc = add_body(&bytes, meta);
+    if (rc != 0) {
+        err_sys(e, rc, SNAPSHOT_FILE);
+        goto out;
+    }
+    header.body_len = htole64(bytes.len - HEADER_BYTES);
+    memcpy(bytes.data, &header, HEADER_BYTES);
+    header.crc = htole32(crc32c(0, bytes.data + CRC_FROM, bytes.len - CRC_FROM));
+    memcpy(bytes.data, &header, HEADER_BYTES);
+    rc = io_replace_file(io, dirfd, SNAPSHOT_FILE, bytes.data, bytes.len, e);
+out:
+    free(bytes.data);
+    return rc;
+}
+
+/* ---- reading ---- */
+
+static int check_header(const char *data, size_t len, struct header *header, struct err *e)
+{
+    if (len < HEADER_BYTES || memcmp(data, magic, sizeof magic) != 0)
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": bad magic");
+    memcpy(header, data, HEADER_BYTES);
+    if (le32toh(header->version) != VERSION)
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": version %u, this build knows %d", le32toh(header->version),
+                       VERSION);
+    if (le64toh(header->body_len) != len - HEADER_BYTES)
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": wrong length");
+    if (le32toh(header->crc) != crc32c(0, data + CRC_FROM, len - CRC_FROM))
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": CRC does not match");
+    header->next_offset = (int64_t)le64toh((uint64_t)header->next_offset);
+    if (header->next_offset < 0)
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": bad offset");
+    return 0;
+}
+
+static int apply_body(const char *body, size_t len, struct metadata *meta, struct err *e)
+{
+    while (len > 0) {
+        struct command cmd;
+        size_t record = framing_record_len(FRAMING_MSGPACK, (const uint8_t *)body, len);
+        if (record == 0)
+            return err_set(e, -EBADMSG, SNAPSHOT_FILE ": ends within a command");
+        int rc = command_decode(body, record, &cmd, e);
+        if (rc != 0)
+            return err_wrap(e, rc, SNAPSHOT_FILE);
+        rc = metadata_apply(meta, &cmd, cmd.type == COMMAND_REGISTER_NODE ? cmd.time_ms : 0, e);
+        command_free(&cmd);
+        if (rc != 0)
+            return err_wrap(e, rc == -ENOMEM ? rc : -EBADMSG, SNAPSHOT_FILE);
+        body += record;
+        len -= record;
+    }
+    return 0;
+}
+
+int snapshot_read(struct io *io, int dirfd, struct metadata *meta, struct err *e)
+{
+    char *data;
+    size_t len;
+    struct header header;
+    int rc = io_read_file(io, dirfd, SNAPSHOT_FILE, LIMIT_SMALL_FILE_BYTES, &data, &len, e);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc != 0)
+        return rc;
+    rc = check_header(data, len, &header, e);
+    if (rc == 0)
+        rc = apply_body(data + HEADER_BYTES, len - HEADER_BYTES, meta, e);
+    if (rc == 0)
+        meta->next_offset = header.next_offset;
+    free(data);
+    return rc;
+}

@@ -1,0 +1,35 @@
+/* replication/node/flusher.h: the background flush, so that recovery has little to check, and the checkpoints in its
+ * wake. It is asked, it does not look around: an idle node is not woken.
+ *
+ * It begins LIMIT_FLUSH_DELAY_MS after it was asked: an append that meets a flush waits as long as that takes (it needs
+ * the inode's block, which the journal is just writing), so one burst of appends is not to be stopped in its middle.
+ * What recovery may have to check is thus LIMIT_UNFLUSHED_BYTES and what a second brings. */
+#ifndef LOGMNT_REPLICATION_NODE_FLUSHER_H
+#define LOGMNT_REPLICATION_NODE_FLUSHER_H
+
+#include <stdatomic.h>
+
+#include "replication/node/node.h"
+
+struct flusher {
+    struct node *node;
+    _Atomic uint64_t wanted; /* counts the logs' calls of on_flush_wanted */
+    struct node_work work;
+    _Atomic bool queued; /* the delay runs, or the work waits */
+    struct node_timer delay;
+    struct node_timer timer; /* the checkpoints' */
+    struct node_work checkpoint_work;
+    _Atomic bool armed;
+};
+
+void flusher_init(struct flusher *flusher, struct node *node);
+/* log_env.on_flush_wanted: only counts, since it is called under the append lock. */
+void flusher_want(void *flusher);
+/* The count. Whoever calls into a log compares it before and after: if it changed, flusher_request(). (It may have been
+ * another log that called: then one flush too many is done.) */
+uint64_t flusher_wanted(struct flusher *flusher);
+void flusher_request(struct flusher *flusher, struct partition *part);
+/* Something that the checkpoints do not say yet: they are written within LIMIT_CHECKPOINT_INTERVAL_MS. */
+void flusher_appended(struct flusher *flusher);
+
+#endif

@@ -1,0 +1,37 @@
+/* replication/node/identity.h: who a data directory belongs to and whether it was left in order: DATA/meta.properties,
+ * DATA/clean-shutdown, and partition.metadata in each partition's directory. Small text files; docs/DISK_FORMAT.md. */
+#ifndef LOGMNT_REPLICATION_NODE_IDENTITY_H
+#define LOGMNT_REPLICATION_NODE_IDENTITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/base/io.h"
+#include "replication/base/uuid.h"
+
+#define PARTITION_METADATA_FILE "partition.metadata"
+
+struct identity {
+    int32_t node_id;
+    char cluster_id[UUID_TEXT_BYTES];
+};
+
+/* Reads DATA/meta.properties, or makes it for node_id with a new cluster id. -EINVAL: of another node; -EBADMSG:
+ * damaged, by name; errnos of the disk. */
+int identity_load(struct io *io, int dirfd, int32_t node_id, struct identity *out, struct err *e);
+
+/* Was the node stopped cleanly? */
+int identity_clean(struct io *io, int dirfd, bool *clean, struct err *e);
+/* The mark, durably. */
+int identity_clean_set(struct io *io, int dirfd, int64_t wall_ms, struct err *e);
+int identity_clean_clear(struct io *io, int dirfd, struct err *e);
+
+/* The topic id that a partition's directory says it belongs to. -ENOENT: no file, or one that a power cut left without
+ * content; -EBADMSG: damaged. */
+int identity_partition_read(struct io *io, int partition_dirfd, uint8_t id[UUID_BYTES], struct err *e);
+/* Not durable by itself: it is on the disk with the first fsync of the directory, which comes before the first record
+ * is acknowledged as durable. */
+int identity_partition_write(struct io *io, int partition_dirfd, const uint8_t id[UUID_BYTES], struct err *e);
+
+#endif

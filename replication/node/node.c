@@ -1,0 +1,448 @@
+/* replication/node/node.c: a node's start, and what can be asked of it.
+ *
+ * Start: directory → lock → identity → what the last stop said (clean or not, checkpoints) → loop → metadata log and
+ * its replay → topics → timers. Everything that can be refused is read before anything is changed; if the metadata
+ * turns out damaged after a clean stop the mark is put back. Stop: the reverse, with everything flushed. */
+#include "replication/node/node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "engine/base/limits.h"
+#include "replication/node/data_lock.h"
+#include "replication/node/node_internal.h"
+#include "replication/node/stray.h"
+
+static const char internal_name[] = "__cluster_metadata";
+
+/* ---- the directory ---- */
+
+/* Makes the name of a new directory durable. */
+static int sync_parent(struct io *io, const char *path, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    char parent[4096];
+    snprintf(parent, sizeof parent, "%.*s", slash == NULL ? 1 : (int)(slash - path + 1), slash == NULL ? "." : path);
+    int fd = io->open(io, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return err_sys(e, fd, "open %s", parent);
+    int rc = io->fsync(io, fd);
+    io->close(io, fd);
+    return rc == 0 ? 0 : err_sys(e, rc, "fsync %s", parent);
+}
+
+/* mkdir -p, mode 0700. */
+static int make_path(struct io *io, const char *path, struct err *e)
+{
+    size_t len = strlen(path);
+    char part[4096];
+    if (len >= sizeof part)
+        return err_sys(e, -ENAMETOOLONG, "%s", path);
+    for (size_t end = 1; end <= len; end++) {
+        if (path[end] != '/' && path[end] != '\0')
+            continue;
+        memcpy(part, path, end);
+        part[end] = '\0';
+        int rc = io->mkdir(io, AT_FDCWD, part, 0700);
+        if (rc == 0) {
+            rc = sync_parent(io, part, e);
+            if (rc != 0)
+                return rc;
+        } else if (rc != -EEXIST && (path[end] == '\0' || (rc != -EROFS && rc != -EACCES && rc != -EPERM))) {
+            return err_sys(e, rc, "make %s", part);
+        }
+    }
+    return 0;
+}
+
+static int open_directory(struct io *io, int dirfd, const char *name, int *out, struct err *e)
+{
+    int fd = io->open(io, dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return err_sys(e, fd, "open %s", name);
+    *out = fd;
+    return 0;
+}
+
+static int open_topics_directory(struct node *node, struct err *e)
+{
+    int rc = node->io->mkdir(node->io, node->data_dirfd, "topics", 0700);
+    if (rc == 0)
+        rc = node->io->fsync(node->io, node->data_dirfd);
+    if (rc != 0 && rc != -EEXIST)
+        return err_sys(e, rc, "make %s/topics", node->options.data_dir);
+    return open_directory(node->io, node->data_dirfd, "topics", &node->topics_dirfd, e);
+}
+
+/* As many open segments as half of the descriptors that the system grants are good for: four files each and their
+ * directory. */
+static unsigned open_segments(void)
+{
+    enum { SEGMENT_DESCRIPTORS = SEGMENT_FILES + 1, LEAST_SEGMENTS = 8 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return LEAST_SEGMENTS;
+    if (limit.rlim_cur < limit.rlim_max) {
+        rlim_t granted = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            limit.rlim_cur = granted;
+    }
+    rlim_t segments = limit.rlim_cur / 2 / SEGMENT_DESCRIPTORS;
+    if (segments < LEAST_SEGMENTS)
+        return LEAST_SEGMENTS;
+    return segments < LIMIT_OPEN_SEGMENTS ? (unsigned)segments : LIMIT_OPEN_SEGMENTS;
+}
+
+/* ---- start ---- */
+
+static void on_offline(void *arg, const char *name, const char *reason)
+{
+    struct node *node = arg;
+    if (node->internal_reason == NULL)
+        log_line(LOG_CRIT, "%s: %s", name, reason);
+    else if (reason != node->internal_reason->text)
+        err_set(node->internal_reason, -EBADMSG, "%s", reason);
+}
+
+static void on_flush_wanted(void *arg)
+{
+    flusher_want(&((struct node *)arg)->flusher);
+}
+
+static int open_env(struct node *node, struct err *e)
+{
+    node->env.io = node->io;
+    node->env.clock = node->clock;
+    node->env.topics_dirfd = node->topics_dirfd;
+    atomic_store(&node->env.check_crcs, node->options.check_crcs);
+    node->env.on_offline = on_offline;
+    node->env.on_flush_wanted = on_flush_wanted;
+    node->env.arg = node;
+    node->env.cache = segment_cache_new(node->io, open_segments());
+    return node->env.cache == NULL ? err_sys(e, -ENOMEM, "open %s", node->options.data_dir) : 0;
+}
+
+/* The metadata log as a topic: one partition, nothing expires. */
+static int open_internal_topic(struct node *node, const struct checkpoints *known, struct err *e)
+{
+    static const struct config_set no_defaults;
+    struct metadata_topic *meta = &node->internal_meta;
+    memcpy(meta->name, internal_name, sizeof internal_name);
+    meta->attr = node->root_before;
+    meta->attr.file_mode = 0444;
+    meta->partitions = 1;
+    meta->replication_factor = 1;
+    meta->replicas = &node->options.id;
+    int rc = config_set_put(&meta->config, "framing", "msgpack");
+    if (rc == 0)
+        rc = config_set_put(&meta->config, "retention.ms", "-1");
+    if (rc == 0)
+        node->internal_topic = topic_new(node, meta, &no_defaults, true);
+    if (node->internal_topic == NULL)
+        return err_sys(e, -ENOMEM, "open %s", internal_name);
+    topic_open_partitions(node->internal_topic, meta, known, false);
+    return node->internal_topic->open_rc;
+}
+
+static void open_topics(struct node *node, const struct checkpoints *known)
+{
+    const struct metadata *meta = quorum_acquire(&node->quorum);
+    for (size_t i = 0; i < meta->topic_count; i++) {
+        struct topic *topic = topic_new(node, meta->topics[i], &meta->config, false);
+        if (topic == NULL) {
+            log_line(LOG_CRIT, "topic %s: out of memory", meta->topics[i]->name);
+            continue;
+        }
+        topic_open_partitions(topic, meta->topics[i], known, false);
+        catalog_add(&node->catalog, topic);
+    }
+    quorum_release(&node->quorum);
+}
+
+/* The first start of this node in this cluster. */
+static int register_node(struct node *node, struct err *e)
+{
+    bool known = metadata_node(quorum_acquire(&node->quorum), node->options.id) != NULL;
+    quorum_release(&node->quorum);
+    struct command cmd = {
+        .type = COMMAND_REGISTER_NODE, .node = node->options.id, .time_ms = node->clock->wall_ms(node->clock)};
+    return known ? 0 : quorum_propose(&node->quorum, &cmd, e);
+}
+
+static int open_quorum(struct node *node, const struct checkpoints *known, struct err *e)
+{
+    node->internal_reason = e;
+    int rc = open_internal_topic(node, known, e);
+    if (rc == 0) {
+        node->quorum.io = node->io;
+        node->quorum.dirfd = node->data_dirfd;
+        node->quorum.part = topic_partition(node->internal_topic, 0);
+        node->quorum.check = node_check;
+        node->quorum.applied = node_apply;
+        node->quorum.arg = node;
+        rc = quorum_open(&node->quorum, &node->root_before, e);
+    }
+    node->internal_reason = NULL;
+    return rc;
+}
+
+/* From the checkpoints on; the caller has the directory, its lock and the loop. */
+static int open_state(struct node *node, struct err *e)
+{
+    struct checkpoints known;
+    int rc = checkpoints_read(node->io, node->data_dirfd, &known, e);
+    if (rc != 0)
+        return rc;
+    rc = identity_clean(node->io, node->data_dirfd, &known.clean_shutdown, e);
+    if (rc == 0)
+        rc = identity_clean_clear(node->io, node->data_dirfd, e);
+    if (rc != 0)
+        goto err_after_known;
+    rc = open_quorum(node, &known, e);
+    if (rc != 0)
+        goto err_after_mark;
+    open_topics(node, &known);
+    node->topics_deleted = checkpoints_name_others(&known, node);
+    rc = stray_look(node, e);
+    if (rc == 0)
+        rc = register_node(node, e);
+    if (rc != 0)
+        goto err_after_quorum;
+    checkpoints_free(&known);
+    return 0;
+
+err_after_quorum:
+    node_close_topics(node);
+    quorum_close(&node->quorum);
+err_after_mark:
+    if (node->internal_topic != NULL)
+        topic_unref(node->internal_topic);
+    config_set_free(&node->internal_meta.config);
+    if (known.clean_shutdown)
+        identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), NULL);
+err_after_known:
+    checkpoints_free(&known);
+    return rc;
+}
+
+static int init(struct node *node, const struct node_options *options)
+{
+    node->options = *options;
+    node->io = options->io != NULL ? options->io : io_posix();
+    node->clock = options->clock != NULL ? options->clock : clock_system();
+    int64_t now_ms = node->clock->wall_ms(node->clock);
+    node->root_before = (struct tree_attr){.uid = geteuid(),
+                                           .gid = getegid(),
+                                           .dir_mode = 0755,
+                                           .file_mode = 0644,
+                                           .ctime_ms = now_ms,
+                                           .mtime_ms = now_ms};
+    node->options.data_dir = strdup(options->data_dir);
+    if (node->options.data_dir == NULL)
+        return -ENOMEM;
+    if (catalog_init(&node->catalog) != 0) {
+        free((char *)node->options.data_dir);
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&node->checkpoint_lock, NULL);
+    flusher_init(&node->flusher, node);
+    cleaner_init(&node->cleaner, node);
+    scrubber_init(&node->scrubber, node);
+    return 0;
+}
+
+void node_free(struct node *node)
+{
+    pthread_mutex_destroy(&node->checkpoint_lock);
+    catalog_free(&node->catalog);
+    free((char *)node->options.data_dir);
+    free(node);
+}
+
+int node_open(const struct node_options *options, struct node **out, struct err *e)
+{
+    struct node *node = calloc(1, sizeof *node);
+    if (node == NULL || init(node, options) != 0) {
+        free(node);
+        return err_sys(e, -ENOMEM, "open %s", options->data_dir);
+    }
+    struct io *io = node->io;
+    int rc = make_path(io, node->options.data_dir, e);
+    if (rc == 0)
+        rc = open_directory(io, AT_FDCWD, node->options.data_dir, &node->data_dirfd, e);
+    if (rc != 0)
+        goto err_after_init;
+    rc = data_lock_take(node->data_dirfd, node->options.data_dir, LIMIT_LOCK_WAIT_MS, &node->lock_fd, e);
+    if (rc != 0)
+        goto err_after_directory;
+    rc = identity_load(io, node->data_dirfd, options->id, &node->identity, e);
+    if (rc == 0)
+        rc = open_topics_directory(node, e);
+    if (rc != 0)
+        goto err_after_lock;
+    rc = open_env(node, e);
+    if (rc != 0)
+        goto err_after_topics;
+    reserve_open(&node->reserve, io, node->data_dirfd, options->reserve_bytes);
+    rc = node_loop_start(node->clock, &node->loop, e);
+    if (rc != 0)
+        goto err_after_env;
+    rc = open_state(node, e);
+    if (rc != 0)
+        goto err_after_loop;
+    cleaner_start(&node->cleaner);
+    *out = node;
+    return 0;
+
+err_after_loop:
+    atomic_store(&node->stopping, true);
+    node_loop_stop(node->loop);
+err_after_env:
+    reserve_close(&node->reserve);
+    segment_cache_free(node->env.cache);
+err_after_topics:
+    io->close(io, node->topics_dirfd);
+err_after_lock:
+    err_wrap(e, rc, "%s", node->options.data_dir);
+    close(node->lock_fd);
+err_after_directory:
+    io->close(io, node->data_dirfd);
+err_after_init:
+    node_free(node);
+    return rc;
+}
+
+/* ---- what there is to ask ---- */
+
+int32_t node_id(const struct node *node)
+{
+    return node->options.id;
+}
+
+const char *node_cluster_id(const struct node *node)
+{
+    return node->identity.cluster_id;
+}
+
+int node_data_dirfd(const struct node *node)
+{
+    return node->data_dirfd;
+}
+
+struct clock *node_clock(const struct node *node)
+{
+    return node->clock;
+}
+
+struct topic *node_topic(struct node *node, const char *name)
+{
+    return catalog_find(&node->catalog, name);
+}
+
+struct topic *node_internal_topic(struct node *node, const char *name)
+{
+    return strcmp(name, internal_name) == 0 ? topic_ref(node->internal_topic) : NULL;
+}
+
+int node_topics(struct node *node, struct topic ***out, size_t *count)
+{
+    return catalog_list(&node->catalog, out, count);
+}
+
+int node_internal_topics(struct node *node, struct topic ***out, size_t *count)
+{
+    *out = malloc(sizeof(struct topic *));
+    if (*out == NULL)
+        return -ENOMEM;
+    (*out)[0] = topic_ref(node->internal_topic);
+    *count = 1;
+    return 0;
+}
+
+int node_each_partition(struct node *node, void (*each)(struct partition *part, void *arg), void *arg)
+{
+    struct topic **topics;
+    size_t count;
+    int rc = catalog_list(&node->catalog, &topics, &count);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i <= count; i++) {
+        struct topic *topic = i < count ? topics[i] : topic_ref(node->internal_topic);
+        for (int32_t index = 0; index < topic_partition_count(topic); index++)
+            each(topic_partition(topic, index), arg);
+        topic_unref(topic);
+    }
+    free(topics);
+    return 0;
+}
+
+bool node_has_partition(struct node *node, const char *name)
+{
+    char topic_name[256];
+    char *end;
+    const char *dash = strrchr(name, '-');
+    if (dash == NULL || dash == name || dash[1] < '0' || dash[1] > '9')
+        return false;
+    memcpy(topic_name, name, (size_t)(dash - name));
+    topic_name[dash - name] = '\0';
+    long index = strtol(dash + 1, &end, 10);
+    struct topic *topic = node_topic(node, topic_name);
+    if (topic == NULL)
+        topic = node_internal_topic(node, topic_name);
+    if (topic == NULL)
+        return false;
+    bool has = *end == '\0' && index < topic_partition_count(topic);
+    topic_unref(topic);
+    return has;
+}
+
+static void count_one(struct partition *part, void *arg)
+{
+    struct node_metrics *metrics = arg;
+    pthread_mutex_lock(&part->lock);
+    metrics->batches_appended += part->batches_appended;
+    metrics->records_appended += part->records_appended;
+    metrics->bytes_appended += part->bytes_appended;
+    pthread_mutex_unlock(&part->lock);
+    if (part->topic->internal)
+        return;
+    metrics->partitions++;
+    metrics->partitions_offline += partition_state(part) == -EIO;
+}
+
+void node_metrics(struct node *node, struct node_metrics *out)
+{
+    *out = (struct node_metrics){.batches_appended = atomic_load(&node->batches_gone),
+                                 .records_appended = atomic_load(&node->records_gone),
+                                 .bytes_appended = atomic_load(&node->bytes_gone),
+                                 .flushes = atomic_load(&node->flushes),
+                                 .segments_deleted = atomic_load(&node->segments_deleted),
+                                 .segments_compacted = atomic_load(&node->segments_compacted),
+                                 .topics = catalog_count(&node->catalog),
+                                 .appends_parked = atomic_load(&node->appends_parked)};
+    node_each_partition(node, count_one, out);
+}
+
+/* ---- the loop ---- */
+
+void node_timer_start(struct node *node, struct node_timer *timer, int64_t after_ms)
+{
+    node_loop_timer_start(node->loop, timer, after_ms);
+}
+
+bool node_timer_cancel(struct node *node, struct node_timer *timer)
+{
+    return node_loop_timer_cancel(node->loop, timer);
+}
+
+void node_work_submit(struct node *node, struct node_work *work)
+{
+    node_loop_submit(node->loop, work);
+}

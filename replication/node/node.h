@@ -1,0 +1,142 @@
+/* replication/node/node.h: one node: its data directory, its topics, its loop.
+ *
+ * node_open() takes the lock on the data directory, reads identity, checkpoints and metadata, opens every partition and
+ * starts the loop thread; node_close() flushes all, writes the checkpoints and the clean-shutdown mark. In between the
+ * tree of topics is changed by the calls below, each a command of the metadata quorum (a quorum of one until there are
+ * peers): it is appended to the log `__cluster_metadata`, flushed, applied, and then the call returns.
+ *
+ * Any thread, unless said otherwise. */
+#ifndef LOGMNT_REPLICATION_NODE_NODE_H
+#define LOGMNT_REPLICATION_NODE_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/err.h"
+#include "engine/base/io.h"
+#include "replication/metadata/config.h"
+#include "replication/replica/partition.h"
+
+struct node;
+struct topic;
+
+struct node_options {
+    const char *data_dir; /* made, with its parents, mode 0700, if it is not there */
+    int32_t id;
+    bool check_crcs;
+    int64_t log_retention_check_interval_ms;
+    int64_t log_cleaner_backoff_ms;
+    int64_t reserve_bytes; /* reserve.h; 0: none */
+    struct io *io;         /* NULL: io_posix() */
+    struct clock *clock;   /* NULL: clock_system() */
+};
+
+/* Errors, each with one clear line in e: -EBUSY: another daemon has the directory (a daemon that is stopping or dying
+ * is waited for, 10 s at most); -EINVAL: the directory belongs to another node id; -EBADMSG: a damaged file, by name;
+ * errnos of the disk. A partition that is damaged does not stop the node: it is offline and was logged. */
+int node_open(const struct node_options *options, struct node **out, struct err *e);
+/* Says "stopping" in the lock file, so that a start waits. Idempotent; also done by node_close(). */
+void node_stopping(struct node *node);
+/* Stops the loop, flushes and closes. All partition and topic references must be gone. Returns 0 or the first error. */
+int node_close(struct node *node, struct err *e);
+
+int32_t node_id(const struct node *node);
+const char *node_cluster_id(const struct node *node); /* Kafka's form: 22 characters of base64url */
+int node_data_dirfd(const struct node *node);         /* for statfs */
+struct clock *node_clock(const struct node *node);
+
+/* ---- topics ---- */
+
+/* Kafka's rule: [a-zA-Z0-9._-], 1 to 249 bytes; not ".", "..", no leading '.' or "__". 0 or -EINVAL. */
+int topic_name_check(const char *name);
+
+/* By name; NULL: none. The caller unrefs. internal: one of .internal/ (__cluster_metadata). */
+struct topic *node_topic(struct node *node, const char *name);
+struct topic *node_internal_topic(struct node *node, const char *name);
+struct topic *topic_ref(struct topic *topic);
+void topic_unref(struct topic *topic);
+/* All topics by name, referenced. *out is malloc-ed; the caller unrefs each and frees it. */
+int node_topics(struct node *node, struct topic ***out, size_t *count);
+int node_internal_topics(struct node *node, struct topic ***out, size_t *count);
+
+const char *topic_name(const struct topic *topic);
+const char *topic_id(const struct topic *topic);  /* 22 characters */
+uint64_t topic_number(const struct topic *topic); /* a number of 40 bits made from the id: for st_ino */
+bool topic_deleted(const struct topic *topic);
+bool topic_internal(const struct topic *topic); /* one of .internal/: read only */
+int32_t topic_partition_count(const struct topic *topic);
+struct partition *topic_partition(struct topic *topic, int32_t index); /* NULL: none; referenced by the topic */
+int topic_replication_factor(const struct topic *topic);
+
+/* Owner, group, modes (permission bits and S_ISGID, S_ISVTX, no type), times. */
+struct tree_attr {
+    uid_t uid;
+    gid_t gid;
+    mode_t dir_mode;  /* of the directory */
+    mode_t file_mode; /* of the partitions and their views */
+    int64_t ctime_ms; /* last change of any of this */
+    int64_t mtime_ms; /* of the directory: a name came or went */
+};
+void topic_attr(struct topic *topic, struct tree_attr *out);
+void node_root_attr(struct node *node, struct tree_attr *out); /* of MOUNT; at first the daemon's uid and gid, 0755 */
+
+/* The settings in force. generation changes with each change, so that a caller can keep a copy. */
+uint64_t topic_config_generation(const struct topic *topic); /* one atomic load */
+void topic_config(struct topic *topic, struct topic_config *out);
+
+/* Records that are cut by this framing are on their way to the topic: until topic_unpledge() its framing cannot be
+ * changed (-EBUSY). false: it was changed already, and the config generation with it. */
+bool topic_pledge(struct topic *topic, enum framing framing);
+void topic_unpledge(struct topic *topic);
+
+/* ---- commands; 0 or a negative errno, -EROFS: no controller ---- */
+
+/* -EEXIST, -EINVAL (name). Partitions and replication factor: the cluster's defaults. */
+int node_create_topic(struct node *node, const char *name, const struct tree_attr *attr, struct err *e);
+/* -ENOENT; -ENOTEMPTY: it retains records and delete.topic.enable is not true. */
+int node_delete_topic(struct node *node, const char *name, struct err *e);
+/* -EINVAL: not more than there are, or over 10,000. */
+int node_create_partitions(struct node *node, const char *name, int32_t count, struct err *e);
+
+enum { ATTR_UID = 1, ATTR_GID = 2, ATTR_DIR_MODE = 4, ATTR_FILE_MODE = 8 };
+/* name NULL: MOUNT. `set` are bits of the above. */
+int node_set_attr(struct node *node, const char *name, const struct tree_attr *attr, unsigned set, struct err *e);
+/* topic NULL: the cluster's default. value NULL: back to the default (-ENODATA when it is not overridden). -EINVAL: bad
+ * name or value; -EBUSY: framing of a topic that holds records or has some on their way, parked or pledged. In force
+ * everywhere on this node when it returns. */
+int node_set_config(struct node *node, const char *topic, const char *name, const char *value, struct err *e);
+/* The value in force as text. -ENODATA: unknown. */
+int node_get_config(struct node *node, const char *topic, const char *name, char out[CONFIG_VALUE_BYTES]);
+
+/* ---- the loop: timers and work for the layers above ---- */
+
+/* A one-shot timer; embed it, zero-initialise, set fire. fire runs on the loop thread: it must not block nor touch a
+ * disk. Starting a running timer moves it. */
+struct node_timer {
+    void (*fire)(struct node_timer *timer);
+    int64_t deadline_ms;
+    size_t heap_index; /* 0: not running */
+};
+void node_timer_start(struct node *node, struct node_timer *timer, int64_t after_ms);
+bool node_timer_cancel(struct node *node, struct node_timer *timer); /* false: fired, is firing, or never ran */
+
+/* Something that may touch the disk, on a thread of the loop's pool; embed it. Runs exactly once for each submit. */
+struct node_work {
+    void (*run)(struct node_work *work);
+    struct node_work *next;
+};
+void node_work_submit(struct node *node, struct node_work *work);
+
+/* ---- figures for .cluster/metrics ---- */
+struct node_metrics {
+    uint64_t batches_appended, records_appended, bytes_appended;
+    uint64_t flushes, segments_deleted, segments_compacted;
+    uint64_t partitions, partitions_offline, topics;
+    uint64_t appends_parked;
+};
+void node_metrics(struct node *node, struct node_metrics *out);
+
+#endif

@@ -1,0 +1,73 @@
+/* replication/node/node_internal.h: struct node, for replication/ alone. */
+#ifndef LOGMNT_REPLICATION_NODE_NODE_INTERNAL_H
+#define LOGMNT_REPLICATION_NODE_NODE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "engine/log/log.h"
+#include "replication/executor/node_loop.h"
+#include "replication/metadata/quorum.h"
+#include "replication/node/catalog.h"
+#include "replication/node/checkpoints.h"
+#include "replication/node/cleaner.h"
+#include "replication/node/flusher.h"
+#include "replication/node/identity.h"
+#include "replication/node/node.h"
+#include "replication/node/reserve.h"
+#include "replication/node/scrubber.h"
+#include "replication/node/topic.h"
+
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+struct node {
+    struct node_options options; /* data_dir is a copy of ours */
+    struct io *io;
+    struct clock *clock;
+    int data_dirfd, topics_dirfd;
+    int lock_fd;
+    struct identity identity;
+    struct tree_attr root_before; /* MOUNT's, until somebody changes it */
+    struct log_env env;
+    struct node_loop *loop;
+    struct reserve reserve;
+    struct catalog catalog;
+    struct topic *internal_topic; /* __cluster_metadata */
+    struct metadata_topic internal_meta;
+    struct err *internal_reason; /* while it is opened: why it cannot be, for whoever started us */
+    struct quorum quorum;
+    struct flusher flusher;
+    struct cleaner cleaner;
+    struct scrubber scrubber;
+    pthread_mutex_t checkpoint_lock;
+    /* While the first is the larger one the checkpoint files may name partitions that are gone: they are to be written
+     * before a topic is made. */
+    _Atomic uint64_t topics_deleted, topics_forgotten;
+    _Atomic bool stopping;
+
+    /* figures */
+    _Atomic uint64_t flushes, segments_deleted, segments_compacted, appends_parked;
+    _Atomic uint64_t batches_gone, records_gone, bytes_gone; /* of partitions that were deleted */
+    _Atomic int64_t parked_bytes;
+};
+
+/* Calls each with every partition of the node, internal ones too, while it holds a reference to its topic: for the
+ * background. A partition made meanwhile may be left out. -ENOMEM: some were left out. */
+int node_each_partition(struct node *node, void (*each)(struct partition *part, void *arg), void *arg);
+
+/* NAME-N of a topic, internal or not, that has a partition N. */
+bool node_has_partition(struct node *node, const char *name);
+
+/* node_stop.c: each topic's reference is the last one: its logs are closed. */
+void node_close_topics(struct node *node);
+/* The struct and what node_open() made first. */
+void node_free(struct node *node);
+
+/* node_apply.c, both with the quorum's lock held. Whether cmd can be decided now: -EAGAIN while the checkpoints have
+ * lines about a deleted topic, which a new one of its name must not inherit. */
+int node_check(void *arg, const struct command *cmd);
+/* Brings the live topics to what the metadata says after cmd. */
+void node_apply(void *arg, const struct command *cmd);
+
+#endif

@@ -1,0 +1,124 @@
+/* replication/node/node_stop.c: a node's stop: the loop ends, then every log is flushed, the checkpoints are written,
+ * and if all of that went well and no log is offline the clean-shutdown mark. What fails is noted and the rest goes on.
+ */
+#include "replication/node/node.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "replication/node/data_lock.h"
+#include "replication/node/node_internal.h"
+
+void node_stopping(struct node *node)
+{
+    data_lock_stopping(node->lock_fd);
+}
+
+void node_close_topics(struct node *node)
+{
+    struct topic **topics;
+    size_t count;
+    if (catalog_list(&node->catalog, &topics, &count) != 0)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        topic_unref(catalog_remove(&node->catalog, topics[i]->name));
+        assert(atomic_load(&topics[i]->refs) == 1);
+        topic_unref(topics[i]);
+    }
+    free(topics);
+}
+
+/* All partitions, flushed by some threads; the topics are the catalog's until then. */
+struct flushes {
+    struct partition **parts;
+    size_t count, room;
+    _Atomic size_t next;
+    pthread_mutex_t lock;
+    int rc; /* the first error */
+    struct err e;
+    bool clean; /* every log is in order */
+};
+
+static void collect_one(struct partition *part, void *arg)
+{
+    struct flushes *all = arg;
+    partition_stop_timers(part, false);
+    if (all->count == all->room) {
+        size_t room = all->room == 0 ? 64 : 2 * all->room;
+        struct partition **parts = realloc(all->parts, room * sizeof(struct partition *));
+        if (parts == NULL) {
+            all->clean = false;
+            all->rc = -ENOMEM;
+            return;
+        }
+        all->parts = parts;
+        all->room = room;
+    }
+    all->parts[all->count++] = part;
+}
+
+static void flush_one(struct flushes *all, struct partition *part)
+{
+    bool offline = !part->opened || log_offline(part->log) != 0;
+    int rc = offline ? 0 : log_flush_files(part->log);
+    if (!offline && rc == 0)
+        return;
+    pthread_mutex_lock(&all->lock);
+    all->clean = false;
+    if (rc != 0 && all->rc == 0)
+        all->rc = err_set(&all->e, rc, "%s: its flush failed", part->name);
+    pthread_mutex_unlock(&all->lock);
+}
+
+static void *flush_some(void *arg)
+{
+    struct flushes *all = arg;
+    for (size_t i; (i = atomic_fetch_add(&all->next, 1)) < all->count;)
+        flush_one(all, all->parts[i]);
+    return NULL;
+}
+
+/* This thread is one of them, so that it goes on where no other can be made. */
+static void flush_all(struct flushes *all)
+{
+    pthread_t threads[LIMIT_STOP_THREADS];
+    size_t made = 0, useful = all->count < LIMIT_STOP_THREADS ? all->count : LIMIT_STOP_THREADS;
+    while (made + 1 < useful && pthread_create(&threads[made], NULL, flush_some, all) == 0)
+        made++;
+    flush_some(all);
+    while (made > 0)
+        pthread_join(threads[--made], NULL);
+}
+
+int node_close(struct node *node, struct err *e)
+{
+    struct flushes all = {.lock = PTHREAD_MUTEX_INITIALIZER, .clean = true};
+    struct err local = {0};
+    atomic_store(&node->stopping, true);
+    node_stopping(node);
+    node_loop_stop(node->loop);
+
+    int rc = node_each_partition(node, collect_one, &all);
+    flush_all(&all);
+    free(all.parts);
+    if (rc == 0)
+        rc = checkpoints_write_all(node, &local);
+    node_close_topics(node);
+    quorum_close(&node->quorum);
+    topic_unref(node->internal_topic);
+    config_set_free(&node->internal_meta.config);
+    if (rc == 0 && all.clean)
+        rc = identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), &local);
+
+    reserve_close(&node->reserve);
+    segment_cache_free(node->env.cache);
+    node->io->close(node->io, node->topics_dirfd);
+    node->io->close(node->io, node->data_dirfd);
+    close(node->lock_fd);
+    node_free(node);
+    if (all.rc != 0)
+        return err_set(e, all.rc, "%s", all.e.text);
+    return rc != 0 ? err_set(e, rc, "%s", local.text) : 0;
+}

@@ -1,0 +1,82 @@
+/* replication/node/scrubber.c: a round: note how many bytes of closed segments each partition has, then every second
+ * read the next ones, until each was read once. What does not match is reported by the log itself, once. */
+#include "replication/node/scrubber.h"
+
+#include <stdlib.h>
+
+#include "engine/base/limits.h"
+#include "replication/node/node_internal.h"
+#include "replication/replica/partition_internal.h"
+
+enum { TICK_MS = 1000 };
+
+static void begin_one(struct partition *part, void *arg)
+{
+    struct log_file *files;
+    size_t count;
+    (void)arg;
+    part->scrub_left = 0;
+    if (atomic_load(&part->node->stopping) || partition_files(part, &files, &count, NULL) != 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (files[i].kind == SEGMENT_LOG && !files[i].active)
+            part->scrub_left += files[i].size;
+    free(files);
+}
+
+static void scrub_one(struct partition *part, void *arg)
+{
+    int64_t *budget = arg;
+    while (*budget > 0 && part->scrub_left > 0) {
+        if (atomic_load(&part->node->stopping) || partition_usable(part, NULL) != 0)
+            return;
+        int64_t max = *budget < part->scrub_left ? *budget : part->scrub_left;
+        int64_t got = log_scrub(part->log, (size_t)max, NULL);
+        if (got <= 0) {
+            part->scrub_left = 0;
+            return;
+        }
+        part->scrub_left -= got;
+        *budget -= got;
+    }
+}
+
+static void on_work(struct node_work *work)
+{
+    struct scrubber *scrubber = CONTAINER_OF(work, struct scrubber, work);
+    struct node *node = scrubber->node;
+    int64_t budget = (int64_t)LIMIT_SCRUB_BYTES_PER_SECOND * TICK_MS / 1000;
+    if (!scrubber->begun)
+        node_each_partition(node, begin_one, NULL);
+    node_each_partition(node, scrub_one, &budget);
+    scrubber->begun = budget <= 0;
+    if (!scrubber->begun)
+        atomic_store(&scrubber->active, false);
+    else if (!atomic_load(&node->stopping))
+        node_timer_start(node, &scrubber->timer, TICK_MS);
+}
+
+static void on_timer(struct node_timer *timer)
+{
+    struct scrubber *scrubber = CONTAINER_OF(timer, struct scrubber, timer);
+    node_work_submit(scrubber->node, &scrubber->work);
+}
+
+void scrubber_init(struct scrubber *scrubber, struct node *node)
+{
+    scrubber->node = node;
+    scrubber->timer.fire = on_timer;
+    scrubber->work.run = on_work;
+    scrubber->last_round_ms = INT64_MIN;
+}
+
+void scrubber_check(struct scrubber *scrubber)
+{
+    int64_t now_ms = scrubber->node->clock->mono_ms(scrubber->node->clock);
+    if (scrubber->last_round_ms != INT64_MIN && now_ms - scrubber->last_round_ms < LIMIT_SCRUB_ROUND_MS)
+        return;
+    if (atomic_exchange(&scrubber->active, true))
+        return;
+    scrubber->last_round_ms = now_ms;
+    node_work_submit(scrubber->node, &scrubber->work);
+}

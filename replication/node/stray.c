@@ -1,0 +1,102 @@
+/* replication/node/stray.c: one look at DATA/topics, and a work that removes what deletions left. */
+#include "replication/node/stray.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/node/node_internal.h"
+
+struct leftover {
+    struct leftover *next;
+    char name[256];
+};
+
+struct removal {
+    struct node_work work;
+    struct node *node;
+    struct leftover *first;
+};
+
+/* ---- removing ---- */
+
+struct directory {
+    struct io *io;
+    int fd;
+};
+
+static int unlink_one(void *arg, const char *name)
+{
+    struct directory *directory = arg;
+    int rc = directory->io->unlink(directory->io, directory->fd, name, 0);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+static int remove_directory(struct node *node, const char *name)
+{
+    struct io *io = node->io;
+    struct directory directory = {io, io->open(io, node->topics_dirfd, name, O_RDONLY | O_DIRECTORY, 0)};
+    if (directory.fd < 0)
+        return directory.fd;
+    int rc = io->list(io, directory.fd, unlink_one, &directory);
+    io->close(io, directory.fd);
+    return rc == 0 ? io->unlink(io, node->topics_dirfd, name, AT_REMOVEDIR) : rc;
+}
+
+static void on_work(struct node_work *work)
+{
+    struct removal *removal = CONTAINER_OF(work, struct removal, work);
+    while (removal->first != NULL) {
+        struct leftover *leftover = removal->first;
+        removal->first = leftover->next;
+        /* What a stop leaves is found again by the next start. */
+        int rc = atomic_load(&removal->node->stopping) ? 0 : remove_directory(removal->node, leftover->name);
+        if (rc != 0)
+            log_line(LOG_WARNING, "remove topics/%s: %s", leftover->name, strerror(-rc));
+        free(leftover);
+    }
+    free(removal);
+}
+
+/* ---- looking ---- */
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t len = strlen(name), end_len = strlen(end);
+    return len > end_len && strcmp(name + len - end_len, end) == 0;
+}
+
+static int look_at(void *arg, const char *name)
+{
+    struct removal *removal = arg;
+    if (ends_with(name, "-stray") || node_has_partition(removal->node, name))
+        return 0;
+    if (!ends_with(name, "-delete")) {
+        log_line(LOG_WARNING, "topics/%s belongs to no topic and is left alone", name);
+        return 0;
+    }
+    struct leftover *leftover = calloc(1, sizeof *leftover);
+    if (leftover == NULL)
+        return -ENOMEM;
+    memcpy(leftover->name, name, strnlen(name, sizeof leftover->name - 1));
+    leftover->next = removal->first;
+    removal->first = leftover;
+    return 0;
+}
+
+int stray_look(struct node *node, struct err *e)
+{
+    struct removal *removal = calloc(1, sizeof *removal);
+    if (removal == NULL)
+        return err_sys(e, -ENOMEM, "look for stray directories");
+    removal->node = node;
+    removal->work.run = on_work;
+    int rc = node->io->list(node->io, node->topics_dirfd, look_at, removal);
+    if (rc != 0)
+        err_sys(e, rc, "list topics");
+    /* It frees itself, with nothing to do too. */
+    node_work_submit(node, &removal->work);
+    return rc;
+}

@@ -1,0 +1,284 @@
+/* replication/node/topic.c: names, references, and the partitions of a topic.
+ *
+ * A topic that was deleted is taken apart by a work of the pool once the last reference is gone: the last one may be
+ * given back on the loop thread, which must not wait for a disk. */
+#include "replication/node/topic.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/node/node_internal.h"
+
+int topic_name_check(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t len = strlen(name);
+    if (len == 0 || len >= TOPIC_NAME_BYTES || strspn(name, allowed) != len)
+        return -EINVAL;
+    return name[0] == '.' || strncmp(name, "__", 2) == 0 ? -EINVAL : 0;
+}
+
+/* ---- life ---- */
+
+static void on_reap(struct node_work *work);
+
+struct topic *topic_new(struct node *node, const struct metadata_topic *meta, const struct config_set *cluster,
+                        bool internal)
+{
+    struct topic *topic = calloc(1, sizeof *topic);
+    if (topic == NULL)
+        return NULL;
+    topic->node = node;
+    memcpy(topic->name, meta->name, sizeof topic->name);
+    memcpy(topic->id, meta->id, UUID_BYTES);
+    uuid_text(topic->id, topic->id_text);
+    topic->replication_factor = meta->replication_factor;
+    topic->internal = internal;
+    atomic_store(&topic->refs, 1);
+    topic->reap.run = on_reap;
+    topic->attr = meta->attr;
+    config_parse(cluster, &meta->config, &topic->config);
+    atomic_store(&topic->config_generation, 1);
+    pthread_mutex_init(&topic->lock, NULL);
+
+    /* Many appends must not keep an rmdir waiting for ever. */
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&topic->gate, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    return topic;
+}
+
+static void topic_free(struct topic *topic, bool destroy)
+{
+    for (int32_t i = 0; i < atomic_load(&topic->partition_count); i++) {
+        struct err e = {0};
+        if (partition_free(topic->partitions[i], destroy, &e) != 0)
+            log_line(LOG_ERR, "%s", e.text);
+    }
+    free(topic->partitions);
+    pthread_rwlock_destroy(&topic->gate);
+    pthread_mutex_destroy(&topic->lock);
+    free(topic);
+}
+
+static void on_reap(struct node_work *work)
+{
+    struct topic *topic = CONTAINER_OF(work, struct topic, reap);
+    struct node *node = topic->node;
+    topic_free(topic, true);
+    reserve_refill(&node->reserve);
+}
+
+struct topic *topic_ref(struct topic *topic)
+{
+    atomic_fetch_add_explicit(&topic->refs, 1, memory_order_relaxed);
+    return topic;
+}
+
+void topic_unref(struct topic *topic)
+{
+    if (atomic_fetch_sub_explicit(&topic->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (atomic_load(&topic->deleted))
+        node_work_submit(topic->node, &topic->reap);
+    else
+        topic_free(topic, false);
+}
+
+/* ---- partitions ---- */
+
+static int open_one(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known, bool made)
+{
+    int32_t index = atomic_load(&topic->partition_count);
+    const int32_t *replicas = meta->replicas + (size_t)index * (size_t)meta->replication_factor;
+    struct partition *part;
+    struct err e = {0};
+    int rc = partition_open(topic, index, replicas, meta->replication_factor, known, made, &part, &e);
+    /* Corruption was logged by the log that went offline. */
+    if (rc != 0 && (part == NULL || part->log == NULL) && topic->internal)
+        err_set(topic->node->internal_reason, rc, "%s", e.text);
+    else if (rc != 0 && (part == NULL || part->log == NULL))
+        log_line(LOG_ERR, "%s-%" PRId32 " is offline: %s", topic->name, index, e.text);
+    if (rc != 0 && topic->open_rc == 0)
+        topic->open_rc = rc;
+    if (part == NULL)
+        return rc;
+    pthread_mutex_lock(&topic->lock);
+    topic->partitions[index] = part;
+    atomic_store(&topic->partition_count, index + 1);
+    pthread_mutex_unlock(&topic->lock);
+    return 0;
+}
+
+void topic_open_partitions(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known,
+                           bool made)
+{
+    size_t size = (size_t)meta->partitions * sizeof(struct partition *);
+    pthread_mutex_lock(&topic->lock);
+    struct partition **partitions = realloc(topic->partitions, size);
+    if (partitions != NULL)
+        topic->partitions = partitions;
+    pthread_mutex_unlock(&topic->lock);
+    topic->open_rc = partitions == NULL ? -ENOMEM : 0;
+    while (partitions != NULL && atomic_load(&topic->partition_count) < meta->partitions)
+        if (open_one(topic, meta, known, made) != 0)
+            return;
+}
+
+struct partition *topic_partition(struct topic *topic, int32_t index)
+{
+    pthread_mutex_lock(&topic->lock);
+    bool there = index >= 0 && index < atomic_load(&topic->partition_count);
+    struct partition *part = there ? topic->partitions[index] : NULL;
+    pthread_mutex_unlock(&topic->lock);
+    return part;
+}
+
+bool topic_empty(struct topic *topic)
+{
+    for (int32_t i = 0; i < topic_partition_count(topic); i++) {
+        struct partition *part = topic_partition(topic, i);
+        /* What cannot be looked at may hold records. */
+        if (!part->opened || partition_log_start(part).offset < partition_log_end(part).offset)
+            return false;
+    }
+    return true;
+}
+
+bool topic_awaits_none(struct topic *topic)
+{
+    bool none = topic_empty(topic) && atomic_load(&topic->pledges) == 0;
+    for (int32_t i = 0; none && i < topic_partition_count(topic); i++)
+        none = !partition_has_parked(topic_partition(topic, i));
+    return none;
+}
+
+bool topic_pledge(struct topic *topic, enum framing framing)
+{
+    pthread_rwlock_rdlock(&topic->gate);
+    pthread_mutex_lock(&topic->lock);
+    bool same = topic->config.log.framing == framing;
+    pthread_mutex_unlock(&topic->lock);
+    if (same)
+        atomic_fetch_add(&topic->pledges, 1);
+    pthread_rwlock_unlock(&topic->gate);
+    return same;
+}
+
+void topic_unpledge(struct topic *topic)
+{
+    atomic_fetch_sub(&topic->pledges, 1);
+}
+
+/* ---- changes ---- */
+
+void topic_update(struct topic *topic, const struct metadata_topic *meta, const struct config_set *cluster)
+{
+    struct topic_config config;
+    config_parse(cluster, &meta->config, &config);
+    pthread_mutex_lock(&topic->lock);
+    topic->attr = meta->attr;
+    bool changed = memcmp(&config, &topic->config, sizeof config) != 0;
+    topic->config = config;
+    pthread_mutex_unlock(&topic->lock);
+    if (!changed)
+        return;
+    for (int32_t i = 0; i < topic_partition_count(topic); i++)
+        partition_set_config(topic_partition(topic, i), &config);
+    atomic_fetch_add(&topic->config_generation, 1);
+}
+
+void topic_resume(struct topic *topic)
+{
+    for (int32_t i = 0; i < topic_partition_count(topic); i++)
+        partition_resume(topic_partition(topic, i));
+}
+
+void topic_retire(struct topic *topic)
+{
+    struct node *node = topic->node;
+    atomic_store(&topic->deleted, true);
+    for (int32_t i = 0; i < topic_partition_count(topic); i++)
+        partition_retire(topic_partition(topic, i));
+    int rc = node->io->fsync(node->io, node->topics_dirfd);
+    if (rc != 0)
+        log_line(LOG_ERR, "delete topic %s: fsync of topics: %s", topic->name, strerror(-rc));
+}
+
+void topic_wake_all(struct topic *topic)
+{
+    for (int32_t i = 0; i < topic_partition_count(topic); i++) {
+        struct partition *part = topic_partition(topic, i);
+        partition_stop_timers(part, true);
+        pthread_mutex_lock(&part->lock);
+        struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
+        pthread_mutex_unlock(&part->lock);
+        partition_wake(waiters, NULL);
+        partition_fail_parked(part, -ESTALE);
+    }
+}
+
+/* ---- what there is to ask ---- */
+
+const char *topic_name(const struct topic *topic)
+{
+    return topic->name;
+}
+
+const char *topic_id(const struct topic *topic)
+{
+    return topic->id_text;
+}
+
+uint64_t topic_number(const struct topic *topic)
+{
+    /* The first five bytes are random in full (the version is in the seventh). */
+    uint64_t number = 0;
+    for (int i = 0; i < 5; i++)
+        number = number << 8 | topic->id[i];
+    return number;
+}
+
+bool topic_deleted(const struct topic *topic)
+{
+    return atomic_load(&topic->deleted);
+}
+
+bool topic_internal(const struct topic *topic)
+{
+    return topic->internal;
+}
+
+int32_t topic_partition_count(const struct topic *topic)
+{
+    return atomic_load(&topic->partition_count);
+}
+
+int topic_replication_factor(const struct topic *topic)
+{
+    return topic->replication_factor;
+}
+
+void topic_attr(struct topic *topic, struct tree_attr *out)
+{
+    pthread_mutex_lock(&topic->lock);
+    *out = topic->attr;
+    pthread_mutex_unlock(&topic->lock);
+}
+
+uint64_t topic_config_generation(const struct topic *topic)
+{
+    return atomic_load_explicit(&topic->config_generation, memory_order_acquire);
+}
+
+void topic_config(struct topic *topic, struct topic_config *out)
+{
+    pthread_mutex_lock(&topic->lock);
+    *out = topic->config;
+    pthread_mutex_unlock(&topic->lock);
+}

@@ -1,0 +1,67 @@
+/* replication/node/topic.h: a topic while the node runs: what metadata.h says of it, in the form that requests need,
+ * with its partitions. For replication/ alone; fs/ sees node.h.
+ *
+ * Locks: `lock` guards attr, config and the array of partitions, for a few loads and stores. `gate` is held for reading
+ * by each append while it is under way, and for writing by a command that depends on the topic staying empty
+ * (rmdir, framing). Counted: the catalog, callers, timers and works of its partitions hold references. */
+#ifndef LOGMNT_REPLICATION_NODE_TOPIC_H
+#define LOGMNT_REPLICATION_NODE_TOPIC_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/base/checkpoint.h"
+#include "replication/metadata/config.h"
+#include "replication/metadata/metadata.h"
+#include "replication/node/node.h"
+#include "replication/replica/partition_internal.h"
+
+struct topic {
+    struct node *node;
+    char name[TOPIC_NAME_BYTES];
+    uint8_t id[UUID_BYTES];
+    char id_text[UUID_TEXT_BYTES];
+    int replication_factor;
+    bool internal;
+    _Atomic uint64_t refs;
+    _Atomic bool deleted;
+    struct topic *hash_next; /* catalog.c's, under its lock */
+    struct node_work reap;   /* takes a deleted topic apart after the last reference */
+    int open_rc;             /* why a partition could not be made */
+
+    pthread_rwlock_t gate;
+    pthread_mutex_t lock;
+    struct tree_attr attr;
+    struct topic_config config;
+    _Atomic uint64_t config_generation;
+    _Atomic uint64_t pledges; /* records on their way that are cut by this framing; rises with the gate open only */
+    struct partition **partitions;
+    _Atomic int32_t partition_count;
+};
+
+/* A topic without partitions, one reference. NULL: no memory. */
+struct topic *topic_new(struct node *node, const struct metadata_topic *meta, const struct config_set *cluster,
+                        bool internal);
+
+/* Opens the partitions that meta has and the topic has not yet. made: they are new; a directory that is there already
+ * belongs to something else. One that cannot be opened is there all the same, offline, and was logged; open_rc is the
+ * first reason. One caller at a time. */
+void topic_open_partitions(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known,
+                           bool made);
+
+/* The metadata changed: attributes and settings. topic_resume() is due after that. */
+void topic_update(struct topic *topic, const struct metadata_topic *meta, const struct config_set *cluster);
+/* Appends and readers that the settings held up go on. No lock held: calls back. */
+void topic_resume(struct topic *topic);
+
+/* No records retained in any partition. */
+bool topic_empty(struct topic *topic);
+/* Nor any on their way to it. With the gate shut. */
+bool topic_awaits_none(struct topic *topic);
+
+/* Takes the names away on the disk: from here on its directories are called …-delete, and calls answer -ESTALE. */
+void topic_retire(struct topic *topic);
+/* Wakes everybody who waits in it. No lock held: calls back. */
+void topic_wake_all(struct topic *topic);
+
+#endif

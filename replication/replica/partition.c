@@ -1,0 +1,462 @@
+/* replication/replica/partition.c: a partition's life and what can be asked of it.
+ *
+ * Opening: is the directory this topic's? → log_open() → leader epoch → high watermark. What cannot be opened is there
+ * all the same, offline, so that one bad partition does not stop a node. Every question looks first whether the topic
+ * was deleted (-ESTALE) or the log is offline (-EIO); points are answered in any case. */
+#include "replication/replica/partition.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/node/identity.h"
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
+#include "replication/replica/partition_internal.h"
+
+/* ---- opening ---- */
+
+/* Out of the way, under a name that says whose it was; never used again and never deleted by us. */
+static int set_aside(struct partition *part, const char *id_text, struct err *e)
+{
+    struct io *io = part->node->io;
+    int dirfd = part->node->topics_dirfd, rc;
+    unsigned n = 0;
+    char to[CHECKPOINT_NAME_BYTES];
+    do {
+        if (n == 0)
+            snprintf(to, sizeof to, "%.200s.%s-stray", part->name, id_text);
+        else
+            snprintf(to, sizeof to, "%.200s.%s.%u-stray", part->name, id_text, n);
+        rc = io->rename(io, dirfd, part->name, dirfd, to);
+        n++;
+    } while (rc == -ENOTEMPTY || rc == -EEXIST);
+    if (rc == 0)
+        rc = io->fsync(io, dirfd);
+    if (rc != 0)
+        return err_sys(e, rc, "%s: set the directory of another topic aside", part->name);
+    log_line(LOG_WARNING, "%s: its directory belonged to another topic and is now topics/%s", part->name, to);
+    return 0;
+}
+
+/* Is DATA/topics/NAME, if it is there, this topic's? Afterwards it is, or it is not there. *named: it says so itself.
+ */
+static int claim_directory(struct partition *part, bool made, bool *named, struct err *e)
+{
+    struct io *io = part->node->io;
+    uint8_t id[UUID_BYTES];
+    *named = false;
+    int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    if (dirfd == -ENOENT)
+        return 0;
+    if (dirfd < 0)
+        return err_sys(e, dirfd, "open %s", part->name);
+    int rc = identity_partition_read(io, dirfd, id, e);
+    io->close(io, dirfd);
+    if (rc == 0 && memcmp(id, part->topic->id, UUID_BYTES) == 0) {
+        *named = true;
+        return 0;
+    }
+    if (rc == 0) {
+        char text[UUID_TEXT_BYTES];
+        uuid_text(id, text);
+        return set_aside(part, text, e);
+    }
+    if (made)
+        return set_aside(part, "unknown", e);
+    /* One whose bytes a power cut took is ours: another topic's would have been renamed before ours was made. */
+    return rc == -ENOENT ? 0 : err_wrap(e, rc, "open %s", part->name);
+}
+
+/* partition.metadata and leader-epochs, and from them the epoch in which this node leads. */
+static int open_epochs(struct partition *part, struct log *log, bool named, bool recovered, struct err *e)
+{
+    struct io *io = part->node->io;
+    int64_t end = log_end(log).offset;
+    int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    if (dirfd < 0)
+        return err_sys(e, dirfd, "open %s", part->name);
+    int rc = named ? 0 : identity_partition_write(io, dirfd, part->topic->id, e);
+    epochs_free(&part->epochs);
+    part->epochs = (struct epochs){0};
+    if (rc == 0)
+        rc = epochs_load(io, dirfd, &part->epochs, e);
+    if (rc == 0 && part->epochs.count > 0 && part->epochs.entries[part->epochs.count - 1].start_offset > end)
+        rc = epochs_truncate_end(io, dirfd, &part->epochs, end, e);
+    io->close(io, dirfd);
+    if (rc != 0)
+        return err_wrap(e, rc, "open %s", part->name);
+
+    int32_t latest = epochs_latest(&part->epochs);
+    bool next = recovered || latest < 0;
+    atomic_store(&part->leader_epoch, next ? latest + 1 : latest);
+    atomic_store(&part->epoch_assigned, !next);
+    assert(!recovered || part->leader_epoch > latest); /* REPLICATION.md, rule 3 */
+    return 0;
+}
+
+/* The high watermark of the last checkpoint, as far as the log still holds it; then what the ISR says. */
+static void open_high_watermark(struct partition *part, struct log *log)
+{
+    struct log_point start = log_start(log), end = log_end(log), hw = part->known_high_watermark;
+    if (log_offline(log) == 0) {
+        if (hw.offset >= end.offset)
+            hw = end;
+        else if (hw.offset <= start.offset)
+            hw = start;
+        else if (log_lookup_offset(log, hw.offset, end, &hw, NULL) != 0)
+            hw = start;
+    }
+    pthread_mutex_lock(&part->lock);
+    part->isr.high_watermark = hw;
+    /* isr_init() took the checkpoint's, which may lie behind the end of what a crash left. */
+    for (int i = 0; i < part->isr.count; i++)
+        part->isr.replicas[i].end = hw;
+    isr_advance(&part->isr, part->node->options.id, end);
+    isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
+    pthread_mutex_unlock(&part->lock);
+}
+
+/* All of it; with the epoch lock held once others know the partition. */
+static int open_log(struct partition *part, bool made, struct err *e)
+{
+    bool named = false, recovered = false;
+    struct topic_config config;
+    struct log *log;
+    int rc = claim_directory(part, made, &named, e);
+    if (rc != 0)
+        return rc;
+    assert(!made || !named); /* REPLICATION.md, rule 12: nothing can bear an id that was chosen just now */
+    part->claimed = true;
+    topic_config(part->topic, &config);
+    rc = log_open(&part->node->env, part->name, &config.log, &part->known, &log, &recovered, e);
+    if (log == NULL)
+        return rc;
+    if (rc == 0)
+        rc = open_epochs(part, log, named, recovered, e);
+    if (rc != 0 && log_offline(log) == 0) {
+        /* Without its epochs the log must not be written to. */
+        log_close(log, NULL);
+        return rc;
+    }
+    open_high_watermark(part, log);
+    atomic_store(&part->opened, rc == 0);
+    atomic_store(&part->log, log);
+    return rc;
+}
+
+struct made_dir {
+    struct io *io;
+    int fd;
+};
+
+static int unlink_one(void *arg, const char *name)
+{
+    const struct made_dir *dir = arg;
+    return dir->io->unlink(dir->io, dir->fd, name, 0);
+}
+
+/* What was made of a new partition's directory when there was no room for all of it. What cannot be removed is told as
+ * a stray at the next start. */
+static void unmake(struct partition *part)
+{
+    struct io *io = part->node->io;
+    struct made_dir dir = {.io = io,
+                           .fd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0)};
+    if (dir.fd < 0)
+        return;
+    int rc = io->list(io, dir.fd, unlink_one, &dir);
+    io->close(io, dir.fd);
+    if (rc == 0)
+        (void)io->unlink(io, part->node->topics_dirfd, part->name, AT_REMOVEDIR);
+}
+
+int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, int replica_count,
+                   const struct checkpoints *known, bool made, struct partition **out, struct err *e)
+{
+    struct partition *part = calloc(1, sizeof *part);
+    *out = part;
+    if (part == NULL)
+        return err_sys(e, -ENOMEM, "open %s-%" PRId32, topic->name, index);
+    part->topic = topic;
+    part->node = topic->node;
+    part->index = index;
+    snprintf(part->name, sizeof part->name, "%s-%" PRId32, topic->name, index);
+    pthread_mutex_init(&part->epoch_lock, NULL);
+    pthread_mutex_init(&part->lock, NULL);
+    pthread_mutex_init(&part->delete_lock, NULL);
+    part->lowest_position = INT64_MAX;
+    partition_append_init(part);
+    struct topic_config config;
+    topic_config(topic, &config);
+    partition_set_config(part, &config);
+
+    checkpoints_known(made ? NULL : known, part->name, &part->known, &part->known_high_watermark);
+    isr_init(&part->isr, replicas, replica_count, part->known_high_watermark);
+    /* Replicas elsewhere are in sync once they say so. */
+    for (int i = 0; i < replica_count; i++)
+        if (replicas[i] != part->node->options.id)
+            isr_set_in_sync(&part->isr, replicas[i], false);
+    int rc = open_log(part, made, e);
+    part->open_rc = rc;
+    if (rc != 0 && made && part->claimed && part->log == NULL)
+        unmake(part);
+    atomic_store(&part->must_park, isr_size(&part->isr) < atomic_load(&part->min_insync_replicas));
+    return rc;
+}
+
+/* The epoch lock is held. */
+static void retire(struct partition *part)
+{
+    struct reserve *reserve = &part->node->reserve;
+    struct err e = {0};
+    if (part->log == NULL || part->retired)
+        return;
+    int rc = log_retire(part->log, &e);
+    if (reserve_begin(reserve, rc)) {
+        rc = log_retire(part->log, &e);
+        reserve_end(reserve);
+    }
+    if (rc != 0)
+        log_line(LOG_ERR, "%s", e.text);
+    part->retired = rc == 0;
+}
+
+void partition_retire(struct partition *part)
+{
+    pthread_mutex_lock(&part->epoch_lock);
+    retire(part);
+    pthread_mutex_unlock(&part->epoch_lock);
+}
+
+int partition_reopen(struct partition *part, struct err *e)
+{
+    int rc = 0;
+    /* No change of the framing between the look at the settings and their being in force. */
+    pthread_rwlock_rdlock(&part->topic->gate);
+    pthread_mutex_lock(&part->epoch_lock);
+    if (part->log == NULL) {
+        rc = part->open_rc;
+        bool passing = rc == -ENOSPC || rc == -EDQUOT || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+        if (passing && !atomic_load(&part->topic->deleted))
+            rc = open_log(part, !part->claimed, e);
+        else
+            err_set(e, rc = -EIO, "%s is offline after an error", part->name);
+        part->open_rc = rc;
+        if (rc == 0) {
+            struct topic_config config; /* it may have changed since the log was opened with it */
+            topic_config(part->topic, &config);
+            partition_set_config(part, &config);
+        }
+        if (atomic_load(&part->topic->deleted)) /* meanwhile: whoever retired its partitions saw no log here */
+            retire(part);
+    }
+    pthread_mutex_unlock(&part->epoch_lock);
+    pthread_rwlock_unlock(&part->topic->gate);
+    return rc;
+}
+
+int partition_free(struct partition *part, bool destroy, struct err *e)
+{
+    int rc = 0;
+    if (part->log != NULL)
+        rc = destroy && part->retired ? log_destroy(part->log, e) : log_close(part->log, e);
+    atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
+    atomic_fetch_add(&part->node->records_gone, part->records_appended);
+    atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
+    epochs_free(&part->epochs);
+    pthread_mutex_destroy(&part->delete_lock);
+    pthread_mutex_destroy(&part->lock);
+    pthread_mutex_destroy(&part->epoch_lock);
+    free(part);
+    return rc;
+}
+
+void partition_set_config(struct partition *part, const struct topic_config *config)
+{
+    atomic_store(&part->min_insync_replicas, config->min_insync_replicas);
+    atomic_store(&part->log_append_time, config->log_append_time);
+    atomic_store(&part->framing, (int)config->log.framing);
+    atomic_store(&part->flush_messages, config->log.flush_messages);
+    atomic_store(&part->flush_ms, config->log.flush_ms);
+    atomic_store(&part->compact, (config->log.cleanup_policy & CLEANUP_COMPACT) != 0);
+    if (part->log != NULL)
+        log_set_config(part->log, &config->log);
+}
+
+/* ---- references and names ---- */
+
+struct partition *partition_ref(struct partition *part)
+{
+    topic_ref(part->topic);
+    return part;
+}
+
+void partition_unref(struct partition *part)
+{
+    topic_unref(part->topic);
+}
+
+int32_t partition_index(const struct partition *part)
+{
+    return part->index;
+}
+
+struct topic *partition_topic(const struct partition *part)
+{
+    return part->topic;
+}
+
+const char *partition_name(const struct partition *part)
+{
+    return part->name;
+}
+
+/* ---- state ---- */
+
+int partition_usable(struct partition *part, struct err *e)
+{
+    if (atomic_load_explicit(&part->topic->deleted, memory_order_acquire))
+        return err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
+    if (part->log == NULL || log_offline(part->log) != 0)
+        return err_set(e, -EIO, "%s is offline after an error", part->name);
+    return 0;
+}
+
+int partition_state(struct partition *part)
+{
+    return partition_usable(part, NULL);
+}
+
+void partition_check_failed(struct partition *part)
+{
+    if (part->log == NULL || log_offline(part->log) == 0)
+        return;
+    pthread_mutex_lock(&part->lock);
+    struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
+    pthread_mutex_unlock(&part->lock);
+    partition_wake(waiters, NULL);
+    partition_fail_parked(part, -EIO);
+}
+
+/* ---- points ---- */
+
+struct log_point partition_high_watermark(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    struct log_point hw = part->isr.high_watermark;
+    pthread_mutex_unlock(&part->lock);
+    return hw;
+}
+
+struct log_point partition_log_start(struct partition *part)
+{
+    return part->log != NULL ? log_start(part->log) : (struct log_point){0, 0};
+}
+
+struct log_point partition_log_end(struct partition *part)
+{
+    return part->log != NULL ? log_end(part->log) : partition_high_watermark(part);
+}
+
+int64_t partition_mtime_ms(struct partition *part)
+{
+    return part->log != NULL ? log_last_append_ms(part->log) : 0;
+}
+
+void partition_size(struct partition *part, struct log_size *out)
+{
+    *out = (struct log_size){0};
+    if (part->log != NULL)
+        log_size(part->log, out);
+}
+
+/* ---- reading ---- */
+
+static int64_t lower(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
+                        struct err *e)
+{
+    int rc = partition_usable(part, e);
+    if (rc != 0)
+        return rc;
+    return log_extent_at(part->log, position, lower(limit, partition_high_watermark(part).position), max, out, e);
+}
+
+int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    if (rc != 0)
+        return rc;
+    return log_run_at(part->log, position, lower(limit, partition_high_watermark(part).position), out, e);
+}
+
+int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_lookup_offset(part->log, offset, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_lookup_time(part->log, ms, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_lookup_last(part->log, n, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_lookup_position(part->log, position, partition_high_watermark(part), out, e);
+}
+
+/* ---- .segments ---- */
+
+int partition_files(struct partition *part, struct log_file **out, size_t *count, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_files(part->log, partition_high_watermark(part), out, count, e);
+}
+
+int partition_file_find(struct partition *part, int64_t base_offset, enum segment_file kind, struct log_file *out,
+                        struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_file_find(part->log, base_offset, kind, partition_high_watermark(part), out, e);
+}
+
+int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    return rc != 0 ? rc : log_file_open(part->log, file, fd, e);
+}
+
+/* ---- status ---- */
+
+void partition_info(struct partition *part, struct partition_info *out)
+{
+    *out = (struct partition_info){.leader = partition_state(part) == 0 ? part->node->options.id : -1,
+                                   .leader_epoch = atomic_load(&part->leader_epoch)};
+    pthread_mutex_lock(&part->lock);
+    for (int i = 0; i < part->isr.count; i++) {
+        const struct isr_replica *replica = &part->isr.replicas[i];
+        out->replicas[out->replica_count++] = replica->id;
+        if (replica->in_sync)
+            out->isr[out->isr_count++] = replica->id;
+    }
+    pthread_mutex_unlock(&part->lock);
+}

@@ -1,0 +1,123 @@
+/* replication/replica/partition.h: this node's part in one partition: who leads, who is in sync, how far the high
+ * watermark is.
+ *
+ * fs/ sees partitions through this file only. An append goes: is the ISR large enough? → log_append() → high watermark
+ * (with an ISR of one it passes the append at once) → waiting readers and appends are answered. With fewer than
+ * min.insync.replicas in the ISR an acks=all append is parked, with its bytes, until there are enough or
+ * delivery.timeout.ms has passed (-EROFS: nothing was appended); after one has timed out the next ones fail at once
+ * until appending is possible again.
+ *
+ * Any thread. References: partition_ref()/unref(); whoever keeps a pointer beyond a topic reference takes one. */
+#ifndef LOGMNT_REPLICATION_REPLICA_PARTITION_H
+#define LOGMNT_REPLICATION_REPLICA_PARTITION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/log/log.h"
+
+struct partition;
+struct topic;
+
+enum acks { ACKS_NONE = 0, ACKS_LEADER = 1, ACKS_ALL = -1 };
+
+struct partition *partition_ref(struct partition *part);
+void partition_unref(struct partition *part);
+int32_t partition_index(const struct partition *part);
+struct topic *partition_topic(const struct partition *part); /* lives as long as the partition */
+const char *partition_name(const struct partition *part);    /* "orders-0" */
+
+/* 0; -ESTALE: the topic was deleted; -EIO: the log is offline. */
+int partition_state(struct partition *part);
+
+/* ---- points; each is one consistent pair ---- */
+struct log_point partition_high_watermark(struct partition *part); /* never goes down */
+struct log_point partition_log_start(struct partition *part);
+struct log_point partition_log_end(struct partition *part);
+int64_t partition_mtime_ms(struct partition *part); /* the last append */
+void partition_size(struct partition *part, struct log_size *out);
+
+/* ---- appending ---- */
+
+/* One append that may have to wait; the caller embeds it and keeps it until it is over. */
+struct append_op {
+    /* The result of an append that was parked: called exactly once, with no lock held, never from within
+     * partition_append(). It may be called by another thread as soon as the append is parked, even before
+     * partition_append() has returned 0 to the caller, which therefore has everything ready when it calls.
+     * rc: 0, -EROFS, -ETIMEDOUT, -ESTALE, -EIO, -ENOSPC, … */
+    void (*done)(struct append_op *op, int rc);
+    struct log_append_result result; /* after success */
+    /* private to partition.c */
+    struct partition *part;
+    struct append_batch batch;
+    struct iovec iov;
+    void *copy;
+    int64_t deadline_ms;
+    enum acks acks;
+    struct append_op *prev, *next;
+};
+
+/* Appends one batch. Returns 1: done, op->result is set; 0: parked (its bytes were copied), op->done will be called;
+ * or a negative errno: nothing was appended (-EPERM: a topic of .internal/; -EAGAIN: the topic has another framing than
+ * the batch by now, and another config generation: cut its bytes anew; -EIO after a flush that flush.messages asked
+ * for: appended, but perhaps not on the disk). timeout_ms is delivery.timeout.ms. */
+int partition_append(struct partition *part, const struct append_batch *batch, enum acks acks, int64_t timeout_ms,
+                     struct append_op *op, struct err *e);
+/* Takes back a parked append. true: nothing was appended and done will not be called. */
+bool partition_append_cancel(struct partition *part, struct append_op *op);
+
+/* fsync(2): everything below flush->upto on the disk of every in-sync replica. As log_flush(): 1: it is there already;
+ * 0: flush->done is or will be called. */
+int partition_flush(struct partition *part, struct log_flush *flush);
+
+/* ---- waiting for records ---- */
+
+/* Bytes that were committed just now and are still in their writer's memory. */
+struct partition_fresh {
+    int64_t position; /* of the first */
+    size_t len;       /* below the high watermark */
+    const struct iovec *iov;
+    int iovcnt;
+};
+
+struct partition_waiter {
+    int64_t position;                               /* in: waits for a high watermark above this */
+    void (*ready)(struct partition_waiter *waiter); /* once, no lock held, as append_op's done */
+    const struct partition_fresh *fresh;            /* while ready() runs: what is at hand; NULL: nothing */
+    struct partition_waiter *prev, *next;
+    bool queued;
+};
+/* Queues the waiter. false: no need, the high watermark is above it already, or the partition is deleted or offline. */
+bool partition_wait(struct partition *part, struct partition_waiter *waiter);
+/* true: it was still queued, ready() will not be called. false: ready() was called or is being called. */
+bool partition_unwait(struct partition *part, struct partition_waiter *waiter);
+
+/* ---- reading: as log.h says, below the high watermark; -ESTALE when deleted ---- */
+int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
+                        struct err *e);
+int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e);
+int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e);
+int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e);
+int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e);
+int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e);
+
+/* DeleteRecords up to the last record that ends at or before position (fallocate -p -o 0 -l position). */
+int partition_delete_records(struct partition *part, int64_t position, struct err *e);
+
+/* .segments */
+int partition_files(struct partition *part, struct log_file **out, size_t *count, struct err *e);
+int partition_file_find(struct partition *part, int64_t base_offset, enum segment_file kind, struct log_file *out,
+                        struct err *e);
+int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct err *e);
+
+/* ---- what .cluster/ and the attributes show ---- */
+struct partition_info {
+    int32_t leader; /* node id; -1: none */
+    int32_t leader_epoch;
+    int32_t replicas[8];
+    int32_t isr[8];
+    int replica_count, isr_count;
+};
+void partition_info(struct partition *part, struct partition_info *out);
+
+#endif
