@@ -54,7 +54,7 @@ int batch_entry_decode(const uint8_t in[BATCH_ENTRY_BYTES], struct batch_entry *
 /* What a caller appends: complete records, their count and CRC already known from the scan that found their ends. The
  * memory stays the caller's and is not touched after log_append() has returned. */
 struct append_batch {
-    const struct iovec *iov;
+    const struct iovec *iov; /* one; or two, the first of which is a piece of the first record */
     int iovcnt;
     uint32_t len; /* bytes in iov, > 0 */
     uint32_t records;

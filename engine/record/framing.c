@@ -250,3 +250,48 @@ void framing_key_value(enum framing framing, const uint8_t *record, size_t len, 
     kv->value_len = len - kv->key_len - sep_len;
     kv->tombstone = kv->value_len == 0;
 }
+
+/* Does sep begin at the end of before and end at the beginning of data? */
+static bool straddles(const uint8_t *before, size_t before_len, const uint8_t *data, size_t len, const char *sep,
+                      size_t sep_len)
+{
+    for (size_t head = 1; head < sep_len; head++) {
+        size_t tail = sep_len - head;
+
+        if (head <= before_len && tail <= len && memcmp(before + before_len - head, sep, head) == 0 &&
+            memcmp(data, sep + head, tail) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool lines_keyed(const uint8_t *before, size_t before_len, const uint8_t *data, size_t len, const char *sep,
+                        size_t sep_len)
+{
+    bool found = before_len > 0 && memmem(before, before_len, sep, sep_len) != NULL;
+
+    for (size_t at = 0; at < len;) {
+        const uint8_t *newline = memchr(data + at, '\n', len - at);
+        size_t line_len = newline != NULL ? (size_t)(newline - (data + at)) : len - at;
+
+        if (at == 0 && before_len > 0 && !found) {
+            found = straddles(before, before_len, data, line_len, sep, sep_len);
+        }
+        if (!found && memmem(data + at, line_len, sep, sep_len) == NULL) {
+            return false;
+        }
+        found = false;
+        at += line_len + 1;
+    }
+    return true;
+}
+
+bool framing_all_keyed(enum framing framing, const uint8_t *before, size_t before_len, const uint8_t *data, size_t len,
+                       const char *sep, size_t sep_len)
+{
+    if (framing == FRAMING_MSGPACK) {
+        return framing_msgpack_all_keyed(before, before_len, data, len);
+    }
+    return sep_len > 0 && lines_keyed(before, before_len, data, len, sep, sep_len);
+}

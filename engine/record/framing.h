@@ -58,7 +58,7 @@ size_t framing_skip(enum framing framing, const uint8_t *data, size_t len, uint6
 /* The key and value of one complete record (without its newline) under key.separator (sep_len 0: no key). Kafka's
  * console producer's parse.key: key is what precedes the first separator, an empty key is a key; no separator in the
  * record: no key. For MessagePack the key is the first element of an array, its encoded bytes, and value the rest of
- * the array as encoded bytes, *value_nil saying that there is exactly one other element and it is nil. */
+ * the array as encoded bytes; nil is Kafka's null: as the first element no key, as the only other one no value. */
 struct framing_kv {
     const uint8_t *key; /* NULL: no key */
     size_t key_len;
@@ -68,5 +68,10 @@ struct framing_kv {
 };
 void framing_key_value(enum framing framing, const uint8_t *record, size_t len, const char *sep, size_t sep_len,
                        struct framing_kv *kv);
+
+/* Has each record a key, as a compacted topic wants it (Kafka's LogValidator)? The records are all complete and lie in
+ * before and data, one behind the other; before is empty or a piece of the first one, which ends in data. */
+bool framing_all_keyed(enum framing framing, const uint8_t *before, size_t before_len, const uint8_t *data, size_t len,
+                       const char *sep, size_t sep_len);
 
 #endif

@@ -8,6 +8,7 @@
 #include "engine/record/framing_msgpack.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* What a type byte says. */
 struct shape {
@@ -201,33 +202,81 @@ size_t framing_msgpack_record_len(const uint8_t *data, size_t len)
     return taken > 0 && st.objects == 0 && st.skip == 0 ? (size_t)taken : 0;
 }
 
-void framing_msgpack_key_value(const uint8_t *record, size_t len, struct framing_kv *kv)
+/* An array's head and the byte behind it, at the most. */
+enum { ARRAY_HEAD_BYTES = 1 + 4 + 1, NIL = 0xc0 };
+
+/* The bytes of an array's head, and its elements; 0: data does not begin with the whole head of an array. */
+static size_t array_head(const uint8_t *data, size_t len, uint64_t *elements)
 {
     struct framing_state st = {.objects = 1};
     struct shape shape;
-    size_t head_len;
-    size_t key_len;
-    uint64_t elements;
 
-    if (len == 0 || (record[0] & 0xf0) != 0x90) {
-        if (len == 0 || (record[0] != 0xdc && record[0] != 0xdd)) {
-            return;
-        }
+    if (len == 0 || ((data[0] & 0xf0) != 0x90 && data[0] != 0xdc && data[0] != 0xdd)) {
+        return 0;
     }
-    shape = shape_of(record[0]);
-    head_len = 1U + shape.len_bytes;
-    if (len < head_len) {
-        return;
+    shape = shape_of(data[0]);
+    if (len < 1U + shape.len_bytes) {
+        return 0;
     }
-    take_head(&st, record, shape);
-    elements = st.objects;
-    key_len = framing_msgpack_record_len(record + head_len, len - head_len);
-    if (elements == 0 || key_len == 0) {
+    take_head(&st, data, shape);
+    *elements = st.objects;
+    return 1U + shape.len_bytes;
+}
+
+/* Of a record whose first ARRAY_HEAD_BYTES, or all of which, are there. */
+static bool has_key(const uint8_t *record, size_t len)
+{
+    uint64_t elements = 0;
+    size_t head_len = array_head(record, len, &elements);
+
+    return head_len > 0 && elements > 0 && head_len < len && record[head_len] != NIL;
+}
+
+void framing_msgpack_key_value(const uint8_t *record, size_t len, struct framing_kv *kv)
+{
+    uint64_t elements = 0;
+    size_t head_len = array_head(record, len, &elements);
+    size_t key_len = has_key(record, len) ? framing_msgpack_record_len(record + head_len, len - head_len) : 0;
+
+    if (key_len == 0) {
         return;
     }
     kv->key = record + head_len;
     kv->key_len = key_len;
     kv->value = kv->key + key_len;
     kv->value_len = len - head_len - key_len;
-    kv->tombstone = elements == 1 || (elements == 2 && kv->value_len == 1 && kv->value[0] == 0xc0);
+    kv->tombstone = elements == 1 || (elements == 2 && kv->value_len == 1 && kv->value[0] == NIL);
+}
+
+bool framing_msgpack_all_keyed(const uint8_t *before, size_t before_len, const uint8_t *data, size_t len)
+{
+    size_t at = 0;
+
+    if (before_len > 0) {
+        struct framing_state st = {.objects = 1};
+        uint8_t head[ARRAY_HEAD_BYTES];
+        size_t head_len = before_len < sizeof head ? before_len : sizeof head;
+        size_t more = len < sizeof head - head_len ? len : sizeof head - head_len;
+        int64_t taken;
+
+        memcpy(head, before, head_len);
+        memcpy(head + head_len, data, more);
+        if (!has_key(head, head_len + more) || scan_record(&st, before, before_len, UINT64_MAX) < 0) {
+            return false;
+        }
+        taken = scan_record(&st, data, len, UINT64_MAX);
+        if (taken <= 0) {
+            return false;
+        }
+        at = (size_t)taken;
+    }
+    while (at < len) {
+        size_t record_len = framing_msgpack_record_len(data + at, len - at);
+
+        if (record_len == 0 || !has_key(data + at, record_len)) {
+            return false;
+        }
+        at += record_len;
+    }
+    return true;
 }

@@ -26,5 +26,7 @@ int framing_msgpack_scan(struct framing_state *st, const uint8_t *data, size_t l
 size_t framing_msgpack_record_len(const uint8_t *data, size_t len);
 /* As framing_key_value(); kv holds "no key, all value" on entry and keeps it where there is none. */
 void framing_msgpack_key_value(const uint8_t *record, size_t len, struct framing_kv *kv);
+/* As framing_all_keyed(). */
+bool framing_msgpack_all_keyed(const uint8_t *before, size_t before_len, const uint8_t *data, size_t len);
 
 #endif

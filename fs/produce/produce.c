@@ -153,6 +153,17 @@ static void fill_batch(struct handle *handle, const uint8_t *data, struct scanne
     batch->last_timestamp_ms = batch->first_timestamp_ms;
 }
 
+/* Whether this write has a record without a key that its topic, a compacted one, would refuse. The partition asks by
+ * itself; here it is asked for what must be refused as a whole before anything of it goes on its way. */
+static bool lacks_key(const struct handle *handle, const uint8_t *data, size_t end)
+{
+    const struct producer *producer = &handle->producer;
+    const struct log_config *config = &producer->config.log;
+    return (config->cleanup_policy & CLEANUP_COMPACT) != 0 &&
+           !framing_all_keyed(config->framing, producer->rest, producer->rest_len, data, end, config->key_separator,
+                              config->key_separator_len);
+}
+
 static struct write_op *take_op(struct handle *handle)
 {
     struct write_op *op = handle->producer.spare;
@@ -323,7 +334,11 @@ static bool try_write(fuse_req_t req, struct handle *handle, const uint8_t *data
         return true;
     }
     struct scanned scanned;
+    bool lingers = handle->session->options->linger_ms > 0 && !(flags & (O_SYNC | O_DSYNC));
     int rc = topic_deleted(handle->pfile->topic) ? -ESTALE : scan_write(handle, data, len, &scanned);
+    if (rc == 0 && scanned.result.end && (lingers || !handle->pfile->part) &&
+        lacks_key(handle, data, scanned.result.end))
+        rc = -EINVAL;
     if (rc == 0)
         rc = rest_reserve(handle, scanned.result.end ? len - scanned.result.end : 0);
     if (rc == 0 && scanned.result.end == 0)
@@ -332,7 +347,7 @@ static bool try_write(fuse_req_t req, struct handle *handle, const uint8_t *data
         fuse_reply_err(req, -rc);
     else if (scanned.result.end == 0)
         fuse_reply_write(req, len);
-    else if (handle->session->options->linger_ms > 0 && !(flags & (O_SYNC | O_DSYNC)))
+    else if (lingers)
         return linger(req, handle, data, len, &scanned);
     else
         return append_now(req, handle, data, len, flags & (O_SYNC | O_DSYNC), &scanned);
@@ -473,6 +488,8 @@ static void append_last_line(struct handle *handle)
         last->pledged = topic_pledge(handle->pfile->topic, FRAMING_LINE);
         if (!last->pledged)
             last_line_over(last, -EAGAIN);
+        else if (lacks_key(handle, (const uint8_t *)"\n", 1)) /* the rest, and what ends it */
+            last_line_over(last, -EINVAL);
         else if (accumulators_reserve(handle->session->accumulators, &last->waiter))
             last_line_room(&last->waiter);
         return;

@@ -358,3 +358,15 @@ void config_parse(const struct config_set *cluster, const struct config_set *top
     out->unclean_leader_election_enable = bool_in_force(both, "unclean.leader.election.enable");
     parse_timestamp_type(config_in_force(cluster, topic, "message.timestamp.type"), &out->log_append_time);
 }
+
+int config_check_keys(const struct config_set *cluster, const struct config_set *topic, struct err *e)
+{
+    uint32_t policy;
+    enum framing framing;
+    parse_policy(config_in_force(cluster, topic, "cleanup.policy"), &policy);
+    parse_framing(config_in_force(cluster, topic, "framing"), &framing);
+    if ((policy & CLEANUP_COMPACT) == 0 || framing != FRAMING_LINE ||
+        config_in_force(cluster, topic, "key.separator")[0] != '\0')
+        return 0;
+    return err_set(e, -EINVAL, "cleanup.policy=compact needs key.separator: without one no line has a key");
+}

@@ -41,7 +41,7 @@ struct config_def {
 const struct config_def *config_defs(size_t *count);
 const struct config_def *config_find(const char *name); /* NULL: unknown */
 /* -EINVAL with the reason: not a value this setting takes (Kafka's ranges). Values are used as they are given, but
- * surrounding white space is not accepted. key.separator knows the escapes \t, \n? no: \t, \\ and \xHH. */
+ * surrounding white space is not accepted. key.separator knows the escapes \t, \\ and \xHH. */
 int config_check(const char *name, const char *value, struct err *e);
 
 /* Overrides: names and values, ordered by name. Zero-initialise. */
@@ -60,6 +60,9 @@ void config_set_free(struct config_set *set);
 
 /* The value in force, as text. topic may be NULL (then: MOUNT's). NULL: unknown name. */
 const char *config_in_force(const struct config_set *cluster, const struct config_set *topic, const char *name);
+/* -EINVAL with the reason: what is in force contradicts itself: no record of a topic of lines without key.separator has
+ * a key, and a compacted topic takes only those that have one. */
+int config_check_keys(const struct config_set *cluster, const struct config_set *topic, struct err *e);
 /* All of them, parsed. */
 void config_parse(const struct config_set *cluster, const struct config_set *topic, struct topic_config *out);
 

@@ -152,7 +152,45 @@ static int check_config(const struct metadata *meta, const struct command *cmd, 
     return rc;
 }
 
-int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e)
+static int change_set(struct config_set *set, const struct config_set *cluster, const struct command *cmd);
+
+/* Would the settings of this topic (NULL: the cluster's) contradict themselves? */
+static int check_keys_of(const struct metadata_topic *topic, const struct config_set *before,
+                         const struct config_set *after, struct err *e)
+{
+    const struct config_set *own = topic != NULL ? &topic->config : NULL;
+    int rc = config_check_keys(after, own, e);
+    if (rc == 0 || config_check_keys(before, own, NULL) != 0) /* not by this command */
+        return 0;
+    return topic != NULL ? err_wrap(e, rc, "topic %s", topic->name) : rc;
+}
+
+/* A compacted topic has to know where a key ends, whichever of the settings this command changes. */
+static int check_keys(const struct metadata *meta, const struct command *cmd, struct err *e)
+{
+    if (strcmp(cmd->name, "cleanup.policy") != 0 && strcmp(cmd->name, "key.separator") != 0 &&
+        strcmp(cmd->name, "framing") != 0)
+        return 0;
+    const struct metadata_topic *topic = cmd->topic[0] != '\0' ? topic_find(meta, cmd->topic) : NULL;
+    struct config_set after;
+    int rc = config_set_copy(&after, topic != NULL ? &topic->config : &meta->config);
+    if (rc == 0)
+        rc = change_set(&after, topic != NULL ? &meta->config : NULL, cmd);
+    if (rc != 0) {
+        err_sys(e, rc, "%s", cmd->name);
+    } else if (topic != NULL) {
+        rc = config_check_keys(&meta->config, &after, e);
+    } else {
+        rc = check_keys_of(NULL, &meta->config, &after, e);
+        for (size_t i = 0; rc == 0 && i < meta->topic_count; i++)
+            rc = check_keys_of(meta->topics[i], &meta->config, &after, e);
+    }
+    config_set_free(&after);
+    return rc;
+}
+
+/* What every replay of the command asks, too. */
+static int check(const struct metadata *meta, const struct command *cmd, struct err *e)
 {
     switch (cmd->type) {
     case COMMAND_REGISTER_NODE:
@@ -176,6 +214,14 @@ int metadata_check(const struct metadata *meta, const struct command *cmd, struc
         break;
     }
     return err_set(e, -EINVAL, "no such command");
+}
+
+int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e)
+{
+    int rc = check(meta, cmd, e);
+    if (rc == 0 && (cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG))
+        rc = check_keys(meta, cmd, e);
+    return rc;
 }
 
 /* ---- changes; the command was checked ---- */
@@ -284,17 +330,21 @@ static void set_attr(struct metadata *meta, const struct command *cmd)
     attr->ctime_ms = cmd->time_ms;
 }
 
+/* cluster: NULL for the cluster's own settings. */
+static int change_set(struct config_set *set, const struct config_set *cluster, const struct command *cmd)
+{
+    if (cmd->type == COMMAND_SET_CONFIG)
+        return config_set_put(set, cmd->name, cmd->value);
+    if (cluster != NULL && strcmp(cmd->name, "framing") == 0)
+        return config_set_put(set, cmd->name, config_in_force(cluster, NULL, cmd->name));
+    config_set_remove(set, cmd->name);
+    return 0;
+}
+
 static int change_config(struct metadata *meta, const struct command *cmd)
 {
     struct metadata_topic *topic = cmd->topic[0] != '\0' ? topic_find(meta, cmd->topic) : NULL;
-    struct config_set *set = topic != NULL ? &topic->config : &meta->config;
-    int rc = 0;
-    if (cmd->type == COMMAND_SET_CONFIG)
-        rc = config_set_put(set, cmd->name, cmd->value);
-    else if (topic != NULL && strcmp(cmd->name, "framing") == 0)
-        rc = config_set_put(set, cmd->name, config_in_force(&meta->config, NULL, cmd->name));
-    else
-        config_set_remove(set, cmd->name);
+    int rc = change_set(topic != NULL ? &topic->config : &meta->config, topic != NULL ? &meta->config : NULL, cmd);
     if (rc == 0)
         *(topic != NULL ? &topic->attr.ctime_ms : &meta->root.ctime_ms) = cmd->time_ms;
     return rc;
@@ -302,7 +352,7 @@ static int change_config(struct metadata *meta, const struct command *cmd)
 
 int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t offset, struct err *e)
 {
-    int rc = metadata_check(meta, cmd, e);
+    int rc = check(meta, cmd, e);
     meta->next_offset = offset + 1;
     if (rc != 0)
         return rc;

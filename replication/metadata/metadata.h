@@ -42,7 +42,9 @@ struct metadata {
 void metadata_init(struct metadata *meta, const struct tree_attr *root);
 void metadata_free(struct metadata *meta);
 
-/* What metadata_apply() would return: 0; -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC (a limit) with the reason. */
+/* What metadata_apply() would return: 0; -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC (a limit) with the reason.
+ * What contradicts itself (config_check_keys()) is refused here alone: metadata_apply() takes what an earlier version,
+ * which did not ask, has decided. */
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e);
 /* Applies the command that lies at offset, and counts it also when it does not fit. -ENOMEM: the state is as before
  * and not usable further. */

@@ -44,7 +44,7 @@ struct append_op {
     /* The result of an append that was parked: called exactly once, with no lock held, never from within
      * partition_append(). It may be called by another thread as soon as the append is parked, even before
      * partition_append() has returned 0 to the caller, which therefore has everything ready when it calls.
-     * rc: 0, -EROFS, -ETIMEDOUT, -ESTALE, -EIO, -ENOSPC, … */
+     * rc: 0, -EROFS, -ETIMEDOUT, -ESTALE, -EIO, -ENOSPC, -EINVAL (it has become a compacted topic), … */
     void (*done)(struct append_op *op, int rc);
     struct log_append_result result; /* after success */
     /* private to partition.c */
@@ -59,7 +59,8 @@ struct append_op {
 
 /* Appends one batch. Returns 1: done, op->result is set; 0: parked (its bytes were copied), op->done will be called;
  * or a negative errno: nothing was appended (-EPERM: a topic of .internal/; -EAGAIN: the topic has another framing than
- * the batch by now, and another config generation: cut its bytes anew; -EIO after a flush that flush.messages asked
+ * the batch by now, and another config generation: cut its bytes anew; -EINVAL: the topic is compacted and a record has
+ * no key; -EIO after a flush that flush.messages asked
  * for: appended, but perhaps not on the disk). timeout_ms is delivery.timeout.ms. */
 int partition_append(struct partition *part, const struct append_batch *batch, enum acks acks, int64_t timeout_ms,
                      struct append_op *op, struct err *e);

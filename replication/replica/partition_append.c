@@ -99,6 +99,22 @@ static int check_framing(const struct partition *part, const struct append_batch
     return err_set(e, -EAGAIN, "%s has another framing by now", part->name);
 }
 
+/* As Kafka's leader validates what is appended to a compacted topic. */
+static int check_keys(struct partition *part, const struct append_batch *batch, struct err *e)
+{
+    if (!atomic_load_explicit(&part->compact, memory_order_relaxed))
+        return 0;
+    struct topic_config config;
+    topic_config(part->topic, &config);
+    const struct iovec none = {0};
+    const struct iovec *last = &batch->iov[batch->iovcnt - 1], *before = batch->iovcnt > 1 ? &batch->iov[0] : &none;
+    assert(batch->iovcnt <= 2);
+    if (framing_all_keyed(batch->framing, before->iov_base, before->iov_len, last->iov_base, last->iov_len,
+                          config.log.key_separator, config.log.key_separator_len))
+        return 0;
+    return err_set(e, -EINVAL, "%s is compacted and takes no record without a key", part->name);
+}
+
 static int append_in_gate(struct partition *part, const struct append_batch *batch, struct log_append_result *out,
                           struct err *e)
 {
@@ -108,6 +124,8 @@ static int append_in_gate(struct partition *part, const struct append_batch *bat
         rc = err_set(e, -ENOSPC, "%s: the disk is full", part->name);
     if (rc == 0)
         rc = check_framing(part, batch, e);
+    if (rc == 0)
+        rc = check_keys(part, batch, e);
     if (rc != 0)
         return rc;
     if (!atomic_load_explicit(&part->log_append_time, memory_order_relaxed))
@@ -261,6 +279,8 @@ static int append_or_park(struct partition *part, const struct append_batch *bat
     op->deadline_ms = timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + timeout_ms;
     pthread_rwlock_rdlock(&part->topic->gate);
     rc = check_framing(part, batch, e);
+    if (rc == 0)
+        rc = check_keys(part, batch, e);
     if (rc == 0) {
         pthread_mutex_lock(&part->lock);
         rc = park(part, op, e);

@@ -202,6 +202,7 @@ P
 }
 
 @test "cleanup.policy may be both" {
+    set_attr orders user.config.key.separator :
     set_attr orders user.config.cleanup.policy compact,delete
     is "$(attr orders user.config.cleanup.policy)" compact,delete
 }

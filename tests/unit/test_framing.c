@@ -491,6 +491,55 @@ static void keys_of_msgpack(void **state)
     check_kv(FRAMING_MSGPACK, "\x92\xa5x", 3, "", NULL, "\x92\xa5x", 3, false);
 }
 
+static void nil_is_no_key(void **state)
+{
+    (void)state;
+    check_kv(FRAMING_MSGPACK, "\x92\xc0\x01", 3, "", NULL, "\x92\xc0\x01", 3, false);
+    check_kv(FRAMING_MSGPACK, "\x91\xc0", 2, "", NULL, "\x91\xc0", 2, false);
+}
+
+/* Cut at every place at which the first record is not complete. */
+static void check_keyed(enum framing framing, const char *records, size_t len, size_t first_len, const char *sep,
+                        bool expected)
+{
+    const uint8_t *data = (const uint8_t *)records;
+
+    for (size_t cut = 0; cut < first_len; cut++) {
+        assert_int_equal(framing_all_keyed(framing, data, cut, data + cut, len - cut, sep, strlen(sep)), expected);
+    }
+}
+
+static void all_keyed_finds_a_line_without_a_key(void **state)
+{
+    (void)state;
+    check_keyed(FRAMING_LINE, "a:1\n", 4, 4, ":", true);
+    check_keyed(FRAMING_LINE, ":\nb:\n", 5, 2, ":", true);
+    check_keyed(FRAMING_LINE, "a:1\nb\nc:2\n", 10, 4, ":", false);
+    check_keyed(FRAMING_LINE, "a\nc:2\n", 6, 2, ":", false);
+    check_keyed(FRAMING_LINE, "a:1\n\n", 5, 4, ":", false);
+    check_keyed(FRAMING_LINE, "\n", 1, 1, ":", false);
+    check_keyed(FRAMING_LINE, "a:1\n", 4, 4, "", false);
+    check_keyed(FRAMING_LINE, "key=:=value\nk=:=\n", 17, 12, "=:=", true);
+    check_keyed(FRAMING_LINE, "=:=\n", 4, 4, "=:=", true);
+    check_keyed(FRAMING_LINE, "=:\n=:=\n", 7, 3, "=:=", false);
+    check_keyed(FRAMING_LINE, "a==:\n=\n", 7, 5, "=:=", false);
+    check_keyed(FRAMING_LINE, "a==:=b\n", 7, 7, "=:=", true);
+    check_keyed(FRAMING_LINE, "aabaac\n", 7, 7, "aac", true);
+}
+
+static void all_keyed_finds_an_object_without_a_key(void **state)
+{
+    (void)state;
+    check_keyed(FRAMING_MSGPACK, "\x92\xa1k\xa1v\x91\x07", 7, 5, "", true);
+    check_keyed(FRAMING_MSGPACK, "\xdd\x00\x00\x00\x02\x01\xc0\x91\x07", 9, 7, "", true);
+    check_keyed(FRAMING_MSGPACK, "\xdd\x00\x00\x00\x02\xc0\x01\x91\x07", 9, 7, "", false);
+    check_keyed(FRAMING_MSGPACK, "\xdc\x00\x00\x91\x07", 5, 3, "", false);
+    check_keyed(FRAMING_MSGPACK, "\x92\xa1k\xa1v\xc3", 6, 5, "", false);
+    check_keyed(FRAMING_MSGPACK, "\x92\xa1k\xa1v\x90\x91\x01", 8, 5, "", false);
+    check_keyed(FRAMING_MSGPACK, "\x82\x01\x02\x03\x04", 5, 5, "", false);
+    check_keyed(FRAMING_MSGPACK, "\x93\x92\x01\xc0\x02\x03", 6, 6, "", true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -508,6 +557,9 @@ int main(void)
         cmocka_unit_test(skip_passes_so_many_records),
         cmocka_unit_test(keys_of_lines),
         cmocka_unit_test(keys_of_msgpack),
+        cmocka_unit_test(nil_is_no_key),
+        cmocka_unit_test(all_keyed_finds_a_line_without_a_key),
+        cmocka_unit_test(all_keyed_finds_an_object_without_a_key),
     };
 
     return cmocka_run_group_tests_name("framing", tests, NULL, NULL);

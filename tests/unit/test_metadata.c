@@ -230,6 +230,55 @@ static void test_compaction_lags_fit_each_other(void **state)
     assert_int_equal(set_config(meta, "orders", "min.compaction.lag.ms", "101", 1), -EINVAL);
 }
 
+static int check_config(struct metadata *meta, const char *topic, const char *name, const char *value)
+{
+    struct command cmd = topic_command(value != NULL ? COMMAND_SET_CONFIG : COMMAND_REMOVE_CONFIG, topic, 0, 1);
+    snprintf(cmd.name, sizeof cmd.name, "%s", name);
+    snprintf(cmd.value, sizeof cmd.value, "%s", value != NULL ? value : "");
+    return metadata_check(meta, &cmd, NULL);
+}
+
+static void test_a_compacted_topic_has_keys(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+    assert_int_equal(check_config(meta, "orders", "cleanup.policy", "compact"), -EINVAL);
+    assert_int_equal(check_config(meta, "orders", "cleanup.policy", "delete"), 0);
+    assert_int_equal(check_config(meta, "", "cleanup.policy", "delete,compact"), -EINVAL);
+    assert_int_equal(set_config(meta, "", "key.separator", ":", 1), 0);
+    assert_int_equal(check_config(meta, "orders", "cleanup.policy", "compact"), 0);
+    assert_int_equal(check_config(meta, "", "cleanup.policy", "compact"), 0);
+    assert_int_equal(check_config(meta, "orders", "key.separator", ""), 0);
+    assert_int_equal(set_config(meta, "orders", "cleanup.policy", "compact", 1), 0);
+    assert_int_equal(check_config(meta, "orders", "key.separator", ""), -EINVAL);
+    /* It has its separator from the cluster. */
+    assert_int_equal(check_config(meta, "", "key.separator", NULL), -EINVAL);
+    assert_int_equal(check_config(meta, "", "key.separator", ""), -EINVAL);
+    assert_int_equal(check_config(meta, "", "key.separator", ","), 0);
+    assert_int_equal(set_config(meta, "orders", "framing", "msgpack", 1), 0);
+    assert_int_equal(check_config(meta, "", "key.separator", NULL), 0);
+    assert_int_equal(set_config(meta, "", "key.separator", NULL, 1), 0);
+    assert_int_equal(check_config(meta, "orders", "framing", "line"), -EINVAL);
+    assert_int_equal(check_config(meta, "orders", "framing", NULL), -EINVAL);
+}
+
+/* Versions before the rule have decided such commands: a replay gives what they were answered. */
+static void test_what_was_decided_before_a_rule_is_applied(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+    assert_int_equal(create(meta, "other", 8, 1000), 0);
+    assert_int_equal(set_config(meta, "orders", "cleanup.policy", "compact", 1), 0);
+    assert_string_equal(in_force(meta, "orders", "cleanup.policy"), "compact");
+    /* It does not hinder what is about others, and a way out is open. */
+    assert_int_equal(check_config(meta, "", "cleanup.policy", "delete"), 0);
+    assert_int_equal(check_config(meta, "", "key.separator", ":"), 0);
+    assert_int_equal(check_config(meta, "other", "key.separator", ":"), 0);
+    assert_int_equal(check_config(meta, "orders", "key.separator", ":"), 0);
+    assert_int_equal(check_config(meta, "orders", "cleanup.policy", NULL), 0);
+    assert_int_equal(check_config(meta, "orders", "retention.ms", "5"), 0);
+}
+
 static void test_a_topic_keeps_its_framing(void **state)
 {
     struct metadata *meta = *state;
@@ -451,6 +500,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_attributes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_compaction_lags_fit_each_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_compacted_topic_has_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_was_decided_before_a_rule_is_applied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_topic_keeps_its_framing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_nodes_epoch_is_its_registrations_offset, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown_and_damaged_commands_are_refused, setup, teardown),

@@ -661,6 +661,7 @@ static void test_an_idle_node_has_one_timer(void **state)
     wait_until(is_set(f, &f->node->cleaner.timer));
     assert_false(is_set(f, &f->node->cleaner.compact_timer));
     assert_false(is_set(f, &f->node->scrubber.timer));
+    set(f, "orders", "key.separator", ":");
     set(f, "orders", "cleanup.policy", "compact");
     wait_until(is_set(f, &f->node->cleaner.compact_timer));
 }
