@@ -1,5 +1,9 @@
 /* fs/serve/main.c: from the command line to a mount, and out again.
  *
+ * What mounts keeps nothing of its caller, in front or not: it works in `/` and closes every descriptor but those that
+ * its words go to (a daemon's until the mount answers). So no directory is kept busy, no lock is held and no pipe kept
+ * open by it. All paths are absolute before.
+ *
  * Everything that can go wrong before the mount answers goes wrong in front of the user: the child that becomes the
  * daemon keeps stderr until then and the parent waits for it, so that one clear line and the exit status tell. */
 #include <errno.h>
@@ -60,6 +64,34 @@ static void ready(void *arg)
         log_line(LOG_WARNING, "nobody waits for the mount");
     close(parent_fd);
     parent_fd = -1;
+}
+
+/* Descriptors 0 to 2 are there, so that nothing that is opened later takes their places. */
+static void open_standard(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd < STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+/* 0 or a negative errno. */
+static int leave_caller(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || chdir("/"))
+        return -errno;
+    int first = STDERR_FILENO + 1;
+    if (parent_fd >= 0) {
+        int moved = parent_fd == first ? first : dup3(parent_fd, first, O_CLOEXEC);
+        if (moved < 0)
+            return -errno;
+        parent_fd = moved;
+        first++;
+    }
+    closefrom(first);
+    return 0;
 }
 
 /* 1: this is the daemon; 0: the parent, *status is its exit status; or a negative errno. */
@@ -138,6 +170,11 @@ static int run(const struct options *options)
             err_sys(&e, rc, "going to the background");
     }
     if (rc > 0) {
+        int left = leave_caller();
+        if (left)
+            rc = err_sys(&e, left, "leaving the caller's directory and descriptors");
+    }
+    if (rc > 0) {
         block_signals();
         fuse_set_log_func(fuse_log_line);
         rc = serve(options, mountpoint, &e);
@@ -157,6 +194,7 @@ int main(int argc, char **argv)
 {
     struct options options;
     struct err e = {0};
+    open_standard();
     if (options_parse(argc, argv, &options, &e)) {
         fprintf(stderr, "logmnt: %s\n", e.text);
         return EXIT_FAILURE;

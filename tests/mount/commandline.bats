@@ -227,6 +227,64 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     wait_until '! pgrep -f -- "^$LOGMNT -o data=data mnt"'
 }
 
+@test "the daemon keeps nothing of its caller: neither its directory, nor a descriptor, nor a lock" {
+    local fd front=
+    mkdir "$T/here"
+    for front in '' -f; do
+        (
+            cd "$T/here"
+            exec 9>"$T/lock" 11<"$T" 200>>"$T/log-of-the-caller"
+            flock 9
+            if [ -n "$front" ]; then
+                "$LOGMNT" -f -o "data=$DATA" "$M" < "$T/lock" 2>"$T/log" 3>&- 4>&- 5>&- &
+            else
+                timeout 60 "$LOGMNT" -o "data=$DATA" "$M" < "$T/lock" 3>&- 4>&- 5>&-
+            fi
+        )
+        wait_until 'mountpoint -q "$M"'
+        PID=$(daemon_pids)
+        is "$(readlink "/proc/$PID/cwd")" /
+        flock -n "$T/lock" true
+        rmdir "$T/here"
+        for fd in /proc/"$PID"/task/*/fd/*; do
+            case $(readlink "$fd") in
+            "$T/lock" | "$T" | "$T/log-of-the-caller") echo "$fd: $(readlink "$fd")"; return 1 ;;
+            esac
+        done
+        is "$(readlink "/proc/$PID/fd/0")" /dev/null
+        unmount_log
+        mkdir "$T/here"
+    done
+}
+
+@test "it starts with closed descriptors, too" {
+    "$LOGMNT" -o "data=$DATA" "$M" <&- >&- 2>&- 3>&- 4>&- 5>&-
+    PID=$(daemon_pids)
+    mkdir "$M/orders"
+    echo x >> "$M/orders/0"
+    is "$(cat "$M/orders/0")" x
+    is "$(readlink "/proc/$PID/fd/1")" /dev/null
+    fusermount3 -u "$M"
+}
+
+@test "relative paths are those of the caller's directory, also when it goes away meanwhile" {
+    mkdir "$T/here" "$T/here/sub"
+    cd "$T/here/sub"
+    "$LOGMNT" -o data=../../data ../../mnt 3>&- 4>&- 5>&-
+    cd "$T"
+    rm -r "$T/here"
+    mkdir "$M/orders"
+    [ -d "$T/data/topics" ]
+    (cd "$T" && fusermount3 -u mnt)
+    wait_until '! pgrep -f -- "^$LOGMNT -o data=../../data"'
+    "$LOGMNT" -f -o data=data mnt 3>&- 4>&- 5>&- &
+    BG+=("$!")
+    wait_until 'mountpoint -q "$M"'
+    is "$(ls "$M")" orders
+    fusermount3 -u "$M"
+    wait "${BG[0]}"
+}
+
 @test "starting on a full log that was stopped cleanly is quick, however large" {
     mount_log
     mkdir "$M/orders"
