@@ -26,8 +26,7 @@ _Atomic int fence_all_raised;
 /* A request that has waited, while it runs again. */
 static _Thread_local const struct fence_call *again;
 
-static void timer_fire(struct node_timer *timer);
-static void expire(struct node_work *work);
+static void expire(struct alarm *alarm);
 
 struct fence *fence_new(struct node *node)
 {
@@ -37,8 +36,7 @@ struct fence *fence_new(struct node *node)
     atomic_init(&fence->refs, 1);
     pthread_mutex_init(&fence->lock, NULL);
     fence->node = node;
-    fence->timer.fire = timer_fire;
-    fence->work.run = expire;
+    alarm_init(&fence->alarm, WORK_PROMPT, expire);
     return fence;
 }
 
@@ -53,12 +51,12 @@ void fence_unref(struct fence *fence)
 void fence_free(struct fence *fence)
 {
     pthread_mutex_lock(&fence->lock);
-    bool cancelled = fence->timer_on && node_timer_cancel(fence->node, &fence->timer);
+    bool cancelled = fence->alarm_on && alarm_cancel(node_executor(fence->node), &fence->alarm);
     if (cancelled)
-        fence->timer_on = false;
+        fence->alarm_on = false;
     pthread_mutex_unlock(&fence->lock);
     if (cancelled)
-        fence_unref(fence); /* the timer's */
+        fence_unref(fence); /* the alarm's */
     fence_unref(fence);
 }
 
@@ -136,25 +134,19 @@ static int64_t earliest(const struct fence *fence)
 static void arm(struct fence *fence, int64_t now)
 {
     int64_t at = earliest(fence);
-    if (at < 0 || fence->timer_on)
+    if (at < 0 || fence->alarm_on)
         return;
-    fence->timer_on = true;
+    fence->alarm_on = true;
     atomic_fetch_add(&fence->refs, 1);
-    node_timer_start(fence->node, &fence->timer, at > now ? at - now : 1);
+    alarm_set(node_executor(fence->node), &fence->alarm, at > now ? at - now : 1);
 }
 
-static void timer_fire(struct node_timer *timer)
+static void expire(struct alarm *alarm)
 {
-    struct fence *fence = container_of(timer, struct fence, timer);
-    node_work_submit(fence->node, &fence->work);
-}
-
-static void expire(struct node_work *work)
-{
-    struct fence *fence = container_of(work, struct fence, work);
+    struct fence *fence = container_of(alarm, struct fence, alarm);
     int64_t now = now_ms(fence);
     pthread_mutex_lock(&fence->lock);
-    fence->timer_on = false;
+    fence->alarm_on = false;
     for (struct fence_post *post = fence->posts; post;) {
         struct fence_post *next = post->next;
         if (post->deadline_ms <= now)
@@ -165,7 +157,7 @@ static void expire(struct node_work *work)
     arm(fence, now);
     pthread_mutex_unlock(&fence->lock);
     run_calls(calls);
-    fence_unref(fence); /* the timer's */
+    fence_unref(fence); /* the alarm's */
 }
 
 void fence_raise(struct fence *fence, struct fence_post *post)

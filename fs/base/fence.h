@@ -29,7 +29,7 @@ struct fence_post {
     struct fence_post *prev, *next;
 };
 
-/* Reference-counted: its owner's, a running timer's and each parked request's. */
+/* Reference-counted: its owner's, a set alarm's and each parked request's. */
 struct fence {
     _Atomic int refs;
     pthread_mutex_t lock;
@@ -37,14 +37,13 @@ struct fence {
     struct fence_post *posts;
     struct fence_call *calls;
     struct node *node;
-    struct node_timer timer;
-    struct node_work work;
-    bool timer_on;
+    struct alarm alarm;
+    bool alarm_on;
 };
 
 struct fence *fence_new(struct node *node); /* NULL: no memory */
 void fence_unref(struct fence *fence);
-/* The owner gives it up: no post is up and nobody waits, so its timer need not fire (nor would it, at the end). */
+/* The owner gives it up: no post is up and nobody waits, so its alarm need not ring (nor would it, at the end). */
 void fence_free(struct fence *fence);
 void fence_raise(struct fence *fence, struct fence_post *post);
 void fence_lower(struct fence *fence, struct fence_post *post);

@@ -1,7 +1,6 @@
 #include "fs/base/park.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stddef.h>
 
 #include "fs/base/container.h"
@@ -53,23 +52,26 @@ static bool abort_with(struct park *park, int rc)
     return true;
 }
 
-/* An interrupt came. Owns one reference, which goes on to the timer if the wait does: what it waited for may have come
+/* An interrupt came. Owns one reference, which goes on to the alarm if the wait does: what it waited for may have come
  * just now, and may be gone again before it is looked at. */
-static void interrupt_work(struct node_work *work)
+static void interrupt(struct park *park)
 {
-    struct park *park = container_of(work, struct park, work);
     if (process_dying(atomic_load(&park->tid)))
         atomic_store(&park->dying, true);
     if (!atomic_load(&park->answered) && !abort_with(park, -EINTR) && !atomic_load(&park->answered))
-        node_timer_start(park->session->node, &park->look_again, LIMIT_LOOK_AGAIN_MS);
+        alarm_set(node_executor(park->session->node), &park->look_again, LIMIT_LOOK_AGAIN_MS);
     else
         park_unref(park);
 }
 
-static void look_again(struct node_timer *timer)
+static void on_interrupt(struct work *work)
 {
-    struct park *park = container_of(timer, struct park, look_again);
-    node_work_submit(park->session->node, &park->work);
+    interrupt(container_of(work, struct park, work));
+}
+
+static void on_look_again(struct alarm *alarm)
+{
+    interrupt(container_of(alarm, struct park, look_again));
 }
 
 /* With the request's lock held: no more than queueing. */
@@ -80,15 +82,15 @@ static void interrupted(fuse_req_t req, void *arg)
     if (atomic_exchange(&park->interrupt_queued, true))
         return;
     atomic_fetch_add(&park->refs, 1);
-    node_work_submit(park->session->node, &park->work);
+    executor_prompt(node_executor(park->session->node), &park->work);
 }
 
 void park_begin(struct park *park, struct session *session, fuse_req_t req)
 {
     park->req = req;
     park->session = session;
-    park->work.run = interrupt_work;
-    park->look_again.fire = look_again;
+    park->work.run = on_interrupt;
+    alarm_init(&park->look_again, WORK_PROMPT, on_look_again);
     atomic_store(&park->tid, fuse_req_ctx(req)->pid);
     atomic_store(&park->refs, 2); /* the answer's and park_settle()'s */
     atomic_fetch_add(&session->parks.alive, 1);
@@ -116,8 +118,9 @@ void park_answer(struct park *park)
     unlink_park(park);
 }
 
-void parks_abort(struct parks *parks)
+void parks_abort(struct session *session)
 {
+    struct parks *parks = &session->parks;
     for (;;) {
         pthread_mutex_lock(&parks->lock);
         struct park *park = parks->head;
@@ -126,14 +129,14 @@ void parks_abort(struct parks *parks)
         pthread_mutex_unlock(&parks->lock);
         if (!park && atomic_load(&parks->alive) == 0)
             return;
-        if (!park) {
-            sched_yield(); /* the last ones are being answered */
-            continue;
+        bool ended = false;
+        if (park) {
+            atomic_store(&park->dying, true);
+            ended = abort_with(park, -ENOTCONN);
+            park_unref(park);
         }
-        /* Whoever has it already will answer it and take it off the list; wait for that by looking again. */
-        atomic_store(&park->dying, true);
-        abort_with(park, -ENOTCONN);
-        park_unref(park);
-        sched_yield();
+        /* Whoever has it already will answer it and take it off the list. */
+        if (!ended)
+            executor_pause(node_executor(session->node), 1);
     }
 }

@@ -42,8 +42,8 @@ struct park {
     _Atomic pid_t tid;
     _Atomic bool answered;
     _Atomic bool interrupt_queued;
-    struct node_work work;
-    struct node_timer look_again;
+    struct work work;
+    struct alarm look_again;
     struct park *prev, *next;
 };
 
@@ -55,7 +55,7 @@ struct parks {
 };
 void parks_init(struct parks *parks);
 /* Ends every one of them with -ENOTCONN. No request is being served any more. */
-void parks_abort(struct parks *parks);
+void parks_abort(struct session *session);
 
 /* Registers the request, before it goes into its queue. park_settle() follows once it is in there, and catches an
  * interrupt that came in between; after park_settle() the park may be gone. */

@@ -13,7 +13,7 @@
 struct follow_op {
     struct park park;
     struct partition_waiter waiter;
-    struct node_work work;
+    struct work work;
     struct handle *handle; /* referenced */
     size_t size;
     int64_t pos;
@@ -104,7 +104,7 @@ static void go(struct follow_op *op)
     }
 }
 
-static void go_work(struct node_work *work)
+static void go_work(struct work *work)
 {
     go(container_of(work, struct follow_op, work));
 }
@@ -119,7 +119,7 @@ static void ready(struct partition_waiter *waiter)
     else if (inlined)
         go(op);
     else
-        node_work_submit(op->handle->session->node, &op->work);
+        executor_prompt(node_executor(op->handle->session->node), &op->work);
 }
 
 static bool op_cancel(struct park *park)

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <time.h>
 
 #include "engine/base/limits.h"
 #include "fs/base/container.h"
@@ -41,14 +40,13 @@ struct accumulator {
     struct session *session;
     struct partition *part;
     pthread_mutex_t lock;
-    _Atomic int refs;         /* the pfile's, a running timer's or work's, a lot's under way */
+    _Atomic int refs;         /* the pfile's, a set alarm's until it has rung, a lot's under way */
     struct lot *open;         /* collects */
     struct lot *first, *last; /* closed, in order */
     bool sending;
     struct lot *under_way; /* parked with the partition */
-    bool timer_on;
-    struct node_timer timer;
-    struct node_work work;
+    bool alarm_on;
+    struct alarm alarm;
     struct accumulator *next; /* accumulators' lock */
 };
 
@@ -346,21 +344,15 @@ static void send_closed(struct accumulator *acc)
     }
 }
 
-static void timer_fire(struct node_timer *timer)
+static void linger_over(struct alarm *alarm)
 {
-    struct accumulator *acc = container_of(timer, struct accumulator, timer);
-    node_work_submit(acc->session->node, &acc->work);
-}
-
-static void linger_over(struct node_work *work)
-{
-    struct accumulator *acc = container_of(work, struct accumulator, work);
+    struct accumulator *acc = container_of(alarm, struct accumulator, alarm);
     pthread_mutex_lock(&acc->lock);
-    acc->timer_on = false;
+    acc->alarm_on = false;
     close_open_lot(acc);
     pthread_mutex_unlock(&acc->lock);
     send_closed(acc);
-    accumulator_unref(acc); /* the timer's */
+    accumulator_unref(acc); /* the alarm's */
 }
 
 static struct accumulator *accumulator_of(struct session *session, struct pfile *pfile)
@@ -372,8 +364,7 @@ static struct accumulator *accumulator_of(struct session *session, struct pfile 
         acc->part = partition_ref(pfile->part);
         atomic_init(&acc->refs, 1);
         pthread_mutex_init(&acc->lock, NULL);
-        acc->timer.fire = timer_fire;
-        acc->work.run = linger_over;
+        alarm_init(&acc->alarm, WORK_PROMPT, linger_over);
         pfile->accumulator = acc;
         struct accumulators *all = session->accumulators;
         pthread_mutex_lock(&all->lock);
@@ -400,10 +391,10 @@ static struct lot *open_lot(struct accumulator *acc, enum framing framing)
     assert(pledged); /* so has the caller */
     (void)pledged;
     acc->open = lot;
-    if (!acc->timer_on) {
-        acc->timer_on = true;
+    if (!acc->alarm_on) {
+        acc->alarm_on = true;
         atomic_fetch_add(&acc->refs, 1);
-        node_timer_start(acc->session->node, &acc->timer, acc->session->options->linger_ms);
+        alarm_set(node_executor(acc->session->node), &acc->alarm, acc->session->options->linger_ms);
     }
     return lot;
 }
@@ -469,11 +460,11 @@ static bool drain(struct accumulator *acc, bool give_up)
 {
     pthread_mutex_lock(&acc->lock);
     close_open_lot(acc);
-    bool cancelled = acc->timer_on && node_timer_cancel(acc->session->node, &acc->timer);
+    bool cancelled = acc->alarm_on && alarm_cancel(node_executor(acc->session->node), &acc->alarm);
     if (cancelled)
-        acc->timer_on = false;
+        acc->alarm_on = false;
     struct lot *parked = give_up ? acc->under_way : NULL;
-    bool idle = !acc->first && !acc->sending && !acc->timer_on;
+    bool idle = !acc->first && !acc->sending && !acc->alarm_on;
     bool taken = parked && partition_append_cancel(acc->part, &parked->op);
     pthread_mutex_unlock(&acc->lock);
     if (taken)
@@ -508,7 +499,6 @@ void accumulators_drain(struct accumulators *all, struct node *node)
         }
         if (idle)
             return;
-        struct timespec pause = {.tv_nsec = 1000000};
-        nanosleep(&pause, NULL);
+        executor_pause(node_executor(node), 1);
     }
 }

@@ -534,6 +534,6 @@ void produce_end(struct session *session)
         if (taken)
             last_line_over(last, -EROFS);
         else
-            sched_yield(); /* it is being appended */
+            executor_pause(node_executor(session->node), 1); /* it is being appended */
     }
 }

@@ -113,13 +113,13 @@ static int make_shared(struct session *session, struct err *e)
     if (session->tree)
         tree_free(session->tree);
     if (session->handles)
-        handles_free(session->handles);
+        handles_free(session->handles, node_executor(session->node));
     return err_set(e, -ENOMEM, "no memory for a session");
 }
 
 static void free_shared(struct session *session)
 {
-    handles_free(session->handles); /* waits for them: they use all the others */
+    handles_free(session->handles, node_executor(session->node)); /* waits for them: they use all the others */
     retries_free(session->retries);
     tree_free(session->tree);
     accumulators_free(session->accumulators);
@@ -170,7 +170,7 @@ int serve_run(struct session *session, struct err *e)
     rc = loop(session, e);
     node_stopping(session->node);
     stopper_end(&stopper);
-    parks_abort(&session->parks);
+    parks_abort(session);
     ops_file_end(session);
     accumulators_drain(session->accumulators, session->node);
     produce_end(session);

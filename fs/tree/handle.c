@@ -1,6 +1,5 @@
 #include "fs/tree/handle.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -18,10 +17,10 @@ struct handles *handles_new(void)
     return handles;
 }
 
-void handles_free(struct handles *handles)
+void handles_free(struct handles *handles, struct executor *executor)
 {
     while (atomic_load(&handles->alive) > 0)
-        sched_yield();
+        executor_pause(executor, 1);
     pthread_mutex_destroy(&handles->lock);
     free(handles);
 }

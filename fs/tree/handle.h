@@ -95,7 +95,7 @@ struct handles *handles_new(void);
 /* How many there are: open, or closed and still needed by something under way. */
 int handles_count(struct handles *handles);
 /* Waits for what still refers to a handle. */
-void handles_free(struct handles *handles);
+void handles_free(struct handles *handles, struct executor *executor);
 /* Calls close_one(), which ends in handle_close(), for each; no request is being served any more. */
 void handles_close_all(struct handles *handles, void (*close_one)(struct handle *handle));
 

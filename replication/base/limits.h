@@ -27,10 +27,12 @@ enum {
     LIMIT_RESERVE_BYTES = 1 << 20,
     /* The least pause between two looks for something to compact, whatever log.cleaner.backoff.ms says. */
     LIMIT_CLEANER_PAUSE_MS = 100,
-    /* Works of the pool that run at once; others wait in the queue. */
-    LIMIT_POOL_THREADS = 4,
-    /* Threads that flush at a stop, so that the flushes of many small logs share the journal's commits. */
-    LIMIT_STOP_THREADS = 16,
+    /* Works of a kind that are done at once (executor.h); others wait in the queue. Prompt ones are many, so that those
+     * that wait for a disk hold up no other, and so that at a stop the flushes of many small logs share the journal's
+     * commits. */
+    LIMIT_PROMPT_THREADS = 16,
+    LIMIT_BULK_THREADS = 4,
+    LIMIT_POOL_THREADS = 16, /* the larger one */
     /* How long a start waits for a daemon that is stopping or dying; -EBUSY after that. */
     LIMIT_LOCK_WAIT_MS = 10000,
     /* The least time between two rounds of the scrub over all closed segments. */

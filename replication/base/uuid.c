@@ -3,22 +3,16 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-int uuid_random(uint8_t out[UUID_BYTES])
+bool uuid_make(uint8_t id[UUID_BYTES])
 {
     char text[UUID_TEXT_BYTES];
-    do {
-        ssize_t got = getrandom(out, UUID_BYTES, 0);
-        if (got != UUID_BYTES)
-            return got < 0 ? -errno : -EIO;
-        out[6] = (uint8_t)((out[6] & 0x0f) | 0x40);
-        out[8] = (uint8_t)((out[8] & 0x3f) | 0x80);
-        uuid_text(out, text);
-    } while (text[0] == '-');
-    return 0;
+    id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
+    id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+    uuid_text(id, text);
+    return text[0] != '-';
 }
 
 void uuid_text(const uint8_t id[UUID_BYTES], char out[UUID_TEXT_BYTES])

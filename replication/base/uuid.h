@@ -3,13 +3,14 @@
 #ifndef LOGMNT_REPLICATION_BASE_UUID_H
 #define LOGMNT_REPLICATION_BASE_UUID_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { UUID_BYTES = 16, UUID_TEXT_BYTES = 23 };
 
-/* A random one (version 4) whose text does not begin with '-', so that it can be given to a command line. 0 or the
- * errno of getrandom(2). */
-int uuid_random(uint8_t out[UUID_BYTES]);
+/* Makes an id (version 4) of 16 random bytes. false: its text would begin with '-', so that it could not be given to a
+ * command line; other bytes are needed. */
+bool uuid_make(uint8_t id[UUID_BYTES]);
 void uuid_text(const uint8_t id[UUID_BYTES], char out[UUID_TEXT_BYTES]);
 /* -EINVAL: not 22 characters of base64url that uuid_text() could have written. */
 int uuid_parse(const char *text, uint8_t out[UUID_BYTES]);

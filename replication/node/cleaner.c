@@ -1,5 +1,5 @@
-/* replication/node/cleaner.c: two works of the pool, each going over all partitions, each with its timer. Retention is
- * quick and must not wait for a compaction; so they are two. */
+/* replication/node/cleaner.c: two alarms, each going over all partitions. Retention is quick and must not wait for a
+ * compaction; so they are two. */
 #include "replication/node/cleaner.h"
 
 #include <syslog.h>
@@ -24,28 +24,31 @@ static void retain_one(struct partition *part, void *arg)
         log_line(LOG_ERR, "%s: retention: %s", part->name, e.text);
 }
 
-static void on_work(struct node_work *work)
+static void retain_all(struct node *node)
 {
-    struct cleaner *cleaner = CONTAINER_OF(work, struct cleaner, work);
-    struct node *node = cleaner->node;
-    atomic_store(&cleaner->queued, false);
     node_each_partition(node, retain_one, NULL);
     reserve_refill(&node->reserve);
-    if (!atomic_load(&node->stopping))
-        node_timer_start(node, &cleaner->timer, node->options.log_retention_check_interval_ms);
+    alarm_set(node->executor, &node->cleaner.retention, node->options.log_retention_check_interval_ms);
+}
+
+static void on_retention_now(struct work *work)
+{
+    struct cleaner *cleaner = CONTAINER_OF(work, struct cleaner, retention_now);
+    atomic_store(&cleaner->retention_queued, false);
+    retain_all(cleaner->node);
 }
 
 static void kick_retention(struct cleaner *cleaner)
 {
-    if (!atomic_exchange(&cleaner->queued, true))
-        node_work_submit(cleaner->node, &cleaner->work);
+    if (!atomic_exchange(&cleaner->retention_queued, true))
+        executor_bulk(cleaner->node->executor, &cleaner->retention_now);
 }
 
-static void on_timer(struct node_timer *timer)
+static void on_retention(struct alarm *alarm)
 {
-    struct cleaner *cleaner = CONTAINER_OF(timer, struct cleaner, timer);
-    kick_retention(cleaner);
-    scrubber_check(&cleaner->node->scrubber);
+    struct node *node = CONTAINER_OF(alarm, struct cleaner, retention)->node;
+    scrubber_check(&node->scrubber);
+    retain_all(node);
 }
 
 /* ---- compaction ---- */
@@ -76,9 +79,9 @@ static void compact_one(struct partition *part, void *arg)
     part->clean_failed = rc < 0;
 }
 
-static void on_compact_work(struct node_work *work)
+static void on_compaction(struct alarm *alarm)
 {
-    struct cleaner *cleaner = CONTAINER_OF(work, struct cleaner, compact_work);
+    struct cleaner *cleaner = CONTAINER_OF(alarm, struct cleaner, compaction);
     struct node *node = cleaner->node;
     uint64_t kicks = atomic_load(&cleaner->compact_kicks);
     struct pass pass = {false, false};
@@ -86,40 +89,33 @@ static void on_compact_work(struct node_work *work)
     if (atomic_load(&node->stopping))
         return;
     if (pass.done) {
-        node_work_submit(node, work);
+        alarm_set(node->executor, alarm, 0);
     } else if (pass.any) {
         int64_t pause_ms = node->options.log_cleaner_backoff_ms;
-        node_timer_start(node, &cleaner->compact_timer,
-                         pause_ms < LIMIT_CLEANER_PAUSE_MS ? LIMIT_CLEANER_PAUSE_MS : pause_ms);
+        alarm_set(node->executor, alarm, pause_ms < LIMIT_CLEANER_PAUSE_MS ? LIMIT_CLEANER_PAUSE_MS : pause_ms);
     } else {
         atomic_store(&cleaner->compact_armed, false);
         /* A kick that came while this pass was under way saw it armed and went. */
         if (atomic_load(&cleaner->compact_kicks) != kicks && !atomic_exchange(&cleaner->compact_armed, true))
-            node_work_submit(node, work);
+            alarm_set(node->executor, alarm, 0);
     }
 }
 
-static void on_compact_timer(struct node_timer *timer)
-{
-    struct cleaner *cleaner = CONTAINER_OF(timer, struct cleaner, compact_timer);
-    node_work_submit(cleaner->node, &cleaner->compact_work);
-}
-
-/* A timer that waits is cut short; a pass that is under way will be followed by its timer. */
+/* An alarm that waits is cut short; a pass that is under way will be followed by its alarm. */
 static void kick_compaction(struct cleaner *cleaner)
 {
     atomic_fetch_add(&cleaner->compact_kicks, 1);
-    if (!atomic_exchange(&cleaner->compact_armed, true) || node_timer_cancel(cleaner->node, &cleaner->compact_timer))
-        node_work_submit(cleaner->node, &cleaner->compact_work);
+    struct executor *executor = cleaner->node->executor;
+    if (!atomic_exchange(&cleaner->compact_armed, true) || alarm_cancel(executor, &cleaner->compaction))
+        alarm_set(executor, &cleaner->compaction, 0);
 }
 
 void cleaner_init(struct cleaner *cleaner, struct node *node)
 {
     cleaner->node = node;
-    cleaner->timer.fire = on_timer;
-    cleaner->work.run = on_work;
-    cleaner->compact_timer.fire = on_compact_timer;
-    cleaner->compact_work.run = on_compact_work;
+    alarm_init(&cleaner->retention, WORK_BULK, on_retention);
+    cleaner->retention_now.run = on_retention_now;
+    alarm_init(&cleaner->compaction, WORK_BULK, on_compaction);
 }
 
 void cleaner_start(struct cleaner *cleaner)

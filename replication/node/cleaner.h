@@ -10,12 +10,11 @@
 
 struct cleaner {
     struct node *node;
-    struct node_timer timer;
-    struct node_work work;
-    _Atomic bool queued;
-    struct node_timer compact_timer;
-    struct node_work compact_work;
-    _Atomic bool compact_armed; /* its timer runs, or its work is queued or under way */
+    struct alarm retention;
+    struct work retention_now;     /* asked for out of turn */
+    _Atomic bool retention_queued; /* … and not yet begun */
+    struct alarm compaction;
+    _Atomic bool compact_armed; /* its alarm is set, waits or rings */
     _Atomic uint64_t compact_kicks;
 };
 

@@ -1,5 +1,4 @@
-/* replication/node/flusher.c: two works of the pool: one flushes the partitions that asked, one writes the checkpoints.
- */
+/* replication/node/flusher.c: two alarms: one flushes the partitions that asked, one writes the checkpoints. */
 #include "replication/node/flusher.h"
 
 #include <syslog.h>
@@ -16,44 +15,30 @@ static void flush_one(struct partition *part, void *arg)
         partition_flush_now(part);
 }
 
-static void on_work(struct node_work *work)
+static void on_flush(struct alarm *alarm)
 {
-    struct flusher *flusher = CONTAINER_OF(work, struct flusher, work);
+    struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, flush);
     struct err e = {0};
-    atomic_store(&flusher->queued, false);
+    atomic_store(&flusher->flush_armed, false);
     node_each_partition(flusher->node, flush_one, NULL);
     if (checkpoints_write(flusher->node, CHECKPOINT_RECOVERY_POINT, &e) != 0)
         log_line(LOG_ERR, "checkpoint: %s", e.text);
 }
 
-static void on_checkpoint_work(struct node_work *work)
+static void on_checkpoint(struct alarm *alarm)
 {
-    struct flusher *flusher = CONTAINER_OF(work, struct flusher, checkpoint_work);
+    struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, checkpoint);
     struct err e = {0};
-    atomic_store(&flusher->armed, false);
+    atomic_store(&flusher->checkpoint_armed, false);
     if (checkpoints_write_all(flusher->node, &e) != 0)
         log_line(LOG_ERR, "checkpoint: %s", e.text);
-}
-
-static void on_delay(struct node_timer *timer)
-{
-    struct flusher *flusher = CONTAINER_OF(timer, struct flusher, delay);
-    node_work_submit(flusher->node, &flusher->work);
-}
-
-static void on_timer(struct node_timer *timer)
-{
-    struct flusher *flusher = CONTAINER_OF(timer, struct flusher, timer);
-    node_work_submit(flusher->node, &flusher->checkpoint_work);
 }
 
 void flusher_init(struct flusher *flusher, struct node *node)
 {
     flusher->node = node;
-    flusher->work.run = on_work;
-    flusher->checkpoint_work.run = on_checkpoint_work;
-    flusher->delay.fire = on_delay;
-    flusher->timer.fire = on_timer;
+    alarm_init(&flusher->flush, WORK_PROMPT, on_flush);
+    alarm_init(&flusher->checkpoint, WORK_PROMPT, on_checkpoint);
 }
 
 void flusher_want(void *flusher)
@@ -69,12 +54,13 @@ uint64_t flusher_wanted(struct flusher *flusher)
 void flusher_request(struct flusher *flusher, struct partition *part)
 {
     atomic_store(&part->flush_wanted, true);
-    if (!atomic_exchange(&flusher->queued, true))
-        node_timer_start(flusher->node, &flusher->delay, LIMIT_FLUSH_DELAY_MS);
+    if (!atomic_exchange(&flusher->flush_armed, true))
+        alarm_set(flusher->node->executor, &flusher->flush, LIMIT_FLUSH_DELAY_MS);
 }
 
 void flusher_appended(struct flusher *flusher)
 {
-    if (!atomic_load_explicit(&flusher->armed, memory_order_relaxed) && !atomic_exchange(&flusher->armed, true))
-        node_timer_start(flusher->node, &flusher->timer, LIMIT_CHECKPOINT_INTERVAL_MS);
+    if (!atomic_load_explicit(&flusher->checkpoint_armed, memory_order_relaxed) &&
+        !atomic_exchange(&flusher->checkpoint_armed, true))
+        alarm_set(flusher->node->executor, &flusher->checkpoint, LIMIT_CHECKPOINT_INTERVAL_MS);
 }

@@ -14,12 +14,10 @@
 struct flusher {
     struct node *node;
     _Atomic uint64_t wanted; /* counts the logs' calls of on_flush_wanted */
-    struct node_work work;
-    _Atomic bool queued; /* the delay runs, or the work waits */
-    struct node_timer delay;
-    struct node_timer timer; /* the checkpoints' */
-    struct node_work checkpoint_work;
-    _Atomic bool armed;
+    struct alarm flush;
+    _Atomic bool flush_armed; /* from when it is set until it rings */
+    struct alarm checkpoint;
+    _Atomic bool checkpoint_armed;
 };
 
 void flusher_init(struct flusher *flusher, struct node *node);

@@ -69,11 +69,12 @@ static int meta_parse(const char *text, struct identity *out, struct err *e)
     return 0;
 }
 
-static int meta_create(struct io *io, int dirfd, int32_t node_id, struct identity *out, struct err *e)
+static int meta_create(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
+                       struct err *e)
 {
     char text[256];
     uint8_t uuid[UUID_BYTES];
-    int rc = uuid_random(uuid);
+    int rc = executor_uuid(executor, uuid);
     if (rc != 0)
         return err_sys(e, rc, "choose a cluster id");
     out->node_id = node_id;
@@ -83,12 +84,13 @@ static int meta_create(struct io *io, int dirfd, int32_t node_id, struct identit
     return io_replace_file(io, dirfd, META_FILE, text, (size_t)len, e);
 }
 
-int identity_load(struct io *io, int dirfd, int32_t node_id, struct identity *out, struct err *e)
+int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
+                  struct err *e)
 {
     char *text;
     int rc = read_small(io, dirfd, META_FILE, &text, e);
     if (rc == -ENOENT)
-        return meta_create(io, dirfd, node_id, out, e);
+        return meta_create(io, executor, dirfd, node_id, out, e);
     if (rc != 0)
         return rc;
     rc = meta_parse(text, out, e);

@@ -9,6 +9,7 @@
 #include "engine/base/err.h"
 #include "engine/base/io.h"
 #include "replication/base/uuid.h"
+#include "replication/executor/executor.h"
 
 #define PARTITION_METADATA_FILE "partition.metadata"
 
@@ -19,7 +20,8 @@ struct identity {
 
 /* Reads DATA/meta.properties, or makes it for node_id with a new cluster id. -EINVAL: of another node; -EBADMSG:
  * damaged, by name; errnos of the disk. */
-int identity_load(struct io *io, int dirfd, int32_t node_id, struct identity *out, struct err *e);
+int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
+                  struct err *e);
 
 /* Was the node stopped cleanly? */
 int identity_clean(struct io *io, int dirfd, bool *clean, struct err *e);

@@ -1,8 +1,8 @@
 /* replication/node/node.c: a node's start, and what can be asked of it.
  *
- * Start: directory → lock → identity → what the last stop said (clean or not, checkpoints) → loop → metadata log and
- * its replay → topics → timers. Everything that can be refused is read before anything is changed; if the metadata
- * turns out damaged after a clean stop the mark is put back. Stop: the reverse, with everything flushed. */
+ * Start: executor → directory → lock → identity → what the last stop said (clean or not, checkpoints) → metadata log
+ * and its replay → topics → background. Everything that can be refused is read before anything is changed; if the
+ * metadata turns out damaged after a clean stop the mark is put back. Stop: the reverse, with everything flushed. */
 #include "replication/node/node.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "engine/base/limits.h"
+#include "replication/executor/executor_uv.h"
 #include "replication/node/data_lock.h"
 #include "replication/node/node_internal.h"
 #include "replication/node/stray.h"
@@ -193,7 +194,7 @@ static int open_quorum(struct node *node, const struct checkpoints *known, struc
     return rc;
 }
 
-/* From the checkpoints on; the caller has the directory, its lock and the loop. */
+/* From the checkpoints on; the caller has the directory and its lock. */
 static int open_state(struct node *node, struct err *e)
 {
     struct checkpoints known;
@@ -266,6 +267,12 @@ void node_free(struct node *node)
     free(node);
 }
 
+static int open_executor(struct node *node, struct err *e)
+{
+    node->executor = node->options.executor;
+    return node->executor != NULL ? 0 : executor_uv_start(node->clock, &node->executor, e);
+}
+
 int node_open(const struct node_options *options, struct node **out, struct err *e)
 {
     struct node *node = calloc(1, sizeof *node);
@@ -274,15 +281,18 @@ int node_open(const struct node_options *options, struct node **out, struct err 
         return err_sys(e, -ENOMEM, "open %s", options->data_dir);
     }
     struct io *io = node->io;
-    int rc = make_path(io, node->options.data_dir, e);
+    int rc = open_executor(node, e);
+    if (rc != 0)
+        goto err_after_init;
+    rc = make_path(io, node->options.data_dir, e);
     if (rc == 0)
         rc = open_directory(io, AT_FDCWD, node->options.data_dir, &node->data_dirfd, e);
     if (rc != 0)
-        goto err_after_init;
+        goto err_after_executor;
     rc = data_lock_take(node->data_dirfd, node->options.data_dir, LIMIT_LOCK_WAIT_MS, &node->lock_fd, e);
     if (rc != 0)
         goto err_after_directory;
-    rc = identity_load(io, node->data_dirfd, options->id, &node->identity, e);
+    rc = identity_load(io, node->executor, node->data_dirfd, options->id, &node->identity, e);
     if (rc == 0)
         rc = open_topics_directory(node, e);
     if (rc != 0)
@@ -291,20 +301,17 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     if (rc != 0)
         goto err_after_topics;
     reserve_open(&node->reserve, io, node->data_dirfd, options->reserve_bytes);
-    rc = node_loop_start(node->clock, &node->loop, e);
-    if (rc != 0)
-        goto err_after_env;
     rc = open_state(node, e);
     if (rc != 0)
-        goto err_after_loop;
+        goto err_after_env;
     cleaner_start(&node->cleaner);
     *out = node;
     return 0;
 
-err_after_loop:
-    atomic_store(&node->stopping, true);
-    node_loop_stop(node->loop);
 err_after_env:
+    atomic_store(&node->stopping, true);
+    executor_silence(node->executor);
+    executor_settle(node->executor);
     reserve_close(&node->reserve);
     segment_cache_free(node->env.cache);
 err_after_topics:
@@ -314,6 +321,8 @@ err_after_lock:
     close(node->lock_fd);
 err_after_directory:
     io->close(io, node->data_dirfd);
+err_after_executor:
+    node_stop_executor(node);
 err_after_init:
     node_free(node);
     return rc;
@@ -339,6 +348,11 @@ int node_data_dirfd(const struct node *node)
 struct clock *node_clock(const struct node *node)
 {
     return node->clock;
+}
+
+struct executor *node_executor(const struct node *node)
+{
+    return node->executor;
 }
 
 struct topic *node_topic(struct node *node, const char *name)
@@ -428,21 +442,4 @@ void node_metrics(struct node *node, struct node_metrics *out)
                                  .topics = catalog_count(&node->catalog),
                                  .appends_parked = atomic_load(&node->appends_parked)};
     node_each_partition(node, count_one, out);
-}
-
-/* ---- the loop ---- */
-
-void node_timer_start(struct node *node, struct node_timer *timer, int64_t after_ms)
-{
-    node_loop_timer_start(node->loop, timer, after_ms);
-}
-
-bool node_timer_cancel(struct node *node, struct node_timer *timer)
-{
-    return node_loop_timer_cancel(node->loop, timer);
-}
-
-void node_work_submit(struct node *node, struct node_work *work)
-{
-    node_loop_submit(node->loop, work);
 }

@@ -1,7 +1,7 @@
-/* replication/node/node.h: one node: its data directory, its topics, its loop.
+/* replication/node/node.h: one node: its data directory, its topics, its executor.
  *
- * node_open() takes the lock on the data directory, reads identity, checkpoints and metadata, opens every partition and
- * starts the loop thread; node_close() flushes all, writes the checkpoints and the clean-shutdown mark. In between the
+ * node_open() takes the lock on the data directory, reads identity, checkpoints and metadata and opens every partition;
+ * node_close() flushes all, writes the checkpoints and the clean-shutdown mark. In between the
  * tree of topics is changed by the calls below, each a command of the metadata quorum (a quorum of one until there are
  * peers): it is appended to the log `__cluster_metadata`, flushed, applied, and then the call returns.
  *
@@ -17,6 +17,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/err.h"
 #include "engine/base/io.h"
+#include "replication/executor/executor.h"
 #include "replication/metadata/config.h"
 #include "replication/replica/partition.h"
 
@@ -29,9 +30,10 @@ struct node_options {
     bool check_crcs;
     int64_t log_retention_check_interval_ms;
     int64_t log_cleaner_backoff_ms;
-    int64_t reserve_bytes; /* reserve.h; 0: none */
-    struct io *io;         /* NULL: io_posix() */
-    struct clock *clock;   /* NULL: clock_system() */
+    int64_t reserve_bytes;     /* reserve.h; 0: none */
+    struct io *io;             /* NULL: io_posix() */
+    struct clock *clock;       /* NULL: clock_system() */
+    struct executor *executor; /* NULL: one of libuv and threads, started and stopped with the node */
 };
 
 /* Errors, each with one clear line in e: -EBUSY: another daemon has the directory (a daemon that is stopping or dying
@@ -40,13 +42,15 @@ struct node_options {
 int node_open(const struct node_options *options, struct node **out, struct err *e);
 /* Says "stopping" in the lock file, so that a start waits. Idempotent; also done by node_close(). */
 void node_stopping(struct node *node);
-/* Stops the loop, flushes and closes. All partition and topic references must be gone. Returns 0 or the first error. */
+/* Settles the executor, flushes and closes. All partition and topic references must be gone. Returns 0 or the first
+ * error. */
 int node_close(struct node *node, struct err *e);
 
 int32_t node_id(const struct node *node);
 const char *node_cluster_id(const struct node *node); /* Kafka's form: 22 characters of base64url */
 int node_data_dirfd(const struct node *node);         /* for statfs */
 struct clock *node_clock(const struct node *node);
+struct executor *node_executor(const struct node *node); /* for the layers above, too */
 
 /* ---- topics ---- */
 
@@ -110,25 +114,6 @@ int node_set_attr(struct node *node, const char *name, const struct tree_attr *a
 int node_set_config(struct node *node, const char *topic, const char *name, const char *value, struct err *e);
 /* The value in force as text. -ENODATA: unknown. */
 int node_get_config(struct node *node, const char *topic, const char *name, char out[CONFIG_VALUE_BYTES]);
-
-/* ---- the loop: timers and work for the layers above ---- */
-
-/* A one-shot timer; embed it, zero-initialise, set fire. fire runs on the loop thread: it must not block nor touch a
- * disk. Starting a running timer moves it. */
-struct node_timer {
-    void (*fire)(struct node_timer *timer);
-    int64_t deadline_ms;
-    size_t heap_index; /* 0: not running */
-};
-void node_timer_start(struct node *node, struct node_timer *timer, int64_t after_ms);
-bool node_timer_cancel(struct node *node, struct node_timer *timer); /* false: fired, is firing, or never ran */
-
-/* Something that may touch the disk, on a thread of the loop's pool; embed it. Runs exactly once for each submit. */
-struct node_work {
-    void (*run)(struct node_work *work);
-    struct node_work *next;
-};
-void node_work_submit(struct node *node, struct node_work *work);
 
 /* ---- figures for .cluster/metrics ---- */
 struct node_metrics {

@@ -131,7 +131,7 @@ int node_create_topic(struct node *node, const char *name, const struct tree_att
     if (rc != 0)
         return rc;
     cmd.attr.mtime_ms = cmd.attr.ctime_ms = cmd.time_ms;
-    rc = uuid_random(cmd.id);
+    rc = executor_uuid(node->executor, cmd.id);
     if (rc != 0)
         return err_sys(e, rc, "choose a topic id");
     rc = plan_topic(node, &cmd, e);

@@ -4,10 +4,10 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stddef.h>
 
 #include "engine/log/log.h"
-#include "replication/executor/node_loop.h"
+#include "replication/base/container.h"
+#include "replication/executor/executor.h"
 #include "replication/metadata/quorum.h"
 #include "replication/node/catalog.h"
 #include "replication/node/checkpoints.h"
@@ -19,8 +19,6 @@
 #include "replication/node/scrubber.h"
 #include "replication/node/topic.h"
 
-#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
-
 struct node {
     struct node_options options; /* data_dir is a copy of ours */
     struct io *io;
@@ -30,7 +28,7 @@ struct node {
     struct identity identity;
     struct tree_attr root_before; /* MOUNT's, until somebody changes it */
     struct log_env env;
-    struct node_loop *loop;
+    struct executor *executor;
     struct reserve reserve;
     struct catalog catalog;
     struct topic *internal_topic; /* __cluster_metadata */
@@ -61,6 +59,8 @@ bool node_has_partition(struct node *node, const char *name);
 
 /* node_stop.c: each topic's reference is the last one: its logs are closed. */
 void node_close_topics(struct node *node);
+/* Silenced and settled; the threads end, unless the executor is the caller's. */
+void node_stop_executor(struct node *node);
 /* The struct and what node_open() made first. */
 void node_free(struct node *node);
 

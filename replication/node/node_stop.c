@@ -1,5 +1,6 @@
-/* replication/node/node_stop.c: a node's stop: the loop ends, then every log is flushed, the checkpoints are written,
- * and if all of that went well and no log is offline the clean-shutdown mark. What fails is noted and the rest goes on.
+/* replication/node/node_stop.c: a node's stop: no alarm rings any more, what is under way ends, then every log is
+ * flushed, the checkpoints are written, and if all of that went well and no log is offline the clean-shutdown mark.
+ * What fails is noted and the rest goes on.
  */
 #include "replication/node/node.h"
 
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "replication/executor/executor_uv.h"
 #include "replication/node/data_lock.h"
 #include "replication/node/node_internal.h"
 
@@ -30,7 +32,7 @@ void node_close_topics(struct node *node)
     free(topics);
 }
 
-/* All partitions, flushed by some threads; the topics are the catalog's until then. */
+/* All partitions, flushed by some works at once; the topics are the catalog's until then. */
 struct flushes {
     struct partition **parts;
     size_t count, room;
@@ -44,7 +46,7 @@ struct flushes {
 static void collect_one(struct partition *part, void *arg)
 {
     struct flushes *all = arg;
-    partition_stop_timers(part, false);
+    partition_stop_alarms(part, false);
     if (all->count == all->room) {
         size_t room = all->room == 0 ? 64 : 2 * all->room;
         struct partition **parts = realloc(all->parts, room * sizeof(struct partition *));
@@ -72,24 +74,32 @@ static void flush_one(struct flushes *all, struct partition *part)
     pthread_mutex_unlock(&all->lock);
 }
 
-static void *flush_some(void *arg)
+struct flush_work {
+    struct work work;
+    struct flushes *all;
+};
+
+static void flush_some(struct work *work)
 {
-    struct flushes *all = arg;
+    struct flushes *all = CONTAINER_OF(work, struct flush_work, work)->all;
     for (size_t i; (i = atomic_fetch_add(&all->next, 1)) < all->count;)
         flush_one(all, all->parts[i]);
-    return NULL;
 }
 
-/* This thread is one of them, so that it goes on where no other can be made. */
-static void flush_all(struct flushes *all)
+static void flush_all(struct node *node, struct flushes *all)
 {
-    pthread_t threads[LIMIT_STOP_THREADS];
-    size_t made = 0, useful = all->count < LIMIT_STOP_THREADS ? all->count : LIMIT_STOP_THREADS;
-    while (made + 1 < useful && pthread_create(&threads[made], NULL, flush_some, all) == 0)
-        made++;
-    flush_some(all);
-    while (made > 0)
-        pthread_join(threads[--made], NULL);
+    struct flush_work works[LIMIT_PROMPT_THREADS];
+    for (size_t i = 0; i < LIMIT_PROMPT_THREADS && i < all->count; i++) {
+        works[i] = (struct flush_work){.work.run = flush_some, .all = all};
+        executor_prompt(node->executor, &works[i].work);
+    }
+    executor_settle(node->executor);
+}
+
+void node_stop_executor(struct node *node)
+{
+    if (node->options.executor == NULL)
+        executor_uv_stop(node->executor);
 }
 
 int node_close(struct node *node, struct err *e)
@@ -98,10 +108,11 @@ int node_close(struct node *node, struct err *e)
     struct err local = {0};
     atomic_store(&node->stopping, true);
     node_stopping(node);
-    node_loop_stop(node->loop);
+    executor_silence(node->executor);
+    executor_settle(node->executor);
 
     int rc = node_each_partition(node, collect_one, &all);
-    flush_all(&all);
+    flush_all(node, &all);
     free(all.parts);
     if (rc == 0)
         rc = checkpoints_write_all(node, &local);
@@ -117,6 +128,7 @@ int node_close(struct node *node, struct err *e)
     node->io->close(node->io, node->topics_dirfd);
     node->io->close(node->io, node->data_dirfd);
     close(node->lock_fd);
+    node_stop_executor(node);
     node_free(node);
     if (all.rc != 0)
         return err_set(e, all.rc, "%s", all.e.text);

@@ -41,9 +41,9 @@ static void scrub_one(struct partition *part, void *arg)
     }
 }
 
-static void on_work(struct node_work *work)
+static void on_alarm(struct alarm *alarm)
 {
-    struct scrubber *scrubber = CONTAINER_OF(work, struct scrubber, work);
+    struct scrubber *scrubber = CONTAINER_OF(alarm, struct scrubber, alarm);
     struct node *node = scrubber->node;
     int64_t budget = (int64_t)LIMIT_SCRUB_BYTES_PER_SECOND * TICK_MS / 1000;
     if (!scrubber->begun)
@@ -53,30 +53,25 @@ static void on_work(struct node_work *work)
     if (!scrubber->begun)
         atomic_store(&scrubber->active, false);
     else if (!atomic_load(&node->stopping))
-        node_timer_start(node, &scrubber->timer, TICK_MS);
-}
-
-static void on_timer(struct node_timer *timer)
-{
-    struct scrubber *scrubber = CONTAINER_OF(timer, struct scrubber, timer);
-    node_work_submit(scrubber->node, &scrubber->work);
+        alarm_set(node->executor, &scrubber->alarm, TICK_MS);
 }
 
 void scrubber_init(struct scrubber *scrubber, struct node *node)
 {
     scrubber->node = node;
-    scrubber->timer.fire = on_timer;
-    scrubber->work.run = on_work;
+    alarm_init(&scrubber->alarm, WORK_BULK, on_alarm);
     scrubber->last_round_ms = INT64_MIN;
 }
 
 void scrubber_check(struct scrubber *scrubber)
 {
     int64_t now_ms = scrubber->node->clock->mono_ms(scrubber->node->clock);
-    if (scrubber->last_round_ms != INT64_MIN && now_ms - scrubber->last_round_ms < LIMIT_SCRUB_ROUND_MS)
-        return;
     if (atomic_exchange(&scrubber->active, true))
         return;
+    if (scrubber->last_round_ms != INT64_MIN && now_ms - scrubber->last_round_ms < LIMIT_SCRUB_ROUND_MS) {
+        atomic_store(&scrubber->active, false);
+        return;
+    }
     scrubber->last_round_ms = now_ms;
-    node_work_submit(scrubber->node, &scrubber->work);
+    alarm_set(scrubber->node->executor, &scrubber->alarm, 0);
 }

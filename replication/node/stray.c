@@ -15,7 +15,7 @@ struct leftover {
 };
 
 struct removal {
-    struct node_work work;
+    struct work work;
     struct node *node;
     struct leftover *first;
 };
@@ -45,7 +45,7 @@ static int remove_directory(struct node *node, const char *name)
     return rc == 0 ? io->unlink(io, node->topics_dirfd, name, AT_REMOVEDIR) : rc;
 }
 
-static void on_work(struct node_work *work)
+static void on_work(struct work *work)
 {
     struct removal *removal = CONTAINER_OF(work, struct removal, work);
     while (removal->first != NULL) {
@@ -97,6 +97,6 @@ int stray_look(struct node *node, struct err *e)
     if (rc != 0)
         err_sys(e, rc, "list topics");
     /* It frees itself, with nothing to do too. */
-    node_work_submit(node, &removal->work);
+    executor_bulk(node->executor, &removal->work);
     return rc;
 }

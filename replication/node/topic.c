@@ -1,7 +1,6 @@
 /* replication/node/topic.c: names, references, and the partitions of a topic.
  *
- * A topic that was deleted is taken apart by a work of the pool once the last reference is gone: the last one may be
- * given back on the loop thread, which must not wait for a disk. */
+ * A topic that was deleted is taken apart by bulk work once the last reference is gone, whoever gives that back. */
 #include "replication/node/topic.h"
 
 #include <errno.h>
@@ -23,7 +22,7 @@ int topic_name_check(const char *name)
 
 /* ---- life ---- */
 
-static void on_reap(struct node_work *work);
+static void on_reap(struct work *work);
 
 struct topic *topic_new(struct node *node, const struct metadata_topic *meta, const struct config_set *cluster,
                         bool internal)
@@ -66,7 +65,7 @@ static void topic_free(struct topic *topic, bool destroy)
     free(topic);
 }
 
-static void on_reap(struct node_work *work)
+static void on_reap(struct work *work)
 {
     struct topic *topic = CONTAINER_OF(work, struct topic, reap);
     struct node *node = topic->node;
@@ -85,7 +84,7 @@ void topic_unref(struct topic *topic)
     if (atomic_fetch_sub_explicit(&topic->refs, 1, memory_order_acq_rel) != 1)
         return;
     if (atomic_load(&topic->deleted))
-        node_work_submit(topic->node, &topic->reap);
+        executor_bulk(topic->node->executor, &topic->reap);
     else
         topic_free(topic, false);
 }
@@ -214,7 +213,7 @@ void topic_wake_all(struct topic *topic)
 {
     for (int32_t i = 0; i < topic_partition_count(topic); i++) {
         struct partition *part = topic_partition(topic, i);
-        partition_stop_timers(part, true);
+        partition_stop_alarms(part, true);
         pthread_mutex_lock(&part->lock);
         struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
         pthread_mutex_unlock(&part->lock);

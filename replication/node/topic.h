@@ -26,7 +26,7 @@ struct topic {
     _Atomic uint64_t refs;
     _Atomic bool deleted;
     struct topic *hash_next; /* catalog.c's, under its lock */
-    struct node_work reap;   /* takes a deleted topic apart after the last reference */
+    struct work reap;        /* takes a deleted topic apart after the last reference */
     int open_rc;             /* why a partition could not be made */
 
     pthread_rwlock_t gate;

@@ -7,7 +7,7 @@
  * append ends in one of five ways, each under the lock first and its callback after:
  *
  *     parked --+-- enough in sync: partition_resume() appends them in order     --> done(0 or an errno)
- *              +-- delivery.timeout.ms: the partition's timer                   --> done(-EROFS), later ones fail at
+ *              +-- delivery.timeout.ms: the partition's alarm                   --> done(-EROFS), later ones fail at
  * once
  *              +-- the topic is deleted or the log goes offline                 --> done(-ESTALE, -EIO)
  *              +-- partition_append_cancel()                                    --> no call
@@ -202,15 +202,15 @@ static void unpark(struct partition *part, struct append_op *op)
     atomic_fetch_sub(&part->node->appends_parked, 1);
 }
 
-/* The timer holds a reference from when it is set until it has fired or was stopped. */
-static void set_parked_timer(struct partition *part, int64_t deadline_ms)
+/* The alarm holds a reference from when it is set until it has rung or was stopped. */
+static void set_parked_alarm(struct partition *part, int64_t deadline_ms)
 {
-    if (part->parked_timer_set && part->parked_timer.deadline_ms <= deadline_ms)
+    if (part->parked_alarm_set && part->parked_alarm.deadline_ms <= deadline_ms)
         return;
-    if (!part->parked_timer_set)
+    if (!part->parked_alarm_set)
         partition_ref(part);
-    part->parked_timer_set = true;
-    node_timer_start(part->node, &part->parked_timer, deadline_ms - part->node->clock->mono_ms(part->node->clock));
+    part->parked_alarm_set = true;
+    alarm_set(part->node->executor, &part->parked_alarm, deadline_ms - part->node->clock->mono_ms(part->node->clock));
 }
 
 /* Copies the bytes, and the marks behind them. */
@@ -262,7 +262,7 @@ static int park(struct partition *part, struct append_op *op, struct err *e)
         part->parked_first = op;
     part->parked_last = op;
     update_must_park(part);
-    set_parked_timer(part, op->deadline_ms);
+    set_parked_alarm(part, op->deadline_ms);
     return 0;
 }
 
@@ -362,16 +362,9 @@ static struct append_op *take_expired(struct partition *part, int64_t now_ms)
     return first;
 }
 
-/* Loop thread, then pool: whoever is answered may go on to append something else. */
-static void on_parked_timer(struct node_timer *timer)
+static void on_parked_alarm(struct alarm *alarm)
 {
-    struct partition *part = CONTAINER_OF(timer, struct partition, parked_timer);
-    node_work_submit(part->node, &part->parked_work);
-}
-
-static void on_parked_work(struct node_work *work)
-{
-    struct partition *part = CONTAINER_OF(work, struct partition, parked_work);
+    struct partition *part = CONTAINER_OF(alarm, struct partition, parked_alarm);
     pthread_mutex_lock(&part->lock);
     struct append_op *expired = take_expired(part, part->node->clock->mono_ms(part->node->clock));
     if (expired != NULL)
@@ -381,9 +374,9 @@ static void on_parked_work(struct node_work *work)
     for (struct append_op *op = part->parked_first; op != NULL; op = op->next)
         if (op->deadline_ms < next_ms)
             next_ms = op->deadline_ms;
-    part->parked_timer_set = false;
+    part->parked_alarm_set = false;
     if (part->parked_first != NULL)
-        set_parked_timer(part, next_ms);
+        set_parked_alarm(part, next_ms);
     pthread_mutex_unlock(&part->lock);
     finish_all(expired, -EROFS);
     partition_unref(part);
@@ -455,16 +448,10 @@ int partition_flush_now(struct partition *part)
     return rc;
 }
 
-/* flush.ms has passed since the first append that was not flushed. Loop thread, then pool. */
-static void on_flush_timer(struct node_timer *timer)
+/* flush.ms has passed since the first append that was not flushed. */
+static void on_flush_alarm(struct alarm *alarm)
 {
-    struct partition *part = CONTAINER_OF(timer, struct partition, flush_timer);
-    node_work_submit(part->node, &part->flush_work);
-}
-
-static void on_flush_work(struct node_work *work)
-{
-    struct partition *part = CONTAINER_OF(work, struct partition, flush_work);
+    struct partition *part = CONTAINER_OF(alarm, struct partition, flush_alarm);
     atomic_store(&part->flush_armed, false);
     if (partition_usable(part, NULL) == 0)
         partition_flush_now(part);
@@ -479,28 +466,26 @@ void partition_arm_flush(struct partition *part)
         atomic_exchange(&part->flush_armed, true))
         return;
     partition_ref(part);
-    node_timer_start(part->node, &part->flush_timer, flush_ms);
-    /* Deleted meanwhile: whoever stops the timers may have been here before it was set. */
-    if (atomic_load(&part->topic->deleted) && node_timer_cancel(part->node, &part->flush_timer))
+    alarm_set(part->node->executor, &part->flush_alarm, flush_ms);
+    /* Deleted meanwhile: whoever stops the alarms may have been here before it was set. */
+    if (atomic_load(&part->topic->deleted) && alarm_cancel(part->node->executor, &part->flush_alarm))
         partition_unref(part);
 }
 
 void partition_append_init(struct partition *part)
 {
-    part->parked_timer.fire = on_parked_timer;
-    part->parked_work.run = on_parked_work;
-    part->flush_timer.fire = on_flush_timer;
-    part->flush_work.run = on_flush_work;
+    alarm_init(&part->parked_alarm, WORK_PROMPT, on_parked_alarm);
+    alarm_init(&part->flush_alarm, WORK_PROMPT, on_flush_alarm);
 }
 
-void partition_stop_timers(struct partition *part, bool cancel)
+void partition_stop_alarms(struct partition *part, bool cancel)
 {
     pthread_mutex_lock(&part->lock);
-    bool parked = part->parked_timer_set && (!cancel || node_timer_cancel(part->node, &part->parked_timer));
+    bool parked = part->parked_alarm_set && (!cancel || alarm_cancel(part->node->executor, &part->parked_alarm));
     if (parked)
-        part->parked_timer_set = false;
+        part->parked_alarm_set = false;
     pthread_mutex_unlock(&part->lock);
-    bool flush = cancel ? node_timer_cancel(part->node, &part->flush_timer) : atomic_load(&part->flush_armed);
+    bool flush = cancel ? alarm_cancel(part->node->executor, &part->flush_alarm) : atomic_load(&part->flush_armed);
     if (flush)
         atomic_store(&part->flush_armed, false);
     if (parked)

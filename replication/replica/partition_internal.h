@@ -59,13 +59,11 @@ struct partition {
     uint64_t batches_appended, records_appended, bytes_appended;
     _Atomic bool must_park; /* acks=all cannot go the short way: too small an ISR, or others are parked before it */
 
-    struct node_timer parked_timer; /* holds a reference while it runs; started under lock */
-    struct node_work parked_work;   /* goes on holding it */
-    bool parked_timer_set;
+    struct alarm parked_alarm; /* holds a reference from when it is set until it has rung; set under lock */
+    bool parked_alarm_set;
 
     /* flush.ms and the background flusher */
-    struct node_timer flush_timer; /* holds a reference while it runs */
-    struct node_work flush_work;   /* goes on holding it */
+    struct alarm flush_alarm; /* holds a reference from when it is set until it has rung */
     _Atomic bool flush_armed;
     _Atomic bool flush_wanted;
     /* DeleteRecords: one at a time, and what the checkpoint is to say before it happens. */
@@ -86,8 +84,8 @@ int partition_free(struct partition *part, bool destroy, struct err *e);
 void partition_set_config(struct partition *part, const struct topic_config *config);
 /* Takes the directory's name away on the disk; the caller fsyncs DATA/topics. */
 void partition_retire(struct partition *part);
-/* Gives back what timers hold that will not fire any more. cancel: they may still be set. */
-void partition_stop_timers(struct partition *part, bool cancel);
+/* Gives back what alarms hold that will not ring any more. cancel: they may still be set. */
+void partition_stop_alarms(struct partition *part, bool cancel);
 /* A log that could not be opened for want of room, memory or descriptors gets another chance. 0 if there is a log now,
  * or the errno why not. */
 int partition_reopen(struct partition *part, struct err *e);

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "engine/base/crc32c.h"
+#include "replication/executor/executor_uv.h"
 #include "replication/node/node.h"
 #include "replication/node/node_internal.h"
 #include "replication/replica/partition.h"
@@ -173,11 +174,11 @@ static inline int teardown(void **state)
     return 0;
 }
 
-/* Time passes; the timers that are due fire. */
+/* Time passes; the alarms that are due ring. */
 static inline void pass_ms(struct fixture *f, int64_t ms)
 {
     atomic_fetch_add(&f->clock.passed_ms, ms);
-    node_loop_wake(f->node->loop);
+    executor_uv_look(f->node->executor);
 }
 
 /* Waits until the condition holds; a minute without is a failure. */

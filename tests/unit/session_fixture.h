@@ -50,7 +50,7 @@ static inline void close_any(struct opened *o)
 {
     wait_until((pass_ms(o->f, LIMIT_LOOK_AGAIN_MS), atomic_load(&o->session.parks.alive) == 0));
     handle_close(o->handle);
-    handles_free(o->session.handles);
+    handles_free(o->session.handles, node_executor(o->f->node));
     tree_forget(o->session.tree, o->vnode->id, 1);
     tree_free(o->session.tree);
     accumulators_free(o->session.accumulators);

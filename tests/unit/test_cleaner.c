@@ -65,7 +65,7 @@ static void test_compaction_begins_when_it_is_set(void **state)
     assert_true(shows(f, "state", "b:1 .........\na:2 .........\nc:1 .........\n"));
 }
 
-static void test_compaction_comes_again_with_its_timer(void **state)
+static void test_compaction_comes_again_with_its_alarm(void **state)
 {
     struct fixture *f = *state;
     make_keyed(f);
@@ -74,7 +74,7 @@ static void test_compaction_comes_again_with_its_timer(void **state)
     wait_until(shows(f, "state", "b:1 .........\na:2 .........\nc:1 .........\n"));
     append(f, "state", "b:2 .........\n");
     append(f, "state", "d:1 .........\n");
-    wait_until(node_loop_timer_running(f->node->loop, &f->node->cleaner.compact_timer));
+    wait_until(executor_uv_is_set(f->node->executor, &f->node->cleaner.compaction));
     pass_ms(f, 15000);
     wait_until(shows(f, "state", "a:2 .........\nc:1 .........\nb:2 .........\nd:1 .........\n"));
 }
@@ -93,13 +93,13 @@ static void test_the_scrub_finds_damage_that_nobody_reads(void **state)
     int fd = open(path, O_WRONLY);
     assert_int_equal(pwrite(fd, "T", 1, 0), 1);
     close(fd);
-    wait_until(node_loop_timer_running(f->node->loop, &f->node->cleaner.timer));
+    wait_until(executor_uv_is_set(f->node->executor, &f->node->cleaner.retention));
     assert_false(was_logged("orders-0"));
     pass_ms(f, 300000);
     wait_until(was_logged("orders-0"));
     /* It is a round and then rest. */
     wait_until(!atomic_load(&f->node->scrubber.active));
-    assert_false(node_loop_timer_running(f->node->loop, &f->node->scrubber.timer));
+    assert_false(executor_uv_is_set(f->node->executor, &f->node->scrubber.alarm));
 }
 
 static void test_the_scrub_takes_its_time(void **state)
@@ -113,10 +113,10 @@ static void test_the_scrub_takes_its_time(void **state)
     set(f, "orders", "segment.bytes", "1048576");
     for (int i = 0; i < LINES; i++)
         append(f, "orders", line);
-    wait_until(node_loop_timer_running(f->node->loop, &f->node->cleaner.timer));
+    wait_until(executor_uv_is_set(f->node->executor, &f->node->cleaner.retention));
     pass_ms(f, 300000);
     /* 9 MiB are closed, 4 MiB a second are read: it does not end with the first second's share. */
-    wait_until(node_loop_timer_running(f->node->loop, &f->node->scrubber.timer));
+    wait_until(executor_uv_is_set(f->node->executor, &f->node->scrubber.alarm));
     assert_true(atomic_load(&f->node->scrubber.active));
     wait_until((pass_ms(f, 1000), !atomic_load(&f->node->scrubber.active)));
     assert_string_equal(caught, "");
@@ -126,7 +126,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_compaction_begins_when_it_is_set, setup_caught, teardown),
-        cmocka_unit_test_setup_teardown(test_compaction_comes_again_with_its_timer, setup_caught, teardown),
+        cmocka_unit_test_setup_teardown(test_compaction_comes_again_with_its_alarm, setup_caught, teardown),
         cmocka_unit_test_setup_teardown(test_the_scrub_finds_damage_that_nobody_reads, setup_caught, teardown),
         cmocka_unit_test_setup_teardown(test_the_scrub_takes_its_time, setup_caught, teardown),
     };

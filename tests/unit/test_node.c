@@ -534,7 +534,7 @@ static int64_t retained_bytes(struct fixture *f, const char *name)
     return size.retained_bytes;
 }
 
-static void test_a_shorter_retention_deletes_without_a_timer(void **state)
+static void test_a_shorter_retention_deletes_without_an_alarm(void **state)
 {
     struct fixture *f = *state;
     create(f, "orders");
@@ -549,20 +549,20 @@ static void test_a_shorter_retention_deletes_without_a_timer(void **state)
     partition_unref(part);
 }
 
-static bool is_set(struct fixture *f, struct node_timer *timer)
+static bool is_set(struct fixture *f, struct alarm *alarm)
 {
-    return node_loop_timer_running(f->node->loop, timer);
+    return executor_uv_is_set(f->node->executor, alarm);
 }
 
-static void test_retention_comes_with_its_timer(void **state)
+static void test_retention_comes_with_its_alarm(void **state)
 {
     struct fixture *f = *state;
     create(f, "orders");
     set(f, "orders", "retention.ms", "600000");
     append(f, "orders", "one\n");
     for (int i = 0; i < 3 && retained_bytes(f, "orders") > 0; i++) {
-        /* The round that the setting began is over when the timer is set. */
-        wait_until(is_set(f, &f->node->cleaner.timer));
+        /* The round that the setting began is over when the alarm is set. */
+        wait_until(is_set(f, &f->node->cleaner.retention));
         pass_ms(f, 300001);
         wait_until(i < 2 || retained_bytes(f, "orders") == 0);
     }
@@ -653,17 +653,17 @@ static void test_metrics_count(void **state)
     assert_int_equal(metrics.topics, 0);
 }
 
-static void test_an_idle_node_has_one_timer(void **state)
+static void test_an_idle_node_has_one_alarm(void **state)
 {
     struct fixture *f = *state;
     create(f, "orders");
-    /* After the first round of retention: its own timer. (The checkpoints' was set by the commands so far.) */
-    wait_until(is_set(f, &f->node->cleaner.timer));
-    assert_false(is_set(f, &f->node->cleaner.compact_timer));
-    assert_false(is_set(f, &f->node->scrubber.timer));
+    /* After the first round of retention: its own alarm. (The checkpoints' was set by the commands so far.) */
+    wait_until(is_set(f, &f->node->cleaner.retention));
+    assert_false(is_set(f, &f->node->cleaner.compaction));
+    assert_false(is_set(f, &f->node->scrubber.alarm));
     set(f, "orders", "key.separator", ":");
     set(f, "orders", "cleanup.policy", "compact");
-    wait_until(is_set(f, &f->node->cleaner.compact_timer));
+    wait_until(is_set(f, &f->node->cleaner.compaction));
 }
 
 /* ---- many ---- */
@@ -766,12 +766,12 @@ int main(void)
         STORY(test_settings_work_at_once),
         STORY(test_framing_of_a_topic_with_records_stays),
         STORY(test_framing_waits_for_records_on_their_way),
-        STORY(test_a_shorter_retention_deletes_without_a_timer),
-        STORY(test_retention_comes_with_its_timer),
+        STORY(test_a_shorter_retention_deletes_without_an_alarm),
+        STORY(test_retention_comes_with_its_alarm),
         STORY(test_deleted_records_stay_deleted),
         STORY(test_the_leader_epoch_rises_after_an_unclean_stop_with_a_tail),
         STORY(test_metrics_count),
-        STORY(test_an_idle_node_has_one_timer),
+        STORY(test_an_idle_node_has_one_alarm),
         STORY(test_commands_from_many_threads),
         STORY(test_rmdir_and_an_append_at_once_lose_nothing),
     };

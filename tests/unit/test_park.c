@@ -97,9 +97,65 @@ static void the_end_of_the_session_ends_what_only_death_may_end(void **state)
     struct waiting w;
     park_it(*state, &w);
     w.park.fatal_only = true;
-    parks_abort(&w.session.parks);
+    parks_abort(&w.session);
     assert_int_equal(atomic_load(&w.req.answers), 1);
     assert_int_equal(atomic_load(&w.req.err), ENOTCONN);
+}
+
+/* ---- beside what takes long ---- */
+
+/* A disk on which nothing is removed until the test lets it. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int waiting;
+    bool open;
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static int unlink_behind_gate(struct io *io, int dirfd, const char *name, int flags)
+{
+    (void)io;
+    pthread_mutex_lock(&gate.lock);
+    gate.waiting++;
+    pthread_cond_broadcast(&gate.changed);
+    while (!gate.open)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+    return io_posix()->unlink(io_posix(), dirfd, name, flags);
+}
+
+static void a_signal_ends_the_wait_while_topics_are_being_removed(void **state)
+{
+    struct fixture *f = *state;
+    enum { TOPICS = 8, BUSY = 4 };
+    struct waiting w;
+    char name[16];
+    gate.waiting = 0;
+    gate.open = false;
+    for (int i = 0; i < TOPICS; i++) {
+        snprintf(name, sizeof name, "t%d", i);
+        create(f, name);
+    }
+    f->disk.io.unlink = unlink_behind_gate;
+    for (int i = 0; i < TOPICS; i++) {
+        snprintf(name, sizeof name, "t%d", i);
+        assert_int_equal(node_delete_topic(f->node, name, NULL), 0);
+    }
+    pthread_mutex_lock(&gate.lock);
+    while (gate.waiting < BUSY)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+
+    park_it(f, &w);
+    fake_fuse_interrupt(&w.req);
+    wait_until(atomic_load(&w.session.parks.alive) == 0);
+    assert_int_equal(atomic_load(&w.req.err), EINTR);
+
+    pthread_mutex_lock(&gate.lock);
+    assert_int_equal(gate.waiting, BUSY); /* all that may be at it at once still are */
+    gate.open = true;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
 }
 
 #define STORY(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -111,6 +167,7 @@ int main(void)
         STORY(a_signal_that_came_between_the_wake_and_the_second_wait_is_not_lost),
         STORY(a_signal_that_comes_with_the_answer_changes_nothing),
         STORY(the_end_of_the_session_ends_what_only_death_may_end),
+        STORY(a_signal_ends_the_wait_while_topics_are_being_removed),
     };
     return cmocka_run_group_tests_name("park", tests, NULL, NULL);
 }

@@ -391,7 +391,7 @@ static void test_flush_ms(void **state)
     append(f, "orders", "3\n");
     pass_ms(f, 1000);
     wait_until(log_recovery_point(part->log) == 3);
-    /* A timer that still runs when the node stops is given back. */
+    /* What an alarm that is still set holds when the node stops is given back. */
     append(f, "orders", "4\n");
     partition_unref(part);
 }

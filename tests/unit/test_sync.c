@@ -92,7 +92,7 @@ static void what_one_that_was_given_up_would_have_told_is_told_to_the_next(void 
     uint64_t a = sync_lot_begun(o.handle), b = sync_lot_begun(o.handle);
     begin_close(&o, &killed);
     sync_lot_done(o.handle, a, 0, -EROFS, 0);
-    parks_abort(&o.session.parks);
+    parks_abort(&o.session);
     is_answered(&killed, ENOTCONN);
     sync_lot_done(o.handle, b, 0, 0, 1);
     begin_close(&o, &next);

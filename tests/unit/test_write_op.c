@@ -140,7 +140,7 @@ static void the_end_of_the_session_does_not_wait_for_delivery_timeout(void **sta
 {
     struct story s;
     begin(&s, *state, getpid());
-    parks_abort(&s.any.session.parks);
+    parks_abort(&s.any.session);
     assert_int_equal(atomic_load(&s.req.answers), 1);
     assert_int_equal(atomic_load(&s.req.err), ETIMEDOUT);
     over(&s);
