@@ -4,6 +4,7 @@
  * but the sink; a line is formatted on the caller's stack, made one line, and handed over. */
 #include "engine/base/err.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -83,6 +84,16 @@ int err_sys(struct err *e, int rc, const char *fmt, ...)
     va_end(ap);
     set_joined(e, front, strerror_r(-rc, reason, sizeof reason));
     return rc;
+}
+
+bool err_is_full_disk(int rc)
+{
+    return rc == -ENOSPC || rc == -EDQUOT;
+}
+
+bool err_is_passing(int rc)
+{
+    return err_is_full_disk(rc) || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
 }
 
 void log_line(int level, const char *fmt, ...)

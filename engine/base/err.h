@@ -7,6 +7,7 @@
 #define LOGMNT_ENGINE_BASE_ERR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 enum { ERR_TEXT_BYTES = 512 };
 
@@ -22,6 +23,14 @@ int err_wrap(struct err *e, int rc, const char *fmt, ...) __attribute__((format(
 
 /* Sets "fmt: strerror(-rc)". Returns rc. */
 int err_sys(struct err *e, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Whose fault a failure is.
+ *
+ * Passing: no room (-ENOSPC, -EDQUOT), no descriptor (-EMFILE, -ENFILE), no memory (-ENOMEM). Nobody's: the disk is as
+ * good as before, what was begun is taken back, and the same call may succeed a moment later. All else that a disk's
+ * calls return is the disk's. Not to be asked about fsync(2): whatever that returns, pages may be gone (fsyncgate). */
+bool err_is_passing(int rc);
+bool err_is_full_disk(int rc); /* the first two of them: deleting helps */
 
 /* The log of the daemon: one line an event. Level is a syslog(3) level. Before log_sink_set() lines go to stderr.
  * Any thread, no lock. */

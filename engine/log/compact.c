@@ -340,10 +340,13 @@ static uint32_t skip_retired(const struct choice *choice, uint32_t first)
 /* A record may go only for one that is on the disk: a power cut must not take both. */
 static int flush_successors(struct compact_pass *pass, struct err *e)
 {
+    int rc;
+
     if (log_recovery_point(pass->log) >= pass->map_end) {
         return 0;
     }
-    return log_flush_all(pass->log) < 0 ? err_set(e, -EIO, "flush failed") : 0;
+    rc = log_flush_all(pass->log);
+    return rc < 0 ? err_sys(e, rc, "flush") : 0;
 }
 
 static int clean(struct compact_pass *pass, const struct choice *choice, bool *did, struct err *e)

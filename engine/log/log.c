@@ -37,16 +37,7 @@ int log_check_online(struct log *log, struct err *e)
 
 int log_fail(struct log *log, int rc, struct err *e)
 {
-    switch (rc) {
-    case -ENOSPC:
-    case -EDQUOT:
-    case -EMFILE:
-    case -ENFILE:
-    case -ENOMEM:
-        return rc;
-    default:
-        return log_go_offline(log, -EIO, e != NULL ? e->text : "I/O error");
-    }
+    return err_is_passing(rc) ? rc : log_go_offline(log, -EIO, e != NULL ? e->text : "I/O error");
 }
 
 int log_report_corruption(struct log *log, struct err *e)

@@ -10,7 +10,8 @@
  * takes what it needs: callers hold none of them. All of it may be called from any thread.
  *
  * After a failed write or fsync the log is offline: everything that touches its bytes returns -EIO, nothing is retried.
- * -ENOSPC and -EDQUOT are not such failures: what was half written is cut off again and the log goes on. */
+ * A write or an open for which there is no room, memory or descriptor (err_is_passing()) is no such failure: what was
+ * half written is cut off again and the log goes on. */
 #ifndef LOGMNT_ENGINE_LOG_LOG_H
 #define LOGMNT_ENGINE_LOG_LOG_H
 
@@ -110,7 +111,7 @@ struct log_append_result {
 
 /* Appends one batch, all or nothing, and rolls first when a segment is full. On return the bytes are in the page cache
  * and visible to log_extent_at(). leader_epoch is stored in the entry.
- * -ENOSPC, -EDQUOT: nothing was appended. -EIO: offline. -EFBIG: larger than a segment can hold. */
+ * Passing errnos (err.h): nothing was appended. -EIO: offline. -EFBIG: larger than a segment can hold. */
 int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
                struct err *e);
 

@@ -4,8 +4,9 @@
  * whole queue and the list of what is not on disk as they are at that moment, so one pair of fdatasync calls answers
  * all who came before it began.
  *
- * Failure: the log goes offline and every waiter gets -EIO; nothing is synced a second time, since after a failed fsync
- * the kernel may have dropped the pages. */
+ * Failure of a sync, whatever its errno: the log goes offline and every waiter gets -EIO; nothing is synced a second
+ * time, since after a failed fsync the kernel may have dropped the pages. A file that cannot be opened for want of
+ * descriptors or memory: the waiters get that errno, and all is as before. */
 #include "engine/log/log.h"
 
 #include <assert.h>
@@ -119,9 +120,7 @@ static int round_run(struct log *log, struct round *round)
         segment_unref(round->views[i].seg);
     }
     free(round->views);
-    /* A flush that fails for want of descriptors or memory has not lost anything, but it has not kept its word either,
-     * and nobody may rely on it: that is offline too. */
-    return rc < 0 ? log_go_offline(log, -EIO, e.text) : 0;
+    return rc < 0 ? log_fail(log, rc, &e) : 0;
 }
 
 /* upto: what is on the disk now, if rc is 0. */
@@ -240,7 +239,7 @@ int log_flush_files(struct log *log)
             segment_unpin(seg);
         }
         if (rc < 0) {
-            rc = log_go_offline(log, -EIO, e.text);
+            rc = log_fail(log, rc, &e);
         }
     }
     return rc;

@@ -70,8 +70,8 @@ void log_unlock(struct log *log);
 void log_segment_born(struct log *log);
 void log_segment_gone(struct log *log);
 
-/* What a failed change means: -ENOSPC, -EDQUOT, -EMFILE, -ENFILE and -ENOMEM come back as they are, anything else takes
- * the log offline with e's reason and is -EIO. Not under the state lock. */
+/* What a failed change means: what is passing (err.h) comes back as it is, anything else takes the log offline with e's
+ * reason and is -EIO. Not for syncs. Not under the state lock. */
 int log_fail(struct log *log, int rc, struct err *e);
 
 /* Takes the log offline, once, and tells on_offline. Any thread, any locks but state_lock. Returns -EIO. */
@@ -112,12 +112,12 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e);
 
 /* Swaps segments [first, first + n), none of them active, for `by`, which segment_build_finish() gave and which covers
  * exactly their range. The list takes over the caller's reference on `by`, on failure too. `.swap` protocol: a crash
- * leaves the old or the new. Append lock; takes the state lock. -ENOSPC, -EDQUOT, -ENOMEM: nothing has changed, or all
- * but the new files' last names, which then wait for log_finish_names(). Other failures: offline, -EIO. */
+ * leaves the old or the new. Append lock; takes the state lock. Passing errnos (err.h): nothing has changed, or all but
+ * the new files' last names, which then wait for log_finish_names(). Other failures: offline, -EIO. */
 int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e);
 
 /* Gives compacted segments the names that a full disk refused, if there are any such. Append lock; nothing may be built
- * or swapped in before it has succeeded. -ENOSPC, -EDQUOT: they still wait. Other failures: offline, -EIO. */
+ * or swapped in before it has succeeded. Passing errnos: they still wait. Other failures: offline, -EIO. */
 int log_finish_names(struct log *log, struct err *e);
 
 /* Moves the log start up (never down), under the state lock, and counts what lies before it in its segment. Append
@@ -140,8 +140,8 @@ int log_roll_locked(struct log *log, struct err *e);
  */
 int segment_build_begin(struct log *log, struct log_point base, struct segment **out, struct err *e);
 /* Adds a run of b->len bytes: b->offset and b->position relative to base, records, crc and the rest as it shall stay;
- * place is set here. marks as of framing_scan(), from the run's first byte. It is written by and by. -ENOSPC, -EDQUOT,
- * -EIO: segment_build_abort(). */
+ * place is set here. marks as of framing_scan(), from the run's first byte. It is written by and by. Passing errnos
+ * (err.h) and -EIO: segment_build_abort(). */
 int segment_build_add(struct segment *seg, struct batch_entry *b, const void *bytes, const struct framing_mark *marks,
                       uint32_t mark_count, int64_t index_interval_bytes, struct err *e);
 /* Writes the header with the end of the range it stands for, fsyncs all four files. Afterwards it is for log_replace().

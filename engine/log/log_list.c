@@ -174,11 +174,6 @@ int log_list_push(struct log *log, struct segment *seg, struct err *e)
     return 0;
 }
 
-static bool is_full_disk(int rc)
-{
-    return rc == -ENOSPC || rc == -EDQUOT;
-}
-
 /* Renames the files of segments that are out of the list already, and hands their references to log_unlock(). */
 static int retire(struct log *log, struct segment **segs, uint32_t n, struct err *e)
 {
@@ -190,7 +185,7 @@ static int retire(struct log *log, struct segment **segs, uint32_t n, struct err
         if (rc == 0) {
             snprintf(suffix, sizeof suffix, ".%u.deleted", log->deleted++);
             rc = segment_retire(segs[i], suffix, e);
-            if (is_full_disk(rc)) {
+            if (err_is_passing(rc)) {
                 /* A full disk may refuse a longer name; the file can be unlinked at once all the same. */
                 rc = segment_unlink_instead(segs[i], suffix);
             }
@@ -312,8 +307,8 @@ static void list_swap(struct log *log, uint32_t first, uint32_t n, struct segmen
     log_list_sum(log);
 }
 
-/* A full disk has refused one of the `.swap` names. Those that were given go first: with all of `.cleaned` gone before,
- * they would pass for a complete segment. */
+/* One of the `.swap` names was refused, by a full disk most likely. Those that were given go first: with all of
+ * `.cleaned` gone before, they would pass for a complete segment. */
 static int abandon_swap(struct log *log, struct segment *by)
 {
     struct io *io = log->env->io;
@@ -339,7 +334,7 @@ static int prepare_swap(struct log *log, struct segment *by, struct err *e)
 {
     int abandon_rc, rc = segment_rename(by, ".swap", false, e);
 
-    if (is_full_disk(rc)) {
+    if (err_is_passing(rc)) {
         abandon_rc = abandon_swap(log, by);
         if (abandon_rc == 0) {
             return rc;
@@ -369,7 +364,7 @@ static int give_names(struct log *log, struct segment **segs, uint32_t n, struct
     for (i = 0; i < n && rc == 0; i++) {
         rc = segment_rename(segs[i], "", false, e);
     }
-    log->names_wait = is_full_disk(rc);
+    log->names_wait = err_is_passing(rc);
     if (rc == 0) {
         rc = log->env->io->fsync(log->env->io, log->dirfd);
         if (rc < 0) {
@@ -394,7 +389,19 @@ int log_finish_names(struct log *log, struct err *e)
     return rc < 0 ? log_fail(log, rc, e) : 0;
 }
 
-/* The directory is held. */
+/* Which segment the log start lies in when `by` has come in for [first, first + n). */
+static struct segment *start_holder(const struct log *log, uint32_t first, uint32_t n, struct segment *by)
+{
+    uint32_t i = find_segment(log, log->start.position, false);
+
+    if (i >= log->segment_count) {
+        i = log->segment_count - 1;
+    }
+    return i >= first && i < first + n ? by : log->segments[i];
+}
+
+/* The directory is held, and the files that log_bytes_before() will look at are pinned: once the list has changed
+ * nothing has to be opened any more. */
 static int replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
 {
     struct segment **gone = malloc(n * sizeof(struct segment *));
@@ -419,7 +426,7 @@ static int replace(struct log *log, uint32_t first, uint32_t n, struct segment *
     rc = retire(log, gone, n, e);
     if (rc == 0) {
         names_rc = give_names(log, &by, 1, e);
-        rc = is_full_disk(names_rc) ? 0 : names_rc;
+        rc = err_is_passing(names_rc) ? 0 : names_rc;
     }
     if (rc == 0) {
         rc = log_bytes_before(log, log->start, &cut, e);
@@ -439,13 +446,26 @@ err_after_malloc:
 
 int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
 {
+    struct segment *holder = start_holder(log, first, n, by);
     int rc = log_dir_hold(log, e);
 
     if (rc < 0) {
-        segment_build_abort(by);
-        return rc;
+        goto err_after_build;
     }
+    rc = segment_pin(holder, e);
+    if (rc < 0) {
+        goto err_after_hold;
+    }
+    segment_ref(holder); /* `by` may be given up */
     rc = replace(log, first, n, by, e);
+    segment_unpin(holder);
+    segment_unref(holder);
     log_dir_release(log);
+    return rc;
+
+err_after_hold:
+    log_dir_release(log);
+err_after_build:
+    segment_build_abort(by);
     return rc;
 }

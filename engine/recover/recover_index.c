@@ -320,7 +320,7 @@ static int extend(struct segment *seg, struct err *e)
             if (rc == 0) {
                 rc = segment_append_points(seg, marks, count, interval_bytes, &growth);
             }
-            if (rc == -ENOSPC || rc == -EDQUOT) {
+            if (err_is_full_disk(rc)) {
                 full_disk = true;
                 growth.index_entries = 0;
                 growth.timeindex_entries = 0;
@@ -333,7 +333,7 @@ static int extend(struct segment *seg, struct err *e)
     }
     if (rc == 0 && atomic_load(&seg->sealed)) {
         rc = full_disk ? -ENOSPC : segment_finish_timeindex(seg, e);
-        if (rc == -ENOSPC || rc == -EDQUOT) {
+        if (err_is_full_disk(rc)) {
             /* A closed segment's must end with the latest time: without, they are made again at the next open. */
             set_count(&seg->index, 0);
             set_count(&seg->timeindex, 0);

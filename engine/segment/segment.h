@@ -104,8 +104,8 @@ void segment_name(int64_t base_offset, enum segment_file kind, const char *suffi
 bool segment_name_parse(const char *name, int64_t *base_offset, enum segment_file *kind, const char **suffix);
 
 /* Makes the four files, the header in `.batches`, and leaves the segment open with one pin. Old files of these names
- * are emptied. durable: header and directory are fsynced too. On failure what was made is unlinked. Errors: -ENOSPC,
- * -EDQUOT and others of the disk. */
+ * are emptied. durable: header and directory are fsynced too. On failure what was made is unlinked. Errors: passing
+ * ones (err.h) and others of the disk. */
 int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e);
 
 /* Writes the header of a compacted segment: where the range that it stands for ends. Pinned, not in the list. */
@@ -218,7 +218,7 @@ struct segment_growth {
 
 /* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set
  * here; offset and position are the caller's, at or above the segment's end. Nobody sees it before segment_grow(). A
- * write error cuts the files back to what they were, durably if the entry had been written: -ENOSPC and -EDQUOT come
+ * write error cuts the files back to what they were, durably if the entry had been written: passing ones (err.h) come
  * back as they are; any other error, or one in cutting, is -EIO. */
 int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
                    const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,

@@ -101,7 +101,7 @@ static int failed(struct segment *seg, int rc, bool entered, struct err *e)
 {
     int cut_rc;
 
-    if (rc != -ENOSPC && rc != -EDQUOT) {
+    if (!err_is_passing(rc)) {
         return err_sys(e, -EIO, "write segment %" PRId64 " (%s)", seg->base.offset, strerror(-rc));
     }
     cut_rc = cut_back(seg);

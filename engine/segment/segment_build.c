@@ -67,7 +67,7 @@ static int put_points(struct segment *seg, const struct segment_growth *growth, 
 
 static int write_error(const struct segment *seg, int rc, struct err *e)
 {
-    if (rc != -ENOSPC && rc != -EDQUOT) {
+    if (!err_is_passing(rc)) {
         return err_sys(e, -EIO, "write segment %020" PRId64 " (%s)", seg->base.offset, strerror(-rc));
     }
     return err_sys(e, rc, "write segment %020" PRId64, seg->base.offset);
@@ -211,7 +211,7 @@ int segment_build_finish(struct segment *seg, struct log_point end, struct err *
 
 void segment_build_abort(struct segment *seg)
 {
-    if ((atomic_load(&seg->pins) & ~SEGMENT_CLOSED) != 0) {
+    if (seg->building != NULL) { /* not finished: the builder's pin */
         segment_unpin(seg);
     }
     free(seg->building);

@@ -11,8 +11,8 @@ static void flush_one(struct partition *part, void *arg)
     (void)arg;
     if (!atomic_load(&part->flush_wanted) || !atomic_exchange(&part->flush_wanted, false))
         return;
-    if (partition_usable(part, NULL) == 0)
-        partition_flush_now(part);
+    if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
+        flusher_request(&part->node->flusher, part); /* nobody else will ask again for what waits now */
 }
 
 static void on_flush(struct alarm *alarm)

@@ -14,11 +14,6 @@ enum { CHUNK_BYTES = 64 << 10 };
 static const char file_name[] = "reserve";
 static const char magic[] = "logmnt reserve 1\n";
 
-static bool is_full_disk(int rc)
-{
-    return rc == -ENOSPC || rc == -EDQUOT;
-}
-
 /* Numbers that nothing follows from, by their place (the finaliser of MurmurHash3). */
 static uint64_t number_at(uint64_t place)
 {
@@ -94,7 +89,7 @@ static bool give_up(struct reserve *reserve)
 
 bool reserve_begin(struct reserve *reserve, int rc)
 {
-    if (!is_full_disk(rc) || reserve->bytes == 0)
+    if (!err_is_full_disk(rc) || reserve->bytes == 0)
         return false;
     pthread_mutex_lock(&reserve->lock);
     atomic_fetch_add(&reserve->users, 1);

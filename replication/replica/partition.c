@@ -242,8 +242,7 @@ int partition_reopen(struct partition *part, struct err *e)
     pthread_mutex_lock(&part->epoch_lock);
     if (part->log == NULL) {
         rc = part->open_rc;
-        bool passing = rc == -ENOSPC || rc == -EDQUOT || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
-        if (passing && !atomic_load(&part->topic->deleted))
+        if (err_is_passing(rc) && !atomic_load(&part->topic->deleted))
             rc = open_log(part, !part->claimed, e);
         else
             err_set(e, rc = -EIO, "%s is offline after an error", part->name);

@@ -145,7 +145,7 @@ static int append_now(struct partition *part, const struct append_batch *batch, 
     if (rc == 0) {
         rc = flush_if_due(part, out->end.offset);
         if (rc != 0)
-            err_set(e, rc, "%s is offline: its flush failed", part->name);
+            err_sys(e, rc, "%s: flush.messages: flush", part->name);
     }
     if (rc != 0) {
         partition_check_failed(part);
@@ -453,8 +453,8 @@ static void on_flush_alarm(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, flush_alarm);
     atomic_store(&part->flush_armed, false);
-    if (partition_usable(part, NULL) == 0)
-        partition_flush_now(part);
+    if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
+        flusher_request(&part->node->flusher, part); /* not at once, whatever flush.ms is */
     partition_unref(part);
 }
 

@@ -32,7 +32,7 @@ static int spring(struct io *io, enum faulty_call call)
 
 static int faulty_open(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
 {
-    int rc = (flags & O_TRUNC) != 0 ? spring(io, FAULTY_OPEN) : 0;
+    int rc = spring(io, (flags & O_TRUNC) != 0 ? FAULTY_OPEN : FAULTY_REOPEN);
 
     return rc < 0 ? rc : io_posix()->open(io_posix(), dirfd, name, flags, mode);
 }

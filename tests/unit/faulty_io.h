@@ -8,7 +8,8 @@
 #include "engine/base/io.h"
 
 enum faulty_call {
-    FAULTY_OPEN, /* that create something */
+    FAULTY_OPEN,   /* that create something */
+    FAULTY_REOPEN, /* that do not */
     FAULTY_PREAD,
     FAULTY_PWRITEV,
     FAULTY_FTRUNCATE,

@@ -1,4 +1,5 @@
-/* tests/unit/test_compact_full.c: compaction on a disk that fills up: what it leaves, and that it goes on. */
+/* tests/unit/test_compact_full.c: compaction where room, memory or descriptors run out: what it leaves, and that it
+ * goes on. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -14,10 +15,11 @@
 #include "tests/unit/compact_fixture.h"
 #include "tests/unit/log_fixture.h"
 
-/* ---- a full disk at each call that takes room ---- */
+/* ---- at each call that takes room, or a descriptor ---- */
 
 static struct io tight;
-static int room; /* calls that still succeed; -1: enough */
+static int tight_rc; /* what there is too little of: -ENOSPC, -ENOMEM, -EMFILE */
+static int room;     /* calls that still succeed; -1: enough */
 
 static bool has_room(void)
 {
@@ -26,50 +28,71 @@ static bool has_room(void)
 
 static int tight_open(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
 {
-    return (flags & O_CREAT) != 0 && !has_room() ? -ENOSPC : io_posix()->open(io, dirfd, name, flags, mode);
+    bool takes = (flags & O_CREAT) != 0 || tight_rc == -EMFILE;
+
+    return takes && !has_room() ? tight_rc : io_posix()->open(io, dirfd, name, flags, mode);
 }
 
 static ssize_t tight_pwritev(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
 {
-    return has_room() ? io_posix()->pwritev(io, fd, iov, iovcnt, at) : -ENOSPC;
+    return tight_rc == -EMFILE || has_room() ? io_posix()->pwritev(io, fd, iov, iovcnt, at) : tight_rc;
 }
 
-static void a_full_disk_is_survived(void **state)
+/* Five segments, each a group of its own for its size, over a cache of four: what a pass has done with is closed when
+ * it is looked at again. The log start lies inside the first, so that it is looked at after each swap. */
+static void shortage_is_survived(int rc)
 {
-    int rc = -ENOSPC;
-    int tries;
+    static const char before[] = "b=1\na=2\nb=2\nc=1\nc=2\nd=1\nd=2\ne=1\ne=2\n";
+    static const char after[] = "a=2\nb=2\nc=2\nd=2\ne=2\n";
+    int tries, got = rc;
 
-    (void)state;
     tight = f.posix;
     tight.open = tight_open;
     tight.pwritev = tight_pwritev;
+    tight_rc = rc;
     room = -1;
     f.io = &tight;
+    f.config.segment_bytes = 8;
     log_fixture_open(&f, NULL);
     log_fixture_append(&f, "a=1\nb=1\na=2\n");
-    roll();
     log_fixture_append(&f, "b=2\nc=1\n");
+    log_fixture_append(&f, "c=2\nd=1\n");
+    log_fixture_append(&f, "d=2\ne=1\n");
+    log_fixture_append(&f, "e=2\n");
     roll();
-    for (tries = 0; rc == -ENOSPC; tries++) {
+    assert_int_equal(log_delete_records(f.log, (struct log_point){1, 4}, &f.e), 0);
+    for (tries = 0; got == rc; tries++) {
         room = tries;
-        rc = compact();
+        got = compact();
         room = -1;
         assert_int_equal(log_offline(f.log), 0);
         assert_int_equal(log_fixture_count_files(&f, ".cleaned"), 0);
         assert_int_equal(log_fixture_count_files(&f, ".swap"), 0);
-        if (rc < 0) {
-            expect_bytes("a=1\nb=1\na=2\nb=2\nc=1\n");
+        if (tries == 0) {
+            expect_bytes(before);
         }
     }
-    assert_int_equal(rc, 1);
+    assert_int_equal(got, 1);
     assert_true(tries > 6);
-    expect_bytes("a=2\nb=2\nc=1\n");
-    log_fixture_append(&f, "d=1\n");
+    expect_bytes(after);
+    log_fixture_append(&f, "f=1\n");
     log_fixture_reopen(&f, false);
-    expect_bytes("a=2\nb=2\nc=1\nd=1\n");
+    expect_bytes("a=2\nb=2\nc=2\nd=2\ne=2\nf=1\n");
 }
 
-/* ---- a full disk that refuses names ---- */
+static void shortages_are_survived(void **state)
+{
+    static const int reasons[] = {-ENOSPC, -ENOMEM, -EMFILE};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        shortage_is_survived(reasons[i]);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
+/* ---- names that are refused ---- */
 
 static int names_left;  /* renames from `.swap` to a last name that still succeed; -1: any number */
 static int names_until; /* renames of any kind until the process is as dead; -1: it is not to be */
@@ -89,7 +112,7 @@ static int tight_rename(struct io *io, int from_dirfd, const char *from, int to_
     }
     if (ends_with(from, ".swap") && !ends_with(to, ".deleted") && names_left >= 0 && names_left-- == 0) {
         names_left = 0;
-        return -ENOSPC;
+        return tight_rc;
     }
     return io_posix()->rename(io, from_dirfd, from, to_dirfd, to);
 }
@@ -114,12 +137,52 @@ static void make_waiting(int named)
     log_fixture_append(&f, "b=2\nc=1\n");
     roll();
     names_left = named;
-    assert_int_equal(compact(), -ENOSPC);
+    tight_rc = named % 2 == 0 ? -ENOSPC : -ENOMEM;
+    assert_int_equal(compact(), tight_rc);
     assert_non_null(strstr(f.e.text, ".swap"));
     assert_int_equal(log_offline(f.log), 0);
     assert_int_equal(log_fixture_count_files(&f, ".swap"), 4 - named);
     assert_int_equal(log_fixture_count_files(&f, ".cleaned"), 0);
     expect_bytes("a=2\nb=2\nc=1\n");
+}
+
+static int first_names_left; /* renames from `.cleaned` to `.swap` that still succeed */
+
+static int refuse_first_names(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    if (ends_with(to, ".swap") && first_names_left-- == 0) {
+        return tight_rc;
+    }
+    return io_posix()->rename(io, from_dirfd, from, to_dirfd, to);
+}
+
+/* Before the first of the old segments is touched, so the pass is as if it had not been. The log start lies inside. */
+static void first_names_may_be_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        tight = f.posix;
+        tight.rename = refuse_first_names;
+        tight_rc = i % 2 == 0 ? -ENOMEM : -EDQUOT;
+        f.io = &tight;
+        log_fixture_open(&f, NULL);
+        log_fixture_append(&f, "a=1\nb=1\na=2\n");
+        roll();
+        assert_int_equal(log_delete_records(f.log, (struct log_point){1, 4}, &f.e), 0);
+        first_names_left = i;
+        assert_int_equal(compact(), tight_rc);
+        assert_int_equal(log_offline(f.log), 0);
+        assert_int_equal(log_fixture_count_files(&f, ".swap"), 0);
+        assert_int_equal(log_fixture_count_files(&f, ".cleaned"), 0);
+        expect_bytes("b=1\na=2\n");
+        first_names_left = 100;
+        log_fixture_append(&f, "b=2\n");
+        roll();
+        assert_int_equal(compact(), 1);
+        expect_bytes("a=2\nb=2\n");
+        teardown(NULL);
+        setup(NULL);
+    }
 }
 
 static void names_may_wait_for_room(void **state)
@@ -143,7 +206,7 @@ static void names_may_wait_for_room(void **state)
             close(fd);
         }
         /* No pass begins before. */
-        assert_int_equal(compact(), -ENOSPC);
+        assert_int_equal(compact(), tight_rc);
         assert_int_equal(log_fixture_count_files(&f, ".cleaned"), 0);
         names_left = -1;
         assert_int_equal(compact(), 1);
@@ -202,10 +265,8 @@ static void what_waits_may_be_deleted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_full_disk_is_survived),
-        TEST(names_may_wait_for_room),
-        TEST(names_wait_over_a_restart),
-        TEST(what_waits_may_be_deleted),
+        TEST(shortages_are_survived),    TEST(first_names_may_be_refused), TEST(names_may_wait_for_room),
+        TEST(names_wait_over_a_restart), TEST(what_waits_may_be_deleted),
     };
 
     return cmocka_run_group_tests_name("compact_full", tests, NULL, NULL);

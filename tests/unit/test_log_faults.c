@@ -77,7 +77,7 @@ static int64_t file_size(int64_t base_offset, enum segment_file kind)
     return stat(path, &st) == 0 ? st.st_size : -1;
 }
 
-/* ---- a full disk ---- */
+/* ---- what is not the disk's fault: no room, no memory, no descriptors ---- */
 
 static void fill_at_write(int nth, size_t short_bytes, int rc)
 {
@@ -116,6 +116,12 @@ static void a_full_disk_leaves_nothing_half(void **state)
     }
     for (int nth = 1; nth <= 4; nth++) {
         log_fixture_open(&f, NULL);
+        fill_at_write(nth, 0, -ENOMEM);
+        teardown(NULL);
+        setup(NULL);
+    }
+    for (int nth = 1; nth <= 4; nth++) {
+        log_fixture_open(&f, NULL);
         fill_at_write(nth, 3, -ENOSPC);
         teardown(NULL);
         setup(NULL);
@@ -130,16 +136,20 @@ static void a_roll_without_room(void **state)
         int count;
     } calls[] = {{FAULTY_OPEN, 4}, {FAULTY_PWRITEV, 2}, {FAULTY_FSYNC, 2}};
 
+    static const int reasons[] = {-ENOSPC, -EMFILE, -ENOMEM, -EDQUOT};
+
     (void)state;
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         for (int nth = 1; nth <= calls[i].count; nth++) {
+            int rc = reasons[nth - 1];
+
             log_fixture_open(&f, NULL);
             f.config.segment_bytes = 8;
             log_set_config(f.log, &f.config);
             log_fixture_append(&f, "1234567\n");
             assert_int_equal(log_flush_all(f.log), 0);
-            faulty_io_arm(&faulty, calls[i].call, nth, -ENOSPC);
-            assert_int_equal(try_append("2\n"), -ENOSPC);
+            faulty_io_arm(&faulty, calls[i].call, nth, rc);
+            assert_int_equal(try_append("2\n"), rc);
             assert_int_equal(log_fixture_count_files(&f, ".batches"), 1);
             assert_int_equal(log_fixture_count_files(&f, ".log"), 1);
             assert_int_equal(log_offline(f.log), 0);
@@ -151,6 +161,51 @@ static void a_roll_without_room(void **state)
             teardown(NULL);
             setup(NULL);
         }
+    }
+}
+
+/* Every segment of the fixture's log is closed afterwards, the active one too: those of `other` have taken their places
+ * in the cache. */
+static void close_all(struct log **other)
+{
+    struct log_known nothing = {.clean_shutdown = true};
+    struct log *fixtures = f.log;
+
+    assert_int_equal(log_open(&f.env, "u-0", &f.config, &nothing, other, NULL, &f.e), 0);
+    f.log = *other;
+    for (int i = 0; i < 5; i++) {
+        log_fixture_append(&f, "other\n");
+        assert_int_equal(log_roll(f.log, &f.e), 0);
+    }
+    assert_int_equal(log_flush_all(f.log), 0);
+    f.log = fixtures;
+}
+
+/* A flush that cannot open what it is to flush has done nothing and harmed nothing: it can be asked for again. */
+static void a_flush_without_descriptors(void **state)
+{
+    static const int reasons[] = {-EMFILE, -ENFILE, -ENOMEM};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        struct log *other;
+        int fsyncs;
+
+        log_fixture_open(&f, NULL);
+        close_all(&other);
+        fsyncs = faulty.calls[FAULTY_FSYNC];
+        faulty_io_arm(&faulty, FAULTY_REOPEN, 1, reasons[i]);
+        assert_int_equal(log_flush_all(f.log), reasons[i]); /* of a new log: its header, its directory */
+        assert_int_equal(log_offline(f.log), 0);
+        assert_int_equal(f.reports, 0);
+        assert_int_equal(faulty.calls[FAULTY_FSYNC], fsyncs);
+        assert_int_equal(log_flush_all(f.log), 0);
+        assert_int_equal(faulty.calls[FAULTY_FSYNC], fsyncs + 2);
+        log_fixture_append(&f, "one\n");
+        expect_bytes("one\n");
+        assert_int_equal(log_close(other, &f.e), 0);
+        teardown(NULL);
+        setup(NULL);
     }
 }
 
@@ -426,6 +481,7 @@ int main(void)
         TEST(a_failed_cut_is_offline),
         TEST(a_refused_entry_is_cut_durably),
         TEST(a_roll_without_room),
+        TEST(a_flush_without_descriptors),
         TEST(a_failed_write_is_offline),
         TEST(a_failed_flush_is_offline_and_not_repeated),
         TEST(a_flush_is_one_pair),
