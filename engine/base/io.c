@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -148,6 +149,12 @@ static int posix_unmap(struct io *io, const void *addr, size_t len)
     return munmap((void *)(uintptr_t)addr, len) < 0 ? -errno : 0;
 }
 
+static int posix_lock(struct io *io, int fd)
+{
+    (void)io;
+    return RETRY(int, flock(fd, LOCK_EX | LOCK_NB));
+}
+
 static struct io posix_io = {
     .open = posix_open,
     .close = posix_close,
@@ -163,6 +170,7 @@ static struct io posix_io = {
     .list = posix_list,
     .map = posix_map,
     .unmap = posix_unmap,
+    .lock = posix_lock,
 };
 
 struct io *io_posix(void)

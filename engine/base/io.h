@@ -30,6 +30,7 @@ struct io {
     /* A read-only shared mapping of [0, len) of fd; the file may be shorter and grow into it. */
     int (*map)(struct io *io, int fd, size_t len, const void **out);
     int (*unmap)(struct io *io, const void *addr, size_t len);
+    int (*lock)(struct io *io, int fd); /* flock(2), LOCK_EX: -EWOULDBLOCK when another open file has it */
 };
 
 /* The system calls. */

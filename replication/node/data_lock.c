@@ -1,4 +1,4 @@
-/* replication/node/data_lock.c: flock(2), and what /proc knows of the holder.
+/* replication/node/data_lock.c: the lock file, and what /proc knows of the holder.
  *
  * Between taking the lock and writing its pid a holder's file is empty or holds its predecessor's lines. So what the
  * file says of a holder is believed for good only when it says "running" and that process lives; a predecessor that is
@@ -13,9 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 /* NOTICE_MS: what a holder whose mount has just gone may take to notice and say so. */
@@ -63,12 +61,12 @@ static bool process_killed(pid_t pid)
 }
 
 /* Will the holder give the lock back on its own? *pid: 0 if the file does not say. */
-static bool holder_leaving(int fd, pid_t *pid)
+static bool holder_leaving(struct io *io, int fd, pid_t *pid)
 {
     char text[64], state[16];
     int number;
     *pid = 0;
-    ssize_t got = pread(fd, text, sizeof text - 1, 0);
+    ssize_t got = io->pread(io, fd, text, sizeof text - 1, 0);
     if (got <= 0)
         return true;
     text[got] = '\0';
@@ -78,43 +76,51 @@ static bool holder_leaving(int fd, pid_t *pid)
     return strcmp(state, "stopping") == 0 || process_exiting(number) || process_killed(number);
 }
 
-static void write_state(int fd, const char *state)
+static void write_state(struct io *io, int fd, const char *state)
 {
     char text[64];
-    int len = snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), state);
+    struct iovec iov = {.iov_base = text};
+    iov.iov_len = (size_t)snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), state);
+    int rc = io_pwritev_all(io, fd, &iov, 1, 0);
+    if (rc == 0)
+        rc = io->ftruncate(io, fd, (int64_t)strlen(text));
     /* A full disk must not keep the node from starting; the lock itself is what counts. */
-    if (pwrite(fd, text, (size_t)len, 0) != len || ftruncate(fd, len) != 0)
-        log_line(LOG_WARNING, "lock: cannot write \"%s\": %s", state, strerror(errno));
+    if (rc != 0)
+        log_line(LOG_WARNING, "lock: cannot write \"%s\": %s", state, strerror(-rc));
 }
 
-int data_lock_take(int dirfd, const char *name, int wait_ms, int *out, struct err *e)
+/* Waits until the lock is ours, as data_lock_take() says. */
+static int wait_for_lock(struct io *io, struct executor *executor, int fd, const char *name, int wait_ms, struct err *e)
 {
-    int fd = openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_sys(e, -errno, "open %s/lock", name);
-    for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ms += RETRY_MS) {
-        int rc = -errno;
+    int rc;
+    for (int waited_ms = 0; (rc = io->lock(io, fd)) == -EWOULDBLOCK; waited_ms += RETRY_MS) {
         pid_t pid;
-        if (rc == -EINTR)
-            continue;
-        if (rc != -EWOULDBLOCK) {
-            close(fd);
-            return err_sys(e, rc, "lock %s/lock", name);
-        }
-        bool leaving = holder_leaving(fd, &pid);
-        if (waited_ms >= (leaving ? wait_ms : NOTICE_MS)) {
-            close(fd);
+        bool leaving = holder_leaving(io, fd, &pid);
+        if (waited_ms >= (leaving ? wait_ms : NOTICE_MS))
             return err_set(e, -EBUSY, "%s is in use by process %d%s", name, (int)pid,
                            leaving ? ", which is stopping but has not yet ended" : "");
-        }
-        nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+        executor_pause(executor, RETRY_MS);
     }
-    write_state(fd, "running");
+    return rc == 0 ? 0 : err_sys(e, rc, "lock %s/lock", name);
+}
+
+int data_lock_take(struct io *io, struct executor *executor, int dirfd, const char *name, int wait_ms, int *out,
+                   struct err *e)
+{
+    int fd = io->open(io, dirfd, "lock", O_RDWR | O_CREAT, 0600);
+    if (fd < 0)
+        return err_sys(e, fd, "open %s/lock", name);
+    int rc = wait_for_lock(io, executor, fd, name, wait_ms, e);
+    if (rc != 0) {
+        io->close(io, fd);
+        return rc;
+    }
+    write_state(io, fd, "running");
     *out = fd;
     return 0;
 }
 
-void data_lock_stopping(int fd)
+void data_lock_stopping(struct io *io, int fd)
 {
-    write_state(fd, "stopping");
+    write_state(io, fd, "stopping");
 }

@@ -1,17 +1,19 @@
 /* replication/node/data_lock.h: the lock on the data directory: flock(2) on DATA/lock, which says "pid\nstate\n", state
  * being running or stopping. A lock belongs to the open file, so it goes with its process, whatever ends it.
- *
- * Real time and system calls: it is about processes of this machine, not about the disk or the node's clock. */
+ * Whether a holder is about to go /proc knows: it is a process of this machine. */
 #ifndef LOGMNT_REPLICATION_NODE_DATA_LOCK_H
 #define LOGMNT_REPLICATION_NODE_DATA_LOCK_H
 
 #include "engine/base/err.h"
+#include "engine/base/io.h"
+#include "replication/executor/executor.h"
 
 /* Takes the lock of the directory (name for the messages). A holder that is stopping, exiting, about to be killed or
  * gone is waited for, wait_ms at most. *fd is the lock: close it to give the lock back. -EBUSY with the holder's pid;
- * errnos of open(2) and flock(2). */
-int data_lock_take(int dirfd, const char *name, int wait_ms, int *fd, struct err *e);
+ * errnos of open(2) and flock(2). Not from a work. */
+int data_lock_take(struct io *io, struct executor *executor, int dirfd, const char *name, int wait_ms, int *fd,
+                   struct err *e);
 /* Says "stopping" in the file. */
-void data_lock_stopping(int fd);
+void data_lock_stopping(struct io *io, int fd);
 
 #endif

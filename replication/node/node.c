@@ -289,7 +289,8 @@ int node_open(const struct node_options *options, struct node **out, struct err 
         rc = open_directory(io, AT_FDCWD, node->options.data_dir, &node->data_dirfd, e);
     if (rc != 0)
         goto err_after_executor;
-    rc = data_lock_take(node->data_dirfd, node->options.data_dir, LIMIT_LOCK_WAIT_MS, &node->lock_fd, e);
+    rc = data_lock_take(io, node->executor, node->data_dirfd, node->options.data_dir, LIMIT_LOCK_WAIT_MS,
+                        &node->lock_fd, e);
     if (rc != 0)
         goto err_after_directory;
     rc = identity_load(io, node->executor, node->data_dirfd, options->id, &node->identity, e);
@@ -318,7 +319,7 @@ err_after_topics:
     io->close(io, node->topics_dirfd);
 err_after_lock:
     err_wrap(e, rc, "%s", node->options.data_dir);
-    close(node->lock_fd);
+    io->close(io, node->lock_fd);
 err_after_directory:
     io->close(io, node->data_dirfd);
 err_after_executor:

@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "replication/executor/executor_uv.h"
 #include "replication/node/data_lock.h"
@@ -15,7 +14,7 @@
 
 void node_stopping(struct node *node)
 {
-    data_lock_stopping(node->lock_fd);
+    data_lock_stopping(node->io, node->lock_fd);
 }
 
 void node_close_topics(struct node *node)
@@ -127,7 +126,7 @@ int node_close(struct node *node, struct err *e)
     segment_cache_free(node->env.cache);
     node->io->close(node->io, node->topics_dirfd);
     node->io->close(node->io, node->data_dirfd);
-    close(node->lock_fd);
+    node->io->close(node->io, node->lock_fd);
     node_stop_executor(node);
     node_free(node);
     if (all.rc != 0)

@@ -438,6 +438,13 @@ static int record_unmap(struct io *io, const void *addr, size_t len)
     return rc < 0 ? rc : done;
 }
 
+/* No matter of the disk: it goes with the process. */
+static int record_lock(struct io *io, int fd)
+{
+    (void)io;
+    return io_posix()->lock(io_posix(), fd);
+}
+
 /* ---- life ---- */
 
 void recorder_init(struct recorder *r, bool recording)
@@ -459,6 +466,7 @@ void recorder_init(struct recorder *r, bool recording)
                 .list = record_list,
                 .map = record_map,
                 .unmap = record_unmap,
+                .lock = record_lock,
             },
         .recording = recording,
         .stop_in = UINT32_MAX,

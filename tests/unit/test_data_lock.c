@@ -16,9 +16,12 @@
 
 #include <cmocka.h>
 
+#include "replication/executor/executor_uv.h"
+
 struct directory {
     char name[64];
     int fd;
+    struct executor *executor;
 };
 
 static int setup(void **state)
@@ -27,6 +30,7 @@ static int setup(void **state)
     strcpy(dir->name, "/tmp/logmnt-test-lock-XXXXXX");
     assert_non_null(mkdtemp(dir->name));
     dir->fd = open(dir->name, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(executor_uv_start(clock_system(), &dir->executor, NULL), 0);
     *state = dir;
     return 0;
 }
@@ -34,6 +38,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct directory *dir = *state;
+    executor_uv_stop(dir->executor);
     unlinkat(dir->fd, "lock", 0);
     close(dir->fd);
     assert_int_equal(rmdir(dir->name), 0);
@@ -58,10 +63,11 @@ static struct holder hold(struct directory *dir)
         int fd;
         char byte = 'x';
         close(to[1]);
-        if (data_lock_take(dir->fd, dir->name, 0, &fd, NULL) != 0 || write(from[1], &byte, 1) != 1)
+        if (data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &fd, NULL) != 0 ||
+            write(from[1], &byte, 1) != 1)
             _exit(1);
         if (read(to[0], &byte, 1) == 1) {
-            data_lock_stopping(fd);
+            data_lock_stopping(io_posix(), fd);
             if (write(from[1], &byte, 1) == 1 && read(to[0], &byte, 1) == 1)
                 _exit(0);
         }
@@ -101,7 +107,7 @@ static void test_a_running_holder_is_not_waited_for(void **state)
     char pid[32];
     int fd;
     /* An hour would be the whole test's timeout: it must not be waited for at all. */
-    assert_int_equal(data_lock_take(dir->fd, dir->name, 3600 * 1000, &fd, &e), -EBUSY);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 3600 * 1000, &fd, &e), -EBUSY);
     snprintf(pid, sizeof pid, "process %d", (int)holder.pid);
     assert_non_null(strstr(e.text, pid));
     assert_non_null(strstr(e.text, dir->name));
@@ -118,11 +124,11 @@ static void test_a_stopping_holder_is_waited_for(void **state)
     step(&holder);
     assert_int_equal(read(holder.hear, &byte, 1), 1);
     int64_t began_ms = now_ms();
-    assert_int_equal(data_lock_take(dir->fd, dir->name, 100, &fd, &e), -EBUSY);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 100, &fd, &e), -EBUSY);
     assert_true(now_ms() - began_ms >= 100);
     assert_non_null(strstr(e.text, "stopping"));
     step(&holder);
-    assert_int_equal(data_lock_take(dir->fd, dir->name, 60000, &fd, &e), 0);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &fd, &e), 0);
     close(fd);
     end(&holder);
 }
@@ -134,7 +140,7 @@ static void test_a_killed_holder_is_waited_for(void **state)
     for (int i = 0; i < 20; i++) {
         struct holder holder = hold(dir);
         assert_int_equal(kill(holder.pid, SIGKILL), 0);
-        assert_int_equal(data_lock_take(dir->fd, dir->name, 60000, &fd, NULL), 0);
+        assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &fd, NULL), 0);
         close(fd);
         end(&holder);
     }
@@ -145,7 +151,7 @@ static void test_a_lock_is_given_back(void **state)
     struct directory *dir = *state;
     int fd;
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(data_lock_take(dir->fd, dir->name, 0, &fd, NULL), 0);
+        assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &fd, NULL), 0);
         close(fd);
     }
 }
