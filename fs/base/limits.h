@@ -25,6 +25,8 @@ enum {
     LIMIT_WAKE_INTERVAL_MS = 10,
     /* Records' bytes that one read of `.json` takes from the log at a time. */
     LIMIT_JSON_CHUNK_BYTES = 256 << 10,
+    /* Text of `.json` that is made at a time, give or take a record; smaller reads are given their share of it. */
+    LIMIT_JSON_TEXT_BYTES = 256 << 10,
     /* Extents one READ puts together; more make a short read. */
     LIMIT_READ_EXTENTS = 1024,
     /* Addresses (0@5678) that the kernel is left to remember; another one makes it drop one of them. */

@@ -133,31 +133,56 @@ static int64_t take(struct json_view *json, uint8_t *out, size_t size)
 {
     size_t left = json->text_len - json->text_used;
     size_t len = size < left ? size : left;
-    int rc = len ? history_append(&json->history, json->text + json->text_used, len) : 0;
-    if (rc)
+    int rc = history_append(&json->history, json->text + json->text_used, len);
+    if (rc != 0)
         return rc;
-    if (len)
-        memcpy(out, json->text + json->text_used, len);
+    memcpy(out, json->text + json->text_used, len);
     json->text_used += len;
     return (int64_t)len;
+}
+
+/* Goes on where reading stands, until `out` is full or there is no more. Returns the count, or the negative errno of
+ * what failed before there was anything; behind something it comes again with the next read. Under handle's lock. */
+static int64_t read_on(struct handle *handle, uint8_t *out, size_t size)
+{
+    struct json_view *json = handle->json;
+    size_t got = 0;
+    while (got < size) {
+        int64_t rc = 0;
+        if (json->text_used == json->text_len)
+            rc = generate(handle, LIMIT_JSON_TEXT_BYTES);
+        if (rc == 0 && json->text_len == json->text_used)
+            break;
+        if (rc == 0)
+            rc = take(json, out + got, size - got);
+        if (rc < 0)
+            return got > 0 ? (int64_t)got : rc;
+        got += (size_t)rc;
+    }
+    return (int64_t)got;
+}
+
+/* What was read before, and on from there. Under handle's lock. */
+static int64_t read_at(struct handle *handle, int64_t pos, uint8_t *out, size_t size)
+{
+    int64_t got = history_read(&handle->json->history, pos, out, size);
+    if (got < 0 || (size_t)got == size)
+        return got;
+    int64_t more = read_on(handle, out + got, size - (size_t)got);
+    return more < 0 && got > 0 ? got : got + more;
 }
 
 void json_view_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner)
 {
     uint8_t *buffer = consume_buffer();
     int64_t got = partition_state(handle->pfile->part);
-    if (got == 0 && (owner == 0 || !buffer))
+    if (got == 0 && (owner == 0 || buffer == NULL))
         got = owner == 0 ? -EIO : -ENOMEM;
     if (size > LIMIT_REQUEST_BYTES)
         size = LIMIT_REQUEST_BYTES;
     if (got == 0) {
         pthread_mutex_lock(&handle->lock);
-        struct json_view *json = handle->json;
-        bool on = pos == json->history.end;
-        if (on && json->text_used == json->text_len)
-            got = generate(handle, size < LIMIT_JSON_CHUNK_BYTES ? size : LIMIT_JSON_CHUNK_BYTES);
-        if (got == 0)
-            got = on ? take(json, buffer, size) : history_read(&json->history, pos, buffer, size);
+        got = read_at(handle, pos, buffer, size);
         pthread_mutex_unlock(&handle->lock);
     }
     if (got < 0)

@@ -73,6 +73,27 @@ P
     is "$(cat <&4 | python3 -c 'import json, sys; print([json.loads(l)["value"] for l in sys.stdin])')" "['4']"
 }
 
+@test "a read is filled as long as there is more, whatever its size and wherever it begins" {
+    seq 20000 >> orders/0
+    py <<'P'
+whole = read_all("orders/.json/0")
+for size in (100, 4096, 8192, 65536, 100000, 1 << 20):
+    fd = os.open("orders/.json/0", os.O_RDONLY)
+    got, sizes = b"", []
+    while part := os.read(fd, size):
+        got += part
+        sizes.append(len(part))
+    same(got, whole)
+    same([n for n in sizes[:-1] if n != size], [])
+    os.close(fd)
+fd = os.open("orders/.json/0", os.O_RDONLY)
+same(os.read(fd, 10000), whole[:10000])
+same(os.pread(fd, 20000, 5000), whole[5000:25000])  # what was read before, and on
+same(os.read(fd, 1000), whole[10000:11000])
+P
+    is "$(dd if=orders/.json/0 bs=64k count=10 2>/dev/null | wc -c)" 655360
+}
+
 @test "programs may seek back in it within the last MiB, and nowhere else" {
     seq 100000 >> orders/0
     {
