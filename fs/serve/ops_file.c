@@ -43,21 +43,29 @@ static int check_flags(const struct vnode *vnode, int flags)
     }
 }
 
-/* A closed segment goes to the kernel, or its pages are kept; an active one is read anew by each open. */
+/* What a segment's file is by now. -ENOENT, -ESTALE: it is gone, or another one has its name. */
+static int find_file(const struct vnode *vnode, struct log_file *file)
+{
+    struct err e = {0};
+    int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, file, &e);
+    return rc == 0 && file->generation != vnode->key.generation ? -ENOENT : rc;
+}
+
+/* A closed segment goes to the kernel, or its pages are kept. An active one never comes out of the kernel's cache: that
+ * believes a new size before it drops the page that ended at the old one, and shows NULs to who reads in between. */
 static int open_segment(struct session *session, struct handle *handle, struct fuse_file_info *fi)
 {
     struct vnode *vnode = handle->vnode;
     struct log_file file;
     struct err e = {0};
-    int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
-    if (rc == 0 && file.generation != vnode->key.generation)
-        rc = -ENOENT;
+    int rc = find_file(vnode, &file);
     if (rc == 0)
         rc = partition_file_open(vnode->pfile->part, &file, &handle->fd, &e);
     if (rc)
         return rc;
     handle->backing_id = passthrough_open(&vnode->pass, session->fuse, handle->fd, !file.active);
     fi->keep_cache = !file.active;
+    fi->direct_io = file.active;
     fi->noflush = 1;
     return 0;
 }
@@ -196,18 +204,20 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 /* ---- READ ---- */
 
-static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t pos)
+static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner)
 {
-    const struct vnode *vnode = handle->vnode;
     struct log_file file;
-    struct err e = {0};
     uint8_t *buffer = consume_buffer();
     if (size > LIMIT_REQUEST_BYTES)
         size = LIMIT_REQUEST_BYTES;
     /* An active segment ends at the high watermark; a deleted or rewritten one is read as it was. */
-    int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
-    if (rc == 0 && file.generation == vnode->key.generation)
+    if (find_file(handle->vnode, &file) == 0) {
+        if (owner == 0 && file.active) {
+            fuse_reply_err(req, EINVAL); /* sendfile, splice or a mapping: as open_segment() says */
+            return;
+        }
         size = pos >= file.size ? 0 : pos + (int64_t)size > file.size ? (size_t)(file.size - pos) : size;
+    }
     ssize_t got = buffer ? pread(handle->fd, buffer, size, pos) : -1;
     if (got < 0)
         fuse_reply_err(req, buffer ? errno : ENOMEM);
@@ -288,7 +298,7 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
             json_view_read(req, handle, size, off, fi->lock_owner);
         return;
     case VNODE_SEGMENT_FILE:
-        read_fd(req, handle, size, off);
+        read_fd(req, handle, size, off, fi->lock_owner);
         return;
     case VNODE_STATUS:
         read_text(req, handle, size, off);

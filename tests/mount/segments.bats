@@ -31,13 +31,75 @@ setup() {
 @test "they can be mapped, shared and private" {
     py "$T/in" <<'P'
 data, at = read_all(sys.argv[1]), 0
-for name in sorted(n for n in os.listdir("orders/.segments/0") if n.endswith(".log")):
+*closed, active = sorted(n for n in os.listdir("orders/.segments/0") if n.endswith(".log"))
+for name in closed:
     fd = os.open("orders/.segments/0/" + name, os.O_RDONLY)
     size = os.fstat(fd).st_size
     for flags in (mmap.MAP_SHARED, mmap.MAP_PRIVATE):
         same(mmap.mmap(fd, size, flags=flags, prot=mmap.PROT_READ)[:], data[at:at + size])
     at += size
-same(at, len(data))
+check(at > 0)
+fd = os.open("orders/.segments/0/" + active, os.O_RDONLY)
+size = os.fstat(fd).st_size
+same(error(lambda: mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)), "ENODEV")
+same(read_all("orders/.segments/0/" + active), data[at:])
+P
+}
+
+@test "the active one is not to be had from the kernel's cache: sendfile and splice are EINVAL until it is rolled" {
+    cp "$T/in" "$T/expected"
+    py "$T/expected" "$T/out" <<'P'
+os.mkdir("app")
+data = read_all(sys.argv[1])
+append("app/0", data)
+file = "app/.segments/0/00000000000000000000.log"
+fd = os.open(file, os.O_RDONLY)
+out = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+r, w = os.pipe()
+same(error(os.sendfile, out, fd, 0, 4096), "EINVAL")
+same(error(os.splice, fd, w, 4096, 0), "EINVAL")
+shutil.copyfile(file, sys.argv[2])
+same(read_all(sys.argv[2]), data)
+os.setxattr("app", "user.config.segment.bytes", b"1000")
+append("app/0", b"more\n")
+check(os.path.exists("app/.segments/0/%020d.log" % data.count(b"\n")))
+for same_fd in (fd, os.open(file, os.O_RDONLY)):
+    os.ftruncate(out, 0)
+    at = os.lseek(out, 0, os.SEEK_SET)
+    while n := os.sendfile(out, same_fd, at, 1 << 20):
+        at += n
+    same(read_all(sys.argv[2]), data)
+P
+}
+
+@test "who reads the active one while it grows sees no NUL, however many read it and look at its size" {
+    py <<'P'
+os.mkdir("app")
+append("app/0", b"first\n")
+file = "app/.segments/0/00000000000000000000.log"
+
+def watch(begin):
+    os.read(begin, 1)
+    fd, at, bad = os.open(file, os.O_RDONLY), 0, 0
+    while True:
+        size = os.stat(file).st_size
+        got = os.pread(fd, 65536, max(0, size - 3000))
+        bad += b"\0" in got
+        if b"last" in got:
+            os._exit(bad != 0)
+
+r, w = os.pipe()
+readers = []
+for _ in range(2):
+    readers.append(os.fork())
+    if readers[-1] == 0:
+        watch(r)
+os.write(w, b"go")
+fd = os.open("app/0", APPEND)
+for n in range(10000):
+    os.write(fd, b"%099d\n" % n)
+os.write(fd, b"last\n")
+same([os.waitpid(pid, 0)[1] for pid in readers], [0, 0])
 P
 }
 
