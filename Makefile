@@ -10,7 +10,7 @@ ROOMS ?= engine replication fs
 
 # Debian 12 names the C library's file msgpack.pc, later ones msgpack-c.pc.
 MSGPACK := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
-PACKAGES := fuse3 libuv $(MSGPACK) libisal
+PACKAGES := fuse3 libuv $(MSGPACK) libisal openssl
 PACKAGES_FOUND := $(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes)
 # -isystem: the warnings below are for our code, not for inline functions of theirs.
 PACKAGE_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null))
@@ -198,7 +198,7 @@ clean:
 
 # --- what has to be installed ---
 
-DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev libxxhash-dev attr
+DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev libssl-dev libxxhash-dev attr
 # apache2-bin: a daemon that writes logs, without the service. bsdutils: logger and script.
 DEPS_TEST := $(DEPS_BUILD) clang clang-format clang-tidy libcmocka-dev bats gawk rsync python3 perl less bsdutils \
 	e2fsprogs mount util-linux procps psmisc curl apache2-bin git

@@ -37,6 +37,24 @@ enum {
     LIMIT_LOCK_WAIT_MS = 10000,
     /* The least time between two rounds of the scrub over all closed segments. */
     LIMIT_SCRUB_ROUND_MS = 24 * 60 * 60 * 1000,
+    /* The header of a frame between nodes; a longer one is -EBADMSG and ends the connection. */
+    LIMIT_FRAME_HEADER_BYTES = 1 << 20,
+    /* Its raw bytes: a batch of the largest record and what else came with it; likewise. */
+    LIMIT_FRAME_BODY_BYTES = 64 << 20,
+    /* Bytes that wait for a connection's socket to take them; a frame more is -ENOBUFS, and the sender says what
+     * becomes of it. */
+    LIMIT_CONN_QUEUE_BYTES = 128 << 20,
+    /* What a connection reads in one turn of the loop before others get theirs. */
+    LIMIT_CONN_TURN_BYTES = 4 << 20,
+    /* Connecting, TLS and the hello, together; the connection is given up after that. */
+    LIMIT_HELLO_MS = 5000,
+    /* Connections whose hello has not come; one more is closed at once. */
+    LIMIT_STRANGERS = 128,
+    /* Between two attempts to connect: doubled from the first to the last, each with chance in it. */
+    LIMIT_BACKOFF_FIRST_MS = 50,
+    LIMIT_BACKOFF_LAST_MS = 1000,
+    /* One cause of a refusal is logged once in this time for one peer. */
+    LIMIT_REFUSAL_LOG_MS = 60000,
     /* The small text files: meta.properties, partition.metadata, lock, clean-shutdown. A larger one is damaged. */
     LIMIT_TEXT_FILE_BYTES = 4096,
 };

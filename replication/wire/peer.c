@@ -1,0 +1,471 @@
+/* replication/wire/peer.c: dialing, greeting, the loss of a link, and who is dead. The drawing is in peer.h. */
+#include "replication/wire/peer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/wire/peers_internal.h"
+
+enum {
+    EARLY_FRAMES = 1024, /* that wait for the other link; more end the link */
+    /* A hello that comes so soon after a link is up was sent before its sender knew of that link. */
+    CROSSING_MS = 1000,
+};
+
+static void peer_tick(struct peer *peer);
+static void retry_soon(struct peer *peer);
+
+static uint64_t now_ms(const struct peer *peer)
+{
+    return uv_now(peer->peers->loop);
+}
+
+void peer_log_refusal(struct peer *peer, const char *address, const char *text)
+{
+    if (peer->logged_ms != 0 && now_ms(peer) - peer->logged_ms < LIMIT_REFUSAL_LOG_MS &&
+        strcmp(peer->logged, text) == 0)
+        return;
+    strncpy(peer->logged, text, sizeof peer->logged - 1);
+    peer->logged_ms = now_ms(peer) + 1;
+    log_line(LOG_ERR, "peer %d (%s): %s", peer->id, address, text);
+}
+
+/* ---- links ---- */
+
+static void link_set(struct link *link, enum link_state state)
+{
+    link->state = state;
+    link->since_ms = now_ms(link->peer);
+}
+
+static void drop_early(struct link *link)
+{
+    for (struct frame *frame = link->early, *next; frame != NULL; frame = next) {
+        next = frame->next;
+        free(frame);
+    }
+    link->early = NULL;
+    link->early_last = &link->early;
+    link->early_count = 0;
+}
+
+/* To DOWN, whatever it was. The connection ends silently. */
+static void link_down(struct link *link)
+{
+    if (link->conn != NULL) {
+        conn_end(link->conn);
+        conn_unref(link->conn);
+        link->conn = NULL;
+    }
+    drop_early(link);
+    link_set(link, LINK_DOWN);
+}
+
+/* The peer was up and a link has ended: the session is over, the other link is watched. */
+static void lose(struct peer *peer)
+{
+    peers_publish(peer, false);
+    peer->up = false;
+    peer->watched = !peer->goodbye;
+    peer->refused = false;
+    peer->lost_process = peer->links[0].theirs.process;
+    peer->backoff_ms = 0;
+    for (int c = 0; c < CHANNELS; c++) {
+        if (peer->links[c].state == LINK_UP)
+            link_set(&peer->links[c], LINK_DYING);
+    }
+    if (!peer->left)
+        peer->peers->events.down(peer->peers->events.arg, peer->id, peer->goodbye);
+}
+
+/* The other side is there: what is left of a lost session goes. */
+static void heard_of(struct peer *peer)
+{
+    peer->watched = false;
+    for (int c = 0; c < CHANNELS; c++)
+        if (peer->links[c].state == LINK_DYING)
+            link_down(&peer->links[c]);
+}
+
+static void link_up(struct link *link, const struct hello *theirs)
+{
+    struct peer *peer = link->peer;
+    heard_of(peer);
+    link->theirs = *theirs;
+    link_set(link, LINK_UP);
+    if (peer->host[0] == '\0' && theirs->host[0] != '\0')
+        peer_set_address(peer, theirs->host, theirs->port);
+    peer_tick(peer);
+}
+
+/* ---- what a connection of a link tells ---- */
+
+static void on_open(struct conn *conn)
+{
+    struct link *link = conn_data(conn);
+    struct peer *peer = link->peer;
+    struct hello hello;
+    uint8_t bytes[HELLO_BYTES_MAX];
+    if (!conn_names_node(conn, peer->id)) {
+        struct err e;
+        err_set(&e, 0, "its certificate does not name node-%d.logmnt", peer->id);
+        peer_log_refusal(peer, conn_address(conn), e.text);
+        link_down(link);
+        retry_soon(peer);
+        return;
+    }
+    peers_hello(peer->peers, peer->id, link->channel, &hello);
+    struct frame_out out = {.kind = FRAME_HELLO, .header = bytes};
+    out.header_bytes = (uint32_t)hello_encode(&hello, bytes);
+    conn_send(conn, &out);
+    link_set(link, LINK_GREETING);
+}
+
+/* The answer to our hello. */
+static void greeted(struct link *link, const struct frame *frame)
+{
+    struct peer *peer = link->peer;
+    struct hello ours, theirs;
+    struct err e = {""};
+    enum refusal cause = REFUSAL_OTHER;
+    char text[HELLO_BYTES_MAX];
+    peers_hello(peer->peers, peer->id, link->channel, &ours);
+    if (frame->kind == FRAME_REFUSAL) {
+        if (refusal_decode(frame->header, frame->header_bytes, &cause, text, &e) == 0)
+            err_set(&e, 0, "refuses this node: %s", text);
+    } else if (frame->kind != FRAME_WELCOME) {
+        err_set(&e, 0, "answered a hello with a frame of kind %u", frame->kind);
+    } else if (hello_decode(frame->header, frame->header_bytes, &theirs, &e) == 0) {
+        cause = hello_check(&ours, &theirs, &e);
+        if (cause == REFUSAL_NONE && theirs.from != peer->id)
+            err_set(&e, 0, "is node %d: correct the peer= list", theirs.from);
+        else if (cause == REFUSAL_NONE) {
+            link_up(link, &theirs);
+            return;
+        }
+    }
+    if (cause != REFUSAL_DUPLICATE)
+        peer_log_refusal(peer, conn_address(link->conn), e.text);
+    link_down(link);
+    retry_soon(peer);
+}
+
+static void on_frame(struct conn *conn, struct frame *frame)
+{
+    struct link *link = conn_data(conn);
+    struct peer *peer = link->peer;
+    if (link->state == LINK_GREETING) {
+        greeted(link, frame);
+        free(frame);
+    } else if (frame->kind == FRAME_GOODBYE) {
+        peer->goodbye = true;
+        free(frame);
+    } else if (frame->kind < FRAME_MESSAGES || link->state != LINK_UP) {
+        free(frame);
+    } else if (peer->up) {
+        peer->peers->events.frame(peer->peers->events.arg, peer->id, link->channel, frame);
+    } else if (link->early_count < EARLY_FRAMES) {
+        *link->early_last = frame;
+        link->early_last = &frame->next;
+        link->early_count++;
+    } else {
+        free(frame);
+        link_down(link);
+        retry_soon(peer);
+    }
+}
+
+static void on_ended(struct conn *conn, int rc, const char *reason)
+{
+    struct link *link = conn_data(conn);
+    struct peer *peer = link->peer;
+    enum link_state state = link->state;
+    if (rc == -ECONNREFUSED)
+        peer->refused = true;
+    if (state == LINK_GREETING && rc == 0)
+        peer_log_refusal(peer, conn_address(conn), "ended the connection without an answer to this node's hello");
+    else if (rc == -EPROTO || rc == -EBADMSG)
+        peer_log_refusal(peer, conn_address(conn), reason);
+    else if (peer->up && !peer->goodbye)
+        log_line(LOG_WARNING, "peer %d (%s): lost: %s", peer->id, conn_address(conn), reason);
+    if (peer->up)
+        lose(peer);
+    link_down(link);
+    /* The next address of its name is tried next. */
+    if (state == LINK_DIALING && peer->addr != NULL)
+        peer->addr = peer->addr->ai_next;
+    if (!peer->left)
+        peer_tick(peer);
+}
+
+static const struct conn_events link_events = {.open = on_open, .frame = on_frame, .ended = on_ended};
+
+enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello *theirs)
+{
+    struct link *link = &peer->links[theirs->channel];
+    bool lower = peer->peers->hello.from < peer->id;
+    if (link->state == LINK_GREETING && lower)
+        return REFUSAL_DUPLICATE;
+    if (link->state == LINK_UP && link->theirs.process == theirs->process &&
+        now_ms(peer) - link->since_ms < CROSSING_MS)
+        return REFUSAL_DUPLICATE;
+    if (peer->up)
+        lose(peer);
+    link_down(link);
+    link->conn = conn_ref(conn);
+    conn_hand_over(conn, &link_events, link);
+
+    struct hello hello;
+    uint8_t bytes[HELLO_BYTES_MAX];
+    peers_hello(peer->peers, peer->id, link->channel, &hello);
+    struct frame_out out = {.kind = FRAME_WELCOME, .header = bytes};
+    out.header_bytes = (uint32_t)hello_encode(&hello, bytes);
+    conn_send(conn, &out);
+    link_up(link, theirs);
+    return REFUSAL_NONE;
+}
+
+/* ---- dialing ---- */
+
+static void on_retry(uv_timer_t *timer)
+{
+    peer_dial(timer->data);
+}
+
+/* After a pause, doubled from one to the next; the first comes at once. */
+static void retry_soon(struct peer *peer)
+{
+    if (peer->left || peer->host[0] == '\0' || uv_is_active((uv_handle_t *)&peer->retry))
+        return;
+    uint64_t pause_ms = peer->backoff_ms == 0 ? 0 : peer->backoff_ms / 2 + peers_chance(peer->peers, peer->backoff_ms);
+    uv_timer_start(&peer->retry, on_retry, pause_ms, 0);
+    peer->backoff_ms = peer->backoff_ms == 0 ? LIMIT_BACKOFF_FIRST_MS : 2 * peer->backoff_ms;
+    if (peer->backoff_ms > LIMIT_BACKOFF_LAST_MS)
+        peer->backoff_ms = LIMIT_BACKOFF_LAST_MS;
+}
+
+static void dial(struct link *link)
+{
+    struct err e = {""};
+    struct peer *peer = link->peer;
+    int rc = conn_connect(peer->peers->loop, peer->addr->ai_addr, peer->addr->ai_addrlen, peer->peers->tls,
+                          &link_events, link, &link->conn, &e);
+    if (rc == 0) {
+        link_set(link, LINK_DIALING);
+        peers_sweep_soon(peer->peers);
+        return;
+    }
+    if (rc == -ECONNREFUSED)
+        peer->refused = true;
+    else
+        peer_log_refusal(peer, peer->host, e.text);
+    retry_soon(peer);
+}
+
+static void forget_addresses(struct peer *peer)
+{
+    if (peer->addrs != NULL)
+        uv_freeaddrinfo(peer->addrs);
+    peer->addrs = NULL;
+    peer->addr = NULL;
+}
+
+static void peer_closed(struct peer *peer)
+{
+    if (--peer->closing > 0)
+        return;
+    forget_addresses(peer);
+    free(peer);
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+{
+    struct peer *peer = req->data;
+    peer->resolving = false;
+    if (peer->left) {
+        uv_freeaddrinfo(res);
+        peer_closed(peer);
+        return;
+    }
+    forget_addresses(peer);
+    if (status != 0) {
+        struct err e;
+        err_set(&e, 0, "its name cannot be resolved: %s", uv_strerror(status));
+        peer_log_refusal(peer, peer->host, e.text);
+        retry_soon(peer);
+        return;
+    }
+    peer->addrs = peer->addr = res;
+    peer_dial(peer);
+}
+
+static void resolve(struct peer *peer)
+{
+    char port[16];
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    if (peer->resolving)
+        return;
+    snprintf(port, sizeof port, "%d", peer->port);
+    peer->resolve.data = peer;
+    if (uv_getaddrinfo(peer->peers->loop, &peer->resolve, on_resolved, peer->host, port, &hints) == 0)
+        peer->resolving = true;
+    else
+        retry_soon(peer);
+}
+
+void peer_dial(struct peer *peer)
+{
+    if (peer->left || peer->host[0] == '\0')
+        return;
+    if (peer->addr == NULL) {
+        resolve(peer);
+        return;
+    }
+    for (int c = 0; c < CHANNELS && peer->addr != NULL; c++)
+        if (peer->links[c].state == LINK_DOWN)
+            dial(&peer->links[c]);
+}
+
+/* ---- the peer ---- */
+
+static void deliver_early(struct link *link)
+{
+    while (link->early != NULL && link->peer->up) {
+        struct frame *frame = link->early;
+        link->early = frame->next;
+        frame->next = NULL;
+        link->peer->peers->events.frame(link->peer->peers->events.arg, link->peer->id, link->channel, frame);
+    }
+    drop_early(link);
+}
+
+static void come_up(struct peer *peer)
+{
+    const struct hello *hello = &peer->links[CHANNEL_CONTROL].theirs;
+    peer->up = true;
+    peer->goodbye = false;
+    peer->backoff_ms = 0;
+    peer->logged_ms = 0;
+    uv_timer_stop(&peer->retry);
+    log_line(LOG_INFO, "peer %d (%s): connected", peer->id, conn_address(peer->links[CHANNEL_CONTROL].conn));
+    peers_publish(peer, true);
+    peer->peers->events.up(peer->peers->events.arg, peer->id, hello);
+    for (int c = 0; c < CHANNELS; c++)
+        deliver_early(&peer->links[c]);
+}
+
+/* The links have changed: is the peer up, is it dead, is there something to dial? */
+static void peer_tick(struct peer *peer)
+{
+    struct link *control = &peer->links[CHANNEL_CONTROL], *records = &peer->links[CHANNEL_RECORDS];
+    if (control->state == LINK_UP && records->state == LINK_UP && !peer->up) {
+        if (control->theirs.process == records->theirs.process) {
+            come_up(peer);
+            return;
+        }
+        link_down(control->since_ms <= records->since_ms ? control : records);
+    }
+    if (peer->watched && peer->refused && control->state == LINK_DOWN && records->state == LINK_DOWN) {
+        peer->watched = false;
+        peer->peers->events.dead(peer->peers->events.arg, peer->id, peer->lost_process);
+    }
+    if (control->state == LINK_DOWN || records->state == LINK_DOWN)
+        retry_soon(peer);
+}
+
+void peer_drop(struct peer *peer)
+{
+    if (peer->up)
+        lose(peer);
+    for (int c = 0; c < CHANNELS; c++)
+        link_down(&peer->links[c]);
+    peer_tick(peer);
+}
+
+bool peer_sweep(struct peer *peer, uint64_t now)
+{
+    bool making = false;
+    for (int c = 0; c < CHANNELS; c++) {
+        struct link *link = &peer->links[c];
+        if (link->state != LINK_DIALING && link->state != LINK_GREETING && link->state != LINK_DYING)
+            continue;
+        if (now - link->since_ms < LIMIT_HELLO_MS) {
+            making = true;
+            continue;
+        }
+        if (link->state == LINK_DIALING && peer->addr != NULL)
+            peer->addr = peer->addr->ai_next;
+        link_down(link);
+        peer_tick(peer);
+    }
+    return making;
+}
+
+void peer_set_address(struct peer *peer, const char *host, int port)
+{
+    if (strcmp(peer->host, host) == 0 && peer->port == port)
+        return;
+    strncpy(peer->host, host, sizeof peer->host - 1);
+    peer->host[sizeof peer->host - 1] = '\0';
+    peer->port = port;
+    forget_addresses(peer);
+}
+
+struct peer *peer_new(struct peers *peers, int32_t id)
+{
+    struct peer *peer = calloc(1, sizeof *peer);
+    if (peer == NULL)
+        return NULL;
+    peer->peers = peers;
+    peer->id = id;
+    for (int c = 0; c < CHANNELS; c++) {
+        peer->links[c].peer = peer;
+        peer->links[c].channel = (enum channel)c;
+        peer->links[c].early_last = &peer->links[c].early;
+    }
+    uv_timer_init(peers->loop, &peer->retry);
+    peer->retry.data = peer;
+    return peer;
+}
+
+static void on_retry_closed(uv_handle_t *handle)
+{
+    peer_closed(handle->data);
+}
+
+/* Says goodbye through what is up and lets the connections end by themselves. */
+static void bid_goodbye(struct peer *peer)
+{
+    static const struct frame_out goodbye = {.kind = FRAME_GOODBYE};
+    for (int c = 0; c < CHANNELS; c++) {
+        struct link *link = &peer->links[c];
+        if (link->state == LINK_UP && conn_send(link->conn, &goodbye) == 0)
+            peers_finish(peer->peers, link->conn);
+        else if (link->conn != NULL)
+            conn_end(link->conn);
+        if (link->conn != NULL)
+            conn_unref(link->conn);
+        link->conn = NULL;
+        drop_early(link);
+        link->state = LINK_DOWN;
+    }
+}
+
+void peer_leave(struct peer *peer)
+{
+    peer->left = true;
+    if (peer->up) {
+        peers_publish(peer, false);
+        peer->up = false;
+    }
+    bid_goodbye(peer);
+    peer->closing = 1 + (peer->resolving ? 1 : 0);
+    if (peer->resolving)
+        uv_cancel((uv_req_t *)&peer->resolve);
+    uv_close((uv_handle_t *)&peer->retry, on_retry_closed);
+}

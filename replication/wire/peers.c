@@ -1,0 +1,531 @@
+/* replication/wire/peers.c: the table of peers, the listening socket, strangers, and what other threads ask for.
+ *
+ * The happy path: a connection is accepted, is a stranger until its hello has come, and becomes a link of the peer that
+ * the hello names. What is in the making (strangers, dials, goodbyes) is looked at each SWEEP_MS while there is any;
+ * an idle table has no timer. */
+#include "replication/wire/peers.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "replication/wire/peers_internal.h"
+
+enum {
+    BACKLOG = 64,
+    ACCEPTS = 16, /* in one turn */
+    SWEEP_MS = 250,
+    FINISH_MS = 500, /* for the other side to end after a goodbye */
+    STOP_LOOK_MS = 10,
+};
+
+static void sweep(struct peers *peers);
+
+/* ---- small things that peer.c needs ---- */
+
+void peers_hello(struct peers *peers, int32_t to, enum channel channel, struct hello *out)
+{
+    pthread_mutex_lock(&peers->lock);
+    *out = peers->hello;
+    pthread_mutex_unlock(&peers->lock);
+    out->to = to;
+    out->channel = (int32_t)channel;
+}
+
+/* xorshift64 (Marsaglia, 2003): the pauses need no better. */
+uint64_t peers_chance(struct peers *peers, uint64_t bound)
+{
+    peers->random ^= peers->random << 13;
+    peers->random ^= peers->random >> 7;
+    peers->random ^= peers->random << 17;
+    return peers->random % bound;
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    sweep(timer->data);
+}
+
+void peers_sweep_soon(struct peers *peers)
+{
+    if (!uv_is_active((uv_handle_t *)&peers->sweep) && !uv_is_closing((uv_handle_t *)&peers->sweep))
+        uv_timer_start(&peers->sweep, on_sweep, SWEEP_MS, 0);
+}
+
+void peers_publish(struct peer *peer, bool up)
+{
+    pthread_rwlock_wrlock(&peer->peers->table_lock);
+    for (int c = 0; c < CHANNELS; c++) {
+        if (peer->out[c] != NULL)
+            conn_unref(peer->out[c]);
+        peer->out[c] = up ? conn_ref(peer->links[c].conn) : NULL;
+    }
+    pthread_rwlock_unlock(&peer->peers->table_lock);
+}
+
+void peers_finish(struct peers *peers, struct conn *conn)
+{
+    struct finishing *finishing = malloc(sizeof *finishing);
+    if (finishing == NULL) {
+        conn_end(conn);
+        return;
+    }
+    conn_finish(conn);
+    *finishing = (struct finishing){.conn = conn_ref(conn), .since_ms = uv_now(peers->loop), .next = peers->finishing};
+    peers->finishing = finishing;
+    peers_sweep_soon(peers);
+}
+
+/* ---- the table ---- */
+
+static struct peer *find(struct peers *peers, int32_t node)
+{
+    for (unsigned i = 0; i < peers->count; i++)
+        if (peers->table[i]->id == node)
+            return peers->table[i];
+    return NULL;
+}
+
+/* The peer of that id, made if there is none. NULL: no memory, no room. */
+static struct peer *find_or_make(struct peers *peers, int32_t node)
+{
+    struct peer *peer = find(peers, node);
+    if (peer != NULL)
+        return peer;
+    if (peers->count == LIMIT_NODES || (peer = peer_new(peers, node)) == NULL) {
+        log_line(LOG_ERR, "peer %d: no room for another peer", node);
+        return NULL;
+    }
+    pthread_rwlock_wrlock(&peers->table_lock);
+    peers->table[peers->count++] = peer;
+    pthread_rwlock_unlock(&peers->table_lock);
+    return peer;
+}
+
+static void take_out(struct peers *peers, struct peer *peer)
+{
+    pthread_rwlock_wrlock(&peers->table_lock);
+    for (unsigned i = 0; i < peers->count; i++) {
+        if (peers->table[i] != peer)
+            continue;
+        peers->table[i] = peers->table[--peers->count];
+        break;
+    }
+    pthread_rwlock_unlock(&peers->table_lock);
+    peer_leave(peer);
+}
+
+static int send_frame(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
+{
+    struct peers *peers = (struct peers *)transport; /* its first member */
+    pthread_rwlock_rdlock(&peers->table_lock);
+    struct peer *peer = find(peers, node);
+    struct conn *conn = peer != NULL && peer->out[channel] != NULL ? conn_ref(peer->out[channel]) : NULL;
+    pthread_rwlock_unlock(&peers->table_lock);
+    if (conn == NULL)
+        return -ENOTCONN;
+    int rc = conn_send(conn, out);
+    conn_unref(conn);
+    return rc;
+}
+
+/* ---- what other threads ask for ---- */
+
+static int ask(struct peers *peers, const struct request *what)
+{
+    struct request *request = malloc(sizeof *request);
+    if (request == NULL)
+        return -ENOMEM;
+    *request = *what;
+    request->next = NULL;
+    pthread_mutex_lock(&peers->lock);
+    *peers->last = request;
+    peers->last = &request->next;
+    pthread_mutex_unlock(&peers->lock);
+    uv_async_send(&peers->wake);
+    return 0;
+}
+
+static void serve(struct peers *peers, struct request *request)
+{
+    struct peer *peer;
+    switch (request->kind) {
+    case REQUEST_MEET:
+        peer = find_or_make(peers, request->node);
+        if (peer != NULL) {
+            peer_set_address(peer, request->host, request->port);
+            peer_dial(peer);
+        }
+        break;
+    case REQUEST_LEAVE:
+        peer = find(peers, request->node);
+        if (peer != NULL)
+            take_out(peers, peer);
+        break;
+    case REQUEST_DROP:
+        peer = find(peers, request->node);
+        if (peer != NULL)
+            peer_drop(peer);
+        break;
+    case REQUEST_TLS:
+        tls_context_unref(peers->tls);
+        peers->tls = request->tls;
+        request->tls = NULL;
+        break;
+    }
+}
+
+static struct request *next_request(struct peers *peers)
+{
+    pthread_mutex_lock(&peers->lock);
+    struct request *request = peers->first;
+    if (request != NULL) {
+        peers->first = request->next;
+        if (peers->first == NULL)
+            peers->last = &peers->first;
+    }
+    pthread_mutex_unlock(&peers->lock);
+    return request;
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    struct peers *peers = wake->data;
+    struct request *request;
+    while ((request = next_request(peers)) != NULL) {
+        if (!peers->stopping)
+            serve(peers, request);
+        tls_context_unref(request->tls);
+        free(request);
+    }
+}
+
+static int meet(struct transport *transport, int32_t node, const char *host, int port)
+{
+    struct request request = {.kind = REQUEST_MEET, .node = node, .port = port};
+    if (strlen(host) >= sizeof request.host)
+        return -ENAMETOOLONG;
+    strcpy(request.host, host);
+    return ask((struct peers *)transport, &request);
+}
+
+static void leave(struct transport *transport, int32_t node)
+{
+    struct request request = {.kind = REQUEST_LEAVE, .node = node};
+    ask((struct peers *)transport, &request);
+}
+
+static void drop(struct transport *transport, int32_t node)
+{
+    struct request request = {.kind = REQUEST_DROP, .node = node};
+    ask((struct peers *)transport, &request);
+}
+
+void peers_set_tls(struct peers *peers, struct tls_context *tls)
+{
+    struct request request = {.kind = REQUEST_TLS, .tls = tls_context_ref(tls)};
+    if (ask(peers, &request) != 0)
+        tls_context_unref(tls);
+}
+
+void peers_set_cluster(struct peers *peers, const char *cluster_id)
+{
+    pthread_mutex_lock(&peers->lock);
+    strncpy(peers->hello.cluster_id, cluster_id, sizeof peers->hello.cluster_id - 1);
+    pthread_mutex_unlock(&peers->lock);
+}
+
+/* ---- strangers ---- */
+
+static void forget_stranger(struct stranger *stranger)
+{
+    struct peers *peers = stranger->peers;
+    if (stranger->prev != NULL)
+        stranger->prev->next = stranger->next;
+    else
+        peers->strangers = stranger->next;
+    if (stranger->next != NULL)
+        stranger->next->prev = stranger->prev;
+    peers->stranger_count--;
+    conn_unref(stranger->conn);
+    free(stranger);
+}
+
+static void refuse(struct stranger *stranger, enum refusal cause, const char *text)
+{
+    uint8_t bytes[HELLO_BYTES_MAX];
+    struct frame_out out = {.kind = FRAME_REFUSAL, .header = bytes};
+    out.header_bytes = (uint32_t)refusal_encode(cause, text, bytes);
+    conn_send(stranger->conn, &out);
+    peers_finish(stranger->peers, stranger->conn);
+}
+
+/* A hello came. The peer that it names is right, or the cause. */
+static enum refusal judge(struct stranger *stranger, const struct hello *theirs, struct err *e)
+{
+    struct peers *peers = stranger->peers;
+    struct hello ours;
+    peers_hello(peers, theirs->from, (enum channel)theirs->channel, &ours);
+    enum refusal cause = hello_check(&ours, theirs, e);
+    if (cause == REFUSAL_NONE && !conn_names_node(stranger->conn, theirs->from)) {
+        err_set(e, 0, "its certificate does not name node-%d.logmnt", theirs->from);
+        cause = REFUSAL_CERTIFICATE;
+    }
+    if (cause != REFUSAL_NONE)
+        return cause;
+    struct peer *peer = find_or_make(peers, theirs->from);
+    if (peer == NULL) {
+        err_set(e, 0, "there is no room for another peer");
+        return REFUSAL_OTHER;
+    }
+    return peer_take(peer, stranger->conn, theirs);
+}
+
+/* A refusal is logged for the peer that it is about, or for the id that it claims when that is none of ours. */
+static void log_refusal(struct stranger *stranger, const struct hello *theirs, const char *text)
+{
+    struct peer *peer = find(stranger->peers, theirs->from);
+    if (peer != NULL)
+        peer_log_refusal(peer, conn_address(stranger->conn), text);
+    else
+        log_line(LOG_ERR, "node %d (%s) is refused: %s", theirs->from, conn_address(stranger->conn), text);
+}
+
+static void on_stranger_frame(struct conn *conn, struct frame *frame)
+{
+    struct stranger *stranger = conn_data(conn);
+    struct hello theirs;
+    struct err e = {""};
+    if (frame->kind != FRAME_HELLO || hello_decode(frame->header, frame->header_bytes, &theirs, &e) != 0) {
+        log_line(LOG_ERR, "a connection from %s is refused: %s", conn_address(conn),
+                 e.text[0] != '\0' ? e.text : "its first frame is no hello");
+        conn_end(conn);
+    } else {
+        enum refusal cause = judge(stranger, &theirs, &e);
+        if (cause != REFUSAL_NONE && cause != REFUSAL_DUPLICATE)
+            log_refusal(stranger, &theirs, e.text);
+        if (cause != REFUSAL_NONE)
+            refuse(stranger, cause, e.text);
+    }
+    free(frame);
+    forget_stranger(stranger);
+}
+
+static void on_stranger_open(struct conn *conn)
+{
+    (void)conn; /* its hello will come */
+}
+
+static void on_stranger_ended(struct conn *conn, int rc, const char *reason)
+{
+    if (rc == -EPROTO || rc == -EBADMSG)
+        log_line(LOG_ERR, "a connection from %s is refused: %s", conn_address(conn), reason);
+    forget_stranger(conn_data(conn));
+}
+
+static const struct conn_events stranger_events = {
+    .open = on_stranger_open, .frame = on_stranger_frame, .ended = on_stranger_ended};
+
+static void accept_one(struct peers *peers, int fd)
+{
+    struct err e = {""};
+    struct stranger *stranger = peers->stranger_count < LIMIT_STRANGERS ? calloc(1, sizeof *stranger) : NULL;
+    if (stranger == NULL ||
+        conn_accept(peers->loop, fd, peers->tls, &stranger_events, stranger, &stranger->conn, &e) != 0) {
+        close(fd);
+        free(stranger);
+        return;
+    }
+    stranger->peers = peers;
+    stranger->since_ms = uv_now(peers->loop);
+    stranger->next = peers->strangers;
+    if (stranger->next != NULL)
+        stranger->next->prev = stranger;
+    peers->strangers = stranger;
+    peers->stranger_count++;
+    peers_sweep_soon(peers);
+}
+
+static void on_listener(uv_poll_t *poll, int status, int events)
+{
+    struct peers *peers = poll->data;
+    (void)status;
+    (void)events;
+    for (int i = 0; i < ACCEPTS; i++) {
+        int fd = accept4(peers->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0)
+            return;
+        accept_one(peers, fd);
+    }
+}
+
+/* ---- what is in the making ---- */
+
+static bool sweep_finishing(struct peers *peers, uint64_t now_ms)
+{
+    struct finishing **at = &peers->finishing;
+    while (*at != NULL) {
+        struct finishing *finishing = *at;
+        if (!conn_ended(finishing->conn) && now_ms - finishing->since_ms < FINISH_MS) {
+            at = &finishing->next;
+            continue;
+        }
+        *at = finishing->next;
+        conn_end(finishing->conn);
+        conn_unref(finishing->conn);
+        free(finishing);
+    }
+    return peers->finishing != NULL;
+}
+
+static void sweep(struct peers *peers)
+{
+    uint64_t now_ms = uv_now(peers->loop);
+    bool making = sweep_finishing(peers, now_ms);
+    for (struct stranger *stranger = peers->strangers, *next; stranger != NULL; stranger = next) {
+        next = stranger->next;
+        if (now_ms - stranger->since_ms < LIMIT_HELLO_MS)
+            continue;
+        conn_end(stranger->conn);
+        forget_stranger(stranger);
+    }
+    for (unsigned i = 0; i < peers->count; i++)
+        making |= peer_sweep(peers->table[i], now_ms);
+    if (making || peers->strangers != NULL)
+        peers_sweep_soon(peers);
+}
+
+/* ---- life ---- */
+
+static int listen_at(const struct peers_options *options, int *out, struct err *e)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+    char port[16];
+    int on = 1, rc = -EINVAL;
+    snprintf(port, sizeof port, "%d", options->port);
+    int failed = getaddrinfo(options->host, port, &hints, &found);
+    if (failed != 0)
+        return err_set(e, -EINVAL, "listen=%s:%d: %s", options->host, options->port, gai_strerror(failed));
+    for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
+        int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+            bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) {
+            *out = fd;
+            rc = 0;
+            break;
+        }
+        rc = err_sys(e, -errno, "listen=%s:%d", options->host, options->port);
+        if (fd >= 0)
+            close(fd);
+    }
+    freeaddrinfo(found);
+    return rc;
+}
+
+static int bound_port(int fd)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof addr;
+    char port[NI_MAXSERV];
+    if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0 ||
+        getnameinfo((struct sockaddr *)&addr, len, NULL, 0, port, sizeof port, NI_NUMERICSERV) != 0)
+        return 0;
+    return atoi(port);
+}
+
+int peers_start(const struct peers_options *options, struct peers **out, struct err *e)
+{
+    int rc;
+    struct peers *peers = calloc(1, sizeof *peers);
+    if (peers == NULL)
+        return err_sys(e, -ENOMEM, "peers");
+    peers->transport = (struct transport){.send = send_frame, .meet = meet, .leave = leave, .drop = drop};
+    peers->events = options->events;
+    peers->loop = options->loop;
+    peers->hello = options->hello;
+    peers->random = options->seed | 1;
+    peers->last = &peers->first;
+    rc = listen_at(options, &peers->listen_fd, e);
+    if (rc != 0)
+        goto err_after_peers;
+    peers->port = bound_port(peers->listen_fd);
+    rc = uv_poll_init(peers->loop, &peers->listener, peers->listen_fd);
+    if (rc != 0) {
+        err_sys(e, rc, "listen=%s:%d", options->host, options->port);
+        goto err_after_listen;
+    }
+    if (options->tls != NULL)
+        peers->tls = tls_context_ref(options->tls);
+    pthread_mutex_init(&peers->lock, NULL);
+    pthread_rwlock_init(&peers->table_lock, NULL);
+    uv_async_init(peers->loop, &peers->wake, on_wake);
+    uv_timer_init(peers->loop, &peers->sweep);
+    peers->listener.data = peers->wake.data = peers->sweep.data = peers;
+    uv_poll_start(&peers->listener, UV_READABLE, on_listener);
+    *out = peers;
+    return 0;
+
+err_after_listen:
+    close(peers->listen_fd);
+err_after_peers:
+    free(peers);
+    return rc;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct peers *peers = handle->data;
+    if (--peers->closing > 0)
+        return;
+    close(peers->listen_fd);
+    tls_context_unref(peers->tls);
+    pthread_rwlock_destroy(&peers->table_lock);
+    pthread_mutex_destroy(&peers->lock);
+    peers->done(peers->done_arg);
+    free(peers);
+}
+
+/* The goodbyes are through, or had their time. */
+static void on_finished(uv_timer_t *timer)
+{
+    struct peers *peers = timer->data;
+    if (sweep_finishing(peers, uv_now(peers->loop)))
+        return;
+    uv_close((uv_handle_t *)&peers->sweep, on_closed);
+}
+
+void peers_stop(struct peers *peers, void (*done)(void *arg), void *arg)
+{
+    peers->stopping = true;
+    peers->done = done;
+    peers->done_arg = arg;
+    on_wake(&peers->wake);
+    while (peers->strangers != NULL) {
+        conn_end(peers->strangers->conn);
+        forget_stranger(peers->strangers);
+    }
+    while (peers->count > 0)
+        take_out(peers, peers->table[0]);
+    peers->closing = 3;
+    uv_poll_stop(&peers->listener);
+    uv_close((uv_handle_t *)&peers->listener, on_closed);
+    uv_close((uv_handle_t *)&peers->wake, on_closed);
+    uv_timer_start(&peers->sweep, on_finished, 0, STOP_LOOK_MS);
+}
+
+struct transport *peers_transport(struct peers *peers)
+{
+    return &peers->transport;
+}
+
+int peers_port(const struct peers *peers)
+{
+    return peers->port;
+}

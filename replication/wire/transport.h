@@ -1,0 +1,44 @@
+/* replication/wire/transport.h: the seam between a node and the network: frames to peers and from them.
+ *
+ * In production it is peers.c over TCP; the simulator has its own. A peer is *up* while both of its channels stand
+ * between the same two processes; losing either one takes it down. Frames of one channel arrive in the order in which
+ * they were sent and at most once; those of a channel that ended may be lost, and nothing says which.
+ *
+ * Events come on one thread (the loop's), one at a time, with no lock held, and none from within a call of the table.
+ */
+#ifndef LOGMNT_REPLICATION_WIRE_TRANSPORT_H
+#define LOGMNT_REPLICATION_WIRE_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "replication/wire/frame.h"
+#include "replication/wire/hello.h"
+
+struct transport {
+    /* 0: it is on its way, or will be lost with the channel. -ENOTCONN: the peer is not up; -ENOBUFS: too much is
+     * waiting for the channel; -ENOMEM. Any thread. */
+    int (*send)(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out);
+    /* This is where a peer is to be found; again with another address when it has moved. It is connected to, and
+     * connected to again for as long as it is a peer. Any thread. -ENOMEM, -ENOSPC (LIMIT_NODES). */
+    int (*meet)(struct transport *transport, int32_t node, const char *host, int port);
+    /* Not a peer any more. Any thread. */
+    void (*leave)(struct transport *transport, int32_t node);
+    /* Ends its connections, as if they had been lost, and connects anew: for a peer that is silent. Any thread. */
+    void (*drop)(struct transport *transport, int32_t node);
+};
+
+struct transport_events {
+    void *arg;
+    /* Its hello tells process, incarnation, cluster and address. */
+    void (*up)(void *arg, int32_t node, const struct hello *hello);
+    /* goodbye: it said that it stops. */
+    void (*down)(void *arg, int32_t node, bool goodbye);
+    /* After down() without a goodbye: that process no longer exists (both channels ended, and connecting anew is
+     * refused by its host). As seen from here: others judge for themselves. */
+    void (*dead)(void *arg, int32_t node, uint64_t process);
+    /* The peer is up; the frame is the callee's to free. */
+    void (*frame)(void *arg, int32_t node, enum channel channel, struct frame *frame);
+};
+
+#endif

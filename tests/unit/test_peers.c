@@ -1,0 +1,291 @@
+/* tests/unit/test_peers.c: nodes that meet over loopback, each on a loop and a thread of its own. */
+#include "replication/wire/peers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { WAIT_S = 20, KIND = FRAME_MESSAGES, BIG = 8 << 20 };
+
+/* One node. What it was told is counted under the lock. */
+struct host {
+    int32_t id;
+    uv_loop_t loop;
+    uv_async_t stop;
+    struct peers *peers;
+    int port;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned ups, downs, goodbyes, deaths, frames[CHANNELS];
+    uint64_t frame_bytes, out_of_order, process, dead_process;
+    uint32_t next[CHANNELS];
+};
+
+static void on_up(void *arg, int32_t node, const struct hello *hello)
+{
+    struct host *host = arg;
+    (void)node;
+    pthread_mutex_lock(&host->lock);
+    host->ups++;
+    host->process = hello->process;
+    host->next[0] = host->next[1] = 0;
+    pthread_cond_broadcast(&host->changed);
+    pthread_mutex_unlock(&host->lock);
+}
+
+static void on_down(void *arg, int32_t node, bool goodbye)
+{
+    struct host *host = arg;
+    (void)node;
+    pthread_mutex_lock(&host->lock);
+    host->downs++;
+    host->goodbyes += goodbye;
+    pthread_cond_broadcast(&host->changed);
+    pthread_mutex_unlock(&host->lock);
+}
+
+static void on_dead(void *arg, int32_t node, uint64_t process)
+{
+    struct host *host = arg;
+    (void)node;
+    pthread_mutex_lock(&host->lock);
+    host->deaths++;
+    host->dead_process = process;
+    pthread_cond_broadcast(&host->changed);
+    pthread_mutex_unlock(&host->lock);
+}
+
+static void on_frame(void *arg, int32_t node, enum channel channel, struct frame *frame)
+{
+    struct host *host = arg;
+    uint32_t number;
+    (void)node;
+    assert_int_equal(frame->header_bytes, sizeof number);
+    memcpy(&number, frame->header, sizeof number);
+    pthread_mutex_lock(&host->lock);
+    host->out_of_order += number != host->next[channel];
+    host->next[channel] = number + 1;
+    host->frames[channel]++;
+    host->frame_bytes += frame->body_bytes;
+    pthread_cond_broadcast(&host->changed);
+    pthread_mutex_unlock(&host->lock);
+    free(frame);
+}
+
+static void *host_run(void *arg)
+{
+    uv_run(&((struct host *)arg)->loop, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+static void on_stopped(void *arg)
+{
+    uv_close((uv_handle_t *)&((struct host *)arg)->stop, NULL);
+}
+
+static void on_stop(uv_async_t *stop)
+{
+    struct host *host = stop->data;
+    peers_stop(host->peers, on_stopped, host);
+}
+
+static void host_start(struct host *host, int32_t id, int port, struct tls_context *tls)
+{
+    struct err e = {""};
+    struct peers_options options = {.loop = &host->loop, .host = "127.0.0.1", .port = port, .tls = tls};
+    memset(host, 0, sizeof *host);
+    host->id = id;
+    pthread_mutex_init(&host->lock, NULL);
+    pthread_cond_init(&host->changed, NULL);
+    assert_int_equal(uv_loop_init(&host->loop), 0);
+    uv_async_init(&host->loop, &host->stop, on_stop);
+    host->stop.data = host;
+    options.seed = (uint64_t)id;
+    options.hello = (struct hello){.protocol_min = 1, .protocol_max = 1, .from = id, .feature_level = 1};
+    options.hello.process = ((uint64_t)getpid() << 32) + (uint64_t)id;
+    options.events = (struct transport_events){host, on_up, on_down, on_dead, on_frame};
+    if (peers_start(&options, &host->peers, &e) != 0)
+        fail_msg("%s", e.text);
+    host->port = peers_port(host->peers);
+    assert_int_equal(pthread_create(&host->thread, NULL, host_run, host), 0);
+}
+
+static void host_stop(struct host *host)
+{
+    uv_async_send(&host->stop);
+    pthread_join(host->thread, NULL);
+    assert_int_equal(uv_loop_close(&host->loop), 0);
+}
+
+static void meet(struct host *host, const struct host *other)
+{
+    struct transport *transport = peers_transport(host->peers);
+    assert_int_equal(transport->meet(transport, other->id, "127.0.0.1", other->port), 0);
+}
+
+/* Until *count is at least `least`. */
+static void await(struct host *host, const unsigned *count, unsigned least)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += WAIT_S;
+    pthread_mutex_lock(&host->lock);
+    while (*count < least)
+        if (pthread_cond_timedwait(&host->changed, &host->lock, &deadline) != 0)
+            break;
+    unsigned seen = *count;
+    pthread_mutex_unlock(&host->lock);
+    if (seen < least)
+        fail_msg("node %d: %u of %u in %d s", host->id, seen, least, WAIT_S);
+}
+
+static int send_number(struct host *host, int32_t to, enum channel channel, uint32_t number, const struct iovec *body)
+{
+    struct transport *transport = peers_transport(host->peers);
+    struct frame_out out = {.kind = KIND, .header = &number, .header_bytes = sizeof number};
+    out.body = body;
+    out.body_count = body != NULL ? 1 : 0;
+    return transport->send(transport, to, channel, &out);
+}
+
+static void pair_start(struct host *a, struct host *b)
+{
+    host_start(a, 1, 0, NULL);
+    host_start(b, 2, 0, NULL);
+    meet(a, b);
+    meet(b, a);
+    await(a, &a->ups, 1);
+    await(b, &b->ups, 1);
+}
+
+static void frames_arrive_in_order_on_both_channels(void **state)
+{
+    (void)state;
+    struct host a, b;
+    pair_start(&a, &b);
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_int_equal(send_number(&a, 2, CHANNEL_CONTROL, i, NULL), 0);
+        assert_int_equal(send_number(&a, 2, CHANNEL_RECORDS, i, NULL), 0);
+        assert_int_equal(send_number(&b, 1, CHANNEL_RECORDS, i, NULL), 0);
+    }
+    await(&b, &b.frames[CHANNEL_CONTROL], 1000);
+    await(&b, &b.frames[CHANNEL_RECORDS], 1000);
+    await(&a, &a.frames[CHANNEL_RECORDS], 1000);
+    assert_int_equal(a.out_of_order + b.out_of_order, 0);
+    assert_int_equal(a.ups + b.ups, 2);
+    host_stop(&a);
+    await(&b, &b.goodbyes, 1);
+    host_stop(&b);
+}
+
+static void what_the_socket_does_not_take_is_sent_later(void **state)
+{
+    (void)state;
+    struct host a, b;
+    struct iovec body = {calloc(1, BIG), BIG};
+    uint32_t sent = 0;
+    pair_start(&a, &b);
+    for (uint32_t i = 0; i < 12; i++)
+        if (send_number(&a, 2, CHANNEL_RECORDS, sent, &body) == 0)
+            sent++;
+    assert_true(sent >= 8);
+    assert_int_equal(send_number(&a, 2, CHANNEL_CONTROL, 0, NULL), 0);
+    await(&b, &b.frames[CHANNEL_CONTROL], 1);
+    await(&b, &b.frames[CHANNEL_RECORDS], sent);
+    assert_int_equal(b.frame_bytes, (uint64_t)sent * BIG);
+    assert_int_equal(b.out_of_order, 0);
+    free(body.iov_base);
+    host_stop(&b);
+    await(&a, &a.goodbyes, 1);
+    host_stop(&a);
+}
+
+static void a_dropped_peer_is_connected_anew(void **state)
+{
+    (void)state;
+    struct host a, b;
+    pair_start(&a, &b);
+    struct transport *transport = peers_transport(a.peers);
+    transport->drop(transport, 2);
+    await(&a, &a.ups, 2);
+    await(&b, &b.ups, 2);
+    assert_int_equal(a.deaths + b.deaths, 0);
+    host_stop(&a);
+    host_stop(&b);
+}
+
+/* A node in a process of its own that says its port and runs until it is killed: this program once more, since a fork
+ * of one with threads is no place to make others. */
+static int run_child(const char *id)
+{
+    struct host host;
+    host_start(&host, atoi(id), 0, NULL);
+    printf("%d\n", host.port);
+    fflush(stdout);
+    pause();
+    return 0;
+}
+
+static FILE *spawn_host(const char *id, struct host *out, pid_t *pid)
+{
+    char port[16];
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    *pid = fork();
+    if (*pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        execl("/proc/self/exe", "test_peers", "node", id, NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    FILE *said = fdopen(ends[0], "r");
+    assert_non_null(fgets(port, sizeof port, said));
+    out->id = atoi(id);
+    out->port = atoi(port);
+    return said;
+}
+
+static void a_killed_process_is_known_to_be_dead(void **state)
+{
+    (void)state;
+    struct host a, other;
+    pid_t pid;
+    FILE *said = spawn_host("2", &other, &pid);
+    host_start(&a, 1, 0, NULL);
+    meet(&a, &other);
+    await(&a, &a.ups, 1);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    await(&a, &a.deaths, 1);
+    assert_int_equal(a.dead_process, a.process);
+    assert_int_equal(a.downs, 1);
+    assert_int_equal(a.goodbyes, 0);
+    host_stop(&a);
+    fclose(said);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_arrive_in_order_on_both_channels),
+        cmocka_unit_test(what_the_socket_does_not_take_is_sent_later),
+        cmocka_unit_test(a_dropped_peer_is_connected_anew),
+        cmocka_unit_test(a_killed_process_is_known_to_be_dead),
+    };
+    signal(SIGPIPE, SIG_IGN);
+    if (argc == 3)
+        return run_child(argv[2]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
