@@ -184,7 +184,7 @@ static bool parse_time(const char *text, int64_t *out)
     if (!take_date(&at, &when)) {
         return false;
     }
-    if ((take_char(&at, 'T') || take_char(&at, 't')) && !take_time(&at, &when)) {
+    if ((take_char(&at, 'T') || take_char(&at, 't') || take_char(&at, ' ')) && !take_time(&at, &when)) {
         return false;
     }
     return take_zone(&at, &when) && *at == '\0' && when_to_ms(&when, out);
@@ -228,11 +228,11 @@ static bool parse_form(const char *text, struct address *out)
 {
     const char *at = text;
 
-    if (strcmp(text, "start") == 0) {
+    if (strcmp(text, "start") == 0 || strcmp(text, "earliest") == 0) {
         out->kind = ADDRESS_START;
         return true;
     }
-    if (strcmp(text, "end") == 0) {
+    if (strcmp(text, "end") == 0 || strcmp(text, "latest") == 0) {
         out->kind = ADDRESS_END;
         return true;
     }

@@ -1,6 +1,5 @@
 /* fs/tree/address.h: names that say where to start reading: 0@5678, 0@-10, 0@2026-11-22T09:00:00Z, 0@-15m, 0@start,
- * 0@end.
- */
+ * 0@end; and Kafka's words for these two, 0@earliest, 0@latest. */
 #ifndef LOGMNT_FS_TREE_ADDRESS_H
 #define LOGMNT_FS_TREE_ADDRESS_H
 
@@ -21,8 +20,8 @@ struct address {
 int32_t address_partition(const char *name);
 
 /* NAME@ADDRESS. 0, or -ENOENT: it fits none of the forms (so does what overflows). Times as interface.md says: a date,
- * or date and time ('T' or 't' between; to the minute, second or fraction), with Z, ±hh:mm, ±hhmm or ±hh, or nothing
- * (then the host's own time zone). Impossible dates (2026-02-30) fit none of the forms. */
+ * or date and time ('T', 't' or a space between; to the minute, second or fraction), with Z, ±hh:mm, ±hhmm or ±hh, or
+ * nothing (then the host's own time zone). Impossible dates (2026-02-30) fit none of the forms. */
 int address_parse(const char *name, struct address *out);
 
 /* Where it starts now. now_ms is the wall clock. -ENOENT: a record offset above the high watermark. */

@@ -54,6 +54,16 @@ P
     is "$(head -n 1 orders/0@start)" 'record 700'
 }
 
+@test "0@earliest and 0@latest are other words for them, in the views too" {
+    fill
+    fallocate -p -o 0 -l "$(attr orders/0@700 user.log.position)" orders/0
+    is "$(head -n 1 orders/0@earliest)" 'record 700'
+    is "$(cat orders/0@latest)" ''
+    is "$(attr orders/0@latest user.log.position)" "$(size orders/0)"
+    is "$(head -n 1 orders/.follow/0@earliest)" 'record 700'
+    is "$(cat orders/.json/0@earliest | wc -l)" 300
+}
+
 @test "the high watermark itself is the end, an offset above it is ENOENT, one below the log start is the start" {
     fill
     is "$(cat orders/0@1000)" ''
@@ -80,6 +90,9 @@ P
     printf 'late 1\nlate 2\n' >> orders/0
     is "$(cat "orders/0@$t")" $'late 1\nlate 2'
     is "$(cat "orders/0@${t%Z}+00:00")" $'late 1\nlate 2'
+    is "$(cat "orders/0@${t/T/ }")" $'late 1\nlate 2'
+    is "$(cat "orders/.json/0@${t/T/ }" | wc -l)" 2
+    is "$(cat "orders/0@2000-01-01 00:00")" $'early\nlate 1\nlate 2'
     is "$(cat "orders/0@2000-01-01")" $'early\nlate 1\nlate 2'
     is "$(cat "orders/0@2000-01-01T00:00")" $'early\nlate 1\nlate 2'
     is "$(cat "orders/0@2000-01-01T00:00:00Z")" $'early\nlate 1\nlate 2'
@@ -125,6 +138,7 @@ P
 @test "what fits no form is ENOENT at once" {
     fill
     for name in 0@ 0@x 0@1x 0@--5 0@+5 0@-0x 0@-5w 0@-m 0@2026-13-01 0@2026-02-30 0@2026-11-22T25:00 0@2026-11-22T0900 \
+        '0@2026-11-22 25:00' '0@2026-11-22 ' 0@Latest \
         0@Start 0@end2 0@@5 0@5@6 '0@ 5' '0@5 ' 1@5 x@5 00@5 -1@5 @5 0@2026-1-1 0@2026-11-22T09:00:00X 0@0x10; do
         fails 'No such file or directory' timeout 5 cat "orders/$name"
         fails 'No such file or directory' timeout 5 cat "orders/.follow/$name"

@@ -108,6 +108,8 @@ static void offsets_counts_and_ends(void **state)
     expect("0@2026", 0, ADDRESS_OFFSET, 2026); /* a year is a number */
     expect("3@start", 3, ADDRESS_START, 0);
     expect("3@end", 3, ADDRESS_END, 0);
+    expect("3@earliest", 3, ADDRESS_START, 0);
+    expect("3@latest", 3, ADDRESS_END, 0);
 }
 
 static void how_long_ago(void **state)
@@ -137,6 +139,9 @@ static void times_with_a_zone(void **state)
     expect("0@2026-11-22T10:00:00+0100", 0, ADDRESS_TIME, INT64_C(1795338000000));
     expect("0@2026-11-22T10:00:00+01", 0, ADDRESS_TIME, INT64_C(1795338000000));
     expect("0@2026-11-22T03:30:00-05:30", 0, ADDRESS_TIME, INT64_C(1795338000000));
+    expect("0@2026-11-22 09:00:00Z", 0, ADDRESS_TIME, INT64_C(1795338000000));
+    expect("0@2026-11-22 09:00Z", 0, ADDRESS_TIME, INT64_C(1795338000000));
+    expect("0@2026-11-22 10:00:00.5+01:00", 0, ADDRESS_TIME, INT64_C(1795338000500)); /* date --rfc-3339 */
     expect("0@2026-11-22Z", 0, ADDRESS_TIME, INT64_C(1795305600000));
     expect("0@1970-01-01T00:00:00Z", 0, ADDRESS_TIME, 0);
     expect("0@1969-12-31T23:59:59Z", 0, ADDRESS_TIME, -1000);
@@ -165,6 +170,7 @@ static void times_without_a_zone_are_the_hosts(void **state)
     tzset();
     expect("0@2026-11-22T11:00:00", 0, ADDRESS_TIME, INT64_C(1795338000000));
     expect("0@2026-11-22T11:00", 0, ADDRESS_TIME, INT64_C(1795338000000));
+    expect("0@2026-11-22 11:00", 0, ADDRESS_TIME, INT64_C(1795338000000));
     expect("0@2026-11-22", 0, ADDRESS_TIME, INT64_C(1795298400000));
     expect("0@2026-11-22T09:00:00Z", 0, ADDRESS_TIME, INT64_C(1795338000000));
     expect("0@1970-01-01T01:59:59", 0, ADDRESS_TIME, -1000); /* -1 is also what mktime(3) fails with */
@@ -212,6 +218,9 @@ static void what_fits_no_form(void **state)
     refuse("0@START");
     refuse("0@starts");
     refuse("0@endx");
+    refuse("0@Earliest");
+    refuse("0@earlies");
+    refuse("0@latest ");
     refuse("0@0@0");
 }
 
@@ -225,7 +234,12 @@ static void what_fits_no_form_of_a_time(void **state)
     refuse("0@2026-11-22T9:00Z");
     refuse("0@2026-11-22T09Z");
     refuse("0@2026-11-22T09:00:Z");
-    refuse("0@2026-11-22 09:00:00");
+    refuse("0@2026-11-22 ");
+    refuse("0@2026-11-22 Z");
+    refuse("0@2026-11-22  09:00:00");
+    refuse("0@2026-11-22 T09:00:00");
+    refuse("0@2026-11-22 9:00Z");
+    refuse("0@2026-11-22 09:00:00 +01:00");
     refuse("0@2026-11-22T09:00:00ZZ");
     refuse("0@2026-11-22T09:00:00+");
     refuse("0@2026-11-22T09:00:00+1");
