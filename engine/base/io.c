@@ -294,6 +294,63 @@ err_after_create:
     return rc;
 }
 
+static int exists(struct io *io, int dirfd, const char *name)
+{
+    int fd = io->open(io, dirfd, name, O_RDONLY, 0);
+
+    if (fd < 0) {
+        return fd == -ENOENT ? 0 : fd;
+    }
+    (void)io->close(io, fd);
+    return 1;
+}
+
+int io_put_aside(struct io *io, int dirfd, const char *from, const char *stem, const char *suffix,
+                 char to[IO_NAME_BYTES])
+{
+    unsigned n = 0;
+    int rc;
+
+    /* rename(2) would replace an empty directory, so it does not do to try. */
+    do {
+        rc = snprintf(to, IO_NAME_BYTES, "%s.%u-%s", stem, n++, suffix);
+        rc = rc < IO_NAME_BYTES ? exists(io, dirfd, to) : -ENAMETOOLONG;
+        if (rc == 0) {
+            rc = io->rename(io, dirfd, from, dirfd, to);
+            if (rc == 0) {
+                return 0;
+            }
+        }
+    } while (rc == 1 || rc == -ENOTEMPTY || rc == -EEXIST);
+    return rc;
+}
+
+struct directory {
+    struct io *io;
+    int fd;
+};
+
+static int unlink_in(void *arg, const char *name)
+{
+    const struct directory *directory = arg;
+    int rc = directory->io->unlink(directory->io, directory->fd, name, 0);
+
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int io_remove_dir(struct io *io, int dirfd, const char *name)
+{
+    struct directory directory = {io, io->open(io, dirfd, name, O_RDONLY | O_DIRECTORY, 0)};
+    int rc;
+
+    if (directory.fd < 0) {
+        return directory.fd;
+    }
+    rc = io->list(io, directory.fd, unlink_in, &directory);
+    (void)io->close(io, directory.fd);
+    return rc == 0 ? io->unlink(io, dirfd, name, AT_REMOVEDIR) : rc;
+}
+
 static int read_open_file(struct io *io, int fd, size_t max, char **out, size_t *out_len)
 {
     struct stat st;

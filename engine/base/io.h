@@ -13,6 +13,8 @@
 
 #include "engine/base/err.h"
 
+enum { IO_NAME_BYTES = 256 }; /* NAME_MAX and a NUL */
+
 struct io {
     int (*open)(struct io *io, int dirfd, const char *name, int flags, mode_t mode); /* O_CLOEXEC is added */
     int (*close)(struct io *io, int fd);
@@ -43,6 +45,15 @@ int io_pwritev_all(struct io *io, int fd, const struct iovec *iov, int iovcnt, i
 
 /* Replaces a small file atomically: name.tmp, write, fsync, rename, fsync of the directory. */
 int io_replace_file(struct io *io, int dirfd, const char *name, const void *data, size_t len, struct err *e);
+
+/* Gives the directory `from` the first name STEM.N-SUFFIX, N from 0, that is not there, and tells it in `to`. Such
+ * names come into being here alone, so that one whose directory is just being removed is never another's. The caller
+ * fsyncs dirfd. */
+int io_put_aside(struct io *io, int dirfd, const char *from, const char *stem, const char *suffix,
+                 char to[IO_NAME_BYTES]);
+
+/* Removes a directory that holds files only. Files that go meanwhile are gone; -ENOENT: there is no such directory. */
+int io_remove_dir(struct io *io, int dirfd, const char *name);
 
 /* Reads a whole small file, at most max bytes (-EFBIG above). *out is malloc-ed, with a NUL behind it; the caller
  * frees it. -ENOENT leaves *out NULL. */

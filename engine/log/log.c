@@ -247,57 +247,35 @@ int log_close(struct log *log, struct err *e)
     return rc;
 }
 
-static int unlink_one(void *arg, const char *name)
-{
-    struct log *log = arg;
-    int rc = log->env->io->unlink(log->env->io, log->dirfd, name, 0);
+enum { LOG_NAME_CUT = 230 }; /* of the name, in the new one, as Kafka does, so that it always fits */
 
-    return rc == -ENOENT ? 0 : rc;
-}
-
-/* The new name is cut, as Kafka does, so that it always fits. */
 int log_retire(struct log *log, struct err *e)
 {
-    struct io *io = log->env->io;
-    unsigned n = 0;
+    char stem[LOG_NAME_CUT + 1];
     int rc;
 
+    snprintf(stem, sizeof stem, "%.*s", LOG_NAME_CUT, log->name);
     pthread_mutex_lock(&log->dir_lock);
-    do {
-        snprintf(log->away, sizeof log->away, "%.230s.%u-delete", log->name, n++);
-        rc = io->rename(io, log->env->topics_dirfd, log->name, log->env->topics_dirfd, log->away);
-    } while (rc == -ENOTEMPTY || rc == -EEXIST);
+    rc = io_put_aside(log->env->io, log->env->topics_dirfd, log->name, stem, "delete", log->away);
     if (rc < 0) {
         log->away[0] = '\0';
     }
     pthread_mutex_unlock(&log->dir_lock);
-    if (rc < 0) {
-        return err_sys(e, rc, "rename the directory of %s", log->name);
-    }
-    return 0;
+    return rc < 0 ? err_sys(e, rc, "rename the directory of %s", log->name) : 0;
 }
 
 int log_destroy(struct log *log, struct err *e)
 {
-    struct io *io = log->env->io;
-    int rc = 0;
+    int rc;
 
-    if (log->away[0] == '\0') {
-        /* What has its name now may be another log's. */
-        rc = err_set(e, -EINVAL, "delete %s: its directory was not renamed and stays", log->name);
-    }
-    if (rc == 0) {
-        rc = log_dir_hold(log, e);
-    }
-    if (rc == 0) {
-        rc = io->list(io, log->dirfd, unlink_one, log);
-        log_dir_release(log);
-        if (rc == 0) {
-            rc = io->unlink(io, log->env->topics_dirfd, log->away, AT_REMOVEDIR);
-        }
+    if (log->away[0] != '\0') {
+        rc = io_remove_dir(log->env->io, log->env->topics_dirfd, log->away);
         if (rc < 0) {
             err_sys(e, rc, "delete %s", log->name);
         }
+    } else {
+        /* What has its name now may be another log's. */
+        rc = err_set(e, -EINVAL, "delete %s: its directory was not renamed and stays", log->name);
     }
     log_free(log);
     return rc;

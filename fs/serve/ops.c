@@ -1,6 +1,7 @@
 #include "fs/serve/ops.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -185,7 +186,7 @@ static int set_attr(struct session *session, const struct vnode *vnode, const st
     if (to_set & FUSE_SET_ATTR_MODE) {
         set |= allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE);
         attr.dir_mode = st->st_mode & 07777;
-        attr.file_mode = st->st_mode & 0777;
+        attr.file_mode = st->st_mode & 07777;
         if (!set || !(allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE)))
             return -EPERM;
     }
@@ -223,7 +224,7 @@ static void do_statfs(fuse_req_t req, fuse_ino_t ino)
         fuse_reply_err(req, errno);
         return;
     }
-    st.f_namemax = 255;
+    st.f_namemax = NAME_MAX;
     fuse_reply_statfs(req, &st);
 }
 

@@ -25,7 +25,7 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
     struct log_size size;
     partition_size(part, &size);
     set_times(st, partition_mtime_ms(part), attr->ctime_ms);
-    st->st_mode = S_IFREG | (attr->file_mode & 0666);
+    st->st_mode = S_IFREG | attr->file_mode;
     st->st_size = high_watermark.position;
     st->st_blocks = (size.retained_bytes + 511) / 512;
     if (vnode_addressed(vnode)) {
@@ -35,7 +35,7 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
             st->st_blocks = (st->st_size + 511) / 512;
     }
     if (vnode->key.kind != VNODE_PARTITION || vnode_addressed(vnode))
-        st->st_mode &= ~(mode_t)0333;
+        st->st_mode &= S_IFREG | 0444;
     if (vnode->key.kind == VNODE_JSON)
         st->st_size = st->st_blocks = 0;
 }

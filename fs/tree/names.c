@@ -1,6 +1,7 @@
 #include "fs/tree/names.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +123,8 @@ static int resolve_segment(const struct vnode *dir, const char *name, struct vno
 int names_resolve(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key)
 {
     memset(key, 0, sizeof(*key));
+    if (strlen(name) > NAME_MAX)
+        return -ENAMETOOLONG;
     if (dir->topic && topic_deleted(dir->topic))
         return -ENOENT;
     int rc = -ENOENT;

@@ -6,7 +6,7 @@
 #include "fs/tree/tree.h"
 
 /* What a name means. key->topic is referenced on success (the caller unrefs), NULL above topics. -ENOENT: nothing;
- * -EIO and others of the disk for addresses. An address is resolved now. */
+ * -ENAMETOOLONG: above NAME_MAX; -EIO and others of the disk for addresses. An address is resolved now. */
 int names_resolve(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key);
 
 /* The partition that a name in a directory is about (0, 0@5, …); -1: none. */

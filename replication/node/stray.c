@@ -2,7 +2,6 @@
 #include "replication/node/stray.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -22,29 +21,6 @@ struct removal {
 
 /* ---- removing ---- */
 
-struct directory {
-    struct io *io;
-    int fd;
-};
-
-static int unlink_one(void *arg, const char *name)
-{
-    struct directory *directory = arg;
-    int rc = directory->io->unlink(directory->io, directory->fd, name, 0);
-    return rc == -ENOENT ? 0 : rc;
-}
-
-static int remove_directory(struct node *node, const char *name)
-{
-    struct io *io = node->io;
-    struct directory directory = {io, io->open(io, node->topics_dirfd, name, O_RDONLY | O_DIRECTORY, 0)};
-    if (directory.fd < 0)
-        return directory.fd;
-    int rc = io->list(io, directory.fd, unlink_one, &directory);
-    io->close(io, directory.fd);
-    return rc == 0 ? io->unlink(io, node->topics_dirfd, name, AT_REMOVEDIR) : rc;
-}
-
 static void on_work(struct work *work)
 {
     struct removal *removal = CONTAINER_OF(work, struct removal, work);
@@ -52,7 +28,8 @@ static void on_work(struct work *work)
         struct leftover *leftover = removal->first;
         removal->first = leftover->next;
         /* What a stop leaves is found again by the next start. */
-        int rc = atomic_load(&removal->node->stopping) ? 0 : remove_directory(removal->node, leftover->name);
+        struct node *node = removal->node;
+        int rc = atomic_load(&node->stopping) ? 0 : io_remove_dir(node->io, node->topics_dirfd, leftover->name);
         if (rc != 0)
             log_line(LOG_WARNING, "remove topics/%s: %s", leftover->name, strerror(-rc));
         free(leftover);

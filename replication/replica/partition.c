@@ -25,17 +25,10 @@
 static int set_aside(struct partition *part, const char *id_text, struct err *e)
 {
     struct io *io = part->node->io;
-    int dirfd = part->node->topics_dirfd, rc;
-    unsigned n = 0;
-    char to[CHECKPOINT_NAME_BYTES];
-    do {
-        if (n == 0)
-            snprintf(to, sizeof to, "%.200s.%s-stray", part->name, id_text);
-        else
-            snprintf(to, sizeof to, "%.200s.%s.%u-stray", part->name, id_text, n);
-        rc = io->rename(io, dirfd, part->name, dirfd, to);
-        n++;
-    } while (rc == -ENOTEMPTY || rc == -EEXIST);
+    int dirfd = part->node->topics_dirfd;
+    char stem[IO_NAME_BYTES], to[IO_NAME_BYTES];
+    snprintf(stem, sizeof stem, "%.200s.%s", part->name, id_text);
+    int rc = io_put_aside(io, dirfd, part->name, stem, "stray", to);
     if (rc == 0)
         rc = io->fsync(io, dirfd);
     if (rc != 0)
@@ -150,32 +143,6 @@ static int open_log(struct partition *part, bool made, struct err *e)
     return rc;
 }
 
-struct made_dir {
-    struct io *io;
-    int fd;
-};
-
-static int unlink_one(void *arg, const char *name)
-{
-    const struct made_dir *dir = arg;
-    return dir->io->unlink(dir->io, dir->fd, name, 0);
-}
-
-/* What was made of a new partition's directory when there was no room for all of it. What cannot be removed is told as
- * a stray at the next start. */
-static void unmake(struct partition *part)
-{
-    struct io *io = part->node->io;
-    struct made_dir dir = {.io = io,
-                           .fd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0)};
-    if (dir.fd < 0)
-        return;
-    int rc = io->list(io, dir.fd, unlink_one, &dir);
-    io->close(io, dir.fd);
-    if (rc == 0)
-        (void)io->unlink(io, part->node->topics_dirfd, part->name, AT_REMOVEDIR);
-}
-
 int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, int replica_count,
                    const struct checkpoints *known, bool made, struct partition **out, struct err *e)
 {
@@ -204,8 +171,10 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
             isr_set_in_sync(&part->isr, replicas[i], false);
     int rc = open_log(part, made, e);
     part->open_rc = rc;
+    /* What was made of its directory when there was no room for all of it. What cannot be removed is told as a stray at
+     * the next start. */
     if (rc != 0 && made && part->claimed && part->log == NULL)
-        unmake(part);
+        (void)io_remove_dir(part->node->io, part->node->topics_dirfd, part->name);
     atomic_store(&part->must_park, isr_size(&part->isr) < atomic_load(&part->min_insync_replicas));
     return rc;
 }

@@ -62,6 +62,25 @@ as() { # UID COMMAND…: as that user, in the group of the same number
     as 1234 sh 'echo x >> orders/.any'
 }
 
+@test "chmod of a partition keeps all that it is given; its views have r bits alone" {
+    mkdir orders
+    echo one >> orders/0
+    for mode in 755 711 4755 2644 1644 7777 644; do
+        chmod "$mode" orders/0
+        is "$(stat -c %a orders/0)" "$mode"
+        is "$(printf %o $((0$(stat -c %a orders/0@0) | 0444)))" 444
+        is "$(printf %o $((0$(stat -c %a orders/.json/0) | 0444)))" 444
+        is "$(printf %o $((0$(stat -c %a orders/.any) | 0222)))" 222
+    done
+    chmod +x orders/0
+    remount allow_other
+    is "$(stat -c %a orders/0)" 755
+    mkdir scripts
+    printf '#!/bin/sh\necho it runs\n' >> scripts/0
+    chmod 755 scripts/0
+    is "$(scripts/0)" 'it runs'
+}
+
 @test "a chmod of a topic shows in its views at once" {
     mkdir orders
     chmod 755 orders

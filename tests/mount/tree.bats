@@ -218,3 +218,25 @@ P
     fails '' rmdir .internal/__cluster_metadata
     fails '' mkdir .internal/x
 }
+
+@test "a name of 256 bytes is ENAMETOOLONG, one of 255 is not, wherever it is looked up" {
+    mkdir orders
+    echo one >> orders/0
+    long=$(printf 'n%.0s' {1..256})
+    for dir in . orders orders/.follow orders/.json orders/.segments orders/.segments/0 .internal .cluster; do
+        py "$dir" "$long" <<'P'
+dir, long = sys.argv[1:]
+calls = [os.stat, os.mkdir, os.rmdir, os.unlink, os.listdir, lambda p: os.mknod(p, 0o600), lambda p: os.open(p, os.O_RDONLY),
+         lambda p: os.open(p, os.O_WRONLY | os.O_APPEND | os.O_CREAT), lambda p: os.symlink("x", p), lambda p: os.rename(p, p + "x"),
+         lambda p: os.link(p, p + "x"), lambda p: os.chmod(p, 0o600), lambda p: os.getxattr(p, "user.x"), lambda p: os.stat(p + "/0")]
+for number, call in enumerate(calls):
+    for name in long, "0@" + long[2:], long * 4:
+        same((dir, number, error(call, f"{dir}/{name}")), (dir, number, "ENAMETOOLONG"))
+    check(error(call, f"{dir}/{long[:-1]}") in ("ENOENT", "EPERM", "EINVAL"), dir, number)
+    check(error(call, f"{dir}/0@{long[:-3]}") in ("ENOENT", "EPERM", "EINVAL"), dir, number)
+same(os.statvfs(dir).f_namemax, 255)
+same(os.pathconf(dir, "PC_NAME_MAX"), 255)
+P
+    done
+    is "$(ls)" orders
+}

@@ -447,6 +447,27 @@ static void destroying_frees_the_name(void **state)
     expect_point(log_end(f.log), 0, 0);
 }
 
+/* The first one's directory is empty and not yet gone when the second one is put away. */
+static void a_log_put_away_within_the_removal_of_its_predecessor_is_another_directory(void **state)
+{
+    char command[128];
+    struct log *first;
+
+    (void)state;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one\n");
+    first = f.log;
+    assert_int_equal(log_retire(first, &f.e), 0);
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "two\n");
+    snprintf(command, sizeof command, "rm %s/t-0.*-delete/*", f.path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(log_retire(f.log, &f.e), 0);
+    assert_int_equal(log_destroy(first, &f.e), 0);
+    assert_int_equal(log_destroy(f.log, &f.e), 0);
+    f.log = NULL;
+}
+
 /* ---- everybody at once ---- */
 
 enum { WRITERS = 3, LINES = 400 };
@@ -551,6 +572,7 @@ int main(void)
         TEST(files_end_at_the_high_watermark),
         TEST(an_extent_outlives_its_segment),
         TEST(destroying_frees_the_name),
+        TEST(a_log_put_away_within_the_removal_of_its_predecessor_is_another_directory),
         TEST(writers_keep_their_order),
     };
 
