@@ -208,16 +208,18 @@ same(list(fileinput.input(["web/0"])), lines)
 same(linecache.getline("web/0", 100), lines[99])
 fd = os.open("web/0", os.O_RDONLY)
 same(os.pread(fd, 1000, 5000), data[5000:6000])
-with open("web/.segments/0/00000000000000000000.log", "rb") as f:
-    m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
-    same(m.find(lines[700].encode()), data.find(lines[700].encode()))
-    same(hashlib.md5(m).digest(), hashlib.md5(data).digest())
 shutil.copyfile("web/0", sys.argv[2])
 same(read_all(sys.argv[2]), data)
 shutil.copy2("web/0", sys.argv[2])
 same(read_all(sys.argv[2]), data)
 with open("web/0", "rb", buffering=0) as f:
     same(f.readall(), data)
+os.setxattr("web", "user.config.segment.bytes", b"1000000")
+append("web/0", b"the segment before this is closed\n")
+with open("web/.segments/0/00000000000000000000.log", "rb") as f:
+    m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+    same(m.find(lines[700].encode()), data.find(lines[700].encode()))
+    same(hashlib.md5(m).digest(), hashlib.md5(data).digest())
 P
 }
 
