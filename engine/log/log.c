@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,37 +85,6 @@ void log_segment_gone(struct log *log)
     pthread_mutex_unlock(&log->state_lock);
 }
 
-/* ---- the directory ---- */
-
-int log_dir_hold(struct log *log, struct err *e)
-{
-    struct io *io = log->env->io;
-    int rc = 0;
-
-    pthread_mutex_lock(&log->dir_lock);
-    if (log->dir_holds == 0) {
-        rc = io->open(io, log->env->topics_dirfd, log->away[0] != '\0' ? log->away : log->name, O_RDONLY | O_DIRECTORY,
-                      0);
-        log->dirfd = rc < 0 ? -1 : rc;
-    }
-    if (rc >= 0) {
-        log->dir_holds++;
-    }
-    pthread_mutex_unlock(&log->dir_lock);
-    return rc < 0 ? err_sys(e, rc, "open the directory of %s", log->name) : 0;
-}
-
-void log_dir_release(struct log *log)
-{
-    pthread_mutex_lock(&log->dir_lock);
-    assert(log->dir_holds > 0);
-    if (--log->dir_holds == 0) {
-        log->env->io->close(log->env->io, log->dirfd);
-        log->dirfd = -1;
-    }
-    pthread_mutex_unlock(&log->dir_lock);
-}
-
 /* ---- opening ---- */
 
 static struct log *log_new(struct log_env *env, const char *name, const struct log_config *config)
@@ -130,10 +98,9 @@ static struct log *log_new(struct log_env *env, const char *name, const struct l
     snprintf(log->name, sizeof log->name, "%s", name);
     log->config = *config;
     atomic_init(&log->framing, (int)config->framing);
-    log->dirfd = -1;
+    dir_init(&log->dir, env->io, env->topics_dirfd, name);
     log->last_append_ms = INDEX_NO_TIMESTAMP;
     pthread_mutex_init(&log->append_lock, NULL);
-    pthread_mutex_init(&log->dir_lock, NULL);
     pthread_mutex_init(&log->state_lock, NULL);
     pthread_cond_init(&log->changed, NULL);
     return log;
@@ -161,10 +128,9 @@ static void drop_segments(struct log *log)
 static void log_free(struct log *log)
 {
     drop_segments(log);
-    assert(log->dir_holds == 0);
+    dir_destroy(&log->dir);
     pthread_cond_destroy(&log->changed);
     pthread_mutex_destroy(&log->state_lock);
-    pthread_mutex_destroy(&log->dir_lock);
     pthread_mutex_destroy(&log->append_lock);
     free(log);
 }
@@ -208,11 +174,11 @@ int log_open(struct log_env *env, const char *name, const struct log_config *con
     }
     rc = make_directory(log, &local);
     if (rc == 0) {
-        rc = log_dir_hold(log, &local);
+        rc = dir_hold(&log->dir, &local);
     }
     if (rc == 0) {
         rc = recover_log(log, known, &checked, &local);
-        log_dir_release(log);
+        dir_release(&log->dir);
     }
     if (rc < 0) {
         err_wrap(&local, rc, "open %s", name);
@@ -247,20 +213,10 @@ int log_close(struct log *log, struct err *e)
     return rc;
 }
 
-enum { LOG_NAME_CUT = 230 }; /* of the name, in the new one, as Kafka does, so that it always fits */
-
 int log_retire(struct log *log, struct err *e)
 {
-    char stem[LOG_NAME_CUT + 1];
-    int rc;
+    int rc = dir_put_aside(&log->dir, "delete");
 
-    snprintf(stem, sizeof stem, "%.*s", LOG_NAME_CUT, log->name);
-    pthread_mutex_lock(&log->dir_lock);
-    rc = io_put_aside(log->env->io, log->env->topics_dirfd, log->name, stem, "delete", log->away);
-    if (rc < 0) {
-        log->away[0] = '\0';
-    }
-    pthread_mutex_unlock(&log->dir_lock);
     return rc < 0 ? err_sys(e, rc, "rename the directory of %s", log->name) : 0;
 }
 
@@ -268,8 +224,8 @@ int log_destroy(struct log *log, struct err *e)
 {
     int rc;
 
-    if (log->away[0] != '\0') {
-        rc = io_remove_dir(log->env->io, log->env->topics_dirfd, log->away);
+    if (log->dir.aside) {
+        rc = io_remove_dir(log->env->io, log->env->topics_dirfd, log->dir.name);
         if (rc < 0) {
             err_sys(e, rc, "delete %s", log->name);
         }

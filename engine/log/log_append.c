@@ -25,7 +25,7 @@ static int close_old(struct log *log, struct segment *old, struct err *e)
     if (rc == 0 && log->segment_count == 1 && atomic_load(&old->flushed) == 0) {
         rc = old->io->fdatasync(old->io, old->fd[SEGMENT_BATCHES]);
         if (rc == 0) {
-            rc = old->io->fsync(old->io, log->dirfd);
+            rc = old->io->fsync(old->io, log->dir.fd);
         }
         if (rc < 0) {
             return err_sys(e, -EIO, "flush segment %" PRId64 " (%s)", old->base.offset, strerror(-rc));

@@ -73,13 +73,13 @@ static int flush_segment(const struct segment_view *view, struct err *e)
 static int flush_directory(struct log *log, struct err *e)
 {
     struct io *io = log->env->io;
-    int rc = log_dir_hold(log, e);
+    int rc = dir_hold(&log->dir, e);
 
     if (rc < 0) {
         return rc;
     }
-    rc = io->fsync(io, log->dirfd);
-    log_dir_release(log);
+    rc = io->fsync(io, log->dir.fd);
+    dir_release(&log->dir);
     if (rc == 0) {
         rc = io->fsync(io, log->env->topics_dirfd);
     }

@@ -1,7 +1,7 @@
 /* engine/log/log_internal.h: struct log, for the files log*.c, recover.c, retain.c, compact.c and scrub.c alone.
  *
  * Locks, in the order they are taken: append_lock, then a segment's open_lock or the cache's lock, then state_lock or
- * dir_lock. The list of segments changes only with both append_lock and state_lock held: who has either may walk it.
+ * dir's. The list of segments changes only with both append_lock and state_lock held: who has either may walk it.
  * Under the state lock nothing waits: no I/O, no pin. A reader takes references under the state lock and pins
  * afterwards. */
 #ifndef LOGMNT_ENGINE_LOG_LOG_INTERNAL_H
@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "engine/base/dir.h"
 #include "engine/base/limits.h"
 #include "engine/log/log.h"
 #include "engine/segment/segment.h"
@@ -17,11 +18,7 @@
 struct log {
     struct log_env *env;
     char name[256];
-    char away[256]; /* log_retire()'s and log_destroy()'s: the directory's name since then; "": not retired */
-
-    pthread_mutex_t dir_lock; /* the directory's name, and: */
-    int dirfd;          /* DATA/topics/NAME while dir_holds > 0, else -1; who holds it reads it without the lock */
-    unsigned dir_holds; /* an open segment's, and those of calls that need the directory */
+    struct dir dir; /* DATA/topics/NAME; held by open segments and by calls that need it; log_retire() renames it */
 
     pthread_mutex_t append_lock;
     struct log_config config; /* append lock */
@@ -55,11 +52,6 @@ struct log {
     _Atomic int offline; /* 0 or -EIO, -EBADMSG: never back */
     _Atomic bool bad_reported;
 };
-
-/* Opens the directory, unless it is open, for as long as it is held: a log at rest has no descriptor. Errors: those of
- * open. Any locks. log_retire() may rename it meanwhile. */
-int log_dir_hold(struct log *log, struct err *e);
-void log_dir_release(struct log *log);
 
 /* The append lock. log_unlock() also drops the list's references on what was deleted meanwhile, after unlocking: to
  * unlink a large file takes its time. */

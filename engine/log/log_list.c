@@ -194,7 +194,7 @@ static int retire(struct log *log, struct segment **segs, uint32_t n, struct err
         log->doomed = segs[i];
     }
     if (rc == 0) {
-        rc = log->env->io->fsync(log->env->io, log->dirfd);
+        rc = log->env->io->fsync(log->env->io, log->dir.fd);
     }
     return rc < 0 ? err_sys(e, rc, "delete segments") : 0;
 }
@@ -211,13 +211,13 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
     if (n == 0) {
         return 0;
     }
-    rc = log_dir_hold(log, e);
+    rc = dir_hold(&log->dir, e);
     if (rc < 0) {
         return rc;
     }
     gone = malloc(n * sizeof(struct segment *));
     if (gone == NULL) {
-        log_dir_release(log);
+        dir_release(&log->dir);
         return err_sys(e, -ENOMEM, "delete segments");
     }
     pthread_mutex_lock(&log->state_lock);
@@ -235,7 +235,7 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
     log_list_sum(log);
     pthread_mutex_unlock(&log->state_lock);
     rc = retire(log, gone, n, e);
-    log_dir_release(log);
+    dir_release(&log->dir);
     free(gone);
     return rc < 0 ? log_go_offline(log, -EIO, e != NULL ? e->text : "delete segments") : 0;
 }
@@ -317,10 +317,10 @@ static int abandon_swap(struct log *log, struct segment *by)
 
     for (i = 0; i < SEGMENT_FILES && (rc == 0 || rc == -ENOENT); i++) {
         segment_name(by->base.offset, (enum segment_file)i, ".swap", name);
-        rc = io->unlink(io, log->dirfd, name, 0);
+        rc = io->unlink(io, log->dir.fd, name, 0);
     }
     if (rc == 0 || rc == -ENOENT) {
-        rc = io->fsync(io, log->dirfd);
+        rc = io->fsync(io, log->dir.fd);
     }
     if (rc == 0) {
         segment_build_abort(by);
@@ -342,7 +342,7 @@ static int prepare_swap(struct log *log, struct segment *by, struct err *e)
         err_sys(e, abandon_rc, "take a compacted segment back");
     } else {
         if (rc == 0) {
-            rc = log->env->io->fsync(log->env->io, log->dirfd);
+            rc = log->env->io->fsync(log->env->io, log->dir.fd);
             if (rc == 0) {
                 return 0;
             }
@@ -366,7 +366,7 @@ static int give_names(struct log *log, struct segment **segs, uint32_t n, struct
     }
     log->names_wait = err_is_passing(rc);
     if (rc == 0) {
-        rc = log->env->io->fsync(log->env->io, log->dirfd);
+        rc = log->env->io->fsync(log->env->io, log->dir.fd);
         if (rc < 0) {
             return err_sys(e, -EIO, "fsync a compacted segment's names (%s)", strerror(-rc));
         }
@@ -381,10 +381,10 @@ int log_finish_names(struct log *log, struct err *e)
     if (!log->names_wait) {
         return 0;
     }
-    rc = log_dir_hold(log, e);
+    rc = dir_hold(&log->dir, e);
     if (rc == 0) {
         rc = give_names(log, log->segments, log->segment_count, e);
-        log_dir_release(log);
+        dir_release(&log->dir);
     }
     return rc < 0 ? log_fail(log, rc, e) : 0;
 }
@@ -447,7 +447,7 @@ err_after_malloc:
 int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e)
 {
     struct segment *holder = start_holder(log, first, n, by);
-    int rc = log_dir_hold(log, e);
+    int rc = dir_hold(&log->dir, e);
 
     if (rc < 0) {
         goto err_after_build;
@@ -460,11 +460,11 @@ int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by,
     rc = replace(log, first, n, by, e);
     segment_unpin(holder);
     segment_unref(holder);
-    log_dir_release(log);
+    dir_release(&log->dir);
     return rc;
 
 err_after_hold:
-    log_dir_release(log);
+    dir_release(&log->dir);
 err_after_build:
     segment_build_abort(by);
     return rc;

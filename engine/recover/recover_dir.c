@@ -91,7 +91,7 @@ static int by_base(const void *a, const void *b)
 
 static int sync_dir(struct log *log, struct err *e)
 {
-    int rc = log->env->io->fsync(log->env->io, log->dirfd);
+    int rc = log->env->io->fsync(log->env->io, log->dir.fd);
 
     return rc < 0 ? err_sys(e, rc, "fsync the directory") : 0;
 }
@@ -106,7 +106,7 @@ static int unlink_kinds(struct log *log, int64_t base_offset, unsigned kinds, co
             continue;
         }
         segment_name(base_offset, (enum segment_file)i, suffix, name);
-        rc = log->env->io->unlink(log->env->io, log->dirfd, name, 0);
+        rc = log->env->io->unlink(log->env->io, log->dir.fd, name, 0);
         if (rc < 0 && rc != -ENOENT) {
             return err_sys(e, rc, "unlink %s", name);
         }
@@ -124,7 +124,7 @@ static int read_range_end(struct log *log, int64_t base_offset, const char *suff
     int fd, rc;
 
     segment_name(base_offset, SEGMENT_BATCHES, suffix, name);
-    fd = io->open(io, log->dirfd, name, O_RDONLY, 0);
+    fd = io->open(io, log->dir.fd, name, O_RDONLY, 0);
     if (fd < 0) {
         return err_sys(e, fd, "open %s", name);
     }
@@ -196,7 +196,7 @@ static int rename_swap(struct log *log, struct recover_files *files, struct err 
         }
         segment_name(files->base_offset, order[i], ".swap", from);
         segment_name(files->base_offset, order[i], "", to);
-        rc = log->env->io->rename(log->env->io, log->dirfd, from, log->dirfd, to);
+        rc = log->env->io->rename(log->env->io, log->dir.fd, from, log->dir.fd, to);
         if (rc < 0) {
             return err_sys(e, rc, "rename %s", from);
         }
@@ -289,7 +289,7 @@ static int unlink_deleted(void *arg, const char *name)
     if (!segment_name_parse(name, &base_offset, &kind, &suffix) || !is_deleted(suffix)) {
         return 0;
     }
-    rc = log->env->io->unlink(log->env->io, log->dirfd, name, 0);
+    rc = log->env->io->unlink(log->env->io, log->dir.fd, name, 0);
     return rc == -ENOENT ? 0 : rc;
 }
 
@@ -310,7 +310,7 @@ int recover_dir_read(struct log *log, struct recover_dir *dir, struct err *e)
     bool changed = false;
     bool leftovers = false;
     uint32_t i;
-    int rc = log->env->io->list(log->env->io, log->dirfd, each_name, dir);
+    int rc = log->env->io->list(log->env->io, log->dir.fd, each_name, dir);
 
     if (rc < 0) {
         return err_sys(e, rc, "list the directory");
@@ -333,7 +333,7 @@ int recover_dir_read(struct log *log, struct recover_dir *dir, struct err *e)
         rc = complete_deletions(log, dir, &changed, e);
     }
     if (rc == 0) {
-        rc = log->env->io->list(log->env->io, log->dirfd, unlink_deleted, log);
+        rc = log->env->io->list(log->env->io, log->dir.fd, unlink_deleted, log);
         if (rc < 0) {
             err_sys(e, rc, "unlink deleted segments");
         }

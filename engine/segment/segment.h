@@ -63,7 +63,7 @@ struct segment {
     _Atomic uint32_t pins; /* SEGMENT_CLOSED or the number of pins */
     pthread_mutex_t open_lock;
     int fd[SEGMENT_FILES];
-    bool dir_held;              /* while they are open, log_dir_hold() */
+    bool dir_held;              /* while they are open, dir_hold() */
     const uint8_t *batches_map; /* the whole file, from its header on; NULL: empty and sealed */
     size_t batches_map_bytes;
 

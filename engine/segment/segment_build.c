@@ -156,7 +156,7 @@ static int sync_all(struct segment *seg, struct err *e)
     /* All four names, before any of them becomes `.swap`: a crash must find either `.cleaned` ones or all of `.swap`.
      */
     if (rc == 0) {
-        rc = seg->io->fsync(seg->io, seg->log->dirfd);
+        rc = seg->io->fsync(seg->io, seg->log->dir.fd);
     }
     return rc < 0 ? err_sys(e, rc, "fsync segment %020" PRId64, seg->base.offset) : 0;
 }

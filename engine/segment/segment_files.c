@@ -73,7 +73,7 @@ void segment_close_files(struct segment *seg)
         }
     }
     if (seg->dir_held) {
-        log_dir_release(seg->log);
+        dir_release(&seg->log->dir);
         seg->dir_held = false;
     }
 }
@@ -81,7 +81,7 @@ void segment_close_files(struct segment *seg)
 /* Until segment_close_files(). */
 static int hold_directory(struct segment *seg, struct err *e)
 {
-    int rc = log_dir_hold(seg->log, e);
+    int rc = dir_hold(&seg->log->dir, e);
 
     seg->dir_held = rc == 0;
     return rc;
@@ -151,7 +151,7 @@ int segment_open_files(struct segment *seg, struct err *e)
     }
     for (i = 0; i < SEGMENT_FILES; i++) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->log->dirfd, name, O_RDWR, 0);
+        rc = seg->io->open(seg->io, seg->log->dir.fd, name, O_RDWR, 0);
         if (rc < 0) {
             /* ENOENT would read as "no such record" further up. */
             err_sys(e, rc, "open %s", name);
@@ -232,7 +232,7 @@ static int open_found(struct segment *seg, struct segment_found *found, struct e
         int flags = i == SEGMENT_INDEX || i == SEGMENT_TIMEINDEX ? O_RDWR | O_CREAT : O_RDWR;
 
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->log->dirfd, name, flags, 0600);
+        rc = seg->io->open(seg->io, seg->log->dir.fd, name, flags, 0600);
         if (rc < 0) {
             return err_sys(e, rc, "open %s", name);
         }
@@ -300,7 +300,7 @@ static int create_files(struct segment *seg, bool durable, struct err *e)
     }
     for (i = 0; i < SEGMENT_FILES; i++) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->log->dirfd, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+        rc = seg->io->open(seg->io, seg->log->dir.fd, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
         if (rc < 0) {
             return err_sys(e, rc, "create %s", name);
         }
@@ -311,7 +311,7 @@ static int create_files(struct segment *seg, bool durable, struct err *e)
         rc = seg->io->fsync(seg->io, seg->fd[SEGMENT_BATCHES]);
     }
     if (rc == 0 && durable) {
-        rc = seg->io->fsync(seg->io, seg->log->dirfd);
+        rc = seg->io->fsync(seg->io, seg->log->dir.fd);
     }
     if (rc < 0) {
         return err_sys(e, rc, "create %s", name);
@@ -367,7 +367,7 @@ static int rename_file(struct segment *seg, enum segment_file kind, const char *
     }
     segment_name(seg->base.offset, kind, seg->suffix[kind], from);
     segment_name(seg->base.offset, kind, suffix, to);
-    rc = seg->io->rename(seg->io, seg->log->dirfd, from, seg->log->dirfd, to);
+    rc = seg->io->rename(seg->io, seg->log->dir.fd, from, seg->log->dir.fd, to);
     if (rc < 0) {
         return err_sys(e, rc, "rename %s to %s", from, to);
     }
@@ -380,7 +380,7 @@ static const enum segment_file batches_behind[] = {SEGMENT_LOG, SEGMENT_INDEX, S
 
 int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e)
 {
-    int i, rc = log_dir_hold(seg->log, e);
+    int i, rc = dir_hold(&seg->log->dir, e);
 
     if (rc < 0) {
         return rc;
@@ -390,7 +390,7 @@ int segment_rename(struct segment *seg, const char *suffix, bool batches_first, 
         rc = rename_file(seg, batches_first ? batches_before[i] : batches_behind[i], suffix, e);
     }
     pthread_mutex_unlock(&seg->open_lock);
-    log_dir_release(seg->log);
+    dir_release(&seg->log->dir);
     return rc;
 }
 
@@ -405,7 +405,7 @@ int segment_unlink_instead(struct segment *seg, const char *suffix)
 
         if (strcmp(seg->suffix[kind], suffix) != 0) {
             segment_name(seg->base.offset, kind, seg->suffix[kind], name);
-            rc = seg->io->unlink(seg->io, seg->log->dirfd, name, 0);
+            rc = seg->io->unlink(seg->io, seg->log->dir.fd, name, 0);
             rc = rc == -ENOENT ? 0 : rc;
         }
     }
@@ -423,16 +423,16 @@ int segment_retire(struct segment *seg, const char *suffix, struct err *e)
 int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, struct err *e)
 {
     char name[SEGMENT_NAME_BYTES];
-    int rc = log_dir_hold(seg->log, e);
+    int rc = dir_hold(&seg->log->dir, e);
 
     if (rc < 0) {
         return rc;
     }
     pthread_mutex_lock(&seg->open_lock);
     segment_name(seg->base.offset, kind, seg->suffix[kind], name);
-    rc = seg->io->open(seg->io, seg->log->dirfd, name, O_RDONLY, 0);
+    rc = seg->io->open(seg->io, seg->log->dir.fd, name, O_RDONLY, 0);
     pthread_mutex_unlock(&seg->open_lock);
-    log_dir_release(seg->log);
+    dir_release(&seg->log->dir);
     if (rc < 0) {
         return err_sys(e, rc, "open %s", name);
     }
@@ -444,7 +444,7 @@ void segment_unlink_files(struct segment *seg)
 {
     char name[SEGMENT_NAME_BYTES];
     struct err e = {0};
-    int i, rc = log_dir_hold(seg->log, &e);
+    int i, rc = dir_hold(&seg->log->dir, &e);
 
     if (rc < 0) {
         log_line(LOG_WARNING, "%s: unlink segment %020" PRId64 ": %s", seg->log->name, seg->base.offset, e.text);
@@ -452,10 +452,10 @@ void segment_unlink_files(struct segment *seg)
     }
     for (i = SEGMENT_FILES - 1; i >= 0; i--) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->unlink(seg->io, seg->log->dirfd, name, 0);
+        rc = seg->io->unlink(seg->io, seg->log->dir.fd, name, 0);
         if (rc < 0 && rc != -ENOENT) {
             log_line(LOG_WARNING, "%s: unlink %s: %s", seg->log->name, name, strerror(-rc));
         }
     }
-    log_dir_release(seg->log);
+    dir_release(&seg->log->dir);
 }
