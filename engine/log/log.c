@@ -12,6 +12,7 @@
 
 #include "engine/log/log_internal.h"
 #include "engine/recover/recover.h"
+#include "engine/segment/segment_cache.h"
 
 /* ---- offline ---- */
 
@@ -103,6 +104,8 @@ static struct log *log_new(struct log_env *env, const char *name, const struct l
     pthread_mutex_init(&log->append_lock, NULL);
     pthread_mutex_init(&log->state_lock, NULL);
     pthread_cond_init(&log->changed, NULL);
+    pthread_cond_init(&log->flush_changed, NULL);
+    log->flush_last = &log->flush_first;
     return log;
 }
 
@@ -129,6 +132,8 @@ static void log_free(struct log *log)
 {
     drop_segments(log);
     dir_destroy(&log->dir);
+    assert(log->flush_state == FLUSH_IDLE && log->flush_first == NULL);
+    pthread_cond_destroy(&log->flush_changed);
     pthread_cond_destroy(&log->changed);
     pthread_mutex_destroy(&log->state_lock);
     pthread_mutex_destroy(&log->append_lock);
@@ -179,6 +184,10 @@ int log_open(struct log_env *env, const char *name, const struct log_config *con
     if (rc == 0) {
         rc = recover_log(log, known, &checked, &local);
         dir_release(&log->dir);
+        /* What an unclean stop left unflushed is open and dirty: of many such logs no more at once than of others. */
+        if (segment_cache_is_over(env->cache)) {
+            segment_cache_make_room(env->cache);
+        }
     }
     if (rc < 0) {
         err_wrap(&local, rc, "open %s", name);

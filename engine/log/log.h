@@ -55,7 +55,7 @@ struct log_config {
     int64_t segment_ms;
     int64_t segment_index_bytes;
     int64_t index_interval_bytes;
-    int64_t flush_messages;
+    int64_t flush_messages; /* these two are kept here for the layer above, which flushes */
     int64_t flush_ms;
     int64_t delete_retention_ms;
     int64_t min_compaction_lag_ms;
@@ -125,12 +125,21 @@ struct log_flush {
 };
 
 /* Group commit. Returns 1 if everything below flush->upto is on disk already (done is not called). Otherwise the
- * request is queued: if no flush is under way the calling thread does one fdatasync pair for all who are queued, calls
- * their done functions (its own among them, before this returns) and goes on until the queue is empty; if one is under
- * way this returns 0 at once and the flushing thread will answer. A failure takes the log offline: done(-EIO). */
+ * request is queued: if no flush is under way the calling thread does one fdatasync pair for all who are queued and
+ * calls their done functions, its own among them, before this returns 0; if one is under way this returns 0 at once and
+ * another thread will answer. done(0, -EIO): flushed, or the log is offline; done(-EMFILE, -ENFILE, -ENOMEM): what had
+ * to be opened could not be, and nothing has changed. The caller keeps the log until this has returned. */
 int log_flush(struct log *log, struct log_flush *flush);
 
-/* As log_flush() of all that is there, waiting for it. */
+/* Who comes while a round is under way is flushed by another one, and its thread is gone: `left` is called, on a
+ * flushing thread with no lock held, when such requests wait and nobody flushes. It sees to it that some thread calls
+ * log_flush_next() soon, which does one round. Without it (NULL, as at first) a flushing thread goes on until nobody
+ * waits. Before the log has other users. */
+void log_set_on_flush_left(struct log *log, void (*left)(void *arg), void *arg);
+void log_flush_next(struct log *log);
+
+/* As log_flush() of all that is there, waiting for it: 0, or what done() would be given. The thread leads one round at
+ * most. */
 int log_flush_all(struct log *log);
 
 /* As log_flush_all(), and the sparse indexes: what must have succeeded before the clean-shutdown mark is written, which

@@ -10,10 +10,22 @@
 #include <string.h>
 
 #include "engine/log/log_internal.h"
+#include "engine/segment/segment_cache.h"
 
 static struct segment *active_segment(const struct log *log)
 {
     return log->segments[log->segment_count - 1];
+}
+
+/* Before another segment is made dirty, which is pinned: it pays for its place among the open ones. -EIO: that was one
+ * of this log's own, and it went offline. */
+static int make_room(struct log *log, struct err *e)
+{
+    if (!segment_cache_is_over(log->env->cache)) {
+        return 0;
+    }
+    segment_cache_make_room(log->env->cache);
+    return log_check_online(log, e);
 }
 
 /* What the old segment needs before another can follow. The header and the names of a log's first segment have not been
@@ -51,7 +63,10 @@ int log_roll_locked(struct log *log, struct err *e)
     if (rc < 0) {
         return log_fail(log, rc, e);
     }
-    rc = close_old(log, old, e);
+    rc = make_room(log, e);
+    if (rc == 0) {
+        rc = close_old(log, old, e);
+    }
     segment_unpin(old);
     if (rc < 0) {
         return log_fail(log, rc, e);
@@ -133,8 +148,13 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
     if (rc < 0) {
         return rc;
     }
-    rc = segment_append(seg, &b, batch->iov, batch->iovcnt, batch->marks, batch->mark_count,
-                        log->config.index_interval_bytes, &growth, e);
+    if (seg->log_bytes == atomic_load_explicit(&seg->flushed, memory_order_relaxed)) {
+        rc = make_room(log, e);
+    }
+    if (rc == 0) {
+        rc = segment_append(seg, &b, batch->iov, batch->iovcnt, batch->marks, batch->mark_count,
+                            log->config.index_interval_bytes, &growth, e);
+    }
     if (rc == 0) {
         pthread_mutex_lock(&log->state_lock);
         out->base = seg->end;
@@ -162,14 +182,8 @@ static void want_flush(struct log *log, const struct segment *seg)
     }
 }
 
-/* flush.messages: this append has passed it. */
-static bool flush_due(struct log *log, const struct log_append_result *result)
-{
-    return log->config.flush_messages > 0 && result->end.offset - log_recovery_point(log) >= log->config.flush_messages;
-}
-
 static int append_locked(struct log *log, const struct append_batch *batch, int32_t leader_epoch,
-                         struct log_append_result *out, bool *flush, struct err *e)
+                         struct log_append_result *out, struct err *e)
 {
     int64_t now_ms = batch->last_timestamp_ms; /* as Kafka, which rolls by the records' time */
     struct segment *seg;
@@ -190,7 +204,6 @@ static int append_locked(struct log *log, const struct append_batch *batch, int3
         return log_fail(log, rc, e);
     }
     want_flush(log, seg);
-    *flush = flush_due(log, out);
     return 0;
 }
 
@@ -198,7 +211,6 @@ int log_append(struct log *log, const struct append_batch *batch, int32_t leader
                struct err *e)
 {
     struct err local;
-    bool flush = false;
     int rc;
 
     assert(batch->len > 0 && batch->records > 0);
@@ -207,15 +219,7 @@ int log_append(struct log *log, const struct append_batch *batch, int32_t leader
     }
     local.text[0] = '\0';
     log_lock(log);
-    rc = append_locked(log, batch, leader_epoch, out, &flush, e != NULL ? e : &local);
+    rc = append_locked(log, batch, leader_epoch, out, e != NULL ? e : &local);
     log_unlock(log);
-    if (rc == 0 && flush) {
-        rc = log_flush_all(log);
-        if (rc < 0) {
-            err_set(e, rc, "append to %s: flush.messages: flush failed", log->name);
-        }
-    } else if (rc < 0) {
-        err_wrap(e, rc, "append to %s", log->name);
-    }
-    return rc;
+    return rc < 0 ? err_wrap(e, rc, "append to %s", log->name) : 0;
 }

@@ -1,53 +1,85 @@
 /* engine/log/log_flush.c: group commit.
  *
  * One thread at a time flushes; whoever comes meanwhile leaves its request in the queue and goes. A round takes the
- * whole queue and the list of what is not on disk as they are at that moment, so one pair of fdatasync calls answers
- * all who came before it began.
+ * whole queue and flushes what was appended before it began, so one pair of fdatasync calls answers all who came
+ * before.
+ *
+ * Nobody works for others without end. A thread takes the lead for one round, in which its own request is answered,
+ * and goes; what has come meanwhile is for another:
+ *
+ *     IDLE --- a request ---> RUNNING --- the round is over, nothing has come --------------------> IDLE
+ *                              ^   |
+ *                              |   +------ the round is over, requests have come --> LEFT
+ *                              |                                                      |
+ *                              +--- a thread of log_flush_all() or on_flush_left(), --+
+ *                                   or whoever comes next with a request
+ *
+ * The next leader is a thread that waits in log_flush_all() if there is one, else on_flush_left() finds one; and
+ * whoever comes before it has, with a request of its own, takes the lead at once. A log without that callback has
+ * nobody else: there the thread goes on until the queue is empty.
  *
  * Failure of a sync, whatever its errno: the log goes offline and every waiter gets -EIO; nothing is synced a second
  * time, since after a failed fsync the kernel may have dropped the pages. A file that cannot be opened for want of
- * descriptors or memory: the waiters get that errno, and all is as before. */
+ * descriptors: the waiters get that errno, and all is as before. That is rare, since what is not on the disk is open
+ * (segment_cache.h); no memory is allocated. */
 #include "engine/log/log.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 
 #include "engine/log/log_internal.h"
 
-/* What one round flushes: a snapshot. */
+/* One pass over the files. */
 struct round {
-    struct segment_view *views; /* referenced */
-    uint32_t count;
-    int64_t upto;
+    struct log_flush *queue; /* whom it answers */
+    int64_t upto;            /* the log's end when it began */
+    int64_t next_base;       /* segments from this base offset on are still to be looked at */
+    bool begun;              /* one was */
     bool directory;
 };
 
-/* Under the state lock. Out of memory: -ENOMEM, and the round fails without harm to the log. */
-static int round_begin(struct log *log, struct round *round)
+/* Takes the queue as it is. Under the state lock. */
+static void round_begin(struct log *log, struct round *round)
 {
     uint32_t first = log->segment_count > 0 ? log->segment_count - 1 : 0;
-    uint32_t i;
 
-    round->upto = log->end.offset;
-    round->directory = log->directory_dirty;
-    round->count = 0;
+    *round = (struct round){.queue = log->flush_first, .upto = log->end.offset, .directory = log->directory_dirty};
+    log->flush_first = NULL;
+    log->flush_last = &log->flush_first;
+    log->flush_threads = 0;
+    log->flush_rounds++;
     /* The active one always, and back as far as anything may wait: data above the recovery point, or the indexes of one
      * that was sealed after the last round had looked at it. */
     while (first > 0 && (log->segments[first - 1]->end.offset > log->recovery_point ||
                          !segment_is_flushed(log->segments[first - 1], log->segments[first - 1]->log_bytes))) {
         first--;
     }
-    round->views = malloc((log->segment_count - first) * sizeof *round->views + 1);
-    if (round->views == NULL) {
-        return -ENOMEM;
+    if (log->segment_count > 0) {
+        round->next_base = log->segments[first]->base.offset;
     }
-    for (i = first; i < log->segment_count; i++) {
-        log_view(log->segments[i], &round->views[round->count]);
-        segment_ref(log->segments[i]);
-        round->count++;
+}
+
+/* The next segment of the round, referenced. What took the place of others meanwhile is on the disk already, so none is
+ * missed. Takes the state lock. */
+static bool round_next(struct log *log, struct round *round, struct segment_view *out)
+{
+    bool found;
+    uint32_t i;
+
+    pthread_mutex_lock(&log->state_lock);
+    i = log->segment_count;
+    while (i > 0 && log->segments[i - 1]->base.offset >= round->next_base) {
+        i--;
     }
-    return 0;
+    found = i < log->segment_count && (!round->begun || log->segments[i]->base.offset < round->upto);
+    if (found) {
+        log_view(log->segments[i], out);
+        segment_ref(out->seg);
+        round->begun = true;
+        round->next_base = out->base.offset + 1;
+    }
+    pthread_mutex_unlock(&log->state_lock);
+    return found;
 }
 
 static int flush_segment(const struct segment_view *view, struct err *e)
@@ -58,8 +90,8 @@ static int flush_segment(const struct segment_view *view, struct err *e)
         return 0;
     }
     rc = segment_pin(view->seg, e);
-    if (rc == -ESTALE) {
-        return 0; /* deleted meanwhile: nothing of it is to survive */
+    if (rc == -ESTALE || (rc < 0 && segment_is_flushed(view->seg, view->log_bytes))) {
+        return 0; /* deleted meanwhile, so nothing of it is to survive; or flushed and closed by the cache */
     }
     if (rc < 0) {
         return rc;
@@ -103,121 +135,174 @@ static int flush_header(const struct segment_view *view, struct err *e)
 /* No lock held. */
 static int round_run(struct log *log, struct round *round)
 {
+    struct segment_view view;
     struct err e = {0};
     int rc = log_check_online(log, &e);
-    uint32_t i;
 
-    for (i = 0; i < round->count && rc == 0; i++) {
-        rc = flush_segment(&round->views[i], &e);
-    }
-    if (rc == 0 && round->directory && round->count > 0 && round->views[0].batches == 0) {
-        rc = flush_header(&round->views[0], &e);
+    while (rc == 0 && round_next(log, round, &view)) {
+        rc = flush_segment(&view, &e);
+        if (rc == 0 && round->directory && view.batches == 0) {
+            rc = flush_header(&view, &e);
+        }
+        segment_unref(view.seg);
     }
     if (rc == 0 && round->directory) {
         rc = flush_directory(log, &e);
     }
-    for (i = 0; i < round->count; i++) {
-        segment_unref(round->views[i].seg);
-    }
-    free(round->views);
     return rc < 0 ? log_fail(log, rc, &e) : 0;
 }
 
-/* upto: what is on the disk now, if rc is 0. */
-static void answer(struct log_flush *queue, int64_t upto, int rc)
+/* Tells them, in the order in which they came. */
+static void round_answer(const struct round *round, int rc)
 {
-    while (queue != NULL) {
-        struct log_flush *next = queue->next;
+    struct log_flush *flush = round->queue;
 
-        assert(rc < 0 || queue->upto <= upto); /* REPLICATION.md, rule 8 */
-        queue->done(queue, rc);
-        queue = next;
+    while (flush != NULL) {
+        struct log_flush *next = flush->next;
+
+        assert(rc < 0 || flush->upto <= round->upto); /* REPLICATION.md, rule 8 */
+        flush->done(flush, rc);
+        flush = next;
     }
 }
 
-/* One round: the queue as it is, one pass over the files, the answers. State lock held on entry and on return. */
-static void run_once(struct log *log)
+/* The leader goes. true: on_flush_left() is to be called, without the lock. Under the state lock. */
+static bool leave(struct log *log)
 {
-    struct log_flush *queue = log->flush_queue;
+    if (log->flush_first == NULL) {
+        log->flush_state = FLUSH_IDLE;
+        return false;
+    }
+    log->flush_state = FLUSH_LEFT;
+    if (log->flush_threads > 0) {
+        pthread_cond_broadcast(&log->flush_changed);
+        return false;
+    }
+    return true;
+}
+
+/* One round; without on_flush_left() as many as there is anything to do for. The answers belong to it: whoever is
+ * called back and asks for another flush finds this one RUNNING and is queued, so it does not lead from in there. State
+ * lock held on entry and on return, but not in between. */
+static void lead(struct log *log)
+{
     struct round round;
     int rc;
 
-    log->flush_queue = NULL;
-    rc = round_begin(log, &round);
-    pthread_mutex_unlock(&log->state_lock);
-    if (rc == 0) {
+    log->flush_state = FLUSH_RUNNING;
+    do {
+        round_begin(log, &round);
+        pthread_mutex_unlock(&log->state_lock);
         rc = round_run(log, &round);
-    }
-    pthread_mutex_lock(&log->state_lock);
-    if (rc == 0) {
-        if (round.upto > log->recovery_point) {
-            log->recovery_point = round.upto;
+        pthread_mutex_lock(&log->state_lock);
+        if (rc == 0) {
+            if (round.upto > log->recovery_point) {
+                log->recovery_point = round.upto;
+            }
+            log->directory_dirty = log->directory_dirty && !round.directory;
         }
-        log->directory_dirty = log->directory_dirty && !round.directory;
+        pthread_mutex_unlock(&log->state_lock);
+        round_answer(&round, rc);
+        pthread_mutex_lock(&log->state_lock);
+    } while (log->on_flush_left == NULL && log->flush_first != NULL);
+    if (leave(log)) {
+        pthread_mutex_unlock(&log->state_lock);
+        log->on_flush_left(log->on_flush_left_arg);
+        pthread_mutex_lock(&log->state_lock);
     }
-    pthread_mutex_unlock(&log->state_lock);
-    answer(queue, round.upto, rc);
-    pthread_mutex_lock(&log->state_lock);
+}
+
+/* Under the state lock. */
+static bool on_disk(const struct log *log, const struct log_flush *flush)
+{
+    return flush->upto <= log->recovery_point && !log->directory_dirty;
+}
+
+static void enqueue(struct log *log, struct log_flush *flush)
+{
+    flush->next = NULL;
+    *log->flush_last = flush;
+    log->flush_last = &flush->next;
 }
 
 int log_flush(struct log *log, struct log_flush *flush)
 {
+    bool over;
+
     pthread_mutex_lock(&log->state_lock);
-    if (flush->upto <= log->recovery_point && !log->directory_dirty) {
-        pthread_mutex_unlock(&log->state_lock);
-        return 1;
-    }
-    flush->next = log->flush_queue;
-    log->flush_queue = flush;
-    if (!log->flushing) {
-        log->flushing = true;
-        while (log->flush_queue != NULL) {
-            run_once(log);
+    over = on_disk(log, flush);
+    if (!over) {
+        enqueue(log, flush);
+        if (log->flush_state != FLUSH_RUNNING) {
+            lead(log);
         }
-        log->flushing = false;
     }
     pthread_mutex_unlock(&log->state_lock);
-    return 0;
+    return over;
 }
 
+void log_flush_next(struct log *log)
+{
+    pthread_mutex_lock(&log->state_lock);
+    if (log->flush_state == FLUSH_LEFT) {
+        lead(log);
+    }
+    pthread_mutex_unlock(&log->state_lock);
+}
+
+void log_set_on_flush_left(struct log *log, void (*left)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&log->state_lock);
+    log->on_flush_left = left;
+    log->on_flush_left_arg = arg;
+    pthread_mutex_unlock(&log->state_lock);
+}
+
+/* ---- a thread that waits ---- */
+
 struct waiter {
-    struct log_flush flush;
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
+    struct log_flush flush; /* first */
+    struct log *log;
+    uint64_t round; /* flush_rounds when it came: it is in the queue while that is the same */
     bool done;
     int rc;
 };
 
 static void wake(struct log_flush *flush, int rc)
 {
-    struct waiter *waiter = (struct waiter *)flush; /* its first member */
+    struct waiter *waiter = (struct waiter *)flush;
+    struct log *log = waiter->log;
 
-    pthread_mutex_lock(&waiter->lock);
+    pthread_mutex_lock(&log->state_lock);
     waiter->done = true;
     waiter->rc = rc;
-    pthread_cond_signal(&waiter->cond);
-    pthread_mutex_unlock(&waiter->lock);
+    pthread_cond_broadcast(&log->flush_changed);
+    pthread_mutex_unlock(&log->state_lock);
 }
 
 int log_flush_all(struct log *log)
 {
-    struct waiter waiter = {.flush = {.upto = log_end(log).offset, .done = wake},
-                            .lock = PTHREAD_MUTEX_INITIALIZER,
-                            .cond = PTHREAD_COND_INITIALIZER};
+    struct waiter waiter = {.flush.done = wake, .log = log};
 
     if (log_check_online(log, NULL) < 0) {
         return -EIO;
     }
-    if (log_flush(log, &waiter.flush) == 1) {
-        return 0;
+    pthread_mutex_lock(&log->state_lock);
+    waiter.flush.upto = log->end.offset;
+    waiter.done = on_disk(log, &waiter.flush);
+    if (!waiter.done) {
+        enqueue(log, &waiter.flush);
+        log->flush_threads++;
+        waiter.round = log->flush_rounds;
     }
-    pthread_mutex_lock(&waiter.lock);
     while (!waiter.done) {
-        pthread_cond_wait(&waiter.cond, &waiter.lock);
+        if (log->flush_state != FLUSH_RUNNING && waiter.round == log->flush_rounds) {
+            lead(log);
+        } else {
+            pthread_cond_wait(&log->flush_changed, &log->state_lock);
+        }
     }
-    pthread_mutex_unlock(&waiter.lock);
-    pthread_cond_destroy(&waiter.cond);
-    pthread_mutex_destroy(&waiter.lock);
+    pthread_mutex_unlock(&log->state_lock);
     return waiter.rc;
 }
 

@@ -15,6 +15,8 @@
 #include "engine/log/log.h"
 #include "engine/segment/segment.h"
 
+enum log_flush_state { FLUSH_IDLE, FLUSH_RUNNING, FLUSH_LEFT };
+
 struct log {
     struct log_env *env;
     char name[256];
@@ -42,11 +44,17 @@ struct log {
     int64_t closed_disk_bytes; /* likewise */
     int64_t cut_bytes;         /* bytes in `.log` files that lie before start */
 
-    /* flushing: state lock */
-    struct log_flush *flush_queue;
-    bool flushing;
-    bool directory_dirty;   /* a new log: its directory is not yet fsynced, nor its name in DATA/topics */
-    pthread_cond_t changed; /* a flush ended, or the last segment struct went */
+    /* flushing, log_flush.c: state lock */
+    enum log_flush_state flush_state;
+    struct log_flush *flush_first, **flush_last; /* who waits for a round that has not begun, in order */
+    uint32_t flush_threads;                      /* of them, threads in log_flush_all() */
+    uint64_t flush_rounds;                       /* that have begun */
+    pthread_cond_t flush_changed;                /* such a thread's answer is there, or the lead was left */
+    void (*on_flush_left)(void *arg);
+    void *on_flush_left_arg;
+    bool directory_dirty; /* a new log: its directory is not yet fsynced, nor its name in DATA/topics */
+
+    pthread_cond_t changed; /* the last segment struct went */
     uint32_t segments_alive;
 
     _Atomic int offline; /* 0 or -EIO, -EBADMSG: never back */

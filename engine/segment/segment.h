@@ -36,7 +36,7 @@ struct segment {
     /* how far it reaches: written under the append lock and the state lock, read under either */
     struct log_point end;          /* of its range: where the next segment begins */
     uint32_t batches;              /* entries in `.batches` */
-    uint32_t log_bytes;            /* bytes in `.log` */
+    _Atomic uint32_t log_bytes;    /* bytes in `.log`; the cache looks at it without a lock */
     int64_t first_timestamp_ms;    /* of its first batch; INDEX_NO_TIMESTAMP: empty */
     int64_t last_timestamp_ms;     /* of its last batch, likewise */
     int64_t max_timestamp_ms;      /* of all its batches, likewise */

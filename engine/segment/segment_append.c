@@ -166,7 +166,7 @@ void segment_grow(struct segment *seg, const struct segment_growth *growth)
     }
     seg->last_timestamp_ms = b->last_timestamp_ms;
     seg->batches++;
-    seg->log_bytes += b->len;
+    atomic_store_explicit(&seg->log_bytes, seg->log_bytes + b->len, memory_order_release);
     seg->end.offset = seg->base.offset + b->offset + b->records;
     seg->end.position = seg->base.position + b->position + b->len;
 }

@@ -2,7 +2,7 @@
  *
  * A reservation counts before anything is opened, so that two threads that open at once both make room. The victim is
  * taken out of the ring under the lock (its pins go from 0 to SEGMENT_CLOSED) and closed without it, so that a slow
- * fdatasync holds up nobody else. */
+ * fdatasync holds up nobody else but who makes room for what it writes. */
 #include "engine/segment/segment_cache.h"
 
 #include <assert.h>
@@ -15,7 +15,7 @@ struct segment_cache {
     pthread_mutex_t lock;
     struct segment *hand; /* NULL: the ring is empty */
     unsigned in_ring;
-    unsigned open; /* reserved or open */
+    _Atomic unsigned open; /* reserved or open; written under the lock */
     unsigned max_open;
 };
 
@@ -75,8 +75,14 @@ static void ring_remove(struct segment_cache *cache, struct segment *seg)
     cache->in_ring--;
 }
 
-/* An idle segment, out of the ring, marked closed and referenced; NULL: all are pinned. Under the lock. */
-static struct segment *take_victim(struct segment_cache *cache)
+/* Something of it is not on the disk. What is retired never needs to be. Exact while nobody has it pinned. */
+static bool is_dirty(const struct segment *seg)
+{
+    return !atomic_load(&seg->retired) && !segment_is_flushed(seg, atomic_load(&seg->log_bytes));
+}
+
+/* An idle segment, out of the ring, marked closed and referenced; NULL: all are pinned, or dirty. Under the lock. */
+static struct segment *take_victim(struct segment_cache *cache, bool dirty_too)
 {
     unsigned steps;
 
@@ -87,6 +93,9 @@ static struct segment *take_victim(struct segment_cache *cache)
         cache->hand = seg->ring_next;
         if (atomic_exchange_explicit(&seg->used, false, memory_order_relaxed) ||
             atomic_load_explicit(&seg->pins, memory_order_relaxed) != 0) {
+            continue;
+        }
+        if (!dirty_too && is_dirty(seg)) {
             continue;
         }
         /* One whose last reference has gone is being closed by that thread, which waits for our lock. */
@@ -108,40 +117,67 @@ static struct segment *take_victim(struct segment_cache *cache)
     return NULL;
 }
 
-/* Whether it was closed: somebody may have taken it back, or closed it first. */
-static bool close_victim(struct segment *seg)
+/* Whether it was closed: somebody may have taken it back, or closed it first; or made it dirty just before it was
+ * taken, and then it goes back into the ring unless dirty ones may be closed too. */
+static bool close_victim(struct segment_cache *cache, struct segment *seg, bool dirty_too)
 {
     struct err e = {0};
     bool closed = false;
 
     pthread_mutex_lock(&seg->open_lock);
     if (atomic_load_explicit(&seg->pins, memory_order_relaxed) == SEGMENT_CLOSED && segment_is_open(seg)) {
-        if (!atomic_load(&seg->retired) && segment_flush(seg, seg->log_bytes, &e) < 0) {
+        bool dirty = is_dirty(seg);
+
+        if (dirty && dirty_too && segment_flush(seg, seg->log_bytes, &e) < 0) {
             log_go_offline(seg->log, -EIO, e.text);
         }
-        segment_close_files(seg);
-        closed = true;
+        if (dirty && !dirty_too) {
+            atomic_store_explicit(&seg->pins, 0, memory_order_release);
+            segment_cache_add(cache, seg);
+        } else {
+            segment_close_files(seg);
+            closed = true;
+        }
     }
     pthread_mutex_unlock(&seg->open_lock);
     segment_unref(seg);
     return closed;
 }
 
-void segment_cache_reserve(struct segment_cache *cache)
+/* Under the lock, which is given up in between. */
+static void close_some(struct segment_cache *cache, bool dirty_too)
 {
     struct segment *victim;
     bool closed;
 
-    pthread_mutex_lock(&cache->lock);
-    cache->open++;
-    while (cache->open > cache->max_open && (victim = take_victim(cache)) != NULL) {
+    while (cache->open > cache->max_open && (victim = take_victim(cache, dirty_too)) != NULL) {
         pthread_mutex_unlock(&cache->lock);
-        closed = close_victim(victim);
+        closed = close_victim(cache, victim, dirty_too);
         pthread_mutex_lock(&cache->lock);
         if (closed) {
             cache->open--;
         }
     }
+}
+
+void segment_cache_reserve(struct segment_cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    cache->open++;
+    close_some(cache, false);
+    pthread_mutex_unlock(&cache->lock);
+}
+
+bool segment_cache_is_over(struct segment_cache *cache)
+{
+    return atomic_load_explicit(&cache->open, memory_order_relaxed) > cache->max_open;
+}
+
+void segment_cache_make_room(struct segment_cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    close_some(cache, false);
+    close_some(cache, true);
     pthread_mutex_unlock(&cache->lock);
 }
 

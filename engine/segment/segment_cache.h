@@ -1,14 +1,22 @@
 /* engine/segment/segment_cache.h: the LRU of open segment files, for segment.c alone (log.h declares new and free).
  *
- * A ring with a clock hand: a segment that was pinned since the hand last passed gets another round. */
+ * A ring with a clock hand: a segment that was pinned since the hand last passed gets another round. What is not on the
+ * disk is open: the kernel may forget a write error with the last descriptor of a file. */
 #ifndef LOGMNT_ENGINE_SEGMENT_SEGMENT_CACHE_H
 #define LOGMNT_ENGINE_SEGMENT_SEGMENT_CACHE_H
 
 #include "engine/segment/segment.h"
 
-/* Makes room for one more open segment, closing an idle one where needed (a dirty one is fdatasync-ed first; if that
- * fails its log goes offline). Counts the caller in. No segment's open_lock is held. */
+/* Counts the caller in, who is about to open a segment, and closes idle ones where there are more open than there
+ * should be; only such as are on the disk, since whoever opens one may be a reader, who waits for nobody's fdatasync.
+ * Where all idle ones are dirty the bound is passed for now. No segment's open_lock is held. */
 void segment_cache_reserve(struct segment_cache *cache);
+/* More are open than there should be: one load. */
+bool segment_cache_is_over(struct segment_cache *cache);
+/* Closes idle ones as above, and then dirty ones, each of which is fdatasync-ed first; if that fails its log goes
+ * offline. For who is about to make a clean segment dirty while segment_cache_is_over(): so no more are dirty and open
+ * than there should be, but for what is under way at one moment. No segment's open_lock is held. */
+void segment_cache_make_room(struct segment_cache *cache);
 /* The caller counted in but opened nothing. */
 void segment_cache_cancel(struct segment_cache *cache);
 /* An opened segment joins; one that is closed by other means leaves (and is counted out). Under its open_lock. */

@@ -138,6 +138,7 @@ static int open_log(struct partition *part, bool made, struct err *e)
         return rc;
     }
     open_high_watermark(part, log);
+    partition_flush_begin(part, log);
     atomic_store(&part->opened, rc == 0);
     atomic_store(&part->log, log);
     return rc;

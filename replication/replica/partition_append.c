@@ -448,6 +448,31 @@ int partition_flush_now(struct partition *part)
     return rc;
 }
 
+/* Requests for a flush wait and whoever flushed is gone: a work leads the next round. It may find that somebody came
+ * before it, or that more have come and it is called again. */
+static void on_flush_left(void *arg)
+{
+    struct partition *part = arg;
+    if (atomic_exchange(&part->flush_next_queued, true))
+        return;
+    partition_ref(part);
+    executor_prompt(part->node->executor, &part->flush_next);
+}
+
+static void on_flush_next(struct work *work)
+{
+    struct partition *part = CONTAINER_OF(work, struct partition, flush_next);
+    atomic_store(&part->flush_next_queued, false);
+    log_flush_next(part->log);
+    partition_check_failed(part);
+    partition_unref(part);
+}
+
+void partition_flush_begin(struct partition *part, struct log *log)
+{
+    log_set_on_flush_left(log, on_flush_left, part);
+}
+
 /* flush.ms has passed since the first append that was not flushed. */
 static void on_flush_alarm(struct alarm *alarm)
 {
@@ -476,6 +501,7 @@ void partition_append_init(struct partition *part)
 {
     alarm_init(&part->parked_alarm, WORK_PROMPT, on_parked_alarm);
     alarm_init(&part->flush_alarm, WORK_PROMPT, on_flush_alarm);
+    part->flush_next.run = on_flush_next;
 }
 
 void partition_stop_alarms(struct partition *part, bool cancel)

@@ -66,6 +66,8 @@ struct partition {
     struct alarm flush_alarm; /* holds a reference from when it is set until it has rung */
     _Atomic bool flush_armed;
     _Atomic bool flush_wanted;
+    struct work flush_next; /* leads a round for those whom a flushing thread left; holds a reference while queued */
+    _Atomic bool flush_next_queued;
     /* DeleteRecords: one at a time, and what the checkpoint is to say before it happens. */
     pthread_mutex_t delete_lock;
     struct log_point promised_start; /* lock */
@@ -105,8 +107,10 @@ void partition_commit(struct partition *part, struct log_point end);
 void partition_resume(struct partition *part);
 /* Ends every parked append with rc. Calls back. */
 void partition_fail_parked(struct partition *part, int rc);
-/* Flushes what is there, in the background. */
+/* Flushes what is there, waiting for it; the thread leads one round at most. */
 int partition_flush_now(struct partition *part);
+/* A log that was opened just now, which nobody else knows yet: no thread flushes for others without end. */
+void partition_flush_begin(struct partition *part, struct log *log);
 /* Appends are parked, or one that was is on its way into the log. */
 bool partition_has_parked(struct partition *part);
 /* Arms flush.ms if something is unflushed. */

@@ -10,12 +10,50 @@ static struct faulty_io *of(struct io *io)
     return (struct faulty_io *)((char *)io - offsetof(struct faulty_io, io));
 }
 
+static void wait_at_gate(struct faulty_io *faulty, enum faulty_call call)
+{
+    pthread_mutex_lock(&faulty->gate_lock);
+    while (faulty->gate_shut && faulty->gate == call) {
+        faulty->gate_waiting++;
+        pthread_cond_broadcast(&faulty->gate_changed);
+        pthread_cond_wait(&faulty->gate_changed, &faulty->gate_lock);
+        faulty->gate_waiting--;
+    }
+    pthread_mutex_unlock(&faulty->gate_lock);
+}
+
+void faulty_io_shut(struct faulty_io *faulty, enum faulty_call gate)
+{
+    pthread_mutex_lock(&faulty->gate_lock);
+    faulty->gate = gate;
+    faulty->gate_shut = true;
+    pthread_mutex_unlock(&faulty->gate_lock);
+}
+
+void faulty_io_await(struct faulty_io *faulty, int n)
+{
+    pthread_mutex_lock(&faulty->gate_lock);
+    while (faulty->gate_waiting < n) {
+        pthread_cond_wait(&faulty->gate_changed, &faulty->gate_lock);
+    }
+    pthread_mutex_unlock(&faulty->gate_lock);
+}
+
+void faulty_io_unshut(struct faulty_io *faulty)
+{
+    pthread_mutex_lock(&faulty->gate_lock);
+    faulty->gate_shut = false;
+    pthread_cond_broadcast(&faulty->gate_changed);
+    pthread_mutex_unlock(&faulty->gate_lock);
+}
+
 /* Counts a call; its error, if it is to fail. */
 static int spring(struct io *io, enum faulty_call call)
 {
     struct faulty_io *faulty = of(io);
     int left;
 
+    wait_at_gate(faulty, call);
     atomic_fetch_add(&faulty->calls[call], 1);
     if (call != faulty->fail || atomic_load(&faulty->countdown) == 0) {
         return 0;
@@ -99,6 +137,8 @@ static int faulty_unlink(struct io *io, int dirfd, const char *name, int flags)
 void faulty_io_init(struct faulty_io *faulty)
 {
     memset(faulty, 0, sizeof *faulty);
+    pthread_mutex_init(&faulty->gate_lock, NULL);
+    pthread_cond_init(&faulty->gate_changed, NULL);
     faulty->io = *io_posix();
     faulty->io.open = faulty_open;
     faulty->io.pread = faulty_pread;

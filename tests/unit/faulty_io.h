@@ -2,6 +2,7 @@
 #ifndef LOGMNT_TESTS_FAULTY_IO_H
 #define LOGMNT_TESTS_FAULTY_IO_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -30,11 +31,21 @@ struct faulty_io {
     int rc;
     bool sticky;
     size_t short_bytes; /* a write that is to fail writes so much first */
+    /* A gate: while it is shut, calls of this kind wait in front of it. */
+    pthread_mutex_t gate_lock;
+    pthread_cond_t gate_changed;
+    enum faulty_call gate;
+    bool gate_shut;
+    int gate_waiting;
 };
 
 void faulty_io_init(struct faulty_io *faulty);
 /* Springs a fault: the nth call of this kind from now on returns rc. */
 void faulty_io_arm(struct faulty_io *faulty, enum faulty_call fail, int nth, int rc);
 void faulty_io_disarm(struct faulty_io *faulty);
+/* Shuts the gate for calls of a kind; waits until n of them stand before it; lets them and all others through. */
+void faulty_io_shut(struct faulty_io *faulty, enum faulty_call gate);
+void faulty_io_await(struct faulty_io *faulty, int n);
+void faulty_io_unshut(struct faulty_io *faulty);
 
 #endif

@@ -316,6 +316,13 @@ static void on_flushed(struct log_flush *flush, int rc)
     atomic_fetch_add(&flushed->calls, 1);
 }
 
+static int no_sync(struct io *io, int fd)
+{
+    (void)io;
+    (void)fd;
+    return 0;
+}
+
 static void test_fsync(void **state)
 {
     struct fixture *f = *state;
@@ -338,6 +345,46 @@ static void test_fsync(void **state)
     assert_int_equal(flushed.calls, calls + 1);
     assert_int_equal(flushed.rc, -ESTALE);
     partition_unref(part);
+}
+
+enum { SYNCERS = 6, SYNCS = 100 };
+
+struct syncer {
+    struct fixture *f;
+    struct partition *part;
+};
+
+static void *append_and_sync(void *arg)
+{
+    struct syncer *syncer = arg;
+    for (int i = 0; i < SYNCS; i++) {
+        struct append_op op = {0};
+        assert_int_equal(append_to(syncer->f, syncer->part, "x\n", ACKS_ALL, &op, NULL), 1);
+        struct flushed flushed = {.flush = {.upto = op.result.end.offset, .done = on_flushed}};
+        if (partition_flush(syncer->part, &flushed.flush) == 0)
+            while (atomic_load(&flushed.calls) == 0)
+                sched_yield();
+        assert_int_equal(flushed.rc, 0);
+        assert_true(log_recovery_point(syncer->part->log) >= op.result.end.offset);
+    }
+    return NULL;
+}
+
+/* Each is answered, whoever flushes: the threads that do go as soon as their own is, and works take over. */
+static void test_many_flushes(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct syncer syncer = {f, get(f, "orders")};
+    pthread_t threads[SYNCERS];
+    f->disk.io.fdatasync = no_sync; /* as many rounds as there can be, not as many as the disk allows */
+    for (int i = 0; i < SYNCERS; i++)
+        pthread_create(&threads[i], NULL, append_and_sync, &syncer);
+    for (int i = 0; i < SYNCERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(partition_high_watermark(syncer.part).offset, SYNCERS * SYNCS);
+    f->disk.io.fdatasync = bad_fdatasync;
+    partition_unref(syncer.part);
 }
 
 static void test_a_failed_flush_takes_the_partition_offline(void **state)
@@ -594,6 +641,7 @@ int main(void)
         STORY(test_acks_1_does_not_wait_but_shows_nothing_uncommitted),
         STORY(test_the_high_watermark_is_kept_while_it_cannot_move),
         STORY(test_fsync),
+        STORY(test_many_flushes),
         STORY(test_a_failed_flush_takes_the_partition_offline),
         STORY(test_flush_messages),
         STORY(test_flush_ms),
