@@ -13,6 +13,7 @@
 #include "fs/tree/names.h"
 #include "fs/tree/orphans.h"
 #include "fs/tree/retry.h"
+#include "fs/tree/status.h"
 #include "fs/tree/xattr.h"
 
 struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino)
@@ -21,6 +22,11 @@ struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino)
     if (!vnode)
         fuse_reply_err(req, ESTALE);
     return vnode;
+}
+
+struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key)
+{
+    return key->kind == VNODE_STATUS ? status_vnode(session, key) : tree_vnode(session->tree, key);
 }
 
 int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry)
@@ -93,7 +99,7 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         fuse_reply_err(req, -rc);
         return;
     }
-    struct vnode *vnode = tree_vnode(session->tree, &key);
+    struct vnode *vnode = ops_vnode_of(session, &key);
     if (key.topic)
         topic_unref(key.topic);
     if (vnode && (key.kind == VNODE_ANY || (key.kind == VNODE_PARTITION && !key.extra)))

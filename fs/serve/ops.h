@@ -12,6 +12,8 @@ const struct fuse_lowlevel_ops *ops_table(void);
 
 /* The vnode of a request; NULL: the request was answered (ESTALE). */
 struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino);
+/* The vnode of a name that was resolved, given out once. NULL: no memory. */
+struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key);
 /* A vnode, given out once, as the kernel wants to hear of it. A negative errno: it was taken back. */
 int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry);
 /* Parks a request that looks at a partition behind a raised fence. false: go on. */

@@ -114,7 +114,9 @@ static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, si
     }
     if (fuse_add_direntry_plus(req, NULL, 0, name, &entry, 0) > left)
         return 0;
-    struct vnode *vnode = listed ? tree_vnode(session->tree, &listed->key) : NULL;
+    /* A status file's node comes with its look-up, which the kernel makes before it believes anything of it. */
+    bool known = listed && listed->key.kind != VNODE_STATUS;
+    struct vnode *vnode = known ? tree_vnode(session->tree, &listed->key) : NULL;
     if (vnode && ops_entry(session, vnode, &entry)) { /* gone meanwhile: name and type only */
         memset(&entry, 0, sizeof(entry));
         entry.attr.st_mode = type_of(listed->key.kind);

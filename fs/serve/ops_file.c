@@ -19,7 +19,6 @@
 #include "fs/tree/attr.h"
 #include "fs/tree/names.h"
 #include "fs/tree/retry.h"
-#include "fs/tree/status.h"
 
 /* ---- OPEN ---- */
 
@@ -83,8 +82,8 @@ static int open_kind(struct session *session, struct handle *handle, struct fuse
     case VNODE_SEGMENT_FILE:
         return open_segment(session, handle, fi);
     case VNODE_STATUS:
-        fi->direct_io = fi->noflush = 1;
-        return status_text(session, vnode->key.start, &handle->text, &handle->text_len);
+        fi->keep_cache = fi->noflush = 1; /* its pages never change */
+        return 0;
     default:
         fi->direct_io = 1;
         return 0;
@@ -180,7 +179,7 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         if (rc == 0)
             rc = names_resolve(session, dir, name, &key);
     }
-    struct vnode *vnode = rc ? NULL : tree_vnode(session->tree, &key);
+    struct vnode *vnode = rc ? NULL : ops_vnode_of(session, &key);
     if (rc == 0 && key.topic)
         topic_unref(key.topic);
     if (rc == 0)
@@ -227,8 +226,9 @@ static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t 
 
 static void read_text(fuse_req_t req, const struct handle *handle, size_t size, int64_t pos)
 {
-    size_t at = pos < (int64_t)handle->text_len ? (size_t)pos : handle->text_len;
-    size_t left = handle->text_len - at;
+    const struct vnode *vnode = handle->vnode;
+    size_t at = pos < (int64_t)vnode->text_len ? (size_t)pos : vnode->text_len;
+    size_t left = vnode->text_len - at;
     uint8_t *buffer = consume_buffer(); /* the answer may be the last that is asked, and the text is freed meanwhile */
     size = size < left ? size : left;
     size = size < LIMIT_REQUEST_BYTES ? size : LIMIT_REQUEST_BYTES;
@@ -236,7 +236,7 @@ static void read_text(fuse_req_t req, const struct handle *handle, size_t size, 
         fuse_reply_err(req, ENOMEM);
         return;
     }
-    memcpy(buffer, handle->text + at, size);
+    memcpy(buffer, vnode->text + at, size);
     fuse_reply_buf(req, (const char *)buffer, size);
 }
 

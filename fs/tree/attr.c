@@ -107,7 +107,10 @@ int attr_stat(struct session *session, struct vnode *vnode, struct stat *st)
     st->st_gid = attr.gid;
     set_times(st, attr.mtime_ms, attr.ctime_ms);
     if (vnode->key.kind == VNODE_STATUS) {
+        set_times(st, vnode->made_ms, vnode->made_ms);
         st->st_mode = S_IFREG | 0444;
+        st->st_size = (off_t)vnode->text_len;
+        st->st_blocks = (st->st_size + 511) / 512;
         return 0;
     }
     st->st_mode = S_IFDIR | (vnode->key.kind == VNODE_ROOT ? attr.dir_mode : attr.dir_mode & 0555);
@@ -123,6 +126,7 @@ double attr_entry_timeout(const struct vnode *vnode)
     case VNODE_FOLLOW:
     case VNODE_JSON:
     case VNODE_SEGMENT_FILE:
+    case VNODE_STATUS: /* each look is another node */
         return 0;
     default:
         return DIR_TIMEOUT_S;
@@ -140,6 +144,8 @@ double attr_timeout(const struct vnode *vnode, const struct stat *st)
                       !file.active && file.generation == vnode->key.generation;
         return closed ? CLOSED_SEGMENT_TIMEOUT_S : 0;
     }
+    if (vnode->key.kind == VNODE_STATUS)
+        return DIR_TIMEOUT_S;
     /* The mode of a directory of views is its topic's, whose chmod the kernel does not see as theirs. */
     if (vnode->topic && vnode->key.kind != VNODE_TOPIC)
         return 0;

@@ -117,7 +117,6 @@ void handle_unref(struct handle *handle)
     }
     if (handle->fd >= 0)
         close(handle->fd);
-    free(handle->text);
     if (handle->pfile)
         tree_pfile_put(handle->session->tree, handle->pfile);
     pthread_mutex_destroy(&handle->lock);

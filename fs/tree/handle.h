@@ -81,10 +81,8 @@ struct handle {
     struct fuse_pollhandle *poll_handle;
     struct poll_watch *poll_watch;
     struct json_view *json;
-    int fd;             /* segment files; -1 */
-    int32_t backing_id; /* likewise: the kernel reads it without us; 0 */
-    char *text;         /* status files: what is shown, made at open */
-    size_t text_len;
+    int fd;                  /* segment files; -1 */
+    int32_t backing_id;      /* likewise: the kernel reads it without us; 0 */
     struct listing *listing; /* directories: ops_dir.c's */
     /* handles' lock */
     struct handle *prev, *next;

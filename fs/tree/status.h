@@ -1,16 +1,19 @@
 /* fs/tree/status.h: the files of `.cluster/`: plain columns that sort, awk and column -t like, and Prometheus text.
- * Their text is made when they are opened. */
+ * A look-up makes the text, and its node has that text for as long as it lives: so the size that a program was told is
+ * that of what it reads, by whatever call, and no page of it ever changes. */
 #ifndef LOGMNT_FS_TREE_STATUS_H
 #define LOGMNT_FS_TREE_STATUS_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "fs/base/session.h"
 
+struct vnode;
+struct vnode_key;
+
 const char *status_name(int64_t which); /* NULL: there are no more */
 int64_t status_find(const char *name);  /* -1: none */
-/* *text is malloc-ed. 0 or -ENOMEM. */
-int status_text(struct session *session, int64_t which, char **text, size_t *len);
+/* A node with the text as it is now, given out once. NULL: no memory. */
+struct vnode *status_vnode(struct session *session, const struct vnode_key *key);
 
 #endif

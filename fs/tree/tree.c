@@ -16,6 +16,7 @@ struct tree {
     struct vnode *_Atomic *_Atomic chunks[CHUNKS]; /* written under the lock, read without */
     uint32_t *free_slots;
     uint32_t free_count, free_max, slot_count;
+    uint32_t text_count; /* vnodes of status files */
     uint64_t sequence;
     struct vnode **hash;
     size_t hash_size, hash_count;
@@ -328,6 +329,21 @@ struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main)
     return vnode;
 }
 
+struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, char *text, size_t len, int64_t now_ms)
+{
+    pthread_mutex_lock(&tree->lock);
+    struct vnode *vnode = vnode_new(tree, key);
+    if (vnode) {
+        vnode->fresh = true;
+        vnode->text = text;
+        vnode->text_len = len;
+        vnode->made_ms = now_ms;
+        tree->text_count++;
+    }
+    pthread_mutex_unlock(&tree->lock);
+    return vnode;
+}
+
 void tree_lookup_again(struct tree *tree, struct vnode *vnode)
 {
     pthread_mutex_lock(&tree->lock);
@@ -349,6 +365,9 @@ static void vnode_free(struct tree *tree, struct vnode *vnode)
         topic_unref(vnode->topic);
     if (atomic_load(&vnode->locks))
         locks_free(atomic_load(&vnode->locks));
+    if (vnode->text)
+        tree->text_count--;
+    free(vnode->text);
     free(vnode);
 }
 
@@ -401,7 +420,7 @@ size_t tree_keys(struct tree *tree, const struct topic *topic, struct vnode_key 
 uint32_t tree_count(struct tree *tree)
 {
     pthread_mutex_lock(&tree->lock);
-    uint32_t count = tree->slot_count - tree->free_count;
+    uint32_t count = tree->slot_count - tree->free_count - tree->text_count;
     pthread_mutex_unlock(&tree->lock);
     return count;
 }

@@ -1,8 +1,9 @@
 /* fs/tree/tree.h: node ids: what the kernel knows of the tree.
  *
  * A vnode is one FUSE node id; it lives from the LOOKUP that gave it out until the kernel has forgotten it as often as
- * it was given out. Ids are never used twice. The same thing looked up again is the same vnode, found by its key; only
- * a contended appender's fresh node (retry.h) has none. What all vnodes of one partition share is its pfile.
+ * it was given out. Ids are never used twice. The same thing looked up again is the same vnode, found by its key, but
+ * for a contended appender's fresh node (retry.h), and for a status file, whose node has the text of its look-up. What
+ * all vnodes of one partition share is its pfile.
  *
  * Locks: the tree's own mutex, inside. A vnode passed in by its id in a request stays while the request lasts. */
 #ifndef LOGMNT_FS_TREE_TREE_H
@@ -73,12 +74,15 @@ struct vnode_key {
 struct vnode {
     fuse_ino_t id;
     struct vnode_key key;
-    bool fresh;                  /* a contended appender's: not found by its key */
-    struct topic *topic;         /* referenced; NULL above topics */
-    struct pfile *pfile;         /* partitions, their views, .any */
-    struct log_point start;      /* addressed */
-    _Atomic int writers;         /* open for appending */
-    struct passthrough pass;     /* VNODE_SEGMENT_FILE */
+    bool fresh;              /* a contended appender's, or a status file's: not found by its key */
+    struct topic *topic;     /* referenced; NULL above topics */
+    struct pfile *pfile;     /* partitions, their views, .any */
+    struct log_point start;  /* addressed */
+    _Atomic int writers;     /* open for appending */
+    struct passthrough pass; /* VNODE_SEGMENT_FILE */
+    char *text;              /* VNODE_STATUS: what it shows, from its look-up on; malloc-ed */
+    size_t text_len;
+    int64_t made_ms;             /* when that was */
     struct locks *_Atomic locks; /* of what is not a partition's own file: made when first asked for */
     /* tree's lock */
     uint64_t lookups;
@@ -95,6 +99,8 @@ struct vnode *tree_get(struct tree *tree, fuse_ino_t id);
 struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key);
 /* A fresh vnode for a contended appender of the same partition (or .any) as main. */
 struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main);
+/* A fresh vnode of a status file; text, malloc-ed, is the vnode's then. NULL: no memory; text is the caller's. */
+struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, char *text, size_t len, int64_t now_ms);
 /* Gives out a vnode known to be alive once more. */
 void tree_lookup_again(struct tree *tree, struct vnode *vnode);
 void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups);
@@ -103,7 +109,7 @@ void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups);
 fuse_ino_t tree_find(struct tree *tree, const struct vnode_key *key);
 /* The keys of all vnodes of a topic. *out is malloc-ed; no memory: none. */
 size_t tree_keys(struct tree *tree, const struct topic *topic, struct vnode_key **out);
-/* How many node ids the kernel knows, the root not counted. */
+/* How many node ids the kernel knows, the root and those of status files not counted. */
 uint32_t tree_count(struct tree *tree);
 
 /* The pfile of a partition, referenced; NULL: no such partition, no memory. */

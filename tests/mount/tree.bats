@@ -210,6 +210,61 @@ P
     done
 }
 
+@test "a status file has its text's true size, so that whatever trusts a size copies all of it" {
+    mkdir orders
+    py "$T/out" <<'P'
+os.setxattr("orders", "user.topic.partitions", b"300")
+for name in "nodes", "partitions", "metrics":
+    file = ".cluster/" + name
+    fd = os.open(file, os.O_RDONLY)
+    size = os.fstat(fd).st_size
+    text = pread_all(fd, 1 << 20, 0)
+    same(len(text), size)
+    same(text[-1:], b"\n")
+    for flags in mmap.MAP_SHARED, mmap.MAP_PRIVATE:
+        same(mmap.mmap(fd, size, flags=flags, prot=mmap.PROT_READ)[:], text)
+    out = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    same(os.sendfile(out, fd, 0, 1 << 20), size)
+    same(read_all(sys.argv[1]), text)
+    same(os.pread(fd, 10, size), b"")
+    shutil.copyfile(file, sys.argv[1])
+    same(len(read_all(sys.argv[1])), os.stat(sys.argv[1]).st_size)
+same(read_all(sys.argv[1]).count(b"\nlogmnt_high_watermark{"), 300)
+check(text.count(b"\nlogmnt_high_watermark{") == 300 and size > 10000)
+P
+    is "$(wc -c < .cluster/partitions)" "$(cat .cluster/partitions | wc -c)"
+    is "$(ls -l .cluster | awk 'NR > 1 && $5 < 20' | wc -l)" 0
+}
+
+@test "a status file is made anew at each look, and what is open stays as it was" {
+    mkdir orders
+    exec 4< .cluster/partitions
+    is "$(awk '$1 == "orders" { print $8 }' .cluster/partitions)" 0
+    before=$(size .cluster/partitions)
+    seq 1234 >> orders/0
+    is "$(awk '$1 == "orders" { print $8 }' .cluster/partitions)" 1234
+    is "$(size .cluster/partitions)" "$(cat .cluster/partitions | wc -c)"
+    at_least "$(size .cluster/partitions)" $((before + 3))
+    is "$(awk '$1 == "orders" { print $8 }' <&4)" 0
+    is "$(stat -c %i .cluster/metrics)" "$(stat -c %i .cluster/metrics)"
+    py <<'P'
+# Readers and writers side by side: each open file is whole.
+stop = threading.Event()
+def grow():
+    while not stop.is_set():
+        append("orders/0", b"one more\n")
+thread = threading.Thread(target=grow)
+thread.start()
+for _ in range(500):
+    with open(".cluster/partitions", "rb", buffering=0) as f:
+        size = os.fstat(f.fileno()).st_size
+        text = f.readall()
+        same((len(text), text[-1:]), (size, b"\n"))
+stop.set()
+thread.join()
+P
+}
+
 @test "the metadata log can be read like any topic, and not written" {
     mkdir orders
     at_least "$(wc -c < .internal/__cluster_metadata/0)" 1
