@@ -23,6 +23,8 @@ enum {
     LIMIT_FOLLOW_INLINE = 4,
     /* inotify watchers of a partition with several appenders are woken at most this often. */
     LIMIT_WAKE_INTERVAL_MS = 10,
+    /* How often a mount that is left in another mount namespace alone is looked at again. */
+    LIMIT_MOUNT_LOOK_MS = 1000,
     /* Records' bytes that one read of `.json` takes from the log at a time. */
     LIMIT_JSON_CHUNK_BYTES = 256 << 10,
     /* Text of `.json` that is made at a time, give or take a record; smaller reads are given their share of it. */

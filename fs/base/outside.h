@@ -1,16 +1,57 @@
-/* fs/base/outside.h: a thread of the daemon that uses its own mount, as anybody outside would.
+/* fs/base/outside.h: what the daemon does to its own mount as anybody outside would.
  *
- * It must not share the daemon's descriptors: killed with its request on the way it would wait, unkillable, for an
- * answer that only the closing of /dev/fuse brings, and hold that open itself. And it must not hold the caller's
- * terminal or pipe, which the daemon lets go of only once the mount answers. So its table is its own, and empty: such a
- * thread works by paths. It does not log (syslog(3) would open its socket in the wrong table) and calls nothing of the
- * node, not even to drop a reference: whoever drops a deleted topic's last one wakes the loop through a descriptor.
+ * inotify events come of system calls alone, and the kernel drops a name when a look-up of it fails: for both the mount
+ * has to be used. That is done by a process of its own, which is forked before there are threads:
  *
- * Nor may it be a FUSE worker: that would wait for itself. */
+ * - A thread of the daemon, killed with its request on the way, would wait unkillable for an answer that only the
+ *   closing of /dev/fuse brings, and hold that open itself. The process has one descriptor: its way to the daemon.
+ * - Whoever uses a mount makes its unmount EBUSY. The process lives in a mount namespace of its own whose only mount is
+ *   a private clone of ours (without CAP_SYS_ADMIN: within a user namespace of its own), so that the user's unmount
+ *   never meets it. Where the kernel allows neither, it uses the user's mount, for the length of an act.
+ *
+ * The clone keeps the file system alive when the user's mount has gone: the daemon has to see that by itself
+ * (mounted.h).
+ *
+ *   outside_start() -> outside_act() ... -> outside_end()
+ *
+ * The process goes into its namespace with the first act, since that takes a mount that answers. When it is lost, acts
+ * fail with -EPIPE, which is logged once. */
 #ifndef LOGMNT_FS_BASE_OUTSIDE_H
 #define LOGMNT_FS_BASE_OUTSIDE_H
 
-/* Of the calling thread, first thing. 0 or a negative errno: then it must leave the mount alone. */
-int outside_enter(void);
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "engine/base/err.h"
+#include "fs/base/mounted.h"
+
+enum outside_kind {
+    OUTSIDE_ENTER, /* outside.c's own */
+    OUTSIDE_LOOK,  /* lstat(2) */
+    OUTSIDE_TOUCH, /* mtime alone is set: IN_MODIFY */
+};
+
+struct outside_act {
+    enum outside_kind kind;
+    const char *path; /* from the mount's root on, without a leading slash; under 4096 bytes */
+    uint64_t subject; /* for whoever answers its requests (outside_asks()): a node id; 0 */
+};
+
+struct outside;
+
+/* Forks the process. No other thread runs yet. NULL: e says why. */
+struct outside *outside_start(const char *mountpoint, struct err *e);
+/* What was mounted; before the first act. */
+void outside_mounted(struct outside *outside, const struct mounted_device *device);
+/* Does it, and waits until it is done: it takes requests of ours, so never on a FUSE worker nor with a lock that one
+ * takes. One act at a time: other threads wait for their turn. 0, or the errno of the act, or -EPIPE. */
+int outside_act(struct outside *outside, const struct outside_act *act);
+/* Whether a request of process pid belongs to the act that is being done; which is copied then (its path is not to be
+ * looked at). Any thread. */
+bool outside_asks(struct outside *outside, pid_t pid, struct outside_act *act);
+pid_t outside_pid(const struct outside *outside);
+/* After the connection has ended, so that a call of the process has returned. Waits for its end. */
+void outside_end(struct outside *outside);
 
 #endif

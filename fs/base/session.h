@@ -17,6 +17,7 @@ struct tree;
 struct retries;
 struct evictor;
 struct waker;
+struct outside;
 
 struct session {
     struct fuse_session *fuse;
@@ -27,6 +28,7 @@ struct session {
     struct parks parks;
     struct handles *handles;
     struct retries *retries;
+    struct outside *outside;
     struct waker *waker;
     struct evictor *evictor;
     struct accumulators *accumulators;

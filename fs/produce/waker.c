@@ -1,11 +1,8 @@
 #include "fs/produce/waker.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <syslog.h>
 #include <time.h>
 
 #include "fs/base/limits.h"
@@ -35,23 +32,16 @@ static void wake_unref(struct wake *wake)
         free(wake);
 }
 
-static void wake_one(struct wake *wake)
+static void wake_one(const struct waker *waker, struct wake *wake)
 {
-    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+    struct outside_act act = {.kind = OUTSIDE_TOUCH, .path = wake->path};
     atomic_store(&wake->queued, false);
-    (void)utimensat(AT_FDCWD, wake->path, times, 0); /* nobody is there to tell if it fails */
+    (void)outside_act(waker->session->outside, &act); /* nobody is there to tell if it fails */
 }
 
 static void *waker_run(void *arg)
 {
     struct waker *waker = arg;
-    int rc = outside_enter();
-    if (rc) {
-        log_line(LOG_WARNING, "inotify watchers of contended partitions will not be told: %s", strerror(-rc));
-        pthread_mutex_lock(&waker->lock);
-        waker->ending = true;
-        pthread_mutex_unlock(&waker->lock);
-    }
     pthread_mutex_lock(&waker->lock);
     for (;;) {
         while (!waker->queue && !waker->ending)
@@ -65,7 +55,7 @@ static void *waker_run(void *arg)
         while (queue) {
             struct wake *next = queue->next;
             if (!ending)
-                wake_one(queue);
+                wake_one(waker, queue);
             wake_unref(queue);
             queue = next;
         }
@@ -117,11 +107,10 @@ void waker_free(struct waker *waker)
     free(waker);
 }
 
-static struct wake *wake_new(const struct waker *waker, const struct pfile *pfile)
+static struct wake *wake_new(const struct pfile *pfile)
 {
     char path[4096];
-    int n = snprintf(path, sizeof(path), "%s/%s/%d", waker->session->mountpoint, topic_name(pfile->topic),
-                     (int)partition_index(pfile->part));
+    int n = snprintf(path, sizeof(path), "%s/%d", topic_name(pfile->topic), (int)partition_index(pfile->part));
     struct wake *wake = n > 0 && (size_t)n < sizeof(path) ? malloc(sizeof(*wake) + (size_t)n + 1) : NULL;
     if (!wake)
         return NULL;
@@ -140,7 +129,7 @@ static struct wake *wake_of(struct waker *waker, struct pfile *pfile)
     pthread_mutex_lock(&waker->lock);
     wake = atomic_load(&pfile->wake);
     if (!wake) {
-        wake = wake_new(waker, pfile);
+        wake = wake_new(pfile);
         atomic_store(&pfile->wake, wake);
     }
     pthread_mutex_unlock(&waker->lock);

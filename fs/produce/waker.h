@@ -1,9 +1,8 @@
 /* fs/produce/waker.h: inotify watchers of a partition hear of appends that went past its main node.
  *
  * A contended appender writes through a node of its own, `.any` through another file: watchers sit on the main node and
- * the kernel tells them nothing. A thread of its own sets the main node's mtime through the mount (utimensat with mtime
- * alone is IN_MODIFY), at most once in LIMIT_WAKE_INTERVAL_MS a partition. The thread is
- * one of outside.h's. */
+ * the kernel tells them nothing. A thread of its own has the main node's mtime set from outside (outside.h; utimensat
+ * with mtime alone is IN_MODIFY), at most once in LIMIT_WAKE_INTERVAL_MS a partition. */
 #ifndef LOGMNT_FS_PRODUCE_WAKER_H
 #define LOGMNT_FS_PRODUCE_WAKER_H
 

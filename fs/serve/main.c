@@ -17,6 +17,7 @@
 
 #include "fs/base/fuse.h"
 #include "fs/base/options.h"
+#include "fs/base/outside.h"
 #include "fs/base/session.h"
 #include "fs/serve/serve.h"
 #include "fs/serve/mountpoint.h"
@@ -138,15 +139,24 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         .reserve_bytes = LIMIT_RESERVE_BYTES,
     };
     int rc = mountpoint_check(mountpoint, e);
-    if (rc == 0)
-        rc = node_open(&node_options, &node, e);
-    if (rc)
+    struct outside *outside = rc == 0 ? outside_start(mountpoint, e) : NULL; /* before there are threads */
+    if (outside == NULL)
+        return rc != 0 ? rc : -EAGAIN;
+    rc = node_open(&node_options, &node, e);
+    if (rc) {
+        outside_end(outside);
         return rc;
-    struct session session = {
-        .node = node, .options = options, .mountpoint = mountpoint, .ready = ready, .ready_arg = (void *)options};
+    }
+    struct session session = {.node = node,
+                              .options = options,
+                              .mountpoint = mountpoint,
+                              .outside = outside,
+                              .ready = ready,
+                              .ready_arg = (void *)options};
     rc = mountpoint_prepare(mountpoint, options->data_dir, e);
     if (rc == 0)
         rc = serve_run(&session, e);
+    outside_end(outside);
     if (rc && fuse_said[0])
         err_wrap(e, rc, "%s", fuse_said);
     struct err closing = {0};

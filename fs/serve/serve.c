@@ -1,80 +1,22 @@
 #include "fs/serve/serve.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
+#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "fs/base/limits.h"
+#include "fs/base/mounted.h"
+#include "fs/base/outside.h"
 #include "fs/produce/accumulator.h"
 #include "fs/produce/produce.h"
 #include "fs/produce/waker.h"
 #include "fs/serve/ops.h"
+#include "fs/serve/stopper.h"
 #include "fs/tree/evictor.h"
 #include "fs/tree/handle.h"
 #include "fs/tree/retry.h"
-
-/* Waits for a signal that asks to stop, then for the loop to notice: libfuse's loop looks only when its main thread is
- * woken, so that is signalled until it has ended. */
-struct stopper {
-    struct session *session;
-    pthread_t thread;
-    pthread_t main;
-    _Atomic bool loop_ended;
-};
-
-enum { STOP_POKE_NS = 20000000 };
-
-static void poked(int sig)
-{
-    (void)sig;
-}
-
-static void *stopper_run(void *arg)
-{
-    struct stopper *stopper = arg;
-    sigset_t signals;
-    int sig;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    do
-        sigwait(&signals, &sig);
-    while (sig == SIGHUP && !stopper->session->options->foreground); /* a daemon has no terminal to lose */
-    if (atomic_load(&stopper->loop_ended))
-        return NULL;
-    log_line(LOG_INFO, "stopping: %s", strsignal(sig));
-    node_stopping(stopper->session->node);
-    fuse_session_exit(stopper->session->fuse);
-    while (!atomic_load(&stopper->loop_ended)) {
-        pthread_kill(stopper->main, SIGUSR1);
-        struct timespec pause = {.tv_nsec = STOP_POKE_NS};
-        nanosleep(&pause, NULL);
-    }
-    return NULL;
-}
-
-static int stopper_start(struct stopper *stopper, struct session *session, struct err *e)
-{
-    struct sigaction action = {.sa_handler = poked};
-    stopper->session = session;
-    stopper->main = pthread_self();
-    atomic_init(&stopper->loop_ended, false);
-    sigaction(SIGUSR1, &action, NULL);
-    int rc = pthread_create(&stopper->thread, NULL, stopper_run, stopper);
-    return rc ? err_sys(e, -rc, "starting a thread") : 0;
-}
-
-static void stopper_end(struct stopper *stopper)
-{
-    atomic_store(&stopper->loop_ended, true);
-    pthread_kill(stopper->thread, SIGTERM);
-    pthread_join(stopper->thread, NULL);
-}
 
 static int loop(struct session *session, struct err *e)
 {
@@ -147,6 +89,36 @@ static struct fuse_session *new_fuse(struct session *session, struct err *e)
     return fuse;
 }
 
+static int mount_it(struct session *session, struct mounted_device *device, struct err *e)
+{
+    if (fuse_session_mount(session->fuse, session->mountpoint))
+        return err_set(e, -EIO, "cannot mount on %s", session->mountpoint);
+    int rc = mounted_device(session->mountpoint, device);
+    if (rc) {
+        fuse_session_unmount(session->fuse);
+        return err_sys(e, rc, "mount point %s", session->mountpoint);
+    }
+    outside_mounted(session->outside, device);
+    return 0;
+}
+
+/* The mount has gone, and somebody still holds the file system: fuse_session_unmount() would take away, by its path,
+ * whatever is mounted there by now. It does not when poll(2) of its descriptor says POLLERR, as of a connection that
+ * has ended: so does a pipe without a reader. Its own descriptor, the last one, is closed by that: the connection ends.
+ */
+static void leave_mount_point(struct fuse_session *fuse)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC)) {
+        log_line(LOG_ERR, "no descriptor left to let the mount go: %m");
+        return;
+    }
+    close(fds[0]);
+    if (dup3(fds[1], fuse_session_fd(fuse), O_CLOEXEC) < 0)
+        log_line(LOG_ERR, "the mount could not be let go: %m");
+    close(fds[1]);
+}
+
 int serve_run(struct session *session, struct err *e)
 {
     struct stopper stopper;
@@ -158,24 +130,27 @@ int serve_run(struct session *session, struct err *e)
         rc = -EINVAL;
         goto err_after_shared;
     }
-    if (fuse_session_mount(session->fuse, session->mountpoint)) {
-        rc = err_set(e, -EIO, "cannot mount on %s", session->mountpoint);
+    struct mounted_device device;
+    rc = mount_it(session, &device, e);
+    if (rc)
         goto err_after_fuse;
-    }
+    bool mounted = true;
     rc = passthrough_attach(session->fuse, e);
     if (rc == 0)
-        rc = stopper_start(&stopper, session, e);
+        rc = stopper_start(&stopper, session, &device, e);
     if (rc)
         goto err_after_mount;
     rc = loop(session, e);
     node_stopping(session->node);
-    stopper_end(&stopper);
+    mounted = stopper_end(&stopper);
     parks_abort(session);
     ops_file_end(session);
     accumulators_drain(session->accumulators, session->node);
     produce_end(session);
     accumulators_drain(session->accumulators, session->node);
 err_after_mount:
+    if (!mounted)
+        leave_mount_point(session->fuse);
     fuse_session_unmount(session->fuse);
 err_after_fuse:
     end_threads(session);

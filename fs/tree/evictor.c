@@ -1,11 +1,9 @@
 #include "fs/tree/evictor.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <syslog.h>
-#include <unistd.h>
 
 #include "fs/base/limits.h"
 #include "fs/base/outside.h"
@@ -19,7 +17,6 @@ struct name {
 struct evictor {
     struct session *session;
     pthread_t thread;
-    _Atomic pid_t tid;
     pthread_mutex_t lock;
     pthread_cond_t cond;
     struct name *known[LIMIT_ADDRESS_NAMES]; /* by hash */
@@ -28,24 +25,10 @@ struct evictor {
     bool ending;
 };
 
-static void drop(const struct evictor *evictor, const struct name *name)
-{
-    char path[4096];
-    struct stat st;
-    int n = snprintf(path, sizeof(path), "%s/%s", evictor->session->mountpoint, name->path);
-    if (n > 0 && (size_t)n < sizeof(path))
-        (void)lstat(path, &st); /* ENOENT is what it is for */
-}
-
 static void *evictor_run(void *arg)
 {
     struct evictor *evictor = arg;
-    int rc = outside_enter();
-    if (rc)
-        log_line(LOG_WARNING, "the kernel will keep addresses that were used: %s", strerror(-rc));
-    atomic_store(&evictor->tid, gettid());
     pthread_mutex_lock(&evictor->lock);
-    evictor->ending |= rc != 0;
     while (!evictor->ending) {
         struct name *name = evictor->first;
         if (!name) {
@@ -57,7 +40,8 @@ static void *evictor_run(void *arg)
             evictor->last = &evictor->first;
         evictor->queued--;
         pthread_mutex_unlock(&evictor->lock);
-        drop(evictor, name);
+        struct outside_act act = {.kind = OUTSIDE_LOOK, .path = name->path};
+        (void)outside_act(evictor->session->outside, &act); /* ENOENT is what it is for */
         free(name);
         pthread_mutex_lock(&evictor->lock);
     }
@@ -145,7 +129,8 @@ void evictor_note(struct evictor *evictor, const struct vnode *vnode, const char
     free(old);
 }
 
-bool evictor_asks(const struct evictor *evictor, pid_t tid, const char *name)
+bool evictor_asks(const struct evictor *evictor, pid_t pid, const char *name)
 {
-    return tid == atomic_load_explicit(&evictor->tid, memory_order_relaxed) && strchr(name, '@');
+    struct outside_act act;
+    return outside_asks(evictor->session->outside, pid, &act) && act.kind == OUTSIDE_LOOK && strchr(name, '@');
 }

@@ -2,10 +2,8 @@
  *
  * It keeps a name that was looked up, and with it our node, until it runs short of memory. There are as many addresses
  * (0@5678) as there are records, so the latest ones are remembered here, in a table by their hash; one that is pushed
- * out of it is looked up once more, through the mount, by a thread of its own, and its LOOKUP is answered ENOENT: then
- * the kernel drops the name, and forgets the node as soon as it is not open either.
- *
- * The thread is one of outside.h's. */
+ * out of it is looked up once more, from outside (outside.h), and that LOOKUP is answered ENOENT: then the kernel drops
+ * the name, and forgets the node as soon as it is not open either. */
 #ifndef LOGMNT_FS_TREE_EVICTOR_H
 #define LOGMNT_FS_TREE_EVICTOR_H
 
@@ -20,6 +18,6 @@ void evictor_free(struct evictor *evictor);
 /* The LOOKUP of this address is being answered. Any thread. */
 void evictor_note(struct evictor *evictor, const struct vnode *vnode, const char *name);
 /* Whether a LOOKUP is the evictor's own, of a name to be dropped: answer ENOENT. */
-bool evictor_asks(const struct evictor *evictor, pid_t tid, const char *name);
+bool evictor_asks(const struct evictor *evictor, pid_t pid, const char *name);
 
 #endif

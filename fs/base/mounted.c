@@ -1,0 +1,123 @@
+#include "fs/base/mounted.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int mounted_device(const char *path, struct mounted_device *device)
+{
+    struct statx stx;
+    if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stx) != 0)
+        return -errno;
+    device->major = stx.stx_dev_major;
+    device->minor = stx.stx_dev_minor;
+    return 0;
+}
+
+bool mounted_is_at(const struct mounted_device *device, const char *path)
+{
+    struct mounted_device there;
+    return mounted_device(path, &there) == 0 && there.major == device->major && there.minor == device->minor;
+}
+
+int mounted_open(struct mounted *mounted, const struct mounted_device *device, struct err *e)
+{
+    mounted->device = *device;
+    mounted->table = fopen("/proc/self/mountinfo", "re");
+    return mounted->table == NULL ? err_sys(e, -errno, "/proc/self/mountinfo") : 0;
+}
+
+void mounted_close(struct mounted *mounted)
+{
+    if (mounted->table != NULL)
+        fclose(mounted->table);
+}
+
+/* Lines of a mount table begin: mount id, parent's id, MAJOR:MINOR. */
+static bool has_device(FILE *table, const struct mounted_device *device)
+{
+    char *line = NULL;
+    size_t size = 0;
+    bool found = false;
+    while (!found && getline(&line, &size, table) > 0) {
+        unsigned dev_major, dev_minor;
+        found = sscanf(line, "%*d %*d %u:%u", &dev_major, &dev_minor) == 2 && dev_major == device->major &&
+                dev_minor == device->minor;
+    }
+    free(line);
+    return found;
+}
+
+/* Mount namespaces that were looked at. */
+struct seen {
+    ino_t *all;
+    size_t count, max;
+};
+
+/* false: it was there already. Without memory it is looked at again. */
+static bool seen_add(struct seen *seen, ino_t ns)
+{
+    for (size_t i = 0; i < seen->count; i++)
+        if (seen->all[i] == ns)
+            return false;
+    if (seen->count == seen->max) {
+        size_t max = seen->max > 0 ? seen->max * 2 : 16;
+        ino_t *all = realloc(seen->all, max * sizeof *all);
+        if (all == NULL)
+            return true;
+        seen->all = all;
+        seen->max = max;
+    }
+    seen->all[seen->count++] = ns;
+    return true;
+}
+
+static bool process_has(const struct mounted *mounted, struct seen *seen, const char *pid)
+{
+    char path[300];
+    struct stat st;
+    snprintf(path, sizeof path, "/proc/%s/ns/mnt", pid);
+    if (stat(path, &st) == 0 && !seen_add(seen, st.st_ino)) /* of another user's process it is not shown */
+        return false;
+    snprintf(path, sizeof path, "/proc/%s/mountinfo", pid);
+    FILE *table = fopen(path, "re");
+    bool found = table != NULL && has_device(table, &mounted->device);
+    if (table != NULL)
+        fclose(table);
+    return found;
+}
+
+/* The process in whose namespace it is mounted; 0: there is none that can be seen. */
+static pid_t find_elsewhere(const struct mounted *mounted, pid_t except)
+{
+    struct seen seen = {0};
+    struct stat st;
+    pid_t found = 0;
+    DIR *proc = opendir("/proc");
+    if (stat("/proc/self/ns/mnt", &st) == 0)
+        seen_add(&seen, st.st_ino);
+    for (struct dirent *entry; found == 0 && proc != NULL && (entry = readdir(proc)) != NULL;) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && pid != except && process_has(mounted, &seen, entry->d_name))
+            found = pid;
+    }
+    if (proc != NULL)
+        closedir(proc);
+    free(seen.all);
+    return found;
+}
+
+enum mounted_where mounted_look(struct mounted *mounted, pid_t except, pid_t *pid)
+{
+    if (mounted->table == NULL)
+        return MOUNTED_HERE;
+    rewind(mounted->table);
+    if (has_device(mounted->table, &mounted->device))
+        return MOUNTED_HERE;
+    *pid = find_elsewhere(mounted, except);
+    return *pid != 0 ? MOUNTED_ELSEWHERE : MOUNTED_NOWHERE;
+}

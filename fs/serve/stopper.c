@@ -1,0 +1,136 @@
+#include "fs/serve/stopper.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fs/base/limits.h"
+#include "fs/base/outside.h"
+
+enum { STOP_POKE_NS = 20000000 };
+
+static void poked(int sig)
+{
+    (void)sig;
+}
+
+/* Until the loop has noticed. */
+static void end_loop(struct stopper *stopper)
+{
+    node_stopping(stopper->session->node);
+    fuse_session_exit(stopper->session->fuse);
+    while (!atomic_load(&stopper->loop_ended)) {
+        pthread_kill(stopper->main, SIGUSR1);
+        struct timespec pause = {.tv_nsec = STOP_POKE_NS};
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* A signal came: does it end the session? */
+static bool signal_ends(const struct stopper *stopper)
+{
+    struct signalfd_siginfo info;
+    if (read(stopper->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
+        return false;
+    if (info.ssi_signo == SIGHUP && !stopper->session->options->foreground)
+        return false;
+    log_line(LOG_INFO, "stopping: %s", strsignal((int)info.ssi_signo));
+    return true;
+}
+
+static bool mount_is_gone(struct stopper *stopper)
+{
+    pid_t pid;
+    switch (mounted_look(&stopper->mounted, outside_pid(stopper->session->outside), &pid)) {
+    case MOUNTED_HERE:
+        stopper->elsewhere = false;
+        return false;
+    case MOUNTED_ELSEWHERE:
+        if (!stopper->elsewhere)
+            log_line(LOG_NOTICE, "unmounted here, but not in the mount namespace of process %d: served on", (int)pid);
+        stopper->elsewhere = true;
+        return false;
+    default:
+        log_line(LOG_INFO, "stopping: the mount is gone");
+        return true;
+    }
+}
+
+static void *stopper_run(void *arg)
+{
+    struct stopper *stopper = arg;
+    struct pollfd fds[] = {
+        {.fd = stopper->end_fd, .events = POLLIN},
+        {.fd = stopper->signal_fd, .events = POLLIN},
+        {.fd = stopper->mounted.table != NULL ? fileno(stopper->mounted.table) : -1, .events = POLLPRI},
+    };
+    /* A change before the table was opened tells of none. */
+    for (bool ends = mount_is_gone(stopper); !ends;) {
+        if (poll(fds, 3, stopper->elsewhere ? LIMIT_MOUNT_LOOK_MS : -1) < 0 && errno != EINTR)
+            break;
+        if (fds[0].revents != 0)
+            return NULL;
+        ends = (fds[1].revents != 0 && signal_ends(stopper)) || mount_is_gone(stopper);
+    }
+    end_loop(stopper);
+    return NULL;
+}
+
+static int open_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+static void close_all(struct stopper *stopper)
+{
+    if (stopper->signal_fd >= 0)
+        close(stopper->signal_fd);
+    if (stopper->end_fd >= 0)
+        close(stopper->end_fd);
+    mounted_close(&stopper->mounted);
+}
+
+int stopper_start(struct stopper *stopper, struct session *session, const struct mounted_device *device, struct err *e)
+{
+    struct sigaction action = {.sa_handler = poked};
+    struct err unwatched = {0};
+    *stopper = (struct stopper){.session = session, .main = pthread_self()};
+    sigaction(SIGUSR1, &action, NULL);
+    if (mounted_open(&stopper->mounted, device, &unwatched) != 0)
+        log_line(LOG_WARNING, "an unmount by force will not be noticed: %s", unwatched.text);
+    stopper->signal_fd = open_signals();
+    stopper->end_fd = eventfd(0, EFD_CLOEXEC);
+    int rc = stopper->signal_fd < 0 ? stopper->signal_fd : stopper->end_fd < 0 ? -errno : 0;
+    if (rc == 0)
+        rc = -pthread_create(&stopper->thread, NULL, stopper_run, stopper);
+    if (rc != 0) {
+        close_all(stopper);
+        return err_sys(e, rc, "starting a thread");
+    }
+    return 0;
+}
+
+bool stopper_end(struct stopper *stopper)
+{
+    uint64_t one = 1;
+    pid_t pid;
+    atomic_store(&stopper->loop_ended, true);
+    if (write(stopper->end_fd, &one, sizeof one) != (ssize_t)sizeof one)
+        log_line(LOG_WARNING, "the thread that waits for signals could not be told to end: %s", strerror(errno));
+    pthread_join(stopper->thread, NULL);
+    bool here = mounted_look(&stopper->mounted, outside_pid(stopper->session->outside), &pid) == MOUNTED_HERE;
+    close_all(stopper);
+    return here;
+}
