@@ -71,14 +71,26 @@ const struct metadata_node *metadata_node(const struct metadata *meta, int32_t i
 
 /* ---- checks ---- */
 
-static int check_create_topic(const struct metadata *meta, const struct command *cmd, struct err *e)
+/* A command is checked when it is proposed and again when it is applied. In between others may have been applied, and
+ * with one of them it may have lost a race: that is a verdict's `race`. What is refused without one has never fitted,
+ * and was not proposed by this build. */
+struct verdict {
+    bool race;
+    struct err *e;
+};
+
+/* A race's errno, which is returned. */
+#define LOST(verdict, rc, ...) ((verdict)->race = true, err_set((verdict)->e, rc, __VA_ARGS__))
+
+static int check_create_topic(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
+    struct err *e = verdict->e;
     if (topic_name_check(cmd->topic) != 0)
         return err_set(e, -EINVAL, "%s: not a topic's name", cmd->topic);
     if (topic_find(meta, cmd->topic) != NULL)
-        return err_set(e, -EEXIST, "topic %s exists", cmd->topic);
+        return LOST(verdict, -EEXIST, "topic %s exists", cmd->topic);
     if (meta->topic_count >= LIMIT_TOPICS)
-        return err_set(e, -ENOSPC, "there are %d topics already", LIMIT_TOPICS);
+        return LOST(verdict, -ENOSPC, "there are %d topics already", LIMIT_TOPICS);
     if (cmd->partitions < 1 || cmd->partitions > LIMIT_TOPIC_PARTITIONS)
         return err_set(e, -EINVAL, "topic %s: %d partitions", cmd->topic, cmd->partitions);
     if (cmd->replica_count != cmd->partitions * cmd->replication_factor)
@@ -88,33 +100,33 @@ static int check_create_topic(const struct metadata *meta, const struct command 
 }
 
 /* The topic a command is about; one made again under the same name is another one. */
-static int check_same_topic(const struct metadata *meta, const struct command *cmd, struct err *e)
+static int check_same_topic(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
     const struct metadata_topic *topic = topic_find(meta, cmd->topic);
     if (topic == NULL || memcmp(topic->id, cmd->id, UUID_BYTES) != 0)
-        return err_set(e, -ENOENT, "no topic %s", cmd->topic);
+        return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);
     return 0;
 }
 
-static int check_create_partitions(const struct metadata *meta, const struct command *cmd, struct err *e)
+static int check_create_partitions(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
-    int rc = check_same_topic(meta, cmd, e);
+    int rc = check_same_topic(meta, cmd, verdict);
     if (rc != 0)
         return rc;
     const struct metadata_topic *topic = topic_find(meta, cmd->topic);
-    if (cmd->partitions <= topic->partitions)
-        return err_set(e, -EINVAL, "topic %s has %d partitions already", cmd->topic, topic->partitions);
+    int32_t factor = topic->replication_factor;
     if (cmd->partitions > LIMIT_TOPIC_PARTITIONS)
-        return err_set(e, -EINVAL, "topic %s: more than %d partitions", cmd->topic, LIMIT_TOPIC_PARTITIONS);
-    if (cmd->replication_factor != topic->replication_factor ||
-        cmd->replica_count != (cmd->partitions - topic->partitions) * topic->replication_factor)
-        return err_set(e, -EINVAL, "topic %s: replicas do not match its partitions", cmd->topic);
+        return err_set(verdict->e, -EINVAL, "topic %s: more than %d partitions", cmd->topic, LIMIT_TOPIC_PARTITIONS);
+    if (cmd->replication_factor != factor || cmd->replica_count % factor != 0)
+        return err_set(verdict->e, -EINVAL, "topic %s: replicas do not match its partitions", cmd->topic);
+    if (cmd->partitions <= topic->partitions || cmd->replica_count != (cmd->partitions - topic->partitions) * factor)
+        return LOST(verdict, -EINVAL, "topic %s has %d partitions already", cmd->topic, topic->partitions);
     return 0;
 }
 
 /* Of the pairs that Kafka checks against each other there is one here. */
 static int check_lags(const struct config_set *cluster, const struct config_set *topic, const struct command *cmd,
-                      struct err *e)
+                      struct verdict *verdict)
 {
     static const char min_name[] = "min.compaction.lag.ms", max_name[] = "max.compaction.lag.ms";
     bool is_min = strcmp(cmd->name, min_name) == 0;
@@ -123,15 +135,16 @@ static int check_lags(const struct config_set *cluster, const struct config_set 
     const char *min = is_min ? cmd->value : config_in_force(cluster, topic, min_name);
     const char *max = is_min ? config_in_force(cluster, topic, max_name) : cmd->value;
     if (strtoll(min, NULL, 10) > strtoll(max, NULL, 10))
-        return err_set(e, -EINVAL, "%s (%s) would be above %s (%s)", min_name, min, max_name, max);
+        return LOST(verdict, -EINVAL, "%s (%s) would be above %s (%s)", min_name, min, max_name, max);
     return 0;
 }
 
-static int check_config(const struct metadata *meta, const struct command *cmd, struct err *e)
+static int check_config(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
+    struct err *e = verdict->e;
     const struct metadata_topic *topic = NULL;
     if (cmd->topic[0] != '\0' && (topic = topic_find(meta, cmd->topic)) == NULL)
-        return err_set(e, -ENOENT, "no topic %s", cmd->topic);
+        return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);
     const struct config_def *def = config_find(cmd->name);
     if (def == NULL)
         return err_set(e, -EINVAL, "%s: no such setting", cmd->name);
@@ -139,12 +152,12 @@ static int check_config(const struct metadata *meta, const struct command *cmd, 
         return err_set(e, -EINVAL, "%s: a setting of the cluster, not of a topic", cmd->name);
     if (cmd->type == COMMAND_REMOVE_CONFIG) {
         if (config_set_get(topic != NULL ? &topic->config : &meta->config, cmd->name) == NULL)
-            return err_set(e, -ENODATA, "%s: not set", cmd->name);
+            return LOST(verdict, -ENODATA, "%s: not set", cmd->name);
         return 0;
     }
     int rc = config_check(cmd->name, cmd->value, e);
     if (rc == 0)
-        rc = check_lags(&meta->config, topic != NULL ? &topic->config : NULL, cmd, e);
+        rc = check_lags(&meta->config, topic != NULL ? &topic->config : NULL, cmd, verdict);
     if (rc == 0 && strcmp(cmd->name, "default.replication.factor") == 0 &&
         strtoull(cmd->value, NULL, 10) > meta->node_count)
         rc = err_set(e, -EINVAL, "%s: %s is more than the number of nodes, %zu", cmd->name, cmd->value,
@@ -190,35 +203,36 @@ static int check_keys(const struct metadata *meta, const struct command *cmd, st
 }
 
 /* What every replay of the command asks, too. */
-static int check(const struct metadata *meta, const struct command *cmd, struct err *e)
+static int check(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
     switch (cmd->type) {
     case COMMAND_REGISTER_NODE:
         if (metadata_node(meta, cmd->node) == NULL && meta->node_count >= LIMIT_NODES)
-            return err_set(e, -ENOSPC, "there are %d nodes already", LIMIT_NODES);
+            return LOST(verdict, -ENOSPC, "there are %d nodes already", LIMIT_NODES);
         return 0;
     case COMMAND_CREATE_TOPIC:
-        return check_create_topic(meta, cmd, e);
+        return check_create_topic(meta, cmd, verdict);
     case COMMAND_DELETE_TOPIC:
-        return check_same_topic(meta, cmd, e);
+        return check_same_topic(meta, cmd, verdict);
     case COMMAND_CREATE_PARTITIONS:
-        return check_create_partitions(meta, cmd, e);
+        return check_create_partitions(meta, cmd, verdict);
     case COMMAND_SET_ATTR:
         if (cmd->topic[0] != '\0' && topic_find(meta, cmd->topic) == NULL)
-            return err_set(e, -ENOENT, "no topic %s", cmd->topic);
+            return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);
         return 0;
     case COMMAND_SET_CONFIG:
     case COMMAND_REMOVE_CONFIG:
-        return check_config(meta, cmd, e);
+        return check_config(meta, cmd, verdict);
     case COMMAND_TYPES:
         break;
     }
-    return err_set(e, -EINVAL, "no such command");
+    return err_set(verdict->e, -EINVAL, "no such command");
 }
 
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e)
 {
-    int rc = check(meta, cmd, e);
+    struct verdict verdict = {.e = e};
+    int rc = check(meta, cmd, &verdict);
     if (rc == 0 && (cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG))
         rc = check_keys(meta, cmd, e);
     return rc;
@@ -352,10 +366,11 @@ static int change_config(struct metadata *meta, const struct command *cmd)
 
 int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t offset, struct err *e)
 {
-    int rc = check(meta, cmd, e);
+    struct verdict verdict = {.e = e};
+    int rc = check(meta, cmd, &verdict);
     meta->next_offset = offset + 1;
     if (rc != 0)
-        return rc;
+        return verdict.race ? rc : err_wrap(e, -EBADMSG, "%s that cannot be applied", command_type_name(cmd->type));
     switch (cmd->type) {
     case COMMAND_REGISTER_NODE:
         rc = register_node(meta, cmd, offset);

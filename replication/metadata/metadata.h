@@ -1,8 +1,8 @@
 /* replication/metadata/metadata.h: the cluster's metadata: a state machine fed with the commands of the quorum's log,
  * in their order. Nodes, topics with their partitions' replicas, owners, modes and settings.
  *
- * Applying is deterministic: a command that does not fit the state (a topic that exists already) changes nothing and
- * its errno is the proposer's answer, on every node alike. Pure: no I/O, no clock, no locks. */
+ * Applying is deterministic: a command that lost a race (a topic that exists by now) changes nothing and its errno is
+ * the proposer's answer, on every node alike. Pure: no I/O, no clock, no locks. */
 #ifndef LOGMNT_REPLICATION_METADATA_METADATA_H
 #define LOGMNT_REPLICATION_METADATA_METADATA_H
 
@@ -42,12 +42,14 @@ struct metadata {
 void metadata_init(struct metadata *meta, const struct tree_attr *root);
 void metadata_free(struct metadata *meta);
 
-/* What metadata_apply() would return: 0; -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC (a limit) with the reason.
- * What contradicts itself (config_check_keys()) is refused here alone: metadata_apply() takes what an earlier version,
- * which did not ask, has decided. */
+/* Before a command is proposed: 0; -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC (a limit) with the reason. What
+ * contradicts itself (config_check_keys()) is refused here alone: metadata_apply() takes what an earlier version, which
+ * did not ask, has decided. */
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e);
-/* Applies the command that lies at offset, and counts it also when it does not fit. -ENOMEM: the state is as before
- * and not usable further. */
+/* Applies the command that lies at offset, and counts it also when it does not fit. One that fitted when it was
+ * proposed and lost a race with one applied since changes nothing: -EEXIST, -ENOENT, -ENODATA, -EINVAL or -ENOSPC, on
+ * every node alike. -EBADMSG: no race explains that it does not fit, so whoever decided it knew other rules; -ENOMEM.
+ * The state is as before then, and is not that of others: whoever has it must not go on. */
 int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t offset, struct err *e);
 
 const struct metadata_topic *metadata_topic(const struct metadata *meta, const char *name);

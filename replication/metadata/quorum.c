@@ -54,9 +54,9 @@ static int replay_records(struct replay *replay, struct err *e)
             return err_wrap(e, rc, "record %" PRId64, replay->offset);
         rc = metadata_apply(&replay->quorum->meta, &cmd, replay->offset, e);
         command_free(&cmd);
-        /* One that did not fit was answered so when it was proposed. */
-        if (rc == -ENOMEM)
-            return rc;
+        /* REPLICATION.md, rule 10: one that lost a race was answered so when it was decided. */
+        if (rc == -ENOMEM || rc == -EBADMSG)
+            return err_wrap(e, rc, "record %" PRId64, replay->offset);
         at += len;
         replay->offset++;
     }

@@ -43,9 +43,13 @@ static int apply(struct metadata *meta, const struct command *cmd)
     if (command_decode(data, len, &decoded, &e) != 0)
         fail_msg("decode: %s", e.text);
     free(data);
+    int checked = metadata_check(meta, &decoded, NULL);
     int rc = metadata_apply(meta, &decoded, meta->next_offset, &e);
     command_free(&decoded);
-    return rc;
+    /* What nobody proposes any more has its own errno where it would be proposed. */
+    if (rc == -EBADMSG)
+        assert_int_not_equal(checked, 0);
+    return rc == -EBADMSG ? checked : rc;
 }
 
 static struct command topic_command(enum command_type type, const char *name, uint8_t id, int64_t time_ms)
@@ -279,6 +283,68 @@ static void test_what_was_decided_before_a_rule_is_applied(void **state)
     assert_int_equal(check_config(meta, "orders", "retention.ms", "5"), 0);
 }
 
+static int apply_as_it_is(struct metadata *meta, const struct command *cmd)
+{
+    struct err e = {0};
+    int64_t next = meta->next_offset;
+    int rc = metadata_apply(meta, cmd, next, &e);
+    assert_int_equal(meta->next_offset, next + 1);
+    assert_true(rc == 0 || strlen(e.text) > 0);
+    return rc;
+}
+
+static struct command config_command(const char *topic, const char *name, const char *value)
+{
+    struct command cmd = topic_command(value != NULL ? COMMAND_SET_CONFIG : COMMAND_REMOVE_CONFIG, topic, 0, 1);
+    snprintf(cmd.name, sizeof cmd.name, "%s", name);
+    snprintf(cmd.value, sizeof cmd.value, "%s", value != NULL ? value : "");
+    return cmd;
+}
+
+static void test_only_a_race_is_passed_over(void **state)
+{
+    struct metadata *meta = *state;
+    int32_t replicas[] = {1, 1, 1};
+    struct command partitions = topic_command(COMMAND_CREATE_PARTITIONS, "orders", 7, 1);
+    struct command topic = topic_command(COMMAND_CREATE_TOPIC, "orders", 8, 1), other, setting;
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+
+    /* Two proposed at once: the second fits no more. */
+    topic.partitions = topic.replication_factor = topic.replica_count = 1;
+    topic.replicas = partitions.replicas = replicas;
+    assert_int_equal(apply_as_it_is(meta, &topic), -EEXIST);
+    partitions.replication_factor = 1;
+    partitions.partitions = 2; /* as many as it has by now */
+    partitions.replica_count = 1;
+    assert_int_equal(apply_as_it_is(meta, &partitions), -EINVAL);
+    partitions.partitions = 5; /* replicas for 2, 3 and 4, and 2 is there by now */
+    partitions.replica_count = 3;
+    struct command between = partitions;
+    between.partitions = 3;
+    between.replica_count = 1;
+    assert_int_equal(apply_as_it_is(meta, &between), 0);
+    assert_int_equal(apply_as_it_is(meta, &partitions), -EINVAL);
+    setting = config_command("orders", "retention.ms", NULL);
+    assert_int_equal(apply_as_it_is(meta, &setting), -ENODATA);
+    other = topic_command(COMMAND_DELETE_TOPIC, "orders", 9, 1);
+    assert_int_equal(apply_as_it_is(meta, &other), -ENOENT);
+
+    /* No race makes these. */
+    snprintf(topic.topic, sizeof topic.topic, "__x");
+    assert_int_equal(apply_as_it_is(meta, &topic), -EBADMSG);
+    snprintf(topic.topic, sizeof topic.topic, "more");
+    topic.replica_count = 3;
+    assert_int_equal(apply_as_it_is(meta, &topic), -EBADMSG);
+    partitions.partitions = LIMIT_TOPIC_PARTITIONS + 1;
+    assert_int_equal(apply_as_it_is(meta, &partitions), -EBADMSG);
+    setting = config_command("orders", "retention.ms", "soon");
+    assert_int_equal(apply_as_it_is(meta, &setting), -EBADMSG);
+    setting = config_command("orders", "no.such", "1");
+    assert_int_equal(apply_as_it_is(meta, &setting), -EBADMSG);
+    setting = config_command("orders", "num.partitions", "2");
+    assert_int_equal(apply_as_it_is(meta, &setting), -EBADMSG);
+}
+
 static void test_a_topic_keeps_its_framing(void **state)
 {
     struct metadata *meta = *state;
@@ -502,6 +568,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_compaction_lags_fit_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_compacted_topic_has_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_was_decided_before_a_rule_is_applied, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_only_a_race_is_passed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_topic_keeps_its_framing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_nodes_epoch_is_its_registrations_offset, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown_and_damaged_commands_are_refused, setup, teardown),

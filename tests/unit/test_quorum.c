@@ -158,7 +158,7 @@ static void test_an_unknown_command_stops_the_start(void **state)
     assert_true(exists(f, "clean-shutdown"));
 }
 
-static void test_a_command_that_does_not_fit_is_passed_over(void **state)
+static void test_a_command_that_lost_a_race_is_passed_over(void **state)
 {
     struct fixture *f = *state;
     /* {"type":"remove_config","version":1,"time":0,"topic":"","name":"flush.ms"}: it is not set */
@@ -172,6 +172,26 @@ static void test_a_command_that_does_not_fit_is_passed_over(void **state)
     assert_int_equal(metadata_end(f).offset, 3);
     create(f, "more");
     assert_int_equal(metadata_end(f).offset, 4);
+}
+
+/* A rule that was tighter in this build than in the one that decided would lose the setting, or the topic, without a
+ * word. */
+static void test_a_command_that_can_fit_nothing_stops_the_start(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    /* {"type":"set_config","version":1,"time":0,"topic":"orders","name":"no.such","value":"1"} */
+    static const char misfit[] = "\x86\xa4type\xaaset_config\xa7version\x01\xa4time\x00\xa5topic\xa6orders\xa4name\xa7"
+                                 "no.such\xa5value\xa1"
+                                 "1";
+    create(f, "orders");
+    stop(f);
+    add_record(f, misfit, sizeof misfit - 1);
+    assert_int_equal(try_open(f, 1, &e), -EBADMSG);
+    assert_non_null(strstr(e.text, "__cluster_metadata-0"));
+    assert_non_null(strstr(e.text, "record 2"));
+    assert_non_null(strstr(e.text, "no.such"));
+    assert_true(exists(f, "clean-shutdown"));
 }
 
 static void test_kill_9_keeps_what_was_decided(void **state)
@@ -275,7 +295,8 @@ int main(void)
         STORY(test_a_partition_that_could_not_be_made_is_made_later),
         STORY(test_after_a_failed_flush_nothing_is_decided),
         STORY(test_an_unknown_command_stops_the_start),
-        STORY(test_a_command_that_does_not_fit_is_passed_over),
+        STORY(test_a_command_that_lost_a_race_is_passed_over),
+        STORY(test_a_command_that_can_fit_nothing_stops_the_start),
         STORY(test_kill_9_keeps_what_was_decided),
         STORY(test_a_snapshot_replaces_the_log),
     };
