@@ -53,6 +53,8 @@ static int replay_records(struct replay *replay, struct err *e)
         if (rc != 0)
             return err_wrap(e, rc, "record %" PRId64, replay->offset);
         rc = metadata_apply(&replay->quorum->meta, &cmd, replay->offset, e);
+        if (rc == 0)
+            replay->quorum->replayed(replay->quorum->arg, &cmd);
         command_free(&cmd);
         /* REPLICATION.md, rule 10: one that lost a race was answered so when it was decided. */
         if (rc == -ENOMEM || rc == -EBADMSG)

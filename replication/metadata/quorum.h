@@ -25,6 +25,8 @@ struct quorum {
     int (*check)(void *arg, const struct command *cmd);
     /* Called for each applied command, in order, under the quorum's lock; the metadata is already as it says. */
     void (*applied)(void *arg, const struct command *cmd);
+    /* Likewise for those that quorum_open() replays, in place of applied. */
+    void (*replayed)(void *arg, const struct command *cmd);
     void *arg;
 
     pthread_mutex_t lock; /* orders commands */
@@ -37,8 +39,8 @@ struct quorum {
     struct metadata meta;
 };
 
-/* Replays. io, dirfd, part, check, applied and arg are set; check and applied are not called. -EBADMSG: damaged, or of
- * a newer version; errnos of the disk. */
+/* Replays. io, dirfd, part, check, applied, replayed and arg are set; check and applied are not called. -EBADMSG:
+ * damaged, or of a newer version; errnos of the disk. */
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e);
 void quorum_close(struct quorum *quorum);
 

@@ -18,7 +18,6 @@
 #include "replication/executor/executor_uv.h"
 #include "replication/node/data_lock.h"
 #include "replication/node/node_internal.h"
-#include "replication/node/stray.h"
 
 static const char internal_name[] = "__cluster_metadata";
 
@@ -187,6 +186,7 @@ static int open_quorum(struct node *node, const struct checkpoints *known, struc
         node->quorum.part = topic_partition(node->internal_topic, 0);
         node->quorum.check = node_check;
         node->quorum.applied = node_apply;
+        node->quorum.replayed = node_replay;
         node->quorum.arg = node;
         rc = quorum_open(&node->quorum, &node->root_before, e);
     }
@@ -263,6 +263,7 @@ void node_free(struct node *node)
 {
     pthread_mutex_destroy(&node->checkpoint_lock);
     catalog_free(&node->catalog);
+    stray_free(&node->stray);
     free((char *)node->options.data_dir);
     free(node);
 }

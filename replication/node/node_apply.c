@@ -55,6 +55,13 @@ static void apply_update(struct node *node, const char *name)
     }
 }
 
+void node_replay(void *arg, const struct command *cmd)
+{
+    struct node *node = arg;
+    if (cmd->type == COMMAND_DELETE_TOPIC)
+        stray_note(&node->stray, cmd->topic, cmd->id);
+}
+
 void node_apply(void *arg, const struct command *cmd)
 {
     struct node *node = arg;

@@ -17,6 +17,7 @@
 #include "replication/node/node.h"
 #include "replication/node/reserve.h"
 #include "replication/node/scrubber.h"
+#include "replication/node/stray.h"
 #include "replication/node/topic.h"
 
 struct node {
@@ -38,6 +39,7 @@ struct node {
     struct flusher flusher;
     struct cleaner cleaner;
     struct scrubber scrubber;
+    struct stray stray;
     pthread_mutex_t checkpoint_lock;
     /* While the first is the larger one the checkpoint files may name partitions that are gone: they are to be written
      * before a topic is made. */
@@ -69,5 +71,7 @@ void node_free(struct node *node);
 int node_check(void *arg, const struct command *cmd);
 /* Brings the live topics to what the metadata says after cmd. */
 void node_apply(void *arg, const struct command *cmd);
+/* The same at a start, when there are no live topics yet. */
+void node_replay(void *arg, const struct command *cmd);
 
 #endif

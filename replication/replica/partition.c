@@ -21,19 +21,21 @@
 
 /* ---- opening ---- */
 
-/* Out of the way, under a name that says whose it was; never used again and never deleted by us. */
-static int set_aside(struct partition *part, const char *id_text, struct err *e)
+/* Out of the way, under a name that says whose it was; never used again. A deleted topic's is removed by the look at
+ * strays, after the topics were opened; any other never by us. */
+static int set_aside(struct partition *part, const char *id_text, bool deleted, struct err *e)
 {
     struct io *io = part->node->io;
     int dirfd = part->node->topics_dirfd;
     char stem[IO_NAME_BYTES], to[IO_NAME_BYTES];
     snprintf(stem, sizeof stem, "%.200s.%s", part->name, id_text);
-    int rc = io_put_aside(io, dirfd, part->name, stem, "stray", to);
+    int rc = io_put_aside(io, dirfd, part->name, stem, deleted ? "delete" : "stray", to);
     if (rc == 0)
         rc = io->fsync(io, dirfd);
     if (rc != 0)
         return err_sys(e, rc, "%s: set the directory of another topic aside", part->name);
-    log_line(LOG_WARNING, "%s: its directory belonged to another topic and is now topics/%s", part->name, to);
+    if (!deleted)
+        log_line(LOG_WARNING, "%s: its directory belonged to another topic and is now topics/%s", part->name, to);
     return 0;
 }
 
@@ -58,10 +60,10 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
     if (rc == 0) {
         char text[UUID_TEXT_BYTES];
         uuid_text(id, text);
-        return set_aside(part, text, e);
+        return set_aside(part, text, stray_has(&part->node->stray, id), e);
     }
     if (made)
-        return set_aside(part, "unknown", e);
+        return set_aside(part, "unknown", false, e);
     /* One whose bytes a power cut took is ours: another topic's would have been renamed before ours was made. */
     return rc == -ENOENT ? 0 : err_wrap(e, rc, "open %s", part->name);
 }

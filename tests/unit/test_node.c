@@ -1,8 +1,6 @@
 /* A node on a directory of its own: topics, records and settings over stops, crashes and damage. */
 #include "tests/unit/node_fixture.h"
 
-#include <dirent.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* ---- topics and records ---- */
@@ -197,115 +195,7 @@ static void test_one_deleted_while_the_checkpoints_are_written_is_forgotten_too(
     assert_no_checkpoint_names(f, "orders-0");
 }
 
-static int refuse_deletion(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
-{
-    (void)io;
-    return strstr(to, "-delete") != NULL ? -EACCES : io_posix()->rename(io_posix(), from_dirfd, from, to_dirfd, to);
-}
-
-static void test_a_topic_that_kept_its_directorys_name_takes_no_other_along(void **state)
-{
-    struct fixture *f = *state;
-    create(f, "orders");
-    append(f, "orders", "old\n");
-    set(f, "orders", "delete.topic.enable", "true");
-    struct partition *old = get(f, "orders");
-    f->disk.io.rename = refuse_deletion;
-    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
-    f->disk.io.rename = io_posix()->rename;
-    create(f, "orders");
-    append(f, "orders", "new\n");
-    partition_unref(old); /* taken apart now */
-    restart(f);
-    assert_content(f, "orders", "new\n");
-    append(f, "orders", "more\n");
-    crash_and_restart(f);
-    assert_content(f, "orders", "new\nmore\n");
-}
-
 /* ---- what lies in the directory ---- */
-
-static int count_names(const struct fixture *f, const char *end)
-{
-    char path[256];
-    int count = 0;
-    path_in(f, "topics", path);
-    DIR *dir = opendir(path);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        size_t len = strlen(entry->d_name), end_len = strlen(end);
-        count += len > end_len && strcmp(entry->d_name + len - end_len, end) == 0;
-    }
-    closedir(dir);
-    return count;
-}
-
-static void move(const struct fixture *f, const char *from, const char *to)
-{
-    char from_path[256], to_path[256];
-    path_in(f, from, from_path);
-    path_in(f, to, to_path);
-    assert_int_equal(rename(from_path, to_path), 0);
-}
-
-static void test_a_directory_of_another_topic_is_set_aside(void **state)
-{
-    struct fixture *f = *state;
-    create(f, "a");
-    create(f, "b");
-    append(f, "a", "of a\n");
-    append(f, "b", "of b\n");
-    stop(f);
-    move(f, "topics/a-0", "topics/x");
-    move(f, "topics/b-0", "topics/a-0");
-    move(f, "topics/x", "topics/b-0");
-    start(f);
-    /* Their own records are gone, and they were on the disk: that is not passed over. */
-    char text[16];
-    assert_int_equal(content(f, "a", text, sizeof text), -EIO);
-    assert_int_equal(content(f, "b", text, sizeof text), -EIO);
-    assert_string_equal(text, "");
-    assert_int_equal(count_names(f, "-stray"), 2);
-}
-
-static void test_leftovers_of_deletions_go_and_strangers_stay(void **state)
-{
-    struct fixture *f = *state;
-    char path[256];
-    create(f, "a");
-    stop(f);
-    path_in(f, "topics/old-0.0-delete", path);
-    assert_int_equal(mkdir(path, 0700), 0);
-    path_in(f, "topics/old-0.0-delete/00000000000000000000.log", path);
-    close(open(path, O_WRONLY | O_CREAT, 0600));
-    path_in(f, "topics/who-0", path);
-    assert_int_equal(mkdir(path, 0700), 0);
-    path_in(f, "topics/a-1", path);
-    assert_int_equal(mkdir(path, 0700), 0);
-    start(f);
-    wait_until(count_names(f, "-delete") == 0);
-    assert_true(exists(f, "topics/who-0"));
-    assert_true(exists(f, "topics/a-1"));
-
-    /* And when a topic takes the name, it is not its directory. */
-    create(f, "who");
-    assert_int_equal(count_names(f, "-stray"), 1);
-    assert_content(f, "who", "");
-}
-
-static void test_a_lost_directory_is_an_empty_log(void **state)
-{
-    struct fixture *f = *state;
-    char command[300];
-    create(f, "a");
-    stop(f);
-    snprintf(command, sizeof command, "rm -r %s/topics/a-0", f->dir);
-    assert_int_equal(system(command), 0);
-    start(f);
-    assert_content(f, "a", "");
-    append(f, "a", "x\n");
-    restart(f);
-    assert_content(f, "a", "x\n");
-}
 
 static void overwrite(const struct fixture *f, const char *name, off_t at, const char *bytes)
 {
@@ -754,10 +644,6 @@ int main(void)
         STORY(test_a_name_used_again_is_another_topic),
         STORY(test_a_new_topic_has_none_of_the_old_ones_checkpoints),
         STORY(test_one_deleted_while_the_checkpoints_are_written_is_forgotten_too),
-        STORY(test_a_topic_that_kept_its_directorys_name_takes_no_other_along),
-        STORY(test_a_directory_of_another_topic_is_set_aside),
-        STORY(test_leftovers_of_deletions_go_and_strangers_stay),
-        STORY(test_a_lost_directory_is_an_empty_log),
         STORY(test_damaged_files_are_named),
         STORY(test_another_nodes_directory_is_refused),
         STORY(test_one_damaged_partition_does_not_stop_the_node),

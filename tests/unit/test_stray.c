@@ -1,0 +1,163 @@
+/* Directories in DATA/topics that are not, or not any more, a partition's. */
+#include "tests/unit/node_fixture.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+/* ---- deletions that did not get through ---- */
+
+static int refuse_deletion(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    (void)io;
+    return strstr(to, "-delete") != NULL ? -EACCES : io_posix()->rename(io_posix(), from_dirfd, from, to_dirfd, to);
+}
+
+static void test_a_topic_that_kept_its_directorys_name_takes_no_other_along(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    append(f, "orders", "old\n");
+    set(f, "orders", "delete.topic.enable", "true");
+    struct partition *old = get(f, "orders");
+    f->disk.io.rename = refuse_deletion;
+    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    f->disk.io.rename = io_posix()->rename;
+    create(f, "orders");
+    append(f, "orders", "new\n");
+    partition_unref(old); /* taken apart now */
+    restart(f);
+    assert_content(f, "orders", "new\n");
+    append(f, "orders", "more\n");
+    crash_and_restart(f);
+    assert_content(f, "orders", "new\nmore\n");
+}
+
+static int count_names(const struct fixture *f, const char *end)
+{
+    char path[256];
+    int count = 0;
+    path_in(f, "topics", path);
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        size_t len = strlen(entry->d_name), end_len = strlen(end);
+        count += len > end_len && strcmp(entry->d_name + len - end_len, end) == 0;
+    }
+    closedir(dir);
+    return count;
+}
+
+/* Killed between the decision and the renaming of the directories, as far as the disk knows. */
+static void delete_and_die(struct fixture *f, const char *name)
+{
+    f->disk.io.rename = refuse_deletion;
+    assert_int_equal(node_delete_topic(f->node, name, NULL), 0);
+    f->disk.io.rename = io_posix()->rename;
+    crash_and_restart(f);
+}
+
+static void test_a_topic_whose_deletion_was_cut_short_is_deleted_by_the_start(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    create(f, "orders");
+    assert_int_equal(node_create_partitions(f->node, "orders", 3, NULL), 0);
+    append(f, "orders", "one\n");
+    set(f, "orders", "delete.topic.enable", "true");
+    /* A power cut has taken what one of them says of itself. */
+    path_in(f, "topics/orders-2/partition.metadata", path);
+    assert_int_equal(truncate(path, 0), 0);
+    delete_and_die(f, "orders");
+    assert_false(exists(f, "topics/orders-0")); /* the name is free at once, */
+    assert_false(exists(f, "topics/orders-1"));
+    assert_false(exists(f, "topics/orders-2"));
+    create(f, "orders");
+    append(f, "orders", "new\n");
+    wait_until(count_names(f, "-delete") == 0); /* and the bytes are soon */
+    assert_int_equal(count_names(f, "-stray"), 0);
+    restart(f);
+    assert_content(f, "orders", "new\n");
+}
+
+/* ---- directories that lie about ---- */
+
+static void move(const struct fixture *f, const char *from, const char *to)
+{
+    char from_path[256], to_path[256];
+    path_in(f, from, from_path);
+    path_in(f, to, to_path);
+    assert_int_equal(rename(from_path, to_path), 0);
+}
+
+static void test_a_directory_of_another_topic_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "a");
+    create(f, "b");
+    append(f, "a", "of a\n");
+    append(f, "b", "of b\n");
+    stop(f);
+    move(f, "topics/a-0", "topics/x");
+    move(f, "topics/b-0", "topics/a-0");
+    move(f, "topics/x", "topics/b-0");
+    start(f);
+    /* Their own records are gone, and they were on the disk: that is not passed over. */
+    char text[16];
+    assert_int_equal(content(f, "a", text, sizeof text), -EIO);
+    assert_int_equal(content(f, "b", text, sizeof text), -EIO);
+    assert_string_equal(text, "");
+    assert_int_equal(count_names(f, "-stray"), 2);
+}
+
+static void test_leftovers_of_deletions_go_and_strangers_stay(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    create(f, "a");
+    stop(f);
+    path_in(f, "topics/old-0.0-delete", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    path_in(f, "topics/old-0.0-delete/00000000000000000000.log", path);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    path_in(f, "topics/who-0", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    path_in(f, "topics/a-1", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    start(f);
+    wait_until(count_names(f, "-delete") == 0);
+    assert_true(exists(f, "topics/who-0"));
+    assert_true(exists(f, "topics/a-1"));
+
+    /* And when a topic takes the name, it is not its directory. */
+    create(f, "who");
+    assert_int_equal(count_names(f, "-stray"), 1);
+    assert_content(f, "who", "");
+}
+
+static void test_a_lost_directory_is_an_empty_log(void **state)
+{
+    struct fixture *f = *state;
+    char command[300];
+    create(f, "a");
+    stop(f);
+    snprintf(command, sizeof command, "rm -r %s/topics/a-0", f->dir);
+    assert_int_equal(system(command), 0);
+    start(f);
+    assert_content(f, "a", "");
+    append(f, "a", "x\n");
+    restart(f);
+    assert_content(f, "a", "x\n");
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(test_a_topic_that_kept_its_directorys_name_takes_no_other_along),
+        STORY(test_a_topic_whose_deletion_was_cut_short_is_deleted_by_the_start),
+        STORY(test_a_directory_of_another_topic_is_set_aside),
+        STORY(test_leftovers_of_deletions_go_and_strangers_stay),
+        STORY(test_a_lost_directory_is_an_empty_log),
+    };
+    return cmocka_run_group_tests_name("stray", tests, NULL, NULL);
+}
