@@ -148,7 +148,7 @@ void follow_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos
     if (size > LIMIT_REQUEST_BYTES - 4096)
         size = LIMIT_REQUEST_BYTES - 4097;
     int64_t limit = 0;
-    int64_t got = owner == 0 ? -EIO : try_read(handle, size, pos, &limit);
+    int64_t got = owner == 0 ? -EINVAL : try_read(handle, size, pos, &limit);
     if (got == 0 && nonblock)
         got = -EAGAIN;
     if (got != 0) {

@@ -177,7 +177,7 @@ void json_view_read(fuse_req_t req, struct handle *handle, size_t size, int64_t 
     uint8_t *buffer = consume_buffer();
     int64_t got = partition_state(handle->pfile->part);
     if (got == 0 && (owner == 0 || buffer == NULL))
-        got = owner == 0 ? -EIO : -ENOMEM;
+        got = owner == 0 ? -EINVAL : -ENOMEM;
     if (size > LIMIT_REQUEST_BYTES)
         size = LIMIT_REQUEST_BYTES;
     if (got == 0) {

@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include "engine/record/framing.h"
 #include "fs/base/session.h"
 #include "fs/tree/tree.h"
 
@@ -13,6 +14,11 @@ enum { ATTR_BLKSIZE = 512 << 10 };
 
 /* 0; -ESTALE: the topic was deleted; -ENOENT: the segment's file is gone. */
 int attr_stat(struct session *session, struct vnode *vnode, struct stat *st);
+/* The st_size of `.json`: not less than the text of that many records of that many bytes can be, whatever is in them,
+ * and whole pages. Its true size is known only to who makes all of it, and each other kind of wrong one fails in
+ * silence: with 0 sendfile copies nothing and says that this was all; with one that is too small who announces a size
+ * (HTTP) cuts; one that ends within a page is believed by `wc -c`. */
+int64_t attr_json_size(enum framing framing, int64_t records, int64_t bytes);
 /* Seconds. Partitions and what shows them: 0, so that a watching program sees growth without delay. */
 double attr_timeout(const struct vnode *vnode, const struct stat *st);
 double attr_entry_timeout(const struct vnode *vnode);

@@ -63,9 +63,9 @@ check("value_base64" not in row)
 P
 }
 
-@test "it ends at the high watermark and has no size" {
-    seq 3 >> orders/0
+@test "it ends at the high watermark" {
     is "$(size orders/.json/0)" 0
+    seq 3 >> orders/0
     is "$(timeout 5 cat orders/.json/0 | wc -l)" 3
     exec 4< orders/.json/0
     is "$(cat <&4 | wc -l)" 3
@@ -92,6 +92,35 @@ same(os.pread(fd, 20000, 5000), whole[5000:25000])  # what was read before, and 
 same(os.read(fd, 1000), whole[10000:11000])
 P
     is "$(dd if=orders/.json/0 bs=64k count=10 2>/dev/null | wc -c)" 655360
+}
+
+@test "its size is whole pages and never less than its text, and what copies by size copies all of it or fails" {
+    is "$(size orders/.json/0)" 0
+    py "$T/out" <<'P'
+rng = random.Random(5)
+append("orders/0", b"".join(rng.randbytes(rng.randrange(3000)).replace(b"\n", b"\x01") + b"\n" for _ in range(300)))
+append("orders/0", b"\x01" * 500000 + b"\xff\n" + b"\n" * 1000)
+for name in "0", "0@300", "0@-1":
+    text, size = read_all("orders/.json/" + name), os.stat("orders/.json/" + name).st_size
+    check(len(text) <= size and size % 4096 == 0, name, len(text), size)
+same(os.stat("orders/.json/0@end").st_size, 0)
+text = read_all("orders/.json/0")
+fd = os.open("orders/.json/0", os.O_RDONLY)
+out = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+r, w = os.pipe()
+same(error(os.sendfile, out, fd, 0, 4096), "EINVAL")
+same(error(os.splice, fd, w, 4096, 0), "EINVAL")
+shutil.copyfile("orders/.json/0", sys.argv[1])
+same(read_all(sys.argv[1]), text)
+P
+    cp orders/.json/0 "$T/copy"
+    cmp "$T/copy" "$T/out"
+    is "$(cat orders/.json/0 | wc -c)" "$(size "$T/out")"
+    fails 'Invalid argument' wc -c orders/.json/0
+    fails 'Invalid argument' tail -n 3 orders/.json/0
+    fails 'Invalid argument' tac orders/.json/0
+    fails 'shrank' tar -cf "$T/tar" orders/.json/0
+    fails '' rsync orders/.json/0 "$T/rsynced"
 }
 
 @test "programs may seek back in it within the last MiB, and nowhere else" {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fs/consume/json.h"
+#include "fs/tree/attr.h"
 
 /* What is in front of a record of zeros. */
 #define FRONT "{\"partition\":0,\"offset\":0,\"timestamp\":0,"
@@ -298,9 +299,96 @@ static void keys_in_keys_do_not_explode(void **state)
     free(text.data);
 }
 
+/* ---- st_size ---- */
+
+static void expect_fits(enum framing framing, const char *separator, const uint8_t *bytes, size_t len)
+{
+    /* What a log keeps of a line has its newline. */
+    int64_t stored = (int64_t)len + (framing == FRAMING_LINE);
+    struct json_text text = {0};
+    struct json_record record = {.partition = INT32_MAX,
+                                 .offset = INT64_MAX,
+                                 .timestamp_ms = INT64_MIN,
+                                 .framing = framing,
+                                 .separator = separator,
+                                 .separator_len = strlen(separator),
+                                 .bytes = bytes,
+                                 .len = len};
+
+    /* A thousand of them, so that what rounding adds does not hide one that is too long. */
+    assert_int_equal(json_append_record(&text, &record), 0);
+    assert_true((int64_t)text.len * 1000 <= attr_json_size(framing, 1000, 1000 * stored));
+    free(text.data);
+}
+
+static void repeat(enum framing framing, const char *separator, const uint8_t *front, size_t front_len,
+                   const uint8_t *one, size_t one_len, size_t times)
+{
+    uint8_t *bytes = malloc(front_len + one_len * times);
+
+    assert_non_null(bytes);
+    memcpy(bytes, front, front_len);
+    for (size_t i = 0; i < times; i++) {
+        memcpy(bytes + front_len + i * one_len, one, one_len);
+    }
+    expect_fits(framing, separator, bytes, front_len + one_len * times);
+    free(bytes);
+}
+
+static void the_longest_texts_are_within_the_size_that_stat_shows(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } costly[] = {
+        {"\xc0", 1},         /* null */
+        {"\xc2", 1},         /* false */
+        {"\xe0", 1},         /* -32 */
+        {"\xa0", 1},         /* "" */
+        {"\xa1\x01", 2},     /* "\u0001" */
+        {"\xa1\xff", 2},     /* not UTF-8: and all of it once more in base64 */
+        {"\xd4\x80\x00", 3}, /* ext: {"type":-128,"data":"AA=="} */
+        {"\xc7\x00\x80", 3}, /* an empty one */
+        {"\xca\x80\x00\x00\x01", 5},
+        {"\x90", 1},
+        {"\x80", 1},
+    };
+
+    (void)state;
+    for (size_t times = 0; times <= 3; times++) {
+        repeat(FRAMING_LINE, "", BYTES(""), BYTES("\x01"), times);
+        repeat(FRAMING_LINE, "", BYTES("\xff"), BYTES("\x01"), times);
+        repeat(FRAMING_LINE, "=", BYTES("\xff\x01=\xff"), BYTES("\x01"), times);
+    }
+    repeat(FRAMING_LINE, "", BYTES("\xff"), BYTES("\x01"), 100000);
+    repeat(FRAMING_LINE, "\x02", BYTES("\xff\x01\x02\xff"), BYTES("\x01"), 100000);
+    for (size_t i = 0; i < sizeof costly / sizeof *costly; i++) {
+        uint8_t pair[16];
+        size_t len = costly[i].len;
+
+        memcpy(pair, costly[i].bytes, len);
+        repeat(FRAMING_MSGPACK, "", BYTES("\xdc\x03\xe8"), pair, len, 1000); /* an array of them */
+        memcpy(pair + len, costly[i].bytes, len);
+        repeat(FRAMING_MSGPACK, "", BYTES("\xde\x01\xf4"), pair, 2 * len, 500);  /* keys and values of a map */
+        repeat(FRAMING_MSGPACK, "", BYTES("\x81\xdc\x03\xe8"), pair, len, 1001); /* in a map's key */
+        repeat(FRAMING_MSGPACK, "", BYTES("\x82\xa1\xff\xc0\xdc\x03\xe8"), pair, len, 1001); /* and not UTF-8 */
+    }
+}
+
+static void no_records_have_no_size_and_the_most_have_the_greatest(void **state)
+{
+    (void)state;
+    assert_int_equal(attr_json_size(FRAMING_LINE, 0, 0), 0);
+    assert_int_equal(attr_json_size(FRAMING_LINE, 1, 1) % 4096, 0);
+    assert_int_equal(attr_json_size(FRAMING_MSGPACK, INT64_MAX, INT64_MAX), INT64_MAX - 4095);
+    assert_int_equal(attr_json_size(FRAMING_LINE, 5, INT64_MAX / 8), INT64_MAX - 4095);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_longest_texts_are_within_the_size_that_stat_shows),
+        cmocka_unit_test(no_records_have_no_size_and_the_most_have_the_greatest),
         cmocka_unit_test(a_line_is_a_record_with_its_coordinates),
         cmocka_unit_test(what_json_must_escape_is_escaped),
         cmocka_unit_test(escapes_are_found_at_every_place),
