@@ -1,38 +1,60 @@
-/* engine/log/epochs.c: Kafka's LeaderEpochFileCache.
+/* engine/log/epochs.c: the two lists, and their file: Kafka's LeaderEpochFileCache, and the cuts.
  *
- * Every change makes the new list first, writes it to `leader-epochs` (engine/base/seal.h), and only then uses it; a
- * failure leaves file and memory as they were. A line is "EPOCH START_OFFSET", both rising. */
+ * The file is sealed (engine/base/seal.h). Version 2 has lines "epoch EPOCH OFFSET POSITION" and "cut NUMBER OFFSET
+ * POSITION"; version 1 had "EPOCH OFFSET". A failure to store it leaves the old one. */
 #include "engine/log/epochs.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/seal.h"
 
-static const char magic[] = "logmnt leader-epochs 1";
+static const char magic[] = "logmnt leader-epochs 2";
+static const char magic_1[] = "logmnt leader-epochs 1";
 static const char file_name[] = "leader-epochs";
 
-static bool is_rising(const struct epochs_entry *entries, uint32_t count)
+/* ---- the file ---- */
+
+static bool is_rising(const struct epochs *epochs)
 {
-    for (uint32_t i = 1; i < count; i++) {
-        if (entries[i].epoch <= entries[i - 1].epoch || entries[i].start_offset <= entries[i - 1].start_offset) {
+    for (uint32_t i = 1; i < epochs->count; i++) {
+        const struct epochs_entry *a = &epochs->entries[i - 1], *b = &epochs->entries[i];
+
+        if (b->epoch <= a->epoch || b->start.offset <= a->start.offset) {
+            return false;
+        }
+    }
+    for (uint32_t i = 1; i < epochs->cut_count; i++) {
+        const struct epochs_cut *a = &epochs->cuts[i - 1], *b = &epochs->cuts[i];
+
+        if (b->number <= a->number || b->to.offset <= a->to.offset) {
             return false;
         }
     }
     return true;
 }
 
-static int store(struct io *io, int dirfd, const struct epochs_entry *entries, uint32_t count, struct err *e)
+int epochs_store(struct io *io, int dirfd, const struct epochs *epochs, struct err *e)
 {
     struct seal_text body = {0};
     int rc = 0;
 
-    for (uint32_t i = 0; i < count && rc == 0; i++) {
-        rc = seal_printf(&body, "%" PRId32 " %" PRId64 "\n", entries[i].epoch, entries[i].start_offset);
+    assert(is_rising(epochs)); /* REPLICATION.md, rule 2 */
+    for (uint32_t i = 0; i < epochs->count && rc == 0; i++) {
+        const struct epochs_entry *entry = &epochs->entries[i];
+
+        rc = seal_printf(&body, "epoch %" PRId32 " %" PRId64 " %" PRId64 "\n", entry->epoch, entry->start.offset,
+                         entry->start.position);
+    }
+    for (uint32_t i = 0; i < epochs->cut_count && rc == 0; i++) {
+        const struct epochs_cut *cut = &epochs->cuts[i];
+
+        rc = seal_printf(&body, "cut %" PRIu32 " %" PRId64 " %" PRId64 "\n", cut->number, cut->to.offset,
+                         cut->to.position);
     }
     if (rc < 0) {
         err_sys(e, rc, "write %s", file_name);
@@ -43,98 +65,128 @@ static int store(struct io *io, int dirfd, const struct epochs_entry *entries, u
     return rc;
 }
 
-/* Stores the list and, once it is on disk, makes it the one in memory. Takes entries over. */
-static int replace(struct io *io, int dirfd, struct epochs *epochs, struct epochs_entry *entries, uint32_t count,
-                   struct err *e)
-{
-    int rc;
-
-    assert(is_rising(entries, count)); /* REPLICATION.md, rule 2 */
-    rc = store(io, dirfd, entries, count, e);
-    if (rc < 0) {
-        free(entries);
-        return rc;
-    }
-    free(epochs->entries);
-    epochs->entries = entries;
-    epochs->count = count;
-    return 0;
-}
-
-/* A malloc-ed copy of entries[from …], with room for one more. */
-static struct epochs_entry *copy(const struct epochs *epochs, uint32_t from, uint32_t count, struct err *e)
-{
-    struct epochs_entry *entries = calloc((size_t)count + 1, sizeof *entries);
-
-    if (entries == NULL) {
-        err_sys(e, -ENOMEM, "change %s", file_name);
-    } else if (count > 0) {
-        memcpy(entries, epochs->entries + from, count * sizeof *entries);
-    }
-    return entries;
-}
-
-static bool parse_line(const char **at, struct epochs_entry *entry)
+/* A decimal number, not below min and at most max, up to the character `end`. */
+static bool parse_number(const char **at, char end, int64_t min, int64_t max, int64_t *out)
 {
     char *behind;
-    long long epoch;
 
-    errno = 0;
-    epoch = strtoll(*at, &behind, 10);
-    if (errno != 0 || behind == *at || *behind != ' ' || epoch < 0 || epoch > INT32_MAX) {
+    if (**at != '-' && (**at < '0' || **at > '9')) {
         return false;
     }
-    entry->epoch = (int32_t)epoch;
-    *at = behind + 1;
-    entry->start_offset = strtoll(*at, &behind, 10);
-    if (errno != 0 || behind == *at || *behind != '\n' || entry->start_offset < 0) {
+    errno = 0;
+    *out = strtoll(*at, &behind, 10);
+    if (errno != 0 || behind == *at || *behind != end || *out < min || *out > max) {
         return false;
     }
     *at = behind + 1;
     return true;
 }
 
-static bool parse(const char *body, struct epochs *epochs)
+static bool parse_point(const char **at, struct log_point *out)
 {
-    uint32_t max = 0;
+    return parse_number(at, ' ', 0, INT64_MAX, &out->offset) && parse_number(at, '\n', -1, INT64_MAX, &out->position);
+}
 
-    for (const char *c = body; (c = strchr(c, '\n')) != NULL; c++) {
-        max++;
-    }
-    epochs->entries = calloc((size_t)max + 1, sizeof *epochs->entries);
-    for (uint32_t i = 0; i < max && epochs->entries != NULL; i++) {
-        struct epochs_entry *entry = &epochs->entries[i];
+static bool parse_line(const char **at, bool first_version, struct epochs *epochs)
+{
+    struct log_point point = {.position = -1};
+    int64_t number;
 
-        if (!parse_line(&body, entry)) {
+    if (first_version) {
+        if (!parse_number(at, ' ', 0, INT32_MAX, &number) || !parse_number(at, '\n', 0, INT64_MAX, &point.offset)) {
             return false;
         }
-        epochs->count++;
+        epochs->entries[epochs->count++] = (struct epochs_entry){(int32_t)number, point};
+        return true;
     }
-    return *body == '\0' && is_rising(epochs->entries, epochs->count);
+    if (strncmp(*at, "epoch ", 6) == 0) {
+        *at += 6;
+        if (!parse_number(at, ' ', 0, INT32_MAX, &number) || !parse_point(at, &point)) {
+            return false;
+        }
+        epochs->entries[epochs->count++] = (struct epochs_entry){(int32_t)number, point};
+        return true;
+    }
+    if (strncmp(*at, "cut ", 4) == 0) {
+        *at += 4;
+        if (!parse_number(at, ' ', 1, UINT32_MAX, &number) || !parse_point(at, &point) || point.position < 0) {
+            return false;
+        }
+        epochs->cuts[epochs->cut_count++] = (struct epochs_cut){(uint32_t)number, point};
+        return true;
+    }
+    return false;
+}
+
+static int parse(const char *body, bool first_version, struct epochs *epochs)
+{
+    size_t lines = 0;
+
+    for (const char *c = body; (c = strchr(c, '\n')) != NULL; c++) {
+        lines++;
+    }
+    epochs->entries = calloc(lines + 1, sizeof *epochs->entries);
+    epochs->cuts = calloc(lines + 1, sizeof *epochs->cuts);
+    if (epochs->entries == NULL || epochs->cuts == NULL) {
+        return -ENOMEM;
+    }
+    while (lines-- > 0) {
+        if (!parse_line(&body, first_version, epochs)) {
+            return -EBADMSG;
+        }
+    }
+    return *body == '\0' && is_rising(epochs) ? 0 : -EBADMSG;
 }
 
 int epochs_load(struct io *io, int dirfd, struct epochs *epochs, struct err *e)
 {
     char *body;
+    bool first_version = false;
     int rc = seal_read(io, dirfd, file_name, magic, &body, e);
 
     *epochs = (struct epochs){0};
+    if (rc == -EBADMSG) {
+        rc = seal_read(io, dirfd, file_name, magic_1, &body, e);
+        first_version = true;
+    }
     if (rc < 0) {
         return rc == -ENOENT ? err_set(e, 0, "%s", "") : rc;
     }
-    if (!parse(body, epochs)) {
-        rc = epochs->entries == NULL ? err_sys(e, -ENOMEM, "read %s", file_name)
-                                     : err_set(e, -EBADMSG, "%s is damaged: its epochs do not rise", file_name);
-        epochs_free(epochs);
-    }
+    rc = parse(body, first_version, epochs);
     free(body);
-    return rc;
+    if (rc == 0) {
+        return err_set(e, 0, "%s", "");
+    }
+    epochs_free(epochs);
+    return rc == -ENOMEM ? err_sys(e, rc, "read %s", file_name)
+                         : err_set(e, rc, "%s is damaged: its epochs do not rise", file_name);
 }
+
+/* ---- in memory ---- */
 
 void epochs_free(struct epochs *epochs)
 {
     free(epochs->entries);
+    free(epochs->cuts);
     *epochs = (struct epochs){0};
+}
+
+int epochs_copy(const struct epochs *from, struct epochs *to)
+{
+    *to = (struct epochs){.count = from->count, .cut_count = from->cut_count};
+    to->entries = calloc((size_t)from->count + 1, sizeof *to->entries);
+    to->cuts = calloc((size_t)from->cut_count + 1, sizeof *to->cuts);
+    if (to->entries == NULL || to->cuts == NULL) {
+        epochs_free(to);
+        return -ENOMEM;
+    }
+    if (from->count > 0) {
+        memcpy(to->entries, from->entries, from->count * sizeof *to->entries);
+    }
+    if (from->cut_count > 0) {
+        memcpy(to->cuts, from->cuts, from->cut_count * sizeof *to->cuts);
+    }
+    return 0;
 }
 
 int32_t epochs_latest(const struct epochs *epochs)
@@ -147,29 +199,31 @@ static uint32_t count_below(const struct epochs *epochs, int64_t offset)
 {
     uint32_t n = epochs->count;
 
-    while (n > 0 && epochs->entries[n - 1].start_offset >= offset) {
+    while (n > 0 && epochs->entries[n - 1].start.offset >= offset) {
         n--;
     }
     return n;
 }
 
-int epochs_assign(struct io *io, int dirfd, struct epochs *epochs, int32_t epoch, int64_t start_offset, struct err *e)
+int epochs_assign(struct epochs *epochs, int32_t epoch, struct log_point start)
 {
-    uint32_t keep = count_below(epochs, start_offset);
-    struct epochs_entry *entries;
+    uint32_t keep = count_below(epochs, start.offset);
+    struct epochs_entry *grown;
 
     if (epoch <= epochs_latest(epochs)) {
         return 0;
     }
-    entries = copy(epochs, 0, keep, e);
-    if (entries == NULL) {
+    grown = realloc(epochs->entries, ((size_t)epochs->count + 2) * sizeof *grown);
+    if (grown == NULL) {
         return -ENOMEM;
     }
-    entries[keep] = (struct epochs_entry){epoch, start_offset};
-    return replace(io, dirfd, epochs, entries, keep + 1, e);
+    epochs->entries = grown;
+    epochs->entries[keep] = (struct epochs_entry){epoch, start};
+    epochs->count = keep + 1;
+    return 0;
 }
 
-int64_t epochs_end_offset(const struct epochs *epochs, int32_t epoch, int64_t log_end, int32_t *found_epoch)
+struct log_point epochs_end(const struct epochs *epochs, int32_t epoch, struct log_point log_end, int32_t *found_epoch)
 {
     uint32_t higher = 0;
 
@@ -183,38 +237,87 @@ int64_t epochs_end_offset(const struct epochs *epochs, int32_t epoch, int64_t lo
         if (higher == 0) {
             *found_epoch = epoch;
         }
-        return epochs->entries[higher].start_offset;
+        return epochs->entries[higher].start;
     }
-    return epochs->count > 0 && *found_epoch == epoch ? log_end : -1;
+    return epochs->count > 0 && *found_epoch == epoch ? log_end : (struct log_point){-1, -1};
 }
 
-int epochs_truncate_end(struct io *io, int dirfd, struct epochs *epochs, int64_t end, struct err *e)
+bool epochs_agree(const struct epochs *epochs, int64_t offset, int32_t epoch)
 {
-    uint32_t keep = count_below(epochs, end);
-    struct epochs_entry *entries;
+    uint32_t n = count_below(epochs, offset + 1);
 
-    if (keep == epochs->count) {
-        return 0;
+    if (n > 0) {
+        return epochs->entries[n - 1].epoch == epoch;
     }
-    entries = copy(epochs, 0, keep, e);
-    return entries == NULL ? -ENOMEM : replace(io, dirfd, epochs, entries, keep, e);
+    /* The first one known may have begun earlier: what lay before the log start was forgotten. */
+    return epochs->count > 0 && epoch <= epochs->entries[0].epoch;
 }
 
-int epochs_truncate_start(struct io *io, int dirfd, struct epochs *epochs, int64_t start, struct err *e)
+void epochs_truncate_end(struct epochs *epochs, int64_t end)
 {
-    uint32_t below = count_below(epochs, start);
+    epochs->count = count_below(epochs, end);
+}
+
+void epochs_truncate_start(struct epochs *epochs, struct log_point start)
+{
+    uint32_t below = count_below(epochs, start.offset);
     uint32_t from;
-    struct epochs_entry *entries;
 
     if (below == 0) {
-        return 0;
+        return;
     }
     /* An entry right at start covers it; otherwise the last one below does, and now begins there. */
-    from = below < epochs->count && epochs->entries[below].start_offset == start ? below : below - 1;
-    entries = copy(epochs, from, epochs->count - from, e);
-    if (entries == NULL) {
+    from = below < epochs->count && epochs->entries[below].start.offset == start.offset ? below : below - 1;
+    epochs->count -= from;
+    memmove(epochs->entries, epochs->entries + from, epochs->count * sizeof *epochs->entries);
+    epochs->entries[0].start = start;
+}
+
+/* ---- cuts ---- */
+
+uint32_t epochs_cuts(const struct epochs *epochs)
+{
+    return epochs->cut_count > 0 ? epochs->cuts[epochs->cut_count - 1].number : 0;
+}
+
+int epochs_cut(struct epochs *epochs, struct log_point to)
+{
+    uint32_t number = epochs_cuts(epochs) + 1;
+    struct epochs_cut *grown = realloc(epochs->cuts, ((size_t)epochs->cut_count + 2) * sizeof *grown);
+
+    if (grown == NULL) {
         return -ENOMEM;
     }
-    entries[0].start_offset = start;
-    return replace(io, dirfd, epochs, entries, epochs->count - from, e);
+    epochs->cuts = grown;
+    /* Whoever has not seen an earlier one that ended here or further on has not seen this one either. */
+    while (epochs->cut_count > 0 && epochs->cuts[epochs->cut_count - 1].to.offset >= to.offset) {
+        epochs->cut_count--;
+    }
+    epochs->cuts[epochs->cut_count++] = (struct epochs_cut){number, to};
+    epochs_truncate_end(epochs, to.offset);
+    return 0;
+}
+
+struct log_point epochs_clip(const struct epochs *epochs, uint32_t cuts, struct log_point point)
+{
+    /* They end one behind the other, so the first one since then is the lowest. */
+    for (uint32_t i = 0; i < epochs->cut_count; i++) {
+        if (epochs->cuts[i].number > cuts) {
+            return epochs->cuts[i].to.offset < point.offset ? epochs->cuts[i].to : point;
+        }
+    }
+    return point;
+}
+
+void epochs_forget_cuts(struct epochs *epochs, int64_t base)
+{
+    uint32_t from = 0;
+
+    while (from + 1 < epochs->cut_count && epochs->cuts[from + 1].to.offset <= base) {
+        from++;
+    }
+    epochs->cut_count -= from;
+    if (from > 0) {
+        memmove(epochs->cuts, epochs->cuts + from, epochs->cut_count * sizeof *epochs->cuts);
+    }
 }

@@ -100,6 +100,7 @@ static struct log *log_new(struct log_env *env, const char *name, const struct l
     log->config = *config;
     atomic_init(&log->framing, (int)config->framing);
     dir_init(&log->dir, env->io, env->topics_dirfd, name);
+    log->role_epoch = -1;
     log->last_append_ms = INDEX_NO_TIMESTAMP;
     pthread_mutex_init(&log->append_lock, NULL);
     pthread_mutex_init(&log->state_lock, NULL);
@@ -137,6 +138,7 @@ static void log_free(struct log *log)
     pthread_cond_destroy(&log->changed);
     pthread_mutex_destroy(&log->state_lock);
     pthread_mutex_destroy(&log->append_lock);
+    epochs_free(&log->epochs);
     free(log);
 }
 
@@ -161,6 +163,21 @@ static void become_offline(struct log *log, const struct log_known *known, const
     log_go_offline(log, -EBADMSG, e->text);
 }
 
+/* The directory is held. */
+static int load(struct log *log, const struct log_known *known, bool *checked, struct err *e)
+{
+    struct log_known left;
+    bool agree = true;
+    int rc = epochs_load(log->env->io, log->dir.fd, &log->epochs, e);
+
+    if (rc < 0) {
+        return rc;
+    }
+    left = log_clip_known(log, known);
+    rc = recover_log(log, &left, checked, &agree, e);
+    return rc == 0 ? log_check_epochs(log, agree, e) : rc;
+}
+
 int log_open(struct log_env *env, const char *name, const struct log_config *config, const struct log_known *known,
              struct log **out, bool *recovered, struct err *e)
 {
@@ -182,7 +199,7 @@ int log_open(struct log_env *env, const char *name, const struct log_config *con
         rc = dir_hold(&log->dir, &local);
     }
     if (rc == 0) {
-        rc = recover_log(log, known, &checked, &local);
+        rc = load(log, known, &checked, &local);
         dir_release(&log->dir);
         /* What an unclean stop left unflushed is open and dirty: of many such logs no more at once than of others. */
         if (segment_cache_is_over(env->cache)) {

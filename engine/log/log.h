@@ -78,7 +78,9 @@ struct log_known {
     int64_t recovery_point; /* offset below which everything was flushed; 0 if unknown */
     struct log_point start; /* the log start (DeleteRecords); {0,0} if unknown */
     int64_t cleaner_offset; /* first offset that was never compacted; 0 if unknown */
-    bool clean_shutdown;    /* the mark was there: nothing needs checking */
+    /* log_cuts() as it was before each of the three was asked for */
+    uint32_t recovery_cuts, start_cuts, cleaner_cuts;
+    bool clean_shutdown; /* the mark was there: nothing needs checking */
 };
 
 /* Opens or creates DATA/topics/NAME. With clean_shutdown only sizes and the last entry are looked at; otherwise all
@@ -102,6 +104,34 @@ int log_destroy(struct log *log, struct err *e);
 
 void log_set_config(struct log *log, const struct log_config *config);
 
+/* ---- leading and following ---- */
+
+/* The leader epoch is checked under the append lock by everything that makes a log longer or shorter: whoever was sent
+ * on its way in an epoch that is over by then changes nothing. A log that was just opened is led by nobody. */
+
+/* This replica leads in `epoch` from now on: log_append() takes this epoch only. That the epoch begins at the log's end
+ * is on the disk when this returns, records or none (KIP-101); an epoch that began earlier is led on. -ESTALE: the log
+ * knows of a later epoch, or it follows in this one. Passing errnos (err.h): nothing has changed; other errors of the
+ * disk: offline, -EIO. */
+int log_lead(struct log *log, int32_t epoch, struct err *e);
+
+/* This replica follows in `epoch` from now on: appends of any epoch are refused, and none is under way when this has
+ * returned. -ESTALE: it leads in this epoch, or leads or follows in a later one. */
+int log_follow(struct log *log, int32_t epoch, struct err *e);
+
+int32_t log_latest_epoch(struct log *log); /* the last one that has begun in this log; -1: none */
+
+/* Where an epoch ends (Kafka's OffsetsForLeaderEpoch, KIP-279): *end belongs to *found_epoch, the largest known epoch
+ * at or below the asked one. Below all known ones it is the asked one, which ended where the first known one begins.
+ * Above all of them, and in a log without epochs, *end is {-1, -1}. Takes the state lock. */
+void log_epoch_end(struct log *log, int32_t epoch, int32_t *found_epoch, struct log_point *end);
+
+/* How many times the log was cut back (log_truncate(), log_reset()). Whoever notes a figure of the log in a file, for a
+ * struct log_known or for log_clip(), asks for this first and notes it too. */
+uint32_t log_cuts(struct log *log);
+/* What is left of a point that was noted after `cuts` cuts. */
+struct log_point log_clip(struct log *log, uint32_t cuts, struct log_point point);
+
 /* ---- appending ---- */
 
 struct log_append_result {
@@ -109,9 +139,10 @@ struct log_append_result {
     struct log_point end;  /* behind the last */
 };
 
-/* Appends one batch, all or nothing, and rolls first when a segment is full. On return the bytes are in the page cache
- * and visible to log_extent_at(). leader_epoch is stored in the entry.
- * Passing errnos (err.h): nothing was appended. -EIO: offline. -EFBIG: larger than a segment can hold. */
+/* A leader's: appends one batch at the log's end, all or nothing, and rolls first when a segment is full. On return the
+ * bytes are in the page cache and visible to log_extent_at(). leader_epoch is stored in the entry.
+ * -ESTALE: leader_epoch is not the epoch that this replica leads in, and passing errnos (err.h): nothing was appended.
+ * -EIO: offline. -EFBIG: larger than a segment can hold. */
 int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
                struct err *e);
 

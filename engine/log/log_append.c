@@ -32,8 +32,12 @@ static int make_room(struct log *log, struct err *e)
  * synced when it was made; all others have. */
 static int close_old(struct log *log, struct segment *old, struct err *e)
 {
-    int rc = segment_finish_timeindex(old, e);
+    int rc;
 
+    if (atomic_load(&old->sealed)) {
+        return 0; /* one with the end of its range: all of it is on the disk */
+    }
+    rc = segment_finish_timeindex(old, e);
     if (rc == 0 && log->segment_count == 1 && atomic_load(&old->flushed) == 0) {
         rc = old->io->fdatasync(old->io, old->fd[SEGMENT_BATCHES]);
         if (rc == 0) {
@@ -52,7 +56,7 @@ int log_roll_locked(struct log *log, struct err *e)
     struct segment *seg;
     int rc;
 
-    if (old->batches == 0) {
+    if (old->batches == 0 && !atomic_load(&old->sealed)) {
         return 0;
     }
     rc = log_list_reserve(log, e);
@@ -107,6 +111,9 @@ static bool roll_due(const struct log *log, const struct segment *seg, const str
 {
     const struct log_config *config = &log->config;
 
+    if (atomic_load_explicit(&seg->sealed, memory_order_relaxed)) {
+        return true;
+    }
     if (seg->batches == 0) {
         return false;
     }
@@ -191,6 +198,9 @@ static int append_locked(struct log *log, const struct append_batch *batch, int3
 
     if (rc < 0) {
         return rc;
+    }
+    if (log->role != LOG_LEADS || log->role_epoch != leader_epoch) {
+        return err_set(e, -ESTALE, "epoch %" PRId32 " is over", leader_epoch);
     }
     if (roll_due(log, active_segment(log), batch, now_ms)) {
         rc = log_roll_locked(log, e);

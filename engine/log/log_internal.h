@@ -12,10 +12,12 @@
 
 #include "engine/base/dir.h"
 #include "engine/base/limits.h"
+#include "engine/log/epochs.h"
 #include "engine/log/log.h"
 #include "engine/segment/segment.h"
 
 enum log_flush_state { FLUSH_IDLE, FLUSH_RUNNING, FLUSH_LEFT };
+enum log_role { LOG_IDLE, LOG_LEADS, LOG_FOLLOWS };
 
 struct log {
     struct log_env *env;
@@ -25,6 +27,8 @@ struct log {
     pthread_mutex_t append_lock;
     struct log_config config; /* append lock */
     _Atomic int framing;      /* of config, for readers */
+    enum log_role role;       /* append lock; in the epoch: */
+    int32_t role_epoch;       /* append lock; -1: LOG_IDLE */
     bool flush_asked;         /* append lock: on_flush_wanted was called for what waits now */
     int64_t scrub_offset;     /* scrub.c's own: where it goes on; one scrubbing thread */
     bool names_wait;        /* append lock: a segment in the list has `.swap` names that a full disk would not change */
@@ -43,6 +47,7 @@ struct log {
     int64_t closed_log_bytes;  /* of all segments but the active one */
     int64_t closed_disk_bytes; /* likewise */
     int64_t cut_bytes;         /* bytes in `.log` files that lie before start */
+    struct epochs epochs;      /* as it is on the disk; changes with both locks held */
 
     /* flushing, log_flush.c: state lock */
     enum log_flush_state flush_state;
@@ -81,6 +86,16 @@ int log_check_online(struct log *log, struct err *e);
 /* Wrong bytes were met while reading: reported through on_offline once a log; the log stays online, the bytes are not
  * shown. Returns -EIO. */
 int log_report_corruption(struct log *log, struct err *e);
+
+/* ---- log_epochs.c; append lock, or in log_open() ---- */
+
+/* Stores `next` and makes it the log's. Takes it over, on failure too. Errors: as of log_fail(). */
+int log_change_epochs(struct log *log, struct epochs *next, struct err *e);
+/* What the checkpoints say, as far as cuts have left it. */
+struct log_known log_clip_known(const struct log *log, const struct log_known *known);
+/* After the segments were found: forgets epochs that begin behind the end, and makes all of them anew from the entries
+ * if they did not agree. -EBADMSG: an entry is damaged. */
+int log_check_epochs(struct log *log, bool agree, struct err *e);
 
 /* ---- the list ---- */
 

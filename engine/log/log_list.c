@@ -22,6 +22,7 @@ void log_view(struct segment *seg, struct segment_view *out)
         .seg = seg,
         .base = seg->base,
         .end = seg->end,
+        .gaps = seg->gaps,
         .batches = seg->batches,
         .log_bytes = seg->log_bytes,
         .index_count = index_count(&seg->index),
@@ -256,8 +257,10 @@ int log_bytes_before(struct log *log, struct log_point point, int64_t *out, stru
         return 0;
     }
     log_view(log->segments[i], &view);
-    if (!view.seg->compacted) {
-        *out = bytes + point.position - view.base.position;
+    if (!view.gaps) {
+        int64_t into = point.position - view.base.position;
+
+        *out = bytes + (into < view.log_bytes ? into : view.log_bytes);
         return 0;
     }
     rc = segment_pin(view.seg, e);

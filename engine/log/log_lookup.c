@@ -239,7 +239,7 @@ int log_lookup_time(struct log *log, int64_t ms, struct log_point limit, struct 
 /* ---- the last n ---- */
 
 /* Goes back over dense segments by arithmetic: *at moves down to where *n records lie behind it, or to the end of a
- * compacted segment, which is returned referenced. */
+ * segment with gaps, which is returned referenced. */
 static struct segment *back_over_dense(struct log *log, int64_t *at, int64_t *n)
 {
     struct segment *met = NULL;
@@ -253,7 +253,7 @@ static struct segment *back_over_dense(struct log *log, int64_t *at, int64_t *n)
         if (records <= 0) {
             continue;
         }
-        if (seg->compacted) {
+        if (seg->gaps) {
             segment_ref(seg);
             met = seg;
         } else {
@@ -266,8 +266,8 @@ static struct segment *back_over_dense(struct log *log, int64_t *at, int64_t *n)
     return met;
 }
 
-/* Likewise within a compacted one, run by run. */
-static int back_in_compacted(struct segment *seg, int64_t *at, int64_t *n, struct err *e)
+/* Likewise within one with gaps, run by run. */
+static int back_over_runs(struct segment *seg, int64_t *at, int64_t *n, struct err *e)
 {
     struct segment_view view;
     struct batch_entry b;
@@ -316,7 +316,7 @@ int log_lookup_last(struct log *log, int64_t n, struct log_point limit, struct l
     }
     while (rc == 0 && n > 0 && at > start.offset && (seg = back_over_dense(log, &at, &n)) != NULL) {
         if (at > start.offset) {
-            rc = back_in_compacted(seg, &at, &n, e);
+            rc = back_over_runs(seg, &at, &n, e);
         }
         segment_unref(seg);
     }

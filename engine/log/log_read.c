@@ -1,7 +1,7 @@
 /* engine/log/log_read.c: bytes for readers: extents of `.log`, and the runs of records that they are made of.
  *
  * In a dense segment place and position differ by a constant, so an extent reaches from any position to the segment's
- * end in one piece, and when all of it has been checked nothing is looked up at all. In a compacted one it reaches over
+ * end in one piece, and when all of it has been checked nothing is looked up at all. In one with gaps it reaches over
  * neighbouring entries that have the same distance of position and place.
  *
  * Failure: bytes that do not match their CRC are -EIO, are reported once, and are not shown. */
@@ -57,8 +57,8 @@ static int dense_piece(const struct segment_view *view, const struct range *rang
     return check ? verify_dense(view, out, e) : 0;
 }
 
-static int compacted_piece(const struct segment_view *view, const struct range *range, bool check, struct piece *out,
-                           struct err *e)
+static int piece_of_runs(const struct segment_view *view, const struct range *range, bool check, struct piece *out,
+                         struct err *e)
 {
     struct batch_entry b = {0};
     uint32_t first, i;
@@ -96,8 +96,8 @@ static int find_piece(struct log *log, const struct segment_view *view, const st
     bool check = atomic_load_explicit(&log->env->check_crcs, memory_order_relaxed);
     int rc;
 
-    if (view->seg->compacted) {
-        rc = compacted_piece(view, range, check, out, e);
+    if (view->gaps) {
+        rc = piece_of_runs(view, range, check, out, e);
     } else {
         rc = dense_piece(view, range, check, out, e);
     }

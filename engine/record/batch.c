@@ -16,6 +16,7 @@ static const char header_magic[8] = {'L', 'O', 'G', 'M', 'N', 'T', 'B', '1'};
 enum {
     HEADER_MAGIC = 0,
     HEADER_VERSION = 8,
+    HEADER_FLAGS = 12,
     HEADER_BASE_OFFSET = 16,
     HEADER_BASE_POSITION = 24,
     HEADER_END_OFFSET = 32,
@@ -85,6 +86,7 @@ void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER_
     memset(out, 0, BATCH_HEADER_BYTES);
     memcpy(out + HEADER_MAGIC, header_magic, sizeof header_magic);
     put32(out + HEADER_VERSION, BATCH_FORMAT_VERSION);
+    put32(out + HEADER_FLAGS, h->flags);
     put64(out + HEADER_BASE_OFFSET, (uint64_t)h->base_offset);
     put64(out + HEADER_BASE_POSITION, (uint64_t)h->base_position);
     put64(out + HEADER_END_OFFSET, (uint64_t)h->end_offset);
@@ -94,14 +96,23 @@ void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER_
 
 int batch_header_decode(const uint8_t in[BATCH_HEADER_BYTES], struct batch_header *h)
 {
+    uint32_t version = get32(in + HEADER_VERSION);
+
     if (memcmp(in + HEADER_MAGIC, header_magic, sizeof header_magic) != 0 ||
-        get32(in + HEADER_VERSION) != BATCH_FORMAT_VERSION || get32(in + HEADER_CRC) != crc32c(0, in, HEADER_CRC)) {
+        get32(in + HEADER_CRC) != crc32c(0, in, HEADER_CRC) || version < 1 || version > BATCH_FORMAT_VERSION) {
         return -EBADMSG;
     }
     h->base_offset = (int64_t)get64(in + HEADER_BASE_OFFSET);
     h->base_position = (int64_t)get64(in + HEADER_BASE_POSITION);
     h->end_offset = (int64_t)get64(in + HEADER_END_OFFSET);
     h->end_position = (int64_t)get64(in + HEADER_END_POSITION);
+    h->flags = get32(in + HEADER_FLAGS);
+    if (version == 1) {
+        h->flags = h->end_offset >= 0 ? BATCH_HEADER_GAPS : 0;
+    }
+    if ((h->flags & ~(uint32_t)(BATCH_HEADER_GAPS | BATCH_HEADER_PRODUCERS)) != 0) {
+        return -EBADMSG;
+    }
     return 0;
 }
 

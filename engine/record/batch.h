@@ -9,14 +9,22 @@
 
 #include "engine/record/framing.h"
 
-enum { BATCH_ENTRY_BYTES = 64, BATCH_HEADER_BYTES = 64, BATCH_FORMAT_VERSION = 1 };
+enum { BATCH_ENTRY_BYTES = 64, BATCH_HEADER_BYTES = 64, BATCH_FORMAT_VERSION = 2 };
+
+enum batch_header_flag {
+    /* Places and positions differ: between two entries there may be offsets and positions that no record has. Without
+     * it every entry begins where the one before it ends. */
+    BATCH_HEADER_GAPS = 1 << 0,
+    BATCH_HEADER_PRODUCERS = 1 << 1, /* some entry names a producer */
+};
 
 /* The first 64 bytes of a `.batches` file. */
 struct batch_header {
     int64_t base_offset;
     int64_t base_position;
-    int64_t end_offset;   /* of a compacted segment: where the range it stands for ends; -1: not compacted */
+    int64_t end_offset;   /* where the range ends that the segment stands for; -1: where its last entry does */
     int64_t end_position; /* likewise */
+    uint32_t flags;       /* enum batch_header_flag */
 };
 
 /* One run of records that lie one behind the other in offset, position and place. As appended it is a batch; after
@@ -45,7 +53,8 @@ enum batch_attribute {
 };
 
 void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER_BYTES]);
-/* -EBADMSG: magic, version or CRC do not hold. */
+/* Of version 2, or of version 1, in which what has the end of a range has gaps, and no entry names a producer.
+ * -EBADMSG: magic, version, flags or CRC do not hold. */
 int batch_header_decode(const uint8_t in[BATCH_HEADER_BYTES], struct batch_header *h);
 void batch_entry_encode(const struct batch_entry *b, uint8_t out[BATCH_ENTRY_BYTES]);
 /* -EBADMSG: the entry's own CRC does not hold. */

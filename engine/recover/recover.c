@@ -25,6 +25,7 @@ struct recovery {
     uint32_t kept;    /* of dir.files */
     uint32_t trusted; /* of these, the first so many */
     bool trim_last;
+    bool epochs_agree;
     char reason[ERR_TEXT_BYTES]; /* why it ends where it does, "": at the end of the files */
 };
 
@@ -56,6 +57,9 @@ static int load_one(struct recovery *r, uint32_t i, const struct log_point *expe
                      r->log->name, files->base_offset);
         }
     }
+    if (load.seg->ranged) {
+        segment_seal(load.seg); /* the last one too: the next append rolls */
+    }
     segment_unpin(load.seg);
     if (rc == 0) {
         rc = log_list_push(r->log, load.seg, e);
@@ -66,6 +70,7 @@ static int load_one(struct recovery *r, uint32_t i, const struct log_point *expe
     }
     r->kept = i + 1;
     r->trim_last = load.trim;
+    r->epochs_agree = r->epochs_agree && load.epochs_agree;
     r->trusted += load.trusted;
     return 0;
 }
@@ -273,6 +278,14 @@ static int begin_again(struct recovery *r, struct err *e)
     return rc;
 }
 
+/* Where a log without segments begins: a reset, or a cut of all there was, that a crash has broken off. */
+static struct log_point last_cut(const struct log *log)
+{
+    const struct epochs *epochs = &log->epochs;
+
+    return epochs->cut_count > 0 ? epochs->cuts[epochs->cut_count - 1].to : (struct log_point){0, 0};
+}
+
 static int run(struct recovery *r, struct err *e)
 {
     int rc = recover_dir_read(r->log, &r->dir, e);
@@ -292,7 +305,7 @@ static int run(struct recovery *r, struct err *e)
     if (rc == 0 && is_wholly_deleted(r)) {
         rc = begin_again(r, e);
     } else if (rc == 0 && r->log->segment_count == 0) {
-        rc = make_first(r->log, (struct log_point){0, 0}, e);
+        rc = make_first(r->log, last_cut(r->log), e);
     }
     if (rc == 0) {
         rc = each_to_mend(r, recover_index_mend, e);
@@ -302,11 +315,12 @@ static int run(struct recovery *r, struct err *e)
     return rc == 0 ? set_figures(r, e) : rc;
 }
 
-int recover_log(struct log *log, const struct log_known *known, bool *recovered, struct err *e)
+int recover_log(struct log *log, const struct log_known *known, bool *recovered, bool *agree, struct err *e)
 {
-    struct recovery r = {.log = log, .known = known};
+    struct recovery r = {.log = log, .known = known, .epochs_agree = true};
     int rc = run(&r, e);
 
+    *agree = r.epochs_agree;
     *recovered = !known->clean_shutdown && r.dir.count > 0;
     recover_dir_free(&r.dir);
     return rc;

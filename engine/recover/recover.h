@@ -16,9 +16,10 @@
 
 /* For log_open() alone: finishes what a crash interrupted, loads every segment, checks and cuts above the recovery
  * point unless the shutdown was clean, and fills the log's list, start, end and recovery point. A directory without any
- * segment gets its first one. *recovered: it was not a clean shutdown, so things were checked.
+ * segment gets its first one, where the log was last cut back. *recovered: it was not a clean shutdown, so things were
+ * checked. *agree: the entries that were looked at have the epochs that the log's map says.
  * -EBADMSG: corruption below the recovery point, the segments untouched. -ENOSPC and others of the disk. */
-int recover_log(struct log *log, const struct log_known *known, bool *recovered, struct err *e);
+int recover_log(struct log *log, const struct log_known *known, bool *recovered, bool *agree, struct err *e);
 
 /* ---- recover_dir.c ---- */
 
@@ -56,6 +57,7 @@ struct recover_load {
     /* out */
     struct segment *seg;         /* pinned, with one reference; NULL: it does not hold at all, reason says why */
     bool trim;                   /* its files are longer than what holds */
+    bool epochs_agree;           /* its first and last entry have the epochs that the log's map says */
     char reason[ERR_TEXT_BYTES]; /* "" or why it ends where it does */
 };
 

@@ -4,7 +4,7 @@
  * point must decode, follow the one before it, and match its bytes' CRC; the first that does not ends the segment. Here
  * things are only looked at: recover.c decides whether to cut.
  *
- * Failure: what must hold (trusted, compacted, or below the recovery point) and does not is -EBADMSG. */
+ * Failure: what must hold (trusted, ranged, or below the recovery point) and does not is -EBADMSG. */
 #include "engine/recover/recover.h"
 
 #include <errno.h>
@@ -32,8 +32,8 @@ static int bad_log(struct err *e, const struct segment *seg, const char *what)
 
 static bool follows(const struct segment *seg, const struct cursor *at, const struct batch_entry *b)
 {
-    bool next = seg->compacted ? b->offset >= at->offset && b->position >= at->position
-                               : b->offset == at->offset && b->position == at->position;
+    bool next = seg->gaps ? b->offset >= at->offset && b->position >= at->position
+                          : b->offset == at->offset && b->position == at->position;
 
     return next && b->place == at->place && b->len > 0 && b->records > 0 &&
            (uint64_t)b->offset + b->records <= INT32_MAX && (uint64_t)b->position + b->len <= INT32_MAX &&
@@ -50,15 +50,18 @@ static void advance(struct cursor *at, const struct batch_entry *b)
 static void set_header(struct segment *seg, const struct segment_found *found)
 {
     seg->base.position = found->header.base_position;
-    seg->compacted = found->header.end_offset >= 0;
-    seg->generation = seg->compacted ? found->mtime_ns : 0;
+    seg->gaps = (found->header.flags & BATCH_HEADER_GAPS) != 0;
+    seg->producers = (found->header.flags & BATCH_HEADER_PRODUCERS) != 0;
+    seg->ranged = found->header.end_offset >= 0;
+    seg->generation = seg->ranged ? found->mtime_ns : 0;
     seg->end = seg->base;
 }
 
 /* Makes the figures end behind entry `count` - 1, whose end is `at`. */
 static int set_figures(struct segment *seg, const struct segment_found *found, uint32_t count, const struct cursor *at,
-                       struct err *e)
+                       struct recover_load *load, struct err *e)
 {
+    const struct epochs *epochs = &seg->log->epochs;
     struct batch_entry b;
     int rc = 0;
 
@@ -66,7 +69,7 @@ static int set_figures(struct segment *seg, const struct segment_found *found, u
     seg->log_bytes = (uint32_t)at->place;
     seg->end = (struct log_point){.offset = seg->base.offset + (int64_t)at->offset,
                                   .position = seg->base.position + (int64_t)at->position};
-    if (seg->compacted) {
+    if (seg->ranged) {
         if (found->header.end_offset < seg->end.offset || found->header.end_position < seg->end.position) {
             return bad(e, seg, "its entries reach past the end in its header");
         }
@@ -74,10 +77,15 @@ static int set_figures(struct segment *seg, const struct segment_found *found, u
     }
     if (count > 0) {
         rc = segment_entry(seg, 0, &b, e);
-        seg->first_timestamp_ms = b.last_timestamp_ms;
         if (rc == 0) {
+            seg->first_timestamp_ms = b.last_timestamp_ms;
+            load->epochs_agree = epochs_agree(epochs, seg->base.offset + b.offset, b.leader_epoch);
             rc = segment_entry(seg, count - 1, &b, e);
+        }
+        if (rc == 0) {
             seg->last_timestamp_ms = b.last_timestamp_ms;
+            load->epochs_agree =
+                load->epochs_agree && epochs_agree(epochs, seg->base.offset + b.offset, b.leader_epoch);
         }
     }
     return rc;
@@ -102,12 +110,12 @@ static int look_at(struct segment *seg, const struct segment_found *found, struc
             return rc;
         }
         at = (struct cursor){.offset = b.offset, .position = b.position, .place = b.place};
-        if (!follows(seg, &at, &b) || (!seg->compacted && b.position != b.place)) {
+        if (!follows(seg, &at, &b) || (!seg->gaps && b.position != b.place)) {
             return bad_log(e, seg, "it is shorter than its last entry says, or the entry is damaged");
         }
         advance(&at, &b);
     }
-    rc = set_figures(seg, found, count, &at, e);
+    rc = set_figures(seg, found, count, &at, load, e);
     load->trim = load->last && log_bytes > at.place;
     verify_init(&seg->verify, count);
     atomic_store(&seg->flushed, seg->log_bytes);
@@ -190,7 +198,7 @@ static int check(struct segment *seg, const struct segment_found *found, struct 
     if (from.place > seg->log_bytes) {
         return bad_log(e, seg, "it is shorter than what was flushed of it");
     }
-    if (!seg->compacted && from.position != from.place) {
+    if (!seg->gaps && from.position != from.place) {
         return bad(e, seg, "the last entry below the recovery point is damaged");
     }
     holds = check_order(seg, first, &from, &why);
@@ -202,13 +210,14 @@ static int check(struct segment *seg, const struct segment_found *found, struct 
     }
     rc = cursor_behind(seg, holds, &at, e);
     if (rc == 0) {
-        rc = set_figures(seg, found, holds, &at, e);
+        rc = set_figures(seg, found, holds, &at, load, e);
     }
     if (rc < 0) {
         return rc;
     }
-    if (seg->compacted && (holds < all || found->bytes_left[SEGMENT_BATCHES] != 0)) {
-        return err_set(e, -EBADMSG, "%s", why.text[0] != '\0' ? why.text : "a compacted segment ends within an entry");
+    if (seg->ranged && (holds < all || found->bytes_left[SEGMENT_BATCHES] != 0)) {
+        return err_set(e, -EBADMSG, "%s",
+                       why.text[0] != '\0' ? why.text : "a segment with the end of its range ends within an entry");
     }
     load->trim = holds < all || log_bytes > at.place || found->bytes_left[SEGMENT_BATCHES] != 0;
     snprintf(load->reason, sizeof load->reason, "%s", why.text);
@@ -258,6 +267,7 @@ int recover_segment(struct log *log, const struct recover_files *files, struct r
 
     load->seg = NULL;
     load->trim = false;
+    load->epochs_agree = true;
     load->reason[0] = '\0';
     if (seg == NULL) {
         return err_sys(e, -ENOMEM, "new segment");

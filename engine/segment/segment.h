@@ -8,7 +8,8 @@
  * would have to open it is -ESTALE, and the caller looks into the list anew. Who has it pinned reads on undisturbed.
  * When the last reference goes the files are unlinked.
  *
- * Dense: a segment never compacted, in which place == position - base.position and every offset exists. */
+ * Dense: a segment without gaps, in which place == position - base.position and every offset exists up to its last
+ * entry's end. */
 #ifndef LOGMNT_ENGINE_SEGMENT_SEGMENT_H
 #define LOGMNT_ENGINE_SEGMENT_SEGMENT_H
 
@@ -30,8 +31,12 @@ struct segment {
     struct log *log;
     struct io *io;
     struct log_point base; /* of its range; an entry's offset and position count from here */
-    bool compacted;
-    uint64_t generation; /* 0 until compacted, then another one each time */
+    uint64_t generation;   /* 0 as first made; another one each time that the files are written anew */
+
+    /* what its header says beside the base; written under the append lock and the state lock, read under either */
+    bool gaps;      /* not dense; only an empty segment becomes so */
+    bool ranged;    /* its end is in the header, and nothing is appended any more */
+    bool producers; /* some entry names a producer */
 
     /* how far it reaches: written under the append lock and the state lock, read under either */
     struct log_point end;          /* of its range: where the next segment begins */
@@ -82,6 +87,7 @@ struct segment_view {
     struct segment *seg;
     struct log_point base;
     struct log_point end;
+    bool gaps;
     uint32_t batches;
     uint32_t log_bytes;
     uint32_t index_count;
@@ -108,8 +114,8 @@ bool segment_name_parse(const char *name, int64_t *base_offset, enum segment_fil
  * ones (err.h) and others of the disk. */
 int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e);
 
-/* Writes the header of a compacted segment: where the range that it stands for ends. Pinned, not in the list. */
-int segment_write_range(struct segment *seg, struct log_point end, struct err *e);
+/* Writes the header anew, as the struct has it; nothing is synced. end: of its range, if it is ranged. Pinned. */
+int segment_write_header(struct segment *seg, struct log_point end, struct err *e);
 
 /* What opening found beside whole entries. */
 struct segment_found {

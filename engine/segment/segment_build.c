@@ -81,7 +81,7 @@ int segment_build_begin(struct log *log, struct log_point base, struct segment *
     if (seg == NULL) {
         return err_sys(e, -ENOMEM, "new segment");
     }
-    seg->compacted = true;
+    seg->gaps = true;
     seg->building = malloc(sizeof *seg->building);
     if (seg->building == NULL) {
         err_sys(e, rc, "new segment");
@@ -132,6 +132,7 @@ int segment_build_add(struct segment *seg, struct batch_entry *b, const void *by
     if (rc < 0) {
         return write_error(seg, rc, e);
     }
+    seg->producers = seg->producers || b->producer_id >= 0;
     segment_grow(seg, &growth);
     return 0;
 }
@@ -184,7 +185,8 @@ int segment_build_finish(struct segment *seg, struct log_point end, struct err *
         rc = segment_finish_timeindex(seg, e);
     }
     if (rc == 0) {
-        rc = segment_write_range(seg, end, e);
+        seg->ranged = true;
+        rc = segment_write_header(seg, end, e);
     }
     if (rc == 0) {
         rc = sync_all(seg, e);

@@ -281,8 +281,10 @@ static int write_header(struct segment *seg, struct log_point end)
 {
     struct batch_header header = {.base_offset = seg->base.offset,
                                   .base_position = seg->base.position,
-                                  .end_offset = end.offset,
-                                  .end_position = end.position};
+                                  .end_offset = seg->ranged ? end.offset : -1,
+                                  .end_position = seg->ranged ? end.position : -1,
+                                  .flags = (seg->gaps ? BATCH_HEADER_GAPS : 0u) |
+                                           (seg->producers ? BATCH_HEADER_PRODUCERS : 0u)};
     uint8_t bytes[BATCH_HEADER_BYTES];
     struct iovec iov = {.iov_base = bytes, .iov_len = sizeof bytes};
 
@@ -306,7 +308,7 @@ static int create_files(struct segment *seg, bool durable, struct err *e)
         }
         seg->fd[i] = rc;
     }
-    rc = write_header(seg, (struct log_point){-1, -1});
+    rc = write_header(seg, seg->end);
     if (rc == 0 && durable) {
         rc = seg->io->fsync(seg->io, seg->fd[SEGMENT_BATCHES]);
     }
@@ -349,7 +351,7 @@ int segment_create(struct segment *seg, const char *suffix, bool durable, struct
     return rc;
 }
 
-int segment_write_range(struct segment *seg, struct log_point end, struct err *e)
+int segment_write_header(struct segment *seg, struct log_point end, struct err *e)
 {
     int rc = write_header(seg, end);
 

@@ -68,29 +68,25 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
     return rc == -ENOENT ? 0 : err_wrap(e, rc, "open %s", part->name);
 }
 
-/* partition.metadata and leader-epochs, and from them the epoch in which this node leads. */
-static int open_epochs(struct partition *part, struct log *log, bool named, bool recovered, struct err *e)
+/* partition.metadata, and from the log's epochs the one in which this node leads. */
+static int open_epoch(struct partition *part, struct log *log, bool named, bool recovered, struct err *e)
 {
     struct io *io = part->node->io;
-    int64_t end = log_end(log).offset;
-    int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
-    if (dirfd < 0)
-        return err_sys(e, dirfd, "open %s", part->name);
-    int rc = named ? 0 : identity_partition_write(io, dirfd, part->topic->id, e);
-    epochs_free(&part->epochs);
-    part->epochs = (struct epochs){0};
-    if (rc == 0)
-        rc = epochs_load(io, dirfd, &part->epochs, e);
-    if (rc == 0 && part->epochs.count > 0 && part->epochs.entries[part->epochs.count - 1].start_offset > end)
-        rc = epochs_truncate_end(io, dirfd, &part->epochs, end, e);
-    io->close(io, dirfd);
+    int rc = 0;
+    if (!named) {
+        int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+        if (dirfd < 0)
+            return err_sys(e, dirfd, "open %s", part->name);
+        rc = identity_partition_write(io, dirfd, part->topic->id, e);
+        io->close(io, dirfd);
+    }
     if (rc != 0)
         return err_wrap(e, rc, "open %s", part->name);
 
-    int32_t latest = epochs_latest(&part->epochs);
+    int32_t latest = log_latest_epoch(log);
     bool next = recovered || latest < 0;
     atomic_store(&part->leader_epoch, next ? latest + 1 : latest);
-    atomic_store(&part->epoch_assigned, !next);
+    atomic_store(&part->epoch_assigned, false);
     assert(!recovered || part->leader_epoch > latest); /* REPLICATION.md, rule 3 */
     return 0;
 }
@@ -133,9 +129,9 @@ static int open_log(struct partition *part, bool made, struct err *e)
     if (log == NULL)
         return rc;
     if (rc == 0)
-        rc = open_epochs(part, log, named, recovered, e);
+        rc = open_epoch(part, log, named, recovered, e);
     if (rc != 0 && log_offline(log) == 0) {
-        /* Without its epochs the log must not be written to. */
+        /* What does not say whose it is must not be written to. */
         log_close(log, NULL);
         return rc;
     }
@@ -240,7 +236,6 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
     atomic_fetch_add(&part->node->records_gone, part->records_appended);
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
-    epochs_free(&part->epochs);
     pthread_mutex_destroy(&part->delete_lock);
     pthread_mutex_destroy(&part->lock);
     pthread_mutex_destroy(&part->epoch_lock);

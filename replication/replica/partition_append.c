@@ -26,29 +26,16 @@
 
 /* ---- the leader epoch ---- */
 
-static int assign_epoch(struct partition *part, struct err *e)
+static int begin_leading(struct partition *part, struct err *e)
 {
-    struct io *io = part->node->io;
     int rc = 0;
     pthread_mutex_lock(&part->epoch_lock);
-    if (part->retired) {
-        rc = err_set(e, -ESTALE, "topic %s was deleted", part->topic->name); /* the name may be another's */
-    } else if (!atomic_load(&part->epoch_assigned)) {
-        int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
-        rc = dirfd;
-        if (dirfd >= 0) {
-            /* Epochs that retention has emptied go, so that the file does not grow with every unclean stop. */
-            rc = epochs_truncate_start(io, dirfd, &part->epochs, log_start(part->log).offset, e);
-            if (rc == 0)
-                rc = epochs_assign(io, dirfd, &part->epochs, atomic_load(&part->leader_epoch),
-                                   log_end(part->log).offset, e);
-            io->close(io, dirfd);
-        } else {
-            err_sys(e, rc, "open %s", part->name);
-        }
-        if (rc == 0)
-            atomic_store(&part->epoch_assigned, true);
-    }
+    if (part->retired)
+        rc = err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
+    else if (!atomic_load(&part->epoch_assigned))
+        rc = log_lead(part->log, atomic_load(&part->leader_epoch), e);
+    if (rc == 0)
+        atomic_store(&part->epoch_assigned, true);
     pthread_mutex_unlock(&part->epoch_lock);
     return rc;
 }
@@ -59,7 +46,7 @@ int partition_append_uncommitted(struct partition *part, const struct append_bat
                                  struct log_append_result *out, struct err *e)
 {
     if (!atomic_load_explicit(&part->epoch_assigned, memory_order_acquire)) {
-        int rc = assign_epoch(part, e);
+        int rc = begin_leading(part, e);
         if (rc != 0)
             return rc;
     }

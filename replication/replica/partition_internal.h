@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 
 #include "engine/base/checkpoint.h"
-#include "engine/log/epochs.h"
 #include "replication/metadata/config.h"
 #include "replication/node/checkpoints.h"
 #include "replication/node/node.h"
@@ -42,9 +41,8 @@ struct partition {
     _Atomic int64_t flush_ms;
     _Atomic bool compact;
 
-    /* the leader epoch: in `leader-epochs` before the first append in it. The lock is held through I/O. */
+    /* the leader epoch: the log leads in it (log_lead) from the first append on. The lock is held through I/O. */
     pthread_mutex_t epoch_lock;
-    struct epochs epochs;
     _Atomic int32_t leader_epoch;
     _Atomic bool epoch_assigned;
 

@@ -121,6 +121,15 @@ static int take_mark(struct workload *w, bool *clean)
     return rc == -ENOENT ? 0 : rc < 0 ? err_sys(&w->e, rc, "remove the mark") : 0;
 }
 
+/* As a node of its own: in another epoch after a stop that was not clean. */
+static int lead(struct workload *w, bool clean)
+{
+    int32_t latest = log_latest_epoch(w->log);
+
+    w->epoch = latest < 0 || !clean ? latest + 1 : latest;
+    return log_lead(w->log, w->epoch, &w->e);
+}
+
 int workload_open(struct workload *w)
 {
     struct log_known known = {0};
@@ -147,7 +156,7 @@ int workload_open(struct workload *w)
     if (w->log == NULL) {
         segment_cache_free(w->env.cache);
     }
-    return rc;
+    return rc == 0 ? lead(w, known.clean_shutdown) : rc;
 }
 
 static int close_log(struct workload *w)
@@ -248,7 +257,7 @@ static int append_bytes(struct workload *w, uint8_t *bytes, size_t len, int64_t 
         abort();
     }
     batch.records = scanned.records;
-    rc = log_append(w->log, &batch, 0, &result, &w->e);
+    rc = log_append(w->log, &batch, w->epoch, &result, &w->e);
     if (rc == 0 && (result.base.offset != first || result.end.position != w->ledger.size)) {
         return err_set(&w->e, -EBADMSG, "appended at offset %lld instead of %lld", (long long)result.base.offset,
                        (long long)first);

@@ -43,6 +43,7 @@ struct workload {
     struct log_config config;
     int root_fd;
     struct log *log; /* NULL: not open */
+    int32_t epoch;   /* that it is led in */
     struct ledger ledger;
     uint64_t random;
     bool offline;

@@ -221,7 +221,10 @@ static void append(struct damaged *d, struct log *log)
     char got[2];
     int rc;
 
-    FUZZ_CHECK(log_append(log, &batch, 0, &result, NULL) == 0);
+    int32_t epoch = log_latest_epoch(log) < 0 ? 0 : log_latest_epoch(log);
+
+    FUZZ_CHECK(log_lead(log, epoch, NULL) == 0);
+    FUZZ_CHECK(log_append(log, &batch, epoch, &result, NULL) == 0);
     FUZZ_CHECK(result.base.offset == end.offset && result.base.position == end.position);
     rc = log_extent_at(log, end.position, end.position + 2, 10, &extent, NULL);
     /* Where a search goes astray by an entry that lies, there is nothing. */

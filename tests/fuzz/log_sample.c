@@ -266,6 +266,7 @@ static void make(struct sample *sample, enum sample_kind kind)
     };
     sample_lay_out(NULL, 0);
     FUZZ_CHECK(sample_open(sample, &known, &log, NULL) == 0);
+    FUZZ_CHECK(log_lead(log, 0, NULL) == 0);
     makers[kind](sample, log);
     FUZZ_CHECK(log_close(log, NULL) == 0);
     list(read_one, sample);

@@ -102,6 +102,17 @@ void log_fixture_open(struct log_fixture *f, const struct log_known *known)
     if (log_open(&f->env, "t-0", &f->config, known != NULL ? known : &nothing, &f->log, NULL, &f->e) != 0) {
         fail_msg("%s", f->e.text);
     }
+    log_fixture_lead(f);
+}
+
+void log_fixture_lead(struct log_fixture *f)
+{
+    int32_t latest = log_latest_epoch(f->log);
+
+    f->epoch = latest < 0 ? 0 : latest;
+    if (log_lead(f->log, f->epoch, &f->e) != 0) {
+        fail_msg("%s", f->e.text);
+    }
 }
 
 void log_fixture_reopen(struct log_fixture *f, bool clean)
@@ -149,7 +160,8 @@ struct log_append_result log_fixture_append_bytes(struct log_fixture *f, const v
                      0);
     assert_int_equal(scanned.end, len);
     batch.records = scanned.records;
-    if (log_append(f->log, &batch, 0, &result, &e) != 0) {
+    log_fixture_lead(f);
+    if (log_append(f->log, &batch, f->epoch, &result, &e) != 0) {
         fail_msg("%s", e.text);
     }
     return result;

@@ -95,7 +95,7 @@ static void header_bytes(void **state)
     uint8_t got[BATCH_HEADER_BYTES];
 
     (void)state;
-    want[8] = 1;
+    want[8] = 2;
     want[16] = 7;
     want[24] = 8;
     memset(want + 32, 0xff, 16);
@@ -104,6 +104,39 @@ static void header_bytes(void **state)
     assert_memory_equal(got, want, sizeof want);
     assert_int_equal(batch_header_decode(got, &back), 0);
     assert_true(back.base_offset == 7 && back.base_position == 8 && back.end_offset == -1 && back.end_position == -1);
+    assert_int_equal(back.flags, 0);
+    for (uint32_t flags = 0; flags < 4; flags++) {
+        want[12] = (uint8_t)flags;
+        put(want + 60, crc32c(0, want, 60), 4);
+        h.flags = flags;
+        batch_header_encode(&h, got);
+        assert_memory_equal(got, want, sizeof want);
+        assert_int_equal(batch_header_decode(got, &back), 0);
+        assert_int_equal(back.flags, flags);
+    }
+}
+
+/* There, what has the end of a range has gaps. */
+static void version_1_is_read(void **state)
+{
+    struct batch_header back;
+    uint8_t bytes[BATCH_HEADER_BYTES] = "LOGMNTB1";
+
+    (void)state;
+    bytes[8] = 1;
+    bytes[16] = 7;
+    bytes[24] = 8;
+    memset(bytes + 32, 0xff, 16);
+    put(bytes + 60, crc32c(0, bytes, 60), 4);
+    assert_int_equal(batch_header_decode(bytes, &back), 0);
+    assert_true(back.base_offset == 7 && back.base_position == 8 && back.end_offset == -1 && back.end_position == -1);
+    assert_int_equal(back.flags, 0);
+    put(bytes + 32, 9, 8);
+    put(bytes + 40, 10, 8);
+    put(bytes + 60, crc32c(0, bytes, 60), 4);
+    assert_int_equal(batch_header_decode(bytes, &back), 0);
+    assert_true(back.end_offset == 9 && back.end_position == 10);
+    assert_int_equal(back.flags, BATCH_HEADER_GAPS);
 }
 
 static void any_flipped_bit_is_noticed(void **state)
@@ -146,8 +179,14 @@ static void another_version_is_refused(void **state)
     uint8_t bytes[BATCH_HEADER_BYTES];
 
     (void)state;
+    for (uint8_t version = 0; version < 5; version++) {
+        batch_header_encode(&h, bytes);
+        bytes[8] = version;
+        put(bytes + 60, crc32c(0, bytes, 60), 4);
+        assert_int_equal(batch_header_decode(bytes, &h), version == 1 || version == 2 ? 0 : -EBADMSG);
+    }
     batch_header_encode(&h, bytes);
-    bytes[8] = 2;
+    bytes[12] = 4; /* a flag that nobody knows */
     put(bytes + 60, crc32c(0, bytes, 60), 4);
     assert_int_equal(batch_header_decode(bytes, &h), -EBADMSG);
 }
@@ -158,6 +197,7 @@ int main(void)
         cmocka_unit_test(entry_bytes_are_in_the_documented_order),
         cmocka_unit_test(entry_comes_back),
         cmocka_unit_test(header_bytes),
+        cmocka_unit_test(version_1_is_read),
         cmocka_unit_test(any_flipped_bit_is_noticed),
         cmocka_unit_test(zeros_are_neither),
         cmocka_unit_test(another_version_is_refused),

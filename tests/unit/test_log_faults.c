@@ -54,7 +54,7 @@ static int try_append(const char *record)
     };
     struct log_append_result result;
 
-    return log_append(f.log, &batch, 0, &result, &f.e);
+    return log_append(f.log, &batch, f.epoch, &result, &f.e);
 }
 
 static void expect_bytes(const char *want)

@@ -135,7 +135,9 @@ static void add_record(struct fixture *f, const void *data, size_t len)
                                  .producer_id = -1,
                                  .sequence = -1};
     struct log_append_result result;
-    assert_int_equal(log_append(log, &batch, 0, &result, &e), 0);
+    int32_t epoch = log_latest_epoch(log);
+    assert_int_equal(log_lead(log, epoch, &e), 0);
+    assert_int_equal(log_append(log, &batch, epoch, &result, &e), 0);
     assert_int_equal(log_close(log, &e), 0);
     segment_cache_free(env.cache);
     close(env.topics_dirfd);
