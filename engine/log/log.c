@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/container.h"
 #include "engine/log/log_internal.h"
 #include "engine/recover/recover.h"
 #include "engine/segment/segment_cache.h"
@@ -69,24 +70,13 @@ void log_unlock(struct log *log)
     }
 }
 
-void log_segment_born(struct log *log)
-{
-    pthread_mutex_lock(&log->state_lock);
-    log->segments_alive++;
-    pthread_mutex_unlock(&log->state_lock);
-}
-
-void log_segment_gone(struct log *log)
-{
-    pthread_mutex_lock(&log->state_lock);
-    log->segments_alive--;
-    if (log->segments_alive == 0) {
-        pthread_cond_broadcast(&log->changed);
-    }
-    pthread_mutex_unlock(&log->state_lock);
-}
-
 /* ---- opening ---- */
+
+/* A segment's file could not be flushed when it had to be closed. */
+static void segment_failed(struct segment_env *env, const char *reason)
+{
+    log_go_offline(CONTAINER_OF(env, struct log, segment_env), -EIO, reason);
+}
 
 static struct log *log_new(struct log_env *env, const char *name, const struct log_config *config)
 {
@@ -101,10 +91,17 @@ static struct log *log_new(struct log_env *env, const char *name, const struct l
     atomic_init(&log->framing, (int)config->framing);
     dir_init(&log->dir, env->io, env->topics_dirfd, name);
     log->role_epoch = -1;
+    log->segment_env.io = env->io;
+    log->segment_env.clock = env->clock;
+    log->segment_env.cache = env->cache;
+    log->segment_env.dir = &log->dir;
+    log->segment_env.log_name = log->name;
+    log->segment_env.failed = segment_failed;
+    atomic_init(&log->segment_env.index_bytes, config->segment_index_bytes);
+    segment_env_init(&log->segment_env);
     log->last_append_ms = INDEX_NO_TIMESTAMP;
     pthread_mutex_init(&log->append_lock, NULL);
     pthread_mutex_init(&log->state_lock, NULL);
-    pthread_cond_init(&log->changed, NULL);
     pthread_cond_init(&log->flush_changed, NULL);
     log->flush_last = &log->flush_first;
     return log;
@@ -118,11 +115,7 @@ static void drop_segments(struct log *log)
     for (i = 0; i < log->segment_count; i++) {
         segment_unref(log->segments[i]);
     }
-    pthread_mutex_lock(&log->state_lock);
-    while (log->segments_alive > 0) {
-        pthread_cond_wait(&log->changed, &log->state_lock);
-    }
-    pthread_mutex_unlock(&log->state_lock);
+    segment_env_wait(&log->segment_env);
     free(log->segments);
     log->segments = NULL;
     log->segment_count = 0;
@@ -132,10 +125,10 @@ static void drop_segments(struct log *log)
 static void log_free(struct log *log)
 {
     drop_segments(log);
+    segment_env_destroy(&log->segment_env);
     dir_destroy(&log->dir);
     assert(log->flush_state == FLUSH_IDLE && log->flush_first == NULL);
     pthread_cond_destroy(&log->flush_changed);
-    pthread_cond_destroy(&log->changed);
     pthread_mutex_destroy(&log->state_lock);
     pthread_mutex_destroy(&log->append_lock);
     epochs_free(&log->epochs);
@@ -268,6 +261,7 @@ void log_set_config(struct log *log, const struct log_config *config)
     log_lock(log);
     log->config = *config;
     atomic_store(&log->framing, (int)config->framing);
+    atomic_store(&log->segment_env.index_bytes, config->segment_index_bytes);
     log_unlock(log);
 }
 

@@ -24,10 +24,11 @@
 #include "engine/base/io.h"
 #include "engine/record/batch.h"
 #include "engine/record/framing.h"
+#include "engine/record/log_point.h"
+#include "engine/segment/segment_cache.h"
+#include "engine/segment/segment_name.h"
 
 struct log;
-struct segment;
-struct segment_cache;
 
 /* What all logs of one data directory share. Lives longer than they do. */
 struct log_env {
@@ -65,12 +66,6 @@ struct log_config {
     enum framing framing;
     uint32_t key_separator_len;
     char key_separator[LOG_KEY_SEPARATOR_BYTES];
-};
-
-/* A place between two records, in both coordinates that stay. */
-struct log_point {
-    int64_t offset;
-    int64_t position;
 };
 
 /* What the checkpoints said of this log before it is opened. */
@@ -256,8 +251,6 @@ int log_roll(struct log *log, struct err *e);
 
 /* ---- the files as they are, for .segments ---- */
 
-enum segment_file { SEGMENT_LOG, SEGMENT_BATCHES, SEGMENT_INDEX, SEGMENT_TIMEINDEX, SEGMENT_FILES };
-
 struct log_file {
     int64_t base_offset;
     enum segment_file kind;
@@ -280,10 +273,5 @@ int log_file_find(struct log *log, int64_t base_offset, enum segment_file kind, 
 /* Opens it for reading: a descriptor of the caller's, good after the file was deleted. -ENOENT: that generation is
  * gone. */
 int log_file_open(struct log *log, const struct log_file *file, int *fd, struct err *e);
-
-/* ---- the cache of open segments, one for all logs ---- */
-
-struct segment_cache *segment_cache_new(struct io *io, unsigned max_open);
-void segment_cache_free(struct segment_cache *cache); /* after the last log_close() */
 
 #endif

@@ -75,7 +75,7 @@ int log_roll_locked(struct log *log, struct err *e)
     if (rc < 0) {
         return log_fail(log, rc, e);
     }
-    seg = segment_new(log, old->end);
+    seg = segment_new(&log->segment_env, old->end);
     if (seg == NULL) {
         return err_sys(e, -ENOMEM, "new segment");
     }

@@ -4,11 +4,22 @@
  * holds the high watermark the entries and index points before it. */
 #include "engine/log/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/log/log_internal.h"
+
+void log_file_name(int64_t base_offset, enum segment_file kind, char out[40])
+{
+    char name[SEGMENT_NAME_BYTES];
+
+    segment_name(base_offset, kind, "", name);
+    memcpy(out, name, 40);
+    assert(memchr(out, '\0', 40) != NULL);
+}
 
 /* What of one segment lies below the limit. */
 struct shown {

@@ -15,6 +15,7 @@
 #include "engine/log/epochs.h"
 #include "engine/log/log.h"
 #include "engine/segment/segment.h"
+#include "engine/segment/segment_build.h"
 
 enum log_flush_state { FLUSH_IDLE, FLUSH_RUNNING, FLUSH_LEFT };
 enum log_role { LOG_IDLE, LOG_LEADS, LOG_FOLLOWS };
@@ -22,6 +23,7 @@ enum log_role { LOG_IDLE, LOG_LEADS, LOG_FOLLOWS };
 struct log {
     struct log_env *env;
     char name[256];
+    struct segment_env segment_env;
     struct dir dir; /* DATA/topics/NAME; held by open segments and by calls that need it; log_retire() renames it */
 
     pthread_mutex_t append_lock;
@@ -59,9 +61,6 @@ struct log {
     void *on_flush_left_arg;
     bool directory_dirty; /* a new log: its directory is not yet fsynced, nor its name in DATA/topics */
 
-    pthread_cond_t changed; /* the last segment struct went */
-    uint32_t segments_alive;
-
     _Atomic int offline; /* 0 or -EIO, -EBADMSG: never back */
     _Atomic bool bad_reported;
 };
@@ -70,10 +69,6 @@ struct log {
  * unlink a large file takes its time. */
 void log_lock(struct log *log);
 void log_unlock(struct log *log);
-
-/* The number of segment structs that point to the log; log_close() waits for the last. Any thread. */
-void log_segment_born(struct log *log);
-void log_segment_gone(struct log *log);
 
 /* What a failed change means: what is passing (err.h) comes back as it is, anything else takes the log offline with e's
  * reason and is -EIO. Not for syncs. Not under the state lock. */
@@ -148,20 +143,5 @@ void log_set_cleaner_offset(struct log *log, int64_t offset);
 /* Seals the active segment, if it holds anything, and begins the next one. Append lock. Errors: as of log_fail();
  * unless -EIO nothing has changed. */
 int log_roll_locked(struct log *log, struct err *e);
-
-/* ---- building a segment to swap in ---- */
-
-/* A compacted segment under `.cleaned`, made beside the log's list: no lock needed. Leftovers of that name are emptied.
- */
-int segment_build_begin(struct log *log, struct log_point base, struct segment **out, struct err *e);
-/* Adds a run of b->len bytes: b->offset and b->position relative to base, records, crc and the rest as it shall stay;
- * place is set here. marks as of framing_scan(), from the run's first byte. It is written by and by. Passing errnos
- * (err.h) and -EIO: segment_build_abort(). */
-int segment_build_add(struct segment *seg, struct batch_entry *b, const void *bytes, const struct framing_mark *marks,
-                      uint32_t mark_count, int64_t index_interval_bytes, struct err *e);
-/* Writes the header with the end of the range it stands for, fsyncs all four files. Afterwards it is for log_replace().
- */
-int segment_build_finish(struct segment *seg, struct log_point end, struct err *e);
-void segment_build_abort(struct segment *seg); /* unlinks the files, frees it; also after a failed finish */
 
 #endif

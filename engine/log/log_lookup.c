@@ -24,7 +24,7 @@ static int record_in(struct log *log, const struct segment_view *view, uint32_t 
         rc = segment_verify(view, i, i + 1, e);
     }
     if (rc == 0) {
-        rc = record_scan_find(view, b, by_place, target, &at, e);
+        rc = record_scan_find(view, (enum framing)atomic_load(&log->framing), b, by_place, target, &at, e);
     }
     *out = (struct log_point){.offset = view->base.offset + at.offset,
                               .position = view->base.position + b->position + ((int64_t)at.place - b->place)};
@@ -267,7 +267,7 @@ static struct segment *back_over_dense(struct log *log, int64_t *at, int64_t *n)
 }
 
 /* Likewise within one with gaps, run by run. */
-static int back_over_runs(struct segment *seg, int64_t *at, int64_t *n, struct err *e)
+static int back_over_runs(struct log *log, struct segment *seg, int64_t *at, int64_t *n, struct err *e)
 {
     struct segment_view view;
     struct batch_entry b;
@@ -277,9 +277,9 @@ static int back_over_runs(struct segment *seg, int64_t *at, int64_t *n, struct e
     if (rc < 0) {
         return rc == -ESTALE ? 0 : rc; /* swapped meanwhile: the list has another one for the same range */
     }
-    pthread_mutex_lock(&seg->log->state_lock);
+    pthread_mutex_lock(&log->state_lock);
     log_view(seg, &view);
-    pthread_mutex_unlock(&seg->log->state_lock);
+    pthread_mutex_unlock(&log->state_lock);
     rc = segment_find_offset(&view, (uint64_t)(*at - view.base.offset), &i, e);
     for (; rc == 0 && i > 0 && *n > 0; i--) {
         int64_t end, first, records;
@@ -316,7 +316,7 @@ int log_lookup_last(struct log *log, int64_t n, struct log_point limit, struct l
     }
     while (rc == 0 && n > 0 && at > start.offset && (seg = back_over_dense(log, &at, &n)) != NULL) {
         if (at > start.offset) {
-            rc = back_over_runs(seg, &at, &n, e);
+            rc = back_over_runs(log, seg, &at, &n, e);
         }
         segment_unref(seg);
     }

@@ -160,8 +160,20 @@ static int apply_cut(struct recovery *r, struct err *e)
     return rc;
 }
 
+static int plan_indexes(struct recovery *r, struct segment *seg, bool anew, struct err *e)
+{
+    (void)r;
+    return recover_index_plan(seg, anew, e);
+}
+
+static int mend_indexes(struct recovery *r, struct segment *seg, bool anew, struct err *e)
+{
+    return recover_index_mend(seg, &r->log->config, anew, e);
+}
+
 /* A step for the indexes of the segments that were checked, and of trusted ones where the look was not enough. */
-static int each_to_mend(struct recovery *r, int (*step)(struct segment *seg, bool anew, struct err *e), struct err *e)
+static int each_to_mend(struct recovery *r,
+                        int (*step)(struct recovery *r, struct segment *seg, bool anew, struct err *e), struct err *e)
 {
     struct log *log = r->log;
     uint32_t i;
@@ -178,7 +190,7 @@ static int each_to_mend(struct recovery *r, int (*step)(struct segment *seg, boo
             if (i + 1 < log->segment_count) {
                 segment_seal(seg);
             }
-            rc = step(seg, i < r->trusted, e);
+            rc = step(r, seg, i < r->trusted, e);
             segment_unpin(seg);
         }
     }
@@ -199,14 +211,14 @@ static int check_needs(struct recovery *r, struct err *e)
     if (start.offset > log->segments[0]->base.offset && start.offset < log->end.offset) {
         rc = log_bytes_before(log, start, &bytes, e);
     }
-    return rc == 0 ? each_to_mend(r, recover_index_plan, e) : rc;
+    return rc == 0 ? each_to_mend(r, plan_indexes, e) : rc;
 }
 
 /* For a new log, or one of which nothing was ever flushed; or at the log start, so that no offset and no position below
  * it is given out again (as Kafka's truncateFullyAndStartAt). */
 static int make_first(struct log *log, struct log_point base, struct err *e)
 {
-    struct segment *seg = segment_new(log, base);
+    struct segment *seg = segment_new(&log->segment_env, base);
     int rc;
 
     if (seg == NULL) {
@@ -308,7 +320,7 @@ static int run(struct recovery *r, struct err *e)
         rc = make_first(r->log, last_cut(r->log), e);
     }
     if (rc == 0) {
-        rc = each_to_mend(r, recover_index_mend, e);
+        rc = each_to_mend(r, mend_indexes, e);
     }
     /* A process that died may have made names that no fsync has covered yet. */
     r->log->directory_dirty = r->log->directory_dirty || !r->known->clean_shutdown;

@@ -76,6 +76,6 @@ int recover_index_look(struct segment *seg, bool *whole, struct err *e);
 int recover_index_plan(struct segment *seg, bool anew, struct err *e);
 /* After recover_index_plan(): makes both fit the entries. Pinned. A full disk leaves them short, which costs look-ups
  * time, and is no error. */
-int recover_index_mend(struct segment *seg, bool anew, struct err *e);
+int recover_index_mend(struct segment *seg, const struct log_config *config, bool anew, struct err *e);
 
 #endif

@@ -250,10 +250,10 @@ static int agree(struct segment *seg, struct err *e)
 /* ---- making anew ---- */
 
 /* Where records start inside a batch, for the sparse index. */
-static int scan_marks(struct segment *seg, const struct batch_entry *b, int64_t interval_bytes,
+static int scan_marks(struct segment *seg, const struct log_config *config, const struct batch_entry *b,
                       struct framing_mark *marks, uint32_t *count, struct err *e)
 {
-    enum framing framing = (enum framing)atomic_load(&seg->log->framing);
+    int64_t interval_bytes = config->index_interval_bytes;
     struct framing_state state = {0};
     struct framing_result result;
     uint8_t *bytes;
@@ -270,8 +270,8 @@ static int scan_marks(struct segment *seg, const struct batch_entry *b, int64_t 
     rc = io_pread_all(seg->io, seg->fd[SEGMENT_LOG], bytes, b->len, b->place);
     if (rc < 0) {
         err_sys(e, rc, "rebuild index of segment %020" PRId64, seg->base.offset);
-    } else if (framing_scan(framing, &state, bytes, b->len, UINT64_MAX, &result, NULL, (uint32_t)interval_bytes, marks,
-                            count, LIMIT_BATCH_MARKS) < 0) {
+    } else if (framing_scan(config->framing, &state, bytes, b->len, UINT64_MAX, &result, NULL, (uint32_t)interval_bytes,
+                            marks, count, LIMIT_BATCH_MARKS) < 0) {
         *count = 0; /* not our framing: the batch's own start must do */
     }
     free(bytes);
@@ -303,9 +303,8 @@ static int forget_rest(struct segment *seg, struct err *e)
 }
 
 /* Goes over the batches from the last index point on. */
-static int extend(struct segment *seg, struct err *e)
+static int extend(struct segment *seg, const struct log_config *config, struct err *e)
 {
-    int64_t interval_bytes = seg->log->config.index_interval_bytes;
     struct framing_mark *marks = malloc(LIMIT_BATCH_MARKS * sizeof *marks);
     bool full_disk = false;
     uint32_t i = 0, count = 0;
@@ -316,9 +315,9 @@ static int extend(struct segment *seg, struct err *e)
 
         rc = segment_entry(seg, i, &growth.entry, e);
         if (rc == 0 && !full_disk) {
-            rc = scan_marks(seg, &growth.entry, interval_bytes, marks, &count, e);
+            rc = scan_marks(seg, config, &growth.entry, marks, &count, e);
             if (rc == 0) {
-                rc = segment_append_points(seg, marks, count, interval_bytes, &growth);
+                rc = segment_append_points(seg, marks, count, config->index_interval_bytes, &growth);
             }
             if (err_is_full_disk(rc)) {
                 full_disk = true;
@@ -345,7 +344,7 @@ static int extend(struct segment *seg, struct err *e)
 }
 
 /* From what has been taken over to whole indexes, mapped anew where the mapping had the old size. */
-static int complete(struct segment *seg, struct err *e)
+static int complete(struct segment *seg, const struct log_config *config, struct err *e)
 {
     bool sealed = atomic_load(&seg->sealed);
     int rc = 0;
@@ -353,7 +352,7 @@ static int complete(struct segment *seg, struct err *e)
     take_figures(seg);
     rc = cut_to_counts(seg, e);
     if (rc == 0) {
-        rc = extend(seg, e);
+        rc = extend(seg, config, e);
     }
     if (rc < 0) {
         return rc;
@@ -368,7 +367,7 @@ static int complete(struct segment *seg, struct err *e)
 /* Forgets both. */
 static void drop(struct segment *seg)
 {
-    int64_t capacity = seg->log->config.segment_index_bytes;
+    int64_t capacity = atomic_load(&seg->env->index_bytes);
 
     index_unmap(&seg->index, seg->io);
     index_unmap(&seg->timeindex, seg->io);
@@ -445,14 +444,14 @@ static int are_longer(struct segment *seg, bool *longer, struct err *e)
     return 0;
 }
 
-int recover_index_mend(struct segment *seg, bool anew, struct err *e)
+int recover_index_mend(struct segment *seg, const struct log_config *config, bool anew, struct err *e)
 {
     bool longer;
     int rc;
 
     if (anew) {
         drop(seg);
-        rc = complete(seg, e);
+        rc = complete(seg, config, e);
         if (rc < 0) {
             /* What is half made must not pass for whole at the next open. */
             set_count(&seg->index, 0);
@@ -466,5 +465,5 @@ int recover_index_mend(struct segment *seg, bool anew, struct err *e)
     if (rc == 0 && longer) {
         rc = forget_rest(seg, e);
     }
-    return rc == 0 ? complete(seg, e) : rc;
+    return rc == 0 ? complete(seg, config, e) : rc;
 }

@@ -262,7 +262,7 @@ static int open_one(struct segment *seg, const struct recover_files *files, cons
 int recover_segment(struct log *log, const struct recover_files *files, struct recover_load *load, struct err *e)
 {
     struct segment_found found = {0};
-    struct segment *seg = segment_new(log, (struct log_point){.offset = files->base_offset});
+    struct segment *seg = segment_new(&log->segment_env, (struct log_point){.offset = files->base_offset});
     int rc;
 
     load->seg = NULL;

@@ -12,8 +12,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "engine/log/log_internal.h"
-
 enum { SCAN_BUFFER_BYTES = 8 << 10 };
 
 struct scan {
@@ -144,12 +142,12 @@ static bool take_marks(struct scan *s, const struct batch_entry *b)
     return true;
 }
 
-int record_scan_find(const struct segment_view *view, const struct batch_entry *b, bool by_place, uint64_t target,
-                     struct index_entry *out, struct err *e)
+int record_scan_find(const struct segment_view *view, enum framing framing, const struct batch_entry *b, bool by_place,
+                     uint64_t target, struct index_entry *out, struct err *e)
 {
     uint8_t buf[SCAN_BUFFER_BYTES];
     struct scan s = {.view = view,
-                     .framing = (enum framing)atomic_load(&view->seg->log->framing),
+                     .framing = framing,
                      .by_place = by_place,
                      .target = target,
                      .offset = b->offset,

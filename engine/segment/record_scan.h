@@ -11,7 +11,7 @@
  * b's bytes have been checked. *out: its start. The sparse index shortens the way to about two of its intervals; an
  * entry of it that is wrong is met, told and done without. Pinned. -EBADMSG: the bytes do not hold the records that the
  * entry says; -ENOMEM; errors of the disk. */
-int record_scan_find(const struct segment_view *view, const struct batch_entry *b, bool by_place, uint64_t target,
-                     struct index_entry *out, struct err *e);
+int record_scan_find(const struct segment_view *view, enum framing framing, const struct batch_entry *b, bool by_place,
+                     uint64_t target, struct index_entry *out, struct err *e);
 
 #endif

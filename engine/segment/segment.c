@@ -16,61 +16,11 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "engine/log/log_internal.h"
 #include "engine/segment/segment_cache.h"
-
-static const char *const kind_names[SEGMENT_FILES] = {
-    [SEGMENT_LOG] = ".log",
-    [SEGMENT_BATCHES] = ".batches",
-    [SEGMENT_INDEX] = ".index",
-    [SEGMENT_TIMEINDEX] = ".timeindex",
-};
-
-/* ---- names ---- */
-
-void segment_name(int64_t base_offset, enum segment_file kind, const char *suffix, char out[SEGMENT_NAME_BYTES])
-{
-    int len = snprintf(out, SEGMENT_NAME_BYTES, "%020" PRId64 "%s%s", base_offset, kind_names[kind], suffix);
-
-    assert(len > 0 && len < SEGMENT_NAME_BYTES);
-}
-
-void log_file_name(int64_t base_offset, enum segment_file kind, char out[40])
-{
-    char name[SEGMENT_NAME_BYTES];
-
-    segment_name(base_offset, kind, "", name);
-    memcpy(out, name, 40);
-    assert(memchr(out, '\0', 40) != NULL);
-}
-
-bool segment_name_parse(const char *name, int64_t *base_offset, enum segment_file *kind, const char **suffix)
-{
-    int64_t offset = 0;
-    int i;
-
-    for (i = 0; i < 20; i++) {
-        if (name[i] < '0' || name[i] > '9' || __builtin_mul_overflow(offset, 10, &offset) ||
-            __builtin_add_overflow(offset, name[i] - '0', &offset)) {
-            return false;
-        }
-    }
-    for (i = 0; i < SEGMENT_FILES; i++) {
-        size_t len = strlen(kind_names[i]);
-
-        if (strncmp(name + 20, kind_names[i], len) == 0 && (name[20 + len] == '\0' || name[20 + len] == '.')) {
-            *base_offset = offset;
-            *kind = (enum segment_file)i;
-            *suffix = name + 20 + len;
-            return true;
-        }
-    }
-    return false;
-}
 
 /* ---- life ---- */
 
-struct segment *segment_new(struct log *log, struct log_point base)
+struct segment *segment_new(struct segment_env *env, struct log_point base)
 {
     struct segment *seg = calloc(1, sizeof *seg);
     int i;
@@ -78,16 +28,16 @@ struct segment *segment_new(struct log *log, struct log_point base)
     if (seg == NULL) {
         return NULL;
     }
-    seg->log = log;
-    seg->io = log->env->io;
+    seg->env = env;
+    seg->io = env->io;
     seg->base = base;
     seg->end = base;
     seg->first_timestamp_ms = INDEX_NO_TIMESTAMP;
     seg->last_timestamp_ms = INDEX_NO_TIMESTAMP;
     seg->max_timestamp_ms = INDEX_NO_TIMESTAMP;
     seg->timeindex_last_ms = INDEX_NO_TIMESTAMP;
-    index_init(&seg->index, INDEX_ENTRY_BYTES, log->config.segment_index_bytes, 0);
-    index_init(&seg->timeindex, TIMEINDEX_ENTRY_BYTES, log->config.segment_index_bytes, 0);
+    index_init(&seg->index, INDEX_ENTRY_BYTES, atomic_load(&env->index_bytes), 0);
+    index_init(&seg->timeindex, TIMEINDEX_ENTRY_BYTES, atomic_load(&env->index_bytes), 0);
     verify_init(&seg->verify, 0);
     atomic_init(&seg->refs, 1);
     atomic_init(&seg->pins, SEGMENT_CLOSED);
@@ -95,7 +45,7 @@ struct segment *segment_new(struct log *log, struct log_point base)
     for (i = 0; i < SEGMENT_FILES; i++) {
         seg->fd[i] = -1;
     }
-    log_segment_born(log);
+    segment_env_born(env);
     return seg;
 }
 
@@ -121,13 +71,13 @@ bool segment_try_ref(struct segment *seg)
 
 void segment_unref(struct segment *seg)
 {
-    struct log *log = seg->log;
+    struct segment_env *env = seg->env;
 
     if (atomic_fetch_sub_explicit(&seg->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     assert((atomic_load(&seg->pins) & ~SEGMENT_CLOSED) == 0);
-    segment_cache_remove(log->env->cache, seg);
+    segment_cache_remove(env->cache, seg);
     if (segment_is_open(seg)) {
         segment_close_files(seg);
     }
@@ -137,7 +87,7 @@ void segment_unref(struct segment *seg)
     verify_free(&seg->verify);
     pthread_mutex_destroy(&seg->open_lock);
     free(seg);
-    log_segment_gone(log);
+    segment_env_gone(env);
 }
 
 /* ---- pins ---- */
@@ -145,7 +95,7 @@ void segment_unref(struct segment *seg)
 /* Under open_lock. 1: pinned, and the room that was reserved is used; 0: pinned, it was open already. */
 static int pin_locked(struct segment *seg, struct err *e)
 {
-    struct segment_cache *cache = seg->log->env->cache;
+    struct segment_cache *cache = seg->env->cache;
     uint32_t pins = atomic_load_explicit(&seg->pins, memory_order_relaxed);
     int rc;
 
@@ -187,12 +137,12 @@ int segment_pin(struct segment *seg, struct err *e)
             return 0;
         }
     }
-    segment_cache_reserve(seg->log->env->cache);
+    segment_cache_reserve(seg->env->cache);
     pthread_mutex_lock(&seg->open_lock);
     rc = pin_locked(seg, e);
     pthread_mutex_unlock(&seg->open_lock);
     if (rc != 1) {
-        segment_cache_cancel(seg->log->env->cache);
+        segment_cache_cancel(seg->env->cache);
     }
     atomic_store_explicit(&seg->used, true, memory_order_relaxed);
     return rc < 0 ? rc : 0;

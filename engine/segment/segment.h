@@ -19,16 +19,16 @@
 #include <stdint.h>
 
 #include "engine/base/limits.h"
-#include "engine/log/log.h"
 #include "engine/record/batch.h"
+#include "engine/record/log_point.h"
 #include "engine/segment/index.h"
+#include "engine/segment/segment_env.h"
+#include "engine/segment/segment_name.h"
 #include "engine/segment/verify.h"
-
-enum { SEGMENT_NAME_BYTES = 64, SEGMENT_SUFFIX_BYTES = 24 };
 
 struct segment {
     /* constant once the segment is in the list */
-    struct log *log;
+    struct segment_env *env;
     struct io *io;
     struct log_point base; /* of its range; an entry's offset and position count from here */
     uint64_t generation;   /* 0 as first made; another one each time that the files are written anew */
@@ -98,16 +98,11 @@ struct segment_view {
 /* ---- life ---- */
 
 /* A struct for files that exist or are about to be made; closed, one reference, nothing in it. NULL: no memory. */
-struct segment *segment_new(struct log *log, struct log_point base);
+struct segment *segment_new(struct segment_env *env, struct log_point base);
 void segment_ref(struct segment *seg);
 bool segment_try_ref(struct segment *seg); /* false: the last reference has gone; for segment_cache.c */
 /* The last one frees it and, if it is retired, unlinks its files (an error there is logged: the next open finishes). */
 void segment_unref(struct segment *seg);
-
-/* "%020d" + ".log" and the like + suffix. */
-void segment_name(int64_t base_offset, enum segment_file kind, const char *suffix, char out[SEGMENT_NAME_BYTES]);
-/* The reverse: false if name is no segment's file. *suffix points into name. */
-bool segment_name_parse(const char *name, int64_t *base_offset, enum segment_file *kind, const char **suffix);
 
 /* Makes the four files, the header in `.batches`, and leaves the segment open with one pin. Old files of these names
  * are emptied. durable: header and directory are fsynced too. On failure what was made is unlinked. Errors: passing

@@ -3,7 +3,7 @@
  * Happy path: begin, add runs in ascending order, finish (which syncs everything), then log_replace(). Nobody else sees
  * it meanwhile, so the order of its writes means nothing: each file's are gathered, since runs may be a few bytes each.
  * Failure at any step: abort unlinks what there is; a crash leaves `.cleaned` files, which the next open removes. */
-#include "engine/log/log_internal.h"
+#include "engine/segment/segment_build.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -73,9 +73,9 @@ static int write_error(const struct segment *seg, int rc, struct err *e)
     return err_sys(e, rc, "write segment %020" PRId64, seg->base.offset);
 }
 
-int segment_build_begin(struct log *log, struct log_point base, struct segment **out, struct err *e)
+int segment_build_begin(struct segment_env *env, struct log_point base, struct segment **out, struct err *e)
 {
-    struct segment *seg = segment_new(log, base);
+    struct segment *seg = segment_new(env, base);
     int rc = -ENOMEM;
 
     if (seg == NULL) {
@@ -157,7 +157,7 @@ static int sync_all(struct segment *seg, struct err *e)
     /* All four names, before any of them becomes `.swap`: a crash must find either `.cleaned` ones or all of `.swap`.
      */
     if (rc == 0) {
-        rc = seg->io->fsync(seg->io, seg->log->dir.fd);
+        rc = seg->io->fsync(seg->io, seg->env->dir->fd);
     }
     return rc < 0 ? err_sys(e, rc, "fsync segment %020" PRId64, seg->base.offset) : 0;
 }

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "engine/log/log_internal.h"
+#include "engine/segment/segment.h"
 
 struct segment_cache {
     pthread_mutex_t lock;
@@ -129,7 +129,7 @@ static bool close_victim(struct segment_cache *cache, struct segment *seg, bool 
         bool dirty = is_dirty(seg);
 
         if (dirty && dirty_too && segment_flush(seg, seg->log_bytes, &e) < 0) {
-            log_go_offline(seg->log, -EIO, e.text);
+            seg->env->failed(seg->env, e.text);
         }
         if (dirty && !dirty_too) {
             atomic_store_explicit(&seg->pins, 0, memory_order_release);

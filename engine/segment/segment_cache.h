@@ -1,11 +1,19 @@
-/* engine/segment/segment_cache.h: the LRU of open segment files, for segment.c alone (log.h declares new and free).
+/* engine/segment/segment_cache.h: the LRU of open segment files, one for all logs.
  *
  * A ring with a clock hand: a segment that was pinned since the hand last passed gets another round. What is not on the
  * disk is open: the kernel may forget a write error with the last descriptor of a file. */
 #ifndef LOGMNT_ENGINE_SEGMENT_SEGMENT_CACHE_H
 #define LOGMNT_ENGINE_SEGMENT_SEGMENT_CACHE_H
 
-#include "engine/segment/segment.h"
+#include "engine/base/io.h"
+
+struct segment;
+struct segment_cache;
+
+struct segment_cache *segment_cache_new(struct io *io, unsigned max_open);
+void segment_cache_free(struct segment_cache *cache); /* after the last log_close() */
+
+/* The rest is for segment*.c. */
 
 /* Counts the caller in, who is about to open a segment, and closes idle ones where there are more open than there
  * should be; only such as are on the disk, since whoever opens one may be a reader, who waits for nobody's fdatasync.

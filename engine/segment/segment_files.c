@@ -11,7 +11,6 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "engine/log/log_internal.h"
 #include "engine/segment/segment_cache.h"
 
 /* ---- sizes ---- */
@@ -73,7 +72,7 @@ void segment_close_files(struct segment *seg)
         }
     }
     if (seg->dir_held) {
-        dir_release(&seg->log->dir);
+        dir_release(seg->env->dir);
         seg->dir_held = false;
     }
 }
@@ -81,7 +80,7 @@ void segment_close_files(struct segment *seg)
 /* Until segment_close_files(). */
 static int hold_directory(struct segment *seg, struct err *e)
 {
-    int rc = dir_hold(&seg->log->dir, e);
+    int rc = dir_hold(seg->env->dir, e);
 
     seg->dir_held = rc == 0;
     return rc;
@@ -151,7 +150,7 @@ int segment_open_files(struct segment *seg, struct err *e)
     }
     for (i = 0; i < SEGMENT_FILES; i++) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->log->dir.fd, name, O_RDWR, 0);
+        rc = seg->io->open(seg->io, seg->env->dir->fd, name, O_RDWR, 0);
         if (rc < 0) {
             /* ENOENT would read as "no such record" further up. */
             err_sys(e, rc, "open %s", name);
@@ -181,7 +180,7 @@ static int count_sizes(struct segment *seg, const int64_t sizes[SEGMENT_FILES], 
                        struct err *e)
 {
     int64_t entries = sizes[SEGMENT_BATCHES] - BATCH_HEADER_BYTES;
-    int64_t capacity = seg->log->config.segment_index_bytes;
+    int64_t capacity = atomic_load(&seg->env->index_bytes);
     int i;
 
     for (i = 0; i < SEGMENT_FILES; i++) {
@@ -232,7 +231,7 @@ static int open_found(struct segment *seg, struct segment_found *found, struct e
         int flags = i == SEGMENT_INDEX || i == SEGMENT_TIMEINDEX ? O_RDWR | O_CREAT : O_RDWR;
 
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->log->dir.fd, name, flags, 0600);
+        rc = seg->io->open(seg->io, seg->env->dir->fd, name, flags, 0600);
         if (rc < 0) {
             return err_sys(e, rc, "open %s", name);
         }
@@ -258,7 +257,7 @@ int segment_open_found(struct segment *seg, bool sealed, struct segment_found *f
 {
     int rc;
 
-    segment_cache_reserve(seg->log->env->cache);
+    segment_cache_reserve(seg->env->cache);
     pthread_mutex_lock(&seg->open_lock);
     atomic_store(&seg->sealed, sealed);
     rc = open_found(seg, found, e);
@@ -266,11 +265,11 @@ int segment_open_found(struct segment *seg, bool sealed, struct segment_found *f
         segment_close_files(seg);
     } else {
         atomic_store_explicit(&seg->pins, 1, memory_order_release);
-        segment_cache_add(seg->log->env->cache, seg);
+        segment_cache_add(seg->env->cache, seg);
     }
     pthread_mutex_unlock(&seg->open_lock);
     if (rc < 0) {
-        segment_cache_cancel(seg->log->env->cache);
+        segment_cache_cancel(seg->env->cache);
     }
     return rc;
 }
@@ -302,7 +301,7 @@ static int create_files(struct segment *seg, bool durable, struct err *e)
     }
     for (i = 0; i < SEGMENT_FILES; i++) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->open(seg->io, seg->log->dir.fd, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+        rc = seg->io->open(seg->io, seg->env->dir->fd, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
         if (rc < 0) {
             return err_sys(e, rc, "create %s", name);
         }
@@ -313,7 +312,7 @@ static int create_files(struct segment *seg, bool durable, struct err *e)
         rc = seg->io->fsync(seg->io, seg->fd[SEGMENT_BATCHES]);
     }
     if (rc == 0 && durable) {
-        rc = seg->io->fsync(seg->io, seg->log->dir.fd);
+        rc = seg->io->fsync(seg->io, seg->env->dir->fd);
     }
     if (rc < 0) {
         return err_sys(e, rc, "create %s", name);
@@ -332,21 +331,21 @@ int segment_create(struct segment *seg, const char *suffix, bool durable, struct
 {
     int rc;
 
-    segment_cache_reserve(seg->log->env->cache);
+    segment_cache_reserve(seg->env->cache);
     pthread_mutex_lock(&seg->open_lock);
     set_suffix(seg, suffix);
-    seg->mtime_ms = seg->log->env->clock->wall_ms(seg->log->env->clock);
+    seg->mtime_ms = seg->env->clock->wall_ms(seg->env->clock);
     rc = create_files(seg, durable, e);
     if (rc < 0) {
         segment_close_files(seg);
         segment_unlink_files(seg);
     } else {
         atomic_store_explicit(&seg->pins, 1, memory_order_release);
-        segment_cache_add(seg->log->env->cache, seg);
+        segment_cache_add(seg->env->cache, seg);
     }
     pthread_mutex_unlock(&seg->open_lock);
     if (rc < 0) {
-        segment_cache_cancel(seg->log->env->cache);
+        segment_cache_cancel(seg->env->cache);
     }
     return rc;
 }
@@ -369,7 +368,7 @@ static int rename_file(struct segment *seg, enum segment_file kind, const char *
     }
     segment_name(seg->base.offset, kind, seg->suffix[kind], from);
     segment_name(seg->base.offset, kind, suffix, to);
-    rc = seg->io->rename(seg->io, seg->log->dir.fd, from, seg->log->dir.fd, to);
+    rc = seg->io->rename(seg->io, seg->env->dir->fd, from, seg->env->dir->fd, to);
     if (rc < 0) {
         return err_sys(e, rc, "rename %s to %s", from, to);
     }
@@ -382,7 +381,7 @@ static const enum segment_file batches_behind[] = {SEGMENT_LOG, SEGMENT_INDEX, S
 
 int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e)
 {
-    int i, rc = dir_hold(&seg->log->dir, e);
+    int i, rc = dir_hold(seg->env->dir, e);
 
     if (rc < 0) {
         return rc;
@@ -392,7 +391,7 @@ int segment_rename(struct segment *seg, const char *suffix, bool batches_first, 
         rc = rename_file(seg, batches_first ? batches_before[i] : batches_behind[i], suffix, e);
     }
     pthread_mutex_unlock(&seg->open_lock);
-    dir_release(&seg->log->dir);
+    dir_release(seg->env->dir);
     return rc;
 }
 
@@ -407,7 +406,7 @@ int segment_unlink_instead(struct segment *seg, const char *suffix)
 
         if (strcmp(seg->suffix[kind], suffix) != 0) {
             segment_name(seg->base.offset, kind, seg->suffix[kind], name);
-            rc = seg->io->unlink(seg->io, seg->log->dir.fd, name, 0);
+            rc = seg->io->unlink(seg->io, seg->env->dir->fd, name, 0);
             rc = rc == -ENOENT ? 0 : rc;
         }
     }
@@ -425,16 +424,16 @@ int segment_retire(struct segment *seg, const char *suffix, struct err *e)
 int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, struct err *e)
 {
     char name[SEGMENT_NAME_BYTES];
-    int rc = dir_hold(&seg->log->dir, e);
+    int rc = dir_hold(seg->env->dir, e);
 
     if (rc < 0) {
         return rc;
     }
     pthread_mutex_lock(&seg->open_lock);
     segment_name(seg->base.offset, kind, seg->suffix[kind], name);
-    rc = seg->io->open(seg->io, seg->log->dir.fd, name, O_RDONLY, 0);
+    rc = seg->io->open(seg->io, seg->env->dir->fd, name, O_RDONLY, 0);
     pthread_mutex_unlock(&seg->open_lock);
-    dir_release(&seg->log->dir);
+    dir_release(seg->env->dir);
     if (rc < 0) {
         return err_sys(e, rc, "open %s", name);
     }
@@ -446,18 +445,18 @@ void segment_unlink_files(struct segment *seg)
 {
     char name[SEGMENT_NAME_BYTES];
     struct err e = {0};
-    int i, rc = dir_hold(&seg->log->dir, &e);
+    int i, rc = dir_hold(seg->env->dir, &e);
 
     if (rc < 0) {
-        log_line(LOG_WARNING, "%s: unlink segment %020" PRId64 ": %s", seg->log->name, seg->base.offset, e.text);
+        log_line(LOG_WARNING, "%s: unlink segment %020" PRId64 ": %s", seg->env->log_name, seg->base.offset, e.text);
         return;
     }
     for (i = SEGMENT_FILES - 1; i >= 0; i--) {
         segment_name(seg->base.offset, (enum segment_file)i, seg->suffix[i], name);
-        rc = seg->io->unlink(seg->io, seg->log->dir.fd, name, 0);
+        rc = seg->io->unlink(seg->io, seg->env->dir->fd, name, 0);
         if (rc < 0 && rc != -ENOENT) {
-            log_line(LOG_WARNING, "%s: unlink %s: %s", seg->log->name, name, strerror(-rc));
+            log_line(LOG_WARNING, "%s: unlink %s: %s", seg->env->log_name, name, strerror(-rc));
         }
     }
-    dir_release(&seg->log->dir);
+    dir_release(seg->env->dir);
 }

@@ -12,7 +12,6 @@
 #include <syslog.h>
 
 #include "engine/base/crc32c.h"
-#include "engine/log/log_internal.h"
 
 enum { CHECK_BUFFER_BYTES = 256 << 10 };
 
@@ -310,6 +309,6 @@ void segment_report_index(struct segment *seg, const char *which)
 {
     if (!atomic_exchange(&seg->index_reported, true)) {
         log_line(LOG_WARNING, "%s: segment %020" PRId64 ": an entry of %s is wrong, and is done without",
-                 seg->log->name, seg->base.offset, which);
+                 seg->env->log_name, seg->base.offset, which);
     }
 }

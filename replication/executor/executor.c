@@ -1,6 +1,6 @@
 #include "replication/executor/executor.h"
 
-#include "replication/base/container.h"
+#include "engine/base/container.h"
 
 static void run_alarm(struct work *work)
 {

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <uv.h>
 
-#include "replication/base/container.h"
+#include "engine/base/container.h"
 #include "replication/base/limits.h"
 #include "replication/executor/alarms.h"
 

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "engine/log/log.h"
-#include "replication/base/container.h"
+#include "engine/base/container.h"
 #include "replication/executor/executor.h"
 #include "replication/metadata/quorum.h"
 #include "replication/node/catalog.h"
