@@ -1,7 +1,7 @@
-/* engine/log/log.c: a log as a whole: opened, closed, destroyed, asked for its figures, taken offline.
+/* engine/log/log.c: a log as a whole: closed, destroyed, asked for its figures, taken offline.
  *
- * Happy path: log_open() opens the directory, recover.c fills the list of segments, and the rest of the log*.c files
- * work on it. Failure: once `offline` is set it stays, and whoever touches bytes is told -EIO. */
+ * Happy path: log_open() (engine/recover) makes the struct and fills its list of segments, and the rest of the log*.c
+ * files work on it. Failure: once `offline` is set it stays, and whoever touches bytes is told -EIO. */
 #include "engine/log/log.h"
 
 #include <assert.h>
@@ -12,8 +12,6 @@
 
 #include "engine/base/container.h"
 #include "engine/log/log_internal.h"
-#include "engine/recover/recover.h"
-#include "engine/segment/segment_cache.h"
 
 /* ---- offline ---- */
 
@@ -70,7 +68,7 @@ void log_unlock(struct log *log)
     }
 }
 
-/* ---- opening ---- */
+/* ---- the struct ---- */
 
 /* A segment's file could not be flushed when it had to be closed. */
 static void segment_failed(struct segment_env *env, const char *reason)
@@ -78,7 +76,7 @@ static void segment_failed(struct segment_env *env, const char *reason)
     log_go_offline(CONTAINER_OF(env, struct log, segment_env), -EIO, reason);
 }
 
-static struct log *log_new(struct log_env *env, const char *name, const struct log_config *config)
+struct log *log_new(struct log_env *env, const char *name, const struct log_config *config)
 {
     struct log *log = calloc(1, sizeof *log);
 
@@ -107,8 +105,7 @@ static struct log *log_new(struct log_env *env, const char *name, const struct l
     return log;
 }
 
-/* Drops the list and waits until nobody else (the cache, closing one) holds a segment. */
-static void drop_segments(struct log *log)
+void log_drop_segments(struct log *log)
 {
     uint32_t i;
 
@@ -122,9 +119,9 @@ static void drop_segments(struct log *log)
     log->segment_max = 0;
 }
 
-static void log_free(struct log *log)
+void log_free(struct log *log)
 {
-    drop_segments(log);
+    log_drop_segments(log);
     segment_env_destroy(&log->segment_env);
     dir_destroy(&log->dir);
     assert(log->flush_state == FLUSH_IDLE && log->flush_first == NULL);
@@ -133,87 +130,6 @@ static void log_free(struct log *log)
     pthread_mutex_destroy(&log->append_lock);
     epochs_free(&log->epochs);
     free(log);
-}
-
-static int make_directory(struct log *log, struct err *e)
-{
-    struct io *io = log->env->io;
-    int rc = io->mkdir(io, log->env->topics_dirfd, log->name, 0700);
-
-    if (rc < 0 && rc != -EEXIST) {
-        return err_sys(e, rc, "make its directory");
-    }
-    log->directory_dirty = rc == 0;
-    return 0;
-}
-
-/* Corruption leaves a log that has its name and nothing else. */
-static void become_offline(struct log *log, const struct log_known *known, const struct err *e)
-{
-    drop_segments(log);
-    log->start = known->start;
-    log->end = known->start;
-    log_go_offline(log, -EBADMSG, e->text);
-}
-
-/* The directory is held. */
-static int load(struct log *log, const struct log_known *known, bool *checked, struct err *e)
-{
-    struct log_known left;
-    bool agree = true;
-    int rc = epochs_load(log->env->io, log->dir.fd, &log->epochs, e);
-
-    if (rc < 0) {
-        return rc;
-    }
-    left = log_clip_known(log, known);
-    rc = recover_log(log, &left, checked, &agree, e);
-    return rc == 0 ? log_check_epochs(log, agree, e) : rc;
-}
-
-int log_open(struct log_env *env, const char *name, const struct log_config *config, const struct log_known *known,
-             struct log **out, bool *recovered, struct err *e)
-{
-    struct err local = {0};
-    struct log *log;
-    bool checked = false;
-    int rc;
-
-    *out = NULL;
-    if (strlen(name) >= sizeof log->name) {
-        return err_set(e, -ENAMETOOLONG, "open %s: the name is too long", name);
-    }
-    log = log_new(env, name, config);
-    if (log == NULL) {
-        return err_sys(e, -ENOMEM, "open %s", name);
-    }
-    rc = make_directory(log, &local);
-    if (rc == 0) {
-        rc = dir_hold(&log->dir, &local);
-    }
-    if (rc == 0) {
-        rc = load(log, known, &checked, &local);
-        dir_release(&log->dir);
-        /* What an unclean stop left unflushed is open and dirty: of many such logs no more at once than of others. */
-        if (segment_cache_is_over(env->cache)) {
-            segment_cache_make_room(env->cache);
-        }
-    }
-    if (rc < 0) {
-        err_wrap(&local, rc, "open %s", name);
-        err_set(e, rc, "%s", local.text);
-    }
-    if (rc == -EBADMSG) {
-        become_offline(log, known, &local);
-    } else if (rc < 0) {
-        log_free(log);
-        return rc;
-    }
-    if (recovered != NULL) {
-        *recovered = checked;
-    }
-    *out = log;
-    return rc;
 }
 
 /* ---- closing ---- */

@@ -78,13 +78,7 @@ struct log_known {
     bool clean_shutdown; /* the mark was there: nothing needs checking */
 };
 
-/* Opens or creates DATA/topics/NAME. With clean_shutdown only sizes and the last entry are looked at; otherwise all
- * above the recovery point is checked and cut at the first entry that does not hold, and indexes that are missing or
- * bad are rebuilt. Corruption below the recovery point: -EBADMSG with the reason in e and the files untouched; the
- * caller gets *out nevertheless, an offline log that knows its name, so that the rest of the node can go on.
- * Other errors: *out is NULL. *recovered (may be NULL): true if anything had to be checked or cut. */
-int log_open(struct log_env *env, const char *name, const struct log_config *config, const struct log_known *known,
-             struct log **out, bool *recovered, struct err *e);
+/* How one is opened or made: engine/recover/log_open.h. */
 
 /* Flushes and closes. No call on the log may be under way. Returns the flush's error; the log is gone either way. */
 int log_close(struct log *log, struct err *e);

@@ -1,4 +1,4 @@
-/* engine/log/log_internal.h: struct log, for the files log*.c, recover.c, retain.c, compact.c and scrub.c alone.
+/* engine/log/log_internal.h: struct log, for engine/log and engine/recover alone.
  *
  * Locks, in the order they are taken: append_lock, then a segment's open_lock or the cache's lock, then state_lock or
  * dir's. The list of segments changes only with both append_lock and state_lock held: who has either may walk it.
@@ -64,6 +64,12 @@ struct log {
     _Atomic int offline; /* 0 or -EIO, -EBADMSG: never back */
     _Atomic bool bad_reported;
 };
+
+/* A struct with its name and settings and nothing in its list; the directory is not touched. NULL: no memory. */
+struct log *log_new(struct log_env *env, const char *name, const struct log_config *config);
+void log_free(struct log *log);
+/* Drops the list and waits until nobody else (the cache, closing one) holds a segment. */
+void log_drop_segments(struct log *log);
 
 /* The append lock. log_unlock() also drops the list's references on what was deleted meanwhile, after unlocking: to
  * unlink a large file takes its time. */

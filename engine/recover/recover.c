@@ -38,6 +38,7 @@ static int load_one(struct recovery *r, uint32_t i, const struct log_point *expe
         .recovery_point = r->known->recovery_point,
         .trusted = r->known->clean_shutdown || (!last && files[1].base_offset < r->known->recovery_point),
         .last = last,
+        .epochs = &r->log->epochs,
         .expected = expected,
     };
     int rc = recover_segment(r->log, files, &load, e);

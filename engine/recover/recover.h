@@ -53,6 +53,7 @@ struct recover_load {
     int64_t recovery_point;
     bool trusted;                     /* nothing above the recovery point is in it, or the shutdown was clean */
     bool last;                        /* of the directory */
+    const struct epochs *epochs;      /* the log's */
     const struct log_point *expected; /* where it must begin; NULL: the first one, anywhere */
     /* out */
     struct segment *seg;         /* pinned, with one reference; NULL: it does not hold at all, reason says why */

@@ -61,7 +61,7 @@ static void set_header(struct segment *seg, const struct segment_found *found)
 static int set_figures(struct segment *seg, const struct segment_found *found, uint32_t count, const struct cursor *at,
                        struct recover_load *load, struct err *e)
 {
-    const struct epochs *epochs = &seg->log->epochs;
+    const struct epochs *epochs = load->epochs;
     struct batch_entry b;
     int rc = 0;
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/recover/log_open.h"
 #include "replication/node/identity.h"
 #include "replication/node/node_internal.h"
 #include "replication/node/topic.h"

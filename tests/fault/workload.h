@@ -3,7 +3,7 @@
 #ifndef LOGMNT_TESTS_WORKLOAD_H
 #define LOGMNT_TESTS_WORKLOAD_H
 
-#include "engine/log/log.h"
+#include "engine/recover/log_open.h"
 #include "tests/fault/ledger.h"
 #include "tests/fault/recorder.h"
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/log/log.h"
+#include "engine/recover/log_open.h"
 
 enum {
     SAMPLE_FILES = 24,

@@ -32,6 +32,29 @@ only_in() { # FOLDER HEADER-PATTERN: no other folder includes such a header
     none upward
 }
 
+# upward LAYER FLOOR…: what reaches from a folder to one on its right. The folders of a layer are its floors, the lowest
+# one first: a file includes only from its own and from those to the left of it.
+upward() {
+    local layer=$1 file header from to floor
+    shift
+    declare -A rank=()
+    for floor in "$@"; do rank[$floor]=${#rank[@]}; done
+    for floor in "$layer"/*/; do
+        floor=${floor%/}
+        [ -n "${rank[${floor##*/}]}" ] || echo "$floor is no floor"
+    done
+    while IFS=: read -r file header; do
+        [[ $header == "$layer"/*/* ]] || continue
+        from=${file#"$layer"/} to=${header#"$layer"/}
+        from=${from%%/*} to=${to%%/*}
+        [ "${rank[$to]:-99}" -le "${rank[$from]:--1}" ] || echo "$file includes $header"
+    done < <(includes "$layer")
+}
+
+@test "the folders of a layer are its floors" {
+    none upward engine base record segment log recover
+}
+
 @test "headers are included from the root" {
     relative() { for d in engine replication fs; do includes $d | grep -E ':\.\.?/' || true; done; }
     none relative

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine/log/log.h"
+#include "engine/recover/log_open.h"
 
 struct log_fixture {
     char path[64]; /* the directory that is DATA/topics */

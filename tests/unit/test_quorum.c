@@ -3,6 +3,7 @@
 #include "tests/unit/node_fixture.h"
 
 #include "engine/base/limits.h"
+#include "engine/recover/log_open.h"
 
 static bool has(struct fixture *f, const char *name)
 {
