@@ -10,6 +10,7 @@
 #include "engine/base/limits.h"
 #include "fs/base/container.h"
 #include "fs/base/limits.h"
+#include "fs/produce/produce_file.h"
 #include "fs/produce/sync.h"
 #include "fs/tree/handle.h"
 #include "fs/tree/tree.h"
@@ -357,22 +358,22 @@ static void linger_over(struct alarm *alarm)
 
 static struct accumulator *accumulator_of(struct session *session, struct pfile *pfile)
 {
-    pthread_mutex_lock(&pfile->sticky_lock);
-    struct accumulator *acc = pfile->accumulator;
+    pthread_mutex_lock(&pfile->produce->lock);
+    struct accumulator *acc = pfile->produce->accumulator;
     if (!acc && (acc = calloc(1, sizeof(*acc)))) {
         acc->session = session;
         acc->part = partition_ref(pfile->part);
         atomic_init(&acc->refs, 1);
         pthread_mutex_init(&acc->lock, NULL);
         alarm_init(&acc->alarm, WORK_PROMPT, linger_over);
-        pfile->accumulator = acc;
+        pfile->produce->accumulator = acc;
         struct accumulators *all = session->accumulators;
         pthread_mutex_lock(&all->lock);
         acc->next = all->all;
         all->all = acc;
         pthread_mutex_unlock(&all->lock);
     }
-    pthread_mutex_unlock(&pfile->sticky_lock);
+    pthread_mutex_unlock(&pfile->produce->lock);
     return acc;
 }
 
@@ -442,9 +443,9 @@ int accumulator_add(struct session *session, struct pfile *pfile, struct handle 
 void accumulator_send(struct session *session, struct pfile *pfile)
 {
     (void)session;
-    pthread_mutex_lock(&pfile->sticky_lock);
-    struct accumulator *acc = pfile->accumulator;
-    pthread_mutex_unlock(&pfile->sticky_lock);
+    pthread_mutex_lock(&pfile->produce->lock);
+    struct accumulator *acc = pfile->produce->accumulator;
+    pthread_mutex_unlock(&pfile->produce->lock);
     if (!acc)
         return;
     pthread_mutex_lock(&acc->lock);

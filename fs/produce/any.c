@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/limits.h"
+#include "fs/produce/produce_file.h"
 
 bool any_keyed(const struct handle *handle)
 {
@@ -41,11 +42,11 @@ static int32_t sticky(struct handle *handle, size_t len)
 {
     struct pfile *any = handle->pfile;
     struct clock *clock = node_clock(handle->session->node);
-    pthread_mutex_lock(&any->sticky_lock);
-    int32_t index = partitioner_sticky_next(&any->sticky, topic_partition_count(any->topic), len,
+    pthread_mutex_lock(&any->produce->lock);
+    int32_t index = partitioner_sticky_next(&any->produce->sticky, topic_partition_count(any->topic), len,
                                             handle->session->options->batch_size_bytes,
                                             (uint32_t)clock->wall_ms(clock) * 2654435761U);
-    pthread_mutex_unlock(&any->sticky_lock);
+    pthread_mutex_unlock(&any->produce->lock);
     return index;
 }
 

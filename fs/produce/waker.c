@@ -7,6 +7,7 @@
 
 #include "fs/base/limits.h"
 #include "fs/base/outside.h"
+#include "fs/produce/produce_file.h"
 
 /* What is known of a partition here. Its pfile's and, while it is queued, the queue's: the thread must not hold a pfile
  * itself, since who drops the last one of a deleted topic needs descriptors. */
@@ -123,14 +124,14 @@ static struct wake *wake_new(const struct pfile *pfile)
 /* The pfile's, made when it is first needed. NULL: no memory. */
 static struct wake *wake_of(struct waker *waker, struct pfile *pfile)
 {
-    struct wake *wake = atomic_load(&pfile->wake);
+    struct wake *wake = atomic_load(&pfile->produce->wake);
     if (wake)
         return wake;
     pthread_mutex_lock(&waker->lock);
-    wake = atomic_load(&pfile->wake);
+    wake = atomic_load(&pfile->produce->wake);
     if (!wake) {
         wake = wake_new(pfile);
-        atomic_store(&pfile->wake, wake);
+        atomic_store(&pfile->produce->wake, wake);
     }
     pthread_mutex_unlock(&waker->lock);
     return wake;
@@ -154,7 +155,7 @@ void waker_appended(struct handle *handle, struct pfile *pfile)
 
 void waker_forget(struct pfile *pfile)
 {
-    struct wake *wake = atomic_load(&pfile->wake);
+    struct wake *wake = atomic_load(&pfile->produce->wake);
     if (wake)
         wake_unref(wake);
 }

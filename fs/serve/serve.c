@@ -11,6 +11,7 @@
 #include "fs/base/outside.h"
 #include "fs/produce/accumulator.h"
 #include "fs/produce/produce.h"
+#include "fs/produce/produce_file.h"
 #include "fs/produce/waker.h"
 #include "fs/serve/ops.h"
 #include "fs/serve/stopper.h"
@@ -36,7 +37,7 @@ static int make_shared(struct session *session, struct err *e)
 {
     parks_init(&session->parks);
     session->handles = handles_new();
-    session->tree = tree_new(session->node);
+    session->tree = tree_new(session->node, &produce_file_hooks);
     session->retries = session->tree ? retries_new(session->tree) : NULL;
     session->accumulators = accumulators_new(session->options->buffer_memory_bytes);
     session->waker = waker_new(session);

@@ -4,14 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/produce/accumulator.h"
-#include "fs/produce/waker.h"
-
 /* An id is a slot number and how often ids were given out: never the same twice, and found without a lock. */
 enum { SLOT_BITS = 24, CHUNK_SLOTS = 4096, CHUNKS = (1 << SLOT_BITS) / CHUNK_SLOTS, HASH_MIN = 256 };
 
 struct tree {
     struct node *node;
+    const struct pfile_hooks *hooks;
     pthread_mutex_t lock;
     struct vnode *_Atomic *_Atomic chunks[CHUNKS]; /* written under the lock, read without */
     uint32_t *free_slots;
@@ -149,6 +147,20 @@ static void pfiles_grow(struct tree *tree)
     free(old);
 }
 
+static void pfile_free(struct pfile *pfile)
+{
+    if (pfile->locks)
+        locks_free(pfile->locks);
+    if (pfile->fence)
+        fence_free(pfile->fence);
+    if (pfile->lock_fence)
+        fence_free(pfile->lock_fence);
+    if (pfile->part)
+        partition_unref(pfile->part);
+    topic_unref(pfile->topic);
+    free(pfile);
+}
+
 static void pfile_put(struct tree *tree, struct pfile *pfile)
 {
     if (--pfile->refs)
@@ -157,17 +169,8 @@ static void pfile_put(struct tree *tree, struct pfile *pfile)
     tree->pfiles_count--;
     if (pfile->any)
         pfile_put(tree, pfile->any);
-    if (pfile->accumulator)
-        accumulator_free(pfile->accumulator);
-    waker_forget(pfile);
-    fence_free(pfile->fence);
-    fence_free(pfile->lock_fence);
-    locks_free(pfile->locks);
-    if (pfile->part)
-        partition_unref(pfile->part);
-    topic_unref(pfile->topic);
-    pthread_mutex_destroy(&pfile->sticky_lock);
-    free(pfile);
+    tree->hooks->gone(pfile);
+    pfile_free(pfile);
 }
 
 static struct pfile *pfile_new(struct tree *tree, struct topic *topic, struct partition *part)
@@ -175,24 +178,16 @@ static struct pfile *pfile_new(struct tree *tree, struct topic *topic, struct pa
     struct pfile *pfile = calloc(1, sizeof(*pfile));
     if (!pfile)
         return NULL;
+    pfile->topic = topic_ref(topic);
+    pfile->part = part ? partition_ref(part) : NULL;
+    pfile->refs = 1;
     pfile->locks = locks_new();
     pfile->fence = fence_new(tree->node);
     pfile->lock_fence = fence_new(tree->node);
-    if (!pfile->locks || !pfile->fence || !pfile->lock_fence) {
-        if (pfile->locks)
-            locks_free(pfile->locks);
-        if (pfile->fence)
-            fence_free(pfile->fence);
-        if (pfile->lock_fence)
-            fence_free(pfile->lock_fence);
-        free(pfile);
+    if (!pfile->locks || !pfile->fence || !pfile->lock_fence || tree->hooks->made(pfile)) {
+        pfile_free(pfile);
         return NULL;
     }
-    pfile->topic = topic_ref(topic);
-    pfile->part = part ? partition_ref(part) : NULL;
-    pfile->sticky.partition = -1;
-    pthread_mutex_init(&pfile->sticky_lock, NULL);
-    pfile->refs = 1;
     return pfile;
 }
 
@@ -425,12 +420,13 @@ uint32_t tree_count(struct tree *tree)
     return count;
 }
 
-struct tree *tree_new(struct node *node)
+struct tree *tree_new(struct node *node, const struct pfile_hooks *hooks)
 {
     struct tree *tree = calloc(1, sizeof(*tree));
     if (!tree)
         return NULL;
     tree->node = node;
+    tree->hooks = hooks;
     pthread_mutex_init(&tree->lock, NULL);
     tree->hash_size = tree->pfiles_size = HASH_MIN;
     tree->hash = calloc(HASH_MIN, sizeof(*tree->hash));

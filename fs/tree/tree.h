@@ -17,12 +17,10 @@
 #include "fs/base/fence.h"
 #include "fs/base/fuse.h"
 #include "fs/base/passthrough.h"
-#include "fs/produce/partitioner.h"
 #include "fs/tree/locks.h"
 #include "replication/node/node.h"
 
-struct accumulator;
-struct wake;
+struct produce_file;
 struct tree;
 
 enum vnode_kind {
@@ -50,15 +48,19 @@ struct pfile {
     struct pfile *any; /* of the same topic: its fences count here too; NULL for itself */
     struct locks *locks;
     struct fence *fence;
-    struct fence *lock_fence;        /* between the close of a file that holds locks and its RELEASE */
-    struct accumulator *accumulator; /* linger.ms; NULL until the first record */
-    _Atomic int followers;           /* parked readers of .follow */
-    struct wake *_Atomic wake;       /* waker.h; NULL: never needed */
-    pthread_mutex_t sticky_lock;
-    struct partitioner_sticky sticky; /* .any */
+    struct fence *lock_fence;     /* between the close of a file that holds locks and its RELEASE */
+    _Atomic int followers;        /* parked readers of .follow */
+    struct produce_file *produce; /* produce_file.h */
     /* tree's lock */
     unsigned refs;
     struct pfile *hash_next;
+};
+
+/* What the floors above keep with a pfile: theirs to make, -ENOMEM, and to free. Under the tree's lock: neither waits
+ * nor calls back. */
+struct pfile_hooks {
+    int (*made)(struct pfile *pfile);
+    void (*gone)(struct pfile *pfile);
 };
 
 /* What tells one vnode from another. Zero what a kind has no use for. */
@@ -89,7 +91,7 @@ struct vnode {
     struct vnode *hash_next;
 };
 
-struct tree *tree_new(struct node *node);
+struct tree *tree_new(struct node *node, const struct pfile_hooks *hooks);
 /* All vnodes at once, at the end of the session. */
 void tree_free(struct tree *tree);
 

@@ -7,6 +7,7 @@
 
 #include "fs/base/limits.h"
 #include "fs/produce/accumulator.h"
+#include "fs/produce/produce_file.h"
 #include "fs/tree/handle.h"
 #include "tests/unit/fake_fuse.h"
 
@@ -32,7 +33,7 @@ static inline void open_any(struct opened *o, struct fixture *f, const char *nam
     };
     o->session.node = f->node;
     o->session.options = &o->options;
-    o->session.tree = tree_new(f->node);
+    o->session.tree = tree_new(f->node, &produce_file_hooks);
     o->session.handles = handles_new();
     o->session.accumulators = accumulators_new(o->options.buffer_memory_bytes);
     parks_init(&o->session.parks);
