@@ -9,6 +9,8 @@ enum {
     LIMIT_TOPICS = 100000,
     /* Replicas of one partition; a larger replication factor is -EINVAL. */
     LIMIT_REPLICAS = 8,
+    /* Ids in one set of replicas: those of a partition that moves from some nodes to others. */
+    LIMIT_REPLICA_SET = 2 * LIMIT_REPLICAS,
     /* Nodes of a cluster; one more is refused with -ENOSPC. */
     LIMIT_NODES = 64,
     /* One metadata command, encoded; a larger one in the log is damage (-EBADMSG). */

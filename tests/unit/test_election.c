@@ -1,0 +1,232 @@
+/* tests/unit/test_election.c: who leads a partition, who is in sync, who is eligible. The stories are KIP-966's,
+ * KIP-841's and architecture.md's; each letter is a node. */
+#include "replication/metadata/election.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Nodes 1 … 5 by what they are: 'L' lives, 'S' is shutting down, '-' is fenced. */
+static bool lives(const void *arg, int32_t node)
+{
+    return ((const char *)arg)[node - 1] != '-';
+}
+
+static bool stays(const void *arg, int32_t node)
+{
+    return ((const char *)arg)[node - 1] == 'L';
+}
+
+static struct election_nodes nodes(const char *what)
+{
+    return (struct election_nodes){lives, stays, what};
+}
+
+static struct replica_set set(const char *ids)
+{
+    struct replica_set out = {0};
+    for (; *ids != '\0'; ids++)
+        assert_true(replica_set_add(&out, *ids - '0'));
+    return out;
+}
+
+static void is_set(const struct replica_set *seen, const char *expected)
+{
+    char text[LIMIT_REPLICA_SET + 1];
+    for (int32_t i = 0; i < seen->count; i++)
+        text[i] = (char)('0' + seen->ids[i]);
+    text[seen->count] = '\0';
+    assert_string_equal(text, expected);
+}
+
+static struct partition_state partition(const char *replicas, const char *isr, int32_t leader)
+{
+    return (struct partition_state){.replicas = set(replicas), .isr = set(isr), .leader = leader};
+}
+
+static const struct election_rules one = {.min_insync_replicas = 1}, two = {.min_insync_replicas = 2};
+
+static void nothing_to_do(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "123", 1), out;
+    struct election_nodes all = nodes("LLL");
+    assert_false(election_settle(&part, &all, &two, &out));
+    assert_true(partition_state_equal(&part, &out));
+}
+
+static void a_dead_leader_is_followed_by_the_next_of_the_isr(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "13", 1), out;
+    struct election_nodes left = nodes("-LL");
+    assert_true(election_settle(&part, &left, &one, &out));
+    assert_int_equal(out.leader, 3);
+    is_set(&out.isr, "3");
+    is_set(&out.elr, "");
+}
+
+static void a_dead_follower_leaves_the_isr_and_the_leader_stays(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "123", 1), out;
+    struct election_nodes left = nodes("LL-");
+    assert_true(election_settle(&part, &left, &two, &out));
+    assert_int_equal(out.leader, 1);
+    is_set(&out.isr, "12");
+    is_set(&out.elr, "");
+}
+
+/* KIP-966: below min.insync.replicas nothing is committed, so who leaves then has all that ever was. */
+static void below_the_minimum_who_leaves_stays_eligible(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "12", 1), out, later;
+    struct election_nodes left = nodes("L-L"), none = nodes("--L"), back = nodes("-LL");
+    assert_true(election_settle(&part, &left, &two, &out));
+    is_set(&out.isr, "1");
+    is_set(&out.elr, "2");
+    assert_true(election_settle(&out, &none, &two, &later));
+    assert_int_equal(later.leader, LEADER_NONE);
+    is_set(&later.isr, "");
+    is_set(&later.elr, "21");
+    part = later;
+    assert_true(election_settle(&part, &back, &two, &out));
+    assert_int_equal(out.leader, 2);
+    is_set(&out.isr, "2");
+    is_set(&out.elr, "1");
+}
+
+static void the_last_member_of_an_isr_is_waited_for(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "1", 1), out, back;
+    struct election_nodes left = nodes("-LL"), all = nodes("LLL");
+    assert_true(election_settle(&part, &left, &one, &out));
+    assert_int_equal(out.leader, LEADER_NONE);
+    is_set(&out.elr, "1");
+    assert_true(election_settle(&out, &all, &one, &back));
+    assert_int_equal(back.leader, 1);
+    is_set(&back.isr, "1");
+}
+
+static void unclean_elections_take_any_replica_and_only_when_allowed(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "1", 1), out;
+    struct election_rules unclean = {.min_insync_replicas = 1, .unclean = true};
+    struct election_nodes left = nodes("-LL");
+    assert_true(election_settle(&part, &left, &unclean, &out));
+    assert_int_equal(out.leader, 2);
+    is_set(&out.isr, "2");
+    is_set(&out.elr, "");
+}
+
+/* KIP-841's and Kafka's controlled shutdown: leadership goes first, then the place in the ISR. */
+static void a_leader_that_shuts_down_hands_over(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "123", 1), alone = partition("1", "1", 1), out;
+    struct election_nodes stopping = nodes("SLL");
+    assert_true(election_settle(&part, &stopping, &two, &out));
+    assert_int_equal(out.leader, 2);
+    is_set(&out.isr, "23");
+    assert_false(election_settle(&alone, &stopping, &one, &out));
+    assert_int_equal(out.leader, 1);
+}
+
+static void an_unclean_stop_strikes_from_isr_and_eligible(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "1", 1), out, all;
+    struct election_nodes none = nodes("---");
+    part.elr = set("2");
+    assert_true(election_settle(&part, &none, &two, &out));
+    is_set(&out.elr, "21");
+    part = out;
+    /* Both had all that was committed, and neither knows whether it still has: both have to be heard. */
+    part.isr = set("1");
+    part.elr = set("2");
+    assert_true(election_forget(&part, 1, false, &out));
+    is_set(&out.isr, "");
+    is_set(&out.last_isr, "1");
+    assert_true(election_forget(&out, 2, false, &all));
+    is_set(&all.elr, "");
+    is_set(&all.last_isr, "12");
+    assert_true(election_needs_last_isr(&all));
+    election_appoint(&all, 1, &out);
+    assert_int_equal(out.leader, 1);
+    is_set(&out.isr, "1");
+    is_set(&out.last_isr, "");
+}
+
+static void another_disk_is_no_member_of_the_last_isr(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("12", "", LEADER_NONE), out;
+    part.last_isr = set("12");
+    assert_true(election_forget(&part, 2, true, &out));
+    is_set(&out.last_isr, "1");
+}
+
+static void a_leaders_change_of_the_isr(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "123", 1), shrunk, grown;
+    struct replica_set isr = set("1"), both = set("13");
+    election_set_isr(&part, &isr, &two, &shrunk);
+    is_set(&shrunk.isr, "1");
+    is_set(&shrunk.elr, "23");
+    election_set_isr(&shrunk, &both, &two, &grown);
+    is_set(&grown.isr, "13");
+    is_set(&grown.elr, "");
+}
+
+static void the_preferred_replica_leads_again_once_it_is_in_sync(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("123", "23", 2), out;
+    struct election_nodes all = nodes("LLL");
+    assert_false(election_prefer(&part, &all, &two, &out));
+    part.isr = set("231");
+    assert_true(election_prefer(&part, &all, &two, &out));
+    assert_int_equal(out.leader, 1);
+    is_set(&out.isr, "231");
+}
+
+static void a_move_ends_when_the_target_is_in_sync(void **state)
+{
+    (void)state;
+    struct partition_state part = partition("1234", "12", 1), out;
+    struct election_nodes all = nodes("LLLL");
+    part.target = set("34");
+    assert_false(election_settle(&part, &all, &one, &out));
+    part.isr = set("1234");
+    assert_true(election_settle(&part, &all, &one, &out));
+    is_set(&out.replicas, "34");
+    is_set(&out.isr, "34");
+    is_set(&out.target, "");
+    assert_int_equal(out.leader, 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_to_do),
+        cmocka_unit_test(a_dead_leader_is_followed_by_the_next_of_the_isr),
+        cmocka_unit_test(a_dead_follower_leaves_the_isr_and_the_leader_stays),
+        cmocka_unit_test(below_the_minimum_who_leaves_stays_eligible),
+        cmocka_unit_test(the_last_member_of_an_isr_is_waited_for),
+        cmocka_unit_test(unclean_elections_take_any_replica_and_only_when_allowed),
+        cmocka_unit_test(a_leader_that_shuts_down_hands_over),
+        cmocka_unit_test(an_unclean_stop_strikes_from_isr_and_eligible),
+        cmocka_unit_test(another_disk_is_no_member_of_the_last_isr),
+        cmocka_unit_test(a_leaders_change_of_the_isr),
+        cmocka_unit_test(the_preferred_replica_leads_again_once_it_is_in_sync),
+        cmocka_unit_test(a_move_ends_when_the_target_is_in_sync),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
