@@ -13,6 +13,8 @@ enum {
     LIMIT_REPLICA_SET = 2 * LIMIT_REPLICAS,
     /* Nodes of a cluster; one more is refused with -ENOSPC. */
     LIMIT_NODES = 64,
+    /* Partitions that one metadata command changes; whoever has more to change proposes several. */
+    LIMIT_COMMAND_CHANGES = 4096,
     /* One metadata command, encoded; a larger one in the log is damage (-EBADMSG). */
     LIMIT_COMMAND_BYTES = 1 << 20,
     /* Commands applied since the last snapshot of the metadata before the next one is written and the log before it

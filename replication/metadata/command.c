@@ -1,4 +1,4 @@
-/* replication/metadata/command.c: the only user of msgpack-c.
+/* replication/metadata/command.c: a command's keys, by its type.
  *
  * Encoding writes exactly the keys that a type has; decoding looks keys up in the map, so their order does not matter
  * and further keys of the same version are ignored. */
@@ -11,9 +11,10 @@
 #include <string.h>
 
 #include "engine/record/framing.h"
+#include "replication/metadata/command_fields.h"
 
 enum field {
-    FIELD_NODE = 1 << 0,
+    FIELD_PROPOSER = 1 << 0,
     FIELD_TOPIC = 1 << 1,
     FIELD_ID = 1 << 2,
     FIELD_ATTR = 1 << 3,
@@ -22,19 +23,28 @@ enum field {
     FIELD_REPLICAS = 1 << 6,
     FIELD_NAME = 1 << 7,
     FIELD_VALUE = 1 << 8,
+    FIELD_REGISTRATION = 1 << 9,
+    FIELD_STATE = 1 << 10,
+    FIELD_CHANGES = 1 << 11,
+    FIELD_COUNT = 1 << 12,
+    FIELDS_END = 1 << 13,
 };
 
 static const struct {
     const char *name;
     unsigned fields;
 } types[COMMAND_TYPES] = {
-    [COMMAND_REGISTER_NODE] = {"register_node", FIELD_NODE},
+    [COMMAND_REGISTER_NODE] = {"register_node", FIELD_REGISTRATION},
     [COMMAND_CREATE_TOPIC] = {"create_topic", FIELD_TOPIC | FIELD_ID | FIELD_ATTR | FIELD_PARTITIONS | FIELD_REPLICAS},
     [COMMAND_DELETE_TOPIC] = {"delete_topic", FIELD_TOPIC | FIELD_ID},
     [COMMAND_CREATE_PARTITIONS] = {"create_partitions", FIELD_TOPIC | FIELD_ID | FIELD_PARTITIONS | FIELD_REPLICAS},
     [COMMAND_SET_ATTR] = {"set_attr", FIELD_TOPIC | FIELD_ATTR | FIELD_SET},
     [COMMAND_SET_CONFIG] = {"set_config", FIELD_TOPIC | FIELD_NAME | FIELD_VALUE},
     [COMMAND_REMOVE_CONFIG] = {"remove_config", FIELD_TOPIC | FIELD_NAME},
+    [COMMAND_CHANGE_NODE] = {"change_node", FIELD_STATE},
+    [COMMAND_CHANGE_PARTITIONS] = {"change_partitions", FIELD_PROPOSER | FIELD_CHANGES},
+    [COMMAND_SET_PARTITIONS] = {"set_partitions", FIELD_CHANGES},
+    [COMMAND_PRODUCER_IDS] = {"producer_ids", FIELD_PROPOSER | FIELD_COUNT},
 };
 
 const char *command_type_name(enum command_type type)
@@ -43,12 +53,6 @@ const char *command_type_name(enum command_type type)
 }
 
 /* ---- encoding ---- */
-
-static void pack_text(msgpack_packer *pk, const char *text)
-{
-    msgpack_pack_str(pk, strlen(text));
-    msgpack_pack_str_body(pk, text, strlen(text));
-}
 
 static void pack_attr(msgpack_packer *pk, const struct tree_attr *attr)
 {
@@ -80,9 +84,12 @@ static void pack_replicas(msgpack_packer *pk, const struct command *cmd)
 static size_t key_count(unsigned fields)
 {
     size_t count = 3; /* version, type, time */
-    for (unsigned field = FIELD_NODE; field <= FIELD_VALUE; field <<= 1)
+    for (unsigned field = 1; field < FIELDS_END; field <<= 1)
         if (fields & field)
-            count += field == FIELD_ATTR ? 5 : 1;
+            count += field == FIELD_ATTR           ? 5
+                     : field == FIELD_REGISTRATION ? REGISTRATION_KEYS
+                     : field == FIELD_STATE        ? NODE_STATE_KEYS
+                                                   : 1;
     return count;
 }
 
@@ -96,9 +103,19 @@ static void pack_command(msgpack_packer *pk, const struct command *cmd)
     msgpack_pack_int(pk, COMMAND_VERSION);
     pack_text(pk, "time");
     msgpack_pack_int64(pk, cmd->time_ms);
-    if (fields & FIELD_NODE) {
+    if (fields & FIELD_PROPOSER) {
         pack_text(pk, "node");
         msgpack_pack_int32(pk, cmd->node);
+    }
+    if (fields & FIELD_REGISTRATION)
+        pack_registration(pk, &cmd->registration);
+    if (fields & FIELD_STATE)
+        pack_node_state(pk, &cmd->registration);
+    if (fields & FIELD_CHANGES)
+        pack_changes(pk, cmd->changes, cmd->change_count);
+    if (fields & FIELD_COUNT) {
+        pack_text(pk, "count");
+        msgpack_pack_int64(pk, cmd->count);
     }
     if (fields & FIELD_TOPIC) {
         pack_text(pk, "topic");
@@ -163,47 +180,7 @@ int command_encode(const struct command *cmd, void **out, size_t *len)
     return 0;
 }
 
-/* ---- decoding: each getter returns false when the key is missing or not of its kind ---- */
-
-static const msgpack_object *get(const msgpack_object *map, const char *key)
-{
-    for (uint32_t i = 0; i < map->via.map.size; i++) {
-        const msgpack_object *k = &map->via.map.ptr[i].key;
-        if (k->type == MSGPACK_OBJECT_STR && k->via.str.size == strlen(key) &&
-            memcmp(k->via.str.ptr, key, k->via.str.size) == 0)
-            return &map->via.map.ptr[i].val;
-    }
-    return NULL;
-}
-
-static bool number_of(const msgpack_object *value, int64_t min, int64_t max, int64_t *out)
-{
-    if (value == NULL)
-        return false;
-    if (value->type == MSGPACK_OBJECT_POSITIVE_INTEGER && value->via.u64 <= INT64_MAX)
-        *out = (int64_t)value->via.u64;
-    else if (value->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
-        *out = value->via.i64;
-    else
-        return false;
-    return *out >= min && *out <= max;
-}
-
-static bool get_number(const msgpack_object *map, const char *key, int64_t min, int64_t max, int64_t *out)
-{
-    return number_of(get(map, key), min, max, out);
-}
-
-static bool get_text(const msgpack_object *map, const char *key, char *out, size_t size)
-{
-    const msgpack_object *value = get(map, key);
-    if (value == NULL || value->type != MSGPACK_OBJECT_STR || value->via.str.size >= size ||
-        memchr(value->via.str.ptr, '\0', value->via.str.size) != NULL)
-        return false;
-    memcpy(out, value->via.str.ptr, value->via.str.size);
-    out[value->via.str.size] = '\0';
-    return true;
-}
+/* ---- decoding ---- */
 
 static bool get_id(const msgpack_object *map, uint8_t out[UUID_BYTES])
 {
@@ -279,9 +256,15 @@ static int decode_fields(const msgpack_object *map, struct command *cmd, struct 
     int64_t number = 0;
     if (!get_number(map, "time", INT64_MIN, INT64_MAX, &cmd->time_ms))
         bad = "time";
-    if ((fields & FIELD_NODE) && !get_number(map, "node", 1, INT32_MAX, &number))
+    if ((fields & FIELD_PROPOSER) && !get_number(map, "node", 0, INT32_MAX, &number))
         bad = "node";
     cmd->node = (int32_t)number;
+    if ((fields & FIELD_REGISTRATION) && !get_registration(map, &cmd->registration))
+        bad = "registration";
+    if ((fields & FIELD_STATE) && !get_node_state(map, &cmd->registration))
+        bad = "node state";
+    if ((fields & FIELD_COUNT) && !get_number(map, "count", 1, INT64_MAX, &cmd->count))
+        bad = "count";
     if ((fields & FIELD_TOPIC) && !get_text(map, "topic", cmd->topic, sizeof cmd->topic))
         bad = "topic";
     if ((fields & FIELD_ID) && !get_id(map, cmd->id))
@@ -301,13 +284,13 @@ static int decode_fields(const msgpack_object *map, struct command *cmd, struct 
         bad = "name";
     if ((fields & FIELD_VALUE) && !get_text(map, "value", cmd->value, sizeof cmd->value))
         bad = "value";
-    if (bad == NULL && (fields & FIELD_REPLICAS)) {
-        int rc = get_replicas(map, cmd);
-        if (rc == -ENOMEM)
-            return err_sys(e, rc, "metadata command %s", types[cmd->type].name);
-        if (rc != 0)
-            bad = "replicas";
-    }
+    int rc = 0;
+    if (bad == NULL && (fields & FIELD_REPLICAS) && (rc = get_replicas(map, cmd)) != 0)
+        bad = "replicas";
+    if (bad == NULL && (fields & FIELD_CHANGES) && (rc = get_changes(map, &cmd->changes, &cmd->change_count)) != 0)
+        bad = "changes";
+    if (rc == -ENOMEM)
+        return err_sys(e, rc, "metadata command %s", types[cmd->type].name);
     if (bad != NULL)
         return err_set(e, -EBADMSG, "metadata command %s: bad %s", types[cmd->type].name, bad);
     return 0;
@@ -338,5 +321,7 @@ int command_decode(const void *data, size_t len, struct command *cmd, struct err
 void command_free(struct command *cmd)
 {
     free(cmd->replicas);
+    free(cmd->changes);
     cmd->replicas = NULL;
+    cmd->changes = NULL;
 }

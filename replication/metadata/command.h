@@ -14,23 +14,54 @@
 #include "replication/base/limits.h"
 #include "replication/base/uuid.h"
 #include "replication/metadata/config.h"
+#include "replication/metadata/election.h"
 #include "replication/node/node.h"
 
-enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250 };
+enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
 
 enum command_type {
-    COMMAND_REGISTER_NODE,     /* node */
+    COMMAND_REGISTER_NODE,     /* registration */
     COMMAND_CREATE_TOPIC,      /* topic, id, attr, partitions, replication_factor, replicas */
     COMMAND_DELETE_TOPIC,      /* topic, id */
     COMMAND_CREATE_PARTITIONS, /* topic, id, partitions (the new count), replicas (of the added ones) */
     COMMAND_SET_ATTR,          /* topic or "" for MOUNT, attr, set */
     COMMAND_SET_CONFIG,        /* topic or "", name, value */
     COMMAND_REMOVE_CONFIG,     /* topic or "", name */
+    COMMAND_CHANGE_NODE,       /* registration: id, epoch, fenced, shutting_down */
+    COMMAND_CHANGE_PARTITIONS, /* node (who proposes: a partition's leader, or 0: the controller), changes */
+    COMMAND_SET_PARTITIONS,    /* changes: a snapshot's, taken as they are */
+    COMMAND_PRODUCER_IDS,      /* node, count: that many more are that node's */
     COMMAND_TYPES,
 };
 
 /* Beside the ATTR_ bits of node.h: the directory's mtime, as a snapshot sets it. */
 enum { COMMAND_ATTR_MTIME = 16 };
+
+/* A node, as it registers at each start and as the controller finds it. */
+struct node_registration {
+    int32_t id;
+    int64_t epoch;        /* the offset of its registration; in REGISTER_NODE only a snapshot's */
+    uint64_t incarnation; /* of its data directory; 0: not known */
+    uint64_t process;     /* of this start; 0: not known */
+    char host[NODE_HOST_BYTES];
+    int32_t port; /* where it listens; 0: nowhere */
+    int32_t feature_level;
+    bool fenced;
+    bool shutting_down;
+    bool unclean; /* its last stop lost what was not on its disk */
+};
+
+/* What becomes of one partition. */
+struct partition_change {
+    uint8_t topic_id[UUID_BYTES];
+    int32_t index;
+    /* All of it, with its epochs: the partition's own has to be one more than what is there, the leader's likewise
+     * where there is an election. */
+    struct partition_registration to;
+    /* Of who comes into the ISR: the node epoch that its leader has fetched from it in (KIP-903); -1: not looked at. In
+     * the order of to.isr. */
+    int64_t isr_epochs[LIMIT_REPLICA_SET];
+};
 
 struct command {
     enum command_type type;
@@ -40,6 +71,10 @@ struct command {
     struct tree_attr attr; /* ctime_ms is time_ms; mtime_ms where set says so */
     unsigned set;
     int32_t node;
+    int64_t count;
+    struct node_registration registration;
+    struct partition_change *changes; /* malloc-ed */
+    int32_t change_count;
     int32_t partitions;
     int32_t replication_factor;
     int32_t *replicas; /* replication_factor ids for each partition, one partition behind the other; malloc-ed */

@@ -2,7 +2,8 @@
 #include "replication/metadata/election.h"
 
 /* Who left the ISR for `isr` is eligible for as long as that is too small to commit anything (KIP-966). */
-static void set_isr(struct partition_state *out, const struct replica_set *isr, const struct election_rules *rules)
+static void set_isr(struct partition_registration *out, const struct replica_set *isr,
+                    const struct election_rules *rules)
 {
     struct replica_set gone = out->isr;
     replica_set_remove_all(&gone, isr);
@@ -16,7 +17,7 @@ static void set_isr(struct partition_state *out, const struct replica_set *isr, 
 }
 
 /* An election: the leader is in sync with itself, and what was feared before it is settled. */
-static void elect(struct partition_state *out, int32_t leader)
+static void elect(struct partition_registration *out, int32_t leader)
 {
     out->leader = leader;
     replica_set_add(&out->isr, leader);
@@ -25,7 +26,7 @@ static void elect(struct partition_state *out, int32_t leader)
 }
 
 /* The first of the replicas, in the order of preference, that is in `among` and may lead. */
-static int32_t first_of(const struct partition_state *part, const struct replica_set *among,
+static int32_t first_of(const struct partition_registration *part, const struct replica_set *among,
                         const struct election_nodes *nodes)
 {
     const struct replica_set *order = part->target.count > 0 ? &part->target : &part->replicas;
@@ -39,7 +40,8 @@ static int32_t first_of(const struct partition_state *part, const struct replica
 }
 
 /* Takes out of the ISR who may not be in it. A leader that is shutting down and found nobody to lead stays. */
-static void expel(struct partition_state *out, const struct election_nodes *nodes, const struct election_rules *rules)
+static void expel(struct partition_registration *out, const struct election_nodes *nodes,
+                  const struct election_rules *rules)
 {
     struct replica_set isr = out->isr;
     for (int32_t i = 0; i < out->isr.count; i++)
@@ -49,7 +51,8 @@ static void expel(struct partition_state *out, const struct election_nodes *node
         set_isr(out, &isr, rules);
 }
 
-static void choose(struct partition_state *out, const struct election_nodes *nodes, const struct election_rules *rules)
+static void choose(struct partition_registration *out, const struct election_nodes *nodes,
+                   const struct election_rules *rules)
 {
     int32_t leader = first_of(out, &out->isr, nodes);
     if (leader == LEADER_NONE && out->isr.count == 0)
@@ -66,7 +69,7 @@ static void choose(struct partition_state *out, const struct election_nodes *nod
 }
 
 /* The replicas are what they shall be once all of those are in sync. */
-static void end_move(struct partition_state *out, const struct election_nodes *nodes,
+static void end_move(struct partition_registration *out, const struct election_nodes *nodes,
                      const struct election_rules *rules)
 {
     if (out->target.count == 0 || !replica_set_within(&out->target, &out->isr))
@@ -84,7 +87,7 @@ static void end_move(struct partition_state *out, const struct election_nodes *n
     out->last_isr.count = 0;
 }
 
-bool partition_state_equal(const struct partition_state *a, const struct partition_state *b)
+bool partition_registration_equal(const struct partition_registration *a, const struct partition_registration *b)
 {
     return a->leader == b->leader && a->leader_epoch == b->leader_epoch && a->partition_epoch == b->partition_epoch &&
            replica_set_equal(&a->replicas, &b->replicas) && replica_set_equal(&a->target, &b->target) &&
@@ -92,8 +95,8 @@ bool partition_state_equal(const struct partition_state *a, const struct partiti
            replica_set_equal(&a->last_isr, &b->last_isr);
 }
 
-bool election_settle(const struct partition_state *part, const struct election_nodes *nodes,
-                     const struct election_rules *rules, struct partition_state *out)
+bool election_settle(const struct partition_registration *part, const struct election_nodes *nodes,
+                     const struct election_rules *rules, struct partition_registration *out)
 {
     *out = *part;
     if (out->leader != LEADER_NONE && !nodes->stays(nodes->arg, out->leader)) {
@@ -107,28 +110,29 @@ bool election_settle(const struct partition_state *part, const struct election_n
     if (out->leader == LEADER_NONE)
         choose(out, nodes, rules);
     end_move(out, nodes, rules);
-    return !partition_state_equal(part, out);
+    return !partition_registration_equal(part, out);
 }
 
-bool election_prefer(const struct partition_state *part, const struct election_nodes *nodes,
-                     const struct election_rules *rules, struct partition_state *out)
+bool election_prefer(const struct partition_registration *part, const struct election_nodes *nodes,
+                     const struct election_rules *rules, struct partition_registration *out)
 {
     election_settle(part, nodes, rules, out);
     int32_t preferred = out->replicas.count > 0 ? out->replicas.ids[0] : LEADER_NONE;
     if (out->leader != LEADER_NONE && out->leader != preferred && replica_set_has(&out->isr, preferred) &&
         nodes->stays(nodes->arg, preferred))
         elect(out, preferred);
-    return !partition_state_equal(part, out);
+    return !partition_registration_equal(part, out);
 }
 
-void election_set_isr(const struct partition_state *part, const struct replica_set *isr,
-                      const struct election_rules *rules, struct partition_state *out)
+void election_set_isr(const struct partition_registration *part, const struct replica_set *isr,
+                      const struct election_rules *rules, struct partition_registration *out)
 {
     *out = *part;
     set_isr(out, isr, rules);
 }
 
-bool election_forget(const struct partition_state *part, int32_t node, bool lost, struct partition_state *out)
+bool election_forget(const struct partition_registration *part, int32_t node, bool lost,
+                     struct partition_registration *out)
 {
     *out = *part;
     if (!lost && (replica_set_has(&out->isr, node) || replica_set_has(&out->elr, node)))
@@ -139,17 +143,17 @@ bool election_forget(const struct partition_state *part, int32_t node, bool lost
     replica_set_remove(&out->elr, node);
     if (out->leader == node)
         out->leader = LEADER_NONE;
-    return !partition_state_equal(part, out);
+    return !partition_registration_equal(part, out);
 }
 
-void election_appoint(const struct partition_state *part, int32_t node, struct partition_state *out)
+void election_appoint(const struct partition_registration *part, int32_t node, struct partition_registration *out)
 {
     *out = *part;
     out->isr.count = out->elr.count = 0;
     elect(out, node);
 }
 
-bool election_needs_last_isr(const struct partition_state *part)
+bool election_needs_last_isr(const struct partition_registration *part)
 {
     return part->leader == LEADER_NONE && part->isr.count == 0 && part->elr.count == 0 && part->last_isr.count > 0;
 }

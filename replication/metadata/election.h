@@ -21,7 +21,7 @@
 enum { LEADER_NONE = -1 };
 
 /* A partition as the cluster knows it. */
-struct partition_state {
+struct partition_registration {
     struct replica_set replicas; /* the first one is preferred as leader */
     struct replica_set target;   /* a move: what replicas shall become; none: no move */
     struct replica_set isr;
@@ -47,22 +47,24 @@ struct election_rules {
 /* The state that the partition should have now: dead members out of the ISR, a leader where one may be had, a move that
  * is through ended. Epochs are as in part; `leader` differs where there is an election. Returns whether anything
  * differs from part. */
-bool election_settle(const struct partition_state *part, const struct election_nodes *nodes,
-                     const struct election_rules *rules, struct partition_state *out);
+bool election_settle(const struct partition_registration *part, const struct election_nodes *nodes,
+                     const struct election_rules *rules, struct partition_registration *out);
 /* As election_settle(), with the preferred replica as leader where it is in the ISR and may lead. */
-bool election_prefer(const struct partition_state *part, const struct election_nodes *nodes,
-                     const struct election_rules *rules, struct partition_state *out);
+bool election_prefer(const struct partition_registration *part, const struct election_nodes *nodes,
+                     const struct election_rules *rules, struct partition_registration *out);
 /* A change of the ISR by the partition's leader: the eligible replicas follow from it. */
-void election_set_isr(const struct partition_state *part, const struct replica_set *isr,
-                      const struct election_rules *rules, struct partition_state *out);
-/* The node has stopped uncleanly (or comes with another disk: lost): it is neither in sync nor eligible any more. Returns whether anything
- * differs. */
-bool election_forget(const struct partition_state *part, int32_t node, bool lost, struct partition_state *out);
+void election_set_isr(const struct partition_registration *part, const struct replica_set *isr,
+                      const struct election_rules *rules, struct partition_registration *out);
+/* The node has stopped uncleanly (or comes with another disk: lost): it is neither in sync nor eligible any more.
+ * Returns whether anything differs. */
+bool election_forget(const struct partition_registration *part, int32_t node, bool lost,
+                     struct partition_registration *out);
 /* That replica leads, and it alone is in sync: after an unclean stop of all, or an unclean election. */
-void election_appoint(const struct partition_state *part, int32_t node, struct partition_state *out);
+void election_appoint(const struct partition_registration *part, int32_t node, struct partition_registration *out);
 
 /* Whether the ISR and the eligible replicas are empty, so that the last ISR decides. */
-bool election_needs_last_isr(const struct partition_state *part);
-bool partition_state_equal(const struct partition_state *a, const struct partition_state *b); /* epochs too */
+bool election_needs_last_isr(const struct partition_registration *part);
+bool partition_registration_equal(const struct partition_registration *a,
+                                  const struct partition_registration *b); /* epochs too */
 
 #endif

@@ -20,22 +20,19 @@ struct metadata_topic {
     struct config_set config;
     int32_t partitions;
     int32_t replication_factor;
-    int32_t *replicas; /* as in struct command */
-};
-
-struct metadata_node {
-    int32_t id;
-    int64_t epoch; /* the offset of its registration */
+    struct partition_registration *parts; /* partitions of them */
 };
 
 struct metadata {
     int64_t next_offset; /* every command below was applied */
     struct tree_attr root;
     struct config_set config; /* the cluster's defaults */
-    struct metadata_node *nodes;
+    struct node_registration *nodes;
     size_t node_count;
-    struct metadata_topic **topics; /* by name */
+    struct metadata_topic **topics;       /* by name */
+    struct metadata_topic **topics_by_id; /* the same ones */
     size_t topic_count;
+    int64_t next_producer_id;
 };
 
 /* root: what MOUNT has before anybody changes it. */
@@ -47,12 +44,15 @@ void metadata_free(struct metadata *meta);
  * did not ask, has decided. */
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e);
 /* Applies the command that lies at offset, and counts it also when it does not fit. One that fitted when it was
- * proposed and lost a race with one applied since changes nothing: -EEXIST, -ENOENT, -ENODATA, -EINVAL or -ENOSPC, on
- * every node alike. -EBADMSG: no race explains that it does not fit, so whoever decided it knew other rules; -ENOMEM.
- * The state is as before then, and is not that of others: whoever has it must not go on. */
+ * proposed and lost a race with one applied since changes nothing: -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC,
+ * -ESTALE or -EAGAIN, on every node alike. -EBADMSG: no race explains that it does not fit, so whoever decided it knew
+ * other rules; -ENOMEM. The state is as before then, and is not that of others: whoever has it must not go on. */
 int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t offset, struct err *e);
 
 const struct metadata_topic *metadata_topic(const struct metadata *meta, const char *name);
-const struct metadata_node *metadata_node(const struct metadata *meta, int32_t id);
+const struct metadata_topic *metadata_topic_by_id(const struct metadata *meta, const uint8_t id[UUID_BYTES]);
+const struct node_registration *metadata_node(const struct metadata *meta, int32_t id);
+/* Who lives and who stays, for elections; as long as meta stays as it is. */
+struct election_nodes metadata_election_nodes(const struct metadata *meta);
 
 #endif

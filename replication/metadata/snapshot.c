@@ -72,29 +72,67 @@ static int add_config(struct bytes *bytes, const struct config_set *set, const c
 
 static int add_nodes(struct bytes *bytes, const struct metadata *meta)
 {
-    for (size_t i = 0; i < meta->node_count; i++) {
+    int rc = 0;
+    for (size_t i = 0; i < meta->node_count && rc == 0; i++) {
+        struct command cmd = {.type = COMMAND_REGISTER_NODE, .registration = meta->nodes[i]};
         /* The epoch travels as the time, which a registration has no other use for. */
-        struct command cmd = {
-            .type = COMMAND_REGISTER_NODE, .node = meta->nodes[i].id, .time_ms = meta->nodes[i].epoch};
-        int rc = add_command(bytes, &cmd);
-        if (rc != 0)
-            return rc;
+        cmd.time_ms = meta->nodes[i].epoch;
+        cmd.registration.unclean = false;
+        rc = add_command(bytes, &cmd);
     }
-    return 0;
+    return rc;
 }
 
-static int add_topic(struct bytes *bytes, const struct metadata_topic *topic)
+/* The partitions as they stand, some at a time. */
+static int add_partitions(struct bytes *bytes, const struct metadata_topic *topic)
+{
+    int rc = 0;
+    struct command cmd = {.type = COMMAND_SET_PARTITIONS, .time_ms = topic->attr.ctime_ms};
+    cmd.changes = calloc(LIMIT_COMMAND_CHANGES, sizeof *cmd.changes);
+    if (cmd.changes == NULL)
+        return -ENOMEM;
+    for (int32_t p = 0; p < topic->partitions && rc == 0; p++) {
+        struct partition_change *change = &cmd.changes[cmd.change_count++];
+        *change = (struct partition_change){.index = p, .to = topic->parts[p]};
+        memcpy(change->topic_id, topic->id, UUID_BYTES);
+        if (cmd.change_count < LIMIT_COMMAND_CHANGES && p + 1 < topic->partitions)
+            continue;
+        rc = add_command(bytes, &cmd);
+        cmd.change_count = 0;
+    }
+    command_free(&cmd);
+    return rc;
+}
+
+/* The replicas as the topic was made with them are all that CREATE_TOPIC knows; add_partitions() says the rest. */
+static int add_made(struct bytes *bytes, const struct metadata_topic *topic)
 {
     struct command cmd = {.type = COMMAND_CREATE_TOPIC,
                           .time_ms = topic->attr.ctime_ms,
                           .attr = topic->attr,
                           .partitions = topic->partitions,
                           .replication_factor = topic->replication_factor,
-                          .replicas = topic->replicas,
                           .replica_count = topic->partitions * topic->replication_factor};
     memcpy(cmd.topic, topic->name, sizeof cmd.topic);
     memcpy(cmd.id, topic->id, UUID_BYTES);
+    cmd.replicas = calloc((size_t)cmd.replica_count, sizeof *cmd.replicas);
+    if (cmd.replicas == NULL)
+        return -ENOMEM;
+    /* As many ids as the factor says, whatever a move under way has made of the replicas. */
+    for (int32_t p = 0; p < topic->partitions; p++)
+        for (int32_t i = 0; i < topic->replication_factor; i++)
+            cmd.replicas[p * topic->replication_factor + i] =
+                topic->parts[p].replicas.ids[i % topic->parts[p].replicas.count];
     int rc = add_command(bytes, &cmd);
+    command_free(&cmd);
+    return rc;
+}
+
+static int add_topic(struct bytes *bytes, const struct metadata_topic *topic)
+{
+    int rc = add_made(bytes, topic);
+    if (rc == 0)
+        rc = add_partitions(bytes, topic);
     return rc != 0 ? rc : add_config(bytes, &topic->config, topic->name, topic->attr.ctime_ms);
 }
 
@@ -106,6 +144,9 @@ static int add_body(struct bytes *bytes, const struct metadata *meta)
     if (rc == 0)
         rc = add_config(bytes, &meta->config, "", meta->root.ctime_ms);
     /* Last, because each topic made above moved MOUNT's times. */
+    struct command ids = {.type = COMMAND_PRODUCER_IDS, .count = meta->next_producer_id};
+    if (rc == 0 && meta->next_producer_id > 0)
+        rc = add_command(bytes, &ids);
     struct command root = {.type = COMMAND_SET_ATTR,
                            .time_ms = meta->root.ctime_ms,
                            .attr = meta->root,

@@ -139,7 +139,10 @@ static int open_internal_topic(struct node *node, const struct checkpoints *know
     meta->attr.file_mode = 0444;
     meta->partitions = 1;
     meta->replication_factor = 1;
-    meta->replicas = &node->options.id;
+    meta->parts = &node->internal_part;
+    node->internal_part = (struct partition_registration){.leader = node->options.id};
+    replica_set_add(&node->internal_part.replicas, node->options.id);
+    replica_set_add(&node->internal_part.isr, node->options.id);
     int rc = config_set_put(&meta->config, "framing", "msgpack");
     if (rc == 0)
         rc = config_set_put(&meta->config, "retention.ms", "-1");
@@ -171,8 +174,9 @@ static int register_node(struct node *node, struct err *e)
 {
     bool known = metadata_node(quorum_acquire(&node->quorum), node->options.id) != NULL;
     quorum_release(&node->quorum);
-    struct command cmd = {
-        .type = COMMAND_REGISTER_NODE, .node = node->options.id, .time_ms = node->clock->wall_ms(node->clock)};
+    struct command cmd = {.type = COMMAND_REGISTER_NODE,
+                          .registration = {.id = node->options.id, .epoch = -1},
+                          .time_ms = node->clock->wall_ms(node->clock)};
     return known ? 0 : quorum_propose(&node->quorum, &cmd, e);
 }
 

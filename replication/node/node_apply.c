@@ -82,6 +82,10 @@ void node_apply(void *arg, const struct command *cmd)
         apply_update(node, cmd->topic);
         break;
     case COMMAND_REGISTER_NODE:
+    case COMMAND_CHANGE_NODE:
+    case COMMAND_CHANGE_PARTITIONS:
+    case COMMAND_SET_PARTITIONS:
+    case COMMAND_PRODUCER_IDS:
     case COMMAND_TYPES:
         break;
     }

@@ -34,7 +34,8 @@ struct node {
     struct catalog catalog;
     struct topic *internal_topic; /* __cluster_metadata */
     struct metadata_topic internal_meta;
-    struct err *internal_reason; /* while it is opened: why it cannot be, for whoever started us */
+    struct partition_registration internal_part; /* of internal_meta */
+    struct err *internal_reason;                 /* while it is opened: why it cannot be, for whoever started us */
     struct quorum quorum;
     struct flusher flusher;
     struct cleaner cleaner;

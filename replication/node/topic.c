@@ -94,10 +94,10 @@ void topic_unref(struct topic *topic)
 static int open_one(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known, bool made)
 {
     int32_t index = atomic_load(&topic->partition_count);
-    const int32_t *replicas = meta->replicas + (size_t)index * (size_t)meta->replication_factor;
+    const struct replica_set *replicas = &meta->parts[index].replicas;
     struct partition *part;
     struct err e = {0};
-    int rc = partition_open(topic, index, replicas, meta->replication_factor, known, made, &part, &e);
+    int rc = partition_open(topic, index, replicas->ids, replicas->count, known, made, &part, &e);
     /* Corruption was logged by the log that went offline. */
     if (rc != 0 && (part == NULL || part->log == NULL) && topic->internal)
         err_set(topic->node->internal_reason, rc, "%s", e.text);

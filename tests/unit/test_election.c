@@ -42,9 +42,9 @@ static void is_set(const struct replica_set *seen, const char *expected)
     assert_string_equal(text, expected);
 }
 
-static struct partition_state partition(const char *replicas, const char *isr, int32_t leader)
+static struct partition_registration partition(const char *replicas, const char *isr, int32_t leader)
 {
-    return (struct partition_state){.replicas = set(replicas), .isr = set(isr), .leader = leader};
+    return (struct partition_registration){.replicas = set(replicas), .isr = set(isr), .leader = leader};
 }
 
 static const struct election_rules one = {.min_insync_replicas = 1}, two = {.min_insync_replicas = 2};
@@ -52,16 +52,16 @@ static const struct election_rules one = {.min_insync_replicas = 1}, two = {.min
 static void nothing_to_do(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "123", 1), out;
+    struct partition_registration part = partition("123", "123", 1), out;
     struct election_nodes all = nodes("LLL");
     assert_false(election_settle(&part, &all, &two, &out));
-    assert_true(partition_state_equal(&part, &out));
+    assert_true(partition_registration_equal(&part, &out));
 }
 
 static void a_dead_leader_is_followed_by_the_next_of_the_isr(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "13", 1), out;
+    struct partition_registration part = partition("123", "13", 1), out;
     struct election_nodes left = nodes("-LL");
     assert_true(election_settle(&part, &left, &one, &out));
     assert_int_equal(out.leader, 3);
@@ -72,7 +72,7 @@ static void a_dead_leader_is_followed_by_the_next_of_the_isr(void **state)
 static void a_dead_follower_leaves_the_isr_and_the_leader_stays(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "123", 1), out;
+    struct partition_registration part = partition("123", "123", 1), out;
     struct election_nodes left = nodes("LL-");
     assert_true(election_settle(&part, &left, &two, &out));
     assert_int_equal(out.leader, 1);
@@ -84,7 +84,7 @@ static void a_dead_follower_leaves_the_isr_and_the_leader_stays(void **state)
 static void below_the_minimum_who_leaves_stays_eligible(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "12", 1), out, later;
+    struct partition_registration part = partition("123", "12", 1), out, later;
     struct election_nodes left = nodes("L-L"), none = nodes("--L"), back = nodes("-LL");
     assert_true(election_settle(&part, &left, &two, &out));
     is_set(&out.isr, "1");
@@ -103,7 +103,7 @@ static void below_the_minimum_who_leaves_stays_eligible(void **state)
 static void the_last_member_of_an_isr_is_waited_for(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "1", 1), out, back;
+    struct partition_registration part = partition("123", "1", 1), out, back;
     struct election_nodes left = nodes("-LL"), all = nodes("LLL");
     assert_true(election_settle(&part, &left, &one, &out));
     assert_int_equal(out.leader, LEADER_NONE);
@@ -116,7 +116,7 @@ static void the_last_member_of_an_isr_is_waited_for(void **state)
 static void unclean_elections_take_any_replica_and_only_when_allowed(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "1", 1), out;
+    struct partition_registration part = partition("123", "1", 1), out;
     struct election_rules unclean = {.min_insync_replicas = 1, .unclean = true};
     struct election_nodes left = nodes("-LL");
     assert_true(election_settle(&part, &left, &unclean, &out));
@@ -129,7 +129,7 @@ static void unclean_elections_take_any_replica_and_only_when_allowed(void **stat
 static void a_leader_that_shuts_down_hands_over(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "123", 1), alone = partition("1", "1", 1), out;
+    struct partition_registration part = partition("123", "123", 1), alone = partition("1", "1", 1), out;
     struct election_nodes stopping = nodes("SLL");
     assert_true(election_settle(&part, &stopping, &two, &out));
     assert_int_equal(out.leader, 2);
@@ -141,7 +141,7 @@ static void a_leader_that_shuts_down_hands_over(void **state)
 static void an_unclean_stop_strikes_from_isr_and_eligible(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "1", 1), out, all;
+    struct partition_registration part = partition("123", "1", 1), out, all;
     struct election_nodes none = nodes("---");
     part.elr = set("2");
     assert_true(election_settle(&part, &none, &two, &out));
@@ -166,7 +166,7 @@ static void an_unclean_stop_strikes_from_isr_and_eligible(void **state)
 static void another_disk_is_no_member_of_the_last_isr(void **state)
 {
     (void)state;
-    struct partition_state part = partition("12", "", LEADER_NONE), out;
+    struct partition_registration part = partition("12", "", LEADER_NONE), out;
     part.last_isr = set("12");
     assert_true(election_forget(&part, 2, true, &out));
     is_set(&out.last_isr, "1");
@@ -175,7 +175,7 @@ static void another_disk_is_no_member_of_the_last_isr(void **state)
 static void a_leaders_change_of_the_isr(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "123", 1), shrunk, grown;
+    struct partition_registration part = partition("123", "123", 1), shrunk, grown;
     struct replica_set isr = set("1"), both = set("13");
     election_set_isr(&part, &isr, &two, &shrunk);
     is_set(&shrunk.isr, "1");
@@ -188,7 +188,7 @@ static void a_leaders_change_of_the_isr(void **state)
 static void the_preferred_replica_leads_again_once_it_is_in_sync(void **state)
 {
     (void)state;
-    struct partition_state part = partition("123", "23", 2), out;
+    struct partition_registration part = partition("123", "23", 2), out;
     struct election_nodes all = nodes("LLL");
     assert_false(election_prefer(&part, &all, &two, &out));
     part.isr = set("231");
@@ -200,7 +200,7 @@ static void the_preferred_replica_leads_again_once_it_is_in_sync(void **state)
 static void a_move_ends_when_the_target_is_in_sync(void **state)
 {
     (void)state;
-    struct partition_state part = partition("1234", "12", 1), out;
+    struct partition_registration part = partition("1234", "12", 1), out;
     struct election_nodes all = nodes("LLLL");
     part.target = set("34");
     assert_false(election_settle(&part, &all, &one, &out));

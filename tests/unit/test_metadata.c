@@ -82,7 +82,7 @@ static int set_config(struct metadata *meta, const char *topic, const char *name
 
 static int register_node(struct metadata *meta, int32_t node)
 {
-    struct command cmd = {.type = COMMAND_REGISTER_NODE, .node = node};
+    struct command cmd = {.type = COMMAND_REGISTER_NODE, .registration = {.id = node, .epoch = -1}};
     return apply(meta, &cmd);
 }
 
@@ -96,7 +96,7 @@ static void test_a_topic_is_made_and_deleted(void **state)
     assert_non_null(topic);
     assert_int_equal(topic->partitions, 2);
     assert_int_equal(topic->replication_factor, 1);
-    assert_int_equal(topic->replicas[1], 1);
+    assert_int_equal(topic->parts[1].replicas.ids[0], 1);
     assert_int_equal(topic->attr.uid, 10);
     assert_int_equal(topic->attr.gid, 20);
     assert_int_equal(topic->attr.dir_mode, 01777);
@@ -453,7 +453,15 @@ static void assert_same(const struct metadata *a, const struct metadata *b)
     for (size_t i = 0; i < a->node_count; i++) {
         assert_int_equal(a->nodes[i].id, b->nodes[i].id);
         assert_int_equal(a->nodes[i].epoch, b->nodes[i].epoch);
+        assert_int_equal(a->nodes[i].incarnation, b->nodes[i].incarnation);
+        assert_int_equal(a->nodes[i].process, b->nodes[i].process);
+        assert_string_equal(a->nodes[i].host, b->nodes[i].host);
+        assert_int_equal(a->nodes[i].port, b->nodes[i].port);
+        assert_int_equal(a->nodes[i].feature_level, b->nodes[i].feature_level);
+        assert_int_equal(a->nodes[i].fenced, b->nodes[i].fenced);
+        assert_int_equal(a->nodes[i].shutting_down, b->nodes[i].shutting_down);
     }
+    assert_int_equal(a->next_producer_id, b->next_producer_id);
     assert_int_equal(a->topic_count, b->topic_count);
     for (size_t i = 0; i < a->topic_count; i++) {
         const struct metadata_topic *s = a->topics[i], *t = b->topics[i];
@@ -463,8 +471,8 @@ static void assert_same(const struct metadata *a, const struct metadata *b)
         assert_same_config(&s->config, &t->config);
         assert_int_equal(s->partitions, t->partitions);
         assert_int_equal(s->replication_factor, t->replication_factor);
-        for (int32_t j = 0; j < s->partitions * s->replication_factor; j++)
-            assert_int_equal(s->replicas[j], t->replicas[j]);
+        for (int32_t j = 0; j < s->partitions; j++)
+            assert_true(partition_registration_equal(&s->parts[j], &t->parts[j]));
     }
 }
 
@@ -483,6 +491,27 @@ static void fill(struct metadata *meta)
     cmd.attr.dir_mode = 01777;
     cmd.set = ATTR_DIR_MODE;
     assert_int_equal(apply(meta, &cmd), 0);
+    struct command node = {.type = COMMAND_REGISTER_NODE,
+                           .registration = {.id = 3,
+                                            .epoch = -1,
+                                            .incarnation = 0xfedcba9876543210u,
+                                            .process = 77,
+                                            .host = "c.example",
+                                            .port = 9092,
+                                            .feature_level = 1,
+                                            .fenced = true}};
+    assert_int_equal(apply(meta, &node), 0);
+    struct partition_change change = {.index = 1, .to = metadata_topic(meta, "a")->parts[1]};
+    memcpy(change.topic_id, metadata_topic(meta, "a")->id, UUID_BYTES);
+    change.to.partition_epoch++;
+    change.to.leader_epoch = 9;
+    replica_set_add(&change.to.replicas, 2);
+    replica_set_add(&change.to.target, 2);
+    replica_set_add(&change.to.last_isr, 2);
+    struct command changes = {.type = COMMAND_CHANGE_PARTITIONS, .changes = &change, .change_count = 1};
+    assert_int_equal(apply(meta, &changes), 0);
+    struct command ids = {.type = COMMAND_PRODUCER_IDS, .node = 1, .count = 1000};
+    assert_int_equal(apply(meta, &ids), 0);
 }
 
 struct directory {

@@ -1,0 +1,263 @@
+/* replication/metadata/metadata_apply.c: what each command does to the state. The command fits. */
+#include "replication/metadata/metadata.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replication/metadata/metadata_internal.h"
+
+/* ---- nodes ---- */
+
+static void change_partition(struct partition_registration *part, const struct partition_registration *to)
+{
+    struct partition_registration now = *to;
+    now.leader_epoch = part->leader_epoch + (to->leader != part->leader);
+    now.partition_epoch = part->partition_epoch + 1;
+    *part = now;
+}
+
+/* A node that stopped uncleanly, or comes with another disk, has lost what was not synced, or all: it is in sync with
+ * nothing (architecture.md, rule 7). */
+static void forget_node(struct metadata *meta, int32_t id, bool lost)
+{
+    struct partition_registration to;
+    for (size_t i = 0; i < meta->topic_count; i++)
+        for (int32_t p = 0; p < meta->topics[i]->partitions; p++)
+            if (election_forget(&meta->topics[i]->parts[p], id, lost, &to))
+                change_partition(&meta->topics[i]->parts[p], &to);
+}
+
+static int register_node(struct metadata *meta, const struct command *cmd, int64_t offset)
+{
+    struct node_registration registration = cmd->registration;
+    if (registration.epoch < 0)
+        registration.epoch = offset;
+    for (size_t i = 0; i < meta->node_count; i++) {
+        struct node_registration *node = &meta->nodes[i];
+        if (node->id != registration.id)
+            continue;
+        bool lost = node->incarnation != 0 && node->incarnation != registration.incarnation;
+        *node = registration;
+        if (lost || registration.unclean)
+            forget_node(meta, registration.id, lost);
+        return 0;
+    }
+    struct node_registration *nodes = realloc(meta->nodes, (meta->node_count + 1) * sizeof *nodes);
+    if (nodes == NULL)
+        return -ENOMEM;
+    meta->nodes = nodes;
+    nodes[meta->node_count++] = registration;
+    return 0;
+}
+
+static void change_node(struct metadata *meta, const struct command *cmd)
+{
+    for (size_t i = 0; i < meta->node_count; i++) {
+        if (meta->nodes[i].id != cmd->registration.id)
+            continue;
+        meta->nodes[i].fenced = cmd->registration.fenced;
+        meta->nodes[i].shutting_down = cmd->registration.shutting_down;
+    }
+}
+
+static void change_partitions(struct metadata *meta, const struct command *cmd)
+{
+    for (int32_t i = 0; i < cmd->change_count; i++) {
+        const struct partition_change *change = &cmd->changes[i];
+        bool found;
+        size_t place = metadata_id_place(meta, change->topic_id, &found);
+        meta->topics_by_id[place]->parts[change->index] = change->to;
+    }
+}
+
+/* ---- topics ---- */
+
+/* The names in MOUNT changed. */
+static void touch_root(struct metadata *meta, int64_t time_ms)
+{
+    meta->root.mtime_ms = time_ms;
+    meta->root.ctime_ms = time_ms;
+}
+
+/* New partitions have nothing yet, so whoever lives is in sync; where nobody does, whoever comes first may lead. */
+static void new_partition(const struct metadata *meta, const int32_t *replicas, int32_t factor,
+                          struct partition_registration *out)
+{
+    struct election_nodes nodes = metadata_election_nodes(meta);
+    *out = (struct partition_registration){.leader = LEADER_NONE};
+    for (int32_t i = 0; i < factor; i++) {
+        replica_set_add(&out->replicas, replicas[i]);
+        replica_set_add(nodes.stays(nodes.arg, replicas[i]) ? &out->isr : &out->elr, replicas[i]);
+    }
+    if (out->isr.count == 0)
+        return;
+    out->leader = out->isr.ids[0];
+    out->elr.count = 0;
+}
+
+static void new_partitions(const struct metadata *meta, const struct command *cmd, struct partition_registration *parts)
+{
+    for (int32_t i = 0; i < cmd->replica_count / cmd->replication_factor; i++)
+        new_partition(meta, cmd->replicas + (size_t)i * (size_t)cmd->replication_factor, cmd->replication_factor,
+                      &parts[i]);
+}
+
+static void insert(struct metadata_topic **topics, size_t count, size_t place, struct metadata_topic *topic)
+{
+    memmove(&topics[place + 1], &topics[place], (count - place) * sizeof(struct metadata_topic *));
+    topics[place] = topic;
+}
+
+static int grow(struct metadata_topic ***topics, size_t count)
+{
+    struct metadata_topic **grown = realloc(*topics, count * sizeof(struct metadata_topic *));
+    if (grown == NULL)
+        return -ENOMEM;
+    *topics = grown;
+    return 0;
+}
+
+static int create_topic(struct metadata *meta, const struct command *cmd)
+{
+    bool found;
+    struct metadata_topic *topic = calloc(1, sizeof *topic);
+    if (topic == NULL)
+        return -ENOMEM;
+    topic->parts = calloc((size_t)cmd->partitions, sizeof *topic->parts);
+    if (topic->parts == NULL)
+        goto err_after_topic;
+    /* A topic keeps the framing it was made with when the cluster's default changes: its records have it. */
+    if (config_set_put(&topic->config, "framing", config_in_force(&meta->config, NULL, "framing")) != 0)
+        goto err_after_topic;
+    if (grow(&meta->topics, meta->topic_count + 1) != 0 || grow(&meta->topics_by_id, meta->topic_count + 1) != 0)
+        goto err_after_topic;
+
+    new_partitions(meta, cmd, topic->parts);
+    memcpy(topic->name, cmd->topic, sizeof topic->name);
+    memcpy(topic->id, cmd->id, UUID_BYTES);
+    topic->attr = cmd->attr;
+    topic->partitions = cmd->partitions;
+    topic->replication_factor = cmd->replication_factor;
+    insert(meta->topics, meta->topic_count, metadata_topic_place(meta, cmd->topic, &found), topic);
+    insert(meta->topics_by_id, meta->topic_count, metadata_id_place(meta, cmd->id, &found), topic);
+    meta->topic_count++;
+    touch_root(meta, cmd->time_ms);
+    return 0;
+
+err_after_topic:
+    metadata_topic_free(topic);
+    return -ENOMEM;
+}
+
+static void take_out(struct metadata_topic **topics, size_t count, size_t place)
+{
+    memmove(&topics[place], &topics[place + 1], (count - place - 1) * sizeof(struct metadata_topic *));
+}
+
+static void delete_topic(struct metadata *meta, const struct command *cmd)
+{
+    bool found;
+    size_t place = metadata_topic_place(meta, cmd->topic, &found);
+    struct metadata_topic *topic = meta->topics[place];
+    take_out(meta->topics, meta->topic_count, place);
+    take_out(meta->topics_by_id, meta->topic_count, metadata_id_place(meta, topic->id, &found));
+    meta->topic_count--;
+    metadata_topic_free(topic);
+    touch_root(meta, cmd->time_ms);
+}
+
+static int create_partitions(struct metadata *meta, const struct command *cmd)
+{
+    struct metadata_topic *topic = metadata_topic_find(meta, cmd->topic);
+    struct partition_registration *parts = realloc(topic->parts, (size_t)cmd->partitions * sizeof *parts);
+    if (parts == NULL)
+        return -ENOMEM;
+    topic->parts = parts;
+    new_partitions(meta, cmd, parts + topic->partitions);
+    topic->partitions = cmd->partitions;
+    topic->attr.mtime_ms = cmd->time_ms;
+    topic->attr.ctime_ms = cmd->time_ms;
+    return 0;
+}
+
+/* ---- attributes and settings ---- */
+
+static void set_attr(struct metadata *meta, const struct command *cmd)
+{
+    struct tree_attr *attr = cmd->topic[0] != '\0' ? &metadata_topic_find(meta, cmd->topic)->attr : &meta->root;
+    if (cmd->set & ATTR_UID)
+        attr->uid = cmd->attr.uid;
+    if (cmd->set & ATTR_GID)
+        attr->gid = cmd->attr.gid;
+    if (cmd->set & ATTR_DIR_MODE)
+        attr->dir_mode = cmd->attr.dir_mode;
+    if (cmd->set & ATTR_FILE_MODE)
+        attr->file_mode = cmd->attr.file_mode;
+    if (cmd->set & COMMAND_ATTR_MTIME)
+        attr->mtime_ms = cmd->attr.mtime_ms;
+    attr->ctime_ms = cmd->time_ms;
+}
+
+int metadata_change_set(struct config_set *set, const struct config_set *cluster, const struct command *cmd)
+{
+    if (cmd->type == COMMAND_SET_CONFIG)
+        return config_set_put(set, cmd->name, cmd->value);
+    if (cluster != NULL && strcmp(cmd->name, "framing") == 0)
+        return config_set_put(set, cmd->name, config_in_force(cluster, NULL, cmd->name));
+    config_set_remove(set, cmd->name);
+    return 0;
+}
+
+static int change_config(struct metadata *meta, const struct command *cmd)
+{
+    struct metadata_topic *topic = cmd->topic[0] != '\0' ? metadata_topic_find(meta, cmd->topic) : NULL;
+    int rc =
+        metadata_change_set(topic != NULL ? &topic->config : &meta->config, topic != NULL ? &meta->config : NULL, cmd);
+    if (rc == 0)
+        *(topic != NULL ? &topic->attr.ctime_ms : &meta->root.ctime_ms) = cmd->time_ms;
+    return rc;
+}
+
+int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t offset, struct err *e)
+{
+    struct verdict verdict = {.e = e};
+    int rc = metadata_fits(meta, cmd, &verdict);
+    meta->next_offset = offset + 1;
+    if (rc != 0)
+        return verdict.race ? rc : err_wrap(e, -EBADMSG, "%s that cannot be applied", command_type_name(cmd->type));
+    switch (cmd->type) {
+    case COMMAND_REGISTER_NODE:
+        rc = register_node(meta, cmd, offset);
+        break;
+    case COMMAND_CREATE_TOPIC:
+        rc = create_topic(meta, cmd);
+        break;
+    case COMMAND_DELETE_TOPIC:
+        delete_topic(meta, cmd);
+        break;
+    case COMMAND_CREATE_PARTITIONS:
+        rc = create_partitions(meta, cmd);
+        break;
+    case COMMAND_SET_ATTR:
+        set_attr(meta, cmd);
+        break;
+    case COMMAND_SET_CONFIG:
+    case COMMAND_REMOVE_CONFIG:
+        rc = change_config(meta, cmd);
+        break;
+    case COMMAND_CHANGE_NODE:
+        change_node(meta, cmd);
+        break;
+    case COMMAND_CHANGE_PARTITIONS:
+    case COMMAND_SET_PARTITIONS:
+        change_partitions(meta, cmd);
+        break;
+    case COMMAND_PRODUCER_IDS:
+        meta->next_producer_id += cmd->count;
+        break;
+    case COMMAND_TYPES:
+        break;
+    }
+    return rc == 0 ? 0 : err_sys(e, rc, "metadata command %s", command_type_name(cmd->type));
+}

@@ -1,0 +1,252 @@
+/* replication/metadata/metadata_check.c: does a command fit the state? One function for each kind. */
+#include "replication/metadata/metadata.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replication/base/limits.h"
+#include "replication/metadata/metadata_internal.h"
+
+static int check_create_topic(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    struct err *e = verdict->e;
+    if (topic_name_check(cmd->topic) != 0)
+        return err_set(e, -EINVAL, "%s: not a topic's name", cmd->topic);
+    if (metadata_topic_find(meta, cmd->topic) != NULL)
+        return LOST(verdict, -EEXIST, "topic %s exists", cmd->topic);
+    if (metadata_topic_by_id(meta, cmd->id) != NULL)
+        return err_set(e, -EINVAL, "topic %s: its id is another topic's", cmd->topic);
+    if (meta->topic_count >= LIMIT_TOPICS)
+        return LOST(verdict, -ENOSPC, "there are %d topics already", LIMIT_TOPICS);
+    if (cmd->partitions < 1 || cmd->partitions > LIMIT_TOPIC_PARTITIONS)
+        return err_set(e, -EINVAL, "topic %s: %d partitions", cmd->topic, cmd->partitions);
+    if (cmd->replica_count != cmd->partitions * cmd->replication_factor)
+        return err_set(e, -EINVAL, "topic %s: %d replicas for %d partitions", cmd->topic, cmd->replica_count,
+                       cmd->partitions);
+    return 0;
+}
+
+/* The topic a command is about; one made again under the same name is another one. */
+static int check_same_topic(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    const struct metadata_topic *topic = metadata_topic_find(meta, cmd->topic);
+    if (topic == NULL || memcmp(topic->id, cmd->id, UUID_BYTES) != 0)
+        return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);
+    return 0;
+}
+
+static int check_create_partitions(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    int rc = check_same_topic(meta, cmd, verdict);
+    if (rc != 0)
+        return rc;
+    const struct metadata_topic *topic = metadata_topic_find(meta, cmd->topic);
+    int32_t factor = topic->replication_factor;
+    if (cmd->partitions > LIMIT_TOPIC_PARTITIONS)
+        return err_set(verdict->e, -EINVAL, "topic %s: more than %d partitions", cmd->topic, LIMIT_TOPIC_PARTITIONS);
+    if (cmd->replication_factor != factor || cmd->replica_count % factor != 0)
+        return err_set(verdict->e, -EINVAL, "topic %s: replicas do not match its partitions", cmd->topic);
+    if (cmd->partitions <= topic->partitions || cmd->replica_count != (cmd->partitions - topic->partitions) * factor)
+        return LOST(verdict, -EINVAL, "topic %s has %d partitions already", cmd->topic, topic->partitions);
+    return 0;
+}
+
+/* Of the pairs that Kafka checks against each other there is one here. */
+static int check_lags(const struct config_set *cluster, const struct config_set *topic, const struct command *cmd,
+                      struct verdict *verdict)
+{
+    static const char min_name[] = "min.compaction.lag.ms", max_name[] = "max.compaction.lag.ms";
+    bool is_min = strcmp(cmd->name, min_name) == 0;
+    if (!is_min && strcmp(cmd->name, max_name) != 0)
+        return 0;
+    const char *min = is_min ? cmd->value : config_in_force(cluster, topic, min_name);
+    const char *max = is_min ? config_in_force(cluster, topic, max_name) : cmd->value;
+    if (strtoll(min, NULL, 10) > strtoll(max, NULL, 10))
+        return LOST(verdict, -EINVAL, "%s (%s) would be above %s (%s)", min_name, min, max_name, max);
+    return 0;
+}
+
+static int check_config(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    struct err *e = verdict->e;
+    const struct metadata_topic *topic = NULL;
+    if (cmd->topic[0] != '\0' && (topic = metadata_topic_find(meta, cmd->topic)) == NULL)
+        return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);
+    const struct config_def *def = config_find(cmd->name);
+    if (def == NULL)
+        return err_set(e, -EINVAL, "%s: no such setting", cmd->name);
+    if (def->scope == CONFIG_CLUSTER && topic != NULL)
+        return err_set(e, -EINVAL, "%s: a setting of the cluster, not of a topic", cmd->name);
+    if (cmd->type == COMMAND_REMOVE_CONFIG) {
+        if (config_set_get(topic != NULL ? &topic->config : &meta->config, cmd->name) == NULL)
+            return LOST(verdict, -ENODATA, "%s: not set", cmd->name);
+        return 0;
+    }
+    int rc = config_check(cmd->name, cmd->value, e);
+    if (rc == 0)
+        rc = check_lags(&meta->config, topic != NULL ? &topic->config : NULL, cmd, verdict);
+    if (rc == 0 && strcmp(cmd->name, "default.replication.factor") == 0 &&
+        strtoull(cmd->value, NULL, 10) > meta->node_count)
+        rc = err_set(e, -EINVAL, "%s: %s is more than the number of nodes, %zu", cmd->name, cmd->value,
+                     meta->node_count);
+    return rc;
+}
+
+/* Would the settings of this topic (NULL: the cluster's) contradict themselves? */
+static int check_keys_of(const struct metadata_topic *topic, const struct config_set *before,
+                         const struct config_set *after, struct err *e)
+{
+    const struct config_set *own = topic != NULL ? &topic->config : NULL;
+    int rc = config_check_keys(after, own, e);
+    if (rc == 0 || config_check_keys(before, own, NULL) != 0) /* not by this command */
+        return 0;
+    return topic != NULL ? err_wrap(e, rc, "topic %s", topic->name) : rc;
+}
+
+/* A compacted topic has to know where a key ends, whichever of the settings this command changes. */
+static int check_keys(const struct metadata *meta, const struct command *cmd, struct err *e)
+{
+    if (strcmp(cmd->name, "cleanup.policy") != 0 && strcmp(cmd->name, "key.separator") != 0 &&
+        strcmp(cmd->name, "framing") != 0)
+        return 0;
+    const struct metadata_topic *topic = cmd->topic[0] != '\0' ? metadata_topic_find(meta, cmd->topic) : NULL;
+    struct config_set after;
+    int rc = config_set_copy(&after, topic != NULL ? &topic->config : &meta->config);
+    if (rc == 0)
+        rc = metadata_change_set(&after, topic != NULL ? &meta->config : NULL, cmd);
+    if (rc != 0) {
+        err_sys(e, rc, "%s", cmd->name);
+    } else if (topic != NULL) {
+        rc = config_check_keys(&meta->config, &after, e);
+    } else {
+        rc = check_keys_of(NULL, &meta->config, &after, e);
+        for (size_t i = 0; rc == 0 && i < meta->topic_count; i++)
+            rc = check_keys_of(meta->topics[i], &meta->config, &after, e);
+    }
+    config_set_free(&after);
+    return rc;
+}
+
+/* ---- nodes and partitions ---- */
+
+static int check_change_node(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    const struct node_registration *node = metadata_node(meta, cmd->registration.id);
+    if (node == NULL || node->epoch != cmd->registration.epoch)
+        return LOST(verdict, -ESTALE, "node %d has registered anew", cmd->registration.id);
+    return 0;
+}
+
+/* Sets that belong together, whoever chose them. */
+static int check_registration(const struct partition_registration *to, struct err *e)
+{
+    const struct replica_set *all = &to->replicas;
+    if (all->count == 0 || !replica_set_within(&to->isr, all) || !replica_set_within(&to->elr, all) ||
+        !replica_set_within(&to->last_isr, all) || !replica_set_within(&to->target, all))
+        return err_set(e, -EINVAL, "members that are no replicas");
+    if (to->leader != LEADER_NONE && !replica_set_has(&to->isr, to->leader))
+        return err_set(e, -EINVAL, "leader %d is not in sync", to->leader);
+    for (int32_t i = 0; i < to->isr.count; i++)
+        if (replica_set_has(&to->elr, to->isr.ids[i]))
+            return err_set(e, -EINVAL, "node %d is in sync and eligible", to->isr.ids[i]);
+    return 0;
+}
+
+/* Who comes into the ISR has to be what its leader took it for, and alive (KIP-841, KIP-903). */
+static int check_joining(const struct metadata *meta, const struct partition_registration *from,
+                         const struct partition_change *change, struct verdict *verdict)
+{
+    for (int32_t i = 0; i < change->to.isr.count; i++) {
+        int32_t id = change->to.isr.ids[i];
+        const struct node_registration *node = metadata_node(meta, id);
+        if (replica_set_has(&from->isr, id))
+            continue;
+        if (node == NULL || node->fenced || node->shutting_down)
+            return LOST(verdict, -EAGAIN, "node %d is fenced or shutting down", id);
+        if (change->isr_epochs[i] != -1 && change->isr_epochs[i] != node->epoch)
+            return LOST(verdict, -EAGAIN, "node %d has registered anew", id);
+    }
+    return 0;
+}
+
+/* By whom: 0, the controller; or a partition's leader, which changes its ISR and nothing else. */
+static int check_proposer(const struct partition_registration *from, const struct partition_change *change,
+                          int32_t proposer, struct verdict *verdict)
+{
+    const struct partition_registration *to = &change->to;
+    if (to->partition_epoch != from->partition_epoch + 1)
+        return LOST(verdict, -EAGAIN, "partition epoch %d, not %d", from->partition_epoch, to->partition_epoch - 1);
+    if (to->leader_epoch < from->leader_epoch || (to->leader != from->leader && to->leader_epoch == from->leader_epoch))
+        return err_set(verdict->e, -EINVAL, "leader epoch %d after %d", to->leader_epoch, from->leader_epoch);
+    if (proposer == 0)
+        return 0;
+    if (from->leader != proposer)
+        return LOST(verdict, -EAGAIN, "node %d leads, not %d", from->leader, proposer);
+    if (to->leader != from->leader || to->leader_epoch != from->leader_epoch ||
+        !replica_set_equal(&to->replicas, &from->replicas) || !replica_set_equal(&to->target, &from->target))
+        return err_set(verdict->e, -EINVAL, "a leader changes its ISR and nothing else");
+    return 0;
+}
+
+static int check_changes(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    for (int32_t i = 0; i < cmd->change_count; i++) {
+        const struct partition_change *change = &cmd->changes[i];
+        const struct metadata_topic *topic = metadata_topic_by_id(meta, change->topic_id);
+        if (topic == NULL || change->index >= topic->partitions)
+            return LOST(verdict, -ENOENT, "no such partition");
+        const struct partition_registration *from = &topic->parts[change->index];
+        int rc = check_registration(&change->to, verdict->e);
+        if (rc == 0 && cmd->type == COMMAND_CHANGE_PARTITIONS)
+            rc = check_proposer(from, change, cmd->node, verdict);
+        if (rc == 0 && cmd->type == COMMAND_CHANGE_PARTITIONS)
+            rc = check_joining(meta, from, change, verdict);
+        if (rc != 0)
+            return err_wrap(verdict->e, rc, "partition %s-%d", topic->name, change->index);
+    }
+    return 0;
+}
+
+/* What every replay of the command asks, too. */
+int metadata_fits(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    switch (cmd->type) {
+    case COMMAND_REGISTER_NODE:
+        if (metadata_node(meta, cmd->registration.id) == NULL && meta->node_count >= LIMIT_NODES)
+            return LOST(verdict, -ENOSPC, "there are %d nodes already", LIMIT_NODES);
+        return 0;
+    case COMMAND_CREATE_TOPIC:
+        return check_create_topic(meta, cmd, verdict);
+    case COMMAND_DELETE_TOPIC:
+        return check_same_topic(meta, cmd, verdict);
+    case COMMAND_CREATE_PARTITIONS:
+        return check_create_partitions(meta, cmd, verdict);
+    case COMMAND_SET_ATTR:
+        if (cmd->topic[0] != '\0' && metadata_topic_find(meta, cmd->topic) == NULL)
+            return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);
+        return 0;
+    case COMMAND_SET_CONFIG:
+    case COMMAND_REMOVE_CONFIG:
+        return check_config(meta, cmd, verdict);
+    case COMMAND_CHANGE_NODE:
+        return check_change_node(meta, cmd, verdict);
+    case COMMAND_CHANGE_PARTITIONS:
+    case COMMAND_SET_PARTITIONS:
+        return check_changes(meta, cmd, verdict);
+    case COMMAND_PRODUCER_IDS:
+        return 0;
+    case COMMAND_TYPES:
+        break;
+    }
+    return err_set(verdict->e, -EINVAL, "no such command");
+}
+
+int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e)
+{
+    struct verdict verdict = {.e = e};
+    int rc = metadata_fits(meta, cmd, &verdict);
+    if (rc == 0 && (cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG))
+        rc = check_keys(meta, cmd, e);
+    return rc;
+}
