@@ -293,8 +293,11 @@ static int lot_append(struct lot *lot)
         .framing = lot->framing,
     };
     const struct options *options = lot->accumulator->session->options;
-    struct err e;
-    return partition_append(lot->accumulator->part, &batch, options->acks, options->delivery_timeout_ms, &lot->op, &e);
+    lot->op.part = lot->accumulator->part;
+    lot->op.batch = batch;
+    lot->op.acks = options->acks;
+    lot->op.timeout_ms = options->delivery_timeout_ms;
+    return partition_append_submit(&lot->op, NULL);
 }
 
 static void send_closed(struct accumulator *acc);
@@ -464,12 +467,13 @@ static bool drain(struct accumulator *acc, bool give_up)
     bool cancelled = acc->alarm_on && alarm_cancel(node_executor(acc->session->node), &acc->alarm);
     if (cancelled)
         acc->alarm_on = false;
-    struct lot *parked = give_up ? acc->under_way : NULL;
+    struct lot *waiting = give_up ? acc->under_way : NULL;
     bool idle = !acc->first && !acc->sending && !acc->alarm_on;
-    bool taken = parked && partition_append_cancel(acc->part, &parked->op);
+    bool taken = waiting && partition_append_cancel(&waiting->op);
+    bool forgotten = waiting && !taken && partition_append_forget(&waiting->op);
     pthread_mutex_unlock(&acc->lock);
-    if (taken)
-        lot_appended(&parked->op, -EROFS);
+    if (taken || forgotten)
+        lot_appended(&waiting->op, taken ? -EROFS : -ETIMEDOUT);
     send_closed(acc);
     if (cancelled)
         accumulator_unref(acc);

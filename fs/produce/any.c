@@ -156,7 +156,7 @@ static void describe(struct handle *handle, struct write_part *part)
     struct framing_result r = {0};
     struct clock *clock = node_clock(handle->session->node);
     uint32_t interval = index_interval(handle);
-    part->batch = (struct append_batch){
+    part->append.batch = (struct append_batch){
         .iovcnt = 1,
         .len = (uint32_t)bytes->iov_len,
         .first_timestamp_ms = clock->wall_ms(clock),
@@ -167,10 +167,10 @@ static void describe(struct handle *handle, struct write_part *part)
         .marks = marks,
         .framing = config->framing,
     };
-    framing_scan(config->framing, &scan, bytes->iov_base, bytes->iov_len, UINT64_MAX, &r, &part->batch.crc, interval,
-                 marks, &part->batch.mark_count, marks_max(bytes->iov_len, interval));
-    part->batch.records = r.records;
-    part->batch.last_timestamp_ms = part->batch.first_timestamp_ms;
+    framing_scan(config->framing, &scan, bytes->iov_base, bytes->iov_len, UINT64_MAX, &r, &part->append.batch.crc,
+                 interval, marks, &part->append.batch.mark_count, marks_max(bytes->iov_len, interval));
+    part->append.batch.records = r.records;
+    part->append.batch.last_timestamp_ms = part->append.batch.first_timestamp_ms;
 }
 
 /* One part for each partition, in their order. NULL: no memory. */

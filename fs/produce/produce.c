@@ -179,7 +179,7 @@ static bool append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
     if (op) {
         struct write_part *part = write_op_add(op);
         part->pfile = any_target(handle, scanned->result.end);
-        fill_batch(handle, data, scanned, part->iov, &part->batch);
+        fill_batch(handle, data, scanned, part->iov, &part->append.batch);
     } else {
         op = any_split(handle, data, scanned->result.end);
     }
@@ -231,8 +231,8 @@ static int linger_split(struct handle *handle, const uint8_t *data, size_t end)
     int rc = 0, added = 0;
     for (int i = 0; i < op->count; i++) {
         struct write_part *part = &op->parts[i];
-        part->batch.iov = part->iov;
-        int one = accumulator_add(session, part->pfile, handle, &part->batch);
+        part->append.batch.iov = part->iov;
+        int one = accumulator_add(session, part->pfile, handle, &part->append.batch);
         added += one == 0;
         rc = rc ? rc : one;
     }
@@ -400,8 +400,9 @@ static struct {
 static void last_line_over(struct last_line *last, int rc)
 {
     if (rc)
-        log_line(LOG_ERR, "%s: a last line of %zu bytes could not be appended: %s", partition_name(last->pfile->part),
-                 last->len, rc == -EAGAIN ? "the framing was changed" : strerror(-rc));
+        log_line(LOG_ERR, "%s: a last line of %zu bytes %s: %s", partition_name(last->pfile->part), last->len,
+                 rc == -ETIMEDOUT ? "was appended, but not acknowledged" : "could not be appended",
+                 rc == -EAGAIN ? "the framing was changed" : strerror(-rc));
     else
         waker_appended(last->handle, last->pfile);
     pthread_mutex_lock(&last_lines.lock);
@@ -495,11 +496,11 @@ static void append_last_line(struct handle *handle)
         return;
     }
     struct iovec iov;
-    struct append_batch batch;
-    struct err e = {0};
-    last_line_batch(last, &iov, &batch);
-    int rc =
-        partition_append(last->pfile->part, &batch, options->acks, options->delivery_timeout_ms, &last->append, &e);
+    last->append.part = last->pfile->part;
+    last->append.acks = options->acks;
+    last->append.timeout_ms = options->delivery_timeout_ms;
+    last_line_batch(last, &iov, &last->append.batch);
+    int rc = partition_append_submit(&last->append, NULL);
     if (rc)
         last_line_over(last, rc < 0 ? rc : 0);
 }
@@ -525,14 +526,15 @@ void produce_end(struct session *session)
     for (;;) {
         pthread_mutex_lock(&last_lines.lock);
         struct last_line *last = last_lines.head;
-        bool taken =
-            last && (session->options->linger_ms > 0 ? accumulators_cancel(session->accumulators, &last->waiter)
-                                                     : partition_append_cancel(last->pfile->part, &last->append));
+        bool lingers = session->options->linger_ms > 0;
+        bool taken = last && (lingers ? accumulators_cancel(session->accumulators, &last->waiter)
+                                      : partition_append_cancel(&last->append));
+        bool forgotten = last && !lingers && !taken && partition_append_forget(&last->append);
         pthread_mutex_unlock(&last_lines.lock);
         if (!last)
             return;
-        if (taken)
-            last_line_over(last, -EROFS);
+        if (taken || forgotten)
+            last_line_over(last, taken ? -EROFS : -ETIMEDOUT);
         else
             executor_pause(node_executor(session->node), 1); /* it is being appended */
     }

@@ -66,6 +66,8 @@ static void part_settled(struct write_part *part, int rc)
         waker_appended(op->handle, part->pfile);
         return;
     }
+    if (rc == -ETIMEDOUT)
+        atomic_store(&op->appended, true); /* it may be there */
     atomic_store(&part->state, PART_FAILED);
     int none = 0;
     atomic_compare_exchange_strong(&op->rc, &none, rc);
@@ -111,19 +113,36 @@ static void part_done(struct append_op *append, int rc)
         finish(op);
 }
 
-/* A signal: takes back what is still parked. true: everything was, so nothing is in the log and nobody else answers.
+/* Something of it is in the log, answered or not. */
+static bool is_in_log(struct write_op *op)
+{
+    bool in_log = atomic_load(&op->appended);
+    for (int i = 0; i < op->count && !in_log; i++) {
+        struct write_part *part = &op->parts[i];
+        in_log = atomic_load(&part->state) == PART_PENDING && partition_append_is_in_log(&part->append);
+    }
+    return in_log;
+}
+
+/* A signal: takes back what is still held. true: everything was, so nothing is in the log and nobody else answers.
  * Once a part is in the log a program that tries again after EINTR would write it twice: only the dying need no answer.
  */
 static bool op_cancel(struct park *park)
 {
     struct write_op *op = container_of(park, struct write_op, park);
-    if (atomic_load(&op->appended) && !atomic_load(&park->dying))
+    bool dying = atomic_load(&park->dying);
+    if (!dying && is_in_log(op))
         return false;
     int taken = 0;
     for (int i = 0; i < op->count; i++) {
         struct write_part *part = &op->parts[i];
-        if (atomic_load(&part->state) == PART_PENDING && partition_append_cancel(part->pfile->part, &part->append)) {
+        if (atomic_load(&part->state) != PART_PENDING)
+            continue;
+        if (partition_append_cancel(&part->append)) {
             part_settled(part, -EINTR);
+            taken++;
+        } else if (dying && partition_append_forget(&part->append)) {
+            part_settled(part, -ETIMEDOUT);
             taken++;
         }
     }
@@ -169,12 +188,13 @@ int write_op_go(struct write_op *op, fuse_req_t req)
     atomic_store_explicit(&op->pending, op->count + 1, memory_order_relaxed);
     for (int i = 0; i < op->count; i++) {
         struct write_part *part = &op->parts[i];
-        struct err e;
-        part->batch.iov = part->iov;
+        part->append.part = part->pfile->part;
+        part->append.batch.iov = part->iov;
+        part->append.acks = options->acks;
+        part->append.timeout_ms = options->delivery_timeout_ms;
         part->append.done = part_done;
         atomic_store_explicit(&part->state, PART_PENDING, memory_order_relaxed);
-        int rc = partition_append(part->pfile->part, &part->batch, options->acks, options->delivery_timeout_ms,
-                                  &part->append, &e);
+        int rc = partition_append_submit(&part->append, NULL);
         if (rc) {
             part_settled(part, rc < 0 ? rc : 0);
             atomic_fetch_sub(&op->pending, 1);

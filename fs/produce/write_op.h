@@ -3,19 +3,19 @@
  *   write_op_new() → write_op_add() … → write_op_go() ──→ all appended at once: write_op_go() returns the result
  *                                         └─ some parked: so is the request, answered when all are settled
  *
- * A signal that comes while nothing was appended takes everything back: EINTR. Of a write that some partitions of
- * `.any` have, only a fatal one takes back what is still parked; what was appended stays. */
+ * A signal that comes while nothing was appended takes everything back: EINTR. What is in the log, of one partition or
+ * of some of `.any`, is waited for all the same; only the death of the process ends that: what is not in the log is
+ * taken back then, and what is in it stays. */
 #ifndef LOGMNT_FS_PRODUCE_WRITE_OP_H
 #define LOGMNT_FS_PRODUCE_WRITE_OP_H
 
 #include "fs/tree/handle.h"
 
-/* One batch of it. */
+/* One batch of it: append.batch. */
 struct write_part {
     struct append_op append;
     struct write_op *op;
     struct pfile *pfile;
-    struct append_batch batch;
     struct iovec iov[2];
     void *owned;       /* freed with the part: gathered lines of `.any` */
     _Atomic int state; /* enum write_part_state */
@@ -40,7 +40,8 @@ struct write_op {
 
 struct write_op *write_op_new(struct handle *handle, int parts); /* NULL: no memory */
 void write_op_free(struct write_op *op);
-/* Room for one more batch, zeroed; the caller fills pfile, batch and iov (batch.iov is set to iov by write_op_go()). */
+/* Room for one more batch, zeroed; the caller fills pfile, append.batch and iov (the batch's iov is set to it by
+ * write_op_go()). */
 struct write_part *write_op_add(struct write_op *op);
 
 /* Appends all parts. Returns 1: appended; a negative errno: it failed; 0: parked, and answered later (the rest is set

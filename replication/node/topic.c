@@ -153,7 +153,7 @@ bool topic_awaits_none(struct topic *topic)
 {
     bool none = topic_empty(topic) && atomic_load(&topic->pledges) == 0;
     for (int32_t i = 0; none && i < topic_partition_count(topic); i++)
-        none = !partition_has_parked(topic_partition(topic, i));
+        none = !partition_has_held(topic_partition(topic, i));
     return none;
 }
 
@@ -218,7 +218,7 @@ void topic_wake_all(struct topic *topic)
         struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
         pthread_mutex_unlock(&part->lock);
         partition_wake(waiters, NULL);
-        partition_fail_parked(part, -ESTALE);
+        partition_fail_waiting(part, -ESTALE);
     }
 }
 

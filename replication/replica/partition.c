@@ -158,7 +158,7 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     pthread_mutex_init(&part->lock, NULL);
     pthread_mutex_init(&part->delete_lock, NULL);
     part->lowest_position = INT64_MAX;
-    partition_append_init(part);
+    partition_flush_init(part);
     struct topic_config config;
     topic_config(topic, &config);
     partition_set_config(part, &config);
@@ -175,7 +175,7 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
      * the next start. */
     if (rc != 0 && made && part->claimed && part->log == NULL)
         (void)io_remove_dir(part->node->io, part->node->topics_dirfd, part->name);
-    atomic_store(&part->must_park, isr_size(&part->isr) < atomic_load(&part->min_insync_replicas));
+    partition_hold_init(part);
     return rc;
 }
 
@@ -256,6 +256,12 @@ void partition_set_config(struct partition *part, const struct topic_config *con
         log_set_config(part->log, &config->log);
 }
 
+void partition_stop_alarms(struct partition *part, bool cancel)
+{
+    partition_hold_stop(part, cancel);
+    partition_flush_stop(part, cancel);
+}
+
 /* ---- references and names ---- */
 
 struct partition *partition_ref(struct partition *part)
@@ -308,7 +314,7 @@ void partition_check_failed(struct partition *part)
     struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
     pthread_mutex_unlock(&part->lock);
     partition_wake(waiters, NULL);
-    partition_fail_parked(part, -EIO);
+    partition_fail_waiting(part, -EIO);
 }
 
 /* ---- points ---- */

@@ -1,11 +1,11 @@
 /* replication/replica/partition.h: this node's part in one partition: who leads, who is in sync, how far the high
  * watermark is.
  *
- * fs/ sees partitions through this file only. An append goes: is the ISR large enough? → log_append() → high watermark
- * (with an ISR of one it passes the append at once) → waiting readers and appends are answered. With fewer than
- * min.insync.replicas in the ISR an acks=all append is parked, with its bytes, until there are enough or
+ * fs/ sees partitions through this file only. An append goes: is the ISR large enough? → log_append() → flush.messages
+ * → high watermark (with an ISR of one it passes the append at once) → waiting readers and appends are answered. With
+ * fewer than min.insync.replicas in the ISR an acks=all append is held, with its bytes, until there are enough or
  * delivery.timeout.ms has passed (-EROFS: nothing was appended); after one has timed out the next ones fail at once
- * until appending is possible again.
+ * until appending is possible again. What is in the log is answered by the high watermark alone.
  *
  * Any thread. References: partition_ref()/unref(); whoever keeps a pointer beyond a topic reference takes one. */
 #ifndef LOGMNT_REPLICATION_REPLICA_PARTITION_H
@@ -39,33 +39,49 @@ void partition_size(struct partition *part, struct log_size *out);
 
 /* ---- appending ---- */
 
-/* One append that may have to wait; the caller embeds it and keeps it until it is over. */
+/* Where an append is; the drawing is in partition_append.c. */
+enum append_state { APPEND_OVER, APPEND_NEW, APPEND_HELD, APPEND_WRITING, APPEND_FLUSHING, APPEND_COMMITTING };
+
+/* One append. Embed it, zeroed; fill in what is "in"; keep it until it is over; it may be used again then. */
 struct append_op {
-    /* The result of an append that was parked: called exactly once, with no lock held, never from within
-     * partition_append(). It may be called by another thread as soon as the append is parked, even before
-     * partition_append() has returned 0 to the caller, which therefore has everything ready when it calls.
-     * rc: 0, -EROFS, -ETIMEDOUT, -ESTALE, -EIO, -ENOSPC, -EINVAL (it has become a compacted topic), … */
+    struct partition *part;    /* in; the caller's reference lasts until the append is over */
+    struct append_batch batch; /* in; what its pointers lead to must be good until submit has returned */
+    enum acks acks;            /* in */
+    int64_t timeout_ms;        /* in: delivery.timeout.ms, counted from when it begins to wait */
+    /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
+     * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO,
+     * and what else submit may return. */
     void (*done)(struct append_op *op, int rc);
-    struct log_append_result result; /* after success */
-    /* private to partition.c */
-    struct partition *part;
-    struct append_batch batch;
+    struct log_append_result result; /* out: where it is in the log, after success and after -ETIMEDOUT */
+    /* private */
+    _Atomic int state; /* enum append_state */
+    void *copy;        /* HELD: the bytes and marks */
     struct iovec iov;
-    void *copy;
     int64_t deadline_ms;
-    enum acks acks;
-    struct append_op *prev, *next;
+    struct log_flush flush;
+    _Atomic bool flush_met; /* of two, the flush and who began it, one has come to where the other goes on */
+    int flush_rc;
+    struct append_op *prev, *next; /* in the list of its state */
 };
 
-/* Appends one batch. Returns 1: done, op->result is set; 0: parked (its bytes were copied), op->done will be called;
- * or a negative errno: nothing was appended (-EPERM: a topic of .internal/; -EAGAIN: the topic has another framing than
- * the batch by now, and another config generation: cut its bytes anew; -EINVAL: the topic is compacted and a record has
- * no key; -EIO after a flush that flush.messages asked
- * for: appended, but perhaps not on the disk). timeout_ms is delivery.timeout.ms. */
-int partition_append(struct partition *part, const struct append_batch *batch, enum acks acks, int64_t timeout_ms,
-                     struct append_op *op, struct err *e);
-/* Takes back a parked append. true: nothing was appended and done will not be called. */
-bool partition_append_cancel(struct partition *part, struct append_op *op);
+/* Appends the batch. Returns
+ *   1   over: acks holds, op->result is set
+ *   0   it waits: op->done will be called, exactly once, perhaps by another thread and before this has returned, but
+ *       never by this one; what the batch's pointers lead to is not looked at any more
+ *   a negative errno: over, nothing was appended. -EPERM: a topic of .internal/. -EAGAIN: the topic has another framing
+ *   than the batch by now, and another config generation: cut its bytes anew. -EINVAL: a record without a key, and the
+ *   topic is compacted. -EROFS: as above, after another has waited in vain. -ETIMEDOUT, -EIO: flush.messages asked for
+ *   a flush, which failed; it may be in the log.
+ * With acks=all it is over when the high watermark has passed it, and not before. */
+int partition_append_submit(struct append_op *op, struct err *e);
+
+/* Takes back what is not in the log yet. true: nothing was appended, and done will not be called. */
+bool partition_append_cancel(struct append_op *op);
+/* Waits no longer for the high watermark: for who is dying, or stops. true: it is in the log, and done will not be
+ * called. */
+bool partition_append_forget(struct append_op *op);
+/* It waits, and is in the log already: no cancel will take it back. */
+bool partition_append_is_in_log(const struct append_op *op);
 
 /* fsync(2): everything below flush->upto on the disk of every in-sync replica. As log_flush(): 1: it is there already;
  * 0: flush->done is or will be called. */

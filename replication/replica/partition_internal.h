@@ -1,5 +1,7 @@
 /* replication/replica/partition_internal.h: struct partition, for replication/ alone. partition.c owns its life and
- * what can be asked of it, partition_append.c appending and flushing, partition_wait.c those who wait.
+ * what can be asked of it, partition_append.c an append from its submit to its end, partition_hold.c those that wait on
+ * the way and what lets them in, partition_epoch.c the leader epoch, partition_flush.c flushes, partition_wait.c
+ * readers at the end, partition_delete.c deletion.
  *
  * A partition lives as long as its topic: a reference to it is one to the topic.
  *
@@ -17,6 +19,14 @@
 #include "replication/node/node.h"
 #include "replication/replica/isr.h"
 #include "replication/replica/partition.h"
+
+/* Whether appends with acks=all may go into the log; the drawing is in partition_hold.c. */
+enum admission { ADMISSION_OPEN, ADMISSION_HOLDING, ADMISSION_FAILING, ADMISSION_RESUMING };
+
+/* A list of appends, linked by prev and next. */
+struct append_list {
+    struct append_op *first, *last;
+};
 
 struct partition {
     struct topic *topic;
@@ -50,15 +60,15 @@ struct partition {
     struct isr isr;
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
-    struct append_op *parked_first, *parked_last;
-    bool resuming;    /* a thread is appending what was parked … */
-    bool resuming_op; /* … and has one in hand */
-    bool failing;     /* a parked append has timed out: the next ones fail at once */
     uint64_t batches_appended, records_appended, bytes_appended;
-    _Atomic bool must_park; /* acks=all cannot go the short way: too small an ISR, or others are parked before it */
 
-    struct alarm parked_alarm; /* holds a reference from when it is set until it has rung; set under lock */
-    bool parked_alarm_set;
+    /* appends that wait, partition_hold.c: lock; admission is also read without */
+    _Atomic int admission;
+    struct append_list held;       /* in the order in which they came */
+    struct append_op *resumed;     /* of them, the one that a thread is putting into the log */
+    struct append_list committing; /* in the log; ascending */
+    struct alarm deadline_alarm;   /* holds a reference from when it is set until it has rung */
+    bool deadline_alarm_set;
 
     /* flush.ms and the background flusher */
     struct alarm flush_alarm; /* holds a reference from when it is set until it has rung */
@@ -94,26 +104,56 @@ int partition_usable(struct partition *part, struct err *e);
 /* Something failed: if the log went offline, whoever waits is told. Calls back: no lock held. */
 void partition_check_failed(struct partition *part);
 
-/* ---- appending: partition_append.c ---- */
+/* ---- the leader epoch: partition_epoch.c ---- */
 
-/* Appends without moving the high watermark: the metadata quorum's own way. */
+/* Appends in the leader epoch, whose beginning is on the disk first. The high watermark does not move: that is
+ * partition_commit()'s. */
 int partition_append_uncommitted(struct partition *part, const struct append_batch *batch,
                                  struct log_append_result *out, struct err *e);
-/* This replica holds everything below end: the high watermark moves if it can, readers are woken. Calls back. */
+
+/* ---- appending: partition_append.c ---- */
+
+/* A replica (this one, for partition_commit()) holds everything below end: the high watermark moves if it can, readers
+ * and appends that it passes are answered. Calls back. */
+void partition_advance(struct partition *part, int32_t replica, struct log_point end);
 void partition_commit(struct partition *part, struct log_point end);
-/* Settings or the ISR changed: the high watermark is looked at again and what is parked goes on. Calls back. */
+/* What was held goes into the log; it is HELD no more and in no list. Calls back. */
+void partition_append_resume(struct append_op *op);
+
+/* ---- appends that wait: partition_hold.c ---- */
+
+/* Copies the bytes and queues the append if it cannot go into the log now. 1: it can; 0: HELD, it may be over already;
+ * or a negative errno. */
+int partition_hold(struct append_op *op, struct err *e);
+/* Queues one that is in the log until the high watermark has passed it. 0; -ESTALE, -EIO: nobody would answer it.
+ * Under the lock. */
+int partition_hold_committing(struct append_op *op);
+/* Takes out those that the high watermark has passed. Under the lock; the caller then calls partition_finish(). */
+struct append_op *partition_collect_committed(struct partition *part);
+/* Ends them, linked by next, with rc. Calls back: no lock held. */
+void partition_finish(struct append_op *ops, int rc);
+/* Settings or the ISR changed: the high watermark is looked at again and what is held goes on. Calls back. */
 void partition_resume(struct partition *part);
-/* Ends every parked append with rc. Calls back. */
-void partition_fail_parked(struct partition *part, int rc);
-/* Flushes what is there, waiting for it; the thread leads one round at most. */
-int partition_flush_now(struct partition *part);
+/* The same at the start. */
+void partition_hold_init(struct partition *part);
+/* Ends every append that waits with rc. Calls back. */
+void partition_fail_waiting(struct partition *part, int rc);
+/* Appends are held, or one that was is on its way into the log. */
+bool partition_has_held(struct partition *part);
+void partition_hold_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
+
+/* ---- flushing: partition_flush.c ---- */
+
+void partition_flush_init(struct partition *part);
 /* A log that was opened just now, which nobody else knows yet: no thread flushes for others without end. */
 void partition_flush_begin(struct partition *part, struct log *log);
-/* Appends are parked, or one that was is on its way into the log. */
-bool partition_has_parked(struct partition *part);
-/* Arms flush.ms if something is unflushed. */
+/* flush.messages: whether an append up to end_offset is to be flushed before it is answered. */
+bool partition_flush_due(struct partition *part, int64_t end_offset);
+/* Flushes what is there, waiting for it; the thread leads one round at most. */
+int partition_flush_now(struct partition *part);
+/* flush.ms: arms it if something is unflushed. */
 void partition_arm_flush(struct partition *part);
-void partition_append_init(struct partition *part);
+void partition_flush_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
 
 /* ---- deleting: partition_delete.c ---- */
 

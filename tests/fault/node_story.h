@@ -86,20 +86,23 @@ static inline int append_line(struct partition *part, struct ledger *l, uint64_t
     char line[300];
     uint32_t len = 1 + random_below(random, random_below(random, 4) == 0 ? sizeof line - 2 : 40);
     struct iovec iov = {line, len + 1};
-    struct append_batch batch = {
-        .iov = &iov, .iovcnt = 1, .len = len + 1, .records = 1, .producer_id = -1, .sequence = -1};
-    struct append_op op = {0};
+    struct append_op op = {
+        .part = part,
+        .acks = ACKS_ALL,
+        .timeout_ms = 1000,
+        .batch = {.iov = &iov, .iovcnt = 1, .len = len + 1, .records = 1, .producer_id = -1, .sequence = -1}};
+    struct append_batch *batch = &op.batch;
     int rc;
 
     for (uint32_t i = 0; i < len; i++) {
         line[i] = (char)('a' + random_below(random, 26));
     }
     line[len] = '\n';
-    batch.crc = crc32c(0, line, len + 1);
-    batch.first_timestamp_ms = clock_system()->wall_ms(clock_system());
-    batch.last_timestamp_ms = batch.first_timestamp_ms;
-    ledger_add(l, line, len + 1, -1, false, true, batch.first_timestamp_ms, begun);
-    rc = partition_append(part, &batch, ACKS_ALL, 1000, &op, e);
+    batch->crc = crc32c(0, line, len + 1);
+    batch->first_timestamp_ms = clock_system()->wall_ms(clock_system());
+    batch->last_timestamp_ms = batch->first_timestamp_ms;
+    ledger_add(l, line, len + 1, -1, false, true, batch->first_timestamp_ms, begun);
+    rc = partition_append_submit(&op, e);
     return rc == 1 ? 0 : rc < 0 ? rc : -EAGAIN;
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -48,10 +49,23 @@ struct bad_disk {
     struct io io; /* first; the rest is io_posix() */
     _Atomic int pwritev_rc, fdatasync_rc, mkdir_rc;
     _Atomic int fsyncs; /* fsync and fdatasync calls */
+    /* A gate that the test shuts: the first call to come waits in front of it until it is opened; others pass. */
+    _Atomic int pwritev_gate, fdatasync_gate; /* enum gate_state */
 };
+
+enum gate_state { GATE_OPEN, GATE_SHUT, GATE_WAITED_AT };
+
+static inline void pass_gate(_Atomic int *gate)
+{
+    int shut = GATE_SHUT;
+    if (atomic_load(gate) == GATE_SHUT && atomic_compare_exchange_strong(gate, &shut, GATE_WAITED_AT))
+        while (atomic_load(gate) == GATE_WAITED_AT)
+            sched_yield();
+}
 
 static inline ssize_t bad_pwritev(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
 {
+    pass_gate(&((struct bad_disk *)io)->pwritev_gate);
     int rc = atomic_load(&((struct bad_disk *)io)->pwritev_rc);
     return rc != 0 ? rc : io_posix()->pwritev(io_posix(), fd, iov, iovcnt, at);
 }
@@ -60,6 +74,7 @@ static inline int bad_fdatasync(struct io *io, int fd)
 {
     struct bad_disk *disk = (struct bad_disk *)io;
     atomic_fetch_add(&disk->fsyncs, 1);
+    pass_gate(&disk->fdatasync_gate);
     int rc = atomic_load(&disk->fdatasync_rc);
     return rc != 0 ? rc : io_posix()->fdatasync(io_posix(), fd);
 }
@@ -228,16 +243,19 @@ static inline int append_to(struct fixture *f, struct partition *part, const cha
     uint32_t records = 0;
     for (const char *c = lines; *c != '\0'; c++)
         records += *c == '\n';
-    struct append_batch batch = {.iov = &iov,
-                                 .iovcnt = 1,
-                                 .len = (uint32_t)iov.iov_len,
-                                 .records = records,
-                                 .crc = crc32c(0, lines, iov.iov_len),
-                                 .first_timestamp_ms = now_ms,
-                                 .last_timestamp_ms = now_ms,
-                                 .producer_id = -1,
-                                 .sequence = -1};
-    return partition_append(part, &batch, acks, 30000, op, e);
+    op->part = part;
+    op->acks = acks;
+    op->timeout_ms = 30000;
+    op->batch = (struct append_batch){.iov = &iov,
+                                      .iovcnt = 1,
+                                      .len = (uint32_t)iov.iov_len,
+                                      .records = records,
+                                      .crc = crc32c(0, lines, iov.iov_len),
+                                      .first_timestamp_ms = now_ms,
+                                      .last_timestamp_ms = now_ms,
+                                      .producer_id = -1,
+                                      .sequence = -1};
+    return partition_append_submit(op, e);
 }
 
 static inline void append(struct fixture *f, const char *topic, const char *lines)

@@ -404,7 +404,7 @@ static void test_framing_waits_for_records_on_their_way(void **state)
     struct partition *part = topic_partition(topic, 0);
     assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), 0);
     assert_int_equal(node_set_config(f->node, "orders", "framing", "msgpack", NULL), -EBUSY);
-    assert_true(partition_append_cancel(part, &op));
+    assert_true(partition_append_cancel(&op));
     set(f, "orders", "framing", "msgpack");
     /* Lines that were cut before are not taken any more: neither now nor to wait. */
     assert_false(topic_pledge(topic, FRAMING_LINE));

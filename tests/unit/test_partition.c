@@ -1,4 +1,4 @@
-/* One partition: its points, those who wait for records, and appends that wait for replicas. */
+/* One partition: its points, those who wait for records, and flushes. Appends that wait are in test_append.c. */
 #include "tests/unit/node_fixture.h"
 
 /* ---- waiting for records ---- */
@@ -136,129 +136,14 @@ static void test_the_first_append_needs_its_epoch_on_the_disk(void **state)
     assert_true(exists(f, "topics/orders-0/leader-epochs"));
 }
 
-/* ---- min.insync.replicas ---- */
-
-struct parked {
-    struct append_op op; /* first */
-    _Atomic int calls;
-    int rc;
-    int order;
-};
-
-static _Atomic int calls_so_far;
-
-static void on_done(struct append_op *op, int rc)
-{
-    struct parked *parked = (struct parked *)op;
-    parked->rc = rc;
-    parked->order = atomic_fetch_add(&calls_so_far, 1);
-    atomic_fetch_add(&parked->calls, 1);
-}
-
-static struct partition *two_needed(struct fixture *f)
-{
-    atomic_store(&calls_so_far, 0);
-    create(f, "orders");
-    set(f, "orders", "min.insync.replicas", "2");
-    return get(f, "orders");
-}
-
-static int park(struct fixture *f, struct partition *part, struct parked *parked, const char *lines)
-{
-    *parked = (struct parked){.op.done = on_done};
-    return append_to(f, part, lines, ACKS_ALL, &parked->op, NULL);
-}
-
-static void test_appends_wait_for_replicas_and_go_on_in_order(void **state)
-{
-    struct fixture *f = *state;
-    struct partition *part = two_needed(f);
-    struct parked parked[3];
-    struct node_metrics metrics;
-    char line[8] = "a\n";
-    for (int i = 0; i < 3; i++, line[0]++)
-        assert_int_equal(park(f, part, &parked[i], line), 0);
-    memset(line, 0, sizeof line); /* the bytes were copied */
-    node_metrics(f->node, &metrics);
-    assert_int_equal(metrics.appends_parked, 3);
-    assert_content(f, "orders", "");
-    set(f, "orders", "min.insync.replicas", "1");
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(parked[i].calls, 1);
-        assert_int_equal(parked[i].rc, 0);
-        assert_int_equal(parked[i].order, i);
-        assert_int_equal(parked[i].op.result.base.offset, i);
-        assert_int_equal(parked[i].op.result.end.position, 2 * (i + 1));
-    }
-    assert_content(f, "orders", "a\nb\nc\n");
-    append(f, "orders", "d\n");
-    node_metrics(f->node, &metrics);
-    assert_int_equal(metrics.appends_parked, 0);
-    assert_int_equal(atomic_load(&f->node->parked_bytes), 0);
-    partition_unref(part);
-}
-
-static void test_a_parked_append_times_out(void **state)
-{
-    struct fixture *f = *state;
-    struct partition *part = two_needed(f);
-    struct parked first, second, third;
-    assert_int_equal(park(f, part, &first, "a\n"), 0);
-    pass_ms(f, 20000);
-    assert_int_equal(park(f, part, &second, "b\n"), 0);
-    pass_ms(f, 9999);
-    assert_int_equal(first.calls, 0);
-    pass_ms(f, 1);
-    wait_until(first.calls == 1);
-    assert_int_equal(first.rc, -EROFS);
-    assert_int_equal(second.calls, 0);
-    /* From here on at once, until it is possible again. */
-    assert_int_equal(park(f, part, &third, "c\n"), -EROFS);
-    pass_ms(f, 20000);
-    wait_until(second.calls == 1);
-    assert_int_equal(second.rc, -EROFS);
-    assert_content(f, "orders", "");
-    set(f, "orders", "min.insync.replicas", "1");
-    append(f, "orders", "d\n");
-    set(f, "orders", "min.insync.replicas", "2");
-    assert_int_equal(park(f, part, &third, "e\n"), 0);
-    assert_true(partition_append_cancel(part, &third.op));
-    partition_unref(part);
-}
-
-static void test_a_parked_append_is_taken_back(void **state)
-{
-    struct fixture *f = *state;
-    struct partition *part = two_needed(f);
-    struct parked parked[3];
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(park(f, part, &parked[i], "x\n"), 0);
-    assert_true(partition_append_cancel(part, &parked[1].op));
-    assert_false(partition_append_cancel(part, &parked[1].op));
-    set(f, "orders", "min.insync.replicas", "1");
-    assert_int_equal(parked[1].calls, 0);
-    assert_int_equal(parked[2].calls, 1);
-    assert_false(partition_append_cancel(part, &parked[2].op));
-    assert_content(f, "orders", "x\nx\n");
-    partition_unref(part);
-}
-
-static void test_parked_appends_end_with_their_topic(void **state)
-{
-    struct fixture *f = *state;
-    struct partition *part = two_needed(f);
-    struct parked parked;
-    assert_int_equal(park(f, part, &parked, "x\n"), 0);
-    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
-    assert_int_equal(parked.calls, 1);
-    assert_int_equal(parked.rc, -ESTALE);
-    partition_unref(part);
-}
+/* ---- what is not committed ---- */
 
 static void test_acks_1_does_not_wait_but_shows_nothing_uncommitted(void **state)
 {
     struct fixture *f = *state;
-    struct partition *part = two_needed(f);
+    create(f, "orders");
+    set(f, "orders", "min.insync.replicas", "2");
+    struct partition *part = get(f, "orders");
     struct append_op op = {0};
     assert_int_equal(append_to(f, part, "a\n", ACKS_LEADER, &op, NULL), 1);
     assert_int_equal(append_to(f, part, "b\n", ACKS_NONE, &op, NULL), 1);
@@ -474,17 +359,19 @@ static void test_log_append_time(void **state)
     set(f, "orders", "message.timestamp.type", "LogAppendTime");
     struct partition *part = get(f, "orders");
     struct iovec iov = {.iov_base = (char *)"x\n", .iov_len = 2};
-    struct append_batch batch = {.iov = &iov,
-                                 .iovcnt = 1,
-                                 .len = 2,
-                                 .records = 1,
-                                 .crc = crc32c(0, "x\n", 2),
-                                 .first_timestamp_ms = 5,
-                                 .last_timestamp_ms = 5,
-                                 .producer_id = -1,
-                                 .sequence = -1};
-    struct append_op op = {0};
-    assert_int_equal(partition_append(part, &batch, ACKS_ALL, 1000, &op, NULL), 1);
+    struct append_op op = {.part = part,
+                           .acks = ACKS_ALL,
+                           .timeout_ms = 1000,
+                           .batch = {.iov = &iov,
+                                     .iovcnt = 1,
+                                     .len = 2,
+                                     .records = 1,
+                                     .crc = crc32c(0, "x\n", 2),
+                                     .first_timestamp_ms = 5,
+                                     .last_timestamp_ms = 5,
+                                     .producer_id = -1,
+                                     .sequence = -1}};
+    assert_int_equal(partition_append_submit(&op, NULL), 1);
     assert_int_equal(partition_run_at(part, 0, INT64_MAX, &run, NULL), 1);
     assert_true(run.timestamp_ms == hand_wall_ms(&f->clock.clock));
     partition_unref(part);
@@ -556,47 +443,6 @@ static void test_many_writers_and_readers(void **state)
         partition_unref(writers[i].part);
 }
 
-/* Appends that come, wait, are taken back and go on, while the setting flips under them. */
-static void *append_somehow(void *arg)
-{
-    struct writer *writer = arg;
-    for (int i = 0; i < 200; i++) {
-        struct parked parked = {.op.done = on_done};
-        int rc = append_to(writer->f, writer->part, "x\n", ACKS_ALL, &parked.op, NULL);
-        if (rc == 0 && i % 3 == 0 && partition_append_cancel(writer->part, &parked.op))
-            continue;
-        while (rc == 0 && atomic_load(&parked.calls) == 0)
-            sched_yield();
-        assert_int_equal(rc == 0 ? parked.rc : rc, rc == 0 ? 0 : 1);
-        atomic_fetch_add((_Atomic int *)&writer->number, 1);
-    }
-    return NULL;
-}
-
-static void test_settings_that_flip_under_appends(void **state)
-{
-    struct fixture *f = *state;
-    create(f, "orders");
-    struct writer writers[WRITERS];
-    pthread_t threads[WRITERS];
-    for (int i = 0; i < WRITERS; i++) {
-        writers[i] = (struct writer){f, get(f, "orders"), 0};
-        pthread_create(&threads[i], NULL, append_somehow, &writers[i]);
-    }
-    for (int i = 0; i < 20; i++) {
-        set(f, "orders", "min.insync.replicas", i % 2 == 0 ? "2" : "1");
-        sched_yield();
-    }
-    int64_t appended = 0;
-    for (int i = 0; i < WRITERS; i++) {
-        pthread_join(threads[i], NULL);
-        appended += writers[i].number;
-    }
-    assert_int_equal(partition_high_watermark(writers[0].part).offset, appended);
-    for (int i = 0; i < WRITERS; i++)
-        partition_unref(writers[i].part);
-}
-
 /* ---- .internal ---- */
 
 static void test_the_metadata_is_readable_and_not_writable(void **state)
@@ -634,10 +480,6 @@ int main(void)
         STORY(test_readers_are_woken_when_the_log_goes_offline),
         STORY(test_a_full_disk_is_survived),
         STORY(test_the_first_append_needs_its_epoch_on_the_disk),
-        STORY(test_appends_wait_for_replicas_and_go_on_in_order),
-        STORY(test_a_parked_append_times_out),
-        STORY(test_a_parked_append_is_taken_back),
-        STORY(test_parked_appends_end_with_their_topic),
         STORY(test_acks_1_does_not_wait_but_shows_nothing_uncommitted),
         STORY(test_the_high_watermark_is_kept_while_it_cannot_move),
         STORY(test_fsync),
@@ -648,7 +490,6 @@ int main(void)
         STORY(test_checkpoints_follow_within_a_minute),
         STORY(test_log_append_time),
         STORY(test_many_writers_and_readers),
-        STORY(test_settings_that_flip_under_appends),
         STORY(test_the_metadata_is_readable_and_not_writable),
     };
     return cmocka_run_group_tests_name("partition", tests, NULL, NULL);

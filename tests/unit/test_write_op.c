@@ -31,14 +31,14 @@ static void add_part(struct story *s, struct write_op *op, struct pfile *pfile)
     int64_t now_ms = hand_wall_ms(&s->f->clock.clock);
     part->pfile = pfile;
     part->iov[0] = (struct iovec){line, 4};
-    part->batch = (struct append_batch){.iovcnt = 1,
-                                        .len = 4,
-                                        .records = 1,
-                                        .crc = crc32c(0, line, 4),
-                                        .first_timestamp_ms = now_ms,
-                                        .last_timestamp_ms = now_ms,
-                                        .producer_id = -1,
-                                        .sequence = -1};
+    part->append.batch = (struct append_batch){.iovcnt = 1,
+                                               .len = 4,
+                                               .records = 1,
+                                               .crc = crc32c(0, line, 4),
+                                               .first_timestamp_ms = now_ms,
+                                               .last_timestamp_ms = now_ms,
+                                               .producer_id = -1,
+                                               .sequence = -1};
 }
 
 /* A write of two records: `open` takes its one, `held` has too few in-sync replicas. */
@@ -136,6 +136,59 @@ static void a_fatal_signal_after_a_handled_one_is_seen(void **state)
     end(child);
 }
 
+/* ---- a write that is in the log and waits for a follower ---- */
+
+/* One record to `open`, which has a second replica that never fetches. */
+static void begin_followed(struct story *s, struct fixture *f, pid_t tid)
+{
+    s->f = f;
+    create(f, "open");
+    open_any(&s->any, f, "open");
+    struct producer *producer = &s->any.handle->producer;
+    producer->targets = malloc(sizeof(struct pfile *));
+    producer->targets[0] = pfile_of(s, "open");
+    producer->target_count = 1;
+    struct partition *part = producer->targets[0]->part;
+    pthread_mutex_lock(&part->lock);
+    part->isr.replicas[part->isr.count++] = (struct isr_replica){.id = 2, .in_sync = true};
+    pthread_mutex_unlock(&part->lock);
+    fake_fuse_request(&s->req, tid);
+    struct write_op *op = write_op_new(s->any.handle, 1);
+    op->len = 4;
+    add_part(s, op, producer->targets[0]);
+    assert_int_equal(write_op_go(op, &s->req), 0);
+    assert_int_equal(partition_log_end(part).offset, 1);
+}
+
+static void what_reached_the_log_is_never_eintr(void **state)
+{
+    struct story s;
+    begin_followed(&s, *state, getpid());
+    fake_fuse_interrupt(&s.req);
+    for (int i = 0; i < 5; i++)
+        pass_ms(s.f, LIMIT_LOOK_AGAIN_MS);
+    assert_int_equal(atomic_load(&s.req.answers), 0);
+    struct partition *part = s.any.handle->producer.targets[0]->part;
+    partition_advance(part, 2, partition_log_end(part));
+    wait_until(atomic_load(&s.req.answers) == 1);
+    assert_int_equal(atomic_load(&s.req.err), 0);
+    assert_int_equal(atomic_load(&s.req.written), 4);
+    over(&s);
+}
+
+static void the_dying_wait_for_no_follower(void **state)
+{
+    struct story s;
+    pid_t child = stopped_child();
+    begin_followed(&s, *state, child);
+    kill(child, SIGTERM);
+    fake_fuse_interrupt(&s.req);
+    wait_until((pass_ms(s.f, LIMIT_LOOK_AGAIN_MS), atomic_load(&s.req.answers) == 1));
+    assert_int_equal(atomic_load(&s.req.err), ETIMEDOUT);
+    over(&s);
+    end(child);
+}
+
 static void the_end_of_the_session_does_not_wait_for_delivery_timeout(void **state)
 {
     struct story s;
@@ -154,6 +207,8 @@ int main(void)
         STORY(a_handled_signal_does_not_end_a_write_that_is_partly_there),
         STORY(a_fatal_signal_takes_back_what_is_parked_and_leaves_what_was_appended),
         STORY(a_fatal_signal_after_a_handled_one_is_seen),
+        STORY(what_reached_the_log_is_never_eintr),
+        STORY(the_dying_wait_for_no_follower),
         STORY(the_end_of_the_session_does_not_wait_for_delivery_timeout),
     };
     return cmocka_run_group_tests_name("write_op", tests, NULL, NULL);

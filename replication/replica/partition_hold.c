@@ -1,0 +1,436 @@
+/* replication/replica/partition_hold.c: appends that wait: for enough replicas, before they are in the log (HELD), and
+ * for the high watermark, when they are (COMMITTING). Both lists, their deadlines, and what lets the held ones in:
+ *
+ *     OPEN --- too few in sync --> HOLDING --- one has waited in vain --> FAILING: the next ones fail at once
+ *      ^  ^                        |    ^                                    |
+ *      |  +--- enough, none held --+    +--- too few ---+                    |
+ *      |                           |                    |                    |
+ *      |                           +-- enough --> RESUMING <--- enough ------+   (or to OPEN, with none held)
+ *      |                                            |
+ *      +--------- the last one is in the log -------+
+ *
+ * update() alone moves it, under the lock. In RESUMING one thread puts the held ones into the log, one after the other,
+ * and who comes is held behind them, so their order stays. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
+#include "replication/replica/partition_internal.h"
+
+/* ---- the two lists; under the lock ---- */
+
+/* Puts it behind `before` (NULL: at the front). */
+static void list_insert(struct append_list *list, struct append_op *before, struct append_op *op)
+{
+    op->prev = before;
+    op->next = before != NULL ? before->next : list->first;
+    *(op->prev != NULL ? &op->prev->next : &list->first) = op;
+    *(op->next != NULL ? &op->next->prev : &list->last) = op;
+}
+
+static void list_remove(struct append_list *list, struct append_op *op)
+{
+    *(op->prev != NULL ? &op->prev->next : &list->first) = op->next;
+    *(op->next != NULL ? &op->next->prev : &list->last) = op->prev;
+    op->prev = NULL;
+    op->next = NULL;
+}
+
+static void take_held(struct append_op *op)
+{
+    list_remove(&op->part->held, op);
+    atomic_fetch_sub(&op->part->node->parked_bytes, op->batch.len);
+    atomic_fetch_sub(&op->part->node->appends_parked, 1);
+    atomic_store(&op->state, APPEND_OVER);
+}
+
+static void take_committing(struct append_op *op)
+{
+    list_remove(&op->part->committing, op);
+    atomic_fetch_sub(&op->part->node->appends_parked, 1);
+    atomic_store(&op->state, APPEND_OVER);
+}
+
+/* ---- admission; under the lock ---- */
+
+static bool enough_in_sync(const struct partition *part)
+{
+    return isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
+}
+
+static void update(struct partition *part)
+{
+    bool enough = enough_in_sync(part);
+    bool held = part->held.first != NULL || part->resumed != NULL;
+    int admission = atomic_load_explicit(&part->admission, memory_order_relaxed);
+
+    switch (admission) {
+    case ADMISSION_OPEN:
+        admission = enough ? ADMISSION_OPEN : ADMISSION_HOLDING;
+        break;
+    case ADMISSION_HOLDING:
+    case ADMISSION_FAILING:
+        if (enough) {
+            admission = held ? ADMISSION_RESUMING : ADMISSION_OPEN;
+        }
+        break;
+    case ADMISSION_RESUMING:
+        if (!enough) {
+            admission = ADMISSION_HOLDING;
+        } else if (!held) {
+            admission = ADMISSION_OPEN;
+        }
+        break;
+    }
+    atomic_store(&part->admission, admission);
+}
+
+/* The alarm holds a reference from when it is set until it has rung or was stopped. */
+static void set_deadline(struct partition *part, int64_t deadline_ms)
+{
+    if (part->deadline_alarm_set && part->deadline_alarm.deadline_ms <= deadline_ms) {
+        return;
+    }
+    if (!part->deadline_alarm_set) {
+        partition_ref(part);
+    }
+    part->deadline_alarm_set = true;
+    alarm_set(part->node->executor, &part->deadline_alarm, deadline_ms - part->node->clock->mono_ms(part->node->clock));
+}
+
+/* Whether anybody would answer it: whoever told those that wait may have come before. */
+static int check_answered(struct partition *part, struct err *e)
+{
+    if (atomic_load(&part->topic->deleted)) {
+        return err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
+    }
+    if (log_offline(part->log) != 0) {
+        return err_set(e, -EIO, "%s is offline after an error", part->name);
+    }
+    return 0;
+}
+
+static int64_t deadline_of(const struct append_op *op)
+{
+    int64_t now_ms = op->part->node->clock->mono_ms(op->part->node->clock);
+
+    return op->timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + op->timeout_ms;
+}
+
+/* ---- held ---- */
+
+/* A copy of the batch in one piece, with its marks behind the bytes. op->copy and op->iov are its memory. -ENOMEM. */
+static int copy_batch(struct append_op *op, struct append_batch *out)
+{
+    const struct append_batch *batch = &op->batch;
+    size_t marks_at = (batch->len + sizeof(uint64_t) - 1) / sizeof(uint64_t) * sizeof(uint64_t);
+    size_t marks_bytes = batch->mark_count * sizeof *batch->marks;
+    char *copy = malloc(marks_at + marks_bytes + 1);
+    size_t len = 0;
+
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    for (int i = 0; i < batch->iovcnt; i++) {
+        memcpy(copy + len, batch->iov[i].iov_base, batch->iov[i].iov_len);
+        len += batch->iov[i].iov_len;
+    }
+    if (marks_bytes > 0) {
+        memcpy(copy + marks_at, batch->marks, marks_bytes);
+    }
+    op->copy = copy;
+    op->iov = (struct iovec){.iov_base = copy, .iov_len = len};
+    *out = *batch;
+    out->iov = &op->iov;
+    out->iovcnt = 1;
+    out->marks = marks_bytes > 0 ? (const struct framing_mark *)(const void *)(copy + marks_at) : NULL;
+    return 0;
+}
+
+/* Under the lock. As partition_hold(). */
+static int hold_locked(struct append_op *op, const struct append_batch *copied, struct err *e)
+{
+    struct partition *part = op->part;
+    struct node *node = part->node;
+    int rc = check_answered(part, e);
+
+    update(part);
+    if (rc < 0) {
+        return rc;
+    }
+    switch (atomic_load_explicit(&part->admission, memory_order_relaxed)) {
+    case ADMISSION_OPEN:
+        return 1;
+    case ADMISSION_FAILING:
+        return err_set(e, -EROFS, "%s: fewer than min.insync.replicas are in sync", part->name);
+    default:
+        break;
+    }
+    if (atomic_fetch_add(&node->parked_bytes, op->batch.len) + op->batch.len > LIMIT_PARKED_BYTES) {
+        atomic_fetch_sub(&node->parked_bytes, op->batch.len);
+        return err_set(e, -EROFS, "too many bytes wait for min.insync.replicas");
+    }
+    atomic_fetch_add(&node->appends_parked, 1);
+    op->batch = *copied;
+    list_insert(&part->held, part->held.last, op);
+    atomic_store(&op->state, APPEND_HELD);
+    update(part);
+    set_deadline(part, op->deadline_ms);
+    return 0;
+}
+
+int partition_hold(struct append_op *op, struct err *e)
+{
+    struct partition *part = op->part;
+    struct append_batch copied;
+    void *copy;
+    int rc;
+
+    op->deadline_ms = 0; /* not read yet: the clock is for who waits */
+    if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN) {
+        return 1;
+    }
+    rc = copy_batch(op, &copied);
+    if (rc < 0) {
+        return err_sys(e, rc, "%s", part->name);
+    }
+    copy = op->copy;
+    op->deadline_ms = deadline_of(op);
+    partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
+    pthread_rwlock_rdlock(&part->topic->gate);
+    if (atomic_load_explicit(&part->framing, memory_order_relaxed) != (int)op->batch.framing) {
+        rc = err_set(e, -EAGAIN, "%s has another framing by now", part->name);
+    }
+    if (rc == 0) {
+        pthread_mutex_lock(&part->lock);
+        rc = hold_locked(op, &copied, e);
+        pthread_mutex_unlock(&part->lock);
+    }
+    pthread_rwlock_unlock(&part->topic->gate);
+    if (rc != 0) {
+        op->copy = NULL;
+        free(copy);
+    }
+    partition_unref(part);
+    return rc;
+}
+
+bool partition_append_cancel(struct append_op *op)
+{
+    struct partition *part = op->part;
+    void *copy = NULL;
+    bool held;
+
+    pthread_mutex_lock(&part->lock);
+    held = atomic_load(&op->state) == APPEND_HELD;
+    if (held) {
+        take_held(op);
+        copy = op->copy;
+        op->copy = NULL;
+        update(part);
+    }
+    pthread_mutex_unlock(&part->lock);
+    free(copy);
+    return held;
+}
+
+bool partition_has_held(struct partition *part)
+{
+    bool held;
+
+    pthread_mutex_lock(&part->lock);
+    held = part->held.first != NULL || part->resumed != NULL;
+    pthread_mutex_unlock(&part->lock);
+    return held;
+}
+
+/* ---- in the log ---- */
+
+int partition_hold_committing(struct append_op *op)
+{
+    struct partition *part = op->part;
+    struct append_op *before = part->committing.last;
+    int rc = check_answered(part, NULL);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (op->deadline_ms == 0) {
+        op->deadline_ms = deadline_of(op);
+    }
+    /* Two threads come here in another order than they came into the log, now and then. */
+    while (before != NULL && before->result.end.offset > op->result.end.offset) {
+        before = before->prev;
+    }
+    list_insert(&part->committing, before, op);
+    atomic_fetch_add(&part->node->appends_parked, 1);
+    atomic_store(&op->state, APPEND_COMMITTING);
+    set_deadline(part, op->deadline_ms);
+    return 0;
+}
+
+struct append_op *partition_collect_committed(struct partition *part)
+{
+    struct append_op *first = NULL, **last = &first, *op;
+
+    while ((op = part->committing.first) != NULL && op->result.end.offset <= part->isr.high_watermark.offset) {
+        take_committing(op);
+        *last = op;
+        last = &op->next;
+    }
+    assert(op == NULL || op->result.end.offset > part->isr.high_watermark.offset); /* REPLICATION.md, rule 7 */
+    return first;
+}
+
+bool partition_append_forget(struct append_op *op)
+{
+    struct partition *part = op->part;
+    bool committing;
+
+    pthread_mutex_lock(&part->lock);
+    committing = atomic_load(&op->state) == APPEND_COMMITTING;
+    if (committing) {
+        take_committing(op);
+    }
+    pthread_mutex_unlock(&part->lock);
+    return committing;
+}
+
+/* ---- ends ---- */
+
+void partition_finish(struct append_op *ops, int rc)
+{
+    while (ops != NULL) {
+        struct append_op *op = ops;
+
+        ops = op->next;
+        op->next = NULL;
+        free(op->copy);
+        op->copy = NULL;
+        op->done(op, rc);
+    }
+}
+
+/* Takes out those whose deadline is at or before now, in order, linked by next. Under the lock. */
+static struct append_op *take_expired(struct append_list *list, void (*take)(struct append_op *op), int64_t now_ms)
+{
+    struct append_op *first = NULL, **last = &first, *op, *next;
+
+    for (op = list->first; op != NULL; op = next) {
+        next = op->next;
+        if (op->deadline_ms <= now_ms) {
+            take(op);
+            *last = op;
+            last = &op->next;
+        }
+    }
+    return first;
+}
+
+static int64_t first_deadline(const struct append_list *list, int64_t least_ms)
+{
+    const struct append_op *op;
+
+    for (op = list->first; op != NULL; op = op->next) {
+        least_ms = op->deadline_ms < least_ms ? op->deadline_ms : least_ms;
+    }
+    return least_ms;
+}
+
+static void on_deadline(struct alarm *alarm)
+{
+    struct partition *part = CONTAINER_OF(alarm, struct partition, deadline_alarm);
+    int64_t now_ms = part->node->clock->mono_ms(part->node->clock);
+    struct append_op *held, *committing;
+
+    pthread_mutex_lock(&part->lock);
+    held = take_expired(&part->held, take_held, now_ms);
+    committing = take_expired(&part->committing, take_committing, now_ms);
+    update(part);
+    if ((held != NULL || committing != NULL) && atomic_load(&part->admission) == ADMISSION_HOLDING) {
+        atomic_store(&part->admission, ADMISSION_FAILING);
+    }
+    part->deadline_alarm_set = false;
+    if (part->held.first != NULL || part->committing.first != NULL) {
+        set_deadline(part, first_deadline(&part->committing, first_deadline(&part->held, INT64_MAX)));
+    }
+    pthread_mutex_unlock(&part->lock);
+    partition_finish(held, -EROFS);
+    partition_finish(committing, -ETIMEDOUT);
+    partition_unref(part);
+}
+
+void partition_fail_waiting(struct partition *part, int rc)
+{
+    struct append_op *held, *committing;
+
+    pthread_mutex_lock(&part->lock);
+    held = take_expired(&part->held, take_held, INT64_MAX);
+    committing = take_expired(&part->committing, take_committing, INT64_MAX);
+    update(part);
+    pthread_mutex_unlock(&part->lock);
+    partition_finish(committing, rc);
+    partition_finish(held, rc);
+}
+
+/* ---- going on ---- */
+
+/* The next held one that may go into the log; NULL: none, or another thread is at it. `finished`: this thread is, and
+ * has put the one before it in. */
+static struct append_op *next_to_resume(struct partition *part, bool finished)
+{
+    struct append_op *op = NULL;
+
+    pthread_mutex_lock(&part->lock);
+    if (finished) {
+        part->resumed = NULL;
+    }
+    update(part);
+    if (part->resumed == NULL && atomic_load(&part->admission) == ADMISSION_RESUMING) {
+        op = part->held.first;
+        assert(op != NULL);
+        take_held(op);
+        part->resumed = op;
+    }
+    pthread_mutex_unlock(&part->lock);
+    return op;
+}
+
+void partition_resume(struct partition *part)
+{
+    struct append_op *op;
+
+    partition_commit(part, (struct log_point){0, 0});
+    partition_arm_flush(part);
+    for (op = next_to_resume(part, false); op != NULL; op = next_to_resume(part, true)) {
+        partition_append_resume(op);
+    }
+}
+
+/* ---- start and stop ---- */
+
+void partition_hold_init(struct partition *part)
+{
+    alarm_init(&part->deadline_alarm, WORK_PROMPT, on_deadline);
+    pthread_mutex_lock(&part->lock);
+    update(part);
+    pthread_mutex_unlock(&part->lock);
+}
+
+void partition_hold_stop(struct partition *part, bool cancel)
+{
+    bool set;
+
+    pthread_mutex_lock(&part->lock);
+    set = part->deadline_alarm_set && (!cancel || alarm_cancel(part->node->executor, &part->deadline_alarm));
+    if (set) {
+        part->deadline_alarm_set = false;
+    }
+    pthread_mutex_unlock(&part->lock);
+    if (set) {
+        partition_unref(part);
+    }
+}
