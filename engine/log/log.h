@@ -135,6 +135,28 @@ struct log_append_result {
 int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
                struct err *e);
 
+/* One batch of another replica's log. */
+struct log_copy {
+    struct log_point base;    /* of its first record */
+    struct batch_entry entry; /* as the leader has it; offset, position and place in it are not looked at */
+    const void *bytes;        /* entry.len of them */
+};
+
+/* A follower's: takes over batches with the offsets, positions, epochs and all else that they have, in order, behind
+ * the log's end; gaps between them are a compacted leader's. Returns how many of the first ones it took, at least one:
+ * as many as go into one segment and are of one epoch. These become visible together; the rest is for the next call.
+ * That their epoch began is on the disk before they are written.
+ * -EBADMSG: the first one not taken does not follow what is there, or its bytes do not match its CRC; -ESTALE: this
+ * replica does not follow in leader_epoch; passing errnos (err.h). With each of these nothing has become visible. -EIO:
+ * offline. */
+int log_append_copy(struct log *log, int32_t leader_epoch, const struct log_copy *copies, uint32_t count,
+                    struct log_append_result *out, struct err *e);
+
+/* Moves the log's end to a later point, whoever leads or follows in leader_epoch: what lies between is a hole, and its
+ * offsets and positions are never used. Durable. -EINVAL: the point lies before the end, or in one of the two; other
+ * errors as above. */
+int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
+
 /* ---- flushing ---- */
 
 /* One waiter of a flush; embed it. */
@@ -218,7 +240,8 @@ struct log_run {
     struct log_point base;
     uint32_t len;
     uint32_t records;
-    int64_t timestamp_ms; /* of its records */
+    int64_t timestamp_ms;     /* of its records */
+    struct batch_entry entry; /* all of it: what log_append_copy() is given elsewhere */
 };
 int log_run_at(struct log *log, int64_t position, int64_t limit, struct log_run *out, struct err *e);
 

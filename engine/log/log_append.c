@@ -17,9 +17,7 @@ static struct segment *active_segment(const struct log *log)
     return log->segments[log->segment_count - 1];
 }
 
-/* Before another segment is made dirty, which is pinned: it pays for its place among the open ones. -EIO: that was one
- * of this log's own, and it went offline. */
-static int make_room(struct log *log, struct err *e)
+int log_make_room(struct log *log, struct err *e)
 {
     if (!segment_cache_is_over(log->env->cache)) {
         return 0;
@@ -67,7 +65,7 @@ int log_roll_locked(struct log *log, struct err *e)
     if (rc < 0) {
         return log_fail(log, rc, e);
     }
-    rc = make_room(log, e);
+    rc = log_make_room(log, e);
     if (rc == 0) {
         rc = close_old(log, old, e);
     }
@@ -106,9 +104,9 @@ int log_roll(struct log *log, struct err *e)
     return rc;
 }
 
-/* Whether the active segment has no room for the batch, or is too old for it. */
-static bool roll_due(const struct log *log, const struct segment *seg, const struct append_batch *batch, int64_t now_ms)
+bool log_roll_due(const struct log *log, const struct log_point *base, uint32_t len, uint32_t records, int64_t now_ms)
 {
+    const struct segment *seg = active_segment(log);
     const struct log_config *config = &log->config;
 
     if (atomic_load_explicit(&seg->sealed, memory_order_relaxed)) {
@@ -117,14 +115,33 @@ static bool roll_due(const struct log *log, const struct segment *seg, const str
     if (seg->batches == 0) {
         return false;
     }
-    if ((int64_t)seg->log_bytes + batch->len > config->segment_bytes || index_full(&seg->index) ||
+    if ((int64_t)seg->log_bytes + len > config->segment_bytes || index_full(&seg->index) ||
         index_count(&seg->timeindex) + 1 >= seg->timeindex.capacity ||
         segment_file_bytes(seg, SEGMENT_BATCHES) + BATCH_ENTRY_BYTES > LIMIT_BATCHES_FILE_BYTES ||
-        seg->end.offset - seg->base.offset + batch->records > INT32_MAX ||
-        seg->end.position - seg->base.position + batch->len > INT32_MAX) {
+        base->offset - seg->base.offset + records > INT32_MAX ||
+        base->position - seg->base.position + len > INT32_MAX) {
         return true;
     }
     return config->segment_ms >= 0 && now_ms - seg->first_timestamp_ms > config->segment_ms;
+}
+
+int log_mark_segment(struct log *log, struct segment *seg, bool gaps, bool producers, struct err *e)
+{
+    bool had_gaps = seg->gaps, had_producers = seg->producers;
+    int rc;
+
+    pthread_mutex_lock(&log->state_lock);
+    seg->gaps = had_gaps || gaps;
+    seg->producers = had_producers || producers;
+    pthread_mutex_unlock(&log->state_lock);
+    rc = segment_write_header(seg, seg->end, e);
+    if (rc < 0) {
+        pthread_mutex_lock(&log->state_lock);
+        seg->gaps = had_gaps;
+        seg->producers = had_producers;
+        pthread_mutex_unlock(&log->state_lock);
+    }
+    return rc;
 }
 
 static struct batch_entry make_entry(const struct segment *seg, const struct append_batch *batch, int32_t leader_epoch)
@@ -156,7 +173,10 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
         return rc;
     }
     if (seg->log_bytes == atomic_load_explicit(&seg->flushed, memory_order_relaxed)) {
-        rc = make_room(log, e);
+        rc = log_make_room(log, e);
+    }
+    if (rc == 0 && batch->producer_id >= 0 && !seg->producers) {
+        rc = log_mark_segment(log, seg, false, true, e);
     }
     if (rc == 0) {
         rc = segment_append(seg, &b, batch->iov, batch->iovcnt, batch->marks, batch->mark_count,
@@ -176,8 +196,7 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
     return rc;
 }
 
-/* Asks for a flush once for each LIMIT_UNFLUSHED_BYTES; a flush arms it again. */
-static void want_flush(struct log *log, const struct segment *seg)
+void log_want_flush(struct log *log, const struct segment *seg)
 {
     uint32_t unflushed = seg->log_bytes - atomic_load_explicit(&seg->flushed, memory_order_relaxed);
 
@@ -202,7 +221,7 @@ static int append_locked(struct log *log, const struct append_batch *batch, int3
     if (log->role != LOG_LEADS || log->role_epoch != leader_epoch) {
         return err_set(e, -ESTALE, "epoch %" PRId32 " is over", leader_epoch);
     }
-    if (roll_due(log, active_segment(log), batch, now_ms)) {
+    if (log_roll_due(log, &log->end, batch->len, batch->records, now_ms)) {
         rc = log_roll_locked(log, e);
         if (rc < 0) {
             return rc;
@@ -213,7 +232,7 @@ static int append_locked(struct log *log, const struct append_batch *batch, int3
     if (rc < 0) {
         return log_fail(log, rc, e);
     }
-    want_flush(log, seg);
+    log_want_flush(log, seg);
     return 0;
 }
 

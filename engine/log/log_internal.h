@@ -150,4 +150,17 @@ void log_set_cleaner_offset(struct log *log, int64_t offset);
  * unless -EIO nothing has changed. */
 int log_roll_locked(struct log *log, struct err *e);
 
+/* Whether the active segment has no room for a batch that begins at base, or is too old for it. Append lock. */
+bool log_roll_due(const struct log *log, const struct log_point *base, uint32_t len, uint32_t records, int64_t now_ms);
+/* Before a clean segment, which is pinned, is made dirty: it pays for its place among the open ones. Append lock. -EIO:
+ * that was one of this log's own, and it went offline. */
+int log_make_room(struct log *log, struct err *e);
+/* Asks for a flush once for each LIMIT_UNFLUSHED_BYTES; a flush arms it again. Append lock. */
+void log_want_flush(struct log *log, const struct segment *seg);
+/* Sets flags in a segment's header, which is written with the next flush at the latest. Append lock, pinned; takes the
+ * state lock. Errors: those of pwritev; nothing has changed then. */
+int log_mark_segment(struct log *log, struct segment *seg, bool gaps, bool producers, struct err *e);
+/* log_skip() under the append lock, by whoever has checked that it may. */
+int log_skip_locked(struct log *log, struct log_point to, struct err *e);
+
 #endif

@@ -190,7 +190,8 @@ int log_run_at(struct log *log, int64_t position, int64_t limit, struct log_run 
                 .base = {.offset = view.base.offset + b.offset, .position = view.base.position + b.position},
                 .len = b.len,
                 .records = b.records,
-                .timestamp_ms = b.last_timestamp_ms};
+                .timestamp_ms = b.last_timestamp_ms,
+                .entry = b};
             log_put(&view);
             return out->base.position < limit;
         }

@@ -241,6 +241,23 @@ int segment_append_points(struct segment *seg, const struct framing_mark *marks,
                           int64_t index_interval_bytes, struct segment_growth *growth);
 void segment_grow_indexes(struct segment *seg, const struct segment_growth *growth);
 
+/* One of several batches that are appended together. */
+struct segment_batch {
+    struct batch_entry entry; /* place is set here; offset and position as of segment_append() */
+    const void *bytes;
+};
+
+/* segment_append() of several, at most LIMIT_COPY_BATCHES. They are in the files then, and `ahead` has the figures that
+ * the segment gets by segment_catch_up(). On an error none of them is there, as of segment_append(). */
+int segment_append_run(struct segment *seg, struct segment_batch *batches, uint32_t count, enum framing framing,
+                       int64_t index_interval_bytes, struct segment *ahead, struct err *e);
+/* Counts them. Under the state lock. */
+void segment_catch_up(struct segment *seg, const struct segment *ahead);
+
+/* After a failed append: cuts the files back to what is counted. rc: what failed; entered: an entry may be in
+ * `.batches`. Returns the error that the append ends in. */
+int segment_append_failed(struct segment *seg, int rc, bool entered, struct err *e);
+
 /* Counts it. Under the state lock if the segment is in the list. */
 void segment_grow(struct segment *seg, const struct segment_growth *growth);
 

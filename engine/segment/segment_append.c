@@ -97,7 +97,7 @@ static int cut_back(struct segment *seg)
 /* `entered`: the entry was written whole. Then its end in `.batches` is synced before anybody is told: else the power
  * may go, the cut be lost, and what was refused be there again. Bytes without an entry are nothing, and cut at the next
  * open. */
-static int failed(struct segment *seg, int rc, bool entered, struct err *e)
+int segment_append_failed(struct segment *seg, int rc, bool entered, struct err *e)
 {
     int cut_rc;
 
@@ -127,15 +127,15 @@ int segment_append(struct segment *seg, struct batch_entry *b, const struct iove
     *growth = (struct segment_growth){.entry = *b, .index_place = seg->index_place};
     rc = io_pwritev_all(seg->io, seg->fd[SEGMENT_LOG], iov, iovcnt, b->place);
     if (rc < 0) {
-        return failed(seg, rc, false, e);
+        return segment_append_failed(seg, rc, false, e);
     }
     batch_entry_encode(b, bytes);
     rc = io_pwritev_all(seg->io, seg->fd[SEGMENT_BATCHES], &entry, 1, segment_file_bytes(seg, SEGMENT_BATCHES));
     if (rc < 0) {
-        return failed(seg, rc, false, e);
+        return segment_append_failed(seg, rc, false, e);
     }
     rc = segment_append_points(seg, marks, mark_count, index_interval_bytes, growth);
-    return rc < 0 ? failed(seg, rc, true, e) : 0;
+    return rc < 0 ? segment_append_failed(seg, rc, true, e) : 0;
 }
 
 void segment_grow_indexes(struct segment *seg, const struct segment_growth *growth)
@@ -182,7 +182,7 @@ int segment_finish_timeindex(struct segment *seg, struct err *e)
     atomic_store_explicit(&seg->indexes_flushed, false, memory_order_relaxed);
     rc = timeindex_write(&seg->timeindex, seg->io, seg->fd[SEGMENT_TIMEINDEX], &entry);
     if (rc < 0) {
-        return failed(seg, rc, false, e);
+        return segment_append_failed(seg, rc, false, e);
     }
     index_publish(&seg->timeindex, 1);
     seg->timeindex_last_ms = entry.timestamp_ms;

@@ -170,14 +170,16 @@ struct log_append_result log_fixture_append_bytes(struct log_fixture *f, const v
 char *log_fixture_read(struct log_fixture *f, size_t *len)
 {
     int64_t end = log_end(f->log).position;
-    char *bytes = malloc((size_t)end + 1);
     struct log_extent extent;
     int64_t position = 0;
+    char *bytes = malloc(1);
     int rc;
 
     assert_non_null(bytes);
     *len = 0;
     while ((rc = log_extent_at(f->log, position, end, 1 << 20, &extent, &f->e)) > 0) {
+        bytes = realloc(bytes, *len + extent.len + 1);
+        assert_non_null(bytes);
         assert_int_equal(pread(extent.fd, bytes + *len, extent.len, extent.place), extent.len);
         *len += extent.len;
         position = extent.position + (int64_t)extent.len;
