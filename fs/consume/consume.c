@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fs/base/limits.h"
+#include "fs/consume/reader.h"
 
 /* From here on a splice beats a copy; above, data and header do not fit a pipe of 256 pages and libfuse copies twice
  * (measured: tests/bench). */
@@ -74,7 +75,7 @@ static bool stops_at_hole(const struct consume_plan *plan, int64_t at, size_t go
 int64_t consume_copy(const struct consume_plan *plan, uint8_t *out)
 {
     struct partition *part = plan->handle->pfile->part;
-    struct posmap *map = &plan->handle->map;
+    struct posmap *map = &plan->handle->reader->map;
     bool known;
     int64_t at = plan->base + posmap_translate(map, plan->pos, &known);
     size_t size = plan->size, got = 0;
@@ -176,8 +177,9 @@ void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t po
         return;
     }
     pthread_mutex_lock(&handle->lock);
-    bool plain = handle->map.runs == NULL, backwards = size > 0 && pos + (int64_t)size == handle->read_pos;
-    handle->read_pos = pos;
+    bool plain = handle->reader->map.runs == NULL,
+         backwards = size > 0 && pos + (int64_t)size == handle->reader->read_pos;
+    handle->reader->read_pos = pos;
     if (plain) {
         pthread_mutex_unlock(&handle->lock);
         if (read_spliced(req, handle, size, base + pos, limit))

@@ -8,6 +8,7 @@
 #include "fs/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/consume/consume.h"
+#include "fs/consume/reader.h"
 
 /* A parked read. */
 struct follow_op {
@@ -42,11 +43,11 @@ static int64_t try_read(struct handle *handle, size_t size, int64_t pos, int64_t
     *limit = partition_high_watermark(part).position;
     struct consume_plan plan = {.handle = handle, .base = base_of(handle), .pos = pos, .limit = *limit, .size = size};
     pthread_mutex_lock(&handle->lock);
-    int64_t got = pos > handle->next_pos || pos < handle->next_pos - LIMIT_FOLLOW_BACK_BYTES
+    int64_t got = pos > handle->reader->next_pos || pos < handle->reader->next_pos - LIMIT_FOLLOW_BACK_BYTES
                       ? -EINVAL
                       : consume_copy(&plan, buffer);
-    if (got > 0 && pos + got > handle->next_pos)
-        handle->next_pos = pos + got;
+    if (got > 0 && pos + got > handle->reader->next_pos)
+        handle->reader->next_pos = pos + got;
     pthread_mutex_unlock(&handle->lock);
     return got;
 }
@@ -63,7 +64,7 @@ static int64_t try_fresh(struct handle *handle, size_t size, int64_t pos, const 
     if (left > size)
         left = size;
     pthread_mutex_lock(&handle->lock);
-    bool plain = !handle->map.runs && pos == handle->next_pos;
+    bool plain = !handle->reader->map.runs && pos == handle->reader->next_pos;
     for (int i = 0; plain && got < left; i++) {
         const struct iovec *piece = &fresh->iov[i];
         size_t from = skip < piece->iov_len ? skip : piece->iov_len;
@@ -72,7 +73,7 @@ static int64_t try_fresh(struct handle *handle, size_t size, int64_t pos, const 
         got += len;
         skip -= from;
     }
-    handle->next_pos += (int64_t)got;
+    handle->reader->next_pos += (int64_t)got;
     pthread_mutex_unlock(&handle->lock);
     return (int64_t)got;
 }
@@ -187,10 +188,10 @@ static void poll_ready(struct partition_waiter *waiter)
     struct handle *handle = watch->handle;
     pthread_mutex_lock(&handle->lock);
     struct fuse_pollhandle *ph = NULL;
-    if (handle->poll_watch == watch) {
-        handle->poll_watch = NULL;
-        ph = handle->poll_handle;
-        handle->poll_handle = NULL;
+    if (handle->reader->poll_watch == watch) {
+        handle->reader->poll_watch = NULL;
+        ph = handle->reader->poll_handle;
+        handle->reader->poll_handle = NULL;
     }
     pthread_mutex_unlock(&handle->lock);
     if (ph) {
@@ -210,7 +211,7 @@ static bool readable(struct handle *handle, int64_t *limit)
         return true;
     bool known;
     pthread_mutex_lock(&handle->lock);
-    int64_t at = base_of(handle) + posmap_translate(&handle->map, handle->next_pos, &known);
+    int64_t at = base_of(handle) + posmap_translate(&handle->reader->map, handle->reader->next_pos, &known);
     pthread_mutex_unlock(&handle->lock);
     struct log_extent extent;
     struct err e = {0};
@@ -224,8 +225,8 @@ static bool readable(struct handle *handle, int64_t *limit)
  * open file none may leave a watch behind. The caller has a reference to the handle. */
 static void unwatch(struct handle *handle)
 {
-    struct poll_watch *watch = handle->poll_watch;
-    handle->poll_watch = NULL;
+    struct poll_watch *watch = handle->reader->poll_watch;
+    handle->reader->poll_watch = NULL;
     if (watch && partition_unwait(handle->pfile->part, &watch->waiter)) {
         handle_unref(watch->handle);
         free(watch);
@@ -242,10 +243,10 @@ static bool watch(struct handle *handle, struct fuse_pollhandle *ph, int64_t lim
     watch->waiter.position = limit;
     pthread_mutex_lock(&handle->lock);
     unwatch(handle);
-    if (handle->poll_handle)
-        fuse_pollhandle_destroy(handle->poll_handle);
-    handle->poll_handle = ph;
-    handle->poll_watch = watch;
+    if (handle->reader->poll_handle)
+        fuse_pollhandle_destroy(handle->reader->poll_handle);
+    handle->reader->poll_handle = ph;
+    handle->reader->poll_watch = watch;
     bool waits = partition_wait(handle->pfile->part, &watch->waiter);
     pthread_mutex_unlock(&handle->lock);
     if (!waits)

@@ -8,22 +8,13 @@
 #include "fs/base/limits.h"
 #include "fs/consume/consume.h"
 #include "fs/consume/json.h"
-
-int json_view_open(struct handle *handle)
-{
-    handle->json = calloc(1, sizeof(*handle->json));
-    if (!handle->json)
-        return -ENOMEM;
-    struct partition *part = handle->pfile->part;
-    handle->json->next = vnode_addressed(handle->vnode) ? handle->vnode->start : partition_log_start(part);
-    return 0;
-}
+#include "fs/consume/reader.h"
 
 /* Records' bytes from json->next on, within its run, at least one whole record. *out is malloc-ed. */
 static int read_chunk(struct handle *handle, int64_t limit, uint8_t **out, size_t *out_len)
 {
-    struct json_view *json = handle->json;
-    enum framing framing = handle->producer.config.log.framing;
+    struct json_view *json = handle->reader->json;
+    enum framing framing = json->config.log.framing;
     int64_t run_end = json->run.base.position + json->run.len;
     *out = NULL;
     for (size_t want = LIMIT_JSON_CHUNK_BYTES;; want *= 4) {
@@ -55,8 +46,8 @@ static int read_chunk(struct handle *handle, int64_t limit, uint8_t **out, size_
 /* Appends the records of a chunk to the text, advancing json->next, until about `enough` bytes of text. */
 static int show_chunk(struct handle *handle, const uint8_t *bytes, size_t len, struct json_text *text, size_t enough)
 {
-    struct json_view *json = handle->json;
-    const struct log_config *config = &handle->producer.config.log;
+    struct json_view *json = handle->reader->json;
+    const struct log_config *config = &json->config.log;
     struct json_record record = {
         .partition = partition_index(handle->pfile->part),
         .timestamp_ms = json->run.timestamp_ms,
@@ -84,7 +75,7 @@ static int show_chunk(struct handle *handle, const uint8_t *bytes, size_t len, s
 /* Finds the run that holds json->next. 1, 0: the end, or a negative errno. */
 static int find_run(struct handle *handle, int64_t limit)
 {
-    struct json_view *json = handle->json;
+    struct json_view *json = handle->reader->json;
     struct err e = {0};
     struct log_point start = partition_log_start(handle->pfile->part);
     if (json->next.position < start.position)
@@ -98,11 +89,11 @@ static int find_run(struct handle *handle, int64_t limit)
 /* Makes about `size` bytes of text, a record at least. 0 or a negative errno. Under handle's lock. */
 static int generate(struct handle *handle, size_t size)
 {
-    struct json_view *json = handle->json;
+    struct json_view *json = handle->reader->json;
     struct json_text text = {0};
     int64_t limit = partition_high_watermark(handle->pfile->part).position;
     int rc = 0;
-    topic_config(handle->pfile->topic, &handle->producer.config);
+    topic_config(handle->pfile->topic, &json->config);
     while (text.len < size && rc == 0) {
         uint8_t *bytes = NULL;
         size_t len = 0;
@@ -145,7 +136,7 @@ static int64_t take(struct json_view *json, uint8_t *out, size_t size)
  * what failed before there was anything; behind something it comes again with the next read. Under handle's lock. */
 static int64_t read_on(struct handle *handle, uint8_t *out, size_t size)
 {
-    struct json_view *json = handle->json;
+    struct json_view *json = handle->reader->json;
     size_t got = 0;
     while (got < size) {
         int64_t rc = 0;
@@ -165,7 +156,7 @@ static int64_t read_on(struct handle *handle, uint8_t *out, size_t size)
 /* What was read before, and on from there. Under handle's lock. */
 static int64_t read_at(struct handle *handle, int64_t pos, uint8_t *out, size_t size)
 {
-    int64_t got = history_read(&handle->json->history, pos, out, size);
+    int64_t got = history_read(&handle->reader->json->history, pos, out, size);
     if (got < 0 || (size_t)got == size)
         return got;
     int64_t more = read_on(handle, out + got, size - (size_t)got);

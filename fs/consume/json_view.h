@@ -5,8 +5,6 @@
 
 #include "fs/tree/handle.h"
 
-/* At open: where it starts. 0 or a negative errno. */
-int json_view_open(struct handle *handle);
 void json_view_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner);
 
 #endif

@@ -11,6 +11,7 @@
 #include "fs/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/produce/produce_file.h"
+#include "fs/produce/producer.h"
 #include "fs/produce/sync.h"
 #include "fs/tree/handle.h"
 #include "fs/tree/tree.h"
@@ -406,7 +407,7 @@ static struct lot *open_lot(struct accumulator *acc, enum framing framing)
 /* Adds to the open lot, or to a new one. Under the lock. -ENOMEM. */
 static int add(struct accumulator *acc, struct handle *handle, const struct append_batch *batch)
 {
-    struct lot *lot = open_lot(acc, handle->producer.config.log.framing);
+    struct lot *lot = open_lot(acc, handle->producer->config.log.framing);
     int rc = lot ? lot_make_room(lot, batch->len) : -ENOMEM;
     if (rc == 0) {
         lot_add(lot, handle, batch);

@@ -5,10 +5,11 @@
 
 #include "engine/base/limits.h"
 #include "fs/produce/produce_file.h"
+#include "fs/produce/producer.h"
 
 bool any_keyed(const struct handle *handle)
 {
-    const struct log_config *config = &handle->producer.config.log;
+    const struct log_config *config = &handle->producer->config.log;
     if (handle->pfile->part)
         return false;
     return config->framing == FRAMING_LINE ? config->key_separator_len > 0
@@ -18,7 +19,7 @@ bool any_keyed(const struct handle *handle)
 /* The pfile of a partition, kept in the open file. */
 static struct pfile *target(struct handle *handle, int32_t index)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     pthread_mutex_lock(&producer->lock);
     if (index >= producer->target_count) {
         struct pfile **targets = realloc(producer->targets, (size_t)(index + 1) * sizeof(struct pfile *));
@@ -59,7 +60,7 @@ struct pfile *any_target(struct handle *handle, size_t len)
 
 static int32_t partition_of(struct handle *handle, const uint8_t *record, size_t len)
 {
-    const struct log_config *config = &handle->producer.config.log;
+    const struct log_config *config = &handle->producer->config.log;
     struct framing_kv kv;
     framing_key_value(config->framing, record, len, config->key_separator, config->key_separator_len, &kv);
     if (!kv.key)
@@ -97,7 +98,7 @@ struct share {
 /* Cuts into records and picks their partitions. pieces->all is NULL when there is no memory. */
 static void cut(struct handle *handle, const uint8_t *bytes, size_t len, struct pieces *pieces)
 {
-    enum framing framing = handle->producer.config.log.framing;
+    enum framing framing = handle->producer->config.log.framing;
     size_t newline = framing == FRAMING_LINE;
     uint32_t max = 0;
     *pieces = (struct pieces){0};
@@ -128,7 +129,7 @@ static uint32_t marks_max(size_t len, uint32_t interval)
 
 static uint32_t index_interval(const struct handle *handle)
 {
-    int64_t bytes = handle->producer.config.log.index_interval_bytes;
+    int64_t bytes = handle->producer->config.log.index_interval_bytes;
     return bytes < 1 ? 1 : (uint32_t)bytes;
 }
 
@@ -149,7 +150,7 @@ static bool make_part(struct handle *handle, struct write_op *op, struct share *
 /* The records of a part are in place. */
 static void describe(struct handle *handle, struct write_part *part)
 {
-    const struct log_config *config = &handle->producer.config.log;
+    const struct log_config *config = &handle->producer->config.log;
     const struct iovec *bytes = &part->iov[0];
     struct framing_mark *marks = part->owned;
     struct framing_state scan = {0};
@@ -163,7 +164,7 @@ static void describe(struct handle *handle, struct write_part *part)
         .producer_id = -1,
         .producer_epoch = -1,
         .sequence = -1,
-        .attributes = handle->producer.config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
+        .attributes = handle->producer->config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
         .marks = marks,
         .framing = config->framing,
     };
@@ -204,7 +205,7 @@ static struct write_op *gather(struct handle *handle, const uint8_t *bytes, cons
 
 struct write_op *any_split(struct handle *handle, const uint8_t *data, size_t end)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     size_t len = producer->rest_len + end;
     uint8_t *bytes = malloc(len);
     if (!bytes)

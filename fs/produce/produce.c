@@ -13,6 +13,7 @@
 #include "fs/base/process.h"
 #include "fs/produce/accumulator.h"
 #include "fs/produce/any.h"
+#include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
 #include "fs/produce/sync.h"
 #include "fs/produce/waker.h"
@@ -39,7 +40,7 @@ struct room_op {
 
 static void refresh_config(struct handle *handle)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     uint64_t generation = topic_config_generation(handle->pfile->topic);
     if (generation == producer->generation)
         return;
@@ -76,7 +77,7 @@ static uint64_t first_record_len(const struct producer *producer, const uint8_t 
 /* A record of this write is too long. If it began before, what waited goes, and what follows of it is refused. */
 static void refuse_long(struct handle *handle, const uint8_t *data, size_t len)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     if (!producer->rest_len || first_record_len(producer, data, len) <= (uint64_t)producer->config.max_message_bytes)
         return;
     struct framing_state scan = producer->scan;
@@ -94,7 +95,7 @@ static void refuse_long(struct handle *handle, const uint8_t *data, size_t len)
 /* Whether this write still belongs to what is refused. */
 static bool still_refused(struct handle *handle, const uint8_t *data, size_t len)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     if (!producer->refusing)
         return false;
     struct framing_result r = {0};
@@ -112,7 +113,7 @@ static bool still_refused(struct handle *handle, const uint8_t *data, size_t len
 
 static int scan_write(struct handle *handle, const uint8_t *data, size_t len, struct scanned *out)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     int64_t interval = producer->config.log.index_interval_bytes;
     out->scan = producer->scan;
     out->crc = producer->rest_len ? crc32c(0, producer->rest, producer->rest_len) : 0;
@@ -127,7 +128,7 @@ static int scan_write(struct handle *handle, const uint8_t *data, size_t len, st
 static void fill_batch(struct handle *handle, const uint8_t *data, struct scanned *scanned, struct iovec iov[2],
                        struct append_batch *batch)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     struct clock *clock = node_clock(handle->session->node);
     int n = 0;
     if (producer->rest_len)
@@ -157,7 +158,7 @@ static void fill_batch(struct handle *handle, const uint8_t *data, struct scanne
  * itself; here it is asked for what must be refused as a whole before anything of it goes on its way. */
 static bool lacks_key(const struct handle *handle, const uint8_t *data, size_t end)
 {
-    const struct producer *producer = &handle->producer;
+    const struct producer *producer = handle->producer;
     const struct log_config *config = &producer->config.log;
     return (config->cleanup_policy & CLEANUP_COMPACT) != 0 &&
            !framing_all_keyed(config->framing, producer->rest, producer->rest_len, data, end, config->key_separator,
@@ -166,8 +167,8 @@ static bool lacks_key(const struct handle *handle, const uint8_t *data, size_t e
 
 static struct write_op *take_op(struct handle *handle)
 {
-    struct write_op *op = handle->producer.spare;
-    handle->producer.spare = NULL;
+    struct write_op *op = handle->producer->spare;
+    handle->producer->spare = NULL;
     return op ? op : write_op_new(handle, 1);
 }
 
@@ -201,7 +202,7 @@ static bool append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
         rest_set(handle, op->tail, op->tail_len, &scanned->scan);
     if (op->parts == &op->one) {
         write_op_reset(op);
-        handle->producer.spare = op;
+        handle->producer->spare = op;
     } else {
         write_op_free(op);
     }
@@ -222,7 +223,7 @@ static bool append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
 static int linger_split(struct handle *handle, const uint8_t *data, size_t end)
 {
     struct session *session = handle->session;
-    size_t reserved = handle->producer.rest_len + end;
+    size_t reserved = handle->producer->rest_len + end;
     struct write_op *op = any_split(handle, data, end);
     if (!op) {
         accumulators_give_back(session->accumulators, reserved);
@@ -299,7 +300,7 @@ static void room_granted(struct accumulator_waiter *waiter)
 static bool linger(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len, struct scanned *scanned)
 {
     struct accumulators *all = handle->session->accumulators;
-    if (!topic_pledge(handle->pfile->topic, handle->producer.config.log.framing))
+    if (!topic_pledge(handle->pfile->topic, handle->producer->config.log.framing))
         return false;
     struct room_op *op = malloc(sizeof(*op) + len);
     if (!op) {
@@ -308,7 +309,7 @@ static bool linger(fuse_req_t req, struct handle *handle, const uint8_t *data, s
         return true;
     }
     memset(op, 0, sizeof(*op));
-    op->waiter.len = handle->producer.rest_len + scanned->result.end;
+    op->waiter.len = handle->producer->rest_len + scanned->result.end;
     op->waiter.room = room_granted;
     op->handle = handle_ref(handle);
     op->len = len;
@@ -362,7 +363,7 @@ void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, siz
         return;
     }
     if (fence_is_up(fence))
-        fence_lower(fence, &handle->producer.post);
+        fence_lower(fence, &handle->producer->post);
     while (!try_write(req, handle, (const uint8_t *)bytes, len, flags))
         ;
 }
@@ -438,7 +439,7 @@ static void last_line_batch(struct last_line *last, struct iovec *iov, struct ap
         .producer_id = -1,
         .producer_epoch = -1,
         .sequence = -1,
-        .attributes = last->handle->producer.config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
+        .attributes = last->handle->producer->config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
         .framing = FRAMING_LINE,
     };
     batch->last_timestamp_ms = batch->first_timestamp_ms;
@@ -458,7 +459,7 @@ static void last_line_room(struct accumulator_waiter *waiter)
 
 static void append_last_line(struct handle *handle)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     const struct options *options = handle->session->options;
     struct last_line *last = calloc(1, sizeof(*last) + producer->rest_len + 1);
     if (!last) {
@@ -507,7 +508,7 @@ static void append_last_line(struct handle *handle)
 
 void produce_release(struct handle *handle)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     if (producer->rest_len && !producer->refusing)
         refresh_config(handle);
     if (producer->rest_len && !producer->refusing) {

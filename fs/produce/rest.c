@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/produce/producer.h"
+
 enum { REST_KEEP_BYTES = 64 << 10 }; /* a larger buffer is given back when the rest is gone */
 
 static int grow(struct producer *producer, size_t len)
@@ -23,17 +25,17 @@ static int grow(struct producer *producer, size_t len)
 
 int rest_reserve(struct handle *handle, size_t len)
 {
-    if (len <= handle->producer.rest_capacity) /* only the one write(2) changes it */
+    if (len <= handle->producer->rest_capacity) /* only the one write(2) changes it */
         return 0;
-    pthread_mutex_lock(&handle->producer.lock);
-    int rc = grow(&handle->producer, len);
-    pthread_mutex_unlock(&handle->producer.lock);
+    pthread_mutex_lock(&handle->producer->lock);
+    int rc = grow(handle->producer, len);
+    pthread_mutex_unlock(&handle->producer->lock);
     return rc;
 }
 
 static int put(struct handle *handle, size_t at, const uint8_t *data, size_t len, const struct framing_state *scan)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     if (!producer->rest_len && !len) {
         producer->scan = *scan;
         return 0;
@@ -62,7 +64,7 @@ int rest_set(struct handle *handle, const uint8_t *data, size_t len, const struc
 
 int rest_append(struct handle *handle, const uint8_t *data, size_t len, const struct framing_state *scan)
 {
-    return put(handle, handle->producer.rest_len, data, len, scan);
+    return put(handle, handle->producer->rest_len, data, len, scan);
 }
 
 void rest_drop(struct handle *handle)
@@ -73,7 +75,7 @@ void rest_drop(struct handle *handle)
 
 void rest_fence(struct handle *handle)
 {
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     pthread_mutex_lock(&producer->lock);
     bool waits = producer->rest_len > 0;
     pthread_mutex_unlock(&producer->lock);

@@ -5,6 +5,7 @@
 
 #include "fs/base/container.h"
 #include "fs/produce/accumulator.h"
+#include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
 
 /*   start ──→ DRAIN (linger.ms: batches under way) ──→ FLUSH (one fdatasync pair a partition) ──→ answered */
@@ -73,7 +74,7 @@ static int plan_flushes(struct sync_op *op)
 {
     struct handle *handle = op->handle;
     struct partition *part = handle->pfile->part;
-    struct produced *produced = &handle->produced;
+    struct produced *produced = &handle->producer->produced;
     pthread_mutex_lock(&handle->lock);
     int32_t count = part ? 1 : produced->any_count;
     op->flushes = calloc(count ? (size_t)count : 1, sizeof(*op->flushes));
@@ -115,7 +116,7 @@ static void start_flushes(struct sync_op *op)
 /* Takes it out of its handle's waiters; what it would have told is for somebody else. false: it is not in there. */
 static bool stop_draining(struct sync_op *op)
 {
-    struct produced *produced = &op->handle->produced;
+    struct produced *produced = &op->handle->producer->produced;
     pthread_mutex_lock(&op->handle->lock);
     bool was = op->draining;
     if (was) {
@@ -162,7 +163,7 @@ static void send_all(struct handle *handle)
         return;
     }
     /* A write(2) may make the array longer meanwhile; what is in it stays as long as the handle. */
-    struct producer *producer = &handle->producer;
+    struct producer *producer = handle->producer;
     for (int32_t i = 0;; i++) {
         pthread_mutex_lock(&producer->lock);
         bool over = i >= producer->target_count;
@@ -191,7 +192,7 @@ static void start(fuse_req_t req, struct handle *handle, bool to_disk, bool clos
     op->park.free = op_free;
     op->park.fatal_only = true;
     bool lingers = handle->appends && handle->session->options->linger_ms > 0 && written < 0;
-    struct produced *produced = &handle->produced;
+    struct produced *produced = &handle->producer->produced;
     park_begin(&op->park, handle->session, req);
     pthread_mutex_lock(&handle->lock);
     bool draining = lingers && produced->outstanding > 0;
@@ -255,29 +256,29 @@ static void note_any(struct produced *produced, int32_t partition, int64_t end)
 void sync_appended(struct handle *handle, int32_t partition, int64_t end)
 {
     if (handle->pfile->part) {
-        note_own(&handle->produced, end);
+        note_own(&handle->producer->produced, end);
         return;
     }
     pthread_mutex_lock(&handle->lock);
-    note_any(&handle->produced, partition, end);
+    note_any(&handle->producer->produced, partition, end);
     pthread_mutex_unlock(&handle->lock);
 }
 
 void sync_released(struct handle *handle)
 {
     pthread_mutex_lock(&handle->lock);
-    bool waits = handle->produced.outstanding > 0;
-    handle->produced.released = waits;
+    bool waits = handle->producer->produced.outstanding > 0;
+    handle->producer->produced.released = waits;
     pthread_mutex_unlock(&handle->lock);
     if (!waits)
-        fence_lower(handle->pfile->fence, &handle->producer.post);
+        fence_lower(handle->pfile->fence, &handle->producer->post);
 }
 
 uint64_t sync_lot_begun(struct handle *handle)
 {
     pthread_mutex_lock(&handle->lock);
-    uint64_t number = ++handle->produced.lots;
-    handle->produced.outstanding++;
+    uint64_t number = ++handle->producer->produced.lots;
+    handle->producer->produced.outstanding++;
     pthread_mutex_unlock(&handle->lock);
     return number;
 }
@@ -294,7 +295,7 @@ static bool lot_over(struct sync_op *op, int rc)
 
 void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end)
 {
-    struct produced *produced = &handle->produced;
+    struct produced *produced = &handle->producer->produced;
     struct sync_op *ready = NULL;
     bool told = false;
     pthread_mutex_lock(&handle->lock);
@@ -320,7 +321,7 @@ void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, in
     bool lower = produced->released && produced->outstanding == 0;
     pthread_mutex_unlock(&handle->lock);
     if (lower)
-        fence_lower(handle->pfile->fence, &handle->producer.post);
+        fence_lower(handle->pfile->fence, &handle->producer->post);
     while (ready) {
         struct sync_op *next = ready->next;
         start_flushes(ready);

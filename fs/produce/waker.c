@@ -8,6 +8,7 @@
 #include "fs/base/limits.h"
 #include "fs/base/outside.h"
 #include "fs/produce/produce_file.h"
+#include "fs/produce/producer.h"
 
 /* What is known of a partition here. Its pfile's and, while it is queued, the queue's: the thread must not hold a pfile
  * itself, since who drops the last one of a deleted topic needs descriptors. */
@@ -140,7 +141,7 @@ static struct wake *wake_of(struct waker *waker, struct pfile *pfile)
 void waker_appended(struct handle *handle, struct pfile *pfile)
 {
     struct waker *waker = handle->session->waker;
-    struct wake *wake = handle->wakes ? wake_of(waker, pfile) : NULL;
+    struct wake *wake = handle->producer->wakes ? wake_of(waker, pfile) : NULL;
     if (!wake || atomic_exchange(&wake->queued, true))
         return;
     pthread_mutex_lock(&waker->lock);

@@ -19,6 +19,8 @@ int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_pa
 /* Parks a request that looks at a partition behind a raised fence. false: go on. */
 bool ops_fenced(struct vnode *vnode, const struct fence_request *request);
 
+/* For handles_new(): frees what producing and consuming keep with an open file. */
+void ops_file_gone(struct handle *handle);
 /* The end of the session: closes what is still open, as its last close would have. */
 void ops_file_end(struct session *session);
 /* The last close of an open directory. */

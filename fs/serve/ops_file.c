@@ -12,7 +12,9 @@
 #include "fs/consume/consume.h"
 #include "fs/consume/follow.h"
 #include "fs/consume/json_view.h"
+#include "fs/consume/reader.h"
 #include "fs/produce/produce.h"
+#include "fs/produce/producer.h"
 #include "fs/produce/sync.h"
 #include "fs/serve/ops.h"
 #include "fs/tree/address.h"
@@ -74,16 +76,22 @@ static int open_kind(struct session *session, struct handle *handle, struct fuse
     const struct vnode *vnode = handle->vnode;
     switch (vnode->key.kind) {
     case VNODE_JSON:
-        fi->direct_io = fi->noflush = 1;
-        return json_view_open(handle);
     case VNODE_FOLLOW:
         fi->direct_io = fi->noflush = 1;
-        return 0;
+        return reader_open(handle);
     case VNODE_SEGMENT_FILE:
         return open_segment(session, handle, fi);
     case VNODE_STATUS:
         fi->keep_cache = fi->noflush = 1; /* its pages never change */
         return 0;
+    case VNODE_PARTITION: {
+        fi->direct_io = 1;
+        int rc = reader_open(handle);
+        return rc ? rc : producer_open(handle);
+    }
+    case VNODE_ANY:
+        fi->direct_io = 1;
+        return producer_open(handle);
     default:
         fi->direct_io = 1;
         return 0;
@@ -253,12 +261,7 @@ static bool reaches_end(struct handle *handle, size_t size, off_t off)
 {
     if (handle->vnode->key.kind == VNODE_JSON)
         return true;
-    int64_t base = vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
-    bool known;
-    pthread_mutex_lock(&handle->lock);
-    int64_t at = base + posmap_translate(&handle->map, off, &known);
-    pthread_mutex_unlock(&handle->lock);
-    return at + (int64_t)size >= partition_high_watermark(handle->pfile->part).position;
+    return reader_position(handle, off) + (int64_t)size >= partition_high_watermark(handle->pfile->part).position;
 }
 
 /* A read at the end waits for a RELEASE that may be on its way. */
@@ -398,6 +401,12 @@ static void end_handle(struct handle *handle)
         ops_dir_close(handle);
     else
         close_handle(handle);
+}
+
+void ops_file_gone(struct handle *handle)
+{
+    producer_free(handle);
+    reader_free(handle);
 }
 
 void ops_file_end(struct session *session)

@@ -36,7 +36,7 @@ static int loop(struct session *session, struct err *e)
 static int make_shared(struct session *session, struct err *e)
 {
     parks_init(&session->parks);
-    session->handles = handles_new();
+    session->handles = handles_new(ops_file_gone);
     session->tree = tree_new(session->node, &produce_file_hooks);
     session->retries = session->tree ? retries_new(session->tree) : NULL;
     session->accumulators = accumulators_new(session->options->buffer_memory_bytes);

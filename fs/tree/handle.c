@@ -4,16 +4,19 @@
 #include <unistd.h>
 
 struct handles {
+    void (*gone)(struct handle *handle);
     pthread_mutex_t lock;
     struct handle *head; /* open ones */
     _Atomic int alive;   /* open, or still referenced by something under way */
 };
 
-struct handles *handles_new(void)
+struct handles *handles_new(void (*gone)(struct handle *handle))
 {
     struct handles *handles = calloc(1, sizeof(*handles));
-    if (handles)
-        pthread_mutex_init(&handles->lock, NULL);
+    if (!handles)
+        return NULL;
+    handles->gone = gone;
+    pthread_mutex_init(&handles->lock, NULL);
     return handles;
 }
 
@@ -51,9 +54,6 @@ struct handle *handle_new(struct session *session, struct vnode *vnode)
     handle->vnode = vnode;
     handle->pfile = vnode->pfile ? tree_pfile_ref(session->tree, vnode->pfile) : NULL;
     handle->fd = -1;
-    handle->wakes = vnode->fresh || vnode->key.kind == VNODE_ANY;
-    handle->producer.generation = UINT64_MAX;
-    pthread_mutex_init(&handle->producer.lock, NULL);
     atomic_init(&handle->refs, 1);
     pthread_mutex_init(&handle->lock, NULL);
     struct handles *handles = session->handles;
@@ -71,19 +71,6 @@ struct handle *handle_ref(struct handle *handle)
 {
     atomic_fetch_add(&handle->refs, 1);
     return handle;
-}
-
-static void producer_destroy(struct handle *handle)
-{
-    struct producer *producer = &handle->producer;
-    free(producer->rest);
-    free(producer->spare);
-    for (int32_t i = 0; i < producer->target_count; i++)
-        if (producer->targets[i])
-            tree_pfile_put(handle->session->tree, producer->targets[i]);
-    free(producer->targets);
-    free(handle->produced.any_upto);
-    pthread_mutex_destroy(&producer->lock);
 }
 
 void handle_close(struct handle *handle)
@@ -105,16 +92,8 @@ void handle_unref(struct handle *handle)
     if (atomic_fetch_sub(&handle->refs, 1) != 1)
         return;
     struct handles *handles = handle->session->handles;
-    producer_destroy(handle);
-    posmap_free(&handle->map);
+    handles->gone(handle);
     free(handle->held.owners);
-    if (handle->poll_handle)
-        fuse_pollhandle_destroy(handle->poll_handle);
-    if (handle->json) {
-        history_free(&handle->json->history);
-        free(handle->json->text);
-        free(handle->json);
-    }
     if (handle->fd >= 0)
         close(handle->fd);
     if (handle->pfile)

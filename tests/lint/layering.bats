@@ -53,6 +53,9 @@ upward() {
 
 @test "the folders of a layer are its floors" {
     none upward engine base record segment log recover
+    none upward fs base tree produce consume serve
+    between() { includes fs | grep -E '^fs/(produce/.*:fs/consume|consume/.*:fs/produce)/' || true; }
+    none between
 }
 
 @test "headers are included from the root" {

@@ -8,6 +8,7 @@
 #include "fs/base/limits.h"
 #include "fs/produce/accumulator.h"
 #include "fs/produce/produce_file.h"
+#include "fs/produce/producer.h"
 #include "fs/tree/handle.h"
 #include "tests/unit/fake_fuse.h"
 
@@ -34,7 +35,7 @@ static inline void open_any(struct opened *o, struct fixture *f, const char *nam
     o->session.node = f->node;
     o->session.options = &o->options;
     o->session.tree = tree_new(f->node, &produce_file_hooks);
-    o->session.handles = handles_new();
+    o->session.handles = handles_new(producer_free);
     o->session.accumulators = accumulators_new(o->options.buffer_memory_bytes);
     parks_init(&o->session.parks);
     struct topic *topic = node_topic(f->node, name);
@@ -43,7 +44,8 @@ static inline void open_any(struct opened *o, struct fixture *f, const char *nam
     topic_unref(topic);
     o->handle = handle_new(&o->session, o->vnode);
     o->handle->appends = true;
-    o->handle->wakes = false; /* nobody watches */
+    assert_int_equal(producer_open(o->handle), 0);
+    o->handle->producer->wakes = false; /* nobody watches */
 }
 
 /* Every request of it has been answered. */

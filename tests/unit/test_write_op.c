@@ -49,7 +49,7 @@ static void begin(struct story *s, struct fixture *f, pid_t tid)
     create(f, "held");
     set(f, "held", "min.insync.replicas", "2");
     open_any(&s->any, f, "open");
-    struct producer *producer = &s->any.handle->producer;
+    struct producer *producer = s->any.handle->producer;
     producer->targets = malloc(2 * sizeof(struct pfile *)); /* as any_target() keeps them */
     producer->targets[0] = pfile_of(s, "open");
     producer->targets[1] = pfile_of(s, "held");
@@ -144,7 +144,7 @@ static void begin_followed(struct story *s, struct fixture *f, pid_t tid)
     s->f = f;
     create(f, "open");
     open_any(&s->any, f, "open");
-    struct producer *producer = &s->any.handle->producer;
+    struct producer *producer = s->any.handle->producer;
     producer->targets = malloc(sizeof(struct pfile *));
     producer->targets[0] = pfile_of(s, "open");
     producer->target_count = 1;
@@ -168,7 +168,7 @@ static void what_reached_the_log_is_never_eintr(void **state)
     for (int i = 0; i < 5; i++)
         pass_ms(s.f, LIMIT_LOOK_AGAIN_MS);
     assert_int_equal(atomic_load(&s.req.answers), 0);
-    struct partition *part = s.any.handle->producer.targets[0]->part;
+    struct partition *part = s.any.handle->producer->targets[0]->part;
     partition_advance(part, 2, partition_log_end(part));
     wait_until(atomic_load(&s.req.answers) == 1);
     assert_int_equal(atomic_load(&s.req.err), 0);

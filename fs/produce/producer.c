@@ -1,0 +1,32 @@
+#include "fs/produce/producer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int producer_open(struct handle *handle)
+{
+    struct producer *producer = calloc(1, sizeof *producer);
+    if (producer == NULL)
+        return -ENOMEM;
+    producer->generation = UINT64_MAX;
+    producer->wakes = handle->vnode->fresh || handle->vnode->key.kind == VNODE_ANY;
+    pthread_mutex_init(&producer->lock, NULL);
+    handle->producer = producer;
+    return 0;
+}
+
+void producer_free(struct handle *handle)
+{
+    struct producer *producer = handle->producer;
+    if (producer == NULL)
+        return;
+    free(producer->rest);
+    free(producer->spare);
+    for (int32_t i = 0; i < producer->target_count; i++)
+        if (producer->targets[i] != NULL)
+            tree_pfile_put(handle->session->tree, producer->targets[i]);
+    free(producer->targets);
+    free(producer->produced.any_upto);
+    pthread_mutex_destroy(&producer->lock);
+    free(producer);
+}

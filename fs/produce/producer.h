@@ -1,0 +1,45 @@
+/* fs/produce/producer.h: what producing keeps of an open file (handle.h) of a partition or of `.any`. */
+#ifndef LOGMNT_FS_PRODUCE_PRODUCER_H
+#define LOGMNT_FS_PRODUCE_PRODUCER_H
+
+#include "fs/tree/handle.h"
+
+struct sync_op;
+struct write_op;
+
+/* What was appended through an open file, and with linger.ms what is still on its way. handle's lock but for upto. */
+struct produced {
+    _Atomic int64_t upto; /* a partition's own file: behind the last record; 0: nothing yet */
+    int64_t *any_upto;    /* `.any`: likewise, by partition */
+    int32_t any_count;
+    uint64_t lots;   /* lingering batches that ever got records of this open file: the number of the last one */
+    int outstanding; /* those of them that are not over */
+    int error;       /* the first failure that nobody waited for and nobody was told of; 0 or a negative errno */
+    bool released;   /* closed for good with something on its way: the fence (producer.post) goes down behind it */
+    struct sync_op *waiters;
+};
+
+/* What an open file that appends keeps between writes. The kernel lets one write(2) of an open file through at a time;
+ * the lock is against its FLUSH and RELEASE. */
+struct producer {
+    pthread_mutex_t lock;
+    struct topic_config config; /* a copy, as of generation */
+    uint64_t generation;
+    struct framing_state scan; /* of the unfinished record */
+    uint8_t *rest;             /* its bytes */
+    size_t rest_len, rest_capacity;
+    bool refusing;          /* a line was too long and came in pieces: refuse up to the next newline */
+    struct fence_post post; /* up between a FLUSH that left a rest and the RELEASE or WRITE that follows */
+    struct write_op *spare; /* one that is not in use */
+    struct pfile **targets; /* `.any`: by partition, referenced; NULL entries: not yet written to */
+    int32_t target_count;
+    bool wakes; /* its appends go past the main node: inotify watchers must be told */
+    struct produced produced;
+};
+
+/* For a new open file. -ENOMEM. */
+int producer_open(struct handle *handle);
+/* The open file's last reference goes. */
+void producer_free(struct handle *handle);
+
+#endif
