@@ -112,3 +112,22 @@ struct election_nodes metadata_election_nodes(const struct metadata *meta)
 {
     return (struct election_nodes){.lives = node_lives, .stays = node_stays, .arg = meta};
 }
+
+int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_topic *topic, int32_t replicas)
+{
+    static const char name[] = "min.insync.replicas";
+    const char *value = config_set_get(&topic->config, name);
+    if (value == NULL)
+        value = config_set_get(&meta->config, name);
+    return value != NULL ? (int32_t)strtol(value, NULL, 10) : (replicas + 1) / 2;
+}
+
+void metadata_election_rules(const struct metadata *meta, const struct metadata_topic *topic, int32_t index,
+                             struct election_rules *out)
+{
+    const struct partition_registration *part = &topic->parts[index];
+    int32_t replicas = part->target.count > 0 ? part->target.count : part->replicas.count;
+    const char *unclean = config_in_force(&meta->config, &topic->config, "unclean.leader.election.enable");
+    out->min_insync_replicas = metadata_min_insync(meta, topic, replicas);
+    out->unclean = strcmp(unclean, "true") == 0;
+}

@@ -54,5 +54,10 @@ const struct metadata_topic *metadata_topic_by_id(const struct metadata *meta, c
 const struct node_registration *metadata_node(const struct metadata *meta, int32_t id);
 /* Who lives and who stays, for elections; as long as meta stays as it is. */
 struct election_nodes metadata_election_nodes(const struct metadata *meta);
+/* The settings that elections of a partition go by. */
+void metadata_election_rules(const struct metadata *meta, const struct metadata_topic *topic, int32_t index,
+                             struct election_rules *out);
+/* min.insync.replicas in force for so many replicas: as set on the topic or MOUNT, else (replicas + 1) / 2. */
+int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_topic *topic, int32_t replicas);
 
 #endif

@@ -1,0 +1,84 @@
+/* replication/metadata/controller.h: what the quorum's leader decides by itself: who is fenced, who leads, who is in
+ * sync.
+ *
+ * A pure state machine beside the metadata: told of heartbeats, of processes that ended and of what was applied, it
+ * says which command is to be proposed next, one at a time. Each command is the result of looking at the state as
+ * applied, so whatever is lost (a command that a race refused, a leader that came and went) is found again by the next
+ * look. Beside the metadata it remembers only when it heard of each node; a new controller grants each a full session
+ * first.
+ *
+ * Kafka's, as in KRaft: KIP-631 (heartbeats, fencing), KIP-841 (fenced means out of the ISR), KIP-966 (election.h). No
+ * clock, no locks: its owner's thread, the metadata held still meanwhile. */
+#ifndef LOGMNT_REPLICATION_METADATA_CONTROLLER_H
+#define LOGMNT_REPLICATION_METADATA_CONTROLLER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "replication/metadata/metadata.h"
+
+enum {
+    /* After a node has come back, until leadership is given back to it: what it left is settled by then. */
+    CONTROLLER_PREFER_DELAY_MS = 10000,
+    /* Partitions whose leadership is given back at once, and the pause until the next ones. */
+    CONTROLLER_PREFER_COUNT = 64,
+    CONTROLLER_PREFER_PAUSE_MS = 1000,
+};
+
+struct controller_node {
+    int32_t id;
+    int64_t heard_ms;       /* the last heartbeat of its registration in force */
+    int64_t applied_offset; /* as of that */
+    bool dead;              /* its process has ended */
+    bool wants_stop;        /* a clean stop: it hands over first */
+};
+
+struct controller {
+    int64_t session_timeout_ms;
+    bool active;
+    struct controller_node nodes[LIMIT_NODES];
+    int32_t count;
+
+    /* Looking through the partitions: from here on they have not been looked at since something changed. */
+    bool look;
+    size_t look_topic;
+    int32_t look_part;
+    /* Giving leadership back. INT64_MAX: nothing to give. */
+    int64_t prefer_at_ms;
+    size_t prefer_topic;
+    int32_t prefer_part;
+};
+
+struct heartbeat {
+    int32_t node;
+    int64_t node_epoch;
+    int64_t applied_offset; /* of the metadata log: everything below was applied by it */
+    bool wants_stop;
+};
+
+struct heartbeat_answer {
+    bool known; /* false: that registration is not in force; register anew */
+    bool fenced;
+    bool may_stop; /* nothing waits for it any more: it leads nothing that another could lead */
+};
+
+void controller_init(struct controller *controller, int64_t session_timeout_ms);
+/* This node leads the quorum and has applied all that was decided before. */
+void controller_begin(struct controller *controller, const struct metadata *meta, int64_t now_ms);
+void controller_end(struct controller *controller);
+
+void controller_heartbeat(struct controller *controller, const struct metadata *meta, int64_t now_ms,
+                          const struct heartbeat *beat, struct heartbeat_answer *answer);
+/* That process of the node no longer exists, as a majority of the voters has found, or it said goodbye. */
+void controller_gone(struct controller *controller, const struct metadata *meta, int32_t node, uint64_t process);
+/* A command was applied, by whomever it was proposed. */
+void controller_applied(struct controller *controller, const struct metadata *meta, const struct command *cmd,
+                        int64_t now_ms);
+
+/* What to propose now: 1: *out is a command (command_free() it); 0: nothing until something is told or
+ * controller_deadline_ms() has come; -ENOMEM. Not called again before that command was applied or has failed. */
+int controller_next(struct controller *controller, const struct metadata *meta, int64_t now_ms, struct command *out);
+/* INT64_MAX: none. */
+int64_t controller_deadline_ms(const struct controller *controller, const struct metadata *meta);
+
+#endif

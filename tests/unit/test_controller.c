@@ -1,0 +1,225 @@
+/* tests/unit/test_controller.c: what a controller proposes, from heartbeats and silence to leaders. Its commands are
+ * applied, as in a quorum of one, until it has no more. */
+#include "replication/metadata/controller.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { SESSION_MS = 3000 };
+
+struct cluster {
+    struct metadata meta;
+    struct controller controller;
+    int64_t now_ms;
+    int commands;
+};
+
+static void apply(struct cluster *c, const struct command *cmd)
+{
+    struct err e = {""};
+    if (metadata_apply(&c->meta, cmd, c->meta.next_offset, &e) != 0)
+        fail_msg("%s", e.text);
+    controller_applied(&c->controller, &c->meta, cmd, c->now_ms);
+}
+
+static void run(struct cluster *c)
+{
+    struct command cmd;
+    int rc;
+    while ((rc = controller_next(&c->controller, &c->meta, c->now_ms, &cmd)) == 1) {
+        apply(c, &cmd);
+        command_free(&cmd);
+        assert_true(++c->commands < 1000);
+    }
+    assert_int_equal(rc, 0);
+}
+
+static struct heartbeat_answer beat(struct cluster *c, int32_t id, bool wants_stop)
+{
+    struct heartbeat_answer answer;
+    const struct node_registration *node = metadata_node(&c->meta, id);
+    struct heartbeat heartbeat = {id, node->epoch, c->meta.next_offset, wants_stop};
+    controller_heartbeat(&c->controller, &c->meta, c->now_ms, &heartbeat, &answer);
+    run(c);
+    return answer;
+}
+
+static void enrol(struct cluster *c, int32_t id, bool unclean)
+{
+    struct command cmd = {.type = COMMAND_REGISTER_NODE};
+    cmd.registration = (struct node_registration){
+        .id = id, .epoch = -1, .incarnation = 9, .process = 50 + (uint64_t)id, .fenced = true, .unclean = unclean};
+    apply(c, &cmd);
+    run(c);
+}
+
+static const struct partition_registration *part(const struct cluster *c, int32_t index)
+{
+    return &metadata_topic(&c->meta, "orders")->parts[index];
+}
+
+/* Three nodes that live, and orders with three partitions, each preferring another leader. */
+static int setup(void **state)
+{
+    static const struct tree_attr root = {.dir_mode = 0755, .file_mode = 0644};
+    int32_t replicas[] = {1, 2, 3, 2, 3, 1, 3, 1, 2};
+    struct command cmd = {.type = COMMAND_CREATE_TOPIC, .topic = "orders", .partitions = 3, .replication_factor = 3};
+    struct cluster *c = calloc(1, sizeof *c);
+    metadata_init(&c->meta, &root);
+    controller_init(&c->controller, SESSION_MS);
+    controller_begin(&c->controller, &c->meta, 0);
+    for (int32_t id = 1; id <= 3; id++) {
+        enrol(c, id, false);
+        beat(c, id, false);
+    }
+    cmd.replicas = replicas;
+    cmd.replica_count = 9;
+    apply(c, &cmd);
+    run(c);
+    for (int32_t i = 0; i < 3; i++)
+        assert_int_equal(part(c, i)->leader, i + 1);
+    *state = c;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct cluster *c = *state;
+    metadata_free(&c->meta);
+    free(c);
+    return 0;
+}
+
+static void who_registers_is_fenced_until_it_has_applied_that(void **state)
+{
+    struct cluster *c = *state;
+    struct heartbeat_answer answer;
+    enrol(c, 4, false);
+    struct heartbeat early = {4, metadata_node(&c->meta, 4)->epoch, metadata_node(&c->meta, 4)->epoch, false};
+    controller_heartbeat(&c->controller, &c->meta, c->now_ms, &early, &answer);
+    run(c);
+    assert_true(answer.known && answer.fenced);
+    assert_true(metadata_node(&c->meta, 4)->fenced);
+    beat(c, 4, false);
+    assert_false(metadata_node(&c->meta, 4)->fenced);
+}
+
+static void silence_fences_after_a_session_and_not_before(void **state)
+{
+    struct cluster *c = *state;
+    c->now_ms = SESSION_MS - 1;
+    beat(c, 1, false);
+    beat(c, 2, false);
+    assert_false(metadata_node(&c->meta, 3)->fenced);
+    assert_int_equal(controller_deadline_ms(&c->controller, &c->meta), SESSION_MS);
+    c->now_ms = SESSION_MS;
+    run(c);
+    assert_true(metadata_node(&c->meta, 3)->fenced);
+    assert_int_equal(part(c, 2)->leader, 1);
+    assert_int_equal(part(c, 2)->leader_epoch, 1);
+    for (int32_t i = 0; i < 3; i++)
+        assert_false(replica_set_has(&part(c, i)->isr, 3));
+    assert_int_equal(part(c, 0)->leader_epoch, 0);
+}
+
+static void a_dead_process_is_fenced_at_once(void **state)
+{
+    struct cluster *c = *state;
+    controller_gone(&c->controller, &c->meta, 2, 51); /* an earlier one */
+    run(c);
+    assert_false(metadata_node(&c->meta, 2)->fenced);
+    controller_gone(&c->controller, &c->meta, 2, 52);
+    run(c);
+    assert_true(metadata_node(&c->meta, 2)->fenced);
+    assert_int_equal(part(c, 1)->leader, 3);
+}
+
+static void a_clean_stop_hands_over_before_it_ends(void **state)
+{
+    struct cluster *c = *state;
+    assert_false(beat(c, 1, true).may_stop);
+    assert_true(metadata_node(&c->meta, 1)->shutting_down);
+    assert_int_equal(part(c, 0)->leader, 2);
+    assert_true(beat(c, 1, true).may_stop);
+    assert_false(metadata_node(&c->meta, 1)->fenced);
+}
+
+static void a_heartbeat_of_another_registration_is_not_known(void **state)
+{
+    struct cluster *c = *state;
+    struct heartbeat_answer answer;
+    struct heartbeat old = {1, metadata_node(&c->meta, 1)->epoch, 1000, false};
+    enrol(c, 1, false);
+    controller_heartbeat(&c->controller, &c->meta, c->now_ms, &old, &answer);
+    assert_false(answer.known);
+}
+
+static void a_new_controller_grants_a_full_session(void **state)
+{
+    struct cluster *c = *state;
+    controller_end(&c->controller);
+    c->now_ms = 100000;
+    run(c);
+    controller_begin(&c->controller, &c->meta, c->now_ms);
+    run(c);
+    for (int32_t id = 1; id <= 3; id++)
+        assert_false(metadata_node(&c->meta, id)->fenced);
+    c->now_ms += SESSION_MS - 1;
+    run(c);
+    assert_false(metadata_node(&c->meta, 1)->fenced);
+}
+
+static void leadership_is_given_back_some_time_after_a_node_is_in_sync(void **state)
+{
+    struct cluster *c = *state;
+    controller_gone(&c->controller, &c->meta, 1, 51);
+    run(c);
+    assert_int_equal(part(c, 0)->leader, 2);
+    enrol(c, 1, false);
+    beat(c, 1, false);
+    assert_int_equal(part(c, 0)->leader, 2);
+    struct partition_change change = {.to = *part(c, 0), .isr_epochs = {-1, -1, -1}};
+    struct command cmd = {.type = COMMAND_CHANGE_PARTITIONS, .node = 2, .changes = &change, .change_count = 1};
+    memcpy(change.topic_id, metadata_topic(&c->meta, "orders")->id, UUID_BYTES);
+    change.to.partition_epoch++;
+    replica_set_add(&change.to.isr, 1);
+    apply(c, &cmd);
+    run(c);
+    assert_int_equal(part(c, 0)->leader, 2);
+    c->now_ms += CONTROLLER_PREFER_DELAY_MS;
+    for (int32_t id = 1; id <= 3; id++)
+        beat(c, id, false);
+    assert_int_equal(part(c, 0)->leader, 1);
+}
+
+static void a_controller_at_rest_proposes_nothing(void **state)
+{
+    struct cluster *c = *state;
+    c->commands = 0;
+    for (int i = 0; i < 100; i++) {
+        c->now_ms += 500;
+        for (int32_t id = 1; id <= 3; id++)
+            beat(c, id, false);
+    }
+    assert_int_equal(c->commands, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_registers_is_fenced_until_it_has_applied_that, setup, teardown),
+        cmocka_unit_test_setup_teardown(silence_fences_after_a_session_and_not_before, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_dead_process_is_fenced_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_clean_stop_hands_over_before_it_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_heartbeat_of_another_registration_is_not_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_new_controller_grants_a_full_session, setup, teardown),
+        cmocka_unit_test_setup_teardown(leadership_is_given_back_some_time_after_a_node_is_in_sync, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_controller_at_rest_proposes_nothing, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
