@@ -1,7 +1,9 @@
 """The works that `make bench` measures: one function each, named as the table names them (`-` for `_`)."""
 
+import contextlib
 import glob
 import os
+import threading
 import time
 
 from harness import ALL_CPUS, PLACEMENTS, Failed, Row, await_condition, printed_ns, run, shell, timed
@@ -167,6 +169,93 @@ def follow_latency(bench, row=Row("write → a blocked .follow reader, p50", "�
             part.cpu_s = {}  # of both halves together
 
 
+# ---- the slowest writes ----
+
+TAIL_WRITERS, TAIL_WRITES, TAIL_LINE_BYTES = 25, 400, 100
+REMOVED_TOPICS = 8
+
+
+class BulkLoad:
+    """Removals and compaction on our mount, while it is entered: topics of `megabytes` in all, in segments of 1 MiB, are
+    removed, and keyed lines go into a compacted one over and over."""
+
+    def __init__(self, bench):
+        self.bench, self.made, self.failure = bench, 0, None
+        self.keyed = bench.path("keyed")
+        with open(self.keyed, "wb") as out:
+            out.write(b"".join(b"key-%04d=%0100d\n" % (n % 1000, n) for n in range(40000)))
+        self.compacted = bench.make_topic("compacted", segment_bytes=1 << 20, key_separator="=",
+                                          cleanup_policy="compact", min_cleanable_dirty_ratio=0)
+
+    def prepare(self):
+        lines, share = self.bench.lines_file(1024), (self.bench.megabytes << 20) // REMOVED_TOPICS
+        self.topics = []
+        for _ in range(REMOVED_TOPICS):
+            self.topics.append(self.bench.make_topic(f"big{self.made}", segment_bytes=1 << 20))
+            self.made += 1
+            shell('head -c "$1" "$2" >> "$3/0"', str(share), lines, self.topics[-1])
+
+    def loop(self):
+        try:
+            for topic in self.topics:
+                run("rmdir", topic)
+            while not self.over.is_set():
+                shell('cat "$1" >> "$2/0"', self.keyed, self.compacted)
+        except Failed as error:
+            self.failure = error
+
+    @contextlib.contextmanager
+    def beside(self):
+        self.over = threading.Event()
+        thread = threading.Thread(target=self.loop)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.over.set()
+            thread.join()
+        if self.failure:
+            raise self.failure
+
+
+def tail_rows(bench, what, sides, load):
+    """Rounds that alternate ours and the other side; of each how many times the median the slowest writes took."""
+    base = next(side for side in sides if side != "ours")
+    samples = {name: {side: [] for side in sides} for name in ("99.9th percentile", "longest")}
+    for turn in range(bench.runs + 1):
+        for side, (mode, path) in sides.items() if turn % 2 else reversed(sides.items()):
+            if load:
+                load.prepare()
+            os.sync()
+            with load.beside() if load else contextlib.nullcontext():
+                words = run(bench.program("tails"), mode, str(TAIL_WRITERS), str(TAIL_WRITES), str(TAIL_LINE_BYTES), path)
+            median, high, longest = map(int, words.split())
+            if turn:
+                samples["99.9th percentile"][side].append(high / median)
+                samples["longest"][side].append(longest / median)
+    for name, of in samples.items():
+        row = Row(f"{name} of {what}, in medians", f"≤ 1.5 x {base}", 1.5, (base,), "x")
+        bench.rows.append(row.filled("free", of))
+
+
+def tails(bench, row=Row("the slowest writes of 25 writers, in medians", "≤ 1.5 x P", 1.5, ("P",), "x")):
+    """One partition, 25 writers, acks=all: what a write may take beyond the usual. Where ours is on the disk when it is
+    answered the other side is O_SYNC on a plain file, else an empty file system; each with the same load beside it."""
+    with bench.mounted("log.cleaner.backoff.ms=100"):
+        plain = bench.path("plain", "file")
+        shell(': > "$1"', plain)
+        synced, flushed, paged = (bench.make_topic(name) for name in ("synced", "flushed", "paged"))
+        run("setfattr", "-n", "user.config.flush.messages", "-v", "1", flushed)
+        cases = {"O_SYNC": {"ours": ("sync", f"{synced}/0"), "P": ("sync", plain)},
+                 "flush.messages=1": {"ours": ("plain", f"{flushed}/0"), "P": ("sync", plain)},
+                 "no flush": {"ours": ("plain", f"{paged}/0"), "E": ("plain", bench.path("empty", "bench", "0"))}}
+        for name, sides in cases.items():
+            tail_rows(bench, name, sides, None)
+        load = BulkLoad(bench)
+        for name, sides in cases.items():
+            tail_rows(bench, f"{name} beside removals and compaction", sides, load)
+
+
 # ---- big logs ----
 
 
@@ -281,5 +370,5 @@ def disk_bytes(bench, row=Row("disk bytes of a record", None, None, unit="x")):
 
 
 WORKS = [cat_append_1k, cat_append_100, cat_read, segments_read, segments_mmap, write_open, echo, writers_one,
-         writers_many, follow_latency, lookup, restart_10g, topics_1000, disk_bytes]
+         writers_many, follow_latency, tails, lookup, restart_10g, topics_1000, disk_bytes]
 NAMES = {work.__name__.replace("_", "-"): work for work in WORKS}
