@@ -23,6 +23,9 @@ enum {
     LIMIT_FOLLOW_INLINE = 4,
     /* inotify watchers of a partition with several appenders are woken at most this often. */
     LIMIT_WAKE_INTERVAL_MS = 10,
+    /* A change to the tree is answered after this, decided or not (ETIMEDOUT): the kernel holds a directory's lock
+     * meanwhile. What a quorum of one waits for is its own disk. */
+    LIMIT_DECISION_MS = 30000,
     /* How often a mount that is left in another mount namespace alone is looked at again. */
     LIMIT_MOUNT_LOOK_MS = 1000,
     /* Records' bytes that one read of `.json` takes from the log at a time. */

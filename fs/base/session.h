@@ -17,6 +17,7 @@ struct tree;
 struct retries;
 struct evictor;
 struct waker;
+struct orphans;
 struct outside;
 
 struct session {
@@ -28,6 +29,8 @@ struct session {
     struct parks parks;
     struct handles *handles;
     struct retries *retries;
+    struct orphans *orphans;
+    struct node_feed feed;
     struct outside *outside;
     struct waker *waker;
     struct evictor *evictor;

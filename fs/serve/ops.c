@@ -7,11 +7,11 @@
 #include <sys/statvfs.h>
 #include <syslog.h>
 
+#include "fs/base/change.h"
 #include "fs/base/limits.h"
 #include "fs/tree/attr.h"
 #include "fs/tree/evictor.h"
 #include "fs/tree/names.h"
-#include "fs/tree/orphans.h"
 #include "fs/tree/retry.h"
 #include "fs/tree/status.h"
 #include "fs/tree/xattr.h"
@@ -168,21 +168,11 @@ static unsigned changeable(const struct vnode *vnode)
     }
 }
 
-/* A topic has one owner: who looks at its directory next is not to see the old one. */
-static void forget_owner_of_directory(struct session *session, struct topic *topic)
+/* What SETATTR asks for, as attributes and ATTR_ bits. 0: nothing is to be changed by a command; a negative errno. */
+static int wanted_attr(const struct vnode *vnode, const struct stat *st, int to_set, struct tree_attr *attr)
 {
-    struct vnode_key key = {.kind = VNODE_TOPIC, .topic = topic};
-    struct vnode *dir = tree_vnode(session->tree, &key);
-    if (!dir)
-        return;
-    fuse_lowlevel_notify_inval_inode(session->fuse, dir->id, -1, 0);
-    tree_forget(session->tree, dir->id, 1);
-}
-
-static int set_attr(struct session *session, const struct vnode *vnode, const struct stat *st, int to_set)
-{
-    struct tree_attr attr = {.uid = st->st_uid, .gid = st->st_gid};
     unsigned set = 0, allowed = changeable(vnode);
+    *attr = (struct tree_attr){.uid = st->st_uid, .gid = st->st_gid};
     if (to_set & FUSE_SET_ATTR_SIZE)
         return -EPERM; /* truncation */
     if (to_set & FUSE_SET_ATTR_UID)
@@ -191,35 +181,54 @@ static int set_attr(struct session *session, const struct vnode *vnode, const st
         set |= ATTR_GID;
     if (to_set & FUSE_SET_ATTR_MODE) {
         set |= allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE);
-        attr.dir_mode = st->st_mode & 07777;
-        attr.file_mode = st->st_mode & 07777;
+        attr->dir_mode = st->st_mode & 07777;
+        attr->file_mode = st->st_mode & 07777;
         if (!set || !(allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE)))
             return -EPERM;
     }
     if (set & ~allowed || (set && vnode->topic && topic_internal(vnode->topic)))
         return -EPERM;
-    if (!set)
-        return 0; /* times: kept by the log itself */
-    struct err e = {0};
-    int rc = node_set_attr(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, &attr, set, &e);
-    if (rc)
-        log_line(LOG_ERR, "chmod or chown: %s", e.text);
-    else if (vnode->key.kind == VNODE_PARTITION && set & (ATTR_UID | ATTR_GID))
-        forget_owner_of_directory(session, vnode->topic);
-    return rc;
+    return (int)set; /* times: kept by the log itself */
+}
+
+struct attr_change {
+    struct change change; /* first */
+    struct vnode *vnode;  /* alive until the request is answered */
+};
+
+static void answer_setattr(struct change *change, int rc)
+{
+    fuse_req_t req = change->park.req;
+    if (rc) {
+        log_line(LOG_ERR, "chmod or chown: %s", change->op.e.text);
+        fuse_reply_err(req, -rc);
+    } else {
+        reply_attr(req, ((struct attr_change *)change)->vnode);
+    }
 }
 
 static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
     (void)fi;
     struct vnode *vnode = ops_vnode(req, ino);
+    struct tree_attr attr;
     if (!vnode)
         return;
-    int rc = set_attr(session_of(req), vnode, st, to_set);
-    if (rc)
-        fuse_reply_err(req, -rc);
-    else
+    int set = wanted_attr(vnode, st, to_set, &attr);
+    if (set < 0) {
+        fuse_reply_err(req, -set);
+        return;
+    }
+    if (set == 0) {
         reply_attr(req, vnode);
+        return;
+    }
+    struct change *change = change_new(req, sizeof(struct attr_change), answer_setattr);
+    if (!change)
+        return;
+    ((struct attr_change *)change)->vnode = vnode;
+    const char *topic = vnode->topic ? topic_name(vnode->topic) : NULL;
+    change_begun(change, node_set_attr(session_of(req)->node, &change->op, topic, &attr, (unsigned)set));
 }
 
 static void do_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -236,13 +245,47 @@ static void do_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- the tree ---- */
 
+struct name_change {
+    struct change change; /* first */
+    char name[NAME_MAX + 1];
+};
+
+static struct change *new_name_change(fuse_req_t req, const char *name, void (*answer)(struct change *change, int rc))
+{
+    struct change *change = change_new(req, sizeof(struct name_change), answer);
+    if (change)
+        strncpy(((struct name_change *)change)->name, name, NAME_MAX);
+    return change;
+}
+
+static void answer_mkdir(struct change *change, int rc)
+{
+    fuse_req_t req = change->park.req;
+    struct session *session = session_of(req);
+    const char *name = ((struct name_change *)change)->name;
+    struct vnode *dir = tree_get(session->tree, FUSE_ROOT_ID);
+    struct vnode_key key;
+    struct fuse_entry_param entry;
+    if (rc == 0)
+        rc = names_resolve(session, dir, name, &key);
+    if (rc == 0) {
+        struct vnode *vnode = tree_vnode(session->tree, &key);
+        topic_unref(key.topic);
+        rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
+    }
+    if (rc && rc != -EEXIST)
+        log_line(LOG_NOTICE, "mkdir %s: %s", name, change->op.e.text[0] ? change->op.e.text : strerror(-rc));
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else if (fuse_reply_entry(req, &entry) == -ENOENT)
+        tree_forget(session->tree, entry.ino, 1);
+}
+
 static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
     struct session *session = session_of(req);
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     struct vnode *dir = ops_vnode(req, parent);
-    struct fuse_entry_param entry;
-    struct err e = {0};
     if (!dir)
         return;
     if (dir->key.kind != VNODE_ROOT) {
@@ -258,40 +301,30 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
         .dir_mode = (mode & 07777 & ~ctx->umask) | (inherit ? S_ISGID : 0),
         .file_mode = 0666 & ~ctx->umask,
     };
-    int rc = node_create_topic(session->node, name, &attr, &e);
-    struct vnode_key key;
-    if (rc == 0)
-        rc = names_resolve(session, dir, name, &key);
-    if (rc == 0) {
-        struct vnode *vnode = tree_vnode(session->tree, &key);
-        topic_unref(key.topic);
-        rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
-    }
-    if (rc && rc != -EEXIST)
-        log_line(LOG_NOTICE, "mkdir %s: %s", name, e.text[0] ? e.text : strerror(-rc));
-    if (rc)
-        fuse_reply_err(req, -rc);
-    else
-        fuse_reply_entry(req, &entry);
+    struct change *change = new_name_change(req, name, answer_mkdir);
+    if (change)
+        change_begun(change, node_create_topic(session->node, &change->op, name, &attr));
+}
+
+static void answer_rmdir(struct change *change, int rc)
+{
+    if (rc && rc != -ENOTEMPTY)
+        log_line(LOG_ERR, "rmdir %s: %s", ((struct name_change *)change)->name, change->op.e.text);
+    fuse_reply_err(change->park.req, -rc);
 }
 
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct vnode *dir = ops_vnode(req, parent);
-    struct err e = {0};
     if (!dir)
         return;
-    struct session *session = session_of(req);
-    bool is_topic = dir->key.kind == VNODE_ROOT && name[0] != '.';
-    struct topic *topic = is_topic ? node_topic(session->node, name) : NULL;
-    int rc = is_topic ? node_delete_topic(session->node, name, &e) : -EPERM;
-    if (rc && rc != -EPERM && rc != -ENOTEMPTY)
-        log_line(LOG_ERR, "rmdir %s: %s", name, e.text);
-    fuse_reply_err(req, -rc);
-    if (rc == 0 && topic)
-        orphans_drop(session, topic);
-    if (topic)
-        topic_unref(topic);
+    if (dir->key.kind != VNODE_ROOT || name[0] == '.') {
+        fuse_reply_err(req, EPERM);
+        return;
+    }
+    struct change *change = new_name_change(req, name, answer_rmdir);
+    if (change)
+        change_begun(change, node_delete_topic(session_of(req)->node, &change->op, name));
 }
 
 static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -8,6 +8,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "fs/base/change.h"
+#include "fs/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/consume/consume.h"
 #include "fs/consume/follow.h"
@@ -156,37 +158,33 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- CREATE: touch orders/3 ---- */
 
-static int create_partition(struct session *session, const struct vnode *dir, const char *name, int flags)
+struct create_change {
+    struct change change; /* first */
+    struct vnode *dir;    /* alive until the request is answered */
+    struct fuse_file_info fi;
+    char name[NAME_MAX + 1];
+};
+
+/* The number of the partition that CREATE may make; or a negative errno. */
+static int32_t creatable(const struct vnode *dir, const char *name, int flags)
 {
-    struct err e = {0};
     int32_t index = dir->key.kind == VNODE_TOPIC ? address_partition(name) : -1;
     if (flags & O_APPEND)
         return -ENOENT; /* nothing makes a partition by mistake */
     if (index < 0 || flags & (O_TRUNC | O_EXCL) || topic_internal(dir->topic) ||
         index != topic_partition_count(dir->topic))
         return -EPERM;
-    int rc = node_create_partitions(session->node, topic_name(dir->topic), index + 1, &e);
-    if (rc)
-        log_line(LOG_ERR, "touch %s/%s: %s", topic_name(dir->topic), name, e.text);
-    return rc;
+    return index;
 }
 
-static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+/* Opens what is there by now. made: by this request; otherwise by somebody else since the LOOKUP, and this is an open
+ * like any other. */
+static void open_created(fuse_req_t req, struct vnode *dir, const char *name, struct fuse_file_info *fi, bool made)
 {
     struct session *session = session_of(req);
-    struct vnode *dir = ops_vnode(req, parent);
     struct vnode_key key;
     struct fuse_entry_param entry;
-    (void)mode;
-    if (!dir)
-        return;
     int rc = names_resolve(session, dir, name, &key);
-    bool made = rc == -ENOENT;
-    if (made) {
-        rc = create_partition(session, dir, name, fi->flags);
-        if (rc == 0)
-            rc = names_resolve(session, dir, name, &key);
-    }
     struct vnode *vnode = rc ? NULL : ops_vnode_of(session, &key);
     if (rc == 0 && key.topic)
         topic_unref(key.topic);
@@ -196,7 +194,6 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         fuse_reply_err(req, -rc);
         return;
     }
-    /* Somebody else may have made it since the LOOKUP: then this is an open like any other. */
     if (!made)
         rc = fi->flags & O_EXCL ? -EEXIST : check_flags(vnode, fi->flags);
     struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, &rc);
@@ -207,6 +204,47 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         abandon(handle);
     if (!taken)
         tree_forget(session->tree, entry.ino, 1);
+}
+
+static void answer_create(struct change *change, int rc)
+{
+    struct create_change *create = (struct create_change *)change;
+    if (rc) {
+        log_line(LOG_ERR, "touch %s/%s: %s", topic_name(create->dir->topic), create->name, change->op.e.text);
+        fuse_reply_err(change->park.req, -rc);
+    } else {
+        open_created(change->park.req, create->dir, create->name, &create->fi, true);
+    }
+}
+
+static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+    struct session *session = session_of(req);
+    struct vnode *dir = ops_vnode(req, parent);
+    struct vnode_key key;
+    (void)mode;
+    if (!dir)
+        return;
+    int rc = names_resolve(session, dir, name, &key);
+    if (rc == 0 && key.topic)
+        topic_unref(key.topic);
+    int32_t index = rc == -ENOENT ? creatable(dir, name, fi->flags) : rc;
+    if (rc == 0) {
+        open_created(req, dir, name, fi, false);
+        return;
+    }
+    if (index < 0) {
+        fuse_reply_err(req, -index);
+        return;
+    }
+    struct change *change = change_new(req, sizeof(struct create_change), answer_create);
+    if (!change)
+        return;
+    struct create_change *create = (struct create_change *)change;
+    create->dir = dir;
+    create->fi = *fi;
+    strncpy(create->name, name, NAME_MAX);
+    change_begun(change, node_create_partitions(session->node, &change->op, topic_name(dir->topic), index + 1));
 }
 
 /* ---- READ ---- */
@@ -360,10 +398,68 @@ static void do_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 
 /* ---- fallocate -p: DeleteRecords ---- */
 
+struct delete_change {
+    struct park park;
+    struct delete_records_op op;
+    struct handle *handle; /* referenced */
+};
+
+static void delete_over(struct delete_change *change, int rc)
+{
+    park_answer(&change->park);
+    if (rc && change->op.e.text[0])
+        log_line(LOG_NOTICE, "DeleteRecords of %s: %s", partition_name(change->handle->pfile->part), change->op.e.text);
+    fuse_reply_err(change->park.req, -rc);
+    park_unref(&change->park);
+}
+
+static void delete_done(struct delete_records_op *op, int rc)
+{
+    delete_over(container_of(op, struct delete_change, op), rc);
+}
+
+static bool delete_cancel(struct park *park)
+{
+    struct delete_change *change = container_of(park, struct delete_change, park);
+    return partition_delete_records_cancel(change->handle->pfile->part, &change->op);
+}
+
+static void delete_aborted(struct park *park, int rc)
+{
+    fuse_reply_err(park->req, -rc);
+}
+
+static void delete_free(struct park *park)
+{
+    struct delete_change *change = container_of(park, struct delete_change, park);
+    handle_unref(change->handle);
+    free(change);
+}
+
+static void delete_records(fuse_req_t req, struct handle *handle, int64_t position)
+{
+    struct delete_change *change = calloc(1, sizeof(*change));
+    if (!change) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    change->handle = handle_ref(handle);
+    change->op.position = position;
+    change->op.done = delete_done;
+    change->park.fatal_only = true;
+    change->park.cancel = delete_cancel;
+    change->park.aborted = delete_aborted;
+    change->park.free = delete_free;
+    park_begin(&change->park, handle->session, req);
+    int rc = partition_delete_records(handle->pfile->part, &change->op);
+    if (rc)
+        delete_over(change, rc);
+    park_settle(&change->park);
+}
+
 static void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
 {
     struct handle *handle = handle_of(fi);
-    struct err e = {0};
     (void)ino;
     int rc = 0;
     if (mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
@@ -374,11 +470,10 @@ static void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         rc = -EPERM;
     else if (off > partition_log_start(handle->pfile->part).position)
         rc = -EINVAL; /* records go from the front only */
+    if (rc)
+        fuse_reply_err(req, -rc);
     else
-        rc = partition_delete_records(handle->pfile->part, off + len, &e);
-    if (rc && e.text[0])
-        log_line(LOG_NOTICE, "DeleteRecords of %s: %s", partition_name(handle->pfile->part), e.text);
-    fuse_reply_err(req, -rc);
+        delete_records(req, handle, off + len);
 }
 
 static void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)

@@ -13,10 +13,12 @@
 #include "fs/produce/produce.h"
 #include "fs/produce/produce_file.h"
 #include "fs/produce/waker.h"
+#include "fs/serve/feed.h"
 #include "fs/serve/ops.h"
 #include "fs/serve/stopper.h"
 #include "fs/tree/evictor.h"
 #include "fs/tree/handle.h"
+#include "fs/tree/orphans.h"
 #include "fs/tree/retry.h"
 
 static int loop(struct session *session, struct err *e)
@@ -40,15 +42,18 @@ static int make_shared(struct session *session, struct err *e)
     session->tree = tree_new(session->node, &produce_file_hooks);
     session->retries = session->tree ? retries_new(session->tree) : NULL;
     session->accumulators = accumulators_new(session->options->buffer_memory_bytes);
+    session->orphans = orphans_new(session);
     session->waker = waker_new(session);
     session->evictor = evictor_new(session);
-    if (session->handles && session->tree && session->retries && session->accumulators && session->waker &&
-        session->evictor)
+    if (session->handles && session->tree && session->retries && session->accumulators && session->orphans &&
+        session->waker && session->evictor)
         return 0;
     if (session->evictor)
         evictor_free(session->evictor);
     if (session->waker)
         waker_free(session->waker);
+    if (session->orphans)
+        orphans_free(session->orphans);
     if (session->accumulators)
         accumulators_free(session->accumulators);
     if (session->retries)
@@ -71,6 +76,7 @@ static void free_shared(struct session *session)
 /* Those that call through the mount. */
 static void end_threads(struct session *session)
 {
+    orphans_free(session->orphans);
     evictor_free(session->evictor);
     waker_free(session->waker);
     session->waker = NULL;
@@ -136,6 +142,7 @@ int serve_run(struct session *session, struct err *e)
     if (rc)
         goto err_after_fuse;
     bool mounted = true;
+    feed_begin(session);
     rc = passthrough_attach(session->fuse, e);
     if (rc == 0)
         rc = stopper_start(&stopper, session, &device, e);
@@ -150,6 +157,7 @@ int serve_run(struct session *session, struct err *e)
     produce_end(session);
     accumulators_drain(session->accumulators, session->node);
 err_after_mount:
+    feed_end(session);
     if (!mounted)
         leave_mount_point(session->fuse);
     fuse_session_unmount(session->fuse);

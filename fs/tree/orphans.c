@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/base/container.h"
 #include "fs/tree/tree.h"
 
 enum { ORPHAN_NAME_BYTES = 40 };
@@ -58,40 +59,74 @@ struct orphaned {
     struct orphaned *next;
 };
 
-/* One worker at a time, which does what others leave to it. */
-static struct {
+struct orphans {
+    struct session *session;
     pthread_mutex_t lock;
     struct orphaned *first;
-    bool busy;
-} line = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    bool busy; /* the work is queued or under way */
+    struct work work;
+};
 
-static struct orphaned *next_in_line(void)
+static struct orphaned *next_in_line(struct orphans *orphans)
 {
-    pthread_mutex_lock(&line.lock);
-    struct orphaned *next = line.first;
+    pthread_mutex_lock(&orphans->lock);
+    struct orphaned *next = orphans->first;
     if (next)
-        line.first = next->next;
+        orphans->first = next->next;
     else
-        line.busy = false;
-    pthread_mutex_unlock(&line.lock);
+        orphans->busy = false;
+    pthread_mutex_unlock(&orphans->lock);
     return next;
 }
 
-void orphans_drop(struct session *session, struct topic *topic)
+static void drop_all(struct work *work)
+{
+    struct orphans *orphans = container_of(work, struct orphans, work);
+    struct orphaned *orphaned;
+    while ((orphaned = next_in_line(orphans))) {
+        drop_names(orphans->session, orphaned->topic);
+        topic_unref(orphaned->topic);
+        free(orphaned);
+    }
+}
+
+struct orphans *orphans_new(struct session *session)
+{
+    struct orphans *orphans = calloc(1, sizeof(*orphans));
+    if (!orphans)
+        return NULL;
+    orphans->session = session;
+    orphans->work.run = drop_all;
+    pthread_mutex_init(&orphans->lock, NULL);
+    return orphans;
+}
+
+void orphans_free(struct orphans *orphans)
+{
+    bool busy;
+    do {
+        pthread_mutex_lock(&orphans->lock);
+        busy = orphans->busy;
+        pthread_mutex_unlock(&orphans->lock);
+        if (busy)
+            executor_pause(node_executor(orphans->session->node), 1);
+    } while (busy);
+    pthread_mutex_destroy(&orphans->lock);
+    free(orphans);
+}
+
+void orphans_drop(struct orphans *orphans, struct topic *topic)
 {
     struct orphaned *orphaned = malloc(sizeof(*orphaned));
     if (!orphaned)
         return; /* they go when memory runs short, as it does */
     orphaned->topic = topic_ref(topic);
-    pthread_mutex_lock(&line.lock);
-    orphaned->next = line.first;
-    line.first = orphaned;
-    bool ours = !line.busy;
-    line.busy = true;
-    pthread_mutex_unlock(&line.lock);
-    while (ours && (orphaned = next_in_line())) {
-        drop_names(session, orphaned->topic);
-        topic_unref(orphaned->topic);
-        free(orphaned);
-    }
+    pthread_mutex_lock(&orphans->lock);
+    orphaned->next = orphans->first;
+    orphans->first = orphaned;
+    bool first = !orphans->busy;
+    orphans->busy = true;
+    pthread_mutex_unlock(&orphans->lock);
+    if (first)
+        executor_prompt(node_executor(orphans->session->node), &orphans->work);
 }

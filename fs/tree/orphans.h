@@ -1,17 +1,21 @@
 /* fs/tree/orphans.h: what is still open in a topic that was deleted goes with its last close.
  *
  * rmdir(2) drops the names below a directory, but not those of open files: the kernel would keep these, our nodes, and
- * with them the topic's data on the disk, until it runs short of memory. Once the rmdir is answered (so that nobody who
- * waits for us holds the directory's lock) it is told to drop them now.
+ * with them the topic's data on the disk, until it runs short of memory. So it is told to drop them.
  *
- * Telling it waits for the lock of the directory that was deleted, and somebody who looks a name up in there may hold
- * that while he waits for an answer of ours: so it is one worker at a time, and the others answer. */
+ * Telling it waits for the lock of the directory that was deleted, and somebody may hold that while he waits for an
+ * answer of ours: whoever removes it, or looks a name up in there. So it is one work at a time, and nobody waits for
+ * it. */
 #ifndef LOGMNT_FS_TREE_ORPHANS_H
 #define LOGMNT_FS_TREE_ORPHANS_H
 
 #include "fs/base/session.h"
 
-/* topic was deleted, and the kernel knows. */
-void orphans_drop(struct session *session, struct topic *topic);
+struct orphans *orphans_new(struct session *session); /* NULL: no memory */
+/* Waits for the last one. While the session's connection lives. */
+void orphans_free(struct orphans *orphans);
+
+/* topic was deleted. Any thread, which does not wait. */
+void orphans_drop(struct orphans *orphans, struct topic *topic);
 
 #endif

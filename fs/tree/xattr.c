@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <syslog.h>
 
+#include "fs/base/change.h"
 #include "fs/tree/attr.h"
 
 #define CONFIG_PREFIX "user.config."
@@ -279,54 +281,89 @@ void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
 
 /* ---- setting ---- */
 
-static int set_partitions(struct session *session, struct topic *topic, const char *text, struct err *e)
+struct xattr_change {
+    struct change change; /* first */
+    char name[XATTR_NAME_MAX + 1];
+};
+
+static void answer_change(struct change *change, int rc)
+{
+    if (rc && change->op.e.text[0])
+        log_line(LOG_NOTICE, "%s: %s", ((struct xattr_change *)change)->name, change->op.e.text);
+    fuse_reply_err(change->park.req, -rc);
+}
+
+static struct change *new_change(fuse_req_t req, const char *name)
+{
+    struct change *change = change_new(req, sizeof(struct xattr_change), answer_change);
+    if (change)
+        strncpy(((struct xattr_change *)change)->name, name, XATTR_NAME_MAX);
+    return change;
+}
+
+static void set_config(fuse_req_t req, const struct vnode *vnode, const char *name, const char *value)
+{
+    struct change *change = new_change(req, name);
+    const char *topic = vnode->topic ? topic_name(vnode->topic) : NULL;
+    if (change)
+        change_begun(change,
+                     node_set_config(session_of(req)->node, &change->op, topic, name + strlen(CONFIG_PREFIX), value));
+}
+
+static void set_partitions(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t count)
+{
+    struct change *change = new_change(req, name);
+    if (change)
+        change_begun(change,
+                     node_create_partitions(session_of(req)->node, &change->op, topic_name(vnode->topic), count));
+}
+
+/* A number of partitions as text; -EINVAL. */
+static int32_t partition_count(const char *text)
 {
     char *end;
     errno = 0;
     long count = strtol(text, &end, 10);
     if (errno || end == text || *end || text[0] < '0' || text[0] > '9' || count > PARTITION_COUNT_MAX)
         return -EINVAL;
-    return node_create_partitions(session->node, topic_name(topic), (int32_t)count, e);
+    return (int32_t)count;
 }
 
-static int set_value(struct session *session, struct vnode *vnode, const char *name, const char *value, struct err *e)
+static bool sets_partitions(const struct vnode *vnode, const char *name)
 {
-    if (vnode->key.kind == VNODE_TOPIC && strcmp(name, "user.topic.partitions") == 0)
-        return set_partitions(session, vnode->topic, value, e);
+    return vnode->key.kind == VNODE_TOPIC && strcmp(name, "user.topic.partitions") == 0;
+}
+
+/* Whether the attribute may be set, or removed (value NULL): 0 or a negative errno. */
+static int check_change(fuse_req_t req, const struct vnode *vnode, const char *name, const char *value, int flags)
+{
+    struct session *session = session_of(req);
+    char present[VALUE_BYTES];
+    if (vnode->topic && topic_deleted(vnode->topic))
+        return -ESTALE;
+    if ((vnode->topic && topic_internal(vnode->topic)) || !attr_is_owner(session, vnode->topic, fuse_req_ctx(req)->uid))
+        return -EPERM;
+    if ((flags & XATTR_CREATE) && value_of(session, vnode, name, present) == 0)
+        return -EEXIST;
+    if (value && sets_partitions(vnode, name))
+        return partition_count(value) < 0 ? -EINVAL : 0;
     if (find(vnode, name))
         return -EPERM;
-    const struct config_def *def = config_of(vnode, name);
-    if (!def)
-        return -EINVAL;
-    return node_set_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, def->name, value, e);
+    if (!config_of(vnode, name))
+        return value ? -EINVAL : -ENODATA;
+    return 0;
 }
 
 /* Sets, or removes (value NULL), and answers. */
-static void change(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, int flags)
+static void change(fuse_req_t req, const struct vnode *vnode, const char *name, const char *value, int flags)
 {
-    struct session *session = session_of(req);
-    struct err e = {0};
-    char present[VALUE_BYTES];
-    int rc = 0;
-    if (vnode->topic && topic_deleted(vnode->topic))
-        rc = -ESTALE;
-    else if ((vnode->topic && topic_internal(vnode->topic)) ||
-             !attr_is_owner(session, vnode->topic, fuse_req_ctx(req)->uid))
-        rc = -EPERM;
-    else if ((flags & XATTR_CREATE) && value_of(session, vnode, name, present) == 0)
-        rc = -EEXIST;
-    else if (value)
-        rc = set_value(session, vnode, name, value, &e);
-    else if (find(vnode, name))
-        rc = -EPERM;
-    else if (!config_of(vnode, name))
-        rc = -ENODATA;
+    int rc = check_change(req, vnode, name, value, flags);
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else if (value && sets_partitions(vnode, name))
+        set_partitions(req, vnode, name, partition_count(value));
     else
-        rc = node_set_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL,
-                             name + strlen(CONFIG_PREFIX), NULL, &e);
-    if (rc && e.text[0])
-        log_line(LOG_NOTICE, "%s: %s", name, e.text);
-    fuse_reply_err(req, -rc);
+        set_config(req, vnode, name, value);
 }
 
 void xattr_set(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, size_t size, int flags)

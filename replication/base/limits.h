@@ -17,6 +17,8 @@ enum {
     LIMIT_COMMAND_CHANGES = 4096,
     /* One metadata command, encoded; a larger one in the log is damage (-EBADMSG). */
     LIMIT_COMMAND_BYTES = 1 << 20,
+    /* A metadata flush that failed for want of descriptors or memory is tried again after this. */
+    LIMIT_DECIDE_AGAIN_MS = 100,
     /* Commands applied since the last snapshot of the metadata before the next one is written and the log before it
      * dropped. */
     LIMIT_SNAPSHOT_COMMANDS = 4096,

@@ -15,7 +15,7 @@
 #include "replication/base/uuid.h"
 #include "replication/metadata/config.h"
 #include "replication/metadata/election.h"
-#include "replication/node/node.h"
+#include "replication/metadata/tree_attr.h"
 
 enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
 
@@ -34,7 +34,7 @@ enum command_type {
     COMMAND_TYPES,
 };
 
-/* Beside the ATTR_ bits of node.h: the directory's mtime, as a snapshot sets it. */
+/* Beside the ATTR_ bits of tree_attr.h: the directory's mtime, as a snapshot sets it. */
 enum { COMMAND_ATTR_MTIME = 16 };
 
 /* A node, as it registers at each start and as the controller finds it. */

@@ -8,6 +8,15 @@
 
 #include "replication/metadata/metadata_internal.h"
 
+int topic_name_check(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t len = strlen(name);
+    if (len == 0 || len >= TOPIC_NAME_BYTES || strspn(name, allowed) != len)
+        return -EINVAL;
+    return name[0] == '.' || strncmp(name, "__", 2) == 0 ? -EINVAL : 0;
+}
+
 void metadata_init(struct metadata *meta, const struct tree_attr *root)
 {
     *meta = (struct metadata){.root = *root};

@@ -35,6 +35,9 @@ struct metadata {
     int64_t next_producer_id;
 };
 
+/* Kafka's rule: [a-zA-Z0-9._-], 1 to 249 bytes; not ".", "..", no leading '.' or "__". 0 or -EINVAL. */
+int topic_name_check(const char *name);
+
 /* root: what MOUNT has before anybody changes it. */
 void metadata_init(struct metadata *meta, const struct tree_attr *root);
 void metadata_free(struct metadata *meta);

@@ -1,8 +1,14 @@
-/* replication/metadata/quorum.c: proposals, their flush, replay and snapshot.
+/* replication/metadata/quorum.c: ops, turns, replay and snapshot.
  *
- * A proposal is a struct on its caller's stack: appended and queued under the lock, then flushed without it. Whichever
- * flush reaches a proposal first applies it and all before it; its caller goes on when it was decided and its own
- * flush has been answered, since until then the log knows its address. */
+ *                   turn              flushed
+ *   quorum_submit ──────→ APPENDED ─────────→ applied in order ──→ done(0, a race's errno)
+ *      QUEUED │  │           │   └─ the flush failed ────────────→ done(-EIO)
+ *             │  └ no room, or it fits no more ──────────────────→ done(…)
+ *             └ cancelled         └ the deadline ────────────────→ done(-ETIMEDOUT); its record is applied all the same
+ *
+ * A turn takes what is queued, appends it record by record, flushes once, applies, and answers. It is one work after
+ * the other: `busy` says that one is queued or under way, and whoever sets it owns the log's end and the metadata until
+ * he gives it back. */
 #include "replication/metadata/quorum.h"
 
 #include <assert.h>
@@ -14,19 +20,24 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/record/framing.h"
+#include "engine/base/container.h"
+#include "replication/base/limits.h"
+#include "replication/executor/alarms.h"
 #include "replication/metadata/snapshot.h"
-#include "replication/node/node_internal.h"
 #include "replication/replica/partition_internal.h"
 
+/* What the quorum keeps of an op: it may have to be applied when the op is over. */
 struct proposal {
-    struct quorum *quorum;
-    const struct command *cmd;
+    struct quorum_op *op; /* the lock; NULL: nobody waits for it any more */
+    int64_t deadline_ms;
+    struct command cmd;
+    void *data; /* cmd, encoded */
+    size_t len;
     struct log_append_result at;
-    struct log_flush flush;
-    struct proposal *next;
-    bool applied, flushed;
+    bool appended; /* set by the turn, under the lock */
     int rc;
     struct err e;
+    struct proposal *next;
 };
 
 /* ---- replay ---- */
@@ -112,6 +123,11 @@ static int replay_log(struct quorum *quorum, struct err *e)
     return rc;
 }
 
+static void on_turn(struct work *work);
+static void on_flushed(struct log_flush *flush, int rc);
+static void on_again(struct alarm *alarm);
+static void on_deadline(struct alarm *alarm);
+
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e)
 {
     metadata_init(&quorum->meta, root);
@@ -127,11 +143,13 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
         err_wrap(e, rc, "%s", quorum->part->name);
         goto err_after_meta;
     }
-    quorum->applied_end = log_end(quorum->part->log);
     pthread_mutex_init(&quorum->lock, NULL);
-    pthread_cond_init(&quorum->decided, NULL);
     pthread_rwlock_init(&quorum->meta_lock, NULL);
-    quorum->last = &quorum->first;
+    quorum->last = &quorum->queue;
+    quorum->work.run = on_turn;
+    quorum->flush.done = on_flushed;
+    alarm_init(&quorum->again, WORK_PROMPT, on_again);
+    alarm_init(&quorum->deadline, WORK_PROMPT, on_deadline);
     return 0;
 
 err_after_meta:
@@ -141,9 +159,8 @@ err_after_meta:
 
 void quorum_close(struct quorum *quorum)
 {
-    assert(quorum->first == NULL);
+    assert(quorum->queue == NULL && quorum->turn == NULL);
     pthread_rwlock_destroy(&quorum->meta_lock);
-    pthread_cond_destroy(&quorum->decided);
     pthread_mutex_destroy(&quorum->lock);
     metadata_free(&quorum->meta);
 }
@@ -161,73 +178,157 @@ void quorum_release(struct quorum *quorum)
 
 /* ---- proposals ---- */
 
-/* Under the lock. */
-static void apply_one(struct quorum *quorum, struct proposal *proposal)
+static void free_proposal(struct proposal *proposal)
 {
-    pthread_rwlock_wrlock(&quorum->meta_lock);
-    proposal->rc = metadata_apply(&quorum->meta, proposal->cmd, proposal->at.base.offset, &proposal->e);
-    pthread_rwlock_unlock(&quorum->meta_lock);
-    quorum->applied_end = proposal->at.end;
-    if (proposal->rc == 0)
-        quorum->applied(quorum->arg, proposal->cmd);
+    command_free(&proposal->cmd);
+    free(proposal->data);
+    free(proposal);
 }
 
-/* Takes what lies below upto out of the queue, applied or, after a failed flush, failed. Under the lock. */
-static void decide(struct quorum *quorum, int64_t upto, int rc)
+/* Its op is over, and somebody else's to answer from here on; under the lock. NULL: it was over already. */
+static struct quorum_op *detach(struct proposal *proposal)
 {
-    assert(rc != 0 || log_recovery_point(quorum->part->log) >= upto); /* REPLICATION.md, rule 9 */
-    while (quorum->first != NULL && (rc != 0 || quorum->first->at.base.offset < upto)) {
-        struct proposal *proposal = quorum->first;
-        quorum->first = proposal->next;
-        if (quorum->first == NULL)
-            quorum->last = &quorum->first;
-        if (rc == 0)
-            apply_one(quorum, proposal);
-        else
-            proposal->rc = err_set(&proposal->e, -EIO, "%s: its flush failed", quorum->part->name);
-        proposal->applied = true;
+    struct quorum_op *op = proposal->op;
+    proposal->op = NULL;
+    if (op != NULL)
+        op->proposal = NULL;
+    return op;
+}
+
+/* Answers and frees a list of them, in order. */
+static void answer_all(struct quorum *quorum, struct proposal *list)
+{
+    while (list != NULL) {
+        struct proposal *proposal = list;
+        list = proposal->next;
+        pthread_mutex_lock(&quorum->lock);
+        struct quorum_op *op = detach(proposal);
+        pthread_mutex_unlock(&quorum->lock);
+        if (op != NULL) {
+            op->e = proposal->e;
+            op->done(op, proposal->rc);
+        }
+        free_proposal(proposal);
     }
 }
 
-static void on_flushed(struct log_flush *flush, int rc)
+/* ---- a turn: appending ---- */
+
+/* May only be judged on the state that it will be applied to: the rules about settings that contradict each other ask
+ * for more than one setting. Under the lock. */
+static bool has_to_wait(const struct proposal *proposal, const struct proposal *before)
 {
-    struct proposal *proposal = CONTAINER_OF(flush, struct proposal, flush);
-    struct quorum *quorum = proposal->quorum;
-    struct log_point end = proposal->at.end;
-    pthread_mutex_lock(&quorum->lock);
-    decide(quorum, end.offset, rc);
-    proposal->flushed = true;
-    pthread_cond_broadcast(&quorum->decided);
-    pthread_mutex_unlock(&quorum->lock);
-    if (rc == 0)
-        partition_commit(quorum->part, end);
+    bool config = proposal->cmd.type == COMMAND_SET_CONFIG || proposal->cmd.type == COMMAND_REMOVE_CONFIG;
+    for (; config && before != proposal; before = before->next) {
+        const struct command *other = &before->cmd;
+        if ((other->type == COMMAND_SET_CONFIG || other->type == COMMAND_REMOVE_CONFIG) &&
+            (other->topic[0] == '\0' || proposal->cmd.topic[0] == '\0' ||
+             strcmp(other->topic, proposal->cmd.topic) == 0))
+            return true;
+    }
+    return false;
 }
 
-/* Appends the command's record; under the lock. */
-static int append(struct quorum *quorum, void *data, size_t len, struct proposal *proposal, struct err *e)
+/* Moves what can be decided now from the queue to the turn. */
+static void begin_turn(struct quorum *quorum)
 {
-    struct iovec iov = {.iov_base = data, .iov_len = len};
+    pthread_mutex_lock(&quorum->lock);
+    struct proposal *first = quorum->queue, **last = &first;
+    while (*last != NULL && !has_to_wait(*last, first)) {
+        (*last)->appended = true;
+        last = &(*last)->next;
+    }
+    quorum->queue = *last;
+    if (quorum->queue == NULL)
+        quorum->last = &quorum->queue;
+    *last = NULL;
+    quorum->turn = first;
+    pthread_mutex_unlock(&quorum->lock);
+}
+
+static int append(struct quorum *quorum, struct proposal *proposal)
+{
+    struct iovec iov = {.iov_base = proposal->data, .iov_len = proposal->len};
     struct append_batch batch = {.iov = &iov,
                                  .iovcnt = 1,
-                                 .len = (uint32_t)len,
+                                 .len = (uint32_t)proposal->len,
                                  .records = 1,
-                                 .crc = crc32c(0, data, len),
-                                 .first_timestamp_ms = proposal->cmd->time_ms,
-                                 .last_timestamp_ms = proposal->cmd->time_ms,
+                                 .crc = crc32c(0, proposal->data, proposal->len),
+                                 .first_timestamp_ms = proposal->cmd.time_ms,
+                                 .last_timestamp_ms = proposal->cmd.time_ms,
                                  .producer_id = -1,
                                  .sequence = -1};
+    struct err *e = &proposal->e;
     int rc = partition_usable(quorum->part, e);
     if (rc == 0)
-        rc = metadata_check(&quorum->meta, proposal->cmd, e);
-    if (rc == 0 && (rc = quorum->check(quorum->arg, proposal->cmd)) != 0)
-        err_sys(e, rc, "metadata command");
+        rc = metadata_check(&quorum->meta, &proposal->cmd, e);
+    if (rc == 0)
+        rc = quorum->prepare(quorum->arg, &proposal->cmd, e);
     if (rc == 0)
         rc = partition_append_uncommitted(quorum->part, &batch, &proposal->at, e);
     return rc;
 }
 
-/* Writes a snapshot and drops the log before it, if it is time. A failure costs nothing but the next attempt. Under the
- * lock. */
+/* Appends all of the turn, and takes out what could not be. Returns those. */
+static struct proposal *append_all(struct quorum *quorum)
+{
+    struct proposal *refused = NULL, **last_refused = &refused, **link = &quorum->turn;
+    while (*link != NULL) {
+        struct proposal *proposal = *link;
+        proposal->rc = append(quorum, proposal);
+        if (proposal->rc == 0) {
+            quorum->flushing = proposal->at.end;
+            link = &proposal->next;
+            continue;
+        }
+        pthread_mutex_lock(&quorum->lock); /* on_deadline() goes through the turn */
+        *link = proposal->next;
+        pthread_mutex_unlock(&quorum->lock);
+        proposal->next = NULL;
+        *last_refused = proposal;
+        last_refused = &proposal->next;
+    }
+    return refused;
+}
+
+static void end_turn(struct quorum *quorum);
+
+static void flush_turn(struct quorum *quorum)
+{
+    quorum->flush.upto = quorum->flushing.offset;
+    if (partition_flush(quorum->part, &quorum->flush) == 1)
+        on_flushed(&quorum->flush, 0);
+}
+
+static void on_turn(struct work *work)
+{
+    struct quorum *quorum = CONTAINER_OF(work, struct quorum, work);
+    begin_turn(quorum);
+    answer_all(quorum, append_all(quorum));
+    if (quorum->turn != NULL)
+        flush_turn(quorum);
+    else
+        end_turn(quorum);
+}
+
+/* ---- a turn: deciding ---- */
+
+/* Whoever proposed it has checked it on this state: an errno of a race comes from another command of the same turn. */
+static void apply(struct quorum *quorum, struct proposal *proposal)
+{
+    pthread_rwlock_wrlock(&quorum->meta_lock);
+    proposal->rc = metadata_apply(&quorum->meta, &proposal->cmd, proposal->at.base.offset, &proposal->e);
+    pthread_rwlock_unlock(&quorum->meta_lock);
+    if (proposal->rc == -EBADMSG || proposal->rc == -ENOMEM) { /* REPLICATION.md, rule 10 */
+        log_line(LOG_CRIT, "%s: record %" PRId64 " was decided and cannot be applied: %s", quorum->part->name,
+                 proposal->at.base.offset, proposal->e.text);
+        abort();
+    }
+    if (proposal->rc == 0)
+        quorum->applied(quorum->arg, &proposal->cmd);
+}
+
+/* Writes a snapshot and drops the log before it, if it is time. A failure costs nothing but the next attempt. */
 static void snapshot_if_due(struct quorum *quorum)
 {
     struct err e = {0};
@@ -239,39 +340,176 @@ static void snapshot_if_due(struct quorum *quorum)
     if (rc == 0)
         rc = log_roll(log, &e);
     if (rc == 0)
-        rc = log_delete_records(log, quorum->applied_end, &e);
+        rc = log_delete_records(log, quorum->flushing, &e);
     if (rc != 0)
         log_line(LOG_ERR, "snapshot of the metadata: %s", e.text);
 }
 
-int quorum_propose(struct quorum *quorum, const struct command *cmd, struct err *e)
+/* The flush has ended: the turn is decided, or the log is offline. */
+static void decide(struct quorum *quorum, int rc)
 {
-    struct proposal proposal = {.quorum = quorum, .cmd = cmd};
-    void *data;
-    size_t len;
-    int rc = command_encode(cmd, &data, &len);
-    if (rc != 0)
-        return err_sys(e, rc, "metadata command");
-
-    pthread_mutex_lock(&quorum->lock);
-    rc = append(quorum, data, len, &proposal, e);
-    if (rc == 0) {
-        *quorum->last = &proposal;
-        quorum->last = &proposal.next;
+    assert(rc != 0 || log_recovery_point(quorum->part->log) >= quorum->flushing.offset); /* REPLICATION.md, rule 9 */
+    for (struct proposal *proposal = quorum->turn; proposal != NULL; proposal = proposal->next) {
+        if (rc == 0)
+            apply(quorum, proposal);
+        else
+            proposal->rc = err_set(&proposal->e, -EIO, "%s: its flush failed", quorum->part->name);
     }
+    pthread_mutex_lock(&quorum->lock);
+    struct proposal *decided = quorum->turn;
+    quorum->turn = NULL;
     pthread_mutex_unlock(&quorum->lock);
-    free(data);
+    if (rc == 0)
+        partition_commit(quorum->part, quorum->flushing);
+    answer_all(quorum, decided);
+    if (rc == 0)
+        snapshot_if_due(quorum);
+}
+
+/* On a thread that flushes the log: this turn's own, or that of the background. */
+static void on_flushed(struct log_flush *flush, int rc)
+{
+    struct quorum *quorum = CONTAINER_OF(flush, struct quorum, flush);
+    /* The records are in the log and will be replayed: they cannot be refused. */
+    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) {
+        alarm_set(quorum->executor, &quorum->again, LIMIT_DECIDE_AGAIN_MS);
+        return;
+    }
+    decide(quorum, rc);
+    end_turn(quorum);
+}
+
+static void on_again(struct alarm *alarm)
+{
+    flush_turn(CONTAINER_OF(alarm, struct quorum, again));
+}
+
+/* What came meanwhile has its own turn. */
+static void end_turn(struct quorum *quorum)
+{
+    pthread_mutex_lock(&quorum->lock);
+    quorum->busy = quorum->queue != NULL;
+    bool next = quorum->busy;
+    pthread_mutex_unlock(&quorum->lock);
+    if (next)
+        executor_prompt(quorum->executor, &quorum->work);
+}
+
+/* ---- ops ---- */
+
+/* Sets the alarm to the earliest deadline, if there is one; under the lock. */
+static void set_deadline(struct quorum *quorum)
+{
+    int64_t earliest_ms = INT64_MAX;
+    for (int i = 0; i < 2; i++)
+        for (struct proposal *proposal = i == 0 ? quorum->queue : quorum->turn; proposal; proposal = proposal->next)
+            if (proposal->op != NULL && proposal->deadline_ms < earliest_ms)
+                earliest_ms = proposal->deadline_ms;
+    if (earliest_ms != INT64_MAX)
+        alarm_set(quorum->executor, &quorum->deadline, earliest_ms - quorum->clock->mono_ms(quorum->clock));
+}
+
+/* Takes a proposal that no turn has taken out of the queue; under the lock. */
+static void dequeue(struct quorum *quorum, struct proposal *proposal)
+{
+    struct proposal **link = &quorum->queue;
+    while (*link != proposal)
+        link = &(*link)->next;
+    *link = proposal->next;
+    if (quorum->last == &proposal->next)
+        quorum->last = link;
+    proposal->next = NULL;
+}
+
+/* Those whose time is over: out of the queue, or, if a turn has them, without their op. */
+static void on_deadline(struct alarm *alarm)
+{
+    struct quorum *quorum = CONTAINER_OF(alarm, struct quorum, deadline);
+    int64_t now_ms = quorum->clock->mono_ms(quorum->clock);
+    struct quorum_op *op;
+    do {
+        op = NULL;
+        pthread_mutex_lock(&quorum->lock);
+        for (int i = 0; i < 2 && op == NULL; i++) {
+            struct proposal *proposal = i == 0 ? quorum->queue : quorum->turn;
+            while (proposal != NULL && (proposal->op == NULL || proposal->deadline_ms > now_ms))
+                proposal = proposal->next;
+            if (proposal == NULL)
+                continue;
+            op = detach(proposal);
+            if (!proposal->appended) {
+                dequeue(quorum, proposal);
+                free_proposal(proposal);
+            }
+        }
+        if (op == NULL)
+            set_deadline(quorum);
+        pthread_mutex_unlock(&quorum->lock);
+        if (op != NULL)
+            op->done(op, err_set(&op->e, -ETIMEDOUT, "no decision in %" PRId64 " ms", op->timeout_ms));
+    } while (op != NULL);
+}
+
+static struct proposal *new_proposal(struct quorum *quorum, struct quorum_op *op, const struct command *cmd)
+{
+    struct proposal *proposal = calloc(1, sizeof *proposal);
+    if (proposal == NULL)
+        goto err;
+    if (command_encode(cmd, &proposal->data, &proposal->len) != 0)
+        goto err_after_proposal;
+    if (command_decode(proposal->data, proposal->len, &proposal->cmd, NULL) != 0)
+        goto err_after_data;
+    proposal->op = op;
+    proposal->deadline_ms = alarms_deadline_ms(quorum->clock->mono_ms(quorum->clock), op->timeout_ms);
+    return proposal;
+
+err_after_data:
+    free(proposal->data);
+err_after_proposal:
+    free(proposal);
+err:
+    err_sys(&op->e, -ENOMEM, "metadata command");
+    return NULL;
+}
+
+int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct command *cmd)
+{
+    int rc = partition_usable(quorum->part, &op->e);
+    if (rc == 0) {
+        rc = metadata_check(quorum_acquire(quorum), cmd, &op->e);
+        quorum_release(quorum);
+    }
     if (rc != 0)
         return rc;
-
-    proposal.flush = (struct log_flush){.upto = proposal.at.end.offset, .done = on_flushed};
-    if (partition_flush(quorum->part, &proposal.flush) == 1)
-        on_flushed(&proposal.flush, 0);
+    struct proposal *proposal = new_proposal(quorum, op, cmd);
+    if (proposal == NULL)
+        return -ENOMEM;
 
     pthread_mutex_lock(&quorum->lock);
-    while (!proposal.applied || !proposal.flushed)
-        pthread_cond_wait(&quorum->decided, &quorum->lock);
-    snapshot_if_due(quorum);
+    op->proposal = proposal;
+    *quorum->last = proposal;
+    quorum->last = &proposal->next;
+    bool first = !quorum->busy;
+    quorum->busy = true;
+    if (proposal->deadline_ms != INT64_MAX)
+        set_deadline(quorum);
     pthread_mutex_unlock(&quorum->lock);
-    return proposal.rc != 0 ? err_set(e, proposal.rc, "%s", proposal.e.text) : 0;
+    if (first)
+        executor_prompt(quorum->executor, &quorum->work);
+    return 0;
+}
+
+bool quorum_cancel(struct quorum *quorum, struct quorum_op *op)
+{
+    pthread_mutex_lock(&quorum->lock);
+    struct proposal *proposal = op->proposal;
+    bool taken = proposal != NULL && !proposal->appended;
+    if (taken) {
+        detach(proposal);
+        dequeue(quorum, proposal);
+    }
+    pthread_mutex_unlock(&quorum->lock);
+    if (taken)
+        free_proposal(proposal);
+    return taken;
 }

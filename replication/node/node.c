@@ -169,15 +169,33 @@ static void open_topics(struct node *node, const struct checkpoints *known)
     quorum_release(&node->quorum);
 }
 
+struct registration {
+    struct quorum_op op;
+    int rc;
+};
+
+static void on_registered(struct quorum_op *op, int rc)
+{
+    CONTAINER_OF(op, struct registration, op)->rc = rc;
+}
+
 /* The first start of this node in this cluster. */
 static int register_node(struct node *node, struct err *e)
 {
+    struct registration registration = {.op = {.timeout_ms = INT64_MAX, .done = on_registered}};
     bool known = metadata_node(quorum_acquire(&node->quorum), node->options.id) != NULL;
     quorum_release(&node->quorum);
     struct command cmd = {.type = COMMAND_REGISTER_NODE,
                           .registration = {.id = node->options.id, .epoch = -1},
                           .time_ms = node->clock->wall_ms(node->clock)};
-    return known ? 0 : quorum_propose(&node->quorum, &cmd, e);
+    if (known)
+        return 0;
+    int rc = quorum_submit(&node->quorum, &registration.op, &cmd);
+    if (rc == 0) {
+        executor_settle(node->executor); /* nothing else is under way yet */
+        rc = registration.rc;
+    }
+    return rc == 0 ? 0 : err_set(e, rc, "register node %d: %s", (int)node->options.id, registration.op.e.text);
 }
 
 static int open_quorum(struct node *node, const struct checkpoints *known, struct err *e)
@@ -188,7 +206,9 @@ static int open_quorum(struct node *node, const struct checkpoints *known, struc
         node->quorum.io = node->io;
         node->quorum.dirfd = node->data_dirfd;
         node->quorum.part = topic_partition(node->internal_topic, 0);
-        node->quorum.check = node_check;
+        node->quorum.clock = node->clock;
+        node->quorum.executor = node->executor;
+        node->quorum.prepare = node_prepare;
         node->quorum.applied = node_apply;
         node->quorum.replayed = node_replay;
         node->quorum.arg = node;
@@ -214,16 +234,19 @@ static int open_state(struct node *node, struct err *e)
     if (rc != 0)
         goto err_after_mark;
     open_topics(node, &known);
-    node->topics_deleted = checkpoints_name_others(&known, node);
-    rc = stray_look(node, e);
+    node->checkpoints_stale = checkpoints_name_others(&known, node);
+    rc = register_node(node, e);
     if (rc == 0)
-        rc = register_node(node, e);
+        rc = stray_look(node, e);
     if (rc != 0)
         goto err_after_quorum;
     checkpoints_free(&known);
     return 0;
 
 err_after_quorum:
+    atomic_store(&node->stopping, true);
+    executor_silence(node->executor);
+    executor_settle(node->executor);
     node_close_topics(node);
     quorum_close(&node->quorum);
 err_after_mark:
@@ -257,6 +280,7 @@ static int init(struct node *node, const struct node_options *options)
         return -ENOMEM;
     }
     pthread_mutex_init(&node->checkpoint_lock, NULL);
+    pthread_rwlock_init(&node->feed_lock, NULL);
     flusher_init(&node->flusher, node);
     cleaner_init(&node->cleaner, node);
     scrubber_init(&node->scrubber, node);
@@ -265,6 +289,7 @@ static int init(struct node *node, const struct node_options *options)
 
 void node_free(struct node *node)
 {
+    pthread_rwlock_destroy(&node->feed_lock);
     pthread_mutex_destroy(&node->checkpoint_lock);
     catalog_free(&node->catalog);
     stray_free(&node->stray);
@@ -448,4 +473,35 @@ void node_metrics(struct node *node, struct node_metrics *out)
                                  .topics = catalog_count(&node->catalog),
                                  .appends_parked = atomic_load(&node->appends_parked)};
     node_each_partition(node, count_one, out);
+}
+
+/* ---- what commands have made ---- */
+
+void node_root_attr(struct node *node, struct tree_attr *out)
+{
+    *out = quorum_acquire(&node->quorum)->root;
+    quorum_release(&node->quorum);
+}
+
+int node_get_config(struct node *node, const char *topic, const char *name, char out[CONFIG_VALUE_BYTES])
+{
+    const struct metadata *meta = quorum_acquire(&node->quorum);
+    const struct config_set *set = NULL;
+    int rc = 0;
+    if (topic != NULL && strcmp(topic, node->internal_topic->name) == 0) {
+        set = &node->internal_meta.config;
+    } else if (topic != NULL) {
+        const struct metadata_topic *found = metadata_topic(meta, topic);
+        if (found == NULL)
+            rc = -ENOENT;
+        else
+            set = &found->config;
+    }
+    const char *value = rc == 0 ? config_in_force(&meta->config, set, name) : NULL;
+    if (value != NULL)
+        memcpy(out, value, strlen(value) + 1);
+    else if (rc == 0)
+        rc = -ENODATA;
+    quorum_release(&node->quorum);
+    return rc;
 }

@@ -1,9 +1,8 @@
 /* replication/node/node.h: one node: its data directory, its topics, its executor.
  *
  * node_open() takes the lock on the data directory, reads identity, checkpoints and metadata and opens every partition;
- * node_close() flushes all, writes the checkpoints and the clean-shutdown mark. In between the
- * tree of topics is changed by the calls below, each a command of the metadata quorum (a quorum of one until there are
- * peers): it is appended to the log `__cluster_metadata`, flushed, applied, and then the call returns.
+ * node_close() flushes all, writes the checkpoints and the clean-shutdown mark. In between the tree of topics is
+ * changed by the commands of node_commands.h.
  *
  * Any thread, unless said otherwise. */
 #ifndef LOGMNT_REPLICATION_NODE_NODE_H
@@ -19,6 +18,7 @@
 #include "engine/base/io.h"
 #include "replication/executor/executor.h"
 #include "replication/metadata/config.h"
+#include "replication/metadata/tree_attr.h"
 #include "replication/replica/partition.h"
 
 struct node;
@@ -54,9 +54,6 @@ struct executor *node_executor(const struct node *node); /* for the layers above
 
 /* ---- topics ---- */
 
-/* Kafka's rule: [a-zA-Z0-9._-], 1 to 249 bytes; not ".", "..", no leading '.' or "__". 0 or -EINVAL. */
-int topic_name_check(const char *name);
-
 /* By name; NULL: none. The caller unrefs. internal: one of .internal/ (__cluster_metadata). */
 struct topic *node_topic(struct node *node, const char *name);
 struct topic *node_internal_topic(struct node *node, const char *name);
@@ -75,15 +72,6 @@ int32_t topic_partition_count(const struct topic *topic);
 struct partition *topic_partition(struct topic *topic, int32_t index); /* NULL: none; referenced by the topic */
 int topic_replication_factor(const struct topic *topic);
 
-/* Owner, group, modes (permission bits and S_ISGID, S_ISVTX, no type), times. */
-struct tree_attr {
-    uid_t uid;
-    gid_t gid;
-    mode_t dir_mode;  /* of the directory */
-    mode_t file_mode; /* of the partitions and their views */
-    int64_t ctime_ms; /* last change of any of this */
-    int64_t mtime_ms; /* of the directory: a name came or went */
-};
 void topic_attr(struct topic *topic, struct tree_attr *out);
 void node_root_attr(struct node *node, struct tree_attr *out); /* of MOUNT; at first the daemon's uid and gid, 0755 */
 
@@ -91,29 +79,28 @@ void node_root_attr(struct node *node, struct tree_attr *out); /* of MOUNT; at f
 uint64_t topic_config_generation(const struct topic *topic); /* one atomic load */
 void topic_config(struct topic *topic, struct topic_config *out);
 
-/* Records that are cut by this framing are on their way to the topic: until topic_unpledge() its framing cannot be
- * changed (-EBUSY). false: it was changed already, and the config generation with it. */
+/* Records that are cut by this framing are on their way to the topic: until topic_unpledge() no change of it is begun
+ * (-EBUSY). false: it was changed already, and the config generation with it. */
 bool topic_pledge(struct topic *topic, enum framing framing);
 void topic_unpledge(struct topic *topic);
 
-/* ---- commands; 0 or a negative errno, -EROFS: no controller ---- */
+/* ---- settings ---- */
 
-/* -EEXIST, -EINVAL (name). Partitions and replication factor: the cluster's defaults. */
-int node_create_topic(struct node *node, const char *name, const struct tree_attr *attr, struct err *e);
-/* -ENOENT; -ENOTEMPTY: it retains records and delete.topic.enable is not true. */
-int node_delete_topic(struct node *node, const char *name, struct err *e);
-/* -EINVAL: not more than there are, or over 10,000. */
-int node_create_partitions(struct node *node, const char *name, int32_t count, struct err *e);
-
-enum { ATTR_UID = 1, ATTR_GID = 2, ATTR_DIR_MODE = 4, ATTR_FILE_MODE = 8 };
-/* name NULL: MOUNT. `set` are bits of the above. */
-int node_set_attr(struct node *node, const char *name, const struct tree_attr *attr, unsigned set, struct err *e);
-/* topic NULL: the cluster's default. value NULL: back to the default (-ENODATA when it is not overridden). -EINVAL: bad
- * name or value; -EBUSY: framing of a topic that holds records or has some on their way, parked or pledged. In force
- * everywhere on this node when it returns. */
-int node_set_config(struct node *node, const char *topic, const char *name, const char *value, struct err *e);
 /* The value in force as text. -ENODATA: unknown. */
 int node_get_config(struct node *node, const char *topic, const char *name, char out[CONFIG_VALUE_BYTES]);
+
+/* ---- the feed upwards ---- */
+
+/* What commands do to topics, whoever proposed them: called as each is applied on this node, before its origin is
+ * answered, in order, with no lock held that others wait for. Not to wait for anything: decisions wait for it. */
+struct node_feed {
+    /* Made, or its attributes, settings or partitions are others. */
+    void (*topic_changed)(struct node_feed *feed, struct topic *topic);
+    /* Deleted: its name is free, and calls answer -ESTALE. */
+    void (*topic_gone)(struct node_feed *feed, struct topic *topic);
+};
+/* One at a time; NULL: nobody. Returns when no call of the last one is under way any more. Not from such a call. */
+void node_set_feed(struct node *node, struct node_feed *feed);
 
 /* ---- figures for .cluster/metrics ---- */
 struct node_metrics {

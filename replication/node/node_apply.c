@@ -1,5 +1,9 @@
-/* replication/node/node_apply.c: from the metadata to the live topics. Runs for each applied command, in order, under
- * the quorum's lock; so nobody else changes the metadata meanwhile, and nothing here may call back into fs/. */
+/* replication/node/node_apply.c: what a decided command does to this node: the only place where it acts, whoever
+ * proposed it. Metadata is as it says already; here the live topics follow, whoever waits for it goes on, and the layer
+ * above hears of it.
+ *
+ * Runs on the quorum's turn, one command after the other, with no lock held: nobody else changes the metadata
+ * meanwhile. What it calls back may use the disk and must not wait for a decision. */
 #include "replication/node/node_internal.h"
 
 #include <errno.h>
@@ -7,7 +11,51 @@
 #include <string.h>
 #include <syslog.h>
 
-static void apply_create_topic(struct node *node, const struct command *cmd)
+/* ---- the feed ---- */
+
+void node_set_feed(struct node *node, struct node_feed *feed)
+{
+    pthread_rwlock_wrlock(&node->feed_lock);
+    node->feed = feed;
+    pthread_rwlock_unlock(&node->feed_lock);
+}
+
+static void tell_changed(struct node *node, struct topic *topic)
+{
+    pthread_rwlock_rdlock(&node->feed_lock);
+    if (node->feed != NULL)
+        node->feed->topic_changed(node->feed, topic);
+    pthread_rwlock_unlock(&node->feed_lock);
+}
+
+static void tell_gone(struct node *node, struct topic *topic)
+{
+    pthread_rwlock_rdlock(&node->feed_lock);
+    if (node->feed != NULL)
+        node->feed->topic_gone(node->feed, topic);
+    pthread_rwlock_unlock(&node->feed_lock);
+}
+
+/* ---- before the decision ---- */
+
+/* The recovery point of a deleted topic must not be taken for that of a new one with its name. Deletions are applied by
+ * turns, and this is one. */
+static int forget_deleted(struct node *node, struct err *e)
+{
+    int rc = node->checkpoints_stale ? checkpoints_write_all(node, e) : 0;
+    if (rc == 0)
+        node->checkpoints_stale = false;
+    return rc;
+}
+
+int node_prepare(void *arg, const struct command *cmd, struct err *e)
+{
+    return cmd->type == COMMAND_CREATE_TOPIC ? forget_deleted(arg, e) : 0;
+}
+
+/* ---- after it ---- */
+
+static void create_topic(struct node *node, const struct command *cmd)
 {
     const struct metadata *meta = &node->quorum.meta;
     const struct metadata_topic *made = metadata_topic(meta, cmd->topic);
@@ -17,33 +65,32 @@ static void apply_create_topic(struct node *node, const struct command *cmd)
         return;
     }
     topic_open_partitions(topic, made, NULL, true);
-    catalog_add(&node->catalog, topic);
+    catalog_add(&node->catalog, topic_ref(topic));
+    tell_changed(node, topic);
+    topic_unref(topic);
 }
 
-static void apply_delete_topic(struct node *node, const struct command *cmd)
+static void delete_topic(struct node *node, const struct command *cmd)
 {
     struct topic *topic = catalog_remove(&node->catalog, cmd->topic);
     if (topic == NULL)
         return;
     topic_retire(topic);
-    atomic_fetch_add(&node->topics_deleted, 1);
+    node->checkpoints_stale = true;
+    topic_wake_all(topic);
+    tell_gone(node, topic);
     topic_unref(topic);
 }
 
-int node_check(void *arg, const struct command *cmd)
-{
-    struct node *node = arg;
-    bool stale = atomic_load(&node->topics_forgotten) < atomic_load(&node->topics_deleted);
-    return cmd->type == COMMAND_CREATE_TOPIC && stale ? -EAGAIN : 0;
-}
-
-/* Brings one topic, or all, up to date. */
-static void apply_update(struct node *node, const char *name)
+/* Brings one topic, or all, up to date. Parked appends, waiting readers and expired segments may all have been waiting
+ * for a setting. */
+static void update_topics(struct node *node, const struct command *cmd)
 {
     const struct metadata *meta = &node->quorum.meta;
+    bool config = cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG;
     for (size_t i = 0; i < meta->topic_count; i++) {
         const struct metadata_topic *changed = meta->topics[i];
-        if (name[0] != '\0' && strcmp(changed->name, name) != 0)
+        if (cmd->topic[0] != '\0' && strcmp(changed->name, cmd->topic) != 0)
             continue;
         struct topic *topic = catalog_find(&node->catalog, changed->name);
         if (topic == NULL)
@@ -51,15 +98,13 @@ static void apply_update(struct node *node, const char *name)
         if (topic_partition_count(topic) < changed->partitions)
             topic_open_partitions(topic, changed, NULL, true);
         topic_update(topic, changed, &meta->config);
+        if (config)
+            topic_resume(topic);
+        tell_changed(node, topic);
         topic_unref(topic);
     }
-}
-
-void node_replay(void *arg, const struct command *cmd)
-{
-    struct node *node = arg;
-    if (cmd->type == COMMAND_DELETE_TOPIC)
-        stray_note(&node->stray, cmd->topic, cmd->id);
+    if (config)
+        cleaner_kick(&node->cleaner);
 }
 
 void node_apply(void *arg, const struct command *cmd)
@@ -67,19 +112,19 @@ void node_apply(void *arg, const struct command *cmd)
     struct node *node = arg;
     switch (cmd->type) {
     case COMMAND_CREATE_TOPIC:
-        apply_create_topic(node, cmd);
+        create_topic(node, cmd);
         break;
     case COMMAND_DELETE_TOPIC:
-        apply_delete_topic(node, cmd);
+        delete_topic(node, cmd);
         break;
     case COMMAND_SET_ATTR:
         if (cmd->topic[0] != '\0')
-            apply_update(node, cmd->topic);
+            update_topics(node, cmd);
         break;
     case COMMAND_CREATE_PARTITIONS:
     case COMMAND_SET_CONFIG:
     case COMMAND_REMOVE_CONFIG:
-        apply_update(node, cmd->topic);
+        update_topics(node, cmd);
         break;
     case COMMAND_REGISTER_NODE:
     case COMMAND_CHANGE_NODE:
@@ -89,4 +134,11 @@ void node_apply(void *arg, const struct command *cmd)
     case COMMAND_TYPES:
         break;
     }
+}
+
+void node_replay(void *arg, const struct command *cmd)
+{
+    struct node *node = arg;
+    if (cmd->type == COMMAND_DELETE_TOPIC)
+        stray_note(&node->stray, cmd->topic, cmd->id);
 }

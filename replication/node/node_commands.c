@@ -1,6 +1,14 @@
-/* replication/node/node_commands.c: the calls of node.h that change the tree. Each builds a command, has it decided,
- * and does what is due after that with no lock held: answering those whom the change sets free. */
-#include "replication/node/node.h"
+/* replication/node/node_commands.c: the states of a command.
+ *
+ *   node_… ──┬───────────────→ DECIDING ──┬── applied, or refused ───────────────────────→ done
+ *            │                    ↑  └────┘ the disk is full, and the reserve makes room
+ *            └→ HOLDING ── held ──┘       │
+ *                  └── in use ──→ done    └── made, but not on this disk ──→ UNDOING ──→ done
+ *
+ * Holding a topic: once the appends under way are through, those that come are parked, so that what is empty stays so
+ * until the decision; nobody waits at the gate meanwhile. All transitions are made by tick(), one after the other: each
+ * state waits for one thing. */
+#include "replication/node/node_commands.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,38 +16,185 @@
 
 #include "replication/node/node_internal.h"
 
-static int64_t wall_ms(struct node *node)
+/* ---- the end ---- */
+
+/* Gives back what it holds. */
+static void give_back(struct command_op *op)
 {
-    return node->clock->wall_ms(node->clock);
+    if (op->holds)
+        topic_release(op->topic);
+    if (op->reserved)
+        reserve_end(&op->node->reserve);
+    if (op->topic != NULL)
+        topic_unref(op->topic);
+    op->holds = op->reserved = false;
+    op->topic = NULL;
+    command_free(&op->cmd);
 }
 
-/* name NULL: MOUNT, "". -EINVAL: longer than a topic's name can be. */
-static int set_topic(struct command *cmd, const char *name, struct err *e)
+static void finish(struct command_op *op, int rc)
 {
-    if (name == NULL)
-        name = "";
-    if (strlen(name) >= sizeof cmd->topic)
-        return err_set(e, -EINVAL, "%s: not a topic's name", name);
-    memcpy(cmd->topic, name, strlen(name) + 1);
+    give_back(op);
+    op->done(op, rc);
+}
+
+/* ---- the states ---- */
+
+static void tick(struct command_op *op, int rc);
+
+static void on_decided(struct quorum_op *quorum, int rc)
+{
+    struct command_op *op = CONTAINER_OF(quorum, struct command_op, quorum);
+    if (rc != 0)
+        op->e = quorum->e;
+    tick(op, rc);
+}
+
+/* 0: on_decided() follows. */
+static int decide(struct command_op *op)
+{
+    op->state = COMMAND_DECIDING;
+    op->quorum.timeout_ms = op->timeout_ms;
+    op->quorum.done = on_decided;
+    int rc = quorum_submit(&op->node->quorum, &op->quorum, &op->cmd);
+    if (rc != 0)
+        op->e = op->quorum.e;
+    return rc;
+}
+
+static void on_undone(struct quorum_op *undo, int rc)
+{
+    tick(CONTAINER_OF(undo, struct command_op, undo), rc);
+}
+
+/* What was decided could not be made on this disk: no room, most likely. The topic goes again. 0: on_undone() follows.
+ */
+static int undo(struct command_op *op)
+{
+    struct command cmd = {.type = COMMAND_DELETE_TOPIC, .time_ms = op->node->clock->wall_ms(op->node->clock)};
+    memcpy(cmd.topic, op->cmd.topic, sizeof cmd.topic);
+    memcpy(cmd.id, op->cmd.id, UUID_BYTES);
+    op->state = COMMAND_UNDOING;
+    op->undo.timeout_ms = op->timeout_ms;
+    op->undo.done = on_undone;
+    return quorum_submit(&op->node->quorum, &op->undo, &cmd);
+}
+
+/* Why a topic that was made, or its new partitions, are not all on this disk; 0: they are. */
+static int made_rc(struct command_op *op)
+{
+    bool topic_made = op->cmd.type == COMMAND_CREATE_TOPIC;
+    if (!topic_made && op->cmd.type != COMMAND_CREATE_PARTITIONS)
+        return 0;
+    struct topic *topic = catalog_find(&op->node->catalog, op->cmd.topic);
+    int rc = topic == NULL ? -ENOMEM : topic->open_rc;
+    if (topic != NULL)
+        topic_unref(topic);
+    return rc == 0 ? 0
+                   : err_sys(&op->e, rc, "make the %s of topic %s", topic_made ? "directories" : "new partitions",
+                             op->cmd.topic);
+}
+
+static bool makes_room(const struct command_op *op)
+{
+    return op->cmd.type == COMMAND_DELETE_TOPIC || op->cmd.type == COMMAND_SET_CONFIG ||
+           op->cmd.type == COMMAND_REMOVE_CONFIG;
+}
+
+/* rc: of what the state waited for. */
+static void tick(struct command_op *op, int rc)
+{
+    switch (op->state) {
+    case COMMAND_HOLDING:
+        if (rc == 0)
+            rc = decide(op);
+        if (rc != 0)
+            finish(op, rc);
+        return;
+    case COMMAND_DECIDING:
+        if (makes_room(op) && !op->reserved && reserve_begin(&op->node->reserve, rc)) {
+            op->reserved = true;
+            rc = decide(op);
+            if (rc == 0)
+                return;
+        }
+        if (rc == 0 && (rc = op->rc = made_rc(op)) != 0 && op->cmd.type == COMMAND_CREATE_TOPIC && undo(op) == 0)
+            return;
+        finish(op, rc);
+        return;
+    case COMMAND_UNDOING:
+        finish(op, op->rc);
+        return;
+    }
+}
+
+/* ---- holding ---- */
+
+static int check_held(struct command_op *op)
+{
+    bool deletes = op->cmd.type == COMMAND_DELETE_TOPIC;
+    const char *name = op->topic->name;
+    if (deletes && !topic_empty(op->topic))
+        return err_set(&op->e, -ENOTEMPTY, "topic %s holds records and its delete.topic.enable is false", name);
+    if (!deletes && !topic_awaits_none(op->topic))
+        return err_set(&op->e, -EBUSY, "framing: topic %s is not empty, or records are on their way to it", name);
     return 0;
 }
 
-static struct topic *find(struct node *node, const char *name, struct err *e)
+/* Prompt work: it waits for the appends that are under way. */
+static void on_hold(struct work *work)
 {
-    struct topic *topic = catalog_find(&node->catalog, name);
-    if (topic == NULL)
-        err_set(e, -ENOENT, "no topic %s", name);
-    return topic;
+    struct command_op *op = CONTAINER_OF(work, struct command_op, work);
+    topic_hold(op->topic);
+    op->holds = true;
+    tick(op, check_held(op));
 }
 
-/* As quorum_propose(), of what can make room. */
-static int propose_with_reserve(struct node *node, const struct command *cmd, struct err *e)
+static int hold(struct command_op *op)
 {
-    int rc = quorum_propose(&node->quorum, cmd, e);
-    if (reserve_begin(&node->reserve, rc)) {
-        rc = quorum_propose(&node->quorum, cmd, e);
-        reserve_end(&node->reserve);
-    }
+    op->state = COMMAND_HOLDING;
+    op->work.run = on_hold;
+    executor_prompt(op->node->executor, &op->work);
+    return 0;
+}
+
+/* ---- what they have in common ---- */
+
+/* name NULL: MOUNT, "". */
+static int begin(struct node *node, struct command_op *op, enum command_type type, const char *name)
+{
+    op->node = node;
+    op->topic = NULL;
+    op->holds = op->reserved = false;
+    op->e = op->quorum.e = (struct err){0};
+    op->quorum.proposal = NULL;
+    op->cmd = (struct command){.type = type, .time_ms = node->clock->wall_ms(node->clock)};
+    if (name == NULL)
+        return 0;
+    if (strlen(name) >= sizeof op->cmd.topic)
+        return err_set(&op->e, -EINVAL, "%s: not a topic's name", name);
+    memcpy(op->cmd.topic, name, strlen(name) + 1);
+    return 0;
+}
+
+/* Of a topic that is there, with a reference to it. */
+static int begin_on(struct node *node, struct command_op *op, enum command_type type, const char *name)
+{
+    int rc = begin(node, op, type, name);
+    if (rc != 0)
+        return rc;
+    op->topic = catalog_find(&node->catalog, name);
+    if (op->topic == NULL)
+        return err_set(&op->e, -ENOENT, "no topic %s", name);
+    memcpy(op->cmd.id, op->topic->id, UUID_BYTES);
+    return 0;
+}
+
+/* What a call returns: refused, it is over. */
+static int begun(struct command_op *op, int rc)
+{
+    if (rc != 0)
+        give_back(op);
     return rc;
 }
 
@@ -79,228 +234,87 @@ static int plan_topic(struct node *node, struct command *cmd, struct err *e)
     return rc;
 }
 
-/* The recovery point of a deleted topic must not be taken for that of a new one with its name. */
-static int forget_deleted(struct node *node, struct err *e)
+int node_create_topic(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr)
 {
-    uint64_t deleted = atomic_load(&node->topics_deleted), forgotten = atomic_load(&node->topics_forgotten);
-    if (forgotten >= deleted)
-        return 0;
-    int rc = checkpoints_write_all(node, e);
-    /* Of several who write at once the one that looked last counts. */
-    while (rc == 0 && forgotten < deleted)
-        if (atomic_compare_exchange_weak(&node->topics_forgotten, &forgotten, deleted))
-            break;
-    return rc;
-}
-
-/* Again whenever another topic was deleted between the writing of the checkpoints and the proposal. */
-static int propose_topic(struct node *node, const struct command *cmd, struct err *e)
-{
-    int rc;
-    do {
-        rc = forget_deleted(node, e);
-        if (rc == 0)
-            rc = quorum_propose(&node->quorum, cmd, e);
-    } while (rc == -EAGAIN);
-    return rc;
-}
-
-/* What was decided could not be made on this disk: no room, most likely. The topic goes again. */
-static int undo_if_not_made(struct node *node, const struct command *made, struct err *e)
-{
-    struct topic *topic = catalog_find(&node->catalog, made->topic);
-    int rc = topic == NULL ? -ENOMEM : topic->open_rc;
-    if (rc != 0) {
-        struct command cmd = {.type = COMMAND_DELETE_TOPIC, .time_ms = wall_ms(node)};
-        memcpy(cmd.topic, made->topic, sizeof cmd.topic);
-        memcpy(cmd.id, made->id, UUID_BYTES);
-        if (quorum_propose(&node->quorum, &cmd, e) == 0)
-            err_sys(e, rc, "make the directories of topic %s", made->topic);
-        if (topic != NULL)
-            topic_wake_all(topic);
-    }
-    if (topic != NULL)
-        topic_unref(topic);
-    return rc;
-}
-
-int node_create_topic(struct node *node, const char *name, const struct tree_attr *attr, struct err *e)
-{
-    struct command cmd = {.type = COMMAND_CREATE_TOPIC, .time_ms = wall_ms(node), .attr = *attr};
-    int rc = set_topic(&cmd, name, e);
-    if (rc != 0)
-        return rc;
-    cmd.attr.mtime_ms = cmd.attr.ctime_ms = cmd.time_ms;
-    rc = executor_uuid(node->executor, cmd.id);
-    if (rc != 0)
-        return err_sys(e, rc, "choose a topic id");
-    rc = plan_topic(node, &cmd, e);
+    int rc = begin(node, op, COMMAND_CREATE_TOPIC, name);
+    op->cmd.attr = *attr;
+    op->cmd.attr.mtime_ms = op->cmd.attr.ctime_ms = op->cmd.time_ms;
+    if (rc == 0 && (rc = executor_uuid(node->executor, op->cmd.id)) != 0)
+        err_sys(&op->e, rc, "choose a topic id");
     if (rc == 0)
-        rc = propose_topic(node, &cmd, e);
+        rc = plan_topic(node, &op->cmd, &op->e);
     if (rc == 0)
-        rc = undo_if_not_made(node, &cmd, e);
-    command_free(&cmd);
-    return rc;
+        rc = decide(op);
+    return begun(op, rc);
 }
 
-int node_delete_topic(struct node *node, const char *name, struct err *e)
+int node_delete_topic(struct node *node, struct command_op *op, const char *name)
 {
-    struct command cmd = {.type = COMMAND_DELETE_TOPIC, .time_ms = wall_ms(node)};
     struct topic_config config;
-    struct topic *topic = find(node, name, e);
-    if (topic == NULL)
-        return -ENOENT;
-    memcpy(cmd.topic, topic->name, sizeof cmd.topic);
-    memcpy(cmd.id, topic->id, UUID_BYTES);
-    topic_config(topic, &config);
-    int rc = 0;
-    /* Once with the gate open, so that a topic in use is not disturbed, once with nobody appending. */
-    bool guarded = !config.delete_topic_enable;
-    if (guarded && !topic_empty(topic))
-        rc = -ENOTEMPTY;
+    int rc = begin_on(node, op, COMMAND_DELETE_TOPIC, name);
     if (rc == 0) {
-        if (guarded)
-            pthread_rwlock_wrlock(&topic->gate);
-        if (guarded && !topic_empty(topic))
-            rc = -ENOTEMPTY;
-        if (rc == 0)
-            rc = propose_with_reserve(node, &cmd, e);
-        if (guarded)
-            pthread_rwlock_unlock(&topic->gate);
+        topic_config(op->topic, &config);
+        if (config.delete_topic_enable)
+            rc = decide(op);
+        else if ((rc = check_held(op)) == 0) /* once before it is held, so that a topic in use is not disturbed */
+            rc = hold(op);
     }
-    if (rc == -ENOTEMPTY)
-        err_set(e, rc, "topic %s holds records and its delete.topic.enable is false", name);
-    if (rc == 0)
-        topic_wake_all(topic);
-    topic_unref(topic);
-    return rc;
+    return begun(op, rc);
 }
 
-int node_create_partitions(struct node *node, const char *name, int32_t count, struct err *e)
+int node_create_partitions(struct node *node, struct command_op *op, const char *name, int32_t count)
 {
-    struct command cmd = {.type = COMMAND_CREATE_PARTITIONS, .time_ms = wall_ms(node), .partitions = count};
-    struct topic *topic = find(node, name, e);
-    if (topic == NULL)
-        return -ENOENT;
-    memcpy(cmd.topic, topic->name, sizeof cmd.topic);
-    memcpy(cmd.id, topic->id, UUID_BYTES);
-    cmd.replication_factor = topic->replication_factor;
-    int rc = 0;
-    int32_t have = topic_partition_count(topic);
-    if (count <= have || count > LIMIT_TOPIC_PARTITIONS) {
-        rc = err_set(e, -EINVAL, "topic %s: %d partitions, it has %d and can have %d", name, count, have,
-                     LIMIT_TOPIC_PARTITIONS);
-        goto out;
-    }
-    rc = place(&cmd, quorum_acquire(&node->quorum), have, count - have);
-    quorum_release(&node->quorum);
-    if (rc == 0)
-        rc = quorum_propose(&node->quorum, &cmd, e);
-    if (rc == 0 && topic->open_rc != 0)
-        rc = err_sys(e, topic->open_rc, "make the new partitions of topic %s", name);
-    command_free(&cmd);
-out:
-    topic_unref(topic);
-    return rc;
-}
-
-/* ---- attributes ---- */
-
-int node_set_attr(struct node *node, const char *name, const struct tree_attr *attr, unsigned set, struct err *e)
-{
-    struct command cmd = {.type = COMMAND_SET_ATTR, .time_ms = wall_ms(node), .attr = *attr, .set = set};
-    int rc = set_topic(&cmd, name, e);
-    return rc != 0 ? rc : quorum_propose(&node->quorum, &cmd, e);
-}
-
-void node_root_attr(struct node *node, struct tree_attr *out)
-{
-    *out = quorum_acquire(&node->quorum)->root;
-    quorum_release(&node->quorum);
-}
-
-/* ---- settings ---- */
-
-/* framing says how to read what is there, so it changes only while nothing is. */
-static int propose_framing(struct node *node, const struct command *cmd, struct err *e)
-{
-    struct topic *topic = find(node, cmd->topic, e);
-    if (topic == NULL)
-        return -ENOENT;
-    pthread_rwlock_wrlock(&topic->gate);
-    int rc = topic_awaits_none(topic) ? quorum_propose(&node->quorum, cmd, e) : -EBUSY;
-    pthread_rwlock_unlock(&topic->gate);
-    if (rc == -EBUSY)
-        err_set(e, rc, "framing: topic %s is not empty, or records are on their way to it", cmd->topic);
-    topic_unref(topic);
-    return rc;
-}
-
-/* Parked appends, waiting readers and expired segments may all have been waiting for this. */
-static void settings_changed(struct node *node, const char *name)
-{
-    struct topic **topics = NULL;
-    size_t count = 0;
-    if (name[0] == '\0') {
-        node_topics(node, &topics, &count);
-        for (size_t i = 0; i < count; i++) {
-            topic_resume(topics[i]);
-            topic_unref(topics[i]);
-        }
-        free(topics);
-    } else {
-        struct topic *topic = catalog_find(&node->catalog, name);
-        if (topic != NULL) {
-            topic_resume(topic);
-            topic_unref(topic);
+    int rc = begin_on(node, op, COMMAND_CREATE_PARTITIONS, name);
+    if (rc == 0) {
+        int32_t have = topic_partition_count(op->topic);
+        op->cmd.partitions = count;
+        op->cmd.replication_factor = op->topic->replication_factor;
+        if (count <= have || count > LIMIT_TOPIC_PARTITIONS) {
+            rc = err_set(&op->e, -EINVAL, "topic %s: %d partitions, it has %d and can have %d", name, count, have,
+                         LIMIT_TOPIC_PARTITIONS);
+        } else {
+            rc = place(&op->cmd, quorum_acquire(&node->quorum), have, count - have);
+            quorum_release(&node->quorum);
         }
     }
-    cleaner_kick(&node->cleaner);
-}
-
-int node_set_config(struct node *node, const char *topic, const char *name, const char *value, struct err *e)
-{
-    struct command cmd = {.type = value != NULL ? COMMAND_SET_CONFIG : COMMAND_REMOVE_CONFIG, .time_ms = wall_ms(node)};
-    int rc = set_topic(&cmd, topic, e);
-    if (rc != 0)
-        return rc;
-    if (config_find(name) == NULL)
-        return err_set(e, -EINVAL, "%s: no such setting", name);
-    memcpy(cmd.name, name, strlen(name) + 1);
-    if (value != NULL) {
-        rc = config_check(name, value, e);
-        if (rc != 0)
-            return rc;
-        memcpy(cmd.value, value, strlen(value) + 1);
-    }
-    if (topic != NULL && strcmp(name, "framing") == 0)
-        rc = propose_framing(node, &cmd, e);
-    else
-        rc = propose_with_reserve(node, &cmd, e);
     if (rc == 0)
-        settings_changed(node, cmd.topic);
-    return rc;
+        rc = decide(op);
+    return begun(op, rc);
 }
 
-int node_get_config(struct node *node, const char *topic, const char *name, char out[CONFIG_VALUE_BYTES])
+/* ---- attributes and settings ---- */
+
+int node_set_attr(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr,
+                  unsigned set)
 {
-    const struct metadata *meta = quorum_acquire(&node->quorum);
-    const struct config_set *set = NULL;
-    int rc = 0;
-    if (topic != NULL && strcmp(topic, node->internal_topic->name) == 0) {
-        set = &node->internal_meta.config;
-    } else if (topic != NULL) {
-        const struct metadata_topic *found = metadata_topic(meta, topic);
-        if (found == NULL)
-            rc = -ENOENT;
-        else
-            set = &found->config;
-    }
-    const char *value = rc == 0 ? config_in_force(&meta->config, set, name) : NULL;
-    if (value != NULL)
-        memcpy(out, value, strlen(value) + 1);
-    else if (rc == 0)
-        rc = -ENODATA;
-    quorum_release(&node->quorum);
-    return rc;
+    int rc = begin(node, op, COMMAND_SET_ATTR, name);
+    op->cmd.attr = *attr;
+    op->cmd.set = set;
+    if (rc == 0)
+        rc = decide(op);
+    return begun(op, rc);
+}
+
+int node_set_config(struct node *node, struct command_op *op, const char *topic, const char *name, const char *value)
+{
+    enum command_type type = value != NULL ? COMMAND_SET_CONFIG : COMMAND_REMOVE_CONFIG;
+    int rc = topic != NULL ? begin_on(node, op, type, topic) : begin(node, op, type, NULL);
+    if (rc == 0 && config_find(name) == NULL)
+        rc = err_set(&op->e, -EINVAL, "%s: no such setting", name);
+    if (rc == 0)
+        memcpy(op->cmd.name, name, strlen(name) + 1);
+    if (rc == 0 && value != NULL && (rc = config_check(name, value, &op->e)) == 0)
+        memcpy(op->cmd.value, value, strlen(value) + 1);
+    /* Framing says how to read what is there, so it changes only while nothing is. */
+    if (rc == 0)
+        rc = topic != NULL && strcmp(name, "framing") == 0 ? hold(op) : decide(op);
+    return begun(op, rc);
+}
+
+bool node_command_cancel(struct command_op *op)
+{
+    if (!quorum_cancel(&op->node->quorum, &op->quorum))
+        return false;
+    give_back(op);
+    return true;
 }

@@ -42,9 +42,10 @@ struct node {
     struct scrubber scrubber;
     struct stray stray;
     pthread_mutex_t checkpoint_lock;
-    /* While the first is the larger one the checkpoint files may name partitions that are gone: they are to be written
-     * before a topic is made. */
-    _Atomic uint64_t topics_deleted, topics_forgotten;
+    bool checkpoints_stale; /* the quorum's turn: they may name partitions that are gone, and are to be written before a
+                             * topic is made */
+    pthread_rwlock_t feed_lock; /* held for reading while it is called */
+    struct node_feed *feed;
     _Atomic bool stopping;
 
     /* figures */
@@ -67,9 +68,8 @@ void node_stop_executor(struct node *node);
 /* The struct and what node_open() made first. */
 void node_free(struct node *node);
 
-/* node_apply.c, both with the quorum's lock held. Whether cmd can be decided now: -EAGAIN while the checkpoints have
- * lines about a deleted topic, which a new one of its name must not inherit. */
-int node_check(void *arg, const struct command *cmd);
+/* node_apply.c: the quorum's callbacks. Before a command is appended: what has to be on the disk then. */
+int node_prepare(void *arg, const struct command *cmd, struct err *e);
 /* Brings the live topics to what the metadata says after cmd. */
 void node_apply(void *arg, const struct command *cmd);
 /* The same at a start, when there are no live topics yet. */

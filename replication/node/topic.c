@@ -11,15 +11,6 @@
 
 #include "replication/node/node_internal.h"
 
-int topic_name_check(const char *name)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    size_t len = strlen(name);
-    if (len == 0 || len >= TOPIC_NAME_BYTES || strspn(name, allowed) != len)
-        return -EINVAL;
-    return name[0] == '.' || strncmp(name, "__", 2) == 0 ? -EINVAL : 0;
-}
-
 /* ---- life ---- */
 
 static void on_reap(struct work *work);
@@ -174,6 +165,21 @@ void topic_unpledge(struct topic *topic)
     atomic_fetch_sub(&topic->pledges, 1);
 }
 
+/* ---- holding ---- */
+
+void topic_hold(struct topic *topic)
+{
+    pthread_rwlock_wrlock(&topic->gate);
+    atomic_fetch_add(&topic->holds, 1);
+    pthread_rwlock_unlock(&topic->gate);
+}
+
+void topic_release(struct topic *topic)
+{
+    atomic_fetch_sub(&topic->holds, 1);
+    topic_resume(topic);
+}
+
 /* ---- changes ---- */
 
 void topic_update(struct topic *topic, const struct metadata_topic *meta, const struct config_set *cluster)
@@ -183,12 +189,20 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
     pthread_mutex_lock(&topic->lock);
     topic->attr = meta->attr;
     bool changed = memcmp(&config, &topic->config, sizeof config) != 0;
-    topic->config = config;
+    bool framing = config.log.framing != topic->config.log.framing;
     pthread_mutex_unlock(&topic->lock);
     if (!changed)
         return;
+    /* No append is between its look at the framing and the log. */
+    if (framing)
+        pthread_rwlock_wrlock(&topic->gate);
+    pthread_mutex_lock(&topic->lock);
+    topic->config = config;
+    pthread_mutex_unlock(&topic->lock);
     for (int32_t i = 0; i < topic_partition_count(topic); i++)
         partition_set_config(topic_partition(topic, i), &config);
+    if (framing)
+        pthread_rwlock_unlock(&topic->gate);
     atomic_fetch_add(&topic->config_generation, 1);
 }
 

@@ -2,8 +2,9 @@
  * with its partitions. For replication/ alone; fs/ sees node.h.
  *
  * Locks: `lock` guards attr, config and the array of partitions, for a few loads and stores. `gate` is held for reading
- * by each append while it is under way, and for writing by a command that depends on the topic staying empty
- * (rmdir, framing). Counted: the catalog, callers, timers and works of its partitions hold references. */
+ * by each append while it is under way, and for writing, for a moment, by whoever begins to hold the topic or changes
+ * its framing; never over a decision. Counted: the catalog, callers, timers and works of its partitions hold
+ * references. */
 #ifndef LOGMNT_REPLICATION_NODE_TOPIC_H
 #define LOGMNT_REPLICATION_NODE_TOPIC_H
 
@@ -34,6 +35,7 @@ struct topic {
     struct tree_attr attr;
     struct topic_config config;
     _Atomic uint64_t config_generation;
+    _Atomic int holds;        /* topic_hold(); rises with the gate shut */
     _Atomic uint64_t pledges; /* records on their way that are cut by this framing; rises with the gate open only */
     struct partition **partitions;
     _Atomic int32_t partition_count;
@@ -54,9 +56,19 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
 /* Appends and readers that the settings held up go on. No lock held: calls back. */
 void topic_resume(struct topic *topic);
 
+/* From here on appends are parked, and those that were under way are over: what is empty stays so until
+ * topic_release(). Waits for those, which is a write to the disk. */
+void topic_hold(struct topic *topic);
+/* What was parked goes on, or fails if the topic was deleted. No lock held: calls back. */
+void topic_release(struct topic *topic);
+static inline bool topic_held(const struct topic *topic)
+{
+    return atomic_load_explicit(&topic->holds, memory_order_relaxed) > 0;
+}
+
 /* No records retained in any partition. */
 bool topic_empty(struct topic *topic);
-/* Nor any on their way to it. With the gate shut. */
+/* Nor any on their way to it. While it is held. */
 bool topic_awaits_none(struct topic *topic);
 
 /* Takes the names away on the disk: from here on its directories are called …-delete, and calls answer -ESTALE. */

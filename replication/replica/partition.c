@@ -156,9 +156,9 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     snprintf(part->name, sizeof part->name, "%s-%" PRId32, topic->name, index);
     pthread_mutex_init(&part->epoch_lock, NULL);
     pthread_mutex_init(&part->lock, NULL);
-    pthread_mutex_init(&part->delete_lock, NULL);
     part->lowest_position = INT64_MAX;
     partition_flush_init(part);
+    partition_delete_init(part);
     struct topic_config config;
     topic_config(topic, &config);
     partition_set_config(part, &config);
@@ -237,7 +237,6 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
     atomic_fetch_add(&part->node->records_gone, part->records_appended);
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
-    pthread_mutex_destroy(&part->delete_lock);
     pthread_mutex_destroy(&part->lock);
     pthread_mutex_destroy(&part->epoch_lock);
     free(part);

@@ -49,8 +49,8 @@ struct append_op {
     enum acks acks;            /* in */
     int64_t timeout_ms;        /* in: delivery.timeout.ms, counted from when it begins to wait */
     /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
-     * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO,
-     * and what else submit may return. */
+     * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO;
+     * -EINVAL: the topic has become a compacted one, or one with another framing; and what else submit may return. */
     void (*done)(struct append_op *op, int rc);
     struct log_append_result result; /* out: where it is in the log, after success and after -ETIMEDOUT */
     /* private */
@@ -118,8 +118,23 @@ int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *
 int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e);
 int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e);
 
-/* DeleteRecords up to the last record that ends at or before position (fallocate -p -o 0 -l position). */
-int partition_delete_records(struct partition *part, int64_t position, struct err *e);
+/* DeleteRecords (fallocate -p -o 0 -l position): one on its way; the caller embeds it, sets the first two and keeps it
+ * until it is over. */
+struct delete_records_op {
+    int64_t position; /* up to the last record that ends at or before this */
+    /* Once, no lock held, on a prompt work's thread, perhaps before partition_delete_records() has returned. rc: 0: the
+     * new log start is on the disk; -ESTALE, -EIO, -ENOSPC, …: nothing has changed. */
+    void (*done)(struct delete_records_op *op, int rc);
+    struct err e; /* why not */
+    /* private to partition_delete.c */
+    struct log_point point;
+    struct delete_records_op *next;
+};
+/* 0: op->done will be called; or a negative errno with the reason in op->e, and nothing has happened (-EPERM: a topic
+ * of .internal/). Those that come together share one checkpoint. */
+int partition_delete_records(struct partition *part, struct delete_records_op *op);
+/* true: it had not begun and never will; done is not called. */
+bool partition_delete_records_cancel(struct partition *part, struct delete_records_op *op);
 
 /* .segments */
 int partition_files(struct partition *part, struct log_file **out, size_t *count, struct err *e);

@@ -1,6 +1,8 @@
 /* replication/replica/partition_append.c: an append, from its submit to its end.
  *
  *     NEW --+-- acks=all, too few in sync --> HELD --- enough, and its turn --+
+ *           |   or the topic is held (topic.h)  ^                             |
+ *           |                                   +--- it has come to be held --+
  *           |                                                                 |
  *           +-- else ------------------------------------------------> WRITING: log_append()
  *                                                                             |
@@ -31,7 +33,7 @@
 
 /* ---- into the log ---- */
 
-/* Within the gate, which who changes the framing has shut. */
+/* Within the gate, which is shut while the framing changes. */
 static int check_framing(const struct partition *part, const struct append_batch *batch, struct err *e)
 {
     if (atomic_load_explicit(&part->framing, memory_order_relaxed) == (int)batch->framing) {
@@ -60,12 +62,17 @@ static int check_keys(struct partition *part, const struct append_batch *batch, 
     return err_set(e, -EINVAL, "%s is compacted and takes no record without a key", part->name);
 }
 
+/* 1: the topic is held, and nothing was done. */
 static int write_in_gate(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
-    /* Looked at within the gate: who deletes an empty topic has shut it meanwhile. */
-    int rc = partition_usable(part, e);
+    int rc;
 
+    /* Looked at within the gate, which is shut for a moment when a topic comes to be held. */
+    if (topic_held(part->topic)) {
+        return 1;
+    }
+    rc = partition_usable(part, e);
     if (rc == 0 && reserve_in_use(&part->node->reserve)) {
         rc = err_set(e, -ENOSPC, "%s: the disk is full", part->name);
     }
@@ -224,6 +231,17 @@ static int flush_failed(struct append_op *op, struct err *e)
 
 /* ---- the whole way ---- */
 
+/* The topic has come to be held since. As tick(). */
+static int hold_again(struct append_op *op)
+{
+    if (op->copy != NULL) {
+        partition_hold_again(op);
+        return 0;
+    }
+    atomic_store_explicit(&op->state, APPEND_NEW, memory_order_relaxed);
+    return 1;
+}
+
 /* 1: over; 0: it waits, and may be over already; or a negative errno: over. */
 static int tick(struct append_op *op, struct err *e)
 {
@@ -232,17 +250,22 @@ static int tick(struct append_op *op, struct err *e)
     while (rc > 0) {
         switch (atomic_load_explicit(&op->state, memory_order_relaxed)) {
         case APPEND_NEW:
-            rc = op->acks == ACKS_ALL ? partition_hold(op, e) : 1;
+            rc = op->acks == ACKS_ALL || topic_held(op->part->topic) ? partition_hold(op, e) : 1;
             if (rc > 0) {
                 atomic_store_explicit(&op->state, APPEND_WRITING, memory_order_relaxed);
             }
             break;
         case APPEND_WRITING:
             rc = write_batch(op, e);
+            if (rc > 0) {
+                rc = hold_again(op);
+                break;
+            }
             if (op->copy != NULL) { /* it was held */
                 free(op->copy);
                 op->copy = NULL;
                 op->batch.iov = NULL;
+                rc = rc == -EAGAIN ? -EINVAL : rc; /* nobody has its bytes any more to cut them anew */
             }
             if (rc == 0) {
                 atomic_store_explicit(&op->state, APPEND_FLUSHING, memory_order_relaxed);

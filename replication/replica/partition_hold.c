@@ -10,7 +10,8 @@
  *      +--------- the last one is in the log -------+
  *
  * update() alone moves it, under the lock. In RESUMING one thread puts the held ones into the log, one after the other,
- * and who comes is held behind them, so their order stays. */
+ * and who comes is held behind them, so their order stays. While the topic is held (topic.h) nothing is enough, for any
+ * acks. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -63,7 +64,7 @@ static bool enough_in_sync(const struct partition *part)
 
 static void update(struct partition *part)
 {
-    bool enough = enough_in_sync(part);
+    bool enough = enough_in_sync(part) && !topic_held(part->topic);
     bool held = part->held.first != NULL || part->resumed != NULL;
     int admission = atomic_load_explicit(&part->admission, memory_order_relaxed);
 
@@ -161,11 +162,17 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     if (rc < 0) {
         return rc;
     }
+    if (op->acks != ACKS_ALL && !topic_held(part->topic)) {
+        return 1;
+    }
     switch (atomic_load_explicit(&part->admission, memory_order_relaxed)) {
     case ADMISSION_OPEN:
         return 1;
     case ADMISSION_FAILING:
-        return err_set(e, -EROFS, "%s: fewer than min.insync.replicas are in sync", part->name);
+        if (op->acks == ACKS_ALL) {
+            return err_set(e, -EROFS, "%s: fewer than min.insync.replicas are in sync", part->name);
+        }
+        break;
     default:
         break;
     }
@@ -190,7 +197,7 @@ int partition_hold(struct append_op *op, struct err *e)
     int rc;
 
     op->deadline_ms = 0; /* not read yet: the clock is for who waits */
-    if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN) {
+    if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN && !topic_held(part->topic)) {
         return 1;
     }
     rc = copy_batch(op, &copied);
@@ -216,6 +223,20 @@ int partition_hold(struct append_op *op, struct err *e)
     }
     partition_unref(part);
     return rc;
+}
+
+void partition_hold_again(struct append_op *op)
+{
+    struct partition *part = op->part;
+
+    atomic_fetch_add(&part->node->parked_bytes, op->batch.len);
+    atomic_fetch_add(&part->node->appends_parked, 1);
+    pthread_mutex_lock(&part->lock);
+    list_insert(&part->held, NULL, op);
+    atomic_store(&op->state, APPEND_HELD);
+    update(part);
+    set_deadline(part, op->deadline_ms);
+    pthread_mutex_unlock(&part->lock);
 }
 
 bool partition_append_cancel(struct append_op *op)
@@ -350,7 +371,8 @@ static void on_deadline(struct alarm *alarm)
     held = take_expired(&part->held, take_held, now_ms);
     committing = take_expired(&part->committing, take_committing, now_ms);
     update(part);
-    if ((held != NULL || committing != NULL) && atomic_load(&part->admission) == ADMISSION_HOLDING) {
+    if ((held != NULL || committing != NULL) && atomic_load(&part->admission) == ADMISSION_HOLDING &&
+        !enough_in_sync(part)) {
         atomic_store(&part->admission, ADMISSION_FAILING);
     }
     part->deadline_alarm_set = false;
@@ -378,6 +400,22 @@ void partition_fail_waiting(struct partition *part, int rc)
 
 /* ---- going on ---- */
 
+/* The first that may go into the log; NULL: none. Under the lock. */
+static struct append_op *may_resume(struct partition *part)
+{
+    struct append_op *op = part->held.first;
+
+    if (atomic_load(&part->admission) == ADMISSION_RESUMING) {
+        assert(op != NULL);
+        return op;
+    }
+    /* They waited for the topic alone. */
+    while (op != NULL && (op->acks == ACKS_ALL || topic_held(part->topic))) {
+        op = op->next;
+    }
+    return op;
+}
+
 /* The next held one that may go into the log; NULL: none, or another thread is at it. `finished`: this thread is, and
  * has put the one before it in. */
 static struct append_op *next_to_resume(struct partition *part, bool finished)
@@ -389,9 +427,10 @@ static struct append_op *next_to_resume(struct partition *part, bool finished)
         part->resumed = NULL;
     }
     update(part);
-    if (part->resumed == NULL && atomic_load(&part->admission) == ADMISSION_RESUMING) {
-        op = part->held.first;
-        assert(op != NULL);
+    if (part->resumed == NULL) {
+        op = may_resume(part);
+    }
+    if (op != NULL) {
         take_held(op);
         part->resumed = op;
     }

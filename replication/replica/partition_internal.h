@@ -76,9 +76,12 @@ struct partition {
     _Atomic bool flush_wanted;
     struct work flush_next; /* leads a round for those whom a flushing thread left; holds a reference while queued */
     _Atomic bool flush_next_queued;
-    /* DeleteRecords: one at a time, and what the checkpoint is to say before it happens. */
-    pthread_mutex_t delete_lock;
-    struct log_point promised_start; /* lock */
+    /* DeleteRecords, under lock: those that have not begun, whether a work is queued or at it (then it holds a
+     * reference), and what the checkpoint is to say before it happens. */
+    struct delete_records_op *deletes;
+    bool deleting;
+    struct work delete_work;
+    struct log_point promised_start;
 
     int64_t scrub_left; /* scrubber.c's: bytes of this round still to read */
     bool clean_failed;  /* cleaner.c's: the last compaction failed, and that was logged */
@@ -125,6 +128,9 @@ void partition_append_resume(struct append_op *op);
 /* Copies the bytes and queues the append if it cannot go into the log now. 1: it can; 0: HELD, it may be over already;
  * or a negative errno. */
 int partition_hold(struct append_op *op, struct err *e);
+/* One that was held, and was to go into the log when its topic came to be held: back to its place. It may be over
+ * already when this returns. */
+void partition_hold_again(struct append_op *op);
 /* Queues one that is in the log until the high watermark has passed it. 0; -ESTALE, -EIO: nobody would answer it.
  * Under the lock. */
 int partition_hold_committing(struct append_op *op);
@@ -157,6 +163,7 @@ void partition_flush_stop(struct partition *part, bool cancel); /* as partition_
 
 /* ---- deleting: partition_delete.c ---- */
 
+void partition_delete_init(struct partition *part);
 /* The log start, or a later one that a DeleteRecords under way has promised. */
 struct log_point partition_promised_start(struct partition *part);
 /* log_retain() below the high watermark, counted; on a full disk with the help of the reserve. 0 or its errno. */

@@ -17,6 +17,7 @@
 #include "replication/replica/partition_internal.h"
 #include "tests/fault/ledger.h"
 #include "tests/fault/recorder.h"
+#include "tests/unit/commands.h"
 
 enum { TOPICS_MAX = 32, PARTITIONS_MAX = 3 };
 
@@ -153,7 +154,7 @@ static inline int step_make(struct story *story, const char *name)
                                 .gone_begun = UINT32_MAX,
                                 .gone_done = UINT32_MAX,
                                 .partitions = 1};
-    rc = node_create_topic(story->node, name, &attr, &story->e);
+    rc = create_topic(story->node, name, &attr, &story->e);
     if (rc != 0) {
         return rc;
     }
@@ -162,8 +163,8 @@ static inline int step_make(struct story *story, const char *name)
     topic = node_topic(story->node, name);
     snprintf(book->id, sizeof book->id, "%s", topic_id(topic));
     topic_unref(topic);
-    rc = node_set_config(story->node, name, "segment.bytes", "1024", &story->e);
-    return rc == 0 ? node_set_config(story->node, name, "delete.topic.enable", "true", &story->e) : rc;
+    rc = set_config(story->node, name, "segment.bytes", "1024", &story->e);
+    return rc == 0 ? set_config(story->node, name, "delete.topic.enable", "true", &story->e) : rc;
 }
 
 static inline int step_grow(struct story *story, struct topic_book *book)
@@ -177,7 +178,7 @@ static inline int step_grow(struct story *story, struct topic_book *book)
     book->part_begun[n] = moment(story);
     book->part_done[n] = UINT32_MAX;
     book->partitions++;
-    rc = node_create_partitions(story->node, book->name, n + 1, &story->e);
+    rc = create_partitions(story->node, book->name, n + 1, &story->e);
     if (rc == 0) {
         book->part_done[n] = moment(story);
     }
@@ -189,7 +190,7 @@ static inline int step_remove(struct story *story, struct topic_book *book)
     int rc;
 
     book->gone_begun = moment(story);
-    rc = node_delete_topic(story->node, book->name, &story->e);
+    rc = delete_topic(story->node, book->name, &story->e);
     if (rc == 0) {
         book->gone_done = moment(story);
     }
@@ -245,7 +246,7 @@ static inline int step_trim(struct story *story, struct topic_book *book)
     int rc;
 
     ledger_event(l, LEDGER_STARTED, to, moment(story), moment(story));
-    rc = partition_delete_records(topic_partition(topic, 0), to.position, &story->e);
+    rc = delete_records(topic_partition(topic, 0), to.position, &story->e);
     if (rc == 0) {
         ledger_event(l, LEDGER_TRIMMED, to, 0, moment(story));
     }
@@ -431,7 +432,7 @@ static inline void go_on(struct audit *s)
             topic_unref(topic);
         }
     }
-    require(s, node_create_topic(s->node, "more", &attr, &s->e) == 0, "make another topic");
+    require(s, create_topic(s->node, "more", &attr, &s->e) == 0, "make another topic");
     more = node_topic(s->node, "more");
     require(s, partition_state(topic_partition(more, 0)) == 0, "another topic");
     topic_unref(more);

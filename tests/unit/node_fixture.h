@@ -23,6 +23,7 @@
 #include "replication/node/node.h"
 #include "replication/node/node_internal.h"
 #include "replication/replica/partition.h"
+#include "tests/unit/commands.h"
 
 /* ---- a clock: the machine's, moved on by what the test says ---- */
 
@@ -211,7 +212,7 @@ static const struct tree_attr some_attr = {.uid = 1000, .gid = 100, .dir_mode = 
 static inline void create(struct fixture *f, const char *name)
 {
     struct err e = {0};
-    int rc = node_create_topic(f->node, name, &some_attr, &e);
+    int rc = create_topic(f->node, name, &some_attr, &e);
     if (rc != 0)
         fail_msg("create %s: %d %s", name, rc, e.text);
 }
@@ -219,7 +220,7 @@ static inline void create(struct fixture *f, const char *name)
 static inline void set(struct fixture *f, const char *topic, const char *name, const char *value)
 {
     struct err e = {0};
-    int rc = node_set_config(f->node, topic, name, value, &e);
+    int rc = set_config(f->node, topic, name, value, &e);
     if (rc != 0)
         fail_msg("set %s=%s: %d %s", name, value, rc, e.text);
 }

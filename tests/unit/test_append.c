@@ -114,7 +114,7 @@ static void test_parked_appends_end_with_their_topic(void **state)
     struct partition *part = two_needed(f);
     struct parked parked;
     assert_int_equal(park(f, part, &parked, "x\n"), 0);
-    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
     assert_int_equal(parked.calls, 1);
     assert_int_equal(parked.rc, -ESTALE);
     partition_unref(part);
@@ -323,7 +323,7 @@ static void test_what_is_in_the_log_ends_with_its_topic(void **state)
     struct parked parked;
     assert_int_equal(park(f, part, &parked, "a\n"), 0);
     set(f, "orders", "delete.topic.enable", "true");
-    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
     assert_int_equal(parked.calls, 1);
     assert_int_equal(parked.rc, -ESTALE);
     partition_unref(part);

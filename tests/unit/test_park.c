@@ -139,7 +139,7 @@ static void a_signal_ends_the_wait_while_topics_are_being_removed(void **state)
     f->disk.io.unlink = unlink_behind_gate;
     for (int i = 0; i < TOPICS; i++) {
         snprintf(name, sizeof name, "t%d", i);
-        assert_int_equal(node_delete_topic(f->node, name, NULL), 0);
+        assert_int_equal(delete_topic(f->node, name, NULL), 0);
     }
     pthread_mutex_lock(&gate.lock);
     while (gate.waiting < BUSY)

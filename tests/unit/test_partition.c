@@ -74,7 +74,7 @@ static void test_readers_of_a_deleted_topic_are_woken(void **state)
     struct partition *part = get(f, "orders");
     struct reader reader = reader_at(0);
     assert_true(partition_wait(part, &reader.waiter));
-    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
     assert_int_equal(reader.ready, 1);
     assert_false(partition_wait(part, &reader.waiter));
     partition_unref(part);
@@ -222,9 +222,9 @@ static void test_fsync(void **state)
     int fsyncs = f->disk.fsyncs;
     assert_int_equal(partition_flush(part, &flushed.flush), 1);
     assert_int_equal(f->disk.fsyncs, fsyncs);
-    assert_int_equal(node_delete_topic(f->node, "orders", NULL), -ENOTEMPTY);
+    assert_int_equal(delete_topic(f->node, "orders", NULL), -ENOTEMPTY);
     set(f, "orders", "delete.topic.enable", "true");
-    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
     int calls = flushed.calls;
     assert_int_equal(partition_flush(part, &flushed.flush), 0);
     assert_int_equal(flushed.calls, calls + 1);
@@ -458,7 +458,7 @@ static void test_the_metadata_is_readable_and_not_writable(void **state)
     /* The node's registration and the topic. */
     assert_int_equal(partition_high_watermark(part).offset, 2);
     assert_int_equal(append_to(f, part, "x\n", ACKS_ALL, &op, &e), -EPERM);
-    assert_int_equal(partition_delete_records(part, 1, &e), -EPERM);
+    assert_int_equal(delete_records(part, 1, &e), -EPERM);
     struct reader reader = reader_at(partition_high_watermark(part).position);
     assert_true(partition_wait(part, &reader.waiter));
     create(f, "more");

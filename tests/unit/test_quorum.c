@@ -16,7 +16,7 @@ static bool has(struct fixture *f, const char *name)
 static int create_rc(struct fixture *f, const char *name)
 {
     struct err e = {0};
-    int rc = node_create_topic(f->node, name, &some_attr, &e);
+    int rc = create_topic(f->node, name, &some_attr, &e);
     if (rc != 0)
         assert_true(strlen(e.text) > 0);
     return rc;
@@ -36,8 +36,8 @@ static void test_without_room_nothing_changes(void **state)
     int64_t end = metadata_end(f).offset;
     atomic_store(&f->disk.pwritev_rc, -ENOSPC);
     assert_int_equal(create_rc(f, "orders"), -ENOSPC);
-    assert_int_equal(node_set_config(f->node, "before", "retention.ms", "1", NULL), -ENOSPC);
-    assert_int_equal(node_delete_topic(f->node, "before", NULL), -ENOSPC);
+    assert_int_equal(set_config(f->node, "before", "retention.ms", "1", NULL), -ENOSPC);
+    assert_int_equal(delete_topic(f->node, "before", NULL), -ENOSPC);
     atomic_store(&f->disk.pwritev_rc, 0);
     assert_int_equal(metadata_end(f).offset, end);
     assert_false(has(f, "orders"));
@@ -70,7 +70,7 @@ static void test_a_partition_that_could_not_be_made_is_made_later(void **state)
     struct err e = {0};
     create(f, "orders");
     atomic_store(&f->disk.mkdir_rc, -ENOSPC);
-    assert_int_equal(node_create_partitions(f->node, "orders", 3, &e), -ENOSPC);
+    assert_int_equal(create_partitions(f->node, "orders", 3, &e), -ENOSPC);
     struct topic *topic = node_topic(f->node, "orders");
     assert_int_equal(topic_partition_count(topic), 3);
     struct partition *part = topic_partition(topic, 2);
@@ -96,7 +96,7 @@ static void test_after_a_failed_flush_nothing_is_decided(void **state)
     /* A disk that says it is well again is not believed. */
     atomic_store(&f->disk.fdatasync_rc, 0);
     assert_int_equal(create_rc(f, "orders"), -EIO);
-    assert_int_equal(node_set_config(f->node, "before", "retention.ms", "1", NULL), -EIO);
+    assert_int_equal(set_config(f->node, "before", "retention.ms", "1", NULL), -EIO);
     /* What needs no decision goes on. */
     append(f, "before", "one\n");
     assert_content(f, "before", "one\n");
@@ -230,7 +230,7 @@ static void *change_modes(void *arg)
     struct hand *hand = arg;
     for (int i = 0; i < hand->commands; i++) {
         struct tree_attr attr = {.file_mode = (mode_t)(i % 0777)};
-        assert_int_equal(node_set_attr(hand->f->node, "orders", &attr, ATTR_FILE_MODE, NULL), 0);
+        assert_int_equal(set_attr(hand->f->node, "orders", &attr, ATTR_FILE_MODE, NULL), 0);
     }
     return NULL;
 }
@@ -258,7 +258,7 @@ static void test_a_snapshot_replaces_the_log(void **state)
     struct partition *metadata = topic_partition(f->node->internal_topic, 0);
     assert_true(partition_log_start(metadata).offset >= LIMIT_SNAPSHOT_COMMANDS);
     struct tree_attr last = {.file_mode = 0421};
-    assert_int_equal(node_set_attr(f->node, "orders", &last, ATTR_FILE_MODE, NULL), 0);
+    assert_int_equal(set_attr(f->node, "orders", &last, ATTR_FILE_MODE, NULL), 0);
     int64_t end = metadata_end(f).offset;
     for (int round = 0; round < 2; round++) {
         if (round == 0)

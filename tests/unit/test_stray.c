@@ -20,7 +20,7 @@ static void test_a_topic_that_kept_its_directorys_name_takes_no_other_along(void
     set(f, "orders", "delete.topic.enable", "true");
     struct partition *old = get(f, "orders");
     f->disk.io.rename = refuse_deletion;
-    assert_int_equal(node_delete_topic(f->node, "orders", NULL), 0);
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
     f->disk.io.rename = io_posix()->rename;
     create(f, "orders");
     append(f, "orders", "new\n");
@@ -50,7 +50,7 @@ static int count_names(const struct fixture *f, const char *end)
 static void delete_and_die(struct fixture *f, const char *name)
 {
     f->disk.io.rename = refuse_deletion;
-    assert_int_equal(node_delete_topic(f->node, name, NULL), 0);
+    assert_int_equal(delete_topic(f->node, name, NULL), 0);
     f->disk.io.rename = io_posix()->rename;
     crash_and_restart(f);
 }
@@ -60,7 +60,7 @@ static void test_a_topic_whose_deletion_was_cut_short_is_deleted_by_the_start(vo
     struct fixture *f = *state;
     char path[256];
     create(f, "orders");
-    assert_int_equal(node_create_partitions(f->node, "orders", 3, NULL), 0);
+    assert_int_equal(create_partitions(f->node, "orders", 3, NULL), 0);
     append(f, "orders", "one\n");
     set(f, "orders", "delete.topic.enable", "true");
     /* A power cut has taken what one of them says of itself. */

@@ -1,0 +1,32 @@
+#include "fs/serve/feed.h"
+
+#include "fs/base/container.h"
+#include "fs/tree/orphans.h"
+#include "fs/tree/tree.h"
+
+/* A topic has one owner, whoever of its files was given another: who looks at its directory next is not to see the old
+ * one. */
+static void on_topic_changed(struct node_feed *feed, struct topic *topic)
+{
+    struct session *session = container_of(feed, struct session, feed);
+    struct vnode_key key = {.kind = VNODE_TOPIC, .topic = topic};
+    fuse_ino_t dir = tree_find(session->tree, &key);
+    if (dir)
+        fuse_lowlevel_notify_inval_inode(session->fuse, dir, -1, 0);
+}
+
+static void on_topic_gone(struct node_feed *feed, struct topic *topic)
+{
+    orphans_drop(container_of(feed, struct session, feed)->orphans, topic);
+}
+
+void feed_begin(struct session *session)
+{
+    session->feed = (struct node_feed){.topic_changed = on_topic_changed, .topic_gone = on_topic_gone};
+    node_set_feed(session->node, &session->feed);
+}
+
+void feed_end(struct session *session)
+{
+    node_set_feed(session->node, NULL);
+}

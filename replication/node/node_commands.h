@@ -1,0 +1,56 @@
+/* replication/node/node_commands.h: the calls that change the tree. Each is a command of the metadata quorum, and an
+ * op: nobody waits for its decision.
+ *
+ * What a decided command does is done by applying it (node_apply.c), on every node alike; here is only what its origin
+ * has to see to: that it makes sense, that a topic which has to be empty stays so, and the answer. */
+#ifndef LOGMNT_REPLICATION_NODE_NODE_COMMANDS_H
+#define LOGMNT_REPLICATION_NODE_NODE_COMMANDS_H
+
+#include "replication/executor/executor.h"
+#include "replication/metadata/quorum.h"
+#include "replication/node/node.h"
+
+enum command_state { COMMAND_HOLDING, COMMAND_DECIDING, COMMAND_UNDOING };
+
+/* One change on its way; the caller embeds it, zeroed, sets the first two and keeps it until it is over. */
+struct command_op {
+    int64_t timeout_ms; /* INT64_MAX: none */
+    /* Once for each call that has returned 0, no lock held, on a prompt work's thread, perhaps before the call has
+     * returned. What it changed is in force on this node, and on its disk, when rc is 0. */
+    void (*done)(struct command_op *op, int rc);
+    struct err e; /* why not */
+    /* private */
+    enum command_state state;
+    struct node *node;
+    struct topic *topic; /* that it is about, referenced; NULL: MOUNT, or one that is to be made */
+    struct command cmd;
+    struct quorum_op quorum, undo;
+    struct work work;
+    bool holds;    /* the topic */
+    bool reserved; /* between reserve_begin() and reserve_end() */
+    int rc;        /* UNDOING: why */
+};
+
+/* Each returns 0: op->done will be called; or a negative errno with the reason in op->e: it is over, and nothing has
+ * happened. Either may be any of those named, and done's also -ENOSPC, -EDQUOT, -EIO (the disk), -ETIMEDOUT (it may yet
+ * come into force), -ENOMEM. */
+
+/* -EEXIST, -EINVAL (name). Partitions and replication factor: the cluster's defaults. */
+int node_create_topic(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr);
+/* -ENOENT; -ENOTEMPTY: it retains records and delete.topic.enable is not true. */
+int node_delete_topic(struct node *node, struct command_op *op, const char *name);
+/* -ENOENT; -EINVAL: not more than there are, or over 10,000. */
+int node_create_partitions(struct node *node, struct command_op *op, const char *name, int32_t count);
+
+/* name NULL: MOUNT. `set`: ATTR_ bits. -ENOENT. */
+int node_set_attr(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr,
+                  unsigned set);
+/* topic NULL: the cluster's default. value NULL: back to the default (-ENODATA when it is not overridden). -ENOENT;
+ * -EINVAL: bad name or value; -EBUSY: framing of a topic that holds records or has some on their way, parked or
+ * pledged. An append that comes while a framing is being decided and is cut by another one is -EINVAL. */
+int node_set_config(struct node *node, struct command_op *op, const char *topic, const char *name, const char *value);
+
+/* true: it was not yet on its way to the log, and never will be; done is not called. */
+bool node_command_cancel(struct command_op *op);
+
+#endif
