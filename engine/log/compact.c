@@ -128,6 +128,7 @@ static int begin(struct log *log, struct log_point limit, struct compact_pass *p
             rc = choose(log, limit, pass->now_ms, choice, e);
         }
         pass->config = log->config;
+        pass->cuts = epochs_cuts(&log->epochs);
         pass->reader.framing = log->config.framing;
         pass->start_offset = log->start.offset;
     }
@@ -254,26 +255,38 @@ static uint32_t group_len(const struct compact_pass *pass, const struct choice *
     return n;
 }
 
+/* Whether the log was cut back since the pass began: then the successor for which a record would go may be gone, too.
+ */
+static bool is_overtaken(const struct compact_pass *pass)
+{
+    return log_cuts(pass->log) != pass->cuts;
+}
+
 /* Where views[0 … n) are in the list now; -1: retention has taken some of them. Append lock. */
 static int64_t find_in_list(const struct log *log, const struct segment_view *views, uint32_t n)
 {
     for (uint32_t i = 0; i + n < log->segment_count; i++) {
         if (log->segments[i] == views[0].seg) {
-            /* The list is cut in front only, and only this pass swaps: the others follow it. */
+            /* The list was cut in front only, and only this pass swaps: the others follow it. */
             return i;
         }
     }
     return -1;
 }
 
-/* 0; -ESTALE: the segments are no longer there. Gives `by` up in any case. */
-static int swap(struct log *log, const struct segment_view *views, uint32_t n, struct segment *by, struct err *e)
+/* 0; -ESTALE: the segments are no longer there; -ECANCELED: the log was cut. Gives `by` up in any case. */
+static int swap(const struct compact_pass *pass, const struct segment_view *views, uint32_t n, struct segment *by,
+                struct err *e)
 {
+    struct log *log = pass->log;
     int64_t first;
     int rc;
 
     log_lock(log);
     rc = log_check_online(log, e);
+    if (rc == 0 && is_overtaken(pass)) {
+        rc = err_set(e, -ECANCELED, "the log was cut back");
+    }
     first = find_in_list(log, views, n);
     if (rc == 0 && first < 0) {
         rc = err_set(e, -ESTALE, "the segments were deleted meanwhile");
@@ -322,7 +335,7 @@ static int clean_group(struct compact_pass *pass, const struct segment_view *vie
     rc = compact_group(pass, views, n, &by, e);
     unpin(views, n);
     if (rc == 0 && by != NULL) {
-        rc = swap(pass->log, views, n, by, e);
+        rc = swap(pass, views, n, by, e);
         *did |= rc == 0;
     }
     return rc;
@@ -346,6 +359,9 @@ static int flush_successors(struct compact_pass *pass, struct err *e)
         return 0;
     }
     rc = log_flush_all(pass->log);
+    if (is_overtaken(pass)) {
+        return err_set(e, -ECANCELED, "the log was cut back");
+    }
     return rc < 0 ? err_sys(e, rc, "flush") : 0;
 }
 
@@ -360,6 +376,9 @@ static int clean(struct compact_pass *pass, const struct choice *choice, bool *d
     while (rc == 0) {
         uint32_t n;
 
+        if (is_overtaken(pass)) {
+            return err_set(e, -ECANCELED, "the log was cut back");
+        }
         first = skip_retired(choice, first);
         n = group_len(pass, choice, first);
         if (n == 0) {
@@ -374,8 +393,7 @@ static int clean(struct compact_pass *pass, const struct choice *choice, bool *d
         }
     }
     if (rc == 0 && pass->map_end > choice->first_dirty) {
-        log_set_cleaner_offset(pass->log, pass->map_end);
-        *did = true;
+        *did |= log_set_cleaner_offset(pass->log, pass->map_end, pass->cuts);
     }
     return rc;
 }

@@ -203,7 +203,7 @@ int compact_group(struct compact_pass *pass, const struct segment_view *views, u
                   struct err *e)
 {
     struct rewrite rw = {.pass = pass, .changed = n > 1};
-    int rc = segment_build_begin(&pass->log->segment_env, views[0].base, &rw.to, e);
+    int rc = segment_build_begin(&pass->log->segment_env, views[0].base, ".cleaned", &rw.to, e);
 
     *out = NULL;
     if (rc < 0) {

@@ -10,6 +10,7 @@
 struct compact_pass {
     struct log *log;
     struct log_config config; /* as the pass began */
+    uint32_t cuts;            /* log_cuts() then: after another one the pass ends, for what it knows may be wrong */
     int64_t now_ms;
     int64_t start_offset; /* records below the log start go */
     struct key_map map;   /* the last offset of each key in [first dirty, map_end) */

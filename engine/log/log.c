@@ -223,11 +223,17 @@ int64_t log_cleaner_offset(struct log *log)
     return read_figure(log, &log->cleaner_offset);
 }
 
-void log_set_cleaner_offset(struct log *log, int64_t offset)
+bool log_set_cleaner_offset(struct log *log, int64_t offset, uint32_t cuts)
 {
+    bool good;
+
     pthread_mutex_lock(&log->state_lock);
-    log->cleaner_offset = offset;
+    good = epochs_cuts(&log->epochs) == cuts;
+    if (good) {
+        log->cleaner_offset = offset;
+    }
     pthread_mutex_unlock(&log->state_lock);
+    return good;
 }
 
 int64_t log_last_append_ms(struct log *log)

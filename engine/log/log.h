@@ -157,11 +157,27 @@ int log_append_copy(struct log *log, int32_t leader_epoch, const struct log_copy
  * errors as above. */
 int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
 
+/* ---- cutting back; a follower's ---- */
+
+/* Everything at or behind a point above or at the log start goes, for good: durable when this returns, after a crash
+ * and for every reader that looks again. (Who has bytes of it in hand keeps them.) The caller says where; a batch that
+ * holds the point goes as a whole. A point in a hole leaves the hole: the log then ends at the point. Behind the end
+ * nothing happens, but that an epoch that began at the end is forgotten. The epochs behind the point go, recovery point
+ * and cleaner offset come down, flushes that wait for what goes are told -EIO. -ESTALE: this replica does not follow in
+ * leader_epoch; -EINVAL: the point lies before the log start, or the offset is not at that position; passing errnos:
+ * nothing has changed. -EIO: offline. */
+int log_truncate(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
+
+/* The log is emptied and begins anew at any point, without epochs (Kafka's truncateFullyAndStartAt: the leader begins
+ * later, or a snapshot does). Durable; errors as above. A crash on the way leaves the new log, or the old one or some
+ * of it. */
+int log_reset(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
+
 /* ---- flushing ---- */
 
 /* One waiter of a flush; embed it. */
 struct log_flush {
-    int64_t upto;                                  /* in: everything below this offset is to be on disk */
+    int64_t upto;                                  /* in: everything below this offset is to be on disk; not kept */
     void (*done)(struct log_flush *flush, int rc); /* called exactly once, on a flushing thread, no lock held */
     struct log_flush *next;
 };

@@ -184,7 +184,7 @@ static int begin_epoch(struct log *log, const struct log_copy *copy, struct err 
         epochs_free(&next);
         return err_sys(e, -ENOMEM, "begin epoch %" PRId32, copy->entry.leader_epoch);
     }
-    return log_change_epochs(log, &next, e);
+    return log_change_epochs(log, &next, NULL, NULL, e);
 }
 
 struct copying {

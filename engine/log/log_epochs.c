@@ -11,7 +11,20 @@
 
 #include "engine/log/log_internal.h"
 
-int log_change_epochs(struct log *log, struct epochs *next, struct err *e)
+/* Under the state lock. */
+static void take_back(struct log *log, const struct log_point *cut)
+{
+    if (log->recovery_point > cut->offset) {
+        log->recovery_point = cut->offset;
+    }
+    if (log->cleaner_offset > cut->offset) {
+        log->cleaner_offset = cut->offset;
+    }
+    log_flush_cut(log, cut->offset);
+}
+
+int log_change_epochs(struct log *log, struct epochs *next, const struct log_point *start, const struct log_point *cut,
+                      struct err *e)
 {
     struct epochs old;
     int rc = dir_hold(&log->dir, e);
@@ -28,6 +41,12 @@ int log_change_epochs(struct log *log, struct epochs *next, struct err *e)
     pthread_mutex_lock(&log->state_lock);
     old = log->epochs;
     log->epochs = *next;
+    if (cut != NULL) {
+        take_back(log, cut);
+    }
+    if (start != NULL) {
+        log->start = *start;
+    }
     pthread_mutex_unlock(&log->state_lock);
     epochs_free(&old);
     *next = (struct epochs){0};
@@ -53,7 +72,7 @@ static int begin_epoch(struct log *log, int32_t epoch, struct err *e)
         epochs_free(&next);
         return err_sys(e, -ENOMEM, "begin epoch %" PRId32, epoch);
     }
-    return log_change_epochs(log, &next, e);
+    return log_change_epochs(log, &next, NULL, NULL, e);
 }
 
 static int lead_locked(struct log *log, int32_t epoch, struct err *e)
@@ -225,7 +244,7 @@ int log_check_epochs(struct log *log, bool agree, struct err *e)
         return rc;
     }
     if (changed) {
-        return log_change_epochs(log, &next, e);
+        return log_change_epochs(log, &next, NULL, NULL, e);
     }
     epochs_free(&log->epochs);
     log->epochs = next;

@@ -24,7 +24,6 @@
  * (segment_cache.h); no memory is allocated. */
 #include "engine/log/log.h"
 
-#include <assert.h>
 #include <errno.h>
 
 #include "engine/log/log_internal.h"
@@ -48,6 +47,7 @@ static void round_begin(struct log *log, struct round *round)
     log->flush_last = &log->flush_first;
     log->flush_threads = 0;
     log->flush_rounds++;
+    log->flush_floor = INT64_MAX;
     /* The active one always, and back as far as anything may wait: data above the recovery point, or the indexes of one
      * that was sealed after the last round had looked at it. */
     while (first > 0 && (log->segments[first - 1]->end.offset > log->recovery_point ||
@@ -152,7 +152,7 @@ static int round_run(struct log *log, struct round *round)
     return rc < 0 ? log_fail(log, rc, &e) : 0;
 }
 
-/* Tells them, in the order in which they came. */
+/* Tells them, in the order in which they came. A log that was cut back meanwhile has not kept what some waited for. */
 static void round_answer(const struct round *round, int rc)
 {
     struct log_flush *flush = round->queue;
@@ -160,8 +160,7 @@ static void round_answer(const struct round *round, int rc)
     while (flush != NULL) {
         struct log_flush *next = flush->next;
 
-        assert(rc < 0 || flush->upto <= round->upto); /* REPLICATION.md, rule 8 */
-        flush->done(flush, rc);
+        flush->done(flush, rc < 0 || flush->upto <= round->upto ? rc : -EIO); /* REPLICATION.md, rule 8 */
         flush = next;
     }
 }
@@ -195,6 +194,9 @@ static void lead(struct log *log)
         pthread_mutex_unlock(&log->state_lock);
         rc = round_run(log, &round);
         pthread_mutex_lock(&log->state_lock);
+        if (round.upto > log->flush_floor) {
+            round.upto = log->flush_floor;
+        }
         if (rc == 0) {
             if (round.upto > log->recovery_point) {
                 log->recovery_point = round.upto;
@@ -209,6 +211,20 @@ static void lead(struct log *log)
         pthread_mutex_unlock(&log->state_lock);
         log->on_flush_left(log->on_flush_left_arg);
         pthread_mutex_lock(&log->state_lock);
+    }
+}
+
+void log_flush_cut(struct log *log, int64_t to)
+{
+    struct log_flush *flush;
+
+    if (to < log->flush_floor) {
+        log->flush_floor = to;
+    }
+    for (flush = log->flush_first; flush != NULL; flush = flush->next) {
+        if (flush->upto > to) {
+            flush->upto = INT64_MAX; /* what is appended in the place of what it waits for is something else */
+        }
     }
 }
 

@@ -56,6 +56,7 @@ struct log {
     struct log_flush *flush_first, **flush_last; /* who waits for a round that has not begun, in order */
     uint32_t flush_threads;                      /* of them, threads in log_flush_all() */
     uint64_t flush_rounds;                       /* that have begun */
+    int64_t flush_floor;                         /* the lowest offset that the log was cut to in the round under way */
     pthread_cond_t flush_changed;                /* such a thread's answer is there, or the lead was left */
     void (*on_flush_left)(void *arg);
     void *on_flush_left_arg;
@@ -90,8 +91,14 @@ int log_report_corruption(struct log *log, struct err *e);
 
 /* ---- log_epochs.c; append lock, or in log_open() ---- */
 
-/* Stores `next` and makes it the log's. Takes it over, on failure too. Errors: as of log_fail(). */
-int log_change_epochs(struct log *log, struct epochs *next, struct err *e);
+/* Stores `next` and makes it the log's. Takes it over, on failure too. With a cut (else NULL) the figures that it takes
+ * back go with it, in one step for whoever asks for them and for log_cuts(); start: the new log start, else NULL.
+ * Errors: as of log_fail(). */
+int log_change_epochs(struct log *log, struct epochs *next, const struct log_point *start, const struct log_point *cut,
+                      struct err *e);
+/* The log is cut back to an offset: what waits for more of it to be flushed will be told -EIO, and the round under way
+ * covers no more. Under the state lock. */
+void log_flush_cut(struct log *log, int64_t to);
 /* What the checkpoints say, as far as cuts have left it. */
 struct log_known log_clip_known(const struct log *log, const struct log_known *known);
 /* After the segments were found: forgets epochs that begin behind the end, and makes all of them anew from the entries
@@ -132,6 +139,19 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e);
  * the new files' last names, which then wait for log_finish_names(). Other failures: offline, -EIO. */
 int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by, struct err *e);
 
+/* Marks segments that are out of the list retired, gives their files names of their own that end in `ending`,
+ * `.deleted` (which for recover_dir.c means that they and all before them went) or `.truncated` (they and all behind
+ * them, if it was not finished), hands their references to log_unlock(), and fsyncs the directory, which is held.
+ * Append lock. */
+int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, const char *ending, struct err *e);
+/* The first step of a swap: a segment that was built gets the suffix that says it is complete, `.swap` or `.cut`, and
+ * the directory, which is held, is fsynced. Passing errors: all is as before, and the segment is given up; others:
+ * offline, -EIO, given up. Append lock. */
+int log_swap_prepare(struct log *log, struct segment *by, const char *suffix, struct err *e);
+/* The last step of a swap: their own names for segments that are in the list. Append lock, the directory is held. A
+ * passing error puts it off, until log_finish_names(). */
+int log_swap_finish(struct log *log, struct segment **segs, uint32_t n, struct err *e);
+
 /* Gives compacted segments the names that a full disk refused, if there are any such. Append lock; nothing may be built
  * or swapped in before it has succeeded. Passing errnos: they still wait. Other failures: offline, -EIO. */
 int log_finish_names(struct log *log, struct err *e);
@@ -143,8 +163,8 @@ int log_set_start(struct log *log, struct log_point start, struct err *e);
 /* Bytes in `.log` files that lie before a point at or above the first segment's base. Append lock. */
 int log_bytes_before(struct log *log, struct log_point point, int64_t *out, struct err *e);
 
-/* Compaction got as far as offset. Takes the state lock. */
-void log_set_cleaner_offset(struct log *log, int64_t offset);
+/* Compaction got as far as offset, unless the log was cut since there were so many cuts. Takes the state lock. */
+bool log_set_cleaner_offset(struct log *log, int64_t offset, uint32_t cuts);
 
 /* Seals the active segment, if it holds anything, and begins the next one. Append lock. Errors: as of log_fail();
  * unless -EIO nothing has changed. */

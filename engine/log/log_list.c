@@ -4,6 +4,7 @@
  * finds files under the names that its segment knows, and a crash always leaves something that recover.c can finish:
  *   deletion  out of the list, rename to `….<n>.deleted`, fsync the directory, unlink when the last reference goes
  *   swap      `.cleaned` → `.swap`, fsync; into the list; the old ones → `….<n>.deleted`, fsync; `.swap` → "", fsync
+ *   cut       the same with `.cutting`, `.cut` and `….<n>.truncated` (truncate.c)
  * Failure: a full disk puts the last names of a swap off; what cannot be undone takes the log offline. */
 #include "engine/log/log_internal.h"
 
@@ -175,8 +176,7 @@ int log_list_push(struct log *log, struct segment *seg, struct err *e)
     return 0;
 }
 
-/* Renames the files of segments that are out of the list already, and hands their references to log_unlock(). */
-static int retire(struct log *log, struct segment **segs, uint32_t n, struct err *e)
+int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, const char *ending, struct err *e)
 {
     char suffix[SEGMENT_SUFFIX_BYTES];
     uint32_t i;
@@ -184,7 +184,7 @@ static int retire(struct log *log, struct segment **segs, uint32_t n, struct err
 
     for (i = 0; i < n; i++) {
         if (rc == 0) {
-            snprintf(suffix, sizeof suffix, ".%u.deleted", log->deleted++);
+            snprintf(suffix, sizeof suffix, ".%u%s", log->deleted++, ending);
             rc = segment_retire(segs[i], suffix, e);
             if (err_is_passing(rc)) {
                 /* A full disk may refuse a longer name; the file can be unlinked at once all the same. */
@@ -235,7 +235,7 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
     log->cut_bytes = log->cut_bytes > bytes ? log->cut_bytes - bytes : 0;
     log_list_sum(log);
     pthread_mutex_unlock(&log->state_lock);
-    rc = retire(log, gone, n, e);
+    rc = log_retire_segments(log, gone, n, ".deleted", e);
     dir_release(&log->dir);
     free(gone);
     return rc < 0 ? log_go_offline(log, -EIO, e != NULL ? e->text : "delete segments") : 0;
@@ -310,16 +310,16 @@ static void list_swap(struct log *log, uint32_t first, uint32_t n, struct segmen
     log_list_sum(log);
 }
 
-/* One of the `.swap` names was refused, by a full disk most likely. Those that were given go first: with all of
+/* One of the names was refused, by a full disk most likely. Those that were given go first: with all of
  * `.cleaned` gone before, they would pass for a complete segment. */
-static int abandon_swap(struct log *log, struct segment *by)
+static int abandon_swap(struct log *log, struct segment *by, const char *suffix)
 {
     struct io *io = log->env->io;
     char name[SEGMENT_NAME_BYTES];
     int i, rc = 0;
 
     for (i = 0; i < SEGMENT_FILES && (rc == 0 || rc == -ENOENT); i++) {
-        segment_name(by->base.offset, (enum segment_file)i, ".swap", name);
+        segment_name(by->base.offset, (enum segment_file)i, suffix, name);
         rc = io->unlink(io, log->dir.fd, name, 0);
     }
     if (rc == 0 || rc == -ENOENT) {
@@ -333,33 +333,33 @@ static int abandon_swap(struct log *log, struct segment *by)
     return rc;
 }
 
-static int prepare_swap(struct log *log, struct segment *by, struct err *e)
+int log_swap_prepare(struct log *log, struct segment *by, const char *suffix, struct err *e)
 {
-    int abandon_rc, rc = segment_rename(by, ".swap", false, e);
+    int abandon_rc, rc = segment_rename(by, suffix, false, e);
 
     if (err_is_passing(rc)) {
-        abandon_rc = abandon_swap(log, by);
+        abandon_rc = abandon_swap(log, by, suffix);
         if (abandon_rc == 0) {
             return rc;
         }
-        err_sys(e, abandon_rc, "take a compacted segment back");
+        err_sys(e, abandon_rc, "take a segment back");
     } else {
         if (rc == 0) {
             rc = log->env->io->fsync(log->env->io, log->dir.fd);
             if (rc == 0) {
                 return 0;
             }
-            err_sys(e, rc, "fsync a compacted segment's names");
+            err_sys(e, rc, "fsync a segment's names");
         }
         segment_unref(by);
     }
-    return log_go_offline(log, -EIO, e != NULL ? e->text : "swap in a compacted segment");
+    return log_go_offline(log, -EIO, e != NULL ? e->text : "swap in a segment");
 }
 
 /* The last step of a swap, for all that are due. A full disk that refuses a name costs nothing but that the name stays
  * `.swap`: the files are found by the names they have, and an open finishes the swap. But no other segment may be made
  * in its place before: its `.cleaned` would tell an open that this `.swap` is not complete. */
-static int give_names(struct log *log, struct segment **segs, uint32_t n, struct err *e)
+int log_swap_finish(struct log *log, struct segment **segs, uint32_t n, struct err *e)
 {
     int rc = 0;
     uint32_t i;
@@ -371,7 +371,7 @@ static int give_names(struct log *log, struct segment **segs, uint32_t n, struct
     if (rc == 0) {
         rc = log->env->io->fsync(log->env->io, log->dir.fd);
         if (rc < 0) {
-            return err_sys(e, -EIO, "fsync a compacted segment's names (%s)", strerror(-rc));
+            return err_sys(e, -EIO, "fsync a segment's names (%s)", strerror(-rc));
         }
     }
     return rc;
@@ -386,7 +386,7 @@ int log_finish_names(struct log *log, struct err *e)
     }
     rc = dir_hold(&log->dir, e);
     if (rc == 0) {
-        rc = give_names(log, log->segments, log->segment_count, e);
+        rc = log_swap_finish(log, log->segments, log->segment_count, e);
         dir_release(&log->dir);
     }
     return rc < 0 ? log_fail(log, rc, e) : 0;
@@ -418,7 +418,7 @@ static int replace(struct log *log, uint32_t first, uint32_t n, struct segment *
         segment_build_abort(by);
         return err_sys(e, -ENOMEM, "swap segments");
     }
-    rc = prepare_swap(log, by, e);
+    rc = log_swap_prepare(log, by, ".swap", e);
     if (rc < 0) {
         goto err_after_malloc;
     }
@@ -426,9 +426,9 @@ static int replace(struct log *log, uint32_t first, uint32_t n, struct segment *
     pthread_mutex_lock(&log->state_lock);
     list_swap(log, first, n, by);
     pthread_mutex_unlock(&log->state_lock);
-    rc = retire(log, gone, n, e);
+    rc = log_retire_segments(log, gone, n, ".deleted", e);
     if (rc == 0) {
-        names_rc = give_names(log, &by, 1, e);
+        names_rc = log_swap_finish(log, &by, 1, e);
         rc = err_is_passing(names_rc) ? 0 : names_rc;
     }
     if (rc == 0) {

@@ -23,13 +23,17 @@ int recover_log(struct log *log, const struct log_known *known, bool *recovered,
 
 /* ---- recover_dir.c ---- */
 
+/* What makes a segment that takes the place of others: compaction, and a cut. */
+enum recover_builder { RECOVER_COMPACTION, RECOVER_CUT, RECOVER_BUILDERS };
+
 /* The files of one base offset: a bit (1 << enum segment_file) for each that is there. */
 struct recover_files {
     int64_t base_offset;
     unsigned present;
-    unsigned swap;
-    unsigned cleaned;
+    unsigned made[RECOVER_BUILDERS];     /* as `.cleaned`, as `.cutting` */
+    unsigned complete[RECOVER_BUILDERS]; /* as `.swap`, as `.cut` */
     unsigned deleted;
+    bool truncated;   /* a file of it is there as `.<n>.truncated` */
     bool bad_indexes; /* recover.c's: a trusted segment whose indexes must be made anew */
 };
 
@@ -39,8 +43,8 @@ struct recover_dir {
     uint32_t max;
 };
 
-/* Lists the directory, completes or takes back what is under `.swap`, `.cleaned` and `.deleted`, and leaves in dir what
- * has files under their own names. recover_dir_free() also after an error. */
+/* Lists the directory, completes or takes back what is under `.swap`, `.cleaned`, `.cutting`, `.cut`, `.truncated` and
+ * `.deleted`, and leaves in dir what has files under their own names. recover_dir_free() also after an error. */
 int recover_dir_read(struct log *log, struct recover_dir *dir, struct err *e);
 void recover_dir_free(struct recover_dir *dir);
 /* Unlinks all files of dir->files[first …] and fsyncs the directory. */

@@ -3,7 +3,9 @@
  * How a crash can be told from each step of a swap (log_list.c):
  *   some `.cleaned`            the new segment was not complete: it goes, with its `.swap` if any
  *   `.swap`, no `.cleaned`     it was complete: the old files that it stands for go, then it gets its names
- * and of a deletion: a base that has a file only as `.deleted` was being deleted, and so was all before it, unless a
+ * of a cut (truncate.c) likewise from `.cutting` and `.cut`; what is behind the new segment does not follow it, and is
+ * dropped by recover.c. `.truncated` tells nothing but that the file is no longer in the log.
+ * And of a deletion: a base that has a file only as `.deleted` was being deleted, and so was all before it, unless a
  * compacted segment further down stands for it (then it is left over from a swap). */
 #include "engine/recover/recover.h"
 
@@ -16,6 +18,10 @@
 #include "engine/log/log_internal.h"
 
 enum { BATCHES_BIT = 1 << SEGMENT_BATCHES };
+
+/* By who makes them. */
+static const char *const made_suffix[RECOVER_BUILDERS] = {".cleaned", ".cutting"};
+static const char *const complete_suffix[RECOVER_BUILDERS] = {".swap", ".cut"};
 
 /* ---- listing ---- */
 
@@ -42,11 +48,50 @@ static struct recover_files *find_or_add(struct recover_dir *dir, int64_t base_o
     return &dir->files[dir->count++];
 }
 
+static bool ends_in(const char *suffix, const char *ending)
+{
+    size_t len = strlen(suffix), ending_len = strlen(ending);
+
+    return len >= ending_len && strcmp(suffix + len - ending_len, ending) == 0;
+}
+
 static bool is_deleted(const char *suffix)
 {
-    size_t len = strlen(suffix);
+    return ends_in(suffix, ".deleted");
+}
 
-    return len >= 8 && strcmp(suffix + len - 8, ".deleted") == 0;
+static bool is_truncated(const char *suffix)
+{
+    return ends_in(suffix, ".truncated");
+}
+
+/* Notes one file under a suffix that is known. */
+static void note(struct recover_files *files, enum segment_file kind, const char *suffix)
+{
+    if (*suffix == '\0') {
+        files->present |= 1u << kind;
+    } else if (is_deleted(suffix)) {
+        files->deleted |= 1u << kind;
+    } else if (is_truncated(suffix)) {
+        files->truncated = true;
+    }
+    for (int by = 0; by < RECOVER_BUILDERS; by++) {
+        if (strcmp(suffix, made_suffix[by]) == 0) {
+            files->made[by] |= 1u << kind;
+        } else if (strcmp(suffix, complete_suffix[by]) == 0) {
+            files->complete[by] |= 1u << kind;
+        }
+    }
+}
+
+static bool is_known(const char *suffix)
+{
+    for (int by = 0; by < RECOVER_BUILDERS; by++) {
+        if (strcmp(suffix, made_suffix[by]) == 0 || strcmp(suffix, complete_suffix[by]) == 0) {
+            return true;
+        }
+    }
+    return *suffix == '\0' || is_deleted(suffix) || is_truncated(suffix);
 }
 
 static int each_name(void *arg, const char *name)
@@ -60,22 +105,14 @@ static int each_name(void *arg, const char *name)
     if (!segment_name_parse(name, &base_offset, &kind, &suffix)) {
         return 0;
     }
-    if (*suffix != '\0' && strcmp(suffix, ".swap") != 0 && strcmp(suffix, ".cleaned") != 0 && !is_deleted(suffix)) {
+    if (!is_known(suffix)) {
         return 0;
     }
     files = find_or_add(dir, base_offset);
     if (files == NULL) {
         return -ENOMEM;
     }
-    if (*suffix == '\0') {
-        files->present |= 1u << kind;
-    } else if (strcmp(suffix, ".swap") == 0) {
-        files->swap |= 1u << kind;
-    } else if (strcmp(suffix, ".cleaned") == 0) {
-        files->cleaned |= 1u << kind;
-    } else if (is_deleted(suffix)) {
-        files->deleted |= 1u << kind;
-    }
+    note(files, kind, suffix);
     return 0;
 }
 
@@ -141,7 +178,8 @@ static int read_range_end(struct log *log, int64_t base_offset, const char *suff
     return 0;
 }
 
-static int drop_cleaned(struct log *log, struct recover_dir *dir, struct err *e)
+/* What was not complete. */
+static int drop_made(struct log *log, struct recover_dir *dir, enum recover_builder by, struct err *e)
 {
     uint32_t i;
     int rc = 0;
@@ -149,28 +187,29 @@ static int drop_cleaned(struct log *log, struct recover_dir *dir, struct err *e)
     for (i = 0; i < dir->count && rc == 0; i++) {
         struct recover_files *files = &dir->files[i];
 
-        if (files->cleaned != 0) {
-            rc = unlink_kinds(log, files->base_offset, files->swap, ".swap", e);
-            /* `.swap` alone would pass for complete. */
-            if (rc == 0 && files->swap != 0) {
+        if (files->made[by] != 0) {
+            rc = unlink_kinds(log, files->base_offset, files->complete[by], complete_suffix[by], e);
+            /* These alone would pass for complete. */
+            if (rc == 0 && files->complete[by] != 0) {
                 rc = sync_dir(log, e);
             }
             if (rc == 0) {
-                rc = unlink_kinds(log, files->base_offset, files->cleaned, ".cleaned", e);
+                rc = unlink_kinds(log, files->base_offset, files->made[by], made_suffix[by], e);
             }
-            files->swap = 0;
-            files->cleaned = 0;
+            files->complete[by] = 0;
+            files->made[by] = 0;
         }
     }
     return rc;
 }
 
-/* Removes the old segments that `files` was made from, other than the one of its own base. */
-static int drop_swapped_out(struct log *log, struct recover_dir *dir, const struct recover_files *files, struct err *e)
+/* Removes the old segments that `files` stands for, other than the one of its own base. */
+static int drop_swapped_out(struct log *log, struct recover_dir *dir, const struct recover_files *files,
+                            enum recover_builder by, struct err *e)
 {
     int64_t end_offset = 0;
     uint32_t i;
-    int rc = read_range_end(log, files->base_offset, ".swap", &end_offset, e);
+    int rc = read_range_end(log, files->base_offset, complete_suffix[by], &end_offset, e);
 
     for (i = 0; i < dir->count && rc == 0; i++) {
         struct recover_files *old = &dir->files[i];
@@ -183,7 +222,7 @@ static int drop_swapped_out(struct log *log, struct recover_dir *dir, const stru
     return rc < 0 ? rc : sync_dir(log, e);
 }
 
-static int rename_swap(struct log *log, struct recover_files *files, struct err *e)
+static int give_names(struct log *log, struct recover_files *files, enum recover_builder by, struct err *e)
 {
     static const enum segment_file order[] = {SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX, SEGMENT_BATCHES};
     char from[SEGMENT_NAME_BYTES];
@@ -191,10 +230,10 @@ static int rename_swap(struct log *log, struct recover_files *files, struct err 
     int i, rc;
 
     for (i = 0; i < SEGMENT_FILES; i++) {
-        if ((files->swap & 1u << order[i]) == 0) {
+        if ((files->complete[by] & 1u << order[i]) == 0) {
             continue;
         }
-        segment_name(files->base_offset, order[i], ".swap", from);
+        segment_name(files->base_offset, order[i], complete_suffix[by], from);
         segment_name(files->base_offset, order[i], "", to);
         rc = log->env->io->rename(log->env->io, log->dir.fd, from, log->dir.fd, to);
         if (rc < 0) {
@@ -202,11 +241,11 @@ static int rename_swap(struct log *log, struct recover_files *files, struct err 
         }
         files->present |= 1u << order[i];
     }
-    files->swap = 0;
+    files->complete[by] = 0;
     return sync_dir(log, e);
 }
 
-static int complete_swaps(struct log *log, struct recover_dir *dir, struct err *e)
+static int complete_swaps(struct log *log, struct recover_dir *dir, enum recover_builder by, struct err *e)
 {
     uint32_t i;
     int rc = 0;
@@ -214,14 +253,14 @@ static int complete_swaps(struct log *log, struct recover_dir *dir, struct err *
     for (i = 0; i < dir->count && rc == 0; i++) {
         struct recover_files *files = &dir->files[i];
 
-        if (files->swap == 0) {
+        if (files->complete[by] == 0) {
             continue;
         }
-        if ((files->swap & BATCHES_BIT) != 0) {
-            rc = drop_swapped_out(log, dir, files, e);
+        if ((files->complete[by] & BATCHES_BIT) != 0) {
+            rc = drop_swapped_out(log, dir, files, by, e);
         }
         if (rc == 0) {
-            rc = rename_swap(log, files, e);
+            rc = give_names(log, files, by, e);
         }
     }
     return rc;
@@ -278,6 +317,7 @@ static int complete_deletions(struct log *log, struct recover_dir *dir, bool *ch
     return *changed ? sync_dir(log, e) : 0;
 }
 
+/* And what a cut took. */
 static int unlink_deleted(void *arg, const char *name)
 {
     struct log *log = arg;
@@ -286,7 +326,7 @@ static int unlink_deleted(void *arg, const char *name)
     int64_t base_offset;
     int rc;
 
-    if (!segment_name_parse(name, &base_offset, &kind, &suffix) || !is_deleted(suffix)) {
+    if (!segment_name_parse(name, &base_offset, &kind, &suffix) || (!is_deleted(suffix) && !is_truncated(suffix))) {
         return 0;
     }
     rc = log->env->io->unlink(log->env->io, log->dir.fd, name, 0);
@@ -305,6 +345,16 @@ static void keep_present(struct recover_dir *dir)
     dir->count = kept;
 }
 
+static bool has_leftovers(const struct recover_files *files)
+{
+    unsigned found = files->deleted | (unsigned)files->truncated;
+
+    for (int by = 0; by < RECOVER_BUILDERS; by++) {
+        found |= files->made[by] | files->complete[by];
+    }
+    return found != 0;
+}
+
 int recover_dir_read(struct log *log, struct recover_dir *dir, struct err *e)
 {
     bool changed = false;
@@ -320,14 +370,16 @@ int recover_dir_read(struct log *log, struct recover_dir *dir, struct err *e)
     }
     qsort(dir->files, dir->count, sizeof *dir->files, by_base);
     for (i = 0; i < dir->count; i++) {
-        leftovers = leftovers || (dir->files[i].swap | dir->files[i].cleaned | dir->files[i].deleted) != 0;
+        leftovers = leftovers || has_leftovers(&dir->files[i]);
     }
     if (!leftovers) {
         return 0;
     }
-    rc = drop_cleaned(log, dir, e);
-    if (rc == 0) {
-        rc = complete_swaps(log, dir, e);
+    for (int by = 0; by < RECOVER_BUILDERS && rc == 0; by++) {
+        rc = drop_made(log, dir, (enum recover_builder)by, e);
+    }
+    for (int by = 0; by < RECOVER_BUILDERS && rc == 0; by++) {
+        rc = complete_swaps(log, dir, (enum recover_builder)by, e);
     }
     if (rc == 0) {
         rc = complete_deletions(log, dir, &changed, e);

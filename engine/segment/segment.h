@@ -57,11 +57,12 @@ struct segment {
     _Atomic uint32_t refs;
     _Atomic bool sealed;          /* never appended to again: mapped exactly */
     _Atomic bool retired;         /* out of the list */
-    _Atomic uint32_t flushed;     /* bytes of `.log` known to be on disk with their entries; only grows */
+    _Atomic bool shown;           /* somebody outside was given a descriptor of one of its files */
+    _Atomic uint32_t flushed;     /* bytes of `.log` known to be on disk with their entries; grows, but for a cut */
     _Atomic bool indexes_flushed; /* its indexes are on disk */
     _Atomic bool index_reported;  /* a wrong entry of one was met and told */
-    /* of each file's name: "", ".cleaned", ".swap", ".<n>.deleted"; under open_lock. Renames that a full disk breaks
-     * off leave them unlike. */
+    /* of each file's name: "", ".cleaned", ".swap", ".cutting", ".cut", ".<n>.deleted", ".<n>.truncated"; under
+     * open_lock. Renames that a full disk breaks off leave them unlike. */
     char suffix[SEGMENT_FILES][SEGMENT_SUFFIX_BYTES];
 
     /* the files */
@@ -205,6 +206,29 @@ int segment_check_each(const struct segment_view *view, uint32_t first, uint32_t
 
 /* As segment_check(), but only of those not checked yet, which are then marked. */
 int segment_verify(const struct segment_view *view, uint32_t first, uint32_t last, struct err *e);
+
+/* ---- cutting off the end; append lock, pinned ---- */
+
+/* What counts in a segment, but for what is never taken back. */
+struct segment_figures {
+    struct log_point end;
+    uint32_t batches, log_bytes;
+    int64_t first_timestamp_ms, last_timestamp_ms, max_timestamp_ms;
+    uint32_t max_timestamp_offset, index_place;
+    int64_t timeindex_last_ms;
+    uint32_t index_count, timeindex_count;
+};
+
+/* Nobody but the caller's list has a reference, and of none of its files was a descriptor given away. Under the state
+ * lock it stays so until that is let go. */
+bool segment_is_private(const struct segment *seg);
+void segment_figures(const struct segment *seg, struct segment_figures *out);
+/* Under the state lock. */
+void segment_set_figures(struct segment *seg, const struct segment_figures *figures);
+/* What they would be if its first `batches` entries were all there are. -EBADMSG: one is damaged. */
+int segment_measure(const struct segment_view *view, uint32_t batches, struct segment_figures *out, struct err *e);
+/* Cuts all four files to the figures, durably. */
+int segment_cut_files(struct segment *seg, struct err *e);
 
 /* ---- appending; append lock, pinned ---- */
 

@@ -73,7 +73,8 @@ static int write_error(const struct segment *seg, int rc, struct err *e)
     return err_sys(e, rc, "write segment %020" PRId64, seg->base.offset);
 }
 
-int segment_build_begin(struct segment_env *env, struct log_point base, struct segment **out, struct err *e)
+int segment_build_begin(struct segment_env *env, struct log_point base, const char *suffix, struct segment **out,
+                        struct err *e)
 {
     struct segment *seg = segment_new(env, base);
     int rc = -ENOMEM;
@@ -91,7 +92,7 @@ int segment_build_begin(struct segment_env *env, struct log_point base, struct s
         seg->building->of[i].at = i == SEGMENT_BATCHES ? BATCH_HEADER_BYTES : 0;
         seg->building->of[i].len = 0;
     }
-    rc = segment_create(seg, ".cleaned", false, e);
+    rc = segment_create(seg, suffix, false, e);
     if (rc < 0) {
         goto err_after_malloc;
     }
@@ -162,8 +163,7 @@ static int sync_all(struct segment *seg, struct err *e)
     return rc < 0 ? err_sys(e, rc, "fsync segment %020" PRId64, seg->base.offset) : 0;
 }
 
-/* Another one each time that the segment is compacted: its `.log` has a later mtime than the one before it. */
-static int take_generation(struct segment *seg, struct err *e)
+int segment_take_generation(struct segment *seg, struct err *e)
 {
     struct stat st;
     int rc = seg->io->fstat(seg->io, seg->fd[SEGMENT_LOG], &st);
@@ -192,7 +192,7 @@ int segment_build_finish(struct segment *seg, struct log_point end, struct err *
         rc = sync_all(seg, e);
     }
     if (rc == 0) {
-        rc = take_generation(seg, e);
+        rc = segment_take_generation(seg, e);
     }
     if (rc < 0) {
         return rc;

@@ -429,6 +429,7 @@ int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, stru
     if (rc < 0) {
         return rc;
     }
+    atomic_store(&seg->shown, true);
     pthread_mutex_lock(&seg->open_lock);
     segment_name(seg->base.offset, kind, seg->suffix[kind], name);
     rc = seg->io->open(seg->io, seg->env->dir->fd, name, O_RDONLY, 0);

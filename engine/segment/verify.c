@@ -10,7 +10,7 @@ enum { WORD_BITS = 64 };
 
 void verify_init(struct verify *v, uint32_t unchecked)
 {
-    v->unchecked = unchecked;
+    atomic_init(&v->unchecked, unchecked);
     atomic_init(&v->prefix, 0);
     atomic_init(&v->checked_place, unchecked == 0 ? UINT32_MAX : 0);
     atomic_init(&v->bits, NULL);
@@ -20,6 +20,11 @@ void verify_free(struct verify *v)
 {
     free(atomic_load_explicit(&v->bits, memory_order_relaxed));
     atomic_store_explicit(&v->bits, NULL, memory_order_relaxed);
+}
+
+static uint32_t unchecked_of(const struct verify *v)
+{
+    return atomic_load_explicit(&v->unchecked, memory_order_relaxed);
 }
 
 bool verify_done(const struct verify *v, uint32_t place)
@@ -35,7 +40,7 @@ static _Atomic uint64_t *bits_get(struct verify *v)
     if (bits != NULL) {
         return bits;
     }
-    made = calloc((v->unchecked + WORD_BITS - 1) / WORD_BITS, sizeof *made);
+    made = calloc((unchecked_of(v) + WORD_BITS - 1) / WORD_BITS, sizeof *made);
     if (made == NULL) {
         return NULL;
     }
@@ -50,7 +55,7 @@ uint32_t verify_next(const struct verify *v, uint32_t first, uint32_t last)
 {
     const _Atomic uint64_t *bits = atomic_load_explicit(&v->bits, memory_order_acquire);
     uint32_t prefix = atomic_load_explicit(&v->prefix, memory_order_relaxed);
-    uint32_t end = last < v->unchecked ? last : v->unchecked;
+    uint32_t end = last < unchecked_of(v) ? last : unchecked_of(v);
     uint32_t i = first > prefix ? first : prefix;
 
     while (i < end && bits != NULL) {
@@ -68,7 +73,7 @@ uint32_t verify_next(const struct verify *v, uint32_t first, uint32_t last)
 uint32_t verify_mark(struct verify *v, uint32_t first, uint32_t last)
 {
     uint32_t prefix = atomic_load_explicit(&v->prefix, memory_order_relaxed);
-    uint32_t end = last < v->unchecked ? last : v->unchecked;
+    uint32_t end = last < unchecked_of(v) ? last : unchecked_of(v);
     _Atomic uint64_t *bits;
     uint32_t i, reached;
 
@@ -80,7 +85,7 @@ uint32_t verify_mark(struct verify *v, uint32_t first, uint32_t last)
         return prefix;
     }
     /* What was checked out of order joins the prefix once the gap before it is closed. */
-    reached = end > prefix ? verify_next(v, end, v->unchecked) : prefix;
+    reached = end > prefix ? verify_next(v, end, unchecked_of(v)) : prefix;
     while (prefix < reached && !atomic_compare_exchange_weak_explicit(&v->prefix, &prefix, reached,
                                                                       memory_order_relaxed, memory_order_relaxed)) {
     }
@@ -91,10 +96,22 @@ void verify_set_place(struct verify *v, uint32_t prefix, uint32_t place)
 {
     uint32_t old = atomic_load_explicit(&v->checked_place, memory_order_relaxed);
 
-    if (prefix >= v->unchecked) {
+    if (prefix >= unchecked_of(v)) {
         place = UINT32_MAX;
     }
     while (old < place && !atomic_compare_exchange_weak_explicit(&v->checked_place, &old, place, memory_order_relaxed,
                                                                  memory_order_relaxed)) {
     }
+}
+
+void verify_cut(struct verify *v, uint32_t batches)
+{
+    uint32_t prefix = atomic_load_explicit(&v->prefix, memory_order_relaxed);
+
+    if (batches >= unchecked_of(v)) {
+        return;
+    }
+    /* Nobody looks at what lies behind: of what is left, what was checked stays checked. */
+    atomic_store_explicit(&v->unchecked, batches, memory_order_relaxed);
+    verify_set_place(v, prefix < batches ? prefix : batches, 0);
 }

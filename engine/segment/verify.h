@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct verify {
-    uint32_t unchecked;               /* batches [0, unchecked) were there at the start; the rest are checked */
+    _Atomic uint32_t unchecked;       /* batches [0, unchecked) were there at the start; the rest are checked */
     _Atomic uint32_t prefix;          /* batches [0, prefix) are checked */
     _Atomic uint32_t checked_place;   /* bytes of `.log` below this are checked; UINT32_MAX: all of them */
     _Atomic(_Atomic uint64_t *) bits; /* of [0, unchecked); made when first needed */
@@ -28,5 +28,7 @@ uint32_t verify_next(const struct verify *v, uint32_t first, uint32_t last);
 uint32_t verify_mark(struct verify *v, uint32_t first, uint32_t last);
 /* place: where batch `prefix` (of verify_mark()) starts. Ignored unless larger than before. */
 void verify_set_place(struct verify *v, uint32_t prefix, uint32_t place);
+/* Batches from `batches` on are no more; what is appended in their place counts as checked. */
+void verify_cut(struct verify *v, uint32_t batches);
 
 #endif

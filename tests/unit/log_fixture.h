@@ -30,7 +30,8 @@ void log_fixture_destroy(struct log_fixture *f);
 
 /* Opens "t-0"; the test fails if that does. known may be NULL: nothing is known, the shutdown was clean. */
 void log_fixture_open(struct log_fixture *f, const struct log_known *known);
-/* Leads in the latest epoch there is, or in 0. Opening and appending here do it, too. */
+/* Leads in the latest epoch there is, or in 0, or in the first one behind that in which it followed. Opening and
+ * appending here do it, too. */
 void log_fixture_lead(struct log_fixture *f);
 /* Closes it and opens it again, as after a clean stop, or as after a crash that lost nothing. */
 void log_fixture_reopen(struct log_fixture *f, bool clean);
