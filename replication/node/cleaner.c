@@ -70,6 +70,7 @@ static void compact_one(struct partition *part, void *arg)
     if (rc > 0) {
         pass->done = true;
         atomic_fetch_add(&node->segments_compacted, 1);
+        partition_segments_changed(part);
         flusher_appended(&node->flusher);
     } else if (rc < 0) {
         if (!part->clean_failed)

@@ -92,12 +92,16 @@ int node_get_config(struct node *node, const char *topic, const char *name, char
 /* ---- the feed upwards ---- */
 
 /* What commands do to topics, whoever proposed them: called as each is applied on this node, before its origin is
- * answered, in order, with no lock held that others wait for. Not to wait for anything: decisions wait for it. */
+ * answered, in order, with no lock held that others wait for; and what becomes of partitions. Not to wait for anything:
+ * decisions and appends wait for it. */
 struct node_feed {
     /* Made, or its attributes, settings or partitions are others. */
     void (*topic_changed)(struct node_feed *feed, struct topic *topic);
     /* Deleted: its name is free, and calls answer -ESTALE. */
     void (*topic_gone)(struct node_feed *feed, struct topic *topic);
+    /* A high watermark moved, or segments came or went, whoever did it (partition.h). By any thread, no lock of the
+     * partition's held, as often as partition_news_return() allows; it queues the news and returns. */
+    void (*partition_changed)(struct node_feed *feed, struct partition_news *news);
 };
 /* One at a time; NULL: nobody. Returns when no call of the last one is under way any more. Not from such a call. */
 void node_set_feed(struct node *node, struct node_feed *feed);

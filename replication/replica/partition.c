@@ -159,6 +159,7 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     part->lowest_position = INT64_MAX;
     partition_flush_init(part);
     partition_delete_init(part);
+    partition_feed_init(part);
     struct topic_config config;
     topic_config(topic, &config);
     partition_set_config(part, &config);

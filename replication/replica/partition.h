@@ -48,6 +48,7 @@ struct append_op {
     struct append_batch batch; /* in; what its pointers lead to must be good until submit has returned */
     enum acks acks;            /* in */
     int64_t timeout_ms;        /* in: delivery.timeout.ms, counted from when it begins to wait */
+    bool told;                 /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
     /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
      * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO;
      * -EINVAL: the topic has become a compacted one, or one with another framing; and what else submit may return. */
@@ -108,6 +109,38 @@ struct partition_waiter {
 bool partition_wait(struct partition *part, struct partition_waiter *waiter);
 /* true: it was still queued, ready() will not be called. false: ready() was called or is being called. */
 bool partition_unwait(struct partition *part, struct partition_waiter *waiter);
+
+/* ---- what the layer above is told ---- */
+
+/* That a partition is not what it was: the high watermark moved, or segments came or went. One is on its way at a time
+ * (node_feed.partition_changed()); until the listener gives it back nothing more is told of that partition. */
+struct partition_news {
+    struct partition *part;      /* referenced while it is the listener's */
+    struct partition_news *next; /* the listener's own */
+    int64_t due_ms;              /* likewise */
+    /* private to partition_feed.c */
+    uint64_t seen, seen_untold;
+};
+
+/* What is worth telling. At first it is HEAR_UNTOLD. */
+enum partition_hear {
+    HEAR_NOTHING, /* the news is the listener's */
+    HEAR_UNTOLD,  /* but for appends whose `told` is set */
+    HEAR_ALL,
+};
+
+/* From here on all is to be heard of (if it is the listener's now, that is for it to say). */
+void partition_hear_all(struct partition *part);
+/* The listener looks at the partition now: only what changes from here on is news. true: a change since the last look
+ * was not `told`. */
+bool partition_news_seen(struct partition_news *news);
+/* Gives the news back. false: there is a later one already, and it stays the caller's. Drops a reference: of a topic
+ * that was deleted perhaps the last one. */
+bool partition_news_return(struct partition_news *news, enum partition_hear hear);
+/* The same, whatever has changed. */
+void partition_news_drop(struct partition_news *news);
+/* How often segments went or were rewritten (they come with appends). */
+uint64_t partition_segment_changes(struct partition *part);
 
 /* ---- reading: as log.h says, below the high watermark; -ESTALE when deleted ---- */
 int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,

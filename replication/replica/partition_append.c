@@ -154,29 +154,38 @@ static int flush_batch(struct append_op *op)
 
 /* ---- to the high watermark ---- */
 
-/* A replica holds everything below end. Whom the high watermark passes is to be told. Under the lock. */
-static void advance(struct partition *part, int32_t replica, struct log_point end, struct partition_waiter **waiters,
-                    struct append_op **committed)
+/* Whom the high watermark passes, and is to be told. */
+struct passed {
+    struct partition_waiter *waiters;
+    struct append_op *committed;
+    bool moved;
+};
+
+/* A replica holds everything below end. Under the lock. */
+static void advance(struct partition *part, int32_t replica, struct log_point end, bool told, struct passed *passed)
 {
-    *waiters = NULL;
-    *committed = NULL;
+    *passed = (struct passed){NULL, NULL, false};
     isr_advance(&part->isr, replica, end);
     if (isr_update(&part->isr, atomic_load_explicit(&part->min_insync_replicas, memory_order_relaxed))) {
-        *waiters = partition_collect(part, part->isr.high_watermark.position);
-        *committed = partition_collect_committed(part);
+        passed->waiters = partition_collect(part, part->isr.high_watermark.position);
+        passed->committed = partition_collect_committed(part);
+        passed->moved = true;
+        partition_change(part, told);
     }
 }
 
 void partition_advance(struct partition *part, int32_t replica, struct log_point end)
 {
-    struct partition_waiter *waiters;
-    struct append_op *committed;
+    struct passed passed;
 
     pthread_mutex_lock(&part->lock);
-    advance(part, replica, end, &waiters, &committed);
+    advance(part, replica, end, false, &passed);
     pthread_mutex_unlock(&part->lock);
-    partition_wake(waiters, NULL);
-    partition_finish(committed, 0);
+    partition_wake(passed.waiters, NULL);
+    partition_finish(passed.committed, 0);
+    if (passed.moved) {
+        partition_tell(part, false);
+    }
 }
 
 void partition_commit(struct partition *part, struct log_point end)
@@ -190,16 +199,16 @@ static int commit_batch(struct append_op *op)
     struct partition *part = op->part;
     struct partition_fresh fresh = {
         .position = op->result.base.position, .iov = op->batch.iov, .iovcnt = op->batch.iovcnt};
-    struct partition_waiter *waiters;
-    struct append_op *committed;
-    bool waits;
+    struct passed passed;
+    bool waits, told = op->told;
     int rc = 1;
 
     pthread_mutex_lock(&part->lock);
     part->batches_appended++;
     part->records_appended += op->batch.records;
     part->bytes_appended += op->batch.len;
-    advance(part, part->node->options.id, op->result.end, &waiters, &committed);
+    told = told && part->isr.high_watermark.offset == op->result.base.offset; /* nobody else's are committed with it */
+    advance(part, part->node->options.id, op->result.end, told, &passed);
     if (part->isr.high_watermark.offset >= op->result.end.offset) {
         fresh.len = op->batch.len;
     } else if (op->acks == ACKS_ALL) {
@@ -210,8 +219,11 @@ static int commit_batch(struct append_op *op)
         partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
     }
     pthread_mutex_unlock(&part->lock);
-    partition_wake(waiters, fresh.len > 0 && fresh.iov != NULL ? &fresh : NULL);
-    partition_finish(committed, 0);
+    partition_wake(passed.waiters, fresh.len > 0 && fresh.iov != NULL ? &fresh : NULL);
+    partition_finish(passed.committed, 0);
+    if (passed.moved) {
+        partition_tell(part, told);
+    }
     partition_arm_flush(part);
     flusher_appended(&part->node->flusher);
     if (waits) {

@@ -37,6 +37,7 @@ static int retain(struct partition *part, struct err *e)
         flusher_request(&node->flusher, part);
     if (rc > 0) {
         atomic_fetch_add(&node->segments_deleted, (uint64_t)rc);
+        partition_segments_changed(part);
         flusher_appended(&node->flusher);
     } else if (rc < 0) {
         partition_check_failed(part);
@@ -79,8 +80,10 @@ static int delete_to(struct partition *part, struct log_point point, struct err 
         (void)checkpoints_write(part->node, CHECKPOINT_LOG_START, NULL);
     /* An active segment that is wholly deleted goes when the disk has room for the next one: now, or with a later look
      * of the retention. */
-    if (rc == 0)
+    if (rc == 0) {
         (void)partition_retain(part, NULL);
+        partition_segments_changed(part);
+    }
     if (full)
         reserve_end(reserve);
     return rc;

@@ -1,7 +1,7 @@
 /* replication/replica/partition_internal.h: struct partition, for replication/ alone. partition.c owns its life and
  * what can be asked of it, partition_append.c an append from its submit to its end, partition_hold.c those that wait on
  * the way and what lets them in, partition_epoch.c the leader epoch, partition_flush.c flushes, partition_wait.c
- * readers at the end, partition_delete.c deletion.
+ * readers at the end, partition_delete.c deletion, partition_feed.c what the layer above is told.
  *
  * A partition lives as long as its topic: a reference to it is one to the topic.
  *
@@ -61,6 +61,11 @@ struct partition {
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
     uint64_t batches_appended, records_appended, bytes_appended;
+
+    uint64_t changes, untold_changes; /* partition_feed.c, lock: how often there was something to be told */
+    _Atomic uint64_t segment_changes; /* likewise: but for rolls */
+    _Atomic int hear;                 /* enum partition_hear */
+    struct partition_news news;       /* the listener's while hear is HEAR_NOTHING */
 
     /* appends that wait, partition_hold.c: lock; admission is also read without */
     _Atomic int admission;
@@ -168,6 +173,16 @@ void partition_delete_init(struct partition *part);
 struct log_point partition_promised_start(struct partition *part);
 /* log_retain() below the high watermark, counted; on a full disk with the help of the reserve. 0 or its errno. */
 int partition_retain(struct partition *part, struct err *e);
+
+/* ---- the layer above: partition_feed.c ---- */
+
+void partition_feed_init(struct partition *part);
+/* Under the lock: something has changed. told: see append_op. */
+void partition_change(struct partition *part, bool told);
+/* And without it, after that: whoever listens is told. Calls back. */
+void partition_tell(struct partition *part, bool told);
+/* Both: segments came, went or were rewritten, other than by an append. */
+void partition_segments_changed(struct partition *part);
 
 /* ---- waiting: partition_wait.c ---- */
 
