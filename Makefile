@@ -201,7 +201,7 @@ clean:
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev libssl-dev libxxhash-dev attr
 # apache2-bin: a daemon that writes logs, without the service. bsdutils: logger and script.
 DEPS_TEST := $(DEPS_BUILD) clang clang-format clang-tidy libcmocka-dev bats gawk rsync python3 perl less bsdutils \
-	e2fsprogs mount util-linux procps psmisc curl apache2-bin git
+	e2fsprogs mount util-linux procps psmisc curl apache2-bin git rsyslog
 
 deps-build: DEPS := $(DEPS_BUILD)
 deps: DEPS := $(DEPS_TEST)

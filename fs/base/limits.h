@@ -21,8 +21,12 @@ enum {
     LIMIT_FOLLOW_BACK_BYTES = 1 << 20,
     /* Readers of one `.follow` that the appending thread answers itself; with more of them a pool thread does it. */
     LIMIT_FOLLOW_INLINE = 4,
-    /* inotify watchers of a partition with several appenders are woken at most this often. */
+    /* inotify watchers of a partition are woken at most this often; those of its directory alone, by what the kernel
+     * does not tell them itself, at most this often. */
     LIMIT_WAKE_INTERVAL_MS = 10,
+    LIMIT_WAKE_NAME_INTERVAL_MS = 100,
+    /* Waking takes a tenth of the time at most, but that it pauses no longer than this. */
+    LIMIT_WAKE_PAUSE_MS = 100,
     /* A change to the tree is answered after this, decided or not (ETIMEDOUT): the kernel holds a directory's lock
      * meanwhile. What a quorum of one waits for is its own disk. */
     LIMIT_DECISION_MS = 30000,

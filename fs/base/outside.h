@@ -27,9 +27,12 @@
 #include "fs/base/mounted.h"
 
 enum outside_kind {
-    OUTSIDE_ENTER, /* outside.c's own */
-    OUTSIDE_LOOK,  /* lstat(2) */
-    OUTSIDE_TOUCH, /* mtime alone is set: IN_MODIFY */
+    OUTSIDE_ENTER,  /* outside.c's own */
+    OUTSIDE_LOOK,   /* lstat(2) */
+    OUTSIDE_TOUCH,  /* mtime alone is set: IN_MODIFY */
+    OUTSIDE_WRITE,  /* opened for appending, touched and closed: IN_OPEN, IN_MODIFY, IN_CLOSE_WRITE */
+    OUTSIDE_MAKE,   /* mknod(2) of a regular file: IN_CREATE */
+    OUTSIDE_REMOVE, /* unlink(2): IN_DELETE */
 };
 
 struct outside_act {

@@ -16,7 +16,6 @@
 #include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
 #include "fs/produce/sync.h"
-#include "fs/produce/waker.h"
 #include "fs/produce/write_op.h"
 
 /* One write(2), scanned. */
@@ -404,8 +403,6 @@ static void last_line_over(struct last_line *last, int rc)
         log_line(LOG_ERR, "%s: a last line of %zu bytes %s: %s", partition_name(last->pfile->part), last->len,
                  rc == -ETIMEDOUT ? "was appended, but not acknowledged" : "could not be appended",
                  rc == -EAGAIN ? "the framing was changed" : strerror(-rc));
-    else
-        waker_appended(last->handle, last->pfile);
     pthread_mutex_lock(&last_lines.lock);
     if (last->prev)
         last->prev->next = last->next;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "fs/produce/accumulator.h"
-#include "fs/produce/waker.h"
 
 static int made(struct pfile *pfile)
 {
@@ -22,7 +21,6 @@ static void gone(struct pfile *pfile)
     struct produce_file *file = pfile->produce;
     if (file->accumulator != NULL)
         accumulator_free(file->accumulator);
-    waker_forget(pfile);
     pthread_mutex_destroy(&file->lock);
     free(file);
 }

@@ -9,13 +9,11 @@
 #include "fs/tree/tree.h"
 
 struct accumulator;
-struct wake;
 
 struct produce_file {
     pthread_mutex_t lock;             /* for a few loads and stores, and while an accumulator is made */
     struct accumulator *accumulator;  /* linger.ms; NULL until the first record */
     struct partitioner_sticky sticky; /* of `.any` */
-    struct wake *_Atomic wake;        /* waker.c's, under no lock of ours; NULL: never needed */
 };
 
 /* For tree_new(). */

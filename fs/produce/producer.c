@@ -9,7 +9,6 @@ int producer_open(struct handle *handle)
     if (producer == NULL)
         return -ENOMEM;
     producer->generation = UINT64_MAX;
-    producer->wakes = handle->vnode->fresh || handle->vnode->key.kind == VNODE_ANY;
     pthread_mutex_init(&producer->lock, NULL);
     handle->producer = producer;
     return 0;

@@ -33,7 +33,6 @@ struct producer {
     struct write_op *spare; /* one that is not in use */
     struct pfile **targets; /* `.any`: by partition, referenced; NULL entries: not yet written to */
     int32_t target_count;
-    bool wakes; /* its appends go past the main node: inotify watchers must be told */
     struct produced produced;
 };
 

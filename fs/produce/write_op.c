@@ -10,7 +10,6 @@
 #include "fs/produce/produce.h"
 #include "fs/produce/rest.h"
 #include "fs/produce/sync.h"
-#include "fs/produce/waker.h"
 
 enum write_part_state { PART_NEW, PART_PENDING, PART_APPENDED, PART_FAILED };
 
@@ -63,7 +62,6 @@ static void part_settled(struct write_part *part, int rc)
         atomic_store_explicit(&part->state, PART_APPENDED, memory_order_release);
         atomic_store_explicit(&op->appended, true, memory_order_release);
         sync_appended(op->handle, partition_index(part->pfile->part), part->append.result.end.offset);
-        waker_appended(op->handle, part->pfile);
         return;
     }
     if (rc == -ETIMEDOUT)
@@ -193,6 +191,7 @@ int write_op_go(struct write_op *op, fuse_req_t req)
         part->append.acks = options->acks;
         part->append.timeout_ms = options->delivery_timeout_ms;
         part->append.done = part_done;
+        part->append.told = op->handle->vnode->key.kind == VNODE_PARTITION;
         atomic_store_explicit(&part->state, PART_PENDING, memory_order_relaxed);
         int rc = partition_append_submit(&part->append, NULL);
         if (rc) {

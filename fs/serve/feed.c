@@ -3,6 +3,7 @@
 #include "fs/base/container.h"
 #include "fs/tree/orphans.h"
 #include "fs/tree/tree.h"
+#include "fs/tree/waker.h"
 
 /* A topic has one owner, whoever of its files was given another: who looks at its directory next is not to see the old
  * one. */
@@ -20,9 +21,15 @@ static void on_topic_gone(struct node_feed *feed, struct topic *topic)
     orphans_drop(container_of(feed, struct session, feed)->orphans, topic);
 }
 
+static void on_partition_changed(struct node_feed *feed, struct partition_news *news)
+{
+    waker_hear(container_of(feed, struct session, feed)->waker, news);
+}
+
 void feed_begin(struct session *session)
 {
-    session->feed = (struct node_feed){.topic_changed = on_topic_changed, .topic_gone = on_topic_gone};
+    session->feed = (struct node_feed){
+        .topic_changed = on_topic_changed, .topic_gone = on_topic_gone, .partition_changed = on_partition_changed};
     node_set_feed(session->node, &session->feed);
 }
 

@@ -9,10 +9,13 @@
 
 #include "fs/base/change.h"
 #include "fs/base/limits.h"
+#include "fs/base/outside.h"
 #include "fs/tree/attr.h"
 #include "fs/tree/evictor.h"
 #include "fs/tree/names.h"
 #include "fs/tree/retry.h"
+#include "fs/tree/sharing.h"
+#include "fs/tree/told.h"
 #include "fs/tree/status.h"
 #include "fs/tree/xattr.h"
 
@@ -21,12 +24,19 @@ struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino)
     struct vnode *vnode = tree_get(session_of(req)->tree, ino);
     if (!vnode)
         fuse_reply_err(req, ESTALE);
+    else
+        sharing_look(vnode);
     return vnode;
 }
 
-struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key)
+struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key, pid_t tid)
 {
-    return key->kind == VNODE_STATUS ? status_vnode(session, key) : tree_vnode(session->tree, key);
+    if (key->kind == VNODE_STATUS)
+        return status_vnode(session, key);
+    if (!sharing_kind(key))
+        return tree_vnode(session->tree, key);
+    struct vnode *fresh = retries_lookup(session->retries, tid, key);
+    return fresh ? fresh : sharing_lookup(session->tree, key, tid);
 }
 
 int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry)
@@ -51,9 +61,11 @@ static bool pfile_fenced(struct session *session, struct pfile *pfile, const str
 
 bool ops_fenced(struct vnode *vnode, const struct fence_request *request)
 {
-    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !vnode->pfile)
+    struct session *session = session_of(request->req);
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !vnode->pfile ||
+        fuse_req_ctx(request->req)->pid == outside_pid(session->outside))
         return false;
-    return pfile_fenced(session_of(request->req), vnode->pfile, request);
+    return pfile_fenced(session, vnode->pfile, request);
 }
 
 /* ---- LOOKUP ---- */
@@ -88,22 +100,18 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct fuse_entry_param entry;
     if (!dir)
         return;
-    if (evictor_asks(session->evictor, fuse_req_ctx(req)->pid, name)) {
-        fuse_reply_err(req, ENOENT);
-        return;
-    }
-    if (lookup_fenced(req, dir, name))
+    if (ops_outside_lookup(req, dir, name) || lookup_fenced(req, dir, name))
         return;
     int rc = names_resolve(session, dir, name, &key);
     if (rc) {
         fuse_reply_err(req, -rc);
         return;
     }
-    struct vnode *vnode = ops_vnode_of(session, &key);
+    struct vnode *vnode = ops_vnode_of(session, &key, fuse_req_ctx(req)->pid);
     if (key.topic)
         topic_unref(key.topic);
-    if (vnode && (key.kind == VNODE_ANY || (key.kind == VNODE_PARTITION && !key.extra)))
-        vnode = retries_lookup(session->retries, fuse_req_ctx(req)->pid, vnode);
+    if (vnode && key.kind == VNODE_SEGMENTS)
+        told_begin(session->tree, vnode->pfile);
     if (vnode && vnode_addressed(vnode))
         evictor_note(session->evictor, vnode, name);
     rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
@@ -329,14 +337,16 @@ static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    (void)parent, (void)name;
-    fuse_reply_err(req, EPERM);
+    (void)name;
+    if (!ops_outside_unlink(req, parent))
+        fuse_reply_err(req, EPERM);
 }
 
 static void refuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-    (void)parent, (void)name, (void)mode, (void)rdev;
-    fuse_reply_err(req, EPERM);
+    (void)mode, (void)rdev;
+    if (!ops_outside_mknod(req, parent, name))
+        fuse_reply_err(req, EPERM);
 }
 
 static void refuse_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)

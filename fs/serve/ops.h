@@ -1,6 +1,7 @@
 /* fs/serve/ops.h: the table of requests, and what its files share.
  *
- * ops.c: names, attributes and the tree; ops_file.c: open files; ops_dir.c: directories; ops_lock.c: locks. */
+ * ops.c: names, attributes and the tree; ops_file.c: open files; ops_dir.c: directories; ops_lock.c: locks;
+ * ops_outside.c: what the daemon does to its own mount. */
 #ifndef LOGMNT_FS_SERVE_OPS_H
 #define LOGMNT_FS_SERVE_OPS_H
 
@@ -13,7 +14,7 @@ const struct fuse_lowlevel_ops *ops_table(void);
 /* The vnode of a request; NULL: the request was answered (ESTALE). */
 struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino);
 /* The vnode of a name that was resolved, given out once. NULL: no memory. */
-struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key);
+struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key, pid_t tid);
 /* A vnode, given out once, as the kernel wants to hear of it. A negative errno: it was taken back. */
 int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry);
 /* Parks a request that looks at a partition behind a raised fence. false: go on. */
@@ -21,6 +22,11 @@ bool ops_fenced(struct vnode *vnode, const struct fence_request *request);
 
 /* For handles_new(): frees what producing and consuming keep with an open file. */
 void ops_file_gone(struct handle *handle);
+/* Requests of outside.h's process that its act is about: true: answered. */
+bool ops_outside_lookup(fuse_req_t req, struct vnode *dir, const char *name);
+bool ops_outside_mknod(fuse_req_t req, fuse_ino_t parent, const char *name);
+bool ops_outside_unlink(fuse_req_t req, fuse_ino_t parent);
+
 /* The end of the session: closes what is still open, as its last close would have. */
 void ops_file_end(struct session *session);
 /* The last close of an open directory. */

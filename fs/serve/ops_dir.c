@@ -9,6 +9,7 @@
 #include "fs/serve/ops.h"
 #include "fs/tree/attr.h"
 #include "fs/tree/names.h"
+#include "fs/tree/sharing.h"
 
 /* One name of a listing. */
 struct listed {
@@ -114,8 +115,10 @@ static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, si
     }
     if (fuse_add_direntry_plus(req, NULL, 0, name, &entry, 0) > left)
         return 0;
-    /* A status file's node comes with its look-up, which the kernel makes before it believes anything of it. */
-    bool known = listed && listed->key.kind != VNODE_STATUS;
+    /* Others' nodes come with their look-up, which the kernel makes before it believes anything of them: it matters who
+     * was shown one (sharing.h, watch.h), or when (a status file). */
+    bool known =
+        listed && listed->key.kind != VNODE_STATUS && listed->key.kind != VNODE_SEGMENTS && !sharing_kind(&listed->key);
     struct vnode *vnode = known ? tree_vnode(session->tree, &listed->key) : NULL;
     if (vnode && ops_entry(session, vnode, &entry)) { /* gone meanwhile: name and type only */
         memset(&entry, 0, sizeof(entry));

@@ -11,6 +11,7 @@
 #include "fs/base/change.h"
 #include "fs/base/container.h"
 #include "fs/base/limits.h"
+#include "fs/base/outside.h"
 #include "fs/consume/consume.h"
 #include "fs/consume/follow.h"
 #include "fs/consume/json_view.h"
@@ -23,6 +24,7 @@
 #include "fs/tree/attr.h"
 #include "fs/tree/names.h"
 #include "fs/tree/retry.h"
+#include "fs/tree/sharing.h"
 
 /* ---- OPEN ---- */
 
@@ -102,24 +104,48 @@ static int open_kind(struct session *session, struct handle *handle, struct fuse
 
 static void abandon(struct handle *handle)
 {
+    if (!handle->outside)
+        atomic_fetch_sub(&handle->vnode->opens, 1);
     if (handle->appends)
-        atomic_fetch_sub(&handle->vnode->writers, 1);
+        sharing_leave(handle->vnode);
     if (handle->fd >= 0)
         passthrough_release(&handle->vnode->pass, handle->session->fuse);
     handle_close(handle);
 }
 
-/* A handle for an open that was found allowed. NULL: *rc says why not. */
-static struct handle *open_handle(struct session *session, struct vnode *vnode, struct fuse_file_info *fi, int *rc)
+static bool writes(const struct fuse_file_info *fi)
+{
+    return (fi->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* An open for writing gets the node. false: answer ESTALE, so that it gets another one. */
+static bool take_node(struct session *session, struct vnode *vnode, pid_t tid)
+{
+    bool alone = sharing_take(session->tree, vnode, tid);
+    if (retries_open(session->retries, tid, vnode, alone))
+        return false;
+    if (!alone)
+        sharing_join(session->tree, vnode);
+    return true;
+}
+
+/* A handle for an open that was found allowed, and has the node if it writes. NULL: *rc says why not. */
+static struct handle *open_handle(struct session *session, struct vnode *vnode, struct fuse_file_info *fi, bool outside,
+                                  int *rc)
 {
     struct handle *handle = handle_new(session, vnode);
     if (!handle) {
+        if (writes(fi) && !outside)
+            sharing_leave(vnode);
         *rc = -ENOMEM;
         return NULL;
     }
-    handle->appends = (fi->flags & O_ACCMODE) != O_RDONLY;
-    if (handle->appends)
-        atomic_fetch_add(&vnode->writers, 1);
+    handle->outside = outside;
+    handle->appends = writes(fi) && !outside;
+    if (outside)
+        fi->noflush = 1;
+    else
+        atomic_fetch_add(&vnode->opens, 1);
     *rc = open_kind(session, handle, fi);
     if (*rc) {
         abandon(handle);
@@ -144,11 +170,12 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct fence_request request = {.req = req, .ino = ino, .fi = *fi, .has_fi = true, .run = run_open};
     if (!vnode || ops_fenced(vnode, &request))
         return;
+    pid_t tid = fuse_req_ctx(req)->pid;
+    bool outside = tid == outside_pid(session->outside);
     int rc = vnode->topic && topic_deleted(vnode->topic) ? -ESTALE : check_flags(vnode, fi->flags);
-    bool appends = (fi->flags & O_ACCMODE) != O_RDONLY && (fi->flags & O_APPEND);
-    if (rc == 0 && appends && retries_open(session->retries, fuse_req_ctx(req)->pid, vnode))
+    if (rc == 0 && writes(fi) && !outside && !take_node(session, vnode, tid))
         rc = -ESTALE;
-    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, &rc);
+    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, outside, &rc);
     if (!handle)
         fuse_reply_err(req, -rc);
     else if ((handle->backing_id ? passthrough_reply_open(req, fi->fh, handle->backing_id)
@@ -185,7 +212,11 @@ static void open_created(fuse_req_t req, struct vnode *dir, const char *name, st
     struct vnode_key key;
     struct fuse_entry_param entry;
     int rc = names_resolve(session, dir, name, &key);
-    struct vnode *vnode = rc ? NULL : ops_vnode_of(session, &key);
+    pid_t tid = fuse_req_ctx(req)->pid;
+    bool appends = rc == 0 && writes(fi) && sharing_kind(&key);
+    struct vnode *vnode = NULL;
+    if (rc == 0)
+        vnode = appends ? sharing_fresh(session->tree, &key, tid) : ops_vnode_of(session, &key, tid);
     if (rc == 0 && key.topic)
         topic_unref(key.topic);
     if (rc == 0)
@@ -196,7 +227,9 @@ static void open_created(fuse_req_t req, struct vnode *dir, const char *name, st
     }
     if (!made)
         rc = fi->flags & O_EXCL ? -EEXIST : check_flags(vnode, fi->flags);
-    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, &rc);
+    if (rc == 0 && appends && !sharing_take(session->tree, vnode, tid))
+        sharing_join(session->tree, vnode);
+    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, false, &rc);
     bool taken = handle && fuse_reply_create(req, &entry, fi) != -ENOENT;
     if (!handle)
         fuse_reply_err(req, -rc);

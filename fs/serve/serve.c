@@ -12,7 +12,6 @@
 #include "fs/produce/accumulator.h"
 #include "fs/produce/produce.h"
 #include "fs/produce/produce_file.h"
-#include "fs/produce/waker.h"
 #include "fs/serve/feed.h"
 #include "fs/serve/ops.h"
 #include "fs/serve/stopper.h"
@@ -20,6 +19,7 @@
 #include "fs/tree/handle.h"
 #include "fs/tree/orphans.h"
 #include "fs/tree/retry.h"
+#include "fs/tree/waker.h"
 
 static int loop(struct session *session, struct err *e)
 {

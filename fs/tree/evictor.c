@@ -128,9 +128,3 @@ void evictor_note(struct evictor *evictor, const struct vnode *vnode, const char
     pthread_mutex_unlock(&evictor->lock);
     free(old);
 }
-
-bool evictor_asks(const struct evictor *evictor, pid_t pid, const char *name)
-{
-    struct outside_act act;
-    return outside_asks(evictor->session->outside, pid, &act) && act.kind == OUTSIDE_LOOK && strchr(name, '@');
-}

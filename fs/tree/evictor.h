@@ -17,7 +17,5 @@ struct evictor *evictor_new(struct session *session); /* NULL: no memory, no thr
 void evictor_free(struct evictor *evictor);
 /* The LOOKUP of this address is being answered. Any thread. */
 void evictor_note(struct evictor *evictor, const struct vnode *vnode, const char *name);
-/* Whether a LOOKUP is the evictor's own, of a name to be dropped: answer ENOENT. */
-bool evictor_asks(const struct evictor *evictor, pid_t pid, const char *name);
 
 #endif

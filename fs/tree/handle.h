@@ -32,6 +32,7 @@ struct handle {
     struct pfile *pfile; /* referenced; NULL where there is none */
     _Atomic int refs;
     bool appends;
+    bool outside; /* outside.h's: no open file of anybody's */
     pthread_mutex_t lock;
     struct producer *producer; /* producer.h: partitions and .any */
     struct held_locks held;

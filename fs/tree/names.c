@@ -95,29 +95,36 @@ static int resolve_in_topic(struct session *session, const struct vnode *dir, co
     return key->index >= 0 && topic_partition(dir->topic, key->index) ? 0 : -ENOENT;
 }
 
-static int resolve_segment(const struct vnode *dir, const char *name, struct vnode_key *key)
+bool names_segment(const char *name, struct vnode_key *key)
 {
     for (int kind = 0; kind < SEGMENT_FILES; kind++) {
         char expected[40];
-        struct log_file file;
-        struct err e = {0};
         char *end;
         errno = 0;
         int64_t base = strtoll(name, &end, 10);
         if (errno || end == name || base < 0)
-            return -ENOENT;
+            return false;
         log_file_name(base, (enum segment_file)kind, expected);
         if (strcmp(expected, name) != 0)
             continue;
-        int rc = partition_file_find(dir->pfile->part, base, (enum segment_file)kind, &file, &e);
-        key->kind = VNODE_SEGMENT_FILE;
-        key->index = dir->key.index;
         key->start = base;
         key->extra = kind;
-        key->generation = rc ? 0 : file.generation;
-        return rc;
+        return true;
     }
-    return -ENOENT;
+    return false;
+}
+
+static int resolve_segment(const struct vnode *dir, const char *name, struct vnode_key *key)
+{
+    struct log_file file;
+    struct err e = {0};
+    if (!names_segment(name, key))
+        return -ENOENT;
+    int rc = partition_file_find(dir->pfile->part, key->start, (enum segment_file)key->extra, &file, &e);
+    key->kind = VNODE_SEGMENT_FILE;
+    key->index = dir->key.index;
+    key->generation = rc ? 0 : file.generation;
+    return rc;
 }
 
 int names_resolve(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key)

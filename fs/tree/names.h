@@ -11,6 +11,8 @@ int names_resolve(struct session *session, const struct vnode *dir, const char *
 
 /* The partition that a name in a directory is about (0, 0@5, …); -1: none. */
 int32_t names_partition(const struct vnode *dir, const char *name);
+/* A segment file's name: sets start and extra of its key, whether it exists or not. false: it is none. */
+bool names_segment(const char *name, struct vnode_key *key);
 
 /* Calls each() for all that a directory lists (not . and ..), in order; key as above, its topic borrowed. A non-zero
  * return ends it. */

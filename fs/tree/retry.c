@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "fs/base/limits.h"
+#include "fs/tree/sharing.h"
 
 struct retry {
     pid_t tid;           /* 0: free */
@@ -49,41 +50,38 @@ void retries_free(struct retries *retries)
 }
 
 /* Under the lock. */
-static struct retry *find(struct retries *retries, pid_t tid, const struct vnode *vnode)
+static struct retry *find(struct retries *retries, pid_t tid, const struct vnode_key *key)
 {
     for (int i = 0; i < LIMIT_RETRIES; i++) {
         struct retry *retry = &retries->all[i];
-        if (retry->tid == tid && retry->topic == vnode->topic && retry->index == vnode->key.index)
+        if (retry->tid == tid && retry->topic == key->topic && retry->index == key->index)
             return retry;
     }
     return NULL;
 }
 
-struct vnode *retries_lookup(struct retries *retries, pid_t tid, struct vnode *main)
+struct vnode *retries_lookup(struct retries *retries, pid_t tid, const struct vnode_key *key)
 {
     if (atomic_load(&retries->count) == 0 || tid == 0)
-        return main;
+        return NULL;
     pthread_mutex_lock(&retries->lock);
-    struct retry *retry = find(retries, tid, main);
+    struct retry *retry = find(retries, tid, key);
     if (retry && !retry->fresh)
-        retry->fresh = tree_fresh_vnode(retries->tree, main);
+        retry->fresh = sharing_fresh(retries->tree, key, tid);
     struct vnode *fresh = retry ? retry->fresh : NULL;
     if (fresh)
-        tree_lookup_again(retries->tree, fresh);
+        sharing_again(retries->tree, fresh, tid);
     pthread_mutex_unlock(&retries->lock);
-    if (!fresh)
-        return main;
-    tree_forget(retries->tree, main->id, 1);
     return fresh;
 }
 
-bool retries_open(struct retries *retries, pid_t tid, struct vnode *vnode)
+bool retries_open(struct retries *retries, pid_t tid, const struct vnode *vnode, bool alone)
 {
-    bool contended = atomic_load(&vnode->writers) > 0 && !vnode->fresh && tid != 0;
+    bool contended = !alone && tid != 0;
     if (!contended && atomic_load(&retries->count) == 0)
         return false;
     pthread_mutex_lock(&retries->lock);
-    struct retry *retry = find(retries, tid, vnode);
+    struct retry *retry = find(retries, tid, &vnode->key);
     bool again = contended && !retry;
     if (retry) {
         clear(retries, retry);

@@ -4,24 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An id is a slot number and how often ids were given out: never the same twice, and found without a lock. */
-enum { SLOT_BITS = 24, CHUNK_SLOTS = 4096, CHUNKS = (1 << SLOT_BITS) / CHUNK_SLOTS, HASH_MIN = 256 };
-
-struct tree {
-    struct node *node;
-    const struct pfile_hooks *hooks;
-    pthread_mutex_t lock;
-    struct vnode *_Atomic *_Atomic chunks[CHUNKS]; /* written under the lock, read without */
-    uint32_t *free_slots;
-    uint32_t free_count, free_max, slot_count;
-    uint32_t text_count; /* vnodes of status files */
-    uint64_t sequence;
-    struct vnode **hash;
-    size_t hash_size, hash_count;
-    struct pfile **pfiles;
-    size_t pfiles_size, pfiles_count;
-    struct vnode root;
-};
+#include "fs/tree/told.h"
+#include "fs/tree/tree_internal.h"
 
 static uint64_t mix(uint64_t h, uint64_t v)
 {
@@ -155,6 +139,7 @@ static void pfile_free(struct pfile *pfile)
         fence_free(pfile->fence);
     if (pfile->lock_fence)
         fence_free(pfile->lock_fence);
+    told_free(pfile->told);
     if (pfile->part)
         partition_unref(pfile->part);
     topic_unref(pfile->topic);
@@ -225,6 +210,21 @@ struct pfile *tree_pfile(struct tree *tree, struct topic *topic, int32_t index)
     return pfile;
 }
 
+struct pfile *tree_pfile_known(struct tree *tree, const struct topic *topic, int32_t index)
+{
+    return *pfile_link(tree, topic, index);
+}
+
+struct pfile *tree_pfile_find(struct tree *tree, const struct topic *topic, int32_t index)
+{
+    pthread_mutex_lock(&tree->lock);
+    struct pfile *pfile = *pfile_link(tree, topic, index);
+    if (pfile)
+        pfile->refs++;
+    pthread_mutex_unlock(&tree->lock);
+    return pfile;
+}
+
 struct pfile *tree_pfile_ref(struct tree *tree, struct pfile *pfile)
 {
     pthread_mutex_lock(&tree->lock);
@@ -272,8 +272,27 @@ static void hash_grow(struct tree *tree)
     free(old);
 }
 
-/* Under the lock. */
-static struct vnode *vnode_new(struct tree *tree, const struct vnode_key *key)
+/* What a partition's own name gives nodes of: sharing.h. */
+static void pfile_add_node(struct vnode *vnode)
+{
+    struct pfile *pfile = vnode->pfile;
+    vnode->pfile_next = pfile->nodes;
+    if (pfile->nodes)
+        pfile->nodes->pfile_link = &vnode->pfile_next;
+    vnode->pfile_link = &pfile->nodes;
+    pfile->nodes = vnode;
+}
+
+static void pfile_drop_node(struct vnode *vnode)
+{
+    if (!vnode->pfile_link)
+        return;
+    *vnode->pfile_link = vnode->pfile_next;
+    if (vnode->pfile_next)
+        vnode->pfile_next->pfile_link = vnode->pfile_link;
+}
+
+struct vnode *tree_vnode_new(struct tree *tree, const struct vnode_key *key)
 {
     struct vnode *vnode = calloc(1, sizeof(*vnode));
     if (!vnode)
@@ -295,31 +314,45 @@ static struct vnode *vnode_new(struct tree *tree, const struct vnode_key *key)
     passthrough_init(&vnode->pass);
     if (vnode_addressed(vnode))
         vnode->start = (struct log_point){.offset = (int64_t)key->generation, .position = key->start};
+    else if (key->kind == VNODE_PARTITION)
+        pfile_add_node(vnode);
     vnode->lookups = 1;
+    vnode->fresh = true;
     return vnode;
+}
+
+struct vnode *tree_vnode_find(struct tree *tree, const struct vnode_key *key)
+{
+    return *vnode_link(tree, key);
+}
+
+void tree_vnode_hash(struct tree *tree, struct vnode *vnode)
+{
+    hash_grow(tree);
+    struct vnode **link = vnode_link(tree, &vnode->key);
+    assert(vnode->fresh && !*link);
+    vnode->fresh = false;
+    vnode->hash_next = NULL;
+    *link = vnode;
+    tree->hash_count++;
+}
+
+void tree_vnode_unhash(struct tree *tree, struct vnode *vnode)
+{
+    assert(!vnode->fresh);
+    *vnode_link(tree, &vnode->key) = vnode->hash_next;
+    tree->hash_count--;
+    vnode->fresh = true;
 }
 
 struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key)
 {
     pthread_mutex_lock(&tree->lock);
-    struct vnode *vnode = *vnode_link(tree, key);
-    if (vnode) {
-        vnode->lookups++;
-    } else if ((vnode = vnode_new(tree, key))) {
-        hash_grow(tree);
-        *vnode_link(tree, key) = vnode;
-        tree->hash_count++;
-    }
-    pthread_mutex_unlock(&tree->lock);
-    return vnode;
-}
-
-struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main)
-{
-    pthread_mutex_lock(&tree->lock);
-    struct vnode *vnode = vnode_new(tree, &main->key);
+    struct vnode *vnode = tree_vnode_find(tree, key);
     if (vnode)
-        vnode->fresh = true;
+        vnode->lookups++;
+    else if ((vnode = tree_vnode_new(tree, key)))
+        tree_vnode_hash(tree, vnode);
     pthread_mutex_unlock(&tree->lock);
     return vnode;
 }
@@ -327,9 +360,8 @@ struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main)
 struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, char *text, size_t len, int64_t now_ms)
 {
     pthread_mutex_lock(&tree->lock);
-    struct vnode *vnode = vnode_new(tree, key);
+    struct vnode *vnode = tree_vnode_new(tree, key);
     if (vnode) {
-        vnode->fresh = true;
         vnode->text = text;
         vnode->text_len = len;
         vnode->made_ms = now_ms;
@@ -349,10 +381,9 @@ void tree_lookup_again(struct tree *tree, struct vnode *vnode)
 /* Under the lock. */
 static void vnode_free(struct tree *tree, struct vnode *vnode)
 {
-    if (!vnode->fresh) {
-        *vnode_link(tree, &vnode->key) = vnode->hash_next;
-        tree->hash_count--;
-    }
+    if (!vnode->fresh)
+        tree_vnode_unhash(tree, vnode);
+    pfile_drop_node(vnode);
     slot_give(tree, vnode);
     if (vnode->pfile)
         pfile_put(tree, vnode->pfile);

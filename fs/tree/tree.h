@@ -2,8 +2,8 @@
  *
  * A vnode is one FUSE node id; it lives from the LOOKUP that gave it out until the kernel has forgotten it as often as
  * it was given out. Ids are never used twice. The same thing looked up again is the same vnode, found by its key, but
- * for a contended appender's fresh node (retry.h), and for a status file, whose node has the text of its look-up. What
- * all vnodes of one partition share is its pfile.
+ * for a partition and `.any`, whose appenders have nodes of their own (sharing.h), and for a status file, whose node
+ * has the text of its look-up. What all vnodes of one partition share is its pfile.
  *
  * Locks: the tree's own mutex, inside. A vnode passed in by its id in a request stays while the request lasts. */
 #ifndef LOGMNT_FS_TREE_TREE_H
@@ -21,6 +21,7 @@
 #include "replication/node/node.h"
 
 struct produce_file;
+struct told;
 struct tree;
 
 enum vnode_kind {
@@ -53,6 +54,8 @@ struct pfile {
     struct produce_file *produce; /* produce_file.h */
     /* tree's lock */
     unsigned refs;
+    struct vnode *nodes; /* of the partition's own name */
+    struct told *told;   /* what watchers of its `.segments` were told of; NULL: there are none. Once set the waker's */
     struct pfile *hash_next;
 };
 
@@ -76,11 +79,13 @@ struct vnode_key {
 struct vnode {
     fuse_ino_t id;
     struct vnode_key key;
-    bool fresh;              /* a contended appender's, or a status file's: not found by its key */
+    bool fresh;              /* not found by its key; tree's lock */
     struct topic *topic;     /* referenced; NULL above topics */
     struct pfile *pfile;     /* partitions, their views, .any */
     struct log_point start;  /* addressed */
-    _Atomic int writers;     /* open for appending */
+    _Atomic int writers;     /* sharing.h: open for writing */
+    _Atomic int opens;       /* likewise: open at all */
+    _Atomic bool looked_at;  /* likewise: a request came for it since it was shown */
     struct passthrough pass; /* VNODE_SEGMENT_FILE */
     char *text;              /* VNODE_STATUS: what it shows, from its look-up on; malloc-ed */
     size_t text_len;
@@ -88,7 +93,9 @@ struct vnode {
     struct locks *_Atomic locks; /* of what is not a partition's own file: made when first asked for */
     /* tree's lock */
     uint64_t lookups;
+    pid_t shown_to; /* sharing.h */
     struct vnode *hash_next;
+    struct vnode *pfile_next, **pfile_link; /* pfile->nodes */
 };
 
 struct tree *tree_new(struct node *node, const struct pfile_hooks *hooks);
@@ -99,8 +106,6 @@ struct vnode *tree_get(struct tree *tree, fuse_ino_t id);
 /* The vnode of a key, made if it is not there, given out once more (lookups + 1). topic is referenced by it. NULL: no
  * memory. */
 struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key);
-/* A fresh vnode for a contended appender of the same partition (or .any) as main. */
-struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode *main);
 /* A fresh vnode of a status file; text, malloc-ed, is the vnode's then. NULL: no memory; text is the caller's. */
 struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, char *text, size_t len, int64_t now_ms);
 /* Gives out a vnode known to be alive once more. */
@@ -116,6 +121,8 @@ uint32_t tree_count(struct tree *tree);
 
 /* The pfile of a partition, referenced; NULL: no such partition, no memory. */
 struct pfile *tree_pfile(struct tree *tree, struct topic *topic, int32_t index);
+/* The same, if there is one already. */
+struct pfile *tree_pfile_find(struct tree *tree, const struct topic *topic, int32_t index);
 struct pfile *tree_pfile_ref(struct tree *tree, struct pfile *pfile);
 void tree_pfile_put(struct tree *tree, struct pfile *pfile);
 

@@ -48,7 +48,7 @@ struct append_op {
     struct append_batch batch; /* in; what its pointers lead to must be good until submit has returned */
     enum acks acks;            /* in */
     int64_t timeout_ms;        /* in: delivery.timeout.ms, counted from when it begins to wait */
-    bool told;                 /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
+    bool told; /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
     /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
      * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO;
      * -EINVAL: the topic has become a compacted one, or one with another framing; and what else submit may return. */

@@ -45,7 +45,6 @@ static inline void open_any(struct opened *o, struct fixture *f, const char *nam
     o->handle = handle_new(&o->session, o->vnode);
     o->handle->appends = true;
     assert_int_equal(producer_open(o->handle), 0);
-    o->handle->producer->wakes = false; /* nobody watches */
 }
 
 /* Every request of it has been answered. */
