@@ -1,7 +1,7 @@
 /* engine/base/checkpoint.c: reads and replaces the checkpoint files.
  *
- * A line is "NAME OFFSET POSITION". Reading parses all of it or refuses the file by name; writing replaces it as a
- * whole (engine/base/seal.h). */
+ * A line is "KEY OFFSET POSITION CUTS", of version 1 "NAME OFFSET POSITION". Reading parses all of it or refuses the
+ * file by name; writing replaces it as a whole (engine/base/seal.h). */
 #include "engine/base/checkpoint.h"
 
 #include <errno.h>
@@ -12,14 +12,15 @@
 
 #include "engine/base/seal.h"
 
-static const char magic[] = "logmnt checkpoint 1";
+static const char magic[] = "logmnt checkpoint 2";
+static const char magic_1[] = "logmnt checkpoint 1";
 
-static int by_name(const void *a, const void *b)
+static int by_key(const void *a, const void *b)
 {
     const struct checkpoint_entry *left = a;
     const struct checkpoint_entry *right = b;
 
-    return strcmp(left->name, right->name);
+    return strcmp(left->key, right->key);
 }
 
 /* A decimal number up to the character `end`, and *at moved behind that. */
@@ -39,22 +40,28 @@ static bool parse_number(char **at, char end, int64_t *out)
     return true;
 }
 
-static bool parse_line(char **at, struct checkpoint_entry *entry)
+static bool parse_line(char **at, bool first_version, struct checkpoint_entry *entry)
 {
     char *space = strchr(*at, ' ');
+    int64_t cuts = 0;
     size_t len;
 
     if (space == NULL) {
         return false;
     }
     len = (size_t)(space - *at);
-    if (len == 0 || len >= sizeof entry->name || memchr(*at, '\n', len) != NULL) {
+    if (len == 0 || len >= sizeof entry->key || memchr(*at, '\n', len) != NULL) {
         return false;
     }
-    memset(entry->name, 0, sizeof entry->name);
-    memcpy(entry->name, *at, len);
+    memset(entry->key, 0, sizeof entry->key);
+    memcpy(entry->key, *at, len);
     *at = space + 1;
-    return parse_number(at, ' ', &entry->offset) && parse_number(at, '\n', &entry->position);
+    if (!parse_number(at, ' ', &entry->offset) || !parse_number(at, first_version ? '\n' : ' ', &entry->position) ||
+        (!first_version && !parse_number(at, '\n', &cuts)) || cuts < 0 || cuts > UINT32_MAX) {
+        return false;
+    }
+    entry->cuts = (uint32_t)cuts;
+    return true;
 }
 
 static size_t count_lines(const char *text)
@@ -67,17 +74,17 @@ static size_t count_lines(const char *text)
     return lines;
 }
 
-/* Sorted, each name once. */
-static bool parse(char *body, struct checkpoint_entry *entries, size_t count)
+/* Sorted, each key once. */
+static bool parse(char *body, bool first_version, struct checkpoint_entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!parse_line(&body, &entries[i])) {
+        if (!parse_line(&body, first_version, &entries[i])) {
             return false;
         }
     }
-    qsort(entries, count, sizeof *entries, by_name);
+    qsort(entries, count, sizeof *entries, by_key);
     for (size_t i = 1; i < count; i++) {
-        if (by_name(&entries[i - 1], &entries[i]) == 0) {
+        if (by_key(&entries[i - 1], &entries[i]) == 0) {
             return false;
         }
     }
@@ -85,7 +92,7 @@ static bool parse(char *body, struct checkpoint_entry *entries, size_t count)
 }
 
 int checkpoint_read(struct io *io, int dirfd, const char *file, struct checkpoint_entry **out, size_t *count,
-                    struct err *e)
+                    bool *by_name, struct err *e)
 {
     char *body;
     size_t lines;
@@ -93,6 +100,10 @@ int checkpoint_read(struct io *io, int dirfd, const char *file, struct checkpoin
 
     *out = NULL;
     *count = 0;
+    *by_name = rc == -EBADMSG;
+    if (rc == -EBADMSG) {
+        rc = seal_read(io, dirfd, file, magic_1, &body, e);
+    }
     if (rc < 0) {
         return rc == -ENOENT ? err_set(e, 0, "%s", "") : rc;
     }
@@ -100,11 +111,12 @@ int checkpoint_read(struct io *io, int dirfd, const char *file, struct checkpoin
     *out = calloc(lines > 0 ? lines : 1, sizeof **out);
     if (*out == NULL) {
         rc = err_sys(e, -ENOMEM, "read %s", file);
-    } else if (!parse(body, *out, lines)) {
+    } else if (!parse(body, *by_name, *out, lines)) {
         free(*out);
         *out = NULL;
         rc = err_set(e, -EBADMSG, "%s is damaged: it holds a line that is no checkpoint", file);
     } else {
+        err_set(e, 0, "%s", "");
         *count = lines;
     }
     free(body);
@@ -118,8 +130,8 @@ int checkpoint_write(struct io *io, int dirfd, const char *file, const struct ch
     int rc = 0;
 
     for (size_t i = 0; i < count && rc == 0; i++) {
-        rc =
-            seal_printf(&body, "%s %" PRId64 " %" PRId64 "\n", entries[i].name, entries[i].offset, entries[i].position);
+        rc = seal_printf(&body, "%s %" PRId64 " %" PRId64 " %" PRIu32 "\n", entries[i].key, entries[i].offset,
+                         entries[i].position, entries[i].cuts);
     }
     if (rc < 0) {
         err_sys(e, rc, "write %s", file);
@@ -130,14 +142,14 @@ int checkpoint_write(struct io *io, int dirfd, const char *file, const struct ch
     return rc;
 }
 
-const struct checkpoint_entry *checkpoint_find(const struct checkpoint_entry *entries, size_t count, const char *name)
+const struct checkpoint_entry *checkpoint_find(const struct checkpoint_entry *entries, size_t count, const char *key)
 {
     size_t low = 0;
     size_t high = count;
 
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        int order = strcmp(entries[mid].name, name);
+        int order = strcmp(entries[mid].key, key);
 
         if (order == 0) {
             return &entries[mid];

@@ -20,7 +20,8 @@ int checkpoints_read(struct io *io, int dirfd, struct checkpoints *out, struct e
 {
     *out = (struct checkpoints){0};
     for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) {
-        int rc = checkpoint_read(io, dirfd, files[kind], &out->entries[kind], &out->counts[kind], e);
+        int rc =
+            checkpoint_read(io, dirfd, files[kind], &out->entries[kind], &out->counts[kind], &out->by_name[kind], e);
         if (rc != 0) {
             checkpoints_free(out);
             return rc;
@@ -36,32 +37,39 @@ void checkpoints_free(struct checkpoints *checkpoints)
     *checkpoints = (struct checkpoints){0};
 }
 
-static struct log_point point_of(const struct checkpoints *checkpoints, enum checkpoint_kind kind, const char *name)
+static struct checkpoint_entry entry_of(const struct checkpoints *checkpoints, enum checkpoint_kind kind,
+                                        const char *name, const char *key)
 {
-    const struct checkpoint_entry *entry = checkpoint_find(checkpoints->entries[kind], checkpoints->counts[kind], name);
-    return entry != NULL ? (struct log_point){entry->offset, entry->position} : (struct log_point){0, 0};
+    const struct checkpoint_entry *entry =
+        checkpoint_find(checkpoints->entries[kind], checkpoints->counts[kind], checkpoints->by_name[kind] ? name : key);
+    return entry != NULL ? *entry : (struct checkpoint_entry){.offset = 0};
 }
 
-void checkpoints_known(const struct checkpoints *checkpoints, const char *name, struct log_known *known,
-                       struct log_point *high_watermark)
+void checkpoints_known(const struct checkpoints *checkpoints, const char *name, const char *key,
+                       struct log_known *known, struct checkpoint_entry *high_watermark)
 {
     *known = (struct log_known){0};
-    *high_watermark = (struct log_point){0, 0};
+    *high_watermark = (struct checkpoint_entry){.offset = 0};
     if (checkpoints == NULL)
         return;
-    known->recovery_point = point_of(checkpoints, CHECKPOINT_RECOVERY_POINT, name).offset;
-    known->start = point_of(checkpoints, CHECKPOINT_LOG_START, name);
-    known->cleaner_offset = point_of(checkpoints, CHECKPOINT_CLEANER, name).offset;
-    known->clean_shutdown = checkpoints->clean_shutdown;
-    *high_watermark = point_of(checkpoints, CHECKPOINT_HIGH_WATERMARK, name);
+    struct checkpoint_entry recovery = entry_of(checkpoints, CHECKPOINT_RECOVERY_POINT, name, key);
+    struct checkpoint_entry start = entry_of(checkpoints, CHECKPOINT_LOG_START, name, key);
+    struct checkpoint_entry cleaner = entry_of(checkpoints, CHECKPOINT_CLEANER, name, key);
+    *known = (struct log_known){.recovery_point = recovery.offset,
+                                .recovery_cuts = recovery.cuts,
+                                .start = {start.offset, start.position},
+                                .start_cuts = start.cuts,
+                                .cleaner_offset = cleaner.offset,
+                                .cleaner_cuts = cleaner.cuts,
+                                .clean_shutdown = checkpoints->clean_shutdown};
+    *high_watermark = entry_of(checkpoints, CHECKPOINT_HIGH_WATERMARK, name, key);
 }
 
-bool checkpoints_name_others(const struct checkpoints *checkpoints, struct node *node)
+bool checkpoints_are_by_name(const struct checkpoints *checkpoints)
 {
     for (int kind = 0; kind < CHECKPOINT_KINDS; kind++)
-        for (size_t i = 0; i < checkpoints->counts[kind]; i++)
-            if (!node_has_partition(node, checkpoints->entries[kind][i].name))
-                return true;
+        if (checkpoints->by_name[kind])
+            return true;
     return false;
 }
 
@@ -78,21 +86,46 @@ static struct log_point current(struct partition *part, enum checkpoint_kind kin
 {
     switch (kind) {
     case CHECKPOINT_RECOVERY_POINT:
-        return (struct log_point){part->opened ? log_recovery_point(part->log) : part->known.recovery_point, 0};
+        return (struct log_point){log_recovery_point(part->log), 0};
     case CHECKPOINT_LOG_START:
-        return part->opened ? partition_promised_start(part) : part->known.start;
+        return partition_promised_start(part);
     case CHECKPOINT_HIGH_WATERMARK:
-        return part->opened ? partition_high_watermark(part) : part->known_high_watermark;
+        return partition_high_watermark(part);
     default:
-        return (struct log_point){part->opened ? log_cleaner_offset(part->log) : part->known.cleaner_offset, 0};
+        return (struct log_point){log_cleaner_offset(part->log), 0};
+    }
+}
+
+/* Of a log that could not be opened: what was known of it. */
+static struct checkpoint_entry as_known(const struct partition *part, enum checkpoint_kind kind)
+{
+    const struct log_known *known = &part->known;
+    switch (kind) {
+    case CHECKPOINT_RECOVERY_POINT:
+        return (struct checkpoint_entry){.offset = known->recovery_point, .cuts = known->recovery_cuts};
+    case CHECKPOINT_LOG_START:
+        return (struct checkpoint_entry){
+            .offset = known->start.offset, .position = known->start.position, .cuts = known->start_cuts};
+    case CHECKPOINT_HIGH_WATERMARK:
+        return part->known_high_watermark;
+    default:
+        return (struct checkpoint_entry){.offset = known->cleaner_offset, .cuts = known->cleaner_cuts};
     }
 }
 
 static void collect_one(struct partition *part, void *arg)
 {
     struct collection *all = arg;
-    struct log_point point = current(part, all->kind);
-    if (point.offset == 0) /* what no line says is 0 */
+    struct checkpoint_entry now = {.offset = 0};
+    if (part->opened) {
+        now.cuts = log_cuts(part->log); /* first: a cut in between makes it an old figure, not a wrong one */
+        struct log_point point = current(part, all->kind);
+        now.offset = point.offset;
+        now.position = point.position;
+    } else {
+        now = as_known(part, all->kind);
+    }
+    if (now.offset == 0) /* what no line says is 0 */
         return;
     if (all->count == all->room) {
         size_t room = all->room == 0 ? 64 : 2 * all->room;
@@ -104,14 +137,13 @@ static void collect_one(struct partition *part, void *arg)
         all->entries = entries;
         all->room = room;
     }
-    struct checkpoint_entry *entry = &all->entries[all->count++];
-    *entry = (struct checkpoint_entry){.offset = point.offset, .position = point.position};
-    memcpy(entry->name, part->name, sizeof entry->name);
+    memcpy(now.key, part->checkpoint_key, sizeof now.key);
+    all->entries[all->count++] = now;
 }
 
-static int by_name(const void *a, const void *b)
+static int by_key(const void *a, const void *b)
 {
-    return strcmp(((const struct checkpoint_entry *)a)->name, ((const struct checkpoint_entry *)b)->name);
+    return strcmp(((const struct checkpoint_entry *)a)->key, ((const struct checkpoint_entry *)b)->key);
 }
 
 int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *e)
@@ -125,7 +157,7 @@ int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *
         err_sys(e, rc, "%s", files[kind]);
     } else {
         if (all.count > 0)
-            qsort(all.entries, all.count, sizeof *all.entries, by_name);
+            qsort(all.entries, all.count, sizeof *all.entries, by_key);
         rc = checkpoint_write(node->io, node->data_dirfd, files[kind], all.entries, all.count, e);
     }
     pthread_mutex_unlock(&node->checkpoint_lock);

@@ -2,8 +2,8 @@
  * them anew from the live partitions.
  *
  * Writing: after a background flush, at most LIMIT_CHECKPOINT_INTERVAL_MS behind while something is appended, at a
- * clean stop, (log starts) before DeleteRecords returns, and before a topic is made when they still name partitions of
- * a deleted one, which may have had the same name. An idle node writes nothing. */
+ * clean stop, and (log starts) before DeleteRecords returns. An idle node writes nothing. A partition is known by its
+ * topic's id and its number; files of version 1, which go by name, are read, and replaced before a topic is made. */
 #ifndef LOGMNT_REPLICATION_NODE_CHECKPOINTS_H
 #define LOGMNT_REPLICATION_NODE_CHECKPOINTS_H
 
@@ -28,18 +28,20 @@ enum checkpoint_kind {
 struct checkpoints {
     struct checkpoint_entry *entries[CHECKPOINT_KINDS];
     size_t counts[CHECKPOINT_KINDS];
+    bool by_name[CHECKPOINT_KINDS]; /* of version 1 */
     bool clean_shutdown;
 };
 
 /* -EBADMSG: damaged, by name. */
 int checkpoints_read(struct io *io, int dirfd, struct checkpoints *out, struct err *e);
 void checkpoints_free(struct checkpoints *checkpoints);
-/* What they say of one log. checkpoints may be NULL: nothing is known, because the log is new. */
-void checkpoints_known(const struct checkpoints *checkpoints, const char *name, struct log_known *known,
-                       struct log_point *high_watermark);
+/* What they say of one partition, by its name and its key. checkpoints may be NULL: nothing is known, because it is
+ * new. */
+void checkpoints_known(const struct checkpoints *checkpoints, const char *name, const char *key,
+                       struct log_known *known, struct checkpoint_entry *high_watermark);
 
-/* Is there a line about a partition that the node does not have? */
-bool checkpoints_name_others(const struct checkpoints *checkpoints, struct node *node);
+/* Is any of the files of version 1? */
+bool checkpoints_are_by_name(const struct checkpoints *checkpoints);
 
 /* Writes one file, or all, from the partitions of the node. Takes the node's checkpoint lock. Not on the loop. */
 int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *e);

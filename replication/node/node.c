@@ -234,7 +234,7 @@ static int open_state(struct node *node, struct err *e)
     if (rc != 0)
         goto err_after_mark;
     open_topics(node, &known);
-    node->checkpoints_stale = checkpoints_name_others(&known, node);
+    node->checkpoints_by_name = checkpoints_are_by_name(&known);
     rc = register_node(node, e);
     if (rc == 0)
         rc = stray_look(node, e);

@@ -38,19 +38,19 @@ static void tell_gone(struct node *node, struct topic *topic)
 
 /* ---- before the decision ---- */
 
-/* The recovery point of a deleted topic must not be taken for that of a new one with its name. Deletions are applied by
- * turns, and this is one. */
-static int forget_deleted(struct node *node, struct err *e)
+/* Files of version 1 go by name: the recovery point of a deleted topic must not be taken for that of a new one with its
+ * name. Written once, they go by id. */
+static int leave_names(struct node *node, struct err *e)
 {
-    int rc = node->checkpoints_stale ? checkpoints_write_all(node, e) : 0;
+    int rc = node->checkpoints_by_name ? checkpoints_write_all(node, e) : 0;
     if (rc == 0)
-        node->checkpoints_stale = false;
+        node->checkpoints_by_name = false;
     return rc;
 }
 
 int node_prepare(void *arg, const struct command *cmd, struct err *e)
 {
-    return cmd->type == COMMAND_CREATE_TOPIC ? forget_deleted(arg, e) : 0;
+    return cmd->type == COMMAND_CREATE_TOPIC ? leave_names(arg, e) : 0;
 }
 
 /* ---- after it ---- */
@@ -76,7 +76,6 @@ static void delete_topic(struct node *node, const struct command *cmd)
     if (topic == NULL)
         return;
     topic_retire(topic);
-    node->checkpoints_stale = true;
     topic_wake_all(topic);
     tell_gone(node, topic);
     topic_unref(topic);

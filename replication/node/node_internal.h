@@ -42,8 +42,8 @@ struct node {
     struct scrubber scrubber;
     struct stray stray;
     pthread_mutex_t checkpoint_lock;
-    bool checkpoints_stale; /* the quorum's turn: they may name partitions that are gone, and are to be written before a
-                             * topic is made */
+    bool checkpoints_by_name; /* the quorum's turn: files of version 1 are there, to be replaced before a topic is made
+                               */
     pthread_rwlock_t feed_lock; /* held for reading while it is called */
     struct node_feed *feed;
     _Atomic bool stopping;

@@ -95,7 +95,10 @@ static int open_epoch(struct partition *part, struct log *log, bool named, bool 
 /* The high watermark of the last checkpoint, as far as the log still holds it; then what the ISR says. */
 static void open_high_watermark(struct partition *part, struct log *log)
 {
-    struct log_point start = log_start(log), end = log_end(log), hw = part->known_high_watermark;
+    struct log_point start = log_start(log), end = log_end(log);
+    struct log_point hw =
+        log_clip(log, part->known_high_watermark.cuts,
+                 (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
     if (log_offline(log) == 0) {
         if (hw.offset >= end.offset)
             hw = end;
@@ -164,8 +167,10 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     topic_config(topic, &config);
     partition_set_config(part, &config);
 
-    checkpoints_known(made ? NULL : known, part->name, &part->known, &part->known_high_watermark);
-    isr_init(&part->isr, replicas, replica_count, part->known_high_watermark);
+    snprintf(part->checkpoint_key, sizeof part->checkpoint_key, "%s-%" PRId32, topic->id_text, index);
+    checkpoints_known(made ? NULL : known, part->name, part->checkpoint_key, &part->known, &part->known_high_watermark);
+    isr_init(&part->isr, replicas, replica_count,
+             (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
     /* Replicas elsewhere are in sync once they say so. */
     for (int i = 0; i < replica_count; i++)
         if (replicas[i] != part->node->options.id)

@@ -33,11 +33,12 @@ struct partition {
     struct node *node;
     int32_t index;
     char name[CHECKPOINT_NAME_BYTES];
-    struct log *_Atomic log; /* NULL: it could not be opened; set once, under epoch_lock */
+    char checkpoint_key[CHECKPOINT_NAME_BYTES]; /* its topic's id and its number */
+    struct log *_Atomic log;                    /* NULL: it could not be opened; set once, under epoch_lock */
 
     /* what the checkpoints said: they go on saying it of a log that could not be opened */
     struct log_known known;
-    struct log_point known_high_watermark;
+    struct checkpoint_entry known_high_watermark;
     _Atomic bool opened;
     int open_rc;  /* epoch_lock: why log is NULL */
     bool claimed; /* epoch_lock: its directory is its own, or not there */

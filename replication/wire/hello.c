@@ -178,7 +178,7 @@ size_t refusal_encode(enum refusal cause, const char *text, uint8_t out[HELLO_BY
     msgpack_packer pk;
     msgpack_packer_init(&pk, &fixed, fixed_write);
     msgpack_pack_array(&pk, 2);
-    msgpack_pack_int(&pk, cause);
+    msgpack_pack_int(&pk, (int)cause);
     pack_text(&pk, text, strnlen(text, ERR_TEXT_BYTES));
     return fixed.len;
 }

@@ -95,15 +95,17 @@ void workload_free(struct workload *w)
     ledger_free(&w->ledger);
 }
 
-static int known_point(struct workload *w, const char *file, struct log_point *out)
+static int known_point(struct workload *w, const char *file, struct log_point *out, uint32_t *cuts)
 {
     const struct checkpoint_entry *entry;
     struct checkpoint_entry *entries;
     size_t count;
-    int rc = checkpoint_read(w->env.io, w->root_fd, file, &entries, &count, &w->e);
+    bool by_name;
+    int rc = checkpoint_read(w->env.io, w->root_fd, file, &entries, &count, &by_name, &w->e);
 
     if (rc == 0 && (entry = checkpoint_find(entries, count, log_name_0)) != NULL) {
         *out = (struct log_point){entry->offset, entry->position};
+        *cuts = entry->cuts;
     }
     free(entries);
     return rc;
@@ -134,16 +136,16 @@ int workload_open(struct workload *w)
 {
     struct log_known known = {0};
     struct log_point recovery = {0}, cleaner = {0};
-    int rc = known_point(w, recovery_file, &recovery);
+    int rc = known_point(w, recovery_file, &recovery, &known.recovery_cuts);
 
     if (rc == 0) {
         rc = take_mark(w, &known.clean_shutdown);
     }
     if (rc == 0) {
-        rc = known_point(w, start_file, &known.start);
+        rc = known_point(w, start_file, &known.start, &known.start_cuts);
     }
     if (rc == 0) {
-        rc = known_point(w, cleaner_file, &cleaner);
+        rc = known_point(w, cleaner_file, &cleaner, &known.cleaner_cuts);
     }
     if (rc < 0) {
         return rc;
@@ -182,9 +184,9 @@ void workload_kill(struct workload *w)
 
 static int write_checkpoint(struct workload *w, const char *file, struct log_point point)
 {
-    struct checkpoint_entry entry = {.offset = point.offset, .position = point.position};
+    struct checkpoint_entry entry = {.offset = point.offset, .position = point.position, .cuts = log_cuts(w->log)};
 
-    memcpy(entry.name, log_name_0, sizeof log_name_0);
+    memcpy(entry.key, log_name_0, sizeof log_name_0);
     return checkpoint_write(w->env.io, w->root_fd, file, &entry, 1, &w->e);
 }
 

@@ -102,18 +102,19 @@ static void check_checkpoint(void)
     struct checkpoint_entry *entries, *again;
     struct err e = {0};
     size_t count, again_count;
-    int rc = checkpoint_read(&mem_io, 0, "f", &entries, &count, &e);
+    bool by_name;
+    int rc = checkpoint_read(&mem_io, 0, "f", &entries, &count, &by_name, &e);
 
     FUZZ_CHECK(rc == 0 || (rc == -EBADMSG && entries == NULL && count == 0 && e.text[0] != '\0'));
     if (rc < 0) {
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        FUZZ_CHECK(checkpoint_find(entries, count, entries[i].name) == &entries[i]);
-        FUZZ_CHECK(i == 0 || strcmp(entries[i - 1].name, entries[i].name) < 0);
+        FUZZ_CHECK(checkpoint_find(entries, count, entries[i].key) == &entries[i]);
+        FUZZ_CHECK(i == 0 || strcmp(entries[i - 1].key, entries[i].key) < 0);
     }
     FUZZ_CHECK(checkpoint_write(&mem_io, 0, "f", entries, count, NULL) == 0);
-    FUZZ_CHECK(checkpoint_read(&mem_io, 0, "f", &again, &again_count, NULL) == 0);
+    FUZZ_CHECK(checkpoint_read(&mem_io, 0, "f", &again, &again_count, &by_name, NULL) == 0 && !by_name);
     FUZZ_CHECK(again_count == count && memcmp(entries, again, count * sizeof *entries) == 0);
     free(entries);
     free(again);
@@ -127,14 +128,31 @@ static void check_epochs(void)
 
     FUZZ_CHECK(rc == 0 || (rc == -EBADMSG && e.text[0] != '\0'));
     if (rc == 0) {
+        struct epochs again = {0};
+        struct log_point point = {700, 7000};
         int32_t found;
 
         for (uint32_t i = 1; i < epochs.count; i++) {
             FUZZ_CHECK(epochs.entries[i - 1].epoch < epochs.entries[i].epoch);
-            FUZZ_CHECK(epochs.entries[i - 1].start_offset <= epochs.entries[i].start_offset);
+            FUZZ_CHECK(epochs.entries[i - 1].start.offset < epochs.entries[i].start.offset);
+        }
+        for (uint32_t i = 1; i < epochs.cut_count; i++) {
+            FUZZ_CHECK(epochs.cuts[i - 1].number < epochs.cuts[i].number);
+            FUZZ_CHECK(epochs.cuts[i - 1].to.offset < epochs.cuts[i].to.offset);
         }
         FUZZ_CHECK(epochs.count == 0 || epochs_latest(&epochs) == epochs.entries[epochs.count - 1].epoch);
-        epochs_end_offset(&epochs, 7, 1000, &found);
+        epochs_end(&epochs, 7, (struct log_point){1000, 10000}, &found);
+        FUZZ_CHECK(epochs_clip(&epochs, 3, point).offset <= 700);
+        epochs_truncate_start(&epochs, (struct log_point){3, 30});
+        epochs_forget_cuts(&epochs, 3);
+        if (epochs_cuts(&epochs) < UINT32_MAX) {
+            FUZZ_CHECK(epochs_cut(&epochs, point) == 0);
+            FUZZ_CHECK(epochs_clip(&epochs, epochs_cuts(&epochs) - 1, (struct log_point){900, 9000}).offset == 700);
+        }
+        FUZZ_CHECK(epochs_store(&mem_io, 0, &epochs, NULL) == 0);
+        FUZZ_CHECK(epochs_load(&mem_io, 0, &again, NULL) == 0);
+        FUZZ_CHECK(again.count == epochs.count && again.cut_count == epochs.cut_count);
+        epochs_free(&again);
     }
     epochs_free(&epochs);
 }
@@ -142,13 +160,14 @@ static void check_epochs(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     bool sealed = len > 0 && data[0] % 2 == 1;
+    bool first_version = len > 0 && data[0] % 4 == 3;
 
     if (len < 1 || len > FILE_MAX / 2 || (sealed && memchr(data, '\0', len) != NULL)) {
         return 0;
     }
-    set_file(data + 1, len - 1, sealed ? "logmnt checkpoint 1" : NULL);
+    set_file(data + 1, len - 1, !sealed ? NULL : first_version ? "logmnt checkpoint 1" : "logmnt checkpoint 2");
     check_checkpoint();
-    set_file(data + 1, len - 1, sealed ? "logmnt leader-epochs 1" : NULL);
+    set_file(data + 1, len - 1, !sealed ? NULL : first_version ? "logmnt leader-epochs 1" : "logmnt leader-epochs 2");
     check_epochs();
     return 0;
 }

@@ -136,31 +136,73 @@ static void test_a_name_used_again_is_another_topic(void **state)
     assert_content(f, "orders", "new\n");
 }
 
-static void assert_no_checkpoint_names(struct fixture *f, const char *name)
+/* The text of a checkpoint file. */
+static void read_checkpoint(struct fixture *f, const char *file, char text[1024])
 {
-    static const char *const files[] = {"recovery-point-offset-checkpoint", "replication-offset-checkpoint"};
-    for (int i = 0; i < 2; i++) {
-        char path[256], text[512] = {0};
-        path_in(f, files[i], path);
-        int fd = open(path, O_RDONLY);
-        assert_true(read(fd, text, sizeof text - 1) >= 0);
-        close(fd);
-        assert_null(strstr(text, name));
-    }
+    char path[256];
+    path_in(f, file, path);
+    int fd = open(path, O_RDONLY);
+    memset(text, 0, 1024);
+    assert_true(read(fd, text, 1023) > 0);
+    close(fd);
+}
+
+static void put_checkpoint(struct fixture *f, const char *file, const char *text)
+{
+    char path[256];
+    path_in(f, file, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
 }
 
 static void test_a_new_topic_has_none_of_the_old_ones_checkpoints(void **state)
 {
     struct fixture *f = *state;
+    char text[1024], old_id[UUID_TEXT_BYTES];
     create(f, "orders");
     append(f, "orders", "1\n2\n3\n");
     set(f, "orders", "delete.topic.enable", "true");
+    struct topic *topic = node_topic(f->node, "orders");
+    memcpy(old_id, topic->id_text, sizeof old_id);
+    topic_unref(topic);
     restart(f);
-    /* Gone before a stop, made after it: the files still say that 3 records were on the disk. */
+    read_checkpoint(f, "recovery-point-offset-checkpoint", text);
+    assert_non_null(strstr(text, old_id));
+    /* Gone before a stop, made after it: the files still say that 3 records of the old one were on the disk. */
     assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
     create(f, "orders");
     append(f, "orders", "1\n");
-    assert_no_checkpoint_names(f, "orders-0");
+    read_checkpoint(f, "recovery-point-offset-checkpoint", text);
+    assert_non_null(strstr(text, old_id));
+    assert_null(strstr(text, "orders"));
+    crash_and_restart(f);
+    assert_content(f, "orders", "1\n");
+}
+
+/* Files of version 1 went by name: read, and no longer there when another topic can get the name. */
+static void test_checkpoints_by_name_are_carried_over(void **state)
+{
+    static const char *const v1 = "logmnt checkpoint 1\norders-0 3 6\ncrc32c %08x\n";
+    struct fixture *f = *state;
+    char text[1024], sealed[1024];
+    create(f, "orders");
+    append(f, "orders", "1\n2\n3\n4\n");
+    set(f, "orders", "delete.topic.enable", "true");
+    stop(f);
+    snprintf(text, sizeof text, "logmnt checkpoint 1\norders-0 3 6\n");
+    snprintf(sealed, sizeof sealed, v1, crc32c(0, text, strlen(text)));
+    put_checkpoint(f, "log-start-offset-checkpoint", sealed);
+    put_checkpoint(f, "recovery-point-offset-checkpoint", sealed);
+    start(f);
+    assert_content(f, "orders", "4\n");
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
+    create(f, "orders");
+    read_checkpoint(f, "log-start-offset-checkpoint", text);
+    assert_memory_equal(text, "logmnt checkpoint 2\n", 20);
+    append(f, "orders", "1\n");
+    crash_and_restart(f);
+    assert_content(f, "orders", "1\n");
 }
 
 /* ---- what lies in the directory ---- */
@@ -629,6 +671,7 @@ int main(void)
         STORY(test_an_empty_topic_is_deleted),
         STORY(test_a_name_used_again_is_another_topic),
         STORY(test_a_new_topic_has_none_of_the_old_ones_checkpoints),
+        STORY(test_checkpoints_by_name_are_carried_over),
         STORY(test_damaged_files_are_named),
         STORY(test_another_nodes_directory_is_refused),
         STORY(test_one_damaged_partition_does_not_stop_the_node),
