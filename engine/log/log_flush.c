@@ -26,6 +26,7 @@
 
 #include <errno.h>
 
+#include "engine/base/container.h"
 #include "engine/log/log_internal.h"
 
 /* One pass over the files. */
@@ -277,7 +278,7 @@ void log_set_on_flush_left(struct log *log, void (*left)(void *arg), void *arg)
 /* ---- a thread that waits ---- */
 
 struct waiter {
-    struct log_flush flush; /* first */
+    struct log_flush flush;
     struct log *log;
     uint64_t round; /* flush_rounds when it came: it is in the queue while that is the same */
     bool done;
@@ -286,7 +287,7 @@ struct waiter {
 
 static void wake(struct log_flush *flush, int rc)
 {
-    struct waiter *waiter = (struct waiter *)flush;
+    struct waiter *waiter = CONTAINER_OF(flush, struct waiter, flush);
     struct log *log = waiter->log;
 
     pthread_mutex_lock(&log->state_lock);

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "fs/base/container.h"
+#include "engine/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/base/session.h"
 
@@ -16,12 +16,12 @@ static void over(struct change *change, int rc)
 
 static void on_done(struct command_op *op, int rc)
 {
-    over(container_of(op, struct change, op), rc);
+    over(CONTAINER_OF(op, struct change, op), rc);
 }
 
 static bool change_cancel(struct park *park)
 {
-    return node_command_cancel(&container_of(park, struct change, park)->op);
+    return node_command_cancel(&CONTAINER_OF(park, struct change, park)->op);
 }
 
 static void change_aborted(struct park *park, int rc)
@@ -31,7 +31,7 @@ static void change_aborted(struct park *park, int rc)
 
 static void change_free(struct park *park)
 {
-    free(container_of(park, struct change, park));
+    free(CONTAINER_OF(park, struct change, park));
 }
 
 struct change *change_new(fuse_req_t req, size_t size, void (*answer)(struct change *change, int rc))

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
-#include "fs/base/container.h"
+#include "engine/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/base/park.h"
 #include "fs/base/session.h"
@@ -143,7 +143,7 @@ static void arm(struct fence *fence, int64_t now)
 
 static void expire(struct alarm *alarm)
 {
-    struct fence *fence = container_of(alarm, struct fence, alarm);
+    struct fence *fence = CONTAINER_OF(alarm, struct fence, alarm);
     int64_t now = now_ms(fence);
     pthread_mutex_lock(&fence->lock);
     fence->alarm_on = false;
@@ -190,7 +190,7 @@ void fence_lower(struct fence *fence, struct fence_post *post)
 
 static bool call_cancel(struct park *park)
 {
-    struct fence_call *call = container_of(park, struct fence_call, park);
+    struct fence_call *call = CONTAINER_OF(park, struct fence_call, park);
     struct fence *fence = call->fence;
     pthread_mutex_lock(&fence->lock);
     bool was = call->queued;
@@ -212,7 +212,7 @@ static void call_aborted(struct park *park, int rc)
 
 static void call_free(struct park *park)
 {
-    struct fence_call *call = container_of(park, struct fence_call, park);
+    struct fence_call *call = CONTAINER_OF(park, struct fence_call, park);
     fence_unref(call->fence);
     free((char *)call->request.name);
     free(call);

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stddef.h>
 
-#include "fs/base/container.h"
+#include "engine/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/base/process.h"
 #include "fs/base/session.h"
@@ -66,12 +66,12 @@ static void interrupt(struct park *park)
 
 static void on_interrupt(struct work *work)
 {
-    interrupt(container_of(work, struct park, work));
+    interrupt(CONTAINER_OF(work, struct park, work));
 }
 
 static void on_look_again(struct alarm *alarm)
 {
-    interrupt(container_of(alarm, struct park, look_again));
+    interrupt(CONTAINER_OF(alarm, struct park, look_again));
 }
 
 /* With the request's lock held: no more than queueing. */

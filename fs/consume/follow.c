@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/base/container.h"
+#include "engine/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/consume/consume.h"
 #include "fs/consume/reader.h"
@@ -107,12 +107,12 @@ static void go(struct follow_op *op)
 
 static void go_work(struct work *work)
 {
-    go(container_of(work, struct follow_op, work));
+    go(CONTAINER_OF(work, struct follow_op, work));
 }
 
 static void ready(struct partition_waiter *waiter)
 {
-    struct follow_op *op = container_of(waiter, struct follow_op, waiter);
+    struct follow_op *op = CONTAINER_OF(waiter, struct follow_op, waiter);
     bool inlined = atomic_load(&op->handle->pfile->followers) <= LIMIT_FOLLOW_INLINE;
     int64_t got = inlined && waiter->fresh ? try_fresh(op->handle, op->size, op->pos, waiter->fresh) : 0;
     if (got > 0)
@@ -125,20 +125,20 @@ static void ready(struct partition_waiter *waiter)
 
 static bool op_cancel(struct park *park)
 {
-    struct follow_op *op = container_of(park, struct follow_op, park);
+    struct follow_op *op = CONTAINER_OF(park, struct follow_op, park);
     return partition_unwait(op->handle->pfile->part, &op->waiter);
 }
 
 static void op_aborted(struct park *park, int rc)
 {
-    struct follow_op *op = container_of(park, struct follow_op, park);
+    struct follow_op *op = CONTAINER_OF(park, struct follow_op, park);
     atomic_fetch_sub(&op->handle->pfile->followers, 1);
     fuse_reply_err(park->req, -rc);
 }
 
 static void op_free(struct park *park)
 {
-    struct follow_op *op = container_of(park, struct follow_op, park);
+    struct follow_op *op = CONTAINER_OF(park, struct follow_op, park);
     handle_unref(op->handle);
     free(op);
 }
@@ -184,7 +184,7 @@ void follow_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos
 
 static void poll_ready(struct partition_waiter *waiter)
 {
-    struct poll_watch *watch = container_of(waiter, struct poll_watch, waiter);
+    struct poll_watch *watch = CONTAINER_OF(waiter, struct poll_watch, waiter);
     struct handle *handle = watch->handle;
     pthread_mutex_lock(&handle->lock);
     struct fuse_pollhandle *ph = NULL;

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/base/container.h"
 #include "engine/base/limits.h"
-#include "fs/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/produce/produce_file.h"
 #include "fs/produce/producer.h"
@@ -317,7 +317,7 @@ static void sent(struct accumulator *acc, struct lot *lot, int rc)
 
 static void lot_appended(struct append_op *op, int rc)
 {
-    struct lot *lot = container_of(op, struct lot, op);
+    struct lot *lot = CONTAINER_OF(op, struct lot, op);
     struct accumulator *acc = lot->accumulator;
     sent(acc, lot, rc);
     send_closed(acc);
@@ -351,7 +351,7 @@ static void send_closed(struct accumulator *acc)
 
 static void linger_over(struct alarm *alarm)
 {
-    struct accumulator *acc = container_of(alarm, struct accumulator, alarm);
+    struct accumulator *acc = CONTAINER_OF(alarm, struct accumulator, alarm);
     pthread_mutex_lock(&acc->lock);
     acc->alarm_on = false;
     close_open_lot(acc);

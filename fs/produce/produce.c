@@ -7,9 +7,9 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/base/container.h"
 #include "engine/base/crc32c.h"
 #include "engine/base/limits.h"
-#include "fs/base/container.h"
 #include "fs/base/process.h"
 #include "fs/produce/accumulator.h"
 #include "fs/produce/any.h"
@@ -267,7 +267,7 @@ static void linger_reserved(fuse_req_t req, struct handle *handle, const uint8_t
 
 static void room_free(struct park *park)
 {
-    struct room_op *op = container_of(park, struct room_op, park);
+    struct room_op *op = CONTAINER_OF(park, struct room_op, park);
     topic_unpledge(op->handle->pfile->topic);
     handle_unref(op->handle);
     free(op);
@@ -275,7 +275,7 @@ static void room_free(struct park *park)
 
 static bool room_cancel(struct park *park)
 {
-    struct room_op *op = container_of(park, struct room_op, park);
+    struct room_op *op = CONTAINER_OF(park, struct room_op, park);
     return accumulators_cancel(op->handle->session->accumulators, &op->waiter);
 }
 
@@ -286,7 +286,7 @@ static void room_aborted(struct park *park, int rc)
 
 static void room_granted(struct accumulator_waiter *waiter)
 {
-    struct room_op *op = container_of(waiter, struct room_op, waiter);
+    struct room_op *op = CONTAINER_OF(waiter, struct room_op, waiter);
     struct scanned scanned;
     const uint8_t *data = (const uint8_t *)op->data;
     park_answer(&op->park);
@@ -419,7 +419,7 @@ static void last_line_over(struct last_line *last, int rc)
 
 static void last_line_done(struct append_op *append, int rc)
 {
-    last_line_over(container_of(append, struct last_line, append), rc);
+    last_line_over(CONTAINER_OF(append, struct last_line, append), rc);
 }
 
 static void last_line_batch(struct last_line *last, struct iovec *iov, struct append_batch *batch)
@@ -444,7 +444,7 @@ static void last_line_batch(struct last_line *last, struct iovec *iov, struct ap
 
 static void last_line_room(struct accumulator_waiter *waiter)
 {
-    struct last_line *last = container_of(waiter, struct last_line, waiter);
+    struct last_line *last = CONTAINER_OF(waiter, struct last_line, waiter);
     struct iovec iov;
     struct append_batch batch;
     last_line_batch(last, &iov, &batch);

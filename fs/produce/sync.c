@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "fs/base/container.h"
+#include "engine/base/container.h"
 #include "fs/produce/accumulator.h"
 #include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
@@ -62,7 +62,7 @@ static void drop_pending(struct sync_op *op)
 
 static void flush_done(struct log_flush *flush, int rc)
 {
-    struct sync_op *op = container_of(flush, struct sync_flush, flush)->op;
+    struct sync_op *op = CONTAINER_OF(flush, struct sync_flush, flush)->op;
     int none = 0;
     if (rc)
         atomic_compare_exchange_strong(&op->rc, &none, rc);
@@ -135,7 +135,7 @@ static bool stop_draining(struct sync_op *op)
 /* A fatal signal, or the end of the session. Batches go on without it; a flush under way ends it once more. */
 static bool op_cancel(struct park *park)
 {
-    struct sync_op *op = container_of(park, struct sync_op, park);
+    struct sync_op *op = CONTAINER_OF(park, struct sync_op, park);
     if (atomic_exchange(&op->answered, true))
         return false;
     if (!stop_draining(op))
@@ -150,7 +150,7 @@ static void op_aborted(struct park *park, int rc)
 
 static void op_free(struct park *park)
 {
-    struct sync_op *op = container_of(park, struct sync_op, park);
+    struct sync_op *op = CONTAINER_OF(park, struct sync_op, park);
     handle_unref(op->handle);
     free(op->flushes);
     free(op);

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/base/container.h"
 #include "engine/base/err.h"
-#include "fs/base/container.h"
 #include "fs/produce/produce.h"
 #include "fs/produce/rest.h"
 #include "fs/produce/sync.h"
@@ -80,7 +80,7 @@ static int result(struct write_op *op)
 
 static void op_free(struct park *park)
 {
-    struct write_op *op = container_of(park, struct write_op, park);
+    struct write_op *op = CONTAINER_OF(park, struct write_op, park);
     struct handle *handle = op->handle;
     write_op_free(op);
     handle_unref(handle);
@@ -104,7 +104,7 @@ static void finish(struct write_op *op)
 
 static void part_done(struct append_op *append, int rc)
 {
-    struct write_part *part = container_of(append, struct write_part, append);
+    struct write_part *part = CONTAINER_OF(append, struct write_part, append);
     struct write_op *op = part->op;
     part_settled(part, rc);
     if (atomic_fetch_sub(&op->pending, 1) == 1)
@@ -127,7 +127,7 @@ static bool is_in_log(struct write_op *op)
  */
 static bool op_cancel(struct park *park)
 {
-    struct write_op *op = container_of(park, struct write_op, park);
+    struct write_op *op = CONTAINER_OF(park, struct write_op, park);
     bool dying = atomic_load(&park->dying);
     if (!dying && is_in_log(op))
         return false;

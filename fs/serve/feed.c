@@ -1,6 +1,6 @@
 #include "fs/serve/feed.h"
 
-#include "fs/base/container.h"
+#include "engine/base/container.h"
 #include "fs/tree/orphans.h"
 #include "fs/tree/tree.h"
 #include "fs/tree/waker.h"
@@ -9,7 +9,7 @@
  * one. */
 static void on_topic_changed(struct node_feed *feed, struct topic *topic)
 {
-    struct session *session = container_of(feed, struct session, feed);
+    struct session *session = CONTAINER_OF(feed, struct session, feed);
     struct vnode_key key = {.kind = VNODE_TOPIC, .topic = topic};
     fuse_ino_t dir = tree_find(session->tree, &key);
     if (dir)
@@ -18,12 +18,12 @@ static void on_topic_changed(struct node_feed *feed, struct topic *topic)
 
 static void on_topic_gone(struct node_feed *feed, struct topic *topic)
 {
-    orphans_drop(container_of(feed, struct session, feed)->orphans, topic);
+    orphans_drop(CONTAINER_OF(feed, struct session, feed)->orphans, topic);
 }
 
 static void on_partition_changed(struct node_feed *feed, struct partition_news *news)
 {
-    waker_hear(container_of(feed, struct session, feed)->waker, news);
+    waker_hear(CONTAINER_OF(feed, struct session, feed)->waker, news);
 }
 
 void feed_begin(struct session *session)

@@ -8,8 +8,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "engine/base/container.h"
 #include "fs/base/change.h"
-#include "fs/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/base/outside.h"
 #include "fs/consume/consume.h"
@@ -448,12 +448,12 @@ static void delete_over(struct delete_change *change, int rc)
 
 static void delete_done(struct delete_records_op *op, int rc)
 {
-    delete_over(container_of(op, struct delete_change, op), rc);
+    delete_over(CONTAINER_OF(op, struct delete_change, op), rc);
 }
 
 static bool delete_cancel(struct park *park)
 {
-    struct delete_change *change = container_of(park, struct delete_change, park);
+    struct delete_change *change = CONTAINER_OF(park, struct delete_change, park);
     return partition_delete_records_cancel(change->handle->pfile->part, &change->op);
 }
 
@@ -464,7 +464,7 @@ static void delete_aborted(struct park *park, int rc)
 
 static void delete_free(struct park *park)
 {
-    struct delete_change *change = container_of(park, struct delete_change, park);
+    struct delete_change *change = CONTAINER_OF(park, struct delete_change, park);
     handle_unref(change->handle);
     free(change);
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 
-#include "fs/base/container.h"
+#include "engine/base/container.h"
 #include "fs/serve/ops.h"
 
 struct lock_op {
@@ -30,7 +30,7 @@ static struct locks *table_of(struct vnode *vnode)
 
 static bool op_cancel(struct park *park)
 {
-    return locks_cancel(&container_of(park, struct lock_op, park)->request);
+    return locks_cancel(&CONTAINER_OF(park, struct lock_op, park)->request);
 }
 
 static void op_aborted(struct park *park, int rc)
@@ -40,12 +40,12 @@ static void op_aborted(struct park *park, int rc)
 
 static void op_free(struct park *park)
 {
-    free(container_of(park, struct lock_op, park));
+    free(CONTAINER_OF(park, struct lock_op, park));
 }
 
 static void granted(struct locks_request *request, int rc)
 {
-    struct lock_op *op = container_of(request, struct lock_op, request);
+    struct lock_op *op = CONTAINER_OF(request, struct lock_op, request);
     park_answer(&op->park);
     fuse_reply_err(op->park.req, -rc);
     park_unref(&op->park);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/base/container.h"
+#include "engine/base/container.h"
 #include "fs/tree/tree.h"
 
 enum { ORPHAN_NAME_BYTES = 40 };
@@ -81,7 +81,7 @@ static struct orphaned *next_in_line(struct orphans *orphans)
 
 static void drop_all(struct work *work)
 {
-    struct orphans *orphans = container_of(work, struct orphans, work);
+    struct orphans *orphans = CONTAINER_OF(work, struct orphans, work);
     struct orphaned *orphaned;
     while ((orphaned = next_in_line(orphans))) {
         drop_names(orphans->session, orphaned->topic);

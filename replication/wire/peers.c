@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/container.h"
 #include "replication/wire/peers_internal.h"
 
 enum {
@@ -124,7 +125,7 @@ static void take_out(struct peers *peers, struct peer *peer)
 
 static int send_frame(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
 {
-    struct peers *peers = (struct peers *)transport; /* its first member */
+    struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
     pthread_rwlock_rdlock(&peers->table_lock);
     struct peer *peer = find(peers, node);
     struct conn *conn = peer != NULL && peer->out[channel] != NULL ? conn_ref(peer->out[channel]) : NULL;
@@ -213,19 +214,19 @@ static int meet(struct transport *transport, int32_t node, const char *host, int
     if (strlen(host) >= sizeof request.host)
         return -ENAMETOOLONG;
     strcpy(request.host, host);
-    return ask((struct peers *)transport, &request);
+    return ask(CONTAINER_OF(transport, struct peers, transport), &request);
 }
 
 static void leave(struct transport *transport, int32_t node)
 {
     struct request request = {.kind = REQUEST_LEAVE, .node = node};
-    ask((struct peers *)transport, &request);
+    ask(CONTAINER_OF(transport, struct peers, transport), &request);
 }
 
 static void drop(struct transport *transport, int32_t node)
 {
     struct request request = {.kind = REQUEST_DROP, .node = node};
-    ask((struct peers *)transport, &request);
+    ask(CONTAINER_OF(transport, struct peers, transport), &request);
 }
 
 void peers_set_tls(struct peers *peers, struct tls_context *tls)

@@ -28,20 +28,20 @@
 /* ---- a clock: the machine's, moved on by what the test says ---- */
 
 struct hand_clock {
-    struct clock clock; /* first */
+    struct clock clock;
     int64_t wall_start_ms;
     _Atomic int64_t passed_ms;
 };
 
 static inline int64_t hand_wall_ms(struct clock *clock)
 {
-    struct hand_clock *hand = (struct hand_clock *)clock;
+    struct hand_clock *hand = CONTAINER_OF(clock, struct hand_clock, clock);
     return hand->wall_start_ms + atomic_load(&hand->passed_ms);
 }
 
 static inline int64_t hand_mono_ms(struct clock *clock)
 {
-    return 1000000 + atomic_load(&((struct hand_clock *)clock)->passed_ms);
+    return 1000000 + atomic_load(&CONTAINER_OF(clock, struct hand_clock, clock)->passed_ms);
 }
 
 /* ---- a disk that fails on demand; 0: it does not ---- */

@@ -1,7 +1,7 @@
 /* tests/unit/test_park.c: requests that wait, and the signals that come while they do. */
+#include "engine/base/container.h"
 #include "tests/unit/node_fixture.h"
 
-#include "fs/base/container.h"
 #include "fs/base/limits.h"
 #include "fs/base/park.h"
 #include "fs/base/session.h"
@@ -19,7 +19,7 @@ struct waiting {
 
 static bool waiting_cancel(struct park *park)
 {
-    struct waiting *w = container_of(park, struct waiting, park);
+    struct waiting *w = CONTAINER_OF(park, struct waiting, park);
     bool was = atomic_exchange(&w->queued, false);
     atomic_fetch_add(&w->cancels, 1);
     return was;
@@ -32,7 +32,7 @@ static void waiting_aborted(struct park *park, int rc)
 
 static void waiting_free(struct park *park)
 {
-    atomic_store(&container_of(park, struct waiting, park)->freed, true);
+    atomic_store(&CONTAINER_OF(park, struct waiting, park)->freed, true);
 }
 
 static void park_it(struct fixture *f, struct waiting *w)
