@@ -17,8 +17,10 @@ enum {
     LIMIT_STOP_MS = 10000,
     /* How often a wait that a signal did not end is looked at again: is there a fatal one, does it still wait? */
     LIMIT_LOOK_AGAIN_MS = 100,
-    /* How far back `.follow` may be read again. */
-    LIMIT_FOLLOW_BACK_BYTES = 1 << 20,
+    /* How far back a stream, `.follow` or `.json`, may be read again; -EINVAL before that. A power of two. */
+    LIMIT_STREAM_BACK_BYTES = 1 << 20,
+    /* fcntl(2) and flock(2) locks that one partition can have; -ENOLCK above. */
+    LIMIT_LOCKS = 8192,
     /* Readers of one `.follow` that the appending thread answers itself; with more of them a pool thread does it. */
     LIMIT_FOLLOW_INLINE = 4,
     /* inotify watchers of a partition are woken at most this often; those of its directory alone, by what the kernel
@@ -43,8 +45,6 @@ enum {
     /* Those that it is still to be made to drop, each in a tenth of a millisecond or so, in which the mount is in use;
      * beyond that they stay until it runs short of memory. */
     LIMIT_EVICTIONS = 16384,
-    /* Partitions of one topic, as replication/ bounds them. */
-    LIMIT_PARTITIONS = 10000,
 };
 
 #endif

@@ -43,7 +43,7 @@ static int64_t try_read(struct handle *handle, size_t size, int64_t pos, int64_t
     *limit = partition_high_watermark(part).position;
     struct consume_plan plan = {.handle = handle, .base = base_of(handle), .pos = pos, .limit = *limit, .size = size};
     pthread_mutex_lock(&handle->lock);
-    int64_t got = pos > handle->reader->next_pos || pos < handle->reader->next_pos - LIMIT_FOLLOW_BACK_BYTES
+    int64_t got = pos > handle->reader->next_pos || pos < handle->reader->next_pos - LIMIT_STREAM_BACK_BYTES
                       ? -EINVAL
                       : consume_copy(&plan, buffer);
     if (got > 0 && pos + got > handle->reader->next_pos)

@@ -1,6 +1,6 @@
 /* fs/consume/history.c: a ring in which the byte of stream position P is at P modulo the capacity, so that nothing
- * moves when bytes come and go. A ring that is too small doubles until HISTORY_BYTES; then the newest bytes overwrite
- * the oldest.
+ * moves when bytes come and go. A ring that is too small doubles until LIMIT_STREAM_BACK_BYTES; then the newest bytes
+ * overwrite the oldest.
  */
 #include "fs/consume/history.h"
 
@@ -29,13 +29,13 @@ static void ring_get(const struct history *history, int64_t pos, uint8_t *out, s
     memcpy(out + first, history->ring, len - first);
 }
 
-/* Makes room for `need` bytes, at most HISTORY_BYTES. */
+/* Makes room for `need` bytes, at most LIMIT_STREAM_BACK_BYTES. */
 static int grow(struct history *history, size_t need)
 {
     size_t capacity = history->capacity > 0 ? history->capacity : HISTORY_FIRST_BYTES;
     uint8_t *ring;
 
-    while (capacity < need && capacity < HISTORY_BYTES) {
+    while (capacity < need && capacity < LIMIT_STREAM_BACK_BYTES) {
         capacity *= 2;
     }
     if (capacity == history->capacity) {
@@ -61,7 +61,7 @@ static int grow(struct history *history, size_t need)
 
 int history_append(struct history *history, const void *data, size_t len)
 {
-    size_t keep = len < HISTORY_BYTES ? len : HISTORY_BYTES;
+    size_t keep = len < LIMIT_STREAM_BACK_BYTES ? len : LIMIT_STREAM_BACK_BYTES;
     const uint8_t *from = (const uint8_t *)data + (len - keep);
     int rc;
 

@@ -1,16 +1,16 @@
 /* fs/consume/history.h: the last MiB of what a stream has shown, so that a program may seek back over what it did not
- * use. Grows as needed up to HISTORY_BYTES; keeps the newest. Pure; the caller's lock. */
+ * use. Grows as needed up to LIMIT_STREAM_BACK_BYTES; keeps the newest. Pure; the caller's lock. */
 #ifndef LOGMNT_FS_CONSUME_HISTORY_H
 #define LOGMNT_FS_CONSUME_HISTORY_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HISTORY_BYTES = 1 << 20 };
+#include "fs/base/limits.h"
 
 struct history { /* zero-initialise */
     uint8_t *ring;
-    size_t capacity; /* a power of two, at most HISTORY_BYTES */
+    size_t capacity; /* a power of two, at most LIMIT_STREAM_BACK_BYTES */
     int64_t end;     /* stream position behind the newest byte */
     size_t len;      /* bytes kept */
 };

@@ -9,7 +9,7 @@
  * queued for the lock of B, the chain "B waits for C, C waits for …" is followed; if it comes back to the request's own
  * owner it fails with -EDEADLK. The same is done again when a waiting request finds itself behind another owner.
  *
- * Fails only for want of memory or with LOCKS_HELD_MAX locks held, and then no lock has changed but one that flock(2)
+ * Fails only for want of memory or with LIMIT_LOCKS locks held, and then no lock has changed but one that flock(2)
  * was to convert; unlocking all bytes needs no memory and cannot fail. Locks: the table's mutex, then the global one.
  */
 #include "fs/tree/locks.h"
@@ -19,6 +19,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+
+#include "fs/base/limits.h"
 
 struct held {
     struct held *next;
@@ -184,7 +186,7 @@ static int spares_get(const struct locks *locks, const struct locks_request *req
     if (request->type == F_UNLCK && is_all(request)) {
         return 0;
     }
-    if (locks->held_count + SPARES > LOCKS_HELD_MAX) {
+    if (locks->held_count + SPARES > LIMIT_LOCKS) {
         return -ENOLCK;
     }
     spares[0] = malloc(sizeof *spares[0]);

@@ -34,9 +34,6 @@ struct locks_request {
     bool queued;
 };
 
-/* Locks that one partition can have; -ENOLCK above. */
-enum { LOCKS_HELD_MAX = 8192 };
-
 struct locks *locks_new(void);
 void locks_free(struct locks *locks); /* nobody waits any more */
 

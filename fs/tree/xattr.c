@@ -11,9 +11,10 @@
 
 #include "fs/base/change.h"
 #include "fs/tree/attr.h"
+#include "replication/base/limits.h"
 
 #define CONFIG_PREFIX "user.config."
-enum { VALUE_BYTES = 512, PARTITION_COUNT_MAX = 10000 };
+enum { VALUE_BYTES = 512 };
 
 /* One attribute that is worked out when asked for. show() writes its text and returns 0, or -ENODATA. */
 struct shown {
@@ -324,7 +325,7 @@ static int32_t partition_count(const char *text)
     char *end;
     errno = 0;
     long count = strtol(text, &end, 10);
-    if (errno || end == text || *end || text[0] < '0' || text[0] > '9' || count > PARTITION_COUNT_MAX)
+    if (errno || end == text || *end || text[0] < '0' || text[0] > '9' || count > LIMIT_TOPIC_PARTITIONS)
         return -EINVAL;
     return (int32_t)count;
 }

@@ -71,12 +71,12 @@ static void only_the_last_mebibyte_is_kept(void **state)
     struct history history = {0};
 
     (void)state;
-    append(&history, HISTORY_BYTES);
-    expect(&history, 0, HISTORY_BYTES, HISTORY_BYTES);
+    append(&history, LIMIT_STREAM_BACK_BYTES);
+    expect(&history, 0, LIMIT_STREAM_BACK_BYTES, LIMIT_STREAM_BACK_BYTES);
     append(&history, 1);
     expect(&history, 0, 1, -EINVAL);
-    expect(&history, 1, HISTORY_BYTES, HISTORY_BYTES);
-    assert_int_equal(history.capacity, HISTORY_BYTES);
+    expect(&history, 1, LIMIT_STREAM_BACK_BYTES, LIMIT_STREAM_BACK_BYTES);
+    assert_int_equal(history.capacity, LIMIT_STREAM_BACK_BYTES);
     history_free(&history);
 }
 
@@ -86,10 +86,10 @@ static void of_more_than_a_mebibyte_at_once_the_end_is_kept(void **state)
 
     (void)state;
     append(&history, 100);
-    append(&history, 3 * HISTORY_BYTES + 17);
-    assert_int_equal(history.end, 3 * HISTORY_BYTES + 117);
-    expect(&history, history.end - HISTORY_BYTES, HISTORY_BYTES, HISTORY_BYTES);
-    expect(&history, history.end - HISTORY_BYTES - 1, 1, -EINVAL);
+    append(&history, 3 * LIMIT_STREAM_BACK_BYTES + 17);
+    assert_int_equal(history.end, 3 * LIMIT_STREAM_BACK_BYTES + 117);
+    expect(&history, history.end - LIMIT_STREAM_BACK_BYTES, LIMIT_STREAM_BACK_BYTES, LIMIT_STREAM_BACK_BYTES);
+    expect(&history, history.end - LIMIT_STREAM_BACK_BYTES - 1, 1, -EINVAL);
     history_free(&history);
 }
 
@@ -112,9 +112,9 @@ static void many_small_pieces_are_as_good_as_one(void **state)
     (void)state;
     for (int i = 0; i < 3000; i++) {
         append(&history, (size_t)(i * 7 % 1500));
-        expect(&history, history.end - (int64_t)history.len, HISTORY_BYTES, (int64_t)history.len);
+        expect(&history, history.end - (int64_t)history.len, LIMIT_STREAM_BACK_BYTES, (int64_t)history.len);
     }
-    assert_int_equal(history.len, HISTORY_BYTES);
+    assert_int_equal(history.len, LIMIT_STREAM_BACK_BYTES);
     history_free(&history);
 }
 

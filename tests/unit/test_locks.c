@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "fs/base/limits.h"
 #include "fs/tree/locks.h"
 
 /* A request that remembers whether, when and how it was answered. */
@@ -381,10 +382,10 @@ static void too_many_locks_are_enolck_and_harm_nothing(void **state)
     int64_t count = 0;
 
     (void)state;
-    while (count <= LOCKS_HELD_MAX && try(locks, posix(1, F_RDLCK, count * 2, count * 2)) == 1) {
+    while (count <= LIMIT_LOCKS && try(locks, posix(1, F_RDLCK, count * 2, count * 2)) == 1) {
         count++;
     }
-    assert_in_range(count, LOCKS_HELD_MAX - 8, LOCKS_HELD_MAX);
+    assert_in_range(count, LIMIT_LOCKS - 8, LIMIT_LOCKS);
     assert_int_equal(try(locks, posix(1, F_RDLCK, INT64_MAX, INT64_MAX)), -ENOLCK);
     expect_held(locks, 0, 0, F_RDLCK, 0, 0);
     locks_release_owner(locks, LOCKS_POSIX, 1);
