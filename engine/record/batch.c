@@ -154,3 +154,41 @@ int batch_entry_decode(const uint8_t in[BATCH_ENTRY_BYTES], struct batch_entry *
     b->crc = get32(in + ENTRY_CRC);
     return 0;
 }
+
+/* ---- what is appended ---- */
+
+void append_batch_init(struct append_batch *batch, enum framing framing, const struct iovec *iov, int iovcnt,
+                       int64_t timestamp_ms)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < iovcnt; i++) {
+        len += iov[i].iov_len;
+    }
+    *batch = (struct append_batch){
+        .iov = iov,
+        .iovcnt = iovcnt,
+        .len = (uint32_t)len,
+        .first_timestamp_ms = timestamp_ms,
+        .last_timestamp_ms = timestamp_ms,
+        .producer_id = -1,
+        .producer_epoch = -1,
+        .sequence = -1,
+        .framing = framing,
+    };
+}
+
+int append_batch_scan(struct append_batch *batch, enum framing framing, const struct iovec *iov, int64_t timestamp_ms,
+                      uint32_t mark_interval, struct framing_mark *marks, uint32_t mark_max)
+{
+    struct framing_state scan = {0};
+    struct framing_result r;
+    int rc;
+
+    append_batch_init(batch, framing, iov, 1, timestamp_ms);
+    batch->marks = marks;
+    rc = framing_scan(framing, &scan, iov->iov_base, iov->iov_len, UINT64_MAX, &r, &batch->crc, mark_interval, marks,
+                      &batch->mark_count, mark_max);
+    batch->records = r.records;
+    return rc;
+}

@@ -79,4 +79,13 @@ struct append_batch {
     enum framing framing; /* that it was cut into records by */
 };
 
+/* Of nobody (no producer id) and of one time; len is what iov holds. records, crc and marks are the caller's to fill in
+ * from its scan. */
+void append_batch_init(struct append_batch *batch, enum framing framing, const struct iovec *iov, int iovcnt,
+                       int64_t timestamp_ms);
+/* Likewise, of complete records that lie in one piece and were not scanned: counts, sums and, where marks is not NULL,
+ * marks them, at most mark_max. Errors as of framing_scan(): they are none by that framing. */
+int append_batch_scan(struct append_batch *batch, enum framing framing, const struct iovec *iov, int64_t timestamp_ms,
+                      uint32_t mark_interval, struct framing_mark *marks, uint32_t mark_max);
+
 #endif

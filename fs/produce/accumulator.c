@@ -30,7 +30,6 @@ struct lot {
     size_t len, capacity;
     uint32_t records;
     int64_t first_timestamp_ms, last_timestamp_ms;
-    uint16_t attributes;
     enum framing framing;
     struct lot_owner *owners;
     size_t owner_count, owner_max;
@@ -205,7 +204,6 @@ static void lot_add(struct lot *lot, struct handle *handle, const struct append_
         lot->first_timestamp_ms = batch->first_timestamp_ms;
     if (!lot->records || lot->last_timestamp_ms < batch->last_timestamp_ms) /* of several writers not the last added */
         lot->last_timestamp_ms = batch->last_timestamp_ms;
-    lot->attributes = batch->attributes;
     lot->records += batch->records;
 }
 
@@ -269,33 +267,14 @@ static void close_open_lot(struct accumulator *acc)
 static int lot_append(struct lot *lot)
 {
     struct framing_mark marks[LIMIT_BATCH_MARKS];
-    uint32_t mark_count = 0, crc = 0;
-    struct framing_state scan = {0};
-    struct framing_result result;
-    int rc = framing_scan(lot->framing, &scan, lot->bytes, lot->len, UINT64_MAX, &result, &crc, 4096, marks,
-                          &mark_count, LIMIT_BATCH_MARKS);
+    struct iovec iov = {lot->bytes, lot->len};
+    struct append_batch *batch = &lot->op.batch;
+    int rc = append_batch_scan(batch, lot->framing, &iov, lot->first_timestamp_ms, 4096, marks, LIMIT_BATCH_MARKS);
     if (rc)
         return rc;
-    struct iovec iov = {lot->bytes, lot->len};
-    struct append_batch batch = {
-        .iov = &iov,
-        .iovcnt = 1,
-        .len = (uint32_t)lot->len,
-        .records = result.records,
-        .crc = crc,
-        .first_timestamp_ms = lot->first_timestamp_ms,
-        .last_timestamp_ms = lot->last_timestamp_ms,
-        .producer_id = -1,
-        .sequence = -1,
-        .producer_epoch = -1,
-        .attributes = lot->attributes,
-        .marks = marks,
-        .mark_count = mark_count,
-        .framing = lot->framing,
-    };
+    batch->last_timestamp_ms = lot->last_timestamp_ms;
     const struct options *options = lot->accumulator->session->options;
     lot->op.part = lot->accumulator->part;
-    lot->op.batch = batch;
     lot->op.acks = options->acks;
     lot->op.timeout_ms = options->delivery_timeout_ms;
     return partition_append_submit(&lot->op, NULL);

@@ -152,26 +152,9 @@ static void describe(struct handle *handle, struct write_part *part)
 {
     const struct log_config *config = &handle->producer->config.log;
     const struct iovec *bytes = &part->iov[0];
-    struct framing_mark *marks = part->owned;
-    struct framing_state scan = {0};
-    struct framing_result r = {0};
     struct clock *clock = node_clock(handle->session->node);
-    uint32_t interval = index_interval(handle);
-    part->append.batch = (struct append_batch){
-        .iovcnt = 1,
-        .len = (uint32_t)bytes->iov_len,
-        .first_timestamp_ms = clock->wall_ms(clock),
-        .producer_id = -1,
-        .producer_epoch = -1,
-        .sequence = -1,
-        .attributes = handle->producer->config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
-        .marks = marks,
-        .framing = config->framing,
-    };
-    framing_scan(config->framing, &scan, bytes->iov_base, bytes->iov_len, UINT64_MAX, &r, &part->append.batch.crc,
-                 interval, marks, &part->append.batch.mark_count, marks_max(bytes->iov_len, interval));
-    part->append.batch.records = r.records;
-    part->append.batch.last_timestamp_ms = part->append.batch.first_timestamp_ms;
+    append_batch_scan(&part->append.batch, config->framing, bytes, clock->wall_ms(clock), index_interval(handle),
+                      part->owned, marks_max(bytes->iov_len, index_interval(handle)));
 }
 
 /* One part for each partition, in their order. NULL: no memory. */

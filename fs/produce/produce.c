@@ -135,22 +135,11 @@ static void fill_batch(struct handle *handle, const uint8_t *data, struct scanne
     iov[n++] = (struct iovec){(void *)data, scanned->result.end};
     for (uint32_t i = 0; producer->rest_len && i < scanned->mark_count; i++)
         scanned->marks[i].place += (uint32_t)producer->rest_len;
-    *batch = (struct append_batch){
-        .iov = iov,
-        .iovcnt = n,
-        .len = (uint32_t)(producer->rest_len + scanned->result.end),
-        .records = scanned->result.records,
-        .crc = scanned->crc,
-        .first_timestamp_ms = clock->wall_ms(clock),
-        .producer_id = -1,
-        .producer_epoch = -1,
-        .sequence = -1,
-        .attributes = producer->config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
-        .marks = scanned->marks,
-        .mark_count = scanned->mark_count,
-        .framing = producer->config.log.framing,
-    };
-    batch->last_timestamp_ms = batch->first_timestamp_ms;
+    append_batch_init(batch, producer->config.log.framing, iov, n, clock->wall_ms(clock));
+    batch->records = scanned->result.records;
+    batch->crc = scanned->crc;
+    batch->marks = scanned->marks;
+    batch->mark_count = scanned->mark_count;
 }
 
 /* Whether this write has a record without a key that its topic, a compacted one, would refuse. The partition asks by
@@ -426,20 +415,7 @@ static void last_line_batch(struct last_line *last, struct iovec *iov, struct ap
 {
     struct clock *clock = node_clock(last->handle->session->node);
     *iov = (struct iovec){last->bytes, last->len};
-    *batch = (struct append_batch){
-        .iov = iov,
-        .iovcnt = 1,
-        .len = (uint32_t)last->len,
-        .records = 1,
-        .crc = crc32c(0, last->bytes, last->len),
-        .first_timestamp_ms = clock->wall_ms(clock),
-        .producer_id = -1,
-        .producer_epoch = -1,
-        .sequence = -1,
-        .attributes = last->handle->producer->config.log_append_time ? BATCH_LOG_APPEND_TIME : 0,
-        .framing = FRAMING_LINE,
-    };
-    batch->last_timestamp_ms = batch->first_timestamp_ms;
+    append_batch_scan(batch, FRAMING_LINE, iov, clock->wall_ms(clock), 0, NULL, 0);
 }
 
 static void last_line_room(struct accumulator_waiter *waiter)

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "engine/base/crc32c.h"
 #include "engine/record/framing.h"
 #include "engine/base/container.h"
 #include "replication/base/limits.h"
@@ -249,21 +248,15 @@ static void begin_turn(struct quorum *quorum)
 static int append(struct quorum *quorum, struct proposal *proposal)
 {
     struct iovec iov = {.iov_base = proposal->data, .iov_len = proposal->len};
-    struct append_batch batch = {.iov = &iov,
-                                 .iovcnt = 1,
-                                 .len = (uint32_t)proposal->len,
-                                 .records = 1,
-                                 .crc = crc32c(0, proposal->data, proposal->len),
-                                 .first_timestamp_ms = proposal->cmd.time_ms,
-                                 .last_timestamp_ms = proposal->cmd.time_ms,
-                                 .producer_id = -1,
-                                 .sequence = -1};
+    struct append_batch batch;
     struct err *e = &proposal->e;
     int rc = partition_usable(quorum->part, e);
     if (rc == 0)
         rc = metadata_check(&quorum->meta, &proposal->cmd, e);
     if (rc == 0)
         rc = quorum->prepare(quorum->arg, &proposal->cmd, e);
+    if (rc == 0)
+        rc = append_batch_scan(&batch, FRAMING_MSGPACK, &iov, proposal->cmd.time_ms, 0, NULL, 0);
     if (rc == 0)
         rc = partition_append_uncommitted(quorum->part, &batch, &proposal->at, e);
     return rc;

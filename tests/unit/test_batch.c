@@ -191,6 +191,39 @@ static void another_version_is_refused(void **state)
     assert_int_equal(batch_header_decode(bytes, &h), -EBADMSG);
 }
 
+/* Two lines of 6 and 3 bytes and one of 1, cut by hand. */
+static void a_batch_is_made_of_records(void **state)
+{
+    struct iovec iov = {(void *)(uintptr_t) "first\nab\n\n", 10};
+    struct iovec pieces[] = {{(void *)(uintptr_t) "fi", 2}, {(void *)(uintptr_t) "rst\nab\n\n", 8}};
+    struct framing_mark marks[4];
+    struct append_batch batch;
+
+    (void)state;
+    assert_int_equal(append_batch_scan(&batch, FRAMING_LINE, &iov, 5000, 2, marks, 4), 0);
+    assert_int_equal(batch.len, 10);
+    assert_int_equal(batch.records, 3);
+    assert_int_equal(batch.crc, crc32c(0, "first\nab\n\n", 10));
+    assert_int_equal(batch.first_timestamp_ms, 5000);
+    assert_int_equal(batch.last_timestamp_ms, 5000);
+    assert_int_equal(batch.producer_id, -1);
+    assert_int_equal(batch.producer_epoch, -1);
+    assert_int_equal(batch.sequence, -1);
+    assert_int_equal(batch.attributes, 0);
+    assert_int_equal(batch.mark_count, 2);
+    assert_int_equal(marks[0].record, 1);
+    assert_int_equal(marks[0].place, 6);
+    assert_int_equal(marks[1].record, 2);
+    assert_int_equal(marks[1].place, 9);
+    iov = (struct iovec){(void *)(uintptr_t) "\xc1", 1};
+    assert_int_equal(append_batch_scan(&batch, FRAMING_MSGPACK, &iov, 5000, 0, NULL, 0), -EINVAL);
+
+    append_batch_init(&batch, FRAMING_MSGPACK, pieces, 2, 7);
+    assert_int_equal(batch.len, 10);
+    assert_int_equal(batch.framing, FRAMING_MSGPACK);
+    assert_int_equal(batch.records, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +234,7 @@ int main(void)
         cmocka_unit_test(any_flipped_bit_is_noticed),
         cmocka_unit_test(zeros_are_neither),
         cmocka_unit_test(another_version_is_refused),
+        cmocka_unit_test(a_batch_is_made_of_records),
     };
 
     return cmocka_run_group_tests_name("batch", tests, NULL, NULL);
