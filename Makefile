@@ -48,6 +48,8 @@ ARCHIVES := $(foreach room,$(filter fs,$(ROOMS)) $(filter replication,$(ROOMS)) 
 UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 FAULT_SOURCES := $(wildcard tests/fault/fault_*.c)
 HELPER_SOURCES := $(filter-out $(UNIT_SOURCES) $(FAULT_SOURCES),$(wildcard tests/unit/*.c tests/fault/*.c))
+QUORUM_SOURCES := $(filter-out tests/quorum/quorum_%.c,$(wildcard tests/quorum/*.c))
+QUORUM_PROGRAMS := $(BUILD)/tests/quorum_random $(BUILD)/tests/quorum_bugs
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_HELPER_SOURCES := $(filter-out $(FUZZ_SOURCES),$(wildcard tests/fuzz/*.c))
@@ -62,8 +64,8 @@ C_FILES = $(wildcard engine/*/*.[ch] replication/*/*.[ch] fs/*/*.[ch] tests/*/*.
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps deps-build demo test unit fault mount-test lint bench asan tsan fuzz tidy format install clean help \
-	test-programs unit-programs fault-programs bench-programs fuzz-programs FORCE
+.PHONY: all deps deps-build demo test unit quorum fault mount-test lint bench asan tsan fuzz tidy format install clean help \
+	test-programs unit-programs fault-programs quorum-programs bench-programs fuzz-programs FORCE
 
 all: $(BUILD)/logmnt
 
@@ -117,6 +119,25 @@ $(FAULT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fault/%.o $(call objects
 	$(say) '  link $@'
 	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
 
+$(BUILD)/tests/quorum_random: $(call objects,$(QUORUM_SOURCES) tests/quorum/quorum_random.c) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(say) '  link $@'
+	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
+# The same with the errors that the random test must find compiled in, off until the program turns one on.
+BUGS_OBJECTS = $(patsubst %.c,$(BUILD)/obj/bugs/%.o,$(QUORUM_SOURCES) tests/quorum/quorum_bugs.c \
+	$(wildcard replication/metadata/raft*.c))
+
+$(BUILD)/obj/bugs/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(say) '  cc   $@'
+	$(hide)$(CC) $(ALL_CFLAGS) -DLOGMNT_BUGS -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/quorum_bugs: $(BUGS_OBJECTS) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(say) '  link $@'
+	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
 $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 	@mkdir -p $(@D)
 	$(say) '  link $@'
@@ -124,8 +145,9 @@ $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 
 unit-programs: $(UNIT_PROGRAMS)
 fault-programs: $(FAULT_PROGRAMS)
+quorum-programs: $(QUORUM_PROGRAMS)
 bench-programs: $(BENCH_PROGRAMS)
-test-programs: all unit-programs fault-programs
+test-programs: all unit-programs fault-programs quorum-programs
 
 asan:
 	+@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address,undefined test-programs
@@ -164,9 +186,9 @@ demo:
 
 test:
 	@$(MAKE) --no-print-directory deps
-	@tests/run lint unit fault fuzz-smoke mount asan tsan
+	@tests/run lint unit quorum fault fuzz-smoke mount asan tsan
 
-lint unit fault fuzz:
+lint unit quorum fault fuzz:
 	@tests/run $@
 
 mount-test:
@@ -222,7 +244,7 @@ help:
 	@echo 'make deps       installs what building and testing need (apt; sudo when not root)'
 	@echo 'make demo       a mounted log with real data, in one command'
 	@echo 'make test       everything that .ci/run runs; ends with N passed, N failed, N skipped'
-	@echo 'make unit | fault | lint | mount-test   one part of it'
+	@echo 'make unit | quorum | fault | lint | mount-test   one part of it'
 	@echo 'make bench      the benchmarks, all or BENCH=name; also $(BUILD)/bench.json'
 	@echo 'make fuzz       FUZZ_RUNS=$(FUZZ_RUNS) runs of each fuzzer'
 	@echo 'make asan tsan  the same programs under AddressSanitizer + UBSan, and under ThreadSanitizer'
