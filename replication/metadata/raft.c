@@ -115,9 +115,15 @@ static void on_connected(struct raft *raft, int32_t node)
     raft_hurry(raft);
 }
 
-static void on_gone(struct raft *raft, int32_t node)
+static void on_lost(struct raft *raft, int32_t node)
 {
     set_connected(raft, node, false);
+    raft_lead_lost(raft, node);
+}
+
+static void on_gone(struct raft *raft, int32_t node)
+{
+    on_lost(raft, node);
     if (raft->state.leader.node == node && node != raft->config.self.node)
         raft_leader_ended(raft);
 }
@@ -307,7 +313,7 @@ static int work(struct raft *raft, const struct raft_event *event)
         on_connected(raft, event->node);
         return 0;
     case RAFT_EVENT_LOST:
-        set_connected(raft, event->node, false);
+        on_lost(raft, event->node);
         return 0;
     case RAFT_EVENT_GONE:
         on_gone(raft, event->node);

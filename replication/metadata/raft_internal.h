@@ -49,6 +49,8 @@ void raft_lead(struct raft *raft);
 void raft_lead_tick(struct raft *raft);
 int64_t raft_lead_deadline_ms(const struct raft *raft);
 void raft_hand_over(struct raft *raft);
+/* No step of the voters counts on it before it fetches again. */
+void raft_lead_lost(struct raft *raft, int32_t node);
 void raft_on_fetch(struct raft *raft, const struct raft_message *msg, bool diverging);
 /* The leader's own log was flushed, or its voters have changed. */
 void raft_count_flushed(struct raft *raft);

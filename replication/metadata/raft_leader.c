@@ -133,6 +133,13 @@ void raft_on_fetch(struct raft *raft, const struct raft_message *msg, bool diver
     answer->fetch_answer.high_watermark = raft->high_watermark;
 }
 
+void raft_lead_lost(struct raft *raft, int32_t node)
+{
+    for (int32_t i = 0; i < raft->replica_count; i++)
+        if (raft->replicas[i].id.node == node)
+            raft->replicas[i].caught_up_ms = INT64_MIN;
+}
+
 /* ---- a leader's time ---- */
 
 static void send_begin(struct raft *raft)

@@ -52,6 +52,7 @@ static void wipe(struct model *model, struct node *node)
     if (node->up || has_the_only_log(model, node))
         return;
     model_trace(model, "node %d loses its disk", node->self.node);
+    model->wiped = true;
     toy_log_init(&node->log);
     node->disk = (struct raft_state){0};
     give_incarnation(model, node);

@@ -203,6 +203,7 @@ struct model {
     } epochs[EPOCHS_MAX];
     int32_t epoch_max;
     bool began;
+    bool wiped;         /* a disk was lost */
     bool lost_for_good; /* all that was decided may be gone: recovered */
 
     const char *failure; /* the first invariant that did not hold; NULL: none */

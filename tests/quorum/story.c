@@ -246,13 +246,15 @@ static void story(struct model *model)
         return;
 
     faults_end(model);
-    if (!anybody_can_lead(model)) {
-        model_until(model, model->now + CALM_MS / 2);
-        /* One that led already can still decide a step of the voters, which a lost disk had acknowledged. */
-        if (model->failure == NULL && leader_of(model) == NULL)
-            recover(model);
-    }
     calm(model, CALM_MS);
+    /* Lost disks can leave too few; one that was lost in the moment of a step of the voters counted as there. */
+    if (model->failure == NULL && leader_of(model) == NULL && !anybody_can_lead(model)) {
+        if (!model->wiped)
+            check_failed(model, "a majority of the voters is left", "no disk was lost");
+        else
+            recover(model);
+        calm(model, CALM_MS);
+    }
     if (model->failure == NULL)
         check_rest(model);
     if (model->failure == NULL)
