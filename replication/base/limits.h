@@ -18,7 +18,7 @@ enum {
     /* Voters of the metadata quorum; a larger set is refused with -EINVAL. */
     LIMIT_VOTERS = 5,
     /* One message of the metadata quorum, without records; a longer one is refused before it is looked at. */
-    LIMIT_RAFT_MESSAGE_BYTES = 4096,
+    LIMIT_RAFT_MESSAGE_BYTES = 1024,
     /* One metadata command, encoded; a larger one in the log is damage (-EBADMSG). */
     LIMIT_COMMAND_BYTES = 1 << 20,
     /* A metadata flush that failed for want of descriptors or memory is tried again after this. */

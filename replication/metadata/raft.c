@@ -133,7 +133,7 @@ static void on_gone(struct raft *raft, int32_t node)
 static void on_begin(struct raft *raft, const struct raft_message *msg)
 {
     raft_adopt_epoch(raft, msg->epoch, msg->from);
-    if (msg->epoch == raft->state.epoch && !raft_id_equal(msg->from, raft->config.self) &&
+    if (msg->epoch == raft->state.epoch && msg->from.node != raft->config.self.node &&
         (raft->state.leader.node == 0 || raft_id_equal(raft->state.leader, msg->from)))
         raft_become_follower(raft, msg->from, true);
     raft_answer(raft, msg);

@@ -54,6 +54,15 @@ static int read_small(struct io *io, int dirfd, const char *file, char **text, s
 
 /* ---- meta.properties ---- */
 
+static int incarnation_parse(const char *text, struct identity *out, struct err *e)
+{
+    char value[17], *end;
+    if (!value_of(text, "incarnation", value, sizeof value) || strspn(value, "0123456789abcdef") != 16)
+        return err_set(e, -EBADMSG, META_FILE ": damaged: its incarnation is no number of 16 hexadecimal digits");
+    out->incarnation = strtoull(value, &end, 16);
+    return out->incarnation != 0 ? 0 : err_set(e, -EBADMSG, META_FILE ": damaged: incarnation 0");
+}
+
 static int meta_parse(const char *text, struct identity *out, struct err *e)
 {
     char id[16], *end;
@@ -66,22 +75,43 @@ static int meta_parse(const char *text, struct identity *out, struct err *e)
     if (*end != '\0' || number < 1 || number > INT32_MAX)
         return err_set(e, -EBADMSG, META_FILE ": damaged: node.id=%s", id);
     out->node_id = (int32_t)number;
-    return 0;
+    out->incarnation = 0;
+    return strstr(text, "\nincarnation=") != NULL ? incarnation_parse(text, out, e) : 0;
+}
+
+static int meta_write(struct io *io, int dirfd, const struct identity *identity, struct err *e)
+{
+    char text[256];
+    int len =
+        snprintf(text, sizeof text, "%s\nversion=1\nnode.id=%" PRId32 "\ncluster.id=%s\nincarnation=%016" PRIx64 "\n",
+                 meta_magic, identity->node_id, identity->cluster_id, identity->incarnation);
+    return io_replace_file(io, dirfd, META_FILE, text, (size_t)len, e);
+}
+
+int identity_renew(struct io *io, struct executor *executor, int dirfd, struct identity *identity, struct err *e)
+{
+    struct identity renewed = *identity;
+    do {
+        int rc = executor_random(executor, &renewed.incarnation, sizeof renewed.incarnation);
+        if (rc != 0)
+            return err_sys(e, rc, "choose an incarnation");
+    } while (renewed.incarnation == 0 || renewed.incarnation == identity->incarnation);
+    int rc = meta_write(io, dirfd, &renewed, e);
+    if (rc == 0)
+        *identity = renewed;
+    return rc;
 }
 
 static int meta_create(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
                        struct err *e)
 {
-    char text[256];
     uint8_t uuid[UUID_BYTES];
     int rc = executor_uuid(executor, uuid);
     if (rc != 0)
         return err_sys(e, rc, "choose a cluster id");
-    out->node_id = node_id;
+    *out = (struct identity){.node_id = node_id};
     uuid_text(uuid, out->cluster_id);
-    int len = snprintf(text, sizeof text, "%s\nversion=1\nnode.id=%" PRId32 "\ncluster.id=%s\n", meta_magic, node_id,
-                       out->cluster_id);
-    return io_replace_file(io, dirfd, META_FILE, text, (size_t)len, e);
+    return identity_renew(io, executor, dirfd, out, e);
 }
 
 int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
@@ -98,6 +128,8 @@ int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t n
     if (rc == 0 && out->node_id != node_id)
         rc = err_set(e, -EINVAL, META_FILE ": the directory belongs to node %" PRId32 ", not to node %" PRId32,
                      out->node_id, node_id);
+    if (rc == 0 && out->incarnation == 0)
+        rc = identity_renew(io, executor, dirfd, out, e);
     return rc;
 }
 

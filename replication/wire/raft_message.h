@@ -1,5 +1,5 @@
 /* replication/wire/raft_message.h: what the members of the metadata quorum say to each other, as plain structs and as
- * the bytes of one MessagePack map. docs/WIRE.md lays the keys down.
+ * the bytes of one MessagePack array. docs/WIRE.md lays them down.
  *
  * The requests are KRaft's: Vote (KIP-595, with the pre-vote of KIP-996), BeginQuorumEpoch, EndQuorumEpoch and the
  * quorum's part of Fetch. Find is ours: a node that knows no leader asks who leads, and a node whose data directory is
@@ -20,6 +20,9 @@ struct raft_peers {
     int32_t count;
     int32_t nodes[LIMIT_NODES];
 };
+
+/* An epoch above this is nobody's: it could not be raised any more. */
+enum { RAFT_EPOCH_MAX = 1 << 30 };
 
 enum raft_message_type {
     RAFT_VOTE,
@@ -91,10 +94,10 @@ struct raft_message {
 /* The text of a type, for logs. */
 const char *raft_message_type_name(enum raft_message_type type);
 
-/* *out is malloc-ed, the caller's. -ENOMEM. */
-int raft_message_encode(const struct raft_message *msg, void **out, size_t *len);
-/* -EBADMSG with the reason: longer than LIMIT_RAFT_MESSAGE_BYTES, not one map, an unknown type or version, a missing
- * key, a value out of its range; *msg is then undefined. Allocates no more than some times len. -ENOMEM. */
-int raft_message_decode(const void *data, size_t len, struct raft_message *msg, struct err *e);
+/* The bytes of out that are used. What is counted in *msg is within its limits. */
+size_t raft_message_encode(const struct raft_message *msg, uint8_t out[LIMIT_RAFT_MESSAGE_BYTES]);
+/* -EBADMSG with the reason: longer than LIMIT_RAFT_MESSAGE_BYTES, not one array, an unknown type, too few elements, one
+ * that is not what it should be, no memory. Allocates no more than some times len. *out is undefined then. */
+int raft_message_decode(const uint8_t *data, size_t len, struct raft_message *out, struct err *e);
 
 #endif

@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_checkpoint.c: any bytes as a checkpoint, and as `leader-epochs`: refused, or understood and the same
- * when written and read again.
+/* tests/fuzz/fuzz_checkpoint.c: any bytes as a checkpoint, as `leader-epochs` and as `quorum-state`: refused, or
+ * understood and the same when written and read again.
  *
  * The files are in memory, behind a struct io. Input: 0 as it is, 1 as the body of a sealed file; then bytes. */
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include "engine/base/checkpoint.h"
 #include "engine/base/seal.h"
 #include "engine/log/epochs.h"
+#include "replication/metadata/quorum_state.h"
 #include "tests/fuzz/fuzz.h"
 
 /* ---- one file in memory, whatever it is called ---- */
@@ -83,7 +84,7 @@ static struct io mem_io = {.open = mem_open,
                            .fstat = mem_fstat,
                            .rename = mem_rename};
 
-/* ---- the two formats ---- */
+/* ---- the formats ---- */
 
 static void set_file(const uint8_t *data, size_t len, const char *magic)
 {
@@ -157,6 +158,25 @@ static void check_epochs(void)
     epochs_free(&epochs);
 }
 
+/* Of the server that the file says it is of, or of another. */
+static void check_quorum_state(void)
+{
+    struct raft_id self = {1, 0x5f0c1e7a92b34d68u};
+    struct raft_state state, again;
+    struct err e = {0};
+    int rc = quorum_state_read(&mem_io, 0, self, &state, &e);
+
+    FUZZ_CHECK(rc == 0 || (rc == -EBADMSG && e.text[0] != '\0' && state.epoch == 0));
+    if (rc < 0) {
+        return;
+    }
+    FUZZ_CHECK(state.epoch >= 0 && state.vote.node >= 0 && state.leader.node >= 0);
+    FUZZ_CHECK(quorum_state_write(&mem_io, 0, self, &state, NULL) == 0);
+    FUZZ_CHECK(quorum_state_read(&mem_io, 0, self, &again, NULL) == 0);
+    FUZZ_CHECK(again.epoch == state.epoch && raft_id_equal(again.vote, state.vote) &&
+               raft_id_equal(again.leader, state.leader));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     bool sealed = len > 0 && data[0] % 2 == 1;
@@ -169,5 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     check_checkpoint();
     set_file(data + 1, len - 1, !sealed ? NULL : first_version ? "logmnt leader-epochs 1" : "logmnt leader-epochs 2");
     check_epochs();
+    set_file(data + 1, len - 1, sealed ? "logmnt quorum-state 1" : NULL);
+    check_quorum_state();
     return 0;
 }
