@@ -107,10 +107,16 @@ struct log *log_new(struct log_env *env, const char *name, const struct log_conf
 
 void log_drop_segments(struct log *log)
 {
+    struct segment *seg;
     uint32_t i;
 
     for (i = 0; i < log->segment_count; i++) {
         segment_unref(log->segments[i]);
+    }
+    while ((seg = log->retiring) != NULL) {
+        log->retiring = seg->doomed_next;
+        atomic_store(&seg->retired, false); /* its files stay: the next open finds them, and that they are to go */
+        segment_unref(seg);
     }
     segment_env_wait(&log->segment_env);
     free(log->segments);

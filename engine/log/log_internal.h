@@ -33,9 +33,10 @@ struct log {
     int32_t role_epoch;       /* append lock; -1: LOG_IDLE */
     bool flush_asked;         /* append lock: on_flush_wanted was called for what waits now */
     int64_t scrub_offset;     /* scrub.c's own: where it goes on; one scrubbing thread */
-    bool names_wait;        /* append lock: a segment in the list has `.swap` names that a full disk would not change */
-    uint32_t deleted;       /* append lock: counts the names given to retired segments' files */
-    struct segment *doomed; /* append lock: retired ones whose reference log_unlock() drops */
+    bool names_wait;  /* append lock: a segment in the list has `.swap` names that a full disk would not change */
+    uint32_t deleted; /* append lock: counts the names given to retired segments' files */
+    struct segment *retiring; /* append lock: out of the list, in their order, and their files still have names */
+    struct segment *doomed;   /* append lock: retired ones whose reference log_unlock() drops */
 
     pthread_mutex_t state_lock;
     struct segment **segments; /* ascending; the last one is active; never empty while online */
@@ -142,7 +143,9 @@ int log_replace(struct log *log, uint32_t first, uint32_t n, struct segment *by,
 /* Marks segments that are out of the list retired, gives their files names of their own that end in `ending`,
  * `.deleted` (which for recover_dir.c means that they and all before them went) or `.truncated` (they and all behind
  * them, if it was not finished), hands their references to log_unlock(), and fsyncs the directory, which is held.
- * Append lock. */
+ * Append lock. Passing errnos: the rest keep their names until the next call, for 0 segments too, has succeeded: none
+ * behind them may lose its own before, and no other be made in their place, since a start must not find a gap. Others:
+ * the caller takes the log offline. */
 int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, const char *ending, struct err *e);
 /* The first step of a swap: a segment that was built gets the suffix that says it is complete, `.swap` or `.cut`, and
  * the directory, which is held, is fsynced. Passing errors: all is as before, and the segment is given up; others:

@@ -176,28 +176,53 @@ int log_list_push(struct log *log, struct segment *seg, struct err *e)
     return 0;
 }
 
-int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, const char *ending, struct err *e)
+/* Takes the names away from one segment's files. */
+static int retire_one(struct log *log, struct segment *seg, struct err *e)
 {
     char suffix[SEGMENT_SUFFIX_BYTES];
+    int rc;
+
+    snprintf(suffix, sizeof suffix, ".%u%s", log->deleted++, seg->retire_ending);
+    rc = segment_retire(seg, suffix, e);
+    if (err_is_passing(rc)) {
+        /* A full disk may refuse a longer name; the file can be unlinked at once all the same. */
+        rc = segment_unlink_instead(seg, suffix);
+    }
+    return rc < 0 ? err_sys(e, rc, "delete segment %020" PRId64, seg->base.offset) : 0;
+}
+
+int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, const char *ending, struct err *e)
+{
+    struct segment **last = &log->retiring;
+    struct segment *seg;
     uint32_t i;
     int rc = 0;
 
+    while (*last != NULL) {
+        last = &(*last)->doomed_next;
+    }
     for (i = 0; i < n; i++) {
+        segs[i]->retire_ending = ending;
+        segs[i]->doomed_next = NULL;
+        *last = segs[i];
+        last = &segs[i]->doomed_next;
+    }
+    if (log->retiring == NULL) {
+        return 0;
+    }
+    while (rc == 0 && (seg = log->retiring) != NULL) {
+        rc = retire_one(log, seg, e);
         if (rc == 0) {
-            snprintf(suffix, sizeof suffix, ".%u%s", log->deleted++, ending);
-            rc = segment_retire(segs[i], suffix, e);
-            if (err_is_passing(rc)) {
-                /* A full disk may refuse a longer name; the file can be unlinked at once all the same. */
-                rc = segment_unlink_instead(segs[i], suffix);
-            }
+            log->retiring = seg->doomed_next;
+            seg->doomed_next = log->doomed;
+            log->doomed = seg;
         }
-        segs[i]->doomed_next = log->doomed;
-        log->doomed = segs[i];
     }
     if (rc == 0) {
         rc = log->env->io->fsync(log->env->io, log->dir.fd);
+        rc = rc < 0 ? err_sys(e, -EIO, "delete segments (%s)", strerror(-rc)) : 0;
     }
-    return rc < 0 ? err_sys(e, rc, "delete segments") : 0;
+    return rc;
 }
 
 int log_delete_front(struct log *log, uint32_t n, struct err *e)
@@ -217,9 +242,11 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
         return rc;
     }
     gone = malloc(n * sizeof(struct segment *));
-    if (gone == NULL) {
+    rc = gone != NULL ? log_retire_segments(log, NULL, 0, NULL, e) : err_sys(e, -ENOMEM, "delete segments");
+    if (rc < 0) {
         dir_release(&log->dir);
-        return err_sys(e, -ENOMEM, "delete segments");
+        free(gone);
+        return log_fail(log, rc, e);
     }
     pthread_mutex_lock(&log->state_lock);
     memcpy(gone, log->segments, n * sizeof(struct segment *));
@@ -238,7 +265,7 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
     rc = log_retire_segments(log, gone, n, ".deleted", e);
     dir_release(&log->dir);
     free(gone);
-    return rc < 0 ? log_go_offline(log, -EIO, e != NULL ? e->text : "delete segments") : 0;
+    return rc < 0 ? log_fail(log, rc, e) : 0;
 }
 
 int log_bytes_before(struct log *log, struct log_point point, int64_t *out, struct err *e)
@@ -381,12 +408,15 @@ int log_finish_names(struct log *log, struct err *e)
 {
     int rc;
 
-    if (!log->names_wait) {
+    if (!log->names_wait && log->retiring == NULL) {
         return 0;
     }
     rc = dir_hold(&log->dir, e);
     if (rc == 0) {
-        rc = log_swap_finish(log, log->segments, log->segment_count, e);
+        rc = log_retire_segments(log, NULL, 0, NULL, e); /* what was replaced loses its names first */
+        if (rc == 0 && log->names_wait) {
+            rc = log_swap_finish(log, log->segments, log->segment_count, e);
+        }
         dir_release(&log->dir);
     }
     return rc < 0 ? log_fail(log, rc, e) : 0;
@@ -409,14 +439,16 @@ static int replace(struct log *log, uint32_t first, uint32_t n, struct segment *
 {
     struct segment **gone = malloc(n * sizeof(struct segment *));
     int64_t cut = 0;
-    int names_rc = 0, rc;
+    int names_rc, rc;
 
     assert(n > 0 && first + n < log->segment_count && !log->names_wait);
     assert(log->segments[first]->base.offset == by->base.offset);
     assert(log->segments[first + n - 1]->end.offset == by->end.offset);
-    if (gone == NULL) {
+    rc = gone != NULL ? log_retire_segments(log, NULL, 0, NULL, e) : err_sys(e, -ENOMEM, "swap segments");
+    if (rc < 0) {
         segment_build_abort(by);
-        return err_sys(e, -ENOMEM, "swap segments");
+        rc = log_fail(log, rc, e);
+        goto err_after_malloc;
     }
     rc = log_swap_prepare(log, by, ".swap", e);
     if (rc < 0) {
@@ -426,11 +458,12 @@ static int replace(struct log *log, uint32_t first, uint32_t n, struct segment *
     pthread_mutex_lock(&log->state_lock);
     list_swap(log, first, n, by);
     pthread_mutex_unlock(&log->state_lock);
-    rc = log_retire_segments(log, gone, n, ".deleted", e);
-    if (rc == 0) {
+    log->names_wait = true;
+    names_rc = log_retire_segments(log, gone, n, ".deleted", e);
+    if (names_rc == 0) {
         names_rc = log_swap_finish(log, &by, 1, e);
-        rc = err_is_passing(names_rc) ? 0 : names_rc;
     }
+    rc = err_is_passing(names_rc) ? 0 : names_rc;
     if (rc == 0) {
         rc = log_bytes_before(log, log->start, &cut, e);
     }

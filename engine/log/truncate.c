@@ -314,9 +314,15 @@ static int cut_list(struct log *log, struct cut *cut, bool all, struct err *e)
     struct epochs before = {0};
     int rc = dir_hold(&log->dir, e);
 
-    if (rc == 0 && (gone == NULL || epochs_copy(&log->epochs, &before) < 0)) {
-        rc = err_sys(e, -ENOMEM, "cut %s", log->name);
-        dir_release(&log->dir);
+    if (rc == 0) {
+        rc = log_retire_segments(log, NULL, 0, NULL, e); /* those of before */
+        if (rc == 0 && (gone == NULL || epochs_copy(&log->epochs, &before) < 0)) {
+            rc = err_sys(e, -ENOMEM, "cut %s", log->name);
+        }
+        if (rc < 0) {
+            rc = log_fail(log, rc, e);
+            dir_release(&log->dir);
+        }
     }
     if (rc == 0) {
         rc = change_epochs(log, cut, all, e);

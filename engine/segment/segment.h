@@ -73,7 +73,8 @@ struct segment {
     const uint8_t *batches_map; /* the whole file, from its header on; NULL: empty and sealed */
     size_t batches_map_bytes;
 
-    struct segment *doomed_next;      /* in log.doomed */
+    struct segment *doomed_next;      /* in log.retiring, then log.doomed */
+    const char *retire_ending;        /* of its names, when log.retiring has come to it */
     struct segment_buffers *building; /* segment_build.c's; NULL: it is not being built */
 
     /* in the cache's ring, under its lock */
@@ -132,7 +133,8 @@ int segment_open_found(struct segment *seg, bool sealed, struct segment_found *f
 int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e);
 
 /* In place of a segment_rename() that a full disk has broken off: unlinks what does not have the suffix, `.batches`
- * first. All count as renamed then: their old names may soon be another's. Returns 0 or the errno of unlink. */
+ * first. What is unlinked counts as renamed: its old name may soon be another's. Returns 0 or the errno of unlink;
+ * called again, it goes on there. */
 int segment_unlink_instead(struct segment *seg, const char *suffix);
 
 /* Marks it retired and renames its files to suffix, `.batches` first. */

@@ -408,9 +408,11 @@ int segment_unlink_instead(struct segment *seg, const char *suffix)
             segment_name(seg->base.offset, kind, seg->suffix[kind], name);
             rc = seg->io->unlink(seg->io, seg->env->dir->fd, name, 0);
             rc = rc == -ENOENT ? 0 : rc;
+            if (rc == 0) {
+                snprintf(seg->suffix[kind], sizeof seg->suffix[kind], "%s", suffix);
+            }
         }
     }
-    set_suffix(seg, suffix);
     pthread_mutex_unlock(&seg->open_lock);
     return rc;
 }

@@ -364,7 +364,7 @@ static void on_flushed(struct log_flush *flush, int rc)
 {
     struct quorum *quorum = CONTAINER_OF(flush, struct quorum, flush);
     /* The records are in the log and will be replayed: they cannot be refused. */
-    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) {
+    if (err_is_passing(rc)) {
         alarm_set(quorum->executor, &quorum->again, LIMIT_DECIDE_AGAIN_MS);
         return;
     }

@@ -185,6 +185,67 @@ static void first_names_may_be_refused(void **state)
     }
 }
 
+static int old_names_left; /* renames to `.deleted`, and unlinks, that still succeed; -1: any number */
+
+static int refuse_old_names(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    if (ends_with(to, ".deleted") && old_names_left >= 0 && old_names_left-- == 0) {
+        old_names_left = 0;
+        return tight_rc;
+    }
+    return io_posix()->rename(io, from_dirfd, from, to_dirfd, to);
+}
+
+static int refuse_unlink(struct io *io, int dirfd, const char *name, int flags)
+{
+    if (old_names_left >= 0 && old_names_left-- == 0) {
+        old_names_left = 0;
+        return tight_rc;
+    }
+    return io_posix()->unlink(io, dirfd, name, flags);
+}
+
+/* Neither renamed nor unlinked, as on a file system that takes room for both: the new ones keep `.swap` for so long, in
+ * this process and over a restart. */
+static void old_names_may_stay(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3 * 10; i++) {
+        tight = f.posix;
+        tight.rename = refuse_old_names;
+        tight.unlink = refuse_unlink;
+        tight_rc = i % 2 == 0 ? -ENOSPC : -ENOMEM;
+        f.io = &tight;
+        old_names_left = -1;
+        log_fixture_open(&f, NULL);
+        log_fixture_append(&f, "a=1\nb=1\na=2\n");
+        roll();
+        log_fixture_append(&f, "b=2\nc=1\n");
+        roll();
+        old_names_left = i / 3;
+        if (compact() != 1) {
+            assert_int_equal(log_fixture_count_files(&f, ".swap"), 4);
+            assert_int_equal(compact(), tight_rc);
+        }
+        assert_int_equal(log_offline(f.log), 0);
+        expect_bytes("a=2\nb=2\nc=1\n");
+        log_fixture_append(&f, "d=1\n");
+        old_names_left = -1;
+        if (i % 3 == 0) {
+            roll();
+            assert_int_equal(compact(), 1);
+            assert_int_equal(log_fixture_count_files(&f, ".swap"), 0);
+        }
+        log_fixture_reopen(&f, i % 3 == 1);
+        expect_bytes("a=2\nb=2\nc=1\nd=1\n");
+        assert_int_equal(log_fixture_count_files(&f, ".swap"), 0);
+        assert_int_equal(log_fixture_count_files(&f, ".deleted"), 0);
+        assert_int_equal(f.reports, 0);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
 static void names_may_wait_for_room(void **state)
 {
     struct log_file file;
@@ -265,8 +326,8 @@ static void what_waits_may_be_deleted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(shortages_are_survived),    TEST(first_names_may_be_refused), TEST(names_may_wait_for_room),
-        TEST(names_wait_over_a_restart), TEST(what_waits_may_be_deleted),
+        TEST(shortages_are_survived),  TEST(first_names_may_be_refused), TEST(old_names_may_stay),
+        TEST(names_may_wait_for_room), TEST(names_wait_over_a_restart),  TEST(what_waits_may_be_deleted),
     };
 
     return cmocka_run_group_tests_name("compact_full", tests, NULL, NULL);

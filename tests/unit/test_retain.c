@@ -269,6 +269,52 @@ static void a_full_disk_can_be_emptied(void **state)
     assert_int_equal(log_fixture_append(&f, "more\n").base.offset, 4);
 }
 
+static int no_memory_names; /* renames and unlinks that find no memory */
+
+static int rename_without_memory(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    return no_memory_names-- > 0 ? -ENOMEM : io_posix()->rename(io, from_dirfd, from, to_dirfd, to);
+}
+
+static int unlink_without_memory(struct io *io, int dirfd, const char *name, int flags)
+{
+    return no_memory_names-- > 0 ? -ENOMEM : io_posix()->unlink(io, dirfd, name, flags);
+}
+
+/* The records are gone all the same; the files go one after the other, from the first on, with a later look or after
+ * the next open: never one behind another that has to stay. */
+static void deletion_without_memory(void **state)
+{
+    static struct io io;
+
+    (void)state;
+    for (int refused = 1; refused < 40; refused++) {
+        io = f.posix;
+        f.io = &io;
+        open_with_segments();
+        io.rename = rename_without_memory;
+        io.unlink = unlink_without_memory;
+        no_memory_names = refused;
+        assert_int_equal(log_delete_records(f.log, log_end(f.log), &f.e), 0);
+        expect_bytes("");
+        assert_int_equal(log_offline(f.log), 0);
+        assert_int_equal(log_fixture_append(&f, "more\n").base.offset, 4);
+        if (refused % 3 > 0) {
+            no_memory_names = refused % 3 == 1 ? 0 : no_memory_names;
+            (void)retain();
+        }
+        no_memory_names = 0;
+        log_fixture_reopen(&f, refused % 2 == 0);
+        expect_bytes("more\n");
+        assert_true(retain() >= 0);
+        expect_bytes("more\n");
+        assert_int_equal(log_fixture_count_files(&f, ".log"), 1);
+        assert_int_equal(log_fixture_count_files(&f, ".deleted"), 0);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
 /* ---- against a naive model ---- */
 
 enum { MODEL_MAX = 4000 };
@@ -440,6 +486,7 @@ int main(void)
         TEST(delete_records_takes_whole_files),
         TEST(size_counts_what_is_shown),
         TEST(a_full_disk_can_be_emptied),
+        TEST(deletion_without_memory),
         TEST(a_random_run_agrees_with_the_model),
     };
 
