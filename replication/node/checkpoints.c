@@ -117,7 +117,7 @@ static void collect_one(struct partition *part, void *arg)
 {
     struct collection *all = arg;
     struct checkpoint_entry now = {.offset = 0};
-    if (part->opened) {
+    if (partition_is_open(part)) {
         now.cuts = log_cuts(part->log); /* first: a cut in between makes it an old figure, not a wrong one */
         struct log_point point = current(part, all->kind);
         now.offset = point.offset;

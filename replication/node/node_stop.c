@@ -62,7 +62,7 @@ static void collect_one(struct partition *part, void *arg)
 
 static void flush_one(struct flushes *all, struct partition *part)
 {
-    bool offline = !part->opened || log_offline(part->log) != 0;
+    bool offline = !partition_is_open(part) || log_offline(part->log) != 0;
     int rc = offline ? 0 : log_flush_files(part->log);
     if (!offline && rc == 0)
         return;

@@ -134,7 +134,7 @@ bool topic_empty(struct topic *topic)
     for (int32_t i = 0; i < topic_partition_count(topic); i++) {
         struct partition *part = topic_partition(topic, i);
         /* What cannot be looked at may hold records. */
-        if (!part->opened || partition_log_start(part).offset < partition_log_end(part).offset)
+        if (!partition_is_open(part) || partition_log_start(part).offset < partition_log_end(part).offset)
             return false;
     }
     return true;

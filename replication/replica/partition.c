@@ -1,7 +1,15 @@
 /* replication/replica/partition.c: a partition's life and what can be asked of it.
  *
+ *     FOREIGN --- the directory is this topic's, or not there ---> CLOSED ---+--- log_open() ----------> OPEN
+ *        |                                                                   |                            |
+ *        |   (no room, memory or descriptors: the next append tries again)   +--- damaged --> DAMAGED     |
+ *        |                                                                                       |        |
+ *        +--- the topic is deleted: nothing to give up        RETIRED <--- it is deleted --------+--------+
+ *
  * Opening: is the directory this topic's? → log_open() → leader epoch → high watermark. What cannot be opened is there
- * all the same, offline, so that one bad partition does not stop a node. Every question looks first whether the topic
+ * all the same, offline, so that one bad partition does not stop a node: FOREIGN and CLOSED without a log, DAMAGED with
+ * one that is offline from the start. RETIRED: its directory has given up its name, and goes with the last reference.
+ * Each step is made under the life lock, by open_log() and retire() alone. Every question looks first whether the topic
  * was deleted (-ESTALE) or the log is offline (-EIO); points are answered in any case. */
 #include "replication/replica/partition.h"
 
@@ -117,7 +125,7 @@ static void open_high_watermark(struct partition *part, struct log *log)
     pthread_mutex_unlock(&part->lock);
 }
 
-/* All of it; with the epoch lock held once others know the partition. */
+/* All of it, from FOREIGN or CLOSED; with the life lock held once others know the partition. */
 static int open_log(struct partition *part, bool made, struct err *e)
 {
     bool named = false, recovered = false;
@@ -127,7 +135,7 @@ static int open_log(struct partition *part, bool made, struct err *e)
     if (rc != 0)
         return rc;
     assert(!made || !named); /* REPLICATION.md, rule 12: nothing can bear an id that was chosen just now */
-    part->claimed = true;
+    atomic_store(&part->life, LIFE_CLOSED);
     topic_config(part->topic, &config);
     rc = log_open(&part->node->env, part->name, &config.log, &part->known, &log, &recovered, e);
     if (log == NULL)
@@ -141,8 +149,8 @@ static int open_log(struct partition *part, bool made, struct err *e)
     }
     open_high_watermark(part, log);
     partition_flush_begin(part, log);
-    atomic_store(&part->opened, rc == 0);
     atomic_store(&part->log, log);
+    atomic_store(&part->life, rc == 0 ? LIFE_OPEN : LIFE_DAMAGED); /* who sees it sees the log */
     return rc;
 }
 
@@ -157,7 +165,7 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     part->node = topic->node;
     part->index = index;
     snprintf(part->name, sizeof part->name, "%s-%" PRId32, topic->name, index);
-    pthread_mutex_init(&part->epoch_lock, NULL);
+    pthread_mutex_init(&part->life_lock, NULL);
     pthread_mutex_init(&part->lock, NULL);
     part->lowest_position = INT64_MAX;
     partition_flush_init(part);
@@ -179,18 +187,19 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     part->open_rc = rc;
     /* What was made of its directory when there was no room for all of it. What cannot be removed is told as a stray at
      * the next start. */
-    if (rc != 0 && made && part->claimed && part->log == NULL)
+    if (rc != 0 && made && atomic_load(&part->life) == LIFE_CLOSED)
         (void)io_remove_dir(part->node->io, part->node->topics_dirfd, part->name);
     partition_hold_init(part);
     return rc;
 }
 
-/* The epoch lock is held. */
+/* The life lock is held. */
 static void retire(struct partition *part)
 {
     struct reserve *reserve = &part->node->reserve;
     struct err e = {0};
-    if (part->log == NULL || part->retired)
+    int life = atomic_load(&part->life);
+    if (life != LIFE_OPEN && life != LIFE_DAMAGED)
         return;
     int rc = log_retire(part->log, &e);
     if (reserve_begin(reserve, rc)) {
@@ -199,14 +208,15 @@ static void retire(struct partition *part)
     }
     if (rc != 0)
         log_line(LOG_ERR, "%s", e.text);
-    part->retired = rc == 0;
+    else
+        atomic_store(&part->life, LIFE_RETIRED);
 }
 
 void partition_retire(struct partition *part)
 {
-    pthread_mutex_lock(&part->epoch_lock);
+    pthread_mutex_lock(&part->life_lock);
     retire(part);
-    pthread_mutex_unlock(&part->epoch_lock);
+    pthread_mutex_unlock(&part->life_lock);
 }
 
 int partition_reopen(struct partition *part, struct err *e)
@@ -214,11 +224,11 @@ int partition_reopen(struct partition *part, struct err *e)
     int rc = 0;
     /* No change of the framing between the look at the settings and their being in force. */
     pthread_rwlock_rdlock(&part->topic->gate);
-    pthread_mutex_lock(&part->epoch_lock);
+    pthread_mutex_lock(&part->life_lock);
     if (part->log == NULL) {
         rc = part->open_rc;
         if (err_is_passing(rc) && !atomic_load(&part->topic->deleted))
-            rc = open_log(part, !part->claimed, e);
+            rc = open_log(part, atomic_load(&part->life) == LIFE_FOREIGN, e);
         else
             err_set(e, rc = -EIO, "%s is offline after an error", part->name);
         part->open_rc = rc;
@@ -230,7 +240,7 @@ int partition_reopen(struct partition *part, struct err *e)
         if (atomic_load(&part->topic->deleted)) /* meanwhile: whoever retired its partitions saw no log here */
             retire(part);
     }
-    pthread_mutex_unlock(&part->epoch_lock);
+    pthread_mutex_unlock(&part->life_lock);
     pthread_rwlock_unlock(&part->topic->gate);
     return rc;
 }
@@ -239,12 +249,12 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
 {
     int rc = 0;
     if (part->log != NULL)
-        rc = destroy && part->retired ? log_destroy(part->log, e) : log_close(part->log, e);
+        rc = destroy && atomic_load(&part->life) == LIFE_RETIRED ? log_destroy(part->log, e) : log_close(part->log, e);
     atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
     atomic_fetch_add(&part->node->records_gone, part->records_appended);
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
     pthread_mutex_destroy(&part->lock);
-    pthread_mutex_destroy(&part->epoch_lock);
+    pthread_mutex_destroy(&part->life_lock);
     free(part);
     return rc;
 }
@@ -304,6 +314,12 @@ int partition_usable(struct partition *part, struct err *e)
     if (part->log == NULL || log_offline(part->log) != 0)
         return err_set(e, -EIO, "%s is offline after an error", part->name);
     return 0;
+}
+
+bool partition_is_open(const struct partition *part)
+{
+    int life = atomic_load(&part->life);
+    return life == LIFE_OPEN || (life == LIFE_RETIRED && log_offline(part->log) == 0);
 }
 
 int partition_state(struct partition *part)

@@ -13,8 +13,8 @@ static int begin_leading(struct partition *part, struct err *e)
 {
     int rc = 0;
 
-    pthread_mutex_lock(&part->epoch_lock);
-    if (part->retired) {
+    pthread_mutex_lock(&part->life_lock);
+    if (atomic_load(&part->life) == LIFE_RETIRED) {
         rc = err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
     } else if (!atomic_load(&part->epoch_assigned)) {
         rc = log_lead(part->log, atomic_load(&part->leader_epoch), e);
@@ -22,7 +22,7 @@ static int begin_leading(struct partition *part, struct err *e)
     if (rc == 0) {
         atomic_store(&part->epoch_assigned, true);
     }
-    pthread_mutex_unlock(&part->epoch_lock);
+    pthread_mutex_unlock(&part->life_lock);
     return rc;
 }
 

@@ -20,6 +20,9 @@
 #include "replication/replica/isr.h"
 #include "replication/replica/partition.h"
 
+/* What there is of the partition on the disk; the drawing is in partition.c. */
+enum partition_life { LIFE_FOREIGN, LIFE_CLOSED, LIFE_OPEN, LIFE_DAMAGED, LIFE_RETIRED };
+
 /* Whether appends with acks=all may go into the log; the drawing is in partition_hold.c. */
 enum admission { ADMISSION_OPEN, ADMISSION_HOLDING, ADMISSION_FAILING, ADMISSION_RESUMING };
 
@@ -34,15 +37,13 @@ struct partition {
     int32_t index;
     char name[CHECKPOINT_NAME_BYTES];
     char checkpoint_key[CHECKPOINT_NAME_BYTES]; /* its topic's id and its number */
-    struct log *_Atomic log;                    /* NULL: it could not be opened; set once, under epoch_lock */
+    _Atomic int life;                           /* enum partition_life; changed under life_lock */
+    struct log *_Atomic log;                    /* NULL: FOREIGN or CLOSED; set once */
 
     /* what the checkpoints said: they go on saying it of a log that could not be opened */
     struct log_known known;
     struct checkpoint_entry known_high_watermark;
-    _Atomic bool opened;
-    int open_rc;  /* epoch_lock: why log is NULL */
-    bool claimed; /* epoch_lock: its directory is its own, or not there */
-    bool retired; /* epoch_lock: its directory has given up its name */
+    int open_rc; /* life_lock: why log is NULL */
 
     /* settings in force, as the append path needs them */
     _Atomic int32_t min_insync_replicas;
@@ -52,8 +53,8 @@ struct partition {
     _Atomic int64_t flush_ms;
     _Atomic bool compact;
 
-    /* the leader epoch: the log leads in it (log_lead) from the first append on. The lock is held through I/O. */
-    pthread_mutex_t epoch_lock;
+    pthread_mutex_t life_lock; /* held through I/O */
+    /* the leader epoch: the log leads in it (log_lead) from the first append on */
     _Atomic int32_t leader_epoch;
     _Atomic bool epoch_assigned;
 
@@ -108,6 +109,8 @@ void partition_stop_alarms(struct partition *part, bool cancel);
 /* A log that could not be opened for want of room, memory or descriptors gets another chance. 0 if there is a log now,
  * or the errno why not. */
 int partition_reopen(struct partition *part, struct err *e);
+/* There is a log, and what it says of itself is so; it may have gone offline since. */
+bool partition_is_open(const struct partition *part);
 /* 0, -ESTALE, -EIO with the reason. */
 int partition_usable(struct partition *part, struct err *e);
 /* Something failed: if the log went offline, whoever waits is told. Calls back: no lock held. */
