@@ -4,10 +4,10 @@
  * itself. Pure functions. */
 #include "engine/record/batch.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
+#include "engine/base/bytes.h"
 #include "engine/base/crc32c.h"
 
 static const char header_magic[8] = {'L', 'O', 'G', 'M', 'N', 'T', 'B', '1'};
@@ -38,48 +38,6 @@ enum {
     ENTRY_CRC = 56,
     ENTRY_ENTRY_CRC = 60,
 };
-
-static void put16(uint8_t *at, uint16_t v)
-{
-    v = htole16(v);
-    memcpy(at, &v, sizeof v);
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(at, &v, sizeof v);
-}
-
-static void put64(uint8_t *at, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(at, &v, sizeof v);
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-    uint16_t v;
-
-    memcpy(&v, at, sizeof v);
-    return le16toh(v);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t v;
-
-    memcpy(&v, at, sizeof v);
-    return le32toh(v);
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t v;
-
-    memcpy(&v, at, sizeof v);
-    return le64toh(v);
-}
 
 void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER_BYTES])
 {

@@ -5,10 +5,10 @@
 #include "engine/segment/index.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
+#include "engine/base/bytes.h"
 #include "engine/base/limits.h"
 
 void index_init(struct index *ix, uint32_t entry_bytes, int64_t capacity_bytes, uint32_t count)
@@ -68,20 +68,6 @@ int64_t index_bytes(const struct index *ix)
     return (int64_t)index_count(ix) * ix->entry_bytes;
 }
 
-static void put32(uint8_t *at, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(at, &v, sizeof v);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t v;
-
-    memcpy(&v, at, sizeof v);
-    return le32toh(v);
-}
-
 void index_entry_encode(const struct index_entry *entry, uint8_t out[INDEX_ENTRY_BYTES])
 {
     put32(out, entry->offset);
@@ -95,18 +81,13 @@ struct index_entry index_entry_decode(const uint8_t in[INDEX_ENTRY_BYTES])
 
 void timeindex_entry_encode(const struct timeindex_entry *entry, uint8_t out[TIMEINDEX_ENTRY_BYTES])
 {
-    uint64_t timestamp = htole64((uint64_t)entry->timestamp_ms);
-
-    memcpy(out, &timestamp, sizeof timestamp);
+    put64(out, (uint64_t)entry->timestamp_ms);
     put32(out + 8, entry->offset);
 }
 
 struct timeindex_entry timeindex_entry_decode(const uint8_t in[TIMEINDEX_ENTRY_BYTES])
 {
-    uint64_t timestamp;
-
-    memcpy(&timestamp, in, sizeof timestamp);
-    return (struct timeindex_entry){.timestamp_ms = (int64_t)le64toh(timestamp), .offset = get32(in + 8)};
+    return (struct timeindex_entry){.timestamp_ms = (int64_t)get64(in), .offset = get32(in + 8)};
 }
 
 int index_write(struct index *ix, struct io *io, int fd, const struct index_entry *entries, uint32_t n)

@@ -253,14 +253,16 @@ static int open_found(struct segment *seg, struct segment_found *found, struct e
     return rc < 0 ? rc : map_files(seg, e);
 }
 
-int segment_open_found(struct segment *seg, bool sealed, struct segment_found *found, struct err *e)
+/* A segment that nobody else knows is about to be opened. */
+static void begin_opening(struct segment *seg)
 {
-    int rc;
-
     segment_cache_reserve(seg->env->cache);
     pthread_mutex_lock(&seg->open_lock);
-    atomic_store(&seg->sealed, sealed);
-    rc = open_found(seg, found, e);
+}
+
+/* rc: how it went. Leaves one pin, or what was opened closed again; returns rc. */
+static int end_opening(struct segment *seg, int rc)
+{
     if (rc < 0) {
         segment_close_files(seg);
     } else {
@@ -272,6 +274,13 @@ int segment_open_found(struct segment *seg, bool sealed, struct segment_found *f
         segment_cache_cancel(seg->env->cache);
     }
     return rc;
+}
+
+int segment_open_found(struct segment *seg, bool sealed, struct segment_found *found, struct err *e)
+{
+    begin_opening(seg);
+    atomic_store(&seg->sealed, sealed);
+    return end_opening(seg, open_found(seg, found, e));
 }
 
 /* ---- making and naming ---- */
@@ -331,23 +340,15 @@ int segment_create(struct segment *seg, const char *suffix, bool durable, struct
 {
     int rc;
 
-    segment_cache_reserve(seg->env->cache);
-    pthread_mutex_lock(&seg->open_lock);
+    begin_opening(seg);
     set_suffix(seg, suffix);
     seg->mtime_ms = seg->env->clock->wall_ms(seg->env->clock);
     rc = create_files(seg, durable, e);
     if (rc < 0) {
         segment_close_files(seg);
         segment_unlink_files(seg);
-    } else {
-        atomic_store_explicit(&seg->pins, 1, memory_order_release);
-        segment_cache_add(seg->env->cache, seg);
     }
-    pthread_mutex_unlock(&seg->open_lock);
-    if (rc < 0) {
-        segment_cache_cancel(seg->env->cache);
-    }
-    return rc;
+    return end_opening(seg, rc);
 }
 
 int segment_write_header(struct segment *seg, struct log_point end, struct err *e)

@@ -6,11 +6,11 @@
 #include "replication/wire/frame.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bytes.h"
 #include "engine/base/crc32c.h"
 #include "replication/base/limits.h"
 
@@ -20,19 +20,6 @@ static const uint8_t magic[2] = {'L', 'M'};
 enum { TLS_HANDSHAKE = 0x16 }; /* RFC 8446, 5.1: the content type that a TLS connection begins with */
 
 enum { AT_VERSION = 2, AT_KIND = 3, AT_HEADER_BYTES = 4, AT_BODY_BYTES = 8, AT_CRC = 12 };
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    value = htole32(value);
-    memcpy(at, &value, sizeof value);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t value;
-    memcpy(&value, at, sizeof value);
-    return le32toh(value);
-}
 
 size_t frame_body_bytes(const struct frame_out *out)
 {
