@@ -236,7 +236,7 @@ static void batches_roll_segments(void **state)
     for (int i = 0; i < 200; i++) {
         char *line = want + strlen(want);
 
-        snprintf(line, 9, "line%03d\n", i);
+        snprintf(line, 9, "line%03u\n", (unsigned)i % 1000U);
         copies[i] = copy_of(i, i * 8, 1 + i / 70, strndup(line, 8));
     }
     /* Twelve go into a segment; 70 and 140, where epochs begin, are five and two calls more in the middle of one. */
