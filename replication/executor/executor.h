@@ -78,7 +78,7 @@ static inline bool alarm_cancel(struct executor *executor, struct alarm *alarm)
     return executor->alarm_cancel(executor, alarm);
 }
 
-/* Random bytes that nobody can foretell. 0, or the errno of getrandom(2). */
+/* Random bytes that nobody can foretell. 0 or a negative errno. */
 static inline int executor_random(struct executor *executor, void *out, size_t len)
 {
     return executor->random(executor, out, len);

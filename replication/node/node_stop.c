@@ -119,6 +119,7 @@ int node_close(struct node *node, struct err *e)
     quorum_close(&node->quorum);
     topic_unref(node->internal_topic);
     config_set_free(&node->internal_meta.config);
+    node_stop_executor(node); /* before the lock is another's */
     if (rc == 0 && all.clean)
         rc = identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), &local);
 
@@ -127,7 +128,6 @@ int node_close(struct node *node, struct err *e)
     node->io->close(node->io, node->topics_dirfd);
     node->io->close(node->io, node->data_dirfd);
     node->io->close(node->io, node->lock_fd);
-    node_stop_executor(node);
     node_free(node);
     if (all.rc != 0)
         return err_set(e, all.rc, "%s", all.e.text);

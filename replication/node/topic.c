@@ -14,6 +14,7 @@
 /* ---- life ---- */
 
 static void on_reap(struct work *work);
+static void on_resume(struct work *work);
 
 struct topic *topic_new(struct node *node, const struct metadata_topic *meta, const struct config_set *cluster,
                         bool internal)
@@ -29,6 +30,7 @@ struct topic *topic_new(struct node *node, const struct metadata_topic *meta, co
     topic->internal = internal;
     atomic_store(&topic->refs, 1);
     topic->reap.run = on_reap;
+    topic->resume.run = on_resume;
     topic->attr = meta->attr;
     config_parse(cluster, &meta->config, &topic->config);
     atomic_store(&topic->config_generation, 1);
@@ -206,10 +208,21 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
     atomic_fetch_add(&topic->config_generation, 1);
 }
 
-void topic_resume(struct topic *topic)
+static void on_resume(struct work *work)
 {
+    struct topic *topic = CONTAINER_OF(work, struct topic, resume);
+    atomic_store(&topic->resume_queued, false);
     for (int32_t i = 0; i < topic_partition_count(topic); i++)
         partition_resume(topic_partition(topic, i));
+    topic_unref(topic);
+}
+
+void topic_resume(struct topic *topic)
+{
+    if (atomic_exchange(&topic->resume_queued, true))
+        return;
+    topic_ref(topic);
+    executor_prompt(topic->node->executor, &topic->resume);
 }
 
 void topic_retire(struct topic *topic)

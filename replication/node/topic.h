@@ -28,7 +28,9 @@ struct topic {
     _Atomic bool deleted;
     struct topic *hash_next; /* catalog.c's, under its lock */
     struct work reap;        /* takes a deleted topic apart after the last reference */
-    int open_rc;             /* why a partition could not be made */
+    struct work resume;      /* lets go on what waits in it; holds a reference while it is queued */
+    _Atomic bool resume_queued;
+    int open_rc; /* why a partition could not be made */
 
     pthread_rwlock_t gate;
     pthread_mutex_t lock;
@@ -53,13 +55,14 @@ void topic_open_partitions(struct topic *topic, const struct metadata_topic *met
 
 /* The metadata changed: attributes and settings. topic_resume() is due after that. */
 void topic_update(struct topic *topic, const struct metadata_topic *meta, const struct config_set *cluster);
-/* Appends and readers that the settings held up go on. No lock held: calls back. */
+/* Appends and readers that the settings held up go on, by prompt work: there may be many, and decisions do not wait for
+ * them. */
 void topic_resume(struct topic *topic);
 
 /* From here on appends are parked, and those that were under way are over: what is empty stays so until
  * topic_release(). Waits for those, which is a write to the disk. */
 void topic_hold(struct topic *topic);
-/* What was parked goes on, or fails if the topic was deleted. No lock held: calls back. */
+/* What was parked goes on, or fails if the topic was deleted, by prompt work. */
 void topic_release(struct topic *topic);
 static inline bool topic_held(const struct topic *topic)
 {

@@ -74,6 +74,14 @@ upward() {
     none network
 }
 
+@test "replication has its threads, its time and its chance from the executor and the clock" {
+    past_the_seams() {
+        grep -rnE '\b(pthread_create|pthread_cond_(timed)?wait|sched_yield|nanosleep|usleep|clock_gettime|getrandom)\(' \
+            replication | grep -v '^replication/executor/executor_uv\.c:' || true
+    }
+    none past_the_seams
+}
+
 @test "a source includes its own header first" {
     other_first() {
         local c h first

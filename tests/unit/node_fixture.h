@@ -223,6 +223,7 @@ static inline void set(struct fixture *f, const char *topic, const char *name, c
     int rc = set_config(f->node, topic, name, value, &e);
     if (rc != 0)
         fail_msg("set %s=%s: %d %s", name, value, rc, e.text);
+    executor_settle(f->node->executor); /* what it set free has gone on */
 }
 
 /* Partition 0 of a topic, with a reference. */

@@ -8,14 +8,26 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool shut;
-    int waiting; /* for it to open */
-    int syncs;   /* that were let through */
-    int rc;      /* what they return */
+    int waiting;        /* for it to open */
+    int syncs;          /* that were let through */
+    int rc;             /* what they return */
+    bool pass_metadata; /* the metadata log's are not held up */
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static bool is_metadata(int fd)
+{
+    char link[32], path[256];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    path[len > 0 ? len : 0] = '\0';
+    return strstr(path, "__cluster_metadata") != NULL;
+}
 
 static int gated_fdatasync(struct io *io, int fd)
 {
     (void)io;
+    if (gate.pass_metadata && is_metadata(fd))
+        return io_posix()->fdatasync(io_posix(), fd);
     pthread_mutex_lock(&gate.lock);
     gate.waiting++;
     pthread_cond_broadcast(&gate.changed);
@@ -32,6 +44,7 @@ static void shut(struct fixture *f)
 {
     gate.shut = true;
     gate.waiting = gate.syncs = gate.rc = 0;
+    gate.pass_metadata = false;
     f->disk.io.fdatasync = gated_fdatasync;
 }
 
@@ -299,6 +312,27 @@ static void test_an_append_cut_by_the_old_framing_is_refused(void **state)
     partition_unref(part);
 }
 
+/* The first of those that a setting lets go on has a flush to wait for, and the next decision has not. */
+static void test_a_decision_does_not_wait_for_what_the_last_one_set_free(void **state)
+{
+    struct fixture *f = *state;
+    struct appended late;
+    create(f, "orders");
+    set(f, "orders", "flush.messages", "1");
+    set(f, "orders", "min.insync.replicas", "2");
+    struct partition *part = get(f, "orders");
+    assert_int_equal(append_rc(f, &late, part, ACKS_ALL), 0);
+    shut(f);
+    gate.pass_metadata = true;
+    assert_int_equal(set_config(f->node, "orders", "min.insync.replicas", "1", NULL), 0);
+    wait_for_sync();
+    assert_int_equal(set_config(f->node, "orders", "retention.ms", "77000", NULL), 0);
+    assert_int_equal(atomic_load(&late.calls), 0);
+    open_gate(0);
+    assert_int_equal(end_of_append(&late), 0);
+    partition_unref(part);
+}
+
 /* ---- DeleteRecords ---- */
 
 struct deleted {
@@ -407,6 +441,7 @@ int main(void)
         STORY(test_appends_wait_for_an_rmdir_without_a_thread),
         STORY(test_appends_go_on_when_the_rmdir_is_refused),
         STORY(test_an_append_cut_by_the_old_framing_is_refused),
+        STORY(test_a_decision_does_not_wait_for_what_the_last_one_set_free),
         STORY(test_delete_records_holds_no_thread),
         STORY(test_the_feed_tells_what_commands_do),
     };
