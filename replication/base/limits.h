@@ -23,6 +23,8 @@ enum {
     LIMIT_COMMAND_BYTES = 1 << 20,
     /* A metadata flush that failed for want of descriptors or memory is tried again after this. */
     LIMIT_DECIDE_AGAIN_MS = 100,
+    /* How long a start waits for its registration; -ETIMEDOUT after that. */
+    LIMIT_REGISTER_MS = 10000,
     /* Commands applied since the last snapshot of the metadata before the next one is written and the log before it
      * dropped. */
     LIMIT_SNAPSHOT_COMMANDS = 4096,

@@ -290,7 +290,7 @@ static void flush_turn(struct quorum *quorum)
 {
     quorum->flush.upto = quorum->flushing.offset;
     if (partition_flush(quorum->part, &quorum->flush) == 1)
-        on_flushed(&quorum->flush, 0);
+        quorum->flush.done(&quorum->flush, 0);
 }
 
 static void on_turn(struct work *work)

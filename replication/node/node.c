@@ -171,18 +171,21 @@ static void open_topics(struct node *node, const struct checkpoints *known)
 
 struct registration {
     struct quorum_op op;
+    _Atomic bool over;
     int rc;
 };
 
 static void on_registered(struct quorum_op *op, int rc)
 {
-    CONTAINER_OF(op, struct registration, op)->rc = rc;
+    struct registration *registration = CONTAINER_OF(op, struct registration, op);
+    registration->rc = rc;
+    atomic_store(&registration->over, true);
 }
 
 /* The first start of this node in this cluster. */
 static int register_node(struct node *node, struct err *e)
 {
-    struct registration registration = {.op = {.timeout_ms = INT64_MAX, .done = on_registered}};
+    struct registration registration = {.op = {.timeout_ms = LIMIT_REGISTER_MS, .done = on_registered}};
     bool known = metadata_node(quorum_acquire(&node->quorum), node->options.id) != NULL;
     quorum_release(&node->quorum);
     struct command cmd = {.type = COMMAND_REGISTER_NODE,
@@ -193,6 +196,8 @@ static int register_node(struct node *node, struct err *e)
     int rc = quorum_submit(&node->quorum, &registration.op, &cmd);
     if (rc == 0) {
         executor_settle(node->executor); /* nothing else is under way yet */
+        while (!atomic_load(&registration.over))
+            executor_pause(node->executor, LIMIT_DECIDE_AGAIN_MS);
         rc = registration.rc;
     }
     return rc == 0 ? 0 : err_set(e, rc, "register node %d: %s", (int)node->options.id, registration.op.e.text);

@@ -329,22 +329,39 @@ static void test_a_second_node_is_refused(void **state)
     close(fd);
 }
 
-static void *close_later(void *arg)
+/* Another process that runs the node, and has said that it is stopping. */
+static pid_t stop_elsewhere(struct fixture *f)
 {
-    struct node *node = arg;
-    usleep(50000);
-    assert_int_equal(node_close(node, NULL), 0);
-    return NULL;
+    int ready[2];
+    char byte = 'x';
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        start(f);
+        node_stopping(f->node);
+        if (write(ready[1], &byte, 1) != 1)
+            _exit(1);
+        usleep(50000);
+        stop(f);
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return pid;
 }
 
 static void test_a_stopping_node_is_waited_for(void **state)
 {
     struct fixture *f = *state;
-    pthread_t thread;
-    node_stopping(f->node);
-    assert_int_equal(pthread_create(&thread, NULL, close_later, f->node), 0);
+    int status;
+    create(f, "orders");
+    stop(f);
+    pid_t pid = stop_elsewhere(f);
     start(f);
-    pthread_join(thread, NULL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    append(f, "orders", "one\n");
 }
 
 /* ---- settings ---- */

@@ -199,6 +199,35 @@ static void test_a_stop_in_the_middle(void **state)
     assert_content(f, "orders", "one\n");
 }
 
+/* No descriptor for a flush of the metadata log, so many times. */
+static int refusals;
+static void (*on_flushed)(struct log_flush *flush, int rc);
+
+static void refuse_flush(struct log_flush *flush, int rc)
+{
+    on_flushed(flush, refusals-- > 0 ? -EMFILE : rc);
+}
+
+static void test_what_is_in_the_log_is_decided_as_soon_as_it_can_be_flushed(void **state)
+{
+    struct fixture *f = *state;
+    struct counted first, second;
+    on_flushed = f->node->quorum.flush.done;
+    f->node->quorum.flush.done = refuse_flush;
+    refusals = 2;
+    assert_int_equal(node_create_topic(f->node, begin_of(&first), "orders", &some_attr), 0);
+    executor_settle(&hand.executor);
+    assert_int_equal(first.calls, 0);
+    assert_int_equal(node_create_topic(f->node, begin_of(&second), "orders", &some_attr), 0);
+    assert_false(node_command_cancel(&first.op)); /* it would be found by the next start */
+    executor_pause(&hand.executor, LIMIT_DECIDE_AGAIN_MS);
+    assert_int_equal(first.calls, 0);
+    executor_pause(&hand.executor, LIMIT_DECIDE_AGAIN_MS);
+    assert_int_equal(first.calls, 1);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.rc, -EEXIST);
+}
+
 /* The same chance and the same time give the same node. */
 static void test_it_repeats_itself(void **state)
 {
@@ -224,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(test_a_nodes_life),
         STORY(test_a_stop_in_the_middle),
+        STORY(test_what_is_in_the_log_is_decided_as_soon_as_it_can_be_flushed),
         STORY(test_it_repeats_itself),
     };
     return cmocka_run_group_tests_name("one_thread", tests, NULL, NULL);
