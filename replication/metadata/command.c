@@ -27,7 +27,9 @@ enum field {
     FIELD_STATE = 1 << 10,
     FIELD_CHANGES = 1 << 11,
     FIELD_COUNT = 1 << 12,
-    FIELDS_END = 1 << 13,
+    FIELD_EPOCH = 1 << 13,
+    FIELD_VOTERS = 1 << 14,
+    FIELDS_END = 1 << 15,
 };
 
 static const struct {
@@ -45,6 +47,8 @@ static const struct {
     [COMMAND_CHANGE_PARTITIONS] = {"change_partitions", FIELD_PROPOSER | FIELD_CHANGES},
     [COMMAND_SET_PARTITIONS] = {"set_partitions", FIELD_CHANGES},
     [COMMAND_PRODUCER_IDS] = {"producer_ids", FIELD_PROPOSER | FIELD_COUNT},
+    [COMMAND_BEGIN_EPOCH] = {"begin_epoch", FIELD_EPOCH},
+    [COMMAND_SET_VOTERS] = {"set_voters", FIELD_VOTERS},
 };
 
 const char *command_type_name(enum command_type type)
@@ -89,6 +93,8 @@ static size_t key_count(unsigned fields)
             count += field == FIELD_ATTR           ? 5
                      : field == FIELD_REGISTRATION ? REGISTRATION_KEYS
                      : field == FIELD_STATE        ? NODE_STATE_KEYS
+                     : field == FIELD_EPOCH        ? EPOCH_KEYS
+                     : field == FIELD_VOTERS       ? VOTERS_KEYS
                                                    : 1;
     return count;
 }
@@ -113,6 +119,10 @@ static void pack_command(msgpack_packer *pk, const struct command *cmd)
         pack_node_state(pk, &cmd->registration);
     if (fields & FIELD_CHANGES)
         pack_changes(pk, cmd->changes, cmd->change_count);
+    if (fields & FIELD_EPOCH)
+        pack_epoch(pk, cmd);
+    if (fields & FIELD_VOTERS)
+        pack_voters(pk, cmd);
     if (fields & FIELD_COUNT) {
         pack_text(pk, "count");
         msgpack_pack_int64(pk, cmd->count);
@@ -263,6 +273,10 @@ static int decode_fields(const msgpack_object *map, struct command *cmd, struct 
         bad = "registration";
     if ((fields & FIELD_STATE) && !get_node_state(map, &cmd->registration))
         bad = "node state";
+    if ((fields & FIELD_EPOCH) && !get_epoch(map, cmd))
+        bad = "epoch";
+    if ((fields & FIELD_VOTERS) && !get_voters(map, cmd))
+        bad = "voters";
     if ((fields & FIELD_COUNT) && !get_number(map, "count", 1, INT64_MAX, &cmd->count))
         bad = "count";
     if ((fields & FIELD_TOPIC) && !get_text(map, "topic", cmd->topic, sizeof cmd->topic))

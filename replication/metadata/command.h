@@ -16,6 +16,7 @@
 #include "replication/metadata/config.h"
 #include "replication/metadata/election.h"
 #include "replication/metadata/tree_attr.h"
+#include "replication/wire/raft_voters.h"
 
 enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
 
@@ -31,6 +32,8 @@ enum command_type {
     COMMAND_CHANGE_PARTITIONS, /* node (who proposes: a partition's leader, or 0: the controller), changes */
     COMMAND_SET_PARTITIONS,    /* changes: a snapshot's, taken as they are */
     COMMAND_PRODUCER_IDS,      /* node, count: that many more are that node's */
+    COMMAND_BEGIN_EPOCH,       /* epoch, leader: the quorum's, as each of its leaders begins (KIP-595) */
+    COMMAND_SET_VOTERS,        /* voters, target: the quorum's (KIP-853); in force from when it is in the log on */
     COMMAND_TYPES,
 };
 
@@ -72,6 +75,9 @@ struct command {
     unsigned set;
     int32_t node;
     int64_t count;
+    int32_t epoch;
+    struct raft_id leader;
+    struct raft_voters voters, target;
     struct node_registration registration;
     struct partition_change *changes; /* malloc-ed */
     int32_t change_count;

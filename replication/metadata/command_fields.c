@@ -107,6 +107,36 @@ void pack_changes(msgpack_packer *pk, const struct partition_change *changes, in
         pack_change(pk, &changes[i]);
 }
 
+static void pack_server(msgpack_packer *pk, struct raft_id id)
+{
+    msgpack_pack_array(pk, 2);
+    msgpack_pack_int32(pk, id.node);
+    msgpack_pack_uint64(pk, id.incarnation);
+}
+
+void pack_epoch(msgpack_packer *pk, const struct command *cmd)
+{
+    pack_text(pk, "epoch");
+    msgpack_pack_int32(pk, cmd->epoch);
+    pack_text(pk, "leader");
+    pack_server(pk, cmd->leader);
+}
+
+static void pack_servers(msgpack_packer *pk, const struct raft_voters *voters)
+{
+    msgpack_pack_array(pk, (size_t)voters->count);
+    for (int32_t i = 0; i < voters->count; i++)
+        pack_server(pk, voters->ids[i]);
+}
+
+void pack_voters(msgpack_packer *pk, const struct command *cmd)
+{
+    pack_text(pk, "voters");
+    pack_servers(pk, &cmd->voters);
+    pack_text(pk, "target");
+    pack_servers(pk, &cmd->target);
+}
+
 /* ---- getting ---- */
 
 const msgpack_object *get(const msgpack_object *map, const char *key)
@@ -203,6 +233,38 @@ bool get_node_state(const msgpack_object *map, struct node_registration *out)
 {
     return int32_of(get(map, "node"), 1, &out->id) && get_number(map, "node_epoch", 0, INT64_MAX, &out->epoch) &&
            get_bool(map, "fenced", &out->fenced) && get_bool(map, "shutting_down", &out->shutting_down);
+}
+
+static bool server_of(const msgpack_object *value, struct raft_id *out)
+{
+    if (value == NULL || value->type != MSGPACK_OBJECT_ARRAY || value->via.array.size != 2 ||
+        !int32_of(&value->via.array.ptr[0], 1, &out->node) ||
+        value->via.array.ptr[1].type != MSGPACK_OBJECT_POSITIVE_INTEGER)
+        return false;
+    out->incarnation = value->via.array.ptr[1].via.u64;
+    return out->incarnation != 0;
+}
+
+bool get_epoch(const msgpack_object *map, struct command *out)
+{
+    return int32_of(get(map, "epoch"), 1, &out->epoch) && server_of(get(map, "leader"), &out->leader);
+}
+
+static bool servers_of(const msgpack_object *value, struct raft_voters *out)
+{
+    if (value == NULL || value->type != MSGPACK_OBJECT_ARRAY || value->via.array.size == 0 ||
+        value->via.array.size > LIMIT_VOTERS)
+        return false;
+    for (uint32_t i = 0; i < value->via.array.size; i++)
+        if (!server_of(&value->via.array.ptr[i], &out->ids[i]))
+            return false;
+    out->count = (int32_t)value->via.array.size;
+    return raft_voters_valid(out);
+}
+
+bool get_voters(const msgpack_object *map, struct command *out)
+{
+    return servers_of(get(map, "voters"), &out->voters) && servers_of(get(map, "target"), &out->target);
 }
 
 static bool set_of(const msgpack_object *value, struct replica_set *out)

@@ -11,12 +11,14 @@
 
 #include "replication/metadata/command.h"
 
-enum { REGISTRATION_KEYS = 9, NODE_STATE_KEYS = 4 };
+enum { REGISTRATION_KEYS = 9, NODE_STATE_KEYS = 4, EPOCH_KEYS = 2, VOTERS_KEYS = 2 };
 
 void pack_text(msgpack_packer *pk, const char *text);
 void pack_registration(msgpack_packer *pk, const struct node_registration *registration);
 void pack_node_state(msgpack_packer *pk, const struct node_registration *registration);
 void pack_changes(msgpack_packer *pk, const struct partition_change *changes, int32_t count);
+void pack_epoch(msgpack_packer *pk, const struct command *cmd);
+void pack_voters(msgpack_packer *pk, const struct command *cmd);
 
 const msgpack_object *get(const msgpack_object *map, const char *key); /* NULL: missing */
 bool number_of(const msgpack_object *value, int64_t min, int64_t max, int64_t *out);
@@ -25,6 +27,8 @@ bool get_text(const msgpack_object *map, const char *key, char *out, size_t size
 /* One of a build that knew nothing of clusters has the node alone: it lives, and it lost nothing. */
 bool get_registration(const msgpack_object *map, struct node_registration *out);
 bool get_node_state(const msgpack_object *map, struct node_registration *out);
+bool get_epoch(const msgpack_object *map, struct command *out);
+bool get_voters(const msgpack_object *map, struct command *out);
 /* *out is malloc-ed. 0, -EBADMSG, -ENOMEM. */
 int get_changes(const msgpack_object *map, struct partition_change **out, int32_t *count);
 

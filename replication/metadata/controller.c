@@ -118,6 +118,8 @@ void controller_applied(struct controller *controller, const struct metadata *me
     case COMMAND_SET_PARTITIONS:
     case COMMAND_SET_ATTR:
     case COMMAND_PRODUCER_IDS:
+    case COMMAND_BEGIN_EPOCH:
+    case COMMAND_SET_VOTERS:
     case COMMAND_TYPES:
         break;
     }

@@ -19,7 +19,7 @@ int topic_name_check(const char *name)
 
 void metadata_init(struct metadata *meta, const struct tree_attr *root)
 {
-    *meta = (struct metadata){.root = *root};
+    *meta = (struct metadata){.root = *root, .voters = {.offset = -1}};
 }
 
 void metadata_topic_free(struct metadata_topic *topic)

@@ -33,6 +33,11 @@ struct metadata {
     struct metadata_topic **topics_by_id; /* the same ones */
     size_t topic_count;
     int64_t next_producer_id;
+    struct metadata_voters {
+        int64_t offset; /* of the record that set them; -1: none did */
+        struct raft_voters voters, target;
+    } voters;
+    int32_t epoch; /* of the quorum's last leader that was applied; 0: none, or of a version that had no epochs */
 };
 
 /* Kafka's rule: [a-zA-Z0-9._-], 1 to 249 bytes; not ".", "..", no leading '.' or "__". 0 or -EINVAL. */

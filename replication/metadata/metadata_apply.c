@@ -256,6 +256,12 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
     case COMMAND_PRODUCER_IDS:
         meta->next_producer_id += cmd->count;
         break;
+    case COMMAND_BEGIN_EPOCH:
+        meta->epoch = cmd->epoch;
+        break;
+    case COMMAND_SET_VOTERS:
+        meta->voters = (struct metadata_voters){.offset = offset, .voters = cmd->voters, .target = cmd->target};
+        break;
     case COMMAND_TYPES:
         break;
     }

@@ -235,6 +235,8 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
     case COMMAND_SET_PARTITIONS:
         return check_changes(meta, cmd, verdict);
     case COMMAND_PRODUCER_IDS:
+    case COMMAND_SET_VOTERS:
+    case COMMAND_BEGIN_EPOCH:
         return 0;
     case COMMAND_TYPES:
         break;

@@ -1,4 +1,4 @@
-/* replication/metadata/quorum.c: ops, turns, replay and snapshot.
+/* replication/metadata/quorum.c: ops, turns and snapshots.
  *
  *                   turn              flushed
  *   quorum_submit ──────→ APPENDED ─────────→ applied in order ──→ done(0, a race's errno)
@@ -18,10 +18,10 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "engine/record/framing.h"
 #include "engine/base/container.h"
 #include "replication/base/limits.h"
 #include "replication/executor/alarms.h"
+#include "replication/metadata/quorum_internal.h"
 #include "replication/metadata/snapshot.h"
 #include "replication/replica/partition_internal.h"
 
@@ -39,89 +39,6 @@ struct proposal {
     struct proposal *next;
 };
 
-/* ---- replay ---- */
-
-/* Bytes read and not yet decoded. */
-struct replay {
-    struct quorum *quorum;
-    char *data;
-    size_t len;
-    int64_t offset;   /* of the record at data */
-    int64_t position; /* behind what was read */
-};
-
-/* Decodes and applies the complete records in the buffer. */
-static int replay_records(struct replay *replay, struct err *e)
-{
-    size_t at = 0;
-    for (;;) {
-        struct command cmd;
-        size_t len = framing_record_len(FRAMING_MSGPACK, (const uint8_t *)replay->data + at, replay->len - at);
-        if (len == 0)
-            break;
-        int rc = command_decode(replay->data + at, len, &cmd, e);
-        if (rc != 0)
-            return err_wrap(e, rc, "record %" PRId64, replay->offset);
-        rc = metadata_apply(&replay->quorum->meta, &cmd, replay->offset, e);
-        if (rc == 0)
-            replay->quorum->replayed(replay->quorum->arg, &cmd);
-        command_free(&cmd);
-        /* REPLICATION.md, rule 10: one that lost a race was answered so when it was decided. */
-        if (rc == -ENOMEM || rc == -EBADMSG)
-            return err_wrap(e, rc, "record %" PRId64, replay->offset);
-        at += len;
-        replay->offset++;
-    }
-    replay->len -= at;
-    memmove(replay->data, replay->data + at, replay->len);
-    if (replay->len >= LIMIT_COMMAND_BYTES)
-        return err_set(e, -EBADMSG, "record %" PRId64 ": longer than a command can be", replay->offset);
-    return 0;
-}
-
-/* Reads the next bytes of the log behind those in the buffer. 1, 0 at the end, or a negative errno. */
-static int replay_read(struct replay *replay, int64_t end, struct err *e)
-{
-    struct log_extent extent;
-    struct io *io = replay->quorum->io;
-    int rc = log_extent_at(replay->quorum->part->log, replay->position, end, LIMIT_COMMAND_BYTES, &extent, e);
-    if (rc <= 0)
-        return rc == -EIO && log_offline(replay->quorum->part->log) == 0 ? -EBADMSG : rc;
-    rc = io_pread_all(io, extent.fd, replay->data + replay->len, extent.len, extent.place);
-    log_extent_release(&extent);
-    if (rc != 0)
-        return err_sys(e, rc, "read");
-    replay->len += extent.len;
-    replay->position = extent.position + (int64_t)extent.len;
-    return 1;
-}
-
-static int replay_log(struct quorum *quorum, struct err *e)
-{
-    struct log *log = quorum->part->log;
-    struct log_point start = log_start(log), end = log_end(log), from;
-    int64_t next_offset = quorum->meta.next_offset;
-    if (next_offset < start.offset || next_offset > end.offset)
-        return err_set(e, -EBADMSG, "holds records %" PRId64 " to %" PRId64 ", but the next one to apply is %" PRId64,
-                       start.offset, end.offset, next_offset);
-    int rc = log_lookup_offset(log, next_offset, end, &from, e);
-    if (rc != 0)
-        return rc;
-    struct replay replay = {.quorum = quorum, .offset = from.offset, .position = from.position};
-    replay.data = malloc(2 * LIMIT_COMMAND_BYTES);
-    if (replay.data == NULL)
-        return err_sys(e, -ENOMEM, "replay");
-    while ((rc = replay_read(&replay, end.position, e)) > 0) {
-        rc = replay_records(&replay, e);
-        if (rc != 0)
-            break;
-    }
-    if (rc == 0 && (replay.len != 0 || replay.offset != end.offset))
-        rc = err_set(e, -EBADMSG, "ends at record %" PRId64 " instead of %" PRId64, replay.offset, end.offset);
-    free(replay.data);
-    return rc;
-}
-
 static void on_turn(struct work *work);
 static void on_flushed(struct log_flush *flush, int rc);
 static void on_again(struct alarm *alarm);
@@ -134,14 +51,14 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
     if (rc != 0)
         goto err_after_meta;
     quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
-    rc = replay_log(quorum, e);
-    /* What kill -9 left in the page cache is replayed too, and must not be undone by a power cut later. */
+    rc = quorum_server_start(quorum, e);
     if (rc == 0)
-        rc = log_flush_all(quorum->part->log);
+        rc = quorum_replay(quorum, e);
     if (rc != 0) {
         err_wrap(e, rc, "%s", quorum->part->name);
-        goto err_after_meta;
+        goto err_after_server;
     }
+    partition_commit(quorum->part, log_end(quorum->part->log));
     pthread_mutex_init(&quorum->lock, NULL);
     pthread_rwlock_init(&quorum->meta_lock, NULL);
     quorum->last = &quorum->queue;
@@ -151,6 +68,8 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
     alarm_init(&quorum->deadline, WORK_PROMPT, on_deadline);
     return 0;
 
+err_after_server:
+    raft_free(&quorum->raft);
 err_after_meta:
     metadata_free(&quorum->meta);
     return rc;
@@ -161,6 +80,7 @@ void quorum_close(struct quorum *quorum)
     assert(quorum->queue == NULL && quorum->turn == NULL);
     pthread_rwlock_destroy(&quorum->meta_lock);
     pthread_mutex_destroy(&quorum->lock);
+    raft_free(&quorum->raft);
     metadata_free(&quorum->meta);
 }
 
@@ -247,8 +167,6 @@ static void begin_turn(struct quorum *quorum)
 
 static int append(struct quorum *quorum, struct proposal *proposal)
 {
-    struct iovec iov = {.iov_base = proposal->data, .iov_len = proposal->len};
-    struct append_batch batch;
     struct err *e = &proposal->e;
     int rc = partition_usable(quorum->part, e);
     if (rc == 0)
@@ -256,9 +174,7 @@ static int append(struct quorum *quorum, struct proposal *proposal)
     if (rc == 0)
         rc = quorum->prepare(quorum->arg, &proposal->cmd, e);
     if (rc == 0)
-        rc = append_batch_scan(&batch, FRAMING_MSGPACK, &iov, proposal->cmd.time_ms, 0, NULL, 0);
-    if (rc == 0)
-        rc = partition_append_uncommitted(quorum->part, &batch, &proposal->at, e);
+        rc = quorum_append_record(quorum, proposal->data, proposal->len, proposal->cmd.time_ms, &proposal->at, e);
     return rc;
 }
 
@@ -341,7 +257,11 @@ static void snapshot_if_due(struct quorum *quorum)
 /* The flush has ended: the turn is decided, or the log is offline. */
 static void decide(struct quorum *quorum, int rc)
 {
-    assert(rc != 0 || log_recovery_point(quorum->part->log) >= quorum->flushing.offset); /* REPLICATION.md, rule 9 */
+    if (rc == 0)
+        quorum_server_flushed(quorum);
+    /* REPLICATION.md, rule 9. A quorum of one has decided what its disk has. */
+    assert(rc != 0 || (log_recovery_point(quorum->part->log) >= quorum->flushing.offset &&
+                       quorum->decided >= quorum->flushing.offset));
     for (struct proposal *proposal = quorum->turn; proposal != NULL; proposal = proposal->next) {
         if (rc == 0)
             apply(quorum, proposal);

@@ -1,5 +1,9 @@
-/* replication/metadata/quorum.h: the metadata quorum, of one voter: commands in, decided in one order, on the disk
- * before they are applied.
+/* replication/metadata/quorum.h: the metadata quorum: commands in, decided in one order, on the disk before they are
+ * applied.
+ *
+ * Who decides is raft.h's: this node's server of the quorum is told what happens to the log and does what it asks
+ * (quorum_server.c). Alone it is the only voter: it leads from the start on, in a new epoch each time, and what its own
+ * disk has is decided.
  *
  * A command is an op: checked when it is submitted, appended to `__cluster_metadata-0` as one record, flushed and
  * applied by prompt work, one turn after the other; commands that come while a turn is under way share the next one,
@@ -19,6 +23,7 @@
 #include "engine/log/log.h"
 #include "replication/executor/executor.h"
 #include "replication/metadata/metadata.h"
+#include "replication/metadata/raft.h"
 #include "replication/replica/partition.h"
 
 struct proposal;
@@ -38,8 +43,10 @@ struct quorum {
     struct io *io;
     struct clock *clock;
     struct executor *executor;
-    int dirfd;              /* DATA, for the snapshot */
-    struct partition *part; /* __cluster_metadata-0 */
+    int dirfd;               /* DATA, for the snapshot and the server's state */
+    struct raft_id self;     /* this node and the incarnation of its data directory */
+    struct raft_peers peers; /* the first members, this node included */
+    struct partition *part;  /* __cluster_metadata-0 */
     /* All three are called by one thread at a time, with no lock held but for `replayed`, and may use the disk.
      * prepare: before a command that the metadata allows is appended: 0, or why it cannot be. */
     int (*prepare)(void *arg, const struct command *cmd, struct err *e);
@@ -59,6 +66,12 @@ struct quorum {
     struct alarm again;             /* a flush that failed for want of descriptors or memory */
     struct alarm deadline;          /* the earliest op's */
     int64_t snapshot_at;            /* the turn's: the next snapshot, when next_offset gets there */
+
+    /* The server: whoever has the turn. */
+    struct raft raft;
+    struct raft_log view; /* the log as raft asks for it */
+    int32_t end_epoch;    /* of the log's last record; -1: there was never one */
+    int64_t decided;      /* offset: everything below is */
 
     pthread_rwlock_t meta_lock; /* held for writing while a command is applied, for reading by who looks */
     struct metadata meta;

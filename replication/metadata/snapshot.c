@@ -136,6 +136,22 @@ static int add_topic(struct bytes *bytes, const struct metadata_topic *topic)
     return rc != 0 ? rc : add_config(bytes, &topic->config, topic->name, topic->attr.ctime_ms);
 }
 
+/* The quorum's own: its last epoch, and the voters (KIP-630, KIP-853). The offset of the record that set those travels
+ * as the time. */
+static int add_quorum(struct bytes *bytes, const struct metadata *meta)
+{
+    struct command epoch = {.type = COMMAND_BEGIN_EPOCH, .epoch = meta->epoch};
+    struct command voters = {.type = COMMAND_SET_VOTERS,
+                             .time_ms = meta->voters.offset,
+                             .voters = meta->voters.voters,
+                             .target = meta->voters.target};
+    if (meta->voters.offset < 0)
+        return 0;
+    epoch.leader = meta->voters.voters.ids[0]; /* one is asked for; who led is of no use here */
+    int rc = meta->epoch > 0 ? add_command(bytes, &epoch) : 0;
+    return rc != 0 ? rc : add_command(bytes, &voters);
+}
+
 static int add_body(struct bytes *bytes, const struct metadata *meta)
 {
     int rc = add_nodes(bytes, meta);
@@ -144,6 +160,7 @@ static int add_body(struct bytes *bytes, const struct metadata *meta)
     if (rc == 0)
         rc = add_config(bytes, &meta->config, "", meta->root.ctime_ms);
     /* Last, because each topic made above moved MOUNT's times. */
+    rc = rc == 0 ? add_quorum(bytes, meta) : rc;
     struct command ids = {.type = COMMAND_PRODUCER_IDS, .count = meta->next_producer_id};
     if (rc == 0 && meta->next_producer_id > 0)
         rc = add_command(bytes, &ids);
@@ -196,6 +213,12 @@ static int check_header(const char *data, size_t len, struct header *header, str
     return 0;
 }
 
+/* The offset of the record that a command of the body stands for, where that is part of the state. */
+static int64_t own_offset(const struct command *cmd)
+{
+    return cmd->type == COMMAND_REGISTER_NODE || cmd->type == COMMAND_SET_VOTERS ? cmd->time_ms : 0;
+}
+
 static int apply_body(const char *body, size_t len, struct metadata *meta, struct err *e)
 {
     while (len > 0) {
@@ -206,7 +229,7 @@ static int apply_body(const char *body, size_t len, struct metadata *meta, struc
         int rc = command_decode(body, record, &cmd, e);
         if (rc != 0)
             return err_wrap(e, rc, SNAPSHOT_FILE);
-        rc = metadata_apply(meta, &cmd, cmd.type == COMMAND_REGISTER_NODE ? cmd.time_ms : 0, e);
+        rc = metadata_apply(meta, &cmd, own_offset(&cmd), e);
         command_free(&cmd);
         if (rc != 0)
             return err_wrap(e, rc == -ENOMEM ? rc : -EBADMSG, SNAPSHOT_FILE);

@@ -213,11 +213,18 @@ static int open_quorum(struct node *node, const struct checkpoints *known, struc
         node->quorum.part = topic_partition(node->internal_topic, 0);
         node->quorum.clock = node->clock;
         node->quorum.executor = node->executor;
+        node->quorum.self = (struct raft_id){node->options.id, node->identity.incarnation};
+        node->quorum.peers = (struct raft_peers){.count = 1, .nodes = {node->options.id}};
         node->quorum.prepare = node_prepare;
         node->quorum.applied = node_apply;
         node->quorum.replayed = node_replay;
         node->quorum.arg = node;
         rc = quorum_open(&node->quorum, &node->root_before, e);
+        /* It begins an epoch on the disk, which may be full: whoever could not start could not delete either. */
+        if (reserve_begin(&node->reserve, rc)) {
+            rc = quorum_open(&node->quorum, &node->root_before, e);
+            reserve_end(&node->reserve);
+        }
     }
     node->internal_reason = NULL;
     return rc;

@@ -130,6 +130,8 @@ void node_apply(void *arg, const struct command *cmd)
     case COMMAND_CHANGE_PARTITIONS:
     case COMMAND_SET_PARTITIONS:
     case COMMAND_PRODUCER_IDS:
+    case COMMAND_BEGIN_EPOCH:
+    case COMMAND_SET_VOTERS:
     case COMMAND_TYPES:
         break;
     }

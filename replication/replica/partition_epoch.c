@@ -41,3 +41,13 @@ int partition_append_uncommitted(struct partition *part, const struct append_bat
         flusher_request(&part->node->flusher, part);
     return rc;
 }
+
+void partition_lead(struct partition *part, int32_t epoch)
+{
+    pthread_mutex_lock(&part->epoch_lock);
+    if (atomic_load(&part->leader_epoch) != epoch) {
+        atomic_store(&part->epoch_assigned, false);
+        atomic_store(&part->leader_epoch, epoch);
+    }
+    pthread_mutex_unlock(&part->epoch_lock);
+}

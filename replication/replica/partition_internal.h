@@ -118,6 +118,9 @@ void partition_check_failed(struct partition *part);
 
 /* ---- the leader epoch: partition_epoch.c ---- */
 
+/* This node leads in `epoch` from now on; that it does is on the disk before the next append. For the quorum, whose
+ * epochs are its own. No append is under way. */
+void partition_lead(struct partition *part, int32_t epoch);
 /* Appends in the leader epoch, whose beginning is on the disk first. The high watermark does not move: that is
  * partition_commit()'s. */
 int partition_append_uncommitted(struct partition *part, const struct append_batch *batch,

@@ -459,8 +459,8 @@ static void test_the_metadata_is_readable_and_not_writable(void **state)
     assert_non_null(topic);
     assert_null(node_internal_topic(f->node, "orders"));
     struct partition *part = topic_partition(topic, 0);
-    /* The node's registration and the topic. */
-    assert_int_equal(partition_high_watermark(part).offset, 2);
+    /* The quorum's voters, its first epoch, the node's registration and the topic. */
+    assert_int_equal(partition_high_watermark(part).offset, 4);
     assert_int_equal(append_to(f, part, "x\n", ACKS_ALL, &op, &e), -EPERM);
     assert_int_equal(delete_records(part, 1, &e), -EPERM);
     struct reader reader = reader_at(partition_high_watermark(part).position);

@@ -4,6 +4,7 @@
 
 #include "engine/base/limits.h"
 #include "engine/recover/log_open.h"
+#include "replication/metadata/quorum_state.h"
 
 static bool has(struct fixture *f, const char *name)
 {
@@ -152,12 +153,14 @@ static void test_an_unknown_command_stops_the_start(void **state)
     static const char unknown[] = "\x83\xa4type\xab"
                                   "elect_mayor\xa7version\x01\xa4time\x00";
     create(f, "orders");
+    char record[32];
+    snprintf(record, sizeof record, "record %d", (int)metadata_end(f).offset);
     stop(f);
     add_record(f, unknown, sizeof unknown - 1);
     assert_int_equal(try_open(f, 1, &e), -EBADMSG);
     assert_non_null(strstr(e.text, "elect_mayor"));
     assert_non_null(strstr(e.text, "__cluster_metadata-0"));
-    assert_non_null(strstr(e.text, "record 2"));
+    assert_non_null(strstr(e.text, record));
     assert_true(exists(f, "clean-shutdown"));
 }
 
@@ -168,13 +171,15 @@ static void test_a_command_that_lost_a_race_is_passed_over(void **state)
     static const char idle[] = "\x85\xa4type\xadremove_config\xa7version\x01\xa4time\x00\xa5topic\xa0\xa4name\xa8"
                                "flush.ms";
     create(f, "orders");
+    int64_t end = metadata_end(f).offset;
     stop(f);
     add_record(f, idle, sizeof idle - 1);
     start(f);
     assert_true(has(f, "orders"));
-    assert_int_equal(metadata_end(f).offset, 3);
+    /* It, and the record with which each start begins an epoch. */
+    assert_int_equal(metadata_end(f).offset, end + 2);
     create(f, "more");
-    assert_int_equal(metadata_end(f).offset, 4);
+    assert_int_equal(metadata_end(f).offset, end + 3);
 }
 
 /* A rule that was tighter in this build than in the one that decided would lose the setting, or the topic, without a
@@ -188,11 +193,13 @@ static void test_a_command_that_can_fit_nothing_stops_the_start(void **state)
                                  "no.such\xa5value\xa1"
                                  "1";
     create(f, "orders");
+    char record[32];
+    snprintf(record, sizeof record, "record %d", (int)metadata_end(f).offset);
     stop(f);
     add_record(f, misfit, sizeof misfit - 1);
     assert_int_equal(try_open(f, 1, &e), -EBADMSG);
     assert_non_null(strstr(e.text, "__cluster_metadata-0"));
-    assert_non_null(strstr(e.text, "record 2"));
+    assert_non_null(strstr(e.text, record));
     assert_non_null(strstr(e.text, "no.such"));
     assert_true(exists(f, "clean-shutdown"));
 }
@@ -275,7 +282,7 @@ static void test_a_snapshot_replaces_the_log(void **state)
         assert_int_equal(node_get_config(f->node, "orders", "retention.ms", value), 0);
         assert_string_equal(value, "77");
         assert_content(f, "orders", "one\n");
-        assert_int_equal(metadata_end(f).offset, end);
+        assert_int_equal(metadata_end(f).offset, end + round + 1); /* each start begins an epoch */
     }
 
     /* Without its snapshot the log is not the whole story, and says so. */
@@ -288,12 +295,76 @@ static void test_a_snapshot_replaces_the_log(void **state)
     assert_non_null(strstr(e.text, "__cluster_metadata-0"));
 }
 
+/* ---- the server ---- */
+
+static int32_t quorum_epoch(struct fixture *f)
+{
+    struct partition_info info;
+    partition_info(topic_partition(f->node->internal_topic, 0), &info);
+    return info.leader_epoch;
+}
+
+/* A lone voter that led again in the epoch it had would use (offset, epoch) twice after a crash. */
+static void test_each_start_leads_in_an_epoch_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    int32_t epoch = quorum_epoch(f);
+    assert_int_equal(epoch, 1);
+    restart(f);
+    assert_int_equal(quorum_epoch(f), epoch + 1);
+    crash_and_restart(f);
+    assert_int_equal(quorum_epoch(f), epoch + 2);
+    /* What was voted is lost: the log knows in which epochs there were leaders. */
+    stop(f);
+    path_in(f, "quorum-state", path);
+    assert_int_equal(unlink(path), 0);
+    start(f);
+    assert_int_equal(quorum_epoch(f), epoch + 3);
+}
+
+static void test_a_state_of_another_directory_stops_the_start(void **state)
+{
+    struct fixture *f = *state;
+    struct raft_state other = {.epoch = 3};
+    struct raft_id stranger = {.node = 1, .incarnation = 77};
+    struct err e = {0};
+    stop(f);
+    char path[256];
+    path_in(f, ".", path);
+    int dirfd = open(path, O_RDONLY | O_DIRECTORY);
+    assert_true(dirfd >= 0);
+    assert_int_equal(quorum_state_write(io_posix(), dirfd, stranger, &other, &e), 0);
+    close(dirfd);
+    assert_int_equal(try_open(f, 1, &e), -EBADMSG);
+    assert_non_null(strstr(e.text, "quorum-state"));
+}
+
+static void test_the_voters_survive_the_log_that_named_them(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    assert_int_equal(raft_voters(&f->node->quorum.raft)->count, 1);
+    run_commands(f, LIMIT_SNAPSHOT_COMMANDS + 64);
+    assert_true(partition_log_start(topic_partition(f->node->internal_topic, 0)).offset > 1);
+    for (int round = 0; round < 2; round++) {
+        restart(f);
+        const struct raft_voters *voters = raft_voters(&f->node->quorum.raft);
+        assert_int_equal(voters->count, 1);
+        assert_true(raft_id_equal(voters->ids[0], f->node->quorum.self));
+        assert_int_equal(f->node->quorum.raft.role, RAFT_LEADER);
+    }
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(test_without_room_nothing_changes),
+        STORY(test_each_start_leads_in_an_epoch_of_its_own),
+        STORY(test_a_state_of_another_directory_stops_the_start),
+        STORY(test_the_voters_survive_the_log_that_named_them),
         STORY(test_a_topic_that_cannot_be_made_is_not_there),
         STORY(test_a_partition_that_could_not_be_made_is_made_later),
         STORY(test_after_a_failed_flush_nothing_is_decided),
