@@ -44,10 +44,10 @@ int partition_append_uncommitted(struct partition *part, const struct append_bat
 
 void partition_lead(struct partition *part, int32_t epoch)
 {
-    pthread_mutex_lock(&part->epoch_lock);
+    pthread_mutex_lock(&part->life_lock);
     if (atomic_load(&part->leader_epoch) != epoch) {
         atomic_store(&part->epoch_assigned, false);
         atomic_store(&part->leader_epoch, epoch);
     }
-    pthread_mutex_unlock(&part->epoch_lock);
+    pthread_mutex_unlock(&part->life_lock);
 }
