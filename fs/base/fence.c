@@ -241,6 +241,7 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     call->park.cancel = call_cancel;
     call->park.aborted = call_aborted;
     call->park.free = call_free;
+    call->park.fatal_only = true; /* it is short, and no stat(2) or open(2) is to fail for a timer's tick */
     park_begin(&call->park, session, request->req);
     pthread_mutex_lock(&fence->lock);
     bool up = atomic_load(&fence->raised) > 0;

@@ -38,6 +38,8 @@ enum {
     LIMIT_JSON_CHUNK_BYTES = 256 << 10,
     /* Text of `.json` that is made at a time, give or take a record; smaller reads are given their share of it. */
     LIMIT_JSON_TEXT_BYTES = 256 << 10,
+    /* Reads by io_uring of one open file that may be repeated; the oldest is forgotten. */
+    LIMIT_REREADS = 4096,
     /* Extents one READ puts together; more make a short read. */
     LIMIT_READ_EXTENTS = 1024,
     /* Addresses (0@5678) that the kernel is left to remember; another one makes it drop one of them. */

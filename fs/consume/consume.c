@@ -30,6 +30,16 @@ uint8_t *consume_buffer(void)
     return buffer;
 }
 
+void consume_answer(fuse_req_t req, struct handle *handle, int64_t pos, const uint8_t *bytes, int64_t got)
+{
+    if (got < 0) {
+        fuse_reply_err(req, (int)-got);
+        return;
+    }
+    rereads_given(&handle->rereads, fuse_req_ctx(req)->pid, pos, (size_t)got);
+    fuse_reply_buf(req, (const char *)bytes, (size_t)got);
+}
+
 static int pread_all(int fd, uint8_t *out, size_t len, int64_t at)
 {
     while (len) {
@@ -139,8 +149,9 @@ static void read_cached(fuse_req_t req, struct handle *handle, size_t size, int6
 }
 
 /* One extent of some size from where no hole was met: straight from the page cache to the reader. false: not so. */
-static bool read_spliced(fuse_req_t req, struct handle *handle, size_t size, int64_t at, int64_t limit)
+static bool read_spliced(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, int64_t base, int64_t limit)
 {
+    int64_t at = base + pos;
     if (size < SPLICE_MIN_BYTES || size > SPLICE_MAX_BYTES)
         return false;
     struct log_extent extent;
@@ -154,6 +165,7 @@ static bool read_spliced(fuse_req_t req, struct handle *handle, size_t size, int
         data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
         data.buf[0].fd = extent.fd;
         data.buf[0].pos = extent.place;
+        rereads_given(&handle->rereads, fuse_req_ctx(req)->pid, pos, extent.len);
         fuse_reply_data(req, &data, 0);
     }
     log_extent_release(&extent);
@@ -182,7 +194,7 @@ void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t po
     handle->reader->read_pos = pos;
     if (plain) {
         pthread_mutex_unlock(&handle->lock);
-        if (read_spliced(req, handle, size, base + pos, limit))
+        if (read_spliced(req, handle, size, pos, base, limit))
             return;
         pthread_mutex_lock(&handle->lock);
     }
@@ -191,8 +203,5 @@ void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t po
     uint8_t *buffer = consume_buffer();
     int64_t got = buffer ? consume_copy(&plan, buffer) : -ENOMEM;
     pthread_mutex_unlock(&handle->lock);
-    if (got < 0)
-        fuse_reply_err(req, (int)-got);
-    else
-        fuse_reply_buf(req, (const char *)buffer, (size_t)got);
+    consume_answer(req, handle, pos, buffer, got);
 }

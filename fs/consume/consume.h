@@ -10,6 +10,9 @@
 /* Answers a READ. owner 0: it comes through the page cache (architecture.md, Reads). */
 void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner);
 
+/* Answers a READ at pos with got bytes, or with a negative errno. */
+void consume_answer(fuse_req_t req, struct handle *handle, int64_t pos, const uint8_t *bytes, int64_t got);
+
 /* What a read gets from the log, shared with follow.c. */
 struct consume_plan {
     struct handle *handle; /* its map is used and added to; handle's lock */

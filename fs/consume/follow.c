@@ -81,10 +81,7 @@ static int64_t try_fresh(struct handle *handle, size_t size, int64_t pos, const 
 static void answer(struct follow_op *op, int64_t got)
 {
     park_answer(&op->park);
-    if (got < 0)
-        fuse_reply_err(op->park.req, (int)-got);
-    else
-        fuse_reply_buf(op->park.req, (const char *)consume_buffer(), (size_t)got);
+    consume_answer(op->park.req, op->handle, op->pos, consume_buffer(), got);
     atomic_fetch_sub(&op->handle->pfile->followers, 1);
     park_unref(&op->park);
 }
@@ -153,10 +150,7 @@ void follow_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos
     if (got == 0 && nonblock)
         got = -EAGAIN;
     if (got != 0) {
-        if (got < 0)
-            fuse_reply_err(req, (int)-got);
-        else
-            fuse_reply_buf(req, (const char *)consume_buffer(), (size_t)got);
+        consume_answer(req, handle, pos, consume_buffer(), got);
         return;
     }
     struct follow_op *op = calloc(1, sizeof(*op));

@@ -176,8 +176,5 @@ void json_view_read(fuse_req_t req, struct handle *handle, size_t size, int64_t 
         got = read_at(handle, pos, buffer, size);
         pthread_mutex_unlock(&handle->lock);
     }
-    if (got < 0)
-        fuse_reply_err(req, (int)-got);
-    else
-        fuse_reply_buf(req, (const char *)buffer, (size_t)got);
+    consume_answer(req, handle, pos, buffer, got);
 }

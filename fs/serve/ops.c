@@ -416,7 +416,7 @@ static void do_init(void *userdata, struct fuse_conn_info *conn)
     conn->congestion_threshold = 65535;
     if (conn->capable & FUSE_CAP_SPLICE_WRITE)
         conn->want |= FUSE_CAP_SPLICE_WRITE;
-    conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ);
+    conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ | FUSE_CAP_ASYNC_DIO);
     if (session->ready)
         session->ready(session->ready_arg);
 }

@@ -297,13 +297,10 @@ static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t 
         size = pos >= file.size ? 0 : pos + (int64_t)size > file.size ? (size_t)(file.size - pos) : size;
     }
     ssize_t got = buffer ? pread(handle->fd, buffer, size, pos) : -1;
-    if (got < 0)
-        fuse_reply_err(req, buffer ? errno : ENOMEM);
-    else
-        fuse_reply_buf(req, (const char *)buffer, (size_t)got);
+    consume_answer(req, handle, pos, buffer, got >= 0 ? got : buffer ? -errno : -ENOMEM);
 }
 
-static void read_text(fuse_req_t req, const struct handle *handle, size_t size, int64_t pos)
+static void read_text(fuse_req_t req, struct handle *handle, size_t size, int64_t pos)
 {
     const struct vnode *vnode = handle->vnode;
     size_t at = pos < (int64_t)vnode->text_len ? (size_t)pos : vnode->text_len;
@@ -316,7 +313,7 @@ static void read_text(fuse_req_t req, const struct handle *handle, size_t size, 
         return;
     }
     memcpy(buffer, vnode->text + at, size);
-    fuse_reply_buf(req, (const char *)buffer, size);
+    consume_answer(req, handle, pos, buffer, (int64_t)size);
 }
 
 static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
@@ -357,6 +354,11 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 {
     struct handle *handle = handle_of(fi);
     (void)ino;
+    int rc = rereads_read(&handle->rereads, fuse_req_ctx(req)->pid, off, fi->flags & O_NONBLOCK);
+    if (rc != 0) {
+        consume_answer(req, handle, off, NULL, rc < 0 ? rc : 0);
+        return;
+    }
     switch (handle->vnode->key.kind) {
     case VNODE_PARTITION:
         if (beyond_all(handle, size, off))
@@ -513,13 +515,17 @@ static void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
 {
     struct handle *handle = handle_of(fi);
     (void)ino;
-    if (handle->vnode->key.kind == VNODE_FOLLOW) {
+    int again = rereads_poll(&handle->rereads, fuse_req_ctx(req)->pid, fi->poll_events);
+    if (handle->vnode->key.kind == VNODE_FOLLOW && again == 0) {
         follow_poll(req, handle, ph);
         return;
     }
     if (ph)
         fuse_pollhandle_destroy(ph);
-    fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
+    if (again < 0)
+        fuse_reply_err(req, -again);
+    else
+        fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
 }
 
 /* One that is still open at the end of the session; a directory too: its listing refers to topics. */

@@ -56,6 +56,7 @@ struct handle *handle_new(struct session *session, struct vnode *vnode)
     handle->fd = -1;
     atomic_init(&handle->refs, 1);
     pthread_mutex_init(&handle->lock, NULL);
+    rereads_init(&handle->rereads);
     struct handles *handles = session->handles;
     pthread_mutex_lock(&handles->lock);
     handle->next = handles->head;
@@ -93,6 +94,7 @@ void handle_unref(struct handle *handle)
         return;
     struct handles *handles = handle->session->handles;
     handles->gone(handle);
+    rereads_free(&handle->rereads);
     free(handle->held.owners);
     if (handle->fd >= 0)
         close(handle->fd);

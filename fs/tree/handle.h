@@ -9,6 +9,7 @@
 
 #include "fs/base/fence.h"
 #include "fs/base/fuse.h"
+#include "fs/base/reread.h"
 #include "fs/base/session.h"
 #include "fs/tree/tree.h"
 
@@ -36,6 +37,7 @@ struct handle {
     pthread_mutex_t lock;
     struct producer *producer; /* producer.h: partitions and .any */
     struct held_locks held;
+    struct rereads rereads;  /* who reads it by io_uring; its own lock */
     struct reader *reader;   /* reader.h: partitions and their views */
     int fd;                  /* segment files; -1 */
     int32_t backing_id;      /* likewise: the kernel reads it without us; 0 */

@@ -1,6 +1,9 @@
 /* tests/unit/test_fence.c: looks at a partition between a close and what follows from it. */
 #include "tests/unit/node_fixture.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "fs/base/fence.h"
 #include "fs/base/limits.h"
 #include "fs/base/session.h"
@@ -38,7 +41,7 @@ static int end(void **state)
 {
     fence_lower(look.own, &look.post);
     fence_lower(look.any, &look.any_post);
-    wait_until(atomic_load(&look.session.parks.alive) == 0);
+    wait_until((pass_ms(*state, LIMIT_LOOK_AGAIN_MS), atomic_load(&look.session.parks.alive) == 0));
     fence_free(look.own);
     fence_free(look.any);
     assert_int_equal(atomic_load(&fence_all_raised), 0);
@@ -90,14 +93,37 @@ static void nobody_waits_longer_than_the_limit(void **state)
     wait_until((pass_ms(f, LIMIT_FENCE_MS), atomic_load(&look.req.answers) == 1));
 }
 
-static void a_signal_ends_the_look(void **state)
+/* stat(2) and open(2) do not fail for a timer's tick. */
+static void a_handled_signal_does_not_end_the_look(void **state)
 {
     (void)state;
     fence_raise(look.own, &look.post);
     begin_look();
     fake_fuse_interrupt(&look.req);
+    fence_lower(look.own, &look.post);
+    wait_until(atomic_load(&look.req.answers) == 1);
+    assert_int_equal(atomic_load(&look.req.err), 0);
+}
+
+static void a_fatal_signal_ends_the_look(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        raise(SIGSTOP);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, NULL, WUNTRACED), child);
+    kill(child, SIGTERM); /* a stopped process keeps it pending */
+    fence_raise(look.own, &look.post);
+    fake_fuse_request(&look.req, child);
+    begin_look();
+    fake_fuse_interrupt(&look.req);
     wait_until(atomic_load(&look.req.answers) == 1);
     assert_int_equal(atomic_load(&look.req.err), EINTR);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 #define STORY(function) cmocka_unit_test_setup_teardown(function, begin, end)
@@ -109,7 +135,8 @@ int main(void)
         STORY(a_look_waits_for_the_close),
         STORY(a_look_waits_for_a_close_of_each_kind),
         STORY(nobody_waits_longer_than_the_limit),
-        STORY(a_signal_ends_the_look),
+        STORY(a_handled_signal_does_not_end_the_look),
+        STORY(a_fatal_signal_ends_the_look),
     };
     return cmocka_run_group_tests_name("fence", tests, NULL, NULL);
 }
