@@ -51,6 +51,7 @@ HELPER_SOURCES := $(filter-out $(UNIT_SOURCES) $(FAULT_SOURCES),$(wildcard tests
 QUORUM_SOURCES := $(filter-out tests/quorum/quorum_%.c,$(wildcard tests/quorum/*.c))
 QUORUM_PROGRAMS := $(BUILD)/tests/quorum_random $(BUILD)/tests/quorum_bugs
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
+HANDS_SOURCES := $(wildcard tests/hands/*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_HELPER_SOURCES := $(filter-out $(FUZZ_SOURCES),$(wildcard tests/fuzz/*.c))
 
@@ -65,7 +66,7 @@ C_FILES = $(wildcard engine/*/*.[ch] replication/*/*.[ch] fs/*/*.[ch] tests/*/*.
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all deps deps-build demo test unit quorum fault mount-test lint bench asan tsan fuzz tidy format install clean help \
-	test-programs unit-programs fault-programs quorum-programs bench-programs fuzz-programs FORCE
+	test-programs unit-programs fault-programs quorum-programs bench-programs fuzz-programs hands FORCE
 
 all: $(BUILD)/logmnt
 
@@ -143,11 +144,19 @@ $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 	$(say) '  link $@'
 	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
+# A client, like those of the mount suite that come with the system: never sanitized, whatever it is run against.
+HANDS := $(BUILD)/tests/hands
+$(HANDS): $(HANDS_SOURCES) $(wildcard tests/hands/*.h) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(say) '  link $@'
+	$(hide)$(CC) $(LANGUAGE) -O2 -g $(WARNINGS) -o $@ $(HANDS_SOURCES) -lpthread
+
+hands: $(HANDS)
 unit-programs: $(UNIT_PROGRAMS)
 fault-programs: $(FAULT_PROGRAMS)
 quorum-programs: $(QUORUM_PROGRAMS)
 bench-programs: $(BENCH_PROGRAMS)
-test-programs: all unit-programs fault-programs quorum-programs
+test-programs: all unit-programs fault-programs quorum-programs hands
 
 asan:
 	+@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address,undefined test-programs
