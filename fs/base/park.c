@@ -58,7 +58,8 @@ static void interrupt(struct park *park)
 {
     if (process_dying(atomic_load(&park->tid)))
         atomic_store(&park->dying, true);
-    if (!atomic_load(&park->answered) && !abort_with(park, -EINTR) && !atomic_load(&park->answered))
+    bool over = atomic_load(&park->answered) || (atomic_load(&park->settled) && abort_with(park, -EINTR));
+    if (!over && !atomic_load(&park->answered))
         alarm_set(node_executor(park->session->node), &park->look_again, LIMIT_LOOK_AGAIN_MS);
     else
         park_unref(park);
@@ -106,6 +107,7 @@ void park_begin(struct park *park, struct session *session, fuse_req_t req)
 
 void park_settle(struct park *park)
 {
+    atomic_store(&park->settled, true); /* of this and interrupted() one at least sees the other's */
     if (atomic_load(&park->interrupt_queued))
         abort_with(park, -EINTR);
     park_unref(park);

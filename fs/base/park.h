@@ -27,7 +27,7 @@ struct session;
 /* Embed it; zero-initialise; set cancel, aborted and free. */
 struct park {
     fuse_req_t req;
-    /* Takes it out of its queue. true: it was still in there, and now nobody else will answer it. false: somebody else
+    /* Takes it out of its queue; never called before park_settle(). true: it was still in there, and now nobody else will answer it. false: somebody else
      * answers, or it goes on waiting: then it is called again. Any thread, called with no lock held. */
     bool (*cancel)(struct park *park);
     /* Answers a cancelled request. rc: -EINTR, or -ENOTCONN when the session ends. */
@@ -41,6 +41,7 @@ struct park {
     _Atomic int refs;
     _Atomic pid_t tid;
     _Atomic bool answered;
+    _Atomic bool settled; /* it is in its queue: cancel() may be called */
     _Atomic bool interrupt_queued;
     struct work work;
     struct alarm look_again;

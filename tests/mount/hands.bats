@@ -38,4 +38,6 @@ hands() {
 
 @test "the same while they linger" { hands linger.ms=5 40 tails keyed max=20000; }
 
+@test "signals, and appends that wait for their replicas" { hands '' 30 tails parks; }
+
 @test "O_APPEND comes and goes" { hands '' 40 flips max=20000; }

@@ -5,6 +5,7 @@
 #include "fs/base/limits.h"
 #include "fs/base/park.h"
 #include "fs/base/session.h"
+#include "replication/base/limits.h"
 #include "tests/unit/fake_fuse.h"
 
 /* A wait whose place in a queue the test gives and takes away. */
@@ -35,7 +36,7 @@ static void waiting_free(struct park *park)
     atomic_store(&CONTAINER_OF(park, struct waiting, park)->freed, true);
 }
 
-static void park_it(struct fixture *f, struct waiting *w)
+static void begin(struct fixture *f, struct waiting *w)
 {
     memset(w, 0, sizeof(*w));
     w->session.node = f->node;
@@ -45,6 +46,11 @@ static void park_it(struct fixture *f, struct waiting *w)
     w->park.aborted = waiting_aborted;
     w->park.free = waiting_free;
     park_begin(&w->park, &w->session, &w->req);
+}
+
+static void park_it(struct fixture *f, struct waiting *w)
+{
+    begin(f, w);
     atomic_store(&w->queued, true);
     park_settle(&w->park);
 }
@@ -55,6 +61,43 @@ static void a_signal_ends_the_wait(void **state)
     park_it(*state, &w);
     fake_fuse_interrupt(&w.req);
     wait_until(atomic_load(&w.session.parks.alive) == 0);
+    assert_int_equal(atomic_load(&w.req.answers), 1);
+    assert_int_equal(atomic_load(&w.req.err), EINTR);
+}
+
+/* Until the pool has done what it was asked before: all of its threads meet. */
+static pthread_barrier_t meeting;
+
+static void meet(struct work *work)
+{
+    (void)work;
+    pthread_barrier_wait(&meeting);
+}
+
+static void let_the_pool_finish(struct fixture *f)
+{
+    struct work works[LIMIT_PROMPT_THREADS] = {0};
+    pthread_barrier_init(&meeting, NULL, LIMIT_PROMPT_THREADS + 1);
+    for (int i = 0; i < LIMIT_PROMPT_THREADS; i++) {
+        works[i].run = meet;
+        executor_prompt(node_executor(f->node), &works[i]);
+    }
+    pthread_barrier_wait(&meeting);
+    pthread_barrier_destroy(&meeting);
+}
+
+/* What cancel() looks at need not be there before the request is in its queue. */
+static void a_signal_before_it_waits_ends_the_wait_when_it_does(void **state)
+{
+    struct fixture *f = *state;
+    struct waiting w;
+    begin(f, &w);
+    fake_fuse_interrupt(&w.req);
+    let_the_pool_finish(f);
+    assert_int_equal(atomic_load(&w.cancels), 0);
+    atomic_store(&w.queued, true);
+    park_settle(&w.park);
+    wait_until((pass_ms(f, LIMIT_LOOK_AGAIN_MS), atomic_load(&w.session.parks.alive) == 0));
     assert_int_equal(atomic_load(&w.req.answers), 1);
     assert_int_equal(atomic_load(&w.req.err), EINTR);
 }
@@ -164,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(a_signal_ends_the_wait),
+        STORY(a_signal_before_it_waits_ends_the_wait_when_it_does),
         STORY(a_signal_that_came_between_the_wake_and_the_second_wait_is_not_lost),
         STORY(a_signal_that_comes_with_the_answer_changes_nothing),
         STORY(the_end_of_the_session_ends_what_only_death_may_end),
