@@ -27,8 +27,9 @@ struct session;
 /* Embed it; zero-initialise; set cancel, aborted and free. */
 struct park {
     fuse_req_t req;
-    /* Takes it out of its queue; never called before park_settle(). true: it was still in there, and now nobody else will answer it. false: somebody else
-     * answers, or it goes on waiting: then it is called again. Any thread, called with no lock held. */
+    /* Takes it out of its queue; never called before park_settle(). true: it was still in there, and now nobody else
+     * will answer it. false: somebody else answers, or it goes on waiting: then it is called again. Any thread, called
+     * with no lock held. */
     bool (*cancel)(struct park *park);
     /* Answers a cancelled request. rc: -EINTR, or -ENOTCONN when the session ends. */
     void (*aborted)(struct park *park, int rc);

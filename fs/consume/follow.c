@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/container.h"
 #include "fs/base/limits.h"
@@ -31,9 +32,19 @@ static int64_t base_of(const struct handle *handle)
     return vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
 }
 
+/* A read may be more than one READ: the kernel puts so many pages, or ends of segments, into each, and sends the next
+ * one, which waits, where a READ was filled. Nothing tells whether a READ is the last. So what could be filled with the
+ * last byte that there is keeps that for the next READ; one of fewer bytes than segments make a READ is never cut.
+ * at_end: nothing is behind what was got. */
+static int64_t leave_one(int64_t got, size_t size, bool at_end)
+{
+    bool cut = size >= LIMIT_REQUEST_BYTES / (size_t)getpagesize();
+    return cut && at_end && got == (int64_t)size ? got - 1 : got;
+}
+
 /* Bytes into this thread's buffer. Returns the count; 0: none yet, *limit is how far was looked; or a negative errno.
- */
-static int64_t try_read(struct handle *handle, size_t size, int64_t pos, int64_t *limit)
+ * waits: the next READ may have to. */
+static int64_t try_read(struct handle *handle, size_t size, int64_t pos, bool waits, int64_t *limit)
 {
     struct partition *part = handle->pfile->part;
     int rc = partition_state(part);
@@ -46,6 +57,10 @@ static int64_t try_read(struct handle *handle, size_t size, int64_t pos, int64_t
     int64_t got = pos > handle->reader->next_pos || pos < handle->reader->next_pos - LIMIT_STREAM_BACK_BYTES
                       ? -EINVAL
                       : consume_copy(&plan, buffer);
+    bool known;
+    int64_t end = got > 0 ? plan.base + posmap_translate(&handle->reader->map, pos + got, &known) : 0;
+    if (waits)
+        got = leave_one(got, size, end >= *limit);
     if (got > 0 && pos + got > handle->reader->next_pos)
         handle->reader->next_pos = pos + got;
     pthread_mutex_unlock(&handle->lock);
@@ -73,6 +88,7 @@ static int64_t try_fresh(struct handle *handle, size_t size, int64_t pos, const 
         got += len;
         skip -= from;
     }
+    got = (size_t)leave_one((int64_t)got, size, into + (int64_t)got == (int64_t)fresh->len);
     handle->reader->next_pos += (int64_t)got;
     pthread_mutex_unlock(&handle->lock);
     return (int64_t)got;
@@ -91,7 +107,7 @@ static void go(struct follow_op *op)
 {
     for (;;) {
         int64_t limit = 0;
-        int64_t got = try_read(op->handle, op->size, op->pos, &limit);
+        int64_t got = try_read(op->handle, op->size, op->pos, true, &limit);
         if (got != 0) {
             answer(op, got);
             return;
@@ -142,11 +158,10 @@ static void op_free(struct park *park)
 
 void follow_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner, bool nonblock)
 {
-    /* A READ as large as they get is never filled: the kernel would send another one and wait for that. */
-    if (size > LIMIT_REQUEST_BYTES - 4096)
-        size = LIMIT_REQUEST_BYTES - 4097;
+    if (size > LIMIT_REQUEST_BYTES)
+        size = LIMIT_REQUEST_BYTES;
     int64_t limit = 0;
-    int64_t got = owner == 0 ? -EINVAL : try_read(handle, size, pos, &limit);
+    int64_t got = owner == 0 ? -EINVAL : try_read(handle, size, pos, !nonblock, &limit);
     if (got == 0 && nonblock)
         got = -EAGAIN;
     if (got != 0) {

@@ -271,3 +271,63 @@ P
     wait_until '[ -z "$(daemon_pids)" ]' 20
     wait_until '[ ! -e /proc/'$reader' ] || grep -q "^State:.Z" /proc/'$reader'/status' 5
 }
+
+# The kernel cuts a read into pieces of 256 pages or segments' ends, and sends the next one when a piece was filled.
+@test "a read that the kernel cuts returns with what there is" {
+    py <<'P'
+def cut(fd, segments, each):
+    """Reads into so many segments; what it got."""
+    buffers = [bytearray(each) for _ in range(segments)]
+    n = os.readv(fd, buffers)
+    return b"".join(buffers)[:n]
+
+def lines(size):
+    return (b"x" * 62 + b"\n") * (size // 63) + b"x" * (size % 63 - 1) + b"\n" * (size % 63 > 0)
+
+def gets(read, data):
+    """All of the bytes, in as many reads as it takes, none of which waits."""
+    got = b""
+    while len(got) < len(data):
+        box = []
+        t = threading.Thread(target=lambda: box.append(read()), daemon=True)
+        t.start()
+        t.join(20)
+        check(box, "a read waits, with", len(data) - len(got), "bytes to be had")
+        check(box[0], "an end of file")
+        got += box[0]
+    same(got, data)
+
+fd = os.open("orders/.follow/0", os.O_RDONLY)
+for segments, each in ((300, 1), (300, 100), (1000, 16), (512, 4096)):
+    for size in (255, 256, 257, 256 * each - 1, 256 * each, 256 * each + 1, 512 * each, segments * each):
+        if size > 2:
+            data = lines(size)
+            append("orders/0", data)
+            gets(lambda: cut(fd, segments, each), data)
+            if size > 1 << 19: # so far back it may not be read again
+                continue
+            append("orders/0", data)
+            gets(lambda: os.pread(fd, size, os.lseek(fd, 0, os.SEEK_CUR)) and os.read(fd, size), data)
+
+# Parked first: what wakes it fills it.
+for segments, each in ((300, 100), (512, 16)):
+    data = lines(256 * each)
+    box = []
+    t = threading.Thread(target=lambda: box.append(cut(fd, segments, each)), daemon=True)
+    t.start()
+    wait_until(lambda: blocked(t.native_id))
+    append("orders/0", data)
+    t.join(20)
+    check(box, "it waits on")
+    gets(lambda: cut(fd, segments, each), data[len(box[0]):])
+P
+}
+
+@test "a small record is read whole by a read of its size" {
+    py <<'P'
+fd = os.open("orders/.follow/0", os.O_RDONLY)
+for size in (1, 100, 255):
+    append("orders/0", b"z" * (size - 1) + b"\n")
+    same(len(os.read(fd, size)), size)
+P
+}

@@ -131,12 +131,9 @@ static void a_fatal_signal_ends_the_look(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(without_a_fence_a_look_goes_on),
-        STORY(a_look_waits_for_the_close),
-        STORY(a_look_waits_for_a_close_of_each_kind),
-        STORY(nobody_waits_longer_than_the_limit),
-        STORY(a_handled_signal_does_not_end_the_look),
-        STORY(a_fatal_signal_ends_the_look),
+        STORY(without_a_fence_a_look_goes_on),         STORY(a_look_waits_for_the_close),
+        STORY(a_look_waits_for_a_close_of_each_kind),  STORY(nobody_waits_longer_than_the_limit),
+        STORY(a_handled_signal_does_not_end_the_look), STORY(a_fatal_signal_ends_the_look),
     };
     return cmocka_run_group_tests_name("fence", tests, NULL, NULL);
 }
