@@ -261,3 +261,8 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     park_settle(&call->park);
     return up;
 }
+
+bool fence_runs_again(void)
+{
+    return again != NULL;
+}

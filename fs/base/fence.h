@@ -74,5 +74,7 @@ struct fence_request {
 /* Parks the request until the fence is down. false: it is down, or this request has waited for this fence already, or
  * for as long as it may: go on. A request looks behind two fences at most, its partition's and `.any`'s. */
 bool fence_wait(struct fence *fence, struct session *session, const struct fence_request *request);
+/* Whether this thread is running a request that has waited, which may be one of the pool's. */
+bool fence_runs_again(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "fs/base/fence.h"
 #include "fs/base/limits.h"
 #include "fs/consume/reader.h"
 
@@ -148,11 +149,12 @@ static void read_cached(fuse_req_t req, struct handle *handle, size_t size, int6
         fuse_reply_buf(req, (const char *)buffer, got);
 }
 
-/* One extent of some size from where no hole was met: straight from the page cache to the reader. false: not so. */
+/* One extent of some size from where no hole was met: straight from the page cache to the reader. false: not so. Never
+ * on a thread of the pool: libfuse gives each thread that splices a pipe, and takes back those of its own. */
 static bool read_spliced(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, int64_t base, int64_t limit)
 {
     int64_t at = base + pos;
-    if (size < SPLICE_MIN_BYTES || size > SPLICE_MAX_BYTES)
+    if (size < SPLICE_MIN_BYTES || size > SPLICE_MAX_BYTES || fence_runs_again())
         return false;
     struct log_extent extent;
     struct err e = {0};
