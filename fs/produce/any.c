@@ -68,6 +68,15 @@ static int32_t partition_of(struct handle *handle, const uint8_t *record, size_t
     return partitioner_for_key(kv.key, kv.key_len, topic_partition_count(handle->pfile->topic));
 }
 
+bool any_lacks_key(const struct handle *handle, const uint8_t *data, size_t end)
+{
+    const struct producer *producer = handle->producer;
+    const struct log_config *config = &producer->config.log;
+    return (config->cleanup_policy & CLEANUP_COMPACT) != 0 &&
+           !framing_all_keyed(config->framing, producer->rest, producer->rest_len, data, end, config->key_separator,
+                              config->key_separator_len);
+}
+
 struct pfile *any_target_of(struct handle *handle, const uint8_t *record, size_t len)
 {
     if (!any_keyed(handle))

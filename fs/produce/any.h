@@ -13,6 +13,8 @@ bool any_keyed(const struct handle *handle);
 struct pfile *any_target(struct handle *handle, size_t len);
 /* Where one record goes (without its newline). */
 struct pfile *any_target_of(struct handle *handle, const uint8_t *record, size_t len);
+/* Whether one of the records that wait and data[0 … end) lacks the key that its topic asks for (cleanup.policy). */
+bool any_lacks_key(const struct handle *handle, const uint8_t *data, size_t end);
 /* The records that wait and data[0 … end), gathered by partition into the parts of an op. NULL: no memory. */
 struct write_op *any_split(struct handle *handle, const uint8_t *data, size_t end);
 

@@ -13,6 +13,7 @@
 #include "fs/base/process.h"
 #include "fs/produce/accumulator.h"
 #include "fs/produce/any.h"
+#include "fs/produce/last_line.h"
 #include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
 #include "fs/produce/sync.h"
@@ -36,6 +37,26 @@ struct room_op {
     size_t len;
     char data[];
 };
+
+/* One that waits for its turn, with its bytes. */
+struct waiting_write {
+    struct park park;
+    struct turn_waiter waiter;
+    struct handle *handle; /* referenced */
+    int flags;
+    size_t len;
+    char data[];
+};
+
+/* Gives the turn back, and answers: rc 0 with len. */
+static void answer(fuse_req_t req, struct handle *handle, int rc, size_t len)
+{
+    producer_give_turn(handle);
+    if (rc != 0)
+        fuse_reply_err(req, -rc);
+    else
+        fuse_reply_write(req, len);
+}
 
 static void refresh_config(struct handle *handle)
 {
@@ -142,17 +163,6 @@ static void fill_batch(struct handle *handle, const uint8_t *data, struct scanne
     batch->mark_count = scanned->mark_count;
 }
 
-/* Whether this write has a record without a key that its topic, a compacted one, would refuse. The partition asks by
- * itself; here it is asked for what must be refused as a whole before anything of it goes on its way. */
-static bool lacks_key(const struct handle *handle, const uint8_t *data, size_t end)
-{
-    const struct producer *producer = handle->producer;
-    const struct log_config *config = &producer->config.log;
-    return (config->cleanup_policy & CLEANUP_COMPACT) != 0 &&
-           !framing_all_keyed(config->framing, producer->rest, producer->rest_len, data, end, config->key_separator,
-                              config->key_separator_len);
-}
-
 static struct write_op *take_op(struct handle *handle)
 {
     struct write_op *op = handle->producer->spare;
@@ -175,7 +185,7 @@ static bool append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
     if (!op || !op->parts[0].pfile) {
         if (op)
             write_op_free(op);
-        fuse_reply_err(req, ENOMEM);
+        answer(req, handle, -ENOMEM, 0);
         return true;
     }
     op->len = len;
@@ -196,12 +206,12 @@ static bool append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
     }
     if (rc == -EAGAIN)
         return false;
-    if (rc < 0)
-        fuse_reply_err(req, -rc);
-    else if (to_disk)
-        sync_write(req, handle, len);
-    else
-        fuse_reply_write(req, len);
+    if (rc < 0 || !to_disk) {
+        answer(req, handle, rc < 0 ? rc : 0, len);
+        return true;
+    }
+    producer_give_turn(handle);
+    sync_write(req, handle, len);
     return true;
 }
 
@@ -248,10 +258,7 @@ static void linger_reserved(fuse_req_t req, struct handle *handle, const uint8_t
     int rc = any_keyed(handle) ? linger_split(handle, data, scanned->result.end) : linger_whole(handle, data, scanned);
     if (rc == 0)
         rest_set(handle, data + scanned->result.end, len - scanned->result.end, &scanned->scan);
-    if (rc)
-        fuse_reply_err(req, -rc);
-    else
-        fuse_reply_write(req, len);
+    answer(req, handle, rc, len);
 }
 
 static void room_free(struct park *park)
@@ -270,7 +277,7 @@ static bool room_cancel(struct park *park)
 
 static void room_aborted(struct park *park, int rc)
 {
-    fuse_reply_err(park->req, -rc);
+    answer(park->req, CONTAINER_OF(park, struct room_op, park)->handle, rc, 0);
 }
 
 static void room_granted(struct accumulator_waiter *waiter)
@@ -279,7 +286,7 @@ static void room_granted(struct accumulator_waiter *waiter)
     struct scanned scanned;
     const uint8_t *data = (const uint8_t *)op->data;
     park_answer(&op->park);
-    scan_write(op->handle, data, op->len, &scanned); /* as before: nothing has changed since */
+    scan_write(op->handle, data, op->len, &scanned); /* as before: it has had the turn since */
     linger_reserved(op->park.req, op->handle, data, op->len, &scanned);
     park_unref(&op->park);
 }
@@ -293,7 +300,7 @@ static bool linger(fuse_req_t req, struct handle *handle, const uint8_t *data, s
     struct room_op *op = malloc(sizeof(*op) + len);
     if (!op) {
         topic_unpledge(handle->pfile->topic);
-        fuse_reply_err(req, ENOMEM);
+        answer(req, handle, -ENOMEM, 0);
         return true;
     }
     memset(op, 0, sizeof(*op));
@@ -312,48 +319,104 @@ static bool linger(fuse_req_t req, struct handle *handle, const uint8_t *data, s
     return true;
 }
 
-/* ---- the three requests ---- */
+/* ---- a write that has the turn ---- */
 
 /* With the settings as they are now. false: the framing was changed before the records were in the log: cut anew. */
 static bool try_write(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len, int flags)
 {
     refresh_config(handle);
     if (still_refused(handle, data, len)) {
-        fuse_reply_err(req, EMSGSIZE);
+        answer(req, handle, -EMSGSIZE, 0);
         return true;
     }
     struct scanned scanned;
     bool lingers = handle->session->options->linger_ms > 0 && !(flags & (O_SYNC | O_DSYNC));
     int rc = topic_deleted(handle->pfile->topic) ? -ESTALE : scan_write(handle, data, len, &scanned);
     if (rc == 0 && scanned.result.end && (lingers || !handle->pfile->part) &&
-        lacks_key(handle, data, scanned.result.end))
+        any_lacks_key(handle, data, scanned.result.end))
         rc = -EINVAL;
     if (rc == 0)
-        rc = rest_reserve(handle, scanned.result.end ? len - scanned.result.end : 0);
+        rc = rest_reserve(handle, len - scanned.result.end);
     if (rc == 0 && scanned.result.end == 0)
-        rc = rest_append(handle, data, len, &scanned.scan);
-    if (rc)
-        fuse_reply_err(req, -rc);
-    else if (scanned.result.end == 0)
-        fuse_reply_write(req, len);
-    else if (lingers)
-        return linger(req, handle, data, len, &scanned);
-    else
-        return append_now(req, handle, data, len, flags & (O_SYNC | O_DSYNC), &scanned);
+        rest_append(handle, data, len, &scanned.scan);
+    if (rc == 0 && scanned.result.end != 0)
+        return lingers ? linger(req, handle, data, len, &scanned)
+                       : append_now(req, handle, data, len, flags & (O_SYNC | O_DSYNC), &scanned);
+    answer(req, handle, rc, len);
     return true;
 }
 
-void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
+/* It has the turn. */
+static void write_now(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
 {
     struct fence *fence = handle->pfile->fence;
-    if (!handle->appends || !(flags & O_APPEND)) {
-        fuse_reply_err(req, EPERM);
-        return;
-    }
     if (fence_is_up(fence))
         fence_lower(fence, &handle->producer->post);
     while (!try_write(req, handle, (const uint8_t *)bytes, len, flags))
         ;
+}
+
+/* ---- waiting for the turn ---- */
+
+static void waiting_run(struct work *work)
+{
+    struct turn_waiter *waiter = CONTAINER_OF(work, struct turn_waiter, work);
+    struct waiting_write *op = CONTAINER_OF(waiter, struct waiting_write, waiter);
+    park_answer(&op->park);
+    write_now(op->park.req, op->handle, op->data, op->len, op->flags);
+    park_unref(&op->park);
+}
+
+static bool waiting_cancel(struct park *park)
+{
+    struct waiting_write *op = CONTAINER_OF(park, struct waiting_write, park);
+    return turn_cancel(&op->handle->producer->turn, &op->waiter);
+}
+
+static void waiting_aborted(struct park *park, int rc)
+{
+    fuse_reply_err(park->req, -rc);
+}
+
+static void waiting_free(struct park *park)
+{
+    struct waiting_write *op = CONTAINER_OF(park, struct waiting_write, park);
+    handle_unref(op->handle);
+    free(op);
+}
+
+static void wait_for_turn(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
+{
+    struct waiting_write *op = malloc(sizeof(*op) + len);
+    if (!op) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    memset(op, 0, sizeof(*op));
+    op->waiter.work.run = waiting_run;
+    op->handle = handle_ref(handle);
+    op->flags = flags;
+    op->len = len;
+    memcpy(op->data, bytes, len);
+    op->park.cancel = waiting_cancel;
+    op->park.aborted = waiting_aborted;
+    op->park.free = waiting_free;
+    park_begin(&op->park, handle->session, req);
+    if (turn_wait(&handle->producer->turn, &op->waiter))
+        waiting_run(&op->waiter.work);
+    park_settle(&op->park);
+}
+
+/* ---- the three requests ---- */
+
+void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
+{
+    if (!handle->appends || !(flags & O_APPEND))
+        fuse_reply_err(req, EPERM);
+    else if (turn_try(&handle->producer->turn))
+        write_now(req, handle, bytes, len, flags);
+    else
+        wait_for_turn(req, handle, bytes, len, flags);
 }
 
 void produce_flush(fuse_req_t req, struct handle *handle)
@@ -368,117 +431,6 @@ void produce_flush(fuse_req_t req, struct handle *handle)
 
 /* ---- the last close ---- */
 
-/* The last line of an open file on its way to the log. */
-struct last_line {
-    struct append_op append;
-    struct accumulator_waiter waiter;
-    struct handle *handle; /* referenced */
-    struct pfile *pfile;
-    struct last_line *prev, *next; /* last_lines */
-    bool pledged;                  /* linger.ms: topic_pledge() */
-    size_t len;
-    uint8_t bytes[];
-};
-
-/* Those under way. */
-static struct {
-    pthread_mutex_t lock;
-    struct last_line *head;
-} last_lines = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void last_line_over(struct last_line *last, int rc)
-{
-    if (rc)
-        log_line(LOG_ERR, "%s: a last line of %zu bytes %s: %s", partition_name(last->pfile->part), last->len,
-                 rc == -ETIMEDOUT ? "was appended, but not acknowledged" : "could not be appended",
-                 rc == -EAGAIN ? "the framing was changed" : strerror(-rc));
-    pthread_mutex_lock(&last_lines.lock);
-    if (last->prev)
-        last->prev->next = last->next;
-    else
-        last_lines.head = last->next;
-    if (last->next)
-        last->next->prev = last->prev;
-    pthread_mutex_unlock(&last_lines.lock);
-    if (last->pledged)
-        topic_unpledge(last->handle->pfile->topic);
-    handle_unref(last->handle);
-    free(last);
-}
-
-static void last_line_done(struct append_op *append, int rc)
-{
-    last_line_over(CONTAINER_OF(append, struct last_line, append), rc);
-}
-
-static void last_line_batch(struct last_line *last, struct iovec *iov, struct append_batch *batch)
-{
-    struct clock *clock = node_clock(last->handle->session->node);
-    *iov = (struct iovec){last->bytes, last->len};
-    append_batch_scan(batch, FRAMING_LINE, iov, clock->wall_ms(clock), 0, NULL, 0);
-}
-
-static void last_line_room(struct accumulator_waiter *waiter)
-{
-    struct last_line *last = CONTAINER_OF(waiter, struct last_line, waiter);
-    struct iovec iov;
-    struct append_batch batch;
-    last_line_batch(last, &iov, &batch);
-    int rc = accumulator_add(last->handle->session, last->pfile, last->handle, &batch);
-    if (rc == 0) /* a look after the close is to find it */
-        accumulator_send(last->handle->session, last->pfile);
-    last_line_over(last, rc);
-}
-
-static void append_last_line(struct handle *handle)
-{
-    struct producer *producer = handle->producer;
-    const struct options *options = handle->session->options;
-    struct last_line *last = calloc(1, sizeof(*last) + producer->rest_len + 1);
-    if (!last) {
-        log_line(LOG_ERR, "%s: no memory for a last line", topic_name(handle->pfile->topic));
-        return;
-    }
-    memcpy(last->bytes, producer->rest, producer->rest_len);
-    last->bytes[producer->rest_len] = '\n';
-    last->len = producer->rest_len + 1;
-    last->handle = handle_ref(handle);
-    last->pfile = any_target_of(handle, last->bytes, producer->rest_len);
-    last->append.done = last_line_done;
-    last->waiter.len = last->len;
-    last->waiter.room = last_line_room;
-    if (!last->pfile) {
-        log_line(LOG_ERR, "%s: no memory for a last line", topic_name(handle->pfile->topic));
-        handle_unref(handle);
-        free(last);
-        return;
-    }
-    pthread_mutex_lock(&last_lines.lock);
-    last->next = last_lines.head;
-    if (last->next)
-        last->next->prev = last;
-    last_lines.head = last;
-    pthread_mutex_unlock(&last_lines.lock);
-    if (options->linger_ms > 0) {
-        last->pledged = topic_pledge(handle->pfile->topic, FRAMING_LINE);
-        if (!last->pledged)
-            last_line_over(last, -EAGAIN);
-        else if (lacks_key(handle, (const uint8_t *)"\n", 1)) /* the rest, and what ends it */
-            last_line_over(last, -EINVAL);
-        else if (accumulators_reserve(handle->session->accumulators, &last->waiter))
-            last_line_room(&last->waiter);
-        return;
-    }
-    struct iovec iov;
-    last->append.part = last->pfile->part;
-    last->append.acks = options->acks;
-    last->append.timeout_ms = options->delivery_timeout_ms;
-    last_line_batch(last, &iov, &last->append.batch);
-    int rc = partition_append_submit(&last->append, NULL);
-    if (rc)
-        last_line_over(last, rc < 0 ? rc : 0);
-}
-
 void produce_release(struct handle *handle)
 {
     struct producer *producer = handle->producer;
@@ -486,30 +438,11 @@ void produce_release(struct handle *handle)
         refresh_config(handle);
     if (producer->rest_len && !producer->refusing) {
         if (producer->config.log.framing == FRAMING_LINE)
-            append_last_line(handle);
+            last_line_append(handle);
         else
             log_line(LOG_WARNING, "%s: an object still incomplete at the last close was dropped (%zu bytes)",
                      topic_name(handle->pfile->topic), producer->rest_len);
         rest_drop(handle);
     }
     sync_released(handle);
-}
-
-void produce_end(struct session *session)
-{
-    for (;;) {
-        pthread_mutex_lock(&last_lines.lock);
-        struct last_line *last = last_lines.head;
-        bool lingers = session->options->linger_ms > 0;
-        bool taken = last && (lingers ? accumulators_cancel(session->accumulators, &last->waiter)
-                                      : partition_append_cancel(&last->append));
-        bool forgotten = last && !lingers && !taken && partition_append_forget(&last->append);
-        pthread_mutex_unlock(&last_lines.lock);
-        if (!last)
-            return;
-        if (taken || forgotten)
-            last_line_over(last, taken ? -EROFS : -ETIMEDOUT);
-        else
-            executor_pause(node_executor(session->node), 1); /* it is being appended */
-    }
 }

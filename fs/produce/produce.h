@@ -15,8 +15,4 @@ void produce_flush(fuse_req_t req, struct handle *handle);
 /* RELEASE, or the end of the session: the rest becomes a record (line), or is dropped and logged (msgpack). */
 void produce_release(struct handle *handle);
 
-/* The end of the session, after every open file was closed: last lines that wait for in-sync replicas are given up and
- * logged. */
-void produce_end(struct session *session);
-
 #endif

@@ -9,9 +9,15 @@ int producer_open(struct handle *handle)
     if (producer == NULL)
         return -ENOMEM;
     producer->generation = UINT64_MAX;
+    turn_init(&producer->turn);
     pthread_mutex_init(&producer->lock, NULL);
     handle->producer = producer;
     return 0;
+}
+
+void producer_give_turn(struct handle *handle)
+{
+    turn_give(&handle->producer->turn, node_executor(handle->session->node));
 }
 
 void producer_free(struct handle *handle)
@@ -20,6 +26,7 @@ void producer_free(struct handle *handle)
     if (producer == NULL)
         return;
     free(producer->rest);
+    free(producer->last_line);
     free(producer->spare);
     for (int32_t i = 0; i < producer->target_count; i++)
         if (producer->targets[i] != NULL)
@@ -27,5 +34,6 @@ void producer_free(struct handle *handle)
     free(producer->targets);
     free(producer->produced.any_upto);
     pthread_mutex_destroy(&producer->lock);
+    turn_destroy(&producer->turn);
     free(producer);
 }

@@ -2,8 +2,10 @@
 #ifndef LOGMNT_FS_PRODUCE_PRODUCER_H
 #define LOGMNT_FS_PRODUCE_PRODUCER_H
 
+#include "fs/produce/turn.h"
 #include "fs/tree/handle.h"
 
+struct last_line;
 struct sync_op;
 struct write_op;
 
@@ -19,25 +21,31 @@ struct produced {
     struct sync_op *waiters;
 };
 
-/* What an open file that appends keeps between writes. The kernel lets one write(2) of an open file through at a time;
- * the lock is against its FLUSH and RELEASE. */
+/* What an open file that appends keeps between writes. Who has the turn may do what he likes with it: a WRITE from its
+ * start until it is settled, RELEASE, which comes behind the last of them. */
 struct producer {
-    pthread_mutex_t lock;
+    struct turn turn;
     struct topic_config config; /* a copy, as of generation */
     uint64_t generation;
     struct framing_state scan; /* of the unfinished record */
-    uint8_t *rest;             /* its bytes */
+    bool refusing;             /* a line was too long and came in pieces: refuse up to the next newline */
+    struct write_op *spare;    /* one that is not in use */
+    /* These change under the lock, too: FLUSH and fsync look at them beside a WRITE. */
+    pthread_mutex_t lock;
+    uint8_t *rest; /* the unfinished record's bytes, and room for what a write may leave of its own */
     size_t rest_len, rest_capacity;
-    bool refusing;          /* a line was too long and came in pieces: refuse up to the next newline */
-    struct fence_post post; /* up between a FLUSH that left a rest and the RELEASE or WRITE that follows */
-    struct write_op *spare; /* one that is not in use */
-    struct pfile **targets; /* `.any`: by partition, referenced; NULL entries: not yet written to */
+    struct last_line *last_line; /* made before there is a rest, so that it can always be appended at the last close */
+    struct pfile **targets;      /* `.any`: by partition, referenced; NULL entries: not yet written to */
     int32_t target_count;
+    /* The fence's lock. */
+    struct fence_post post; /* up between a FLUSH that left a rest and the RELEASE or WRITE that follows */
     struct produced produced;
 };
 
 /* For a new open file. -ENOMEM. */
 int producer_open(struct handle *handle);
+/* The turn is over. Before the answer: the next write may follow on that. */
+void producer_give_turn(struct handle *handle);
 /* The open file's last reference goes. */
 void producer_free(struct handle *handle);
 

@@ -7,7 +7,7 @@
 
 #include "engine/base/container.h"
 #include "engine/base/err.h"
-#include "fs/produce/produce.h"
+#include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
 #include "fs/produce/sync.h"
 
@@ -43,7 +43,6 @@ void write_op_free(struct write_op *op)
         free(op->parts[i].owned);
     if (op->parts != &op->one)
         free(op->parts);
-    free(op->tail_copy);
     free(op);
 }
 
@@ -91,7 +90,8 @@ static void finish(struct write_op *op)
 {
     int rc = result(op);
     if (rc == 0)
-        rest_set(op->handle, op->tail, op->tail_len, &op->tail_scan); /* its room was reserved */
+        rest_set_staged(op->handle, op->tail_len, &op->tail_scan);
+    producer_give_turn(op->handle);
     park_answer(&op->park);
     if (rc)
         fuse_reply_err(op->park.req, -rc);
@@ -154,21 +154,13 @@ static bool op_cancel(struct park *park)
 
 static void op_aborted(struct park *park, int rc)
 {
+    producer_give_turn(CONTAINER_OF(park, struct write_op, park)->handle);
     fuse_reply_err(park->req, -rc);
 }
 
 static int park(struct write_op *op, fuse_req_t req)
 {
-    if (op->tail_len) { /* the request's buffer is gone when we return */
-        op->tail_copy = malloc(op->tail_len);
-        if (op->tail_copy)
-            memcpy(op->tail_copy, op->tail, op->tail_len);
-        else
-            log_line(LOG_ERR, "%s: no memory for an unterminated line of %zu bytes: dropped",
-                     topic_name(op->handle->pfile->topic), op->tail_len);
-        op->tail = op->tail_copy;
-        op->tail_len = op->tail_copy ? op->tail_len : 0;
-    }
+    rest_stage(op->handle, op->tail, op->tail_len); /* the request's buffer is gone when we return */
     handle_ref(op->handle);
     op->park.cancel = op_cancel;
     op->park.aborted = op_aborted;

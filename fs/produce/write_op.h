@@ -26,8 +26,7 @@ struct write_op {
     struct handle *handle; /* referenced while parked */
     size_t len;            /* what the write(2) returns */
     bool to_disk;          /* O_SYNC, O_DSYNC */
-    const uint8_t *tail;   /* what becomes the rest when it has succeeded; copied when it parks */
-    uint8_t *tail_copy;
+    const uint8_t *tail;   /* what becomes the rest when it has succeeded; it is in the open file while it parks */
     size_t tail_len;
     struct framing_state tail_scan;
     _Atomic int pending; /* parts under way, and one for write_op_go() */
@@ -45,7 +44,7 @@ void write_op_free(struct write_op *op);
 struct write_part *write_op_add(struct write_op *op);
 
 /* Appends all parts. Returns 1: appended; a negative errno: it failed; 0: parked, and answered later (the rest is set
- * then): the op is no longer the caller's. */
+ * and the turn given back then): the op is no longer the caller's. */
 int write_op_go(struct write_op *op, fuse_req_t req);
 /* Makes one that is over, with one part, as new. */
 void write_op_reset(struct write_op *op);

@@ -10,7 +10,7 @@
 #include "fs/base/mounted.h"
 #include "fs/base/outside.h"
 #include "fs/produce/accumulator.h"
-#include "fs/produce/produce.h"
+#include "fs/produce/last_line.h"
 #include "fs/produce/produce_file.h"
 #include "fs/serve/feed.h"
 #include "fs/serve/ops.h"
@@ -154,7 +154,7 @@ int serve_run(struct session *session, struct err *e)
     parks_abort(session);
     ops_file_end(session);
     accumulators_drain(session->accumulators, session->node);
-    produce_end(session);
+    last_lines_end(session);
     accumulators_drain(session->accumulators, session->node);
 err_after_mount:
     feed_end(session);

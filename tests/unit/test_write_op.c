@@ -55,6 +55,7 @@ static void begin(struct story *s, struct fixture *f, pid_t tid)
     producer->targets[1] = pfile_of(s, "held");
     producer->target_count = 2;
     fake_fuse_request(&s->req, tid);
+    assert_true(turn_try(&producer->turn));
     struct write_op *op = write_op_new(s->any.handle, 2);
     op->len = WRITE_BYTES;
     add_part(s, op, producer->targets[0]);
@@ -153,6 +154,7 @@ static void begin_followed(struct story *s, struct fixture *f, pid_t tid)
     part->isr.replicas[part->isr.count++] = (struct isr_replica){.id = 2, .in_sync = true};
     pthread_mutex_unlock(&part->lock);
     fake_fuse_request(&s->req, tid);
+    assert_true(turn_try(&producer->turn));
     struct write_op *op = write_op_new(s->any.handle, 1);
     op->len = 4;
     add_part(s, op, producer->targets[0]);

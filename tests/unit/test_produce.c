@@ -1,0 +1,230 @@
+/* tests/unit/test_produce.c: writes of one open file that come side by side, as the kernel does not send them. */
+#include "tests/unit/session_fixture.h"
+
+#include "fs/produce/produce.h"
+
+enum { WRITES = 20 };
+
+/* An open `.any` of a topic of one partition, where what is appended waits for a second replica. */
+struct story {
+    struct opened any;
+    struct fixture *f;
+    struct fuse_req reqs[WRITES];
+};
+
+static void begin(struct story *s, struct fixture *f)
+{
+    s->f = f;
+    create(f, "orders");
+    set(f, "orders", "min.insync.replicas", "2");
+    open_any(&s->any, f, "orders");
+    s->any.options.linger_ms = 0;
+}
+
+static void send(struct story *s, int i, const char *text)
+{
+    fake_fuse_request(&s->reqs[i], getpid());
+    produce_write(&s->reqs[i], s->any.handle, text, strlen(text), O_WRONLY | O_APPEND);
+}
+
+static void let_go(struct story *s)
+{
+    set(s->f, "orders", "min.insync.replicas", "1");
+}
+
+/* It was answered once, with this. */
+static void is_answered(struct story *s, int i, int err, size_t written)
+{
+    wait_until(atomic_load(&s->reqs[i].answers) > 0);
+    assert_int_equal(atomic_load(&s->reqs[i].answers), 1);
+    assert_int_equal(atomic_load(&s->reqs[i].err), err);
+    assert_int_equal(atomic_load(&s->reqs[i].written), written);
+}
+
+static void is_waiting(struct story *s, int i)
+{
+    assert_int_equal(atomic_load(&s->reqs[i].answers), 0);
+}
+
+/* What the last close would append. */
+static void over(struct story *s)
+{
+    produce_release(s->any.handle);
+    close_any(&s->any);
+}
+
+static void one_that_comes_while_another_waits_goes_on_with_its_line(void **state)
+{
+    struct story s;
+    begin(&s, *state);
+    send(&s, 0, "one\nuser=");
+    send(&s, 1, "joe\nx");
+    is_waiting(&s, 0);
+    is_waiting(&s, 1);
+    let_go(&s);
+    is_answered(&s, 0, 0, 9);
+    is_answered(&s, 1, 0, 5);
+    assert_content(s.f, "orders", "one\nuser=joe\n");
+    over(&s);
+    assert_content(*state, "orders", "one\nuser=joe\nx\n");
+}
+
+static void they_are_appended_in_the_order_in_which_they_came(void **state)
+{
+    struct story s;
+    char expected[WRITES * 8] = "";
+    char text[8];
+    begin(&s, *state);
+    for (int i = 0; i < WRITES; i++) {
+        snprintf(text, sizeof text, "%s%d", i > 0 ? "\n" : "", i);
+        strcat(expected, text);
+        send(&s, i, text);
+    }
+    let_go(&s);
+    for (int i = 0; i < WRITES; i++)
+        is_answered(&s, i, 0, strlen(i == 0 ? "0" : i < 10 ? "\n0" : "\n10"));
+    over(&s);
+    assert_content(*state, "orders", strcat(expected, "\n"));
+}
+
+static void one_that_waits_for_its_turn_can_be_interrupted(void **state)
+{
+    struct story s;
+    begin(&s, *state);
+    send(&s, 0, "one\n");
+    send(&s, 1, "two\n");
+    send(&s, 2, "three\n");
+    fake_fuse_interrupt(&s.reqs[1]);
+    is_answered(&s, 1, EINTR, 0);
+    is_waiting(&s, 0);
+    let_go(&s);
+    is_answered(&s, 0, 0, 4);
+    is_answered(&s, 2, 0, 6);
+    assert_content(s.f, "orders", "one\nthree\n");
+    over(&s);
+}
+
+static void when_the_one_that_has_the_turn_is_interrupted_the_next_has_it(void **state)
+{
+    struct story s;
+    begin(&s, *state);
+    send(&s, 0, "one\nrest");
+    send(&s, 1, "two\n");
+    fake_fuse_interrupt(&s.reqs[0]);
+    is_answered(&s, 0, EINTR, 0);
+    is_waiting(&s, 1);
+    let_go(&s);
+    is_answered(&s, 1, 0, 4);
+    assert_content(s.f, "orders", "two\n");
+    over(&s);
+}
+
+static void the_end_of_the_session_ends_them_all(void **state)
+{
+    struct story s;
+    begin(&s, *state);
+    for (int i = 0; i < WRITES; i++)
+        send(&s, i, "line\n");
+    parks_abort(&s.any.session);
+    for (int i = 0; i < WRITES; i++)
+        is_answered(&s, i, ENOTCONN, 0);
+    let_go(&s);
+    assert_content(s.f, "orders", "");
+    over(&s);
+}
+
+static void a_full_buffer_memory_holds_the_turn(void **state)
+{
+    struct story s;
+    begin(&s, *state);
+    s.any.options.linger_ms = INT64_C(1) << 40;
+    struct accumulator_waiter all = {.len = (size_t)s.any.options.buffer_memory_bytes};
+    assert_true(accumulators_reserve(s.any.session.accumulators, &all));
+    send(&s, 0, "one\nuser=");
+    send(&s, 1, "joe\n");
+    is_waiting(&s, 0);
+    is_waiting(&s, 1);
+    accumulators_give_back(s.any.session.accumulators, all.len);
+    is_answered(&s, 0, 0, 9);
+    is_answered(&s, 1, 0, 4);
+    let_go(&s);
+    accumulators_drain(s.any.session.accumulators, s.f->node);
+    assert_content(s.f, "orders", "one\nuser=joe\n");
+    over(&s);
+}
+
+/* ---- threads ---- */
+
+enum { THREADS = 4, OF_EACH = 200, PIECE_BYTES = 6 };
+
+struct writer {
+    struct story *s;
+    int id;
+    pthread_t thread;
+};
+
+/* Pieces of lines: "<A7>" with its number in two letters, every third with its newline. */
+static int piece(char out[8], int id, int i)
+{
+    return snprintf(out, 8, "<%c%c%c>%s", 'A' + id, 'a' + i / 26, 'a' + i % 26, i % 3 == 0 ? "\n" : "");
+}
+
+static void *write_pieces(void *arg)
+{
+    struct writer *writer = arg;
+    for (int i = 0; i < OF_EACH; i++) {
+        struct fuse_req req;
+        char text[8];
+        int len = piece(text, writer->id, i);
+        fake_fuse_request(&req, getpid());
+        produce_write(&req, writer->s->any.handle, text, (size_t)len, O_WRONLY | O_APPEND);
+        wait_until(atomic_load(&req.answers) == 1);
+        assert_int_equal(atomic_load(&req.written), (size_t)len);
+    }
+    return NULL;
+}
+
+static void threads_that_write_at_once_tear_nothing(void **state)
+{
+    static char seen[THREADS * OF_EACH * PIECE_BYTES + 2];
+    struct story s;
+    struct writer writers[THREADS];
+    int next[THREADS] = {0};
+    begin(&s, *state);
+    let_go(&s);
+    for (int i = 0; i < THREADS; i++) {
+        writers[i] = (struct writer){.s = &s, .id = i};
+        assert_int_equal(pthread_create(&writers[i].thread, NULL, write_pieces, &writers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(writers[i].thread, NULL);
+    over(&s);
+    content(*state, "orders", seen, sizeof seen);
+    int len = (int)strlen(seen);
+    for (int at = 0; at < len - 1;) {
+        int id = seen[at + 1] - 'A';
+        char text[8];
+        assert_in_range(id, 0, THREADS - 1);
+        int piece_len = piece(text, id, next[id]++);
+        assert_memory_equal(seen + at, text, (size_t)piece_len);
+        at += piece_len;
+    }
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(next[i], OF_EACH);
+}
+
+#define STORY(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(one_that_comes_while_another_waits_goes_on_with_its_line),
+        STORY(they_are_appended_in_the_order_in_which_they_came),
+        STORY(one_that_waits_for_its_turn_can_be_interrupted),
+        STORY(when_the_one_that_has_the_turn_is_interrupted_the_next_has_it),
+        STORY(the_end_of_the_session_ends_them_all),
+        STORY(a_full_buffer_memory_holds_the_turn),
+        STORY(threads_that_write_at_once_tear_nothing),
+    };
+    return cmocka_run_group_tests_name("produce", tests, NULL, NULL);
+}
