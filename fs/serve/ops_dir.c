@@ -130,24 +130,27 @@ static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, si
 static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
     struct vnode *dir = ops_vnode(req, ino);
-    struct listing *listing = handle_of(fi)->listing;
+    struct handle *handle = handle_of(fi);
+    struct listing *listing = handle->listing;
     char *buffer = (char *)consume_buffer();
     size_t used = 0;
     if (!dir)
         return;
     int rc = buffer ? 0 : -ENOMEM;
+    if (size > LIMIT_REQUEST_BYTES)
+        size = LIMIT_REQUEST_BYTES;
+    pthread_mutex_lock(&handle->lock);
     if (rc == 0 && off == 0) {
         listing_clear(listing);
         rc = names_list(session_of(req), dir, take_down, listing);
     }
-    if (size > LIMIT_REQUEST_BYTES)
-        size = LIMIT_REQUEST_BYTES;
     for (size_t i = (size_t)off; rc == 0 && i < listing->count + 2; i++) {
         size_t added = add(req, dir, listing, i, buffer + used, size - used, plus);
         if (!added)
             break;
         used += added;
     }
+    pthread_mutex_unlock(&handle->lock);
     if (rc)
         fuse_reply_err(req, -rc);
     else

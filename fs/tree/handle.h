@@ -27,21 +27,23 @@ struct held_locks {
     struct fence_post post; /* up between a FLUSH and the RELEASE that may follow */
 };
 
+/* Requests of one open file may come side by side, from as many threads as use it. What has no lock here is set at open
+ * and stays. */
 struct handle {
     struct session *session;
     struct vnode *vnode; /* alive until RELEASE */
     struct pfile *pfile; /* referenced; NULL where there is none */
     _Atomic int refs;
     bool appends;
-    bool outside; /* outside.h's: no open file of anybody's */
+    bool outside;       /* outside.h's: no open file of anybody's */
+    int fd;             /* segment files; -1 */
+    int32_t backing_id; /* likewise: the kernel reads it without us; 0 */
     pthread_mutex_t lock;
-    struct producer *producer; /* producer.h: partitions and .any */
-    struct held_locks held;
-    struct rereads rereads;  /* who reads it by io_uring; its own lock */
-    struct reader *reader;   /* reader.h: partitions and their views */
-    int fd;                  /* segment files; -1 */
-    int32_t backing_id;      /* likewise: the kernel reads it without us; 0 */
-    struct listing *listing; /* directories: ops_dir.c's */
+    struct producer *producer; /* producer.h: partitions and .any; who has the turn, and locks of its own */
+    struct reader *reader;     /* reader.h: partitions and their views; handle's lock */
+    struct held_locks held;    /* handle's lock */
+    struct rereads rereads;    /* who reads it by io_uring; its own lock */
+    struct listing *listing;   /* directories: ops_dir.c's; handle's lock */
     /* handles' lock */
     struct handle *prev, *next;
 };

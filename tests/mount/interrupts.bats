@@ -129,7 +129,7 @@ P
     bg cat orders/.follow/0 2>/dev/null
     reader=$!
     bg flock busy/0 sleep 100
-    wait_until '! flock -n busy/0 true'
+    wait_until '[ -s busy/0 ] && ! flock -n busy/0 true'
     bg flock busy/0 true
     waiter=$!
     cd /
