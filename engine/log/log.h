@@ -209,6 +209,7 @@ int log_flush_files(struct log *log);
 struct log_point log_start(struct log *log);
 struct log_point log_end(struct log *log);
 int64_t log_recovery_point(struct log *log); /* the flushed offset */
+uint64_t log_flushes(struct log *log);       /* fdatasync pairs (rounds) since it was opened */
 int64_t log_cleaner_offset(struct log *log);
 int64_t log_last_append_ms(struct log *log); /* the last batch's timestamp; the newest file's mtime when empty */
 const char *log_name(struct log *log);

@@ -275,6 +275,16 @@ void log_set_on_flush_left(struct log *log, void (*left)(void *arg), void *arg)
     pthread_mutex_unlock(&log->state_lock);
 }
 
+uint64_t log_flushes(struct log *log)
+{
+    uint64_t rounds;
+
+    pthread_mutex_lock(&log->state_lock);
+    rounds = log->flush_rounds;
+    pthread_mutex_unlock(&log->state_lock);
+    return rounds;
+}
+
 /* ---- a thread that waits ---- */
 
 struct waiter {

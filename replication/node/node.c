@@ -468,6 +468,8 @@ static void count_one(struct partition *part, void *arg)
     metrics->records_appended += part->records_appended;
     metrics->bytes_appended += part->bytes_appended;
     pthread_mutex_unlock(&part->lock);
+    if (part->log != NULL)
+        metrics->flushes += log_flushes(part->log);
     if (part->topic->internal)
         return;
     metrics->partitions++;
@@ -479,7 +481,7 @@ void node_metrics(struct node *node, struct node_metrics *out)
     *out = (struct node_metrics){.batches_appended = atomic_load(&node->batches_gone),
                                  .records_appended = atomic_load(&node->records_gone),
                                  .bytes_appended = atomic_load(&node->bytes_gone),
-                                 .flushes = atomic_load(&node->flushes),
+                                 .flushes = atomic_load(&node->flushes_gone),
                                  .segments_deleted = atomic_load(&node->segments_deleted),
                                  .segments_compacted = atomic_load(&node->segments_compacted),
                                  .topics = catalog_count(&node->catalog),

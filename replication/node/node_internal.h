@@ -49,8 +49,8 @@ struct node {
     _Atomic bool stopping;
 
     /* figures */
-    _Atomic uint64_t flushes, segments_deleted, segments_compacted, appends_parked;
-    _Atomic uint64_t batches_gone, records_gone, bytes_gone; /* of partitions that were deleted */
+    _Atomic uint64_t segments_deleted, segments_compacted, appends_parked;
+    _Atomic uint64_t batches_gone, records_gone, bytes_gone, flushes_gone; /* of partitions that were deleted */
     _Atomic int64_t parked_bytes;
 };
 

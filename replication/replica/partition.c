@@ -249,6 +249,8 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
 {
     int rc = 0;
     if (part->log != NULL)
+        atomic_fetch_add(&part->node->flushes_gone, log_flushes(part->log));
+    if (part->log != NULL)
         rc = destroy && atomic_load(&part->life) == LIFE_RETIRED ? log_destroy(part->log, e) : log_close(part->log, e);
     atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
     atomic_fetch_add(&part->node->records_gone, part->records_appended);

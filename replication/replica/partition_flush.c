@@ -18,16 +18,13 @@ int partition_flush(struct partition *part, struct log_flush *flush)
         return 0;
     }
     rc = log_flush(part->log, flush);
-    if (rc == 0) {
-        atomic_fetch_add_explicit(&part->node->flushes, 1, memory_order_relaxed);
+    if (rc == 0)
         partition_check_failed(part);
-    }
     return rc;
 }
 
 int partition_flush_now(struct partition *part)
 {
-    atomic_fetch_add_explicit(&part->node->flushes, 1, memory_order_relaxed);
     int rc = log_flush_all(part->log);
     if (rc != 0)
         partition_check_failed(part);

@@ -378,6 +378,8 @@ static void test_flush_messages_holds_no_thread(void **state)
     struct parked others[3];
     pthread_t appender;
     assert_int_equal(partition_flush_now(b.part), 0); /* the directory of the new log is not counted below */
+    struct node_metrics before, after;
+    node_metrics(f->node, &before);
     atomic_store(&f->disk.fdatasync_gate, GATE_SHUT);
     pthread_create(&appender, NULL, append_in_thread, &b);
     wait_until(atomic_load(&f->disk.fdatasync_gate) == GATE_WAITED_AT);
@@ -393,6 +395,8 @@ static void test_flush_messages_holds_no_thread(void **state)
         assert_int_equal(others[i].rc, 0);
     }
     assert_int_equal(f->disk.fsyncs - fsyncs, 3); /* the second one of b's pair, and one pair for the others */
+    node_metrics(f->node, &after);
+    assert_int_equal(after.flushes - before.flushes, 2);
     assert_int_equal(log_recovery_point(b.part->log), 5);
     assert_content(f, "orders", "a\nb\nc\nc\nc\n");
     partition_unref(b.part);
