@@ -104,11 +104,3 @@ bool elements_text(const msgpack_object *o, char *out, size_t room)
     out[o->via.str.size] = '\0';
     return true;
 }
-
-bool elements_bytes(const msgpack_object *o, uint8_t *out, size_t len)
-{
-    if (o->type != MSGPACK_OBJECT_BIN || o->via.bin.size != len)
-        return false;
-    memcpy(out, o->via.bin.ptr, len);
-    return true;
-}

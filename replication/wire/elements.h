@@ -32,6 +32,5 @@ bool elements_uint32(const msgpack_object *o, uint32_t *out);
 bool elements_bool(const msgpack_object *o, bool *out);
 /* Printable ASCII, so that it can be logged and resolved; room for its NUL included. */
 bool elements_text(const msgpack_object *o, char *out, size_t room);
-bool elements_bytes(const msgpack_object *o, uint8_t *out, size_t len);
 
 #endif

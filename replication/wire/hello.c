@@ -33,8 +33,7 @@ size_t hello_encode(const struct hello *hello, uint8_t out[HELLO_BYTES_MAX])
     elements_pack_text(&to, hello->cluster_id, strlen(hello->cluster_id));
     msgpack_pack_int32(&to.pk, hello->from);
     msgpack_pack_int32(&to.pk, hello->to);
-    msgpack_pack_bin(&to.pk, UUID_BYTES);
-    msgpack_pack_bin_body(&to.pk, hello->incarnation, UUID_BYTES);
+    msgpack_pack_uint64(&to.pk, hello->incarnation);
     msgpack_pack_uint64(&to.pk, hello->process);
     msgpack_pack_int32(&to.pk, hello->channel);
     msgpack_pack_int32(&to.pk, hello->feature_level);
@@ -55,9 +54,9 @@ static bool take_hello(const msgpack_object *o, struct hello *out)
            elements_text(&at[AT_CLUSTER_ID], out->cluster_id, sizeof out->cluster_id) &&
            (out->cluster_id[0] == '\0' || uuid_parse(out->cluster_id, id) == 0) &&
            elements_int32(&at[AT_FROM], 1, &out->from) && elements_int32(&at[AT_TO], 1, &out->to) &&
-           elements_bytes(&at[AT_INCARNATION], out->incarnation, UUID_BYTES) &&
-           elements_uint64(&at[AT_PROCESS], &out->process) && elements_int32(&at[AT_CHANNEL], 0, &out->channel) &&
-           out->channel < CHANNELS && elements_int32(&at[AT_FEATURE_LEVEL], 1, &out->feature_level) &&
+           elements_uint64(&at[AT_INCARNATION], &out->incarnation) && elements_uint64(&at[AT_PROCESS], &out->process) &&
+           elements_int32(&at[AT_CHANNEL], 0, &out->channel) && out->channel < CHANNELS &&
+           elements_int32(&at[AT_FEATURE_LEVEL], 1, &out->feature_level) &&
            elements_text(&at[AT_HOST], out->host, sizeof out->host) && elements_int32(&at[AT_PORT], 0, &out->port) &&
            out->port <= UINT16_MAX;
 }

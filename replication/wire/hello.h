@@ -26,7 +26,7 @@ struct hello {
     char cluster_id[UUID_TEXT_BYTES]; /* "": a node that is of no cluster yet */
     int32_t from;                     /* node id of the speaker */
     int32_t to;                       /* whom the speaker believes to speak to */
-    uint8_t incarnation[UUID_BYTES];  /* of the speaker's data directory */
+    uint64_t incarnation;             /* of the speaker's data directory (raft_voters.h) */
     uint64_t process;                 /* random, of the speaker's process: another one is another start */
     int32_t channel;                  /* enum channel */
     int32_t feature_level;            /* the highest that the speaker knows */
