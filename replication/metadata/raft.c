@@ -153,7 +153,7 @@ static void on_end(struct raft *raft, const struct raft_message *msg)
             place++;
         /* The leader itself has said who is to stand first; it needs nobody's leave, but a majority's pre-votes. */
         if (raft->role == RAFT_FOLLOWER && place < msg->end.count)
-            raft->election_at_ms = raft->now_ms + place * RAFT_STAGGER_MS;
+            raft->election_at_ms = raft->now_ms + (int64_t)place * RAFT_STAGGER_MS;
     }
     raft_answer(raft, msg);
 }

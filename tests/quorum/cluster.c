@@ -80,15 +80,15 @@ static struct happening take_next(struct model *model)
 
 void model_trace(const struct model *model, const char *fmt, ...)
 {
+    char line[512];
     va_list ap;
 
     if (!model->trace)
         return;
-    printf("%7lld ", (long long)model->now);
     va_start(ap, fmt);
-    vprintf(fmt, ap);
+    vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    putchar('\n');
+    printf("%7lld %s\n", (long long)model->now, line);
 }
 
 int node_number(const struct model *model, const struct node *node)
@@ -503,7 +503,6 @@ static void happen_to(struct model *model, struct node *node, const struct happe
         node_event(model, node, &(struct raft_event){.type = happening->event.type, .node = happening->event.node});
         break;
     case HAPPENS_GO_ON:
-        break;
     case HAPPENS_FAULT:
     case HAPPENS_CLIENT:
         break;

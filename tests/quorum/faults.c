@@ -84,7 +84,7 @@ static void change_voters(struct model *model)
 {
     struct raft_peers peers = {0};
     unsigned wanted = 1 + 2 * chance_below(&model->chance, model->count >= 5 ? 3 : 2);
-    struct node *node = any_node(model);
+    struct node *node;
 
     if (chance_percent(&model->chance, 40))
         wanted = (unsigned)model->peers.count;

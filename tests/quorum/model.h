@@ -81,19 +81,23 @@ struct packet {
 
 struct node {
     struct raft_id self;
-    struct raft_peers peers; /* its `peer=` list */
-    bool up;
-    int run; /* counts starts */
     struct raft raft;
     struct toy_log log;
-    struct raft_state disk; /* quorum-state, as it was persisted */
-    bool recover;           /* starts with quorum.recover */
+    struct raft_state disk;  /* quorum-state, as it was persisted */
+    struct raft_peers peers; /* its `peer=` list */
+    int run;                 /* counts starts */
+    bool up;
+    bool recover; /* starts with quorum.recover */
 
     /* What the machine has asked for and is not done yet. */
-    struct raft_actions actions;
-    int action_at;
     bool persisting;
+    bool flushing;
+    int action_at;
+    int inbox_at, inbox_count;
     int64_t busy_until;
+    int64_t tick_at;
+    int64_t paused_until;
+    struct raft_actions actions;
     struct {
         struct raft_event event;
         struct raft_message message;
@@ -101,16 +105,20 @@ struct node {
         struct raft_change change;
         struct raft_peers peers;
     } inbox[INBOX_MAX];
-    int inbox_at, inbox_count;
-    int64_t tick_at;
-    int64_t paused_until;
 
     /* Its fetcher. */
     struct raft_id fetch_from;
-    int32_t fetch_epoch;
     int64_t session;
     int64_t fetch_at; /* the next beat */
-    bool flushing;
+    int32_t fetch_epoch;
+
+    /* What the checker knows of it. */
+    bool answered;       /* as a leader, that it knows all that is decided */
+    int64_t alive_until; /* its leader was heard, and does not count as dead before */
+    int64_t high_watermark;
+    int64_t fetched_ms[NODES_MAX]; /* as a leader */
+    struct raft_id fetched_id[NODES_MAX];
+    int64_t acked[NODES_MAX];
 
     /* As a leader: what each other asked and was not told yet; offset -1: nothing. */
     struct {
@@ -119,14 +127,6 @@ struct node {
         int32_t last_epoch;
         bool beat;
     } pending[NODES_MAX];
-
-    /* What the checker knows of it. */
-    int64_t alive_until; /* its leader was heard, and does not count as dead before */
-    int64_t high_watermark;
-    int64_t fetched_ms[NODES_MAX]; /* as a leader */
-    struct raft_id fetched_id[NODES_MAX];
-    int64_t acked[NODES_MAX];
-    bool answered; /* as a leader, that it knows all that is decided */
 };
 
 /* ---- the whole ---- */

@@ -5,7 +5,7 @@
 
 #include "tests/quorum/model.h"
 
-enum { CALM_MS = 12000, CUT_MS = 6000, REJOIN_MS = 4000, PROPOSE_MS = 100 };
+enum { CALM_MS = 12000, CUT_MS = 6000, REJOIN_MS = 4000, PROPOSE_MS = 500 };
 
 static void begin(struct model *model, uint64_t seed, bool trace)
 {
@@ -145,7 +145,7 @@ static void calm(struct model *model, int64_t ms)
 {
     int64_t until = model->now + ms;
 
-    for (int64_t at = model->now + PROPOSE_MS; at < until - 2000; at += PROPOSE_MS * 5)
+    for (int64_t at = model->now + PROPOSE_MS; at < until - 2000; at += PROPOSE_MS)
         model_plan(model, at, HAPPENS_CLIENT, -1);
     model_until(model, until);
 }

@@ -42,7 +42,9 @@ static void find_voters(struct toy_log *log)
 
     while (at > log->start && log->records[at - 1].kind != RECORD_VOTERS)
         at--;
-    log->set = at > log->start ? log->records[at - 1].set : log->start_set;
+    log->set = log->start_set;
+    if (at > log->start)
+        log->set = log->records[at - 1].set;
     log->set_offset = at > log->start ? at - 1 : log->start_set_offset;
 }
 

@@ -364,7 +364,7 @@ static void test_nobody_begins_where_a_log_or_a_list_is_another(void **state)
     GIVES(find_answer(&m, 3, 0, 0, false, 3), "");
     GIVES(find_answer(&m, 3, 0, 0, true, 2), "");
     /* What was said long ago is asked again. */
-    GIVES(tick(&m, 2 * RAFT_ELECTION_MIN_MS), "find>2 find>3");
+    GIVES(tick(&m, INT64_C(2) * RAFT_ELECTION_MIN_MS), "find>2 find>3");
     GIVES(find_answer(&m, 3, 0, 0, true, 3), "");
     GIVES(find_answer(&m, 2, 0, 0, true, 3), "bootstrap(1 2 3)");
     machine_free(&m);

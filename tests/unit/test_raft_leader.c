@@ -124,9 +124,9 @@ static void test_a_clean_stop_hands_over_to_the_most_caught_up(void **state)
     GIVES(at_offset(&m, RAFT_EVENT_STOP, 0), "end[3 2]>3 end[3 2]>2 role(resigned)");
     /* It votes until it is gone, and stands no more. */
     GIVES(vote(&m, true, 3, 1, 1, 2), "preyes>3");
-    GIVES(tick(&m, 2 * RAFT_ELECTION_MAX_MS), "");
+    GIVES(tick(&m, INT64_C(2) * RAFT_ELECTION_MAX_MS), "");
     GIVES(vote(&m, false, 3, 2, 1, 2), "persist(2,3,0) yes>3 role(unattached)");
-    GIVES(tick(&m, 2 * RAFT_ELECTION_MAX_MS), "");
+    GIVES(tick(&m, INT64_C(2) * RAFT_ELECTION_MAX_MS), "");
     machine_free(&m);
 }
 
