@@ -294,6 +294,7 @@ static int init(struct node *node, const struct node_options *options)
     pthread_mutex_init(&node->checkpoint_lock, NULL);
     pthread_rwlock_init(&node->feed_lock, NULL);
     flusher_init(&node->flusher, node);
+    deleter_init(&node->deleter, node);
     cleaner_init(&node->cleaner, node);
     scrubber_init(&node->scrubber, node);
     return 0;
@@ -303,6 +304,7 @@ void node_free(struct node *node)
 {
     pthread_rwlock_destroy(&node->feed_lock);
     pthread_mutex_destroy(&node->checkpoint_lock);
+    deleter_free(&node->deleter);
     catalog_free(&node->catalog);
     stray_free(&node->stray);
     free((char *)node->options.data_dir);

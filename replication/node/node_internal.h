@@ -12,6 +12,7 @@
 #include "replication/node/catalog.h"
 #include "replication/node/checkpoints.h"
 #include "replication/node/cleaner.h"
+#include "replication/node/deleter.h"
 #include "replication/node/flusher.h"
 #include "replication/node/identity.h"
 #include "replication/node/node.h"
@@ -38,6 +39,7 @@ struct node {
     struct err *internal_reason;                 /* while it is opened: why it cannot be, for whoever started us */
     struct quorum quorum;
     struct flusher flusher;
+    struct deleter deleter;
     struct cleaner cleaner;
     struct scrubber scrubber;
     struct stray stray;

@@ -169,7 +169,6 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     pthread_mutex_init(&part->lock, NULL);
     part->lowest_position = INT64_MAX;
     partition_flush_init(part);
-    partition_delete_init(part);
     partition_feed_init(part);
     struct topic_config config;
     topic_config(topic, &config);

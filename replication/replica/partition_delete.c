@@ -1,7 +1,8 @@
 /* replication/replica/partition_delete.c: DeleteRecords and retention.
  *
- * DeleteRecords is an op that prompt work does: the new log start is in its checkpoint, on the disk, before anything is
- * hidden or deleted: a call that fails has changed nothing. On a full disk both fall back on the reserve. */
+ * DeleteRecords is an op that the deleter does (replication/node/deleter.h), with those of other partitions: the new
+ * log start is in its checkpoint, on the disk, before anything is hidden or deleted: a call that fails has changed
+ * nothing. On a full disk both fall back on the reserve. */
 #include "replication/replica/partition.h"
 
 #include <errno.h>
@@ -58,76 +59,70 @@ int partition_retain(struct partition *part, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
-/* Under no lock; one at a time. */
-static int delete_promised(struct partition *part, struct log_point point, struct err *e)
+/* ---- the deleter's round ---- */
+
+void partition_delete_begin(struct partition *part)
 {
-    promise(part, point);
-    int rc = checkpoints_write(part->node, CHECKPOINT_LOG_START, e);
-    if (rc == 0)
-        rc = log_delete_records(part->log, point, e);
-    promise(part, (struct log_point){0, 0});
-    return rc;
+    pthread_mutex_lock(&part->lock);
+    part->delete_ops = part->deletes;
+    part->deletes = NULL;
+    pthread_mutex_unlock(&part->lock);
+    part->delete_point = (struct log_point){0, 0};
+    for (struct delete_records_op *op = part->delete_ops; op != NULL; op = op->next)
+        if (op->point.offset > part->delete_point.offset)
+            part->delete_point = op->point;
+    part->delete_rc = part->delete_ops == NULL ? 0 : partition_usable(part, &part->delete_ops->e);
+    if (part->delete_rc == 0)
+        promise(part, part->delete_point);
 }
 
-static int delete_to(struct partition *part, struct log_point point, struct err *e)
+int partition_delete_promised(struct partition *part, int checkpoint_rc, const struct err *e)
 {
-    struct reserve *reserve = &part->node->reserve;
-    int rc = delete_promised(part, point, e);
-    bool full = reserve_begin(reserve, rc);
-    if (full)
-        rc = delete_promised(part, point, e);
-    if (rc != 0) /* somebody else may have written what was promised */
-        (void)checkpoints_write(part->node, CHECKPOINT_LOG_START, NULL);
+    struct delete_records_op *op = part->delete_ops; /* has the reason, for all */
+    if (op == NULL || (part->delete_rc != 0 && !err_is_full_disk(part->delete_rc)))
+        return 0;
+    part->delete_rc = checkpoint_rc;
+    if (checkpoint_rc != 0)
+        err_set(&op->e, checkpoint_rc, "%s", e->text);
+    else
+        part->delete_rc = log_delete_records(part->log, part->delete_point, &op->e);
+    return part->delete_rc;
+}
+
+void partition_delete_settle(struct partition *part)
+{
+    promise(part, (struct log_point){0, 0});
     /* An active segment that is wholly deleted goes when the disk has room for the next one: now, or with a later look
      * of the retention. */
-    if (rc == 0) {
+    if (part->delete_ops != NULL && part->delete_rc == 0) {
         (void)partition_retain(part, NULL);
         partition_segments_changed(part);
     }
-    if (full)
-        reserve_end(reserve);
-    return rc;
 }
 
-/* ---- the op ---- */
-
-/* All that wait, as one: to the furthest point. Ops that come meanwhile are the next work's. */
-static void on_delete(struct work *work)
+void partition_delete_end(struct partition *part)
 {
-    struct partition *part = CONTAINER_OF(work, struct partition, delete_work);
-    struct log_point point = {0, 0};
-    struct err e = {0};
-    pthread_mutex_lock(&part->lock);
-    struct delete_records_op *ops = part->deletes;
-    part->deletes = NULL;
-    pthread_mutex_unlock(&part->lock);
-    for (struct delete_records_op *op = ops; op != NULL; op = op->next)
-        if (op->point.offset > point.offset)
-            point = op->point;
-    int rc = ops == NULL ? 0 : partition_usable(part, &e);
-    if (ops != NULL && rc == 0)
-        rc = delete_to(part, point, &e);
+    struct delete_records_op *ops = part->delete_ops;
+    int rc = part->delete_rc;
+    struct err e = ops != NULL ? ops->e : (struct err){0};
+    part->delete_ops = NULL;
     partition_check_failed(part);
+    pthread_mutex_lock(&part->lock);
+    part->deleting = part->deletes != NULL;
+    bool more = part->deleting;
+    pthread_mutex_unlock(&part->lock);
+    if (more)
+        deleter_request(&part->node->deleter, part);
     while (ops != NULL) {
         struct delete_records_op *op = ops;
         ops = op->next;
         op->e = e;
         op->done(op, rc);
     }
-    pthread_mutex_lock(&part->lock);
-    part->deleting = part->deletes != NULL;
-    bool next = part->deleting;
-    pthread_mutex_unlock(&part->lock);
-    if (next)
-        executor_prompt(part->node->executor, work);
-    else
-        partition_unref(part);
+    partition_unref(part);
 }
 
-void partition_delete_init(struct partition *part)
-{
-    part->delete_work.run = on_delete;
-}
+/* ---- the op ---- */
 
 int partition_delete_records(struct partition *part, struct delete_records_op *op)
 {
@@ -148,10 +143,8 @@ int partition_delete_records(struct partition *part, struct delete_records_op *o
     bool first = !part->deleting;
     part->deleting = true;
     pthread_mutex_unlock(&part->lock);
-    if (first) {
-        partition_ref(part);
-        executor_prompt(part->node->executor, &part->delete_work);
-    }
+    if (first)
+        deleter_request(&part->node->deleter, part);
     return 0;
 }
 

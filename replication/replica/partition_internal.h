@@ -83,11 +83,15 @@ struct partition {
     _Atomic bool flush_wanted;
     struct work flush_next; /* leads a round for those whom a flushing thread left; holds a reference while queued */
     _Atomic bool flush_next_queued;
-    /* DeleteRecords, under lock: those that have not begun, whether a work is queued or at it (then it holds a
-     * reference), and what the checkpoint is to say before it happens. */
+    /* DeleteRecords: those that have not begun (lock), whether the deleter has the partition in its list or in hand
+     * (lock), and, while it is in hand, the deleter's: what it is at, and how that has ended. */
     struct delete_records_op *deletes;
     bool deleting;
-    struct work delete_work;
+    struct partition *delete_next;
+    struct delete_records_op *delete_ops;
+    struct log_point delete_point;
+    int delete_rc;
+    /* lock: what the checkpoint is to say before it happens */
     struct log_point promised_start;
 
     int64_t scrub_left; /* scrubber.c's: bytes of this round still to read */
@@ -175,7 +179,15 @@ void partition_flush_stop(struct partition *part, bool cancel); /* as partition_
 
 /* ---- deleting: partition_delete.c ---- */
 
-void partition_delete_init(struct partition *part);
+/* The deleter's round, in this order. Takes the ops that have not begun, and promises the furthest log start. */
+void partition_delete_begin(struct partition *part);
+/* The promise is on the disk (checkpoint_rc 0), or could not be written: then e says why. Deletes; may be called again
+ * after a failure. Returns what has become of it. */
+int partition_delete_promised(struct partition *part, int checkpoint_rc, const struct err *e);
+/* It is done, or will not be: promises nothing any more, and retention goes on from there. */
+void partition_delete_settle(struct partition *part);
+/* Ends the ops. Calls back, gives back the deleter's reference, or the partition to the deleter: more have come. */
+void partition_delete_end(struct partition *part);
 /* The log start, or a later one that a DeleteRecords under way has promised. */
 struct log_point partition_promised_start(struct partition *part);
 /* log_retain() below the high watermark, counted; on a full disk with the help of the reserve. 0 or its errno. */

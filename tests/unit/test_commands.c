@@ -388,6 +388,44 @@ static void test_delete_records_holds_no_thread(void **state)
     assert_content(f, "orders", "5\n6\n");
 }
 
+static void on_run(struct work *work)
+{
+    work->run = NULL; /* it has run */
+}
+
+static void test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_thread(void **state)
+{
+    struct fixture *f = *state;
+    enum { PARTS = 2 * LIMIT_PROMPT_THREADS };
+    static struct deleted ops[PARTS];
+    struct work work = {.run = on_run};
+    create(f, "orders");
+    assert_int_equal(create_partitions(f->node, "orders", PARTS, NULL), 0);
+    struct topic *topic = node_topic(f->node, "orders");
+    for (int i = 0; i < PARTS; i++) {
+        struct append_op op = {0};
+        assert_int_equal(append_to(f, topic_partition(topic, i), "1\n2\n", ACKS_ALL, &op, NULL), 1);
+    }
+    shut(f);
+    f->disk.io.fsync = gated_fsync;
+    for (int i = 0; i < PARTS; i++) {
+        assert_int_equal(delete_rc(&ops[i], topic_partition(topic, i), 2), 0);
+        if (i == 0)
+            wait_for_sync();
+    }
+    executor_prompt(f->node->executor, &work);
+    wait_until(work.run == NULL);
+    open_gate(0);
+    for (int i = 0; i < PARTS; i++) {
+        wait_until(atomic_load(&ops[i].calls) == 1);
+        assert_int_equal(atomic_load(&ops[i].rc), 0);
+        assert_int_equal(partition_log_start(topic_partition(topic, i)).offset, 1);
+    }
+    /* Two checkpoints, each of them a file and the directory that it is renamed in. */
+    assert_int_equal(gate.syncs, 2 * 2);
+    topic_unref(topic);
+}
+
 /* ---- the feed ---- */
 
 struct listener {
@@ -444,6 +482,7 @@ int main(void)
         STORY(test_an_append_cut_by_the_old_framing_is_refused),
         STORY(test_a_decision_does_not_wait_for_what_the_last_one_set_free),
         STORY(test_delete_records_holds_no_thread),
+        STORY(test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_thread),
         STORY(test_the_feed_tells_what_commands_do),
     };
     return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
