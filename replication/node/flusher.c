@@ -1,4 +1,6 @@
-/* replication/node/flusher.c: two alarms: one flushes the partitions that asked, one writes the checkpoints. */
+/* replication/node/flusher.c: two alarms, one flushes the partitions that asked, one writes the checkpoints; and a work
+ * that flushes those whose flush.ms is over. Each goes from partition to partition, so that however many there are one
+ * thread of the pool waits for the disk. */
 #include "replication/node/flusher.h"
 
 #include <syslog.h>
@@ -13,6 +15,26 @@ static void flush_one(struct partition *part, void *arg)
         return;
     if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
         flusher_request(&part->node->flusher, part); /* nobody else will ask again for what waits now */
+}
+
+static void flush_due(struct partition *part, void *arg)
+{
+    (void)arg;
+    if (!atomic_load(&part->flush_due) || !atomic_exchange(&part->flush_due, false))
+        return;
+    if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
+        flusher_request(&part->node->flusher, part); /* not at once, whatever flush.ms is */
+}
+
+/* One at a time: what comes meanwhile is met on this way, or has its own. */
+static void on_due(struct work *work)
+{
+    struct flusher *flusher = CONTAINER_OF(work, struct flusher, due);
+    uint64_t seen = atomic_load(&flusher->due_count);
+    node_each_partition(flusher->node, flush_due, NULL);
+    atomic_store(&flusher->due_busy, false);
+    if (atomic_load(&flusher->due_count) != seen && !atomic_exchange(&flusher->due_busy, true))
+        executor_prompt(flusher->node->executor, work);
 }
 
 static void on_flush(struct alarm *alarm)
@@ -38,6 +60,7 @@ void flusher_init(struct flusher *flusher, struct node *node)
 {
     flusher->node = node;
     alarm_init(&flusher->flush, WORK_PROMPT, on_flush);
+    flusher->due.run = on_due;
     alarm_init(&flusher->checkpoint, WORK_PROMPT, on_checkpoint);
 }
 
@@ -56,6 +79,14 @@ void flusher_request(struct flusher *flusher, struct partition *part)
     atomic_store(&part->flush_wanted, true);
     if (!atomic_exchange(&flusher->flush_armed, true))
         alarm_set(flusher->node->executor, &flusher->flush, LIMIT_FLUSH_DELAY_MS);
+}
+
+void flusher_due(struct flusher *flusher, struct partition *part)
+{
+    atomic_store(&part->flush_due, true);
+    atomic_fetch_add(&flusher->due_count, 1);
+    if (!atomic_exchange(&flusher->due_busy, true))
+        executor_prompt(flusher->node->executor, &flusher->due);
 }
 
 void flusher_appended(struct flusher *flusher)

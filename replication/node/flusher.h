@@ -16,6 +16,9 @@ struct flusher {
     _Atomic uint64_t wanted; /* counts the logs' calls of on_flush_wanted */
     struct alarm flush;
     _Atomic bool flush_armed; /* from when it is set until it rings */
+    struct work due;
+    _Atomic uint64_t due_count; /* calls of flusher_due() */
+    _Atomic bool due_busy;      /* the work is queued or under way */
     struct alarm checkpoint;
     _Atomic bool checkpoint_armed;
 };
@@ -27,6 +30,8 @@ void flusher_want(void *flusher);
  * another log that called: then one flush too many is done.) */
 uint64_t flusher_wanted(struct flusher *flusher);
 void flusher_request(struct flusher *flusher, struct partition *part);
+/* flush.ms is over: as soon as those before it are flushed. */
+void flusher_due(struct flusher *flusher, struct partition *part);
 /* Something that the checkpoints do not say yet: they are written within LIMIT_CHECKPOINT_INTERVAL_MS. */
 void flusher_appended(struct flusher *flusher);
 

@@ -61,8 +61,7 @@ static void on_flush_alarm(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, flush_alarm);
     atomic_store(&part->flush_armed, false);
-    if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
-        flusher_request(&part->node->flusher, part); /* not at once, whatever flush.ms is */
+    flusher_due(&part->node->flusher, part);
     partition_unref(part);
 }
 

@@ -81,6 +81,7 @@ struct partition {
     struct alarm flush_alarm; /* holds a reference from when it is set until it has rung */
     _Atomic bool flush_armed;
     _Atomic bool flush_wanted;
+    _Atomic bool flush_due;
     struct work flush_next; /* leads a round for those whom a flushing thread left; holds a reference while queued */
     _Atomic bool flush_next_queued;
     /* DeleteRecords: those that have not begun (lock), whether the deleter has the partition in its list or in hand

@@ -426,6 +426,33 @@ static void test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_th
     topic_unref(topic);
 }
 
+/* ---- what nobody waits for ---- */
+
+static void test_flush_ms_of_many_partitions_holds_one_thread(void **state)
+{
+    struct fixture *f = *state;
+    enum { PARTS = 2 * LIMIT_PROMPT_THREADS };
+    struct work work = {.run = on_run};
+    create(f, "orders");
+    assert_int_equal(create_partitions(f->node, "orders", PARTS, NULL), 0);
+    set(f, "orders", "flush.ms", "1000");
+    struct topic *topic = node_topic(f->node, "orders");
+    for (int i = 0; i < PARTS; i++) {
+        struct append_op op = {0};
+        assert_int_equal(append_to(f, topic_partition(topic, i), "1\n2\n", ACKS_ALL, &op, NULL), 1);
+    }
+    shut(f);
+    pass_ms(f, 1000);
+    wait_for_sync();
+    executor_prompt(f->node->executor, &work);
+    wait_until(work.run == NULL);
+    assert_int_equal(gate.waiting, 1);
+    open_gate(0);
+    for (int i = 0; i < PARTS; i++)
+        wait_until(log_recovery_point(topic_partition(topic, i)->log) == 2);
+    topic_unref(topic);
+}
+
 /* ---- the feed ---- */
 
 struct listener {
@@ -483,6 +510,7 @@ int main(void)
         STORY(test_a_decision_does_not_wait_for_what_the_last_one_set_free),
         STORY(test_delete_records_holds_no_thread),
         STORY(test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_thread),
+        STORY(test_flush_ms_of_many_partitions_holds_one_thread),
         STORY(test_the_feed_tells_what_commands_do),
     };
     return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
