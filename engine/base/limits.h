@@ -21,6 +21,8 @@ enum {
     LIMIT_BATCH_BYTES = 64 << 20,
     /* Of each file of a compacted segment so many bytes are gathered before they are written. */
     LIMIT_BUILD_BUFFER_BYTES = 64 << 10,
+    /* Producers that one log remembers; of more it forgets who has been silent for longest. */
+    LIMIT_PRODUCERS = 64 << 10,
     /* Batches that one log_append_copy() takes at most; it says how many it took. */
     LIMIT_COPY_BATCHES = 64,
     /* Marks for the sparse index that one batch carries; denser ones are left out. */

@@ -89,6 +89,7 @@ struct log *log_new(struct log_env *env, const char *name, const struct log_conf
     atomic_init(&log->framing, (int)config->framing);
     dir_init(&log->dir, env->io, env->topics_dirfd, name);
     log->role_epoch = -1;
+    log->producers_stored = -1;
     log->segment_env.io = env->io;
     log->segment_env.clock = env->clock;
     log->segment_env.cache = env->cache;
@@ -135,6 +136,7 @@ void log_free(struct log *log)
     pthread_mutex_destroy(&log->state_lock);
     pthread_mutex_destroy(&log->append_lock);
     epochs_free(&log->epochs);
+    producers_free(&log->producers);
     free(log);
 }
 

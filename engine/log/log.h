@@ -22,6 +22,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/err.h"
 #include "engine/base/io.h"
+#include "engine/log/producers.h"
 #include "engine/record/batch.h"
 #include "engine/record/framing.h"
 #include "engine/record/log_point.h"
@@ -130,8 +131,10 @@ struct log_append_result {
 
 /* A leader's: appends one batch at the log's end, all or nothing, and rolls first when a segment is full. On return the
  * bytes are in the page cache and visible to log_extent_at(). leader_epoch is stored in the entry.
- * -ESTALE: leader_epoch is not the epoch that this replica leads in, and passing errnos (err.h): nothing was appended.
- * -EIO: offline. -EFBIG: larger than a segment can hold. */
+ * A batch with a producer's id is judged by what the log has of it, under the append lock too: 1: a duplicate, nothing
+ * was appended, *out is not set; -EILSEQ: it leaves out sequences, and batch->gap_accepted is not set; -EACCES: its
+ * producer epoch is over. -ESTALE: leader_epoch is not the epoch that this replica leads in, and passing errnos
+ * (err.h): nothing was appended. -EIO: offline. -EFBIG: larger than a segment can hold. */
 int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
                struct err *e);
 
@@ -156,6 +159,16 @@ int log_append_copy(struct log *log, int32_t leader_epoch, const struct log_copy
  * offsets and positions are never used. Durable. -EINVAL: the point lies before the end, or in one of the two; other
  * errors as above. */
 int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
+
+/* ---- producers ---- */
+
+/* What a batch would be to the log now, and what is known of its producer: *out, unless PRODUCER_UNKNOWN. Takes the
+ * append lock. */
+enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, int32_t sequence,
+                                   struct producer_state *out);
+/* Forgets those whose last batch is older than ms. When that is to be is for the caller to know. Returns how many went.
+ */
+uint32_t log_expire_producers(struct log *log, int64_t ms);
 
 /* ---- cutting back; a follower's ---- */
 

@@ -73,6 +73,10 @@ int log_roll_locked(struct log *log, struct err *e)
     if (rc < 0) {
         return log_fail(log, rc, e);
     }
+    rc = log_store_producers(log, e);
+    if (rc < 0) {
+        return rc;
+    }
     seg = segment_new(&log->segment_env, old->end);
     if (seg == NULL) {
         return err_sys(e, -ENOMEM, "new segment");
@@ -191,6 +195,9 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
         log->end = seg->end;
         log->last_append_ms = batch->last_timestamp_ms;
         pthread_mutex_unlock(&log->state_lock);
+        if (batch->producer_id >= 0) {
+            producers_note(&log->producers, &b, out->base.offset);
+        }
     }
     segment_unpin(seg);
     return rc;
@@ -221,6 +228,12 @@ static int append_locked(struct log *log, const struct append_batch *batch, int3
     if (log->role != LOG_LEADS || log->role_epoch != leader_epoch) {
         return err_set(e, -ESTALE, "epoch %" PRId32 " is over", leader_epoch);
     }
+    if (batch->producer_id >= 0) {
+        rc = log_admit(log, batch, e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
     if (log_roll_due(log, &log->end, batch->len, batch->records, now_ms)) {
         rc = log_roll_locked(log, e);
         if (rc < 0) {
@@ -250,5 +263,5 @@ int log_append(struct log *log, const struct append_batch *batch, int32_t leader
     log_lock(log);
     rc = append_locked(log, batch, leader_epoch, out, e != NULL ? e : &local);
     log_unlock(log);
-    return rc < 0 ? err_wrap(e, rc, "append to %s", log->name) : 0;
+    return rc < 0 ? err_wrap(e, rc, "append to %s", log->name) : rc;
 }

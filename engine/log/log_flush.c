@@ -339,6 +339,9 @@ int log_flush_files(struct log *log)
     uint32_t i;
     int rc = log_flush_all(log);
 
+    if (rc == 0) {
+        rc = log_store_producers(log, &e);
+    }
     for (i = 0; i < log->segment_count && rc == 0; i++) {
         struct segment *seg = log->segments[i];
 

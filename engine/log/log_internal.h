@@ -27,12 +27,15 @@ struct log {
     struct dir dir; /* DATA/topics/NAME; held by open segments and by calls that need it; log_retire() renames it */
 
     pthread_mutex_t append_lock;
-    struct log_config config; /* append lock */
-    _Atomic int framing;      /* of config, for readers */
-    enum log_role role;       /* append lock; in the epoch: */
-    int32_t role_epoch;       /* append lock; -1: LOG_IDLE */
-    bool flush_asked;         /* append lock: on_flush_wanted was called for what waits now */
-    int64_t scrub_offset;     /* scrub.c's own: where it goes on; one scrubbing thread */
+    struct log_config config;   /* append lock */
+    _Atomic int framing;        /* of config, for readers */
+    enum log_role role;         /* append lock; in the epoch: */
+    int32_t role_epoch;         /* append lock; -1: LOG_IDLE */
+    struct producers producers; /* append lock, and: */
+    int64_t producers_stored;   /* the offset as of which they were stored last; -1: none */
+    bool producers_files;       /* there may be files of them */
+    bool flush_asked;           /* append lock: on_flush_wanted was called for what waits now */
+    int64_t scrub_offset;       /* scrub.c's own: where it goes on; one scrubbing thread */
     bool names_wait;  /* append lock: a segment in the list has `.swap` names that a full disk would not change */
     uint32_t deleted; /* append lock: counts the names given to retired segments' files */
     struct segment *retiring; /* append lock: out of the list, in their order, and their files still have names */
@@ -105,6 +108,20 @@ struct log_known log_clip_known(const struct log *log, const struct log_known *k
 /* After the segments were found: forgets epochs that begin behind the end, and makes all of them anew from the entries
  * if they did not agree. -EBADMSG: an entry is damaged. */
 int log_check_epochs(struct log *log, bool agree, struct err *e);
+
+/* ---- log_producers.c; append lock, or in log_open() ---- */
+
+/* Whether a leader's batch with a producer may be appended: 0, and room for its producer; else as log_append(). */
+int log_admit(struct log *log, const struct append_batch *batch, struct err *e);
+/* Stores what is known as of the log's end, if there is anything. A full disk is no error; others: offline, -EIO. */
+int log_store_producers(struct log *log, struct err *e);
+/* Removes all files of them, durably: the log begins anew. The directory is held. */
+int log_forget_producers(struct log *log, struct err *e);
+/* Removes what was known at the beginning of a segment that goes. The directory is held. Errors: those of unlink. */
+int log_drop_producers(struct log *log, int64_t base_offset);
+/* Makes all of it anew, from files and entries, for the end that the log has now; files that lie behind it are gone
+ * durably when this returns. -EBADMSG: an entry is damaged. */
+int log_load_producers(struct log *log, struct err *e);
 
 /* ---- the list ---- */
 

@@ -263,6 +263,12 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
     log_list_sum(log);
     pthread_mutex_unlock(&log->state_lock);
     rc = log_retire_segments(log, gone, n, ".deleted", e);
+    for (i = 0; i < n && rc == 0; i++) {
+        rc = log_drop_producers(log, gone[i]->base.offset);
+        if (rc < 0) {
+            err_sys(e, rc, "delete segments");
+        }
+    }
     dir_release(&log->dir);
     free(gone);
     return rc < 0 ? log_fail(log, rc, e) : 0;

@@ -4,7 +4,8 @@
  *   1. what takes the place of the segment that is cut is made beside it, under `.cutting`
  *   2. `leader-epochs` says durably that there was a cut, and forgets the epochs behind it; with the same step the
  *      figures that only grow otherwise go back: recovery point, cleaner offset, and what flushes may answer
- *   3. readers see the new list; files are cut, renamed, deleted, and their directory is fsynced
+ *   3. readers see the new list; files are cut, renamed, deleted, and their directory is fsynced; what is known of
+ *      producers is made anew
  * A crash between 2 and 3, or in the middle of 3, leaves the log cut at some point behind the wanted one, or not at
  * all: nothing that was to stay can be missing, since all that is behind the point counts as never flushed, and what is
  * there of it is checked as a torn tail is. (The epochs of entries that are still there come back with them.)
@@ -336,6 +337,16 @@ static int cut_list(struct log *log, struct cut *cut, bool all, struct err *e)
         }
         goto out;
     }
+    if (all) {
+        rc = log_forget_producers(log, e);
+        if (rc < 0) {
+            log_go_offline(log, -EIO, e->text);
+            segment_build_abort(cut->by);
+            dir_release(&log->dir);
+            rc = -EIO;
+            goto out;
+        }
+    }
     rc = change_list(log, cut, gone, e);
     dir_release(&log->dir);
     if (err_is_passing(rc) && restore_epochs(log, &before, e) < 0) {
@@ -432,6 +443,10 @@ static int run(struct log *log, struct cut *cut, bool all, struct err *e)
         if (rc == 0) {
             rc = cut_list(log, cut, all, e);
         }
+    }
+    if (rc == 0 && (log->producers.count > 0 || log->producers_files)) {
+        rc = log_load_producers(log, e);
+        rc = rc < 0 ? log_go_offline(log, -EIO, e->text) : 0;
     }
     return rc;
 }

@@ -74,6 +74,7 @@ struct append_batch {
     int32_t sequence;
     int16_t producer_epoch;
     uint16_t attributes;
+    bool gap_accepted;                /* sequences before this one that are missing will not come any more */
     const struct framing_mark *marks; /* from the start of the batch, ascending */
     uint32_t mark_count;
     enum framing framing; /* that it was cut into records by */

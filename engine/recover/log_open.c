@@ -43,7 +43,10 @@ static int load(struct log *log, const struct log_known *known, bool *checked, s
     }
     left = log_clip_known(log, known);
     rc = recover_log(log, &left, checked, &agree, e);
-    return rc == 0 ? log_check_epochs(log, agree, e) : rc;
+    if (rc == 0) {
+        rc = log_check_epochs(log, agree, e);
+    }
+    return rc == 0 ? log_load_producers(log, e) : rc;
 }
 
 int log_open(struct log_env *env, const char *name, const struct log_config *config, const struct log_known *known,

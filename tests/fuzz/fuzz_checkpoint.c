@@ -10,6 +10,7 @@
 #include "engine/base/checkpoint.h"
 #include "engine/base/seal.h"
 #include "engine/log/epochs.h"
+#include "engine/log/producers.h"
 #include "replication/metadata/quorum_state.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -177,6 +178,27 @@ static void check_quorum_state(void)
                raft_id_equal(again.leader, state.leader));
 }
 
+static void check_producers(void)
+{
+    struct producers producers, again;
+    struct err e = {0};
+    int rc = producers_load(&mem_io, 0, 7, &producers, &e);
+
+    FUZZ_CHECK(rc == 0 || (rc == -EBADMSG && producers.count == 0 && e.text[0] != '\0'));
+    if (rc == 0) {
+        struct batch_entry b = {.producer_id = 5, .sequence = 9, .records = 3};
+
+        FUZZ_CHECK(producers_reserve(&producers, 1) == 0);
+        producers_note(&producers, &b, 100);
+        FUZZ_CHECK(producers_judge(&producers, 5, 0, 12) == PRODUCER_NEXT);
+        FUZZ_CHECK(producers_store(&mem_io, 0, 7, &producers, NULL) == 0);
+        FUZZ_CHECK(producers_load(&mem_io, 0, 7, &again, NULL) == 0);
+        FUZZ_CHECK(again.count == producers.count);
+        producers_free(&again);
+    }
+    producers_free(&producers);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     bool sealed = len > 0 && data[0] % 2 == 1;
@@ -191,5 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     check_epochs();
     set_file(data + 1, len - 1, sealed ? "logmnt quorum-state 1" : NULL);
     check_quorum_state();
+    set_file(data + 1, len - 1, sealed ? "logmnt producers 1" : NULL);
+    check_producers();
     return 0;
 }

@@ -1,0 +1,317 @@
+/* A log knows its producers: while it runs, after a stop, after a crash, after a cut; and takes no batch twice. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/crc32c.h"
+#include "tests/unit/faulty_io.h"
+#include "tests/unit/log_fixture.h"
+
+static struct log_fixture f;
+static struct faulty_io faulty;
+
+static int setup(void **state)
+{
+    (void)state;
+    log_fixture_init(&f);
+    faulty_io_init(&faulty);
+    f.io = &faulty.io;
+    log_fixture_open(&f, NULL);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    faulty_io_disarm(&faulty);
+    log_fixture_destroy(&f);
+    return 0;
+}
+
+static struct append_batch batch_of(int64_t id, int16_t epoch, int32_t sequence, struct iovec *iov)
+{
+    *iov = (struct iovec){(void *)(uintptr_t) "123456789\n", 10};
+    return (struct append_batch){.iov = iov,
+                                 .iovcnt = 1,
+                                 .len = 10,
+                                 .records = 1,
+                                 .crc = crc32c(0, iov->iov_base, 10),
+                                 .first_timestamp_ms = f.now_ms,
+                                 .last_timestamp_ms = f.now_ms,
+                                 .producer_id = id,
+                                 .producer_epoch = epoch,
+                                 .sequence = sequence};
+}
+
+static int append(int64_t id, int16_t epoch, int32_t sequence)
+{
+    struct iovec iov;
+    struct append_batch batch = batch_of(id, epoch, sequence, &iov);
+    struct log_append_result result;
+
+    log_fixture_lead(&f);
+    return log_append(f.log, &batch, f.epoch, &result, &f.e);
+}
+
+static void append_all(int64_t id, int32_t from, int32_t to)
+{
+    for (; from < to; from++) {
+        assert_int_equal(append(id, 0, from), 0);
+    }
+}
+
+static void expect(int64_t id, int32_t last_sequence, int64_t last_offset)
+{
+    struct producer_state known;
+
+    assert_int_equal(log_producer(f.log, id, 0, last_sequence + 1, &known), PRODUCER_NEXT);
+    assert_int_equal(log_producer(f.log, id, 0, last_sequence, &known), PRODUCER_DUPLICATE);
+    assert_int_equal(known.last_sequence, last_sequence);
+    assert_int_equal(known.last_offset, last_offset);
+}
+
+static void expect_unknown(int64_t id)
+{
+    struct producer_state known;
+
+    assert_int_equal(log_producer(f.log, id, 0, 0, &known), PRODUCER_UNKNOWN);
+}
+
+static void no_batch_is_taken_twice(void **state)
+{
+    struct iovec iov;
+    struct append_batch batch;
+    struct log_append_result result;
+
+    (void)state;
+    append_all(7, 0, 3);
+    assert_int_equal(append(7, 0, 2), 1);
+    assert_int_equal(append(7, 0, 0), 1);
+    assert_int_equal(append(7, 0, 4), -EILSEQ);
+    assert_int_equal(log_end(f.log).offset, 3);
+    batch = batch_of(7, 0, 4, &iov);
+    batch.gap_accepted = true;
+    assert_int_equal(log_append(f.log, &batch, f.epoch, &result, &f.e), 0);
+    assert_int_equal(append(7, 0, 3), 1);
+    assert_int_equal(append(7, 1, 0), 0);
+    assert_int_equal(append(7, 0, 5), -EACCES);
+    assert_int_equal(append(8, 5, 1234), 0); /* of whom nothing is known */
+    assert_int_equal(append(8, 5, 1234), 1);
+    assert_int_equal(append(-1, -1, -1), 0); /* without a producer */
+    assert_int_equal(append(-1, -1, -1), 0);
+    assert_int_equal(log_end(f.log).offset, 8);
+    assert_int_equal(log_offline(f.log), 0);
+}
+
+static void what_a_full_disk_refused_is_not_known(void **state)
+{
+    (void)state;
+    append_all(7, 0, 2);
+    faulty_io_arm(&faulty, FAULTY_PWRITEV, 2, -ENOSPC);
+    assert_int_equal(append(7, 0, 2), -ENOSPC);
+    faulty_io_disarm(&faulty);
+    expect(7, 1, 1);
+    append_all(7, 2, 4);
+    expect(7, 3, 3);
+}
+
+static void they_are_known_after_any_stop(void **state)
+{
+    (void)state;
+    for (int small = 0; small < 2; small++) {
+        f.config.segment_bytes = small ? 50 : 1 << 20;
+        log_set_config(f.log, &f.config);
+        append_all(10 + small, 0, 17);
+        append_all(20 + small, 0, 3);
+        append_all(10 + small, 17, 18);
+        for (int again = 0; again < 4; again++) {
+            log_fixture_reopen(&f, again % 2 == 0);
+            expect(10 + small, 17, 20 + 21 * small);
+            expect(20 + small, 2, 19 + 21 * small);
+        }
+    }
+    expect(10, 17, 20);
+    expect(20, 2, 19);
+}
+
+static void remove_files(const char *suffix)
+{
+    char command[128];
+
+    snprintf(command, sizeof command, "rm -f %s/t-0/*%s", f.path, suffix);
+    assert_int_equal(system(command), 0);
+}
+
+/* What the files should say can be had from the entries, too; a damaged one is done without. */
+static void without_their_files(void **state)
+{
+    char command[160];
+
+    (void)state;
+    f.config.segment_bytes = 50;
+    log_set_config(f.log, &f.config);
+    append_all(7, 0, 12);
+    append_all(9, 0, 12);
+    assert_true(log_fixture_count_files(&f, ".producers") > 0);
+    assert_int_equal(log_close(f.log, &f.e), 0);
+    snprintf(command, sizeof command, "for p in %s/t-0/*.producers; do truncate -s 40 $p; done", f.path);
+    assert_int_equal(system(command), 0);
+    log_fixture_open(&f, &(struct log_known){0});
+    expect(7, 11, 11);
+    expect(9, 11, 23);
+    assert_int_equal(log_close(f.log, &f.e), 0);
+    remove_files(".producers");
+    log_fixture_open(&f, &(struct log_known){.clean_shutdown = true});
+    expect(7, 11, 11);
+    expect(9, 11, 23);
+}
+
+/* A log without any is not looked through, and has no such files. */
+static void a_log_without_producers_has_no_files(void **state)
+{
+    int reads;
+
+    (void)state;
+    f.config.segment_bytes = 50;
+    log_set_config(f.log, &f.config);
+    for (int i = 0; i < 40; i++) {
+        log_fixture_append(&f, "line\n");
+    }
+    log_fixture_reopen(&f, true);
+    assert_int_equal(log_fixture_count_files(&f, ".producers"), 0);
+    append_all(7, 0, 1);
+    log_fixture_reopen(&f, true);
+    assert_int_equal(log_fixture_count_files(&f, ".producers"), 1);
+    reads = 0;
+    (void)reads;
+    expect(7, 0, 40);
+}
+
+static void retention_takes_their_files(void **state)
+{
+    (void)state;
+    f.config.segment_bytes = 50;
+    log_set_config(f.log, &f.config);
+    append_all(7, 0, 40);
+    assert_int_equal(log_fixture_count_files(&f, ".producers"), 7);
+    assert_int_equal(log_delete_records(f.log, (struct log_point){33, 330}, &f.e), 0);
+    assert_int_equal(log_fixture_count_files(&f, ".producers"), 2);
+    log_fixture_reopen(&f, false);
+    expect(7, 39, 39);
+    assert_int_equal(log_fixture_count_files(&f, ".producers"), 3); /* and of the stop's own */
+}
+
+static void a_cut_takes_back_what_it_takes(void **state)
+{
+    (void)state;
+    for (int small = 0; small < 2; small++) {
+        for (int64_t to = 0; to <= 24; to++) {
+            teardown(state);
+            setup(state);
+            f.config.segment_bytes = small ? 50 : 1 << 20;
+            log_set_config(f.log, &f.config);
+            append_all(7, 0, 12); /* 0 to 11 */
+            append_all(9, 0, 12); /* 12 to 23 */
+            assert_int_equal(log_flush_all(f.log), 0);
+            assert_int_equal(log_follow(f.log, 5, &f.e), 0);
+            assert_int_equal(log_truncate(f.log, 5, (struct log_point){to, to * 10}, &f.e), 0);
+            for (int again = 0; again < 3; again++) {
+                int64_t first = to < 12 ? to : 12, second = to - 12;
+
+                if (first > 0) {
+                    expect(7, (int32_t)first - 1, first - 1);
+                } else {
+                    expect_unknown(7);
+                }
+                if (second > 0) {
+                    expect(9, (int32_t)second - 1, to - 1);
+                } else {
+                    expect_unknown(9);
+                }
+                log_fixture_reopen(&f, again == 0);
+            }
+            /* Others come in their place; what was known of the old ones at those offsets is not seen again. */
+            append_all(11, 0, 30);
+            log_fixture_reopen(&f, false);
+            expect(11, 29, to + 29);
+            if (to <= 12) {
+                expect_unknown(9);
+            }
+        }
+    }
+}
+
+static void a_reset_forgets_all(void **state)
+{
+    (void)state;
+    f.config.segment_bytes = 50;
+    log_set_config(f.log, &f.config);
+    append_all(7, 0, 12);
+    assert_int_equal(log_follow(f.log, 5, &f.e), 0);
+    assert_int_equal(log_reset(f.log, 5, (struct log_point){10, 100}, &f.e), 0);
+    expect_unknown(7);
+    assert_int_equal(log_fixture_count_files(&f, ".producers"), 0);
+    log_fixture_reopen(&f, false);
+    expect_unknown(7);
+    append_all(7, 100, 101);
+    expect(7, 100, 10);
+}
+
+static void followers_know_them_too(void **state)
+{
+    struct log_copy copies[3];
+    struct log_append_result result;
+
+    (void)state;
+    assert_int_equal(log_follow(f.log, 5, &f.e), 0);
+    for (int i = 0; i < 3; i++) {
+        copies[i] = (struct log_copy){.base = {20 * i, 200 * i}, .bytes = "123456789\n"};
+        copies[i].entry = (struct batch_entry){.len = 10,
+                                               .records = 1,
+                                               .leader_epoch = 1,
+                                               .producer_id = 7 + i / 2,
+                                               .sequence = 40 + i,
+                                               .crc = crc32c(0, "123456789\n", 10)};
+    }
+    for (uint32_t done = 0; done < 3;) {
+        int rc = log_append_copy(f.log, 5, copies + done, 3 - done, &result, &f.e);
+
+        assert_true(rc > 0);
+        done += (uint32_t)rc;
+    }
+    expect(7, 41, 20);
+    expect(8, 42, 40);
+    log_fixture_reopen(&f, false);
+    expect(7, 41, 20);
+    expect(8, 42, 40);
+    assert_int_equal(log_expire_producers(f.log, 1), 2);
+    expect_unknown(7);
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(no_batch_is_taken_twice),
+        TEST(what_a_full_disk_refused_is_not_known),
+        TEST(they_are_known_after_any_stop),
+        TEST(without_their_files),
+        TEST(a_log_without_producers_has_no_files),
+        TEST(retention_takes_their_files),
+        TEST(a_cut_takes_back_what_it_takes),
+        TEST(a_reset_forgets_all),
+        TEST(followers_know_them_too),
+    };
+
+    return cmocka_run_group_tests_name("log_producers", tests, NULL, NULL);
+}
