@@ -178,7 +178,7 @@ uint32_t log_expire_producers(struct log *log, int64_t ms);
  * nothing happens, but that an epoch that began at the end is forgotten. The epochs behind the point go, recovery point
  * and cleaner offset come down, flushes that wait for what goes are told -EIO. -ESTALE: this replica does not follow in
  * leader_epoch; -EINVAL: the point lies before the log start, or the offset is not at that position; passing errnos:
- * nothing has changed. -EIO: offline. */
+ * nothing has changed, or the names of what went could not be taken away yet: to be called again. -EIO: offline. */
 int log_truncate(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
 
 /* The log is emptied and begins anew at any point, without epochs (Kafka's truncateFullyAndStartAt: the leader begins

@@ -81,6 +81,7 @@ int log_roll_locked(struct log *log, struct err *e)
     if (seg == NULL) {
         return err_sys(e, -ENOMEM, "new segment");
     }
+    seg->producers = log->names_producers;
     rc = segment_create(seg, "", true, e);
     if (rc < 0) {
         segment_unref(seg);
@@ -129,6 +130,14 @@ bool log_roll_due(const struct log *log, const struct log_point *base, uint32_t 
     return config->segment_ms >= 0 && now_ms - seg->first_timestamp_ms > config->segment_ms;
 }
 
+int log_name_producers(struct log *log, struct err *e)
+{
+    const struct segment *seg = active_segment(log);
+
+    log->names_producers = true;
+    return seg->producers || seg->batches == 0 ? 0 : log_roll_locked(log, e);
+}
+
 int log_mark_segment(struct log *log, struct segment *seg, bool gaps, bool producers, struct err *e)
 {
     bool had_gaps = seg->gaps, had_producers = seg->producers;
@@ -144,8 +153,10 @@ int log_mark_segment(struct log *log, struct segment *seg, bool gaps, bool produ
         seg->gaps = had_gaps;
         seg->producers = had_producers;
         pthread_mutex_unlock(&log->state_lock);
+        /* It may have been written by half. */
+        return segment_write_header(seg, seg->end, NULL) < 0 ? err_set(e, -EIO, "a header is damaged") : rc;
     }
-    return rc;
+    return 0;
 }
 
 static struct batch_entry make_entry(const struct segment *seg, const struct append_batch *batch, int32_t leader_epoch)
@@ -230,6 +241,9 @@ static int append_locked(struct log *log, const struct append_batch *batch, int3
     }
     if (batch->producer_id >= 0) {
         rc = log_admit(log, batch, e);
+        if (rc == 0) {
+            rc = log_name_producers(log, e);
+        }
         if (rc != 0) {
             return rc;
         }

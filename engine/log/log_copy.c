@@ -51,7 +51,8 @@ static int close_at(struct log *log, struct segment *seg, struct log_point to, s
         pthread_mutex_lock(&log->state_lock);
         seg->gaps = gaps;
         pthread_mutex_unlock(&log->state_lock);
-        return log_fail(log, rc, e);
+        /* It may have been written by half. */
+        return log_fail(log, segment_write_header(seg, seg->end, NULL) < 0 ? -EIO : rc, e);
     }
     rc = seg->io->fdatasync(seg->io, seg->fd[SEGMENT_BATCHES]);
     if (rc == 0) {
@@ -158,6 +159,9 @@ static int make_place(struct log *log, const struct log_copy *copy, struct err *
         (gap && !active_segment(log)->gaps)) {
         rc = log_roll_locked(log, e);
     }
+    if (rc == 0 && copy->entry.producer_id >= 0) {
+        rc = log_name_producers(log, e);
+    }
     if (rc == 0 && !fits(active_segment(log), copy)) {
         rc = log_skip_locked(log, copy->base, e);
         if (rc == 0) {
@@ -215,8 +219,10 @@ static bool goes_along(const struct log *log, const struct copying *c, const str
     const struct segment *seg = c->seg;
 
     return c->count < LIMIT_COPY_BATCHES && copy->entry.leader_epoch == c->batches[0].entry.leader_epoch &&
-           check(log, copy, c->end, copy->entry.leader_epoch, NULL) == 0 && (seg->gaps || is_at(copy->base, c->end)) &&
-           fits(seg, copy) && (int64_t)(seg->log_bytes + c->bytes + copy->entry.len) <= log->config.segment_bytes &&
+           check(log, copy, c->end, copy->entry.leader_epoch, NULL) == 0 &&
+           (copy->entry.producer_id < 0 || c->producers || seg->producers) &&
+           (seg->gaps || is_at(copy->base, c->end)) && fits(seg, copy) &&
+           (int64_t)(seg->log_bytes + c->bytes + copy->entry.len) <= log->config.segment_bytes &&
            segment_file_bytes(seg, SEGMENT_BATCHES) + ((int64_t)c->count + 1) * BATCH_ENTRY_BYTES <=
                LIMIT_BATCHES_FILE_BYTES;
 }

@@ -34,6 +34,7 @@ struct log {
     struct producers producers; /* append lock, and: */
     int64_t producers_stored;   /* the offset as of which they were stored last; -1: none */
     bool producers_files;       /* there may be files of them */
+    bool names_producers;       /* new segments say in their headers that they do */
     bool flush_asked;           /* append lock: on_flush_wanted was called for what waits now */
     int64_t scrub_offset;       /* scrub.c's own: where it goes on; one scrubbing thread */
     bool names_wait;  /* append lock: a segment in the list has `.swap` names that a full disk would not change */
@@ -168,6 +169,8 @@ int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, cons
  * the directory, which is held, is fsynced. Passing errors: all is as before, and the segment is given up; others:
  * offline, -EIO, given up. Append lock. */
 int log_swap_prepare(struct log *log, struct segment *by, const char *suffix, struct err *e);
+/* Takes that step back, durably, and gives the segment up. Errors: those of unlink and fsync. */
+int log_swap_abandon(struct log *log, struct segment *by, const char *suffix);
 /* The last step of a swap: their own names for segments that are in the list. Append lock, the directory is held. A
  * passing error puts it off, until log_finish_names(). */
 int log_swap_finish(struct log *log, struct segment **segs, uint32_t n, struct err *e);
@@ -197,8 +200,11 @@ bool log_roll_due(const struct log *log, const struct log_point *base, uint32_t 
 int log_make_room(struct log *log, struct err *e);
 /* Asks for a flush once for each LIMIT_UNFLUSHED_BYTES; a flush arms it again. Append lock. */
 void log_want_flush(struct log *log, const struct segment *seg);
-/* Sets flags in a segment's header, which is written with the next flush at the latest. Append lock, pinned; takes the
- * state lock. Errors: those of pwritev; nothing has changed then. */
+/* A batch with a producer is to come: the active segment says in its header that it has some, or is empty yet. The
+ * header of a segment with entries is never written again. Append lock. Errors: as of log_roll_locked(). */
+int log_name_producers(struct log *log, struct err *e);
+/* Sets flags in the header of an empty segment, which is written with the next flush at the latest. Append lock,
+ * pinned; takes the state lock. Errors: those of pwritev; nothing has changed then. */
 int log_mark_segment(struct log *log, struct segment *seg, bool gaps, bool producers, struct err *e);
 /* log_skip() under the append lock, by whoever has checked that it may. */
 int log_skip_locked(struct log *log, struct log_point to, struct err *e);

@@ -345,7 +345,7 @@ static void list_swap(struct log *log, uint32_t first, uint32_t n, struct segmen
 
 /* One of the names was refused, by a full disk most likely. Those that were given go first: with all of
  * `.cleaned` gone before, they would pass for a complete segment. */
-static int abandon_swap(struct log *log, struct segment *by, const char *suffix)
+int log_swap_abandon(struct log *log, struct segment *by, const char *suffix)
 {
     struct io *io = log->env->io;
     char name[SEGMENT_NAME_BYTES];
@@ -371,7 +371,7 @@ int log_swap_prepare(struct log *log, struct segment *by, const char *suffix, st
     int abandon_rc, rc = segment_rename(by, suffix, false, e);
 
     if (err_is_passing(rc)) {
-        abandon_rc = abandon_swap(log, by, suffix);
+        abandon_rc = log_swap_abandon(log, by, suffix);
         if (abandon_rc == 0) {
             return rc;
         }

@@ -194,12 +194,16 @@ static int replay(struct log *log, int64_t from, struct err *e)
     for (uint32_t i = 0; i < log->segment_count && rc == 0; i++) {
         struct segment *seg = log->segments[i];
 
-        if (!seg->producers || seg->end.offset <= from) {
+        if (!seg->producers || (seg->end.offset <= from && !seg->header_due)) {
             continue;
         }
         rc = segment_pin(seg, e);
         if (rc == 0) {
             rc = replay_segment(log, seg, from, e);
+            if (rc == 0 && seg->header_due) {
+                rc = segment_write_header(seg, seg->end, e); /* flushed with the entries, which are not yet */
+                seg->header_due = rc < 0;
+            }
             segment_unpin(seg);
         }
     }
@@ -288,6 +292,7 @@ static int load(struct log *log, struct err *e)
     if (rc == 0) {
         rc = replay(log, from, e);
     }
+    log->names_producers = log->producers.count > 0;
 out:
     free(listing.offsets);
     return rc;

@@ -1,20 +1,21 @@
 /* engine/log/truncate.c: a log is cut back to a point, or begins anew at another one.
  *
  * The order, under the append lock:
- *   1. what takes the place of the segment that is cut is made beside it, under `.cutting`
+ *   1. what takes the place of the segment that is cut is made beside it, under `.cutting`, and then called `.cut`
  *   2. `leader-epochs` says durably that there was a cut, and forgets the epochs behind it; with the same step the
  *      figures that only grow otherwise go back: recovery point, cleaner offset, and what flushes may answer
  *   3. readers see the new list; files are cut, renamed, deleted, and their directory is fsynced; what is known of
  *      producers is made anew
- * A crash between 2 and 3, or in the middle of 3, leaves the log cut at some point behind the wanted one, or not at
+ * A crash before 2 leaves the log as it was: a `.cut` that the last cut does not speak of goes. One between 2 and 3, or
+ * in the middle of 3, leaves the log cut at some point behind the wanted one, or not at
  * all: nothing that was to stay can be missing, since all that is behind the point counts as never flushed, and what is
  * there of it is checked as a torn tail is. (The epochs of entries that are still there come back with them.)
  *
  * A file of which bytes were shown, or that somebody reads at this moment, is never shortened: its segment is written
  * anew. Only the active segment, and only while nobody else has a hold of it, is cut in place.
  *
- * Failure: before 2 nothing has changed. A full disk that refuses a name after it: the epochs are written back. Any
- * other failure takes the log offline. */
+ * Failure: until 2 nothing has changed. After it there is nothing that a full disk would refuse, but for names that are
+ * then given or taken later; the cut is durable once they are. Any other failure takes the log offline. */
 #include "engine/log/log.h"
 
 #include <errno.h>
@@ -241,27 +242,6 @@ static int change_epochs(struct log *log, const struct cut *cut, bool all, struc
     return log_change_epochs(log, &next, cut->anew ? &cut->to : NULL, &cut->to, e);
 }
 
-/* A name was refused after the cut was decided: what was not cut keeps its epochs. The cut itself stays counted. */
-static int restore_epochs(struct log *log, const struct epochs *before, struct err *e)
-{
-    struct epochs next;
-    int rc = epochs_copy(before, &next);
-
-    if (rc == 0) {
-        free(next.cuts);
-        next.cut_count = log->epochs.cut_count;
-        next.cuts = calloc((size_t)next.cut_count + 1, sizeof *next.cuts);
-        if (next.cuts == NULL) {
-            epochs_free(&next);
-            rc = -ENOMEM;
-        } else {
-            memcpy(next.cuts, log->epochs.cuts, next.cut_count * sizeof *next.cuts);
-            rc = log_change_epochs(log, &next, NULL, NULL, e);
-        }
-    }
-    return rc < 0 ? log_go_offline(log, -EIO, "leader-epochs cannot be written back") : 0;
-}
-
 /* ---- 3: it is done ---- */
 
 /* Under the state lock. */
@@ -286,11 +266,8 @@ static void set_figures(struct log *log, const struct cut *cut)
 static int change_list(struct log *log, const struct cut *cut, struct segment **gone, struct err *e)
 {
     uint32_t n = log->segment_count - cut->first;
-    int rc = cut->by != NULL ? log_swap_prepare(log, cut->by, ".cut", e) : 0;
+    int rc;
 
-    if (rc < 0) {
-        return rc;
-    }
     pthread_mutex_lock(&log->state_lock);
     memcpy(gone, log->segments + cut->first, n * sizeof(struct segment *));
     log->segment_count = cut->first;
@@ -306,27 +283,49 @@ static int change_list(struct log *log, const struct cut *cut, struct segment **
         rc = log_swap_finish(log, &by, 1, e);
         rc = err_is_passing(rc) ? 0 : rc;
     }
-    return rc < 0 ? log_go_offline(log, -EIO, e->text) : 0;
+    return rc < 0 ? log_fail(log, rc, e) : 0;
+}
+
+/* The cut is decided; the directory is held. */
+static int decide(struct log *log, struct cut *cut, bool all, struct err *e)
+{
+    int rc = 0;
+
+    if (cut->by != NULL) {
+        rc = log_swap_prepare(log, cut->by, ".cut", e);
+        if (rc < 0) {
+            return rc; /* and it was given up */
+        }
+    }
+    rc = change_epochs(log, cut, all, e);
+    if (rc < 0 && cut->by != NULL && log_swap_abandon(log, cut->by, ".cut") < 0) {
+        return log_go_offline(log, -EIO, "what a cut would have been cannot be taken back");
+    }
+    if (rc == 0 && all) {
+        rc = log_forget_producers(log, e);
+        rc = rc < 0 ? log_go_offline(log, -EIO, e->text) : 0;
+        if (rc < 0) {
+            segment_unref(cut->by);
+        }
+    }
+    return rc;
+}
+
+/* What an earlier call could not take the names from. The directory is held. */
+static int finish_retiring(struct log *log, struct err *e)
+{
+    int rc = log_retire_segments(log, NULL, 0, NULL, e);
+
+    return rc < 0 ? log_fail(log, rc, e) : 0;
 }
 
 static int cut_list(struct log *log, struct cut *cut, bool all, struct err *e)
 {
     struct segment **gone = malloc((log->segment_count - cut->first + 1) * sizeof(struct segment *));
-    struct epochs before = {0};
-    int rc = dir_hold(&log->dir, e);
+    int rc = gone != NULL ? dir_hold(&log->dir, e) : err_sys(e, -ENOMEM, "cut %s", log->name);
 
     if (rc == 0) {
-        rc = log_retire_segments(log, NULL, 0, NULL, e); /* those of before */
-        if (rc == 0 && (gone == NULL || epochs_copy(&log->epochs, &before) < 0)) {
-            rc = err_sys(e, -ENOMEM, "cut %s", log->name);
-        }
-        if (rc < 0) {
-            rc = log_fail(log, rc, e);
-            dir_release(&log->dir);
-        }
-    }
-    if (rc == 0) {
-        rc = change_epochs(log, cut, all, e);
+        rc = finish_retiring(log, e);
         if (rc < 0) {
             dir_release(&log->dir);
         }
@@ -335,25 +334,14 @@ static int cut_list(struct log *log, struct cut *cut, bool all, struct err *e)
         if (cut->by != NULL) {
             segment_build_abort(cut->by);
         }
-        goto out;
+        free(gone);
+        return rc;
     }
-    if (all) {
-        rc = log_forget_producers(log, e);
-        if (rc < 0) {
-            log_go_offline(log, -EIO, e->text);
-            segment_build_abort(cut->by);
-            dir_release(&log->dir);
-            rc = -EIO;
-            goto out;
-        }
+    rc = decide(log, cut, all, e);
+    if (rc == 0) {
+        rc = change_list(log, cut, gone, e);
     }
-    rc = change_list(log, cut, gone, e);
     dir_release(&log->dir);
-    if (err_is_passing(rc) && restore_epochs(log, &before, e) < 0) {
-        rc = -EIO;
-    }
-out:
-    epochs_free(&before);
     free(gone);
     return rc;
 }
@@ -493,6 +481,14 @@ static int truncate_locked(struct log *log, int32_t leader_epoch, struct log_poi
     struct cut cut = {.to = to};
     int rc = check_follows(log, leader_epoch, e);
 
+    if (rc < 0) {
+        return rc;
+    }
+    rc = dir_hold(&log->dir, e);
+    if (rc == 0) {
+        rc = finish_retiring(log, e);
+        dir_release(&log->dir);
+    }
     if (rc < 0) {
         return rc;
     }

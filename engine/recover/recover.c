@@ -102,10 +102,24 @@ static int load_all(struct recovery *r, struct err *e)
     return 0;
 }
 
+/* Where a log without segments begins: a reset, or a cut of all there was, that a crash has broken off. */
+static struct log_point last_cut(const struct log *log)
+{
+    const struct epochs *epochs = &log->epochs;
+
+    return epochs->cut_count > 0 ? epochs->cuts[epochs->cut_count - 1].to : (struct log_point){0, 0};
+}
+
+/* Where it ends, as far as it was found. */
+static int64_t found_end(const struct recovery *r)
+{
+    return r->log->segment_count > 0 ? r->log->end.offset : last_cut(r->log).offset;
+}
+
 /* DeleteRecords had gone further than what a crash left: all of it was deleted. */
 static bool is_wholly_deleted(const struct recovery *r)
 {
-    int64_t end = r->log->segment_count > 0 ? r->log->end.offset : 0;
+    int64_t end = found_end(r);
 
     return !r->known->clean_shutdown && r->known->start.offset > end;
 }
@@ -114,7 +128,7 @@ static bool is_wholly_deleted(const struct recovery *r)
 static int check_reach(const struct recovery *r, struct err *e)
 {
     const struct log_point *start = &r->known->start;
-    int64_t end = r->log->segment_count > 0 ? r->log->end.offset : 0;
+    int64_t end = found_end(r);
 
     if (is_wholly_deleted(r) && start->offset >= r->known->recovery_point) {
         return 0;
@@ -126,7 +140,8 @@ static int check_reach(const struct recovery *r, struct err *e)
                        r->reason[0] != '\0' ? ": " : "", r->reason);
     }
     /* The first roll has synced the first header: only a lone first segment can have lost its own. */
-    if (r->log->segment_count == 0 && r->dir.count > 0 && (r->dir.files[0].base_offset > 0 || r->dir.count > 1)) {
+    if (r->log->segment_count == 0 && r->dir.count > 0 &&
+        (r->dir.files[0].base_offset != last_cut(r->log).offset || r->dir.count > 1)) {
         return err_set(e, -EBADMSG, "its first segment does not hold: %s", r->reason);
     }
     if (r->log->segment_count > 0 && start->offset > r->log->segments[0]->base.offset && start->offset < end &&
@@ -141,7 +156,7 @@ static int check_reach(const struct recovery *r, struct err *e)
 static int apply_cut(struct recovery *r, struct err *e)
 {
     struct log *log = r->log;
-    int64_t end = log->segment_count > 0 ? log->end.offset : 0;
+    int64_t end = found_end(r);
     int rc;
 
     assert(end >= r->known->recovery_point || is_wholly_deleted(r)); /* REPLICATION.md, rule 14 */
@@ -289,14 +304,6 @@ static int begin_again(struct recovery *r, struct err *e)
     }
     r->kept = 0;
     return rc;
-}
-
-/* Where a log without segments begins: a reset, or a cut of all there was, that a crash has broken off. */
-static struct log_point last_cut(const struct log *log)
-{
-    const struct epochs *epochs = &log->epochs;
-
-    return epochs->cut_count > 0 ? epochs->cuts[epochs->cut_count - 1].to : (struct log_point){0, 0};
 }
 
 static int run(struct recovery *r, struct err *e)

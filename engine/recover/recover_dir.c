@@ -4,9 +4,9 @@
  *   some `.cleaned`            the new segment was not complete: it goes, with its `.swap` if any
  *   `.swap`, no `.cleaned`     it was complete: the old files that it stands for go, then it gets its names
  * of a cut (truncate.c) likewise from `.cutting` and `.cut`; what is behind the new segment does not follow it, and is
- * dropped by recover.c. `.truncated` tells nothing but that the file is no longer in the log.
- * And of a deletion: a base that has a file only as `.deleted` was being deleted, and so was all before it, unless a
- * compacted segment further down stands for it (then it is left over from a swap). */
+ * dropped by recover.c. A base that lacks a file which is there as `.truncated` was being taken out: the rest of it
+ * goes. And of a deletion: a base that has a file only as `.deleted` was being deleted, and so was all before it,
+ * unless a compacted segment further down stands for it (then it is left over from a swap). */
 #include "engine/recover/recover.h"
 
 #include <errno.h>
@@ -245,6 +245,21 @@ static int give_names(struct log *log, struct recover_files *files, enum recover
     return sync_dir(log, e);
 }
 
+/* Whether the log's last cut is the one that this segment was made for. Without `.batches` its names are being given,
+ * and it was. */
+static bool was_decided(struct log *log, const struct recover_files *files)
+{
+    const struct epochs *epochs = &log->epochs;
+    int64_t end_offset;
+
+    if ((files->complete[RECOVER_CUT] & BATCHES_BIT) == 0) {
+        return true;
+    }
+    return epochs->cut_count > 0 &&
+           read_range_end(log, files->base_offset, complete_suffix[RECOVER_CUT], &end_offset, NULL) == 0 &&
+           epochs->cuts[epochs->cut_count - 1].to.offset == end_offset;
+}
+
 static int complete_swaps(struct log *log, struct recover_dir *dir, enum recover_builder by, struct err *e)
 {
     uint32_t i;
@@ -254,6 +269,11 @@ static int complete_swaps(struct log *log, struct recover_dir *dir, enum recover
         struct recover_files *files = &dir->files[i];
 
         if (files->complete[by] == 0) {
+            continue;
+        }
+        if (by == RECOVER_CUT && !was_decided(log, files)) {
+            rc = unlink_kinds(log, files->base_offset, files->complete[by], complete_suffix[by], e);
+            files->complete[by] = 0;
             continue;
         }
         if ((files->complete[by] & BATCHES_BIT) != 0) {
@@ -315,6 +335,26 @@ static int complete_deletions(struct log *log, struct recover_dir *dir, bool *ch
         }
     }
     return *changed ? sync_dir(log, e) : 0;
+}
+
+/* What a cut was taking out of the log, and had begun to. (One of that base which came in its place is whole.) */
+static int complete_cuts(struct log *log, struct recover_dir *dir, struct err *e)
+{
+    unsigned needed = 1u << SEGMENT_LOG | 1u << SEGMENT_BATCHES;
+    bool changed = false;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < dir->count && rc == 0; i++) {
+        struct recover_files *files = &dir->files[i];
+
+        if (files->truncated && (files->present & needed) != needed) {
+            changed = changed || files->present != 0;
+            rc = unlink_kinds(log, files->base_offset, files->present, "", e);
+            files->present = 0;
+        }
+    }
+    /* Before what tells it goes, too. */
+    return rc == 0 && changed ? sync_dir(log, e) : rc;
 }
 
 /* And what a cut took. */
@@ -383,6 +423,9 @@ int recover_dir_read(struct log *log, struct recover_dir *dir, struct err *e)
     }
     if (rc == 0) {
         rc = complete_deletions(log, dir, &changed, e);
+    }
+    if (rc == 0) {
+        rc = complete_cuts(log, dir, e);
     }
     if (rc == 0) {
         rc = log->env->io->list(log->env->io, log->dir.fd, unlink_deleted, log);

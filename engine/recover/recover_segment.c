@@ -146,7 +146,7 @@ static uint32_t entries_below(const struct segment *seg, int64_t recovery_point)
 }
 
 /* The end of the entries from `first` on that decode and follow each other. */
-static uint32_t check_order(const struct segment *seg, uint32_t first, const struct cursor *from, struct err *e)
+static uint32_t check_order(struct segment *seg, uint32_t first, const struct cursor *from, struct err *e)
 {
     struct cursor at = *from;
     struct batch_entry b;
@@ -162,6 +162,10 @@ static uint32_t check_order(const struct segment *seg, uint32_t first, const str
             return i;
         }
         advance(&at, &b);
+        if (b.producer_id >= 0 && !seg->producers) {
+            seg->producers = true;
+            seg->header_due = true;
+        }
     }
     return i;
 }

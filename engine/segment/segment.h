@@ -34,9 +34,10 @@ struct segment {
     uint64_t generation;   /* 0 as first made; another one each time that the files are written anew */
 
     /* what its header says beside the base; written under the append lock and the state lock, read under either */
-    bool gaps;      /* not dense; only an empty segment becomes so */
-    bool ranged;    /* its end is in the header, and nothing is appended any more */
-    bool producers; /* some entry names a producer */
+    bool gaps;       /* not dense; only an empty segment becomes so */
+    bool ranged;     /* its end is in the header, and nothing is appended any more */
+    bool producers;  /* some entry names a producer */
+    bool header_due; /* but the header does not say so: a crash has lost that; append lock */
 
     /* how far it reaches: written under the append lock and the state lock, read under either */
     struct log_point end;          /* of its range: where the next segment begins */

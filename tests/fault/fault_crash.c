@@ -36,6 +36,7 @@ static const struct workload_plan plans[] = {
      1 << 20,
      -1,
      14,
+     false,
      {[STEP_APPEND] = 6, [STEP_FLUSH] = 2, [STEP_CHECKPOINT] = 1}},
     {"roll",
      FRAMING_LINE,
@@ -43,6 +44,7 @@ static const struct workload_plan plans[] = {
      1200,
      -1,
      22,
+     false,
      {[STEP_APPEND] = 8, [STEP_FLUSH] = 2, [STEP_CHECKPOINT] = 2, [STEP_ROLL] = 1, [STEP_KILL] = 1, [STEP_REOPEN] = 1}},
     {"msgpack",
      FRAMING_MSGPACK,
@@ -50,6 +52,7 @@ static const struct workload_plan plans[] = {
      1000,
      -1,
      18,
+     false,
      {[STEP_APPEND] = 8, [STEP_FLUSH] = 2, [STEP_CHECKPOINT] = 2, [STEP_ROLL] = 1, [STEP_KILL] = 1, [STEP_REOPEN] = 1}},
     {"retain",
      FRAMING_LINE,
@@ -57,6 +60,7 @@ static const struct workload_plan plans[] = {
      900,
      2500,
      26,
+     false,
      {[STEP_APPEND] = 9,
       [STEP_FLUSH] = 2,
       [STEP_CHECKPOINT] = 1,
@@ -71,6 +75,7 @@ static const struct workload_plan plans[] = {
      900,
      -1,
      26,
+     false,
      {[STEP_APPEND] = 9,
       [STEP_FLUSH] = 2,
       [STEP_CHECKPOINT] = 1,
@@ -84,6 +89,7 @@ static const struct workload_plan plans[] = {
      800,
      4000,
      34,
+     false,
      {[STEP_APPEND] = 9,
       [STEP_FLUSH] = 2,
       [STEP_CHECKPOINT] = 1,
@@ -91,6 +97,54 @@ static const struct workload_plan plans[] = {
       [STEP_DELETE] = 2,
       [STEP_RETAIN] = 2,
       [STEP_COMPACT] = 3,
+      [STEP_KILL] = 1,
+      [STEP_REOPEN] = 1}},
+    {"cut",
+     FRAMING_LINE,
+     CLEANUP_DELETE,
+     900,
+     -1,
+     22,
+     true,
+     {[STEP_APPEND] = 6,
+      [STEP_FLUSH] = 2,
+      [STEP_CHECKPOINT] = 2,
+      [STEP_ROLL] = 1,
+      [STEP_COPY] = 4,
+      [STEP_TRUNCATE] = 4,
+      [STEP_KILL] = 1,
+      [STEP_REOPEN] = 1}},
+    {"reset",
+     FRAMING_MSGPACK,
+     CLEANUP_DELETE,
+     700,
+     -1,
+     18,
+     true,
+     {[STEP_APPEND] = 6,
+      [STEP_FLUSH] = 2,
+      [STEP_CHECKPOINT] = 2,
+      [STEP_DELETE] = 1,
+      [STEP_COPY] = 3,
+      [STEP_TRUNCATE] = 1,
+      [STEP_RESET] = 2,
+      [STEP_KILL] = 1,
+      [STEP_REOPEN] = 1}},
+    {"cut-compacted",
+     FRAMING_LINE,
+     CLEANUP_COMPACT | CLEANUP_DELETE,
+     700,
+     6000,
+     26,
+     true,
+     {[STEP_APPEND] = 7,
+      [STEP_FLUSH] = 2,
+      [STEP_CHECKPOINT] = 1,
+      [STEP_DELETE] = 1,
+      [STEP_RETAIN] = 1,
+      [STEP_COMPACT] = 3,
+      [STEP_COPY] = 3,
+      [STEP_TRUNCATE] = 3,
       [STEP_KILL] = 1,
       [STEP_REOPEN] = 1}},
 };
@@ -132,6 +186,7 @@ struct state {
     struct recorder gate;
     struct workload w;
     struct image found; /* what the first opening showed */
+    const struct ledger *book; /* that allows it */
 };
 
 static void require(struct state *s, bool good, const char *step)
@@ -157,7 +212,10 @@ static void open_first(struct state *s)
         recorder_resume(&s->gate);
     }
     open_and_read(s, &s->found, "first opening");
-    require(s, ledger_check(&s->c->w->ledger, &s->found, s->c->moment, s->lost, &s->w.e), "books");
+    s->book = ledger_check(&s->c->w->ledger, &s->found, s->c->moment, s->lost, &s->w.e);
+    require(s, s->book != NULL, "books");
+    require(s, ledger_check_epochs(s->book, &s->found, s->w.log, &s->w.e), "epochs");
+    require(s, ledger_check_producers(s->book, &s->found, s->w.log, &s->w.e), "producers");
     require(s, ledger_check_lookups(&s->found, s->w.log, s->w.plan->framing, &s->w.random, &s->w.e), "look-up");
 }
 
@@ -181,14 +239,16 @@ static void go_on(struct state *s)
 {
     struct image image;
 
-    ledger_copy(&s->w.ledger, &s->c->w->ledger, &s->found);
+    ledger_copy(&s->w.ledger, s->book, &s->found);
     s->w.now_ms = s->c->w->now_ms;
     require(s, workload_append(&s->w, 1, 30) == 0, "append");
     require(s, workload_append(&s->w, 20, 60) == 0, "append");
     require(s, workload_do(&s->w, STEP_FLUSH) == 0, "flush");
     workload_kill(&s->w);
     open_and_read(s, &image, "opening after appends");
-    require(s, ledger_check(&s->w.ledger, &image, UINT32_MAX - 1, false, &s->w.e), "books after appends");
+    require(s, ledger_check(&s->w.ledger, &image, UINT32_MAX - 1, false, &s->w.e) != NULL, "books after appends");
+    require(s, ledger_check_epochs(&s->w.ledger, &image, s->w.log, &s->w.e), "epochs after appends");
+    require(s, ledger_check_producers(&s->w.ledger, &image, s->w.log, &s->w.e), "producers after appends");
     require(s, ledger_check_lookups(&image, s->w.log, s->w.plan->framing, &s->w.random, &s->w.e),
             "look-up after appends");
     open_again(s, true, &image, "opening after a clean stop");
@@ -239,7 +299,9 @@ static void crash_again(const struct crash *c, uint32_t number)
     again.w = &s.w;
     again.model = disk_model_new(s.w.root);
     open_and_read(&s, &s.found, "opening to crash again");
-    ledger_copy(&s.w.ledger, &c->w->ledger, &s.found);
+    s.book = ledger_check(&c->w->ledger, &s.found, c->moment, s.lost, &s.w.e);
+    require(&s, s.book != NULL, "books before the second crash");
+    ledger_copy(&s.w.ledger, s.book, &s.found);
     s.w.now_ms = c->w->now_ms;
     require(&s, workload_append(&s.w, 2, 40) == 0, "append");
     require(&s, workload_do(&s.w, STEP_FLUSH) == 0, "flush");
@@ -441,7 +503,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PLAN(0), PLAN(1), PLAN(2), PLAN(3), PLAN(4), PLAN(5), cmocka_unit_test(test_refused)};
+        PLAN(0), PLAN(1), PLAN(2), PLAN(3), PLAN(4), PLAN(5), PLAN(6), PLAN(7), PLAN(8), cmocka_unit_test(test_refused)};
 
     return cmocka_run_group_tests_name("fault_crash", tests, setup, teardown);
 }

@@ -34,6 +34,7 @@ static const struct workload_plan plans[] = {
      900,
      -1,
      14,
+     false,
      {[STEP_APPEND] = 7, [STEP_FLUSH] = 2, [STEP_CHECKPOINT] = 1, [STEP_ROLL] = 1, [STEP_REOPEN] = 1}},
     {"retain",
      FRAMING_MSGPACK,
@@ -41,6 +42,7 @@ static const struct workload_plan plans[] = {
      900,
      2500,
      20,
+     false,
      {[STEP_APPEND] = 8,
       [STEP_FLUSH] = 2,
       [STEP_CHECKPOINT] = 1,
@@ -54,7 +56,23 @@ static const struct workload_plan plans[] = {
      700,
      -1,
      20,
+     false,
      {[STEP_APPEND] = 8, [STEP_FLUSH] = 2, [STEP_ROLL] = 2, [STEP_COMPACT] = 3, [STEP_KILL] = 1, [STEP_REOPEN] = 1}},
+    {"cut",
+     FRAMING_LINE,
+     CLEANUP_DELETE,
+     700,
+     -1,
+     20,
+     true,
+     {[STEP_APPEND] = 6,
+      [STEP_FLUSH] = 2,
+      [STEP_CHECKPOINT] = 1,
+      [STEP_COPY] = 4,
+      [STEP_TRUNCATE] = 4,
+      [STEP_RESET] = 1,
+      [STEP_KILL] = 1,
+      [STEP_REOPEN] = 1}},
 };
 
 static const struct {
@@ -124,16 +142,22 @@ static bool is_full_disk(const struct run *run)
 /* What is acknowledged is there, and the log takes appends, when a new process opens it with nothing failing. */
 static void check_restart(struct run *run)
 {
+    const struct ledger *book;
+    struct ledger fresh;
     struct image image;
 
     run->w.e = (struct err){0};
     require(run, workload_open(&run->w) == 0, "opening after it");
     require(run, image_read(&image, run->w.log, &run->w.e) == 0, "reading after it");
-    require(run, ledger_check(&run->w.ledger, &image, UINT32_MAX - 1, false, &run->w.e), "books after it");
+    book = ledger_check(&run->w.ledger, &image, UINT32_MAX - 1, false, &run->w.e);
+    require(run, book != NULL, "books after it");
+    require(run, ledger_check_epochs(book, &image, run->w.log, &run->w.e), "epochs after it");
+    require(run, ledger_check_producers(book, &image, run->w.log, &run->w.e), "producers after it");
     require(run, ledger_check_lookups(&image, run->w.log, run->plan->framing, &run->w.random, &run->w.e), "look-up");
     /* What was refused may be there or not. */
-    ledger_take_back(&run->w.ledger, image.end.offset);
-    ledger_acked(&run->w.ledger, 0, 0);
+    ledger_copy(&fresh, book, &image);
+    ledger_free(&run->w.ledger);
+    run->w.ledger = fresh;
     image_free(&image);
     require(run, workload_append(&run->w, 3, 200) == 0, "append after it");
     require(run, workload_do(&run->w, STEP_FLUSH) == 0, "flush after it");
@@ -166,7 +190,10 @@ static void check_goes_on(struct run *run)
     require(run, workload_do(&run->w, STEP_FLUSH) == 0, "flush once there is room");
     require(run, image_read(&image, run->w.log, &run->w.e) == 0, "reading once there is room");
     require(run, image.end.offset == run->w.ledger.count, "more or less than was acknowledged");
-    require(run, ledger_check(&run->w.ledger, &image, UINT32_MAX - 1, false, &run->w.e), "books once there is room");
+    require(run, ledger_check(&run->w.ledger, &image, UINT32_MAX - 1, false, &run->w.e) == &run->w.ledger,
+            "books once there is room");
+    require(run, ledger_check_epochs(&run->w.ledger, &image, run->w.log, &run->w.e), "epochs once there is room");
+    require(run, ledger_check_producers(&run->w.ledger, &image, run->w.log, &run->w.e), "producers once there is room");
     require(run, ledger_check_lookups(&image, run->w.log, run->plan->framing, &run->w.random, &run->w.e), "look-up");
     image_free(&image);
     if (run->call % 2 == 0) {

@@ -37,6 +37,10 @@ void ledger_free(struct ledger *l)
     free(l->records);
     free(l->bytes);
     free(l->events);
+    if (l->before != NULL) {
+        ledger_free(l->before);
+        free(l->before);
+    }
     *l = (struct ledger){0};
 }
 
@@ -57,6 +61,8 @@ void ledger_add(struct ledger *l, const void *bytes, size_t len, int key, bool t
                                                     .tombstone = tombstone,
                                                     .first = first,
                                                     .timestamp_ms = timestamp_ms,
+                                                    .producer_id = -1,
+                                                    .sequence = -1,
                                                     .begun = begun,
                                                     .acked = UINT32_MAX};
     memcpy(l->bytes + l->size, bytes, len);
@@ -85,13 +91,92 @@ void ledger_event(struct ledger *l, enum ledger_kind kind, struct log_point poin
     l->events[l->event_count++] = (struct ledger_event){.kind = kind, .begun = begun, .done = done, .point = point};
 }
 
+/* Record o of another book, as it stands there. */
+static void ledger_add_as(struct ledger *to, const struct ledger *from, int64_t o)
+{
+    const struct ledger_record *r = &from->records[o];
+    struct ledger_record *added;
+
+    ledger_add(to, from->bytes + r->position, r->len, r->key, r->tombstone, r->first, r->timestamp_ms, r->begun);
+    added = &to->records[to->count - 1];
+    *added = *r;
+    added->position = to->size - r->len;
+}
+
+void ledger_add_hole(struct ledger *l, struct log_point to, uint32_t begun)
+{
+    static const uint8_t nothing[4096];
+
+    for (bool first = true; l->count < to.offset; first = false) {
+        int64_t left = to.position - l->size, records = to.offset - l->count;
+        int64_t len = records == 1 ? left : left / records;
+
+        if (len < 1 || len > (int64_t)sizeof nothing) {
+            abort();
+        }
+        ledger_add(l, nothing, (size_t)len, -1, false, first, 0, begun);
+        l->records[l->count - 1].hole = true;
+    }
+}
+
+void ledger_sign(struct ledger *l, int64_t from, int32_t epoch, int64_t producer_id, int32_t sequence)
+{
+    for (int64_t o = from; o < l->count; o++) {
+        l->records[o].epoch = epoch;
+        l->records[o].producer_id = producer_id;
+        l->records[o].sequence = producer_id < 0 ? -1 : sequence + (int32_t)(o - from);
+    }
+}
+
+void ledger_cut(struct ledger *l, struct log_point to, bool reset, uint32_t begun)
+{
+    struct ledger *before = grown(NULL, sizeof *before);
+
+    *before = *l;
+    *l = (struct ledger){
+        .before = before, .cut_begun = begun, .cut_done = UINT32_MAX, .cut_to = to, .reset = reset};
+    for (int64_t o = 0; o < to.offset && !reset; o++) {
+        ledger_add_as(l, before, o);
+    }
+    if (to.offset > l->count) {
+        ledger_add_hole(l, to, 0);
+    }
+    for (uint32_t i = 0; i < before->event_count; i++) {
+        const struct ledger_event *event = &before->events[i];
+        struct log_point point = event->point.offset < to.offset ? event->point : to;
+
+        ledger_event(l, event->kind, point, event->begun, event->done);
+    }
+    if (reset) {
+        ledger_event(l, LEDGER_STARTED, to, begun, begun);
+    }
+}
+
+void ledger_cut_done(struct ledger *l, uint32_t moment)
+{
+    l->cut_done = moment;
+    if (l->reset) {
+        ledger_event(l, LEDGER_FLUSHED, l->cut_to, l->cut_begun, moment);
+        ledger_event(l, LEDGER_TRIMMED, l->cut_to, l->cut_begun, moment);
+    }
+}
+
+void ledger_cut_refused(struct ledger *l)
+{
+    struct ledger *before = l->before;
+
+    l->before = NULL;
+    ledger_free(l);
+    *l = *before;
+    free(before);
+}
+
 void ledger_copy(struct ledger *to, const struct ledger *from, const struct image *image)
 {
     *to = (struct ledger){0};
     for (int64_t o = 0; o < image->end.offset; o++) {
-        const struct ledger_record *r = &from->records[o];
-
-        ledger_add(to, from->bytes + r->position, r->len, r->key, r->tombstone, r->first, r->timestamp_ms, 0);
+        ledger_add_as(to, from, o);
+        to->records[o].begun = 0;
     }
     ledger_acked(to, 0, 0);
     ledger_event(to, LEDGER_FLUSHED, image->end, 0, 0);
@@ -324,6 +409,14 @@ static bool check_run(struct audit *a, const struct log_run *run, const char *by
     if (run->timestamp_ms != l->records[run->base.offset].timestamp_ms) {
         return wrong(a, "a run has another time", run->timestamp_ms, l->records[run->base.offset].timestamp_ms);
     }
+    for (int64_t o = run->base.offset; o < end; o++) {
+        if (l->records[o].hole) {
+            return wrong(a, "a record where there is a hole", o, end);
+        }
+        if (l->records[o].epoch != run->entry.leader_epoch || l->records[o].producer_id != run->entry.producer_id) {
+            return wrong(a, "a record of another epoch or producer", o, run->entry.leader_epoch);
+        }
+    }
     if (memcmp(bytes, l->bytes + run_from(a->image, run), run_bytes(a->image, run)) != 0) {
         return wrong(a, "other bytes than were appended", run->base.offset, run->base.position);
     }
@@ -336,6 +429,9 @@ static bool may_be_gone(const struct audit *a, const bool *there, int64_t offset
     int key = a->l->records[offset].key;
     bool tombstone = a->l->records[offset].tombstone;
 
+    if (a->l->records[offset].hole) {
+        return true;
+    }
     if (!a->compacted || key < 0) {
         return false;
     }
@@ -378,7 +474,9 @@ static bool check_content(struct audit *a, bool *there)
     return true;
 }
 
-bool ledger_check(const struct ledger *l, const struct image *image, uint32_t moment, bool lost, struct err *e)
+/* One book. cut: it was being left, for the next one. */
+static bool check_book(const struct ledger *l, const struct ledger *next, const struct image *image, uint32_t moment,
+                       bool lost, struct err *e)
 {
     struct audit audit = {.l = l, .image = image, .moment = moment, .e = e};
     bool *there = grown(NULL, (size_t)l->count + 1);
@@ -386,9 +484,105 @@ bool ledger_check(const struct ledger *l, const struct image *image, uint32_t mo
 
     memset(there, 0, (size_t)l->count + 1);
     gather(&audit, lost);
+    if (next != NULL && has_begun(next->cut_begun, moment)) {
+        /* Some of what lies behind the point is gone, or nothing; of a reset any of it. */
+        if (audit.flushed.offset > next->cut_to.offset || next->reset) {
+            audit.flushed = next->reset ? (struct log_point){0, 0} : next->cut_to;
+        }
+        if (next->reset) {
+            audit.start_max = ledger_end(l);
+        }
+    }
     good = check_ends(&audit) && check_content(&audit, there);
     free(there);
     return good;
+}
+
+const struct ledger *ledger_check(const struct ledger *l, const struct image *image, uint32_t moment, bool lost,
+                                  struct err *e)
+{
+    const struct ledger *next = NULL;
+
+    while (l->before != NULL && l->cut_done > moment) {
+        next = l;
+        l = l->before;
+    }
+    if (check_book(l, next, image, moment, lost, e)) {
+        return l;
+    }
+    /* The cut may have been done, and nobody have been told yet. */
+    if (next != NULL && has_begun(next->cut_begun, moment) && image->end.offset == next->cut_to.offset &&
+        check_book(next, NULL, image, moment, false, e)) {
+        return next;
+    }
+    return NULL;
+}
+
+/* ---- epochs and producers ---- */
+
+bool ledger_check_epochs(const struct ledger *l, const struct image *image, struct log *log, struct err *e)
+{
+    struct log_point end;
+    int32_t found;
+
+    (void)l;
+    for (uint32_t i = 0; i < image->count; i++) {
+        const struct log_run *run = &image->runs[i];
+        int32_t epoch = run->entry.leader_epoch;
+
+        log_epoch_end(log, epoch, &found, &end);
+        if (found != epoch || end.offset < run->base.offset + run->records) {
+            err_set(e, 0, "epoch %d of offset %" PRId64 " ends at %" PRId64, epoch, run->base.offset, end.offset);
+            return false;
+        }
+        if (epoch > 0) {
+            log_epoch_end(log, epoch - 1, &found, &end);
+            if (end.offset > run->base.offset && run->base.offset >= image->start.offset) {
+                err_set(e, 0, "an epoch before %d ends at %" PRId64 ", behind offset %" PRId64, epoch, end.offset,
+                        run->base.offset);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool ledger_check_producers(const struct ledger *l, const struct image *image, struct log *log, struct err *e)
+{
+    enum { IDS = 8 };
+    int64_t last[IDS];
+
+    for (int id = 0; id < IDS; id++) {
+        last[id] = -1;
+    }
+    for (uint32_t i = 0; i < image->count; i++) {
+        const struct log_run *run = &image->runs[i];
+
+        if (run->entry.producer_id >= 0 && run->entry.producer_id < IDS) {
+            last[run->entry.producer_id] = run->base.offset + run->records - 1;
+        }
+    }
+    for (int id = 0; id < IDS; id++) {
+        struct producer_state known = {.last_offset = -1};
+        int64_t o;
+
+        if (log_producer(log, id, 0, 0, &known) == PRODUCER_UNKNOWN) {
+            known.last_offset = -1;
+        }
+        o = known.last_offset;
+        /* Compaction and retention take records, and leave what is known of who wrote them. */
+        if (o < last[id] || o >= image->end.offset ||
+            (o > last[id] && (l->records[o].hole || l->records[o].producer_id != id))) {
+            err_set(e, 0, "producer %d was last at %" PRId64 ", but is said to have been at %" PRId64, id, last[id], o);
+            return false;
+        }
+        if (o >= 0 && known.last_sequence != l->records[o].sequence) {
+            err_set(e, 0, "producer %d: sequence %d instead of %d at %" PRId64, id, known.last_sequence,
+                    l->records[o].sequence, o);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- look-ups ---- */

@@ -11,12 +11,14 @@
 #include <unistd.h>
 
 #include "engine/base/checkpoint.h"
+#include "engine/base/crc32c.h"
 #include "engine/base/limits.h"
 
 const char *const workload_step_names[WORKLOAD_STEPS] = {
     [STEP_APPEND] = "append",         [STEP_FLUSH] = "flush",   [STEP_ROLL] = "roll",
     [STEP_CHECKPOINT] = "checkpoint", [STEP_DELETE] = "delete", [STEP_RETAIN] = "retain",
-    [STEP_COMPACT] = "compact",       [STEP_KILL] = "kill",     [STEP_REOPEN] = "reopen",
+    [STEP_COMPACT] = "compact",       [STEP_COPY] = "copy",     [STEP_TRUNCATE] = "truncate",
+    [STEP_RESET] = "reset",           [STEP_KILL] = "kill",     [STEP_REOPEN] = "reopen",
 };
 
 static const char log_name_0[] = "t-0";
@@ -25,7 +27,7 @@ static const char start_file[] = "log-start-offset-checkpoint";
 static const char cleaner_file[] = "cleaner-offset-checkpoint";
 static const char mark_file[] = "clean-shutdown";
 
-enum { KEYS = 6, OPEN_SEGMENTS = 3 };
+enum { KEYS = 6, OPEN_SEGMENTS = 3, PRODUCERS = 8 };
 
 static int64_t now_ms(struct clock *clock)
 {
@@ -129,7 +131,43 @@ static int lead(struct workload *w, bool clean)
     int32_t latest = log_latest_epoch(w->log);
 
     w->epoch = latest < 0 || !clean ? latest + 1 : latest;
+    w->follows = false;
     return log_lead(w->log, w->epoch, &w->e);
+}
+
+/* Another leader, or this replica, in the next epoch. */
+static int take_role(struct workload *w, bool follows)
+{
+    int rc;
+
+    if (w->follows == follows) {
+        return 0;
+    }
+    rc = follows ? log_follow(w->log, w->epoch + 1, &w->e) : log_lead(w->log, w->epoch + 1, &w->e);
+    if (rc == 0) {
+        w->epoch++;
+        w->follows = follows;
+    }
+    return rc;
+}
+
+/* A producer for the batch that begins at `first`, or none; what follows is signed by it. Its sequence goes on where the
+ * books say, or anywhere for one of whom they know nothing. */
+static void sign(struct workload *w, int64_t first, int64_t *id, int32_t *sequence)
+{
+    struct ledger *l = &w->ledger;
+
+    *id = w->plan->producers ? (int64_t)random_below(&w->random, PRODUCERS + 2) - 2 : -1;
+    *id = *id < 0 ? -1 : *id;
+    *sequence = -1;
+    if (*id >= 0) {
+        struct producer_state known;
+
+        *sequence = log_producer(w->log, *id, 0, 0, &known) == PRODUCER_UNKNOWN
+                        ? (int32_t)random_below(&w->random, 1000)
+                        : known.last_sequence + 1;
+    }
+    ledger_sign(l, first, w->epoch, *id, *sequence);
 }
 
 int workload_open(struct workload *w)
@@ -247,9 +285,6 @@ static int append_bytes(struct workload *w, uint8_t *bytes, size_t len, int64_t 
         .len = (uint32_t)len,
         .first_timestamp_ms = w->now_ms,
         .last_timestamp_ms = w->now_ms,
-        .producer_id = -1,
-        .sequence = -1,
-        .producer_epoch = -1,
         .marks = marks,
     };
     int rc = framing_scan(w->plan->framing, &st, bytes, len, UINT64_MAX, &scanned, &batch.crc,
@@ -259,6 +294,7 @@ static int append_bytes(struct workload *w, uint8_t *bytes, size_t len, int64_t 
         abort();
     }
     batch.records = scanned.records;
+    sign(w, first, &batch.producer_id, &batch.sequence);
     rc = log_append(w->log, &batch, w->epoch, &result, &w->e);
     if (rc == 0 && (result.base.offset != first || result.end.position != w->ledger.size)) {
         return err_set(&w->e, -EBADMSG, "appended at offset %lld instead of %lld", (long long)result.base.offset,
@@ -267,34 +303,53 @@ static int append_bytes(struct workload *w, uint8_t *bytes, size_t len, int64_t 
     return rc;
 }
 
-int workload_append(struct workload *w, uint32_t records, uint32_t bytes)
+/* The bytes of a batch, malloc-ed, and their records in the books. */
+static uint8_t *make_batch(struct workload *w, uint32_t records, uint32_t bytes, uint32_t begun, size_t *len)
 {
     uint8_t *all = malloc((size_t)records * (bytes + 16));
-    uint32_t begun = moment(w);
-    int64_t first = w->ledger.count;
-    size_t len = 0;
-    int rc;
 
     if (all == NULL) {
         abort();
     }
+    *len = 0;
     w->now_ms += random_below(&w->random, 8) == 0 ? -500 : 1000;
     for (uint32_t i = 0; i < records; i++) {
         bool keyed = w->plan->framing == FRAMING_MSGPACK || (w->plan->cleanup_policy & CLEANUP_COMPACT) != 0;
         int key = keyed ? (int)random_below(&w->random, KEYS) : -1;
         bool tombstone = keyed && random_below(&w->random, 8) == 0;
-        uint32_t n = make_record(w, key, tombstone, bytes / 2 + random_below(&w->random, bytes / 2 + 1), all + len);
+        uint32_t n = make_record(w, key, tombstone, bytes / 2 + random_below(&w->random, bytes / 2 + 1), all + *len);
 
-        ledger_add(&w->ledger, all + len, n, key, tombstone, i == 0, w->now_ms, begun);
-        len += n;
+        ledger_add(&w->ledger, all + *len, n, key, tombstone, i == 0, w->now_ms, begun);
+        *len += n;
     }
-    rc = append_bytes(w, all, len, first);
-    free(all);
-    if (rc == 0) {
+    return all;
+}
+
+/* An append that has failed: a full disk has left nothing of it. */
+static int settle(struct workload *w, int64_t first, int rc)
+{
+    if (rc >= 0) {
         ledger_acked(&w->ledger, first, moment(w));
     } else if (rc == -ENOSPC || rc == -EDQUOT) {
         ledger_take_back(&w->ledger, first);
     }
+    return rc;
+}
+
+int workload_append(struct workload *w, uint32_t records, uint32_t bytes)
+{
+    uint32_t begun = moment(w);
+    int64_t first = w->ledger.count;
+    size_t len;
+    uint8_t *all;
+    int rc = take_role(w, false);
+
+    if (rc < 0) {
+        return rc;
+    }
+    all = make_batch(w, records, bytes, begun, &len);
+    rc = settle(w, first, append_bytes(w, all, len, first));
+    free(all);
     return rc;
 }
 
@@ -366,6 +421,103 @@ static int step_compact(struct workload *w)
     return rc < 0 ? rc : 0;
 }
 
+/* One batch as another replica has it. */
+static int copy_batch(struct workload *w, const uint8_t *bytes, size_t len, int64_t first, uint32_t records)
+{
+    struct log_append_result result;
+    struct log_copy copy = {.base = ledger_point(&w->ledger, first),
+                            .entry = {.len = (uint32_t)len,
+                                      .records = records,
+                                      .leader_epoch = w->epoch,
+                                      .first_timestamp_ms = w->now_ms,
+                                      .last_timestamp_ms = w->now_ms,
+                                      .crc = crc32c(0, bytes, len)},
+                            .bytes = bytes};
+
+    sign(w, first, &copy.entry.producer_id, &copy.entry.sequence);
+    return log_append_copy(w->log, w->epoch, &copy, 1, &result, &w->e);
+}
+
+static int step_copy(struct workload *w)
+{
+    uint32_t begun = moment(w), records = 1 + random_below(&w->random, 9);
+    int64_t from = w->ledger.count;
+    size_t len;
+    uint8_t *all;
+    int rc = take_role(w, true);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (random_below(&w->random, 3) == 0) {
+        struct log_point to = ledger_end(&w->ledger);
+        int64_t gone = 1 + random_below(&w->random, 12);
+
+        to.offset += gone;
+        to.position += gone * (1 + random_below(&w->random, 30));
+        ledger_add_hole(&w->ledger, to, begun);
+    }
+    all = make_batch(w, records, 60, begun, &len);
+    rc = copy_batch(w, all, len, w->ledger.count - records, records);
+    rc = settle(w, from, rc);
+    free(all);
+    return rc < 0 ? rc : 0;
+}
+
+/* A cut that has failed: a full disk has left everything. */
+static int settle_cut(struct workload *w, int rc)
+{
+    if (rc == 0) {
+        ledger_cut_done(&w->ledger, moment(w));
+    } else if (rc == -ENOSPC || rc == -EDQUOT) {
+        ledger_cut_refused(&w->ledger);
+    }
+    return rc;
+}
+
+static int step_truncate(struct workload *w)
+{
+    struct log_point start = log_start(w->log), to;
+    int64_t span = w->ledger.count - start.offset, offset;
+    uint32_t begun = moment(w);
+    int rc = take_role(w, true);
+
+    if (rc < 0 || span <= 0) {
+        return rc;
+    }
+    /* Mostly a little, now and then most of it. */
+    offset = w->ledger.count - 1 - random_below(&w->random, random_below(&w->random, 3) == 0 ? (uint32_t)span
+                                                            : span < 12 ? (uint32_t)span : 12);
+    to = ledger_point(&w->ledger, offset);
+    /* The batch that holds the point goes, and the start stays; a point in a hole is where it is. */
+    while (offset > start.offset && !w->ledger.records[offset].first && !w->ledger.records[offset].hole) {
+        offset--;
+    }
+    ledger_cut(&w->ledger, ledger_point(&w->ledger, offset), false, begun);
+    return settle_cut(w, log_truncate(w->log, w->epoch, to, &w->e));
+}
+
+static int step_reset(struct workload *w)
+{
+    struct log_point to = ledger_end(&w->ledger);
+    uint32_t begun = moment(w);
+    int rc = take_role(w, true);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (random_below(&w->random, 3) == 0 && w->ledger.count > 0) {
+        to = ledger_point(&w->ledger, random_below(&w->random, (uint32_t)w->ledger.count));
+    } else {
+        int64_t further = random_below(&w->random, 20);
+
+        to.offset += further;
+        to.position += further * 7;
+    }
+    ledger_cut(&w->ledger, to, true, begun);
+    return settle_cut(w, log_reset(w->log, w->epoch, to, &w->e));
+}
+
 int workload_close(struct workload *w)
 {
     struct log_point end = log_end(w->log);
@@ -407,6 +559,12 @@ int workload_do(struct workload *w, enum workload_step step)
         return step_retain(w);
     case STEP_COMPACT:
         return step_compact(w);
+    case STEP_COPY:
+        return step_copy(w);
+    case STEP_TRUNCATE:
+        return step_truncate(w);
+    case STEP_RESET:
+        return step_reset(w);
     case STEP_KILL:
         workload_kill(w);
         return workload_open(w);

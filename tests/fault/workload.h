@@ -15,6 +15,9 @@ enum workload_step {
     STEP_DELETE, /* DeleteRecords, and its checkpoint */
     STEP_RETAIN,
     STEP_COMPACT,
+    STEP_COPY,     /* it follows, and gets batches of another log, some with holes before them */
+    STEP_TRUNCATE, /* it follows, and is cut back to any point */
+    STEP_RESET,    /* it follows, and begins anew further on, or earlier */
     STEP_KILL,   /* the process dies and a new one opens the log */
     STEP_REOPEN, /* closed cleanly and opened again */
     WORKLOAD_STEPS,
@@ -29,6 +32,7 @@ struct workload_plan {
     int64_t segment_bytes;
     int64_t retention_bytes;
     uint32_t steps;
+    bool producers;
     uint8_t weights[WORKLOAD_STEPS];
 };
 
@@ -43,7 +47,8 @@ struct workload {
     struct log_config config;
     int root_fd;
     struct log *log; /* NULL: not open */
-    int32_t epoch;   /* that it is led in */
+    int32_t epoch;   /* that it is led or followed in */
+    bool follows;
     struct ledger ledger;
     uint64_t random;
     bool offline;
