@@ -185,7 +185,7 @@ struct state {
     bool lost;
     struct recorder gate;
     struct workload w;
-    struct image found; /* what the first opening showed */
+    struct image found;        /* what the first opening showed */
     const struct ledger *book; /* that allows it */
 };
 
@@ -502,8 +502,8 @@ static int teardown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        PLAN(0), PLAN(1), PLAN(2), PLAN(3), PLAN(4), PLAN(5), PLAN(6), PLAN(7), PLAN(8), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {PLAN(0), PLAN(1), PLAN(2), PLAN(3), PLAN(4),
+                                       PLAN(5), PLAN(6), PLAN(7), PLAN(8), cmocka_unit_test(test_refused)};
 
     return cmocka_run_group_tests_name("fault_crash", tests, setup, teardown);
 }

@@ -133,8 +133,7 @@ void ledger_cut(struct ledger *l, struct log_point to, bool reset, uint32_t begu
     struct ledger *before = grown(NULL, sizeof *before);
 
     *before = *l;
-    *l = (struct ledger){
-        .before = before, .cut_begun = begun, .cut_done = UINT32_MAX, .cut_to = to, .reset = reset};
+    *l = (struct ledger){.before = before, .cut_begun = begun, .cut_done = UINT32_MAX, .cut_to = to, .reset = reset};
     for (int64_t o = 0; o < to.offset && !reset; o++) {
         ledger_add_as(l, before, o);
     }

@@ -42,10 +42,10 @@ struct ledger_event {
 };
 
 struct ledger {
-    struct ledger *before; /* the book until the last cut; owned; NULL: there was none */
+    struct ledger *before;        /* the book until the last cut; owned; NULL: there was none */
     uint32_t cut_begun, cut_done; /* moments of that cut; UINT32_MAX: not done */
     struct log_point cut_to;
-    bool reset; /* it was one of everything */
+    bool reset;                    /* it was one of everything */
     struct ledger_record *records; /* by offset */
     int64_t count, max;
     char *bytes; /* by position */

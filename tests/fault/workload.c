@@ -151,8 +151,8 @@ static int take_role(struct workload *w, bool follows)
     return rc;
 }
 
-/* A producer for the batch that begins at `first`, or none; what follows is signed by it. Its sequence goes on where the
- * books say, or anywhere for one of whom they know nothing. */
+/* A producer for the batch that begins at `first`, or none; what follows is signed by it. Its sequence goes on where
+ * the books say, or anywhere for one of whom they know nothing. */
 static void sign(struct workload *w, int64_t first, int64_t *id, int32_t *sequence)
 {
     struct ledger *l = &w->ledger;
@@ -486,8 +486,10 @@ static int step_truncate(struct workload *w)
         return rc;
     }
     /* Mostly a little, now and then most of it. */
-    offset = w->ledger.count - 1 - random_below(&w->random, random_below(&w->random, 3) == 0 ? (uint32_t)span
-                                                            : span < 12 ? (uint32_t)span : 12);
+    offset = w->ledger.count - 1 -
+             random_below(&w->random, random_below(&w->random, 3) == 0 ? (uint32_t)span
+                                      : span < 12                      ? (uint32_t)span
+                                                                       : 12);
     to = ledger_point(&w->ledger, offset);
     /* The batch that holds the point goes, and the start stays; a point in a hole is where it is. */
     while (offset > start.offset && !w->ledger.records[offset].first && !w->ledger.records[offset].hole) {

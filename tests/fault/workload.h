@@ -18,8 +18,8 @@ enum workload_step {
     STEP_COPY,     /* it follows, and gets batches of another log, some with holes before them */
     STEP_TRUNCATE, /* it follows, and is cut back to any point */
     STEP_RESET,    /* it follows, and begins anew further on, or earlier */
-    STEP_KILL,   /* the process dies and a new one opens the log */
-    STEP_REOPEN, /* closed cleanly and opened again */
+    STEP_KILL,     /* the process dies and a new one opens the log */
+    STEP_REOPEN,   /* closed cleanly and opened again */
     WORKLOAD_STEPS,
 };
 extern const char *const workload_step_names[WORKLOAD_STEPS];
