@@ -6,8 +6,9 @@
 
 enum {
     /* Segments whose files are open and mapped at once, over all partitions: five descriptors each with the
-     * directory's, and a log at rest has none. The least recently used idle one is closed when another must be opened;
-     * what is pinned is never closed, so the figure can be passed for a moment. Less where RLIMIT_NOFILE is low. */
+     * directory's, and a log at rest has none. The least recently used idle one that is on the disk is closed when
+     * another must be opened; where there is none the figure is passed, until the next append to a clean one, which
+     * flushes a dirty one first. Less where RLIMIT_NOFILE is low. */
     LIMIT_OPEN_SEGMENTS = 512,
     /* Bytes appended and not yet fdatasync-ed before the background flusher is asked to flush a partition: what
      * recovery must check after an unclean stop. */

@@ -159,7 +159,9 @@ void partition_finish(struct append_op *ops, int rc);
 void partition_resume(struct partition *part);
 /* The same at the start. */
 void partition_hold_init(struct partition *part);
-/* Ends every append that waits with rc. Calls back. */
+/* Ends every append that waits with rc. Calls back. Whoever ends a leadership calls it before the log is cut: in
+ * another epoch the same offset is another record, and the high watermark's passing it would acknowledge the wrong one.
+ */
 void partition_fail_waiting(struct partition *part, int rc);
 /* Appends are held, or one that was is on its way into the log. */
 bool partition_has_held(struct partition *part);
