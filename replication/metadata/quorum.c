@@ -246,8 +246,10 @@ static void snapshot_if_due(struct quorum *quorum)
         return;
     quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
     int rc = snapshot_write(quorum->io, quorum->dirfd, &quorum->meta, &e);
-    if (rc == 0)
+    if (rc == 0) {
+        quorum_server_trimmed(quorum);
         rc = log_roll(log, &e);
+    }
     if (rc == 0)
         rc = log_delete_records(log, quorum->flushing, &e);
     if (rc != 0)

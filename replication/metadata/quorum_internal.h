@@ -17,10 +17,12 @@ int quorum_replay(struct quorum *quorum, struct err *e);
 /* ---- the server: quorum_server.c; each by whoever has the turn ---- */
 
 /* Tells the server of the log, begins it, and does what it asks for: when it returns 0, what is decided is known. The
- * snapshot has been read. -EBADMSG, errnos of the disk. */
+ * snapshot has been read. -EBADMSG; -EROFS: it is not the only voter; errnos of the disk. */
 int quorum_server_start(struct quorum *quorum, struct err *e);
 /* More of the log is on the disk. */
 void quorum_server_flushed(struct quorum *quorum);
+/* A snapshot holds all that was applied. */
+void quorum_server_trimmed(struct quorum *quorum);
 /* Appends one record of the quorum's leader. As log_append(). */
 int quorum_append_record(struct quorum *quorum, const void *data, size_t len, int64_t time_ms,
                          struct log_append_result *out, struct err *e);

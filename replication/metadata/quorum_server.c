@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <syslog.h>
 
 #include "engine/base/container.h"
 #include "engine/base/crc32c.h"
@@ -214,18 +215,37 @@ static int init_server(struct quorum *quorum, struct err *e)
     struct raft_config config = {
         .self = quorum->self, .log = &quorum->view, .peers = quorum->peers, .random = chance, .random_arg = quorum};
     struct raft_state state;
-    int32_t latest = log_latest_epoch(quorum->part->log);
     quorum->view =
         (struct raft_log){.start = view_start, .end = view_end, .flushed = view_flushed, .end_epoch = view_end_epoch};
     int rc = quorum_state_read(quorum->io, quorum->dirfd, quorum->self, &state, e);
     if (rc != 0 && rc != -ENOENT)
         return rc;
-    /* A log of a version that kept no state, or whose state is lost: nothing is voted twice in an epoch that it knows.
-     */
-    if (state.epoch < latest)
-        state = (struct raft_state){.epoch = latest};
+    quorum->state_lost = rc == -ENOENT || state.epoch < log_latest_epoch(quorum->part->log);
     raft_init(&quorum->raft, &config, &state);
     return 0;
+}
+
+/* No epoch in the log is above the one that was persisted: it came first. So there is no state of this directory, or
+ * one of long ago. A log without voters is new, or of a version that kept no state. A lone voter asks nobody: far above
+ * what it may have forgotten it can do no harm. One of several might vote a second time, and must not. */
+static int make_state(struct quorum *quorum, struct err *e)
+{
+    const struct raft_voters *voters = raft_voters(&quorum->raft);
+    int32_t latest = log_latest_epoch(quorum->part->log);
+    struct raft_state state = {.epoch = latest > 0 ? latest : 0};
+    if (voters->count > 1)
+        return err_set(e, -EBADMSG,
+                       QUORUM_STATE_FILE
+                       " is missing, or older than the log: this node may have voted and not know it any more; "
+                       "take its data directory away and let it join as new");
+    if (voters->count == 1) {
+        state.epoch += RAFT_RECOVER_EPOCHS;
+        log_line(LOG_WARNING,
+                 QUORUM_STATE_FILE " is missing, or older than the log: the only voter goes on in epoch %" PRId32,
+                 state.epoch + 1);
+    }
+    raft_set_state(&quorum->raft, &state);
+    return quorum_state_write(quorum->io, quorum->dirfd, quorum->self, &state, e);
 }
 
 int quorum_server_start(struct quorum *quorum, struct err *e)
@@ -240,11 +260,16 @@ int quorum_server_start(struct quorum *quorum, struct err *e)
         rc = tell_voters_of_snapshot(quorum, e);
     if (rc == 0)
         rc = quorum_each_record(quorum, quorum->meta.next_offset, log_end(log).offset, tell_voters, e);
+    if (rc == 0 && quorum->state_lost)
+        rc = make_state(quorum, e);
     if (rc == 0)
         rc = step(quorum, &start, e);
     /* A lone voter stands at once, and wins. */
     while (rc == 0 && raft_deadline_ms(&quorum->raft) <= quorum->clock->mono_ms(quorum->clock))
         rc = step(quorum, &tick, e);
+    if (rc == 0 && quorum->raft.role != RAFT_LEADER)
+        rc = err_set(e, -EROFS, "node %" PRId32 " is one of %" PRId32 " voters, or none, and can decide nothing alone",
+                     quorum->self.node, raft_voters(&quorum->raft)->count);
     /* What kill -9 left in the page cache is decided too, and must not be undone by a power cut later. */
     if (rc == 0)
         rc = log_flush_all(log);
@@ -257,5 +282,14 @@ void quorum_server_flushed(struct quorum *quorum)
     struct err e = {""};
     int rc = step(quorum, &event, &e);
     assert(rc == 0); /* a flush makes nobody persist or append */
+    (void)rc;
+}
+
+void quorum_server_trimmed(struct quorum *quorum)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TRIMMED, .offset = quorum->meta.next_offset};
+    struct err e = {""};
+    int rc = step(quorum, &event, &e);
+    assert(rc == 0); /* only the history of voters is made shorter */
     (void)rc;
 }

@@ -364,6 +364,12 @@ void raft_init(struct raft *raft, const struct raft_config *config, const struct
         raft->empty[i].answered_ms = INT64_MIN;
 }
 
+void raft_set_state(struct raft *raft, const struct raft_state *state)
+{
+    assert(!raft->started);
+    raft->state = raft->persisted = *state;
+}
+
 void raft_free(struct raft *raft)
 {
     raft_history_free(&raft->voters);

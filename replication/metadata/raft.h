@@ -40,7 +40,8 @@ enum {
     RAFT_FIND_MS = 250,
     /* A new leader tells each voter that has not fetched yet this often. */
     RAFT_BEGIN_MS = 500,
-    /* A recovered quorum begins so many epochs later: this server need not have heard of the lost ones' last epochs. */
+    /* A recovered quorum, and a lone voter that has lost its state, begin so many epochs later: they need not have
+     * heard of the last epochs that were lost. */
     RAFT_RECOVER_EPOCHS = 1000,
     /* In one step. */
     RAFT_ACTIONS_MAX = 24,
@@ -224,6 +225,9 @@ struct raft {
 /* state: as it was persisted last, or zero. */
 void raft_init(struct raft *raft, const struct raft_config *config, const struct raft_state *state);
 void raft_free(struct raft *raft);
+/* Before START, when the log's voters have been told: another state than raft_init() was given. What was persisted was
+ * lost, and what the log says is the best that is known. */
+void raft_set_state(struct raft *raft, const struct raft_state *state);
 
 /* One event at now_ms, which never goes back. *out is made anew. Before START only VOTERS_RECORD, RESET and TRIMMED may
  * come, and no action comes of them. 0; -ENOMEM: a record or reset could not be remembered, the node must not go on;

@@ -143,7 +143,8 @@ static void bootstrap(struct raft *raft, const struct raft_voters *voters)
 {
     struct raft_action *action = raft_act(raft, RAFT_BOOTSTRAP);
 
-    action->append.epoch = raft_log_end(raft) > 0 ? raft->config.log->end_epoch(raft->config.log) : 0;
+    /* The log may know of later epochs than its last record's: this one is above none of them. */
+    action->append.epoch = raft->state.epoch;
     action->append.voters = action->append.target = *voters;
     raft->change_asked = true;
 }

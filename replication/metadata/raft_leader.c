@@ -153,7 +153,8 @@ static void send_begin(struct raft *raft)
             (replica == NULL || replica->offset < 0 || raft->now_ms - replica->fetched_ms >= RAFT_BEGIN_MS))
             raft_send(raft, RAFT_BEGIN, voters->ids[i]);
     }
-    raft->begin_at_ms = raft->now_ms + RAFT_BEGIN_MS;
+    /* A lone voter has nobody to tell. */
+    raft->begin_at_ms = raft_majority_fetched_ms(raft) == INT64_MAX ? INT64_MAX : raft->now_ms + RAFT_BEGIN_MS;
 }
 
 void raft_lead(struct raft *raft)

@@ -315,12 +315,67 @@ static void test_each_start_leads_in_an_epoch_of_its_own(void **state)
     assert_int_equal(quorum_epoch(f), epoch + 1);
     crash_and_restart(f);
     assert_int_equal(quorum_epoch(f), epoch + 2);
-    /* What was voted is lost: the log knows in which epochs there were leaders. */
+    /* What was voted is lost. It may have led in epochs of which nothing is left: it goes on far above them. */
     stop(f);
     path_in(f, "quorum-state", path);
     assert_int_equal(unlink(path), 0);
     start(f);
-    assert_int_equal(quorum_epoch(f), epoch + 3);
+    assert_int_equal(quorum_epoch(f), epoch + 2 + RAFT_RECOVER_EPOCHS + 1);
+}
+
+/* Puts two more voters behind the log of a stopped node. */
+static void add_two_voters(struct fixture *f, struct raft_id self)
+{
+    struct raft_voters three = {.count = 3, .ids = {self, {2, 22}, {3, 33}}};
+    struct command cmd = {.type = COMMAND_SET_VOTERS, .voters = three, .target = three};
+    void *data;
+    size_t len;
+    assert_int_equal(command_encode(&cmd, &data, &len), 0);
+    add_record(f, data, len);
+    free(data);
+}
+
+static void test_a_voter_of_several_that_may_have_forgotten_a_vote_does_not_start(void **state)
+{
+    struct fixture *f = *state;
+    struct raft_id self = f->node->quorum.self;
+    struct raft_state old = {.epoch = 0};
+    struct err e = {0};
+    char path[256];
+    stop(f);
+    add_two_voters(f, self);
+    path_in(f, "quorum-state", path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(try_open(f, 1, &e), -EBADMSG);
+    assert_non_null(strstr(e.text, "quorum-state is missing"));
+    /* An old copy is none. */
+    path_in(f, ".", path);
+    int dirfd = open(path, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(quorum_state_write(io_posix(), dirfd, self, &old, &e), 0);
+    close(dirfd);
+    assert_int_equal(try_open(f, 1, &e), -EBADMSG);
+    assert_non_null(strstr(e.text, "older than the log"));
+}
+
+static void test_one_of_three_voters_decides_nothing_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct raft_id self = f->node->quorum.self;
+    struct err e = {0};
+    stop(f);
+    add_two_voters(f, self);
+    assert_int_equal(try_open(f, 1, &e), -EROFS);
+    assert_non_null(strstr(e.text, "one of 3 voters"));
+}
+
+static void test_a_decision_costs_one_flush(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    int before = atomic_load(&f->disk.fsyncs);
+    set(f, "orders", "retention.ms", "77");
+    /* `.log` and `.batches`, no more. */
+    assert_int_equal(atomic_load(&f->disk.fsyncs), before + 2);
 }
 
 static void test_a_state_of_another_directory_stops_the_start(void **state)
@@ -363,6 +418,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(test_without_room_nothing_changes),
         STORY(test_each_start_leads_in_an_epoch_of_its_own),
+        STORY(test_a_voter_of_several_that_may_have_forgotten_a_vote_does_not_start),
+        STORY(test_one_of_three_voters_decides_nothing_alone),
+        STORY(test_a_decision_costs_one_flush),
         STORY(test_a_state_of_another_directory_stops_the_start),
         STORY(test_the_voters_survive_the_log_that_named_them),
         STORY(test_a_topic_that_cannot_be_made_is_not_there),

@@ -53,8 +53,10 @@ static void test_a_log_of_a_version_without_voters_is_of_one(void **state)
     machine_init(&m, 2, 3);
     m.end = m.flushed = 9;
     m.end_epoch = 4;
-    machine_state(&m, 4, 0, 0);
+    machine_state(&m, 6, 0, 0);
     GIVES(start(&m), "bootstrap(2) find>1 find>3");
+    /* Epochs 5 and 6 began and have no records. */
+    assert_int_equal(m.actions.actions[0].append.epoch, 6);
     machine_free(&m);
 }
 
