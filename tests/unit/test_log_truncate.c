@@ -483,7 +483,7 @@ static void compaction_under_way_ends(void **state)
     f.config.key_separator_len = 1;
     log_set_config(f.log, &f.config);
     for (int i = 0; i < 12; i++) {
-        char line[16];
+        char line[24];
 
         snprintf(line, sizeof line, "k%d=%05d\n", i % 3, i);
         log_fixture_append(&f, line);
