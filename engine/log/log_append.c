@@ -22,7 +22,7 @@ int log_make_room(struct log *log, struct err *e)
     if (!segment_cache_is_over(log->env->cache)) {
         return 0;
     }
-    segment_cache_make_room(log->env->cache);
+    (void)segment_cache_make_room(log->env->cache);
     return log_check_online(log, e);
 }
 

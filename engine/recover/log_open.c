@@ -73,8 +73,7 @@ int log_open(struct log_env *env, const char *name, const struct log_config *con
         rc = load(log, known, &checked, &local);
         dir_release(&log->dir);
         /* What an unclean stop left unflushed is open and dirty: of many such logs no more at once than of others. */
-        if (segment_cache_is_over(env->cache)) {
-            segment_cache_make_room(env->cache);
+        while (segment_cache_is_over(env->cache) && segment_cache_make_room(env->cache)) {
         }
     }
     if (rc < 0) {

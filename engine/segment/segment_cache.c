@@ -144,19 +144,27 @@ static bool close_victim(struct segment_cache *cache, struct segment *seg, bool 
     return closed;
 }
 
-/* Under the lock, which is given up in between. */
-static void close_some(struct segment_cache *cache, bool dirty_too)
+/* One, if there are too many. false: there is none to be closed. Under the lock, which is given up in between. */
+static bool close_one(struct segment_cache *cache, bool dirty_too)
 {
-    struct segment *victim;
+    struct segment *victim = cache->open > cache->max_open ? take_victim(cache, dirty_too) : NULL;
     bool closed;
 
-    while (cache->open > cache->max_open && (victim = take_victim(cache, dirty_too)) != NULL) {
-        pthread_mutex_unlock(&cache->lock);
-        closed = close_victim(cache, victim, dirty_too);
-        pthread_mutex_lock(&cache->lock);
-        if (closed) {
-            cache->open--;
-        }
+    if (victim == NULL) {
+        return false;
+    }
+    pthread_mutex_unlock(&cache->lock);
+    closed = close_victim(cache, victim, dirty_too);
+    pthread_mutex_lock(&cache->lock);
+    if (closed) {
+        cache->open--;
+    }
+    return true;
+}
+
+static void close_clean(struct segment_cache *cache)
+{
+    while (close_one(cache, false)) {
     }
 }
 
@@ -164,7 +172,7 @@ void segment_cache_reserve(struct segment_cache *cache)
 {
     pthread_mutex_lock(&cache->lock);
     cache->open++;
-    close_some(cache, false);
+    close_clean(cache);
     pthread_mutex_unlock(&cache->lock);
 }
 
@@ -173,12 +181,15 @@ bool segment_cache_is_over(struct segment_cache *cache)
     return atomic_load_explicit(&cache->open, memory_order_relaxed) > cache->max_open;
 }
 
-void segment_cache_make_room(struct segment_cache *cache)
+bool segment_cache_make_room(struct segment_cache *cache)
 {
+    bool closed;
+
     pthread_mutex_lock(&cache->lock);
-    close_some(cache, false);
-    close_some(cache, true);
+    close_clean(cache);
+    closed = close_one(cache, true);
     pthread_mutex_unlock(&cache->lock);
+    return closed;
 }
 
 void segment_cache_cancel(struct segment_cache *cache)

@@ -21,10 +21,10 @@ void segment_cache_free(struct segment_cache *cache); /* after the last log_clos
 void segment_cache_reserve(struct segment_cache *cache);
 /* More are open than there should be: one load. */
 bool segment_cache_is_over(struct segment_cache *cache);
-/* Closes idle ones as above, and then dirty ones, each of which is fdatasync-ed first; if that fails its log goes
- * offline. For who is about to make a clean segment dirty while segment_cache_is_over(): so no more are dirty and open
- * than there should be, but for what is under way at one moment. No segment's open_lock is held. */
-void segment_cache_make_room(struct segment_cache *cache);
+/* Closes idle ones as above, and if there are too many still, one dirty one, which is fdatasync-ed first; if that fails
+ * its log goes offline. For who is about to make a clean segment dirty while segment_cache_is_over(): each pays for
+ * one, so their number does not grow. false: there was nothing to be done. No segment's open_lock is held. */
+bool segment_cache_make_room(struct segment_cache *cache);
 /* The caller counted in but opened nothing. */
 void segment_cache_cancel(struct segment_cache *cache);
 /* An opened segment joins; one that is closed by other means leaves (and is counted out). Under its open_lock. */

@@ -381,6 +381,31 @@ static void a_dirty_segment_is_synced_before_it_is_closed(void **state)
     assert_int_equal(f.reports, 1);
 }
 
+/* However many there are too many: who appends waits for one of them. Segments that readers hold make them many. */
+static void an_append_pays_for_one(void **state)
+{
+    struct log_extent extents[6];
+
+    (void)state;
+    log_fixture_open(&f, NULL);
+    for (int i = 0; i < 6; i++) {
+        log_fixture_append(&f, "one\n");
+        assert_int_equal(log_extent_at(f.log, INT64_C(4) * i, INT64_MAX, 4, &extents[i], &f.e), 1);
+        assert_int_equal(log_roll(f.log, &f.e), 0);
+    }
+    for (int i = 0; i < 6; i++) {
+        log_extent_release(&extents[i]);
+    }
+    assert_int_equal(segment_cache_open(f.env.cache), 7);
+    faulty.calls[FAULTY_FDATASYNC] = 0;
+    log_fixture_append(&f, "one\n");
+    assert_int_equal(faulty.calls[FAULTY_FDATASYNC], 4);
+    assert_int_equal(segment_cache_open(f.env.cache), 6);
+    /* Dirty ones that a start finds are as many as there may be, however long that takes. */
+    log_fixture_reopen(&f, false);
+    assert_true(segment_cache_open(f.env.cache) <= 4);
+}
+
 /* A reader opens what was closed while all that is open is dirty: it waits for no fdatasync, and the bound holds again
  * as soon as somebody writes. */
 static void readers_never_sync(void **state)
@@ -426,6 +451,7 @@ int main(void)
         TEST(open_files_are_bounded),
         TEST(a_dirty_segment_is_synced_before_it_is_closed),
         TEST(readers_never_sync),
+        TEST(an_append_pays_for_one),
     };
 
     return cmocka_run_group_tests_name("log_faults", tests, NULL, NULL);
