@@ -225,6 +225,20 @@ int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, cons
     return rc;
 }
 
+/* What becomes the first segment is on the disk before those in front of it go: a log that lost both would not know
+ * where it is. */
+static int secure_front(struct log *log, uint32_t n, struct err *e)
+{
+    struct segment *seg = log->segments[n];
+    int rc;
+
+    if (n + 1 < log->segment_count || log->recovery_point > seg->base.offset) {
+        return 0; /* closed ones were flushed, and this one was since it was made */
+    }
+    rc = log->env->io->fdatasync(log->env->io, seg->fd[SEGMENT_BATCHES]);
+    return rc < 0 ? err_sys(e, rc, "flush segment %" PRId64, seg->base.offset) : 0;
+}
+
 int log_delete_front(struct log *log, uint32_t n, struct err *e)
 {
     struct segment **gone;
@@ -242,7 +256,10 @@ int log_delete_front(struct log *log, uint32_t n, struct err *e)
         return rc;
     }
     gone = malloc(n * sizeof(struct segment *));
-    rc = gone != NULL ? log_retire_segments(log, NULL, 0, NULL, e) : err_sys(e, -ENOMEM, "delete segments");
+    rc = secure_front(log, n, e);
+    if (rc == 0) {
+        rc = gone != NULL ? log_retire_segments(log, NULL, 0, NULL, e) : err_sys(e, -ENOMEM, "delete segments");
+    }
     if (rc < 0) {
         dir_release(&log->dir);
         free(gone);

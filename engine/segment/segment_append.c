@@ -94,9 +94,9 @@ static int cut_back(struct segment *seg)
     return 0;
 }
 
-/* `entered`: the entry was written whole. Then its end in `.batches` is synced before anybody is told: else the power
- * may go, the cut be lost, and what was refused be there again. Bytes without an entry are nothing, and cut at the next
- * open. */
+/* `entered`: the entry was written, or a part of it. Then its end in `.batches` is synced before anybody is told: else
+ * the power may go, the cut be lost, and what was refused be there again; or half an entry lie behind what was flushed,
+ * in a segment that is closed by then. Bytes without an entry are nothing, and cut at the next open. */
 int segment_append_failed(struct segment *seg, int rc, bool entered, struct err *e)
 {
     int cut_rc;
@@ -132,7 +132,7 @@ int segment_append(struct segment *seg, struct batch_entry *b, const struct iove
     batch_entry_encode(b, bytes);
     rc = io_pwritev_all(seg->io, seg->fd[SEGMENT_BATCHES], &entry, 1, segment_file_bytes(seg, SEGMENT_BATCHES));
     if (rc < 0) {
-        return segment_append_failed(seg, rc, false, e);
+        return segment_append_failed(seg, rc, true, e);
     }
     rc = segment_append_points(seg, marks, mark_count, index_interval_bytes, growth);
     return rc < 0 ? segment_append_failed(seg, rc, true, e) : 0;

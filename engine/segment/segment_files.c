@@ -338,7 +338,7 @@ static void set_suffix(struct segment *seg, const char *suffix)
 
 int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e)
 {
-    int rc;
+    int rc, sync_rc;
 
     begin_opening(seg);
     set_suffix(seg, suffix);
@@ -347,6 +347,12 @@ int segment_create(struct segment *seg, const char *suffix, bool durable, struct
     if (rc < 0) {
         segment_close_files(seg);
         segment_unlink_files(seg);
+        /* Another fsync may have covered the names already: back after a power cut they would be a segment that begins
+         * in the middle of the one which goes on now. */
+        sync_rc = seg->io->fsync(seg->io, seg->env->dir->fd);
+        if (sync_rc < 0 && !err_is_passing(sync_rc)) {
+            rc = err_sys(e, -EIO, "fsync the directory (%s)", strerror(-sync_rc));
+        }
     }
     return end_opening(seg, rc);
 }
