@@ -230,6 +230,20 @@ static int open_quorum(struct node *node, const struct checkpoints *known, struc
     return rc;
 }
 
+/* Where a log ends below its checkpointed high watermark, that is brought down before anything is appended: after the
+ * next crash new records would pass for committed ones (rule 5). */
+static void lower_checkpoints(struct node *node)
+{
+    struct err e = {""};
+    int rc = atomic_load(&node->checkpoints_ahead) ? checkpoints_write_all(node, &e) : 0;
+    if (reserve_begin(&node->reserve, rc)) {
+        rc = checkpoints_write_all(node, &e);
+        reserve_end(&node->reserve);
+    }
+    if (rc != 0)
+        log_line(LOG_ERR, "%s: the checkpoints are ahead of the logs: %s", node->options.data_dir, e.text);
+}
+
 /* From the checkpoints on; the caller has the directory and its lock. */
 static int open_state(struct node *node, struct err *e)
 {
@@ -247,6 +261,7 @@ static int open_state(struct node *node, struct err *e)
         goto err_after_mark;
     open_topics(node, &known);
     node->checkpoints_by_name = checkpoints_are_by_name(&known);
+    lower_checkpoints(node);
     rc = register_node(node, e);
     if (rc == 0)
         rc = stray_look(node, e);
@@ -475,7 +490,7 @@ static void count_one(struct partition *part, void *arg)
     if (part->topic->internal)
         return;
     metrics->partitions++;
-    metrics->partitions_offline += partition_state(part) == -EIO;
+    metrics->partitions_offline += partition_usable(part, NULL) == -EIO;
 }
 
 void node_metrics(struct node *node, struct node_metrics *out)

@@ -80,6 +80,15 @@ static int undo(struct command_op *op)
     return quorum_submit(&op->node->quorum, &op->undo, &cmd);
 }
 
+/* The answer after an attempt to undo. A topic that could not be taken back is there: its partitions are made once
+ * there is room (partition_reopen()). */
+static int undone_rc(const struct command_op *op, int rc)
+{
+    if (rc == 0 || rc == -ENOENT)
+        return op->rc;
+    return rc == -ETIMEDOUT ? rc : 0;
+}
+
 /* Why a topic that was made, or its new partitions, are not all on this disk; 0: they are. */
 static int made_rc(struct command_op *op)
 {
@@ -87,6 +96,10 @@ static int made_rc(struct command_op *op)
     if (!topic_made && op->cmd.type != COMMAND_CREATE_PARTITIONS)
         return 0;
     struct topic *topic = catalog_find(&op->node->catalog, op->cmd.topic);
+    bool decided = metadata_topic_by_id(quorum_acquire(&op->node->quorum), op->cmd.id) != NULL;
+    quorum_release(&op->node->quorum);
+    if (topic == NULL && !decided)
+        return 0; /* made, and deleted by somebody else since */
     int rc = topic == NULL ? -ENOMEM : topic->open_rc;
     if (topic != NULL)
         topic_unref(topic);
@@ -123,7 +136,12 @@ static void tick(struct command_op *op, int rc)
         finish(op, rc);
         return;
     case COMMAND_UNDOING:
-        finish(op, op->rc);
+        if (!op->reserved && reserve_begin(&op->node->reserve, rc)) {
+            op->reserved = true;
+            if (undo(op) == 0)
+                return;
+        }
+        finish(op, undone_rc(op, rc));
         return;
     }
 }

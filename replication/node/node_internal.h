@@ -44,6 +44,7 @@ struct node {
     struct scrubber scrubber;
     struct stray stray;
     pthread_mutex_t checkpoint_lock;
+    _Atomic bool checkpoints_ahead; /* a crash took records below a high watermark that they hold */
     bool checkpoints_by_name; /* the quorum's turn: files of version 1 are there, to be replaced before a topic is made
                                */
     pthread_rwlock_t feed_lock; /* held for reading while it is called */

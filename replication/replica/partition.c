@@ -78,7 +78,7 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
 }
 
 /* partition.metadata, and from the log's epochs the one in which this node leads. */
-static int open_epoch(struct partition *part, struct log *log, bool named, bool recovered, struct err *e)
+static int open_epoch(struct partition *part, struct log *log, bool made, bool named, bool recovered, struct err *e)
 {
     struct io *io = part->node->io;
     int rc = 0;
@@ -89,7 +89,8 @@ static int open_epoch(struct partition *part, struct log *log, bool named, bool 
         rc = identity_partition_write(io, dirfd, part->topic->id, e);
         io->close(io, dirfd);
     }
-    if (rc != 0)
+    /* One that a power cut took is written again by a later start: nobody who reads has to wait for room. */
+    if (rc != 0 && (made || !err_is_full_disk(rc)))
         return err_wrap(e, rc, "open %s", part->name);
 
     int32_t latest = log_latest_epoch(log);
@@ -108,6 +109,9 @@ static void open_high_watermark(struct partition *part, struct log *log)
         log_clip(log, part->known_high_watermark.cuts,
                  (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
     if (log_offline(log) == 0) {
+        /* What is appended now must not be taken for what the checkpoint speaks of. */
+        if (hw.offset > end.offset)
+            atomic_store(&part->node->checkpoints_ahead, true);
         if (hw.offset >= end.offset)
             hw = end;
         else if (hw.offset <= start.offset)
@@ -141,7 +145,7 @@ static int open_log(struct partition *part, bool made, struct err *e)
     if (log == NULL)
         return rc;
     if (rc == 0)
-        rc = open_epoch(part, log, named, recovered, e);
+        rc = open_epoch(part, log, made, named, recovered, e);
     if (rc != 0 && log_offline(log) == 0) {
         /* What does not say whose it is must not be written to. */
         log_close(log, NULL);
@@ -323,9 +327,17 @@ bool partition_is_open(const struct partition *part)
     return life == LIFE_OPEN || (life == LIFE_RETIRED && log_offline(part->log) == 0);
 }
 
+int partition_reach(struct partition *part, struct err *e)
+{
+    int rc = partition_usable(part, e);
+    if (rc != -EIO || atomic_load(&part->log) != NULL || partition_reopen(part, e) != 0)
+        return rc;
+    return partition_usable(part, e);
+}
+
 int partition_state(struct partition *part)
 {
-    return partition_usable(part, NULL);
+    return partition_reach(part, NULL);
 }
 
 void partition_check_failed(struct partition *part)
@@ -381,7 +393,7 @@ static int64_t lower(int64_t a, int64_t b)
 int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
                         struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     if (rc != 0)
         return rc;
     return log_extent_at(part->log, position, lower(limit, partition_high_watermark(part).position), max, out, e);
@@ -389,7 +401,7 @@ int partition_extent_at(struct partition *part, int64_t position, int64_t limit,
 
 int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     if (rc != 0)
         return rc;
     return log_run_at(part->log, position, lower(limit, partition_high_watermark(part).position), out, e);
@@ -397,25 +409,25 @@ int partition_run_at(struct partition *part, int64_t position, int64_t limit, st
 
 int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     return rc != 0 ? rc : log_lookup_offset(part->log, offset, partition_high_watermark(part), out, e);
 }
 
 int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     return rc != 0 ? rc : log_lookup_time(part->log, ms, partition_high_watermark(part), out, e);
 }
 
 int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     return rc != 0 ? rc : log_lookup_last(part->log, n, partition_high_watermark(part), out, e);
 }
 
 int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     return rc != 0 ? rc : log_lookup_position(part->log, position, partition_high_watermark(part), out, e);
 }
 
@@ -423,20 +435,20 @@ int partition_lookup_position(struct partition *part, int64_t position, struct l
 
 int partition_files(struct partition *part, struct log_file **out, size_t *count, struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     return rc != 0 ? rc : log_files(part->log, partition_high_watermark(part), out, count, e);
 }
 
 int partition_file_find(struct partition *part, int64_t base_offset, enum segment_file kind, struct log_file *out,
                         struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     return rc != 0 ? rc : log_file_find(part->log, base_offset, kind, partition_high_watermark(part), out, e);
 }
 
 int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct err *e)
 {
-    int rc = partition_usable(part, e);
+    int rc = partition_reach(part, e);
     return rc != 0 ? rc : log_file_open(part->log, file, fd, e);
 }
 

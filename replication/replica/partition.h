@@ -27,7 +27,8 @@ int32_t partition_index(const struct partition *part);
 struct topic *partition_topic(const struct partition *part); /* lives as long as the partition */
 const char *partition_name(const struct partition *part);    /* "orders-0" */
 
-/* 0; -ESTALE: the topic was deleted; -EIO: the log is offline. */
+/* 0; -ESTALE: the topic was deleted; -EIO: the log is offline. One for which there was no room is made now, if there
+ * is. */
 int partition_state(struct partition *part);
 
 /* ---- points; each is one consistent pair ---- */

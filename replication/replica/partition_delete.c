@@ -127,7 +127,7 @@ void partition_delete_end(struct partition *part)
 int partition_delete_records(struct partition *part, struct delete_records_op *op)
 {
     struct log_point hw = partition_high_watermark(part);
-    int rc = partition_usable(part, &op->e);
+    int rc = partition_reach(part, &op->e);
     op->point = hw;
     if (rc == 0 && part->topic->internal)
         rc = err_set(&op->e, -EPERM, "%s is the node's own", part->name);

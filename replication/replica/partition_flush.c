@@ -12,7 +12,7 @@
 
 int partition_flush(struct partition *part, struct log_flush *flush)
 {
-    int rc = partition_usable(part, NULL);
+    int rc = partition_reach(part, NULL);
     if (rc != 0) {
         flush->done(flush, rc);
         return 0;

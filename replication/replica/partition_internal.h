@@ -118,6 +118,9 @@ int partition_reopen(struct partition *part, struct err *e);
 bool partition_is_open(const struct partition *part);
 /* 0, -ESTALE, -EIO with the reason. */
 int partition_usable(struct partition *part, struct err *e);
+/* Likewise, and one whose log could not be opened for want of room, memory or descriptors is opened if it can be now.
+ * May wait for the disk then. */
+int partition_reach(struct partition *part, struct err *e);
 /* Something failed: if the log went offline, whoever waits is told. Calls back: no lock held. */
 void partition_check_failed(struct partition *part);
 
