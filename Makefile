@@ -57,6 +57,8 @@ FUZZ_HELPER_SOURCES := $(filter-out $(FUZZ_SOURCES),$(wildcard tests/fuzz/*.c))
 
 UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
 FAULT_PROGRAMS := $(patsubst tests/fault/%.c,$(BUILD)/tests/%,$(FAULT_SOURCES))
+SIM_SOURCES := $(wildcard tests/sim/*.c)
+SIM_PROGRAM := $(BUILD)/tests/sim
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SOURCES))
 
@@ -65,8 +67,8 @@ C_FILES = $(wildcard engine/*/*.[ch] replication/*/*.[ch] fs/*/*.[ch] tests/*/*.
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps deps-build demo test unit quorum fault mount-test lint bench asan tsan fuzz tidy format install clean help \
-	test-programs unit-programs fault-programs quorum-programs bench-programs fuzz-programs hands FORCE
+.PHONY: all deps deps-build demo test unit quorum sim fault mount-test lint bench asan tsan fuzz tidy format install clean help \
+	test-programs unit-programs fault-programs quorum-programs sim-program bench-programs fuzz-programs hands FORCE
 
 all: $(BUILD)/logmnt
 
@@ -120,6 +122,11 @@ $(FAULT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fault/%.o $(call objects
 	$(say) '  link $@'
 	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
 
+$(SIM_PROGRAM): $(call objects,$(SIM_SOURCES)) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(say) '  link $@'
+	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
 $(BUILD)/tests/quorum_random: $(call objects,$(QUORUM_SOURCES) tests/quorum/quorum_random.c) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(say) '  link $@'
@@ -155,8 +162,9 @@ hands: $(HANDS)
 unit-programs: $(UNIT_PROGRAMS)
 fault-programs: $(FAULT_PROGRAMS)
 quorum-programs: $(QUORUM_PROGRAMS)
+sim-program: $(SIM_PROGRAM)
 bench-programs: $(BENCH_PROGRAMS)
-test-programs: all unit-programs fault-programs quorum-programs hands
+test-programs: all unit-programs fault-programs quorum-programs sim-program hands
 
 asan:
 	+@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address,undefined test-programs
@@ -186,7 +194,11 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 
 # --- what is run ---
 
+SEEDS ?= 2000
+SEED ?= 1
 export BUILD FUZZ_RUNS CC
+export SIM_SEEDS := $(SEEDS)
+export SIM_SEED := $(SEED)
 
 demo:
 	@$(MAKE) --no-print-directory deps-build
@@ -195,9 +207,9 @@ demo:
 
 test:
 	@$(MAKE) --no-print-directory deps
-	@tests/run lint unit quorum fault fuzz-smoke mount asan tsan
+	@tests/run lint unit quorum sim fault fuzz-smoke mount asan tsan
 
-lint unit quorum fault fuzz:
+lint unit quorum sim fault fuzz:
 	@tests/run $@
 
 mount-test:
@@ -253,7 +265,7 @@ help:
 	@echo 'make deps       installs what building and testing need (apt; sudo when not root)'
 	@echo 'make demo       a mounted log with real data, in one command'
 	@echo 'make test       everything that .ci/run runs; ends with N passed, N failed, N skipped'
-	@echo 'make unit | quorum | fault | lint | mount-test   one part of it'
+	@echo 'make unit | quorum | sim | fault | lint | mount-test   one part of it; make sim SEEDS=n SEED=x'
 	@echo 'make bench      the benchmarks, all or BENCH=name; also $(BUILD)/bench.json'
 	@echo 'make fuzz       FUZZ_RUNS=$(FUZZ_RUNS) runs of each fuzzer'
 	@echo 'make asan tsan  the same programs under AddressSanitizer + UBSan, and under ThreadSanitizer'

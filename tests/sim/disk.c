@@ -1,0 +1,753 @@
+/* tests/sim/disk.c: inodes, names, descriptors, and what a crash makes of them.
+ *
+ * A file has its bytes as the node sees them, in a reserved piece of address space that never moves (so that mappings
+ * stay right while it grows), and beside them what is durable: a copy as of the last fsync and the list of changes
+ * since then. A directory likewise has its names now and its durable ones; the changes of names are one list for the
+ * whole disk, since a rename touches two directories and the order of changes of one file counts across them. */
+#include "tests/sim/disk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/base/container.h"
+#include "tests/sim/chance.h"
+
+enum { FILE_BYTES_MAX = 256 << 20, SECTOR_BYTES = 512, NAME_BYTES = 256 };
+
+/* A change of a file since its last fsync. */
+struct change {
+    bool truncation; /* to size `at` */
+    int64_t at;
+    size_t len;
+    uint8_t *bytes;
+};
+
+struct entry {
+    char name[NAME_BYTES];
+    struct inode *inode;
+};
+
+struct names {
+    struct entry *entries;
+    uint32_t count, room;
+};
+
+struct inode {
+    uint64_t number;
+    bool directory;
+    bool locked; /* flock(2) */
+    uint32_t opens;
+    bool kept; /* found by a walk */
+    /* a file */
+    uint8_t *bytes; /* FILE_BYTES_MAX of address space */
+    int64_t size;
+    uint8_t *durable;
+    int64_t durable_size;
+    struct change *changes;
+    uint32_t change_count, change_room;
+    /* a directory */
+    struct names now, safe;
+};
+
+enum name_kind { NAME_MADE, NAME_MOVED, NAME_GONE };
+
+struct name_change {
+    enum name_kind kind;
+    struct inode *inode;
+    struct inode *dir, *to_dir;
+    char name[NAME_BYTES], to_name[NAME_BYTES];
+};
+
+struct open_file {
+    struct inode *inode; /* NULL: not open */
+    bool holds_lock;
+};
+
+static struct disk *of(struct io *io)
+{
+    return CONTAINER_OF(io, struct disk, io);
+}
+
+static void *grown(void *array, uint32_t *room, uint32_t count, size_t size)
+{
+    if (count < *room)
+        return array;
+    *room = *room == 0 ? 16 : 2 * *room;
+    array = realloc(array, *room * size);
+    assert(array != NULL);
+    return array;
+}
+
+/* ---- names ---- */
+
+static struct entry *name_find(const struct names *names, const char *name)
+{
+    for (uint32_t i = 0; i < names->count; i++)
+        if (strcmp(names->entries[i].name, name) == 0)
+            return &names->entries[i];
+    return NULL;
+}
+
+static void name_put(struct names *names, const char *name, struct inode *inode)
+{
+    struct entry *entry = name_find(names, name);
+    if (entry == NULL) {
+        names->entries = grown(names->entries, &names->room, names->count, sizeof *names->entries);
+        entry = &names->entries[names->count++];
+        assert(strlen(name) < NAME_BYTES);
+        strcpy(entry->name, name);
+    }
+    entry->inode = inode;
+}
+
+static void name_drop(struct names *names, const char *name)
+{
+    struct entry *entry = name_find(names, name);
+    if (entry == NULL)
+        return;
+    memmove(entry, entry + 1, (size_t)(&names->entries[names->count] - (entry + 1)) * sizeof *entry);
+    names->count--;
+}
+
+static void names_copy(struct names *to, const struct names *from)
+{
+    to->count = 0;
+    for (uint32_t i = 0; i < from->count; i++)
+        name_put(to, from->entries[i].name, from->entries[i].inode);
+}
+
+/* ---- inodes ---- */
+
+static struct inode *inode_new(struct disk *disk, bool directory)
+{
+    struct inode *inode = calloc(1, sizeof *inode);
+    assert(inode != NULL);
+    inode->number = disk->inode_count > 0 ? disk->inodes[disk->inode_count - 1]->number + 1 : 1;
+    inode->directory = directory;
+    if (!directory) {
+        inode->bytes =
+            mmap(NULL, FILE_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        assert(inode->bytes != MAP_FAILED);
+    }
+    disk->inodes = grown(disk->inodes, &disk->inode_room, disk->inode_count, sizeof *disk->inodes);
+    disk->inodes[disk->inode_count++] = inode;
+    return inode;
+}
+
+static void changes_drop(struct inode *inode)
+{
+    for (uint32_t i = 0; i < inode->change_count; i++)
+        free(inode->changes[i].bytes);
+    inode->change_count = 0;
+}
+
+static void inode_free(struct inode *inode)
+{
+    changes_drop(inode);
+    free(inode->changes);
+    free(inode->durable);
+    free(inode->now.entries);
+    free(inode->safe.entries);
+    if (inode->bytes != NULL)
+        munmap(inode->bytes, FILE_BYTES_MAX);
+    free(inode);
+}
+
+static void keep(struct inode *inode)
+{
+    if (inode->kept)
+        return;
+    inode->kept = true;
+    for (uint32_t i = 0; i < inode->now.count; i++)
+        keep(inode->now.entries[i].inode);
+    for (uint32_t i = 0; i < inode->safe.count; i++)
+        keep(inode->safe.entries[i].inode);
+}
+
+/* Frees what has no name, now or durably, and no open file. */
+static void collect(struct disk *disk)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < disk->inode_count; i++)
+        disk->inodes[i]->kept = false;
+    keep(disk->root);
+    for (uint32_t i = 0; i < disk->change_count; i++) {
+        keep(disk->changes[i].inode);
+        keep(disk->changes[i].dir);
+        if (disk->changes[i].to_dir != NULL)
+            keep(disk->changes[i].to_dir);
+    }
+    disk->used_bytes = 0;
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        struct inode *inode = disk->inodes[i];
+        if (inode->kept || inode->opens > 0) {
+            disk->used_bytes += inode->size;
+            disk->inodes[left++] = inode;
+        } else {
+            inode_free(inode);
+        }
+    }
+    disk->inode_count = left;
+}
+
+/* ---- paths ---- */
+
+static struct open_file *file_of(struct disk *disk, int fd)
+{
+    uint32_t index = (uint32_t)(fd - DISK_FIRST_FD);
+    return fd >= DISK_FIRST_FD && index < disk->file_room && disk->files[index].inode != NULL ? &disk->files[index]
+                                                                                              : NULL;
+}
+
+/* Walks to the directory of the path's last name. NULL: there is none such. */
+static struct inode *walk(struct disk *disk, int dirfd, const char *path, char name[NAME_BYTES])
+{
+    struct open_file *file = file_of(disk, dirfd);
+    struct inode *dir = path[0] == '/' || dirfd == AT_FDCWD ? disk->root : file != NULL ? file->inode : NULL;
+    const char *at = path;
+    while (dir != NULL) {
+        size_t len;
+        at += strspn(at, "/");
+        len = strcspn(at, "/");
+        assert(len < NAME_BYTES);
+        memcpy(name, at, len);
+        name[len] = '\0';
+        at += len;
+        if (at[strspn(at, "/")] == '\0')
+            return dir->directory ? dir : NULL;
+        struct entry *entry = name_find(&dir->now, name);
+        dir = entry != NULL && entry->inode->directory ? entry->inode : NULL;
+    }
+    return NULL;
+}
+
+static struct inode *look_up(struct inode *dir, const char *name)
+{
+    if (name[0] == '\0' || strcmp(name, ".") == 0)
+        return dir;
+    struct entry *entry = name_find(&dir->now, name);
+    return entry != NULL ? entry->inode : NULL;
+}
+
+/* ---- faults ---- */
+
+/* Before each call that changes something or syncs. 0, or -EIO from the crash on. */
+static int change_begins(struct disk *disk)
+{
+    if (disk->calls++ >= disk->crash_at)
+        disk->crashed = true;
+    return disk->crashed ? -EIO : 0;
+}
+
+static int room_for(struct disk *disk, int64_t bytes)
+{
+    if (bytes <= 0 || disk->used_bytes + bytes <= disk->capacity_bytes)
+        return 0;
+    disk->faults[DISK_FAULT_FULL]++;
+    return -ENOSPC;
+}
+
+/* ---- changes of names ---- */
+
+static void note_name(struct disk *disk, enum name_kind kind, struct inode *inode, struct inode *dir, const char *name,
+                      struct inode *to_dir, const char *to_name)
+{
+    disk->changes = grown(disk->changes, &disk->change_room, disk->change_count, sizeof *disk->changes);
+    struct name_change *change = &disk->changes[disk->change_count++];
+    *change = (struct name_change){.kind = kind, .inode = inode, .dir = dir, .to_dir = to_dir};
+    strcpy(change->name, name);
+    strcpy(change->to_name, to_name);
+}
+
+static void make_safe(const struct name_change *change)
+{
+    switch (change->kind) {
+    case NAME_MADE:
+        name_put(&change->dir->safe, change->name, change->inode);
+        break;
+    case NAME_MOVED:
+        name_drop(&change->dir->safe, change->name);
+        name_put(&change->to_dir->safe, change->to_name, change->inode);
+        break;
+    case NAME_GONE:
+        name_drop(&change->dir->safe, change->name);
+        break;
+    }
+}
+
+static bool concerns(const struct name_change *change, const struct inode *dir)
+{
+    return change->dir == dir || change->to_dir == dir;
+}
+
+static bool same_name(const struct name_change *a, const struct name_change *b)
+{
+    return a->inode == b->inode || (a->dir == b->dir && strcmp(a->name, b->name) == 0) ||
+           (a->to_dir != NULL && a->to_dir == b->dir && strcmp(a->to_name, b->name) == 0) ||
+           (b->to_dir != NULL && b->to_dir == a->dir && strcmp(b->to_name, a->name) == 0) ||
+           (a->to_dir != NULL && a->to_dir == b->to_dir && strcmp(a->to_name, b->to_name) == 0);
+}
+
+/* ---- struct io ---- */
+
+static int disk_open(struct io *io, int dirfd, const char *path, int flags, mode_t mode)
+{
+    struct disk *disk = of(io);
+    char name[NAME_BYTES];
+    (void)mode;
+    if (disk->crashed)
+        return -EIO;
+    struct inode *dir = walk(disk, dirfd, path, name);
+    struct inode *inode = dir != NULL ? look_up(dir, name) : NULL;
+    if (inode == NULL && (dir == NULL || !(flags & O_CREAT)))
+        return -ENOENT;
+    if (inode != NULL && (flags & O_CREAT) && (flags & O_EXCL))
+        return -EEXIST;
+    if (inode != NULL && (flags & O_DIRECTORY) && !inode->directory)
+        return -ENOTDIR;
+    if (inode == NULL || (flags & O_TRUNC)) {
+        int rc = change_begins(disk);
+        if (rc != 0)
+            return rc;
+    }
+    if (inode == NULL) {
+        inode = inode_new(disk, false);
+        name_put(&dir->now, name, inode);
+        note_name(disk, NAME_MADE, inode, dir, name, NULL, "");
+    }
+    uint32_t index = 0;
+    while (index < disk->file_room && disk->files[index].inode != NULL)
+        index++;
+    if (index == disk->file_room) {
+        disk->files = grown(disk->files, &disk->file_room, index, sizeof *disk->files);
+        memset(&disk->files[index], 0, (disk->file_room - index) * sizeof *disk->files);
+    }
+    disk->files[index] = (struct open_file){.inode = inode};
+    inode->opens++;
+    int fd = DISK_FIRST_FD + (int)index;
+    if ((flags & O_TRUNC) && inode->size > 0)
+        io->ftruncate(io, fd, 0);
+    return fd;
+}
+
+static int disk_close(struct io *io, int fd)
+{
+    struct disk *disk = of(io);
+    struct open_file *file = file_of(disk, fd);
+    if (file == NULL)
+        return -EBADF;
+    if (file->holds_lock)
+        file->inode->locked = false;
+    file->inode->opens--;
+    *file = (struct open_file){0};
+    return 0;
+}
+
+static ssize_t disk_pread(struct io *io, int fd, void *buf, size_t len, int64_t at)
+{
+    struct open_file *file = file_of(of(io), fd);
+    if (of(io)->crashed)
+        return -EIO;
+    if (file == NULL || file->inode->directory)
+        return -EBADF;
+    if (at >= file->inode->size)
+        return 0;
+    if ((int64_t)len > file->inode->size - at)
+        len = (size_t)(file->inode->size - at);
+    memcpy(buf, file->inode->bytes + at, len);
+    return (ssize_t)len;
+}
+
+static void note_write(struct inode *inode, int64_t at, const struct iovec *iov, int iovcnt, size_t len)
+{
+    inode->changes = grown(inode->changes, &inode->change_room, inode->change_count, sizeof *inode->changes);
+    struct change *change = &inode->changes[inode->change_count++];
+    *change = (struct change){.at = at, .len = len, .bytes = malloc(len + 1)};
+    assert(change->bytes != NULL);
+    size_t done = 0;
+    for (int i = 0; i < iovcnt && done < len; i++) {
+        size_t some = iov[i].iov_len < len - done ? iov[i].iov_len : len - done;
+        memcpy(change->bytes + done, iov[i].iov_base, some);
+        done += some;
+    }
+    memcpy(inode->bytes + at, change->bytes, len);
+    if (at + (int64_t)len > inode->size)
+        inode->size = at + (int64_t)len;
+}
+
+static ssize_t disk_pwritev(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
+{
+    struct disk *disk = of(io);
+    struct open_file *file = file_of(disk, fd);
+    size_t len = 0;
+    int rc = change_begins(disk);
+    if (rc != 0)
+        return rc;
+    if (file == NULL || file->inode->directory)
+        return -EBADF;
+    for (int i = 0; i < iovcnt; i++)
+        len += iov[i].iov_len;
+    assert(at >= 0 && at + (int64_t)len <= FILE_BYTES_MAX);
+    int64_t more = at + (int64_t)len - file->inode->size;
+    if (room_for(disk, more) != 0) {
+        /* As file systems do: what still fits is written, and nothing is -ENOSPC. */
+        int64_t fits = disk->capacity_bytes - disk->used_bytes + ((int64_t)len - more);
+        if (fits <= 0 || fits >= (int64_t)len)
+            return -ENOSPC;
+        len = (size_t)fits;
+        more = at + fits - file->inode->size;
+    }
+    note_write(file->inode, at, iov, iovcnt, len);
+    disk->used_bytes += more > 0 ? more : 0;
+    return (ssize_t)len;
+}
+
+static void set_size(struct inode *inode, int64_t size)
+{
+    if (size < inode->size)
+        memset(inode->bytes + size, 0, (size_t)(inode->size - size));
+    inode->size = size;
+}
+
+static int disk_ftruncate(struct io *io, int fd, int64_t size)
+{
+    struct disk *disk = of(io);
+    struct open_file *file = file_of(disk, fd);
+    int rc = change_begins(disk);
+    if (rc == 0 && file == NULL)
+        rc = -EBADF;
+    if (rc == 0)
+        rc = room_for(disk, size - file->inode->size);
+    if (rc != 0)
+        return rc;
+    struct inode *inode = file->inode;
+    assert(size <= FILE_BYTES_MAX);
+    disk->used_bytes += size - inode->size;
+    set_size(inode, size);
+    inode->changes = grown(inode->changes, &inode->change_room, inode->change_count, sizeof *inode->changes);
+    inode->changes[inode->change_count++] = (struct change){.truncation = true, .at = size};
+    return 0;
+}
+
+static void file_safe(struct inode *inode)
+{
+    inode->durable = realloc(inode->durable, (size_t)inode->size + 1);
+    assert(inode->durable != NULL);
+    memcpy(inode->durable, inode->bytes, (size_t)inode->size);
+    inode->durable_size = inode->size;
+    changes_drop(inode);
+}
+
+/* The changes of names that concern a directory are durable, and those before them that they build on. */
+static void directory_safe(struct disk *disk, const struct inode *dir)
+{
+    uint32_t left = 0;
+    bool *chosen = calloc(disk->change_count + 1, sizeof *chosen);
+    assert(chosen != NULL);
+    for (uint32_t i = disk->change_count; i-- > 0;) {
+        chosen[i] = concerns(&disk->changes[i], dir);
+        for (uint32_t j = i + 1; j < disk->change_count && !chosen[i]; j++)
+            chosen[i] = chosen[j] && same_name(&disk->changes[i], &disk->changes[j]);
+    }
+    for (uint32_t i = 0; i < disk->change_count; i++) {
+        if (chosen[i])
+            make_safe(&disk->changes[i]);
+        else
+            disk->changes[left++] = disk->changes[i];
+    }
+    disk->change_count = left;
+    free(chosen);
+}
+
+static int disk_fsync(struct io *io, int fd)
+{
+    struct disk *disk = of(io);
+    struct open_file *file = file_of(disk, fd);
+    int rc = change_begins(disk);
+    if (rc != 0)
+        return rc;
+    if (file == NULL)
+        return -EBADF;
+    if (file->inode->directory)
+        directory_safe(disk, file->inode);
+    else
+        file_safe(file->inode);
+    return 0;
+}
+
+static int disk_fstat(struct io *io, int fd, struct stat *st)
+{
+    struct open_file *file = file_of(of(io), fd);
+    if (of(io)->crashed)
+        return -EIO;
+    if (file == NULL)
+        return -EBADF;
+    *st = (struct stat){.st_ino = file->inode->number,
+                        .st_size = file->inode->size,
+                        .st_blocks = (file->inode->size + 511) / 512,
+                        .st_blksize = 4096,
+                        .st_nlink = 1,
+                        .st_mode = file->inode->directory ? S_IFDIR | 0700 : S_IFREG | 0600};
+    return 0;
+}
+
+static int disk_rename(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    struct disk *disk = of(io);
+    char name[NAME_BYTES], to_name[NAME_BYTES];
+    int rc = change_begins(disk);
+    if (rc != 0)
+        return rc;
+    struct inode *dir = walk(disk, from_dirfd, from, name), *to_dir = walk(disk, to_dirfd, to, to_name);
+    struct inode *inode = dir != NULL ? look_up(dir, name) : NULL, *there;
+    if (inode == NULL || to_dir == NULL)
+        return -ENOENT;
+    there = look_up(to_dir, to_name);
+    if (there != NULL && there->directory && (!inode->directory || there->now.count > 0))
+        return inode->directory ? -ENOTEMPTY : -EISDIR;
+    name_drop(&dir->now, name);
+    name_put(&to_dir->now, to_name, inode);
+    note_name(disk, NAME_MOVED, inode, dir, name, to_dir, to_name);
+    collect(disk);
+    return 0;
+}
+
+static int disk_unlink(struct io *io, int dirfd, const char *path, int flags)
+{
+    struct disk *disk = of(io);
+    char name[NAME_BYTES];
+    int rc = change_begins(disk);
+    if (rc != 0)
+        return rc;
+    struct inode *dir = walk(disk, dirfd, path, name);
+    struct inode *inode = dir != NULL ? look_up(dir, name) : NULL;
+    if (inode == NULL)
+        return -ENOENT;
+    if (inode->directory != ((flags & AT_REMOVEDIR) != 0))
+        return inode->directory ? -EISDIR : -ENOTDIR;
+    if (inode->directory && inode->now.count > 0)
+        return -ENOTEMPTY;
+    name_drop(&dir->now, name);
+    note_name(disk, NAME_GONE, inode, dir, name, NULL, "");
+    collect(disk);
+    return 0;
+}
+
+static int disk_mkdir(struct io *io, int dirfd, const char *path, mode_t mode)
+{
+    struct disk *disk = of(io);
+    char name[NAME_BYTES];
+    (void)mode;
+    int rc = change_begins(disk);
+    if (rc != 0)
+        return rc;
+    struct inode *dir = walk(disk, dirfd, path, name);
+    if (dir == NULL)
+        return -ENOENT;
+    if (look_up(dir, name) != NULL)
+        return -EEXIST;
+    struct inode *inode = inode_new(disk, true);
+    name_put(&dir->now, name, inode);
+    note_name(disk, NAME_MADE, inode, dir, name, NULL, "");
+    return 0;
+}
+
+static int disk_list(struct io *io, int dirfd, int (*each)(void *arg, const char *name), void *arg)
+{
+    struct disk *disk = of(io);
+    struct open_file *file = file_of(disk, dirfd);
+    struct names names = {0};
+    int rc = 0;
+    if (disk->crashed)
+        return -EIO;
+    if (file == NULL || !file->inode->directory)
+        return -EBADF;
+    names_copy(&names, &file->inode->now); /* each() may change what is there */
+    for (uint32_t i = 0; i < names.count && rc == 0; i++)
+        rc = each(arg, names.entries[i].name);
+    free(names.entries);
+    return rc;
+}
+
+static int disk_map(struct io *io, int fd, size_t len, const void **out)
+{
+    struct open_file *file = file_of(of(io), fd);
+    if (of(io)->crashed)
+        return -EIO;
+    if (file == NULL || file->inode->directory)
+        return -EBADF;
+    assert(len <= FILE_BYTES_MAX);
+    file->inode->opens++; /* for ever: what is mapped stays, until disk_restart() */
+    *out = file->inode->bytes;
+    return 0;
+}
+
+static int disk_unmap(struct io *io, const void *addr, size_t len)
+{
+    struct disk *disk = of(io);
+    (void)len;
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        if (disk->inodes[i]->bytes == addr && addr != NULL) {
+            disk->inodes[i]->opens--;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int disk_lock(struct io *io, int fd)
+{
+    struct open_file *file = file_of(of(io), fd);
+    if (of(io)->crashed)
+        return -EIO;
+    if (file == NULL)
+        return -EBADF;
+    if (file->inode->locked && !file->holds_lock)
+        return -EWOULDBLOCK;
+    file->inode->locked = file->holds_lock = true;
+    return 0;
+}
+
+static const struct io disk_io = {
+    .open = disk_open,
+    .close = disk_close,
+    .pread = disk_pread,
+    .pwritev = disk_pwritev,
+    .ftruncate = disk_ftruncate,
+    .fdatasync = disk_fsync,
+    .fsync = disk_fsync,
+    .fstat = disk_fstat,
+    .rename = disk_rename,
+    .unlink = disk_unlink,
+    .mkdir = disk_mkdir,
+    .list = disk_list,
+    .map = disk_map,
+    .unmap = disk_unmap,
+    .lock = disk_lock,
+};
+
+/* ---- life and death ---- */
+
+void disk_init(struct disk *disk, uint64_t seed)
+{
+    *disk = (struct disk){.io = disk_io, .random = seed, .capacity_bytes = INT64_MAX, .crash_at = UINT64_MAX};
+    disk->root = inode_new(disk, true);
+}
+
+void disk_free(struct disk *disk)
+{
+    for (uint32_t i = 0; i < disk->inode_count; i++)
+        inode_free(disk->inodes[i]);
+    free(disk->inodes);
+    free(disk->files);
+    free(disk->changes);
+}
+
+void disk_crash_after(struct disk *disk, uint64_t n)
+{
+    disk->crash_at = disk->calls + n;
+}
+
+/* Which changes of names a power cut leaves. */
+static void lose_names(struct disk *disk)
+{
+    bool *lost = calloc(disk->change_count + 1, sizeof *lost);
+    assert(lost != NULL);
+    for (uint32_t i = 0; i < disk->change_count; i++) {
+        lost[i] = chance_below(&disk->random, 2) == 0;
+        for (uint32_t j = 0; j < i && !lost[i]; j++)
+            lost[i] = lost[j] && same_name(&disk->changes[j], &disk->changes[i]);
+        if (!lost[i])
+            make_safe(&disk->changes[i]);
+    }
+    free(lost);
+}
+
+static void apply_bytes(struct inode *inode, int64_t at, const uint8_t *bytes, size_t len)
+{
+    memcpy(inode->bytes + at, bytes, len);
+    if (at + (int64_t)len > inode->size)
+        inode->size = at + (int64_t)len;
+}
+
+/* A write that a power cut met. */
+static void lose_write(struct disk *disk, struct inode *inode, const struct change *change)
+{
+    int64_t boundary = (change->at / SECTOR_BYTES + 1) * SECTOR_BYTES, end = change->at + (int64_t)change->len;
+    switch (chance_below(&disk->random, 4)) {
+    case 0:
+        apply_bytes(inode, change->at, change->bytes, change->len);
+        break;
+    case 1:
+        disk->faults[DISK_FAULT_LOST]++;
+        break;
+    case 2:
+        if (end > inode->size)
+            inode->size = end; /* zeros behind what was there; in the middle the old bytes */
+        disk->faults[DISK_FAULT_ZEROS]++;
+        break;
+    default:
+        if (boundary >= end) {
+            apply_bytes(inode, change->at, change->bytes, change->len);
+            break;
+        }
+        boundary +=
+            SECTOR_BYTES * (int64_t)chance_below(&disk->random, (uint64_t)((end - boundary - 1) / SECTOR_BYTES + 1));
+        disk->faults[DISK_FAULT_TORN]++;
+        if (chance_below(&disk->random, 2) == 0)
+            apply_bytes(inode, change->at, change->bytes, (size_t)(boundary - change->at));
+        else
+            apply_bytes(inode, boundary, change->bytes + (boundary - change->at), (size_t)(end - boundary));
+    }
+}
+
+static void lose_bytes(struct disk *disk, struct inode *inode)
+{
+    set_size(inode, 0);
+    apply_bytes(inode, 0, inode->durable, (size_t)inode->durable_size);
+    for (uint32_t i = 0; i < inode->change_count; i++) {
+        const struct change *change = &inode->changes[i];
+        if (!change->truncation)
+            lose_write(disk, inode, change);
+        else if (chance_below(&disk->random, 2) == 0)
+            set_size(inode, change->at);
+        else
+            break;
+    }
+}
+
+void disk_restart(struct disk *disk, bool power)
+{
+    for (uint32_t i = 0; i < disk->file_room; i++)
+        disk->files[i] = (struct open_file){0};
+    if (power)
+        lose_names(disk);
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        struct inode *inode = disk->inodes[i];
+        inode->opens = 0;
+        inode->locked = false;
+        if (power && inode->directory)
+            names_copy(&inode->now, &inode->safe);
+        else if (power)
+            lose_bytes(disk, inode);
+        /* What the power cut left is on the disk; what a killed process left is still only in memory. */
+        if (power && !inode->directory)
+            file_safe(inode);
+    }
+    if (power)
+        disk->change_count = 0;
+    disk->crashed = false;
+    disk->crash_at = UINT64_MAX;
+    collect(disk);
+}
+
+void disk_wipe(struct disk *disk)
+{
+    disk->root->now.count = disk->root->safe.count = 0;
+    disk->change_count = 0;
+    disk_restart(disk, false);
+}

@@ -1,0 +1,612 @@
+/* tests/sim/workload.c: the calls, and what the books say when they are made and answered.
+ *
+ * A call that waits is a `struct pending` on its node's list; its done function notes the outcome and marks it over,
+ * and the list is swept between the steps. What is answered after the crash of its node is heard by nobody. */
+#include "tests/sim/workload.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/crc32c.h"
+#include "engine/base/container.h"
+#include "tests/sim/chance.h"
+
+enum { PENDING_MAX = 40, DELIVERY_TIMEOUT_MS = 5000, COMMAND_TIMEOUT_MS = 1000 };
+
+enum pending_kind { PENDING_APPEND, PENDING_FLUSH, PENDING_COMMAND, PENDING_DELETE, PENDING_WAIT };
+
+struct pending {
+    enum pending_kind kind;
+    struct sim_node *host;
+    struct topic *topic; /* referenced; NULL: none */
+    struct partition *part;
+    struct book_topic *known;
+    int32_t index;
+    bool over;
+    bool taken_back;
+    struct pending *next;
+    /* an append */
+    int64_t serial;
+    struct append_op append;
+    struct iovec iov;
+    /* a flush: what is to be durable when it is answered */
+    struct log_flush flush;
+    /* a command */
+    struct command_op command;
+    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS } changes;
+    struct book_setting *setting;
+    char value[32];
+    /* DeleteRecords */
+    struct delete_records_op deletion;
+    struct log_point point;
+    /* a reader at the end */
+    struct partition_waiter waiter;
+};
+
+static const char *const names[] = {"orders", "logs", "clicks"};
+
+/* ---- pending calls ---- */
+
+static struct pending *pending_new(struct sim_node *host, enum pending_kind kind, struct topic *topic,
+                                   struct book_topic *known, int32_t index)
+{
+    struct pending *p = calloc(1, sizeof *p);
+    assert(p != NULL);
+    p->kind = kind;
+    p->host = host;
+    p->known = known;
+    p->index = index;
+    if (topic != NULL) {
+        p->topic = topic_ref(topic);
+        p->part = index >= 0 ? topic_partition(topic, index) : NULL;
+    }
+    p->next = host->pending;
+    host->pending = p;
+    host->pending_count++;
+    return p;
+}
+
+static void sweep(struct sim_node *host)
+{
+    for (struct pending **at = &host->pending; *at != NULL;) {
+        struct pending *p = *at;
+        if (!p->over) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        if (p->topic != NULL)
+            topic_unref(p->topic);
+        free(p);
+    }
+}
+
+/* It is over; true: somebody hears how it ended. */
+static bool over(struct pending *p, const char *what, int rc)
+{
+    assert(!p->over);
+    p->over = true;
+    p->host->pending_count--;
+    p->host->world->answers++;
+    bool heard = !p->host->disk.crashed;
+    world_note(p->host->world, "%s%s: %d", what, heard ? "" : " (unheard)", rc);
+    return heard;
+}
+
+/* An answer that no caller of a sound node gets. */
+static void check_errno(struct pending *p, const char *what, int rc, const int *allowed)
+{
+    bool full = p->host->world->book.full && (rc == -ENOSPC || rc == -EDQUOT || rc == -EIO);
+    for (; *allowed != 0; allowed++)
+        if (*allowed == rc)
+            return;
+    if (rc != 0 && !full)
+        world_fail(p->host->world, "%s of %s-%d: %s", what, p->known->name, p->index, strerror(-rc));
+}
+
+/* ---- appends ---- */
+
+static void append_over(struct pending *p, int rc)
+{
+    static const int allowed[] = {-EROFS, -ETIMEDOUT, -ESTALE, -EINVAL, 0};
+    struct book_batch *batch = &p->known->parts[p->index].batches[p->serial];
+    if (!over(p, "append", rc)) {
+        batch->state = BATCH_UNKNOWN;
+        return;
+    }
+    check_errno(p, "an append", rc, allowed);
+    if (rc == 0) {
+        struct log_point base = p->append.result.base;
+        if (batch->placed && (batch->base.offset != base.offset || batch->base.position != base.position))
+            world_fail(p->host->world, "batch %" PRId64 " is answered as at %" PRId64 ", and was read at %" PRId64,
+                       p->serial, base.offset, batch->base.offset);
+        if (batch->state == BATCH_OPEN || batch->state == BATCH_UNKNOWN)
+            batch->state = BATCH_IN;
+        batch->placed = true;
+        batch->base = base;
+        const struct book_setting *every = book_setting(p->known, "flush.messages");
+        batch->durable = !every->unknown && strcmp(every->value, "1") == 0;
+    } else {
+        batch->state = rc == -ETIMEDOUT || rc == -ESTALE ? BATCH_UNKNOWN : BATCH_GONE;
+    }
+}
+
+static void on_append(struct append_op *op, int rc)
+{
+    append_over(CONTAINER_OF(op, struct pending, append), rc);
+}
+
+static void do_append(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    static const enum acks acks[] = {ACKS_ALL, ACKS_ALL, ACKS_LEADER, ACKS_NONE};
+    struct world *world = host->world;
+    struct book_setting *separator = book_setting(known, "key.separator");
+    bool keyed = known->compacts || separator->value[0] != '\0';
+    struct err e = {""};
+    struct pending *p = pending_new(host, PENDING_APPEND, topic, known, index);
+    p->serial = book_add_batch(known, index, 1 + (int)chance_below(&world->chance, BOOK_LINES), keyed, &world->chance);
+    struct book_batch *batch = &known->parts[index].batches[p->serial];
+    int64_t time_ms = host->clock.clock.wall_ms(&host->clock.clock);
+    p->iov = (struct iovec){batch->bytes, batch->len};
+    p->append = (struct append_op){.part = p->part,
+                                   .acks = acks[chance_below(&world->chance, 4)],
+                                   .timeout_ms = (int64_t)chance_below(&world->chance, DELIVERY_TIMEOUT_MS),
+                                   .done = on_append,
+                                   .batch = {.iov = &p->iov,
+                                             .iovcnt = 1,
+                                             .len = batch->len,
+                                             .records = (uint32_t)batch->lines,
+                                             .crc = crc32c(0, batch->bytes, batch->len),
+                                             .first_timestamp_ms = time_ms,
+                                             .last_timestamp_ms = time_ms,
+                                             .producer_id = -1,
+                                             .sequence = -1}};
+    int rc = partition_append_submit(&p->append, &e);
+    if (rc != 0)
+        append_over(p, rc < 0 ? rc : 0);
+}
+
+/* ---- flushes ---- */
+
+static void flush_over(struct pending *p, int rc)
+{
+    static const int allowed[] = {-ESTALE, -EIO, 0};
+    if (!over(p, "fsync", rc))
+        return;
+    /* What flush.messages or a deleted topic did to the log is told by -EIO: those of sound ones succeed. */
+    if (!topic_deleted(p->topic))
+        check_errno(p, "an fsync", rc, allowed + 2);
+    struct book_partition *part = &p->known->parts[p->index];
+    for (int64_t i = 0; i < part->count && rc == 0; i++) {
+        struct book_batch *batch = &part->batches[i];
+        if (batch->state == BATCH_IN && batch->placed && batch->base.offset + batch->lines <= p->point.offset)
+            batch->durable = true;
+    }
+}
+
+static void on_flush(struct log_flush *flush, int rc)
+{
+    flush_over(CONTAINER_OF(flush, struct pending, flush), rc);
+}
+
+static void do_flush(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    struct pending *p = pending_new(host, PENDING_FLUSH, topic, known, index);
+    p->point = partition_log_end(p->part);
+    p->flush = (struct log_flush){.upto = p->point.offset, .done = on_flush};
+    if (partition_flush(p->part, &p->flush) == 1)
+        flush_over(p, 0);
+}
+
+/* ---- commands ---- */
+
+static void topic_made(struct pending *p, int rc)
+{
+    if (rc == 0) {
+        p->known->state = TOPIC_THERE;
+        struct topic *topic = node_topic(p->host->node, p->known->name);
+        if (topic == NULL)
+            return; /* deleted already */
+        snprintf(p->known->id, sizeof p->known->id, "%s", topic_id(topic));
+        topic_unref(topic);
+    } else {
+        p->known->state = rc == -ETIMEDOUT || rc == -EIO ? TOPIC_UNKNOWN : TOPIC_GONE;
+    }
+}
+
+static void topic_gone(struct pending *p, int rc)
+{
+    if (rc == -ETIMEDOUT)
+        p->known->state = TOPIC_UNKNOWN;
+    else if (rc == 0 || rc == -ENOENT)
+        p->known->state = TOPIC_GONE;
+    p->known->deleting = false;
+}
+
+static void command_over(struct pending *p, int rc)
+{
+    static const int allowed[] = {-ENOTEMPTY, -ENOENT, -EEXIST, -ETIMEDOUT, -ENODATA, -EINVAL, -EBUSY, 0};
+    if (!over(p, "a command", rc))
+        return; /* book_crashed() sees to it */
+    world_note(p->host->world, "  %s: %s %d %s", p->known->name,
+               p->changes == SETS             ? p->setting->name
+               : p->changes == ADDS_PARTITION ? "partitions"
+               : p->changes == MAKES_TOPIC    ? "made"
+                                              : "deleted",
+               p->index, p->value);
+    check_errno(p, "a command", rc, allowed);
+    switch (p->changes) {
+    case MAKES_TOPIC:
+        topic_made(p, rc);
+        break;
+    case DELETES_TOPIC:
+        topic_gone(p, rc);
+        break;
+    case ADDS_PARTITION:
+        if (rc == 0)
+            p->known->partitions = p->index;
+        else if (rc != -ETIMEDOUT && rc != -ENOSPC && p->known->partitions_max == p->index)
+            p->known->partitions_max = p->index - 1;
+        break;
+    case SETS:
+        if (rc == -ETIMEDOUT)
+            break;
+        if (rc == 0 || rc == -ENODATA)
+            snprintf(p->setting->value, sizeof p->setting->value, "%s", p->value);
+        p->setting->unknown = false;
+        break;
+    }
+}
+
+static void on_command(struct command_op *op, int rc)
+{
+    command_over(CONTAINER_OF(op, struct pending, command), rc);
+}
+
+static struct pending *command_new(struct sim_node *host, struct topic *topic, struct book_topic *known, int changes)
+{
+    struct pending *p = pending_new(host, PENDING_COMMAND, topic, known, -1);
+    p->changes = changes;
+    p->command.timeout_ms = COMMAND_TIMEOUT_MS;
+    p->command.done = on_command;
+    return p;
+}
+
+static void make_topic(struct sim_node *host, const char *name)
+{
+    static const struct tree_attr attr = {.dir_mode = 0755, .file_mode = 0644};
+    struct pending *p = command_new(host, NULL, book_add_topic(&host->world->book, name), MAKES_TOPIC);
+    int rc = node_create_topic(host->node, &p->command, name, &attr);
+    if (rc != 0)
+        command_over(p, rc);
+}
+
+static void delete_topic(struct sim_node *host, struct topic *topic, struct book_topic *known)
+{
+    if (known->deleting)
+        return;
+    known->deleting = true;
+    struct pending *p = command_new(host, topic, known, DELETES_TOPIC);
+    int rc = node_delete_topic(host->node, &p->command, known->name);
+    if (rc != 0)
+        command_over(p, rc);
+}
+
+static void add_partition(struct sim_node *host, struct topic *topic, struct book_topic *known)
+{
+    if (known->partitions_max != known->partitions || known->partitions == BOOK_PARTITIONS)
+        return;
+    struct pending *p = command_new(host, topic, known, ADDS_PARTITION);
+    p->index = ++known->partitions_max;
+    int rc = node_create_partitions(host->node, &p->command, known->name, p->index);
+    if (rc != 0)
+        command_over(p, rc);
+}
+
+static void set_to(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
+                   const char *value)
+{
+    struct book_setting *setting = book_setting(known, name);
+    if (setting->unknown && !known->deleting)
+        for (const struct pending *other = host->pending; other != NULL; other = other->next)
+            if (!other->over && other->kind == PENDING_COMMAND && other->setting == setting)
+                return; /* of two at once nobody knows which was last */
+    struct pending *p = command_new(host, topic, known, SETS);
+    p->setting = setting;
+    setting->unknown = true;
+    snprintf(p->value, sizeof p->value, "%s", value);
+    int rc = node_set_config(host->node, &p->command, known->name, name, value[0] != '\0' ? value : NULL);
+    if (rc != 0)
+        command_over(p, rc);
+}
+
+static void set_something(struct sim_node *host, struct topic *topic, struct book_topic *known)
+{
+    static const struct {
+        const char *name, *value;
+    } settings[] = {
+        {"segment.bytes", "600"},        {"segment.bytes", ""},       {"min.insync.replicas", "2"},
+        {"min.insync.replicas", ""},     {"min.insync.replicas", ""}, {"flush.messages", "1"},
+        {"flush.messages", ""},          {"retention.bytes", "2000"}, {"retention.ms", "60000"},
+        {"delete.topic.enable", "true"}, {"delete.topic.enable", ""}, {"key.separator", "="},
+        {"cleanup.policy", "compact"},
+    };
+    unsigned which = (unsigned)chance_below(&host->world->chance, sizeof settings / sizeof settings[0]);
+    const char *name = settings[which].name;
+    known->retains |= strncmp(name, "retention.", 10) == 0;
+    if (strcmp(name, "cleanup.policy") == 0) {
+        /* Every line has to have a key from the first one on. */
+        if (strcmp(book_setting(known, "key.separator")->value, "=") != 0 || known->parts[0].count > 0)
+            return;
+        known->compacts = true;
+    }
+    if (strcmp(name, "key.separator") == 0 && known->parts[0].count > 0)
+        return;
+    set_to(host, topic, known, name, settings[which].value);
+}
+
+/* ---- DeleteRecords ---- */
+
+static void deletion_over(struct pending *p, int rc)
+{
+    static const int allowed[] = {-ESTALE, -EINVAL, 0};
+    if (!over(p, "DeleteRecords", rc))
+        return;
+    check_errno(p, "DeleteRecords", rc, allowed);
+    struct book_partition *part = &p->known->parts[p->index];
+    if (rc == 0 && p->point.offset > part->trimmed.offset)
+        part->trimmed = p->point;
+}
+
+static void on_deletion(struct delete_records_op *op, int rc)
+{
+    deletion_over(CONTAINER_OF(op, struct pending, deletion), rc);
+}
+
+static void do_delete(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    struct err e = {""};
+    struct pending *p = pending_new(host, PENDING_DELETE, topic, known, index);
+    struct book_partition *part = &known->parts[index];
+    struct log_point end = partition_high_watermark(p->part), start = partition_log_start(p->part);
+    int64_t offset =
+        start.offset + (int64_t)chance_below(&host->world->chance, (uint64_t)(end.offset - start.offset) + 1);
+    if (partition_lookup_offset(p->part, offset, &p->point, &e) != 0)
+        p->point = start;
+    if (p->point.offset > part->trim_asked.offset)
+        part->trim_asked = p->point;
+    p->deletion = (struct delete_records_op){.position = p->point.position, .done = on_deletion};
+    int rc = partition_delete_records(p->part, &p->deletion);
+    if (rc != 0)
+        deletion_over(p, rc);
+}
+
+/* ---- reading ---- */
+
+static void on_ready(struct partition_waiter *waiter)
+{
+    struct pending *p = CONTAINER_OF(waiter, struct pending, waiter);
+    struct log_point hw = partition_high_watermark(p->part);
+    if (over(p, "a reader", 0) && partition_state(p->part) == 0 && hw.position <= waiter->position)
+        world_fail(p->host->world, "%s-%d: a reader at %" PRId64 " was woken for nothing", p->known->name, p->index,
+                   waiter->position);
+}
+
+static void do_wait(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    struct pending *p = pending_new(host, PENDING_WAIT, topic, known, index);
+    p->waiter = (struct partition_waiter){.position = partition_high_watermark(p->part).position, .ready = on_ready};
+    if (!partition_wait(p->part, &p->waiter))
+        over(p, "a reader", 0);
+}
+
+static void do_read(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    struct err e = {""};
+    struct partition *part = topic_partition(topic, index);
+    if (known->state == TOPIC_THERE && !known->deleting && !topic_deleted(topic) &&
+        !book_audit_partition(&host->world->book, known, index, part, &host->disk.io, false, false, &e))
+        world_fail(host->world, "read: %s", e.text);
+}
+
+/* By offset, from the end, by time, by position: what is found is where the books say, or the next that survives. */
+static void do_look_up(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    struct partition *part = topic_partition(topic, index);
+    struct log_point start = partition_log_start(part), hw = partition_high_watermark(part), found;
+    struct book_partition *book = &known->parts[index];
+    struct err e = {""};
+    if (book->count == 0 || topic_deleted(topic) || known->deleting)
+        return;
+    struct book_batch *batch = &book->batches[chance_below(&host->world->chance, (uint64_t)book->count)];
+    int64_t offset = batch->placed ? batch->base.offset : start.offset;
+    if (batch->state != BATCH_IN || offset < start.offset || offset >= hw.offset)
+        return;
+    int rc = partition_lookup_offset(part, offset, &found, &e);
+    if (rc != 0 || found.offset < offset || (found.offset == offset && found.position != batch->base.position) ||
+        (!known->compacts && found.offset != offset))
+        world_fail(host->world, "%s-%d: offset %" PRId64 " is found at %" PRId64 "/%" PRId64 " (%d %s)", known->name,
+                   index, offset, found.offset, found.position, rc, e.text);
+    rc = partition_lookup_last(part, hw.offset - offset, &found, &e);
+    if (rc != 0 || (!known->compacts && found.offset != offset))
+        world_fail(host->world, "%s-%d: the last %" PRId64 " begin at %" PRId64 " (%d %s)", known->name, index,
+                   hw.offset - offset, found.offset, rc, e.text);
+    rc = partition_lookup_position(part, batch->base.position, &found, &e);
+    if (rc != 0 || (!known->compacts && found.offset != offset))
+        world_fail(host->world, "%s-%d: position %" PRId64 " is found at %" PRId64 " (%d %s)", known->name, index,
+                   batch->base.position, found.offset, rc, e.text);
+}
+
+/* ---- fate ---- */
+
+static void turn_of_fate(struct sim_node *host)
+{
+    struct world *world = host->world;
+    switch (chance_below(&world->chance, 6)) {
+    case 0:
+        host->disk.capacity_bytes = host->disk.used_bytes + (int64_t)chance_below(&world->chance, 6000);
+        world->book.full = true;
+        world_note(world, "the disk is full");
+        break;
+    case 1:
+    case 2:
+        host->disk.capacity_bytes = INT64_MAX;
+        break;
+    case 3:
+        if (host->disk.crash_at != UINT64_MAX)
+            break;
+        disk_crash_after(&host->disk, chance_below(&world->chance, 60));
+        host->power = chance_in(&world->chance, 2);
+        break;
+    case 4:
+        world_pass(world, (int64_t)chance_below(&world->chance, 400000));
+        break;
+    default:
+        if (chance_in(&world->chance, 3)) {
+            world_stop(host);
+            if (host->node == NULL)
+                world_start(host);
+        }
+    }
+}
+
+void workload_act(struct sim_node *host)
+{
+    struct world *world = host->world;
+    const char *name = names[chance_below(&world->chance, 3)];
+    struct book_topic *known = book_topic(&world->book, name);
+    uint64_t what = chance_below(&world->chance, 100);
+    sweep(host);
+    if (what >= 96) {
+        turn_of_fate(host);
+    } else if (known == NULL) {
+        if (host->pending_count < PENDING_MAX)
+            make_topic(host, name);
+    } else {
+        struct topic *topic = node_topic(host->node, name);
+        if (topic == NULL)
+            return;
+        int32_t index = (int32_t)chance_below(&world->chance, (uint64_t)topic_partition_count(topic));
+        if (host->pending_count >= PENDING_MAX)
+            do_read(host, topic, known, index);
+        else if (known->state != TOPIC_THERE)
+            ; /* on its way */
+        else if (what < 50)
+            do_append(host, topic, known, index);
+        else if (what < 60)
+            do_flush(host, topic, known, index);
+        else if (what < 68)
+            do_read(host, topic, known, index);
+        else if (what < 76)
+            do_look_up(host, topic, known, index);
+        else if (what < 80)
+            do_wait(host, topic, known, index);
+        else if (what < 83)
+            do_delete(host, topic, known, index);
+        else if (what < 90)
+            set_something(host, topic, known);
+        else if (what < 92)
+            add_partition(host, topic, known);
+        else if (what < 93)
+            delete_topic(host, topic, known);
+        else
+            world_pass(world, (int64_t)chance_below(&world->chance, 3000));
+        topic_unref(topic);
+    }
+    if (host->disk.crashed && host->node != NULL)
+        world_recover(host);
+}
+
+/* ---- ends ---- */
+
+/* An append that was taken back (never begun), or waits for the high watermark no longer. */
+static void cancel_append(struct pending *p, bool heard)
+{
+    struct book_batch *batch = &p->known->parts[p->index].batches[p->serial];
+    if (partition_append_cancel(&p->append)) {
+        batch->state = heard ? BATCH_GONE : BATCH_UNKNOWN;
+        over(p, "an append is taken back", 0);
+    } else if (partition_append_forget(&p->append)) {
+        batch->state = BATCH_UNKNOWN;
+        over(p, "an append is left alone", 0);
+    }
+}
+
+void workload_cancel(struct sim_node *host, bool heard)
+{
+    for (struct pending *p = host->pending; p != NULL; p = p->next) {
+        if (p->over)
+            continue;
+        if (p->kind == PENDING_APPEND)
+            cancel_append(p, heard);
+        else if (p->kind == PENDING_WAIT && partition_unwait(p->part, &p->waiter))
+            over(p, "a reader is gone", 0);
+    }
+    while (sim_executor_ready(&host->executor))
+        sim_executor_step(&host->executor);
+    sweep(host);
+}
+
+static bool commands_wait(const struct sim_node *host)
+{
+    for (const struct pending *p = host->pending; p != NULL; p = p->next)
+        if (!p->over && p->kind == PENDING_COMMAND)
+            return true;
+    return false;
+}
+
+void workload_heal(struct sim_node *host)
+{
+    struct world *world = host->world;
+    host->disk.capacity_bytes = INT64_MAX;
+    host->disk.crash_at = UINT64_MAX;
+    world->book.full = false;
+    /* Of two changes of a setting at once nobody knows which is last: those on their way come first. */
+    while (commands_wait(host) && world_step(world))
+        ;
+    for (int t = 0; t < world->book.count; t++) {
+        struct book_topic *known = world->book.topics[t];
+        struct topic *topic = known->state == TOPIC_THERE ? node_topic(host->node, known->name) : NULL;
+        if (topic == NULL)
+            continue;
+        set_to(host, topic, known, "min.insync.replicas", "1");
+        topic_unref(topic);
+    }
+}
+
+int workload_waiting(const struct sim_node *host, bool readers)
+{
+    int waiting = 0;
+    for (const struct pending *p = host->pending; p != NULL; p = p->next)
+        waiting += !p->over && (readers || p->kind != PENDING_WAIT);
+    return waiting;
+}
+
+void workload_prove(struct sim_node *host)
+{
+    struct world *world = host->world;
+    sweep(host);
+    for (int t = 0; t < world->book.count && !world_failed(world); t++) {
+        struct book_topic *known = world->book.topics[t];
+        struct topic *topic = known->state == TOPIC_THERE ? node_topic(host->node, known->name) : NULL;
+        if (topic == NULL)
+            continue;
+        for (int32_t p = 0; p < topic_partition_count(topic) && !world_failed(world); p++) {
+            do_append(host, topic, known, p);
+            while (world_busy(world))
+                world_step(world);
+            struct book_partition *part = &known->parts[p];
+            if (part->batches[part->count - 1].state != BATCH_IN)
+                world_fail(world, "%s-%d takes no append", known->name, p);
+            do_read(host, topic, known, p);
+        }
+        topic_unref(topic);
+    }
+    sweep(host);
+    if (!world_failed(world) && workload_waiting(host, true) != 0)
+        world_fail(world, "node %d: %d readers were not woken", host->id, workload_waiting(host, true));
+}
