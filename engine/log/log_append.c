@@ -154,7 +154,7 @@ int log_mark_segment(struct log *log, struct segment *seg, bool gaps, bool produ
         seg->producers = had_producers;
         pthread_mutex_unlock(&log->state_lock);
         /* It may have been written by half. */
-        return segment_write_header(seg, seg->end, NULL) < 0 ? err_set(e, -EIO, "a header is damaged") : rc;
+        return segment_restore_header(seg) < 0 ? err_set(e, -EIO, "a header is damaged") : rc;
     }
     return 0;
 }

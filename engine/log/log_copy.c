@@ -52,7 +52,7 @@ static int close_at(struct log *log, struct segment *seg, struct log_point to, s
         seg->gaps = gaps;
         pthread_mutex_unlock(&log->state_lock);
         /* It may have been written by half. */
-        return log_fail(log, segment_write_header(seg, seg->end, NULL) < 0 ? -EIO : rc, e);
+        return log_fail(log, segment_restore_header(seg) < 0 ? -EIO : rc, e);
     }
     rc = seg->io->fdatasync(seg->io, seg->fd[SEGMENT_BATCHES]);
     if (rc == 0) {

@@ -1,15 +1,16 @@
 /* engine/log/truncate.c: a log is cut back to a point, or begins anew at another one.
  *
  * The order, under the append lock:
- *   1. what takes the place of the segment that is cut is made beside it, under `.cutting`, and then called `.cut`
+ *   1. what takes the place of the segment that is cut is made beside it, under `.cutting`, and then called
+ *      `.<n>.cut`, n being the number that the cut will have
  *   2. `leader-epochs` says durably that there was a cut, and forgets the epochs behind it; with the same step the
  *      figures that only grow otherwise go back: recovery point, cleaner offset, and what flushes may answer
  *   3. readers see the new list; files are cut, renamed, deleted, and their directory is fsynced; what is known of
  *      producers is made anew
- * A crash before 2 leaves the log as it was: a `.cut` that the last cut does not speak of goes. One between 2 and 3, or
- * in the middle of 3, leaves the log cut at some point behind the wanted one, or not at
- * all: nothing that was to stay can be missing, since all that is behind the point counts as never flushed, and what is
- * there of it is checked as a torn tail is. (The epochs of entries that are still there come back with them.)
+ * A crash before 2 leaves the log as it was: a `.cut` of another number than the last cut has goes. One between 2 and
+ * 3, or in the middle of 3, leaves the log cut at some point behind the wanted one, or not at all: nothing that was to
+ * stay can be missing, since all that is behind the point counts as never flushed, and what is there of it is checked
+ * as a torn tail is. (The epochs of entries that are still there come back with them.)
  *
  * A file of which bytes were shown, or that somebody reads at this moment, is never shortened: its segment is written
  * anew. Only the active segment, and only while nobody else has a hold of it, is cut in place.
@@ -20,6 +21,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,11 +32,12 @@
 /* What a cut comes to. */
 struct cut {
     struct log_point to;
-    uint32_t first;     /* segments [first, …) go … */
-    struct segment *by; /* … and this one comes in their place; NULL: none does */
-    uint32_t batches;   /* of segment `first`: entries that stay */
-    bool in_place;      /* segment `first` stays and loses its end */
-    bool anew;          /* nothing stays: the log begins at `to` */
+    uint32_t first;                    /* segments [first, …) go … */
+    struct segment *by;                /* … and this one comes in their place; NULL: none does */
+    uint32_t batches;                  /* of segment `first`: entries that stay */
+    bool in_place;                     /* segment `first` stays and loses its end */
+    bool anew;                         /* nothing stays: the log begins at `to` */
+    char suffix[SEGMENT_SUFFIX_BYTES]; /* `.<n>.cut`: of `by`, until it has its names; n as the cut is counted */
 };
 
 /* ---- 0: where ---- */
@@ -291,14 +294,15 @@ static int decide(struct log *log, struct cut *cut, bool all, struct err *e)
 {
     int rc = 0;
 
+    snprintf(cut->suffix, sizeof cut->suffix, ".%" PRIu32 ".cut", epochs_cuts(&log->epochs) + 1);
     if (cut->by != NULL) {
-        rc = log_swap_prepare(log, cut->by, ".cut", e);
+        rc = log_swap_prepare(log, cut->by, cut->suffix, e);
         if (rc < 0) {
             return rc; /* and it was given up */
         }
     }
     rc = change_epochs(log, cut, all, e);
-    if (rc < 0 && cut->by != NULL && log_swap_abandon(log, cut->by, ".cut") < 0) {
+    if (rc < 0 && cut->by != NULL && log_swap_abandon(log, cut->by, cut->suffix) < 0) {
         return log_go_offline(log, -EIO, "what a cut would have been cannot be taken back");
     }
     if (rc == 0 && all) {

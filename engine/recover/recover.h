@@ -31,14 +31,16 @@ struct recover_files {
     int64_t base_offset;
     unsigned present;
     unsigned made[RECOVER_BUILDERS];     /* as `.cleaned`, as `.cutting` */
-    unsigned complete[RECOVER_BUILDERS]; /* as `.swap`, as `.cut` */
+    unsigned complete[RECOVER_BUILDERS]; /* as `.swap`, as `.<n>.cut` */
+    bool stale;                          /* a file of it is there as that of another cut */
     unsigned deleted;
     bool truncated;   /* a file of it is there as `.<n>.truncated` */
     bool bad_indexes; /* recover.c's: a trusted segment whose indexes must be made anew */
 };
 
 struct recover_dir {
-    struct recover_files *files; /* ascending; owned */
+    char complete_suffix[RECOVER_BUILDERS][SEGMENT_SUFFIX_BYTES]; /* `.swap`; `.<n>.cut` of the last cut */
+    struct recover_files *files;                                  /* ascending; owned */
     uint32_t count;
     uint32_t max;
 };

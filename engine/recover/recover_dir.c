@@ -3,15 +3,17 @@
  * How a crash can be told from each step of a swap (log_list.c):
  *   some `.cleaned`            the new segment was not complete: it goes, with its `.swap` if any
  *   `.swap`, no `.cleaned`     it was complete: the old files that it stands for go, then it gets its names
- * of a cut (truncate.c) likewise from `.cutting` and `.cut`; what is behind the new segment does not follow it, and is
- * dropped by recover.c. A base that lacks a file which is there as `.truncated` was being taken out: the rest of it
- * goes. And of a deletion: a base that has a file only as `.deleted` was being deleted, and so was all before it,
+ * Of a cut (truncate.c) likewise from `.cutting` and `.<n>.cut`, n being the number of the last cut: others were not
+ * decided, and go. What is behind the new segment does not follow it, and is dropped by recover.c. A base that lacks a
+ * file which is there as `.truncated` was being taken out: the rest of it goes.
+ * Of a deletion: a base that has a file only as `.deleted` was being deleted, and so was all before it,
  * unless a compacted segment further down stands for it (then it is left over from a swap). */
 #include "engine/recover/recover.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +23,6 @@ enum { BATCHES_BIT = 1 << SEGMENT_BATCHES };
 
 /* By who makes them. */
 static const char *const made_suffix[RECOVER_BUILDERS] = {".cleaned", ".cutting"};
-static const char *const complete_suffix[RECOVER_BUILDERS] = {".swap", ".cut"};
 
 /* ---- listing ---- */
 
@@ -65,8 +66,14 @@ static bool is_truncated(const char *suffix)
     return ends_in(suffix, ".truncated");
 }
 
+/* `.<n>.cut`, of whatever cut. */
+static bool is_cut(const char *suffix)
+{
+    return ends_in(suffix, ".cut");
+}
+
 /* Notes one file under a suffix that is known. */
-static void note(struct recover_files *files, enum segment_file kind, const char *suffix)
+static void note(const struct recover_dir *dir, struct recover_files *files, enum segment_file kind, const char *suffix)
 {
     if (*suffix == '\0') {
         files->present |= 1u << kind;
@@ -74,11 +81,13 @@ static void note(struct recover_files *files, enum segment_file kind, const char
         files->deleted |= 1u << kind;
     } else if (is_truncated(suffix)) {
         files->truncated = true;
+    } else if (is_cut(suffix) && strcmp(suffix, dir->complete_suffix[RECOVER_CUT]) != 0) {
+        files->stale = true;
     }
     for (int by = 0; by < RECOVER_BUILDERS; by++) {
         if (strcmp(suffix, made_suffix[by]) == 0) {
             files->made[by] |= 1u << kind;
-        } else if (strcmp(suffix, complete_suffix[by]) == 0) {
+        } else if (strcmp(suffix, dir->complete_suffix[by]) == 0) {
             files->complete[by] |= 1u << kind;
         }
     }
@@ -87,9 +96,12 @@ static void note(struct recover_files *files, enum segment_file kind, const char
 static bool is_known(const char *suffix)
 {
     for (int by = 0; by < RECOVER_BUILDERS; by++) {
-        if (strcmp(suffix, made_suffix[by]) == 0 || strcmp(suffix, complete_suffix[by]) == 0) {
+        if (strcmp(suffix, made_suffix[by]) == 0) {
             return true;
         }
+    }
+    if (strcmp(suffix, ".swap") == 0 || is_cut(suffix)) {
+        return true;
     }
     return *suffix == '\0' || is_deleted(suffix) || is_truncated(suffix);
 }
@@ -112,7 +124,7 @@ static int each_name(void *arg, const char *name)
     if (files == NULL) {
         return -ENOMEM;
     }
-    note(files, kind, suffix);
+    note(dir, files, kind, suffix);
     return 0;
 }
 
@@ -188,7 +200,7 @@ static int drop_made(struct log *log, struct recover_dir *dir, enum recover_buil
         struct recover_files *files = &dir->files[i];
 
         if (files->made[by] != 0) {
-            rc = unlink_kinds(log, files->base_offset, files->complete[by], complete_suffix[by], e);
+            rc = unlink_kinds(log, files->base_offset, files->complete[by], dir->complete_suffix[by], e);
             /* These alone would pass for complete. */
             if (rc == 0 && files->complete[by] != 0) {
                 rc = sync_dir(log, e);
@@ -209,7 +221,7 @@ static int drop_swapped_out(struct log *log, struct recover_dir *dir, const stru
 {
     int64_t end_offset = 0;
     uint32_t i;
-    int rc = read_range_end(log, files->base_offset, complete_suffix[by], &end_offset, e);
+    int rc = read_range_end(log, files->base_offset, dir->complete_suffix[by], &end_offset, e);
 
     for (i = 0; i < dir->count && rc == 0; i++) {
         struct recover_files *old = &dir->files[i];
@@ -222,7 +234,8 @@ static int drop_swapped_out(struct log *log, struct recover_dir *dir, const stru
     return rc < 0 ? rc : sync_dir(log, e);
 }
 
-static int give_names(struct log *log, struct recover_files *files, enum recover_builder by, struct err *e)
+static int give_names(struct log *log, const struct recover_dir *dir, struct recover_files *files,
+                      enum recover_builder by, struct err *e)
 {
     static const enum segment_file order[] = {SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX, SEGMENT_BATCHES};
     char from[SEGMENT_NAME_BYTES];
@@ -233,7 +246,7 @@ static int give_names(struct log *log, struct recover_files *files, enum recover
         if ((files->complete[by] & 1u << order[i]) == 0) {
             continue;
         }
-        segment_name(files->base_offset, order[i], complete_suffix[by], from);
+        segment_name(files->base_offset, order[i], dir->complete_suffix[by], from);
         segment_name(files->base_offset, order[i], "", to);
         rc = log->env->io->rename(log->env->io, log->dir.fd, from, log->dir.fd, to);
         if (rc < 0) {
@@ -243,21 +256,6 @@ static int give_names(struct log *log, struct recover_files *files, enum recover
     }
     files->complete[by] = 0;
     return sync_dir(log, e);
-}
-
-/* Whether the log's last cut is the one that this segment was made for. Without `.batches` its names are being given,
- * and it was. */
-static bool was_decided(struct log *log, const struct recover_files *files)
-{
-    const struct epochs *epochs = &log->epochs;
-    int64_t end_offset;
-
-    if ((files->complete[RECOVER_CUT] & BATCHES_BIT) == 0) {
-        return true;
-    }
-    return epochs->cut_count > 0 &&
-           read_range_end(log, files->base_offset, complete_suffix[RECOVER_CUT], &end_offset, NULL) == 0 &&
-           epochs->cuts[epochs->cut_count - 1].to.offset == end_offset;
 }
 
 static int complete_swaps(struct log *log, struct recover_dir *dir, enum recover_builder by, struct err *e)
@@ -271,16 +269,11 @@ static int complete_swaps(struct log *log, struct recover_dir *dir, enum recover
         if (files->complete[by] == 0) {
             continue;
         }
-        if (by == RECOVER_CUT && !was_decided(log, files)) {
-            rc = unlink_kinds(log, files->base_offset, files->complete[by], complete_suffix[by], e);
-            files->complete[by] = 0;
-            continue;
-        }
         if ((files->complete[by] & BATCHES_BIT) != 0) {
             rc = drop_swapped_out(log, dir, files, by, e);
         }
         if (rc == 0) {
-            rc = give_names(log, files, by, e);
+            rc = give_names(log, dir, files, by, e);
         }
     }
     return rc;
@@ -357,7 +350,7 @@ static int complete_cuts(struct log *log, struct recover_dir *dir, struct err *e
     return rc == 0 && changed ? sync_dir(log, e) : rc;
 }
 
-/* And what a cut took. */
+/* And what a cut took, or would have taken. */
 static int unlink_deleted(void *arg, const char *name)
 {
     struct log *log = arg;
@@ -366,7 +359,8 @@ static int unlink_deleted(void *arg, const char *name)
     int64_t base_offset;
     int rc;
 
-    if (!segment_name_parse(name, &base_offset, &kind, &suffix) || (!is_deleted(suffix) && !is_truncated(suffix))) {
+    if (!segment_name_parse(name, &base_offset, &kind, &suffix) ||
+        (!is_deleted(suffix) && !is_truncated(suffix) && !is_cut(suffix))) {
         return 0;
     }
     rc = log->env->io->unlink(log->env->io, log->dir.fd, name, 0);
@@ -387,7 +381,7 @@ static void keep_present(struct recover_dir *dir)
 
 static bool has_leftovers(const struct recover_files *files)
 {
-    unsigned found = files->deleted | (unsigned)files->truncated;
+    unsigned found = files->deleted | (unsigned)files->truncated | (unsigned)files->stale;
 
     for (int by = 0; by < RECOVER_BUILDERS; by++) {
         found |= files->made[by] | files->complete[by];
@@ -400,7 +394,11 @@ int recover_dir_read(struct log *log, struct recover_dir *dir, struct err *e)
     bool changed = false;
     bool leftovers = false;
     uint32_t i;
-    int rc = log->env->io->list(log->env->io, log->dir.fd, each_name, dir);
+    int rc;
+
+    snprintf(dir->complete_suffix[RECOVER_COMPACTION], SEGMENT_SUFFIX_BYTES, ".swap");
+    snprintf(dir->complete_suffix[RECOVER_CUT], SEGMENT_SUFFIX_BYTES, ".%" PRIu32 ".cut", epochs_cuts(&log->epochs));
+    rc = log->env->io->list(log->env->io, log->dir.fd, each_name, dir);
 
     if (rc < 0) {
         return err_sys(e, rc, "list the directory");

@@ -62,7 +62,7 @@ struct segment {
     _Atomic uint32_t flushed;     /* bytes of `.log` known to be on disk with their entries; grows, but for a cut */
     _Atomic bool indexes_flushed; /* its indexes are on disk */
     _Atomic bool index_reported;  /* a wrong entry of one was met and told */
-    /* of each file's name: "", ".cleaned", ".swap", ".cutting", ".cut", ".<n>.deleted", ".<n>.truncated"; under
+    /* of each file's name: "", ".cleaned", ".swap", ".cutting", ".<n>.cut", ".<n>.deleted", ".<n>.truncated"; under
      * open_lock. Renames that a full disk breaks off leave them unlike. */
     char suffix[SEGMENT_FILES][SEGMENT_SUFFIX_BYTES];
 
@@ -114,6 +114,9 @@ int segment_create(struct segment *seg, const char *suffix, bool durable, struct
 
 /* Writes the header anew, as the struct has it; nothing is synced. end: of its range, if it is ranged. Pinned. */
 int segment_write_header(struct segment *seg, struct log_point end, struct err *e);
+/* After that has failed and the struct is what it was: puts back the header as it was, unless it still is. -EIO: it may
+ * be damaged. */
+int segment_restore_header(struct segment *seg);
 
 /* What opening found beside whole entries. */
 struct segment_found {

@@ -285,7 +285,7 @@ int segment_open_found(struct segment *seg, bool sealed, struct segment_found *f
 
 /* ---- making and naming ---- */
 
-static int write_header(struct segment *seg, struct log_point end)
+static void make_header(const struct segment *seg, struct log_point end, uint8_t bytes[BATCH_HEADER_BYTES])
 {
     struct batch_header header = {.base_offset = seg->base.offset,
                                   .base_position = seg->base.position,
@@ -293,10 +293,16 @@ static int write_header(struct segment *seg, struct log_point end)
                                   .end_position = seg->ranged ? end.position : -1,
                                   .flags = (seg->gaps ? BATCH_HEADER_GAPS : 0u) |
                                            (seg->producers ? BATCH_HEADER_PRODUCERS : 0u)};
+
+    batch_header_encode(&header, bytes);
+}
+
+static int write_header(struct segment *seg, struct log_point end)
+{
     uint8_t bytes[BATCH_HEADER_BYTES];
     struct iovec iov = {.iov_base = bytes, .iov_len = sizeof bytes};
 
-    batch_header_encode(&header, bytes);
+    make_header(seg, end, bytes);
     return io_pwritev_all(seg->io, seg->fd[SEGMENT_BATCHES], &iov, 1, 0);
 }
 
@@ -362,6 +368,18 @@ int segment_write_header(struct segment *seg, struct log_point end, struct err *
     int rc = write_header(seg, end);
 
     return rc < 0 ? err_sys(e, rc, "write header") : 0;
+}
+
+int segment_restore_header(struct segment *seg)
+{
+    uint8_t want[BATCH_HEADER_BYTES], found[BATCH_HEADER_BYTES];
+
+    make_header(seg, seg->end, want);
+    if (io_pread_all(seg->io, seg->fd[SEGMENT_BATCHES], found, sizeof found, 0) == 0 &&
+        memcmp(found, want, sizeof want) == 0) {
+        return 0;
+    }
+    return write_header(seg, seg->end) < 0 ? -EIO : 0;
 }
 
 static int rename_file(struct segment *seg, enum segment_file kind, const char *suffix, struct err *e)
