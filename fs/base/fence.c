@@ -36,6 +36,7 @@ struct fence *fence_new(struct node *node)
     atomic_init(&fence->refs, 1);
     pthread_mutex_init(&fence->lock, NULL);
     fence->node = node;
+    fence->patience_ms = LIMIT_FENCE_MS;
     alarm_init(&fence->alarm, WORK_PROMPT, expire);
     return fence;
 }
@@ -164,7 +165,7 @@ void fence_raise(struct fence *fence, struct fence_post *post)
 {
     int64_t now = now_ms(fence);
     pthread_mutex_lock(&fence->lock);
-    post->deadline_ms = now + LIMIT_FENCE_MS;
+    post->deadline_ms = now + fence->patience_ms;
     if (!post->raised) {
         post->raised = true;
         post->prev = NULL;
@@ -215,7 +216,16 @@ static void call_free(struct park *park)
     struct fence_call *call = CONTAINER_OF(park, struct fence_call, park);
     fence_unref(call->fence);
     free((char *)call->request.name);
+    free((char *)call->request.data);
     free(call);
+}
+
+static void *memdup(const char *data, size_t size)
+{
+    void *copy = malloc(size);
+    if (copy)
+        memcpy(copy, data, size);
+    return copy;
 }
 
 bool fence_wait(struct fence *fence, struct session *session, const struct fence_request *request)
@@ -223,20 +233,24 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     if (!fence_is_up(fence) || (again && (again->fence == fence || again->before == fence)))
         return false;
     int64_t now = now_ms(fence);
-    if (again && again->deadline_ms <= now)
+    bool short_wait = again && fence->patience_ms <= LIMIT_FENCE_MS;
+    int64_t deadline_ms = short_wait ? again->deadline_ms : now + fence->patience_ms;
+    if (deadline_ms <= now)
         return false;
     struct fence_call *call = calloc(1, sizeof(*call));
     if (!call)
         return false;
     call->request = *request;
     call->request.name = request->name ? strdup(request->name) : NULL;
-    if (request->name && !call->request.name) {
+    call->request.data = request->data ? memdup(request->data, request->size) : NULL;
+    if ((request->name && !call->request.name) || (request->data && !call->request.data)) {
+        free((char *)call->request.name);
         free(call);
         return false;
     }
     call->fence = fence;
     call->before = again ? again->fence : NULL;
-    call->deadline_ms = again ? again->deadline_ms : now + LIMIT_FENCE_MS;
+    call->deadline_ms = deadline_ms;
     atomic_fetch_add(&fence->refs, 1);
     call->park.cancel = call_cancel;
     call->park.aborted = call_aborted;

@@ -5,6 +5,9 @@
  * look at the partition are parked; that open file's RELEASE (the rest is a record now) or next WRITE (it was not the
  * last close) lowers it. Nobody waits longer than LIMIT_FENCE_MS.
  *
+ * Pages of the kernel's cache that are being dropped (pagecache.h) are waited for in the same way, behind a fence whose
+ * patience is longer: what waits for a close may come early, and what waits for them may not.
+ *
  * Any thread; each fence has a mutex, never held while a parked request runs. */
 #ifndef LOGMNT_FS_BASE_FENCE_H
 #define LOGMNT_FS_BASE_FENCE_H
@@ -37,6 +40,7 @@ struct fence {
     struct fence_post *posts;
     struct fence_call *calls;
     struct node *node;
+    int64_t patience_ms; /* LIMIT_FENCE_MS, or what the owner sets right after fence_new() */
     struct alarm alarm;
     bool alarm_on;
 };
@@ -62,6 +66,7 @@ struct fence_request {
     fuse_req_t req;
     fuse_ino_t ino;
     const char *name; /* copied; NULL: none */
+    const char *data; /* WRITE: size bytes, copied; NULL: none */
     size_t size;
     off_t off;
     struct fuse_file_info fi;

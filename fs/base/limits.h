@@ -10,6 +10,9 @@ enum {
     LIMIT_WORKERS = 10,
     /* How long a look at a partition waits for the RELEASE that may follow a FLUSH; then it goes on without. */
     LIMIT_FENCE_MS = 50,
+    /* How long a look or a write waits for pages of the kernel's cache to be dropped, which takes a tenth of a
+     * millisecond where there is a CPU; then a look is told of no more than the pages know. */
+    LIMIT_DROP_MS = 5000,
     /* Threads with an open answered ESTALE whose retry has not come yet; the oldest is forgotten, and its retry then
      * shares the main node. */
     LIMIT_RETRIES = 256,
@@ -47,6 +50,12 @@ enum {
     /* Those that it is still to be made to drop, each in a tenth of a millisecond or so, in which the mount is in use;
      * beyond that they stay until it runs short of memory. */
     LIMIT_EVICTIONS = 16384,
+    /* Nodes of one partition (itself, its addresses) that have pages in the kernel's cache; one more makes it drop all
+     * of them, and is read without the cache. */
+    LIMIT_CACHED_NODES = 16,
+    /* Drops of them within a second, after which the last page is not read through the cache until the second is over.
+     */
+    LIMIT_DROPS = 8,
 };
 
 #endif

@@ -3,6 +3,7 @@
 #define LOGMNT_FS_BASE_SESSION_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/base/err.h"
@@ -35,6 +36,8 @@ struct session {
     struct waker *waker;
     struct evictor *evictor;
     struct accumulators *accumulators;
+    _Atomic int drops;        /* of cached pages, under way (pagecache.h) */
+    _Atomic bool ending;      /* no other one begins */
     void (*ready)(void *arg); /* the mount answers */
     void *ready_arg;
 };

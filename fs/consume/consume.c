@@ -9,6 +9,7 @@
 #include "fs/base/fence.h"
 #include "fs/base/limits.h"
 #include "fs/consume/reader.h"
+#include "fs/tree/pagecache.h"
 
 /* From here on a splice beats a copy; above, data and header do not fit a pipe of 256 pages and libfuse copies twice
  * (measured: tests/bench). */
@@ -122,23 +123,65 @@ int64_t consume_copy(const struct consume_plan *plan, uint8_t *out)
     return (int64_t)got;
 }
 
-/* By position, as the page cache asks: no state, and a hole is EIO. */
-static void read_cached(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, int64_t base, int64_t limit)
+/* Whether there is no hole from base on. What is appended meanwhile may make it look as if there were one. */
+static bool is_whole(struct partition *part, int64_t base)
+{
+    struct log_point start = partition_log_start(part);
+    struct log_size size;
+    int64_t end, before;
+    int tries = 0;
+    do {
+        before = partition_log_end(part).position;
+        partition_size(part, &size);
+        end = partition_log_end(part).position;
+    } while (end != before && ++tries < 3);
+    return start.position <= base && end - start.position == size.retained_bytes;
+}
+
+/* Whether a READ of [pos, pos + size) that comes through the page cache is answered, and up to where: *limit. Such
+ * READs have one answer for an open file, whatever they ask for first (FILESYSTEM.md, read), until a hole is made. 0,
+ * -EINVAL (most programs then read(2)) or -ENOMEM. */
+static int admit_cached(struct handle *handle, size_t size, int64_t pos, int64_t base, int64_t *limit)
+{
+    struct pfile *pfile = handle->pfile;
+    int before = CACHED_ASKED_NEVER;
+    if (atomic_load(&handle->cached) == CACHED_REFUSED)
+        return -EINVAL;
+    bool grows = atomic_load(&pfile->appending) > 0 || atomic_load(&pfile->any->appending) > 0;
+    if (atomic_load(&handle->cached) == CACHED_ASKED_NEVER && grows) {
+        atomic_compare_exchange_strong(&handle->cached, &before, CACHED_REFUSED);
+        return -EINVAL;
+    }
+    atomic_compare_exchange_strong(&handle->cached, &before, CACHED_SERVED);
+    int rc = pagecache_fill(pfile, handle->session, handle->vnode->id, base + pos + (int64_t)size, limit);
+    if (rc == 0 && !is_whole(pfile->part, base))
+        rc = -EINVAL;
+    /* Through this very node: the kernel will raise its size by itself. */
+    if (rc == 0 && base + pos + (int64_t)size > *limit && atomic_load(&handle->vnode->appending) > 0)
+        rc = -EINVAL;
+    if (rc == -EINVAL)
+        atomic_store(&handle->cached, CACHED_REFUSED);
+    return rc;
+}
+
+/* By position, as the page cache asks: no state. */
+static void read_cached(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, int64_t base)
 {
     struct partition *part = handle->pfile->part;
-    int64_t at = base + pos, end = at + (int64_t)size < limit ? at + (int64_t)size : limit;
     uint8_t *buffer = consume_buffer();
+    int64_t at = base + pos, limit = 0;
     size_t got = 0;
-    int rc = buffer ? 0 : -ENOMEM;
+    int rc = buffer ? admit_cached(handle, size, pos, base, &limit) : -ENOMEM;
+    int64_t end = at + (int64_t)size < limit ? at + (int64_t)size : limit;
     while (rc == 0 && at < end) {
         struct log_extent extent;
         struct err e = {0};
         rc = partition_extent_at(part, at, end, (size_t)(end - at), &extent, &e);
         if (rc <= 0) {
-            rc = rc < 0 ? rc : -EIO; /* 0: a hole up to the end */
+            rc = rc < 0 ? rc : -EINVAL; /* 0: a hole up to the end, made just now */
             break;
         }
-        rc = extent.position == at ? copy_extent(&extent, buffer + got) : -EIO;
+        rc = extent.position == at ? copy_extent(&extent, buffer + got) : -EINVAL;
         got += extent.len;
         at += (int64_t)extent.len;
         log_extent_release(&extent);
@@ -187,7 +230,7 @@ void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t po
     if (size > LIMIT_REQUEST_BYTES)
         size = LIMIT_REQUEST_BYTES;
     if (owner == 0) {
-        read_cached(req, handle, size, pos, base, limit);
+        read_cached(req, handle, size, pos, base);
         return;
     }
     pthread_mutex_lock(&handle->lock);

@@ -13,6 +13,7 @@
 #include "fs/tree/attr.h"
 #include "fs/tree/evictor.h"
 #include "fs/tree/names.h"
+#include "fs/tree/pagecache.h"
 #include "fs/tree/retry.h"
 #include "fs/tree/sharing.h"
 #include "fs/tree/told.h"
@@ -68,6 +69,16 @@ bool ops_fenced(struct vnode *vnode, const struct fence_request *request)
     return pfile_fenced(session, vnode->pfile, request);
 }
 
+bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request)
+{
+    struct session *session = session_of(request->req);
+    if (!vnode->pfile || fuse_req_ctx(request->req)->pid == outside_pid(session->outside))
+        return false;
+    pagecache_look(vnode->pfile);
+    struct fence *fence = pagecache_fence(vnode->pfile);
+    return ops_fenced(vnode, request) || (fence && fence_wait(fence, session, request));
+}
+
 /* ---- LOOKUP ---- */
 
 static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
@@ -110,6 +121,11 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct vnode *vnode = ops_vnode_of(session, &key, fuse_req_ctx(req)->pid);
     if (key.topic)
         topic_unref(key.topic);
+    struct fence_request request = {.req = req, .ino = parent, .name = name, .run = run_lookup};
+    if (vnode && ops_look_fenced(vnode, &request)) {
+        tree_forget(session->tree, vnode->id, 1);
+        return;
+    }
     if (vnode && key.kind == VNODE_SEGMENTS)
         told_begin(session->tree, vnode->pfile);
     if (vnode && vnode_addressed(vnode))
@@ -158,7 +174,7 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     (void)fi;
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {.req = req, .ino = ino, .run = run_getattr};
-    if (vnode && !ops_fenced(vnode, &request))
+    if (vnode && !ops_look_fenced(vnode, &request))
         reply_attr(req, vnode);
 }
 

@@ -19,6 +19,8 @@ struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key,
 int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry);
 /* Parks a request that looks at a partition behind a raised fence. false: go on. */
 bool ops_fenced(struct vnode *vnode, const struct fence_request *request);
+/* Likewise one that is told the size: behind pages of the kernel's cache that are being dropped, too (pagecache.h). */
+bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request);
 
 /* For handles_new(): frees what producing and consuming keep with an open file. */
 void ops_file_gone(struct handle *handle);

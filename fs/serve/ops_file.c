@@ -23,6 +23,7 @@
 #include "fs/tree/address.h"
 #include "fs/tree/attr.h"
 #include "fs/tree/names.h"
+#include "fs/tree/pagecache.h"
 #include "fs/tree/retry.h"
 #include "fs/tree/sharing.h"
 
@@ -386,11 +387,32 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 
 /* ---- WRITE, FLUSH, RELEASE, FSYNC ---- */
 
+static void run_write(const struct fence_request *request)
+{
+    produce_write(request->req, handle_of(&request->fi), request->data, request->size, request->fi.flags);
+}
+
+/* Whether a WRITE waits for pages of its node to be dropped. */
+static bool write_fenced(fuse_req_t req, struct handle *handle, const char *data, size_t size,
+                         const struct fuse_file_info *fi)
+{
+    pagecache_append(handle->pfile, handle->vnode->id);
+    struct fence *fence = pagecache_fence(handle->pfile);
+    if (!fence || !fence_is_up(fence))
+        return false;
+    struct fence_request request = {.req = req, .data = data, .size = size, .fi = *fi, .has_fi = true};
+    request.run = run_write;
+    return fence_wait(fence, handle->session, &request);
+}
+
 static void do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
                      struct fuse_file_info *fi)
 {
+    struct handle *handle = handle_of(fi);
     (void)ino, (void)off; /* the offset is the kernel's guess of the end */
-    produce_write(req, handle_of(fi), data, size, fi->flags);
+    handle_appending(handle, true);
+    if (!write_fenced(req, handle, data, size, fi))
+        produce_write(req, handle, data, size, fi->flags);
 }
 
 static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -398,6 +420,7 @@ static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct handle *handle = handle_of(fi);
     (void)ino;
     ops_lock_flush(handle, fi->lock_owner);
+    handle_appending(handle, false);
     if (handle->appends)
         produce_flush(req, handle);
     else
@@ -407,6 +430,7 @@ static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void close_handle(struct handle *handle)
 {
     ops_lock_release(handle);
+    handle_appending(handle, false);
     if (handle->appends)
         produce_release(handle);
     if (handle->vnode->key.kind == VNODE_FOLLOW)
@@ -439,12 +463,29 @@ struct delete_change {
     struct handle *handle; /* referenced */
 };
 
+static void reply_done(const struct fence_request *request)
+{
+    fuse_reply_err(request->req, 0);
+}
+
+/* What the kernel has of the removed ones is being dropped: it does not show them behind the answer. */
+static void reply_deleted(fuse_req_t req, struct handle *handle)
+{
+    struct fence_request request = {.req = req, .ino = handle->vnode->id, .run = reply_done};
+    struct fence *fence = pagecache_fence(handle->pfile);
+    if (!fence || !fence_wait(fence, handle->session, &request))
+        fuse_reply_err(req, 0);
+}
+
 static void delete_over(struct delete_change *change, int rc)
 {
     park_answer(&change->park);
     if (rc && change->op.e.text[0])
         log_line(LOG_NOTICE, "DeleteRecords of %s: %s", partition_name(change->handle->pfile->part), change->op.e.text);
-    fuse_reply_err(change->park.req, -rc);
+    if (rc)
+        fuse_reply_err(change->park.req, -rc);
+    else
+        reply_deleted(change->park.req, change->handle);
     park_unref(&change->park);
 }
 

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -71,6 +73,20 @@ static void free_shared(struct session *session)
     retries_free(session->retries);
     tree_free(session->tree);
     accumulators_free(session->accumulators);
+}
+
+/* Pages of the kernel's cache may be being dropped, and wait for READs that the workers have left: they are answered.
+ */
+static void settle_drops(struct session *session)
+{
+    struct fuse_buf buf = {0};
+    atomic_store(&session->ending, true);
+    while (atomic_load(&session->drops) > 0) {
+        struct pollfd poll_fd = {.fd = fuse_session_fd(session->fuse), .events = POLLIN};
+        if (poll(&poll_fd, 1, 1) == 1 && poll_fd.revents == POLLIN && fuse_session_receive_buf(session->fuse, &buf) > 0)
+            fuse_session_process_buf(session->fuse, &buf);
+    }
+    free(buf.mem);
 }
 
 /* Those that call through the mount. */
@@ -149,6 +165,7 @@ int serve_run(struct session *session, struct err *e)
     if (rc)
         goto err_after_mount;
     rc = loop(session, e);
+    settle_drops(session);
     node_stopping(session->node);
     mounted = stopper_end(&stopper);
     parks_abort(session);

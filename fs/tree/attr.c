@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/tree/pagecache.h"
+
 enum { DIR_TIMEOUT_S = 1, CLOSED_SEGMENT_TIMEOUT_S = 86400 };
 
 /* A record's JSON: names, numbers and quotes come to 151 bytes; a byte of a line to 6 (\u0000) and a third more for the
@@ -50,15 +52,15 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
 {
     struct partition *part = vnode->pfile->part;
     struct log_point high_watermark = partition_high_watermark(part);
+    int64_t end = pagecache_shown(vnode->pfile, high_watermark.position);
     struct log_size size;
     partition_size(part, &size);
     set_times(st, partition_mtime_ms(part), attr->ctime_ms);
     st->st_mode = S_IFREG | attr->file_mode;
-    st->st_size = high_watermark.position;
+    st->st_size = end;
     st->st_blocks = (size.retained_bytes + 511) / 512;
     if (vnode_addressed(vnode)) {
-        st->st_size =
-            high_watermark.position > vnode->start.position ? high_watermark.position - vnode->start.position : 0;
+        st->st_size = end > vnode->start.position ? end - vnode->start.position : 0;
         if (st->st_blocks > (st->st_size + 511) / 512)
             st->st_blocks = (st->st_size + 511) / 512;
     }

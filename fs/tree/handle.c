@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fs/tree/pagecache.h"
+
 struct handles {
     void (*gone)(struct handle *handle);
     pthread_mutex_t lock;
@@ -72,6 +74,15 @@ struct handle *handle_ref(struct handle *handle)
 {
     atomic_fetch_add(&handle->refs, 1);
     return handle;
+}
+
+void handle_appending(struct handle *handle, bool appending)
+{
+    if (atomic_load_explicit(&handle->appending, memory_order_relaxed) == appending ||
+        atomic_exchange(&handle->appending, appending) == appending)
+        return;
+    atomic_fetch_add(&handle->vnode->appending, appending ? 1 : -1);
+    atomic_fetch_add(&handle->pfile->appending, appending ? 1 : -1);
 }
 
 void handle_close(struct handle *handle)

@@ -27,6 +27,10 @@ struct held_locks {
     struct fence_post post; /* up between a FLUSH and the RELEASE that may follow */
 };
 
+/* Whether READs that come through the kernel's cache are answered: decided at the first one, so that a program that
+ * falls back to read(2) when its first sendfile fails is not served half by the one and half by the other. */
+enum handle_cached { CACHED_ASKED_NEVER, CACHED_SERVED, CACHED_REFUSED };
+
 /* Requests of one open file may come side by side, from as many threads as use it. What has no lock here is set at open
  * and stays. */
 struct handle {
@@ -35,9 +39,11 @@ struct handle {
     struct pfile *pfile; /* referenced; NULL where there is none */
     _Atomic int refs;
     bool appends;
-    bool outside;       /* outside.h's: no open file of anybody's */
-    int fd;             /* segment files; -1 */
-    int32_t backing_id; /* likewise: the kernel reads it without us; 0 */
+    bool outside;           /* outside.h's: no open file of anybody's */
+    _Atomic bool appending; /* counted in its node and pfile */
+    _Atomic int cached;     /* enum handle_cached: partitions */
+    int fd;                 /* segment files; -1 */
+    int32_t backing_id;     /* likewise: the kernel reads it without us; 0 */
     pthread_mutex_t lock;
     struct producer *producer; /* producer.h: partitions and .any; who has the turn, and locks of its own */
     struct reader *reader;     /* reader.h: partitions and their views; handle's lock */
@@ -60,6 +66,8 @@ void handles_close_all(struct handles *handles, void (*close_one)(struct handle 
 struct handle *handle_new(struct session *session, struct vnode *vnode); /* NULL: no memory; one reference */
 struct handle *handle_ref(struct handle *handle);
 void handle_unref(struct handle *handle);
+/* It is being written, or what was written is on its way to be seen (FLUSH). */
+void handle_appending(struct handle *handle, bool appending);
 /* The open file is gone: takes it off the list and drops its reference. */
 void handle_close(struct handle *handle);
 

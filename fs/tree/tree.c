@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/tree/pagecache.h"
 #include "fs/tree/told.h"
 #include "fs/tree/tree_internal.h"
 
@@ -155,6 +156,7 @@ static void pfile_put(struct tree *tree, struct pfile *pfile)
     if (pfile->any)
         pfile_put(tree, pfile->any);
     tree->hooks->gone(pfile);
+    pagecache_free(atomic_load(&pfile->pagecache));
     pfile_free(pfile);
 }
 

@@ -20,6 +20,7 @@
 #include "fs/tree/locks.h"
 #include "replication/node/node.h"
 
+struct pagecache;
 struct produce_file;
 struct told;
 struct tree;
@@ -49,9 +50,11 @@ struct pfile {
     struct pfile *any; /* of the same topic: its fences count here too; NULL for itself */
     struct locks *locks;
     struct fence *fence;
-    struct fence *lock_fence;     /* between the close of a file that holds locks and its RELEASE */
-    _Atomic int followers;        /* parked readers of .follow */
-    struct produce_file *produce; /* produce_file.h */
+    struct fence *lock_fence;            /* between the close of a file that holds locks and its RELEASE */
+    _Atomic int followers;               /* parked readers of .follow */
+    struct produce_file *produce;        /* produce_file.h */
+    struct pagecache *_Atomic pagecache; /* NULL: nothing was ever read through the kernel's cache */
+    _Atomic int appending;               /* open files that were written since they were last flushed */
     /* tree's lock */
     unsigned refs;
     struct vnode *nodes; /* of the partition's own name */
@@ -84,6 +87,7 @@ struct vnode {
     struct pfile *pfile;     /* partitions, their views, .any */
     struct log_point start;  /* addressed */
     _Atomic int writers;     /* sharing.h: open for writing */
+    _Atomic int appending;   /* of those: written since they were last flushed */
     _Atomic int opens;       /* likewise: open at all */
     _Atomic bool looked_at;  /* likewise: a request came for it since it was shown */
     struct passthrough pass; /* VNODE_SEGMENT_FILE */

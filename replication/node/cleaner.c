@@ -67,6 +67,7 @@ static void compact_one(struct partition *part, void *arg)
         return;
     pass->any = true;
     int rc = log_compact(part->log, partition_high_watermark(part), &node->stopping, &e);
+    partition_holes_made(part); /* a pass that was cut short may have made some, too */
     if (rc > 0) {
         pass->done = true;
         atomic_fetch_add(&node->segments_compacted, 1);

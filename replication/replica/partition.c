@@ -171,6 +171,7 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
     snprintf(part->name, sizeof part->name, "%s-%" PRId32, topic->name, index);
     pthread_mutex_init(&part->life_lock, NULL);
     pthread_mutex_init(&part->lock, NULL);
+    pthread_mutex_init(&part->watch_lock, NULL);
     part->lowest_position = INT64_MAX;
     partition_flush_init(part);
     partition_feed_init(part);
@@ -220,6 +221,7 @@ void partition_retire(struct partition *part)
     pthread_mutex_lock(&part->life_lock);
     retire(part);
     pthread_mutex_unlock(&part->life_lock);
+    partition_holes_made(part);
 }
 
 int partition_reopen(struct partition *part, struct err *e)
@@ -258,6 +260,7 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
     atomic_fetch_add(&part->node->records_gone, part->records_appended);
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
+    pthread_mutex_destroy(&part->watch_lock);
     pthread_mutex_destroy(&part->lock);
     pthread_mutex_destroy(&part->life_lock);
     free(part);

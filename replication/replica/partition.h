@@ -143,6 +143,16 @@ void partition_news_drop(struct partition_news *news);
 /* How often segments went or were rewritten (they come with appends). */
 uint64_t partition_segment_changes(struct partition *part);
 
+/* ---- holes ---- */
+
+/* Whoever keeps what was read hears of each hole, right behind its being made: by DeleteRecords, retention, compaction,
+ * the topic's deletion. The call is short and waits for nothing; no lock of the log's or the partition's is held. */
+struct partition_watch {
+    void (*holes_made)(struct partition_watch *watch);
+};
+/* One a partition. NULL: nobody listens any more; a call that was under way is over. */
+void partition_watch(struct partition *part, struct partition_watch *watch);
+
 /* ---- reading: as log.h says, below the high watermark; -ESTALE when deleted ---- */
 int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
                         struct err *e);

@@ -11,6 +11,21 @@
 #include "replication/node/topic.h"
 #include "replication/replica/partition_internal.h"
 
+void partition_watch(struct partition *part, struct partition_watch *watch)
+{
+    pthread_mutex_lock(&part->watch_lock);
+    part->watch = watch;
+    pthread_mutex_unlock(&part->watch_lock);
+}
+
+void partition_holes_made(struct partition *part)
+{
+    pthread_mutex_lock(&part->watch_lock);
+    if (part->watch != NULL)
+        part->watch->holes_made(part->watch);
+    pthread_mutex_unlock(&part->watch_lock);
+}
+
 struct log_point partition_promised_start(struct partition *part)
 {
     struct log_point start = log_start(part->log);
@@ -37,6 +52,7 @@ static int retain(struct partition *part, struct err *e)
     if (flusher_wanted(&node->flusher) != wanted)
         flusher_request(&node->flusher, part);
     if (rc > 0) {
+        partition_holes_made(part);
         atomic_fetch_add(&node->segments_deleted, (uint64_t)rc);
         partition_segments_changed(part);
         flusher_appended(&node->flusher);
@@ -95,6 +111,7 @@ void partition_delete_settle(struct partition *part)
     /* An active segment that is wholly deleted goes when the disk has room for the next one: now, or with a later look
      * of the retention. */
     if (part->delete_ops != NULL && part->delete_rc == 0) {
+        partition_holes_made(part);
         (void)partition_retain(part, NULL);
         partition_segments_changed(part);
     }

@@ -95,6 +95,9 @@ struct partition {
     /* lock: what the checkpoint is to say before it happens */
     struct log_point promised_start;
 
+    pthread_mutex_t watch_lock; /* held while watch is called */
+    struct partition_watch *watch;
+
     int64_t scrub_left; /* scrubber.c's: bytes of this round still to read */
     bool clean_failed;  /* cleaner.c's: the last compaction failed, and that was logged */
 };
@@ -109,6 +112,8 @@ int partition_free(struct partition *part, bool destroy, struct err *e);
 void partition_set_config(struct partition *part, const struct topic_config *config);
 /* Takes the directory's name away on the disk; the caller fsyncs DATA/topics. */
 void partition_retire(struct partition *part);
+/* Tells whoever watches. No lock is held. */
+void partition_holes_made(struct partition *part);
 /* Gives back what alarms hold that will not ring any more. cancel: they may still be set. */
 void partition_stop_alarms(struct partition *part, bool cancel);
 /* A log that could not be opened for want of room, memory or descriptors gets another chance. 0 if there is a log now,

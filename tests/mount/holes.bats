@@ -207,16 +207,68 @@ same(os.pread(fd, 100, 1000), data[5000:5100])
 P
 }
 
-@test "in a hole sendfile is EIO, and copyfile gives what is retained" {
-    fill
-    trim 5000
+@test "with a hole anywhere, sendfile and splice are EINVAL from the first byte to the last, and read goes on" {
+    set_attr orders user.config.segment.bytes 100000
+    seq -f '%09.0f' 30000 > "$T/in"
+    cat "$T/in" >> orders/0
+    trim 50000
     py "$T/in" "$T/out" <<'P'
 data = read_all(sys.argv[1])
-fd = os.open("orders/0", os.O_RDONLY)
 out = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
-same(error(os.sendfile, out, fd, 0, 4096), "EIO")
+r, w = os.pipe()
+fd = os.open("orders/0", os.O_RDONLY)
+for at in 0, 40960, 53248, 200704, len(data) - 4096:
+    same((at, error(os.sendfile, out, fd, at, 4096)), (at, "EINVAL"))
+    same((at, error(os.splice, fd, w, 4096, at)), (at, "EINVAL"))
+same(pread_all(fd, len(data), 0), data[50000:])
+same(error(os.sendfile, out, fd, 200704, 4096), "EINVAL")
 shutil.copyfile("orders/0", sys.argv[2])
-same(read_all(sys.argv[2]), data[5000:])
+same(read_all(sys.argv[2]), data[50000:])
+# What begins behind the hole has none.
+fd = os.open("orders/0@start", os.O_RDONLY)
+same(os.sendfile(out, fd, 0, 1 << 20), len(data) - 50000)
+P
+}
+
+@test "a compacted partition is not sent out of the kernel's cache, by no name" {
+    mkdir state
+    set_attr state user.config.key.separator =
+    set_attr state user.config.segment.bytes 20000
+    set_attr state user.config.min.cleanable.dirty.ratio 0.01
+    py <<'P'
+for n in range(0, 9000, 100):
+    append("state/0", b"".join(b"%05d=%d\n" % (i % 7 if 3000 < i < 6000 else i, i) for i in range(n, n + 100)))
+data = read_all("state/0")
+out = os.open("/dev/null", os.O_WRONLY)
+before = os.open("state/0", os.O_RDONLY)
+same(os.sendfile(out, before, 0, 1 << 20), len(data))
+os.setxattr("state", "user.config.cleanup.policy", b"compact")
+wait_until(lambda: read_all("state/0").count(b"\n") < 7000)
+for fd in before, os.open("state/0", os.O_RDONLY), os.open("state/0@start", os.O_RDONLY):
+    same(error(os.sendfile, out, fd, 0, 4096), "EINVAL")
+same(error(os.sendfile, out, before, 4096 * (len(data) // 4096), 4096), "EINVAL")
+P
+}
+
+@test "what was sent out of the kernel's cache before a trim is not sent again after it" {
+    fill
+    py "$T/in" <<'P'
+data = read_all(sys.argv[1])
+out = os.open("/dev/null", os.O_WRONLY)
+fd = os.open("orders/0", os.O_RDONLY)
+same(os.sendfile(out, fd, 0, 1 << 20), len(data))
+mapped = os.open("orders/0@100", os.O_RDONLY)
+m = mmap.mmap(mapped, len(data) - 1000, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+same(m[:], data[1000:])
+subprocess.run("fallocate -p -o 0 -l 5000 orders/0", shell=True, check=True)
+for at in 0, 4096, 8192:
+    same(error(os.sendfile, out, fd, at, 4096), "EINVAL")
+if os.fork() == 0:
+    signal.signal(signal.SIGBUS, signal.SIG_DFL)
+    m[0]
+    os._exit(0)
+same(os.waitstatus_to_exitcode(os.wait()[1]), -signal.SIGBUS)
+same(read_all("orders/0"), data[5000:])
 P
 }
 

@@ -147,6 +147,76 @@ for more in (b"", b"a line more\n", b"and another\n"):
 P
 }
 
+@test "sendfile and splice are EINVAL while the partition is open for appending, and programs read instead" {
+    cat "$T/in" >> orders/0
+    py "$T/in" "$T/out" <<'P'
+data = read_all(sys.argv[1])
+out = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+r, w = os.pipe()
+for path in "orders/0", "orders/.any":
+    fd = os.open(path, APPEND)
+    os.write(fd, b"grows\n")
+    data += b"grows\n"
+    reader = os.open("orders/0", os.O_RDONLY)
+    same(error(os.sendfile, out, reader, 0, 4096), "EINVAL")
+    same(error(os.splice, reader, w, 4096, 0), "EINVAL")
+    shutil.copyfile("orders/0", sys.argv[2])
+    same(read_all(sys.argv[2]), data)
+    os.close(fd)
+    # Who was refused once goes on reading; who comes now is served.
+    same(error(os.sendfile, out, reader, 0, 4096), "EINVAL")
+    reader = os.open("orders/0", os.O_RDONLY)
+    same(os.sendfile(out, reader, 0, 1 << 30), len(data))
+P
+}
+
+@test "who was served out of the kernel's cache sees no NUL when the partition grows, whoever looks at its size" {
+    seq 1000 >> orders/0
+    py <<'P'
+def watch(how):
+    """Follows the partition with one open file; 0 when each byte of it was a record's."""
+    fd, (r, w), at, bad = os.open("orders/0", os.O_RDONLY), os.pipe(), 0, 0
+    while True:
+        try:
+            if how == "splice":
+                n = os.splice(fd, w, 60000, offset_src=at)
+            else:
+                size = os.stat("orders/0").st_size
+                n = os.sendfile(w, fd, at, min(60000, size - at)) if size > at else 0
+        except OSError as e:
+            same(e.errno, errno.EINVAL)
+            os.close(fd)
+            fd = os.open("orders/0", os.O_RDONLY)
+            continue
+        if n == 0:
+            os.stat("orders/0")
+            continue
+        got, at = os.read(r, n), at + n
+        bad += b"\0" in got
+        if b"last" in got:
+            os._exit(bad != 0)
+
+def look():
+    while True:
+        os.stat("orders/0")
+
+readers = []
+for how in "splice", "sendfile":
+    readers.append(os.fork())
+    if readers[-1] == 0:
+        watch(how)
+looker = os.fork()
+if looker == 0:
+    look()
+for n in range(3000):
+    append("orders/0" if n % 3 else "orders/.any", b"%050d\n" % n)
+append("orders/0", b"last\n")
+ends = [os.waitpid(pid, 0)[1] for pid in readers]
+os.kill(looker, signal.SIGKILL)
+same(ends, [0, 0])
+P
+}
+
 @test "a shared mmap of a partition is ENODEV" {
     echo one >> orders/0
     py <<'P'
