@@ -242,9 +242,10 @@ clean:
 # --- what has to be installed ---
 
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev libssl-dev libxxhash-dev attr
-# apache2-bin: a daemon that writes logs, without the service. bsdutils: logger and script.
+# apache2-bin: a daemon that writes logs, without the service. bsdutils: logger and script. nginx and rsyslog come with
+# a service each: SYSTEMD_OFFLINE keeps the installation from starting it.
 DEPS_TEST := $(DEPS_BUILD) clang clang-format clang-tidy libcmocka-dev bats gawk rsync python3 perl less bsdutils \
-	e2fsprogs mount util-linux procps psmisc curl apache2-bin git rsyslog
+	e2fsprogs mount util-linux procps psmisc curl apache2-bin git rsyslog busybox pv nginx-light
 
 deps-build: DEPS := $(DEPS_BUILD)
 deps: DEPS := $(DEPS_TEST)
@@ -255,7 +256,7 @@ deps deps-build:
 	as_root() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
 	get() { [ $$# = 0 ] && return; echo "deps: installing $$*"; \
 		[ -n "$$updated" ] || as_root apt-get update -q >/dev/null || return; updated=yes; \
-		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$$@" >/dev/null; }; \
+		as_root env SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$$@" >/dev/null; }; \
 	get $$(missing $(DEPS)) || exit 1; \
 	case " $(DEPS) " in *" clang "*) \
 		v=$$(clang -dumpversion) && get $$(missing libclang-rt-$${v%%.*}-dev) || exit 1 ;; esac
