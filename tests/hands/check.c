@@ -309,7 +309,7 @@ bool check_positions(const struct world *world, const struct content contents[PA
         for (uint32_t i = 0; i < world->logs[hand].reading_count; i++) {
             const struct reading *r = &world->logs[hand].readings[i];
 
-            if ((r->view == VIEW_BY_POSITION || r->view == VIEW_FOLLOW) && !is_at(&contents[r->partition], r->at, r)) {
+            if (r->at >= 0 && !is_at(&contents[r->partition], r->at, r)) {
                 fprintf(stderr, "hands: partition %d, position %lld: hand %d read %u other bytes (view %d)\n",
                         r->partition, (long long)r->at, hand, r->len, r->view);
                 return false;

@@ -64,6 +64,7 @@ struct fragment {
 /* What files were read through. */
 enum view {
     VIEW_BY_POSITION, /* pread and its like: at says where */
+    VIEW_SPLICED,     /* likewise, through the kernel's page cache */
     VIEW_IN_TURN,     /* read(2) of one open file that all hands share: each byte goes to one of them */
     VIEW_FOLLOW,      /* by position, in .follow */
     VIEW_FOLLOW_IN_TURN,

@@ -156,10 +156,10 @@ static void read_by_position(struct hand *hand)
         return;
     }
     n = read_spliced(hand, fd, hand->buffer, pick_len(hand), at);
-    if (n < 0) {
+    if (n >= 0) {
+        note(hand, VIEW_SPLICED, partition, at, hand->buffer, (size_t)n);
+    } else if (n != -EINVAL) { /* it may be refused, but never be wrong */
         hands_complain(hand, "a splice", (int)-n);
-    } else {
-        note(hand, VIEW_BY_POSITION, partition, at, hand->buffer, (size_t)n);
     }
 }
 

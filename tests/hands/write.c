@@ -158,6 +158,7 @@ static bool is_allowed(const struct story *story, int error)
     case EPERM:
         return story->flips;
     case EINTR:
+    case ECANCELED: /* io_uring: the signal came while it looked whether it may write */
         return story->parks;
     default:
         return false;
