@@ -14,6 +14,7 @@
 
 #include "engine/base/crc32c.h"
 #include "replication/node/node.h"
+#include "replication/node/node_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "tests/fault/ledger.h"
 #include "tests/fault/recorder.h"
@@ -438,6 +439,22 @@ static inline void go_on(struct audit *s)
     topic_unref(more);
 }
 
+static inline int check_directory(void *arg, const char *name)
+{
+    struct audit *s = arg;
+
+    err_set(&s->e, 0, "topics/%s", name);
+    require(s, node_has_partition(s->node, name), "a directory that is no partition's");
+    return 0;
+}
+
+/* What deletions left has gone. */
+static inline void check_directories(struct audit *s)
+{
+    executor_settle(s->node->executor);
+    require(s, s->node->io->list(s->node->io, s->node->topics_dirfd, check_directory, s) == 0, "list");
+}
+
 /* Opened, killed, opened, appended to, killed, opened, closed, opened: each time it has what it must have. */
 static inline void audit_node(struct audit *s)
 {
@@ -453,6 +470,7 @@ static inline void audit_node(struct audit *s)
     require(s, node_close(s->node, &s->e) == 0, "clean stop");
     open_state(s, "opening after a clean stop");
     check_topics(s, false);
+    check_directories(s);
     require(s, node_close(s->node, &s->e) == 0, "clean stop");
 }
 
