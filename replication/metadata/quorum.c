@@ -52,6 +52,9 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
         goto err_after_meta;
     quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
     rc = quorum_server_start(quorum, e);
+    quorum->leads = rc == 0;
+    if (err_is_full_disk(rc))
+        rc = quorum_server_wait(quorum, e);
     if (rc == 0)
         rc = quorum_replay(quorum, e);
     if (rc != 0) {
@@ -165,10 +168,28 @@ static void begin_turn(struct quorum *quorum)
     pthread_mutex_unlock(&quorum->lock);
 }
 
+/* The start found no room for what begins an epoch. What the epoch begins with is applied as any replay is. */
+static int lead(struct quorum *quorum, struct err *e)
+{
+    if (quorum->leads)
+        return 0;
+    raft_free(&quorum->raft);
+    int rc = quorum_server_start(quorum, e);
+    if (rc != 0)
+        return rc;
+    pthread_rwlock_wrlock(&quorum->meta_lock);
+    rc = quorum_replay(quorum, e);
+    pthread_rwlock_unlock(&quorum->meta_lock);
+    quorum->leads = rc == 0;
+    return rc;
+}
+
 static int append(struct quorum *quorum, struct proposal *proposal)
 {
     struct err *e = &proposal->e;
     int rc = partition_usable(quorum->part, e);
+    if (rc == 0)
+        rc = lead(quorum, e);
     if (rc == 0)
         rc = metadata_check(&quorum->meta, &proposal->cmd, e);
     if (rc == 0)

@@ -69,6 +69,7 @@ struct quorum {
 
     /* The server: whoever has the turn. */
     struct raft raft;
+    bool leads;           /* false: there was no room to begin an epoch; the next command tries again */
     bool state_lost;      /* at the start: no quorum-state, or one older than the log */
     struct raft_log view; /* the log as raft asks for it */
     int32_t end_epoch;    /* of the log's last record; -1: there was never one */

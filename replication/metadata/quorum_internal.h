@@ -19,6 +19,9 @@ int quorum_replay(struct quorum *quorum, struct err *e);
 /* Tells the server of the log, begins it, and does what it asks for: when it returns 0, what is decided is known. The
  * snapshot has been read. -EBADMSG; -EROFS: it is not the only voter; errnos of the disk. */
 int quorum_server_start(struct quorum *quorum, struct err *e);
+/* After that was -ENOSPC or -EDQUOT: this server does not lead, and what is decided is known all the same, if it is the
+ * only voter: all of the log. quorum_server_start() is to be tried again. -ENOSPC: it is not; errnos of the disk. */
+int quorum_server_wait(struct quorum *quorum, struct err *e);
 /* More of the log is on the disk. */
 void quorum_server_flushed(struct quorum *quorum);
 /* A snapshot holds all that was applied. */

@@ -6,8 +6,9 @@
  * that lies below is decided. In a directory that is new, or of a version that had no voters, the record of the voters
  * comes first. Then each turn's flush is told, and what it decides is the turn's to apply.
  *
- * Failing: a state that cannot be persisted, or a first record that cannot be appended, fails the start; later ones do
- * not come, as long as this server is the only voter. */
+ * Failing: a state that cannot be persisted, or a first record that cannot be appended, fails the start. But where the
+ * disk is full the only voter shows what is there, and begins its epoch with the first command that finds room. Later
+ * ones do not come, as long as this server is the only voter. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -274,6 +275,20 @@ int quorum_server_start(struct quorum *quorum, struct err *e)
     if (rc == 0)
         rc = log_flush_all(log);
     return rc == 0 ? step(quorum, &flushed, e) : rc;
+}
+
+int quorum_server_wait(struct quorum *quorum, struct err *e)
+{
+    const struct raft_voters *voters = raft_voters(&quorum->raft);
+    struct log *log = quorum->part->log;
+    if (voters->count > 1 || (voters->count == 1 && !raft_is_voter(&quorum->raft)))
+        return -ENOSPC;
+    log_line(LOG_WARNING, "%s: nothing can be decided: %s", quorum->part->name, e->text);
+    int rc = log_flush_all(log);
+    if (rc != 0)
+        return err_sys(e, rc, "flush");
+    quorum->decided = log_end(log).offset;
+    return 0;
 }
 
 void quorum_server_flushed(struct quorum *quorum)

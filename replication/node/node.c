@@ -220,11 +220,6 @@ static int open_quorum(struct node *node, const struct checkpoints *known, struc
         node->quorum.replayed = node_replay;
         node->quorum.arg = node;
         rc = quorum_open(&node->quorum, &node->root_before, e);
-        /* It begins an epoch on the disk, which may be full: whoever could not start could not delete either. */
-        if (reserve_begin(&node->reserve, rc)) {
-            rc = quorum_open(&node->quorum, &node->root_before, e);
-            reserve_end(&node->reserve);
-        }
     }
     node->internal_reason = NULL;
     return rc;

@@ -180,3 +180,27 @@ EOF
     is "$(cat orders/0)" ''
     wait_until 'echo again >> orders/0'
 }
+
+@test "a start without a byte left, the reserve gone: all can be read, and deleting makes room" {
+    set_attr orders user.config.delete.topic.enable true
+    mkdir kept
+    echo kept >> kept/0
+    fill_to_the_last_byte
+    kill_log
+    rm "$DATA/reserve"
+    dd if=/dev/zero of="$DISK/rest3" bs=64k status=none 2>/dev/null || :
+    dd if=/dev/zero of="$DISK/rest4" bs=1k status=none 2>/dev/null || :
+    sync -f "$DISK"
+    mount_log
+    cd "$M"
+    is "$(cat kept/0)" kept
+    [ "$(wc -l < orders/0)" -gt 10 ]
+    ! mkdir another 2> "$T/err"
+    grep -q 'No space left' "$T/err"
+    rm "$DISK/rest3"
+    rmdir orders
+    wait_until 'mkdir -p again && echo again >> again/0'
+    is "$(cat again/0)" again
+    remount
+    is "$(cat kept/0 again/0)" $'kept\nagain'
+}

@@ -368,6 +368,27 @@ static void test_one_of_three_voters_decides_nothing_alone(void **state)
     assert_non_null(strstr(e.text, "one of 3 voters"));
 }
 
+static void test_a_start_without_room_decides_when_there_is_some(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    append(f, "orders", "one\n");
+    int64_t end = metadata_end(f).offset;
+    stop(f);
+    atomic_store(&f->disk.pwritev_rc, -ENOSPC);
+    start(f);
+    assert_content(f, "orders", "one\n");
+    assert_int_equal(create_rc(f, "more"), -ENOSPC);
+    assert_int_equal(metadata_end(f).offset, end);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    create(f, "more");
+    /* The record that begins the epoch, and the topic's. */
+    assert_int_equal(metadata_end(f).offset, end + 2);
+    assert_true(raft_may_answer(&f->node->quorum.raft));
+    restart(f);
+    assert_true(has(f, "more"));
+}
+
 static void test_a_decision_costs_one_flush(void **state)
 {
     struct fixture *f = *state;
@@ -420,6 +441,7 @@ int main(void)
         STORY(test_each_start_leads_in_an_epoch_of_its_own),
         STORY(test_a_voter_of_several_that_may_have_forgotten_a_vote_does_not_start),
         STORY(test_one_of_three_voters_decides_nothing_alone),
+        STORY(test_a_start_without_room_decides_when_there_is_some),
         STORY(test_a_decision_costs_one_flush),
         STORY(test_a_state_of_another_directory_stops_the_start),
         STORY(test_the_voters_survive_the_log_that_named_them),
