@@ -107,7 +107,7 @@ static int go_private(const struct inside *in)
 static bool can_go_private(const struct inside *in)
 {
     int status = -1;
-    pid_t pid = fork();
+    pid_t pid = _Fork();
     if (pid == 0)
         _exit(go_private(in) == 0 ? 0 : 1);
     return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -232,7 +232,8 @@ struct outside *outside_start(const char *mountpoint, struct err *e)
         err_sys(e, -errno, "making a socket pair");
         goto err_after_alloc;
     }
-    outside->pid = fork();
+    /* Without fork(3)'s handlers: a sanitizer's would start a thread, and a process with two gets no user namespace. */
+    outside->pid = _Fork();
     if (outside->pid == 0) {
         struct inside in = {.mountpoint = outside->mountpoint};
         run_process(fds[1], &in);
