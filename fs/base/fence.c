@@ -9,6 +9,7 @@
 #include "fs/base/limits.h"
 #include "fs/base/park.h"
 #include "fs/base/session.h"
+#include "fs/base/workers.h"
 
 /* One parked request. */
 struct fence_call {
@@ -16,6 +17,7 @@ struct fence_call {
     struct fence *fence;
     struct fence_request request;
     const struct fence *before; /* that it has waited for already; compared, never followed */
+    struct workers_look look;   /* who may have had a RELEASE when it came. The fence's lock */
     int64_t deadline_ms;
     bool queued; /* the fence's lock */
     struct fence_call *next;
@@ -27,6 +29,7 @@ _Atomic int fence_all_raised;
 static _Thread_local const struct fence_call *again;
 
 static void expire(struct alarm *alarm);
+static void look_again(struct alarm *alarm);
 
 struct fence *fence_new(struct node *node)
 {
@@ -38,6 +41,7 @@ struct fence *fence_new(struct node *node)
     fence->node = node;
     fence->patience_ms = LIMIT_FENCE_MS;
     alarm_init(&fence->alarm, WORK_PROMPT, expire);
+    alarm_init(&fence->look, WORK_PROMPT, look_again);
     return fence;
 }
 
@@ -52,12 +56,15 @@ void fence_unref(struct fence *fence)
 void fence_free(struct fence *fence)
 {
     pthread_mutex_lock(&fence->lock);
-    bool cancelled = fence->alarm_on && alarm_cancel(node_executor(fence->node), &fence->alarm);
-    if (cancelled)
-        fence->alarm_on = false;
+    bool alarm = fence->alarm_on && alarm_cancel(node_executor(fence->node), &fence->alarm);
+    bool look = fence->look_on && alarm_cancel(node_executor(fence->node), &fence->look);
+    fence->alarm_on = fence->alarm_on && !alarm;
+    fence->look_on = fence->look_on && !look;
     pthread_mutex_unlock(&fence->lock);
-    if (cancelled)
-        fence_unref(fence); /* the alarm's */
+    if (alarm)
+        fence_unref(fence);
+    if (look)
+        fence_unref(fence);
     fence_unref(fence);
 }
 
@@ -65,6 +72,17 @@ static int64_t now_ms(const struct fence *fence)
 {
     struct clock *clock = node_clock(fence->node);
     return clock->mono_ms(clock);
+}
+
+/* Whether what raises it is sure to lower it: it is waited for, whatever the workers have in hand. */
+static bool is_patient(const struct fence *fence)
+{
+    return fence->patience_ms > LIMIT_FENCE_MS;
+}
+
+static int64_t longest_ms(const struct fence *fence)
+{
+    return is_patient(fence) ? fence->patience_ms : LIMIT_FENCE_POST_MS;
 }
 
 /* Under the lock. */
@@ -84,14 +102,25 @@ static void take_down(struct fence *fence, struct fence_post *post)
     atomic_fetch_sub(&fence_all_raised, 1);
 }
 
+/* Whether a request must wait that came when the look was taken. Under the lock. */
+static bool must_wait(const struct fence *fence, struct workers_look *look, int64_t now)
+{
+    bool open = false;
+    for (const struct fence_post *post = fence->posts; post; post = post->next) {
+        if (post->certain && post->deadline_ms > now)
+            return true;
+        open |= !post->certain;
+    }
+    return open && !workers_done(look);
+}
+
 /* Takes the calls that need wait no longer out of the queue. Under the lock. */
 static struct fence_call *take_calls(struct fence *fence, int64_t now)
 {
-    bool down = atomic_load(&fence->raised) == 0;
     struct fence_call *taken = NULL, **tail = &taken;
     for (struct fence_call **link = &fence->calls; *link;) {
         struct fence_call *call = *link;
-        if (!down && call->deadline_ms > now) {
+        if (call->deadline_ms > now && must_wait(fence, &call->look, now)) {
             link = &call->next;
             continue;
         }
@@ -118,28 +147,21 @@ static void run_calls(struct fence_call *calls)
     }
 }
 
-/* The earliest moment at which somebody's patience ends; -1: nobody waits. Under the lock. */
-static int64_t earliest(const struct fence *fence)
+/* Posts that no RELEASE has followed go after a while, so that nobody looks for them any more; calls look again soon.
+ * Under the lock. */
+static void arm(struct fence *fence)
 {
-    int64_t at = -1;
-    for (const struct fence_post *post = fence->posts; post; post = post->next)
-        if (at < 0 || post->deadline_ms < at)
-            at = post->deadline_ms;
-    for (const struct fence_call *call = fence->calls; call; call = call->next)
-        if (at < 0 || call->deadline_ms < at)
-            at = call->deadline_ms;
-    return at;
-}
-
-/* Under the lock. */
-static void arm(struct fence *fence, int64_t now)
-{
-    int64_t at = earliest(fence);
-    if (at < 0 || fence->alarm_on)
-        return;
-    fence->alarm_on = true;
-    atomic_fetch_add(&fence->refs, 1);
-    alarm_set(node_executor(fence->node), &fence->alarm, at > now ? at - now : 1);
+    struct executor *executor = node_executor(fence->node);
+    if (fence->posts && !fence->alarm_on) {
+        fence->alarm_on = true;
+        atomic_fetch_add(&fence->refs, 1);
+        alarm_set(executor, &fence->alarm, LIMIT_FENCE_POST_MS);
+    }
+    if (fence->calls && !fence->look_on) {
+        fence->look_on = true;
+        atomic_fetch_add(&fence->refs, 1);
+        alarm_set(executor, &fence->look, LIMIT_FENCE_LOOK_MS);
+    }
 }
 
 static void expire(struct alarm *alarm)
@@ -155,7 +177,20 @@ static void expire(struct alarm *alarm)
         post = next;
     }
     struct fence_call *calls = take_calls(fence, now);
-    arm(fence, now);
+    arm(fence);
+    pthread_mutex_unlock(&fence->lock);
+    run_calls(calls);
+    fence_unref(fence); /* the alarm's */
+}
+
+static void look_again(struct alarm *alarm)
+{
+    struct fence *fence = CONTAINER_OF(alarm, struct fence, look);
+    int64_t now = now_ms(fence);
+    pthread_mutex_lock(&fence->lock);
+    fence->look_on = false;
+    struct fence_call *calls = take_calls(fence, now);
+    arm(fence);
     pthread_mutex_unlock(&fence->lock);
     run_calls(calls);
     fence_unref(fence); /* the alarm's */
@@ -165,7 +200,8 @@ void fence_raise(struct fence *fence, struct fence_post *post)
 {
     int64_t now = now_ms(fence);
     pthread_mutex_lock(&fence->lock);
-    post->deadline_ms = now + fence->patience_ms;
+    post->certain = is_patient(fence);
+    post->deadline_ms = now + longest_ms(fence);
     if (!post->raised) {
         post->raised = true;
         post->prev = NULL;
@@ -176,7 +212,18 @@ void fence_raise(struct fence *fence, struct fence_post *post)
         atomic_fetch_add(&fence->raised, 1);
         atomic_fetch_add(&fence_all_raised, 1);
     }
-    arm(fence, now);
+    arm(fence);
+    pthread_mutex_unlock(&fence->lock);
+}
+
+void fence_keep(struct fence *fence, struct fence_post *post)
+{
+    int64_t now = now_ms(fence);
+    pthread_mutex_lock(&fence->lock);
+    if (post->raised) {
+        post->certain = true;
+        post->deadline_ms = now + fence->patience_ms;
+    }
     pthread_mutex_unlock(&fence->lock);
 }
 
@@ -233,9 +280,16 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     if (!fence_is_up(fence) || (again && (again->fence == fence || again->before == fence)))
         return false;
     int64_t now = now_ms(fence);
-    bool short_wait = again && fence->patience_ms <= LIMIT_FENCE_MS;
-    int64_t deadline_ms = short_wait ? again->deadline_ms : now + fence->patience_ms;
+    bool short_wait = again && !is_patient(fence);
+    int64_t deadline_ms = short_wait ? again->deadline_ms : now + longest_ms(fence);
     if (deadline_ms <= now)
+        return false;
+    struct workers_look look;
+    workers_look(&look); /* who may have what was sent before this request */
+    pthread_mutex_lock(&fence->lock);
+    bool up = must_wait(fence, &look, now);
+    pthread_mutex_unlock(&fence->lock);
+    if (!up)
         return false;
     struct fence_call *call = calloc(1, sizeof(*call));
     if (!call)
@@ -251,6 +305,7 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     call->fence = fence;
     call->before = again ? again->fence : NULL;
     call->deadline_ms = deadline_ms;
+    call->look = look;
     atomic_fetch_add(&fence->refs, 1);
     call->park.cancel = call_cancel;
     call->park.aborted = call_aborted;
@@ -258,14 +313,14 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     call->park.fatal_only = true; /* it is short, and no stat(2) or open(2) is to fail for a timer's tick */
     park_begin(&call->park, session, request->req);
     pthread_mutex_lock(&fence->lock);
-    bool up = atomic_load(&fence->raised) > 0;
+    up = must_wait(fence, &call->look, now);
     if (up) {
         call->queued = true;
         struct fence_call **link = &fence->calls;
         while (*link)
             link = &(*link)->next;
         *link = call;
-        arm(fence, now);
+        arm(fence);
     }
     pthread_mutex_unlock(&fence->lock);
     if (!up) {

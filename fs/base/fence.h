@@ -1,9 +1,10 @@
 /* fs/base/fence.h: a look right after a close finds the record that the close made.
  *
  * The kernel sends FLUSH when a descriptor is closed and RELEASE when it was the last one, and waits for the answer of
- * the first only. A FLUSH that leaves an unterminated rest raises the partition's fence; while it is up, requests that
- * look at the partition are parked; that open file's RELEASE (the rest is a record now) or next WRITE (it was not the
- * last close) lowers it. Nobody waits longer than LIMIT_FENCE_MS.
+ * the first only. A FLUSH that leaves an unterminated rest raises the partition's fence; that open file's RELEASE (the
+ * rest is a record now) or next WRITE (it was not the last close) lowers it. While it is up, a request that looks at
+ * the partition is parked if a worker may have a RELEASE in hand that was sent before it (workers.h), until none has
+ * any more. A RELEASE that has come and waits for what lingers is waited for, too, but no longer than LIMIT_FENCE_MS.
  *
  * Pages of the kernel's cache that are being dropped (pagecache.h) are waited for in the same way, behind a fence whose
  * patience is longer: what waits for a close may come early, and what waits for them may not.
@@ -27,12 +28,13 @@ struct session;
 
 /* An open file's part in a fence; embed it in the handle, zero-initialise. */
 struct fence_post {
-    bool raised; /* the fence's lock */
+    bool raised;  /* the fence's lock */
+    bool certain; /* its RELEASE has come */
     int64_t deadline_ms;
     struct fence_post *prev, *next;
 };
 
-/* Reference-counted: its owner's, a set alarm's and each parked request's. */
+/* Reference-counted: its owner's, each set alarm's and each parked request's. */
 struct fence {
     _Atomic int refs;
     pthread_mutex_t lock;
@@ -41,8 +43,10 @@ struct fence {
     struct fence_call *calls;
     struct node *node;
     int64_t patience_ms; /* LIMIT_FENCE_MS, or what the owner sets right after fence_new() */
-    struct alarm alarm;
+    struct alarm alarm;  /* for posts */
     bool alarm_on;
+    struct alarm look; /* for calls */
+    bool look_on;
 };
 
 struct fence *fence_new(struct node *node); /* NULL: no memory */
@@ -50,6 +54,8 @@ void fence_unref(struct fence *fence);
 /* The owner gives it up: no post is up and nobody waits, so its alarm need not ring (nor would it, at the end). */
 void fence_free(struct fence *fence);
 void fence_raise(struct fence *fence, struct fence_post *post);
+/* Its RELEASE has come, and fence_lower() will when what lingers is in the log. */
+void fence_keep(struct fence *fence, struct fence_post *post);
 void fence_lower(struct fence *fence, struct fence_post *post);
 
 /* How many posts are up in all fences: one load says that there is nothing to look for. */
@@ -76,8 +82,9 @@ struct fence_request {
     void (*run)(const struct fence_request *request);
 };
 
-/* Parks the request until the fence is down. false: it is down, or this request has waited for this fence already, or
- * for as long as it may: go on. A request looks behind two fences at most, its partition's and `.any`'s. */
+/* Parks the request until what it must not overtake is done. false: there is nothing, or this request has waited for
+ * this fence already, or for as long as it may: go on. A request looks behind two fences at most, its partition's and
+ * `.any`'s. */
 bool fence_wait(struct fence *fence, struct session *session, const struct fence_request *request);
 /* Whether this thread is running a request that has waited, which may be one of the pool's. */
 bool fence_runs_again(void);

@@ -8,11 +8,15 @@ enum {
     /* FUSE worker threads. They do disk work and never wait for a peer, a record or an ack; more requests than this
      * wait in the kernel's queue. */
     LIMIT_WORKERS = 10,
-    /* How long a look at a partition waits for the RELEASE that may follow a FLUSH; then it goes on without. */
+    /* How long a look at a partition waits for what a last close left lingering; then it goes on without. */
     LIMIT_FENCE_MS = 50,
     /* How long a look or a write waits for pages of the kernel's cache to be dropped, which takes a tenth of a
      * millisecond where there is a CPU; then a look is told of no more than the pages know. */
     LIMIT_DROP_MS = 5000,
+    /* How long after a FLUSH its RELEASE is looked for, and a look waits at most for whoever may have that in hand. */
+    LIMIT_FENCE_POST_MS = 2000,
+    /* How often it looks whether somebody still has. */
+    LIMIT_FENCE_LOOK_MS = 2,
     /* Threads with an open answered ESTALE whose retry has not come yet; the oldest is forgotten, and its retry then
      * shares the main node. */
     LIMIT_RETRIES = 256,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fs/base/session.h"
+#include "fs/base/workers.h"
 
 /* The kernel's ABI (include/uapi/linux/fuse.h, 7.40), which Debian 12's header does not have yet. */
 enum {
@@ -49,7 +50,12 @@ static _Atomic bool accepted;
 
 static ssize_t read_request(int fd, void *buffer, size_t len, void *userdata)
 {
+    workers_read_begin();
     ssize_t got = read(fd, buffer, len);
+    int error = errno;
+    workers_read_end(got >= (ssize_t)sizeof(struct fuse_in_header) &&
+                     ((const struct fuse_in_header *)buffer)->opcode == FUSE_RELEASE);
+    errno = error;
     if (got < 0 && errno == ENODEV) {
         /* Unmounted: said before the loop has ended, since a start may come right behind. */
         node_stopping(((struct session *)userdata)->node);

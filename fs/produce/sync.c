@@ -272,6 +272,8 @@ void sync_released(struct handle *handle)
     pthread_mutex_unlock(&handle->lock);
     if (!waits)
         fence_lower(handle->pfile->fence, &handle->producer->post);
+    else
+        fence_keep(handle->pfile->fence, &handle->producer->post);
 }
 
 uint64_t sync_lot_begun(struct handle *handle)

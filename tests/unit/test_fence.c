@@ -7,6 +7,7 @@
 #include "fs/base/fence.h"
 #include "fs/base/limits.h"
 #include "fs/base/session.h"
+#include "fs/base/workers.h"
 #include "tests/unit/fake_fuse.h"
 
 /* A look at a partition, behind its own fence and `.any`'s, as ops_fenced() does it. */
@@ -34,6 +35,9 @@ static int begin(void **state)
     look.own = fence_new(f->node);
     look.any = fence_new(f->node);
     fake_fuse_request(&look.req, getpid());
+    /* As a worker that has taken a RELEASE and not come to it yet. */
+    workers_read_begin();
+    workers_read_end(true);
     return 0;
 }
 
@@ -90,7 +94,79 @@ static void nobody_waits_longer_than_the_limit(void **state)
     fence_raise(look.own, &look.post);
     begin_look();
     assert_int_equal(atomic_load(&look.req.answers), 0);
+    wait_until((pass_ms(f, LIMIT_FENCE_POST_MS), atomic_load(&look.req.answers) == 1));
+}
+
+static void nobody_waits_when_no_worker_may_have_a_release(void **state)
+{
+    (void)state;
+    workers_read_begin();
+    workers_read_end(false);
+    fence_raise(look.own, &look.post); /* one of several descriptors was closed */
+    begin_look();
+    assert_int_equal(atomic_load(&look.req.answers), 1);
+}
+
+static void a_look_waits_only_for_what_was_taken_before_it(void **state)
+{
+    struct fixture *f = *state;
+    fence_raise(look.own, &look.post);
+    begin_look();
+    for (int i = 0; i < 10; i++) { /* a machine so busy that the worker does not run */
+        pass_ms(f, LIMIT_FENCE_MS);
+        usleep(1000);
+    }
+    assert_int_equal(atomic_load(&look.req.answers), 0);
+    workers_read_begin();
+    workers_read_end(true); /* the next one */
+    wait_until((pass_ms(f, LIMIT_FENCE_LOOK_MS), atomic_load(&look.req.answers) == 1));
+}
+
+static void what_lingers_is_waited_for_for_a_while(void **state)
+{
+    struct fixture *f = *state;
+    fence_raise(look.own, &look.post);
+    fence_keep(look.own, &look.post);
+    workers_read_begin();
+    workers_read_end(false);
+    begin_look();
+    pass_ms(f, LIMIT_FENCE_LOOK_MS);
+    assert_int_equal(atomic_load(&look.req.answers), 0);
     wait_until((pass_ms(f, LIMIT_FENCE_MS), atomic_load(&look.req.answers) == 1));
+}
+
+/* ---- workers ---- */
+
+static int ends[2];
+
+static void *sleep_in_read(void *arg)
+{
+    char byte;
+    (void)arg;
+    workers_read_begin();
+    while (read(ends[0], &byte, 1) < 0)
+        ;
+    workers_read_end(true);
+    return NULL;
+}
+
+static void a_worker_that_sleeps_in_its_read_has_nothing(void **state)
+{
+    struct workers_look hands;
+    pthread_t thread;
+    (void)state;
+    workers_read_begin();
+    workers_read_end(false);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(pthread_create(&thread, NULL, sleep_in_read, NULL), 0);
+    wait_until(!workers_look(&hands));
+    assert_true(workers_done(&hands));
+    assert_int_equal(write(ends[1], "", 1), 1);
+    wait_until(workers_look(&hands)); /* it has taken a RELEASE, and ended with it in hand */
+    assert_false(workers_done(&hands));
+    pthread_join(thread, NULL);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* stat(2) and open(2) do not fail for a timer's tick. */
@@ -131,9 +207,16 @@ static void a_fatal_signal_ends_the_look(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(without_a_fence_a_look_goes_on),         STORY(a_look_waits_for_the_close),
-        STORY(a_look_waits_for_a_close_of_each_kind),  STORY(nobody_waits_longer_than_the_limit),
-        STORY(a_handled_signal_does_not_end_the_look), STORY(a_fatal_signal_ends_the_look),
+        STORY(without_a_fence_a_look_goes_on),
+        STORY(a_look_waits_for_the_close),
+        STORY(a_look_waits_for_a_close_of_each_kind),
+        STORY(nobody_waits_longer_than_the_limit),
+        STORY(nobody_waits_when_no_worker_may_have_a_release),
+        STORY(a_look_waits_only_for_what_was_taken_before_it),
+        STORY(what_lingers_is_waited_for_for_a_while),
+        STORY(a_handled_signal_does_not_end_the_look),
+        STORY(a_fatal_signal_ends_the_look),
+        STORY(a_worker_that_sleeps_in_its_read_has_nothing), /* the last one: that worker has its RELEASE for ever */
     };
     return cmocka_run_group_tests_name("fence", tests, NULL, NULL);
 }
