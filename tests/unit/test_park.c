@@ -66,24 +66,37 @@ static void a_signal_ends_the_wait(void **state)
 }
 
 /* Until the pool has done what it was asked before: all of its threads meet. */
-static pthread_barrier_t meeting;
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int arrived, left;
+} meeting = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void meet(struct work *work)
 {
     (void)work;
-    pthread_barrier_wait(&meeting);
+    pthread_mutex_lock(&meeting.lock);
+    meeting.arrived++;
+    pthread_cond_broadcast(&meeting.changed);
+    while (meeting.arrived < LIMIT_PROMPT_THREADS)
+        pthread_cond_wait(&meeting.changed, &meeting.lock);
+    meeting.left++;
+    pthread_cond_broadcast(&meeting.changed);
+    pthread_mutex_unlock(&meeting.lock);
 }
 
 static void let_the_pool_finish(struct fixture *f)
 {
-    struct work works[LIMIT_PROMPT_THREADS] = {0};
-    pthread_barrier_init(&meeting, NULL, LIMIT_PROMPT_THREADS + 1);
+    static struct work works[LIMIT_PROMPT_THREADS];
+    meeting.arrived = meeting.left = 0;
     for (int i = 0; i < LIMIT_PROMPT_THREADS; i++) {
         works[i].run = meet;
         executor_prompt(node_executor(f->node), &works[i]);
     }
-    pthread_barrier_wait(&meeting);
-    pthread_barrier_destroy(&meeting);
+    pthread_mutex_lock(&meeting.lock);
+    while (meeting.left < LIMIT_PROMPT_THREADS)
+        pthread_cond_wait(&meeting.changed, &meeting.lock);
+    pthread_mutex_unlock(&meeting.lock);
 }
 
 /* What cancel() looks at need not be there before the request is in its queue. */
