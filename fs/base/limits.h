@@ -18,7 +18,7 @@ enum {
     /* How often it looks whether somebody still has. */
     LIMIT_FENCE_LOOK_MS = 2,
     /* Threads with an open answered ESTALE whose retry has not come yet; the oldest is forgotten, and its retry then
-     * shares the main node. */
+     * shares a node. */
     LIMIT_RETRIES = 256,
     /* How long a clean stop waits for lingering records that cannot be appended. */
     LIMIT_STOP_MS = 10000,
@@ -51,8 +51,8 @@ enum {
     LIMIT_READ_EXTENTS = 1024,
     /* Addresses (0@5678) that the kernel is left to remember; another one makes it drop one of them. */
     LIMIT_ADDRESS_NAMES = 4096,
-    /* Those that it is still to be made to drop, each in a tenth of a millisecond or so, in which the mount is in use;
-     * beyond that they stay until it runs short of memory. */
+    /* Those that it is still to be made to drop, each in a tenth of a millisecond or so; beyond that they stay
+     * until it runs short of memory. */
     LIMIT_EVICTIONS = 16384,
     /* Nodes of one partition (itself, its addresses) that have pages in the kernel's cache; one more makes it drop all
      * of them, and is read without the cache. */

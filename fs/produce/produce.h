@@ -2,7 +2,7 @@
  *
  * The complete records of one write, with what waited in the open file in front of them, become one batch (for `.any`
  * one for each partition that a key or the sticky choice picks); the unterminated rest waits in the open file. Nothing
- * of a write that fails has happened. Wakers of other nodes, fences and lingering are settled here. */
+ * of a write that fails has happened. Fences and lingering are settled here. */
 #ifndef LOGMNT_FS_PRODUCE_PRODUCE_H
 #define LOGMNT_FS_PRODUCE_PRODUCE_H
 
