@@ -55,7 +55,8 @@ void ledger_add(struct ledger *l, const void *bytes, size_t len, int key, bool t
         l->bytes_max = 2 * (l->size + (int64_t)len);
         l->bytes = grown(l->bytes, (size_t)l->bytes_max);
     }
-    l->records[l->count++] = (struct ledger_record){.position = l->size,
+    l->records[l->count++] = (struct ledger_record){.epoch = LEDGER_UNSIGNED,
+                                                    .position = l->size,
                                                     .len = (uint32_t)len,
                                                     .key = key,
                                                     .tombstone = tombstone,
@@ -412,7 +413,8 @@ static bool check_run(struct audit *a, const struct log_run *run, const char *by
         if (l->records[o].hole) {
             return wrong(a, "a record where there is a hole", o, end);
         }
-        if (l->records[o].epoch != run->entry.leader_epoch || l->records[o].producer_id != run->entry.producer_id) {
+        if (l->records[o].epoch != LEDGER_UNSIGNED &&
+            (l->records[o].epoch != run->entry.leader_epoch || l->records[o].producer_id != run->entry.producer_id)) {
             return wrong(a, "a record of another epoch or producer", o, run->entry.leader_epoch);
         }
     }

@@ -14,14 +14,16 @@
 
 #include "engine/log/log.h"
 
+enum { LEDGER_UNSIGNED = -1 };
+
 struct ledger_record {
     int64_t position;
     uint32_t len;
     int key; /* -1: none */
     bool tombstone;
-    bool first; /* of its batch */
-    bool hole;  /* of a hole: it never was in this log */
-    int32_t epoch;
+    bool first;          /* of its batch */
+    bool hole;           /* of a hole: it never was in this log */
+    int32_t epoch;       /* LEDGER_UNSIGNED: the log's owner chose it, and the books do not know it */
     int64_t producer_id; /* -1: none */
     int32_t sequence;
     int64_t timestamp_ms;
