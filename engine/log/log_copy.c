@@ -86,7 +86,7 @@ int log_skip_locked(struct log *log, struct log_point to, struct err *e)
     }
     rc = close_at(log, seg, to, e);
     segment_unpin(seg);
-    return rc;
+    return rc == 0 ? log_settle_directory(log, e) : rc;
 }
 
 int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e)

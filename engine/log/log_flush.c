@@ -102,8 +102,7 @@ static int flush_segment(const struct segment_view *view, struct err *e)
     return rc;
 }
 
-/* The new log's directory and its name in DATA/topics. */
-static int flush_directory(struct log *log, struct err *e)
+int log_flush_directory(struct log *log, struct err *e)
 {
     struct io *io = log->env->io;
     int rc = dir_hold(&log->dir, e);
@@ -117,6 +116,23 @@ static int flush_directory(struct log *log, struct err *e)
         rc = io->fsync(io, log->env->topics_dirfd);
     }
     return rc < 0 ? err_sys(e, -EIO, "flush the directory") : 0;
+}
+
+int log_settle_directory(struct log *log, struct err *e)
+{
+    bool dirty;
+    int rc = 0;
+
+    pthread_mutex_lock(&log->state_lock);
+    dirty = log->directory_dirty;
+    pthread_mutex_unlock(&log->state_lock);
+    if (dirty) {
+        rc = log_flush_directory(log, e);
+        pthread_mutex_lock(&log->state_lock);
+        log->directory_dirty = rc < 0;
+        pthread_mutex_unlock(&log->state_lock);
+    }
+    return rc < 0 ? log_go_offline(log, -EIO, e != NULL ? e->text : "flush the directory") : 0;
 }
 
 /* A first segment's header is otherwise synced with its first batch: an empty one has to wait for none. */
@@ -148,7 +164,7 @@ static int round_run(struct log *log, struct round *round)
         segment_unref(view.seg);
     }
     if (rc == 0 && round->directory) {
-        rc = flush_directory(log, &e);
+        rc = log_flush_directory(log, &e);
     }
     return rc < 0 ? log_fail(log, rc, &e) : 0;
 }

@@ -101,6 +101,11 @@ int log_report_corruption(struct log *log, struct err *e);
  * Errors: as of log_fail(). */
 int log_change_epochs(struct log *log, struct epochs *next, const struct log_point *start, const struct log_point *cut,
                       struct err *e);
+/* fsync of a new log's directory and of its name in DATA/topics. -EIO. */
+int log_flush_directory(struct log *log, struct err *e);
+/* The same if that has not been done yet: for who promises that something is durable without a flush. Append lock;
+ * takes the state lock. Failure: offline, -EIO. */
+int log_settle_directory(struct log *log, struct err *e);
 /* The log is cut back to an offset: what waits for more of it to be flushed will be told -EIO, and the round under way
  * covers no more. Under the state lock. */
 void log_flush_cut(struct log *log, int64_t to);

@@ -440,7 +440,7 @@ static int run(struct log *log, struct cut *cut, bool all, struct err *e)
         rc = log_load_producers(log, e);
         rc = rc < 0 ? log_go_offline(log, -EIO, e->text) : 0;
     }
-    return rc;
+    return rc == 0 ? log_settle_directory(log, e) : rc;
 }
 
 /* What is wrong with the bytes that were to stay is no matter of this cut. */

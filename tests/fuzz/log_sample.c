@@ -243,9 +243,71 @@ static void make_compacted(struct sample *sample, struct log *log)
     append_text(sample, log, 5000, "f=1\na=4\n");
 }
 
+/* One batch as another replica has it, behind a hole of so many records of three bytes. */
+static void copy(struct sample *sample, struct log *log, int64_t hole, int32_t sequence, const char *text)
+{
+    struct log_append_result appended;
+    struct log_copy copy = {.bytes = text};
+
+    sample->end.offset += hole;
+    sample->end.position += 3 * hole;
+    copy.base = sample->end;
+    copy.entry = (struct batch_entry){.len = (uint32_t)strlen(text),
+                                      .leader_epoch = 1,
+                                      .first_timestamp_ms = 8000,
+                                      .last_timestamp_ms = 8000,
+                                      .producer_id = sequence < 0 ? -1 : 7,
+                                      .sequence = sequence,
+                                      .crc = crc32c(0, text, strlen(text))};
+    for (const char *c = text; *c != '\0'; c = strchr(c, '\n') + 1) {
+        size_t record = (size_t)(strchr(c, '\n') + 1 - c);
+
+        FUZZ_CHECK(sample->record_count < SAMPLE_RECORDS);
+        memcpy(sample->content + sample->end.position, c, record);
+        sample->records[sample->record_count++] = (struct sample_record){sample->end, record, 8000};
+        sample->end.offset++;
+        sample->end.position += (int64_t)record;
+        copy.entry.records++;
+    }
+    FUZZ_CHECK(log_append_copy(log, 1, &copy, 1, &appended, NULL) == 1);
+}
+
+/* Forgets the records from one on, and cuts the log there. */
+static void cut(struct sample *sample, struct log *log, size_t keep)
+{
+    sample->record_count = keep;
+    sample->end = sample->records[keep - 1].point;
+    sample->end.offset++;
+    sample->end.position += (int64_t)sample->records[keep - 1].len;
+    FUZZ_CHECK(log_truncate(log, 1, sample->end, NULL) == 0);
+}
+
+static void make_cut(struct sample *sample, struct log *log)
+{
+    struct log_file file;
+    int fd;
+
+    append_text(sample, log, 1000, "one\ntwo\n");
+    append_text(sample, log, 2000, "three\nfour\n");
+    append_text(sample, log, 3000, "five\n");
+    FUZZ_CHECK(log_file_find(log, 0, SEGMENT_LOG, log_end(log), &file, NULL) == 0);
+    FUZZ_CHECK(log_file_open(log, &file, &fd, NULL) == 0);
+    close(fd);
+    FUZZ_CHECK(log_follow(log, 1, NULL) == 0);
+    cut(sample, log, 4);
+    copy(sample, log, 5, 40, "a producer's\nthree\nlines\n");
+    copy(sample, log, 0, -1, "nobody's, and longer than the interval of the index by some bytes\n");
+    copy(sample, log, 20, 43, "a wide hole before\n");
+    FUZZ_CHECK(log_roll(log, NULL) == 0);
+    copy(sample, log, 0, 44, "in another segment\n");
+    copy(sample, log, 2, 45, "to be cut in place\n");
+    cut(sample, log, sample->record_count - 1);
+    copy(sample, log, 3, 45, "the last\n");
+}
+
 static void make(struct sample *sample, enum sample_kind kind)
 {
-    static void (*const makers[])(struct sample *, struct log *) = {make_lines, make_msgpack, make_compacted};
+    static void (*const makers[])(struct sample *, struct log *) = {make_lines, make_msgpack, make_compacted, make_cut};
     struct log_known known = {.clean_shutdown = true};
     struct log *log;
 

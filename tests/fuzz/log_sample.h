@@ -21,6 +21,7 @@ enum sample_kind {
     SAMPLE_LINES,     /* three segments of lines, times that also go back */
     SAMPLE_MSGPACK,   /* two segments of MessagePack */
     SAMPLE_COMPACTED, /* keyed lines: a compacted segment and an active one */
+    SAMPLE_CUT,       /* lines of a follower: cut back and written anew, batches with holes before them, a producer */
     SAMPLE_KINDS,
 };
 

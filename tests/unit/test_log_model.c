@@ -30,6 +30,8 @@ static struct model {
     int64_t end_position;
     int64_t start; /* offset */
     int64_t flushed;
+    int64_t noted; /* a recovery point as a checkpoint has it, from some time ago … */
+    uint32_t noted_cuts;
 } model;
 
 static struct log_fixture f;
@@ -131,6 +133,51 @@ static void flush(void)
     model.flushed = model.count;
 }
 
+/* Any point from the start on, also within a batch, which goes as a whole; also below what was flushed. */
+static void cut(void)
+{
+    int64_t left = model.count - model.start, to;
+    int32_t epoch = log_latest_epoch(f.log) + 1;
+
+    to = model.count - (pick(3) == 0 ? pick(left + 1) : pick(left < 20 ? left + 1 : 20));
+    while (log_follow(f.log, epoch, &f.e) != 0) {
+        epoch++;
+    }
+    if (log_truncate(f.log, epoch, point_of(to), &f.e) != 0) {
+        fail_msg("%s", f.e.text);
+    }
+    while (to < model.count && to > model.start && !model.records[to].begins_batch) {
+        to--;
+    }
+    model.count = to;
+    model.end_position = log_end(f.log).position;
+    assert_int_equal(log_end(f.log).offset, model.count);
+    assert_true(to == 0 || model.end_position == model.records[to - 1].position + model.records[to - 1].len);
+    assert_true(log_recovery_point(f.log) <= model.count);
+    /* What was cut was synced, and the rest is when the log is closed. */
+    model.flushed = model.count;
+}
+
+/* Everything goes: it begins anew at its end, so that offsets stay those of the model. */
+static void reset(void)
+{
+    int32_t epoch = log_latest_epoch(f.log) + 1;
+
+    while (log_follow(f.log, epoch, &f.e) != 0) {
+        epoch++;
+    }
+    if (log_reset(f.log, epoch, point_of(model.count), &f.e) != 0) {
+        fail_msg("%s", f.e.text);
+    }
+    model.start = model.flushed = model.count;
+}
+
+static void note(void)
+{
+    model.noted_cuts = log_cuts(f.log);
+    model.noted = log_recovery_point(f.log);
+}
+
 static void change_config(void)
 {
     f.config.index_interval_bytes = 1 + pick(1500);
@@ -222,7 +269,9 @@ static void expect_prefix(void)
 
     assert_true(end.offset >= model.flushed && end.offset <= model.count);
     assert_int_equal(end.position, position_of(end.offset));
-    assert_true(end.offset == model.count || model.records[end.offset].begins_batch);
+    /* Where all that was shown is lost it begins anew at the start, which may lie within a batch. */
+    assert_true(end.offset == model.count || model.records[end.offset].begins_batch ||
+                end.offset == log_start(f.log).offset);
     model.count = end.offset;
     model.end_position = end.position;
     model.start = model.start < model.count ? model.start : model.count;
@@ -232,7 +281,9 @@ static void reopen(bool clean)
 {
     struct log_known known = {
         .recovery_point = clean ? model.count : model.flushed,
+        .recovery_cuts = log_cuts(f.log),
         .start = log_start(f.log),
+        .start_cuts = log_cuts(f.log),
         .clean_shutdown = clean,
     };
     struct log_file *files;
@@ -242,6 +293,10 @@ static void reopen(bool clean)
 
     assert_int_equal(log_files(f.log, log_end(f.log), &files, &count, &f.e), 0);
     log_size(f.log, &before);
+    if (!clean && pick(2) == 0) {
+        known.recovery_point = model.noted;
+        known.recovery_cuts = model.noted_cuts;
+    }
     assert_int_equal(log_close(f.log, &f.e), 0);
     f.log = NULL;
     bool torn = !clean && pick(2) == 0 && tear(&files[count - 4], &files[count - 3]);
@@ -249,7 +304,7 @@ static void reopen(bool clean)
     for (size_t i = 0; i < count && !clean; i++) {
         /* Indexes of trusted segments are believed unless they are plainly wrong, so only those are spoiled that an
          * unclean stop makes suspect. */
-        bool suspect = i + 4 >= count || files[i + 4].base_offset >= known.recovery_point;
+        bool suspect = i + 4 >= count || files[i + 4].base_offset >= model.flushed;
 
         if (suspect && (files[i].kind == SEGMENT_INDEX || files[i].kind == SEGMENT_TIMEINDEX) && pick(4) == 0) {
             spoil_index(&files[i]);
@@ -268,6 +323,7 @@ static void reopen(bool clean)
     /* Opening twice gives the same. */
     if (torn) {
         known.start = log_start(f.log);
+        known.start_cuts = log_cuts(f.log);
         assert_int_equal(log_close(f.log, &f.e), 0);
         assert_int_equal(log_open(&f.env, "t-0", &f.config, &known, &f.log, NULL, &f.e), 0);
         assert_int_equal(log_end(f.log).offset, model.count);
@@ -414,8 +470,14 @@ static void step(void)
 {
     long what = pick(100);
 
-    if (what < 60) {
+    if (what < 52) {
         append();
+    } else if (what < 56) {
+        cut();
+    } else if (what < 57) {
+        reset();
+    } else if (what < 60) {
+        note();
     } else if (what < 68) {
         flush();
     } else if (what < 74) {
@@ -440,6 +502,8 @@ static void run(unsigned seed)
     model.end_position = 0;
     model.start = 0;
     model.flushed = 0;
+    model.noted = 0;
+    model.noted_cuts = 0;
     log_fixture_init(&f);
     f.config.segment_bytes = 20000;
     f.config.index_interval_bytes = 200;
