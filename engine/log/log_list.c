@@ -236,7 +236,8 @@ static int secure_front(struct log *log, uint32_t n, struct err *e)
         return 0; /* closed ones were flushed, and this one was since it was made */
     }
     rc = log->env->io->fdatasync(log->env->io, seg->fd[SEGMENT_BATCHES]);
-    return rc < 0 ? err_sys(e, rc, "flush segment %" PRId64, seg->base.offset) : 0;
+    /* A failed sync is the disk's fault, whatever it says. */
+    return rc < 0 ? err_set(e, -EIO, "flush segment %" PRId64 ": %s", seg->base.offset, strerror(-rc)) : 0;
 }
 
 int log_delete_front(struct log *log, uint32_t n, struct err *e)

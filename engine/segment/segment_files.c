@@ -356,8 +356,8 @@ int segment_create(struct segment *seg, const char *suffix, bool durable, struct
         /* Another fsync may have covered the names already: back after a power cut they would be a segment that begins
          * in the middle of the one which goes on now. */
         sync_rc = seg->io->fsync(seg->io, seg->env->dir->fd);
-        if (sync_rc < 0 && !err_is_passing(sync_rc)) {
-            rc = err_sys(e, -EIO, "fsync the directory (%s)", strerror(-sync_rc));
+        if (sync_rc < 0) {
+            rc = err_set(e, -EIO, "fsync the directory: %s", strerror(-sync_rc));
         }
     }
     return end_opening(seg, rc);
