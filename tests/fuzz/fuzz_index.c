@@ -20,7 +20,7 @@ static bool is_index(const struct sample_file *file)
 {
     const char *end = strchr(file->name, '.');
 
-    return strcmp(end, ".index") == 0 || strcmp(end, ".timeindex") == 0;
+    return end != NULL && (strcmp(end, ".index") == 0 || strcmp(end, ".timeindex") == 0);
 }
 
 /* A disk writes sectors whole. The real ones hold many entries; these hold one and a bit, which is as hard. */
