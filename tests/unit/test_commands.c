@@ -388,9 +388,14 @@ static void test_delete_records_holds_no_thread(void **state)
     assert_content(f, "orders", "5\n6\n");
 }
 
+struct seen_work {
+    struct work work;
+    _Atomic bool ran;
+};
+
 static void on_run(struct work *work)
 {
-    work->run = NULL; /* it has run */
+    atomic_store(&CONTAINER_OF(work, struct seen_work, work)->ran, true);
 }
 
 static void test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_thread(void **state)
@@ -398,7 +403,7 @@ static void test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_th
     struct fixture *f = *state;
     enum { PARTS = 2 * LIMIT_PROMPT_THREADS };
     static struct deleted ops[PARTS];
-    struct work work = {.run = on_run};
+    struct seen_work seen = {.work = {.run = on_run}};
     create(f, "orders");
     assert_int_equal(create_partitions(f->node, "orders", PARTS, NULL), 0);
     struct topic *topic = node_topic(f->node, "orders");
@@ -413,8 +418,8 @@ static void test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_th
         if (i == 0)
             wait_for_sync();
     }
-    executor_prompt(f->node->executor, &work);
-    wait_until(work.run == NULL);
+    executor_prompt(f->node->executor, &seen.work);
+    wait_until(atomic_load(&seen.ran));
     open_gate(0);
     for (int i = 0; i < PARTS; i++) {
         wait_until(atomic_load(&ops[i].calls) == 1);
@@ -432,7 +437,7 @@ static void test_flush_ms_of_many_partitions_holds_one_thread(void **state)
 {
     struct fixture *f = *state;
     enum { PARTS = 2 * LIMIT_PROMPT_THREADS };
-    struct work work = {.run = on_run};
+    struct seen_work seen = {.work = {.run = on_run}};
     create(f, "orders");
     assert_int_equal(create_partitions(f->node, "orders", PARTS, NULL), 0);
     set(f, "orders", "flush.ms", "1000");
@@ -444,8 +449,8 @@ static void test_flush_ms_of_many_partitions_holds_one_thread(void **state)
     shut(f);
     pass_ms(f, 1000);
     wait_for_sync();
-    executor_prompt(f->node->executor, &work);
-    wait_until(work.run == NULL);
+    executor_prompt(f->node->executor, &seen.work);
+    wait_until(atomic_load(&seen.ran));
     assert_int_equal(gate.waiting, 1);
     open_gate(0);
     for (int i = 0; i < PARTS; i++)

@@ -72,8 +72,8 @@ static void one_that_comes_while_another_waits_goes_on_with_its_line(void **stat
 static void they_are_appended_in_the_order_in_which_they_came(void **state)
 {
     struct story s;
-    char expected[WRITES * 8] = "";
-    char text[8];
+    char expected[WRITES * 16] = "";
+    char text[16];
     begin(&s, *state);
     for (int i = 0; i < WRITES; i++) {
         snprintf(text, sizeof text, "%s%d", i > 0 ? "\n" : "", i);
