@@ -669,6 +669,8 @@ static void lose_names(struct disk *disk)
 
 static void apply_bytes(struct inode *inode, int64_t at, const uint8_t *bytes, size_t len)
 {
+    if (len == 0)
+        return;
     memcpy(inode->bytes + at, bytes, len);
     if (at + (int64_t)len > inode->size)
         inode->size = at + (int64_t)len;
