@@ -303,6 +303,7 @@ static int init(struct node *node, const struct node_options *options)
     }
     pthread_mutex_init(&node->checkpoint_lock, NULL);
     pthread_rwlock_init(&node->feed_lock, NULL);
+    network_init(&node->network);
     flusher_init(&node->flusher, node);
     deleter_init(&node->deleter, node);
     cleaner_init(&node->cleaner, node);

@@ -20,6 +20,7 @@
 #include "replication/node/scrubber.h"
 #include "replication/node/stray.h"
 #include "replication/node/topic.h"
+#include "replication/wire/network.h"
 
 struct node {
     struct node_options options; /* data_dir is a copy of ours */
@@ -31,6 +32,7 @@ struct node {
     struct tree_attr root_before; /* MOUNT's, until somebody changes it */
     struct log_env env;
     struct executor *executor;
+    struct network network;
     struct reserve reserve;
     struct catalog catalog;
     struct topic *internal_topic; /* __cluster_metadata */

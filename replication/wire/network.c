@@ -1,0 +1,135 @@
+/* replication/wire/network.c: a table of handlers and a list of listeners. */
+#include "replication/wire/network.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+#include "engine/base/err.h"
+
+void network_init(struct network *network)
+{
+    *network = (struct network){.transport = NULL};
+    network->last = &network->first;
+}
+
+void network_handle(struct network *network, enum message_kind kind, network_receive *receive, void *arg)
+{
+    assert((int)kind >= FRAME_MESSAGES && kind < MESSAGE_KINDS && network->handlers[kind].receive == NULL);
+    network->handlers[kind] = (struct network_handler){receive, arg};
+}
+
+void network_listen(struct network *network, struct network_listener *listener)
+{
+    listener->next = NULL;
+    *network->last = listener;
+    network->last = &listener->next;
+}
+
+/* ---- what the transport tells: its thread ---- */
+
+/* Only this thread writes the places, so that one which was found free stays so. */
+static void set_up(struct network *network, int32_t node, bool up)
+{
+    int32_t from = up ? 0 : node;
+    for (int i = 0; i < LIMIT_NODES; i++)
+        if (atomic_load_explicit(&network->up[i], memory_order_relaxed) == from) {
+            atomic_store(&network->up[i], up ? node : 0);
+            return;
+        }
+}
+
+static void on_up(void *arg, int32_t node, const struct hello *hello)
+{
+    struct network *network = arg;
+    if (!network_up(network, node))
+        set_up(network, node, true);
+    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
+        if (listener->up != NULL)
+            listener->up(listener->arg, node, hello);
+}
+
+static void on_down(void *arg, int32_t node, bool goodbye)
+{
+    struct network *network = arg;
+    set_up(network, node, false);
+    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
+        if (listener->down != NULL)
+            listener->down(listener->arg, node, goodbye);
+}
+
+static void on_dead(void *arg, int32_t node, uint64_t process)
+{
+    struct network *network = arg;
+    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
+        if (listener->dead != NULL)
+            listener->dead(listener->arg, node, process);
+}
+
+static void on_frame(void *arg, int32_t node, enum channel channel, struct frame *frame)
+{
+    struct network *network = arg;
+    const struct network_handler *handler = frame->kind < MESSAGE_KINDS ? &network->handlers[frame->kind] : NULL;
+    if (handler != NULL && handler->receive != NULL) {
+        handler->receive(handler->arg, node, channel, frame);
+        return;
+    }
+    if (!network->told_unknown)
+        log_line(LOG_WARNING, "node %d sends messages of kind %d, which this version does not know", (int)node,
+                 (int)frame->kind);
+    network->told_unknown = true;
+    free(frame);
+}
+
+struct transport_events network_events(struct network *network)
+{
+    return (struct transport_events){.arg = network, .up = on_up, .down = on_down, .dead = on_dead, .frame = on_frame};
+}
+
+void network_attach(struct network *network, struct transport *transport)
+{
+    atomic_store(&network->transport, transport);
+}
+
+/* ---- any thread ---- */
+
+int network_send(struct network *network, int32_t to, enum channel channel, enum message_kind kind, const void *header,
+                 size_t header_bytes, const struct iovec *body, int body_count)
+{
+    struct transport *transport = atomic_load(&network->transport);
+    struct frame_out out = {.kind = (uint8_t)kind,
+                            .header = header,
+                            .header_bytes = (uint32_t)header_bytes,
+                            .body = body,
+                            .body_count = body_count};
+    return transport == NULL ? -ENOTCONN : transport->send(transport, to, channel, &out);
+}
+
+bool network_up(const struct network *network, int32_t node)
+{
+    bool up = false;
+    for (int i = 0; i < LIMIT_NODES && node > 0 && !up; i++)
+        up = atomic_load(&network->up[i]) == node;
+    return up;
+}
+
+int network_meet(struct network *network, int32_t node, const char *host, int port)
+{
+    struct transport *transport = atomic_load(&network->transport);
+    return transport == NULL ? -ENOTCONN : transport->meet(transport, node, host, port);
+}
+
+void network_leave(struct network *network, int32_t node)
+{
+    struct transport *transport = atomic_load(&network->transport);
+    if (transport != NULL)
+        transport->leave(transport, node);
+}
+
+void network_drop(struct network *network, int32_t node)
+{
+    struct transport *transport = atomic_load(&network->transport);
+    if (transport != NULL)
+        transport->drop(transport, node);
+}

@@ -1,0 +1,74 @@
+/* replication/wire/network.h: this node's switchboard: what comes from peers goes to the room that it is for, and what
+ * rooms send goes to the transport.
+ *
+ * Rooms enter their handlers and listeners before anything comes. All that a transport tells comes on its one thread,
+ * one event at a time, with no lock held: a receiver queues what it got (executor/mailbox.h) and returns; it waits for
+ * no disk and no lock that is held through I/O. A node without peers has no transport, and all it sends is -ENOTCONN.
+ */
+#ifndef LOGMNT_REPLICATION_WIRE_NETWORK_H
+#define LOGMNT_REPLICATION_WIRE_NETWORK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "replication/base/limits.h"
+#include "replication/wire/message.h"
+#include "replication/wire/transport.h"
+
+/* Embed it, and set what is wanted to hear of; the rest NULL. All rooms hear of an event in the order in which they
+ * came to listen; of a peer's end before any of its next beginning. */
+struct network_listener {
+    void (*up)(void *arg, int32_t node, const struct hello *hello);
+    void (*down)(void *arg, int32_t node, bool goodbye);
+    void (*dead)(void *arg, int32_t node, uint64_t process);
+    void *arg;
+    struct network_listener *next; /* the network's */
+};
+
+/* frame is the handler's to free. */
+typedef void network_receive(void *arg, int32_t from, enum channel channel, struct frame *frame);
+
+struct network_handler {
+    network_receive *receive;
+    void *arg;
+};
+
+struct network {
+    struct transport *_Atomic transport;
+    struct network_handler handlers[MESSAGE_KINDS];
+    struct network_listener *first, **last;
+    _Atomic int32_t up[LIMIT_NODES]; /* the nodes that are; 0: a free place */
+    bool told_unknown;               /* the transport's thread: a kind that nobody knows was logged */
+};
+
+void network_init(struct network *network);
+
+/* ---- entering rooms: before network_attach() ---- */
+
+/* From here on frames of that kind are receive's. One a kind. */
+void network_handle(struct network *network, enum message_kind kind, network_receive *receive, void *arg);
+void network_listen(struct network *network, struct network_listener *listener);
+
+/* What a transport is to tell; good for as long as the network is. */
+struct transport_events network_events(struct network *network);
+/* The transport that it sends through from here on; NULL: none any more, and none at first. Events may come from before
+ * this on. Whoever takes one away ends the transport only when no call is under way. */
+void network_attach(struct network *network, struct transport *transport);
+
+/* ---- any thread ---- */
+
+/* Sends a frame. Nothing is kept of what the pointers lead to. 0: it is on its way, or will be lost with the channel;
+ * -ENOTCONN: the peer is not up; -ENOBUFS: too much waits for it; -ENOMEM. */
+int network_send(struct network *network, int32_t to, enum channel channel, enum message_kind kind, const void *header,
+                 size_t header_bytes, const struct iovec *body, int body_count);
+/* Is the peer up, as of the last event? */
+bool network_up(const struct network *network, int32_t node);
+/* As the transport's; -ENOTCONN without one. */
+int network_meet(struct network *network, int32_t node, const char *host, int port);
+void network_leave(struct network *network, int32_t node);
+void network_drop(struct network *network, int32_t node);
+
+#endif
