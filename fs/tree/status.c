@@ -11,11 +11,11 @@
 #include "fs/tree/handle.h"
 #include "fs/tree/tree.h"
 
-static void id_list(FILE *out, const int32_t *ids, int count)
+static void id_list(FILE *out, const struct replica_set *set)
 {
-    for (int i = 0; i < count; i++)
-        fprintf(out, "%s%" PRId32, i ? "," : "", ids[i]);
-    if (!count)
+    for (int i = 0; i < set->count; i++)
+        fprintf(out, "%s%" PRId32, i ? "," : "", set->ids[i]);
+    if (!set->count)
         fputs("-", out);
 }
 
@@ -54,12 +54,12 @@ static void write_partition(FILE *out, struct topic *topic, struct partition *pa
     else
         fprintf(out, "%" PRId32, info.leader);
     fprintf(out, " %" PRId32 " ", info.leader_epoch);
-    id_list(out, info.replicas, info.replica_count);
+    id_list(out, &info.replicas);
     fputc(' ', out);
-    id_list(out, info.isr, info.isr_count);
-    const char *state = partition_state(part)                 ? "offline"
-                        : info.isr_count < info.replica_count ? "under-replicated"
-                                                              : "ok";
+    id_list(out, &info.isr);
+    const char *state = partition_state(part)                  ? "offline"
+                        : info.isr.count < info.replicas.count ? "under-replicated"
+                                                               : "ok";
     fprintf(out, " %" PRId64 " %" PRId64 " %" PRId64 " %s\n", partition_log_start(part).offset,
             partition_high_watermark(part).offset, size.retained_bytes, state);
 }

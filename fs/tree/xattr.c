@@ -28,12 +28,12 @@ static int number(char *out, int64_t n)
     return 0;
 }
 
-static int ids(char *out, const int32_t *list, int count)
+static int ids(char *out, const struct replica_set *set)
 {
     size_t at = 0;
     out[0] = '\0';
-    for (int i = 0; i < count; i++)
-        at += (size_t)snprintf(out + at, VALUE_BYTES - at, "%s%" PRId32, i ? "," : "", list[i]);
+    for (int i = 0; i < set->count; i++)
+        at += (size_t)snprintf(out + at, VALUE_BYTES - at, "%s%" PRId32, i ? "," : "", set->ids[i]);
     return 0;
 }
 
@@ -109,7 +109,7 @@ static int show_replicas(struct session *s, const struct vnode *v, char *out)
     struct partition_info info;
     (void)s;
     partition_info(v->pfile->part, &info);
-    return ids(out, info.replicas, info.replica_count);
+    return ids(out, &info.replicas);
 }
 
 static int show_isr(struct session *s, const struct vnode *v, char *out)
@@ -117,7 +117,7 @@ static int show_isr(struct session *s, const struct vnode *v, char *out)
     struct partition_info info;
     (void)s;
     partition_info(v->pfile->part, &info);
-    return ids(out, info.isr, info.isr_count);
+    return ids(out, &info.isr);
 }
 
 static const struct shown of_partition[] = {

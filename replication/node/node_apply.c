@@ -106,6 +106,49 @@ static void update_topics(struct node *node, const struct command *cmd)
         cleaner_kick(&node->cleaner);
 }
 
+/* ---- registrations of partitions ---- */
+
+/* Hands the live partition the registration that the metadata has. */
+static void set_registration(struct topic *topic, const struct metadata_topic *meta, int32_t index)
+{
+    struct partition *part = topic_partition(topic, index);
+    if (part != NULL) /* there was no memory for it */
+        partition_set_registration(part, &meta->parts[index]);
+}
+
+static void change_partitions(struct node *node, const struct command *cmd)
+{
+    for (int32_t i = 0; i < cmd->change_count; i++) {
+        const struct metadata_topic *meta = metadata_topic_by_id(&node->quorum.meta, cmd->changes[i].topic_id);
+        struct topic *topic = catalog_find(&node->catalog, meta->name);
+        if (topic == NULL)
+            continue;
+        set_registration(topic, meta, cmd->changes[i].index);
+        topic_unref(topic);
+    }
+}
+
+void node_apply_registrations(struct node *node, int32_t replica)
+{
+    const struct metadata *meta = &node->quorum.meta;
+    for (size_t i = 0; i < meta->topic_count; i++) {
+        struct topic *topic = catalog_find(&node->catalog, meta->topics[i]->name);
+        if (topic == NULL)
+            continue;
+        for (int32_t p = 0; p < meta->topics[i]->partitions; p++)
+            if (replica == 0 || replica_set_has(&meta->topics[i]->parts[p].replicas, replica))
+                set_registration(topic, meta->topics[i], p);
+        topic_unref(topic);
+    }
+}
+
+/* This node's own is where its part in partitions begins; another's may have taken it out of some ISRs. */
+static void register_node(struct node *node, const struct command *cmd)
+{
+    bool self = cmd->registration.id == node->options.id;
+    node_apply_registrations(node, self ? 0 : cmd->registration.id);
+}
+
 void node_apply(void *arg, const struct command *cmd)
 {
     struct node *node = arg;
@@ -126,9 +169,13 @@ void node_apply(void *arg, const struct command *cmd)
         update_topics(node, cmd);
         break;
     case COMMAND_REGISTER_NODE:
-    case COMMAND_CHANGE_NODE:
+        register_node(node, cmd);
+        break;
     case COMMAND_CHANGE_PARTITIONS:
     case COMMAND_SET_PARTITIONS:
+        change_partitions(node, cmd);
+        break;
+    case COMMAND_CHANGE_NODE:
     case COMMAND_PRODUCER_IDS:
     case COMMAND_BEGIN_EPOCH:
     case COMMAND_SET_VOTERS:

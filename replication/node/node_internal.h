@@ -79,5 +79,8 @@ int node_prepare(void *arg, const struct command *cmd, struct err *e);
 void node_apply(void *arg, const struct command *cmd);
 /* The same at a start, when there are no live topics yet. */
 void node_replay(void *arg, const struct command *cmd);
+/* Hands the live partitions that node `replica` has a part in (0: all) the registrations that the metadata has; in the
+ * quorum's turn. */
+void node_apply_registrations(struct node *node, int32_t replica);
 
 #endif

@@ -87,10 +87,9 @@ void topic_unref(struct topic *topic)
 static int open_one(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known, bool made)
 {
     int32_t index = atomic_load(&topic->partition_count);
-    const struct replica_set *replicas = &meta->parts[index].replicas;
     struct partition *part;
     struct err e = {0};
-    int rc = partition_open(topic, index, replicas->ids, replicas->count, known, made, &part, &e);
+    int rc = partition_open(topic, index, &meta->parts[index], known, made, &part, &e);
     /* Corruption was logged by the log that went offline. */
     if (rc != 0 && (part == NULL || part->log == NULL) && topic->internal)
         err_set(topic->node->internal_reason, rc, "%s", e.text);
@@ -100,6 +99,8 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
         topic->open_rc = rc;
     if (part == NULL)
         return rc;
+    if (made)
+        partition_set_registration(part, &meta->parts[index]);
     pthread_mutex_lock(&topic->lock);
     topic->partitions[index] = part;
     atomic_store(&topic->partition_count, index + 1);

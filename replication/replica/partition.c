@@ -158,7 +158,7 @@ static int open_log(struct partition *part, bool made, struct err *e)
     return rc;
 }
 
-int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, int replica_count,
+int partition_open(struct topic *topic, int32_t index, const struct partition_registration *registration,
                    const struct checkpoints *known, bool made, struct partition **out, struct err *e)
 {
     struct partition *part = calloc(1, sizeof *part);
@@ -181,12 +181,15 @@ int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, 
 
     snprintf(part->checkpoint_key, sizeof part->checkpoint_key, "%s-%" PRId32, topic->id_text, index);
     checkpoints_known(made ? NULL : known, part->name, part->checkpoint_key, &part->known, &part->known_high_watermark);
-    isr_init(&part->isr, replicas, replica_count,
+    part->registration = *registration;
+    int32_t replica_count =
+        registration->replicas.count < LIMIT_REPLICAS ? registration->replicas.count : LIMIT_REPLICAS;
+    isr_init(&part->isr, registration->replicas.ids, replica_count,
              (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
     /* Replicas elsewhere are in sync once they say so. */
     for (int i = 0; i < replica_count; i++)
-        if (replicas[i] != part->node->options.id)
-            isr_set_in_sync(&part->isr, replicas[i], false);
+        if (registration->replicas.ids[i] != part->node->options.id)
+            isr_set_in_sync(&part->isr, registration->replicas.ids[i], false);
     int rc = open_log(part, made, e);
     part->open_rc = rc;
     /* What was made of its directory when there was no room for all of it. What cannot be removed is told as a stray at
@@ -453,20 +456,4 @@ int partition_file_open(struct partition *part, const struct log_file *file, int
 {
     int rc = partition_reach(part, e);
     return rc != 0 ? rc : log_file_open(part->log, file, fd, e);
-}
-
-/* ---- status ---- */
-
-void partition_info(struct partition *part, struct partition_info *out)
-{
-    *out = (struct partition_info){.leader = partition_state(part) == 0 ? part->node->options.id : -1,
-                                   .leader_epoch = atomic_load(&part->leader_epoch)};
-    pthread_mutex_lock(&part->lock);
-    for (int i = 0; i < part->isr.count; i++) {
-        const struct isr_replica *replica = &part->isr.replicas[i];
-        out->replicas[out->replica_count++] = replica->id;
-        if (replica->in_sync)
-            out->isr[out->isr_count++] = replica->id;
-    }
-    pthread_mutex_unlock(&part->lock);
 }

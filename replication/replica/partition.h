@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "engine/log/log.h"
+#include "replication/metadata/replica_set.h"
 
 struct partition;
 struct topic;
@@ -188,11 +189,9 @@ int partition_file_open(struct partition *part, const struct log_file *file, int
 
 /* ---- what .cluster/ and the attributes show ---- */
 struct partition_info {
-    int32_t leader; /* node id; -1: none */
+    int32_t leader; /* node id; -1: none, or this one, and its log is offline */
     int32_t leader_epoch;
-    int32_t replicas[8];
-    int32_t isr[8];
-    int replica_count, isr_count;
+    struct replica_set replicas, isr;
 };
 void partition_info(struct partition *part, struct partition_info *out);
 

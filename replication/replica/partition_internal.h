@@ -1,7 +1,8 @@
 /* replication/replica/partition_internal.h: struct partition, for replication/ alone. partition.c owns its life and
  * what can be asked of it, partition_append.c an append from its submit to its end, partition_hold.c those that wait on
- * the way and what lets them in, partition_epoch.c the leader epoch, partition_flush.c flushes, partition_wait.c
- * readers at the end, partition_delete.c deletion, partition_feed.c what the layer above is told.
+ * the way and what lets them in, partition_registration.c what the cluster has decided, partition_epoch.c the leader
+ * epoch, partition_flush.c flushes, partition_wait.c readers at the end, partition_delete.c deletion, partition_feed.c
+ * what the layer above is told.
  *
  * A partition lives as long as its topic: a reference to it is one to the topic.
  *
@@ -15,6 +16,7 @@
 
 #include "engine/base/checkpoint.h"
 #include "replication/metadata/config.h"
+#include "replication/metadata/election.h"
 #include "replication/node/checkpoints.h"
 #include "replication/node/node.h"
 #include "replication/replica/isr.h"
@@ -59,6 +61,7 @@ struct partition {
     _Atomic bool epoch_assigned;
 
     pthread_mutex_t lock;
+    struct partition_registration registration; /* as applied last */
     struct isr isr;
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
@@ -105,7 +108,7 @@ struct partition {
 /* ---- life: partition.c ---- */
 
 /* Opens (or makes) the partition's log. *out is there in any case but -ENOMEM; with another error it is offline. */
-int partition_open(struct topic *topic, int32_t index, const int32_t *replicas, int replica_count,
+int partition_open(struct topic *topic, int32_t index, const struct partition_registration *registration,
                    const struct checkpoints *known, bool made, struct partition **out, struct err *e);
 /* Closes the log (destroy: removes it) and frees the partition. Nobody uses it any more. */
 int partition_free(struct partition *part, bool destroy, struct err *e);
@@ -128,6 +131,14 @@ int partition_usable(struct partition *part, struct err *e);
 int partition_reach(struct partition *part, struct err *e);
 /* Something failed: if the log went offline, whoever waits is told. Calls back: no lock held. */
 void partition_check_failed(struct partition *part);
+
+/* ---- what the cluster has decided: partition_registration.c ---- */
+
+/* The applied metadata says this of the partition now: at the start once this node's own registration has been applied,
+ * and with each change of it since, in order, by one thread at a time; of a topic made while the node runs, right after
+ * its partition_open(). A node's part in a partition follows from nothing else. May use the disk and call back, and
+ * waits for no decision and no peer: no lock held. */
+void partition_set_registration(struct partition *part, const struct partition_registration *registration);
 
 /* ---- the leader epoch: partition_epoch.c ---- */
 

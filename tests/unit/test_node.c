@@ -510,9 +510,9 @@ static int32_t leader_epoch(struct fixture *f, const char *name)
     partition_info(part, &info);
     partition_unref(part);
     assert_int_equal(info.leader, 1);
-    assert_int_equal(info.replica_count, 1);
-    assert_int_equal(info.isr_count, 1);
-    assert_int_equal(info.isr[0], 1);
+    assert_int_equal(info.replicas.count, 1);
+    assert_int_equal(info.isr.count, 1);
+    assert_int_equal(info.isr.ids[0], 1);
     return info.leader_epoch;
 }
 
