@@ -41,4 +41,16 @@ struct transport_events {
     void (*frame)(void *arg, int32_t node, enum channel channel, struct frame *frame);
 };
 
+/* Who makes a node's transport: the seam beside io, clock and executor. One node, one start and one stop of it. */
+struct transport_source {
+    /* ours: this node's hello; to and channel are filled in. Events come from here on, perhaps before this returns.
+     * One clear line in e. */
+    int (*start)(struct transport_source *source, const struct hello *ours, const struct transport_events *events,
+                 struct transport **out, struct err *e);
+    /* Says goodbye. No event comes once it has returned, and the transport is gone. Not from an event. */
+    void (*stop)(struct transport_source *source);
+    /* The node is of a cluster now: in the hellos to come. Any thread. */
+    void (*set_cluster)(struct transport_source *source, const char *cluster_id);
+};
+
 #endif
