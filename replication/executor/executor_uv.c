@@ -1,4 +1,4 @@
-/* replication/executor/executor_uv.c: the loop that keeps the time, and the pools.
+/* replication/executor/executor_uv.c: the loop that keeps the time and serves the peers, and the pools.
  *
  * Alarms: one uv_timer_t is set to the earliest deadline; who brings an earlier one wakes the loop by the uv_async_t.
  * The loop only moves what is due to the queues. An idle loop sleeps until the earliest alarm.
@@ -50,6 +50,8 @@ struct executor_uv {
     struct pool pools[WORK_KINDS];
     int unfinished; /* works that are queued or under way, of both kinds */
     pthread_cond_t settled;
+    struct loop_call *calls, **last_call; /* for the loop's thread */
+    pthread_cond_t called;                /* one of them is over */
 };
 
 static const int pool_limits[WORK_KINDS] = {[WORK_PROMPT] = LIMIT_PROMPT_THREADS, [WORK_BULK] = LIMIT_BULK_THREADS};
@@ -206,9 +208,24 @@ static void on_timer(uv_timer_t *timer)
     turn(timer->data);
 }
 
+static struct loop_call *take_calls(struct executor_uv *executor)
+{
+    pthread_mutex_lock(&executor->lock);
+    struct loop_call *calls = executor->calls;
+    executor->calls = NULL;
+    executor->last_call = &executor->calls;
+    pthread_mutex_unlock(&executor->lock);
+    return calls;
+}
+
 static void on_wake(uv_async_t *wake)
 {
-    turn(wake->data);
+    struct executor_uv *executor = wake->data;
+    for (struct loop_call *call = take_calls(executor), *next; call != NULL; call = next) {
+        next = call->next; /* a call that is over is its caller's */
+        call->run(call, &executor->loop);
+    }
+    turn(executor);
 }
 
 static void *run_loop(void *arg)
@@ -216,6 +233,29 @@ static void *run_loop(void *arg)
     struct executor_uv *executor = arg;
     uv_run(&executor->loop, UV_RUN_DEFAULT);
     return NULL;
+}
+
+void executor_uv_call(struct executor *base, struct loop_call *call)
+{
+    struct executor_uv *executor = of(base);
+    call->next = NULL;
+    call->over = false;
+    pthread_mutex_lock(&executor->lock);
+    *executor->last_call = call;
+    executor->last_call = &call->next;
+    uv_async_send(&executor->wake);
+    while (!call->over)
+        pthread_cond_wait(&executor->called, &executor->lock);
+    pthread_mutex_unlock(&executor->lock);
+}
+
+void executor_uv_called(struct executor *base, struct loop_call *call)
+{
+    struct executor_uv *executor = of(base);
+    pthread_mutex_lock(&executor->lock);
+    call->over = true;
+    pthread_cond_broadcast(&executor->called);
+    pthread_mutex_unlock(&executor->lock);
 }
 
 /* ---- alarms: the calls ---- */
@@ -298,6 +338,7 @@ static void destroy(struct executor_uv *executor)
     for (int kind = 0; kind < WORK_KINDS; kind++)
         pthread_cond_destroy(&executor->pools[kind].wanted);
     pthread_cond_destroy(&executor->settled);
+    pthread_cond_destroy(&executor->called);
     pthread_mutex_destroy(&executor->lock);
     alarms_free(&executor->alarms);
     free(executor);
@@ -328,6 +369,8 @@ static struct executor_uv *new_executor(struct clock *clock)
     executor->clock = clock;
     pthread_mutex_init(&executor->lock, NULL);
     pthread_cond_init(&executor->settled, NULL);
+    pthread_cond_init(&executor->called, NULL);
+    executor->last_call = &executor->calls;
     for (int kind = 0; kind < WORK_KINDS; kind++) {
         struct pool *pool = &executor->pools[kind];
         pool->executor = executor;

@@ -257,14 +257,23 @@ static int open_state(struct node *node, struct err *e)
     open_topics(node, &known);
     node->checkpoints_by_name = checkpoints_are_by_name(&known);
     lower_checkpoints(node);
+    rc = node_links_start(node, e);
+    if (rc != 0)
+        goto err_after_quorum;
     rc = register_node(node, e);
     if (rc == 0)
         rc = stray_look(node, e);
     if (rc != 0)
-        goto err_after_quorum;
+        goto err_after_links;
     checkpoints_free(&known);
     return 0;
 
+err_after_links:
+    node_links_hush(node);
+    atomic_store(&node->stopping, true);
+    executor_silence(node->executor);
+    executor_settle(node->executor);
+    node_links_stop(node);
 err_after_quorum:
     atomic_store(&node->stopping, true);
     executor_silence(node->executor);
@@ -313,6 +322,7 @@ static int init(struct node *node, const struct node_options *options)
 
 void node_free(struct node *node)
 {
+    network_free(&node->network);
     pthread_rwlock_destroy(&node->feed_lock);
     pthread_mutex_destroy(&node->checkpoint_lock);
     deleter_free(&node->deleter);
@@ -339,11 +349,14 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     int rc = open_executor(node, e);
     if (rc != 0)
         goto err_after_init;
+    rc = node_links_open(node, e);
+    if (rc != 0)
+        goto err_after_executor;
     rc = make_path(io, node->options.data_dir, e);
     if (rc == 0)
         rc = open_directory(io, AT_FDCWD, node->options.data_dir, &node->data_dirfd, e);
     if (rc != 0)
-        goto err_after_executor;
+        goto err_after_links;
     rc = data_lock_take(io, node->executor, node->data_dirfd, node->options.data_dir, LIMIT_LOCK_WAIT_MS,
                         &node->lock_fd, e);
     if (rc != 0)
@@ -377,6 +390,8 @@ err_after_lock:
     io->close(io, node->lock_fd);
 err_after_directory:
     io->close(io, node->data_dirfd);
+err_after_links:
+    node_links_close(node);
 err_after_executor:
     node_stop_executor(node);
 err_after_init:

@@ -20,9 +20,18 @@
 #include "replication/metadata/config.h"
 #include "replication/metadata/tree_attr.h"
 #include "replication/replica/partition.h"
+#include "replication/wire/tls.h"
 
 struct node;
 struct topic;
+struct transport_source;
+
+/* Where a node is to be found. */
+struct node_peer {
+    int32_t id;
+    const char *host;
+    int port;
+};
 
 struct node_options {
     const char *data_dir; /* made, with its parents, mode 0700, if it is not there */
@@ -30,18 +39,30 @@ struct node_options {
     bool check_crcs;
     int64_t log_retention_check_interval_ms;
     int64_t log_cleaner_backoff_ms;
-    int64_t reserve_bytes;     /* reserve.h; 0: none */
-    struct io *io;             /* NULL: io_posix() */
-    struct clock *clock;       /* NULL: clock_system() */
-    struct executor *executor; /* NULL: one of libuv and threads, started and stopped with the node */
+    int64_t reserve_bytes; /* reserve.h; 0: none */
+    /* Other nodes. What these lead to stays until node_close(). */
+    const char *listen_host; /* NULL: no port, and no other node is ever heard of */
+    int listen_port;
+    const struct node_peer *peers; /* the first members of a cluster, this node among them; each id once */
+    size_t peer_count;             /* 0: no list */
+    const struct tls_files *tls;   /* NULL: tls=off */
+    int32_t quorum_recover;        /* the id of this node: it makes the metadata quorum anew, alone; 0: it does not */
+    /* The seams. */
+    struct transport_source *transport; /* NULL: links.h, if there is a listen_host */
+    struct io *io;                      /* NULL: io_posix() */
+    struct clock *clock;                /* NULL: clock_system() */
+    struct executor *executor;          /* NULL: one of libuv and threads, started and stopped with the node */
 };
 
 /* Errors, each with one clear line in e: -EBUSY: another daemon has the directory (a daemon that is stopping or dying
  * is waited for, 10 s at most); -EINVAL: the directory belongs to another node id; -EBADMSG: a damaged file, by name;
- * errnos of the disk. A partition that is damaged does not stop the node: it is offline and was logged. */
+ * errnos of the disk; those of tls_context_new() and peers_start(). A partition that is damaged does not stop the node:
+ * it is offline and was logged. */
 int node_open(const struct node_options *options, struct node **out, struct err *e);
 /* Says "stopping" in the lock file, so that a start waits. Idempotent; also done by node_close(). */
 void node_stopping(struct node *node);
+/* Reads the files of options.tls anew, for connections to come. Errors of tls_context_new(): the old ones are kept. */
+int node_reload_tls(struct node *node, struct err *e);
 /* Settles the executor, flushes and closes. All partition and topic references must be gone. Returns 0 or the first
  * error. */
 int node_close(struct node *node, struct err *e);

@@ -20,6 +20,7 @@
 #include "replication/node/scrubber.h"
 #include "replication/node/stray.h"
 #include "replication/node/topic.h"
+#include "replication/wire/links.h"
 #include "replication/wire/network.h"
 
 struct node {
@@ -33,6 +34,11 @@ struct node {
     struct log_env env;
     struct executor *executor;
     struct network network;
+    struct transport_source *source; /* of the transport; NULL: none */
+    struct links links;              /* it, unless the options brought one */
+    uint64_t process;                /* a random number of this start */
+    const char *host;                /* where others find this node; "": nowhere */
+    int port;
     struct reserve reserve;
     struct catalog catalog;
     struct topic *internal_topic; /* __cluster_metadata */
@@ -65,6 +71,21 @@ int node_each_partition(struct node *node, void (*each)(struct partition *part, 
 
 /* NAME-N of a topic, internal or not, that has a partition N. */
 bool node_has_partition(struct node *node, const char *name);
+
+/* node_links.c: the transport. Chooses where this node is to be found, and reads the certificates; nothing is begun. As
+ * node_open(). */
+int node_links_open(struct node *node, struct err *e);
+void node_links_close(struct node *node);
+/* Begins to hear, and meets whom the list and the metadata name. All rooms are on the network. As peers_start(). */
+int node_links_start(struct node *node, struct err *e);
+/* No message comes any more. */
+void node_links_hush(struct node *node);
+/* Goodbye. Hushed, silenced and settled. */
+void node_links_stop(struct node *node);
+/* A node has registered: there it is. */
+void node_links_meet(struct node *node, int32_t id, const char *host, int port);
+/* identity.cluster_id is set now. */
+void node_links_set_cluster(struct node *node);
 
 /* node_stop.c: each topic's reference is the last one: its logs are closed. */
 void node_close_topics(struct node *node);

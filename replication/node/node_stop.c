@@ -1,6 +1,6 @@
-/* replication/node/node_stop.c: a node's stop: no alarm rings any more, what is under way ends, then every log is
- * flushed, the checkpoints are written, and if all of that went well and no log is offline the clean-shutdown mark.
- * What fails is noted and the rest goes on.
+/* replication/node/node_stop.c: a node's stop: nothing comes from other nodes any more, no alarm rings, what is under
+ * way ends, the peers are told, then every log is flushed, the checkpoints are written, and if all of that went well
+ * and no log is offline the clean-shutdown mark. What fails is noted and the rest goes on.
  */
 #include "replication/node/node.h"
 
@@ -107,8 +107,10 @@ int node_close(struct node *node, struct err *e)
     struct err local = {0};
     atomic_store(&node->stopping, true);
     node_stopping(node);
+    node_links_hush(node);
     executor_silence(node->executor);
     executor_settle(node->executor);
+    node_links_stop(node);
 
     int rc = node_each_partition(node, collect_one, &all);
     flush_all(node, &all);
@@ -119,6 +121,7 @@ int node_close(struct node *node, struct err *e)
     quorum_close(&node->quorum);
     topic_unref(node->internal_topic);
     config_set_free(&node->internal_meta.config);
+    node_links_close(node);
     node_stop_executor(node); /* before the lock is another's */
     if (rc == 0 && all.clean)
         rc = identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), &local);

@@ -12,6 +12,12 @@ void network_init(struct network *network)
 {
     *network = (struct network){.transport = NULL};
     network->last = &network->first;
+    pthread_mutex_init(&network->gate, NULL);
+}
+
+void network_free(struct network *network)
+{
+    pthread_mutex_destroy(&network->gate);
 }
 
 void network_handle(struct network *network, enum message_kind kind, network_receive *receive, void *arg)
@@ -40,9 +46,8 @@ static void set_up(struct network *network, int32_t node, bool up)
         }
 }
 
-static void on_up(void *arg, int32_t node, const struct hello *hello)
+static void told_up(struct network *network, int32_t node, const struct hello *hello)
 {
-    struct network *network = arg;
     if (!network_up(network, node))
         set_up(network, node, true);
     for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
@@ -50,26 +55,23 @@ static void on_up(void *arg, int32_t node, const struct hello *hello)
             listener->up(listener->arg, node, hello);
 }
 
-static void on_down(void *arg, int32_t node, bool goodbye)
+static void told_down(struct network *network, int32_t node, bool goodbye)
 {
-    struct network *network = arg;
     set_up(network, node, false);
     for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
         if (listener->down != NULL)
             listener->down(listener->arg, node, goodbye);
 }
 
-static void on_dead(void *arg, int32_t node, uint64_t process)
+static void told_dead(struct network *network, int32_t node, uint64_t process)
 {
-    struct network *network = arg;
     for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
         if (listener->dead != NULL)
             listener->dead(listener->arg, node, process);
 }
 
-static void on_frame(void *arg, int32_t node, enum channel channel, struct frame *frame)
+static void told_frame(struct network *network, int32_t node, enum channel channel, struct frame *frame)
 {
-    struct network *network = arg;
     const struct network_handler *handler = frame->kind < MESSAGE_KINDS ? &network->handlers[frame->kind] : NULL;
     if (handler != NULL && handler->receive != NULL) {
         handler->receive(handler->arg, node, channel, frame);
@@ -82,6 +84,44 @@ static void on_frame(void *arg, int32_t node, enum channel channel, struct frame
     free(frame);
 }
 
+static void on_up(void *arg, int32_t node, const struct hello *hello)
+{
+    struct network *network = arg;
+    pthread_mutex_lock(&network->gate);
+    if (!network->hushed)
+        told_up(network, node, hello);
+    pthread_mutex_unlock(&network->gate);
+}
+
+static void on_down(void *arg, int32_t node, bool goodbye)
+{
+    struct network *network = arg;
+    pthread_mutex_lock(&network->gate);
+    if (!network->hushed)
+        told_down(network, node, goodbye);
+    pthread_mutex_unlock(&network->gate);
+}
+
+static void on_dead(void *arg, int32_t node, uint64_t process)
+{
+    struct network *network = arg;
+    pthread_mutex_lock(&network->gate);
+    if (!network->hushed)
+        told_dead(network, node, process);
+    pthread_mutex_unlock(&network->gate);
+}
+
+static void on_frame(void *arg, int32_t node, enum channel channel, struct frame *frame)
+{
+    struct network *network = arg;
+    pthread_mutex_lock(&network->gate);
+    if (!network->hushed)
+        told_frame(network, node, channel, frame);
+    else
+        free(frame);
+    pthread_mutex_unlock(&network->gate);
+}
+
 struct transport_events network_events(struct network *network)
 {
     return (struct transport_events){.arg = network, .up = on_up, .down = on_down, .dead = on_dead, .frame = on_frame};
@@ -90,6 +130,25 @@ struct transport_events network_events(struct network *network)
 void network_attach(struct network *network, struct transport *transport)
 {
     atomic_store(&network->transport, transport);
+}
+
+int network_start(struct network *network, struct transport_source *source, const struct hello *ours, struct err *e)
+{
+    struct transport *transport;
+    struct transport_events events = network_events(network);
+    pthread_mutex_lock(&network->gate);
+    int rc = source->start(source, ours, &events, &transport, e);
+    if (rc == 0)
+        network_attach(network, transport);
+    pthread_mutex_unlock(&network->gate);
+    return rc;
+}
+
+void network_hush(struct network *network)
+{
+    pthread_mutex_lock(&network->gate);
+    network->hushed = true;
+    pthread_mutex_unlock(&network->gate);
 }
 
 /* ---- any thread ---- */

@@ -8,6 +8,7 @@
 #ifndef LOGMNT_REPLICATION_WIRE_NETWORK_H
 #define LOGMNT_REPLICATION_WIRE_NETWORK_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,12 +42,15 @@ struct network {
     struct network_handler handlers[MESSAGE_KINDS];
     struct network_listener *first, **last;
     _Atomic int32_t up[LIMIT_NODES]; /* the nodes that are; 0: a free place */
-    bool told_unknown;               /* the transport's thread: a kind that nobody knows was logged */
+    pthread_mutex_t gate;            /* held through an event, and by who has to know that none is under way */
+    bool hushed;                     /* gate */
+    bool told_unknown;               /* gate: a kind that nobody knows was logged */
 };
 
 void network_init(struct network *network);
+void network_free(struct network *network);
 
-/* ---- entering rooms: before network_attach() ---- */
+/* ---- entering rooms: before network_start() ---- */
 
 /* From here on frames of that kind are receive's. One a kind. */
 void network_handle(struct network *network, enum message_kind kind, network_receive *receive, void *arg);
@@ -57,6 +61,12 @@ struct transport_events network_events(struct network *network);
 /* The transport that it sends through from here on; NULL: none any more, and none at first. Events may come from before
  * this on. Whoever takes one away ends the transport only when no call is under way. */
 void network_attach(struct network *network, struct transport *transport);
+/* Starts a source with this node's hello and attaches what it makes before the first event is told. As source->start().
+ */
+int network_start(struct network *network, struct transport_source *source, const struct hello *ours, struct err *e);
+/* When it returns no event is under way, and none comes any more. What is sent still goes out, so that all works can
+ * end before the transport does. Not from an event. */
+void network_hush(struct network *network);
 
 /* ---- any thread ---- */
 

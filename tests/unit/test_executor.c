@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <uv.h>
 
 #include "replication/base/limits.h"
 #include "replication/executor/alarms.h"
@@ -342,6 +343,50 @@ static void test_settling_waits_for_what_works_submit(void **state)
     assert_int_equal(happened.count, 100);
 }
 
+/* ---- calls on the loop's thread ---- */
+
+struct timed_call {
+    struct loop_call call; /* first */
+    struct executor *executor;
+    uv_timer_t timer;
+    pthread_t thread;
+};
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct timed_call *timed = handle->data;
+    note(2);
+    executor_uv_called(timed->executor, &timed->call);
+}
+
+static void on_timed(uv_timer_t *timer)
+{
+    uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static void run_timed(struct loop_call *call, struct uv_loop_s *loop)
+{
+    struct timed_call *timed = (struct timed_call *)call;
+    note(1);
+    timed->thread = pthread_self();
+    uv_timer_init(loop, &timed->timer);
+    timed->timer.data = timed;
+    uv_timer_start(&timed->timer, on_timed, 1, 0);
+}
+
+static void test_a_call_on_the_loop_ends_when_the_loop_says_so(void **state)
+{
+    struct timed_call timed[2] = {{.call.run = run_timed, .executor = *state},
+                                  {.call.run = run_timed, .executor = *state}};
+    for (int i = 0; i < 2; i++) {
+        executor_uv_call(*state, &timed[i].call);
+        assert_int_equal(happened.count, 2 * (i + 1));
+        assert_int_equal(happened.ids[2 * i + 1], 2);
+    }
+    assert_true(pthread_equal(timed[0].thread, timed[1].thread));
+    assert_false(pthread_equal(timed[0].thread, pthread_self()));
+}
+
 /* ---- chance ---- */
 
 static void test_ids_differ_and_can_be_typed(void **state)
@@ -373,6 +418,7 @@ int main(void)
         STORY(test_an_alarm_that_is_kept_waiting_rings_once),
         STORY(test_a_stop_runs_what_was_submitted_and_drops_alarms),
         STORY(test_settling_waits_for_what_works_submit),
+        STORY(test_a_call_on_the_loop_ends_when_the_loop_says_so),
         STORY(test_ids_differ_and_can_be_typed),
     };
     return cmocka_run_group_tests_name("executor", tests, NULL, NULL);

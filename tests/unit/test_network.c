@@ -93,11 +93,50 @@ static void test_who_has_no_transport_reaches_nobody(void **state)
     assert_string_equal(told, "records2 kind48 ");
 }
 
+static int start_source(struct transport_source *source, const struct hello *ours,
+                        const struct transport_events *events, struct transport **out, struct err *e)
+{
+    static struct transport transport = {.send = send_one};
+    (void)source;
+    (void)events;
+    if (ours->from != 1)
+        return err_set(e, -EADDRINUSE, "in use");
+    *out = &transport;
+    return 0;
+}
+
+static void test_a_start_attaches_and_a_hush_ends_all_events(void **state)
+{
+    struct network network;
+    struct network_listener listener = {.up = on_up, .down = on_down, .arg = "a"};
+    struct transport_source source = {.start = start_source};
+    struct hello one = {.from = 1}, two = {.from = 2};
+    struct err e;
+    (void)state;
+    network_init(&network);
+    network_listen(&network, &listener);
+    network_handle(&network, MESSAGE_RAFT, on_raft, "raft");
+    struct transport_events events = network_events(&network);
+    told[0] = '\0';
+    assert_int_equal(network_start(&network, &source, &two, &e), -EADDRINUSE);
+    assert_int_equal(network_send(&network, 2, CHANNEL_CONTROL, MESSAGE_RAFT, "", 0, NULL, 0), -ENOTCONN);
+    assert_int_equal(network_start(&network, &source, &one, &e), 0);
+    events.up(events.arg, 2, &two);
+    network_hush(&network);
+    events.frame(events.arg, 2, CHANNEL_CONTROL, make_frame(MESSAGE_RAFT));
+    events.down(events.arg, 2, false);
+    events.up(events.arg, 3, &two);
+    assert_int_equal(network_send(&network, 2, CHANNEL_CONTROL, MESSAGE_RAFT, "", 0, NULL, 0), 0);
+    assert_string_equal(told, "a2 up2 control2 kind16 ");
+    network_free(&network);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events_reach_all_who_listen_and_frames_their_handler),
         cmocka_unit_test(test_who_has_no_transport_reaches_nobody),
+        cmocka_unit_test(test_a_start_attaches_and_a_hush_ends_all_events),
     };
     return cmocka_run_group_tests_name("network", tests, NULL, NULL);
 }
