@@ -8,20 +8,36 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int mounted_device(const char *path, struct mounted_device *device)
+static int device_at(int dirfd, const char *path, int flags, struct mounted_device *device)
 {
     struct statx stx;
-    if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stx) != 0)
+    if (statx(dirfd, path, AT_STATX_DONT_SYNC | flags, STATX_TYPE, &stx) != 0)
         return -errno;
     device->major = stx.stx_dev_major;
     device->minor = stx.stx_dev_minor;
     return 0;
 }
 
+static bool is_device(const struct mounted_device *device, const struct mounted_device *other)
+{
+    return device->major == other->major && device->minor == other->minor;
+}
+
+int mounted_device(const char *path, struct mounted_device *device)
+{
+    return device_at(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, device);
+}
+
 bool mounted_is_at(const struct mounted_device *device, const char *path)
 {
     struct mounted_device there;
-    return mounted_device(path, &there) == 0 && there.major == device->major && there.minor == device->minor;
+    return mounted_device(path, &there) == 0 && is_device(device, &there);
+}
+
+bool mounted_is_on(const struct mounted_device *device, int fd)
+{
+    struct mounted_device there;
+    return device_at(fd, "", AT_EMPTY_PATH, &there) == 0 && is_device(device, &there);
 }
 
 int mounted_open(struct mounted *mounted, const struct mounted_device *device, struct err *e)

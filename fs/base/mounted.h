@@ -34,6 +34,7 @@ struct mounted {
 /* The device of what is mounted at path, without asking whoever serves that. 0 or a negative errno. */
 int mounted_device(const char *path, struct mounted_device *device);
 bool mounted_is_at(const struct mounted_device *device, const char *path);
+bool mounted_is_on(const struct mounted_device *device, int fd);
 
 /* Begins to watch. 0, or a negative errno: there is no mount table to be read; mounted_look() says MOUNTED_HERE then.
  */

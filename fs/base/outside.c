@@ -48,7 +48,7 @@ struct outside {
 struct inside {
     const char *mountpoint;
     struct mounted_device device; /* of the mount */
-    int rootfd;                   /* AT_FDCWD: in a namespace of its own, at its root; -1: in the user's */
+    int rootfd;                   /* AT_FDCWD: at the root of a clone of it; -1: on the user's */
 };
 
 static int write_text(const char *path, const char *text)
@@ -83,8 +83,27 @@ static int new_namespace(void)
     return rc;
 }
 
-/* Into a namespace with nothing in it but a clone of the mount. The other mounts are slaves until they go, so that one
- * that is unmounted meanwhile goes here too. */
+/* To a clone of the mount that is in no namespace: with CAP_SYS_ADMIN alone. A descriptor of it stays open, since the
+ * clone goes with its last one. */
+static int go_to_clone(const struct inside *in)
+{
+    struct mount_attr attr = {.propagation = MS_PRIVATE};
+    int rc = 0;
+    int fd = open_tree(AT_FDCWD, in->mountpoint, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (!mounted_is_on(&in->device, fd))
+        rc = -ENODEV; /* unmounted, and something else mounted there */
+    else if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof attr) != 0 || fchdir(fd) != 0)
+        rc = -errno;
+    if (rc != 0)
+        close(fd);
+    return rc;
+}
+
+/* Into a namespace with nothing in it but a clone of the mount. For that it holds all mounts of the machine for a
+ * moment, and what is unmounted by others just then stays in use as long, unless it is shared (mount_namespaces(7)).
+ * The other mounts are slaves until they go, so that one that is unmounted meanwhile goes here too. */
 static int go_private(const struct inside *in)
 {
     int rc = new_namespace();
@@ -115,9 +134,12 @@ static bool can_go_private(const struct inside *in)
 
 static int enter(struct inside *in)
 {
-    if (!can_go_private(in))
-        return ENTERED_SHARED;
-    int rc = go_private(in);
+    int rc = go_to_clone(in);
+    if (rc != 0) {
+        if (!can_go_private(in))
+            return ENTERED_SHARED;
+        rc = go_private(in);
+    }
     in->rootfd = AT_FDCWD;
     return rc == 0 ? ENTERED_PRIVATELY : rc;
 }
@@ -286,8 +308,8 @@ static int ask_to_enter(struct outside *outside)
 {
     int rc = ask(outside, OUTSIDE_ENTER, "");
     if (rc == ENTERED_SHARED)
-        log_line(LOG_NOTICE, "no mount namespace of its own for what wakes inotify watchers: an unmount that meets it "
-                             "is EBUSY");
+        log_line(LOG_NOTICE, "no clone of the mount for what wakes inotify watchers: an unmount that meets it is "
+                             "EBUSY");
     outside->entered = rc >= 0;
     return rc < 0 ? rc : 0;
 }

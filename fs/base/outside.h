@@ -4,10 +4,11 @@
  * has to be used. That is done by a process of its own, which is forked before there are threads:
  *
  * - A thread of the daemon, killed with its request on the way, would wait unkillable for an answer that only the
- *   closing of /dev/fuse brings, and hold that open itself. The process has one descriptor: its way to the daemon.
- * - Whoever uses a mount makes its unmount EBUSY. The process lives in a mount namespace of its own whose only mount is
- *   a private clone of ours (without CAP_SYS_ADMIN: within a user namespace of its own), so that the user's unmount
- *   never meets it. Where the kernel allows neither, it uses the user's mount, for the length of an act.
+ *   closing of /dev/fuse brings, and hold that open itself. The process has its way to the daemon and nothing else.
+ * - Whoever uses a mount makes its unmount EBUSY. The process uses a private clone of it, which the user's unmount
+ * never meets: open_tree(2) makes it for CAP_SYS_ADMIN; without that it is the only mount of a namespace of the
+ * process's own, in a user namespace of its own. Where the kernel allows neither, it uses the user's mount, for the
+ * length of an act.
  *
  * The clone keeps the file system alive when the user's mount has gone: the daemon has to see that by itself
  * (mounted.h).

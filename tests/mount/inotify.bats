@@ -222,3 +222,18 @@ C
     done
     cmp <(sort -n "$T/shipped") <(seq 20000)
 }
+
+# A new mount namespace holds every mount of the machine for a moment: a disk that is unmounted just then stays in use.
+@test "for that a daemon of root takes a clone of its mount, and no copy of all the others" {
+    mkdir orders
+    py <<P
+$watcher
+os.stat("orders/0")
+watch = Watch("orders/0")
+append("orders/.any", b"x\n")
+watch.wait(IN_MODIFY | IN_CLOSE_WRITE)
+P
+    outside=$(pgrep -P "$PID")
+    is "$(tr '\0' ' ' < "/proc/$outside/cmdline" | sed 's/ *$//')" 'logmnt: outside'
+    is "$(readlink "/proc/$outside/ns/mnt")" "$(readlink /proc/self/ns/mnt)"
+}

@@ -27,7 +27,7 @@ log_setup() {
     umask 022
     T=$(mktemp -d /tmp/logmnt-test.XXXXXX)
     chmod 755 "$T"
-    M=$T/mnt DATA=$T/data PID='' DISK='' BG=()
+    M=$T/mnt DATA=$T/data PID='' DISK='' LOOP='' BG=()
     mkdir "$M"
     export HOME=$T
     unset XDG_STATE_HOME
@@ -45,11 +45,7 @@ log_teardown() {
     local bad=0 fd pid report
     cd /
     for fd in 4 5 6 7 8 9; do eval "exec $fd>&-"; done 2>/dev/null
-    for pid in "${BG[@]}"; do
-        pkill -9 -P "$pid"
-        kill -9 "$pid" 2>/dev/null
-    done
-    for pid in "${BG[@]}"; do wait "$pid" 2>/dev/null; done
+    end_bg
     if timeout 5 mountpoint -q "$M" || ! timeout 5 stat "$M" >/dev/null 2>&1; then
         timeout 20 fusermount3 -u "$M" || { echo "teardown: cannot unmount"; bad=1; }
     fi
@@ -70,6 +66,7 @@ log_teardown() {
     if [ -n "$DISK" ] && mountpoint -q "$DISK"; then
         wait_until 'umount "$DISK" 2>/dev/null' 10 || { umount -l "$DISK"; bad=1; }
     fi
+    [ -z "$LOOP" ] || losetup -d "$LOOP"
     wait_until '[ -s "$T/watchdog" ]' && read -r pid < "$T/watchdog" && kill "$pid"
     rm -rf --one-file-system "$T"
     return $bad
@@ -118,6 +115,28 @@ restart_after_kill() { # [OPTIONS]
 bg() { # COMMAND…: in the background; its pid in $!
     "$@" 3>&- &
     BG+=("$!")
+}
+
+# Those, and all that was started by them, and by that in turn.
+with_children() { # PID…
+    local pids
+    while [ $# -gt 0 ]; do
+        echo "$@"
+        pids=$(pgrep -P "$(IFS=,; echo "$*")") || :
+        set -- $pids
+    done
+}
+
+# A killed program has the mount open until it has ended, and nobody but its parent can wait for it. Whom the test has
+# waited for is no child any more, and its number may be another's.
+end_bg() {
+    local pid pids self=$BASHPID
+    pids=$(comm -12 <(printf '%s\n' "${BG[@]}" | sort) <(pgrep -P "$self" | sort))
+    [ -n "$pids" ] || return 0
+    pids=$(with_children $pids)
+    kill -9 $pids 2>/dev/null
+    for pid in "${BG[@]}"; do wait "$pid" 2>/dev/null; done
+    for pid in $pids; do wait_until "[ ! -e /proc/$pid ] || grep -qs '^State:.Z' /proc/$pid/status"; done
 }
 
 wait_until() { # CONDITION [SECONDS]
@@ -174,6 +193,9 @@ loop_disk() { # MEGABYTES
     mkfs.ext4 -q -F -m 0 "$T/disk.img"
     DISK=$T/disk
     mkdir "$DISK"
-    mount -o loop "$T/disk.img" "$DISK" || { echo "no loop device could be mounted (this test needs root and /dev/loop*)"; return 1; }
+    if ! LOOP=$(losetup -f --show "$T/disk.img") || ! mount "$LOOP" "$DISK"; then
+        echo "no loop device could be mounted (this test needs root and /dev/loop*)"
+        return 1
+    fi
     DATA=$DISK/data
 }

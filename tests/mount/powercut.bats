@@ -19,7 +19,9 @@ restart_machine() {
     kill -9 "$PID"
     wait_until '[ -z "$(daemon_pids)" ]'
     wait_until 'umount "$DISK"' 10
-    mount -o loop "$T/disk.img" "$DISK"
+    # A mount namespace that somebody makes at this moment has the dead file system, too, and it would be mounted again.
+    wait_until '[ ! -e "/sys/fs/ext4/${LOOP##*/}" ]'
+    mount "$LOOP" "$DISK"
     mount_log
 }
 
