@@ -132,8 +132,8 @@ struct log_append_result {
 /* A leader's: appends one batch at the log's end, all or nothing, and rolls first when a segment is full. On return the
  * bytes are in the page cache and visible to log_extent_at(). leader_epoch is stored in the entry.
  * A batch with a producer's id is judged by what the log has of it, under the append lock too: 1: a duplicate, nothing
- * was appended, *out is not set; -EILSEQ: it leaves out sequences, and batch->gap_accepted is not set; -EACCES: its
- * producer epoch is over. -ESTALE: leader_epoch is not the epoch that this replica leads in, and passing errnos
+ * was appended, *out is not set; -EILSEQ: it leaves out sequences that batch->gap does not cover; -EACCES: its producer
+ * epoch is over. -ESTALE: leader_epoch is not the epoch that this replica leads in, and passing errnos
  * (err.h): nothing was appended. -EIO: offline. -EFBIG: larger than a segment can hold. */
 int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
                struct err *e);

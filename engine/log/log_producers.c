@@ -45,13 +45,14 @@ uint32_t log_expire_producers(struct log *log, int64_t ms)
 int log_admit(struct log *log, const struct append_batch *batch, struct err *e)
 {
     switch (producers_judge(&log->producers, batch->producer_id, batch->producer_epoch, batch->sequence)) {
-    case PRODUCER_UNKNOWN:
     case PRODUCER_NEXT:
         break;
     case PRODUCER_DUPLICATE:
         return 1;
+    case PRODUCER_UNKNOWN:
     case PRODUCER_GAP:
-        if (!batch->gap_accepted) {
+        if (producers_missing(&log->producers, batch->producer_id, batch->producer_epoch, batch->sequence) >
+            batch->gap) {
             return err_set(e, -EILSEQ, "producer %" PRId64 ": sequence %" PRId32 " leaves some out", batch->producer_id,
                            batch->sequence);
         }

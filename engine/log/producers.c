@@ -128,6 +128,22 @@ static int32_t sequence_add(int32_t sequence, uint32_t n)
     return (int32_t)(((uint32_t)sequence + n) & INT32_MAX);
 }
 
+/* How far a sequence lies ahead of the one that is due. They go round: half of the circle is ahead, half behind. */
+static uint32_t ahead_of(const struct producer_state *known, int32_t sequence)
+{
+    return ((uint32_t)sequence - (uint32_t)sequence_add(known->last_sequence, 1)) & INT32_MAX;
+}
+
+uint32_t producers_missing(const struct producers *producers, int64_t id, int16_t epoch, int32_t sequence)
+{
+    const struct producer_state *known = producers_find(producers, id);
+
+    if (known == NULL || epoch != known->epoch) {
+        return BATCH_GAP_ALL;
+    }
+    return ahead_of(known, sequence);
+}
+
 enum producer_verdict producers_judge(const struct producers *producers, int64_t id, int16_t epoch, int32_t sequence)
 {
     const struct producer_state *known = producers_find(producers, id);
@@ -142,8 +158,7 @@ enum producer_verdict producers_judge(const struct producers *producers, int64_t
     if (epoch > known->epoch) {
         return sequence == 0 ? PRODUCER_NEXT : PRODUCER_GAP;
     }
-    /* They go round: half of the circle lies ahead, the other half behind. */
-    ahead = ((uint32_t)sequence - (uint32_t)sequence_add(known->last_sequence, 1)) & INT32_MAX;
+    ahead = ahead_of(known, sequence);
     return ahead == 0 ? PRODUCER_NEXT : ahead <= INT32_MAX / 2 ? PRODUCER_GAP : PRODUCER_DUPLICATE;
 }
 

@@ -2,7 +2,8 @@
  * which this is as much as the idempotent producer needs): epoch, last sequence, last offset.
  *
  * A sequence number counts a producer's records, from 0 to 2^31 - 1 and then from 0 again. What is known is what the
- * batches in the log say, from the first one on that is there: an id without any is unknown, and may begin anywhere.
+ * batches in the log say, from the first one on that is there: an id without any is unknown, and may begin anywhere
+ * where nothing before that will come.
  * One owner; no locks of its own. */
 #ifndef LOGMNT_ENGINE_LOG_PRODUCERS_H
 #define LOGMNT_ENGINE_LOG_PRODUCERS_H
@@ -41,6 +42,9 @@ void producers_free(struct producers *producers);
 /* NULL: unknown. */
 const struct producer_state *producers_find(const struct producers *producers, int64_t id);
 enum producer_verdict producers_judge(const struct producers *producers, int64_t id, int16_t epoch, int32_t sequence);
+/* How many sequences a batch would leave out. Of an id of which nothing is known, or a new epoch that does not begin at
+ * 0, it would leave out all before its own, however many they were: BATCH_GAP_ALL. */
+uint32_t producers_missing(const struct producers *producers, int64_t id, int16_t epoch, int32_t sequence);
 /* Room for n more, so that the next n times producers_note() cannot fail. Of LIMIT_PRODUCERS those go whose last batch
  * is the oldest. -ENOMEM. */
 int producers_reserve(struct producers *producers, uint32_t n);

@@ -60,6 +60,8 @@ void batch_entry_encode(const struct batch_entry *b, uint8_t out[BATCH_ENTRY_BYT
 /* -EBADMSG: the entry's own CRC does not hold. */
 int batch_entry_decode(const uint8_t in[BATCH_ENTRY_BYTES], struct batch_entry *b);
 
+#define BATCH_GAP_ALL UINT32_MAX
+
 /* What a caller appends: complete records, their count and CRC already known from the scan that found their ends. The
  * memory stays the caller's and is not touched after log_append() has returned. */
 struct append_batch {
@@ -74,7 +76,7 @@ struct append_batch {
     int32_t sequence;
     int16_t producer_epoch;
     uint16_t attributes;
-    bool gap_accepted;                /* sequences before this one that are missing will not come any more */
+    uint32_t gap; /* so many sequences right before this one will not come any more; BATCH_GAP_ALL: none before it */
     const struct framing_mark *marks; /* from the start of the batch, ascending */
     uint32_t mark_count;
     enum framing framing; /* that it was cut into records by */
