@@ -31,6 +31,12 @@ enum {
     /* Bytes of parked appends, over all partitions; when they are used up the next acks=all append that would have to
      * wait fails at once with -EROFS. */
     LIMIT_PARKED_BYTES = 256 << 20,
+    /* Requests of appends under way to one partition's leader, without an answer; what comes meanwhile waits, and goes
+     * together. */
+    LIMIT_FORWARD_REQUESTS = 5,
+    /* Batches in one of them, and bytes, unless one batch alone has more. */
+    LIMIT_FORWARD_BATCHES = 64,
+    LIMIT_FORWARD_BYTES = 1 << 20,
     /* From the moment that a log asks for a flush until the background flush begins. */
     LIMIT_FLUSH_DELAY_MS = 1000,
     /* The longest that the checkpoints lag behind while something is appended. */
