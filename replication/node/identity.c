@@ -16,6 +16,7 @@
 static const char meta_magic[] = "# logmnt node";
 static const char clean_magic[] = "# logmnt clean shutdown";
 static const char partition_magic[] = "# logmnt partition";
+static const char partition_head[] = "# logmnt partition\nversion=1\ntopic.id="; /* then the id and a newline */
 
 /* The value of key in lines of key=value; false: it is not there or longer than size - 1. */
 static bool value_of(const char *text, const char *key, char *out, size_t size)
@@ -165,14 +166,21 @@ int identity_clean_clear(struct io *io, int dirfd, struct err *e)
 
 /* ---- partition.metadata ---- */
 
+/* Less than a whole one, and nothing else: there was no room for the rest, or the power went before it came. */
+static bool is_beginning(const char *text)
+{
+    size_t len = strlen(text), head = strlen(partition_head);
+    return len < head + UUID_TEXT_BYTES && strncmp(text, partition_head, len < head ? len : head) == 0;
+}
+
 int identity_partition_read(struct io *io, int dirfd, uint8_t id[UUID_BYTES], struct err *e)
 {
     char *text, topic_id[UUID_TEXT_BYTES];
     int rc = read_small(io, dirfd, PARTITION_METADATA_FILE, &text, e);
     if (rc != 0)
         return rc;
-    /* Made, but its bytes were not yet on the disk: empty, or zeros. */
-    if (text[0] == '\0')
+    /* Made, but its bytes were not yet on the disk: empty, zeros, or some of them. */
+    if (is_beginning(text))
         rc = -ENOENT;
     else if (!is_kind(text, partition_magic) || !value_of(text, "topic.id", topic_id, sizeof topic_id) ||
              uuid_parse(topic_id, id) != 0)

@@ -37,8 +37,8 @@ int identity_clean(struct io *io, int dirfd, bool *clean, struct err *e);
 int identity_clean_set(struct io *io, int dirfd, int64_t wall_ms, struct err *e);
 int identity_clean_clear(struct io *io, int dirfd, struct err *e);
 
-/* The topic id that a partition's directory says it belongs to. -ENOENT: no file, or one that a power cut left without
- * content; -EBADMSG: damaged. */
+/* The topic id that a partition's directory says it belongs to. -ENOENT: no file, or one of which a power cut
+ * left only a beginning; -EBADMSG: damaged. */
 int identity_partition_read(struct io *io, int partition_dirfd, uint8_t id[UUID_BYTES], struct err *e);
 /* Not durable by itself: it is on the disk with the first fsync of the directory, which comes before the first record
  * is acknowledged as durable. */
