@@ -199,6 +199,7 @@ SEED ?= 1
 export BUILD FUZZ_RUNS CC
 export SIM_SEEDS := $(SEEDS)
 export SIM_SEED := $(SEED)
+export SIM_NODES := $(NODES)
 
 demo:
 	@$(MAKE) --no-print-directory deps-build
@@ -266,7 +267,7 @@ help:
 	@echo 'make deps       installs what building and testing need (apt; sudo when not root)'
 	@echo 'make demo       a mounted log with real data, in one command'
 	@echo 'make test       everything that .ci/run runs; ends with N passed, N failed, N skipped'
-	@echo 'make unit | quorum | sim | fault | lint | mount-test   one part of it; make sim SEEDS=n SEED=x'
+	@echo 'make unit | quorum | sim | fault | lint | mount-test   one part of it; make sim SEEDS=n SEED=x NODES=n'
 	@echo 'make bench      the benchmarks, all or BENCH=name; also $(BUILD)/bench.json'
 	@echo 'make fuzz       FUZZ_RUNS=$(FUZZ_RUNS) runs of each fuzzer'
 	@echo 'make asan tsan  the same programs under AddressSanitizer + UBSan, and under ThreadSanitizer'

@@ -1,4 +1,4 @@
-/* tests/sim/book.c: keeping the books, and holding a node against them. */
+/* tests/sim/book.c: keeping the books. */
 #include "tests/sim/book.h"
 
 #include <assert.h>
@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/record/framing.h"
 #include "tests/sim/chance.h"
 
 /* ---- keeping ---- */
@@ -21,6 +20,7 @@ void book_free(struct book *book)
             for (int64_t i = 0; i < part->count; i++)
                 free(part->batches[i].bytes);
             free(part->batches);
+            free(part->by_offset);
         }
         free(book->topics[t]);
     }
@@ -50,6 +50,30 @@ struct book_topic *book_topic(struct book *book, const char *name)
     return NULL;
 }
 
+struct book_topic *book_topic_by_id(struct book *book, const char *id)
+{
+    for (int t = book->count; t-- > 0;)
+        if (strcmp(book->topics[t]->id, id) == 0)
+            return book->topics[t];
+    return NULL;
+}
+
+void book_topic_gone(struct book *book, struct book_topic *topic)
+{
+    topic->state = TOPIC_GONE;
+    topic->gone_at = ++book->asked;
+}
+
+bool book_name_was_taken(const struct book *book, const struct book_topic *but, const char *name, int64_t since)
+{
+    for (int t = 0; t < book->count; t++) {
+        const struct book_topic *other = book->topics[t];
+        if (other != but && strcmp(other->name, name) == 0 && (other->state != TOPIC_GONE || other->gone_at > since))
+            return true;
+    }
+    return false;
+}
+
 struct book_setting *book_setting(struct book_topic *topic, const char *name)
 {
     for (int i = 0; i < topic->setting_count; i++)
@@ -71,7 +95,7 @@ static uint32_t write_line(char *out, int64_t serial, int number, int key, uint6
     return (uint32_t)len;
 }
 
-int64_t book_add_batch(struct book_topic *topic, int32_t index, int lines, bool keyed, uint64_t *chance)
+int64_t book_add_batch(struct book_topic *topic, int32_t index, int64_t writer, int lines, bool keyed, uint64_t *chance)
 {
     struct book_partition *part = &topic->parts[index];
     if (part->count == part->room) {
@@ -80,7 +104,7 @@ int64_t book_add_batch(struct book_topic *topic, int32_t index, int lines, bool 
         assert(part->batches != NULL);
     }
     struct book_batch *batch = &part->batches[part->count];
-    *batch = (struct book_batch){.lines = lines, .bytes = malloc(BOOK_LINES * BOOK_LINE_BYTES)};
+    *batch = (struct book_batch){.writer = writer, .lines = lines, .bytes = malloc(BOOK_LINES * BOOK_LINE_BYTES)};
     assert(batch->bytes != NULL && lines <= BOOK_LINES);
     for (int i = 0; i < lines; i++) {
         batch->keys[i] = keyed ? (int)chance_below(chance, BOOK_KEYS) : -1;
@@ -90,373 +114,106 @@ int64_t book_add_batch(struct book_topic *topic, int32_t index, int lines, bool 
     return part->count++;
 }
 
-static void each_partition(struct book *book, void (*each)(struct book_partition *part))
+/* ---- where batches lie ---- */
+
+/* The first of by_offset that begins behind offset. */
+static int64_t behind(const struct book_partition *part, int64_t offset)
+{
+    int64_t low = 0, high = part->placed_count;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (part->batches[part->by_offset[middle]].base.offset > offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static bool overlap(const struct book_batch *a, const struct book_batch *b)
+{
+    return a->state != BATCH_GONE && b->state != BATCH_GONE &&
+           ((a->base.offset < b->base.offset + b->lines && b->base.offset < a->base.offset + a->lines) ||
+            (a->base.position < b->base.position + b->len && b->base.position < a->base.position + a->len));
+}
+
+/* Where its own node wrote it, it lies behind what that wrote before. */
+static bool in_order(const struct book_partition *part, int64_t serial, struct err *e)
+{
+    const struct book_batch *batch = &part->batches[serial];
+    for (int step = -1; step <= 1; step += 2) {
+        for (int64_t i = serial + step; i >= 0 && i < part->count; i += step) {
+            const struct book_batch *other = &part->batches[i];
+            if (other->writer != batch->writer || !other->placed || other->state == BATCH_GONE)
+                continue;
+            if ((other->base.offset > batch->base.offset) == (step > 0))
+                break;
+            err_set(e, 0, "batch %" PRId64 " is at %" PRId64 ", and batch %" PRId64 " of the same writer at %" PRId64,
+                    serial, batch->base.offset, i, other->base.offset);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool book_place(struct book_partition *part, int64_t serial, struct log_point base, struct err *e)
+{
+    struct book_batch *batch = &part->batches[serial];
+    if (batch->placed) {
+        if (batch->base.offset == base.offset && batch->base.position == base.position)
+            return true;
+        err_set(e, 0, "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", it was at %" PRId64 "/%" PRId64, serial,
+                base.offset, base.position, batch->base.offset, batch->base.position);
+        return false;
+    }
+    batch->placed = true;
+    batch->base = base;
+    if (part->placed_count == part->placed_room) {
+        part->placed_room = part->placed_room == 0 ? 64 : 2 * part->placed_room;
+        part->by_offset = realloc(part->by_offset, (size_t)part->placed_room * sizeof *part->by_offset);
+        assert(part->by_offset != NULL);
+    }
+    int64_t at = behind(part, base.offset);
+    memmove(&part->by_offset[at + 1], &part->by_offset[at],
+            (size_t)(part->placed_count - at) * sizeof *part->by_offset);
+    part->by_offset[at] = serial;
+    part->placed_count++;
+    for (int64_t i = 0; i < part->placed_count; i++) {
+        struct book_batch *other = &part->batches[part->by_offset[i]];
+        if (i == at || !overlap(batch, other))
+            continue;
+        if (book_may_go(other)) {
+            other->state = BATCH_GONE;
+        } else if (book_may_go(batch)) {
+            batch->state = BATCH_GONE;
+        } else {
+            err_set(e, 0, "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", and so is batch %" PRId64 " at %" PRId64,
+                    serial, base.offset, base.position, part->by_offset[i], other->base.offset);
+            return false;
+        }
+    }
+    if (batch->state == BATCH_GONE)
+        return true;
+    return in_order(part, serial, e);
+}
+
+/* ---- ends ---- */
+
+void book_ended(struct book *book, int place)
 {
     for (int t = 0; t < book->count; t++)
         for (int p = 0; p < BOOK_PARTITIONS; p++)
-            each(&book->topics[t]->parts[p]);
-}
-
-static void partition_crashed(struct book_partition *part)
-{
-    for (int64_t i = 0; i < part->count; i++)
-        if (part->batches[i].state == BATCH_OPEN)
-            part->batches[i].state = BATCH_UNKNOWN;
-    part->shown = part->start_shown = (struct log_point){0};
-}
-
-void book_crashed(struct book *book)
-{
-    each_partition(book, partition_crashed);
-    for (int t = 0; t < book->count; t++) {
-        struct book_topic *topic = book->topics[t];
-        if (topic->state == TOPIC_MAKING || (topic->state == TOPIC_THERE && topic->deleting))
-            topic->state = TOPIC_UNKNOWN;
-        topic->deleting = false;
-    }
-}
-
-static void partition_durable(struct book_partition *part)
-{
-    for (int64_t i = 0; i < part->count; i++)
-        part->batches[i].durable |= part->batches[i].state == BATCH_IN;
+            book->topics[t]->parts[p].shown[place] = book->topics[t]->parts[p].start_shown[place] =
+                (struct log_point){0};
 }
 
 void book_stopped_cleanly(struct book *book)
 {
-    each_partition(book, partition_durable);
-}
-
-/* ---- the audit of a partition ---- */
-
-/* What one walk over a partition found. */
-struct walk {
-    struct book *book;
-    struct book_topic *topic;
-    struct book_partition *part;
-    struct log_point start, limit, end;
-    bool *seen; /* BOOK_LINES a batch */
-    int64_t next_offset;
-    bool fresh, power;
-    struct err *e;
-};
-
-/* Which line is this? */
-static struct book_batch *identify(struct book_partition *part, const char *line, uint32_t len, int64_t *serial,
-                                   int *number)
-{
-    char text[64];
-    int key;
-    size_t some = len < sizeof text - 1 ? len : sizeof text - 1;
-    memcpy(text, line, some);
-    text[some] = '\0';
-    if (sscanf(text, "k%d=%" SCNd64 ".%d:", &key, serial, number) != 3 &&
-        sscanf(text, "%" SCNd64 ".%d:", serial, number) != 2)
-        return NULL;
-    if (*serial < 0 || *serial >= part->count || *number < 0 || *number >= part->batches[*serial].lines)
-        return NULL;
-    return &part->batches[*serial];
-}
-
-static uint32_t bytes_before(const struct book_batch *batch, int number)
-{
-    uint32_t bytes = 0;
-    for (int i = 0; i < number; i++)
-        bytes += batch->lens[i];
-    return bytes;
-}
-
-/* One line that a reader is shown at that place. */
-static bool check_line(struct walk *w, const char *line, uint32_t len, struct log_point at)
-{
-    int64_t serial;
-    int number;
-    struct book_batch *batch = identify(w->part, line, len, &serial, &number);
-    if (batch == NULL) {
-        err_set(w->e, 0, "offset %" PRId64 ": nobody wrote %.*s", at.offset, (int)len - 1, line);
-        return false;
-    }
-    uint32_t before = bytes_before(batch, number);
-    if (len != batch->lens[number] || memcmp(line, batch->bytes + before, len) != 0) {
-        err_set(w->e, 0, "offset %" PRId64 ": other bytes than line %" PRId64 ".%d has", at.offset, serial, number);
-        return false;
-    }
-    if (batch->state == BATCH_GONE) {
-        err_set(w->e, 0, "offset %" PRId64 ": line %" PRId64 ".%d was refused, or lost and not shown since", at.offset,
-                serial, number);
-        return false;
-    }
-    struct log_point base = {at.offset - number, at.position - before};
-    if (!batch->placed) {
-        batch->placed = true;
-        batch->base = base;
-    } else if (batch->base.offset != base.offset || batch->base.position != base.position) {
-        err_set(w->e, 0, "line %" PRId64 ".%d is at %" PRId64 "/%" PRId64 ", it was at %" PRId64 "/%" PRId64, serial,
-                number, at.offset, at.position, batch->base.offset + number, batch->base.position + before);
-        return false;
-    }
-    if (w->seen[serial * BOOK_LINES + number]) {
-        err_set(w->e, 0, "line %" PRId64 ".%d is there twice", serial, number);
-        return false;
-    }
-    if (at.offset < w->next_offset) {
-        err_set(w->e, 0, "offset %" PRId64 " comes after %" PRId64, at.offset, w->next_offset - 1);
-        return false;
-    }
-    if (batch->state == BATCH_UNKNOWN) {
-        batch->state = BATCH_IN;
-        w->book->batches_found++;
-    }
-    w->next_offset = at.offset + 1;
-    w->seen[serial * BOOK_LINES + number] = true;
-    w->book->lines_checked++;
-    return true;
-}
-
-static bool check_run(struct walk *w, const struct log_run *run, const char *bytes)
-{
-    struct log_point at = run->base;
-    uint32_t left = run->len;
-    for (uint32_t i = 0; i < run->records; i++) {
-        const char *newline = memchr(bytes, '\n', left);
-        if (newline == NULL) {
-            err_set(w->e, 0, "run at %" PRId64 ": no line %u", run->base.offset, i);
-            return false;
-        }
-        uint32_t len = (uint32_t)(newline + 1 - bytes);
-        if (!check_line(w, bytes, len, at))
-            return false;
-        at = (struct log_point){at.offset + 1, at.position + len};
-        bytes += len;
-        left -= len;
-    }
-    if (left != 0)
-        err_set(w->e, 0, "run at %" PRId64 ": %u bytes more than its lines", run->base.offset, left);
-    return left == 0;
-}
-
-/* Reads a run's bytes the way a reader does. */
-static bool read_run(struct walk *w, struct partition *part, struct io *io, const struct log_run *run, char *bytes)
-{
-    uint32_t done = 0;
-    while (done < run->len) {
-        struct log_extent extent;
-        int64_t at = run->base.position + done;
-        int rc = partition_extent_at(part, at, w->limit.position, run->len - done, &extent, w->e);
-        if (rc != 1 || extent.position != at) {
-            err_set(w->e, 0,
-                    "position %" PRId64 ": not readable (%d) in %" PRId64 " … %" PRId64 ", a run of %u at %" PRId64, at,
-                    rc, w->start.position, w->limit.position, run->len, run->base.position);
-            if (rc == 1)
-                log_extent_release(&extent);
-            return false;
-        }
-        rc = io_pread_all(io, extent.fd, bytes + done, extent.len, extent.place);
-        log_extent_release(&extent);
-        if (rc != 0) {
-            err_sys(w->e, rc, "position %" PRId64, at);
-            return false;
-        }
-        done += (uint32_t)extent.len;
-    }
-    return true;
-}
-
-static bool walk_log(struct walk *w, struct partition *part, struct io *io)
-{
-    struct log_run run;
-    int64_t at = w->start.position;
-    int rc;
-    w->next_offset = w->start.offset;
-    while ((rc = partition_run_at(part, at, w->limit.position, &run, w->e)) == 1) {
-        if (run.base.position < w->start.position) {
-            /* The start lies within it: what is before is shown to nobody. */
-            run.len -= (uint32_t)(w->start.position - run.base.position);
-            run.records -= (uint32_t)(w->start.offset - run.base.offset);
-            run.base = w->start;
-        }
-        char *bytes = malloc(run.len + 1);
-        assert(bytes != NULL);
-        bool good = read_run(w, part, io, &run, bytes) && check_run(w, &run, bytes);
-        free(bytes);
-        if (!good)
-            return false;
-        at = run.base.position + run.len;
-    }
-    if (rc < 0)
-        err_wrap(w->e, rc, "read at %" PRId64, at);
-    return rc == 0;
-}
-
-/* Is there a later record of the same key? */
-static bool superseded(const struct walk *w, const struct book_batch *batch, int number)
-{
-    int64_t offset = batch->base.offset + number;
-    for (int64_t i = 0; i < w->part->count; i++) {
-        const struct book_batch *other = &w->part->batches[i];
-        for (int j = 0; j < other->lines && other->placed && other->state == BATCH_IN; j++)
-            if (other->keys[j] == batch->keys[number] && other->base.offset + j > offset)
-                return true;
-    }
-    return false;
-}
-
-/* A batch that is in the log as far as anybody was told, and its lines that were not met. */
-static bool check_missing(struct walk *w, int64_t serial)
-{
-    struct book_batch *batch = &w->part->batches[serial];
-    /* Behind the end: the power went before it was on the disk. */
-    if (batch->placed && w->fresh && w->power && !batch->durable && batch->base.offset + batch->lines > w->end.offset) {
-        batch->state = BATCH_GONE;
-        w->book->lines_lost += (uint64_t)batch->lines;
-        return true;
-    }
-    for (int i = 0; i < batch->lines; i++) {
-        int64_t offset = batch->base.offset + i;
-        if (w->seen[serial * BOOK_LINES + i] || offset < w->start.offset)
-            continue;
-        if (offset >= w->limit.offset && offset < w->end.offset)
-            continue; /* not committed yet */
-        if (w->topic->compacts && batch->keys[i] >= 0 && superseded(w, batch, i))
-            continue;
-        err_set(w->e, 0,
-                "line %" PRId64 ".%d (offset %" PRId64 "%s) is missing from %" PRId64 " … %" PRId64 " … %" PRId64,
-                serial, i, offset, batch->durable ? ", flushed" : "", w->start.offset, w->limit.offset, w->end.offset);
-        return false;
-    }
-    return true;
-}
-
-static bool check_batches(struct walk *w)
-{
-    for (int64_t i = 0; i < w->part->count; i++) {
-        struct book_batch *batch = &w->part->batches[i];
-        if (batch->state == BATCH_IN && batch->placed && !check_missing(w, i))
-            return false;
-        /* What nobody was told of and is not there was never there; unless it waits behind the high watermark, or was
-         * there and has been removed already. */
-        if (batch->state == BATCH_UNKNOWN && w->fresh && w->limit.offset == w->end.offset && !w->topic->compacts &&
-            w->start.offset == 0)
-            batch->state = BATCH_GONE;
-    }
-    return true;
-}
-
-static bool check_points(struct walk *w)
-{
-    const struct book_partition *part = w->part;
-    if (w->start.offset > w->limit.offset || w->limit.offset > w->end.offset)
-        err_set(w->e, 0, "start %" PRId64 ", high watermark %" PRId64 ", end %" PRId64, w->start.offset,
-                w->limit.offset, w->end.offset);
-    else if (w->limit.position < part->shown.position || w->start.position < part->start_shown.position)
-        err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64, w->limit.position,
-                part->shown.position);
-    else if (w->start.offset < part->trimmed.offset)
-        err_set(w->e, 0, "starts at %" PRId64 ", deleted up to %" PRId64, w->start.offset, part->trimmed.offset);
-    else if (!w->topic->retains && w->start.offset > part->trim_asked.offset)
-        err_set(w->e, 0, "starts at %" PRId64 ", and nobody removed that much", w->start.offset);
-    else
-        return true;
-    return false;
-}
-
-bool book_audit_partition(struct book *book, struct book_topic *topic, int32_t index, struct partition *part,
-                          struct io *io, bool fresh, bool power, struct err *e)
-{
-    struct walk w = {
-        .book = book, .topic = topic, .part = &topic->parts[index], .fresh = fresh, .power = power, .e = e};
-    int state = partition_state(part);
-    if (state == -EIO && book->full)
-        return true;
-    if (state != 0) {
-        err_sys(e, state, "%s-%d", topic->name, index);
-        return false;
-    }
-    w.start = partition_log_start(part);
-    w.limit = partition_high_watermark(part);
-    w.end = partition_log_end(part);
-    w.seen = calloc((size_t)(w.part->count * BOOK_LINES) + 1, sizeof *w.seen);
-    assert(w.seen != NULL);
-    bool good = check_points(&w) && walk_log(&w, part, io) && check_batches(&w);
-    free(w.seen);
-    if (!good)
-        err_wrap(e, 0, "%s-%d", topic->name, index);
-    w.part->shown = w.limit;
-    w.part->start_shown = w.start;
-    return good;
-}
-
-/* ---- the audit of a node ---- */
-
-static bool check_settings(struct book_topic *topic, struct node *node, struct err *e)
-{
-    char value[CONFIG_VALUE_BYTES], fallback[CONFIG_VALUE_BYTES];
-    for (int i = 0; i < topic->setting_count; i++) {
-        struct book_setting *setting = &topic->settings[i];
-        if (node_get_config(node, topic->name, setting->name, value) != 0 ||
-            node_get_config(node, NULL, setting->name, fallback) != 0) {
-            err_set(e, 0, "%s: no setting %s", topic->name, setting->name);
-            return false;
-        }
-        const char *expected = setting->value[0] != '\0' ? setting->value : fallback;
-        if (!setting->unknown && strcmp(value, expected) != 0) {
-            err_set(e, 0, "%s: %s is %s, was set to %s", topic->name, setting->name, value, expected);
-            return false;
+    for (int t = 0; t < book->count; t++) {
+        for (int p = 0; p < BOOK_PARTITIONS; p++) {
+            struct book_partition *part = &book->topics[t]->parts[p];
+            for (int64_t i = 0; i < part->count; i++)
+                part->batches[i].durable |= part->batches[i].state == BATCH_IN;
         }
     }
-    return true;
-}
-
-static bool audit_topic(struct book *book, struct book_topic *known, struct topic *topic, struct node *node,
-                        struct io *io, bool fresh, bool power, struct err *e)
-{
-    int32_t partitions = topic_partition_count(topic);
-    if (known->id[0] != '\0' && strcmp(known->id, topic_id(topic)) != 0) {
-        err_set(e, 0, "%s is topic %s, was %s", known->name, topic_id(topic), known->id);
-        return false;
-    }
-    snprintf(known->id, sizeof known->id, "%s", topic_id(topic));
-    if (known->state == TOPIC_UNKNOWN)
-        known->state = TOPIC_THERE;
-    if (partitions < known->partitions || partitions > known->partitions_max) {
-        err_set(e, 0, "%s has %d partitions, not %d to %d", known->name, partitions, known->partitions,
-                known->partitions_max);
-        return false;
-    }
-    if (fresh)
-        known->partitions = known->partitions_max = partitions;
-    for (int32_t p = 0; p < partitions; p++)
-        if (!book_audit_partition(book, known, p, topic_partition(topic, p), io, fresh, power, e))
-            return false;
-    return check_settings(known, node, e);
-}
-
-bool book_audit(struct book *book, struct node *node, struct io *io, bool fresh, bool power, struct err *e)
-{
-    struct topic **topics;
-    size_t count;
-    bool good = node_topics(node, &topics, &count) == 0;
-    for (size_t i = 0; i < count; i++) {
-        struct book_topic *known = book_topic(book, topic_name(topics[i]));
-        if (good && known == NULL) {
-            err_set(e, 0, "topic %s was never made, or is deleted", topic_name(topics[i]));
-            good = false;
-        }
-        good = good && audit_topic(book, known, topics[i], node, io, fresh, power, e);
-        topic_unref(topics[i]);
-    }
-    free(topics);
-    for (int t = 0; t < book->count && good; t++) {
-        struct book_topic *known = book->topics[t];
-        struct topic *topic = known->state == TOPIC_GONE ? NULL : node_topic(node, known->name);
-        if (topic == NULL && known->state == TOPIC_THERE && !known->deleting) {
-            err_set(e, 0, "topic %s is not there", known->name);
-            good = false;
-        }
-        if (topic == NULL && known->state == TOPIC_UNKNOWN)
-            known->state = TOPIC_GONE;
-        if (topic != NULL)
-            topic_unref(topic);
-    }
-    return good;
 }

@@ -1,9 +1,12 @@
 /* tests/sim/book.h: the books of a cluster as its users see it: which topics they made, what they wrote and what they
- * were told of it. And the audit: does what a node shows agree with the books?
+ * were told of it. audit.h holds them against what nodes show.
  *
  * A batch's lines are `[kKEY=]SERIAL.NUMBER:padding`, each there once in a partition's life, so whatever is read names
  * itself. What a call told its caller after the crash of its node nobody heard: it is unknown, and the next audit finds
- * out. */
+ * out.
+ *
+ * What may be lost: a batch that was promised (acks=all was answered, or somebody has read it) while another replica in
+ * sync has it, or it is on the disk, never. One that was acknowledged by a leader alone may go with that leader. */
 #ifndef LOGMNT_TESTS_SIM_BOOK_H
 #define LOGMNT_TESTS_SIM_BOOK_H
 
@@ -14,6 +17,7 @@
 #include "replication/node/node.h"
 
 enum {
+    BOOK_NODES = 5,
     BOOK_PARTITIONS = 4,
     BOOK_LINES = 6, /* in a batch, at most */
     BOOK_LINE_BYTES = 400,
@@ -30,8 +34,11 @@ enum batch_state {
 
 struct book_batch {
     enum batch_state state;
-    bool durable; /* acknowledged as on the disk */
-    bool placed;  /* base is known */
+    bool durable;   /* acknowledged as on the disk */
+    bool promised;  /* acknowledged as held by all in sync, or read */
+    bool may_go;    /* whoever was in sync has lost its power since */
+    bool placed;    /* base is known */
+    int64_t writer; /* one mount of one node: what it wrote is in the order in which it wrote */
     int lines;
     int keys[BOOK_LINES]; /* -1: none */
     uint32_t lens[BOOK_LINES];
@@ -43,10 +50,12 @@ struct book_batch {
 struct book_partition {
     struct book_batch *batches; /* by serial */
     int64_t count, room;
-    struct log_point trimmed;     /* DeleteRecords up to here were acknowledged */
-    struct log_point trim_asked;  /* and asked for */
-    struct log_point shown;       /* the high watermark that was seen last; since the node's start */
-    struct log_point start_shown; /* likewise the log start */
+    int64_t *by_offset; /* serials of those that are placed, ascending by base */
+    int64_t placed_count, placed_room;
+    struct log_point trimmed;    /* DeleteRecords up to here were acknowledged */
+    struct log_point trim_asked; /* and asked for */
+    /* By place of the node, since its start: the high watermark and the log start that were seen last. */
+    struct log_point shown[BOOK_NODES], start_shown[BOOK_NODES];
 };
 
 enum topic_state { TOPIC_MAKING, TOPIC_THERE, TOPIC_UNKNOWN, TOPIC_GONE };
@@ -58,11 +67,14 @@ struct book_setting {
     bool unknown;
 };
 
+/* One attempt to make a topic, and what came of it. */
 struct book_topic {
     char name[16];
-    char id[32]; /* "": not known yet */
+    char id[32];
     enum topic_state state;
     bool deleting;
+    bool delete_asked;                  /* and nobody knows what came of it */
+    int64_t gone_at;                    /* GONE: when (world.clock); what was asked for before may have met it */
     bool compacts, retains;             /* ever asked for: records may be missing, the start may move */
     int32_t partitions, partitions_max; /* acknowledged; perhaps */
     struct book_setting settings[BOOK_SETTINGS];
@@ -73,29 +85,37 @@ struct book_topic {
 struct book {
     struct book_topic **topics;
     int count, room;
-    bool full; /* the disk had no room at times: a partition that could not be made is offline until it has, and what
-                * waited may be refused for want of it */
+    int node_count;
+    int64_t asked; /* counts calls: the time of what happens to topics */
+    bool full;     /* a disk had no room at times: a partition that could not be made is offline until it has, and what
+                    * waited may be refused for want of it */
     uint64_t lines_checked, lines_lost, batches_found; /* how much was proved */
 };
 
 void book_free(struct book *book);
 struct book_topic *book_add_topic(struct book *book, const char *name);
-/* The one of that name that is not gone; NULL: none. */
+/* The last one of that name that may be there; NULL: none. */
 struct book_topic *book_topic(struct book *book, const char *name);
+struct book_topic *book_topic_by_id(struct book *book, const char *id);
+void book_topic_gone(struct book *book, struct book_topic *topic);
+/* Another one of that name may have been there since then. */
+bool book_name_was_taken(const struct book *book, const struct book_topic *but, const char *name, int64_t since);
+
 /* A new batch of `lines` lines, keyed where keys is set. Returns its serial. */
-int64_t book_add_batch(struct book_topic *topic, int32_t part, int lines, bool keyed, uint64_t *chance);
+int64_t book_add_batch(struct book_topic *topic, int32_t part, int64_t writer, int lines, bool keyed, uint64_t *chance);
+/* Nobody was promised that it stays, or nobody is left who could keep that. */
+static inline bool book_may_go(const struct book_batch *batch)
+{
+    return !batch->promised || (batch->may_go && !batch->durable);
+}
+/* It is there in the log: false, with the reason, if it was elsewhere, another one is that may not
+ * go, or its writer wrote it before (after) one that lies behind (before) it. */
+bool book_place(struct book_partition *part, int64_t serial, struct log_point base, struct err *e);
 struct book_setting *book_setting(struct book_topic *topic, const char *name);
 
-/* The node has crashed (or stopped): whatever was on its way is unknown, what it has shown is no promise any more. */
-void book_crashed(struct book *book);
-/* It was stopped cleanly: all that is in the log is on the disk. */
+/* A node has ended: what it has shown is no promise any more. */
+void book_ended(struct book *book, int place);
+/* The only node was stopped cleanly: all that is in the log is on the disk. */
 void book_stopped_cleanly(struct book *book);
-
-/* What the node shows against the books. fresh: it was just opened, and nothing was appended since; power: its disk
- * has lost what was not synced. False with the reason. */
-bool book_audit(struct book *book, struct node *node, struct io *io, bool fresh, bool power, struct err *e);
-/* One partition alone. */
-bool book_audit_partition(struct book *book, struct book_topic *topic, int32_t index, struct partition *part,
-                          struct io *io, bool fresh, bool power, struct err *e);
 
 #endif

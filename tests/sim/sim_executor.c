@@ -95,11 +95,15 @@ static void settle(struct executor *executor)
         sim_executor_step(sim);
 }
 
-/* Time that passes in the middle of a call would pass for all nodes: who polls at a start or a stop finds at once what
- * there is to be found. */
+/* Time that passes in the middle of a call passes for all nodes. Where there are no others, who polls at a start or a
+ * stop finds at once what there is to be found. */
 static void pause_ms(struct executor *executor, int64_t ms)
 {
-    of(executor)->clock->mono_offset_ms += ms;
+    struct sim_executor *sim = of(executor);
+    if (sim->meanwhile != NULL)
+        sim->meanwhile(sim->arg, ms);
+    else
+        sim->clock->mono_offset_ms += ms;
 }
 
 void sim_executor_init(struct sim_executor *sim, struct sim_clock *clock, uint64_t seed)

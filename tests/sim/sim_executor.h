@@ -36,6 +36,9 @@ struct sim_executor {
     struct alarms alarms;
     bool silent;
     uint64_t works_run;
+    /* Others live on while the node pauses at a start or a stop; NULL: there are none. */
+    void (*meanwhile)(void *arg, int64_t ms);
+    void *arg;
 };
 
 void sim_executor_init(struct sim_executor *executor, struct sim_clock *clock, uint64_t seed);

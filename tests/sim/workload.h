@@ -1,20 +1,21 @@
-/* tests/sim/workload.h: what users do to a node: calls of all kinds, by chance, each noted in the books when it is made
+/* tests/sim/workload.h: what users do to nodes: calls of all kinds, by chance, each noted in the books when it is made
  * and when it is answered. */
 #ifndef LOGMNT_TESTS_SIM_WORKLOAD_H
 #define LOGMNT_TESTS_SIM_WORKLOAD_H
 
 #include "tests/sim/world.h"
 
-/* One call, or one turn of fate (a full disk, an armed crash, a stop, time that passes). */
+/* One call, or one turn of fate (faults.h). */
 void workload_act(struct sim_node *host);
 /* Takes back every call that can be taken back, for a node that goes down or stops. What is left is answered while its
  * executor runs. heard: by living callers, who know what was taken back. */
 void workload_cancel(struct sim_node *host, bool heard);
-/* Faults are over: room on the disk, min.insync.replicas of 1. */
+/* Faults are over: min.insync.replicas of 1, where the node is alone. */
 void workload_heal(struct sim_node *host);
 /* How many calls wait for an answer; without readers, which wait for records. */
 int workload_waiting(const struct sim_node *host, bool readers);
-/* Each partition takes an append and shows it, and wakes whoever waited for it. */
-void workload_prove(struct sim_node *host);
+/* Each partition takes an append, shows it, and wakes whoever waited for it. Of a cluster: from each node, and on each
+ * replica. */
+void workload_prove(struct world *world);
 
 #endif

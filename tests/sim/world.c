@@ -8,12 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
+#include "tests/sim/invariants.h"
 #include "tests/sim/workload.h"
 
 enum {
     OPENS_MAX = 50,      /* of a node that crashes while it opens */
     DRIFT_MAX_PPM = 500, /* of a clock */
+    DOWN_MS = 4000,      /* mostly */
+    DOWN_LONG_MS = 30000,
 };
 
 static const int64_t epoch_ms = 1764000000000; /* the simulation begins in November 2025 */
@@ -21,6 +25,9 @@ static const int64_t epoch_ms = 1764000000000; /* the simulation begins in Novem
 void world_init(struct world *world, uint64_t seed, int node_count)
 {
     *world = (struct world){.seed = seed, .chance = chance_seed(seed, 0), .node_count = node_count};
+    world->voter_count = node_count == 4 ? 3 : node_count;
+    world->book.node_count = node_count;
+    world->invariants = invariants_new();
     for (int i = 0; i < node_count; i++) {
         struct sim_node *host = &world->nodes[i];
         uint64_t own = chance_seed(seed, 100 + (uint64_t)i);
@@ -30,12 +37,15 @@ void world_init(struct world *world, uint64_t seed, int node_count)
         sim_clock_init(&host->clock, &world->now_ms, epoch_ms + (int64_t)chance_below(&own, 2000),
                        (int32_t)chance_below(&own, 2 * DRIFT_MAX_PPM) - DRIFT_MAX_PPM);
     }
+    net_init(&world->net, chance_seed(seed, 200), &world->now_ms, node_count);
 }
 
 void world_free(struct world *world)
 {
     for (int i = 0; i < world->node_count; i++)
         disk_free(&world->nodes[i].disk);
+    net_free(&world->net);
+    invariants_free(world->invariants);
     book_free(&world->book);
 }
 
@@ -64,10 +74,50 @@ void world_note(struct world *world, const char *fmt, ...)
         fprintf(stderr, "%8lld %s\n", (long long)world->now_ms, text);
 }
 
+static int place(const struct sim_node *host)
+{
+    return host->id - 1;
+}
+
+static bool alone(const struct sim_node *host)
+{
+    return host->world->node_count == 1;
+}
+
 /* ---- one node ---- */
+
+/* The others live on while this one waits in the middle of a start or a stop. */
+static void meanwhile(void *arg, int64_t ms)
+{
+    struct sim_node *host = arg;
+    struct world *world = host->world;
+    if (host->disk.crashed || world->nested) {
+        host->clock.mono_offset_ms += ms;
+        return;
+    }
+    world->nested = true;
+    world_run(world, ms);
+    world->nested = false;
+}
+
+/* Where the others are, and the way to them. */
+static void set_peers(struct sim_node *host, struct node_options *options, struct addresses *to)
+{
+    struct world *world = host->world;
+    for (int i = 0; i < world->node_count; i++) {
+        snprintf(to->names[i], sizeof to->names[i], "node-%d", i + 1);
+        to->peers[i] = (struct node_peer){.id = i + 1, .host = to->names[i], .port = NET_PORT};
+    }
+    options->listen_host = to->names[place(host)];
+    options->listen_port = NET_PORT;
+    options->peers = to->peers;
+    options->peer_count = (size_t)world->voter_count;
+    options->transport = net_source(&world->net, host->id);
+}
 
 static int open_once(struct sim_node *host, struct err *e)
 {
+    struct world *world = host->world;
     struct node_options options = {.data_dir = "/data",
                                    .id = host->id,
                                    .check_crcs = true,
@@ -77,8 +127,20 @@ static int open_once(struct sim_node *host, struct err *e)
                                    .io = &host->disk.io,
                                    .clock = &host->clock.clock,
                                    .executor = &host->executor.executor};
-    sim_executor_init(&host->executor, &host->clock, chance_next(&host->world->chance));
-    return node_open(&options, &host->node, e);
+    sim_executor_init(&host->executor, &host->clock, chance_next(&world->chance));
+    if (!alone(host)) {
+        set_peers(host, &options, &host->addresses);
+        host->executor.meanwhile = meanwhile;
+        host->executor.arg = host;
+    }
+    net_host_up(&world->net, host->id);
+    host->mounts++;
+    host->in_call = true;
+    int rc = node_open(&options, &host->node, e);
+    host->in_call = false;
+    if (rc != 0)
+        host->node = NULL;
+    return rc;
 }
 
 /* Runs the node's works until none is left, so that all that is on its way ends. */
@@ -92,6 +154,7 @@ static void run_dry(struct sim_node *host)
 static void take_down(struct sim_node *host)
 {
     struct err e = {""};
+    net_end(&host->world->net, host->id, host->power && !alone(host));
     workload_cancel(host, false);
     run_dry(host);
     if (host->pending_count != 0)
@@ -103,50 +166,85 @@ static void take_down(struct sim_node *host)
         sim_executor_free(&host->executor);
 }
 
+/* Its disk becomes one of the states that the crash may leave. */
+static void settle_disk(struct sim_node *host)
+{
+    if (host->power) {
+        invariants_power_cut(host);
+        host->lost_power = true;
+    }
+    disk_restart(&host->disk, host->power);
+    book_ended(&host->world->book, place(host));
+    host->power = false;
+    host->resume_ms = 0;
+}
+
+static void audit(struct sim_node *host)
+{
+    struct err e = {""};
+    struct audit audit = {
+        .book = &host->world->book, .node = host->node, .io = &host->disk.io, .place = place(host), .all = alone(host)};
+    if (!audit_node(&audit, &e))
+        world_fail(host->world, "node %d, opened anew: %s", host->id, e.text);
+}
+
+/* true: it is up, or was opened and has crashed since. */
+static bool open_and_audit(struct sim_node *host)
+{
+    struct world *world = host->world;
+    struct err e = {""};
+    int rc = open_once(host, &e);
+    world->starts++;
+    world_note(world, "node %d opens: %d", host->id, rc);
+    if (rc != 0) {
+        net_end(&world->net, host->id, false);
+        run_dry(host);
+        sim_executor_free(&host->executor);
+        if (!host->disk.crashed)
+            world_fail(world, "node %d does not open: %s", host->id, e.text);
+        return false;
+    }
+    if (!host->disk.crashed)
+        audit(host);
+    return true;
+}
+
 void world_start(struct sim_node *host)
 {
     struct world *world = host->world;
-    bool power = false;
     for (int i = 0; i < OPENS_MAX && !world_failed(world); i++) {
-        struct err e = {""};
-        int rc = open_once(host, &e);
-        world->starts++;
-        world_note(world, "node %d opens: %d", host->id, rc);
-        if (rc != 0) {
-            run_dry(host);
-            sim_executor_free(&host->executor);
-            host->node = NULL;
-        }
-        if (!host->disk.crashed) {
-            if (rc != 0)
-                world_fail(world, "node %d does not open: %s", host->id, e.text);
-            else if (!book_audit(&world->book, host->node, &host->disk.io, true, host->power || power, &e))
-                world_fail(world, "node %d, opened anew: %s", host->id, e.text);
-            if (!host->disk.crashed) {
-                host->power = false;
-                return;
-            }
-        }
-        /* It crashed on its way up. */
-        if (rc == 0)
+        bool opened = open_and_audit(host);
+        if (!host->disk.crashed)
+            return;
+        if (opened)
             take_down(host);
-        power |= host->power;
-        host->power = chance_in(&world->chance, 2);
-        power |= host->power;
-        disk_restart(&host->disk, host->power);
+        host->power |= chance_in(&world->chance, 2);
+        settle_disk(host);
     }
+}
+
+void world_kill(struct sim_node *host, bool power)
+{
+    host->power = power;
+    disk_crash_after(&host->disk, 0);
+    host->disk.crashed = true;
 }
 
 void world_recover(struct sim_node *host)
 {
     struct world *world = host->world;
+    bool power = host->power;
     world->crashes++;
-    world->power_cuts += host->power;
+    world->power_cuts += power;
+    invariants_look(host);
     take_down(host);
-    book_crashed(&world->book);
-    world_note(world, "node %d %s", host->id, host->power ? "lost its power" : "was killed");
-    disk_restart(&host->disk, host->power);
-    world_start(host);
+    settle_disk(host);
+    world_note(world, "node %d %s", host->id, power ? "lost its power" : "was killed");
+    if (alone(host))
+        world_start(host);
+    else
+        host->restart_ms = world->now_ms +
+                           (int64_t)chance_below(&world->chance, chance_in(&world->chance, 5) ? DOWN_LONG_MS : DOWN_MS);
 }
 
 void world_stop(struct sim_node *host)
@@ -159,29 +257,72 @@ void world_stop(struct sim_node *host)
         return;
     if (host->pending_count != 0)
         world_fail(world, "node %d: %d calls were not answered before a stop", host->id, host->pending_count);
+    host->in_call = true;
     int rc = world_failed(world) ? 0 : node_close(host->node, &e);
+    host->in_call = false;
     if (!host->disk.crashed && rc != 0 && host->disk.capacity_bytes == INT64_MAX)
         world_fail(world, "node %d does not stop cleanly: %s", host->id, e.text);
     host->node = NULL;
+    net_end(&world->net, host->id, false); /* where it had no time for a goodbye */
     if (!world_failed(world))
         sim_executor_free(&host->executor);
     world->stops++;
     world_note(world, "node %d stopped: %d", host->id, rc);
-    if (!host->disk.crashed && rc == 0)
+    if (!host->disk.crashed && rc == 0 && alone(host))
         book_stopped_cleanly(&world->book);
-    book_crashed(&world->book);
-    host->power |= host->disk.crashed && chance_in(&world->chance, 2);
-    disk_restart(&host->disk, host->disk.crashed && host->power);
+    host->power = host->disk.crashed && (host->power || chance_in(&world->chance, 2));
+    settle_disk(host);
+    host->restart_ms = world->now_ms + (int64_t)chance_below(&world->chance, DOWN_MS);
 }
 
 /* ---- whose turn it is ---- */
 
+static bool runs(const struct sim_node *host)
+{
+    return (host->node != NULL || host->in_call) && !host->disk.crashed && host->resume_ms <= host->world->now_ms;
+}
+
+struct sim_node *world_pick(struct world *world)
+{
+    struct sim_node *up[WORLD_NODES];
+    unsigned count = 0;
+    for (int i = 0; i < world->node_count; i++)
+        if (world_is_up(&world->nodes[i]))
+            up[count++] = &world->nodes[i];
+    return count > 0 ? up[chance_below(&world->chance, count)] : NULL;
+}
+
+static bool is_due(const struct sim_node *host)
+{
+    return host->node == NULL && !host->in_call && host->restart_ms <= host->world->now_ms;
+}
+
+/* Those to whom nothing of the network comes. */
+static unsigned skipped(const struct world *world)
+{
+    unsigned bits = 0;
+    for (int i = 0; i < world->node_count; i++)
+        if (!runs(&world->nodes[i]))
+            bits |= 1u << i;
+    return bits;
+}
+
+/* Who has a work to run; 0 to node_count are the nodes, node_count is the network. */
+static unsigned ready(struct world *world, int out[WORLD_NODES + 1])
+{
+    unsigned count = 0;
+    for (int i = 0; i < world->node_count; i++)
+        if (runs(&world->nodes[i]) && sim_executor_ready(&world->nodes[i].executor))
+            out[count++] = i;
+    if (world->node_count > 1 && net_ready(&world->net, skipped(world)))
+        out[count++] = world->node_count;
+    return count;
+}
+
 bool world_busy(struct world *world)
 {
-    for (int i = 0; i < world->node_count; i++)
-        if (world->nodes[i].node != NULL && sim_executor_ready(&world->nodes[i].executor))
-            return true;
-    return false;
+    int all[WORLD_NODES + 1];
+    return ready(world, all) > 0;
 }
 
 void world_pass(struct world *world, int64_t ms)
@@ -189,34 +330,97 @@ void world_pass(struct world *world, int64_t ms)
     world->now_ms += ms;
 }
 
-static bool pass_to_next_alarm(struct world *world)
+static int64_t earlier(int64_t a, int64_t b)
 {
-    int64_t next_ms = INT64_MAX;
+    return a < b ? a : b;
+}
+
+/* When there will be something to be done, with nothing to be done now. */
+static int64_t next_ms(struct world *world)
+{
+    int64_t at_ms = world->node_count > 1 ? net_next_ms(&world->net) : INT64_MAX;
     for (int i = 0; i < world->node_count; i++) {
-        if (world->nodes[i].node == NULL)
-            continue;
-        int64_t own_ms = sim_executor_next_ms(&world->nodes[i].executor);
-        next_ms = own_ms < next_ms ? own_ms : next_ms;
+        struct sim_node *host = &world->nodes[i];
+        if (host->resume_ms > world->now_ms)
+            at_ms = earlier(at_ms, host->resume_ms);
+        else if (runs(host))
+            at_ms = earlier(at_ms, sim_executor_next_ms(&host->executor));
+        else if (host->node == NULL && !host->in_call && !world->nested)
+            at_ms = earlier(at_ms, host->restart_ms);
     }
-    if (next_ms == INT64_MAX)
+    return at_ms == INT64_MAX || at_ms > world->now_ms ? at_ms : world->now_ms + 1;
+}
+
+/* Starts and recoveries, which are done on no other node's stack. true: there was one. */
+static bool births_and_deaths(struct world *world)
+{
+    for (int i = 0; i < world->node_count && !world->nested; i++) {
+        struct sim_node *host = &world->nodes[i];
+        if (host->node != NULL && host->disk.crashed) {
+            world_recover(host);
+            return true;
+        }
+        if (is_due(host)) {
+            world_start(host);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void crashed(struct sim_node *host)
+{
+    world_note(host->world, "node %d crashes", host->id);
+    net_end(&host->world->net, host->id, host->power);
+}
+
+/* One thing that is to be done now. false: there is none. */
+static bool do_one(struct world *world)
+{
+    int all[WORLD_NODES + 1];
+    if (births_and_deaths(world))
+        return true;
+    unsigned count = ready(world, all);
+    if (count == 0)
         return false;
-    world->now_ms = next_ms > world->now_ms ? next_ms : world->now_ms + 1;
+    int which = all[chance_below(&world->chance, count)];
+    struct sim_node *host =
+        &world->nodes[which == world->node_count ? net_step(&world->net, skipped(world)) - 1 : which];
+    if (which != world->node_count)
+        sim_executor_step(&host->executor);
+    if (host->disk.crashed && alone(host))
+        world_recover(host);
+    else if (host->disk.crashed)
+        crashed(host);
+    else if (!host->in_call && host->node != NULL)
+        invariants_check(host);
     return true;
 }
 
 bool world_step(struct world *world)
 {
-    struct sim_node *ready[WORLD_NODES];
-    unsigned count = 0;
-    for (int i = 0; i < world->node_count; i++)
-        if (world->nodes[i].node != NULL && sim_executor_ready(&world->nodes[i].executor))
-            ready[count++] = &world->nodes[i];
     world->steps++;
-    if (count == 0)
-        return pass_to_next_alarm(world);
-    struct sim_node *host = ready[chance_below(&world->chance, count)];
-    sim_executor_step(&host->executor);
-    if (host->disk.crashed)
-        world_recover(host);
+    if (do_one(world))
+        return true;
+    int64_t at_ms = next_ms(world);
+    if (at_ms == INT64_MAX)
+        return false;
+    world->now_ms = at_ms;
     return true;
+}
+
+void world_run(struct world *world, int64_t ms)
+{
+    int64_t until_ms = world->now_ms + ms;
+    while (!world_failed(world)) {
+        world->steps++;
+        if (do_one(world))
+            continue;
+        int64_t at_ms = next_ms(world);
+        if (at_ms > until_ms)
+            break;
+        world->now_ms = at_ms;
+    }
+    if (world->now_ms < until_ms)
+        world->now_ms = until_ms;
 }

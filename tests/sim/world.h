@@ -1,9 +1,17 @@
-/* tests/sim/world.h: a simulated cluster: its nodes with their disks, clocks and executors, one time for all, and the
- * books. All chance comes from the seed, so a run repeats itself bit for bit.
+/* tests/sim/world.h: a simulated cluster: its nodes with their disks, clocks and executors, the network between them,
+ * one time for all, and the books. All chance comes from the seed, so a run repeats itself bit for bit.
  *
- * A node is up, or down; a crash is armed at some later call on its disk (disk_crash_after()), and noticed after the
- * step in which it happened: nothing that the node said from then on is heard by anybody, it is taken down, its disk
- * becomes one of the states that are possible then, and it is opened anew on that. */
+ *            ┌────────── crashed ◄── any call on its disk, or fate
+ *            │ world_end()  ▲
+ *            ▼              │
+ *      ┌─► DOWN ──world_start()──► UP ◄──► paused
+ *      │                           │
+ *      └────── world_stop() ───────┘
+ *
+ * A crash is armed at some later call on the disk (disk_crash_after()), and noticed after the step in which it
+ * happened: nothing that the node said from then on is heard by anybody, it is taken down, its disk becomes one of the
+ * states that are possible then, and it is opened anew on that: at once where it is alone, after a while among others.
+ */
 #ifndef LOGMNT_TESTS_SIM_WORLD_H
 #define LOGMNT_TESTS_SIM_WORLD_H
 
@@ -13,11 +21,19 @@
 #include "replication/node/node_commands.h"
 #include "tests/sim/book.h"
 #include "tests/sim/disk.h"
+#include "tests/sim/net.h"
 #include "tests/sim/sim_executor.h"
 
-enum { WORLD_NODES = 5, WORLD_FAILURE_BYTES = 1024 };
+enum { WORLD_NODES = BOOK_NODES, WORLD_FAILURE_BYTES = 1024 };
 
 struct world;
+struct invariants;
+
+/* Where the nodes are, as node_options has it. */
+struct addresses {
+    char names[WORLD_NODES][16];
+    struct node_peer peers[WORLD_NODES];
+};
 
 struct sim_node {
     struct world *world;
@@ -25,8 +41,14 @@ struct sim_node {
     struct disk disk;
     struct sim_clock clock;
     struct sim_executor executor;
+    struct addresses addresses;
     struct node *node;       /* NULL: down */
+    bool in_call;            /* node_open() or node_close() is under way */
     bool power;              /* the armed crash is a power cut, not a kill */
+    bool lost_power;         /* since it registered last: what it had in sync may be gone */
+    int64_t restart_ms;      /* DOWN: when it is started again */
+    int64_t resume_ms;       /* UP: paused until then */
+    int64_t mounts;          /* counts its starts */
     struct pending *pending; /* calls that wait for an answer */
     int pending_count;
 };
@@ -37,7 +59,12 @@ struct world {
     int64_t now_ms;
     struct sim_node nodes[WORLD_NODES];
     int node_count;
+    int voter_count; /* nodes 1 to that many are the first members; the others join */
+    struct net net;
     struct book book;
+    struct invariants *invariants;
+    bool nested;    /* others live on while a node opens or closes: nobody is started or taken down meanwhile */
+    bool healed;    /* no crash any more */
     uint64_t trace; /* a hash of all that happened */
     uint64_t steps, answers, crashes, power_cuts, stops, starts;
     char failure[WORLD_FAILURE_BYTES]; /* "": none */
@@ -56,17 +83,29 @@ static inline bool world_failed(const struct world *world)
 /* Something has happened: it goes into the trace, and onto stderr when verbose. */
 void world_note(struct world *world, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Opens the node, as often as it takes while crashes are armed, and audits it. */
+/* Opens the node and audits it. A crash on the way up is as any other. */
 void world_start(struct sim_node *host);
-/* Takes the node down after its disk has crashed, and brings it up again. */
+/* The process ends here and now, whatever it was about: as if its disk had crashed. */
+void world_kill(struct sim_node *host, bool power);
+/* Takes a node down whose disk has crashed, and brings it up again, or plans that. */
 void world_recover(struct sim_node *host);
-/* A clean stop. */
+/* A clean stop. It is down then. */
 void world_stop(struct sim_node *host);
+/* It answers, as far as its callers can tell. */
+static inline bool world_is_up(const struct sim_node *host)
+{
+    return host->node != NULL && !host->disk.crashed && !host->in_call && host->resume_ms <= host->world->now_ms;
+}
+/* One that is up, by chance; NULL: none is. */
+struct sim_node *world_pick(struct world *world);
 
-/* Runs one work of a node that has one, or lets time pass to the next alarm. false: there is nothing to run, ever. */
+/* Does one thing that is to be done now, or lets time pass to the next one. false: there is nothing to be done, ever.
+ */
 bool world_step(struct world *world);
-/* Does a node have a work to run now? */
+/* Is there something to be done now? */
 bool world_busy(struct world *world);
 void world_pass(struct world *world, int64_t ms);
+/* Does what there is to be done within so long. */
+void world_run(struct world *world, int64_t ms);
 
 #endif

@@ -1,0 +1,380 @@
+/* tests/sim/audit.c: one walk over a replica, as a reader makes it, and what it says of the books. */
+#include "tests/sim/audit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/clock.h"
+
+/* ---- the audit of a partition ---- */
+
+/* What one walk over a partition found. */
+struct walk {
+    struct book *book;
+    struct book_topic *topic;
+    struct book_partition *part;
+    struct log_point start, limit, end;
+    bool *seen; /* BOOK_LINES a batch */
+    int64_t next_offset;
+    const struct audit *audit;
+    struct err *e;
+};
+
+/* Which line is this? */
+static struct book_batch *identify(struct book_partition *part, const char *line, uint32_t len, int64_t *serial,
+                                   int *number)
+{
+    char text[64];
+    int key;
+    size_t some = len < sizeof text - 1 ? len : sizeof text - 1;
+    memcpy(text, line, some);
+    text[some] = '\0';
+    if (sscanf(text, "k%d=%" SCNd64 ".%d:", &key, serial, number) != 3 &&
+        sscanf(text, "%" SCNd64 ".%d:", serial, number) != 2)
+        return NULL;
+    if (*serial < 0 || *serial >= part->count || *number < 0 || *number >= part->batches[*serial].lines)
+        return NULL;
+    return &part->batches[*serial];
+}
+
+static uint32_t bytes_before(const struct book_batch *batch, int number)
+{
+    uint32_t bytes = 0;
+    for (int i = 0; i < number; i++)
+        bytes += batch->lens[i];
+    return bytes;
+}
+
+/* One line that a reader is shown at that place. */
+static bool check_line(struct walk *w, const char *line, uint32_t len, struct log_point at)
+{
+    int64_t serial;
+    int number;
+    struct book_batch *batch = identify(w->part, line, len, &serial, &number);
+    if (batch == NULL) {
+        err_set(w->e, 0, "offset %" PRId64 ": nobody wrote %.*s", at.offset, (int)len - 1, line);
+        return false;
+    }
+    uint32_t before = bytes_before(batch, number);
+    if (len != batch->lens[number] || memcmp(line, batch->bytes + before, len) != 0) {
+        err_set(w->e, 0, "offset %" PRId64 ": other bytes than line %" PRId64 ".%d has", at.offset, serial, number);
+        return false;
+    }
+    if (batch->state == BATCH_GONE) {
+        err_set(w->e, 0, "offset %" PRId64 ": line %" PRId64 ".%d was refused, or lost and not shown since", at.offset,
+                serial, number);
+        return false;
+    }
+    batch->promised = true; /* that no reader ever misses it again */
+    if (!book_place(w->part, serial, (struct log_point){at.offset - number, at.position - before}, w->e))
+        return false;
+    if (w->seen[serial * BOOK_LINES + number]) {
+        err_set(w->e, 0, "line %" PRId64 ".%d is there twice", serial, number);
+        return false;
+    }
+    if (at.offset < w->next_offset) {
+        err_set(w->e, 0, "offset %" PRId64 " comes after %" PRId64, at.offset, w->next_offset - 1);
+        return false;
+    }
+    if (batch->state == BATCH_UNKNOWN) {
+        batch->state = BATCH_IN;
+        w->book->batches_found++;
+    }
+    if (w->audit->all && batch->may_go) {
+        batch->durable = true; /* a start has put it on the disk */
+        batch->may_go = false;
+    }
+    w->next_offset = at.offset + 1;
+    w->seen[serial * BOOK_LINES + number] = true;
+    w->book->lines_checked++;
+    return true;
+}
+
+static bool check_run(struct walk *w, const struct log_run *run, const char *bytes)
+{
+    struct log_point at = run->base;
+    uint32_t left = run->len;
+    for (uint32_t i = 0; i < run->records; i++) {
+        const char *newline = memchr(bytes, '\n', left);
+        if (newline == NULL) {
+            err_set(w->e, 0, "run at %" PRId64 ": no line %u", run->base.offset, i);
+            return false;
+        }
+        uint32_t len = (uint32_t)(newline + 1 - bytes);
+        if (!check_line(w, bytes, len, at))
+            return false;
+        at = (struct log_point){at.offset + 1, at.position + len};
+        bytes += len;
+        left -= len;
+    }
+    if (left != 0)
+        err_set(w->e, 0, "run at %" PRId64 ": %u bytes more than its lines", run->base.offset, left);
+    return left == 0;
+}
+
+/* Reads a run's bytes the way a reader does. */
+static bool read_run(struct walk *w, struct partition *part, struct io *io, const struct log_run *run, char *bytes)
+{
+    uint32_t done = 0;
+    while (done < run->len) {
+        struct log_extent extent;
+        int64_t at = run->base.position + done;
+        int rc = partition_extent_at(part, at, w->limit.position, run->len - done, &extent, w->e);
+        if (rc != 1 || extent.position != at) {
+            err_set(w->e, 0,
+                    "position %" PRId64 ": not readable (%d) in %" PRId64 " … %" PRId64 ", a run of %u at %" PRId64, at,
+                    rc, w->start.position, w->limit.position, run->len, run->base.position);
+            if (rc == 1)
+                log_extent_release(&extent);
+            return false;
+        }
+        rc = io_pread_all(io, extent.fd, bytes + done, extent.len, extent.place);
+        log_extent_release(&extent);
+        if (rc != 0) {
+            err_sys(w->e, rc, "position %" PRId64, at);
+            return false;
+        }
+        done += (uint32_t)extent.len;
+    }
+    return true;
+}
+
+static bool walk_log(struct walk *w, struct partition *part, struct io *io)
+{
+    struct log_run run;
+    int64_t at = w->start.position;
+    int rc;
+    w->next_offset = w->start.offset;
+    while ((rc = partition_run_at(part, at, w->limit.position, &run, w->e)) == 1) {
+        if (run.base.position < w->start.position) {
+            /* The start lies within it: what is before is shown to nobody. */
+            run.len -= (uint32_t)(w->start.position - run.base.position);
+            run.records -= (uint32_t)(w->start.offset - run.base.offset);
+            run.base = w->start;
+        }
+        char *bytes = malloc(run.len + 1);
+        assert(bytes != NULL);
+        bool good = read_run(w, part, io, &run, bytes) && check_run(w, &run, bytes);
+        free(bytes);
+        if (!good)
+            return false;
+        at = run.base.position + run.len;
+    }
+    if (rc < 0)
+        err_wrap(w->e, rc, "read at %" PRId64, at);
+    return rc == 0;
+}
+
+/* Is there a later record of the same key? */
+static bool superseded(const struct walk *w, const struct book_batch *batch, int number)
+{
+    int64_t offset = batch->base.offset + number;
+    for (int64_t i = 0; i < w->part->count; i++) {
+        const struct book_batch *other = &w->part->batches[i];
+        for (int j = 0; j < other->lines && other->placed && other->state == BATCH_IN; j++)
+            if (other->keys[j] == batch->keys[number] && other->base.offset + j > offset)
+                return true;
+    }
+    return false;
+}
+
+/* A batch that is in the log as far as anybody was told, and its lines that were not met. */
+static bool check_missing(struct walk *w, int64_t serial)
+{
+    struct book_batch *batch = &w->part->batches[serial];
+    for (int i = 0; i < batch->lines; i++) {
+        int64_t offset = batch->base.offset + i;
+        if (w->seen[serial * BOOK_LINES + i] || offset < w->start.offset)
+            continue;
+        /* Not committed as far as this node knows; in the end, and where there is no other, that is all there is. */
+        if (offset >= w->limit.offset && (!w->audit->all || offset < w->end.offset))
+            continue;
+        if (w->topic->compacts && batch->keys[i] >= 0 && superseded(w, batch, i))
+            continue;
+        if (book_may_go(batch)) {
+            batch->state = BATCH_GONE;
+            w->book->lines_lost += (uint64_t)batch->lines;
+            return true;
+        }
+        err_set(w->e, 0,
+                "line %" PRId64 ".%d (offset %" PRId64 "%s) is missing from %" PRId64 " … %" PRId64 " … %" PRId64,
+                serial, i, offset, batch->durable ? ", flushed" : "", w->start.offset, w->limit.offset, w->end.offset);
+        return false;
+    }
+    return true;
+}
+
+static bool check_batches(struct walk *w)
+{
+    for (int64_t i = 0; i < w->part->count; i++) {
+        struct book_batch *batch = &w->part->batches[i];
+        if (batch->state == BATCH_IN && batch->placed && !check_missing(w, i))
+            return false;
+        /* What nobody was told of and is not there was never there; unless it waits behind the high watermark, or was
+         * there and has been removed already. */
+        if (batch->state == BATCH_UNKNOWN && w->audit->all && w->limit.offset == w->end.offset && !w->topic->compacts &&
+            w->start.offset == 0)
+            batch->state = BATCH_GONE;
+    }
+    return true;
+}
+
+static bool check_points(struct walk *w)
+{
+    const struct book_partition *part = w->part;
+    int place = w->audit->place;
+    if (w->start.offset > w->limit.offset || w->limit.offset > w->end.offset)
+        err_set(w->e, 0, "start %" PRId64 ", high watermark %" PRId64 ", end %" PRId64, w->start.offset,
+                w->limit.offset, w->end.offset);
+    else if (w->limit.position < part->shown[place].position || w->start.position < part->start_shown[place].position)
+        err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64, w->limit.position,
+                part->shown[place].position);
+    else if ((w->audit->all || w->book->node_count == 1) && w->start.offset < part->trimmed.offset)
+        err_set(w->e, 0, "starts at %" PRId64 ", deleted up to %" PRId64, w->start.offset, part->trimmed.offset);
+    else if (!w->topic->retains && w->start.offset > part->trim_asked.offset)
+        err_set(w->e, 0, "starts at %" PRId64 ", and nobody removed that much", w->start.offset);
+    else
+        return true;
+    return false;
+}
+
+bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
+                     struct err *e)
+{
+    struct walk w = {.book = audit->book, .topic = topic, .part = &topic->parts[index], .audit = audit, .e = e};
+    int state = partition_state(part);
+    if (state == -EIO && audit->book->full)
+        return true;
+    if (state != 0) {
+        err_sys(e, state, "%s-%d", topic->name, index);
+        return false;
+    }
+    w.start = partition_log_start(part);
+    w.limit = partition_high_watermark(part);
+    w.end = partition_log_end(part);
+    w.seen = calloc((size_t)(w.part->count * BOOK_LINES) + 1, sizeof *w.seen);
+    assert(w.seen != NULL);
+    bool good = check_points(&w) && walk_log(&w, part, audit->io) && check_batches(&w);
+    free(w.seen);
+    if (!good)
+        err_wrap(e, 0, "%s-%d", topic->name, index);
+    w.part->shown[audit->place] = w.limit;
+    w.part->start_shown[audit->place] = w.start;
+    return good;
+}
+
+bool audit_holds(const struct audit *audit, struct partition *part)
+{
+    struct partition_info info;
+    partition_info(part, &info);
+    return replica_set_has(&info.replicas, node_id(audit->node));
+}
+
+/* ---- the audit of a node ---- */
+
+static bool check_settings(struct book_topic *topic, struct node *node, struct err *e)
+{
+    char value[CONFIG_VALUE_BYTES], fallback[CONFIG_VALUE_BYTES];
+    for (int i = 0; i < topic->setting_count; i++) {
+        struct book_setting *setting = &topic->settings[i];
+        if (node_get_config(node, topic->name, setting->name, value) != 0 ||
+            node_get_config(node, NULL, setting->name, fallback) != 0) {
+            err_set(e, 0, "%s: no setting %s", topic->name, setting->name);
+            return false;
+        }
+        const char *expected = setting->value[0] != '\0' ? setting->value : fallback;
+        if (!setting->unknown && strcmp(value, expected) != 0) {
+            err_set(e, 0, "%s: %s is %s, was set to %s", topic->name, setting->name, value, expected);
+            return false;
+        }
+    }
+    return true;
+}
+
+void audit_learn_settings(const struct audit *audit)
+{
+    for (int t = 0; t < audit->book->count; t++) {
+        struct book_topic *topic = audit->book->topics[t];
+        char value[CONFIG_VALUE_BYTES];
+        for (int i = 0; i < topic->setting_count; i++) {
+            struct book_setting *setting = &topic->settings[i];
+            if (!setting->unknown || node_get_config(audit->node, topic->name, setting->name, value) != 0)
+                continue;
+            snprintf(setting->value, sizeof setting->value, "%.31s", value);
+            setting->unknown = false;
+        }
+    }
+}
+
+static bool check_partition_count(struct book_topic *known, int32_t partitions, struct err *e)
+{
+    if (partitions < known->partitions || partitions > known->partitions_max) {
+        err_set(e, 0, "%s has %d partitions, not %d to %d", known->name, partitions, known->partitions,
+                known->partitions_max);
+        return false;
+    }
+    known->partitions = known->partitions_max = partitions;
+    return true;
+}
+
+static bool audit_topic(const struct audit *audit, struct book_topic *known, struct topic *topic, struct err *e)
+{
+    int32_t partitions = topic_partition_count(topic);
+    if (known->state == TOPIC_UNKNOWN && (audit->all || !known->delete_asked))
+        known->state = TOPIC_THERE;
+    if (audit->all && (!check_partition_count(known, partitions, e) || !check_settings(known, audit->node, e)))
+        return false;
+    for (int32_t p = 0; p < partitions; p++)
+        if (audit_holds(audit, topic_partition(topic, p)) &&
+            !audit_partition(audit, known, p, topic_partition(topic, p), e))
+            return false;
+    return true;
+}
+
+/* Each topic that the node has. */
+static bool audit_those_there(const struct audit *audit, struct err *e)
+{
+    struct topic **topics;
+    size_t count;
+    bool good = node_topics(audit->node, &topics, &count) == 0;
+    for (size_t i = 0; i < count; i++) {
+        struct book_topic *known = book_topic_by_id(audit->book, topic_id(topics[i]));
+        if (good && (known == NULL || (audit->all && known->state == TOPIC_GONE))) {
+            err_set(e, 0, "topic %s was never made, or is deleted", topic_name(topics[i]));
+            good = false;
+        }
+        /* A node may be behind: what was deleted elsewhere is nobody's promise any more. */
+        good = good && (known->state == TOPIC_GONE || audit_topic(audit, known, topics[i], e));
+        topic_unref(topics[i]);
+    }
+    free(topics);
+    return good;
+}
+
+/* Each topic that has to be there is. */
+static bool audit_the_rest(const struct audit *audit, struct err *e)
+{
+    for (int t = 0; t < audit->book->count; t++) {
+        struct book_topic *known = audit->book->topics[t];
+        struct topic *topic = known->state == TOPIC_GONE ? NULL : node_topic(audit->node, known->name);
+        bool there = topic != NULL && strcmp(topic_id(topic), known->id) == 0;
+        if (topic != NULL)
+            topic_unref(topic);
+        if (!there && known->state == TOPIC_THERE && !known->deleting) {
+            err_set(e, 0, "topic %s is not there", known->name);
+            return false;
+        }
+        if (!there && known->state != TOPIC_GONE && !known->deleting)
+            book_topic_gone(audit->book, known);
+    }
+    return true;
+}
+
+bool audit_node(const struct audit *audit, struct err *e)
+{
+    return audit_those_there(audit, e) && (!audit->all || audit_the_rest(audit, e));
+}

@@ -1,0 +1,32 @@
+/* tests/sim/audit.h: does what a node shows agree with the books?
+ *
+ * One replica is read from its start to its high watermark, as a reader does it: each line was written once, is where
+ * it always was and where no other ever was, in its writer's order; nothing that may not be lost is missing. A node
+ * that lives among others may be behind them: what it lacks is held against it only in the end, when all are equal. */
+#ifndef LOGMNT_TESTS_SIM_AUDIT_H
+#define LOGMNT_TESTS_SIM_AUDIT_H
+
+#include "engine/base/io.h"
+#include "tests/sim/book.h"
+
+struct audit {
+    struct book *book;
+    struct node *node;
+    struct io *io; /* of its disk */
+    int place;     /* of the node */
+    /* It knows all that was decided, and nothing is on its way: what is not there is not there. So after the start of
+     * an only node, and in the end. */
+    bool all;
+};
+
+/* All topics and replicas of the node. False with the reason. */
+bool audit_node(const struct audit *audit, struct err *e);
+/* One of its replicas. */
+bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
+                     struct err *e);
+/* What nobody knows of settings (changes that timed out) is from here on as this node has it. */
+void audit_learn_settings(const struct audit *audit);
+/* Has this node a replica of it, from which it reads? */
+bool audit_holds(const struct audit *audit, struct partition *part);
+
+#endif

@@ -1,0 +1,188 @@
+/* tests/sim/faults.c: turns of fate, of a node that is alone and of one among others.
+ *
+ * Each seed has its own kinds of faults, so that some runs know only a bad network, and others only bad disks. */
+#include "tests/sim/faults.h"
+
+#include "tests/sim/chance.h"
+#include "tests/sim/workload.h"
+
+enum { KINDS_ALONE = 6, KINDS = 12 };
+
+enum fault {
+    FAULT_DISK_FULL,
+    FAULT_CRASH_AT_IO,
+    FAULT_KILL,
+    FAULT_POWER,
+    FAULT_STOP,
+    FAULT_PAUSE,
+    FAULT_CUT,
+    FAULT_CUT_OFF,
+    FAULT_SLOW,
+    FAULT_LOSE,
+    FAULT_QUEUES,
+    FAULT_CLOCK,
+};
+
+/* ---- alone ---- */
+
+static void fill_disk(struct sim_node *host)
+{
+    struct world *world = host->world;
+    host->disk.capacity_bytes = host->disk.used_bytes + (int64_t)chance_below(&world->chance, 6000);
+    world->book.full = true;
+    world_note(world, "node %d: the disk is full", host->id);
+}
+
+static void crash_at_io(struct sim_node *host)
+{
+    if (host->disk.crash_at != UINT64_MAX)
+        return;
+    disk_crash_after(&host->disk, chance_below(&host->world->chance, 60));
+    host->power = chance_in(&host->world->chance, 2);
+}
+
+static void happens_alone(struct sim_node *host)
+{
+    struct world *world = host->world;
+    switch (chance_below(&world->chance, KINDS_ALONE)) {
+    case 0:
+        fill_disk(host);
+        break;
+    case 1:
+    case 2:
+        host->disk.capacity_bytes = INT64_MAX;
+        break;
+    case 3:
+        crash_at_io(host);
+        break;
+    case 4:
+        world_pass(world, (int64_t)chance_below(&world->chance, 400000));
+        break;
+    default:
+        if (chance_in(&world->chance, 3)) {
+            world_stop(host);
+            if (host->node == NULL)
+                world_start(host);
+        }
+    }
+    if (host->disk.crashed && host->node != NULL)
+        world_recover(host);
+}
+
+/* ---- among others ---- */
+
+static int32_t other_than(struct sim_node *host)
+{
+    int32_t id = 1 + (int32_t)chance_below(&host->world->chance, (uint64_t)host->world->node_count - 1);
+    return id < host->id ? id : id + 1;
+}
+
+static void cut(struct sim_node *host, int32_t other)
+{
+    struct world *world = host->world;
+    uint64_t ways = chance_below(&world->chance, 3);
+    if (ways != 1)
+        net_cut(&world->net, host->id, other, true);
+    if (ways != 2)
+        net_cut(&world->net, other, host->id, true);
+    world_note(world, "nodes %d and %d are cut (%d)", host->id, other, (int)ways);
+}
+
+static void slow_down(struct sim_node *host, int32_t other)
+{
+    struct world *world = host->world;
+    int32_t ms = 1 + (int32_t)chance_below(&world->chance, chance_in(&world->chance, 3) ? 1500 : 100);
+    world->net.delay_ms[host->id - 1][other - 1] = ms;
+    if (chance_in(&world->chance, 2))
+        world->net.delay_ms[other - 1][host->id - 1] = ms;
+    world_note(world, "nodes %d and %d are %d ms apart", host->id, other, (int)ms);
+}
+
+static void go_wrong(struct sim_node *host, enum fault fault)
+{
+    struct world *world = host->world;
+    switch (fault) {
+    case FAULT_DISK_FULL:
+        fill_disk(host);
+        break;
+    case FAULT_CRASH_AT_IO:
+        crash_at_io(host);
+        break;
+    case FAULT_KILL:
+    case FAULT_POWER:
+        world_note(world, "node %d is killed%s", host->id, fault == FAULT_POWER ? " by a power cut" : "");
+        world_kill(host, fault == FAULT_POWER);
+        break;
+    case FAULT_STOP:
+        world_stop(host);
+        break;
+    case FAULT_PAUSE:
+        host->resume_ms = world->now_ms + 1 + (int64_t)chance_below(&world->chance, 8000);
+        world_note(world, "node %d pauses until %lld", host->id, (long long)host->resume_ms);
+        break;
+    case FAULT_CUT:
+        cut(host, other_than(host));
+        break;
+    case FAULT_CUT_OFF:
+        for (int32_t id = 1; id <= world->node_count; id++)
+            if (id != host->id)
+                cut(host, id);
+        break;
+    case FAULT_SLOW:
+        slow_down(host, other_than(host));
+        break;
+    case FAULT_LOSE:
+        net_lose(&world->net, host->id, other_than(host));
+        break;
+    case FAULT_QUEUES:
+        world->net.queue_bytes = 500 + chance_below(&world->chance, 5000);
+        break;
+    case FAULT_CLOCK:
+        host->clock.wall_offset_ms += (int64_t)chance_below(&world->chance, 20000) - 10000;
+        break;
+    }
+}
+
+/* As often as things go wrong. */
+static void mend(struct world *world)
+{
+    for (int i = 0; i < world->node_count; i++)
+        if (chance_in(&world->chance, 2))
+            world->nodes[i].disk.capacity_bytes = INT64_MAX;
+    if (chance_in(&world->chance, 2)) {
+        net_heal(&world->net);
+        world_note(world, "the network is whole");
+    }
+}
+
+void faults_happen(struct sim_node *host)
+{
+    struct world *world = host->world;
+    if (world->node_count == 1) {
+        happens_alone(host);
+        return;
+    }
+    uint64_t own = chance_seed(world->seed, 300), kinds = chance_next(&own) | chance_next(&own);
+    enum fault fault = (enum fault)chance_below(&world->chance, KINDS);
+    if (chance_in(&world->chance, 3))
+        mend(world);
+    else if ((kinds >> fault & 1) != 0 && !world->healed)
+        go_wrong(host, fault);
+    else
+        world_run(world, (int64_t)chance_below(&world->chance, chance_in(&world->chance, 3) ? 20000 : 2000));
+}
+
+void faults_heal(struct world *world)
+{
+    net_heal(&world->net);
+    for (int i = 0; i < world->node_count; i++) {
+        struct sim_node *host = &world->nodes[i];
+        host->disk.capacity_bytes = INT64_MAX;
+        host->disk.crash_at = UINT64_MAX;
+        host->resume_ms = 0;
+        if (host->restart_ms > world->now_ms)
+            host->restart_ms = world->now_ms;
+    }
+    world->healed = true;
+    world_note(world, "everything is mended");
+}

@@ -1,0 +1,12 @@
+/* tests/sim/faults.h: what befalls nodes, disks, clocks and the network. */
+#ifndef LOGMNT_TESTS_SIM_FAULTS_H
+#define LOGMNT_TESTS_SIM_FAULTS_H
+
+#include "tests/sim/world.h"
+
+/* One thing that goes wrong, or is mended, by chance; host is up, and mostly it that is concerned. */
+void faults_happen(struct sim_node *host);
+/* Nothing is in anybody's way any more, and nothing goes wrong from here on. Who is down will be started. */
+void faults_heal(struct world *world);
+
+#endif

@@ -1,0 +1,273 @@
+/* tests/sim/invariants.c: what all nodes know, put side by side. */
+#include "tests/sim/invariants.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replication/metadata/snapshot.h"
+#include "replication/node/node_internal.h"
+#include "tests/sim/fingerprint.h"
+
+/* Who led in an epoch. */
+struct reign {
+    char what[48]; /* "quorum", or a partition's topic id and number */
+    int32_t epoch, leader;
+};
+
+/* A partition, as the newest metadata has it. */
+struct known_partition {
+    uint8_t topic_id[UUID_BYTES];
+    int32_t index;
+    struct partition_registration registration;
+};
+
+struct invariants {
+    struct reign *reigns;
+    int reign_count, reign_room;
+    uint64_t *prints; /* of the metadata, by next_offset; 0: not seen */
+    int64_t print_room;
+    int64_t applied[WORLD_NODES]; /* next_offset, as of the last look */
+    int64_t mounts[WORLD_NODES];  /* and of which start that was */
+    /* The newest metadata that any node had. */
+    int64_t newest;
+    struct known_partition *partitions;
+    int partition_count, partition_room;
+    int64_t epochs[WORLD_NODES]; /* of the nodes, by place */
+    int64_t lost_epochs[WORLD_NODES];
+};
+
+struct invariants *invariants_new(void)
+{
+    struct invariants *inv = calloc(1, sizeof *inv);
+    assert(inv != NULL);
+    return inv;
+}
+
+void invariants_free(struct invariants *inv)
+{
+    free(inv->reigns);
+    free(inv->prints);
+    free(inv->partitions);
+    free(inv);
+}
+
+static int place(const struct sim_node *host)
+{
+    return host->id - 1;
+}
+
+/* ---- one leader an epoch ---- */
+
+static void check_reign(struct sim_node *host, const char *what, int32_t epoch, int32_t leader)
+{
+    struct invariants *inv = host->world->invariants;
+    for (int i = inv->reign_count; i-- > 0;) {
+        if (inv->reigns[i].epoch != epoch || strcmp(inv->reigns[i].what, what) != 0)
+            continue;
+        if (inv->reigns[i].leader != leader)
+            world_fail(host->world, "%s: nodes %d and %d lead in epoch %d", what, inv->reigns[i].leader, leader, epoch);
+        return;
+    }
+    if (inv->reign_count == inv->reign_room) {
+        inv->reign_room = inv->reign_room == 0 ? 64 : 2 * inv->reign_room;
+        inv->reigns = realloc(inv->reigns, (size_t)inv->reign_room * sizeof *inv->reigns);
+        assert(inv->reigns != NULL);
+    }
+    struct reign *reign = &inv->reigns[inv->reign_count++];
+    *reign = (struct reign){.epoch = epoch, .leader = leader};
+    snprintf(reign->what, sizeof reign->what, "%s", what);
+    world_note(host->world, "%s: node %d leads in epoch %d", what, leader, epoch);
+}
+
+/* ---- the metadata ---- */
+
+static void learn_partition(struct invariants *inv, const uint8_t id[UUID_BYTES], int32_t index,
+                            const struct partition_registration *registration)
+{
+    if (inv->partition_count == inv->partition_room) {
+        inv->partition_room = inv->partition_room == 0 ? 16 : 2 * inv->partition_room;
+        inv->partitions = realloc(inv->partitions, (size_t)inv->partition_room * sizeof *inv->partitions);
+        assert(inv->partitions != NULL);
+    }
+    struct known_partition *known = &inv->partitions[inv->partition_count++];
+    *known = (struct known_partition){.index = index, .registration = *registration};
+    memcpy(known->topic_id, id, UUID_BYTES);
+}
+
+/* The newest metadata is what this node has. */
+static void learn(struct sim_node *host, const struct metadata *meta)
+{
+    struct invariants *inv = host->world->invariants;
+    inv->newest = meta->next_offset;
+    inv->partition_count = 0;
+    for (size_t t = 0; t < meta->topic_count; t++)
+        for (int32_t p = 0; p < meta->topics[t]->partitions; p++)
+            learn_partition(inv, meta->topics[t]->id, p, &meta->topics[t]->parts[p]);
+    for (size_t n = 0; n < meta->node_count; n++) {
+        int at = meta->nodes[n].id - 1;
+        inv->epochs[at] = meta->nodes[n].epoch;
+        if (inv->epochs[at] > inv->lost_epochs[at])
+            host->world->nodes[at].lost_power = false;
+    }
+}
+
+static void check_partitions(struct sim_node *host, const struct metadata *meta)
+{
+    char id[UUID_TEXT_BYTES], what[48];
+    for (size_t t = 0; t < meta->topic_count; t++) {
+        uuid_text(meta->topics[t]->id, id);
+        for (int32_t p = 0; p < meta->topics[t]->partitions; p++) {
+            const struct partition_registration *part = &meta->topics[t]->parts[p];
+            snprintf(what, sizeof what, "%s-%d", id, p);
+            if (part->leader != LEADER_NONE)
+                check_reign(host, what, part->leader_epoch, part->leader);
+        }
+    }
+}
+
+static void check_print(struct sim_node *host, const struct metadata *meta)
+{
+    struct invariants *inv = host->world->invariants;
+    int64_t at = meta->next_offset;
+    while (at >= inv->print_room) {
+        int64_t room = inv->print_room == 0 ? 1024 : 2 * inv->print_room;
+        inv->prints = realloc(inv->prints, (size_t)room * sizeof *inv->prints);
+        assert(inv->prints != NULL);
+        memset(inv->prints + inv->print_room, 0, (size_t)(room - inv->print_room) * sizeof *inv->prints);
+        inv->print_room = room;
+    }
+    uint64_t print = fingerprint(meta);
+    if (inv->prints[at] == 0)
+        inv->prints[at] = print;
+    else if (inv->prints[at] != print)
+        world_fail(host->world, "node %d: its metadata as of %" PRId64 " is not what others have (rule 10)", host->id,
+                   at);
+}
+
+void invariants_look(struct sim_node *host)
+{
+    struct invariants *inv = host->world->invariants;
+    int at = place(host);
+    if (host->node == NULL || host->world->node_count == 1)
+        return;
+    const struct metadata *meta = &host->node->quorum.meta;
+    if (inv->mounts[at] == host->mounts && inv->applied[at] == meta->next_offset)
+        return;
+    if (inv->mounts[at] == host->mounts && meta->next_offset < inv->applied[at])
+        world_fail(host->world, "node %d: its metadata went back from %" PRId64 " to %" PRId64, host->id,
+                   inv->applied[at], meta->next_offset);
+    inv->mounts[at] = host->mounts;
+    inv->applied[at] = meta->next_offset;
+    check_print(host, meta);
+    check_partitions(host, meta);
+    if (meta->next_offset > inv->newest)
+        learn(host, meta);
+}
+
+void invariants_check(struct sim_node *host)
+{
+    invariants_look(host);
+    if (host->world->node_count == 1)
+        return;
+    const struct raft *raft = &host->node->quorum.raft;
+    if (raft->role == RAFT_LEADER)
+        check_reign(host, "quorum", raft->state.epoch, host->id);
+}
+
+/* ---- who had what ---- */
+
+static void may_go(struct book_partition *part)
+{
+    for (int64_t i = 0; i < part->count; i++)
+        part->batches[i].may_go = true;
+}
+
+static bool survives(const struct sim_node *host, const struct replica_set *set)
+{
+    for (int32_t i = 0; i < set->count; i++)
+        if (set->ids[i] != host->id && !host->world->nodes[set->ids[i] - 1].lost_power)
+            return true;
+    return false;
+}
+
+void invariants_power_cut(struct sim_node *host)
+{
+    struct world *world = host->world;
+    struct invariants *inv = world->invariants;
+    char id[UUID_TEXT_BYTES];
+    inv->lost_epochs[place(host)] = inv->epochs[place(host)];
+    for (int t = 0; t < world->book.count && world->node_count == 1; t++)
+        for (int p = 0; p < BOOK_PARTITIONS; p++)
+            may_go(&world->book.topics[t]->parts[p]);
+    for (int i = 0; i < inv->partition_count; i++) {
+        const struct known_partition *known = &inv->partitions[i];
+        uuid_text(known->topic_id, id);
+        struct book_topic *topic = book_topic_by_id(&world->book, id);
+        bool concerned =
+            replica_set_has(&known->registration.isr, host->id) || replica_set_has(&known->registration.elr, host->id);
+        if (topic != NULL && concerned && !survives(host, &known->registration.isr) &&
+            !survives(host, &known->registration.elr))
+            may_go(&topic->parts[known->index]);
+    }
+}
+
+/* ---- rest ---- */
+
+static void find_unrest_of_metadata(struct world *world, char out[WORLD_FAILURE_BYTES])
+{
+    int leaders = 0;
+    const struct metadata *first = &world->nodes[0].node->quorum.meta;
+    for (int i = 0; i < world->node_count; i++) {
+        const struct quorum *quorum = &world->nodes[i].node->quorum;
+        leaders += quorum->raft.role == RAFT_LEADER;
+        if (quorum->meta.next_offset != first->next_offset)
+            snprintf(out, WORLD_FAILURE_BYTES, "node %d has applied %" PRId64 " commands, node 1 %" PRId64, i + 1,
+                     quorum->meta.next_offset, first->next_offset);
+    }
+    if (leaders != 1)
+        snprintf(out, WORLD_FAILURE_BYTES, "%d nodes lead the quorum", leaders);
+    if (first->node_count != (size_t)world->node_count)
+        snprintf(out, WORLD_FAILURE_BYTES, "%zu nodes are registered", first->node_count);
+}
+
+/* All replicas of one partition, in sync and equal. */
+static void find_unrest_of_partition(struct world *world, const struct metadata_topic *meta, int32_t index,
+                                     char out[WORLD_FAILURE_BYTES])
+{
+    const struct partition_registration *part = &meta->parts[index];
+    int64_t end = -1;
+    if (part->leader == LEADER_NONE)
+        snprintf(out, WORLD_FAILURE_BYTES, "%s-%d has no leader", meta->name, index);
+    else if (part->isr.count != part->replicas.count)
+        snprintf(out, WORLD_FAILURE_BYTES, "%s-%d: %d of %d replicas are in sync", meta->name, index, part->isr.count,
+                 part->replicas.count);
+    for (int32_t i = 0; i < part->replicas.count && out[0] == '\0'; i++) {
+        int32_t id = part->replicas.ids[i];
+        struct topic *topic = node_topic(world->nodes[id - 1].node, meta->name);
+        struct partition *replica = topic != NULL ? topic_partition(topic, index) : NULL;
+        struct log_point hw = {-1, -1}, own_end = {-1, -1};
+        if (replica != NULL && partition_state(replica) == 0) {
+            hw = partition_high_watermark(replica);
+            own_end = partition_log_end(replica);
+        }
+        if (hw.offset == -1 || hw.offset != own_end.offset || (end != -1 && end != own_end.offset))
+            snprintf(out, WORLD_FAILURE_BYTES,
+                     "%s-%d: node %d has %" PRId64 " records, %" PRId64 " of them committed; another %" PRId64,
+                     meta->name, index, id, own_end.offset, hw.offset, end);
+        end = own_end.offset;
+        if (topic != NULL)
+            topic_unref(topic);
+    }
+}
+
+void invariants_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES])
+{
+    find_unrest_of_metadata(world, out);
+    const struct metadata *meta = &world->nodes[0].node->quorum.meta;
+    for (size_t t = 0; t < meta->topic_count; t++)
+        for (int32_t p = 0; p < meta->topics[t]->partitions && out[0] == '\0'; p++)
+            find_unrest_of_partition(world, meta->topics[t], p, out);
+}

@@ -1,0 +1,16 @@
+/* tests/sim/run.h: the life of a world, from its seed to its judgement. */
+#ifndef LOGMNT_TESTS_SIM_RUN_H
+#define LOGMNT_TESTS_SIM_RUN_H
+
+#include "tests/sim/world.h"
+
+/* How much was proved. */
+struct totals {
+    uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, faults[4];
+    uint64_t sessions, frames, deaths, lived_ms;
+};
+
+/* nodes 0: 3 to 5, by the seed. Returns its trace. failure: "": none. totals, unless NULL, grow. */
+uint64_t run_seed(uint64_t seed, int nodes, bool verbose, struct totals *totals, char failure[WORLD_FAILURE_BYTES]);
+
+#endif
