@@ -191,8 +191,10 @@ static int register_node(struct node *node, struct err *e)
     struct command cmd = {.type = COMMAND_REGISTER_NODE,
                           .registration = {.id = node->options.id, .epoch = -1},
                           .time_ms = node->clock->wall_ms(node->clock)};
-    if (known)
+    if (known) {
+        node_apply_registrations(node, 0);
         return 0;
+    }
     int rc = quorum_submit(&node->quorum, &registration.op, &cmd);
     if (rc == 0) {
         executor_settle(node->executor); /* nothing else is under way yet */

@@ -99,7 +99,7 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
         topic->open_rc = rc;
     if (part == NULL)
         return rc;
-    if (made)
+    if (made || topic->internal)
         partition_set_registration(part, &meta->parts[index]);
     pthread_mutex_lock(&topic->lock);
     topic->partitions[index] = part;

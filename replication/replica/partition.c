@@ -122,10 +122,12 @@ static void open_high_watermark(struct partition *part, struct log *log)
     pthread_mutex_lock(&part->lock);
     part->isr.high_watermark = hw;
     /* isr_init() took the checkpoint's, which may lie behind the end of what a crash left. */
-    for (int i = 0; i < part->isr.count; i++)
+    for (int i = 0; i < part->isr.count && !part->registered; i++)
         part->isr.replicas[i].end = hw;
-    isr_advance(&part->isr, part->node->options.id, end);
-    isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
+    if (part->isr.count == 1) {
+        isr_advance(&part->isr, part->node->options.id, end);
+        isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
+    }
     pthread_mutex_unlock(&part->lock);
 }
 
@@ -182,14 +184,8 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     snprintf(part->checkpoint_key, sizeof part->checkpoint_key, "%s-%" PRId32, topic->id_text, index);
     checkpoints_known(made ? NULL : known, part->name, part->checkpoint_key, &part->known, &part->known_high_watermark);
     part->registration = *registration;
-    int32_t replica_count =
-        registration->replicas.count < LIMIT_REPLICAS ? registration->replicas.count : LIMIT_REPLICAS;
-    isr_init(&part->isr, registration->replicas.ids, replica_count,
+    isr_init(&part->isr, registration->replicas.ids, registration->replicas.count,
              (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
-    /* Replicas elsewhere are in sync once they say so. */
-    for (int i = 0; i < replica_count; i++)
-        if (registration->replicas.ids[i] != part->node->options.id)
-            isr_set_in_sync(&part->isr, registration->replicas.ids[i], false);
     int rc = open_log(part, made, e);
     part->open_rc = rc;
     /* What was made of its directory when there was no room for all of it. What cannot be removed is told as a stray at

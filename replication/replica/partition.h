@@ -57,8 +57,9 @@ struct append_op {
     void (*done)(struct append_op *op, int rc);
     struct log_append_result result; /* out: where it is in the log, after success and after -ETIMEDOUT */
     /* private */
-    _Atomic int state; /* enum append_state */
-    void *copy;        /* HELD: the bytes and marks */
+    _Atomic int state;    /* enum append_state */
+    int32_t leader_epoch; /* in which it came into the log */
+    void *copy;           /* HELD: the bytes and marks */
     struct iovec iov;
     int64_t deadline_ms;
     struct log_flush flush;

@@ -1,7 +1,8 @@
 /* replication/replica/partition_append.c: an append, from its submit to its end.
  *
  *     NEW --+-- acks=all, too few in sync --> HELD --- enough, and its turn --+
- *           |   or the topic is held (topic.h)  ^                             |
+ *           |   or the topic is held (topic.h), ^                             |
+ *           |   or this node does not lead      |                             |
  *           |                                   +--- it has come to be held --+
  *           |                                                                 |
  *           +-- else ------------------------------------------------> WRITING: log_append()
@@ -62,14 +63,14 @@ static int check_keys(struct partition *part, const struct append_batch *batch, 
     return err_set(e, -EINVAL, "%s is compacted and takes no record without a key", part->name);
 }
 
-/* 1: the topic is held, and nothing was done. */
+/* 1: the topic is held, or this node leads no more, or in another epoch; nothing was done. */
 static int write_in_gate(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
     int rc;
 
     /* Looked at within the gate, which is shut for a moment when a topic comes to be held. */
-    if (topic_held(part->topic)) {
+    if (partition_is_held(part)) {
         return 1;
     }
     rc = partition_usable(part, e);
@@ -90,7 +91,9 @@ static int write_in_gate(struct append_op *op, struct err *e)
         op->batch.last_timestamp_ms = op->batch.first_timestamp_ms;
         op->batch.attributes |= BATCH_LOG_APPEND_TIME;
     }
-    return partition_append_uncommitted(part, &op->batch, &op->result, e);
+    rc = partition_append_leading(part, &op->batch, &op->leader_epoch, &op->result, e);
+    /* The epoch ended meanwhile, and nothing was appended. */
+    return rc == -ESTALE && !atomic_load(&part->topic->deleted) ? 1 : rc;
 }
 
 static int write_batch(struct append_op *op, struct err *e)
@@ -161,16 +164,37 @@ struct passed {
     bool moved;
 };
 
-/* A replica holds everything below end. Under the lock. */
-static void advance(struct partition *part, int32_t replica, struct log_point end, bool told, struct passed *passed)
+/* What the high watermark passes. Under the lock. */
+static void look(struct partition *part, bool told, struct passed *passed)
 {
     *passed = (struct passed){NULL, NULL, false};
-    isr_advance(&part->isr, replica, end);
+    if (!partition_leads(part)) {
+        return; /* a follower's high watermark is its leader's to say */
+    }
     if (isr_update(&part->isr, atomic_load_explicit(&part->min_insync_replicas, memory_order_relaxed))) {
         passed->waiters = partition_collect(part, part->isr.high_watermark.position);
         passed->committed = partition_collect_committed(part);
         passed->moved = true;
         partition_change(part, told);
+    }
+}
+
+/* A replica holds everything below end. Under the lock. */
+static void advance(struct partition *part, int32_t replica, struct log_point end, bool told, struct passed *passed)
+{
+    if (partition_leads(part)) {
+        isr_advance(&part->isr, replica, end);
+    }
+    look(part, told, passed);
+}
+
+/* Calls back. */
+static void tell_passed(struct partition *part, const struct passed *passed)
+{
+    partition_wake(passed->waiters, NULL);
+    partition_finish(passed->committed, 0);
+    if (passed->moved) {
+        partition_tell(part, false);
     }
 }
 
@@ -181,11 +205,17 @@ void partition_advance(struct partition *part, int32_t replica, struct log_point
     pthread_mutex_lock(&part->lock);
     advance(part, replica, end, false, &passed);
     pthread_mutex_unlock(&part->lock);
-    partition_wake(passed.waiters, NULL);
-    partition_finish(passed.committed, 0);
-    if (passed.moved) {
-        partition_tell(part, false);
-    }
+    tell_passed(part, &passed);
+}
+
+void partition_recommit(struct partition *part)
+{
+    struct passed passed;
+
+    pthread_mutex_lock(&part->lock);
+    look(part, false, &passed);
+    pthread_mutex_unlock(&part->lock);
+    tell_passed(part, &passed);
 }
 
 void partition_commit(struct partition *part, struct log_point end)
@@ -209,7 +239,9 @@ static int commit_batch(struct append_op *op)
     part->bytes_appended += op->batch.len;
     told = told && part->isr.high_watermark.offset == op->result.base.offset; /* nobody else's are committed with it */
     advance(part, part->node->options.id, op->result.end, told, &passed);
-    if (part->isr.high_watermark.offset >= op->result.end.offset) {
+    if (!partition_leads(part) || op->leader_epoch < part->led_since_epoch) {
+        rc = op->acks == ACKS_NONE ? 1 : -ETIMEDOUT; /* as partition_depose() */
+    } else if (part->isr.high_watermark.offset >= op->result.end.offset) {
         fresh.len = op->batch.len;
     } else if (op->acks == ACKS_ALL) {
         rc = partition_hold_committing(op);
@@ -243,7 +275,7 @@ static int flush_failed(struct append_op *op, struct err *e)
 
 /* ---- the whole way ---- */
 
-/* The topic has come to be held since. As tick(). */
+/* It has come to be held since. As tick(). */
 static int hold_again(struct append_op *op)
 {
     if (op->copy != NULL) {
@@ -262,7 +294,7 @@ static int tick(struct append_op *op, struct err *e)
     while (rc > 0) {
         switch (atomic_load_explicit(&op->state, memory_order_relaxed)) {
         case APPEND_NEW:
-            rc = op->acks == ACKS_ALL || topic_held(op->part->topic) ? partition_hold(op, e) : 1;
+            rc = op->acks == ACKS_ALL || partition_is_held(op->part) ? partition_hold(op, e) : 1;
             if (rc > 0) {
                 atomic_store_explicit(&op->state, APPEND_WRITING, memory_order_relaxed);
             }

@@ -9,37 +9,70 @@
 #include "replication/node/topic.h"
 #include "replication/replica/partition_internal.h"
 
+/* The life lock is held. */
 static int begin_leading(struct partition *part, struct err *e)
 {
-    int rc = 0;
+    struct log_point end;
+    int rc;
+
+    if (part->log == NULL) {
+        return err_set(e, -EIO, "%s is offline after an error", part->name);
+    }
+    if (atomic_load(&part->life) == LIFE_RETIRED) {
+        return err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
+    }
+    if (!partition_leads(part)) {
+        return err_set(e, -ESTALE, "%s is not led by this node", part->name);
+    }
+    if (atomic_load(&part->epoch_assigned)) {
+        return 0;
+    }
+    rc = log_lead(part->log, atomic_load(&part->leader_epoch), e);
+    if (rc != 0) {
+        return rc;
+    }
+    /* From here on only log_append() makes the log longer, and each says so itself. */
+    end = log_end(part->log);
+    pthread_mutex_lock(&part->lock);
+    isr_advance(&part->isr, part->node->options.id, end);
+    pthread_mutex_unlock(&part->lock);
+    atomic_store(&part->epoch_assigned, true);
+    return 0;
+}
+
+int partition_begin_leading(struct partition *part, struct err *e)
+{
+    int rc;
 
     pthread_mutex_lock(&part->life_lock);
-    if (atomic_load(&part->life) == LIFE_RETIRED) {
-        rc = err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
-    } else if (!atomic_load(&part->epoch_assigned)) {
-        rc = log_lead(part->log, atomic_load(&part->leader_epoch), e);
-    }
-    if (rc == 0) {
-        atomic_store(&part->epoch_assigned, true);
-    }
+    rc = begin_leading(part, e);
     pthread_mutex_unlock(&part->life_lock);
+    return rc;
+}
+
+int partition_append_leading(struct partition *part, const struct append_batch *batch, int32_t *epoch,
+                             struct log_append_result *out, struct err *e)
+{
+    if (!atomic_load_explicit(&part->epoch_assigned, memory_order_acquire)) {
+        int rc = partition_begin_leading(part, e);
+        if (rc != 0)
+            return rc;
+    }
+    uint64_t wanted = flusher_wanted(&part->node->flusher);
+    /* Should the epoch have ended since, the log refuses it. */
+    *epoch = atomic_load_explicit(&part->leader_epoch, memory_order_relaxed);
+    int rc = log_append(part->log, batch, *epoch, out, e);
+    if (flusher_wanted(&part->node->flusher) != wanted)
+        flusher_request(&part->node->flusher, part);
     return rc;
 }
 
 int partition_append_uncommitted(struct partition *part, const struct append_batch *batch,
                                  struct log_append_result *out, struct err *e)
 {
-    if (!atomic_load_explicit(&part->epoch_assigned, memory_order_acquire)) {
-        int rc = begin_leading(part, e);
-        if (rc != 0)
-            return rc;
-    }
-    assert(atomic_load_explicit(&part->epoch_assigned, memory_order_relaxed)); /* REPLICATION.md, rules 1 and 2 */
-    uint64_t wanted = flusher_wanted(&part->node->flusher);
-    int rc = log_append(part->log, batch, atomic_load_explicit(&part->leader_epoch, memory_order_relaxed), out, e);
-    if (flusher_wanted(&part->node->flusher) != wanted)
-        flusher_request(&part->node->flusher, part);
-    return rc;
+    int32_t epoch;
+
+    return partition_append_leading(part, batch, &epoch, out, e);
 }
 
 void partition_lead(struct partition *part, int32_t epoch)

@@ -10,8 +10,8 @@
  *      +--------- the last one is in the log -------+
  *
  * update() alone moves it, under the lock. In RESUMING one thread puts the held ones into the log, one after the other,
- * and who comes is held behind them, so their order stays. While the topic is held (topic.h) nothing is enough, for any
- * acks. */
+ * and who comes is held behind them, so their order stays. While the topic is held (topic.h), or another node leads,
+ * nothing is enough, for any acks. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -57,9 +57,14 @@ static void take_committing(struct append_op *op)
 
 /* ---- admission; under the lock ---- */
 
+bool partition_is_held(const struct partition *part)
+{
+    return !partition_leads(part) || topic_held(part->topic);
+}
+
 static bool enough_in_sync(const struct partition *part)
 {
-    return isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
+    return partition_leads(part) && isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
 }
 
 static void update(struct partition *part)
@@ -162,13 +167,16 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     if (rc < 0) {
         return rc;
     }
-    if (op->acks != ACKS_ALL && !topic_held(part->topic)) {
+    if (op->acks != ACKS_ALL && !partition_is_held(part)) {
         return 1;
     }
     switch (atomic_load_explicit(&part->admission, memory_order_relaxed)) {
     case ADMISSION_OPEN:
         return 1;
     case ADMISSION_FAILING:
+        if (!partition_leads(part)) {
+            return err_set(e, -EROFS, "%s has no leader that can be reached", part->name);
+        }
         if (op->acks == ACKS_ALL) {
             return err_set(e, -EROFS, "%s: fewer than min.insync.replicas are in sync", part->name);
         }
@@ -197,7 +205,7 @@ int partition_hold(struct append_op *op, struct err *e)
     int rc;
 
     op->deadline_ms = 0; /* not read yet: the clock is for who waits */
-    if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN && !topic_held(part->topic)) {
+    if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN && !partition_is_held(part)) {
         return 1;
     }
     rc = copy_batch(op, &copied);
@@ -398,6 +406,22 @@ void partition_fail_waiting(struct partition *part, int rc)
     partition_finish(held, rc);
 }
 
+void partition_hold_look(struct partition *part)
+{
+    update(part);
+}
+
+void partition_depose(struct partition *part)
+{
+    struct append_op *committing;
+
+    pthread_mutex_lock(&part->lock);
+    committing = take_expired(&part->committing, take_committing, INT64_MAX);
+    update(part);
+    pthread_mutex_unlock(&part->lock);
+    partition_finish(committing, -ETIMEDOUT);
+}
+
 /* ---- going on ---- */
 
 /* The first that may go into the log; NULL: none. Under the lock. */
@@ -409,8 +433,8 @@ static struct append_op *may_resume(struct partition *part)
         assert(op != NULL);
         return op;
     }
-    /* They waited for the topic alone. */
-    while (op != NULL && (op->acks == ACKS_ALL || topic_held(part->topic))) {
+    /* They waited for the topic or the leadership alone. */
+    while (op != NULL && (op->acks == ACKS_ALL || partition_is_held(part))) {
         op = op->next;
     }
     return op;
@@ -442,7 +466,10 @@ void partition_resume(struct partition *part)
 {
     struct append_op *op;
 
-    partition_commit(part, (struct log_point){0, 0});
+    if (partition_leads(part) && part->registration.replicas.count > 1) {
+        (void)partition_begin_leading(part, NULL);
+    }
+    partition_recommit(part);
     partition_arm_flush(part);
     for (op = next_to_resume(part, false); op != NULL; op = next_to_resume(part, true)) {
         partition_append_resume(op);

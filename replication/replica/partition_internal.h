@@ -25,6 +25,9 @@
 /* What there is of the partition on the disk; the drawing is in partition.c. */
 enum partition_life { LIFE_FOREIGN, LIFE_CLOSED, LIFE_OPEN, LIFE_DAMAGED, LIFE_RETIRED };
 
+/* What this node is for the partition; the drawing is in partition_role.c. */
+enum partition_role { ROLE_NONE, ROLE_LEADER, ROLE_FOLLOWER };
+
 /* Whether appends with acks=all may go into the log; the drawing is in partition_hold.c. */
 enum admission { ADMISSION_OPEN, ADMISSION_HOLDING, ADMISSION_FAILING, ADMISSION_RESUMING };
 
@@ -56,12 +59,16 @@ struct partition {
     _Atomic bool compact;
 
     pthread_mutex_t life_lock; /* held through I/O */
-    /* the leader epoch: the log leads in it (log_lead) from the first append on */
+    /* The role, its epoch, and whether the log leads or follows in it yet: from the first append or fetch on. Changed
+     * under the life lock and the lock. */
+    _Atomic int role; /* enum partition_role */
     _Atomic int32_t leader_epoch;
     _Atomic bool epoch_assigned;
+    int32_t led_since_epoch;                    /* LEADER: in this epoch it became so, and has been without a break */
+    struct partition_registration registration; /* as applied last; before the first one: of another process */
+    bool registered;                            /* there was one */
 
     pthread_mutex_t lock;
-    struct partition_registration registration; /* as applied last */
     struct isr isr;
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
@@ -132,23 +139,34 @@ int partition_reach(struct partition *part, struct err *e);
 /* Something failed: if the log went offline, whoever waits is told. Calls back: no lock held. */
 void partition_check_failed(struct partition *part);
 
-/* ---- what the cluster has decided: partition_registration.c ---- */
+/* ---- the role: partition_role.c ---- */
 
 /* The applied metadata says this of the partition now: at the start once this node's own registration has been applied,
  * and with each change of it since, in order, by one thread at a time; of a topic made while the node runs, right after
  * its partition_open(). A node's part in a partition follows from nothing else. May use the disk and call back, and
  * waits for no decision and no peer: no lock held. */
 void partition_set_registration(struct partition *part, const struct partition_registration *registration);
+enum partition_role partition_role(const struct partition *part);
+static inline bool partition_leads(const struct partition *part)
+{
+    return atomic_load_explicit(&part->role, memory_order_relaxed) == ROLE_LEADER;
+}
 
 /* ---- the leader epoch: partition_epoch.c ---- */
 
 /* This node leads in `epoch` from now on; that it does is on the disk before the next append. For the quorum, whose
  * epochs are its own. No append is under way. */
 void partition_lead(struct partition *part, int32_t epoch);
+/* This node leads, and that the epoch began is on the disk when this returns. -ESTALE: deleted, or the log knows of a
+ * later epoch; errors of log_lead(). */
+int partition_begin_leading(struct partition *part, struct err *e);
 /* Appends in the leader epoch, whose beginning is on the disk first. The high watermark does not move: that is
- * partition_commit()'s. */
+ * partition_commit()'s. -ESTALE: also when this node does not lead any more. */
 int partition_append_uncommitted(struct partition *part, const struct append_batch *batch,
                                  struct log_append_result *out, struct err *e);
+/* The same; *epoch: in which. */
+int partition_append_leading(struct partition *part, const struct append_batch *batch, int32_t *epoch,
+                             struct log_append_result *out, struct err *e);
 
 /* ---- appending: partition_append.c ---- */
 
@@ -156,6 +174,8 @@ int partition_append_uncommitted(struct partition *part, const struct append_bat
  * and appends that it passes are answered. Calls back. */
 void partition_advance(struct partition *part, int32_t replica, struct log_point end);
 void partition_commit(struct partition *part, struct log_point end);
+/* The ISR or a setting has changed, or a replica has fetched. Likewise. */
+void partition_recommit(struct partition *part);
 /* What was held goes into the log; it is HELD no more and in no list. Calls back. */
 void partition_append_resume(struct append_op *op);
 
@@ -174,6 +194,8 @@ int partition_hold_committing(struct append_op *op);
 struct append_op *partition_collect_committed(struct partition *part);
 /* Ends them, linked by next, with rc. Calls back: no lock held. */
 void partition_finish(struct append_op *ops, int rc);
+/* The role, the ISR or a setting changed: who may go on is due after that. Under the lock. */
+void partition_hold_look(struct partition *part);
 /* Settings or the ISR changed: the high watermark is looked at again and what is held goes on. Calls back. */
 void partition_resume(struct partition *part);
 /* The same at the start. */
@@ -182,6 +204,11 @@ void partition_hold_init(struct partition *part);
  * another epoch the same offset is another record, and the high watermark's passing it would acknowledge the wrong one.
  */
 void partition_fail_waiting(struct partition *part, int rc);
+/* This node leads no more: those that are in the log and not committed end (-ETIMEDOUT: whether they stay is the next
+ * leader's to say); what is held waits on. Calls back. */
+void partition_depose(struct partition *part);
+/* Appends of any acks are held: the topic is, or this node does not lead. */
+bool partition_is_held(const struct partition *part);
 /* Appends are held, or one that was is on its way into the log. */
 bool partition_has_held(struct partition *part);
 void partition_hold_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */

@@ -102,12 +102,227 @@ static void test_strangers_are_refused(void **state)
     assert_false(isr_set_in_sync(&isr, 3, true));
 }
 
+/* ---- a leader's: fetches, who joins, who leaves ---- */
+
+static struct replica_set ids(int count, const int32_t *of)
+{
+    struct replica_set set = {.count = 0};
+    for (int i = 0; i < count; i++)
+        replica_set_add(&set, of[i]);
+    return set;
+}
+
+/* 1 leads; of 1, 2, 3 the first `in_sync` are in sync. Its own log ends at 10, the high watermark is 4. */
+static struct isr led(int in_sync)
+{
+    struct isr isr;
+    struct replica_set all = ids(3, three), some = ids(in_sync, three);
+    isr_init(&isr, three, 3, at(4));
+    isr_decide(&isr, &all, &some);
+    isr_begin(&isr, 1, 0);
+    isr_advance(&isr, 1, at(10));
+    return isr;
+}
+
+static void fetch(struct isr *isr, int32_t id, int64_t end, int64_t now_ms)
+{
+    struct isr_fetch said = {.first = true, .node_epoch = 100 + id, .end = at(end), .flushed = end};
+    assert_true(isr_fetched(isr, id, &said, now_ms));
+}
+
+/* What the metadata says of the nodes. */
+struct nodes {
+    int64_t epochs[4];
+};
+
+static int64_t node_epoch(const void *arg, int32_t node)
+{
+    const struct nodes *nodes = arg;
+    return nodes->epochs[node];
+}
+
+static const struct nodes all_live = {{0, 101, 102, 103}};
+
+static struct isr_rules rules_at(int64_t now_ms, const struct nodes *nodes)
+{
+    return (struct isr_rules){.self = 1,
+                              .leader_end = 10,
+                              .epoch_start = 6,
+                              .lag_max_ms = 10000,
+                              .now_ms = now_ms,
+                              .node_epoch = node_epoch,
+                              .arg = nodes};
+}
+
+static void test_who_has_not_fetched_in_this_epoch_holds_the_high_watermark(void **state)
+{
+    (void)state;
+    struct isr isr = led(3);
+    fetch(&isr, 2, 10, 1);
+    assert_false(isr_update(&isr, 2));
+    fetch(&isr, 3, 7, 2);
+    assert_true(isr_update(&isr, 2));
+    assert_at(&isr, 7);
+}
+
+static void test_within_a_round_nothing_goes_back(void **state)
+{
+    (void)state;
+    struct isr isr = led(2);
+    struct isr_fetch older = {.node_epoch = 102, .end = at(5), .flushed = 2};
+    fetch(&isr, 2, 8, 1);
+    isr_fetched(&isr, 2, &older, 2);
+    assert_int_equal(isr_find(&isr, 2)->end.offset, 8);
+    assert_int_equal(isr_find(&isr, 2)->flushed, 8);
+    /* A new round is what a process says that knows no more. */
+    older.first = true;
+    isr_fetched(&isr, 2, &older, 3);
+    assert_int_equal(isr_find(&isr, 2)->end.offset, 5);
+    assert_int_equal(isr_find(&isr, 2)->flushed, 2);
+}
+
+/* KIP-497: who is proposed counts already, and who is to leave still does. */
+static void test_the_maximal_isr_decides(void **state)
+{
+    (void)state;
+    struct isr isr = led(2);
+    struct replica_set proposed;
+    int64_t epochs[LIMIT_REPLICA_SET];
+    struct isr_rules rules = rules_at(5, &all_live);
+    fetch(&isr, 2, 10, 1);
+    fetch(&isr, 3, 8, 1);
+    assert_true(isr_propose(&isr, &rules, &proposed, epochs));
+    assert_int_equal(proposed.count, 3);
+    assert_int_equal(epochs[1], -1);
+    assert_int_equal(epochs[2], 103);
+    assert_true(isr_update(&isr, 2));
+    assert_at(&isr, 8); /* not 10: the third counts */
+    isr_take_back(&isr);
+    assert_true(isr_update(&isr, 2));
+    assert_at(&isr, 10);
+}
+
+/* But a proposal makes no ISR large enough. */
+static void test_who_is_only_proposed_makes_no_minimum(void **state)
+{
+    (void)state;
+    struct isr isr = led(1);
+    struct replica_set proposed;
+    int64_t epochs[LIMIT_REPLICA_SET];
+    struct isr_rules rules = rules_at(5, &all_live);
+    fetch(&isr, 2, 10, 1);
+    fetch(&isr, 3, 10, 1);
+    assert_true(isr_propose(&isr, &rules, &proposed, epochs));
+    assert_false(isr_update(&isr, 2));
+    struct replica_set all = ids(3, three);
+    isr_decide(&isr, &all, &proposed);
+    assert_true(isr_update(&isr, 2));
+    assert_at(&isr, 10);
+}
+
+static void test_who_may_join(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        int64_t end, hw;
+        struct nodes nodes;
+        bool full, joins;
+        int64_t now_ms;
+    } cases[] = {
+        {"at the high watermark, past the epoch's start", 8, 8, {{0, 101, 102, 103}}, false, true, 5},
+        {"behind the high watermark", 7, 8, {{0, 101, 102, 103}}, false, false, 5},
+        {"before the epoch's start", 5, 4, {{0, 101, 102, 103}}, false, false, 5},
+        {"fenced, or shutting down", 8, 8, {{0, 101, 102, -1}}, false, false, 5},
+        {"registered anew since it fetched", 8, 8, {{0, 101, 102, 104}}, false, false, 5},
+        {"its disk is full", 8, 8, {{0, 101, 102, 103}}, true, false, 5},
+        {"silent for a lag", 8, 8, {{0, 101, 102, 103}}, false, false, 10002},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct isr isr = led(1);
+        struct replica_set proposed;
+        int64_t epochs[LIMIT_REPLICA_SET];
+        struct isr_rules rules = rules_at(cases[i].now_ms, &cases[i].nodes);
+        struct isr_fetch said = {.first = true, .full = cases[i].full, .node_epoch = 103, .end = at(cases[i].end)};
+        isr.high_watermark = at(cases[i].hw);
+        isr_fetched(&isr, 3, &said, 1);
+        if (isr_propose(&isr, &rules, &proposed, epochs) != cases[i].joins)
+            fail_msg("%s", cases[i].what);
+    }
+}
+
+static void test_who_lags_leaves(void **state)
+{
+    (void)state;
+    struct isr isr = led(3);
+    struct replica_set proposed;
+    int64_t epochs[LIMIT_REPLICA_SET];
+    struct isr_rules rules = rules_at(1000, &all_live);
+    fetch(&isr, 2, 10, 1000);
+    fetch(&isr, 3, 9, 1000);
+    isr_look(&isr, &rules);
+    assert_false(isr_propose(&isr, &rules, &proposed, epochs));
+    /* 2 beats, at the end; 3 beats too, and does not move. */
+    isr_find(&isr, 2)->heard_ms = isr_find(&isr, 3)->heard_ms = 10000;
+    rules.now_ms = 10000;
+    isr_look(&isr, &rules);
+    assert_false(isr_propose(&isr, &rules, &proposed, epochs));
+    rules.now_ms = 10001;
+    assert_true(isr_propose(&isr, &rules, &proposed, epochs));
+    assert_int_equal(proposed.count, 2);
+    assert_true(replica_set_has(&proposed, 2));
+    /* It still counts until that is decided. */
+    assert_true(isr_update(&isr, 2));
+    assert_at(&isr, 9);
+}
+
+/* Under load a follower is never at the end; it is in sync as long as it gets to where the end was. */
+static void test_who_follows_a_moving_end_stays(void **state)
+{
+    (void)state;
+    struct isr isr = led(2);
+    struct replica_set proposed;
+    int64_t epochs[LIMIT_REPLICA_SET];
+    for (int64_t ms = 500; ms <= 60000; ms += 500) {
+        struct isr_rules rules = rules_at(ms, &all_live);
+        rules.leader_end = 10 + ms;
+        isr_advance(&isr, 1, at(rules.leader_end));
+        fetch(&isr, 2, rules.leader_end - 400, ms);
+        isr_look(&isr, &rules);
+        assert_false(isr_propose(&isr, &rules, &proposed, epochs));
+    }
+}
+
+static void test_a_full_disk_leaves_at_once(void **state)
+{
+    (void)state;
+    struct isr isr = led(2);
+    struct replica_set proposed;
+    int64_t epochs[LIMIT_REPLICA_SET];
+    struct isr_rules rules = rules_at(2, &all_live);
+    struct isr_fetch said = {.first = true, .full = true, .node_epoch = 102, .end = at(10)};
+    isr_fetched(&isr, 2, &said, 2);
+    assert_true(isr_propose(&isr, &rules, &proposed, epochs));
+    assert_int_equal(proposed.count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_of_one_follows_its_log), cmocka_unit_test(test_appends_that_report_out_of_order),
-        cmocka_unit_test(test_the_slowest_decides),    cmocka_unit_test(test_who_leaves_no_longer_counts),
-        cmocka_unit_test(test_too_few_commit_nothing), cmocka_unit_test(test_strangers_are_refused),
+        cmocka_unit_test(test_of_one_follows_its_log),
+        cmocka_unit_test(test_appends_that_report_out_of_order),
+        cmocka_unit_test(test_the_slowest_decides),
+        cmocka_unit_test(test_who_leaves_no_longer_counts),
+        cmocka_unit_test(test_too_few_commit_nothing),
+        cmocka_unit_test(test_strangers_are_refused),
+        cmocka_unit_test(test_who_has_not_fetched_in_this_epoch_holds_the_high_watermark),
+        cmocka_unit_test(test_within_a_round_nothing_goes_back),
+        cmocka_unit_test(test_the_maximal_isr_decides),
+        cmocka_unit_test(test_who_is_only_proposed_makes_no_minimum),
+        cmocka_unit_test(test_who_may_join),
+        cmocka_unit_test(test_who_lags_leaves),
+        cmocka_unit_test(test_who_follows_a_moving_end_stays),
+        cmocka_unit_test(test_a_full_disk_leaves_at_once),
     };
     return cmocka_run_group_tests_name("isr", tests, NULL, NULL);
 }

@@ -1,0 +1,118 @@
+/* replication/replica/partition_role.c: what this node is for a partition: its leader, a follower of another node, or
+ * neither.
+ *
+ *            +---- another leads, this is a replica ----> FOLLOWER ----+
+ *            |         ^                                    |          |
+ *     NONE --+         | another leads                      | elected  +--- no leader, or no replica any more ---> NONE
+ *            |         |                                    v          |
+ *            +---- elected -------------------------------> LEADER ----+
+ *
+ * The applied metadata alone decides it (REPLICATION.md, rule 12), each change of it in its order: whoever learns that
+ * the leader is another one by other ways only waits for that. Under the life lock and the lock; who holds either one
+ * sees the role and its epoch together.
+ *
+ * A leader that is one no more: its log follows first, so that no append of the old epoch is under way any more; then
+ * what waits at the high watermark is told, before anything of the log may be cut. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <syslog.h>
+
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
+#include "replication/replica/partition_internal.h"
+
+static enum partition_role role_by(const struct partition_registration *registration, int32_t self)
+{
+    if (registration->leader == self)
+        return ROLE_LEADER;
+    return registration->leader != LEADER_NONE && replica_set_has(&registration->replicas, self) ? ROLE_FOLLOWER
+                                                                                                 : ROLE_NONE;
+}
+
+/* A log that has no replica elsewhere is led in a new epoch after each unclean stop (rule 3), which the cluster need
+ * not know; so its epoch may be ahead. */
+static int32_t epoch_by(const struct partition *part, const struct partition_registration *registration)
+{
+    int32_t own = atomic_load(&part->leader_epoch);
+    return registration->replicas.count == 1 && own > registration->leader_epoch ? own : registration->leader_epoch;
+}
+
+/* Nothing of an epoch before this one comes into the log from here on, of our own or copied. The life lock is held. */
+static void fence(struct partition *part, int32_t epoch)
+{
+    struct err e = {0};
+    if (part->log != NULL && log_follow(part->log, epoch, &e) != 0)
+        log_line(LOG_ERR, "%s", e.text);
+}
+
+/* The registration is not the one that is in force. The life lock is held. Returns whether a leadership has ended. */
+static bool change(struct partition *part, const struct partition_registration *registration)
+{
+    struct node *node = part->node;
+    enum partition_role before = partition_role(part), after = role_by(registration, node->options.id);
+    int32_t epoch = epoch_by(part, registration);
+    bool again = part->registered && after == before && epoch == atomic_load(&part->leader_epoch);
+    int64_t now_ms = node->clock->mono_ms(node->clock);
+
+    if (before != ROLE_NONE && after != ROLE_LEADER && !again)
+        fence(part, epoch);
+    pthread_mutex_lock(&part->lock);
+    part->registration = *registration;
+    part->registered = true;
+    isr_decide(&part->isr, &registration->replicas, &registration->isr);
+    if (!again) {
+        atomic_store(&part->leader_epoch, epoch);
+        atomic_store(&part->epoch_assigned, false);
+        if (after == ROLE_LEADER && before != ROLE_LEADER)
+            part->led_since_epoch = epoch;
+        if (after == ROLE_LEADER)
+            isr_begin(&part->isr, node->options.id, now_ms);
+        /* Its only replica has been so since it was opened: where it ends is known. */
+        if (after == ROLE_LEADER && before == ROLE_NONE && part->isr.count == 1)
+            isr_advance(&part->isr, node->options.id, part->isr.replicas[0].end);
+        atomic_store(&part->role, after);
+    }
+    partition_hold_look(part);
+    pthread_mutex_unlock(&part->lock);
+    return before == ROLE_LEADER && after != ROLE_LEADER;
+}
+
+void partition_set_registration(struct partition *part, const struct partition_registration *registration)
+{
+    bool ended, first;
+    pthread_mutex_lock(&part->life_lock);
+    first = !part->registered;
+    if (part->registered && partition_registration_equal(&part->registration, registration)) {
+        pthread_mutex_unlock(&part->life_lock);
+        return;
+    }
+    ended = change(part, registration);
+    pthread_mutex_unlock(&part->life_lock);
+    if (ended)
+        partition_depose(part);
+    /* With one replica and a registration that is the first, nobody has waited for it. */
+    if (!first || registration->replicas.count > 1)
+        topic_resume(part->topic);
+}
+
+enum partition_role partition_role(const struct partition *part)
+{
+    return atomic_load_explicit(&part->role, memory_order_acquire);
+}
+
+void partition_info(struct partition *part, struct partition_info *out)
+{
+    bool usable = partition_state(part) == 0;
+    pthread_mutex_lock(&part->lock);
+    *out = (struct partition_info){.leader = part->registration.leader,
+                                   .leader_epoch = part->registration.leader_epoch,
+                                   .replicas = part->registration.replicas,
+                                   .isr = part->registration.isr};
+    pthread_mutex_unlock(&part->lock);
+    if (out->leader != part->node->options.id)
+        return;
+    out->leader_epoch = atomic_load(&part->leader_epoch);
+    if (!usable)
+        out->leader = LEADER_NONE;
+}
