@@ -262,6 +262,9 @@ struct log_extent {
  * been checked, since the start or now. Returns 1; 0: there are none; -EIO: offline, or bytes that do not match (which
  * is logged once); other negative errnos of the disk. */
 int log_extent_at(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out, struct err *e);
+/* Its bytes, extent->len of them (which may have been made less). 0, -EIO: the file ends before them, or another errno.
+ */
+int log_extent_read(const struct log_extent *extent, void *out, struct err *e);
 void log_extent_release(struct log_extent *extent);
 
 /* The run of records that holds position, or the next one behind it (before limit). offset is that of its first

@@ -158,6 +158,18 @@ int log_extent_at(struct log *log, int64_t position, int64_t limit, size_t max, 
     return log_check_online(log, e);
 }
 
+int log_extent_read(const struct log_extent *extent, void *out, struct err *e)
+{
+    struct io *io = extent->log->env->io;
+    int rc = io_pread_all(io, extent->fd, out, extent->len, extent->place);
+
+    if (rc != 0) {
+        return err_sys(e, rc, "read %zu bytes of %s at place %lld", extent->len, extent->log->name,
+                       (long long)extent->place);
+    }
+    return 0;
+}
+
 void log_extent_release(struct log_extent *extent)
 {
     segment_unpin(extent->seg);

@@ -39,6 +39,8 @@ enum {
     /* A change to the tree is answered after this, decided or not (ETIMEDOUT): the kernel holds a directory's lock
      * meanwhile. What a quorum of one waits for is its own disk. */
     LIMIT_DECISION_MS = 30000,
+    /* How long a read or a look-up of what is on other nodes waits for one that can answer; -ETIMEDOUT after that. */
+    LIMIT_ANSWER_MS = 5000,
     /* How often a mount that is left in another mount namespace alone is looked at again. */
     LIMIT_MOUNT_LOOK_MS = 1000,
     /* Records' bytes that one read of `.json` takes from the log at a time. */

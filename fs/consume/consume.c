@@ -1,10 +1,6 @@
 #include "fs/consume/consume.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <syslog.h>
-#include <unistd.h>
 
 #include "fs/base/fence.h"
 #include "fs/base/limits.h"
@@ -15,56 +11,12 @@
  * (measured: tests/bench). */
 enum { SPLICE_MIN_BYTES = 32 << 10, SPLICE_MAX_BYTES = 900 << 10 };
 
-static pthread_key_t buffer_key;
-static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
-
-static void make_buffer_key(void)
+int64_t consume_base(const struct handle *handle)
 {
-    pthread_key_create(&buffer_key, free);
+    return vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
 }
 
-uint8_t *consume_buffer(void)
-{
-    pthread_once(&buffer_once, make_buffer_key);
-    uint8_t *buffer = pthread_getspecific(buffer_key);
-    if (!buffer && (buffer = malloc(LIMIT_REQUEST_BYTES)))
-        pthread_setspecific(buffer_key, buffer);
-    return buffer;
-}
-
-void consume_answer(fuse_req_t req, struct handle *handle, int64_t pos, const uint8_t *bytes, int64_t got)
-{
-    if (got < 0) {
-        fuse_reply_err(req, (int)-got);
-        return;
-    }
-    rereads_given(&handle->rereads, fuse_req_ctx(req)->pid, pos, (size_t)got);
-    fuse_reply_buf(req, (const char *)bytes, (size_t)got);
-}
-
-static int pread_all(int fd, uint8_t *out, size_t len, int64_t at)
-{
-    while (len) {
-        ssize_t n = pread(fd, out, len, at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        out += n;
-        at += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
-static int copy_extent(struct log_extent *extent, uint8_t *out)
-{
-    int rc = pread_all(extent->fd, out, extent->len, extent->place);
-    if (rc)
-        log_line(LOG_ERR, "%s: reading %zu bytes at place %lld failed", log_name(extent->log), extent->len,
-                 (long long)extent->place);
-    return rc ? -EIO : 0;
-}
+/* ---- bytes over holes ---- */
 
 /* The size that is left to a read whose first byte was found at `found`: a read that began in a hole and reaches past
  * its end returns only what lies in the range asked for; one that lies wholly in it, or goes on where this open file
@@ -76,52 +28,101 @@ static size_t clip(size_t size, int64_t asked, int64_t found, bool known)
     return size - (size_t)(found - asked);
 }
 
-/* Whether a read that goes backwards has come to a hole, `got` bytes from its start. */
-static bool stops_at_hole(const struct consume_plan *plan, int64_t at, size_t got, const struct log_extent *extent)
+/* Whether a read that goes backwards has come to a hole. */
+static bool stops_at_hole(const struct reading *reading)
 {
-    if (got > 0)
-        return extent->position != at;
-    return extent->position - at >= (int64_t)plan->size;
+    const struct copying *copy = &reading->copy;
+    const struct log_extent *extent = &reading->asking.op.extent;
+    if (!copy->backwards || copy->known)
+        return false;
+    if (reading->got > 0)
+        return extent->position != copy->at;
+    return extent->position - copy->at >= (int64_t)copy->size;
 }
 
-int64_t consume_copy(const struct consume_plan *plan, uint8_t *out)
+void consume_begin(struct reading *reading, bool backwards)
 {
-    struct partition *part = plan->handle->pfile->part;
-    struct posmap *map = &plan->handle->reader->map;
-    bool known;
-    int64_t at = plan->base + posmap_translate(map, plan->pos, &known);
-    size_t size = plan->size, got = 0;
-    for (int i = 0; got < size && i < LIMIT_READ_EXTENTS; i++) {
-        struct log_extent extent;
-        struct err e = {0};
-        int rc = partition_extent_at(part, at, plan->limit, size - got, &extent, &e);
-        if (rc <= 0) {
-            if (rc < 0 && got == 0)
-                return rc;
-            break;
-        }
-        if (plan->backwards && !known && stops_at_hole(plan, at, got, &extent)) {
-            log_extent_release(&extent);
-            out[got] = '\0';
-            return got ? (int64_t)got : 1;
-        }
-        if (got == 0) {
-            size = clip(size, at, extent.position, known);
-            if (extent.len > size)
-                extent.len = size;
-        }
-        rc = copy_extent(&extent, out + got);
-        bool hole = extent.position != plan->base + plan->pos + (int64_t)got;
-        if (rc == 0 && (hole || map->runs))
-            rc = posmap_add(map, plan->pos + (int64_t)got, extent.position - plan->base, (int64_t)extent.len);
-        at = extent.position + (int64_t)extent.len;
-        got += rc ? 0 : extent.len;
-        log_extent_release(&extent);
-        if (rc)
-            return got ? (int64_t)got : rc;
-    }
-    return (int64_t)got;
+    struct copying *copy = &reading->copy;
+    const struct posmap *map = &reading->handle->reader->map;
+    *copy = (struct copying){.base = consume_base(reading->handle), .size = reading->size, .backwards = backwards};
+    copy->at = copy->base + posmap_translate(map, reading->pos, &copy->known);
+    copy->limit = INT64_MAX;
+    copy->plain = map->runs == NULL;
 }
+
+/* A piece was copied: what the open file's positions mean from here on. */
+static int note_piece(struct reading *reading)
+{
+    const struct copying *copy = &reading->copy;
+    const struct log_extent *extent = &reading->asking.op.extent;
+    struct handle *handle = reading->handle;
+    int64_t file_pos = reading->pos + reading->got;
+    bool hole = extent->position != copy->base + file_pos;
+    int rc = 0;
+    pthread_mutex_lock(&handle->lock);
+    if (hole || handle->reader->map.runs)
+        rc = posmap_add(&handle->reader->map, file_pos, extent->position - copy->base, (int64_t)extent->len);
+    pthread_mutex_unlock(&handle->lock);
+    return rc;
+}
+
+/* Takes in a piece that was found. 0; 1: there is no more to be got; or a negative errno. */
+static int take_piece(struct reading *reading)
+{
+    struct copying *copy = &reading->copy;
+    struct read_op *op = &reading->asking.op;
+    uint8_t *out = reading_bytes(reading);
+    if (copy->limit == INT64_MAX)
+        copy->limit = op->high_watermark.position;
+    if (!out)
+        return -ENOMEM;
+    if (stops_at_hole(reading)) {
+        out[reading->got] = '\0';
+        reading->got = reading->got ? reading->got : 1;
+        return 1;
+    }
+    if (reading->got == 0) {
+        copy->size = clip(copy->size, copy->at, op->extent.position, copy->known);
+        if (op->extent.len > copy->size)
+            op->extent.len = copy->size;
+    }
+    int rc = partition_read_copy(op, out + reading->got);
+    if (rc == 0)
+        rc = note_piece(reading);
+    if (rc == 0) {
+        copy->at = op->extent.position + (int64_t)op->extent.len;
+        reading->got += (int64_t)op->extent.len;
+    }
+    return rc;
+}
+
+enum asking_next consume_go(struct reading *reading)
+{
+    struct copying *copy = &reading->copy;
+    struct read_op *op = &reading->asking.op;
+    bool answered = copy->begun && reading->asking.rc == 0;
+    int rc = copy->begun ? reading->asking.rc : 0;
+    if (answered && !op->found)
+        rc = 1;
+    if (answered && op->found) {
+        rc = reading->got < 0 ? (int)reading->got : take_piece(reading); /* it found no memory to be parked with */
+        partition_read_release(op);
+    }
+    if (rc == 0 && reading->asking.parked)
+        rc = reading_keep(reading);
+    if (rc < 0 && reading->got <= 0)
+        reading->got = rc;
+    if (rc != 0 || (size_t)reading->got >= copy->size || copy->extents++ == LIMIT_READ_EXTENTS)
+        return ASKING_OVER;
+    op->kind = READ_BYTES;
+    op->at = copy->at;
+    op->limit = copy->limit;
+    op->max = copy->size - (size_t)reading->got;
+    copy->begun = true;
+    return ASKING_READ;
+}
+
+/* ---- through the kernel's page cache ---- */
 
 /* Whether there is no hole from base on. What is appended meanwhile may make it look as if there were one. */
 static bool is_whole(struct partition *part, int64_t base)
@@ -164,89 +165,114 @@ static int admit_cached(struct handle *handle, size_t size, int64_t pos, int64_t
     return rc;
 }
 
-/* By position, as the page cache asks: no state. */
-static void read_cached(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, int64_t base)
+/* By position, as the page cache asks: no state. All of copy.at … copy.limit, or EINVAL. */
+static enum asking_next cached_tick(struct asking *asking)
 {
-    struct partition *part = handle->pfile->part;
-    uint8_t *buffer = consume_buffer();
-    int64_t at = base + pos, limit = 0;
-    size_t got = 0;
-    int rc = buffer ? admit_cached(handle, size, pos, base, &limit) : -ENOMEM;
-    int64_t end = at + (int64_t)size < limit ? at + (int64_t)size : limit;
-    while (rc == 0 && at < end) {
-        struct log_extent extent;
-        struct err e = {0};
-        rc = partition_extent_at(part, at, end, (size_t)(end - at), &extent, &e);
-        if (rc <= 0) {
-            rc = rc < 0 ? rc : -EINVAL; /* 0: a hole up to the end, made just now */
-            break;
-        }
-        rc = extent.position == at ? copy_extent(&extent, buffer + got) : -EINVAL;
-        got += extent.len;
-        at += (int64_t)extent.len;
-        log_extent_release(&extent);
+    struct reading *reading = reading_of(asking);
+    struct copying *copy = &reading->copy;
+    struct read_op *op = &asking->op;
+    int rc = reading->got < 0 ? (int)reading->got : copy->begun ? asking->rc : 0;
+    if (copy->begun && asking->rc == 0 && op->found) {
+        bool whole = rc == 0 && op->extent.position == copy->at;
+        if (rc == 0)
+            rc = whole ? partition_read_copy(op, reading_bytes(reading) + reading->got) : -EINVAL;
+        copy->at += (int64_t)op->extent.len;
+        if (rc == 0)
+            reading->got += (int64_t)op->extent.len;
+        partition_read_release(op);
+    } else if (copy->begun && rc == 0) {
+        rc = -EINVAL; /* a hole up to the end, made just now */
     }
+    if (rc == 0 && asking->parked)
+        rc = reading_keep(reading);
+    if (rc == 0 && !reading_bytes(reading))
+        rc = -ENOMEM;
     if (rc)
-        fuse_reply_err(req, -rc);
-    else
-        fuse_reply_buf(req, (const char *)buffer, got);
+        reading->got = rc;
+    if (rc || copy->at >= copy->limit)
+        return ASKING_OVER;
+    op->kind = READ_BYTES;
+    op->at = copy->at;
+    op->limit = copy->limit;
+    op->max = (size_t)(copy->limit - copy->at);
+    copy->begun = true;
+    return ASKING_READ;
 }
 
-/* One extent of some size from where no hole was met: straight from the page cache to the reader. false: not so. Never
- * on a thread of the pool: libfuse gives each thread that splices a pipe, and takes back those of its own. */
-static bool read_spliced(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, int64_t base, int64_t limit)
+static const struct asking_kind cached = {
+    .tick = cached_tick,
+    .parked = reading_parked,
+    .answer = reading_answer,
+    .free = reading_free,
+    .fatal_only = true,
+};
+
+static void read_cached(fuse_req_t req, struct handle *handle, size_t size, int64_t pos)
 {
-    int64_t at = base + pos;
-    if (size < SPLICE_MIN_BYTES || size > SPLICE_MAX_BYTES || fence_runs_again())
-        return false;
-    struct log_extent extent;
-    struct err e = {0};
-    if (partition_extent_at(handle->pfile->part, at, limit, size, &extent, &e) <= 0)
-        return false;
-    bool fits = extent.position == at && (extent.len == size || extent.position + (int64_t)extent.len == limit) &&
-                extent.len >= SPLICE_MIN_BYTES;
-    if (fits) {
-        struct fuse_bufvec data = FUSE_BUFVEC_INIT(extent.len);
-        data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-        data.buf[0].fd = extent.fd;
-        data.buf[0].pos = extent.place;
-        rereads_given(&handle->rereads, fuse_req_ctx(req)->pid, pos, extent.len);
-        fuse_reply_data(req, &data, 0);
-    }
-    log_extent_release(&extent);
-    return fits;
+    struct reading *reading = reading_new(req, handle, size, pos, &cached);
+    if (!reading)
+        return;
+    struct copying *copy = &reading->copy;
+    int64_t base = consume_base(handle);
+    *copy = (struct copying){.base = base, .at = base + pos};
+    int rc = partition_state(handle->pfile->part);
+    if (rc == 0)
+        rc = admit_cached(handle, reading->size, pos, base, &copy->limit);
+    if (copy->limit > copy->at + (int64_t)reading->size)
+        copy->limit = copy->at + (int64_t)reading->size;
+    reading->got = rc;
+    asking_go(&reading->asking);
 }
+
+/* ---- read(2) ---- */
+
+/* One extent of some size from where no hole was met: straight from the page cache to the reader. Never on a thread of
+ * the pool: libfuse gives each thread that splices a pipe, and takes back those of its own. */
+static bool can_splice(const struct reading *reading)
+{
+    const struct copying *copy = &reading->copy;
+    const struct read_op *op = &reading->asking.op;
+    const struct log_extent *extent = &op->extent;
+    size_t size = reading->size;
+    if (!copy->plain || !copy->begun || reading->got != 0 || reading->asking.parked || size < SPLICE_MIN_BYTES ||
+        size > SPLICE_MAX_BYTES || fence_runs_again())
+        return false;
+    return reading->asking.rc == 0 && op->found && extent->fd >= 0 && extent->position == copy->at &&
+           extent->len >= SPLICE_MIN_BYTES &&
+           (extent->len == size || extent->position + (int64_t)extent->len == op->high_watermark.position);
+}
+
+static enum asking_next consume_tick(struct asking *asking)
+{
+    struct reading *reading = reading_of(asking);
+    if (!can_splice(reading))
+        return consume_go(reading);
+    reading->spliced = true;
+    return ASKING_OVER;
+}
+
+static const struct asking_kind consume = {
+    .tick = consume_tick,
+    .parked = reading_parked,
+    .answer = reading_answer,
+    .free = reading_free,
+    .fatal_only = true,
+};
 
 void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner)
 {
-    struct vnode *vnode = handle->vnode;
-    int64_t base = vnode_addressed(vnode) ? vnode->start.position : 0;
-    int64_t limit = partition_high_watermark(handle->pfile->part).position;
-    int rc = partition_state(handle->pfile->part);
-    if (rc) {
-        fuse_reply_err(req, -rc);
-        return;
-    }
-    if (size > LIMIT_REQUEST_BYTES)
-        size = LIMIT_REQUEST_BYTES;
     if (owner == 0) {
-        read_cached(req, handle, size, pos, base);
+        read_cached(req, handle, size, pos);
         return;
     }
+    struct reading *reading = reading_new(req, handle, size, pos, &consume);
+    if (!reading)
+        return;
+    struct reader *reader = handle->reader;
     pthread_mutex_lock(&handle->lock);
-    bool plain = handle->reader->map.runs == NULL,
-         backwards = size > 0 && pos + (int64_t)size == handle->reader->read_pos;
-    handle->reader->read_pos = pos;
-    if (plain) {
-        pthread_mutex_unlock(&handle->lock);
-        if (read_spliced(req, handle, size, pos, base, limit))
-            return;
-        pthread_mutex_lock(&handle->lock);
-    }
-    struct consume_plan plan = {
-        .handle = handle, .base = base, .pos = pos, .limit = limit, .size = size, .backwards = backwards};
-    uint8_t *buffer = consume_buffer();
-    int64_t got = buffer ? consume_copy(&plan, buffer) : -ENOMEM;
+    bool backwards = reading->size > 0 && pos + (int64_t)reading->size == reader->read_pos;
+    reader->read_pos = pos;
+    consume_begin(reading, backwards);
     pthread_mutex_unlock(&handle->lock);
-    consume_answer(req, handle, pos, buffer, got);
+    asking_go(&reading->asking);
 }

@@ -11,26 +11,11 @@
 #include "fs/consume/consume.h"
 #include "fs/consume/reader.h"
 
-/* A parked read. */
-struct follow_op {
-    struct park park;
-    struct partition_waiter waiter;
-    struct work work;
-    struct handle *handle; /* referenced */
-    size_t size;
-    int64_t pos;
-};
-
 /* Somebody polls. */
 struct poll_watch {
     struct partition_waiter waiter;
     struct handle *handle; /* referenced */
 };
-
-static int64_t base_of(const struct handle *handle)
-{
-    return vnode_addressed(handle->vnode) ? handle->vnode->start.position : 0;
-}
 
 /* A read may be more than one READ: the kernel puts so many pages, or ends of segments, into each, and sends the next
  * one, which waits, where a READ was filled. Nothing tells whether a READ is the last. So what could be filled with the
@@ -42,44 +27,72 @@ static int64_t leave_one(int64_t got, size_t size, bool at_end)
     return cut && at_end && got == (int64_t)size ? got - 1 : got;
 }
 
-/* Bytes into this thread's buffer. Returns the count; 0: none yet, *limit is how far was looked; or a negative errno.
- * waits: the next READ may have to. */
-static int64_t try_read(struct handle *handle, size_t size, int64_t pos, bool waits, int64_t *limit)
+/* Begins at the open file's position, or says that it is none from which reading goes on. 0 or -EINVAL. */
+static int begin(struct reading *reading)
 {
-    struct partition *part = handle->pfile->part;
-    int rc = partition_state(part);
-    uint8_t *buffer = consume_buffer();
-    if (rc || !buffer)
-        return rc ? rc : -ENOMEM;
-    *limit = partition_high_watermark(part).position;
-    struct consume_plan plan = {.handle = handle, .base = base_of(handle), .pos = pos, .limit = *limit, .size = size};
+    struct handle *handle = reading->handle;
     pthread_mutex_lock(&handle->lock);
-    int64_t got = pos > handle->reader->next_pos || pos < handle->reader->next_pos - LIMIT_STREAM_BACK_BYTES
-                      ? -EINVAL
-                      : consume_copy(&plan, buffer);
-    bool known;
-    int64_t end = got > 0 ? plan.base + posmap_translate(&handle->reader->map, pos + got, &known) : 0;
-    if (waits)
-        got = leave_one(got, size, end >= *limit);
-    if (got > 0 && pos + got > handle->reader->next_pos)
-        handle->reader->next_pos = pos + got;
+    int64_t next_pos = handle->reader->next_pos;
+    int rc = reading->pos > next_pos || reading->pos < next_pos - LIMIT_STREAM_BACK_BYTES ? -EINVAL : 0;
+    if (rc == 0)
+        consume_begin(reading, false);
     pthread_mutex_unlock(&handle->lock);
-    return got;
+    return rc;
 }
 
-/* A reader that has caught up and met no hole is answered out of the memory of the batch that woke it. As try_read();
- * 0: it is not such a one. */
-static int64_t try_fresh(struct handle *handle, size_t size, int64_t pos, const struct partition_fresh *fresh)
+/* What was got is shown from here on. */
+static void end(struct reading *reading)
 {
-    int64_t into = base_of(handle) + pos - fresh->position;
-    uint8_t *buffer = consume_buffer();
-    if (into < 0 || into >= (int64_t)fresh->len || !buffer)
-        return 0;
-    size_t skip = (size_t)into, left = fresh->len - skip, got = 0;
-    if (left > size)
-        left = size;
+    struct handle *handle = reading->handle;
+    const struct copying *copy = &reading->copy;
+    if (!reading->nonblock)
+        reading->got = leave_one(reading->got, reading->size, copy->at >= copy->limit);
     pthread_mutex_lock(&handle->lock);
-    bool plain = !handle->reader->map.runs && pos == handle->reader->next_pos;
+    if (reading->pos + reading->got > handle->reader->next_pos)
+        handle->reader->next_pos = reading->pos + reading->got;
+    pthread_mutex_unlock(&handle->lock);
+}
+
+/* Reads, or waits on. */
+static enum asking_next follow_tick(struct asking *asking)
+{
+    struct reading *reading = reading_of(asking);
+    int rc = reading->copy.begun ? 0 : begin(reading);
+    if (rc) {
+        reading->got = rc;
+        return ASKING_OVER;
+    }
+    if (consume_go(reading) == ASKING_READ)
+        return ASKING_READ;
+    if (reading->got > 0)
+        end(reading);
+    if (reading->got == 0 && reading->nonblock)
+        reading->got = -EAGAIN;
+    if (reading->got != 0)
+        return ASKING_OVER;
+    asking->waiter.position = asking->op.high_watermark.position;
+    reading->copy.begun = false;
+    if (!reading->counted) {
+        reading->counted = true;
+        atomic_fetch_add(&reading->handle->pfile->followers, 1);
+    }
+    return ASKING_WAIT;
+}
+
+/* A reader that has caught up and met no hole is answered out of the memory of the batch that woke it. false: it is
+ * not such a one. */
+static bool take_fresh(struct reading *reading, const struct partition_fresh *fresh)
+{
+    struct handle *handle = reading->handle;
+    int64_t into = consume_base(handle) + reading->pos - fresh->position;
+    uint8_t *buffer = reading_bytes(reading);
+    if (into < 0 || into >= (int64_t)fresh->len || !buffer)
+        return false;
+    size_t skip = (size_t)into, left = fresh->len - skip, got = 0;
+    if (left > reading->size)
+        left = reading->size;
+    pthread_mutex_lock(&handle->lock);
+    bool plain = !handle->reader->map.runs && reading->pos == handle->reader->next_pos;
     for (int i = 0; plain && got < left; i++) {
         const struct iovec *piece = &fresh->iov[i];
         size_t from = skip < piece->iov_len ? skip : piece->iov_len;
@@ -88,105 +101,62 @@ static int64_t try_fresh(struct handle *handle, size_t size, int64_t pos, const 
         got += len;
         skip -= from;
     }
-    got = (size_t)leave_one((int64_t)got, size, into + (int64_t)got == (int64_t)fresh->len);
-    handle->reader->next_pos += (int64_t)got;
+    reading->got = leave_one((int64_t)got, reading->size, into + (int64_t)got == (int64_t)fresh->len);
+    handle->reader->next_pos += reading->got;
     pthread_mutex_unlock(&handle->lock);
-    return (int64_t)got;
-}
-
-static void answer(struct follow_op *op, int64_t got)
-{
-    park_answer(&op->park);
-    consume_answer(op->park.req, op->handle, op->pos, consume_buffer(), got);
-    atomic_fetch_sub(&op->handle->pfile->followers, 1);
-    park_unref(&op->park);
-}
-
-/* Reads, or waits on. */
-static void go(struct follow_op *op)
-{
-    for (;;) {
-        int64_t limit = 0;
-        int64_t got = try_read(op->handle, op->size, op->pos, true, &limit);
-        if (got != 0) {
-            answer(op, got);
-            return;
-        }
-        op->waiter.position = limit;
-        if (partition_wait(op->handle->pfile->part, &op->waiter))
-            return;
-    }
+    return reading->got > 0;
 }
 
 static void go_work(struct work *work)
 {
-    go(CONTAINER_OF(work, struct follow_op, work));
+    asking_on(&CONTAINER_OF(work, struct reading, work)->asking);
 }
 
 static void ready(struct partition_waiter *waiter)
 {
-    struct follow_op *op = CONTAINER_OF(waiter, struct follow_op, waiter);
-    bool inlined = atomic_load(&op->handle->pfile->followers) <= LIMIT_FOLLOW_INLINE;
-    int64_t got = inlined && waiter->fresh ? try_fresh(op->handle, op->size, op->pos, waiter->fresh) : 0;
-    if (got > 0)
-        answer(op, got);
-    else if (inlined)
-        go(op);
-    else
-        executor_prompt(node_executor(op->handle->session->node), &op->work);
+    struct asking *asking = CONTAINER_OF(waiter, struct asking, waiter);
+    struct reading *reading = reading_of(asking);
+    if (!asking_take(asking))
+        return;
+    bool inlined = atomic_load(&reading->handle->pfile->followers) <= LIMIT_FOLLOW_INLINE;
+    if (!inlined) {
+        reading->work.run = go_work;
+        executor_prompt(node_executor(asking->session->node), &reading->work);
+    } else if (waiter->fresh && take_fresh(reading, waiter->fresh)) {
+        asking_over(asking);
+    } else {
+        asking_on(asking);
+    }
 }
 
-static bool op_cancel(struct park *park)
+static void follow_free(struct asking *asking)
 {
-    struct follow_op *op = CONTAINER_OF(park, struct follow_op, park);
-    return partition_unwait(op->handle->pfile->part, &op->waiter);
+    struct reading *reading = reading_of(asking);
+    if (reading->counted)
+        atomic_fetch_sub(&reading->handle->pfile->followers, 1);
+    reading_free(asking);
 }
 
-static void op_aborted(struct park *park, int rc)
-{
-    struct follow_op *op = CONTAINER_OF(park, struct follow_op, park);
-    atomic_fetch_sub(&op->handle->pfile->followers, 1);
-    fuse_reply_err(park->req, -rc);
-}
-
-static void op_free(struct park *park)
-{
-    struct follow_op *op = CONTAINER_OF(park, struct follow_op, park);
-    handle_unref(op->handle);
-    free(op);
-}
+static const struct asking_kind follow = {
+    .tick = follow_tick,
+    .parked = reading_parked,
+    .answer = reading_answer,
+    .free = follow_free,
+    .ready = ready,
+};
 
 void follow_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner, bool nonblock)
 {
-    if (size > LIMIT_REQUEST_BYTES)
-        size = LIMIT_REQUEST_BYTES;
-    int64_t limit = 0;
-    int64_t got = owner == 0 ? -EINVAL : try_read(handle, size, pos, !nonblock, &limit);
-    if (got == 0 && nonblock)
-        got = -EAGAIN;
-    if (got != 0) {
-        consume_answer(req, handle, pos, consume_buffer(), got);
+    if (owner == 0) {
+        reading_reply(req, handle, pos, NULL, -EINVAL);
         return;
     }
-    struct follow_op *op = calloc(1, sizeof(*op));
-    if (!op) {
-        fuse_reply_err(req, ENOMEM);
+    struct reading *reading = reading_new(req, handle, size, pos, &follow);
+    if (!reading)
         return;
-    }
-    op->handle = handle_ref(handle);
-    op->size = size;
-    op->pos = pos;
-    op->waiter.ready = ready;
-    op->waiter.position = limit;
-    op->work.run = go_work;
-    op->park.cancel = op_cancel;
-    op->park.aborted = op_aborted;
-    op->park.free = op_free;
-    atomic_fetch_add(&handle->pfile->followers, 1);
-    park_begin(&op->park, handle->session, req);
-    if (!partition_wait(handle->pfile->part, &op->waiter))
-        go(op);
-    park_settle(&op->park);
+    reading->nonblock = nonblock;
+    reading->copy.begun = false;
+    asking_go(&reading->asking);
 }
 
 /* ---- poll ---- */
@@ -209,25 +179,6 @@ static void poll_ready(struct partition_waiter *waiter)
     }
     handle_unref(handle);
     free(watch);
-}
-
-/* Whether a read would return now (data, or an error). */
-static bool readable(struct handle *handle, int64_t *limit)
-{
-    struct partition *part = handle->pfile->part;
-    *limit = partition_high_watermark(part).position;
-    if (partition_state(part))
-        return true;
-    bool known;
-    pthread_mutex_lock(&handle->lock);
-    int64_t at = base_of(handle) + posmap_translate(&handle->reader->map, handle->reader->next_pos, &known);
-    pthread_mutex_unlock(&handle->lock);
-    struct log_extent extent;
-    struct err e = {0};
-    int rc = at < *limit ? partition_extent_at(part, at, *limit, 1, &extent, &e) : 0;
-    if (rc > 0)
-        log_extent_release(&extent);
-    return rc != 0;
 }
 
 /* Takes a registered watch back; one that is being called frees itself. Under handle's lock: of two that poll the same
@@ -263,13 +214,62 @@ static bool watch(struct handle *handle, struct fuse_pollhandle *ph, int64_t lim
     return true;
 }
 
+/* Whether a read would return now: asks for the next byte. */
+static enum asking_next poll_tick(struct asking *asking)
+{
+    struct reading *reading = reading_of(asking);
+    struct handle *handle = reading->handle;
+    struct read_op *op = &asking->op;
+    bool known;
+    if (reading->copy.begun)
+        return ASKING_OVER;
+    pthread_mutex_lock(&handle->lock);
+    op->at = consume_base(handle) + posmap_translate(&handle->reader->map, handle->reader->next_pos, &known);
+    pthread_mutex_unlock(&handle->lock);
+    op->kind = READ_BYTES;
+    op->limit = INT64_MAX;
+    op->max = 1;
+    reading->copy.begun = true;
+    return ASKING_READ;
+}
+
+static void poll_answer(struct asking *asking)
+{
+    struct reading *reading = reading_of(asking);
+    bool now = asking->rc != 0 || asking->op.found; /* data, or an error */
+    if (asking->rc == 0 && asking->op.found)
+        partition_read_release(&asking->op);
+    if (reading->ph && (now || !watch(reading->handle, reading->ph, asking->op.high_watermark.position)))
+        fuse_pollhandle_destroy(reading->ph);
+    fuse_reply_poll(asking->req, now ? POLLIN | POLLRDNORM : 0);
+}
+
+static void poll_aborted(struct asking *asking, int rc)
+{
+    if (reading_of(asking)->ph)
+        fuse_pollhandle_destroy(reading_of(asking)->ph);
+    fuse_reply_err(asking->req, -rc);
+}
+
+static const struct asking_kind polling = {
+    .tick = poll_tick,
+    .parked = reading_parked,
+    .answer = poll_answer,
+    .aborted = poll_aborted,
+    .free = reading_free,
+};
+
 void follow_poll(fuse_req_t req, struct handle *handle, struct fuse_pollhandle *ph)
 {
-    int64_t limit;
-    bool now = readable(handle, &limit);
-    if (ph && (now || !watch(handle, ph, limit)))
-        fuse_pollhandle_destroy(ph);
-    fuse_reply_poll(req, now ? POLLIN | POLLRDNORM : 0);
+    struct reading *reading = reading_new(req, handle, 0, 0, &polling);
+    if (!reading) {
+        if (ph)
+            fuse_pollhandle_destroy(ph);
+        return;
+    }
+    reading->ph = ph;
+    reading->copy.begun = false;
+    asking_go(&reading->asking);
 }
 
 void follow_release(struct handle *handle)

@@ -1,180 +1,330 @@
+/* fs/consume/json_view.c: text is made in a `struct making` of the READ's own, without a lock, since what it is made of
+ * may have to be waited for; and becomes the open file's when it is done. Of two READs that make the same piece side by
+ * side the first one's counts, and the other takes from that.
+ *
+ *   SHOWING ──there is text──→ SHOWING … ──READ filled──→ over
+ *      │ ^
+ *      │ └─── the text is long enough, or there is no more ───┐
+ *      v                                                      │
+ *   RUN: finds the run that holds the next record ──→ BYTES: fetches some of it ──→ its records become text
+ *      ^                                                │                             │
+ *      └──── a hole was made meanwhile: look again ─────┴──── more text is wanted ────┘
+ */
 #include "fs/consume/json_view.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fs/base/limits.h"
-#include "fs/consume/consume.h"
 #include "fs/consume/json.h"
 #include "fs/consume/reader.h"
+#include "fs/consume/reading.h"
 
-/* Records' bytes from json->next on, within its run, at least one whole record. *out is malloc-ed. */
-static int read_chunk(struct handle *handle, int64_t limit, uint8_t **out, size_t *out_len)
+enum making_stage { MAKING_RUN, MAKING_BYTES };
+
+/* A piece of text under way. */
+struct making {
+    enum making_stage stage;
+    bool asked;                 /* the stage's question */
+    uint64_t made;              /* json_view.made when it began */
+    struct topic_config config; /* how records are cut into key and value: as it was when this began */
+    struct log_point next;      /* the record to show next */
+    struct log_run run;         /* that it is in */
+    int64_t run_end;            /* a position */
+    uint8_t *bytes;             /* from `next` on: `have` of the `want` that are fetched before they are looked at */
+    size_t have, want, capacity;
+    struct json_text text;
+};
+
+static void making_free(struct making *making)
 {
-    struct json_view *json = handle->reader->json;
-    enum framing framing = json->config.log.framing;
-    int64_t run_end = json->run.base.position + json->run.len;
-    *out = NULL;
-    for (size_t want = LIMIT_JSON_CHUNK_BYTES;; want *= 4) {
-        struct log_extent extent;
-        struct err e = {0};
-        size_t left = (size_t)(run_end - json->next.position);
-        if (want > left)
-            want = left;
-        int rc = partition_extent_at(handle->pfile->part, json->next.position, limit, want, &extent, &e);
-        if (rc <= 0)
-            return rc < 0 ? rc : -EIO;
-        bool moved = extent.position != json->next.position || extent.len < want;
-        uint8_t *bytes = realloc(*out, want ? want : 1);
-        if (bytes)
-            *out = bytes;
-        ssize_t got = bytes && !moved ? pread(extent.fd, bytes, want, extent.place) : -1;
-        log_extent_release(&extent);
-        if (moved)
-            return -EAGAIN; /* retention or compaction came between: look again */
-        if (got != (ssize_t)want)
-            return bytes ? -EIO : -ENOMEM;
-        if (want == left || framing_record_len(framing, bytes, want)) {
-            *out_len = want;
-            return 0;
-        }
-    }
+    if (making == NULL)
+        return;
+    free(making->bytes);
+    free(making->text.data);
+    free(making);
 }
 
-/* Appends the records of a chunk to the text, advancing json->next, until about `enough` bytes of text. */
-static int show_chunk(struct handle *handle, const uint8_t *bytes, size_t len, struct json_text *text, size_t enough)
+/* Under the handle's lock. 0 or -ENOMEM. */
+static int making_begin(struct reading *reading)
 {
-    struct json_view *json = handle->reader->json;
-    const struct log_config *config = &json->config.log;
+    const struct json_view *json = reading->handle->reader->json;
+    struct making *making = calloc(1, sizeof *making);
+    if (making == NULL)
+        return -ENOMEM;
+    making->made = json->made;
+    making->next = json->next;
+    topic_config(reading->handle->pfile->topic, &making->config);
+    reading->making = making;
+    return 0;
+}
+
+/* It is done: the open file's, unless another READ was faster. */
+static void making_end(struct reading *reading)
+{
+    struct json_view *json = reading->handle->reader->json;
+    struct making *making = reading->making;
+    pthread_mutex_lock(&reading->handle->lock);
+    if (json->made == making->made) {
+        free(json->text);
+        json->text = making->text.data;
+        json->text_len = making->text.len;
+        json->text_used = 0;
+        json->next = making->next;
+        json->made++;
+        making->text.data = NULL;
+    }
+    pthread_mutex_unlock(&reading->handle->lock);
+    making_free(making);
+    reading->making = NULL;
+}
+
+/* ---- RUN ---- */
+
+static enum asking_next ask_run(struct reading *reading)
+{
+    struct making *making = reading->making;
+    struct read_op *op = &reading->asking.op;
+    making->stage = MAKING_RUN;
+    making->asked = true;
+    op->kind = READ_RUN;
+    op->at = making->next.position;
+    op->limit = INT64_MAX;
+    op->max = 1;
+    return ASKING_READ;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static void take_run(struct reading *reading)
+{
+    struct making *making = reading->making;
+    const struct read_op *op = &reading->asking.op;
+    making->run = op->run;
+    making->run_end = op->run.base.position + op->run.len;
+    if (making->run_end > op->high_watermark.position)
+        making->run_end = op->high_watermark.position;
+    if (making->next.position < op->log_start.position)
+        making->next = op->log_start;
+    if (making->next.position <= making->run.base.position)
+        making->next = making->run.base;
+    making->asked = false;
+    if (making->next.position >= making->run_end)
+        return; /* the log begins behind it by now: another one */
+    making->stage = MAKING_BYTES;
+    making->have = 0;
+    making->want = least(LIMIT_JSON_CHUNK_BYTES, (size_t)(making->run_end - making->next.position));
+}
+
+/* ---- BYTES ---- */
+
+static enum asking_next ask_bytes(struct reading *reading)
+{
+    struct making *making = reading->making;
+    struct read_op *op = &reading->asking.op;
+    making->asked = true;
+    op->kind = READ_BYTES;
+    op->at = making->next.position + (int64_t)making->have;
+    op->limit = making->run_end;
+    op->max = making->want - making->have;
+    return ASKING_READ;
+}
+
+static int make_room(struct making *making)
+{
+    if (making->capacity >= making->want)
+        return 0;
+    uint8_t *bytes = realloc(making->bytes, making->want);
+    if (bytes == NULL)
+        return -ENOMEM;
+    making->bytes = bytes;
+    making->capacity = making->want;
+    return 0;
+}
+
+/* A piece was found. 0; -EAGAIN: not where it was looked for, retention or compaction came between; or a negative
+ * errno. */
+static int take_bytes(struct reading *reading)
+{
+    struct making *making = reading->making;
+    const struct read_op *op = &reading->asking.op;
+    if (op->extent.position != op->at)
+        return -EAGAIN;
+    int rc = make_room(making);
+    if (rc == 0)
+        rc = partition_read_copy(op, making->bytes + making->have);
+    if (rc == 0)
+        making->have += op->extent.len;
+    return rc;
+}
+
+/* Whether there is a whole record in what is wanted; otherwise more is wanted. */
+static bool has_record(struct making *making)
+{
+    size_t left = (size_t)(making->run_end - making->next.position);
+    if (making->want == left || framing_record_len(making->config.log.framing, making->bytes, making->have) > 0)
+        return true;
+    making->want = least(making->want * 4, left);
+    return false;
+}
+
+/* The records that are there become text, until there is enough of it. 0, -ENOMEM or -EIO. */
+static int show_bytes(struct reading *reading)
+{
+    struct making *making = reading->making;
+    const struct log_config *config = &making->config.log;
     struct json_record record = {
-        .partition = partition_index(handle->pfile->part),
-        .timestamp_ms = json->run.timestamp_ms,
+        .partition = partition_index(reading->handle->pfile->part),
+        .timestamp_ms = making->run.timestamp_ms,
         .framing = config->framing,
         .separator = config->key_separator,
         .separator_len = config->key_separator_len,
     };
-    for (size_t at = 0; at < len && text->len < enough;) {
-        size_t record_len = framing_record_len(config->framing, bytes + at, len - at);
-        if (!record_len)
-            return at ? 0 : -EIO;
-        record.offset = json->next.offset;
-        record.bytes = bytes + at;
+    for (size_t at = 0; at < making->have && making->text.len < LIMIT_JSON_TEXT_BYTES;) {
+        size_t record_len = framing_record_len(config->framing, making->bytes + at, making->have - at);
+        if (record_len == 0)
+            return at > 0 ? 0 : -EIO;
+        record.offset = making->next.offset;
+        record.bytes = making->bytes + at;
         record.len = record_len - (config->framing == FRAMING_LINE);
-        int rc = json_append_record(text, &record);
-        if (rc)
+        int rc = json_append_record(&making->text, &record);
+        if (rc != 0)
             return rc;
         at += record_len;
-        json->next.offset++;
-        json->next.position += (int64_t)record_len;
+        making->next.offset++;
+        making->next.position += (int64_t)record_len;
     }
     return 0;
 }
 
-/* Finds the run that holds json->next. 1, 0: the end, or a negative errno. */
-static int find_run(struct handle *handle, int64_t limit)
+/* Takes in the answer to the last question. 0: goes on; 1: there is no more; or a negative errno. */
+static int take_answer(struct reading *reading)
 {
-    struct json_view *json = handle->reader->json;
-    struct err e = {0};
-    struct log_point start = partition_log_start(handle->pfile->part);
-    if (json->next.position < start.position)
-        json->next = start;
-    int rc = partition_run_at(handle->pfile->part, json->next.position, limit, &json->run, &e);
-    if (rc > 0 && json->run.base.position >= json->next.position)
-        json->next = json->run.base;
+    struct making *making = reading->making;
+    struct read_op *op = &reading->asking.op;
+    int rc = reading->asking.rc;
+    if (rc != 0)
+        return rc;
+    if (making->stage == MAKING_RUN) {
+        if (op->found)
+            take_run(reading);
+        return op->found ? 0 : 1;
+    }
+    rc = op->found ? take_bytes(reading) : -EAGAIN;
+    if (op->found)
+        partition_read_release(op);
+    if (rc == 0 && making->have == making->want && has_record(making))
+        rc = show_bytes(reading);
+    else if (rc == 0)
+        return 0;
+    if (rc == -EAGAIN)
+        rc = 0;
+    making->stage = MAKING_RUN;
+    making->asked = false;
     return rc;
 }
 
-/* Makes about `size` bytes of text, a record at least. 0 or a negative errno. Under handle's lock. */
-static int generate(struct handle *handle, size_t size)
+/* Goes on making. ASKING_OVER: it is the open file's, or *rc says why nothing was made: 1: there is no more. */
+static enum asking_next make(struct reading *reading, int *rc)
 {
-    struct json_view *json = handle->reader->json;
-    struct json_text text = {0};
-    int64_t limit = partition_high_watermark(handle->pfile->part).position;
-    int rc = 0;
-    topic_config(handle->pfile->topic, &json->config);
-    while (text.len < size && rc == 0) {
-        uint8_t *bytes = NULL;
-        size_t len = 0;
-        struct log_point before = json->next;
-        int found = find_run(handle, limit);
-        if (found <= 0) {
-            rc = found;
-            break;
-        }
-        rc = read_chunk(handle, limit, &bytes, &len);
-        if (rc == 0)
-            rc = show_chunk(handle, bytes, len, &text, size);
-        free(bytes);
-        if (rc == -EAGAIN) {
-            rc = 0;
-            json->next = before;
-        }
+    struct making *making = reading->making;
+    *rc = making->asked ? take_answer(reading) : 0;
+    if (*rc == 0 && making->text.len < LIMIT_JSON_TEXT_BYTES)
+        return making->stage == MAKING_RUN ? ask_run(reading) : ask_bytes(reading);
+    if (making->text.len > 0)
+        *rc = 0; /* what was made is shown first; the error comes again */
+    if (*rc == 0) {
+        making_end(reading);
+    } else {
+        making_free(making);
+        reading->making = NULL;
     }
-    free(json->text);
-    json->text = text.data;
-    json->text_len = text.len;
-    json->text_used = 0;
-    return text.len ? 0 : rc; /* what was made is shown first; the error comes again */
+    return ASKING_OVER;
 }
 
-/* Hands out what was made, and keeps it to be read again. */
-static int64_t take(struct json_view *json, uint8_t *out, size_t size)
+/* ---- SHOWING ---- */
+
+/* What was made goes where it can be read, and read again. 0 or -ENOMEM. */
+static int take_text(struct json_view *json, size_t size)
 {
-    size_t left = json->text_len - json->text_used;
-    size_t len = size < left ? size : left;
+    size_t len = least(size, json->text_len - json->text_used);
     int rc = history_append(&json->history, json->text + json->text_used, len);
-    if (rc != 0)
-        return rc;
-    memcpy(out, json->text + json->text_used, len);
-    json->text_used += len;
-    return (int64_t)len;
+    if (rc == 0)
+        json->text_used += len;
+    return rc;
 }
 
-/* Goes on where reading stands, until `out` is full or there is no more. Returns the count, or the negative errno of
- * what failed before there was anything; behind something it comes again with the next read. Under handle's lock. */
-static int64_t read_on(struct handle *handle, uint8_t *out, size_t size)
+/* Copies what there is, until the READ is filled. 0: it is, or cannot be; 1: text is to be made, and reading->making is
+ * begun; or a negative errno. */
+static int show(struct reading *reading)
 {
-    struct json_view *json = handle->reader->json;
-    size_t got = 0;
-    while (got < size) {
-        int64_t rc = 0;
-        if (json->text_used == json->text_len)
-            rc = generate(handle, LIMIT_JSON_TEXT_BYTES);
-        if (rc == 0 && json->text_len == json->text_used)
-            break;
-        if (rc == 0)
-            rc = take(json, out + got, size - got);
-        if (rc < 0)
-            return got > 0 ? (int64_t)got : rc;
-        got += (size_t)rc;
+    struct json_view *json = reading->handle->reader->json;
+    uint8_t *out = reading_bytes(reading);
+    int64_t got = 0;
+    int rc = out == NULL ? -ENOMEM : 0;
+    pthread_mutex_lock(&reading->handle->lock);
+    while (rc == 0 && (size_t)reading->got < reading->size) {
+        size_t left = reading->size - (size_t)reading->got;
+        got = history_read(&json->history, reading->pos + reading->got, out + reading->got, left);
+        if (got > 0)
+            reading->got += got;
+        else if (got < 0)
+            rc = (int)got;
+        else if (json->text_used < json->text_len)
+            rc = take_text(json, left);
+        else
+            rc = making_begin(reading) == 0 ? 1 : -ENOMEM;
     }
-    return (int64_t)got;
+    pthread_mutex_unlock(&reading->handle->lock);
+    return rc;
 }
 
-/* What was read before, and on from there. Under handle's lock. */
-static int64_t read_at(struct handle *handle, int64_t pos, uint8_t *out, size_t size)
+static enum asking_next json_tick(struct asking *asking)
 {
-    int64_t got = history_read(&handle->reader->json->history, pos, out, size);
-    if (got < 0 || (size_t)got == size)
-        return got;
-    int64_t more = read_on(handle, out + got, size - (size_t)got);
-    return more < 0 && got > 0 ? got : got + more;
+    struct reading *reading = reading_of(asking);
+    int rc = 0;
+    if (reading->making != NULL && make(reading, &rc) == ASKING_READ)
+        return ASKING_READ;
+    while (rc == 0 && (rc = show(reading)) == 1) {
+        rc = asking->parked ? reading_keep(reading) : 0;
+        if (rc == 0 && make(reading, &rc) == ASKING_READ)
+            return ASKING_READ;
+    }
+    if (rc < 0 && reading->got <= 0)
+        reading->got = rc;
+    return ASKING_OVER;
 }
+
+static void json_free(struct asking *asking)
+{
+    making_free(reading_of(asking)->making);
+    reading_free(asking);
+}
+
+static const struct asking_kind json_kind = {
+    .tick = json_tick,
+    .parked = reading_parked,
+    .answer = reading_answer,
+    .free = json_free,
+    .fatal_only = true,
+};
 
 void json_view_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner)
 {
-    uint8_t *buffer = consume_buffer();
-    int64_t got = partition_state(handle->pfile->part);
-    if (got == 0 && (owner == 0 || buffer == NULL))
-        got = owner == 0 ? -EINVAL : -ENOMEM;
-    if (size > LIMIT_REQUEST_BYTES)
-        size = LIMIT_REQUEST_BYTES;
-    if (got == 0) {
-        pthread_mutex_lock(&handle->lock);
-        got = read_at(handle, pos, buffer, size);
-        pthread_mutex_unlock(&handle->lock);
+    int rc = partition_state(handle->pfile->part);
+    if (rc == 0 && owner == 0)
+        rc = -EINVAL;
+    if (rc != 0) {
+        reading_reply(req, handle, pos, NULL, rc);
+        return;
     }
-    consume_answer(req, handle, pos, buffer, got);
+    struct reading *reading = reading_new(req, handle, size, pos, &json_kind);
+    if (reading == NULL)
+        return;
+    reading->making = NULL;
+    asking_go(&reading->asking);
 }

@@ -12,9 +12,8 @@ struct json_view {
     struct history history; /* what was read */
     char *text;             /* what was made and not yet read */
     size_t text_len, text_used;
-    struct log_point next;      /* the record to show next */
-    struct log_run run;         /* that it is in; len 0: none yet */
-    struct topic_config config; /* how it is cut into key and value: as it was when a read began */
+    struct log_point next; /* the record to show next */
+    uint64_t made;         /* how often text was made: `next` is another one */
 };
 
 struct reader {

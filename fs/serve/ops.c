@@ -11,12 +11,10 @@
 #include "fs/base/limits.h"
 #include "fs/base/outside.h"
 #include "fs/tree/attr.h"
-#include "fs/tree/evictor.h"
 #include "fs/tree/names.h"
 #include "fs/tree/pagecache.h"
 #include "fs/tree/retry.h"
 #include "fs/tree/sharing.h"
-#include "fs/tree/told.h"
 #include "fs/tree/status.h"
 #include "fs/tree/xattr.h"
 
@@ -54,7 +52,7 @@ int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_pa
     return 0;
 }
 
-static bool pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request)
+bool ops_pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request)
 {
     return fence_wait(pfile->fence, session, request) ||
            (pfile->any && fence_wait(pfile->any->fence, session, request));
@@ -66,7 +64,7 @@ bool ops_fenced(struct vnode *vnode, const struct fence_request *request)
     if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !vnode->pfile ||
         fuse_req_ctx(request->req)->pid == outside_pid(session->outside))
         return false;
-    return pfile_fenced(session, vnode->pfile, request);
+    return ops_pfile_fenced(session, vnode->pfile, request);
 }
 
 bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request)
@@ -79,63 +77,7 @@ bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request)
     return ops_fenced(vnode, request) || (fence && fence_wait(fence, session, request));
 }
 
-/* ---- LOOKUP ---- */
-
-static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
-
-static void run_lookup(const struct fence_request *request)
-{
-    do_lookup(request->req, request->ino, request->name);
-}
-
-static bool lookup_fenced(fuse_req_t req, struct vnode *dir, const char *name)
-{
-    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0)
-        return false;
-    struct session *session = session_of(req);
-    int32_t index = names_partition(dir, name);
-    struct pfile *pfile = index >= 0 ? tree_pfile(session->tree, dir->topic, index) : NULL;
-    if (!pfile)
-        return false;
-    struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_lookup};
-    bool fenced = pfile_fenced(session, pfile, &request);
-    tree_pfile_put(session->tree, pfile);
-    return fenced;
-}
-
-static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-    struct session *session = session_of(req);
-    struct vnode *dir = ops_vnode(req, parent);
-    struct vnode_key key;
-    struct fuse_entry_param entry;
-    if (!dir)
-        return;
-    if (ops_outside_lookup(req, dir, name) || lookup_fenced(req, dir, name))
-        return;
-    int rc = names_resolve(session, dir, name, &key);
-    if (rc) {
-        fuse_reply_err(req, -rc);
-        return;
-    }
-    struct vnode *vnode = ops_vnode_of(session, &key, fuse_req_ctx(req)->pid);
-    if (key.topic)
-        topic_unref(key.topic);
-    struct fence_request request = {.req = req, .ino = parent, .name = name, .run = run_lookup};
-    if (vnode && ops_look_fenced(vnode, &request)) {
-        tree_forget(session->tree, vnode->id, 1);
-        return;
-    }
-    if (vnode && key.kind == VNODE_SEGMENTS)
-        told_begin(session->tree, vnode->pfile);
-    if (vnode && vnode_addressed(vnode))
-        evictor_note(session->evictor, vnode, name);
-    rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
-    if (rc)
-        fuse_reply_err(req, -rc);
-    else if (fuse_reply_entry(req, &entry) == -ENOENT)
-        tree_forget(session->tree, entry.ino, 1); /* the caller was interrupted: it never got it */
-}
+/* ---- FORGET ---- */
 
 static void do_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
 {
@@ -444,7 +386,6 @@ static void fill_table(void)
 {
     table = (struct fuse_lowlevel_ops){
         .init = do_init,
-        .lookup = do_lookup,
         .forget = do_forget,
         .forget_multi = do_forget_multi,
         .getattr = do_getattr,
@@ -462,6 +403,7 @@ static void fill_table(void)
         .setxattr = do_setxattr,
         .removexattr = do_removexattr,
     };
+    ops_lookup_register(&table);
     ops_file_register(&table);
     ops_dir_register(&table);
     ops_lock_register(&table);

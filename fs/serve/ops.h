@@ -1,7 +1,7 @@
 /* fs/serve/ops.h: the table of requests, and what its files share.
  *
- * ops.c: names, attributes and the tree; ops_file.c: open files; ops_dir.c: directories; ops_lock.c: locks;
- * ops_outside.c: what the daemon does to its own mount. */
+ * ops.c: attributes and the tree; ops_lookup.c: names; ops_file.c: open files; ops_dir.c: directories; ops_lock.c:
+ * locks; ops_outside.c: what the daemon does to its own mount. */
 #ifndef LOGMNT_FS_SERVE_OPS_H
 #define LOGMNT_FS_SERVE_OPS_H
 
@@ -22,6 +22,16 @@ bool ops_fenced(struct vnode *vnode, const struct fence_request *request);
 /* Likewise one that is told the size: behind pages of the kernel's cache that are being dropped, too (pagecache.h). */
 bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request);
 
+/* The same, whether or not a node is known. */
+bool ops_pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request);
+
+/* Asks for the place of a name that resolved to NAMES_ADDRESS, whose key's topic is taken over, and then goes on, on
+ * any thread: rc 0: the key is whole, and its topic referenced; or a negative errno. `fi` (NULL: none) is copied. */
+typedef void ops_place_then(fuse_req_t req, struct vnode *dir, const char *name, struct fuse_file_info *fi,
+                            const struct vnode_key *key, int rc);
+void ops_ask_place(fuse_req_t req, struct vnode *dir, const char *name, const struct fuse_file_info *fi,
+                   const struct vnode_key *key, ops_place_then *then);
+
 /* For handles_new(): frees what producing and consuming keep with an open file. */
 void ops_file_gone(struct handle *handle);
 /* Requests of outside.h's process that its act is about: true: answered. */
@@ -36,6 +46,7 @@ void ops_dir_close(struct handle *handle);
 /* FLUSH and RELEASE of a file through which locks were taken. */
 void ops_lock_flush(struct handle *handle, uint64_t owner);
 void ops_lock_release(struct handle *handle);
+void ops_lookup_register(struct fuse_lowlevel_ops *ops);
 void ops_file_register(struct fuse_lowlevel_ops *ops);
 void ops_dir_register(struct fuse_lowlevel_ops *ops);
 void ops_lock_register(struct fuse_lowlevel_ops *ops);

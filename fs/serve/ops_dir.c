@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fs/base/limits.h"
-#include "fs/consume/consume.h"
+#include "fs/consume/reading.h"
 #include "fs/serve/ops.h"
 #include "fs/tree/attr.h"
 #include "fs/tree/names.h"
@@ -132,7 +132,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, str
     struct vnode *dir = ops_vnode(req, ino);
     struct handle *handle = handle_of(fi);
     struct listing *listing = handle->listing;
-    char *buffer = (char *)consume_buffer();
+    char *buffer = (char *)reading_buffer();
     size_t used = 0;
     if (!dir)
         return;

@@ -16,6 +16,7 @@
 #include "fs/consume/follow.h"
 #include "fs/consume/json_view.h"
 #include "fs/consume/reader.h"
+#include "fs/consume/reading.h"
 #include "fs/produce/produce.h"
 #include "fs/produce/producer.h"
 #include "fs/produce/sync.h"
@@ -205,23 +206,18 @@ static int32_t creatable(const struct vnode *dir, const char *name, int flags)
     return index;
 }
 
-/* Opens what is there by now. made: by this request; otherwise by somebody else since the LOOKUP, and this is an open
- * like any other. */
-static void open_created(fuse_req_t req, struct vnode *dir, const char *name, struct fuse_file_info *fi, bool made)
+/* Opens what is there by now; key's topic is given back. made: by this request; otherwise by somebody else since the
+ * LOOKUP, and this is an open like any other. */
+static void open_created(fuse_req_t req, const struct vnode_key *key, struct fuse_file_info *fi, bool made)
 {
     struct session *session = session_of(req);
-    struct vnode_key key;
     struct fuse_entry_param entry;
-    int rc = names_resolve(session, dir, name, &key);
     pid_t tid = fuse_req_ctx(req)->pid;
-    bool appends = rc == 0 && writes(fi) && sharing_kind(&key);
-    struct vnode *vnode = NULL;
-    if (rc == 0)
-        vnode = appends ? sharing_fresh(session->tree, &key, tid) : ops_vnode_of(session, &key, tid);
-    if (rc == 0 && key.topic)
-        topic_unref(key.topic);
-    if (rc == 0)
-        rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
+    bool appends = writes(fi) && sharing_kind(key);
+    struct vnode *vnode = appends ? sharing_fresh(session->tree, key, tid) : ops_vnode_of(session, key, tid);
+    if (key->topic)
+        topic_unref(key->topic);
+    int rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
     if (rc) {
         fuse_reply_err(req, -rc);
         return;
@@ -243,12 +239,27 @@ static void open_created(fuse_req_t req, struct vnode *dir, const char *name, st
 static void answer_create(struct change *change, int rc)
 {
     struct create_change *create = (struct create_change *)change;
-    if (rc) {
+    struct vnode_key key;
+    if (rc)
         log_line(LOG_ERR, "touch %s/%s: %s", topic_name(create->dir->topic), create->name, change->op.e.text);
+    else
+        rc = names_resolve(session_of(change->park.req), create->dir, create->name, &key);
+    if (rc)
         fuse_reply_err(change->park.req, -rc);
-    } else {
-        open_created(change->park.req, create->dir, create->name, &create->fi, true);
-    }
+    else
+        open_created(change->park.req, &key, &create->fi, true);
+}
+
+/* An address, of which LOOKUP has said ENOENT. */
+static void place_created(fuse_req_t req, struct vnode *dir, const char *name, struct fuse_file_info *fi,
+                          const struct vnode_key *key, int rc)
+{
+    if (rc == -ENOENT)
+        rc = creatable(dir, name, fi->flags);
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else
+        open_created(req, key, fi, false);
 }
 
 static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -260,13 +271,15 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     if (!dir)
         return;
     int rc = names_resolve(session, dir, name, &key);
-    if (rc == 0 && key.topic)
-        topic_unref(key.topic);
-    int32_t index = rc == -ENOENT ? creatable(dir, name, fi->flags) : rc;
-    if (rc == 0) {
-        open_created(req, dir, name, fi, false);
+    if (rc == NAMES_ADDRESS) {
+        ops_ask_place(req, dir, name, fi, &key, place_created);
         return;
     }
+    if (rc == 0) {
+        open_created(req, &key, fi, false);
+        return;
+    }
+    int32_t index = rc == -ENOENT ? creatable(dir, name, fi->flags) : rc;
     if (index < 0) {
         fuse_reply_err(req, -index);
         return;
@@ -286,7 +299,7 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner)
 {
     struct log_file file;
-    uint8_t *buffer = consume_buffer();
+    uint8_t *buffer = reading_buffer();
     if (size > LIMIT_REQUEST_BYTES)
         size = LIMIT_REQUEST_BYTES;
     /* An active segment ends at the high watermark; a deleted or rewritten one is read as it was. */
@@ -298,7 +311,7 @@ static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t 
         size = pos >= file.size ? 0 : pos + (int64_t)size > file.size ? (size_t)(file.size - pos) : size;
     }
     ssize_t got = buffer ? pread(handle->fd, buffer, size, pos) : -1;
-    consume_answer(req, handle, pos, buffer, got >= 0 ? got : buffer ? -errno : -ENOMEM);
+    reading_reply(req, handle, pos, buffer, got >= 0 ? got : buffer ? -errno : -ENOMEM);
 }
 
 static void read_text(fuse_req_t req, struct handle *handle, size_t size, int64_t pos)
@@ -306,7 +319,7 @@ static void read_text(fuse_req_t req, struct handle *handle, size_t size, int64_
     const struct vnode *vnode = handle->vnode;
     size_t at = pos < (int64_t)vnode->text_len ? (size_t)pos : vnode->text_len;
     size_t left = vnode->text_len - at;
-    uint8_t *buffer = consume_buffer(); /* the answer may be the last that is asked, and the text is freed meanwhile */
+    uint8_t *buffer = reading_buffer(); /* the answer may be the last that is asked, and the text is freed meanwhile */
     size = size < left ? size : left;
     size = size < LIMIT_REQUEST_BYTES ? size : LIMIT_REQUEST_BYTES;
     if (!buffer) {
@@ -314,7 +327,7 @@ static void read_text(fuse_req_t req, struct handle *handle, size_t size, int64_
         return;
     }
     memcpy(buffer, vnode->text + at, size);
-    consume_answer(req, handle, pos, buffer, (int64_t)size);
+    reading_reply(req, handle, pos, buffer, (int64_t)size);
 }
 
 static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
@@ -357,7 +370,7 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
     (void)ino;
     int rc = rereads_read(&handle->rereads, fuse_req_ctx(req)->pid, off, fi->flags & O_NONBLOCK);
     if (rc != 0) {
-        consume_answer(req, handle, off, NULL, rc < 0 ? rc : 0);
+        reading_reply(req, handle, off, NULL, rc < 0 ? rc : 0);
         return;
     }
     switch (handle->vnode->key.kind) {

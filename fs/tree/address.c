@@ -2,7 +2,7 @@
  *
  * The happy path: the partition's number, '@', then the first form that fits and takes all of the rest. Everything else
  * is -ENOENT, as for any name that is not there. Times are turned into ms since 1970 here; what is relative stays so
- * until address_resolve(), which asks the partition. */
+ * until address_ask(), which says what the partition is to be asked. */
 #include "fs/tree/address.h"
 
 #include <errno.h>
@@ -281,26 +281,37 @@ int address_parse(const char *name, struct address *out)
     return 0;
 }
 
-int address_resolve(struct partition *part, const struct address *address, int64_t now_ms, struct log_point *out,
-                    struct err *e)
+void address_ask(const struct address *address, int64_t now_ms, struct read_op *op)
 {
+    op->at = address->value;
     switch (address->kind) {
     case ADDRESS_OFFSET:
-        if (address->value > partition_high_watermark(part).offset) {
-            return err_set(e, -ENOENT, "no record %lld", (long long)address->value);
-        }
-        return partition_lookup_offset(part, address->value, out, e);
+        op->kind = FIND_OFFSET;
+        return;
     case ADDRESS_LAST:
-        return partition_lookup_last(part, address->value, out, e);
+        op->kind = FIND_LAST;
+        return;
     case ADDRESS_TIME:
-        return partition_lookup_time(part, address->value, out, e);
+        op->kind = FIND_TIME;
+        return;
     case ADDRESS_AGO:
-        return partition_lookup_time(part, now_ms - address->value, out, e);
+        op->kind = FIND_TIME;
+        op->at = now_ms - address->value;
+        return;
     case ADDRESS_START:
-        return partition_lookup_offset(part, 0, out, e);
+        op->kind = FIND_OFFSET;
+        op->at = 0;
+        return;
     case ADDRESS_END:
-        break;
+        op->kind = FIND_END;
     }
-    *out = partition_high_watermark(part);
+}
+
+int address_found(const struct address *address, const struct read_op *op, struct log_point *out)
+{
+    if (address->kind == ADDRESS_OFFSET && address->value > op->high_watermark.offset) {
+        return -ENOENT;
+    }
+    *out = op->point;
     return 0;
 }

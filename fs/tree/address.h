@@ -5,8 +5,7 @@
 
 #include <stdint.h>
 
-#include "engine/base/err.h"
-#include "replication/replica/partition.h"
+#include "replication/replica/partition_read.h"
 
 enum address_kind { ADDRESS_OFFSET, ADDRESS_LAST, ADDRESS_TIME, ADDRESS_AGO, ADDRESS_START, ADDRESS_END };
 
@@ -24,8 +23,9 @@ int32_t address_partition(const char *name);
  * nothing (then the host's own time zone). Impossible dates (2026-02-30) fit none of the forms. */
 int address_parse(const char *name, struct address *out);
 
-/* Where it starts now. now_ms is the wall clock. -ENOENT: a record offset above the high watermark. */
-int address_resolve(struct partition *part, const struct address *address, int64_t now_ms, struct log_point *out,
-                    struct err *e);
+/* What a partition is asked for where it starts: kind and at of the op. now_ms is the wall clock. */
+void address_ask(const struct address *address, int64_t now_ms, struct read_op *op);
+/* Where that is, by the answer. 0, or -ENOENT: a record offset above the high watermark. */
+int address_found(const struct address *address, const struct read_op *op, struct log_point *out);
 
 #endif

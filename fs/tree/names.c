@@ -61,25 +61,41 @@ static int resolve_topic(struct session *session, const char *name, bool interna
     return key->topic ? 0 : -ENOENT;
 }
 
-static int resolve_address(struct session *session, struct topic *topic, const char *name, struct vnode_key *key)
+static int resolve_address(struct topic *topic, const char *name, struct vnode_key *key)
 {
     struct address address;
-    struct log_point point;
-    struct err e = {0};
-    struct clock *clock = node_clock(session->node);
     int rc = address_parse(name, &address);
     if (rc)
         return rc;
-    struct partition *part = topic_partition(topic, address.partition);
-    rc = part ? address_resolve(part, &address, clock->wall_ms(clock), &point, &e) : -ENOENT;
     key->index = address.partition;
     key->extra = 1;
-    key->start = point.position;
-    key->generation = (uint64_t)point.offset;
-    return rc;
+    return topic_partition(topic, address.partition) ? NAMES_ADDRESS : -ENOENT;
 }
 
-static int resolve_in_topic(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key)
+void names_ask(struct session *session, const struct vnode_key *key, const char *name, struct read_op *op)
+{
+    struct address address;
+    struct clock *clock = node_clock(session->node);
+    (void)address_parse(name, &address); /* it did when it was resolved */
+    op->part = topic_partition(key->topic, key->index);
+    address_ask(&address, clock->wall_ms(clock), op);
+}
+
+int names_found(const char *name, const struct read_op *op, struct vnode_key *key)
+{
+    struct address address;
+    struct log_point point;
+    int rc = address_parse(name, &address);
+    if (rc == 0)
+        rc = address_found(&address, op, &point);
+    if (rc)
+        return rc;
+    key->start = point.position;
+    key->generation = (uint64_t)point.offset;
+    return 0;
+}
+
+static int resolve_in_topic(const struct vnode *dir, const char *name, struct vnode_key *key)
 {
     const struct special *found =
         dir->key.kind == VNODE_TOPIC ? special(of_topic, sizeof(of_topic) / sizeof(*of_topic), name) : NULL;
@@ -90,7 +106,7 @@ static int resolve_in_topic(struct session *session, const struct vnode *dir, co
     }
     key->kind = shown_as(dir);
     if (key->kind != VNODE_SEGMENTS && strchr(name, '@'))
-        return resolve_address(session, dir->topic, name, key);
+        return resolve_address(dir->topic, name, key);
     key->index = address_partition(name);
     return key->index >= 0 && topic_partition(dir->topic, key->index) ? 0 : -ENOENT;
 }
@@ -156,12 +172,12 @@ int names_resolve(struct session *session, const struct vnode *dir, const char *
     case VNODE_FOLLOW_DIR:
     case VNODE_JSON_DIR:
     case VNODE_SEGMENTS_DIR:
-        rc = resolve_in_topic(session, dir, name, key);
+        rc = resolve_in_topic(dir, name, key);
         break;
     default:
         return -ENOTDIR;
     }
-    if (rc == 0)
+    if (rc >= 0)
         key->topic = topic_ref(dir->topic);
     return rc;
 }

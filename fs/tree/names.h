@@ -4,10 +4,16 @@
 
 #include "fs/base/session.h"
 #include "fs/tree/tree.h"
+#include "replication/replica/partition_read.h"
 
-/* What a name means. key->topic is referenced on success (the caller unrefs), NULL above topics. -ENOENT: nothing;
- * -ENAMETOOLONG: above NAME_MAX; -EIO and others of the disk for addresses. An address is resolved now. */
+/* What a name means. 0: key->topic is referenced (the caller unrefs), NULL above topics. NAMES_ADDRESS: likewise, and
+ * the place is to be asked for. -ENOENT: nothing; -ENAMETOOLONG: above NAME_MAX. */
+enum { NAMES_ADDRESS = 1 };
 int names_resolve(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key);
+/* The question for an address's place: part, kind and at of the op; the key's topic holds the partition. */
+void names_ask(struct session *session, const struct vnode_key *key, const char *name, struct read_op *op);
+/* The key is whole, by the answer. 0, or -ENOENT: there is no such place. */
+int names_found(const char *name, const struct read_op *op, struct vnode_key *key);
 
 /* The partition that a name in a directory is about (0, 0@5, …); -1: none. */
 int32_t names_partition(const struct vnode *dir, const char *name);

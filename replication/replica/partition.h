@@ -1,11 +1,11 @@
 /* replication/replica/partition.h: this node's part in one partition: who leads, who is in sync, how far the high
  * watermark is.
  *
- * fs/ sees partitions through this file only. An append goes: is the ISR large enough? → log_append() → flush.messages
- * → high watermark (with an ISR of one it passes the append at once) → waiting readers and appends are answered. With
- * fewer than min.insync.replicas in the ISR an acks=all append is held, with its bytes, until there are enough or
- * delivery.timeout.ms has passed (-EROFS: nothing was appended); after one has timed out the next ones fail at once
- * until appending is possible again. What is in the log is answered by the high watermark alone.
+ * fs/ sees partitions through this file and partition_read.h only. An append goes: is the ISR large enough? →
+ * log_append() → flush.messages → high watermark (with an ISR of one it passes the append at once) → waiting readers
+ * and appends are answered. With fewer than min.insync.replicas in the ISR an acks=all append is held, with its bytes,
+ * until there are enough or delivery.timeout.ms has passed (-EROFS: nothing was appended); after one has timed out the
+ * next ones fail at once until appending is possible again. What is in the log is answered by the high watermark alone.
  *
  * Any thread. References: partition_ref()/unref(); whoever keeps a pointer beyond a topic reference takes one. */
 #ifndef LOGMNT_REPLICATION_REPLICA_PARTITION_H
@@ -154,15 +154,6 @@ struct partition_watch {
 };
 /* One a partition. NULL: nobody listens any more; a call that was under way is over. */
 void partition_watch(struct partition *part, struct partition_watch *watch);
-
-/* ---- reading: as log.h says, below the high watermark; -ESTALE when deleted ---- */
-int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
-                        struct err *e);
-int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e);
-int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e);
-int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e);
-int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e);
-int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e);
 
 /* DeleteRecords (fallocate -p -o 0 -l position): one on its way; the caller embeds it, sets the first two and keeps it
  * until it is over. */

@@ -21,6 +21,7 @@
 #include "replication/node/node.h"
 #include "replication/replica/isr.h"
 #include "replication/replica/partition.h"
+#include "replication/replica/partition_read.h"
 
 /* What there is of the partition on the disk; the drawing is in partition.c. */
 enum partition_life { LIFE_FOREIGN, LIFE_CLOSED, LIFE_OPEN, LIFE_DAMAGED, LIFE_RETIRED };
@@ -34,6 +35,17 @@ enum admission { ADMISSION_OPEN, ADMISSION_HOLDING, ADMISSION_FAILING, ADMISSION
 /* A list of appends, linked by prev and next. */
 struct append_list {
     struct append_op *first, *last;
+};
+
+/* A list of reads, likewise. */
+struct read_list {
+    struct read_op *first, *last;
+};
+
+/* Bytes that came from elsewhere, while somebody looks at them. */
+struct read_block {
+    _Atomic int refs;
+    uint8_t bytes[];
 };
 
 struct partition {
@@ -72,6 +84,7 @@ struct partition {
     struct isr isr;
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
+    struct read_list reads;           /* those that wait for an answer from elsewhere */
     uint64_t batches_appended, records_appended, bytes_appended;
 
     uint64_t changes, untold_changes; /* partition_feed.c, lock: how often there was something to be told */
@@ -212,6 +225,26 @@ bool partition_is_held(const struct partition *part);
 /* Appends are held, or one that was is on its way into the log. */
 bool partition_has_held(struct partition *part);
 void partition_hold_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
+
+/* ---- reading: partition_read.c ---- */
+
+/* What this node's own replica has, at once, below its high watermark: as log.h says; -ESTALE when deleted. */
+int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
+                        struct err *e);
+int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e);
+int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e);
+int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e);
+int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e);
+int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e);
+/* The same for an op, over when this returns: 1 or a negative errno. */
+int partition_read_here(struct read_op *op);
+/* Puts an op behind those that wait. Takes the lock. */
+void partition_read_queue(struct read_op *op);
+/* Takes one out, under the lock. Whoever does so calls its done. */
+void partition_read_take_out(struct read_op *op);
+/* len bytes of memory, one reference; NULL: there is none. */
+struct read_block *read_block_new(size_t len);
+void read_block_unref(struct read_block *block);
 
 /* ---- flushing: partition_flush.c ---- */
 

@@ -1,5 +1,5 @@
 /* tests/unit/test_address.c: 0@5678, 0@-10, 0@2026-11-22T09:00:00Z and the like. Instants are those that date(1) gives.
- * The partition that addresses are resolved against is a small one of this file's. */
+ * What a small partition of this file's answers is where they lead. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,44 +15,34 @@
 
 /* ---- a partition of records 100 … 199, ten bytes each, one a second from second 1000 on ---- */
 
-struct partition {
-    int unused;
-};
-
 static const struct log_point high_watermark = {200, 2000};
 
-struct log_point partition_high_watermark(struct partition *part)
-{
-    (void)part;
-    return high_watermark;
-}
-
-static int found(int64_t offset, struct log_point *out)
+static struct log_point found(int64_t offset)
 {
     offset = offset < 100 ? 100 : offset > 200 ? 200 : offset;
-    *out = (struct log_point){offset, offset * 10};
-    return 0;
+    return (struct log_point){offset, offset * 10};
 }
 
-int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e)
+/* What it answers. */
+static void answer(struct read_op *op)
 {
-    (void)part;
-    (void)e;
-    return found(offset, out);
-}
-
-int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e)
-{
-    (void)part;
-    (void)e;
-    return found(100 + (ms - 1000000 + 999) / 1000, out);
-}
-
-int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e)
-{
-    (void)part;
-    (void)e;
-    return found(n > 200 ? 0 : 200 - n, out);
+    op->high_watermark = high_watermark;
+    switch (op->kind) {
+    case FIND_OFFSET:
+        op->point = found(op->at);
+        break;
+    case FIND_TIME:
+        op->point = found(100 + (op->at - 1000000 + 999) / 1000);
+        break;
+    case FIND_LAST:
+        op->point = found(op->at > 200 ? 0 : 200 - op->at);
+        break;
+    case FIND_END:
+        op->point = high_watermark;
+        break;
+    default:
+        fail_msg("no address asks for that: %d", (int)op->kind);
+    }
 }
 
 /* ---- the tests ---- */
@@ -252,14 +242,15 @@ static void what_fits_no_form_of_a_time(void **state)
 
 static int64_t resolve(const char *name, int64_t now_ms)
 {
-    struct partition part = {0};
     struct address address;
+    struct read_op op = {0};
     struct log_point point;
-    struct err e;
     int rc;
 
     assert_int_equal(address_parse(name, &address), 0);
-    rc = address_resolve(&part, &address, now_ms, &point, &e);
+    address_ask(&address, now_ms, &op);
+    answer(&op);
+    rc = address_found(&address, &op, &point);
     if (rc < 0) {
         return rc;
     }

@@ -1,0 +1,192 @@
+/* replication/replica/partition_read.c: what is in a partition, from this node's own replica.
+ *
+ * The happy path: is it usable? → its high watermark → the log's own look-up, below that. All of it on the caller's
+ * thread, which waits for the disk at most. A build with LOGMNT_LATE_REPLICA answers everything later instead, as if it
+ * came from another node (late_replica.h). */
+#include "replication/replica/partition_read.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/replica/late_replica.h"
+#include "replication/replica/partition_internal.h"
+
+static int64_t lower(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- this node's replica ---- */
+
+int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
+                        struct err *e)
+{
+    int rc = partition_reach(part, e);
+    if (rc != 0)
+        return rc;
+    return log_extent_at(part->log, position, lower(limit, partition_high_watermark(part).position), max, out, e);
+}
+
+int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e)
+{
+    int rc = partition_reach(part, e);
+    if (rc != 0)
+        return rc;
+    return log_run_at(part->log, position, lower(limit, partition_high_watermark(part).position), out, e);
+}
+
+int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e)
+{
+    int rc = partition_reach(part, e);
+    return rc != 0 ? rc : log_lookup_offset(part->log, offset, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e)
+{
+    int rc = partition_reach(part, e);
+    return rc != 0 ? rc : log_lookup_time(part->log, ms, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e)
+{
+    int rc = partition_reach(part, e);
+    return rc != 0 ? rc : log_lookup_last(part->log, n, partition_high_watermark(part), out, e);
+}
+
+int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e)
+{
+    int rc = partition_reach(part, e);
+    return rc != 0 ? rc : log_lookup_position(part->log, position, partition_high_watermark(part), out, e);
+}
+
+int partition_read_here(struct read_op *op)
+{
+    struct partition *part = op->part;
+    int rc = partition_reach(part, NULL);
+    if (rc != 0)
+        return rc;
+    struct log *log = part->log;
+    struct log_point hw = op->high_watermark = partition_high_watermark(part);
+    switch (op->kind) {
+    case READ_BYTES:
+        rc = log_extent_at(log, op->at, lower(op->limit, hw.position), op->max, &op->extent, NULL);
+        break;
+    case READ_RUN:
+        rc = log_run_at(log, op->at, lower(op->limit, hw.position), &op->run, NULL);
+        op->log_start = log_start(log);
+        break;
+    case FIND_OFFSET:
+        rc = log_lookup_offset(log, op->at, hw, &op->point, NULL);
+        break;
+    case FIND_TIME:
+        rc = log_lookup_time(log, op->at, hw, &op->point, NULL);
+        break;
+    case FIND_LAST:
+        rc = log_lookup_last(log, op->at, hw, &op->point, NULL);
+        break;
+    case FIND_POSITION:
+        rc = log_lookup_position(log, op->at, hw, &op->point, NULL);
+        break;
+    case FIND_END:
+        op->point = hw;
+        break;
+    }
+    op->found = rc > 0;
+    return rc < 0 ? rc : 1;
+}
+
+/* ---- those that wait ---- */
+
+void partition_read_queue(struct read_op *op)
+{
+    struct partition *part = op->part;
+    pthread_mutex_lock(&part->lock);
+    op->queued = true;
+    op->next = NULL;
+    op->prev = part->reads.last;
+    if (op->prev != NULL)
+        op->prev->next = op;
+    else
+        part->reads.first = op;
+    part->reads.last = op;
+    pthread_mutex_unlock(&part->lock);
+}
+
+void partition_read_take_out(struct read_op *op)
+{
+    struct partition *part = op->part;
+    if (op->prev != NULL)
+        op->prev->next = op->next;
+    else
+        part->reads.first = op->next;
+    if (op->next != NULL)
+        op->next->prev = op->prev;
+    else
+        part->reads.last = op->prev;
+    op->queued = false;
+}
+
+bool partition_read_cancel(struct read_op *op)
+{
+    struct partition *part = op->part;
+    if (part == NULL)
+        return false;
+    pthread_mutex_lock(&part->lock);
+    bool queued = op->queued;
+    if (queued)
+        partition_read_take_out(op);
+    pthread_mutex_unlock(&part->lock);
+    return queued;
+}
+
+/* ---- an op ---- */
+
+int partition_read_submit(struct read_op *op)
+{
+#ifdef LOGMNT_LATE_REPLICA
+    return late_replica_submit(op);
+#else
+    return partition_read_here(op);
+#endif
+}
+
+int partition_read_copy(const struct read_op *op, void *out)
+{
+    struct err e;
+    if (op->extent.fd < 0) {
+        memcpy(out, op->bytes, op->extent.len);
+        return 0;
+    }
+    if (log_extent_read(&op->extent, out, &e) == 0)
+        return 0;
+    log_line(LOG_ERR, "%s", e.text);
+    return -EIO;
+}
+
+/* ---- bytes in memory ---- */
+
+struct read_block *read_block_new(size_t len)
+{
+    struct read_block *block = malloc(sizeof *block + len);
+    if (block != NULL)
+        atomic_init(&block->refs, 1);
+    return block;
+}
+
+void read_block_unref(struct read_block *block)
+{
+    if (atomic_fetch_sub(&block->refs, 1) == 1)
+        free(block);
+}
+
+void partition_read_release(struct read_op *op)
+{
+    if (op->extent.fd >= 0)
+        log_extent_release(&op->extent);
+    else if (op->block != NULL)
+        read_block_unref(op->block);
+    op->block = NULL;
+    op->bytes = NULL;
+}
