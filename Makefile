@@ -67,7 +67,7 @@ C_FILES = $(wildcard engine/*/*.[ch] replication/*/*.[ch] fs/*/*.[ch] tests/*/*.
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps deps-build demo test unit quorum sim fault mount-test lint bench asan tsan fuzz tidy format install clean help \
+.PHONY: all deps deps-build demo test unit quorum sim fault mount-test lint bench asan tsan late fuzz tidy format install clean help \
 	test-programs unit-programs fault-programs quorum-programs sim-program bench-programs fuzz-programs hands FORCE
 
 all: $(BUILD)/logmnt
@@ -172,6 +172,10 @@ asan:
 tsan:
 	+@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan SANITIZE=thread test-programs
 
+# Every read and look-up is answered late, as from another node (replication/replica/late_replica.h).
+late:
+	+@$(MAKE) --no-print-directory BUILD=$(BUILD)/late CFLAGS="$(CFLAGS) -DLOGMNT_LATE_REPLICA" all
+
 # libFuzzer is clang's. Objects of their own, because coverage is compiled in.
 FUZZ_CFLAGS = $(LANGUAGE) -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all $(WARNINGS) $(PACKAGE_CFLAGS)
@@ -208,7 +212,7 @@ demo:
 
 test:
 	@$(MAKE) --no-print-directory deps
-	@tests/run lint unit quorum sim fault fuzz-smoke mount asan tsan
+	@tests/run lint unit quorum sim fault fuzz-smoke mount late asan tsan
 
 lint unit quorum sim fault fuzz:
 	@tests/run $@
@@ -271,6 +275,7 @@ help:
 	@echo 'make bench      the benchmarks, all or BENCH=name; also $(BUILD)/bench.json'
 	@echo 'make fuzz       FUZZ_RUNS=$(FUZZ_RUNS) runs of each fuzzer'
 	@echo 'make asan tsan  the same programs under AddressSanitizer + UBSan, and under ThreadSanitizer'
+	@echo 'make late       logmnt with a replica that answers late; tests/run late reads through it'
 	@echo 'make tidy       clang-format and clang-tidy, as checks; make format lays the code out'
 	@echo 'make install    DESTDIR=, PREFIX=$(PREFIX), SBINDIR=$(SBINDIR)'
 	@echo 'make clean      removes $(BUILD)'
