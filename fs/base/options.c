@@ -1,9 +1,10 @@
 /* fs/base/options.c: argv → struct options.
  *
  * The happy path: each word of argv is a flag, a list of mount options or the mount point; each mount option is looked
- * up in three tables in turn: numbers of ours, words of ours, and what libfuse knows and an append-only log can live
- * with. At the end the defaults that depend on others are filled in. The first word that fits nowhere, or has a value
- * that it does not take, ends it with one line. Options given twice: the last one counts, as with mount(8). */
+ * up in four tables in turn: numbers of ours, words of ours, those of a cluster (options_cluster.c), and what libfuse
+ * knows and an append-only log can live with. At the end the defaults that depend on others are filled in. The first
+ * word that fits nowhere, or has a value that it does not take, ends it with one line. Options given twice: the last
+ * one counts, as with mount(8), but for peer=, which is a list. */
 #include "fs/base/options.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/base/absolute.h"
 #include "fs/base/fuse.h"
 
 #define OPTIONS_VERSION "0.1.0"
@@ -69,28 +71,7 @@ static int parse_number(const char *name, const char *value, int64_t min, int64_
 
 static int set_data(struct parsed *p, const char *value, struct err *e)
 {
-    char *dir;
-    char *cwd = NULL;
-
-    if (*value == '\0') {
-        return err_set(e, -EINVAL, "data=: names no directory");
-    }
-    if (*value != '/') {
-        cwd = getcwd(NULL, 0);
-        if (cwd == NULL) {
-            return err_sys(e, -EINVAL, "data=%s: where we are cannot be told", value);
-        }
-    }
-    if (asprintf(&dir, "%s%s%s", cwd != NULL ? cwd : "", cwd != NULL ? "/" : "", value) < 0) {
-        dir = NULL;
-    }
-    free(cwd);
-    if (dir == NULL) {
-        return err_sys(e, -ENOMEM, "data=%s", value);
-    }
-    free(p->out->data_dir);
-    p->out->data_dir = dir;
-    return 0;
+    return absolute_set(&p->out->data_dir, "data", "directory", value, e);
 }
 
 static int set_id(struct parsed *p, const char *value, struct err *e)
@@ -168,9 +149,6 @@ static const char *const fuse_flags[] = {
 /* What asks for what is the case anyway: taken, and not handed on. */
 static const char *const fuse_defaults[] = {"default_permissions", "rw", "async"};
 
-/* What needs more than one node. */
-static const char *const cluster_options[] = {"listen", "peer", "tls", "tls.cert", "tls.key", "tls.ca"};
-
 static bool name_in(const char *name, const char *const *list, size_t count, size_t *found)
 {
     for (size_t i = 0; i < count; i++) {
@@ -227,7 +205,6 @@ static int parse_option(struct parsed *p, char *option, struct err *e)
 {
     char *equals = strchr(option, '=');
     char *value = equals != NULL ? equals + 1 : NULL;
-    size_t i;
     int rc;
 
     if (*option == '\0') {
@@ -240,8 +217,9 @@ static int parse_option(struct parsed *p, char *option, struct err *e)
     if (rc <= 0) {
         return rc;
     }
-    if (name_in(option, cluster_options, COUNT_OF(cluster_options), &i)) {
-        return err_set(e, -EINVAL, "%s: this version is a single node without a network port", option);
+    rc = cluster_option_set(&p->out->cluster, option, value, e);
+    if (rc <= 0) {
+        return rc;
     }
     rc = parse_flag(p, option, e);
     if (rc == 0 && value != NULL) {
@@ -436,6 +414,9 @@ static int complete(struct parsed *p, struct err *e)
         return err_set(e, -EINVAL, "allow_other and allow_root exclude each other");
     }
     rc = check_times(p, e);
+    if (rc == 0) {
+        rc = cluster_options_check(&out->cluster, out->id, e);
+    }
     if (rc == 0 && out->data_dir == NULL) {
         rc = default_data(out, e);
     }
@@ -481,6 +462,7 @@ void options_free(struct options *options)
     free(options->mountpoint);
     free(options->data_dir);
     free(options->fuse_options);
+    cluster_options_free(&options->cluster);
     *options = (struct options){0};
 }
 
@@ -499,6 +481,17 @@ const char *options_usage(void)
            "  -o acks=0|1|all   when write(2) returns (all)\n"
            "  -o check.crcs=true|false\n"
            "                    check each batch before it is first shown (true)\n"
+           "\n"
+           "  a cluster; without them it is a single node without a network port:\n"
+           "  -o listen=HOST:PORT\n"
+           "                    where other nodes reach this one\n"
+           "  -o peer=ID@HOST:PORT\n"
+           "                    once for each first member, this node included\n"
+           "  -o tls.cert=FILE, -o tls.key=FILE, -o tls.ca=FILE\n"
+           "                    mutual TLS; the certificate names DNS:node-ID.logmnt\n"
+           "  -o tls=off        the network is trusted\n"
+           "  -o quorum.recover=ID\n"
+           "                    make a lost quorum anew from this node's log\n"
            "\n"
            "  this mount's producer, as in Kafka:\n"
            "  -o linger.ms=N (0)             -o batch.size=BYTES (16384)\n"

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "fs/base/options_cluster.h"
 #include "replication/replica/partition.h"
 
 struct options {
@@ -25,6 +26,7 @@ struct options {
     int64_t log_cleaner_backoff_ms;
     int64_t replica_lag_time_max_ms;
     int64_t node_session_timeout_ms;
+    struct cluster_options cluster;
     bool foreground; /* -f, -d */
     bool debug;      /* -d */
     bool help;
@@ -33,8 +35,7 @@ struct options {
 
 /* Parses argv. 0, or -EINVAL with one clear line in e naming the option and what is wrong with it: unknown options
  * (libfuse's own mount options are known by a list), values out of Kafka's range, a missing or surplus mount point.
- * listen=, peer=, tls.* are refused: this version is a single node. Also "-o a,b", "-oa", "-o" repeated, "--". On error
- * nothing needs to be freed. */
+ * Also "-o a,b", "-oa", "-o" repeated, "--". On error nothing needs to be freed. */
 int options_parse(int argc, char **argv, struct options *out, struct err *e);
 void options_free(struct options *options);
 const char *options_usage(void);   /* --help */

@@ -137,6 +137,12 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         .log_retention_check_interval_ms = options->log_retention_check_interval_ms,
         .log_cleaner_backoff_ms = options->log_cleaner_backoff_ms,
         .reserve_bytes = LIMIT_RESERVE_BYTES,
+        .listen_host = options->cluster.listen_host,
+        .listen_port = options->cluster.listen_port,
+        .peers = options->cluster.peers,
+        .peer_count = options->cluster.peer_count,
+        .tls = options->cluster.tls_off ? NULL : &options->cluster.tls,
+        .quorum_recover = options->cluster.quorum_recover,
     };
     int rc = mountpoint_check(mountpoint, e);
     struct outside *outside = rc == 0 ? outside_start(mountpoint, e) : NULL; /* before there are threads */

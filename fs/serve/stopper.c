@@ -32,14 +32,26 @@ static void end_loop(struct stopper *stopper)
     }
 }
 
+static void reload(const struct stopper *stopper)
+{
+    struct err e = {0};
+    int rc = node_reload_tls(stopper->session->node, &e);
+    if (rc < 0)
+        log_line(LOG_ERR, "SIGHUP: the certificates stay as they were: %s", e.text);
+    else if (rc > 0)
+        log_line(LOG_INFO, "SIGHUP: the certificates were read anew");
+}
+
 /* A signal came: does it end the session? */
 static bool signal_ends(const struct stopper *stopper)
 {
     struct signalfd_siginfo info;
     if (read(stopper->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return false;
-    if (info.ssi_signo == SIGHUP && !stopper->session->options->foreground)
+    if (info.ssi_signo == SIGHUP) {
+        reload(stopper);
         return false;
+    }
     log_line(LOG_INFO, "stopping: %s", strsignal((int)info.ssi_signo));
     return true;
 }

@@ -61,7 +61,8 @@ struct node_options {
 int node_open(const struct node_options *options, struct node **out, struct err *e);
 /* Says "stopping" in the lock file, so that a start waits. Idempotent; also done by node_close(). */
 void node_stopping(struct node *node);
-/* Reads the files of options.tls anew, for connections to come. Errors of tls_context_new(): the old ones are kept. */
+/* Reads the files of options.tls anew, for connections to come. 1: done; 0: it has none; errors of tls_context_new():
+ * the old ones are kept. */
 int node_reload_tls(struct node *node, struct err *e);
 /* Settles the executor, flushes and closes. All partition and topic references must be gone. Returns 0 or the first
  * error. */

@@ -133,5 +133,5 @@ int node_reload_tls(struct node *node, struct err *e)
         return rc;
     links_set_tls(&node->links, tls);
     tls_context_unref(tls);
-    return 0;
+    return 1;
 }

@@ -28,6 +28,13 @@ static void check_options(const struct options *options)
     FUZZ_CHECK(options->log_cleaner_backoff_ms >= 0 && options->log_cleaner_backoff_ms <= INT64_MAX / 2);
     FUZZ_CHECK(options->replica_lag_time_max_ms >= 1 && options->replica_lag_time_max_ms <= INT64_MAX / 2);
     FUZZ_CHECK(options->node_session_timeout_ms >= 1);
+    const struct cluster_options *cluster = &options->cluster;
+    FUZZ_CHECK(cluster->listen_host != NULL || (cluster->peer_count == 0 && cluster->quorum_recover == 0));
+    FUZZ_CHECK(cluster->listen_host == NULL || cluster->tls_off == (cluster->tls.cert == NULL));
+    for (size_t i = 0; i < cluster->peer_count; i++) {
+        FUZZ_CHECK(cluster->peers[i].id > (i == 0 ? 0 : cluster->peers[i - 1].id));
+        FUZZ_CHECK(cluster->peers[i].host[0] != '\0' && cluster->peers[i].port >= 1 && cluster->peers[i].port < 65536);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

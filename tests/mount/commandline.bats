@@ -148,13 +148,6 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     refused -x -x "$M"
 }
 
-@test "what belongs to a cluster is refused with a clear line" {
-    for bad in listen=127.0.0.1:9000 peer=1@127.0.0.1:9000 tls.cert=/x tls.key=/x tls.ca=/x tls=off; do
-        refused "${bad%%=*}" -o "data=$DATA,$bad" "$M"
-        [ ! -e "$DATA" ]
-    done
-}
-
 @test "a mount point that is missing, not there or not a directory is refused" {
     refused '' -o "data=$DATA"
     refused nowhere -o "data=$DATA" "$T/nowhere"
@@ -304,4 +297,32 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     fusermount3 -u "$M"
     wait_until '[ -z "$(daemon_pids)" ]'
     at_most "$(wc -l < "$T/log")" 6
+}
+
+@test "a node that listens says who may come, and half of a cluster is no mount" {
+    refused 'tls=off where the network is trusted' -o "data=$DATA,listen=127.0.0.1:9" "$M"
+    refused 'add peer=7@HOST:PORT' -o "data=$DATA,id=7,listen=127.0.0.1:9,tls=off,peer=1@127.0.0.1:9" "$M"
+    refused 'peer: without listen=' -o "data=$DATA,peer=1@127.0.0.1:9" "$M"
+    refused 'node 1 was given before' -o "data=$DATA,listen=a:9,tls=off,peer=1@a:9,peer=1@b:9" "$M"
+    refused "tls.cert=$T/none: No such file" -o "data=$DATA,listen=127.0.0.1:9,tls.cert=none,tls.key=none,tls.ca=none" "$M"
+    refused 'listen=192.0.2.1:9: Cannot assign' -o "data=$DATA,listen=192.0.2.1:9,tls=off" "$M"
+    mount_log
+    unmount_log
+    refused 'listen=192.0.2.1:9: Cannot assign' -o "data=$DATA,listen=192.0.2.1:9,tls=off" "$M"
+    [ -e "$DATA/clean-shutdown" ] # it had begun, and is as it was
+}
+
+@test "a SIGHUP ends no daemon, in front neither" {
+    mount_log_in_front
+    mkdir "$M/orders"
+    kill -HUP "$PID"
+    kill -HUP "$PID"
+    echo x >> "$M/orders/0"
+    kill -TERM "$PID"
+    wait "$PID"
+    grep -q 'stopping: Terminated' "$T/log"
+    ! grep -q 'Hangup' "$T/log"
+    mount_log
+    kill -HUP "$PID"
+    is "$(cat "$M/orders/0")" x
 }

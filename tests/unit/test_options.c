@@ -254,15 +254,77 @@ static void what_an_append_only_log_cannot_be_is_refused(void **state)
     refuse("=1", "unknown option ''");
 }
 
-static void the_cluster_is_refused_clearly(void **state)
+static void a_node_of_a_cluster_listens_and_knows_its_peers(void **state)
+{
+    struct options options;
+
+    (void)state;
+    accept(&options, "id=2,listen=0.0.0.0:9000,peer=3@c.example:9003,peer=1@[fd00::1]:9001,peer=2@b:65535,"
+                     "tls.cert=/x/cert,tls.key=key,tls.ca=/x/ca");
+    assert_string_equal(options.cluster.listen_host, "0.0.0.0");
+    assert_int_equal(options.cluster.listen_port, 9000);
+    assert_int_equal(options.cluster.peer_count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(options.cluster.peers[i].id, i + 1); /* ascending */
+    }
+    assert_string_equal(options.cluster.peers[0].host, "fd00::1");
+    assert_int_equal(options.cluster.peers[0].port, 9001);
+    assert_string_equal(options.cluster.peers[1].host, "b");
+    assert_string_equal(options.cluster.tls.cert, "/x/cert");
+    assert_true(options.cluster.tls.key[0] == '/'); /* the daemon leaves the caller's directory */
+    assert_false(options.cluster.tls_off);
+    options_free(&options);
+    accept(&options, "listen=[::1]:1,listen=localhost:2,tls=off,quorum.recover=1");
+    assert_string_equal(options.cluster.listen_host, "localhost"); /* the last one counts */
+    assert_int_equal(options.cluster.listen_port, 2);
+    assert_true(options.cluster.tls_off);
+    assert_int_equal(options.cluster.quorum_recover, 1);
+    assert_int_equal(options.cluster.peer_count, 0);
+    options_free(&options);
+}
+
+static void addresses_that_are_none_are_refused(void **state)
 {
     (void)state;
-    refuse("listen=127.0.0.1:9000", "listen: this version is a single node");
-    refuse("peer=1@h:1", "peer: this version is a single node");
-    refuse("tls.cert=a", "tls.cert: this version");
-    refuse("tls.key=a", "tls.key: this version");
-    refuse("tls.ca=a", "tls.ca: this version");
-    refuse("tls=off", "tls: this version");
+    refuse("listen=a", "listen=a: needs a port from 1 to 65535");
+    refuse("listen=", "listen=: needs a port");
+    refuse("listen=a:", "needs a port");
+    refuse("listen=a:0", "needs a port");
+    refuse("listen=a:65536", "needs a port");
+    refuse("listen=a:9x", "needs a port");
+    refuse("listen=a:-1", "needs a port");
+    refuse("listen=:9000", "listen=:9000: needs a host");
+    refuse("listen=[]:9000", "needs a host");
+    refuse("listen=::1:9000", "goes in brackets");
+    refuse("peer=a:1", "peer=a:1: needs a node id from 1 to 2147483647");
+    refuse("peer=@a:1", "needs a node id");
+    refuse("peer=0@a:1", "needs a node id");
+    refuse("peer=2147483648@a:1", "needs a node id");
+    refuse("peer=1@a", "peer=1@a: needs a port");
+    refuse("peer=1@a:1,peer=1@b:1", "peer=1@b:1: node 1 was given before, at a:1");
+    refuse("peer=1@a:1,peer=2@a:1", "peer=2@a:1: that is the address of node 1");
+}
+
+static void half_of_a_cluster_is_refused(void **state)
+{
+    (void)state;
+    refuse("listen=a:1", "say tls.cert=, tls.key= and tls.ca=, or tls=off");
+    refuse("listen=127.0.0.1:1", "say tls.cert="); /* every local user could be a node */
+    refuse("listen=a:1,tls.cert=x,tls.key=y", "tls.ca is missing");
+    refuse("listen=a:1,tls.cert=x,tls.ca=y", "tls.key is missing");
+    refuse("listen=a:1,tls.key=x", "tls.cert is missing");
+    refuse("listen=a:1,tls=off,tls.key=x", "exclude each other");
+    refuse("listen=a:1,tls=on", "tls=on: must be off");
+    refuse("tls.cert=", "tls.cert=: names no file");
+    refuse("peer=1@a:1", "peer: without listen=HOST:PORT");
+    refuse("tls=off", "tls=off: without listen=");
+    refuse("tls.ca=x", "tls.ca: without listen=");
+    refuse("quorum.recover=1", "quorum.recover: without listen=");
+    refuse("id=4,listen=a:1,tls=off,peer=1@a:1,peer=2@b:1", "leaves out this node: add peer=4@HOST:PORT");
+    refuse("id=4,listen=0.0.0.0:1,tls=off", "add peer=4@HOST:PORT");
+    refuse("listen=[::]:1,tls=off", "add peer=1@HOST:PORT");
+    refuse("listen=a:1,tls=off,quorum.recover=2", "quorum.recover=2: this is node 1");
+    refuse("quorum.recover=0", "must be a node id");
 }
 
 static void a_value_that_is_missing_is_asked_for(void **state)
@@ -271,6 +333,9 @@ static void a_value_that_is_missing_is_asked_for(void **state)
     refuse("data", "data: needs a value");
     refuse("id", "id: needs a value");
     refuse("linger.ms", "linger.ms: needs a value");
+    refuse("listen", "listen: needs a value");
+    refuse("tls.key", "tls.key: needs a value");
+    refuse("peer", "peer: needs a value");
 }
 
 static void there_is_exactly_one_mount_point(void **state)
@@ -330,7 +395,9 @@ int main(void)
         cmocka_unit_test(for_ever_can_still_be_added_to_a_clock),
         cmocka_unit_test(libfuses_own_options_are_handed_on),
         cmocka_unit_test(what_an_append_only_log_cannot_be_is_refused),
-        cmocka_unit_test(the_cluster_is_refused_clearly),
+        cmocka_unit_test(a_node_of_a_cluster_listens_and_knows_its_peers),
+        cmocka_unit_test(addresses_that_are_none_are_refused),
+        cmocka_unit_test(half_of_a_cluster_is_refused),
         cmocka_unit_test(a_value_that_is_missing_is_asked_for),
         cmocka_unit_test(there_is_exactly_one_mount_point),
         cmocka_unit_test(help_and_version_need_nothing_else),
