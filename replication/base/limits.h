@@ -23,6 +23,19 @@ enum {
     LIMIT_COMMAND_BYTES = 1 << 20,
     /* A metadata flush that failed for want of descriptors or memory is tried again after this. */
     LIMIT_DECIDE_AGAIN_MS = 100,
+    /* A full disk that holds up the quorum's server is tried again after this. */
+    LIMIT_STALL_MS = 1000,
+    /* A change of the tree in a cluster: who asks for it waits no longer (-ETIMEDOUT). */
+    LIMIT_METADATA_MS = 1000,
+    /* Frames for the quorum that wait for its turn; one more is dropped, as if it had been lost on the way. */
+    LIMIT_QUORUM_FRAMES = 4096,
+    /* Bytes of records with which a fetch of the metadata log is answered, unless its first record alone is longer. */
+    LIMIT_QUORUM_FETCH_BYTES = 1 << 20,
+    /* A fetch of the metadata log that was not answered is sent again after this: so leader and follower hear of each
+     * other. */
+    LIMIT_QUORUM_BEAT_MS = 500,
+    /* Commands of other nodes that wait at the controller; it does not take one more, and it is sent again later. */
+    LIMIT_QUORUM_COMMANDS = 4096,
     /* How long a start waits for its registration; -ETIMEDOUT after that. */
     LIMIT_REGISTER_MS = 10000,
     /* Commands applied since the last snapshot of the metadata before the next one is written and the log before it

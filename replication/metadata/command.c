@@ -102,13 +102,18 @@ static size_t key_count(unsigned fields)
 static void pack_command(msgpack_packer *pk, const struct command *cmd)
 {
     unsigned fields = types[cmd->type].fields;
-    msgpack_pack_map(pk, key_count(fields));
+    msgpack_pack_map(pk, key_count(fields) + (cmd->origin.node != 0 ? ORIGIN_KEYS : 0) +
+                             (cmd->cluster[0] != '\0' ? CLUSTER_KEYS : 0));
     pack_text(pk, "type");
     pack_text(pk, types[cmd->type].name);
     pack_text(pk, "version");
     msgpack_pack_int(pk, COMMAND_VERSION);
     pack_text(pk, "time");
     msgpack_pack_int64(pk, cmd->time_ms);
+    if (cmd->origin.node != 0)
+        pack_origin(pk, &cmd->origin);
+    if (cmd->cluster[0] != '\0')
+        pack_cluster(pk, cmd->cluster);
     if (fields & FIELD_PROPOSER) {
         pack_text(pk, "node");
         msgpack_pack_int32(pk, cmd->node);
@@ -266,6 +271,10 @@ static int decode_fields(const msgpack_object *map, struct command *cmd, struct 
     int64_t number = 0;
     if (!get_number(map, "time", INT64_MIN, INT64_MAX, &cmd->time_ms))
         bad = "time";
+    if (!get_origin(map, &cmd->origin))
+        bad = "origin";
+    if ((fields & (FIELD_EPOCH | FIELD_VOTERS)) && !get_cluster(map, cmd->cluster))
+        bad = "cluster";
     if ((fields & FIELD_PROPOSER) && !get_number(map, "node", 0, INT32_MAX, &number))
         bad = "node";
     cmd->node = (int32_t)number;

@@ -66,9 +66,17 @@ struct partition_change {
     int64_t isr_epochs[LIMIT_REPLICA_SET];
 };
 
+/* Who proposed a command, so that the node which did can tell its own among those that it applies. */
+struct command_origin {
+    int32_t node;       /* 0: not known: the quorum's own records, and those of a version that had no origins */
+    int64_t node_epoch; /* its registration that was in force there; -1: none was */
+    uint64_t number;    /* another one for each command of a node, its earlier processes' included */
+};
+
 struct command {
     enum command_type type;
     int64_t time_ms; /* when it was proposed */
+    struct command_origin origin;
     char topic[TOPIC_NAME_BYTES];
     uint8_t id[UUID_BYTES];
     struct tree_attr attr; /* ctime_ms is time_ms; mtime_ms where set says so */
@@ -78,6 +86,7 @@ struct command {
     int32_t epoch;
     struct raft_id leader;
     struct raft_voters voters, target;
+    char cluster[UUID_TEXT_BYTES]; /* BEGIN_EPOCH, SET_VOTERS: the cluster's id; "": it says nothing of it */
     struct node_registration registration;
     struct partition_change *changes; /* malloc-ed */
     int32_t change_count;

@@ -137,6 +137,21 @@ void pack_voters(msgpack_packer *pk, const struct command *cmd)
     pack_servers(pk, &cmd->target);
 }
 
+void pack_origin(msgpack_packer *pk, const struct command_origin *origin)
+{
+    pack_text(pk, "origin");
+    msgpack_pack_array(pk, 3);
+    msgpack_pack_int32(pk, origin->node);
+    msgpack_pack_int64(pk, origin->node_epoch);
+    msgpack_pack_uint64(pk, origin->number);
+}
+
+void pack_cluster(msgpack_packer *pk, const char *cluster)
+{
+    pack_text(pk, "cluster");
+    pack_text(pk, cluster);
+}
+
 /* ---- getting ---- */
 
 const msgpack_object *get(const msgpack_object *map, const char *key)
@@ -265,6 +280,27 @@ static bool servers_of(const msgpack_object *value, struct raft_voters *out)
 bool get_voters(const msgpack_object *map, struct command *out)
 {
     return servers_of(get(map, "voters"), &out->voters) && servers_of(get(map, "target"), &out->target);
+}
+
+bool get_origin(const msgpack_object *map, struct command_origin *out)
+{
+    const msgpack_object *value = get(map, "origin"), *at;
+    *out = (struct command_origin){.node_epoch = -1};
+    if (value == NULL)
+        return true;
+    if (value->type != MSGPACK_OBJECT_ARRAY || value->via.array.size < 3)
+        return false;
+    at = value->via.array.ptr;
+    out->number = at[2].via.u64;
+    return int32_of(&at[0], 1, &out->node) && number_of(&at[1], -1, INT64_MAX, &out->node_epoch) &&
+           at[2].type == MSGPACK_OBJECT_POSITIVE_INTEGER;
+}
+
+bool get_cluster(const msgpack_object *map, char out[UUID_TEXT_BYTES])
+{
+    uint8_t id[UUID_BYTES];
+    out[0] = '\0';
+    return get(map, "cluster") == NULL || (get_text(map, "cluster", out, UUID_TEXT_BYTES) && uuid_parse(out, id) == 0);
 }
 
 static bool set_of(const msgpack_object *value, struct replica_set *out)

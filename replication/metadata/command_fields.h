@@ -11,7 +11,7 @@
 
 #include "replication/metadata/command.h"
 
-enum { REGISTRATION_KEYS = 9, NODE_STATE_KEYS = 4, EPOCH_KEYS = 2, VOTERS_KEYS = 2 };
+enum { REGISTRATION_KEYS = 9, NODE_STATE_KEYS = 4, EPOCH_KEYS = 2, VOTERS_KEYS = 2, ORIGIN_KEYS = 1, CLUSTER_KEYS = 1 };
 
 void pack_text(msgpack_packer *pk, const char *text);
 void pack_registration(msgpack_packer *pk, const struct node_registration *registration);
@@ -19,6 +19,8 @@ void pack_node_state(msgpack_packer *pk, const struct node_registration *registr
 void pack_changes(msgpack_packer *pk, const struct partition_change *changes, int32_t count);
 void pack_epoch(msgpack_packer *pk, const struct command *cmd);
 void pack_voters(msgpack_packer *pk, const struct command *cmd);
+void pack_origin(msgpack_packer *pk, const struct command_origin *origin);
+void pack_cluster(msgpack_packer *pk, const char *cluster);
 
 const msgpack_object *get(const msgpack_object *map, const char *key); /* NULL: missing */
 bool number_of(const msgpack_object *value, int64_t min, int64_t max, int64_t *out);
@@ -29,6 +31,10 @@ bool get_registration(const msgpack_object *map, struct node_registration *out);
 bool get_node_state(const msgpack_object *map, struct node_registration *out);
 bool get_epoch(const msgpack_object *map, struct command *out);
 bool get_voters(const msgpack_object *map, struct command *out);
+/* Without the key it is not known. */
+bool get_origin(const msgpack_object *map, struct command_origin *out);
+/* Without the key "". */
+bool get_cluster(const msgpack_object *map, char out[UUID_TEXT_BYTES]);
 /* *out is malloc-ed. 0, -EBADMSG, -ENOMEM. */
 int get_changes(const msgpack_object *map, struct partition_change **out, int32_t *count);
 

@@ -37,6 +37,7 @@ struct metadata {
         int64_t offset; /* of the record that set them; -1: none did */
         struct raft_voters voters, target;
     } voters;
+    char cluster_id[UUID_TEXT_BYTES]; /* "": no record has said it */
     int32_t epoch; /* of the quorum's last leader that was applied; 0: none, or of a version that had no epochs */
 };
 

@@ -226,6 +226,8 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
     meta->next_offset = offset + 1;
     if (rc != 0)
         return verdict.race ? rc : err_wrap(e, -EBADMSG, "%s that cannot be applied", command_type_name(cmd->type));
+    if (cmd->cluster[0] != '\0' && meta->cluster_id[0] == '\0')
+        memcpy(meta->cluster_id, cmd->cluster, sizeof meta->cluster_id);
     switch (cmd->type) {
     case COMMAND_REGISTER_NODE:
         rc = register_node(meta, cmd, offset);

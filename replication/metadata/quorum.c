@@ -1,91 +1,502 @@
-/* replication/metadata/quorum.c: ops, turns and snapshots.
+/* replication/metadata/quorum.c: the life of the quorum's part in a node, and its turns.
  *
- *                   turn              flushed
- *   quorum_submit ──────→ APPENDED ─────────→ applied in order ──→ done(0, a race's errno)
- *      QUEUED │  │           │   └─ the flush failed ────────────→ done(-EIO)
- *             │  └ no room, or it fits no more ──────────────────→ done(…)
- *             └ cancelled         └ the deadline ────────────────→ done(-ETIMEDOUT); its record is applied all the same
+ * A turn takes what has come: a flush or an apply that has ended, links, frames, time. Then, each if there is reason
+ * to: commands are given to the leader (appended, if that is this node), what is to be fetched is asked for, those who
+ * fetch here are answered, a flush is begun, what is decided goes to the applier. In this order, so that a record is on
+ * its way to the others while this node's own disk writes it.
  *
- * A turn takes what is queued, appends it record by record, flushes once, applies, and answers. It is one work after
- * the other: `busy` says that one is queued or under way, and whoever sets it owns the log's end and the metadata until
- * he gives it back. */
+ *     submit ─▶ [queued] ─turn─▶ log ─┬─▶ serve ─▶ others' logs ─▶ their flushed offsets ─┐
+ *                                     └─▶ flush work ─▶ own flushed offset ───────────────┴─turn─▶ decided
+ *     decided ─▶ apply work: metadata, node, readers ─▶ the op is answered where it was submitted */
 #include "replication/metadata/quorum.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 
 #include "engine/base/container.h"
 #include "replication/base/limits.h"
-#include "replication/executor/alarms.h"
 #include "replication/metadata/quorum_internal.h"
 #include "replication/metadata/snapshot.h"
-#include "replication/replica/partition_internal.h"
 
-/* What the quorum keeps of an op: it may have to be applied when the op is over. */
-struct proposal {
-    struct quorum_op *op; /* the lock; NULL: nobody waits for it any more */
-    int64_t deadline_ms;
-    struct command cmd;
-    void *data; /* cmd, encoded */
-    size_t len;
-    struct log_append_result at;
-    bool appended; /* set by the turn, under the lock */
-    int rc;
-    struct err e;
-    struct proposal *next;
-};
+static int64_t now_ms(const struct quorum *quorum)
+{
+    return quorum->clock->mono_ms(quorum->clock);
+}
 
-static void on_turn(struct work *work);
-static void on_flushed(struct log_flush *flush, int rc);
-static void on_again(struct alarm *alarm);
-static void on_deadline(struct alarm *alarm);
+/* ---- what comes: the transport's thread ---- */
+
+static struct quorum_mail *new_mail(struct quorum *quorum, enum quorum_mail_type type, int32_t node)
+{
+    struct quorum_mail *mail = calloc(1, sizeof *mail);
+
+    /* Without memory it is as if it had not come. A link that came or went unheard shows in what it carries. */
+    (void)quorum;
+    if (mail != NULL) {
+        mail->type = type;
+        mail->node = node;
+    }
+    return mail;
+}
+
+static void free_mail(struct quorum_mail *mail)
+{
+    free(mail->frame);
+    free(mail);
+}
+
+static void on_frame(void *arg, int32_t from, enum channel channel, struct frame *frame)
+{
+    struct quorum *quorum = arg;
+    struct quorum_mail *mail = NULL;
+
+    (void)channel;
+    if (atomic_fetch_add(&quorum->mails, 1) < LIMIT_QUORUM_FRAMES)
+        mail = new_mail(quorum, QUORUM_MAIL_FRAME, from);
+    if (mail == NULL) {
+        atomic_fetch_sub(&quorum->mails, 1);
+        free(frame);
+        return;
+    }
+    mail->frame = frame;
+    mailbox_post(&quorum->mailbox, &mail->mail);
+}
+
+static void on_up(void *arg, int32_t node, const struct hello *hello)
+{
+    struct quorum *quorum = arg;
+    struct quorum_mail *mail = new_mail(quorum, QUORUM_MAIL_UP, node);
+
+    if (mail == NULL)
+        return;
+    mail->process = hello->process;
+    mailbox_post(&quorum->mailbox, &mail->mail);
+}
+
+static void on_down(void *arg, int32_t node, bool goodbye)
+{
+    struct quorum *quorum = arg;
+    struct quorum_mail *mail = new_mail(quorum, QUORUM_MAIL_DOWN, node);
+
+    if (mail == NULL)
+        return;
+    mail->goodbye = goodbye;
+    mailbox_post(&quorum->mailbox, &mail->mail);
+}
+
+void quorum_peer_gone(struct quorum *quorum, int32_t node)
+{
+    struct quorum_mail *mail = new_mail(quorum, QUORUM_MAIL_GONE, node);
+
+    if (mail != NULL)
+        mailbox_post(&quorum->mailbox, &mail->mail);
+}
+
+static void on_dead(void *arg, int32_t node, uint64_t process)
+{
+    (void)process;
+    quorum_peer_gone(arg, node);
+}
+
+/* ---- links ---- */
+
+/* Notes the process that a node is up as. true: it was up as another one before. */
+static bool note_process(struct quorum *quorum, int32_t node, uint64_t process)
+{
+    int place = -1;
+    bool other;
+
+    for (int i = 0; i < LIMIT_NODES && (place < 0 || quorum->nodes[place] != node); i++)
+        if (quorum->nodes[i] == node || (place < 0 && quorum->nodes[i] == 0))
+            place = i;
+    if (place < 0)
+        return false;
+    other = quorum->nodes[place] == node && quorum->processes[place] != process;
+    quorum->nodes[place] = node;
+    quorum->processes[place] = process;
+    return other;
+}
+
+static void step_node(struct quorum *quorum, enum raft_event_type type, int32_t node)
+{
+    struct raft_event event = {.type = type, .node = node};
+
+    if (quorum->state == QUORUM_WELL)
+        quorum_step(quorum, &event);
+}
+
+static void take_link(struct quorum *quorum, const struct quorum_mail *mail)
+{
+    switch (mail->type) {
+    case QUORUM_MAIL_UP:
+        /* A newer process says that the older one has ended. */
+        if (note_process(quorum, mail->node, mail->process))
+            step_node(quorum, RAFT_EVENT_GONE, mail->node);
+        if (mail->node == quorum->fetcher.from.node)
+            quorum->fetcher.at_ms = now_ms(quorum);
+        step_node(quorum, RAFT_EVENT_CONNECTED, mail->node);
+        return;
+    case QUORUM_MAIL_DOWN:
+        step_node(quorum, mail->goodbye ? RAFT_EVENT_GONE : RAFT_EVENT_LOST, mail->node);
+        return;
+    case QUORUM_MAIL_GONE:
+        step_node(quorum, RAFT_EVENT_GONE, mail->node);
+        return;
+    case QUORUM_MAIL_FRAME:
+        return;
+    }
+}
+
+/* ---- frames ---- */
+
+static void take_raft(struct quorum *quorum, int32_t from, const struct frame *frame)
+{
+    struct raft_event event = {.type = RAFT_EVENT_MESSAGE};
+    struct raft_message msg;
+    struct err e = {""};
+    int rc = raft_message_decode(frame->header, frame->header_bytes, &msg, &e);
+
+    if (rc == 0 && msg.from.node != from)
+        rc = err_set(&e, -EBADMSG, "a message of the quorum in the name of node %d", (int)msg.from.node);
+    if (rc != 0) {
+        log_line(LOG_ERR, "node %d: %s", (int)from, e.text);
+        network_drop(quorum->network, from);
+        return;
+    }
+    if (msg.to.node != quorum->self.node)
+        return;
+    event.message = &msg;
+    if (msg.type == RAFT_FETCH)
+        quorum_on_fetch(quorum, &msg);
+    else if (msg.type == RAFT_FETCH_ANSWER)
+        quorum_on_fetch_answer(quorum, &msg, frame);
+    else
+        quorum_step(quorum, &event);
+}
+
+static void take_frame(struct quorum *quorum, const struct quorum_mail *mail)
+{
+    atomic_fetch_sub(&quorum->mails, 1);
+    if (quorum->state != QUORUM_WELL)
+        return;
+    switch ((enum message_kind)mail->frame->kind) {
+    case MESSAGE_RAFT:
+        take_raft(quorum, mail->node, mail->frame);
+        return;
+    case MESSAGE_COMMAND:
+        quorum_on_command(quorum, mail->node, mail->frame);
+        return;
+    case MESSAGE_COMMAND_ANSWER:
+        quorum_on_command_answer(quorum, mail->node, mail->frame);
+        return;
+    default:
+        return;
+    }
+}
+
+static void hold(struct quorum *quorum, struct quorum_mail *mail)
+{
+    mail->mail.next = NULL;
+    *quorum->held_last = &mail->mail;
+    quorum->held_last = &mail->mail.next;
+}
+
+static void take(struct quorum *quorum, struct mail *list)
+{
+    while (list != NULL) {
+        struct quorum_mail *mail = CONTAINER_OF(list, struct quorum_mail, mail);
+
+        list = list->next;
+        if (mail->type == QUORUM_MAIL_FRAME) {
+            take_frame(quorum, mail);
+        } else if (quorum->state == QUORUM_STALLED) {
+            hold(quorum, mail);
+            continue;
+        } else {
+            take_link(quorum, mail);
+        }
+        free_mail(mail);
+    }
+}
+
+/* ---- flushing ---- */
+
+static void on_flushed(struct log_flush *flush, int rc)
+{
+    struct quorum *quorum = CONTAINER_OF(flush, struct quorum, flush);
+
+    pthread_mutex_lock(&quorum->lock);
+    quorum->flush_over = true;
+    quorum->flush_rc = rc;
+    pthread_mutex_unlock(&quorum->lock);
+    mailbox_kick(&quorum->mailbox);
+}
+
+static void on_flush(struct work *work)
+{
+    struct quorum *quorum = CONTAINER_OF(work, struct quorum, flush_work);
+
+    quorum->flush.upto = log_end(quorum->log).offset;
+    if (log_flush(quorum->log, &quorum->flush) == 1)
+        quorum->flush.done(&quorum->flush, 0);
+}
+
+static void flush_if_due(struct quorum *quorum)
+{
+    if (quorum->flushing || quorum->state == QUORUM_FAILED ||
+        log_recovery_point(quorum->log) >= log_end(quorum->log).offset)
+        return;
+    quorum->flushing = true;
+    executor_prompt(quorum->executor, &quorum->flush_work);
+}
+
+/* false: it is to be tried again, when the alarm rings. */
+static void take_flush(struct quorum *quorum, int rc)
+{
+    struct raft_event flushed = {.type = RAFT_EVENT_FLUSHED};
+    struct err e = {""};
+
+    /* The records are in the log and will be found by the next start: they cannot be refused. */
+    if (err_is_passing(rc)) {
+        alarm_set(quorum->executor, &quorum->again, LIMIT_DECIDE_AGAIN_MS);
+        return;
+    }
+    quorum->flushing = false;
+    /* What was cut off meanwhile has not been flushed, and is no failure. */
+    if (log_offline(quorum->log) != 0)
+        quorum_fail(quorum, -EIO, (err_set(&e, -EIO, "its flush failed"), &e));
+    else if (quorum->state == QUORUM_WELL)
+        quorum_step(quorum, &flushed);
+}
+
+static void on_again(struct alarm *alarm)
+{
+    struct quorum *quorum = CONTAINER_OF(alarm, struct quorum, again);
+
+    if (quorum->flushing)
+        on_flush(&quorum->flush_work);
+}
+
+/* ---- time ---- */
+
+static void on_tick(struct alarm *alarm)
+{
+    mailbox_kick(&CONTAINER_OF(alarm, struct quorum, tick)->mailbox);
+}
+
+static void set_tick(struct quorum *quorum)
+{
+    int64_t at = quorum->retry_at_ms, fetch;
+
+    if (quorum->state == QUORUM_FAILED)
+        return;
+    if (quorum->state == QUORUM_WELL) {
+        at = raft_deadline_ms(&quorum->raft);
+        fetch = quorum_fetch_deadline_ms(quorum);
+        if (fetch < at)
+            at = fetch;
+    }
+    if (at != INT64_MAX)
+        alarm_set(quorum->executor, &quorum->tick, at - now_ms(quorum));
+}
+
+static void take_time(struct quorum *quorum)
+{
+    struct raft_event tick = {.type = RAFT_EVENT_TICK};
+
+    if (quorum->state == QUORUM_WELL && raft_deadline_ms(&quorum->raft) <= now_ms(quorum))
+        quorum_step(quorum, &tick);
+}
+
+/* ---- what others may know ---- */
+
+static void publish(struct quorum *quorum)
+{
+    bool leads;
+    int32_t leader = quorum->state == QUORUM_FAILED ? 0 : raft_leader(&quorum->raft).node, before;
+
+    pthread_mutex_lock(&quorum->lock);
+    /* Its metadata holds all that was decided before it led. */
+    leads = quorum->state == QUORUM_WELL && raft_may_answer(&quorum->raft) &&
+            quorum->applied_offset > quorum->raft.epoch_start;
+    before = quorum->leader;
+    quorum->leader = leader;
+    quorum->epoch = quorum->raft.state.epoch;
+    quorum->voters = *raft_voters(&quorum->raft);
+    quorum->leading = leads;
+    quorum->majority_ms = leads ? raft_majority_fetched_ms(&quorum->raft) : 0;
+    pthread_mutex_unlock(&quorum->lock);
+    if (leader != before && leader != 0 && !quorum_is_alone(quorum))
+        log_line(LOG_NOTICE, "node %d leads the metadata quorum in epoch %d", (int)leader, (int)quorum->epoch);
+    if (leads != quorum->leads && quorum->started) {
+        quorum->leads = leads;
+        if (leads)
+            quorum_ops_answered(quorum);
+        quorum->led(quorum->arg, leads);
+    }
+}
+
+/* ---- a turn ---- */
+
+static void take_ends(struct quorum *quorum)
+{
+    bool flushed, applied, resigning;
+    int flush_rc;
+    struct raft_event stop = {.type = RAFT_EVENT_STOP};
+
+    pthread_mutex_lock(&quorum->lock);
+    flushed = quorum->flush_over;
+    flush_rc = quorum->flush_rc;
+    applied = quorum->apply_over;
+    resigning = quorum->resigning;
+    quorum->flush_over = quorum->apply_over = quorum->resigning = false;
+    pthread_mutex_unlock(&quorum->lock);
+    if (flushed)
+        take_flush(quorum, flush_rc);
+    if (applied)
+        quorum_apply_over(quorum);
+    /* Alone there is nobody to hand over to. */
+    if (resigning && quorum->state == QUORUM_WELL && !quorum_is_alone(quorum))
+        quorum_step(quorum, &stop);
+}
+
+static void unstall_if_due(struct quorum *quorum)
+{
+    struct mail *held = quorum->held;
+    bool wanted;
+
+    if (quorum->state != QUORUM_STALLED)
+        return;
+    pthread_mutex_lock(&quorum->lock);
+    wanted = quorum->queued != NULL;
+    pthread_mutex_unlock(&quorum->lock);
+    if (!wanted && now_ms(quorum) < quorum->retry_at_ms)
+        return;
+    quorum_unstall(quorum);
+    if (quorum->state == QUORUM_STALLED)
+        return;
+    quorum->held = NULL;
+    quorum->held_last = &quorum->held;
+    take(quorum, held);
+}
+
+static void turn(struct mailbox *mailbox, struct mail *list)
+{
+    struct quorum *quorum = CONTAINER_OF(mailbox, struct quorum, mailbox);
+
+    unstall_if_due(quorum);
+    take_ends(quorum);
+    take(quorum, list);
+    take_time(quorum);
+    publish(quorum);
+    quorum_ops_give(quorum);
+    quorum_fetch_tend(quorum);
+    quorum_serve(quorum);
+    flush_if_due(quorum);
+    quorum_apply(quorum);
+    publish(quorum);
+    if (quorum->state != QUORUM_WELL) /* it may have come to that just now */
+        quorum_ops_give(quorum);
+    set_tick(quorum);
+}
+
+/* ---- life ---- */
+
+static void init(struct quorum *quorum)
+{
+    pthread_mutex_init(&quorum->lock, NULL);
+    pthread_rwlock_init(&quorum->meta_lock, NULL);
+    mailbox_init(&quorum->mailbox, quorum->executor, WORK_PROMPT, turn);
+    alarm_init(&quorum->tick, WORK_PROMPT, on_tick);
+    alarm_init(&quorum->again, WORK_PROMPT, on_again);
+    quorum->held_last = &quorum->held;
+    quorum->flush_work.run = on_flush;
+    quorum->flush.done = on_flushed;
+    quorum->follows = -1;
+    quorum_ops_init(quorum);
+    quorum_apply_init(quorum);
+    quorum->listener = (struct network_listener){.up = on_up, .down = on_down, .dead = on_dead, .arg = quorum};
+    network_listen(quorum->network, &quorum->listener);
+    network_handle(quorum->network, MESSAGE_RAFT, on_frame, quorum);
+    network_handle(quorum->network, MESSAGE_COMMAND, on_frame, quorum);
+    network_handle(quorum->network, MESSAGE_COMMAND_ANSWER, on_frame, quorum);
+}
+
+static void finish(struct quorum *quorum)
+{
+    raft_free(&quorum->raft);
+    metadata_free(&quorum->meta);
+    pthread_rwlock_destroy(&quorum->meta_lock);
+    pthread_mutex_destroy(&quorum->lock);
+}
 
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e)
 {
+    struct log_point end;
+    int rc;
+
     metadata_init(&quorum->meta, root);
-    int rc = snapshot_read(quorum->io, quorum->dirfd, &quorum->meta, e);
-    if (rc != 0)
-        goto err_after_meta;
+    init(quorum);
+    rc = executor_random(quorum->executor, &quorum->next_number, sizeof quorum->next_number);
+    quorum->next_session = quorum->next_number;
+    if (rc == 0)
+        rc = snapshot_read(quorum->io, quorum->dirfd, &quorum->meta, e);
     quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
-    rc = quorum_server_start(quorum, e);
-    quorum->leads = rc == 0;
-    if (err_is_full_disk(rc))
-        rc = quorum_server_wait(quorum, e);
+    if (rc == 0)
+        rc = quorum_server_start(quorum, e);
+    end = log_end(quorum->log);
+    if (quorum->known_offset > quorum->decided_offset)
+        quorum->decided_offset = quorum->known_offset < end.offset ? quorum->known_offset : end.offset;
     if (rc == 0)
         rc = quorum_replay(quorum, e);
     if (rc != 0) {
-        err_wrap(e, rc, "%s", quorum->part->name);
-        goto err_after_server;
+        err_wrap(e, rc, "%s", quorum->name);
+        (void)mailbox_free(&quorum->mailbox);
+        finish(quorum);
+        return rc;
     }
-    partition_commit(quorum->part, log_end(quorum->part->log));
-    pthread_mutex_init(&quorum->lock, NULL);
-    pthread_rwlock_init(&quorum->meta_lock, NULL);
-    quorum->last = &quorum->queue;
-    quorum->work.run = on_turn;
-    quorum->flush.done = on_flushed;
-    alarm_init(&quorum->again, WORK_PROMPT, on_again);
-    alarm_init(&quorum->deadline, WORK_PROMPT, on_deadline);
+    publish(quorum);
     return 0;
+}
 
-err_after_server:
-    raft_free(&quorum->raft);
-err_after_meta:
-    metadata_free(&quorum->meta);
-    return rc;
+void quorum_start(struct quorum *quorum)
+{
+    quorum->started = true;
+    quorum->committed(quorum->arg, quorum->applied_point, quorum->meta.epoch);
+    mailbox_kick(&quorum->mailbox);
+}
+
+void quorum_resign(struct quorum *quorum)
+{
+    pthread_mutex_lock(&quorum->lock);
+    quorum->resigning = true;
+    pthread_mutex_unlock(&quorum->lock);
+    mailbox_kick(&quorum->mailbox);
+}
+
+void quorum_stop(struct quorum *quorum)
+{
+    pthread_mutex_lock(&quorum->lock);
+    quorum->stopped = true;
+    pthread_mutex_unlock(&quorum->lock);
+    quorum_ops_end(quorum, -EROFS, -ETIMEDOUT, "this node stops");
 }
 
 void quorum_close(struct quorum *quorum)
 {
-    assert(quorum->queue == NULL && quorum->turn == NULL);
-    pthread_rwlock_destroy(&quorum->meta_lock);
-    pthread_mutex_destroy(&quorum->lock);
-    raft_free(&quorum->raft);
-    metadata_free(&quorum->meta);
+    struct mail *mail = mailbox_free(&quorum->mailbox), *next;
+
+    assert(quorum->queued == NULL && mail == NULL);
+    for (mail = quorum->held; mail != NULL; mail = next) {
+        next = mail->next;
+        free_mail(CONTAINER_OF(mail, struct quorum_mail, mail));
+    }
+    finish(quorum);
 }
+
+/* ---- what there is to ask ---- */
 
 const struct metadata *quorum_acquire(struct quorum *quorum)
 {
@@ -98,354 +509,50 @@ void quorum_release(struct quorum *quorum)
     pthread_rwlock_unlock(&quorum->meta_lock);
 }
 
-/* ---- proposals ---- */
-
-static void free_proposal(struct proposal *proposal)
+int32_t quorum_leader(struct quorum *quorum)
 {
-    command_free(&proposal->cmd);
-    free(proposal->data);
-    free(proposal);
+    int32_t leader;
+
+    pthread_mutex_lock(&quorum->lock);
+    leader = quorum->leader;
+    pthread_mutex_unlock(&quorum->lock);
+    return leader;
 }
 
-/* Its op is over, and somebody else's to answer from here on; under the lock. NULL: it was over already. */
-static struct quorum_op *detach(struct proposal *proposal)
+int32_t quorum_epoch(struct quorum *quorum)
 {
-    struct quorum_op *op = proposal->op;
-    proposal->op = NULL;
-    if (op != NULL)
-        op->proposal = NULL;
-    return op;
+    int32_t epoch;
+
+    pthread_mutex_lock(&quorum->lock);
+    epoch = quorum->epoch;
+    pthread_mutex_unlock(&quorum->lock);
+    return epoch;
 }
 
-/* Answers and frees a list of them, in order. */
-static void answer_all(struct quorum *quorum, struct proposal *list)
-{
-    while (list != NULL) {
-        struct proposal *proposal = list;
-        list = proposal->next;
-        pthread_mutex_lock(&quorum->lock);
-        struct quorum_op *op = detach(proposal);
-        pthread_mutex_unlock(&quorum->lock);
-        if (op != NULL) {
-            op->e = proposal->e;
-            op->done(op, proposal->rc);
-        }
-        free_proposal(proposal);
-    }
-}
-
-/* ---- a turn: appending ---- */
-
-/* May only be judged on the state that it will be applied to: the rules about settings that contradict each other ask
- * for more than one setting. Under the lock. */
-static bool has_to_wait(const struct proposal *proposal, const struct proposal *before)
-{
-    bool config = proposal->cmd.type == COMMAND_SET_CONFIG || proposal->cmd.type == COMMAND_REMOVE_CONFIG;
-    for (; config && before != proposal; before = before->next) {
-        const struct command *other = &before->cmd;
-        if ((other->type == COMMAND_SET_CONFIG || other->type == COMMAND_REMOVE_CONFIG) &&
-            (other->topic[0] == '\0' || proposal->cmd.topic[0] == '\0' ||
-             strcmp(other->topic, proposal->cmd.topic) == 0))
-            return true;
-    }
-    return false;
-}
-
-/* Moves what can be decided now from the queue to the turn. */
-static void begin_turn(struct quorum *quorum)
+void quorum_voters(struct quorum *quorum, struct raft_voters *out)
 {
     pthread_mutex_lock(&quorum->lock);
-    struct proposal *first = quorum->queue, **last = &first;
-    while (*last != NULL && !has_to_wait(*last, first)) {
-        (*last)->appended = true;
-        last = &(*last)->next;
-    }
-    quorum->queue = *last;
-    if (quorum->queue == NULL)
-        quorum->last = &quorum->queue;
-    *last = NULL;
-    quorum->turn = first;
+    *out = quorum->voters;
     pthread_mutex_unlock(&quorum->lock);
 }
 
-/* The start found no room for what begins an epoch. What the epoch begins with is applied as any replay is. */
-static int lead(struct quorum *quorum, struct err *e)
+bool quorum_has_peers(struct quorum *quorum)
 {
-    if (quorum->leads)
-        return 0;
-    raft_free(&quorum->raft);
-    int rc = quorum_server_start(quorum, e);
-    if (rc != 0)
-        return rc;
-    pthread_rwlock_wrlock(&quorum->meta_lock);
-    rc = quorum_replay(quorum, e);
-    pthread_rwlock_unlock(&quorum->meta_lock);
-    quorum->leads = rc == 0;
-    return rc;
+    struct raft_voters voters;
+
+    quorum_voters(quorum, &voters);
+    return voters.count > 1 || quorum->peers.count > 1 ||
+           (voters.count == 1 && !raft_id_equal(voters.ids[0], quorum->self));
 }
 
-static int append(struct quorum *quorum, struct proposal *proposal)
+bool quorum_leads(struct quorum *quorum, int64_t *majority_fetched_ms)
 {
-    struct err *e = &proposal->e;
-    int rc = partition_usable(quorum->part, e);
-    if (rc == 0)
-        rc = lead(quorum, e);
-    if (rc == 0)
-        rc = metadata_check(&quorum->meta, &proposal->cmd, e);
-    if (rc == 0)
-        rc = quorum->prepare(quorum->arg, &proposal->cmd, e);
-    if (rc == 0)
-        rc = quorum_append_record(quorum, proposal->data, proposal->len, proposal->cmd.time_ms, &proposal->at, e);
-    return rc;
-}
-
-/* Appends all of the turn, and takes out what could not be. Returns those. */
-static struct proposal *append_all(struct quorum *quorum)
-{
-    struct proposal *refused = NULL, **last_refused = &refused, **link = &quorum->turn;
-    while (*link != NULL) {
-        struct proposal *proposal = *link;
-        proposal->rc = append(quorum, proposal);
-        if (proposal->rc == 0) {
-            quorum->flushing = proposal->at.end;
-            link = &proposal->next;
-            continue;
-        }
-        pthread_mutex_lock(&quorum->lock); /* on_deadline() goes through the turn */
-        *link = proposal->next;
-        pthread_mutex_unlock(&quorum->lock);
-        proposal->next = NULL;
-        *last_refused = proposal;
-        last_refused = &proposal->next;
-    }
-    return refused;
-}
-
-static void end_turn(struct quorum *quorum);
-
-static void flush_turn(struct quorum *quorum)
-{
-    quorum->flush.upto = quorum->flushing.offset;
-    if (partition_flush(quorum->part, &quorum->flush) == 1)
-        quorum->flush.done(&quorum->flush, 0);
-}
-
-static void on_turn(struct work *work)
-{
-    struct quorum *quorum = CONTAINER_OF(work, struct quorum, work);
-    begin_turn(quorum);
-    answer_all(quorum, append_all(quorum));
-    if (quorum->turn != NULL)
-        flush_turn(quorum);
-    else
-        end_turn(quorum);
-}
-
-/* ---- a turn: deciding ---- */
-
-/* Whoever proposed it has checked it on this state: an errno of a race comes from another command of the same turn. */
-static void apply(struct quorum *quorum, struct proposal *proposal)
-{
-    pthread_rwlock_wrlock(&quorum->meta_lock);
-    proposal->rc = metadata_apply(&quorum->meta, &proposal->cmd, proposal->at.base.offset, &proposal->e);
-    pthread_rwlock_unlock(&quorum->meta_lock);
-    if (proposal->rc == -EBADMSG || proposal->rc == -ENOMEM) { /* REPLICATION.md, rule 10 */
-        log_line(LOG_CRIT, "%s: record %" PRId64 " was decided and cannot be applied: %s", quorum->part->name,
-                 proposal->at.base.offset, proposal->e.text);
-        abort();
-    }
-    if (proposal->rc == 0)
-        quorum->applied(quorum->arg, &proposal->cmd);
-}
-
-/* Writes a snapshot and drops the log before it, if it is time. A failure costs nothing but the next attempt. */
-static void snapshot_if_due(struct quorum *quorum)
-{
-    struct err e = {0};
-    struct log *log = quorum->part->log;
-    if (quorum->meta.next_offset < quorum->snapshot_at)
-        return;
-    quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
-    int rc = snapshot_write(quorum->io, quorum->dirfd, &quorum->meta, &e);
-    if (rc == 0) {
-        quorum_server_trimmed(quorum);
-        rc = log_roll(log, &e);
-    }
-    if (rc == 0)
-        rc = log_delete_records(log, quorum->flushing, &e);
-    if (rc != 0)
-        log_line(LOG_ERR, "snapshot of the metadata: %s", e.text);
-}
-
-/* The flush has ended: the turn is decided, or the log is offline. */
-static void decide(struct quorum *quorum, int rc)
-{
-    if (rc == 0)
-        quorum_server_flushed(quorum);
-    /* REPLICATION.md, rule 9. A quorum of one has decided what its disk has. */
-    assert(rc != 0 || (log_recovery_point(quorum->part->log) >= quorum->flushing.offset &&
-                       quorum->decided >= quorum->flushing.offset));
-    for (struct proposal *proposal = quorum->turn; proposal != NULL; proposal = proposal->next) {
-        if (rc == 0)
-            apply(quorum, proposal);
-        else
-            proposal->rc = err_set(&proposal->e, -EIO, "%s: its flush failed", quorum->part->name);
-    }
-    pthread_mutex_lock(&quorum->lock);
-    struct proposal *decided = quorum->turn;
-    quorum->turn = NULL;
-    pthread_mutex_unlock(&quorum->lock);
-    if (rc == 0)
-        partition_commit(quorum->part, quorum->flushing);
-    answer_all(quorum, decided);
-    if (rc == 0)
-        snapshot_if_due(quorum);
-}
-
-/* On a thread that flushes the log: this turn's own, or that of the background. */
-static void on_flushed(struct log_flush *flush, int rc)
-{
-    struct quorum *quorum = CONTAINER_OF(flush, struct quorum, flush);
-    /* The records are in the log and will be replayed: they cannot be refused. */
-    if (err_is_passing(rc)) {
-        alarm_set(quorum->executor, &quorum->again, LIMIT_DECIDE_AGAIN_MS);
-        return;
-    }
-    decide(quorum, rc);
-    end_turn(quorum);
-}
-
-static void on_again(struct alarm *alarm)
-{
-    flush_turn(CONTAINER_OF(alarm, struct quorum, again));
-}
-
-/* What came meanwhile has its own turn. */
-static void end_turn(struct quorum *quorum)
-{
-    pthread_mutex_lock(&quorum->lock);
-    quorum->busy = quorum->queue != NULL;
-    bool next = quorum->busy;
-    pthread_mutex_unlock(&quorum->lock);
-    if (next)
-        executor_prompt(quorum->executor, &quorum->work);
-}
-
-/* ---- ops ---- */
-
-/* Sets the alarm to the earliest deadline, if there is one; under the lock. */
-static void set_deadline(struct quorum *quorum)
-{
-    int64_t earliest_ms = INT64_MAX;
-    for (int i = 0; i < 2; i++)
-        for (struct proposal *proposal = i == 0 ? quorum->queue : quorum->turn; proposal; proposal = proposal->next)
-            if (proposal->op != NULL && proposal->deadline_ms < earliest_ms)
-                earliest_ms = proposal->deadline_ms;
-    if (earliest_ms != INT64_MAX)
-        alarm_set(quorum->executor, &quorum->deadline, earliest_ms - quorum->clock->mono_ms(quorum->clock));
-}
-
-/* Takes a proposal that no turn has taken out of the queue; under the lock. */
-static void dequeue(struct quorum *quorum, struct proposal *proposal)
-{
-    struct proposal **link = &quorum->queue;
-    while (*link != proposal)
-        link = &(*link)->next;
-    *link = proposal->next;
-    if (quorum->last == &proposal->next)
-        quorum->last = link;
-    proposal->next = NULL;
-}
-
-/* Those whose time is over: out of the queue, or, if a turn has them, without their op. */
-static void on_deadline(struct alarm *alarm)
-{
-    struct quorum *quorum = CONTAINER_OF(alarm, struct quorum, deadline);
-    int64_t now_ms = quorum->clock->mono_ms(quorum->clock);
-    struct quorum_op *op;
-    do {
-        op = NULL;
-        pthread_mutex_lock(&quorum->lock);
-        for (int i = 0; i < 2 && op == NULL; i++) {
-            struct proposal *proposal = i == 0 ? quorum->queue : quorum->turn;
-            while (proposal != NULL && (proposal->op == NULL || proposal->deadline_ms > now_ms))
-                proposal = proposal->next;
-            if (proposal == NULL)
-                continue;
-            op = detach(proposal);
-            if (!proposal->appended) {
-                dequeue(quorum, proposal);
-                free_proposal(proposal);
-            }
-        }
-        if (op == NULL)
-            set_deadline(quorum);
-        pthread_mutex_unlock(&quorum->lock);
-        if (op != NULL)
-            op->done(op, err_set(&op->e, -ETIMEDOUT, "no decision in %" PRId64 " ms", op->timeout_ms));
-    } while (op != NULL);
-}
-
-static struct proposal *new_proposal(struct quorum *quorum, struct quorum_op *op, const struct command *cmd)
-{
-    struct proposal *proposal = calloc(1, sizeof *proposal);
-    if (proposal == NULL)
-        goto err;
-    if (command_encode(cmd, &proposal->data, &proposal->len) != 0)
-        goto err_after_proposal;
-    if (command_decode(proposal->data, proposal->len, &proposal->cmd, NULL) != 0)
-        goto err_after_data;
-    proposal->op = op;
-    proposal->deadline_ms = alarms_deadline_ms(quorum->clock->mono_ms(quorum->clock), op->timeout_ms);
-    return proposal;
-
-err_after_data:
-    free(proposal->data);
-err_after_proposal:
-    free(proposal);
-err:
-    err_sys(&op->e, -ENOMEM, "metadata command");
-    return NULL;
-}
-
-int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct command *cmd)
-{
-    int rc = partition_usable(quorum->part, &op->e);
-    if (rc == 0) {
-        rc = metadata_check(quorum_acquire(quorum), cmd, &op->e);
-        quorum_release(quorum);
-    }
-    if (rc != 0)
-        return rc;
-    struct proposal *proposal = new_proposal(quorum, op, cmd);
-    if (proposal == NULL)
-        return -ENOMEM;
+    bool leads;
 
     pthread_mutex_lock(&quorum->lock);
-    op->proposal = proposal;
-    *quorum->last = proposal;
-    quorum->last = &proposal->next;
-    bool first = !quorum->busy;
-    quorum->busy = true;
-    if (proposal->deadline_ms != INT64_MAX)
-        set_deadline(quorum);
+    leads = quorum->leading;
+    if (majority_fetched_ms != NULL)
+        *majority_fetched_ms = quorum->majority_ms;
     pthread_mutex_unlock(&quorum->lock);
-    if (first)
-        executor_prompt(quorum->executor, &quorum->work);
-    return 0;
-}
-
-bool quorum_cancel(struct quorum *quorum, struct quorum_op *op)
-{
-    pthread_mutex_lock(&quorum->lock);
-    struct proposal *proposal = op->proposal;
-    bool taken = proposal != NULL && !proposal->appended;
-    if (taken) {
-        detach(proposal);
-        dequeue(quorum, proposal);
-    }
-    pthread_mutex_unlock(&quorum->lock);
-    if (taken)
-        free_proposal(proposal);
-    return taken;
+    return leads;
 }

@@ -1,92 +1,204 @@
-/* replication/metadata/quorum.h: the metadata quorum: commands in, decided in one order, on the disk before they are
- * applied.
+/* replication/metadata/quorum.h: the metadata quorum: commands in, decided in one order by a majority of the voters,
+ * applied by every node.
  *
- * Who decides is raft.h's: this node's server of the quorum is told what happens to the log and does what it asks
- * (quorum_server.c). Alone it is the only voter: it leads from the start on, in a new epoch each time, and what its own
- * disk has is decided.
+ * Who decides is raft.h's: this node's server of the quorum is told what happens to the log and to its peers, and does
+ * what it asks. All of that is done in turns of one mailbox: frames from peers, links that come and go, alarms, flushes
+ * that have ended, commands that were submitted. Alone a node is the only voter: it leads from the start on, in a new
+ * epoch each time, and what its own disk has is decided.
  *
- * A command is an op: checked when it is submitted, appended to `__cluster_metadata-0` as one record, flushed and
- * applied by prompt work, one turn after the other; commands that come while a turn is under way share the next one,
- * and its flush. At the start snapshot and log are replayed. When LIMIT_SNAPSHOT_COMMANDS were applied since the last
- * snapshot a new one is written and the log before it dropped.
+ * A command is an op. The leader appends it to `__cluster_metadata-0` as one record; another node sends it to the
+ * leader. Its record carries who proposed it: the node that did answers its caller when it has applied the record
+ * itself. So a command that was refused before it was appended is answered by the leader, and one that was appended by
+ * what became of it, on the node where it was asked for.
  *
- * Failing: a command that does not fit, or that the disk has no room for, changes nothing. After a failed flush the log
- * is offline and every command is -EIO. What was decided and cannot be applied ends the process (rule 10). */
+ * Flushing and applying are works of their own: a slow disk holds up no turn. What is decided is read from the log and
+ * applied in order, on the leader and on all others by the same code. When LIMIT_SNAPSHOT_COMMANDS were applied since
+ * the last snapshot a new one is written by bulk work, and the log before it dropped.
+ *
+ * Failing: a command that does not fit, or that the disk has no room for, changes nothing. A full disk ends a
+ * leadership where there are others, and holds up the only voter's commands (-ENOSPC) until there is room. After a
+ * failed write or flush of the log the server takes no part any more and every command is -EIO. What was decided and
+ * cannot be applied ends the process (rule 10). */
 #ifndef LOGMNT_REPLICATION_METADATA_QUORUM_H
 #define LOGMNT_REPLICATION_METADATA_QUORUM_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/err.h"
 #include "engine/base/io.h"
 #include "engine/log/log.h"
 #include "replication/executor/executor.h"
+#include "replication/executor/mailbox.h"
 #include "replication/metadata/metadata.h"
 #include "replication/metadata/raft.h"
-#include "replication/replica/partition.h"
+#include "replication/wire/network.h"
 
 struct proposal;
 
 /* One command on its way; the caller embeds it and keeps it until it is over. */
 struct quorum_op {
     int64_t timeout_ms; /* in; INT64_MAX: none */
-    /* The end of what was submitted: once, no lock held, by a prompt work. rc: 0: applied; a race's errno (metadata.h);
-     * -ENOSPC, -EDQUOT: not appended; -EIO; -ETIMEDOUT: it is not applied, and perhaps will be. */
+    /* The end of what was submitted: once, no lock held, by a prompt work. rc: 0: applied here; a race's errno
+     * (metadata.h); -ENOSPC, -EDQUOT: not appended; -EIO; -EROFS: the node stops, and it was not appended; -ETIMEDOUT:
+     * it is not applied here, and perhaps will be. */
     void (*done)(struct quorum_op *op, int rc);
     struct err e; /* why not */
     /* private */
     struct proposal *proposal; /* NULL: it is over */
 };
 
+/* Whom a leader has yet to answer: its last fetch. */
+struct quorum_pending {
+    struct raft_id from; /* node 0: a free place */
+    uint64_t session;
+    int64_t offset, flushed, high_watermark;
+    int32_t last_epoch;
+    bool answer; /* at once, with records or without */
+};
+
+/* What this server fetches, and from whom. */
+struct quorum_fetcher {
+    struct raft_id from; /* node 0: nobody */
+    int32_t epoch;
+    uint64_t session;
+    int64_t at_ms;        /* when the next fetch is due */
+    int64_t told_flushed; /* by the last one */
+};
+
+/* Records that an action has appended: raft is told once the actions before and behind are done. */
+struct quorum_told {
+    struct raft_event event;
+    struct raft_voters voters, target;
+};
+
+enum { QUORUM_TOLD_MAX = 8 };
+
+/* Whether this server does its part. */
+enum quorum_state {
+    QUORUM_WELL,
+    QUORUM_STALLED, /* an action waits for room on the disk, and everything behind it */
+    QUORUM_FAILED,  /* its disk failed, or what it has is not the cluster's: it never acts again */
+};
+
 struct quorum {
+    /* The owner's, set before quorum_open(). */
     struct io *io;
     struct clock *clock;
     struct executor *executor;
+    struct network *network;
     int dirfd;               /* DATA, for the snapshot and the server's state */
     struct raft_id self;     /* this node and the incarnation of its data directory */
     struct raft_peers peers; /* the first members, this node included */
-    struct partition *part;  /* __cluster_metadata-0 */
-    /* All three are called by one thread at a time, with no lock held but for `replayed`, and may use the disk.
-     * prepare: before a command that the metadata allows is appended: 0, or why it cannot be. */
+    struct log *log;         /* of __cluster_metadata-0 */
+    const char *name;        /* its name, for messages */
+    int64_t known_offset;    /* offset: all below it, as far as the log holds it, is known to have been decided */
+
+    /* What it tells, with no lock held. The first four by one thread at a time, and they may use the disk; those that
+     * tell of the log come from others.
+     * prepare: before a command that the metadata allows is appended here: 0, or why it cannot be. */
     int (*prepare)(void *arg, const struct command *cmd, struct err *e);
     /* For each applied command, in order; the metadata is already as it says, and nobody else changes it. */
     void (*applied)(void *arg, const struct command *cmd);
     /* Likewise for those that quorum_open() replays, in place of applied. */
     void (*replayed)(void *arg, const struct command *cmd);
+    /* All below end is applied; epoch: the last one of which anything is. */
+    void (*committed)(void *arg, struct log_point end, int32_t epoch);
+    /* The cluster begins with this node: its id, chosen and on the disk. 0 or a negative errno. */
+    int (*found_cluster)(void *arg, char id[UUID_TEXT_BYTES], struct err *e);
+    /* This node leads and knows all that was ever decided, or does no more (it may be told again of what it knows). By
+     * a turn: it waits for nothing. */
+    void (*led)(void *arg, bool leads);
+    /* The log went offline. */
+    void (*failed)(void *arg);
     void *arg;
 
-    pthread_mutex_t lock;           /* of the lists below and what ops say of themselves; never held through I/O */
-    struct proposal *queue, **last; /* submitted */
-    struct proposal *turn;          /* taken by the turn that is under way */
-    bool busy;                      /* a turn is queued or under way */
-    struct work work;               /* a turn's beginning */
-    struct log_flush flush;         /* the turn's, and then its end */
-    struct log_point flushing;      /* where the turn's records end */
-    struct alarm again;             /* a flush that failed for want of descriptors or memory */
-    struct alarm deadline;          /* the earliest op's */
-    int64_t snapshot_at;            /* the turn's: the next snapshot, when next_offset gets there */
-
-    /* The server: whoever has the turn. */
+    /* The turn's alone. */
+    struct mailbox mailbox;
+    bool started;
+    struct mail *held, **held_last; /* links that came or went while the server was stalled */
+    enum quorum_state state;
     struct raft raft;
-    bool leads;           /* false: there was no room to begin an epoch; the next command tries again */
-    bool state_lost;      /* at the start: no quorum-state, or one older than the log */
     struct raft_log view; /* the log as raft asks for it */
-    int32_t end_epoch;    /* of the log's last record; -1: there was never one */
-    int64_t decided;      /* offset: everything below is */
+    struct raft_actions actions;
+    int action_at; /* the first of them that is not done */
+    struct quorum_told told[QUORUM_TOLD_MAX];
+    int told_count;
+    bool state_lost;   /* at the start: no quorum-state, or one older than the log */
+    int32_t end_epoch; /* of the log's last record; -1: there was never one */
+    int32_t follows;   /* the epoch that the log follows in; -1: none */
+    int stall_rc;      /* STALLED, FAILED: why */
+    struct err stall_e;
+    int64_t retry_at_ms;
+    uint64_t tried_number; /* commands below it came before the last try */
+    bool flushing, applying;
+    bool leads; /* as led() was told last */
+    struct quorum_pending pending[LIMIT_NODES];
+    struct quorum_fetcher fetcher;
+    uint64_t next_session;
+    uint64_t processes[LIMIT_NODES]; /* by place in nodes: the process that a peer was last up as */
+    int32_t nodes[LIMIT_NODES];
+    int32_t refused_by; /* the node that did not take commands in refused_epoch; 0: none */
+    int32_t refused_epoch;
 
+    struct alarm tick; /* whatever is due next */
+    /* A flush, and an apply, that failed for want of descriptors or memory. */
+    struct alarm again, apply_again;
+    struct network_listener listener;
+    _Atomic int mails; /* frames that wait for a turn */
+
+    struct work flush_work;
+    struct log_flush flush;
+    struct work apply_work;
+    struct work snapshot_work;
+
+    pthread_mutex_t lock; /* of what follows; never held through I/O nor a callback */
+    bool stopped, resigning;
+    struct proposal *queued, **queued_last; /* not yet given to a leader */
+    struct proposal *given, **given_last;   /* given to one: this node, or another */
+    uint64_t next_number;
+    struct alarm deadline; /* the earliest op's */
+    bool flush_over;
+    int flush_rc;
+    int64_t decided_offset; /* everything below is */
+    int64_t applied_offset; /* likewise */
+    bool apply_over;
+    int apply_rc;
+    bool trimmed;  /* a snapshot was written, and the log before it dropped */
+    bool refusing; /* a command has timed out, and no controller has answered since */
+    /* as of the last turn, for those who ask */
+    int32_t leader;
+    int32_t epoch;
+    struct raft_voters voters;
+    bool leading;
+    int64_t majority_ms;
+
+    /* The applier's; before the start quorum_open()'s. */
+    int64_t snapshot_at;        /* the next snapshot, when next_offset gets there */
+    _Atomic bool snapshotting;  /* snapshot_work is queued or under way */
     pthread_rwlock_t meta_lock; /* held for writing while a command is applied, for reading by who looks */
     struct metadata meta;
+    struct log_point applied_point; /* meta.next_offset and its position */
 };
 
-/* Replays. All up to arg are set; prepare and applied are not called. -EBADMSG: damaged, of a newer version, or decided
- * by other rules; errnos of the disk. */
+/* Reads what is there, and applies what is known to be decided: all of the log, if this node is the only voter. All up
+ * to arg are set; of the callbacks only replayed and found_cluster are called. -EBADMSG: damaged, of a newer version,
+ * or decided by other rules; errnos of the disk. */
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e);
-/* The executor is silenced and settled. */
+/* From here on it takes part, and calls back. Once; the network has no transport yet. */
+void quorum_start(struct quorum *quorum);
+/* For a clean stop, while the network still stands: a leader hands over, and ends what it leads. Returns at once. */
+void quorum_resign(struct quorum *quorum);
+/* Ends all ops: -EROFS what is certain not to have been appended, -ETIMEDOUT what may have been. The executor is
+ * silenced and settled, nothing comes from the network any more. */
+void quorum_stop(struct quorum *quorum);
+/* After quorum_stop(), and the executor settled anew. */
 void quorum_close(struct quorum *quorum);
 
 /* Submits a command, which is copied. 0: op->done will be called, perhaps before this returns; or a negative errno, and
- * nothing has happened: those of metadata_check(), -EIO, -ENOMEM. Any thread, not from prepare or applied. */
+ * nothing has happened: those of metadata_check(), -EROFS (there is no cluster yet; or a command has timed out and no
+ * controller has answered since), -EIO, -ENOMEM. Any thread, not from prepare or applied. */
 int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct command *cmd);
 /* true: it was not yet appended and never will be; done is not called. */
 bool quorum_cancel(struct quorum *quorum, struct quorum_op *op);
@@ -94,5 +206,18 @@ bool quorum_cancel(struct quorum *quorum, struct quorum_op *op);
 /* The metadata, to look at until quorum_release(). */
 const struct metadata *quorum_acquire(struct quorum *quorum);
 void quorum_release(struct quorum *quorum);
+
+/* ---- what the server knows, as of its last turn; any thread ---- */
+
+int32_t quorum_leader(struct quorum *quorum); /* the node that leads the quorum; 0: not known */
+int32_t quorum_epoch(struct quorum *quorum);
+void quorum_voters(struct quorum *quorum, struct raft_voters *out); /* in force, decided or not */
+/* Others are needed, or will be, for a decision. */
+bool quorum_has_peers(struct quorum *quorum);
+/* This node leads, and when a majority of the voters had last fetched (INT64_MAX: it is the only one): raft.h. */
+bool quorum_leads(struct quorum *quorum, int64_t *majority_fetched_ms);
+
+/* That process of the node is known to have ended. Any thread. */
+void quorum_peer_gone(struct quorum *quorum, int32_t node);
 
 #endif

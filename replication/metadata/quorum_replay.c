@@ -7,12 +7,11 @@
 #include "engine/record/framing.h"
 #include "replication/base/limits.h"
 #include "replication/metadata/quorum_internal.h"
-#include "replication/replica/partition_internal.h"
 
 /* Bytes read and not yet decoded. */
 struct replay {
     struct quorum *quorum;
-    int (*each)(struct quorum *quorum, const struct command *cmd, int64_t offset, struct err *e);
+    int (*each)(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *e);
     char *data;
     size_t len;
     int64_t offset;   /* of the record at data */
@@ -31,7 +30,8 @@ static int replay_records(struct replay *replay, struct err *e)
             break;
         int rc = command_decode(replay->data + at, len, &cmd, e);
         if (rc == 0) {
-            rc = replay->each(replay->quorum, &cmd, replay->offset, e);
+            struct log_point end = {replay->offset + 1, replay->position - (int64_t)(replay->len - at - len)};
+            rc = replay->each(replay->quorum, &cmd, end, e);
             command_free(&cmd);
         }
         if (rc != 0)
@@ -51,9 +51,9 @@ static int replay_read(struct replay *replay, int64_t end, struct err *e)
 {
     struct log_extent extent;
     struct io *io = replay->quorum->io;
-    int rc = log_extent_at(replay->quorum->part->log, replay->position, end, LIMIT_COMMAND_BYTES, &extent, e);
+    int rc = log_extent_at(replay->quorum->log, replay->position, end, LIMIT_COMMAND_BYTES, &extent, e);
     if (rc <= 0)
-        return rc == -EIO && log_offline(replay->quorum->part->log) == 0 ? -EBADMSG : rc;
+        return rc == -EIO && log_offline(replay->quorum->log) == 0 ? -EBADMSG : rc;
     rc = io_pread_all(io, extent.fd, replay->data + replay->len, extent.len, extent.place);
     log_extent_release(&extent);
     if (rc != 0)
@@ -64,10 +64,11 @@ static int replay_read(struct replay *replay, int64_t end, struct err *e)
 }
 
 int quorum_each_record(struct quorum *quorum, int64_t from, int64_t to,
-                       int (*each)(struct quorum *quorum, const struct command *cmd, int64_t offset, struct err *e),
+                       int (*each)(struct quorum *quorum, const struct command *cmd, struct log_point end,
+                                   struct err *e),
                        struct err *e)
 {
-    struct log *log = quorum->part->log;
+    struct log *log = quorum->log;
     struct log_point start = log_start(log), end = log_end(log), first;
     if (from < start.offset || from > end.offset)
         return err_set(e, -EBADMSG, "holds records %" PRId64 " to %" PRId64 ", but the next one to apply is %" PRId64,
@@ -89,9 +90,10 @@ int quorum_each_record(struct quorum *quorum, int64_t from, int64_t to,
     return rc < 0 ? rc : 0;
 }
 
-static int replay_one(struct quorum *quorum, const struct command *cmd, int64_t offset, struct err *e)
+static int replay_one(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *e)
 {
-    int rc = metadata_apply(&quorum->meta, cmd, offset, e);
+    int rc = metadata_apply(&quorum->meta, cmd, end.offset - 1, e);
+    quorum->applied_point = end;
     if (rc == 0)
         quorum->replayed(quorum->arg, cmd);
     /* REPLICATION.md, rule 10: one that lost a race was answered so when it was decided. */
@@ -100,5 +102,10 @@ static int replay_one(struct quorum *quorum, const struct command *cmd, int64_t 
 
 int quorum_replay(struct quorum *quorum, struct err *e)
 {
-    return quorum_each_record(quorum, quorum->meta.next_offset, quorum->decided, replay_one, e);
+    struct log_point end = log_end(quorum->log);
+    int rc = log_lookup_offset(quorum->log, quorum->meta.next_offset, end, &quorum->applied_point, e);
+    if (rc == 0 && quorum->decided_offset > quorum->meta.next_offset)
+        rc = quorum_each_record(quorum, quorum->meta.next_offset, quorum->decided_offset, replay_one, e);
+    quorum->applied_offset = quorum->meta.next_offset;
+    return rc;
 }

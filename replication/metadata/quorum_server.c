@@ -1,14 +1,19 @@
 /* replication/metadata/quorum_server.c: this node's server of the quorum: raft.h's events from the log, its actions on
- * the log and the disk.
+ * the log, the disk and the network.
+ *
+ *            an action finds no room                     its disk failed, or it holds what nobody decided
+ *     WELL ─────────────────────────▶ STALLED      WELL, STALLED ─────────────────────────────▶ FAILED
+ *          ◀───────────────────────── there is room
  *
  * The happy path of a start: the state that was persisted is read, the records that set voters are told, START. Alone,
  * the server persists a new epoch with its vote, appends the record that the epoch begins with, flushes it, and all
  * that lies below is decided. In a directory that is new, or of a version that had no voters, the record of the voters
- * comes first. Then each turn's flush is told, and what it decides is the turn's to apply.
+ * comes first. One of several waits for its peers.
  *
- * Failing: a state that cannot be persisted, or a first record that cannot be appended, fails the start. But where the
- * disk is full the only voter shows what is there, and begins its epoch with the first command that finds room. Later
- * ones do not come, as long as this server is the only voter. */
+ * An action is done before the next one begins, and all of them before the next event: so where one finds no room the
+ * server stalls, with nothing half done, and tries it again once in LIMIT_STALL_MS and when a command comes; what its
+ * peers say meanwhile is lost, as any message can be. A leader that has others to lead does not stall over a record of
+ * its own: it resigns. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -19,13 +24,12 @@
 #include "engine/base/crc32c.h"
 #include "replication/metadata/quorum_internal.h"
 #include "replication/metadata/quorum_state.h"
-#include "replication/replica/partition_internal.h"
 
 /* ---- the log as raft asks for it ---- */
 
 static struct log *log_of(const struct raft_log *view)
 {
-    return CONTAINER_OF(view, struct quorum, view)->part->log;
+    return CONTAINER_OF(view, struct quorum, view)->log;
 }
 
 static int64_t view_start(const struct raft_log *view)
@@ -52,9 +56,15 @@ static uint32_t chance(void *arg, uint32_t below)
 {
     struct quorum *quorum = arg;
     uint32_t number = 0;
+
     /* Without chance voters may stand at the same moment for longer; nothing else depends on it. */
     (void)executor_random(quorum->executor, &number, sizeof number);
     return number % below;
+}
+
+bool quorum_is_alone(const struct quorum *quorum)
+{
+    return raft_voters(&quorum->raft)->count <= 1;
 }
 
 /* ---- records ---- */
@@ -73,9 +83,11 @@ int quorum_append_record(struct quorum *quorum, const void *data, size_t len, in
                                  .producer_id = -1,
                                  .sequence = -1,
                                  .framing = FRAMING_MSGPACK};
-    int rc = partition_append_uncommitted(quorum->part, &batch, out, e);
+    int32_t epoch = quorum->raft.state.epoch;
+    int rc = log_append(quorum->log, &batch, epoch, out, e);
+
     if (rc == 0)
-        quorum->end_epoch = atomic_load(&quorum->part->leader_epoch);
+        quorum->end_epoch = epoch;
     return rc;
 }
 
@@ -84,126 +96,252 @@ static int append_own(struct quorum *quorum, struct command *cmd, int32_t epoch,
 {
     void *data;
     size_t len;
+    int rc;
+
     cmd->time_ms = quorum->clock->wall_ms(quorum->clock);
-    int rc = command_encode(cmd, &data, &len);
+    rc = command_encode(cmd, &data, &len);
     if (rc != 0)
         return err_sys(e, rc, "a record of the quorum");
-    partition_lead(quorum->part, epoch);
-    rc = quorum_append_record(quorum, data, len, cmd->time_ms, out, e);
+    /* That it leads in this epoch is on the disk before (REPLICATION.md, rules 1 and 2). */
+    rc = log_lead(quorum->log, epoch, e);
+    if (rc == 0)
+        rc = quorum_append_record(quorum, data, len, cmd->time_ms, out, e);
     free(data);
     return rc;
 }
 
-/* ---- steps ---- */
+/* ---- actions ---- */
 
-/* A record that an action has appended: it is told once the actions before and behind it are done. */
-struct told {
-    struct raft_event event;
-    struct raft_voters voters, target;
-};
+static struct quorum_told *tell_later(struct quorum *quorum, enum raft_event_type type,
+                                      const struct log_append_result *at, int32_t epoch)
+{
+    struct quorum_told *told = &quorum->told[quorum->told_count++];
 
-struct tellings {
-    struct told told[RAFT_ACTIONS_MAX];
-    int count;
-};
+    assert(quorum->told_count <= QUORUM_TOLD_MAX);
+    *told = (struct quorum_told){.event = {.type = type}};
+    if (at != NULL) {
+        told->event.record.base_offset = at->base.offset;
+        told->event.record.epoch = epoch;
+    }
+    return told;
+}
 
-static int append_leader(struct quorum *quorum, const struct raft_action *action, struct told *told, struct err *e)
+static int append_leader(struct quorum *quorum, const struct raft_action *action, struct err *e)
 {
     struct command cmd = {.type = COMMAND_BEGIN_EPOCH, .epoch = action->append.epoch, .leader = quorum->self};
     struct log_append_result at;
-    int rc = append_own(quorum, &cmd, action->append.epoch, &at, e);
-    told->event = (struct raft_event){.type = RAFT_EVENT_LEADER_RECORD};
-    told->event.record.base_offset = at.base.offset;
-    told->event.record.epoch = action->append.epoch;
+    int rc = 0;
+
+    /* A log of a version that had no cluster's id in it, or this says what is known. */
+    if (quorum_is_alone(quorum))
+        rc = quorum->found_cluster(quorum->arg, cmd.cluster, e);
+    if (rc == 0)
+        rc = append_own(quorum, &cmd, action->append.epoch, &at, e);
+    if (rc == 0)
+        tell_later(quorum, RAFT_EVENT_LEADER_RECORD, &at, action->append.epoch);
     return rc;
 }
 
-/* Also the first record of all, which is on the disk before anybody stands by it. */
-static int append_voters(struct quorum *quorum, const struct raft_action *action, struct told *told, struct err *e)
+/* Also the first record of all, which names the cluster and is on the disk before anybody stands by it. */
+static int append_voters(struct quorum *quorum, const struct raft_action *action, struct err *e)
 {
     struct command cmd = {.type = COMMAND_SET_VOTERS, .voters = action->append.voters, .target = action->append.target};
     struct log_append_result at;
-    int rc = append_own(quorum, &cmd, action->append.epoch, &at, e);
+    struct quorum_told *told;
+    int rc = 0;
+
+    if (action->type == RAFT_BOOTSTRAP)
+        rc = quorum->found_cluster(quorum->arg, cmd.cluster, e);
+    if (rc == 0)
+        rc = append_own(quorum, &cmd, action->append.epoch, &at, e);
     if (rc == 0 && action->type == RAFT_BOOTSTRAP)
-        rc = log_flush_all(quorum->part->log);
-    *told = (struct told){.voters = cmd.voters, .target = cmd.target, .event = {.type = RAFT_EVENT_VOTERS_RECORD}};
-    told->event.record.base_offset = at.base.offset;
-    told->event.record.epoch = action->append.epoch;
+        rc = log_flush_all(quorum->log);
+    if (rc != 0)
+        return rc;
+    told = tell_later(quorum, RAFT_EVENT_VOTERS_RECORD, &at, action->append.epoch);
+    told->voters = cmd.voters;
+    told->target = cmd.target;
     told->event.record.voters = &told->voters;
     told->event.record.target = &told->target;
-    return rc;
+    return 0;
 }
 
-static int act(struct quorum *quorum, const struct raft_action *action, struct tellings *tellings, struct err *e)
+void quorum_send(struct quorum *quorum, const struct raft_message *msg, const struct iovec *body, int body_count)
+{
+    uint8_t header[LIMIT_RAFT_MESSAGE_BYTES];
+    size_t len = raft_message_encode(msg, header);
+
+    /* One that is lost is sent again when its time has come, as any other that is lost on the way. */
+    (void)network_send(quorum->network, msg->to.node, CHANNEL_CONTROL, MESSAGE_RAFT, header, len, body, body_count);
+}
+
+static int act(struct quorum *quorum, const struct raft_action *action, struct err *e)
 {
     switch (action->type) {
     case RAFT_PERSIST:
         return quorum_state_write(quorum->io, quorum->dirfd, quorum->self, &action->state, e);
     case RAFT_APPEND_LEADER:
-        return append_leader(quorum, action, &tellings->told[tellings->count++], e);
+        return append_leader(quorum, action, e);
     case RAFT_APPEND_VOTERS:
     case RAFT_BOOTSTRAP:
-        return append_voters(quorum, action, &tellings->told[tellings->count++], e);
-    case RAFT_HIGH_WATERMARK:
-        quorum->decided = action->offset;
+        return append_voters(quorum, action, e);
+    case RAFT_SEND:
+        if (action->message.type == RAFT_FETCH_ANSWER)
+            quorum_serve_answer(quorum, &action->message);
+        else
+            quorum_send(quorum, &action->message, NULL, 0);
         return 0;
-    case RAFT_SEND: /* the only member has nobody to speak to */
-    case RAFT_ROLE:
+    case RAFT_HIGH_WATERMARK:
+        pthread_mutex_lock(&quorum->lock);
+        if (action->offset > quorum->decided_offset)
+            quorum->decided_offset = action->offset;
+        pthread_mutex_unlock(&quorum->lock);
+        return 0;
+    case RAFT_ROLE: /* whoever needs it looks at the end of the turn */
     case RAFT_RECOVERY_REFUSED:
         return 0;
     }
     return 0;
 }
 
-/* Tells one event and does all that follows from it, the records' events included. */
-static int step(struct quorum *quorum, const struct raft_event *event, struct err *e)
+static void stall(struct quorum *quorum, int rc, const struct err *e)
 {
-    struct raft_actions actions;
-    struct tellings tellings = {.count = 0};
-    int rc = raft_step(&quorum->raft, quorum->clock->mono_ms(quorum->clock), event, &actions);
-    if (rc != 0)
-        return err_sys(e, rc, "the quorum's server");
-    for (int i = 0; i < actions.count && rc == 0; i++)
-        rc = act(quorum, &actions.actions[i], &tellings, e);
-    for (int i = 0; i < tellings.count && rc == 0; i++)
-        rc = step(quorum, &tellings.told[i].event, e);
-    return rc;
+    if (quorum->state == QUORUM_WELL)
+        log_line(LOG_WARNING, "%s: nothing can be decided here: %s", quorum->name, e->text);
+    pthread_mutex_lock(&quorum->lock);
+    quorum->tried_number = quorum->next_number;
+    pthread_mutex_unlock(&quorum->lock);
+    quorum->state = QUORUM_STALLED;
+    quorum->stall_rc = rc;
+    quorum->stall_e = *e;
+    quorum->retry_at_ms = quorum->clock->mono_ms(quorum->clock) + LIMIT_STALL_MS;
+}
+
+void quorum_fail(struct quorum *quorum, int rc, const struct err *e)
+{
+    if (quorum->state == QUORUM_FAILED)
+        return;
+    log_line(LOG_CRIT, "%s: this node takes no part in the quorum any more: %s", quorum->name, e->text);
+    quorum->state = QUORUM_FAILED;
+    quorum->stall_rc = rc;
+    quorum->stall_e = *e;
+    if (quorum->started)
+        quorum->failed(quorum->arg);
+}
+
+/* What to do when an action was not done. true: go on behind it. */
+static bool survive(struct quorum *quorum, const struct raft_action *action, int rc, const struct err *e)
+{
+    bool appends = action->type == RAFT_APPEND_LEADER || action->type == RAFT_APPEND_VOTERS;
+
+    if (!err_is_passing(rc)) {
+        quorum_fail(quorum, log_offline(quorum->log) != 0 ? -EIO : rc, e);
+        return false;
+    }
+    if (appends && !quorum_is_alone(quorum)) {
+        log_line(LOG_WARNING, "%s: this node does not lead the quorum: %s", quorum->name, e->text);
+        tell_later(quorum, RAFT_EVENT_APPEND_FAILED, NULL, 0);
+        return true;
+    }
+    stall(quorum, rc, e);
+    return false;
+}
+
+/* Does the actions that are left, then tells what they have appended, and so on. */
+static void go_on(struct quorum *quorum)
+{
+    while (quorum->state == QUORUM_WELL) {
+        if (quorum->action_at < quorum->actions.count) {
+            const struct raft_action *action = &quorum->actions.actions[quorum->action_at];
+            struct err e = {""};
+            int rc = act(quorum, action, &e);
+
+            if (rc != 0 && !survive(quorum, action, rc, &e))
+                return;
+            quorum->action_at++;
+            continue;
+        }
+        if (quorum->told_count == 0)
+            return;
+        struct quorum_told told = quorum->told[0];
+
+        quorum->told_count--;
+        for (int i = 0; i < quorum->told_count; i++)
+            quorum->told[i] = quorum->told[i + 1];
+        if (told.event.type == RAFT_EVENT_VOTERS_RECORD) {
+            told.event.record.voters = &told.voters;
+            told.event.record.target = &told.target;
+        }
+        quorum->action_at = 0;
+        if (raft_step(&quorum->raft, quorum->clock->mono_ms(quorum->clock), &told.event, &quorum->actions) != 0)
+            quorum_fail(quorum, -ENOMEM, &(struct err){"no memory for the voters"});
+    }
+}
+
+void quorum_step(struct quorum *quorum, const struct raft_event *event)
+{
+    int rc;
+
+    assert(quorum->state == QUORUM_WELL && quorum->told_count == 0);
+    quorum->action_at = 0;
+    rc = raft_step(&quorum->raft, quorum->clock->mono_ms(quorum->clock), event, &quorum->actions);
+    if (rc == -ENOMEM) {
+        quorum_fail(quorum, rc, &(struct err){"no memory for the voters"});
+        return;
+    }
+    go_on(quorum);
+}
+
+void quorum_unstall(struct quorum *quorum)
+{
+    struct err e = {""};
+    int rc;
+
+    assert(quorum->state == QUORUM_STALLED);
+    rc = act(quorum, &quorum->actions.actions[quorum->action_at], &e);
+    if (rc != 0) {
+        survive(quorum, &quorum->actions.actions[quorum->action_at], rc, &e);
+        return;
+    }
+    quorum->state = QUORUM_WELL;
+    quorum->action_at++;
+    go_on(quorum);
 }
 
 /* ---- the start ---- */
 
-static int tell_voters(struct quorum *quorum, const struct command *cmd, int64_t offset, struct err *e)
+static int tell_voters(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *e)
 {
     struct raft_event event = {.type = RAFT_EVENT_VOTERS_RECORD};
+    int rc;
+
     if (cmd->type != COMMAND_SET_VOTERS)
         return 0;
-    event.record.base_offset = offset;
+    event.record.base_offset = end.offset - 1;
     event.record.voters = &cmd->voters;
     event.record.target = &cmd->target;
-    return step(quorum, &event, e);
+    rc = raft_step(&quorum->raft, quorum->clock->mono_ms(quorum->clock), &event, &quorum->actions);
+    return rc == 0 ? 0 : err_sys(e, rc, "the quorum's voters");
 }
 
 static int tell_voters_of_snapshot(struct quorum *quorum, struct err *e)
 {
     const struct metadata_voters *known = &quorum->meta.voters;
-    struct raft_event event = {.type = RAFT_EVENT_VOTERS_RECORD};
-    if (known->offset < 0)
-        return 0;
-    event.record.base_offset = known->offset;
-    event.record.voters = &known->voters;
-    event.record.target = &known->target;
-    return step(quorum, &event, e);
+    struct command cmd = {.type = COMMAND_SET_VOTERS, .voters = known->voters, .target = known->target};
+
+    return known->offset < 0 ? 0 : tell_voters(quorum, &cmd, (struct log_point){.offset = known->offset + 1}, e);
 }
 
-/* The epoch of the log's last record; of an empty log, the snapshot's. */
-static int find_end_epoch(struct quorum *quorum, struct err *e)
+int quorum_find_end_epoch(struct quorum *quorum, struct err *e)
 {
-    struct log_point start = log_start(quorum->part->log), end = log_end(quorum->part->log);
+    struct log_point start = log_start(quorum->log), end = log_end(quorum->log);
     struct log_run run;
+    int rc;
+
     quorum->end_epoch = quorum->meta.next_offset > 0 ? quorum->meta.epoch : -1;
     if (start.offset == end.offset)
         return 0;
-    int rc = log_run_at(quorum->part->log, end.position - 1, end.position, &run, e);
+    rc = log_run_at(quorum->log, end.position - 1, end.position, &run, e);
     if (rc == 0)
         return err_set(e, -EBADMSG, "its last record is not there");
     if (rc == 1)
@@ -216,12 +354,14 @@ static int init_server(struct quorum *quorum, struct err *e)
     struct raft_config config = {
         .self = quorum->self, .log = &quorum->view, .peers = quorum->peers, .random = chance, .random_arg = quorum};
     struct raft_state state;
+    int rc;
+
     quorum->view =
         (struct raft_log){.start = view_start, .end = view_end, .flushed = view_flushed, .end_epoch = view_end_epoch};
-    int rc = quorum_state_read(quorum->io, quorum->dirfd, quorum->self, &state, e);
+    rc = quorum_state_read(quorum->io, quorum->dirfd, quorum->self, &state, e);
     if (rc != 0 && rc != -ENOENT)
         return rc;
-    quorum->state_lost = rc == -ENOENT || state.epoch < log_latest_epoch(quorum->part->log);
+    quorum->state_lost = rc == -ENOENT || state.epoch < log_latest_epoch(quorum->log);
     raft_init(&quorum->raft, &config, &state);
     return 0;
 }
@@ -232,8 +372,9 @@ static int init_server(struct quorum *quorum, struct err *e)
 static int make_state(struct quorum *quorum, struct err *e)
 {
     const struct raft_voters *voters = raft_voters(&quorum->raft);
-    int32_t latest = log_latest_epoch(quorum->part->log);
+    int32_t latest = log_latest_epoch(quorum->log);
     struct raft_state state = {.epoch = latest > 0 ? latest : 0};
+
     if (voters->count > 1)
         return err_set(e, -EBADMSG,
                        QUORUM_STATE_FILE
@@ -245,66 +386,53 @@ static int make_state(struct quorum *quorum, struct err *e)
                  QUORUM_STATE_FILE " is missing, or older than the log: the only voter goes on in epoch %" PRId32,
                  state.epoch + 1);
     }
+    /* Whatever comes of it is persisted first, as always. */
     raft_set_state(&quorum->raft, &state);
-    return quorum_state_write(quorum->io, quorum->dirfd, quorum->self, &state, e);
+    return 0;
+}
+
+/* Nobody else decides: all that is in its log is, once it is on the disk. What kill -9 left in the page cache is
+ * decided too, and must not be undone by a power cut later. */
+static int decide_alone(struct quorum *quorum, struct err *e)
+{
+    struct raft_event tick = {.type = RAFT_EVENT_TICK}, flushed = {.type = RAFT_EVENT_FLUSHED};
+    int rc;
+
+    /* A lone voter stands at once, and wins. */
+    while (quorum->state == QUORUM_WELL && raft_deadline_ms(&quorum->raft) <= quorum->clock->mono_ms(quorum->clock))
+        quorum_step(quorum, &tick);
+    if (quorum->state == QUORUM_FAILED)
+        return err_set(e, quorum->stall_rc, "%s", quorum->stall_e.text);
+    rc = log_flush_all(quorum->log);
+    if (rc != 0)
+        return err_sys(e, rc, "flush");
+    if (quorum->state == QUORUM_WELL)
+        quorum_step(quorum, &flushed);
+    else
+        quorum->decided_offset = log_end(quorum->log).offset;
+    return 0;
 }
 
 int quorum_server_start(struct quorum *quorum, struct err *e)
 {
-    struct raft_event start = {.type = RAFT_EVENT_START}, tick = {.type = RAFT_EVENT_TICK};
-    struct raft_event flushed = {.type = RAFT_EVENT_FLUSHED};
-    struct log *log = quorum->part->log;
-    int rc = find_end_epoch(quorum, e);
+    struct raft_event start = {.type = RAFT_EVENT_START};
+    int rc = quorum_find_end_epoch(quorum, e);
+
     if (rc == 0)
         rc = init_server(quorum, e);
     if (rc == 0)
         rc = tell_voters_of_snapshot(quorum, e);
     if (rc == 0)
-        rc = quorum_each_record(quorum, quorum->meta.next_offset, log_end(log).offset, tell_voters, e);
+        rc = quorum_each_record(quorum, quorum->meta.next_offset, log_end(quorum->log).offset, tell_voters, e);
     if (rc == 0 && quorum->state_lost)
         rc = make_state(quorum, e);
-    if (rc == 0)
-        rc = step(quorum, &start, e);
-    /* A lone voter stands at once, and wins. */
-    while (rc == 0 && raft_deadline_ms(&quorum->raft) <= quorum->clock->mono_ms(quorum->clock))
-        rc = step(quorum, &tick, e);
-    if (rc == 0 && quorum->raft.role != RAFT_LEADER)
-        rc = err_set(e, -EROFS, "node %" PRId32 " is one of %" PRId32 " voters, or none, and can decide nothing alone",
-                     quorum->self.node, raft_voters(&quorum->raft)->count);
-    /* What kill -9 left in the page cache is decided too, and must not be undone by a power cut later. */
-    if (rc == 0)
-        rc = log_flush_all(log);
-    return rc == 0 ? step(quorum, &flushed, e) : rc;
-}
-
-int quorum_server_wait(struct quorum *quorum, struct err *e)
-{
-    const struct raft_voters *voters = raft_voters(&quorum->raft);
-    struct log *log = quorum->part->log;
-    if (voters->count > 1 || (voters->count == 1 && !raft_is_voter(&quorum->raft)))
-        return -ENOSPC;
-    log_line(LOG_WARNING, "%s: nothing can be decided: %s", quorum->part->name, e->text);
-    int rc = log_flush_all(log);
     if (rc != 0)
-        return err_sys(e, rc, "flush");
-    quorum->decided = log_end(log).offset;
-    return 0;
-}
-
-void quorum_server_flushed(struct quorum *quorum)
-{
-    struct raft_event event = {.type = RAFT_EVENT_FLUSHED};
-    struct err e = {""};
-    int rc = step(quorum, &event, &e);
-    assert(rc == 0); /* a flush makes nobody persist or append */
-    (void)rc;
-}
-
-void quorum_server_trimmed(struct quorum *quorum)
-{
-    struct raft_event event = {.type = RAFT_EVENT_TRIMMED, .offset = quorum->meta.next_offset};
-    struct err e = {""};
-    int rc = step(quorum, &event, &e);
-    assert(rc == 0); /* only the history of voters is made shorter */
-    (void)rc;
+        return rc;
+    quorum_step(quorum, &start);
+    if (quorum->state == QUORUM_FAILED)
+        return err_set(e, quorum->stall_rc, "%s", quorum->stall_e.text);
+    /* A log without voters is new: its node is alone if it has no peers. */
+    if (!quorum_is_alone(quorum) || !(raft_is_voter(&quorum->raft) || quorum->peers.count == 1))
+        return 0;
+    return decide_alone(quorum, e);
 }

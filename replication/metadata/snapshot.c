@@ -147,6 +147,7 @@ static int add_quorum(struct bytes *bytes, const struct metadata *meta)
                              .target = meta->voters.target};
     if (meta->voters.offset < 0)
         return 0;
+    memcpy(voters.cluster, meta->cluster_id, sizeof voters.cluster);
     epoch.leader = meta->voters.voters.ids[0]; /* one is asked for; who led is of no use here */
     int rc = meta->epoch > 0 ? add_command(bytes, &epoch) : 0;
     return rc != 0 ? rc : add_command(bytes, &voters);
@@ -171,7 +172,7 @@ static int add_body(struct bytes *bytes, const struct metadata *meta)
     return rc != 0 ? rc : add_command(bytes, &root);
 }
 
-int snapshot_write(struct io *io, int dirfd, const struct metadata *meta, struct err *e)
+int snapshot_encode(const struct metadata *meta, struct snapshot *out, struct err *e)
 {
     struct bytes bytes = {0};
     struct header header = {.version = htole32(VERSION), .next_offset = (int64_t)htole64((uint64_t)meta->next_offset)};
@@ -180,17 +181,26 @@ int snapshot_write(struct io *io, int dirfd, const struct metadata *meta, struct
     if (rc == 0)
         rc = add_body(&bytes, meta);
     if (rc != 0) {
-        err_sys(e, rc, SNAPSHOT_FILE);
-        goto out;
+        free(bytes.data);
+        return err_sys(e, rc, SNAPSHOT_FILE);
     }
     header.body_len = htole64(bytes.len - HEADER_BYTES);
     memcpy(bytes.data, &header, HEADER_BYTES);
     header.crc = htole32(crc32c(0, bytes.data + CRC_FROM, bytes.len - CRC_FROM));
     memcpy(bytes.data, &header, HEADER_BYTES);
-    rc = io_replace_file(io, dirfd, SNAPSHOT_FILE, bytes.data, bytes.len, e);
-out:
-    free(bytes.data);
-    return rc;
+    *out = (struct snapshot){.data = bytes.data, .len = bytes.len};
+    return 0;
+}
+
+void snapshot_free(struct snapshot *snapshot)
+{
+    free(snapshot->data);
+    *snapshot = (struct snapshot){0};
+}
+
+int snapshot_write(struct io *io, int dirfd, const struct snapshot *snapshot, struct err *e)
+{
+    return io_replace_file(io, dirfd, SNAPSHOT_FILE, snapshot->data, snapshot->len, e);
 }
 
 /* ---- reading ---- */

@@ -11,8 +11,17 @@
 
 #define SNAPSHOT_FILE "metadata.snapshot"
 
-/* -ENOMEM, errnos of the disk; the old file stays then. */
-int snapshot_write(struct io *io, int dirfd, const struct metadata *meta, struct err *e);
+/* The file's bytes. Zero-initialise. */
+struct snapshot {
+    void *data; /* malloc-ed */
+    size_t len;
+};
+
+/* The metadata as it is. -ENOMEM: *out is empty. */
+int snapshot_encode(const struct metadata *meta, struct snapshot *out, struct err *e);
+void snapshot_free(struct snapshot *snapshot);
+/* Errnos of the disk; the old file stays then. */
+int snapshot_write(struct io *io, int dirfd, const struct snapshot *snapshot, struct err *e);
 /* Into *meta, fresh from metadata_init(). No file: 0 and *meta as it was. -EBADMSG: damaged. */
 int snapshot_read(struct io *io, int dirfd, struct metadata *meta, struct err *e);
 

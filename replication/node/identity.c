@@ -70,7 +70,7 @@ static int meta_parse(const char *text, struct identity *out, struct err *e)
     uint8_t uuid[UUID_BYTES];
     if (!is_kind(text, meta_magic) || !value_of(text, "node.id", id, sizeof id) ||
         !value_of(text, "cluster.id", out->cluster_id, sizeof out->cluster_id) ||
-        uuid_parse(out->cluster_id, uuid) != 0)
+        (out->cluster_id[0] != '\0' && uuid_parse(out->cluster_id, uuid) != 0))
         return err_set(e, -EBADMSG, META_FILE ": damaged");
     long number = strtol(id, &end, 10);
     if (*end != '\0' || number < 1 || number > INT32_MAX)
@@ -103,25 +103,36 @@ int identity_renew(struct io *io, struct executor *executor, int dirfd, struct i
     return rc;
 }
 
-static int meta_create(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
-                       struct err *e)
+int identity_join(struct io *io, int dirfd, struct identity *identity, const char *cluster_id, struct err *e)
+{
+    struct identity joined = *identity;
+    snprintf(joined.cluster_id, sizeof joined.cluster_id, "%s", cluster_id);
+    int rc = meta_write(io, dirfd, &joined, e);
+    if (rc == 0)
+        *identity = joined;
+    return rc;
+}
+
+static int meta_create(struct io *io, struct executor *executor, int dirfd, int32_t node_id, bool alone,
+                       struct identity *out, struct err *e)
 {
     uint8_t uuid[UUID_BYTES];
-    int rc = executor_uuid(executor, uuid);
+    int rc = alone ? executor_uuid(executor, uuid) : 0;
     if (rc != 0)
         return err_sys(e, rc, "choose a cluster id");
     *out = (struct identity){.node_id = node_id};
-    uuid_text(uuid, out->cluster_id);
+    if (alone)
+        uuid_text(uuid, out->cluster_id);
     return identity_renew(io, executor, dirfd, out, e);
 }
 
-int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
-                  struct err *e)
+int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, bool alone,
+                  struct identity *out, struct err *e)
 {
     char *text;
     int rc = read_small(io, dirfd, META_FILE, &text, e);
     if (rc == -ENOENT)
-        return meta_create(io, executor, dirfd, node_id, out, e);
+        return meta_create(io, executor, dirfd, node_id, alone, out, e);
     if (rc != 0)
         return rc;
     rc = meta_parse(text, out, e);

@@ -15,17 +15,20 @@
 
 struct identity {
     int32_t node_id;
-    char cluster_id[UUID_TEXT_BYTES];
+    char cluster_id[UUID_TEXT_BYTES]; /* "": of no cluster yet */
     /* Of this data directory, never 0: a random number. In the metadata quorum a server is a node and an incarnation,
      * so that one whose disk was lost is somebody else (KIP-853). */
     uint64_t incarnation;
 };
 
-/* Reads DATA/meta.properties, or makes it for node_id with a new cluster id and incarnation; what a version that had no
- * incarnations made is given one. All of it is on the disk when this returns. -EINVAL: of another node; -EBADMSG:
- * damaged, by name; errnos of the disk. */
-int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
-                  struct err *e);
+/* Reads DATA/meta.properties, or makes it for node_id with a new incarnation and, for a node that is alone, a new
+ * cluster id; what a version that had no incarnations made is given one. All of it is on the disk when this returns.
+ * -EINVAL: of another node; -EBADMSG: damaged, by name; errnos of the disk. */
+int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, bool alone,
+                  struct identity *out, struct err *e);
+/* The directory is of that cluster from here on, durably: it was of none. Errnos of the disk; *identity is then as it
+ * was. */
+int identity_join(struct io *io, int dirfd, struct identity *identity, const char *cluster_id, struct err *e);
 
 /* Another incarnation for the same directory, durably: what the old one may have promised binds it no more, and it is
  * no voter where the old one was. Errnos of the disk; *identity is then as it was. */

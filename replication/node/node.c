@@ -19,8 +19,6 @@
 #include "replication/node/data_lock.h"
 #include "replication/node/node_internal.h"
 
-static const char internal_name[] = "__cluster_metadata";
-
 /* ---- the directory ---- */
 
 /* Makes the name of a new directory durable. */
@@ -129,31 +127,6 @@ static int open_env(struct node *node, struct err *e)
     return node->env.cache == NULL ? err_sys(e, -ENOMEM, "open %s", node->options.data_dir) : 0;
 }
 
-/* The metadata log as a topic: one partition, nothing expires. */
-static int open_internal_topic(struct node *node, const struct checkpoints *known, struct err *e)
-{
-    static const struct config_set no_defaults;
-    struct metadata_topic *meta = &node->internal_meta;
-    memcpy(meta->name, internal_name, sizeof internal_name);
-    meta->attr = node->root_before;
-    meta->attr.file_mode = 0444;
-    meta->partitions = 1;
-    meta->replication_factor = 1;
-    meta->parts = &node->internal_part;
-    node->internal_part = (struct partition_registration){.leader = node->options.id};
-    replica_set_add(&node->internal_part.replicas, node->options.id);
-    replica_set_add(&node->internal_part.isr, node->options.id);
-    int rc = config_set_put(&meta->config, "framing", "msgpack");
-    if (rc == 0)
-        rc = config_set_put(&meta->config, "retention.ms", "-1");
-    if (rc == 0)
-        node->internal_topic = topic_new(node, meta, &no_defaults, true);
-    if (node->internal_topic == NULL)
-        return err_sys(e, -ENOMEM, "open %s", internal_name);
-    topic_open_partitions(node->internal_topic, meta, known, false);
-    return node->internal_topic->open_rc;
-}
-
 static void open_topics(struct node *node, const struct checkpoints *known)
 {
     const struct metadata *meta = quorum_acquire(&node->quorum);
@@ -188,9 +161,12 @@ static int register_node(struct node *node, struct err *e)
     struct registration registration = {.op = {.timeout_ms = LIMIT_REGISTER_MS, .done = on_registered}};
     bool known = metadata_node(quorum_acquire(&node->quorum), node->options.id) != NULL;
     quorum_release(&node->quorum);
+    bool alone = node->quorum.peers.count == 1;
     struct command cmd = {.type = COMMAND_REGISTER_NODE,
                           .registration = {.id = node->options.id, .epoch = -1},
                           .time_ms = node->clock->wall_ms(node->clock)};
+    if (!alone)
+        return 0;
     if (known) {
         node_apply_registrations(node, 0);
         return 0;
@@ -203,28 +179,6 @@ static int register_node(struct node *node, struct err *e)
         rc = registration.rc;
     }
     return rc == 0 ? 0 : err_set(e, rc, "register node %d: %s", (int)node->options.id, registration.op.e.text);
-}
-
-static int open_quorum(struct node *node, const struct checkpoints *known, struct err *e)
-{
-    node->internal_reason = e;
-    int rc = open_internal_topic(node, known, e);
-    if (rc == 0) {
-        node->quorum.io = node->io;
-        node->quorum.dirfd = node->data_dirfd;
-        node->quorum.part = topic_partition(node->internal_topic, 0);
-        node->quorum.clock = node->clock;
-        node->quorum.executor = node->executor;
-        node->quorum.self = (struct raft_id){node->options.id, node->identity.incarnation};
-        node->quorum.peers = (struct raft_peers){.count = 1, .nodes = {node->options.id}};
-        node->quorum.prepare = node_prepare;
-        node->quorum.applied = node_apply;
-        node->quorum.replayed = node_replay;
-        node->quorum.arg = node;
-        rc = quorum_open(&node->quorum, &node->root_before, e);
-    }
-    node->internal_reason = NULL;
-    return rc;
 }
 
 /* Where a log ends below its checkpointed high watermark, that is brought down before anything is appended: after the
@@ -253,12 +207,13 @@ static int open_state(struct node *node, struct err *e)
         rc = identity_clean_clear(node->io, node->data_dirfd, e);
     if (rc != 0)
         goto err_after_known;
-    rc = open_quorum(node, &known, e);
+    rc = node_quorum_open(node, &known, e);
     if (rc != 0)
         goto err_after_mark;
     open_topics(node, &known);
     node->checkpoints_by_name = checkpoints_are_by_name(&known);
     lower_checkpoints(node);
+    quorum_start(&node->quorum);
     rc = node_links_start(node, e);
     if (rc != 0)
         goto err_after_quorum;
@@ -279,6 +234,8 @@ err_after_links:
 err_after_quorum:
     atomic_store(&node->stopping, true);
     executor_silence(node->executor);
+    executor_settle(node->executor);
+    quorum_stop(&node->quorum);
     executor_settle(node->executor);
     node_close_topics(node);
     quorum_close(&node->quorum);
@@ -363,7 +320,8 @@ int node_open(const struct node_options *options, struct node **out, struct err 
                         &node->lock_fd, e);
     if (rc != 0)
         goto err_after_directory;
-    rc = identity_load(io, node->executor, node->data_dirfd, options->id, &node->identity, e);
+    rc = identity_load(io, node->executor, node->data_dirfd, options->id, options->peer_count <= 1, &node->identity, e);
+    atomic_store(&node->in_cluster, rc == 0 && node->identity.cluster_id[0] != '\0');
     if (rc == 0)
         rc = open_topics_directory(node, e);
     if (rc != 0)
@@ -410,7 +368,7 @@ int32_t node_id(const struct node *node)
 
 const char *node_cluster_id(const struct node *node)
 {
-    return node->identity.cluster_id;
+    return atomic_load(&node->in_cluster) ? node->identity.cluster_id : "";
 }
 
 int node_data_dirfd(const struct node *node)
@@ -435,7 +393,7 @@ struct topic *node_topic(struct node *node, const char *name)
 
 struct topic *node_internal_topic(struct node *node, const char *name)
 {
-    return strcmp(name, internal_name) == 0 ? topic_ref(node->internal_topic) : NULL;
+    return strcmp(name, node->internal_topic->name) == 0 ? topic_ref(node->internal_topic) : NULL;
 }
 
 int node_topics(struct node *node, struct topic ***out, size_t *count)

@@ -69,7 +69,7 @@ int node_reload_tls(struct node *node, struct err *e);
 int node_close(struct node *node, struct err *e);
 
 int32_t node_id(const struct node *node);
-const char *node_cluster_id(const struct node *node); /* Kafka's form: 22 characters of base64url */
+const char *node_cluster_id(const struct node *node); /* Kafka's form: 22 characters of base64url; "": none yet */
 int node_data_dirfd(const struct node *node);         /* for statfs */
 struct clock *node_clock(const struct node *node);
 struct executor *node_executor(const struct node *node); /* for the layers above, too */

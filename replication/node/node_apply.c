@@ -59,6 +59,10 @@ static void create_topic(struct node *node, const struct command *cmd)
 {
     const struct metadata *meta = &node->quorum.meta;
     const struct metadata_topic *made = metadata_topic(meta, cmd->topic);
+    struct err e = {""};
+    /* Where another node leads the quorum nobody has asked node_prepare() here. */
+    if (leave_names(node, &e) != 0)
+        log_line(LOG_ERR, "%s: the checkpoints of version 1 are still there: %s", node->options.data_dir, e.text);
     struct topic *topic = topic_new(node, made, &meta->config, false);
     if (topic == NULL) {
         log_line(LOG_CRIT, "topic %s: out of memory", cmd->topic);
@@ -175,10 +179,12 @@ void node_apply(void *arg, const struct command *cmd)
     case COMMAND_SET_PARTITIONS:
         change_partitions(node, cmd);
         break;
-    case COMMAND_CHANGE_NODE:
-    case COMMAND_PRODUCER_IDS:
     case COMMAND_BEGIN_EPOCH:
     case COMMAND_SET_VOTERS:
+        node_join_cluster(node);
+        break;
+    case COMMAND_CHANGE_NODE:
+    case COMMAND_PRODUCER_IDS:
     case COMMAND_TYPES:
         break;
     }

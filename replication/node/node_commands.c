@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/base/limits.h"
 #include "replication/node/node_internal.h"
 
 /* ---- the end ---- */
@@ -54,7 +55,10 @@ static void on_decided(struct quorum_op *quorum, int rc)
 static int decide(struct command_op *op)
 {
     op->state = COMMAND_DECIDING;
+    /* The kernel holds a directory's lock meanwhile; with peers it is not this node's disk that is waited for. */
     op->quorum.timeout_ms = op->timeout_ms;
+    if (quorum_has_peers(&op->node->quorum) && op->timeout_ms > LIMIT_METADATA_MS)
+        op->quorum.timeout_ms = LIMIT_METADATA_MS;
     op->quorum.done = on_decided;
     int rc = quorum_submit(&op->node->quorum, &op->quorum, &op->cmd);
     if (rc != 0)
@@ -75,7 +79,7 @@ static int undo(struct command_op *op)
     memcpy(cmd.topic, op->cmd.topic, sizeof cmd.topic);
     memcpy(cmd.id, op->cmd.id, UUID_BYTES);
     op->state = COMMAND_UNDOING;
-    op->undo.timeout_ms = op->timeout_ms;
+    op->undo.timeout_ms = op->quorum.timeout_ms;
     op->undo.done = on_undone;
     return quorum_submit(&op->node->quorum, &op->undo, &cmd);
 }

@@ -29,7 +29,8 @@ struct node {
     struct clock *clock;
     int data_dirfd, topics_dirfd;
     int lock_fd;
-    struct identity identity;
+    struct identity identity; /* its cluster_id is changed once, from "", before in_cluster is set */
+    _Atomic bool in_cluster;
     struct tree_attr root_before; /* MOUNT's, until somebody changes it */
     struct log_env env;
     struct executor *executor;
@@ -86,6 +87,11 @@ void node_links_stop(struct node *node);
 void node_links_meet(struct node *node, int32_t id, const char *host, int port);
 /* identity.cluster_id is set now. */
 void node_links_set_cluster(struct node *node);
+
+/* node_quorum.c: the metadata log, and the quorum on it: known what was decided. As quorum_open(). */
+int node_quorum_open(struct node *node, const struct checkpoints *known, struct err *e);
+/* The applied metadata names the cluster: this node is of it from here on. Ends the process where it is of another. */
+void node_join_cluster(struct node *node);
 
 /* node_stop.c: each topic's reference is the last one: its logs are closed. */
 void node_close_topics(struct node *node);

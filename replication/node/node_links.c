@@ -85,7 +85,7 @@ int node_links_start(struct node *node, struct err *e)
                          .port = node->port};
     if (node->source == NULL)
         return 0;
-    memcpy(ours.cluster_id, node->identity.cluster_id, sizeof ours.cluster_id);
+    strncpy(ours.cluster_id, node_cluster_id(node), sizeof ours.cluster_id - 1);
     strncpy(ours.host, node->host, sizeof ours.host - 1);
     int rc = network_start(&node->network, node->source, &ours, e);
     if (rc != 0)

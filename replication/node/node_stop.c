@@ -107,8 +107,11 @@ int node_close(struct node *node, struct err *e)
     struct err local = {0};
     atomic_store(&node->stopping, true);
     node_stopping(node);
+    quorum_resign(&node->quorum);
     node_links_hush(node);
     executor_silence(node->executor);
+    executor_settle(node->executor);
+    quorum_stop(&node->quorum);
     executor_settle(node->executor);
     node_links_stop(node);
 

@@ -124,7 +124,8 @@ static void open_high_watermark(struct partition *part, struct log *log)
     /* isr_init() took the checkpoint's, which may lie behind the end of what a crash left. */
     for (int i = 0; i < part->isr.count && !part->registered; i++)
         part->isr.replicas[i].end = hw;
-    if (part->isr.count == 1) {
+    /* What of the metadata log is decided is the quorum's to say. */
+    if (part->isr.count == 1 && !part->topic->internal) {
         isr_advance(&part->isr, part->node->options.id, end);
         isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
     }

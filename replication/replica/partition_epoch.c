@@ -75,12 +75,12 @@ int partition_append_uncommitted(struct partition *part, const struct append_bat
     return partition_append_leading(part, batch, &epoch, out, e);
 }
 
-void partition_lead(struct partition *part, int32_t epoch)
+void partition_quorum_decided(struct partition *part, struct log_point end, int32_t leader, int32_t epoch)
 {
-    pthread_mutex_lock(&part->life_lock);
-    if (atomic_load(&part->leader_epoch) != epoch) {
-        atomic_store(&part->epoch_assigned, false);
-        atomic_store(&part->leader_epoch, epoch);
-    }
-    pthread_mutex_unlock(&part->life_lock);
+    pthread_mutex_lock(&part->lock);
+    part->registration.leader = leader;
+    part->registration.leader_epoch = epoch;
+    pthread_mutex_unlock(&part->lock);
+    atomic_store(&part->leader_epoch, epoch);
+    partition_commit(part, end);
 }

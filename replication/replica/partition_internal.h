@@ -167,9 +167,9 @@ static inline bool partition_leads(const struct partition *part)
 
 /* ---- the leader epoch: partition_epoch.c ---- */
 
-/* This node leads in `epoch` from now on; that it does is on the disk before the next append. For the quorum, whose
- * epochs are its own. No append is under way. */
-void partition_lead(struct partition *part, int32_t epoch);
+/* Of `__cluster_metadata`, whose log is the quorum's: all below end is decided, and in this epoch `leader` leads
+ * (LEADER_NONE: not known). Readers see it. Calls back. */
+void partition_quorum_decided(struct partition *part, struct log_point end, int32_t leader, int32_t epoch);
 /* This node leads, and that the epoch began is on the disk when this returns. -ESTALE: deleted, or the log knows of a
  * later epoch; errors of log_lead(). */
 int partition_begin_leading(struct partition *part, struct err *e);

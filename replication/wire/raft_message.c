@@ -24,7 +24,7 @@ static const struct {
     [RAFT_VOTE] = {"vote", 4},   [RAFT_VOTE_ANSWER] = {"vote answer", 3},
     [RAFT_BEGIN] = {"begin", 0}, [RAFT_BEGIN_ANSWER] = {"begin answer", 0},
     [RAFT_END] = {"end", 1},     [RAFT_END_ANSWER] = {"end answer", 0},
-    [RAFT_FETCH] = {"fetch", 4}, [RAFT_FETCH_ANSWER] = {"fetch answer", 4},
+    [RAFT_FETCH] = {"fetch", 5}, [RAFT_FETCH_ANSWER] = {"fetch answer", 6},
     [RAFT_FIND] = {"find", 2},   [RAFT_FIND_ANSWER] = {"find answer", 3},
 };
 
@@ -78,12 +78,15 @@ static void pack_body(msgpack_packer *pk, const struct raft_message *msg)
         msgpack_pack_int32(pk, msg->fetch.last_epoch);
         msgpack_pack_int64(pk, msg->fetch.flushed);
         msgpack_pack_int64(pk, msg->fetch.high_watermark);
+        msgpack_pack_uint64(pk, msg->fetch.session);
         break;
     case RAFT_FETCH_ANSWER:
         msgpack_pack_int(pk, (int)msg->fetch_answer.outcome);
         msgpack_pack_int32(pk, msg->fetch_answer.end_epoch);
         msgpack_pack_int64(pk, msg->fetch_answer.end_offset);
         msgpack_pack_int64(pk, msg->fetch_answer.high_watermark);
+        msgpack_pack_uint64(pk, msg->fetch_answer.session);
+        msgpack_pack_int64(pk, msg->fetch_answer.offset);
         break;
     case RAFT_FIND:
         msgpack_pack_uint32(pk, msg->find.run);
@@ -153,7 +156,8 @@ static bool take_fetch_answer(const msgpack_object *at, struct raft_message *out
     out->fetch_answer.outcome = (enum raft_fetch_outcome)outcome;
     return elements_int32(&at[1], -1, &out->fetch_answer.end_epoch) &&
            elements_int64(&at[2], 0, &out->fetch_answer.end_offset) &&
-           elements_int64(&at[3], 0, &out->fetch_answer.high_watermark);
+           elements_int64(&at[3], 0, &out->fetch_answer.high_watermark) &&
+           elements_uint64(&at[4], &out->fetch_answer.session) && elements_int64(&at[5], 0, &out->fetch_answer.offset);
 }
 
 static bool take_body(const msgpack_object *at, struct raft_message *out)
@@ -169,7 +173,8 @@ static bool take_body(const msgpack_object *at, struct raft_message *out)
         return take_nodes(&at[0], out->end.successors, LIMIT_VOTERS, false, &out->end.count);
     case RAFT_FETCH:
         return elements_int64(&at[0], 0, &out->fetch.offset) && elements_int32(&at[1], -1, &out->fetch.last_epoch) &&
-               elements_int64(&at[2], 0, &out->fetch.flushed) && elements_int64(&at[3], 0, &out->fetch.high_watermark);
+               elements_int64(&at[2], 0, &out->fetch.flushed) &&
+               elements_int64(&at[3], 0, &out->fetch.high_watermark) && elements_uint64(&at[4], &out->fetch.session);
     case RAFT_FETCH_ANSWER:
         return take_fetch_answer(at, out);
     case RAFT_FIND:

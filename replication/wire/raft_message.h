@@ -72,12 +72,15 @@ struct raft_message {
             int64_t flushed;        /* as far as it is on the follower's disk */
             int64_t high_watermark; /* that the follower knows */
             int32_t last_epoch;     /* of the record before offset, -1: none */
+            uint64_t session;       /* of the follower with this leader; comes back in the answer */
         } fetch;
         struct {
             enum raft_fetch_outcome outcome;
             int32_t end_epoch;      /* DIVERGING: the largest epoch not above the asked one; SNAPSHOT: its epoch */
             int64_t end_offset;     /* DIVERGING: where that one ends; SNAPSHOT: where it does */
             int64_t high_watermark; /* OK */
+            uint64_t session;       /* of the fetch */
+            int64_t offset;         /* likewise: where what is answered begins */
         } fetch_answer;
         struct {
             uint32_t run;            /* of the asker's process; comes back in the answer */

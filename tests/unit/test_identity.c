@@ -1,10 +1,11 @@
-/* What the small text files of a node say when a crash has left only some of their bytes. */
+/* DATA/meta.properties: whose a data directory is, and which incarnation. */
+#include "replication/node/identity.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,78 +13,135 @@
 
 #include <cmocka.h>
 
-#include "replication/node/identity.h"
+#include "tests/unit/faulty_io.h"
 
-struct place {
-    char path[64];
-    int dirfd;
-};
+static char dir_path[64];
+static int dirfd_of_test;
 
-static int set_up(void **state)
+/* 1, 2, 3 … in the first byte, zeros else; a first 0 is drawn when it is asked for. */
+static uint8_t drawn;
+
+static int draw(struct executor *executor, void *out, size_t len)
 {
-    struct place *place = calloc(1, sizeof *place);
-    assert_non_null(place);
-    strcpy(place->path, "/tmp/logmnt-identity-XXXXXX");
-    assert_non_null(mkdtemp(place->path));
-    place->dirfd = open(place->path, O_RDONLY | O_DIRECTORY);
-    assert_true(place->dirfd >= 0);
-    *state = place;
+    (void)executor;
+    memset(out, 0, len);
+    *(uint8_t *)out = drawn++;
     return 0;
 }
 
-static int tear_down(void **state)
+static struct executor chance = {.random = draw};
+
+static int make_dir(void **state)
 {
-    struct place *place = *state;
-    unlinkat(place->dirfd, "partition.metadata", 0);
-    close(place->dirfd);
-    rmdir(place->path);
-    free(place);
-    return 0;
+    (void)state;
+    drawn = 1;
+    snprintf(dir_path, sizeof dir_path, "/tmp/logmnt-test-identity-XXXXXX");
+    if (mkdtemp(dir_path) == NULL)
+        return -1;
+    dirfd_of_test = open(dir_path, O_RDONLY | O_DIRECTORY);
+    return dirfd_of_test < 0;
 }
 
-static void put(const struct place *place, const char *text, size_t len)
+static int remove_dir(void **state)
 {
-    int fd = openat(place->dirfd, "partition.metadata", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, len), len);
+    (void)state;
+    unlinkat(dirfd_of_test, "meta.properties", 0);
+    unlinkat(dirfd_of_test, "meta.properties.tmp", 0);
+    close(dirfd_of_test);
+    return rmdir(dir_path);
+}
+
+static void write_text(const char *text)
+{
+    int fd = openat(dirfd_of_test, "meta.properties", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     close(fd);
 }
 
-static const char whole[] = "# logmnt partition\nversion=1\ntopic.id=AAECAwQFRkeICQoLDA0ODw\n";
-
-/* The disk was full in its middle, and a power cut took its removal: found by the simulator, seed 661 of one node. */
-static void test_a_beginning_of_partition_metadata_is_as_none(void **state)
+static struct identity load(int32_t node_id)
 {
-    uint8_t id[UUID_BYTES];
-    struct err e;
-    for (size_t len = 0; len < strlen(whole); len++) {
-        put(*state, whole, len);
-        assert_int_equal(identity_partition_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -ENOENT);
-    }
-    put(*state, whole, strlen(whole));
-    assert_int_equal(identity_partition_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), 0);
+    struct identity found;
+    struct err e = {0};
+    if (identity_load(io_posix(), &chance, dirfd_of_test, node_id, true, &found, &e) != 0)
+        fail_msg("%s", e.text);
+    return found;
 }
 
-static void test_any_other_partition_metadata_is_damaged(void **state)
+static void test_a_new_directory_is_given_both_once(void **state)
 {
-    uint8_t id[UUID_BYTES];
+    (void)state;
+    struct identity made = load(3), again = load(3);
+    assert_int_equal(made.node_id, 3);
+    assert_int_not_equal(made.incarnation, 0);
+    assert_int_equal(again.incarnation, made.incarnation);
+    assert_string_equal(again.cluster_id, made.cluster_id);
+}
+
+static void test_no_incarnation_is_0(void **state)
+{
+    (void)state;
+    drawn = 0;
+    load(3);
+    drawn = 0;
+    struct identity found = load(3);
     struct err e;
-    char text[sizeof whole];
-    for (size_t at = 0; at < strlen(whole); at++) {
-        strcpy(text, whole);
-        text[at] = '?';
-        put(*state, text, strlen(whole));
-        assert_int_equal(identity_partition_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -EBADMSG);
+    assert_int_equal(identity_renew(io_posix(), &chance, dirfd_of_test, &found, &e), 0);
+    assert_int_not_equal(found.incarnation, 0);
+}
+
+static void test_a_directory_of_a_version_without_is_given_one(void **state)
+{
+    (void)state;
+    write_text("# logmnt node\nversion=1\nnode.id=1\ncluster.id=BXGcS-YbRwS1gO79iX-tIQ\n");
+    struct identity found = load(1);
+    assert_string_equal(found.cluster_id, "BXGcS-YbRwS1gO79iX-tIQ");
+    assert_int_not_equal(found.incarnation, 0);
+    assert_int_equal(load(1).incarnation, found.incarnation);
+}
+
+static void test_a_renewed_one_is_on_the_disk_or_nothing_has_changed(void **state)
+{
+    (void)state;
+    struct identity found = load(1);
+    uint64_t first = found.incarnation;
+    struct faulty_io faulty;
+    struct err e = {0};
+    faulty_io_init(&faulty);
+    faulty_io_arm(&faulty, FAULTY_FSYNC, 1, -EIO);
+    assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, &e), -EIO);
+    assert_int_equal(found.incarnation, first);
+    assert_int_equal(load(1).incarnation, first);
+    faulty_io_disarm(&faulty);
+    assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, &e), 0);
+    assert_int_not_equal(found.incarnation, first);
+    assert_int_equal(load(1).incarnation, found.incarnation);
+}
+
+static void test_what_is_damaged_is_refused(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"incarnation=", "incarnation=0000000000000000", "incarnation=12",
+                                        "incarnation=0123456789ABCDEF", "incarnation=0123456789abcdef0"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char text[256];
+        struct identity found;
+        struct err e = {0};
+        snprintf(text, sizeof text, "# logmnt node\nversion=1\nnode.id=1\ncluster.id=BXGcS-YbRwS1gO79iX-tIQ\n%s\n",
+                 lines[i]);
+        write_text(text);
+        assert_int_equal(identity_load(io_posix(), &chance, dirfd_of_test, 1, true, &found, &e), -EBADMSG);
+        assert_non_null(strstr(e.text, "incarnation"));
     }
-    put(*state, "# logmnt par?", 13);
-    assert_int_equal(identity_partition_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -EBADMSG);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_beginning_of_partition_metadata_is_as_none, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_any_other_partition_metadata_is_damaged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_new_directory_is_given_both_once, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_no_incarnation_is_0, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_a_directory_of_a_version_without_is_given_one, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_a_renewed_one_is_on_the_disk_or_nothing_has_changed, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_what_is_damaged_is_refused, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

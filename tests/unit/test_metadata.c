@@ -535,6 +535,16 @@ static void remove_directory(struct directory *dir)
     assert_int_equal(rmdir(dir->name), 0);
 }
 
+static int write_snapshot(int dirfd, const struct metadata *meta)
+{
+    struct snapshot snapshot;
+    int rc = snapshot_encode(meta, &snapshot, NULL);
+    assert_int_equal(rc, 0);
+    rc = snapshot_write(io_posix(), dirfd, &snapshot, NULL);
+    snapshot_free(&snapshot);
+    return rc;
+}
+
 static void test_a_snapshot_gives_the_same_state(void **state)
 {
     struct metadata *meta = *state, read;
@@ -543,7 +553,7 @@ static void test_a_snapshot_gives_the_same_state(void **state)
     metadata_init(&read, &root);
     assert_int_equal(snapshot_read(io_posix(), dir.fd, &read, NULL), 0);
     assert_int_equal(read.next_offset, 0);
-    assert_int_equal(snapshot_write(io_posix(), dir.fd, meta, NULL), 0);
+    assert_int_equal(write_snapshot(dir.fd, meta), 0);
     assert_int_equal(snapshot_read(io_posix(), dir.fd, &read, NULL), 0);
     assert_same(&read, meta);
     metadata_free(&read);
@@ -555,7 +565,7 @@ static void test_a_damaged_snapshot_is_refused(void **state)
     struct metadata *meta = *state;
     struct directory dir = make_directory();
     fill(meta);
-    assert_int_equal(snapshot_write(io_posix(), dir.fd, meta, NULL), 0);
+    assert_int_equal(write_snapshot(dir.fd, meta), 0);
     int fd = openat(dir.fd, SNAPSHOT_FILE, O_RDWR);
     off_t size = lseek(fd, 0, SEEK_END);
     for (off_t at = 0; at < size; at++) {
@@ -577,7 +587,7 @@ static void test_a_damaged_snapshot_is_refused(void **state)
         metadata_init(&read, &root);
         assert_int_equal(snapshot_read(io_posix(), dir.fd, &read, NULL), -EBADMSG);
         metadata_free(&read);
-        assert_int_equal(snapshot_write(io_posix(), dir.fd, meta, NULL), 0);
+        assert_int_equal(write_snapshot(dir.fd, meta), 0);
         close(fd);
         fd = openat(dir.fd, SNAPSHOT_FILE, O_RDWR);
     }

@@ -1,0 +1,157 @@
+/* replication/metadata/quorum_apply.c: what is decided is applied, in order, by one work at a time; and the snapshots
+ * that follow from it.
+ *
+ * The records are read from the log, on the node that leads as on all others: what a command does is the same
+ * everywhere. For each: the metadata, then the node (`applied`), then readers of the log (`committed`), then whoever
+ * submitted it here. A record that is decided is never cut off, so that the applier needs nothing of the turns but to
+ * know how far it may go.
+ *
+ * Failing: a read that fails for want of memory or descriptors is tried again; what cannot be applied ends the process
+ * (REPLICATION.md, rule 10). */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+#include "engine/base/container.h"
+#include "replication/base/limits.h"
+#include "replication/metadata/quorum_internal.h"
+#include "replication/metadata/snapshot.h"
+
+/* ---- applying: the applier's ---- */
+
+static int apply_one(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *reason)
+{
+    struct err e = {""};
+    int rc;
+
+    (void)reason;
+    pthread_rwlock_wrlock(&quorum->meta_lock);
+    rc = metadata_apply(&quorum->meta, cmd, end.offset - 1, &e);
+    quorum->applied_point = end;
+    pthread_rwlock_unlock(&quorum->meta_lock);
+    if (rc == -EBADMSG || rc == -ENOMEM) { /* REPLICATION.md, rule 10 */
+        log_line(LOG_CRIT, "%s: record %" PRId64 " was decided and cannot be applied: %s", quorum->name, end.offset - 1,
+                 e.text);
+        abort();
+    }
+    if (rc == 0)
+        quorum->applied(quorum->arg, cmd);
+    quorum->committed(quorum->arg, end, quorum->meta.epoch);
+    if (cmd->type == COMMAND_BEGIN_EPOCH)
+        quorum_ops_epoch(quorum, cmd->epoch);
+    quorum_ops_applied(quorum, cmd, rc, &e);
+    return 0;
+}
+
+static void snapshot_if_due(struct quorum *quorum)
+{
+    bool due = quorum->meta.next_offset >= quorum->snapshot_at && !atomic_load(&quorum->snapshotting);
+
+    if (!due)
+        return;
+    quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
+    atomic_store(&quorum->snapshotting, true);
+    executor_bulk(quorum->executor, &quorum->snapshot_work);
+}
+
+static void on_apply(struct work *work)
+{
+    struct quorum *quorum = CONTAINER_OF(work, struct quorum, apply_work);
+    struct err e = {""};
+    int64_t to;
+    int rc;
+
+    pthread_mutex_lock(&quorum->lock);
+    to = quorum->decided_offset;
+    pthread_mutex_unlock(&quorum->lock);
+    /* REPLICATION.md, rule 9: nobody is the first to say that something is decided but a turn. */
+    rc = quorum_each_record(quorum, quorum->meta.next_offset, to, apply_one, &e);
+    if (rc == -EBADMSG) {
+        log_line(LOG_CRIT, "%s: what was decided cannot be applied: %s", quorum->name, e.text);
+        abort();
+    }
+    snapshot_if_due(quorum);
+    if (err_is_passing(rc)) {
+        alarm_set(quorum->executor, &quorum->apply_again, LIMIT_DECIDE_AGAIN_MS);
+        return;
+    }
+    pthread_mutex_lock(&quorum->lock);
+    quorum->applied_offset = quorum->meta.next_offset;
+    quorum->apply_over = true;
+    quorum->apply_rc = rc;
+    pthread_mutex_unlock(&quorum->lock);
+    mailbox_kick(&quorum->mailbox);
+}
+
+static void on_apply_again(struct alarm *alarm)
+{
+    on_apply(&CONTAINER_OF(alarm, struct quorum, apply_again)->apply_work);
+}
+
+/* ---- snapshots: bulk ---- */
+
+/* A failure costs nothing but the next attempt. */
+static void on_snapshot(struct work *work)
+{
+    struct quorum *quorum = CONTAINER_OF(work, struct quorum, snapshot_work);
+    struct snapshot snapshot = {0};
+    struct log_point point;
+    struct err e = {""};
+    int rc;
+
+    pthread_rwlock_rdlock(&quorum->meta_lock);
+    point = quorum->applied_point;
+    rc = snapshot_encode(&quorum->meta, &snapshot, &e);
+    pthread_rwlock_unlock(&quorum->meta_lock);
+    if (rc == 0)
+        rc = snapshot_write(quorum->io, quorum->dirfd, &snapshot, &e);
+    snapshot_free(&snapshot);
+    if (rc == 0)
+        rc = log_roll(quorum->log, &e);
+    if (rc == 0)
+        rc = log_delete_records(quorum->log, point, &e);
+    if (rc != 0)
+        log_line(LOG_ERR, "snapshot of the metadata: %s", e.text);
+    pthread_mutex_lock(&quorum->lock);
+    quorum->trimmed = quorum->trimmed || rc == 0;
+    pthread_mutex_unlock(&quorum->lock);
+    atomic_store(&quorum->snapshotting, false);
+    mailbox_kick(&quorum->mailbox);
+}
+
+/* ---- a turn's ---- */
+
+void quorum_apply_init(struct quorum *quorum)
+{
+    quorum->apply_work.run = on_apply;
+    quorum->snapshot_work.run = on_snapshot;
+    alarm_init(&quorum->apply_again, WORK_PROMPT, on_apply_again);
+}
+
+void quorum_apply(struct quorum *quorum)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TRIMMED};
+    bool due, trimmed;
+
+    pthread_mutex_lock(&quorum->lock);
+    due = !quorum->applying && quorum->state != QUORUM_FAILED && quorum->applied_offset < quorum->decided_offset;
+    trimmed = quorum->trimmed && quorum->state == QUORUM_WELL;
+    quorum->trimmed = quorum->trimmed && !trimmed;
+    pthread_mutex_unlock(&quorum->lock);
+    event.offset = log_start(quorum->log).offset;
+    if (trimmed)
+        quorum_step(quorum, &event);
+    if (due) {
+        quorum->applying = true;
+        executor_prompt(quorum->executor, &quorum->apply_work);
+    }
+}
+
+void quorum_apply_over(struct quorum *quorum)
+{
+    quorum->applying = false;
+    quorum_ops_answered(quorum);
+    if (quorum->apply_rc != 0)
+        quorum_fail(quorum, -EIO, &(struct err){"what is decided cannot be read"});
+}

@@ -1,0 +1,219 @@
+/* replication/metadata/quorum_fetch.c: the follower's side of a fetch of `__cluster_metadata` (KIP-595): voters and
+ * observers alike.
+ *
+ * One fetch is under way, from the log's end; each says how far this log is on the disk, which is the voter's ack. It
+ * is sent anew when it was answered, when more has been flushed, and every LIMIT_QUORUM_BEAT_MS. A session is with one
+ * leader in one epoch: what answers a fetch of another one brings its epoch and no more.
+ *
+ * The answers: records (taken with the offsets, positions and epochs that they have), or none; a point of divergence,
+ * to which the log is cut, so far as it is not decided (then the two do not belong to one cluster, and this server
+ * takes no part any more); a snapshot, where the leader's log begins behind this one's end.
+ *
+ * Failing: with no room on the disk nothing is taken and nothing acknowledged; the next beat asks again. */
+#include <errno.h>
+#include <inttypes.h>
+#include <syslog.h>
+
+#include "engine/record/framing.h"
+#include "replication/base/limits.h"
+#include "replication/metadata/quorum_internal.h"
+#include "replication/metadata/quorum_records.h"
+
+static int64_t now_ms(const struct quorum *quorum)
+{
+    return quorum->clock->mono_ms(quorum->clock);
+}
+
+/* ---- asking ---- */
+
+/* A new session with whom there is to be fetched from; the log follows in that epoch. */
+static void begin_session(struct quorum *quorum, struct raft_id from)
+{
+    struct err e = {""};
+    int rc = 0;
+
+    quorum->fetcher = (struct quorum_fetcher){.from = from,
+                                              .epoch = quorum->raft.state.epoch,
+                                              .session = ++quorum->next_session,
+                                              .at_ms = now_ms(quorum),
+                                              .told_flushed = -1};
+    if (from.node != 0 && quorum->follows != quorum->raft.state.epoch) {
+        rc = log_follow(quorum->log, quorum->raft.state.epoch, &e);
+        quorum->follows = quorum->raft.state.epoch;
+    }
+    if (rc != 0)
+        quorum_fail(quorum, rc, &e);
+}
+
+static void send_fetch(struct quorum *quorum)
+{
+    struct quorum_fetcher *fetcher = &quorum->fetcher;
+    struct raft_message msg = {
+        .type = RAFT_FETCH, .from = quorum->self, .to = fetcher->from, .epoch = quorum->raft.state.epoch};
+
+    msg.fetch.offset = log_end(quorum->log).offset;
+    msg.fetch.flushed = log_recovery_point(quorum->log);
+    if (msg.fetch.flushed > msg.fetch.offset)
+        msg.fetch.flushed = msg.fetch.offset;
+    msg.fetch.high_watermark = quorum->raft.high_watermark;
+    msg.fetch.last_epoch = quorum->end_epoch;
+    msg.fetch.session = fetcher->session;
+    fetcher->told_flushed = msg.fetch.flushed;
+    fetcher->at_ms = now_ms(quorum) + LIMIT_QUORUM_BEAT_MS;
+    quorum_send(quorum, &msg, NULL, 0);
+}
+
+void quorum_fetch_tend(struct quorum *quorum)
+{
+    struct quorum_fetcher *fetcher = &quorum->fetcher;
+    struct raft_id from;
+
+    if (quorum->state != QUORUM_WELL)
+        return;
+    from = raft_fetch_from(&quorum->raft);
+    if (!raft_id_equal(from, fetcher->from) || fetcher->epoch != quorum->raft.state.epoch)
+        begin_session(quorum, from);
+    if (quorum->state == QUORUM_WELL && from.node != 0 &&
+        (now_ms(quorum) >= fetcher->at_ms || log_recovery_point(quorum->log) > fetcher->told_flushed))
+        send_fetch(quorum);
+}
+
+int64_t quorum_fetch_deadline_ms(const struct quorum *quorum)
+{
+    return quorum->fetcher.from.node == 0 ? INT64_MAX : quorum->fetcher.at_ms;
+}
+
+/* ---- what came: records ---- */
+
+/* Tells the machine of the voters that are set in a batch. */
+static void tell_voters(struct quorum *quorum, const struct log_copy *copy)
+{
+    const uint8_t *data = copy->bytes;
+    size_t left = copy->entry.len, len;
+
+    for (int32_t index = 0; left > 0 && quorum->state == QUORUM_WELL; index++, data += len, left -= len) {
+        struct raft_event event = {.type = RAFT_EVENT_VOTERS_RECORD};
+        struct command cmd;
+
+        len = framing_record_len(FRAMING_MSGPACK, data, left);
+        /* What cannot be understood is found out when it is applied. */
+        if (len == 0 || command_decode(data, len, &cmd, NULL) != 0)
+            return;
+        if (cmd.type == COMMAND_SET_VOTERS) {
+            event.record.base_offset = copy->base.offset;
+            event.record.index = index;
+            event.record.epoch = copy->entry.leader_epoch;
+            event.record.voters = &cmd.voters;
+            event.record.target = &cmd.target;
+            quorum_step(quorum, &event);
+        }
+        command_free(&cmd);
+    }
+}
+
+/* Appends the batches in order; what the log does not take ends it. 0; -EBADMSG; errnos of the log. */
+static int append(struct quorum *quorum, const struct frame *frame, struct err *e)
+{
+    const uint8_t *data = frame->body;
+    size_t len = frame->body_bytes;
+    struct log_append_result at;
+    struct log_copy copy;
+    int rc = 0;
+
+    while (quorum->state == QUORUM_WELL && (rc = quorum_records_next(&data, &len, &copy, e)) > 0) {
+        rc = log_append_copy(quorum->log, quorum->raft.state.epoch, &copy, 1, &at, e);
+        if (rc < 0)
+            return rc;
+        quorum->end_epoch = copy.entry.leader_epoch;
+        tell_voters(quorum, &copy);
+    }
+    return rc;
+}
+
+/* true: what it brought is in the log. */
+static bool take_records(struct quorum *quorum, const struct frame *frame)
+{
+    struct err e = {""};
+    int rc = append(quorum, frame, &e);
+
+    if (rc == 0)
+        return true;
+    if (log_offline(quorum->log) != 0)
+        quorum_fail(quorum, -EIO, &e);
+    else
+        log_line(LOG_ERR, "%s: what node %" PRId32 " sent is not taken: %s", quorum->name, quorum->fetcher.from.node,
+                 e.text);
+    return false;
+}
+
+/* ---- what came: divergence ---- */
+
+/* To the end of the largest epoch that both have, or of what this log has of it (KIP-279). */
+static void diverge(struct quorum *quorum, const struct raft_message *msg)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TRUNCATED};
+    struct log_point start = log_start(quorum->log), end = log_end(quorum->log), to;
+    struct err e = {""};
+    int32_t epoch;
+    int rc;
+
+    log_epoch_end(quorum->log, msg->fetch_answer.end_epoch, &epoch, &to);
+    if (to.offset < 0)
+        to = end;
+    event.offset = msg->fetch_answer.end_offset < to.offset ? msg->fetch_answer.end_offset : to.offset;
+    if (event.offset < start.offset)
+        event.offset = start.offset;
+    if (event.offset < quorum->decided_offset) {
+        err_set(&e, -EBADMSG,
+                "node %" PRId32 ", which leads, holds something else from offset %" PRId64
+                " on than what was decided here: take this node's data directory away and let it join as new",
+                msg->from.node, event.offset);
+        quorum_fail(quorum, -EBADMSG, &e);
+        return;
+    }
+    rc = log_lookup_offset(quorum->log, event.offset, end, &to, &e);
+    if (rc == 0)
+        rc = log_truncate(quorum->log, quorum->raft.state.epoch, to, &e);
+    if (rc == 0)
+        rc = quorum_find_end_epoch(quorum, &e);
+    if (rc == 0 && event.offset < end.offset)
+        quorum_step(quorum, &event);
+    else if (rc != 0 && log_offline(quorum->log) != 0)
+        quorum_fail(quorum, -EIO, &e);
+    else if (rc != 0) /* the next beat asks again */
+        log_line(LOG_ERR, "%s: %s", quorum->name, e.text);
+}
+
+/* ---- an answer ---- */
+
+/* Of a fetch of this session, from where the log ends now: a late one can be of an earlier end. */
+static bool is_ours(const struct quorum *quorum, const struct raft_message *msg)
+{
+    return raft_id_equal(msg->from, quorum->fetcher.from) && msg->epoch == quorum->raft.state.epoch &&
+           quorum->fetcher.epoch == msg->epoch && msg->fetch_answer.session == quorum->fetcher.session;
+}
+
+void quorum_on_fetch_answer(struct quorum *quorum, const struct raft_message *msg, const struct frame *frame)
+{
+    struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = msg};
+    bool ours = is_ours(quorum, msg), soon = true;
+
+    if (!ours && msg->epoch == quorum->raft.state.epoch && msg->fetch_answer.outcome != RAFT_FETCH_NOT_LEADER)
+        return;
+    if (!ours && msg->epoch < quorum->raft.state.epoch)
+        return;
+    if (ours && msg->fetch_answer.outcome != RAFT_FETCH_NOT_LEADER &&
+        msg->fetch_answer.offset != log_end(quorum->log).offset)
+        return;
+    if (ours && msg->fetch_answer.outcome == RAFT_FETCH_OK)
+        soon = take_records(quorum, frame);
+    else if (ours && msg->fetch_answer.outcome == RAFT_FETCH_DIVERGING)
+        diverge(quorum, msg);
+    if (quorum->state != QUORUM_WELL)
+        return;
+    quorum_step(quorum, &event);
+    if (ours && msg->fetch_answer.outcome == RAFT_FETCH_OK)
+        quorum_ops_answered(quorum);
+    if (ours && soon)
+        quorum->fetcher.at_ms = now_ms(quorum);
+}

@@ -1,0 +1,633 @@
+/* replication/metadata/quorum_ops.c: commands, from their submission to their end.
+ *
+ *                    a turn: this node leads, or knows who does            its record is applied here
+ *   submit ─▶ QUEUED ────────────────────────────────────────▶ GIVEN ───────────────────────────────▶ done(0, a race's)
+ *               │ ▲         not taken; or an epoch that began later is applied  │  │
+ *               │ └─────────────────────────────────────────────────────────────┘  └─ refused ──────▶ done(why)
+ *               └ cancelled, or no room                                    the deadline, in either ─▶ done(-ETIMEDOUT)
+ *
+ * GIVEN is: appended by this node, or sent to the leader. A leader takes a command only in the epoch that it was sent
+ * in, and its record is of that epoch; so once the record that begins a later epoch is applied, and the command's was
+ * not, it was not appended and never will be: it is queued again. Otherwise nothing is sent twice.
+ *
+ * The commands of other nodes are proposals here, too, without an op: queued until this node may append, given until
+ * they are applied. Who sent one hears from here only that it was not taken, or refused. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <msgpack.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "engine/base/container.h"
+#include "replication/base/limits.h"
+#include "replication/executor/alarms.h"
+#include "replication/metadata/quorum_internal.h"
+#include "replication/wire/command_message.h"
+
+/* What the quorum keeps of a command: it may have to be applied when its op is over. */
+struct proposal {
+    struct quorum_op *op; /* the lock; NULL: another node's, or nobody waits for it any more */
+    int64_t deadline_ms;
+    struct command cmd;
+    void *data; /* cmd, encoded */
+    size_t len;
+    int32_t epoch; /* in which it was given; 0: QUEUED */
+    struct proposal *next;
+};
+
+static void on_deadline(struct alarm *alarm);
+
+/* ---- proposals and lists ---- */
+
+static void free_proposal(struct proposal *proposal)
+{
+    command_free(&proposal->cmd);
+    free(proposal->data);
+    free(proposal);
+}
+
+static bool is_own(const struct quorum *quorum, const struct proposal *proposal)
+{
+    return proposal->cmd.origin.node == quorum->self.node;
+}
+
+/* Its op is over, and somebody else's to answer from here on; under the lock. NULL: it was over already. */
+static struct quorum_op *detach(struct proposal *proposal)
+{
+    struct quorum_op *op = proposal->op;
+
+    proposal->op = NULL;
+    if (op != NULL)
+        op->proposal = NULL;
+    return op;
+}
+
+/* Each under the lock. */
+static void put_last(struct proposal *proposal, struct proposal ***last)
+{
+    proposal->next = NULL;
+    **last = proposal;
+    *last = &proposal->next;
+}
+
+static void take_out(struct proposal *proposal, struct proposal **list, struct proposal ***last)
+{
+    struct proposal **link = list;
+
+    while (*link != proposal)
+        link = &(*link)->next;
+    *link = proposal->next;
+    if (*last == &proposal->next)
+        *last = link;
+    proposal->next = NULL;
+}
+
+/* Back to where it was: this node's commands are in the order of their numbers. */
+static void queue_again(struct quorum *quorum, struct proposal *proposal)
+{
+    struct proposal **link = &quorum->queued;
+
+    while (*link != NULL && (!is_own(quorum, *link) || (*link)->cmd.origin.number < proposal->cmd.origin.number))
+        link = &(*link)->next;
+    proposal->epoch = 0;
+    proposal->next = *link;
+    *link = proposal;
+    if (proposal->next == NULL)
+        quorum->queued_last = &proposal->next;
+}
+
+/* Sets the alarm to the earliest deadline, if there is one. */
+static void set_deadline(struct quorum *quorum)
+{
+    int64_t earliest_ms = INT64_MAX;
+
+    for (int i = 0; i < 2; i++)
+        for (struct proposal *p = i == 0 ? quorum->queued : quorum->given; p != NULL; p = p->next)
+            if (p->op != NULL && p->deadline_ms < earliest_ms)
+                earliest_ms = p->deadline_ms;
+    if (earliest_ms != INT64_MAX)
+        alarm_set(quorum->executor, &quorum->deadline, earliest_ms - quorum->clock->mono_ms(quorum->clock));
+}
+
+void quorum_ops_init(struct quorum *quorum)
+{
+    quorum->queued_last = &quorum->queued;
+    quorum->given_last = &quorum->given;
+    alarm_init(&quorum->deadline, WORK_PROMPT, on_deadline);
+}
+
+/* ---- submitting ---- */
+
+static struct proposal *new_proposal(const struct command *cmd)
+{
+    struct proposal *proposal = calloc(1, sizeof *proposal);
+
+    if (proposal == NULL)
+        return NULL;
+    if (command_encode(cmd, &proposal->data, &proposal->len) != 0)
+        goto err_after_proposal;
+    if (command_decode(proposal->data, proposal->len, &proposal->cmd, NULL) != 0)
+        goto err_after_data;
+    return proposal;
+
+err_after_data:
+    free(proposal->data);
+err_after_proposal:
+    free(proposal);
+    return NULL;
+}
+
+/* Where it makes no sense to wait; under the lock. */
+static int check_open(struct quorum *quorum, struct err *e)
+{
+    if (quorum->stopped)
+        return err_set(e, -EROFS, "this node stops");
+    if (quorum->voters.count == 0 && quorum->peers.count > 1)
+        return err_set(e, -EROFS, "there is no cluster yet: not all of its first nodes are here");
+    if (quorum->refusing)
+        return err_set(e, -EROFS, "no controller has answered since a command timed out");
+    return 0;
+}
+
+/* The origin of a new command. */
+static struct command_origin new_origin(struct quorum *quorum)
+{
+    struct command_origin origin = {.node = quorum->self.node, .node_epoch = -1};
+    const struct node_registration *node = metadata_node(quorum_acquire(quorum), quorum->self.node);
+
+    if (node != NULL)
+        origin.node_epoch = node->epoch;
+    quorum_release(quorum);
+    pthread_mutex_lock(&quorum->lock);
+    origin.number = quorum->next_number++;
+    pthread_mutex_unlock(&quorum->lock);
+    return origin;
+}
+
+int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct command *cmd)
+{
+    struct command named = *cmd;
+    struct proposal *proposal;
+    int rc;
+
+    op->proposal = NULL;
+    if (log_offline(quorum->log) != 0)
+        return err_set(&op->e, -EIO, "%s is offline after an error", quorum->name);
+    rc = metadata_check(quorum_acquire(quorum), cmd, &op->e);
+    quorum_release(quorum);
+    if (rc != 0)
+        return rc;
+    named.origin = new_origin(quorum);
+    proposal = new_proposal(&named);
+    if (proposal == NULL)
+        return err_sys(&op->e, -ENOMEM, "metadata command");
+    proposal->op = op;
+    proposal->deadline_ms = alarms_deadline_ms(quorum->clock->mono_ms(quorum->clock), op->timeout_ms);
+
+    pthread_mutex_lock(&quorum->lock);
+    rc = check_open(quorum, &op->e);
+    if (rc == 0) {
+        op->proposal = proposal;
+        put_last(proposal, &quorum->queued_last);
+        if (proposal->deadline_ms != INT64_MAX)
+            set_deadline(quorum);
+    }
+    pthread_mutex_unlock(&quorum->lock);
+    if (rc == 0)
+        mailbox_kick(&quorum->mailbox);
+    else
+        free_proposal(proposal);
+    return rc;
+}
+
+bool quorum_cancel(struct quorum *quorum, struct quorum_op *op)
+{
+    struct proposal *proposal;
+    bool taken;
+
+    pthread_mutex_lock(&quorum->lock);
+    proposal = op->proposal;
+    taken = proposal != NULL && proposal->epoch == 0;
+    if (taken) {
+        detach(proposal);
+        take_out(proposal, &quorum->queued, &quorum->queued_last);
+    }
+    pthread_mutex_unlock(&quorum->lock);
+    if (taken)
+        free_proposal(proposal);
+    return taken;
+}
+
+/* ---- the end ---- */
+
+static void send_answer(struct quorum *quorum, int32_t to, const struct command_answer *answer)
+{
+    uint8_t header[COMMAND_ANSWER_BYTES];
+    size_t len = command_answer_encode(answer, header);
+
+    /* One that is lost is a command that times out. */
+    (void)network_send(quorum->network, to, CHANNEL_CONTROL, MESSAGE_COMMAND_ANSWER, header, len, NULL, 0);
+}
+
+/* Out of no list any more: tells whoever submitted it, here or elsewhere, that it is not appended, and why. */
+static void refuse(struct quorum *quorum, struct proposal *proposal, int rc, const struct err *e)
+{
+    struct command_answer answer = {
+        .number = proposal->cmd.origin.number, .outcome = COMMAND_REFUSED, .error = -rc, .reason = *e};
+    struct quorum_op *op;
+
+    if (!is_own(quorum, proposal)) {
+        send_answer(quorum, proposal->cmd.origin.node, &answer);
+    } else {
+        pthread_mutex_lock(&quorum->lock);
+        op = detach(proposal);
+        pthread_mutex_unlock(&quorum->lock);
+        if (op != NULL) {
+            op->e = *e;
+            op->done(op, rc);
+        }
+    }
+    free_proposal(proposal);
+}
+
+static void not_taken(struct quorum *quorum, int32_t to, uint64_t number)
+{
+    send_answer(quorum, to, &(struct command_answer){.number = number, .outcome = COMMAND_NOT_TAKEN});
+}
+
+/* Those whose time is over: out of the queue, or, if they were given to a leader, without their op. */
+static void on_deadline(struct alarm *alarm)
+{
+    struct quorum *quorum = CONTAINER_OF(alarm, struct quorum, deadline);
+    int64_t now_ms = quorum->clock->mono_ms(quorum->clock);
+    struct quorum_op *op;
+
+    do {
+        struct proposal *over = NULL, *unused = NULL;
+
+        op = NULL;
+        pthread_mutex_lock(&quorum->lock);
+        for (int i = 0; i < 2 && over == NULL; i++)
+            for (struct proposal *p = i == 0 ? quorum->queued : quorum->given; p != NULL && over == NULL; p = p->next)
+                if (p->op != NULL && p->deadline_ms <= now_ms)
+                    over = p;
+        if (over != NULL) {
+            op = detach(over);
+            if (over->epoch == 0)
+                take_out(unused = over, &quorum->queued, &quorum->queued_last);
+            quorum->refusing = quorum->voters.count > 1;
+        } else {
+            set_deadline(quorum);
+        }
+        pthread_mutex_unlock(&quorum->lock);
+        if (unused != NULL)
+            free_proposal(unused);
+        if (op != NULL)
+            op->done(op, err_set(&op->e, -ETIMEDOUT, "no decision in %" PRId64 " ms", op->timeout_ms));
+    } while (op != NULL);
+}
+
+void quorum_ops_end(struct quorum *quorum, int queued_rc, int given_rc, const char *reason)
+{
+    struct proposal *proposal;
+
+    do {
+        struct quorum_op *op = NULL;
+        int rc;
+
+        pthread_mutex_lock(&quorum->lock);
+        proposal = quorum->queued != NULL ? quorum->queued : quorum->given;
+        rc = quorum->queued != NULL ? queued_rc : given_rc;
+        if (quorum->queued != NULL)
+            take_out(proposal, &quorum->queued, &quorum->queued_last);
+        else if (proposal != NULL)
+            take_out(proposal, &quorum->given, &quorum->given_last);
+        if (proposal != NULL)
+            op = detach(proposal);
+        pthread_mutex_unlock(&quorum->lock);
+        if (op != NULL)
+            op->done(op, err_set(&op->e, rc, "%s: %s", quorum->name, reason));
+        if (proposal != NULL)
+            free_proposal(proposal);
+    } while (proposal != NULL);
+}
+
+void quorum_ops_answered(struct quorum *quorum)
+{
+    pthread_mutex_lock(&quorum->lock);
+    quorum->refusing = false;
+    pthread_mutex_unlock(&quorum->lock);
+    quorum->refused_by = 0;
+}
+
+/* ---- applied ---- */
+
+static struct proposal *find_given(struct quorum *quorum, int32_t node, uint64_t number)
+{
+    struct proposal *proposal = quorum->given;
+
+    while (proposal != NULL && (proposal->cmd.origin.node != node || proposal->cmd.origin.number != number))
+        proposal = proposal->next;
+    return proposal;
+}
+
+void quorum_ops_applied(struct quorum *quorum, const struct command *cmd, int rc, const struct err *e)
+{
+    struct proposal *proposal = NULL;
+    struct quorum_op *op = NULL;
+
+    if (cmd->origin.node == 0)
+        return;
+    pthread_mutex_lock(&quorum->lock);
+    proposal = find_given(quorum, cmd->origin.node, cmd->origin.number);
+    if (proposal != NULL) {
+        take_out(proposal, &quorum->given, &quorum->given_last);
+        op = detach(proposal);
+    }
+    pthread_mutex_unlock(&quorum->lock);
+    if (op != NULL) {
+        op->e = *e;
+        op->done(op, rc);
+    }
+    if (proposal != NULL)
+        free_proposal(proposal);
+}
+
+void quorum_ops_epoch(struct quorum *quorum, int32_t epoch)
+{
+    struct proposal *lost = NULL, *next;
+
+    pthread_mutex_lock(&quorum->lock);
+    for (struct proposal *p = quorum->given; p != NULL; p = next) {
+        next = p->next;
+        if (p->epoch >= epoch)
+            continue;
+        take_out(p, &quorum->given, &quorum->given_last);
+        if (p->op != NULL) {
+            queue_again(quorum, p);
+        } else {
+            p->next = lost;
+            lost = p;
+        }
+    }
+    pthread_mutex_unlock(&quorum->lock);
+    for (; lost != NULL; lost = next) {
+        next = lost->next;
+        free_proposal(lost);
+    }
+}
+
+/* ---- given: by who leads, to its log ---- */
+
+static bool is_config(const struct command *cmd)
+{
+    return cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG;
+}
+
+/* May only be judged on the state that it will be applied to: the rules about settings that contradict each other ask
+ * for more than one setting. Under the lock. */
+static bool has_to_wait(const struct quorum *quorum, const struct command *cmd)
+{
+    if (!is_config(cmd))
+        return false;
+    for (const struct proposal *p = quorum->given; p != NULL; p = p->next)
+        if (is_config(&p->cmd) &&
+            (p->cmd.topic[0] == '\0' || cmd->topic[0] == '\0' || strcmp(p->cmd.topic, cmd->topic) == 0))
+            return true;
+    return false;
+}
+
+/* The next one to be given; it is GIVEN then. NULL: there is none for now. */
+static struct proposal *take_next(struct quorum *quorum, bool appends)
+{
+    struct proposal *proposal;
+
+    pthread_mutex_lock(&quorum->lock);
+    proposal = quorum->queued;
+    if (proposal != NULL && appends && has_to_wait(quorum, &proposal->cmd))
+        proposal = NULL;
+    if (proposal != NULL) {
+        take_out(proposal, &quorum->queued, &quorum->queued_last);
+        proposal->epoch = quorum->raft.state.epoch;
+        put_last(proposal, &quorum->given_last);
+    }
+    pthread_mutex_unlock(&quorum->lock);
+    return proposal;
+}
+
+static void take_back(struct quorum *quorum, struct proposal *proposal, bool again)
+{
+    pthread_mutex_lock(&quorum->lock);
+    take_out(proposal, &quorum->given, &quorum->given_last);
+    if (again)
+        queue_again(quorum, proposal);
+    pthread_mutex_unlock(&quorum->lock);
+}
+
+static int append(struct quorum *quorum, struct proposal *proposal, struct err *e)
+{
+    struct log_append_result at;
+    int rc = metadata_check(quorum_acquire(quorum), &proposal->cmd, e);
+
+    quorum_release(quorum);
+    if (rc == 0)
+        rc = quorum->prepare(quorum->arg, &proposal->cmd, e);
+    if (rc == 0)
+        rc = quorum_append_record(quorum, proposal->data, proposal->len, proposal->cmd.time_ms, &at, e);
+    return rc;
+}
+
+static void give_to_log(struct quorum *quorum)
+{
+    struct raft_event failed = {.type = RAFT_EVENT_APPEND_FAILED};
+    struct proposal *proposal;
+
+    while (quorum->raft.role == RAFT_LEADER && (proposal = take_next(quorum, true)) != NULL) {
+        struct err e = {""};
+        int rc = append(quorum, proposal, &e);
+        /* Another voter may have room. */
+        bool elsewhere = err_is_full_disk(rc) && !quorum_is_alone(quorum);
+
+        if (rc == 0)
+            continue;
+        take_back(quorum, proposal, elsewhere);
+        if (elsewhere)
+            quorum_step(quorum, &failed);
+        else
+            refuse(quorum, proposal, rc, &e);
+        if (log_offline(quorum->log) != 0) {
+            quorum_fail(quorum, -EIO, &e);
+            return;
+        }
+    }
+}
+
+/* ---- given: to who leads ---- */
+
+static int send_command(struct quorum *quorum, int32_t to, const struct proposal *proposal)
+{
+    struct command_request request = {.number = proposal->cmd.origin.number, .epoch = proposal->epoch};
+    struct iovec body = {.iov_base = proposal->data, .iov_len = proposal->len};
+    uint8_t header[COMMAND_REQUEST_BYTES];
+    size_t len = command_request_encode(&request, header);
+
+    return network_send(quorum->network, to, CHANNEL_CONTROL, MESSAGE_COMMAND, header, len, &body, 1);
+}
+
+static void give_to_leader(struct quorum *quorum, struct raft_id leader)
+{
+    struct proposal *proposal;
+
+    if (quorum->refused_by == leader.node && quorum->refused_epoch == quorum->raft.state.epoch)
+        return;
+    while ((proposal = take_next(quorum, false)) != NULL) {
+        if (!is_own(quorum, proposal)) {
+            take_back(quorum, proposal, false);
+            not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number);
+            free_proposal(proposal);
+        } else if (send_command(quorum, leader.node, proposal) != 0) {
+            /* It is not on its way; when the link is there again, or the next turn comes, it is tried again. */
+            take_back(quorum, proposal, true);
+            return;
+        }
+    }
+}
+
+/* Those of other nodes, which can ask elsewhere. */
+static void give_back(struct quorum *quorum)
+{
+    struct proposal *proposal;
+
+    do {
+        pthread_mutex_lock(&quorum->lock);
+        proposal = quorum->queued;
+        while (proposal != NULL && is_own(quorum, proposal))
+            proposal = proposal->next;
+        if (proposal != NULL)
+            take_out(proposal, &quorum->queued, &quorum->queued_last);
+        pthread_mutex_unlock(&quorum->lock);
+        if (proposal != NULL) {
+            not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number);
+            free_proposal(proposal);
+        }
+    } while (proposal != NULL);
+}
+
+/* Nothing can be given: this server is stalled. What came since it last tried has a try of its own. */
+static void refuse_queued(struct quorum *quorum)
+{
+    struct proposal *proposal;
+
+    do {
+        pthread_mutex_lock(&quorum->lock);
+        proposal = quorum->queued;
+        if (proposal != NULL && is_own(quorum, proposal) && proposal->cmd.origin.number >= quorum->tried_number)
+            proposal = NULL;
+        if (proposal != NULL)
+            take_out(proposal, &quorum->queued, &quorum->queued_last);
+        pthread_mutex_unlock(&quorum->lock);
+        if (proposal != NULL)
+            refuse(quorum, proposal, quorum->stall_rc, &quorum->stall_e);
+    } while (proposal != NULL);
+}
+
+void quorum_ops_give(struct quorum *quorum)
+{
+    struct raft_id leader = raft_leader(&quorum->raft);
+
+    if (quorum->state == QUORUM_FAILED) {
+        quorum_ops_end(quorum, -EIO, -EIO, quorum->stall_e.text);
+    } else if (quorum->state == QUORUM_STALLED) {
+        refuse_queued(quorum);
+    } else if (quorum->raft.role == RAFT_LEADER) {
+        if (quorum->leads)
+            give_to_log(quorum);
+    } else {
+        give_back(quorum);
+        if (leader.node != 0)
+            give_to_leader(quorum, leader);
+    }
+}
+
+/* ---- what came ---- */
+
+static size_t count_remote(struct quorum *quorum)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&quorum->lock);
+    for (struct proposal *p = quorum->queued; p != NULL; p = p->next)
+        count += !is_own(quorum, p);
+    pthread_mutex_unlock(&quorum->lock);
+    return count;
+}
+
+void quorum_on_command(struct quorum *quorum, int32_t from, const struct frame *frame)
+{
+    struct command_request request;
+    struct command cmd;
+    struct proposal *proposal;
+    struct err e = {""};
+    int rc = command_request_decode(frame->header, frame->header_bytes, &request, &e);
+
+    if (rc == 0 && frame->body_bytes > LIMIT_COMMAND_BYTES)
+        rc = err_set(&e, -EBADMSG, "a command of %u bytes", (unsigned)frame->body_bytes);
+    if (rc == 0)
+        rc = command_decode(frame->body, frame->body_bytes, &cmd, &e);
+    if (rc == 0 && (cmd.origin.node != from || cmd.origin.number != request.number)) {
+        rc = err_set(&e, -EBADMSG, "a command in the name of node %" PRId32, cmd.origin.node);
+        command_free(&cmd);
+    }
+    if (rc != 0) {
+        log_line(LOG_ERR, "node %" PRId32 ": %s", from, e.text);
+        network_drop(quorum->network, from);
+        return;
+    }
+    proposal = NULL;
+    if (quorum->raft.role == RAFT_LEADER && request.epoch == quorum->raft.state.epoch &&
+        count_remote(quorum) < LIMIT_QUORUM_COMMANDS)
+        proposal = new_proposal(&cmd);
+    command_free(&cmd);
+    if (proposal == NULL) {
+        not_taken(quorum, from, request.number);
+        return;
+    }
+    pthread_mutex_lock(&quorum->lock);
+    put_last(proposal, &quorum->queued_last);
+    pthread_mutex_unlock(&quorum->lock);
+}
+
+void quorum_on_command_answer(struct quorum *quorum, int32_t from, const struct frame *frame)
+{
+    struct command_answer answer;
+    struct proposal *proposal;
+    struct err e = {""};
+    bool again = false;
+
+    if (command_answer_decode(frame->header, frame->header_bytes, &answer, &e) != 0) {
+        log_line(LOG_ERR, "node %" PRId32 ": %s", from, e.text);
+        network_drop(quorum->network, from);
+        return;
+    }
+    pthread_mutex_lock(&quorum->lock);
+    proposal = find_given(quorum, quorum->self.node, answer.number);
+    if (proposal != NULL) {
+        take_out(proposal, &quorum->given, &quorum->given_last);
+        again = answer.outcome == COMMAND_NOT_TAKEN && proposal->op != NULL;
+        if (answer.outcome == COMMAND_NOT_TAKEN) {
+            quorum->refused_by = from;
+            quorum->refused_epoch = proposal->epoch;
+        }
+        if (again)
+            queue_again(quorum, proposal);
+    }
+    pthread_mutex_unlock(&quorum->lock);
+    if (proposal == NULL || again)
+        return;
+    if (answer.outcome == COMMAND_REFUSED)
+        refuse(quorum, proposal, -answer.error, &answer.reason);
+    else
+        free_proposal(proposal);
+}

@@ -1,0 +1,155 @@
+/* replication/node/node_quorum.c: how the metadata quorum sits in a node: its log, which is a topic of .internal/, and
+ * what it tells. What commands do is node_apply.c's. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/node/node_internal.h"
+
+static const char internal_name[] = "__cluster_metadata";
+
+/* ---- the log ---- */
+
+/* The metadata log as a topic: one partition, nothing expires. */
+static int open_internal_topic(struct node *node, const struct checkpoints *known, struct err *e)
+{
+    static const struct config_set no_defaults;
+    struct metadata_topic *meta = &node->internal_meta;
+    memcpy(meta->name, internal_name, sizeof internal_name);
+    meta->attr = node->root_before;
+    meta->attr.file_mode = 0444;
+    meta->partitions = 1;
+    meta->replication_factor = 1;
+    meta->parts = &node->internal_part;
+    node->internal_part = (struct partition_registration){.leader = node->options.id};
+    replica_set_add(&node->internal_part.replicas, node->options.id);
+    replica_set_add(&node->internal_part.isr, node->options.id);
+    int rc = config_set_put(&meta->config, "framing", "msgpack");
+    if (rc == 0)
+        rc = config_set_put(&meta->config, "retention.ms", "-1");
+    if (rc == 0)
+        node->internal_topic = topic_new(node, meta, &no_defaults, true);
+    if (node->internal_topic == NULL)
+        return err_sys(e, -ENOMEM, "open %s", internal_name);
+    topic_open_partitions(node->internal_topic, meta, known, false);
+    return node->internal_topic->open_rc;
+}
+
+/* ---- what the quorum tells ---- */
+
+static void on_committed(void *arg, struct log_point end, int32_t epoch)
+{
+    struct node *node = arg;
+    int32_t leader = quorum_leader(&node->quorum);
+    partition_quorum_decided(topic_partition(node->internal_topic, 0), end, leader != 0 ? leader : LEADER_NONE, epoch);
+}
+
+static void on_led(void *arg, bool leads)
+{
+    (void)arg, (void)leads;
+}
+
+static void on_failed(void *arg)
+{
+    struct node *node = arg;
+    partition_check_failed(topic_partition(node->internal_topic, 0));
+}
+
+/* ---- the cluster's id ---- */
+
+static int set_cluster(struct node *node, const char *id, struct err *e)
+{
+    int rc = identity_join(node->io, node->data_dirfd, &node->identity, id, e);
+    if (rc != 0)
+        return rc;
+    atomic_store(&node->in_cluster, true);
+    node_links_set_cluster(node);
+    return 0;
+}
+
+static int on_found_cluster(void *arg, char id[UUID_TEXT_BYTES], struct err *e)
+{
+    struct node *node = arg;
+    uint8_t uuid[UUID_BYTES];
+    if (!atomic_load(&node->in_cluster)) {
+        int rc = executor_uuid(node->executor, uuid);
+        if (rc != 0)
+            return err_sys(e, rc, "choose a cluster id");
+        uuid_text(uuid, id);
+        return set_cluster(node, id, e);
+    }
+    memcpy(id, node->identity.cluster_id, UUID_TEXT_BYTES);
+    return 0;
+}
+
+void node_join_cluster(struct node *node)
+{
+    const char *id = node->quorum.meta.cluster_id;
+    struct err e = {""};
+    int rc = 0;
+    if (id[0] == '\0')
+        return;
+    if (!atomic_load(&node->in_cluster))
+        rc = set_cluster(node, id, &e);
+    else if (strcmp(id, node->identity.cluster_id) != 0)
+        rc = err_set(&e, -EINVAL, "this node is of cluster %s, what it applies is of cluster %s",
+                     node->identity.cluster_id, id);
+    if (err_is_passing(rc)) { /* the next record of its kind, or the next start, says it again */
+        log_line(LOG_ERR, "%s: the cluster's id is not kept: %s", node->options.data_dir, e.text);
+    } else if (rc != 0) { /* REPLICATION.md, rule 10 */
+        log_line(LOG_CRIT, "%s: %s", node->options.data_dir, e.text);
+        abort();
+    }
+}
+
+/* ---- life ---- */
+
+/* The list's, ascending; without one, this node alone. */
+static void list_peers(const struct node *node, struct raft_peers *out)
+{
+    const struct node_options *options = &node->options;
+    *out = (struct raft_peers){0};
+    for (size_t i = 0; i < options->peer_count && i < LIMIT_NODES; i++) {
+        int32_t at = out->count++;
+        for (; at > 0 && out->nodes[at - 1] > options->peers[i].id; at--)
+            out->nodes[at] = out->nodes[at - 1];
+        out->nodes[at] = options->peers[i].id;
+    }
+    if (out->count == 0)
+        *out = (struct raft_peers){.count = 1, .nodes = {options->id}};
+}
+
+int node_quorum_open(struct node *node, const struct checkpoints *known, struct err *e)
+{
+    struct quorum *quorum = &node->quorum;
+    node->internal_reason = e;
+    int rc = open_internal_topic(node, known, e);
+    if (rc == 0) {
+        struct partition *part = topic_partition(node->internal_topic, 0);
+        quorum->io = node->io;
+        quorum->dirfd = node->data_dirfd;
+        quorum->log = part->log;
+        quorum->name = part->name;
+        quorum->known_offset = partition_high_watermark(part).offset;
+        quorum->clock = node->clock;
+        quorum->executor = node->executor;
+        quorum->network = &node->network;
+        quorum->self = (struct raft_id){node->options.id, node->identity.incarnation};
+        list_peers(node, &quorum->peers);
+        quorum->prepare = node_prepare;
+        quorum->applied = node_apply;
+        quorum->replayed = node_replay;
+        quorum->committed = on_committed;
+        quorum->found_cluster = on_found_cluster;
+        quorum->led = on_led;
+        quorum->failed = on_failed;
+        quorum->arg = node;
+        rc = quorum_open(quorum, &node->root_before, e);
+    }
+    if (rc == 0)
+        node_join_cluster(node);
+    node->internal_reason = NULL;
+    return rc;
+}

@@ -1,0 +1,220 @@
+/* The metadata quorum of several whole nodes: elections, commands from anywhere, what is decided on one and seen on
+ * all, nodes that die, are cut off and come back. */
+#include "tests/unit/cluster_fixture.h"
+
+static struct log *metadata_log(struct cluster *c, int32_t id)
+{
+    return c->nodes[id].node->quorum.log;
+}
+
+/* The same bytes, with the same epochs, at the same offsets and positions. */
+static void assert_same_logs(struct cluster *c, int32_t a, int32_t b)
+{
+    struct log *one = metadata_log(c, a), *other = metadata_log(c, b);
+    struct log_point end = log_end(one), at = log_start(one);
+    assert_int_equal(end.offset, log_end(other).offset);
+    assert_int_equal(end.position, log_end(other).position);
+    if (log_start(other).position > at.position)
+        at = log_start(other);
+    while (at.position < end.position) {
+        struct log_run x, y;
+        assert_int_equal(log_run_at(one, at.position, end.position, &x, NULL), 1);
+        assert_int_equal(log_run_at(other, at.position, end.position, &y, NULL), 1);
+        assert_int_equal(x.base.offset, y.base.offset);
+        assert_int_equal(x.base.position, y.base.position);
+        assert_int_equal(x.len, y.len);
+        assert_int_equal(x.entry.leader_epoch, y.entry.leader_epoch);
+        assert_int_equal(x.entry.crc, y.entry.crc);
+        at.position = x.base.position + x.len;
+    }
+}
+
+static int setup_three(void **state)
+{
+    struct cluster *c = cluster_new(3);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_start(c, id);
+    *state = c;
+    return 0;
+}
+
+static int teardown_cluster(void **state)
+{
+    cluster_free(*state);
+    return 0;
+}
+
+static void test_three_nodes_begin_a_cluster(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c);
+    cluster_pass(c, 1000);
+    for (int32_t id = 1; id <= 3; id++) {
+        struct raft_voters voters;
+        quorum_voters(&c->nodes[id].node->quorum, &voters);
+        assert_int_equal(voters.count, 3);
+        assert_int_equal(quorum_leader(&c->nodes[id].node->quorum), leader);
+        assert_int_equal(strlen(node_cluster_id(c->nodes[id].node)), 22);
+        assert_string_equal(node_cluster_id(c->nodes[id].node), node_cluster_id(c->nodes[1].node));
+        assert_same_logs(c, 1, id);
+    }
+}
+
+static void test_a_command_of_any_node_is_seen_on_all(void **state)
+{
+    struct cluster *c = *state;
+    cluster_await_leader(c);
+    for (int32_t id = 1; id <= 3; id++) {
+        assert_int_equal(cluster_chmod(c, id, 0700 + (mode_t)id), 0);
+        /* At once where it was asked for, soon everywhere else. */
+        assert_int_equal(cluster_mode(c, id), 0700 + id);
+        for (int32_t other = 1; other <= 3; other++)
+            cluster_await(c, 1000, cluster_mode(c, other) == 0700 + (mode_t)id);
+    }
+    assert_same_logs(c, 1, 2);
+    assert_same_logs(c, 1, 3);
+}
+
+static void test_the_leader_is_killed(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), follower = cluster_follower(c), next;
+    assert_int_equal(cluster_chmod(c, follower, 0711), 0);
+    cluster_kill(c, leader);
+    /* Its kernel tells: nobody waits for a timeout. */
+    cluster_await(c, 500, cluster_leader(c) > 0);
+    next = cluster_leader(c);
+    assert_int_not_equal(next, leader);
+    assert_int_equal(cluster_chmod(c, follower, 0722), 0);
+    /* It comes back with what it had, and follows. */
+    cluster_start(c, leader);
+    cluster_await(c, 3000, cluster_mode(c, leader) == 0722);
+    assert_int_equal(cluster_leader(c), next);
+    assert_same_logs(c, next, leader);
+    assert_int_equal(cluster_chmod(c, leader, 0733), 0);
+}
+
+static void test_a_command_survives_the_election(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), follower = cluster_follower(c);
+    struct tree_attr attr = {.dir_mode = 0744};
+    struct cluster_op op;
+    cluster_pass(c, 1000);
+    /* On its way to a leader that never gets it. */
+    assert_int_equal(node_set_attr(c->nodes[follower].node, cluster_op_init(&op), NULL, &attr, ATTR_DIR_MODE), 0);
+    while (hand_step(&c->nodes[follower].hand))
+        ;
+    assert_int_equal(op.calls, 0);
+    cluster_kill(c, leader);
+    assert_int_equal(cluster_op_end(c, &op, 0), 0);
+    assert_int_equal(cluster_mode(c, follower), 0744);
+}
+
+static void test_a_leader_that_is_cut_off_decides_nothing(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), follower = cluster_follower(c);
+    int32_t other = 6 - leader - follower;
+    struct tree_attr lost = {.dir_mode = 0755};
+    struct cluster_op op;
+    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
+    cluster_pass(c, 1000);
+    memory_cut(&c->network, leader, follower, true);
+    memory_cut(&c->network, leader, other, true);
+    assert_int_equal(node_set_attr(c->nodes[leader].node, cluster_op_init(&op), NULL, &lost, ATTR_DIR_MODE), 0);
+    cluster_await(c, 2000, op.calls > 0);
+    assert_int_equal(op.rc, -ETIMEDOUT);
+    cluster_await(c, 5000, cluster_leader(c) > 0 && cluster_leader(c) != leader);
+    assert_int_equal(cluster_chmod(c, follower, 0722), 0);
+    /* Nothing of it was decided; the next ones there do not wait. */
+    assert_int_equal(cluster_mode(c, leader), 0711);
+    assert_int_equal(cluster_chmod(c, leader, 0755), -EROFS);
+    memory_cut(&c->network, leader, follower, false);
+    memory_cut(&c->network, leader, other, false);
+    cluster_await(c, 5000, cluster_mode(c, leader) == 0722);
+    cluster_pass(c, 1000);
+    assert_same_logs(c, follower, leader);
+    assert_same_logs(c, follower, other);
+    assert_int_equal(cluster_chmod(c, leader, 0733), 0);
+}
+
+static void test_two_of_three_are_enough_and_one_is_not(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), follower = cluster_follower(c), other = 6 - leader - follower;
+    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
+    cluster_kill(c, other);
+    assert_int_equal(cluster_chmod(c, follower, 0722), 0);
+    cluster_kill(c, follower);
+    assert_int_equal(cluster_chmod(c, leader, 0733), -ETIMEDOUT);
+    assert_int_equal(cluster_mode(c, leader), 0722);
+    cluster_start(c, other);
+    cluster_await_leader(c);
+    cluster_await(c, 3000, cluster_mode(c, other) >= 0722);
+    assert_int_equal(cluster_chmod(c, other, 0744), 0);
+}
+
+static void test_all_are_killed_and_come_back(void **state)
+{
+    struct cluster *c = *state;
+    cluster_await_leader(c);
+    assert_int_equal(cluster_chmod(c, 2, 0711), 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_kill(c, id);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_start(c, id);
+    cluster_await(c, 500, cluster_leader(c) > 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, 1000, cluster_mode(c, id) == 0711);
+    assert_int_equal(cluster_chmod(c, 3, 0722), 0);
+}
+
+static void test_a_clean_stop_hands_over(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), follower = cluster_follower(c);
+    cluster_pass(c, 1000);
+    cluster_stop(c, leader);
+    cluster_await(c, 200, cluster_leader(c) > 0);
+    assert_int_equal(cluster_chmod(c, follower, 0722), 0);
+}
+
+static int setup_none(void **state)
+{
+    *state = cluster_new(3);
+    return 0;
+}
+
+static void test_the_first_start_needs_all_of_them(void **state)
+{
+    struct cluster *c = *state;
+    cluster_start(c, 1);
+    cluster_start(c, 2);
+    cluster_pass(c, 5000);
+    assert_int_equal(cluster_leader(c), 0);
+    assert_string_equal(node_cluster_id(c->nodes[1].node), "");
+    assert_int_equal(cluster_chmod(c, 1, 0711), -EROFS);
+    cluster_start(c, 3);
+    cluster_await_leader(c);
+    assert_int_equal(cluster_chmod(c, 2, 0711), 0);
+    assert_int_equal(strlen(node_cluster_id(c->nodes[2].node)), 22);
+}
+
+#define THREE(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown_cluster)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        THREE(test_three_nodes_begin_a_cluster),
+        THREE(test_a_command_of_any_node_is_seen_on_all),
+        THREE(test_the_leader_is_killed),
+        THREE(test_a_command_survives_the_election),
+        THREE(test_a_leader_that_is_cut_off_decides_nothing),
+        THREE(test_two_of_three_are_enough_and_one_is_not),
+        THREE(test_all_are_killed_and_come_back),
+        THREE(test_a_clean_stop_hands_over),
+        cmocka_unit_test_setup_teardown(test_the_first_start_needs_all_of_them, setup_none, teardown_cluster),
+    };
+    return cmocka_run_group_tests_name("quorum_nodes", tests, NULL, NULL);
+}
