@@ -68,7 +68,7 @@ C_FILES = $(wildcard engine/*/*.[ch] replication/*/*.[ch] fs/*/*.[ch] tests/*/*.
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all deps deps-build demo test unit quorum sim fault mount-test lint bench asan tsan late fuzz tidy format install clean help \
-	test-programs unit-programs fault-programs quorum-programs sim-program bench-programs fuzz-programs hands FORCE
+	test-programs unit-programs fault-programs quorum-programs sim-program sim-bugs-program bench-programs fuzz-programs hands FORCE
 
 all: $(BUILD)/logmnt
 
@@ -122,7 +122,17 @@ $(FAULT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fault/%.o $(call objects
 	$(say) '  link $@'
 	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
 
-$(SIM_PROGRAM): $(call objects,$(SIM_SOURCES)) $(ARCHIVES)
+$(SIM_PROGRAM): $(call objects,$(filter-out tests/sim/sim_bugs.c,$(SIM_SOURCES))) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(say) '  link $@'
+	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
+# Likewise the whole simulator.
+SIM_BUGS_PROGRAM := $(BUILD)/tests/sim_bugs
+SIM_BUGS_OBJECTS = $(patsubst %.c,$(BUILD)/obj/bugs/%.o,$(filter-out tests/sim/sim.c,$(SIM_SOURCES)) \
+	$(filter-out $(MAIN),$(foreach room,engine replication,$(call sources,$(room)))))
+
+$(SIM_BUGS_PROGRAM): $(SIM_BUGS_OBJECTS)
 	@mkdir -p $(@D)
 	$(say) '  link $@'
 	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
@@ -163,6 +173,7 @@ unit-programs: $(UNIT_PROGRAMS)
 fault-programs: $(FAULT_PROGRAMS)
 quorum-programs: $(QUORUM_PROGRAMS)
 sim-program: $(SIM_PROGRAM)
+sim-bugs-program: $(SIM_BUGS_PROGRAM)
 bench-programs: $(BENCH_PROGRAMS)
 test-programs: all unit-programs fault-programs quorum-programs sim-program hands
 

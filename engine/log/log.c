@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
 #include "engine/base/container.h"
 #include "engine/log/log_internal.h"
 
@@ -36,6 +37,9 @@ int log_check_online(struct log *log, struct err *e)
 
 int log_fail(struct log *log, int rc, struct err *e)
 {
+    if (BUG(appends_after_failure)) {
+        return rc;
+    }
     return err_is_passing(rc) ? rc : log_go_offline(log, -EIO, e != NULL ? e->text : "I/O error");
 }
 

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "engine/base/bugs.h"
 #include "engine/log/log_internal.h"
 
 /* Where the next entry must begin, relative. */
@@ -226,7 +227,7 @@ static int check(struct segment *seg, const struct segment_found *found, struct 
     load->trim = holds < all || log_bytes > at.place || found->bytes_left[SEGMENT_BATCHES] != 0;
     snprintf(load->reason, sizeof load->reason, "%s", why.text);
     verify_init(&seg->verify, first);
-    atomic_store(&seg->flushed, (uint32_t)from.place);
+    atomic_store(&seg->flushed, BUG(recovery_point_ahead) ? seg->log_bytes : (uint32_t)from.place);
     return 0;
 }
 

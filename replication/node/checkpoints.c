@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
 #include "replication/node/node_internal.h"
 #include "replication/replica/partition_internal.h"
 
@@ -174,5 +175,5 @@ int checkpoints_write_all(struct node *node, struct err *e)
         if (rc != 0 && first == 0)
             first = err_set(e, rc, "%s", local.text);
     }
-    return first;
+    return first != 0 || !BUG(clean_mark_late) ? first : identity_clean_clear(node->io, node->data_dirfd, e);
 }

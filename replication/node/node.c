@@ -14,6 +14,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "engine/base/bugs.h"
 #include "engine/base/limits.h"
 #include "replication/executor/executor_uv.h"
 #include "replication/node/data_lock.h"
@@ -203,7 +204,7 @@ static int open_state(struct node *node, struct err *e)
     if (rc != 0)
         return rc;
     rc = identity_clean(node->io, node->data_dirfd, &known.clean_shutdown, e);
-    if (rc == 0)
+    if (rc == 0 && !BUG(clean_mark_late))
         rc = identity_clean_clear(node->io, node->data_dirfd, e);
     if (rc != 0)
         goto err_after_known;

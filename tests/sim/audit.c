@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/clock.h"
+#include "replication/replica/partition_read.h"
 
 /* ---- the audit of a partition ---- */
 
@@ -116,40 +116,45 @@ static bool check_run(struct walk *w, const struct log_run *run, const char *byt
     return left == 0;
 }
 
+/* What a replica on this node answers, it answers at once. 1: found; 0: nothing there; or a negative errno. */
+static int ask(struct read_op *op)
+{
+    int rc = partition_read_submit(op);
+    if (rc == 0)
+        (void)partition_read_cancel(op);
+    return rc == 1 ? op->found : rc == 0 ? -ETIMEDOUT : rc;
+}
+
 /* Reads a run's bytes the way a reader does. */
-static bool read_run(struct walk *w, struct partition *part, struct io *io, const struct log_run *run, char *bytes)
+static bool read_run(struct walk *w, struct partition *part, const struct log_run *run, char *bytes)
 {
     uint32_t done = 0;
     while (done < run->len) {
-        struct log_extent extent;
         int64_t at = run->base.position + done;
-        int rc = partition_extent_at(part, at, w->limit.position, run->len - done, &extent, w->e);
-        if (rc != 1 || extent.position != at) {
+        struct read_op op = {
+            .part = part, .kind = READ_BYTES, .at = at, .limit = w->limit.position, .max = run->len - done};
+        int rc = ask(&op);
+        bool good = rc == 1 && op.extent.position == at && partition_read_copy(&op, bytes + done) == 0;
+        if (rc == 1)
+            partition_read_release(&op);
+        if (!good) {
             err_set(w->e, 0,
                     "position %" PRId64 ": not readable (%d) in %" PRId64 " … %" PRId64 ", a run of %u at %" PRId64, at,
                     rc, w->start.position, w->limit.position, run->len, run->base.position);
-            if (rc == 1)
-                log_extent_release(&extent);
             return false;
         }
-        rc = io_pread_all(io, extent.fd, bytes + done, extent.len, extent.place);
-        log_extent_release(&extent);
-        if (rc != 0) {
-            err_sys(w->e, rc, "position %" PRId64, at);
-            return false;
-        }
-        done += (uint32_t)extent.len;
+        done += (uint32_t)op.extent.len;
     }
     return true;
 }
 
-static bool walk_log(struct walk *w, struct partition *part, struct io *io)
+static bool walk_log(struct walk *w, struct partition *part)
 {
-    struct log_run run;
-    int64_t at = w->start.position;
+    struct read_op op = {.part = part, .kind = READ_RUN, .at = w->start.position, .limit = w->limit.position, .max = 1};
     int rc;
     w->next_offset = w->start.offset;
-    while ((rc = partition_run_at(part, at, w->limit.position, &run, w->e)) == 1) {
+    while ((rc = ask(&op)) == 1) {
+        struct log_run run = op.run;
         if (run.base.position < w->start.position) {
             /* The start lies within it: what is before is shown to nobody. */
             run.len -= (uint32_t)(w->start.position - run.base.position);
@@ -158,25 +163,27 @@ static bool walk_log(struct walk *w, struct partition *part, struct io *io)
         }
         char *bytes = malloc(run.len + 1);
         assert(bytes != NULL);
-        bool good = read_run(w, part, io, &run, bytes) && check_run(w, &run, bytes);
+        bool good = read_run(w, part, &run, bytes) && check_run(w, &run, bytes);
         free(bytes);
         if (!good)
             return false;
-        at = run.base.position + run.len;
+        op = (struct read_op){
+            .part = part, .kind = READ_RUN, .at = run.base.position + run.len, .limit = w->limit.position, .max = 1};
     }
     if (rc < 0)
-        err_wrap(w->e, rc, "read at %" PRId64, at);
+        err_sys(w->e, rc, "read at %" PRId64, op.at);
     return rc == 0;
 }
 
-/* Is there a later record of the same key? */
+/* Is there a later record of the same key, which is shown in its place? */
 static bool superseded(const struct walk *w, const struct book_batch *batch, int number)
 {
     int64_t offset = batch->base.offset + number;
     for (int64_t i = 0; i < w->part->count; i++) {
         const struct book_batch *other = &w->part->batches[i];
         for (int j = 0; j < other->lines && other->placed && other->state == BATCH_IN; j++)
-            if (other->keys[j] == batch->keys[number] && other->base.offset + j > offset)
+            if (other->keys[j] == batch->keys[number] && other->base.offset + j > offset &&
+                other->base.offset + j < w->limit.offset)
                 return true;
     }
     return false;
@@ -258,7 +265,7 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
     w.end = partition_log_end(part);
     w.seen = calloc((size_t)(w.part->count * BOOK_LINES) + 1, sizeof *w.seen);
     assert(w.seen != NULL);
-    bool good = check_points(&w) && walk_log(&w, part, audit->io) && check_batches(&w);
+    bool good = check_points(&w) && walk_log(&w, part) && check_batches(&w);
     free(w.seen);
     if (!good)
         err_wrap(e, 0, "%s-%d", topic->name, index);

@@ -6,14 +6,12 @@
 #ifndef LOGMNT_TESTS_SIM_AUDIT_H
 #define LOGMNT_TESTS_SIM_AUDIT_H
 
-#include "engine/base/io.h"
 #include "tests/sim/book.h"
 
 struct audit {
     struct book *book;
     struct node *node;
-    struct io *io; /* of its disk */
-    int place;     /* of the node */
+    int place; /* of the node */
     /* It knows all that was decided, and nothing is on its way: what is not there is not there. So after the start of
      * an only node, and in the end. */
     bool all;

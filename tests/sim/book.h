@@ -87,8 +87,8 @@ struct book {
     int count, room;
     int node_count;
     int64_t asked; /* counts calls: the time of what happens to topics */
-    bool full;     /* a disk had no room at times: a partition that could not be made is offline until it has, and what
-                    * waited may be refused for want of it */
+    bool full;     /* a disk had no room at times, or failed: a partition that could not be made is offline until it
+                    * has, and what waited may be refused for want of it */
     uint64_t lines_checked, lines_lost, batches_found; /* how much was proved */
 };
 

@@ -1,10 +1,10 @@
-/* tests/sim/disk.c: inodes, names, descriptors, and what a crash makes of them.
+/* tests/sim/disk.c: inodes, names, descriptors.
  *
  * A file has its bytes as the node sees them, in a reserved piece of address space that never moves (so that mappings
  * stay right while it grows), and beside them what is durable: a copy as of the last fsync and the list of changes
  * since then. A directory likewise has its names now and its durable ones; the changes of names are one list for the
  * whole disk, since a rename touches two directories and the order of changes of one file counts across them. */
-#include "tests/sim/disk.h"
+#include "tests/sim/disk_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,57 +15,6 @@
 
 #include "engine/base/container.h"
 #include "tests/sim/chance.h"
-
-enum { FILE_BYTES_MAX = 256 << 20, SECTOR_BYTES = 512, NAME_BYTES = 256 };
-
-/* A change of a file since its last fsync. */
-struct change {
-    bool truncation; /* to size `at` */
-    int64_t at;
-    size_t len;
-    uint8_t *bytes;
-};
-
-struct entry {
-    char name[NAME_BYTES];
-    struct inode *inode;
-};
-
-struct names {
-    struct entry *entries;
-    uint32_t count, room;
-};
-
-struct inode {
-    uint64_t number;
-    bool directory;
-    bool locked; /* flock(2) */
-    uint32_t opens;
-    bool kept; /* found by a walk */
-    /* a file */
-    uint8_t *bytes; /* FILE_BYTES_MAX of address space */
-    int64_t size;
-    uint8_t *durable;
-    int64_t durable_size;
-    struct change *changes;
-    uint32_t change_count, change_room;
-    /* a directory */
-    struct names now, safe;
-};
-
-enum name_kind { NAME_MADE, NAME_MOVED, NAME_GONE };
-
-struct name_change {
-    enum name_kind kind;
-    struct inode *inode;
-    struct inode *dir, *to_dir;
-    char name[NAME_BYTES], to_name[NAME_BYTES];
-};
-
-struct open_file {
-    struct inode *inode; /* NULL: not open */
-    bool holds_lock;
-};
 
 static struct disk *of(struct io *io)
 {
@@ -113,7 +62,7 @@ static void name_drop(struct names *names, const char *name)
     names->count--;
 }
 
-static void names_copy(struct names *to, const struct names *from)
+void disk_names_copy(struct names *to, const struct names *from)
 {
     to->count = 0;
     for (uint32_t i = 0; i < from->count; i++)
@@ -169,7 +118,7 @@ static void keep(struct inode *inode)
 }
 
 /* Frees what has no name, now or durably, and no open file. */
-static void collect(struct disk *disk)
+void disk_collect(struct disk *disk)
 {
     uint32_t left = 0;
     for (uint32_t i = 0; i < disk->inode_count; i++)
@@ -243,6 +192,15 @@ static int change_begins(struct disk *disk)
     return disk->crashed ? -EIO : 0;
 }
 
+/* Is it this call, which change_begins() has counted, that fails? */
+static bool fails_now(struct disk *disk)
+{
+    if (disk->failed || disk->calls <= disk->fail_at)
+        return false;
+    disk->faults[DISK_FAULT_FAILED]++;
+    return disk->failed = true;
+}
+
 static int room_for(struct disk *disk, int64_t bytes)
 {
     if (bytes <= 0 || disk->used_bytes + bytes <= disk->capacity_bytes)
@@ -263,7 +221,7 @@ static void note_name(struct disk *disk, enum name_kind kind, struct inode *inod
     strcpy(change->to_name, to_name);
 }
 
-static void make_safe(const struct name_change *change)
+void disk_name_safe(const struct name_change *change)
 {
     switch (change->kind) {
     case NAME_MADE:
@@ -284,7 +242,7 @@ static bool concerns(const struct name_change *change, const struct inode *dir)
     return change->dir == dir || change->to_dir == dir;
 }
 
-static bool same_name(const struct name_change *a, const struct name_change *b)
+bool disk_same_name(const struct name_change *a, const struct name_change *b)
 {
     return a->inode == b->inode || (a->dir == b->dir && strcmp(a->name, b->name) == 0) ||
            (a->to_dir != NULL && a->to_dir == b->dir && strcmp(a->to_name, b->name) == 0) ||
@@ -401,12 +359,17 @@ static ssize_t disk_pwritev(struct io *io, int fd, const struct iovec *iov, int 
         len = (size_t)fits;
         more = at + fits - file->inode->size;
     }
+    bool fails = fails_now(disk);
+    if (fails) {
+        len /= 2;
+        more = at + (int64_t)len - file->inode->size;
+    }
     note_write(file->inode, at, iov, iovcnt, len);
     disk->used_bytes += more > 0 ? more : 0;
-    return (ssize_t)len;
+    return fails ? -EIO : (ssize_t)len;
 }
 
-static void set_size(struct inode *inode, int64_t size)
+void disk_set_size(struct inode *inode, int64_t size)
 {
     if (size < inode->size)
         memset(inode->bytes + size, 0, (size_t)(inode->size - size));
@@ -427,14 +390,41 @@ static int disk_ftruncate(struct io *io, int fd, int64_t size)
     struct inode *inode = file->inode;
     assert(size <= FILE_BYTES_MAX);
     disk->used_bytes += size - inode->size;
-    set_size(inode, size);
+    disk_set_size(inode, size);
     inode->changes = grown(inode->changes, &inode->change_room, inode->change_count, sizeof *inode->changes);
     inode->changes[inode->change_count++] = (struct change){.truncation = true, .at = size};
     return 0;
 }
 
-static void file_safe(struct inode *inode)
+static void put_durable(struct inode *inode, int64_t size)
 {
+    inode->durable = realloc(inode->durable, (size_t)size + 1);
+    assert(inode->durable != NULL);
+    if (size > inode->durable_size)
+        memset(inode->durable + inode->durable_size, 0, (size_t)(size - inode->durable_size));
+    inode->durable_size = size;
+}
+
+/* Of a damaged file: what was doomed is not on the disk, but for its size. */
+static void file_partly_safe(struct inode *inode)
+{
+    for (uint32_t i = 0; i < inode->change_count; i++) {
+        const struct change *change = &inode->changes[i];
+        int64_t end = change->at + (int64_t)change->len;
+        if (change->truncation || end > inode->durable_size)
+            put_durable(inode, change->truncation ? change->at : end);
+        if (!change->truncation && !change->doomed && change->len > 0)
+            memcpy(inode->durable + change->at, change->bytes, change->len);
+    }
+    changes_drop(inode);
+}
+
+void disk_file_safe(struct inode *inode)
+{
+    if (inode->damaged) {
+        file_partly_safe(inode);
+        return;
+    }
     inode->durable = realloc(inode->durable, (size_t)inode->size + 1);
     assert(inode->durable != NULL);
     memcpy(inode->durable, inode->bytes, (size_t)inode->size);
@@ -451,11 +441,11 @@ static void directory_safe(struct disk *disk, const struct inode *dir)
     for (uint32_t i = disk->change_count; i-- > 0;) {
         chosen[i] = concerns(&disk->changes[i], dir);
         for (uint32_t j = i + 1; j < disk->change_count && !chosen[i]; j++)
-            chosen[i] = chosen[j] && same_name(&disk->changes[i], &disk->changes[j]);
+            chosen[i] = chosen[j] && disk_same_name(&disk->changes[i], &disk->changes[j]);
     }
     for (uint32_t i = 0; i < disk->change_count; i++) {
         if (chosen[i])
-            make_safe(&disk->changes[i]);
+            disk_name_safe(&disk->changes[i]);
         else
             disk->changes[left++] = disk->changes[i];
     }
@@ -472,11 +462,19 @@ static int disk_fsync(struct io *io, int fd)
         return rc;
     if (file == NULL)
         return -EBADF;
-    if (file->inode->directory)
-        directory_safe(disk, file->inode);
-    else
-        file_safe(file->inode);
-    return 0;
+    struct inode *inode = file->inode;
+    if (inode->directory) {
+        directory_safe(disk, inode);
+        return 0;
+    }
+    if (!fails_now(disk)) {
+        disk_file_safe(inode);
+        return 0;
+    }
+    inode->damaged |= inode->change_count > 0;
+    for (uint32_t i = 0; i < inode->change_count; i++)
+        inode->changes[i].doomed = true;
+    return -EIO;
 }
 
 static int disk_fstat(struct io *io, int fd, struct stat *st)
@@ -512,7 +510,7 @@ static int disk_rename(struct io *io, int from_dirfd, const char *from, int to_d
     name_drop(&dir->now, name);
     name_put(&to_dir->now, to_name, inode);
     note_name(disk, NAME_MOVED, inode, dir, name, to_dir, to_name);
-    collect(disk);
+    disk_collect(disk);
     return 0;
 }
 
@@ -533,7 +531,7 @@ static int disk_unlink(struct io *io, int dirfd, const char *path, int flags)
         return -ENOTEMPTY;
     name_drop(&dir->now, name);
     note_name(disk, NAME_GONE, inode, dir, name, NULL, "");
-    collect(disk);
+    disk_collect(disk);
     return 0;
 }
 
@@ -566,7 +564,7 @@ static int disk_list(struct io *io, int dirfd, int (*each)(void *arg, const char
         return -EIO;
     if (file == NULL || !file->inode->directory)
         return -EBADF;
-    names_copy(&names, &file->inode->now); /* each() may change what is there */
+    disk_names_copy(&names, &file->inode->now); /* each() may change what is there */
     for (uint32_t i = 0; i < names.count && rc == 0; i++)
         rc = each(arg, names.entries[i].name);
     free(names.entries);
@@ -634,7 +632,8 @@ static const struct io disk_io = {
 
 void disk_init(struct disk *disk, uint64_t seed)
 {
-    *disk = (struct disk){.io = disk_io, .random = seed, .capacity_bytes = INT64_MAX, .crash_at = UINT64_MAX};
+    *disk = (struct disk){
+        .io = disk_io, .random = seed, .capacity_bytes = INT64_MAX, .crash_at = UINT64_MAX, .fail_at = UINT64_MAX};
     disk->root = inode_new(disk, true);
 }
 
@@ -652,104 +651,7 @@ void disk_crash_after(struct disk *disk, uint64_t n)
     disk->crash_at = disk->calls + n;
 }
 
-/* Which changes of names a power cut leaves. */
-static void lose_names(struct disk *disk)
+void disk_fail_after(struct disk *disk, uint64_t n)
 {
-    bool *lost = calloc(disk->change_count + 1, sizeof *lost);
-    assert(lost != NULL);
-    for (uint32_t i = 0; i < disk->change_count; i++) {
-        lost[i] = chance_below(&disk->random, 2) == 0;
-        for (uint32_t j = 0; j < i && !lost[i]; j++)
-            lost[i] = lost[j] && same_name(&disk->changes[j], &disk->changes[i]);
-        if (!lost[i])
-            make_safe(&disk->changes[i]);
-    }
-    free(lost);
-}
-
-static void apply_bytes(struct inode *inode, int64_t at, const uint8_t *bytes, size_t len)
-{
-    if (len == 0)
-        return;
-    memcpy(inode->bytes + at, bytes, len);
-    if (at + (int64_t)len > inode->size)
-        inode->size = at + (int64_t)len;
-}
-
-/* A write that a power cut met. */
-static void lose_write(struct disk *disk, struct inode *inode, const struct change *change)
-{
-    int64_t boundary = (change->at / SECTOR_BYTES + 1) * SECTOR_BYTES, end = change->at + (int64_t)change->len;
-    switch (chance_below(&disk->random, 4)) {
-    case 0:
-        apply_bytes(inode, change->at, change->bytes, change->len);
-        break;
-    case 1:
-        disk->faults[DISK_FAULT_LOST]++;
-        break;
-    case 2:
-        if (end > inode->size)
-            inode->size = end; /* zeros behind what was there; in the middle the old bytes */
-        disk->faults[DISK_FAULT_ZEROS]++;
-        break;
-    default:
-        if (boundary >= end) {
-            apply_bytes(inode, change->at, change->bytes, change->len);
-            break;
-        }
-        boundary +=
-            SECTOR_BYTES * (int64_t)chance_below(&disk->random, (uint64_t)((end - boundary - 1) / SECTOR_BYTES + 1));
-        disk->faults[DISK_FAULT_TORN]++;
-        if (chance_below(&disk->random, 2) == 0)
-            apply_bytes(inode, change->at, change->bytes, (size_t)(boundary - change->at));
-        else
-            apply_bytes(inode, boundary, change->bytes + (boundary - change->at), (size_t)(end - boundary));
-    }
-}
-
-static void lose_bytes(struct disk *disk, struct inode *inode)
-{
-    set_size(inode, 0);
-    apply_bytes(inode, 0, inode->durable, (size_t)inode->durable_size);
-    for (uint32_t i = 0; i < inode->change_count; i++) {
-        const struct change *change = &inode->changes[i];
-        if (!change->truncation)
-            lose_write(disk, inode, change);
-        else if (chance_below(&disk->random, 2) == 0)
-            set_size(inode, change->at);
-        else
-            break;
-    }
-}
-
-void disk_restart(struct disk *disk, bool power)
-{
-    for (uint32_t i = 0; i < disk->file_room; i++)
-        disk->files[i] = (struct open_file){0};
-    if (power)
-        lose_names(disk);
-    for (uint32_t i = 0; i < disk->inode_count; i++) {
-        struct inode *inode = disk->inodes[i];
-        inode->opens = 0;
-        inode->locked = false;
-        if (power && inode->directory)
-            names_copy(&inode->now, &inode->safe);
-        else if (power)
-            lose_bytes(disk, inode);
-        /* What the power cut left is on the disk; what a killed process left is still only in memory. */
-        if (power && !inode->directory)
-            file_safe(inode);
-    }
-    if (power)
-        disk->change_count = 0;
-    disk->crashed = false;
-    disk->crash_at = UINT64_MAX;
-    collect(disk);
-}
-
-void disk_wipe(struct disk *disk)
-{
-    disk->root->now.count = disk->root->safe.count = 0;
-    disk->change_count = 0;
-    disk_restart(disk, false);
+    disk->fail_at = disk->calls + n;
 }

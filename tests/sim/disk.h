@@ -39,16 +39,22 @@ struct disk {
     uint64_t calls;    /* that change something or sync, since the beginning */
     uint64_t crash_at; /* the call from which on all fail; UINT64_MAX: none */
     bool crashed;
-    uint64_t faults[4]; /* how often each happened: full, torn, lost, zeros: a run that met none proves little */
+    uint64_t fail_at; /* the first write to a file or sync of one from this call on fails; UINT64_MAX: none */
+    bool failed;      /* and it has: what was not on the disk then never will be, whatever later syncs say */
+    uint64_t
+        faults[5]; /* how often each happened: full, torn, lost, zeros, failed: a run that met none proves little */
 };
 
-enum { DISK_FAULT_FULL, DISK_FAULT_TORN, DISK_FAULT_LOST, DISK_FAULT_ZEROS };
+enum { DISK_FAULT_FULL, DISK_FAULT_TORN, DISK_FAULT_LOST, DISK_FAULT_ZEROS, DISK_FAULT_FAILED };
 
 void disk_init(struct disk *disk, uint64_t seed);
 void disk_free(struct disk *disk);
 
 /* From the n-th changing call from now on (0: the next) nothing changes any more, and every call fails with -EIO. */
 void disk_crash_after(struct disk *disk, uint64_t n);
+/* One write or sync from the n-th changing call on fails with -EIO: of a write half is done, and what was to be synced
+ * is marked as clean, as by Linux, and lost with the power. The disk works on. */
+void disk_fail_after(struct disk *disk, uint64_t n);
 /* The node is gone: its descriptors and mappings too. power: and what was not synced may be. The disk works again. */
 void disk_restart(struct disk *disk, bool power);
 /* Everything is gone: a disk that was replaced. No node has it open. */

@@ -6,7 +6,7 @@
 #include "tests/sim/chance.h"
 #include "tests/sim/workload.h"
 
-enum { KINDS_ALONE = 6, KINDS = 12 };
+enum { KINDS_ALONE = 7, KINDS = 13 };
 
 enum fault {
     FAULT_DISK_FULL,
@@ -21,6 +21,7 @@ enum fault {
     FAULT_LOSE,
     FAULT_QUEUES,
     FAULT_CLOCK,
+    FAULT_DISK_FAILS,
 };
 
 /* ---- alone ---- */
@@ -41,6 +42,18 @@ static void crash_at_io(struct sim_node *host)
     host->power = chance_in(&host->world->chance, 2);
 }
 
+/* One call fails; the log that it was about is offline until the next start, which is not far. */
+static void fail_disk(struct sim_node *host)
+{
+    struct world *world = host->world;
+    if (host->disk.crash_at != UINT64_MAX)
+        return;
+    disk_fail_after(&host->disk, chance_below(&world->chance, 30));
+    disk_crash_after(&host->disk, 30 + chance_below(&world->chance, 200));
+    world->book.full = true;
+    world_note(world, "node %d: its disk fails", host->id);
+}
+
 static void happens_alone(struct sim_node *host)
 {
     struct world *world = host->world;
@@ -57,6 +70,10 @@ static void happens_alone(struct sim_node *host)
         break;
     case 4:
         world_pass(world, (int64_t)chance_below(&world->chance, 400000));
+        break;
+    case 5:
+        if (chance_in(&world->chance, 3))
+            fail_disk(host);
         break;
     default:
         if (chance_in(&world->chance, 3)) {
@@ -140,6 +157,9 @@ static void go_wrong(struct sim_node *host, enum fault fault)
     case FAULT_CLOCK:
         host->clock.wall_offset_ms += (int64_t)chance_below(&world->chance, 20000) - 10000;
         break;
+    case FAULT_DISK_FAILS:
+        fail_disk(host);
+        break;
     }
 }
 
@@ -177,8 +197,10 @@ void faults_heal(struct world *world)
     net_heal(&world->net);
     for (int i = 0; i < world->node_count; i++) {
         struct sim_node *host = &world->nodes[i];
+        if (host->node != NULL && host->disk.failed)
+            world_kill(host, true);
         host->disk.capacity_bytes = INT64_MAX;
-        host->disk.crash_at = UINT64_MAX;
+        host->disk.crash_at = host->disk.fail_at = UINT64_MAX;
         host->resume_ms = 0;
         if (host->restart_ms > world->now_ms)
             host->restart_ms = world->now_ms;

@@ -36,6 +36,10 @@ static void live_alone(struct world *world)
 static void rest_alone(struct world *world)
 {
     struct sim_node *host = &world->nodes[0];
+    if (host->disk.failed) {
+        world_kill(host, true);
+        world_recover(host);
+    }
     faults_heal(world);
     workload_heal(host);
     for (int i = 0; i < REST_STEPS && !world_failed(world) && workload_waiting(host, false) > 0; i++)
@@ -89,7 +93,7 @@ static void rest_together(struct world *world)
     for (int i = 0; i < world->node_count && !world_failed(world); i++) {
         struct sim_node *host = &world->nodes[i];
         struct err e = {""};
-        struct audit audit = {.book = &world->book, .node = host->node, .io = &host->disk.io, .place = i, .all = true};
+        struct audit audit = {.book = &world->book, .node = host->node, .place = i, .all = true};
         if (i == 0)
             audit_learn_settings(&audit);
         if (!audit_node(&audit, &e))
@@ -124,7 +128,7 @@ static void add_up(struct totals *totals, const struct world *world)
     totals->deaths += world->net.deaths;
     totals->lived_ms += (uint64_t)world->now_ms;
     for (int n = 0; n < world->node_count; n++)
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 5; i++)
             totals->faults[i] += world->nodes[n].disk.faults[i];
 }
 

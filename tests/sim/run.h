@@ -6,7 +6,7 @@
 
 /* How much was proved. */
 struct totals {
-    uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, faults[4];
+    uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, faults[5];
     uint64_t sessions, frames, deaths, lived_ms;
 };
 

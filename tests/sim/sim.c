@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/net_check.h"
 #include "tests/sim/run.h"
 
 enum { TWICE = 50, FAILURES_SHOWN = 10 };
@@ -31,10 +32,10 @@ static void print_totals(uint64_t count, const struct totals *totals)
     printf("# %" PRIu64 " seeds: %" PRIu64 " calls answered, %" PRIu64 " lines checked, %" PRIu64
            " lost with the power, %" PRIu64 " batches found whose caller died; %" PRIu64 " crashes, %" PRIu64
            " of them power cuts, %" PRIu64 " clean stops; writes torn %" PRIu64 ", lost %" PRIu64 ", of zeros %" PRIu64
-           ", refused for room %" PRIu64 "\n",
+           ", refused for room %" PRIu64 ", failed %" PRIu64 "\n",
            count, totals->answers, totals->lines_checked, totals->lines_lost, totals->batches_found, totals->crashes,
            totals->power_cuts, totals->stops, totals->faults[DISK_FAULT_TORN], totals->faults[DISK_FAULT_LOST],
-           totals->faults[DISK_FAULT_ZEROS], totals->faults[DISK_FAULT_FULL]);
+           totals->faults[DISK_FAULT_ZEROS], totals->faults[DISK_FAULT_FULL], totals->faults[DISK_FAULT_FAILED]);
     if (totals->sessions > 0)
         printf("# %" PRIu64 " sessions between nodes, %" PRIu64 " frames; %" PRIu64 " known deaths; %" PRIu64
                " seconds lived\n",
@@ -52,7 +53,9 @@ int main(void)
     if (!verbose)
         log_sink_set(quiet);
     for (uint64_t seed = first; seed < first + count; seed++) {
-        uint64_t trace = run_seed(seed, nodes, verbose, &totals, failure);
+        if (nodes != 1)
+            net_check(seed, failure, sizeof failure);
+        uint64_t trace = nodes != 1 && failure[0] != '\0' ? 0 : run_seed(seed, nodes, verbose, &totals, failure);
         if (failure[0] == '\0' && seed % TWICE == 0 && run_seed(seed, nodes, false, NULL, again) != trace)
             snprintf(failure, sizeof failure, "two runs of one seed differ");
         if (failure[0] == '\0')

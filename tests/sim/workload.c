@@ -16,6 +16,7 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/base/container.h"
+#include "replication/replica/partition_read.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/faults.h"
@@ -150,7 +151,7 @@ static void append_over(struct pending *p, int rc)
         const struct book_setting *every = book_setting(p->known, "flush.messages");
         batch->durable = alone(p->host) && !every->unknown && strcmp(every->value, "1") == 0;
     } else {
-        batch->state = rc == -ETIMEDOUT || rc == -ESTALE ? BATCH_UNKNOWN : BATCH_GONE;
+        batch->state = rc == -ETIMEDOUT || rc == -ESTALE || rc == -EIO ? BATCH_UNKNOWN : BATCH_GONE;
     }
 }
 
@@ -270,7 +271,7 @@ static void topic_gone(struct pending *p, int rc)
 {
     struct world *world = p->host->world;
     p->known->deleting = false;
-    if (rc == -ETIMEDOUT || (rc == -ENOENT && p->known->state == TOPIC_UNKNOWN)) {
+    if (rc == -ETIMEDOUT || rc == -EIO || (rc == -ENOENT && p->known->state == TOPIC_UNKNOWN)) {
         p->known->state = TOPIC_UNKNOWN;
         p->known->delete_asked = true;
     } else if (rc == 0) {
@@ -313,11 +314,11 @@ static void command_over(struct pending *p, int rc)
     case ADDS_PARTITION:
         if (rc == 0 && p->known->partitions < p->index)
             p->known->partitions = p->index;
-        else if (rc != 0 && rc != -ETIMEDOUT && rc != -ENOSPC && p->known->partitions_max == p->index)
+        else if (rc != 0 && rc != -ETIMEDOUT && rc != -EIO && rc != -ENOSPC && p->known->partitions_max == p->index)
             p->known->partitions_max = p->index - 1;
         break;
     case SETS:
-        if (rc == -ETIMEDOUT || rc == -ESTALE)
+        if (rc == -ETIMEDOUT || rc == -ESTALE || rc == -EIO)
             break; /* unknown for ever: it may yet come */
         if (rc == 0 || rc == -ENODATA)
             snprintf(p->setting->value, sizeof p->setting->value, "%s", p->value);
@@ -418,6 +419,17 @@ static void set_something(struct sim_node *host, struct topic *topic, struct boo
 
 /* ---- DeleteRecords ---- */
 
+/* What a replica on this node is asked, it answers at once. */
+static int look_up(struct partition *part, enum read_kind kind, int64_t at, struct log_point *out)
+{
+    struct read_op op = {.part = part, .kind = kind, .at = at, .limit = INT64_MAX, .max = 1};
+    int rc = partition_read_submit(&op);
+    if (rc == 0)
+        (void)partition_read_cancel(&op);
+    *out = op.point;
+    return rc == 1 ? 0 : rc == 0 ? -ETIMEDOUT : rc;
+}
+
 static void deletion_over(struct pending *p, int rc)
 {
     static const int allowed[] = {-ESTALE, -EINVAL, 0};
@@ -436,13 +448,12 @@ static void on_deletion(struct delete_records_op *op, int rc)
 
 static void do_delete(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
 {
-    struct err e = {""};
     struct pending *p = pending_new(host, PENDING_DELETE, topic, known, index);
     struct book_partition *part = &known->parts[index];
     struct log_point end = partition_high_watermark(p->part), start = partition_log_start(p->part);
     int64_t offset =
         start.offset + (int64_t)chance_below(&host->world->chance, (uint64_t)(end.offset - start.offset) + 1);
-    if (partition_lookup_offset(p->part, offset, &p->point, &e) != 0)
+    if (look_up(p->part, FIND_OFFSET, offset, &p->point) != 0)
         p->point = start;
     if (p->point.offset > part->trim_asked.offset)
         part->trim_asked = p->point;
@@ -475,38 +486,39 @@ static void do_read(struct sim_node *host, struct topic *topic, struct book_topi
 {
     struct err e = {""};
     struct partition *part = topic_partition(topic, index);
-    struct audit audit = {.book = &host->world->book, .node = host->node, .io = &host->disk.io, .place = host->id - 1};
+    struct audit audit = {.book = &host->world->book, .node = host->node, .place = host->id - 1};
     if (known->state == TOPIC_THERE && !known->deleting && !topic_deleted(topic) && audit_holds(&audit, part) &&
         !audit_partition(&audit, known, index, part, &e))
         world_fail(host->world, "node %d reads: %s", host->id, e.text);
 }
 
-/* By offset, from the end, by time, by position: what is found is where the books say, or the next that survives. */
+/* By offset, from the end, by position: what is found is where the books say, or the next that survives. */
 static void do_look_up(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
 {
     struct partition *part = topic_partition(topic, index);
     struct log_point start = partition_log_start(part), hw = partition_high_watermark(part), found;
     struct book_partition *book = &known->parts[index];
-    struct err e = {""};
-    if (book->count == 0 || topic_deleted(topic) || known->deleting)
+    struct audit audit = {.book = &host->world->book, .node = host->node, .place = host->id - 1};
+    if (book->count == 0 || topic_deleted(topic) || known->deleting || partition_state(part) != 0 ||
+        !audit_holds(&audit, part))
         return;
     struct book_batch *batch = &book->batches[chance_below(&host->world->chance, (uint64_t)book->count)];
     int64_t offset = batch->placed ? batch->base.offset : start.offset;
     if (batch->state != BATCH_IN || offset < start.offset || offset >= hw.offset)
         return;
-    int rc = partition_lookup_offset(part, offset, &found, &e);
+    int rc = look_up(part, FIND_OFFSET, offset, &found);
     if (rc != 0 || found.offset < offset || (found.offset == offset && found.position != batch->base.position) ||
         (!known->compacts && found.offset != offset))
-        world_fail(host->world, "%s-%d: offset %" PRId64 " is found at %" PRId64 "/%" PRId64 " (%d %s)", known->name,
-                   index, offset, found.offset, found.position, rc, e.text);
-    rc = partition_lookup_last(part, hw.offset - offset, &found, &e);
+        world_fail(host->world, "%s-%d: offset %" PRId64 " is found at %" PRId64 "/%" PRId64 " (%d)", known->name,
+                   index, offset, found.offset, found.position, rc);
+    rc = look_up(part, FIND_LAST, hw.offset - offset, &found);
     if (rc != 0 || (!known->compacts && found.offset != offset))
-        world_fail(host->world, "%s-%d: the last %" PRId64 " begin at %" PRId64 " (%d %s)", known->name, index,
-                   hw.offset - offset, found.offset, rc, e.text);
-    rc = partition_lookup_position(part, batch->base.position, &found, &e);
+        world_fail(host->world, "%s-%d: the last %" PRId64 " begin at %" PRId64 " (%d)", known->name, index,
+                   hw.offset - offset, found.offset, rc);
+    rc = look_up(part, FIND_POSITION, batch->base.position, &found);
     if (rc != 0 || (!known->compacts && found.offset != offset))
-        world_fail(host->world, "%s-%d: position %" PRId64 " is found at %" PRId64 " (%d %s)", known->name, index,
-                   batch->base.position, found.offset, rc, e.text);
+        world_fail(host->world, "%s-%d: position %" PRId64 " is found at %" PRId64 " (%d)", known->name, index,
+                   batch->base.position, found.offset, rc);
 }
 
 /* ---- which call ---- */

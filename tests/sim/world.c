@@ -169,6 +169,7 @@ static void take_down(struct sim_node *host)
 /* Its disk becomes one of the states that the crash may leave. */
 static void settle_disk(struct sim_node *host)
 {
+    host->power |= host->disk.failed; /* what the disk did not take goes now */
     if (host->power) {
         invariants_power_cut(host);
         host->lost_power = true;
@@ -182,8 +183,7 @@ static void settle_disk(struct sim_node *host)
 static void audit(struct sim_node *host)
 {
     struct err e = {""};
-    struct audit audit = {
-        .book = &host->world->book, .node = host->node, .io = &host->disk.io, .place = place(host), .all = alone(host)};
+    struct audit audit = {.book = &host->world->book, .node = host->node, .place = place(host), .all = alone(host)};
     if (!audit_node(&audit, &e))
         world_fail(host->world, "node %d, opened anew: %s", host->id, e.text);
 }
@@ -193,6 +193,10 @@ static bool open_and_audit(struct sim_node *host)
 {
     struct world *world = host->world;
     struct err e = {""};
+    if (!world->healed && chance_in(&world->chance, 5)) {
+        disk_crash_after(&host->disk, chance_below(&world->chance, 100));
+        host->power = chance_in(&world->chance, 2);
+    }
     int rc = open_once(host, &e);
     world->starts++;
     world_note(world, "node %d opens: %d", host->id, rc);
@@ -260,7 +264,7 @@ void world_stop(struct sim_node *host)
     host->in_call = true;
     int rc = world_failed(world) ? 0 : node_close(host->node, &e);
     host->in_call = false;
-    if (!host->disk.crashed && rc != 0 && host->disk.capacity_bytes == INT64_MAX)
+    if (!host->disk.crashed && rc != 0 && host->disk.capacity_bytes == INT64_MAX && !host->disk.failed)
         world_fail(world, "node %d does not stop cleanly: %s", host->id, e.text);
     host->node = NULL;
     net_end(&world->net, host->id, false); /* where it had no time for a goodbye */
@@ -268,7 +272,7 @@ void world_stop(struct sim_node *host)
         sim_executor_free(&host->executor);
     world->stops++;
     world_note(world, "node %d stopped: %d", host->id, rc);
-    if (!host->disk.crashed && rc == 0 && alone(host))
+    if (!host->disk.crashed && !host->disk.failed && rc == 0 && alone(host))
         book_stopped_cleanly(&world->book);
     host->power = host->disk.crashed && (host->power || chance_in(&world->chance, 2));
     settle_disk(host);
