@@ -225,7 +225,7 @@ test:
 	@$(MAKE) --no-print-directory deps
 	@tests/run lint unit quorum sim fault fuzz-smoke mount late asan tsan
 
-lint unit quorum sim fault fuzz:
+lint unit quorum sim fault fuzz cluster:
 	@tests/run $@
 
 mount-test:
@@ -261,7 +261,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsg
 # apache2-bin: a daemon that writes logs, without the service. bsdutils: logger and script. nginx and rsyslog come with
 # a service each: SYSTEMD_OFFLINE keeps the installation from starting it.
 DEPS_TEST := $(DEPS_BUILD) clang clang-format clang-tidy libcmocka-dev bats gawk rsync python3 perl less bsdutils \
-	e2fsprogs mount util-linux procps psmisc curl apache2-bin git rsyslog busybox pv nginx-light
+	e2fsprogs mount util-linux iproute2 openssl procps psmisc curl apache2-bin git rsyslog busybox pv nginx-light
 
 deps-build: DEPS := $(DEPS_BUILD)
 deps: DEPS := $(DEPS_TEST)
@@ -282,7 +282,7 @@ help:
 	@echo 'make deps       installs what building and testing need (apt; sudo when not root)'
 	@echo 'make demo       a mounted log with real data, in one command'
 	@echo 'make test       everything that .ci/run runs; ends with N passed, N failed, N skipped'
-	@echo 'make unit | quorum | sim | fault | lint | mount-test   one part of it; make sim SEEDS=n SEED=x NODES=n'
+	@echo 'make unit | quorum | sim | fault | lint | mount-test | cluster   one part of it; make sim SEEDS=n SEED=x NODES=n'
 	@echo 'make bench      the benchmarks, all or BENCH=name; also $(BUILD)/bench.json'
 	@echo 'make fuzz       FUZZ_RUNS=$(FUZZ_RUNS) runs of each fuzzer'
 	@echo 'make asan tsan  the same programs under AddressSanitizer + UBSan, and under ThreadSanitizer'

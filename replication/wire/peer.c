@@ -25,14 +25,10 @@ static uint64_t now_ms(const struct peer *peer)
     return uv_now(peer->peers->loop);
 }
 
-void peer_log_refusal(struct peer *peer, const char *address, const char *text)
+void peer_log_refusal(struct peer *peer, enum refusal cause, const char *address, const char *text)
 {
-    if (peer->logged_ms != 0 && now_ms(peer) - peer->logged_ms < LIMIT_REFUSAL_LOG_MS &&
-        strcmp(peer->logged, text) == 0)
-        return;
-    strncpy(peer->logged, text, sizeof peer->logged - 1);
-    peer->logged_ms = now_ms(peer) + 1;
-    log_line(LOG_ERR, "peer %d (%s): %s", peer->id, address, text);
+    if (refusals_log(&peer->refusals, cause, text, now_ms(peer)))
+        log_line(LOG_ERR, "peer %d (%s): %s", peer->id, address, text);
 }
 
 /* ---- links ---- */
@@ -114,7 +110,7 @@ static void on_open(struct conn *conn)
     if (!conn_names_node(conn, peer->id)) {
         struct err e;
         err_set(&e, 0, "its certificate does not name node-%d.logmnt", peer->id);
-        peer_log_refusal(peer, conn_address(conn), e.text);
+        peer_log_refusal(peer, REFUSAL_CERTIFICATE, conn_address(conn), e.text);
         link_down(link);
         retry_soon(peer);
         return;
@@ -150,7 +146,7 @@ static void greeted(struct link *link, const struct frame *frame)
         }
     }
     if (cause != REFUSAL_DUPLICATE)
-        peer_log_refusal(peer, conn_address(link->conn), e.text);
+        peer_log_refusal(peer, cause != REFUSAL_NONE ? cause : REFUSAL_ID, conn_address(link->conn), e.text);
     link_down(link);
     retry_soon(peer);
 }
@@ -188,9 +184,10 @@ static void on_ended(struct conn *conn, int rc, const char *reason)
     if (rc == -ECONNREFUSED)
         peer->refused = true;
     if (state == LINK_GREETING && rc == 0)
-        peer_log_refusal(peer, conn_address(conn), "ended the connection without an answer to this node's hello");
+        peer_log_refusal(peer, REFUSAL_OTHER, conn_address(conn),
+                         "ended the connection without an answer to this node's hello");
     else if (rc == -EPROTO || rc == -EBADMSG)
-        peer_log_refusal(peer, conn_address(conn), reason);
+        peer_log_refusal(peer, REFUSAL_TLS, conn_address(conn), reason);
     else if (peer->up && !peer->goodbye)
         log_line(LOG_WARNING, "peer %d (%s): lost: %s", peer->id, conn_address(conn), reason);
     if (peer->up)
@@ -263,7 +260,7 @@ static void dial(struct link *link)
     if (rc == -ECONNREFUSED)
         peer->refused = true;
     else
-        peer_log_refusal(peer, peer->host, e.text);
+        peer_log_refusal(peer, REFUSAL_OTHER, peer->host, e.text);
     retry_soon(peer);
 }
 
@@ -296,7 +293,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
     if (status != 0) {
         struct err e;
         err_set(&e, 0, "its name cannot be resolved: %s", uv_strerror(status));
-        peer_log_refusal(peer, peer->host, e.text);
+        peer_log_refusal(peer, REFUSAL_OTHER, peer->host, e.text);
         retry_soon(peer);
         return;
     }
@@ -350,7 +347,7 @@ static void come_up(struct peer *peer)
     peer->up = true;
     peer->goodbye = false;
     peer->backoff_ms = 0;
-    peer->logged_ms = 0;
+    peer->refusals = (struct refusals){.next = 0};
     uv_timer_stop(&peer->retry);
     log_line(LOG_INFO, "peer %d (%s): connected", peer->id, conn_address(peer->links[CHANNEL_CONTROL].conn));
     peers_publish(peer, true);

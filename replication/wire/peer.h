@@ -19,6 +19,7 @@
 #include "replication/wire/conn.h"
 #include "replication/wire/hello.h"
 #include "replication/wire/peers.h"
+#include "replication/wire/refusals.h"
 
 enum link_state { LINK_DOWN, LINK_DIALING, LINK_GREETING, LINK_UP, LINK_DYING };
 
@@ -59,8 +60,7 @@ struct peer {
     bool left;   /* no peer any more: freed when libuv has let go */
     int closing; /* handles and requests that libuv still has, once left */
 
-    char logged[HELLO_BYTES_MAX]; /* the last refusal that was logged, */
-    uint64_t logged_ms;           /* and when; 0: none */
+    struct refusals refusals; /* that were logged since it was up */
 };
 
 /* NULL: no memory. */
@@ -78,6 +78,6 @@ bool peer_sweep(struct peer *peer, uint64_t now_ms);
  * REFUSAL_NONE or REFUSAL_DUPLICATE. */
 enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello *theirs);
 /* Logs why a hello, theirs or ours, was refused; not the same again within LIMIT_REFUSAL_LOG_MS. */
-void peer_log_refusal(struct peer *peer, const char *address, const char *text);
+void peer_log_refusal(struct peer *peer, enum refusal cause, const char *address, const char *text);
 
 #endif

@@ -290,13 +290,20 @@ static enum refusal judge(struct stranger *stranger, const struct hello *theirs,
 }
 
 /* A refusal is logged for the peer that it is about, or for the id that it claims when that is none of ours. */
-static void log_refusal(struct stranger *stranger, const struct hello *theirs, const char *text)
+static void log_refusal(struct stranger *stranger, enum refusal cause, const struct hello *theirs, const char *text)
 {
     struct peer *peer = find(stranger->peers, theirs->from);
     if (peer != NULL)
-        peer_log_refusal(peer, conn_address(stranger->conn), text);
-    else
+        peer_log_refusal(peer, cause, conn_address(stranger->conn), text);
+    else if (refusals_log(&stranger->peers->refusals, cause, text, uv_now(stranger->peers->loop)))
         log_line(LOG_ERR, "node %d (%s) is refused: %s", theirs->from, conn_address(stranger->conn), text);
+}
+
+/* Who it is was not said. */
+static void log_unknown(struct stranger *stranger, const char *text)
+{
+    if (refusals_log(&stranger->peers->refusals, REFUSAL_OTHER, text, uv_now(stranger->peers->loop)))
+        log_line(LOG_ERR, "a connection from %s is refused: %s", conn_address(stranger->conn), text);
 }
 
 static void on_stranger_frame(struct conn *conn, struct frame *frame)
@@ -305,13 +312,12 @@ static void on_stranger_frame(struct conn *conn, struct frame *frame)
     struct hello theirs;
     struct err e = {""};
     if (frame->kind != FRAME_HELLO || hello_decode(frame->header, frame->header_bytes, &theirs, &e) != 0) {
-        log_line(LOG_ERR, "a connection from %s is refused: %s", conn_address(conn),
-                 e.text[0] != '\0' ? e.text : "its first frame is no hello");
+        log_unknown(stranger, e.text[0] != '\0' ? e.text : "its first frame is no hello");
         conn_end(conn);
     } else {
         enum refusal cause = judge(stranger, &theirs, &e);
         if (cause != REFUSAL_NONE && cause != REFUSAL_DUPLICATE)
-            log_refusal(stranger, &theirs, e.text);
+            log_refusal(stranger, cause, &theirs, e.text);
         if (cause != REFUSAL_NONE)
             refuse(stranger, cause, e.text);
     }
@@ -327,7 +333,7 @@ static void on_stranger_open(struct conn *conn)
 static void on_stranger_ended(struct conn *conn, int rc, const char *reason)
 {
     if (rc == -EPROTO || rc == -EBADMSG)
-        log_line(LOG_ERR, "a connection from %s is refused: %s", conn_address(conn), reason);
+        log_unknown(conn_data(conn), reason);
     forget_stranger(conn_data(conn));
 }
 

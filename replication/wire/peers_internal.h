@@ -45,6 +45,7 @@ struct peers {
     struct tls_context *tls; /* loop thread */
     struct stranger *strangers;
     unsigned stranger_count;
+    struct refusals refusals; /* of those that are no peers; loop thread */
     struct finishing *finishing;
     bool stopping;
     int closing;

@@ -1,0 +1,105 @@
+# tests/cluster/lib.bash: clusters of real daemons, each node in a network namespace of its own (mount-scripts/logmnt-cluster).
+#
+#   $T  this test's own directory     $C  the cluster's: mounts are $C/1, $C/2, …, logs $C/log/1, …
+#
+# A test fails when its cluster does not stop by itself at the end, or when a sanitizer has something to say.
+
+ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+export LOGMNT=${LOGMNT:-$ROOT/build/logmnt}
+export BATS_TEST_TIMEOUT LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+# shellcheck disable=SC2034 # the tests use it
+case $LOGMNT in
+*/asan/* | */tsan/*) SANITIZED=yes BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-300} ;;
+*) SANITIZED='' BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120} ;;
+esac
+
+cluster() { timeout 100 "$ROOT/mount-scripts/logmnt-cluster" "$@" 3>&-; }
+
+setup() {
+    umask 022
+    T=$(mktemp -d /tmp/logmnt-cluster.XXXXXX)
+    C=$T/c BG=()
+    export ASAN_OPTIONS=log_path=$T/sanitizer:detect_leaks=1
+    export UBSAN_OPTIONS=log_path=$T/sanitizer:print_stacktrace=1
+    export TSAN_OPTIONS=log_path=$T/sanitizer:second_deadlock_stack=1
+    # A call that no daemon answers cannot be interrupted: then only the daemons' end ends the test.
+    setsid bash -c 'sleep $((BATS_TEST_TIMEOUT + 10)) & echo $! > "$0/watchdog"; wait $! || exit
+        cat "$0"/c/pid/* | xargs -r kill -9' "$T" >/dev/null 2>&1 3>&- &
+    disown
+}
+
+teardown() {
+    local bad=0 pid report log
+    cd /
+    for pid in "${BG[@]}"; do
+        pkill -9 -P "$pid"
+        kill -9 "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+    done
+    [ ! -e "$C/cluster" ] || cluster down "$C" || bad=1
+    for report in "$T"/sanitizer*; do
+        [ -s "$report" ] || continue
+        head -n 60 "$report"
+        bad=1
+    done
+    if [ "$bad" = 1 ] || [ "${BATS_TEST_COMPLETED:-}" != 1 ]; then
+        for log in "$C"/log/*; do
+            [ -e "$log" ] || continue
+            echo "--- ${log#"$T/"}"
+            tail -n 15 "$log"
+        done
+    fi
+    wait_until '[ -s "$T/watchdog" ]' && read -r pid <"$T/watchdog" && kill "$pid"
+    rm -rf --one-file-system "$T"
+    return $bad
+}
+
+start_cluster() { # [-o OPTIONS] N: named after this process, so that suites can run beside each other
+    cluster -n "t$$" "$@" "$C" >"$T/mounts"
+}
+
+bg() { # COMMAND…: in the background; its pid in $!
+    "$@" 3>&- &
+    BG+=("$!")
+}
+
+wait_until() { # CONDITION [SECONDS]
+    local deadline=$((SECONDS + ${2:-15} + 1))
+    until eval "$1"; do
+        if [ $SECONDS -ge $deadline ]; then
+            echo "waited ${2:-15} s in vain for: $1" >&2
+            return 1
+        fi
+        sleep 0.02
+    done
+}
+
+is() { # ACTUAL EXPECTED
+    [ "$1" = "$2" ] || { printf 'expected: %q\nseen:     %q\n' "$2" "$1"; return 1; }
+}
+
+at_least() { # ACTUAL MINIMUM
+    [ "$1" -ge "$2" ] || { echo "expected at least $2, seen $1"; return 1; }
+}
+
+at_most() { # ACTUAL MAXIMUM
+    [ "$1" -le "$2" ] || { echo "expected at most $2, seen $1"; return 1; }
+}
+
+fails() { # TEXT COMMAND…: it fails, and says so
+    local text=$1 output status=0
+    shift
+    output=$("$@" 2>&1 3>&-) || status=$?
+    if [ "$status" = 0 ] || [[ $output != *"$text"* ]]; then
+        printf 'expected a failure with "%s": %s\nseen: status %s, %s\n' "$text" "$*" "$status" "$output"
+        return 1
+    fi
+}
+
+attr() { getfattr --absolute-names --only-values -n "$2" "$1"; } # FILE NAME
+set_attr() { setfattr -n "$2" -v "$3" "$1"; }                     # FILE NAME VALUE
+
+# logged NODE TEXT: a line of its log has it.
+logged() { grep -qF -- "$2" "$C/log/$1"; }
+forget_logs() { for log in "$C"/log/*; do : >"$log"; done; }
+daemon() { cat "$C/pid/$1"; } # NODE

@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# logmnt-cluster itself: nodes with a network each, and what can be done to them by name.
+load lib
+
+state() { cluster status "$C" | awk -v node="$1" '$1 == node { print $2 }'; }
+cut_of() { cluster status "$C" | awk -v node="$1" '$1 == node { print $6 }'; }
+spaces() { ip netns list | grep -c "logmnt-t$$-" || :; }
+reaches() { cluster exec "$C" "$1" timeout 1 bash -c ": </dev/tcp/10.44.0.$2/9440" 2>/dev/null; } # FROM TO
+
+@test "nodes start, are killed, paused, stopped and started by name, and nothing stays" {
+    start_cluster 3
+    is "$(cat "$T/mounts")" "$C/1"$'\n'"$C/2"$'\n'"$C/3"
+    for node in 1 2 3; do
+        mountpoint "$C/$node"
+        is "$(state $node)" running
+        is "$(attr "$C/$node" user.node.id)" $node
+    done
+    cluster kill "$C" 2
+    is "$(state 2)" killed
+    fails 'not connected' ls "$C/2"
+    cluster pause "$C" 3
+    is "$(state 3)" paused
+    cluster start "$C"
+    is "$(state 2)" running
+    cluster resume "$C" 3
+    is "$(state 3)" running
+    cluster stop "$C" 1
+    is "$(state 1)" stopped
+    [ -e "$C/data/1/clean-shutdown" ]
+    cluster wipe "$C" 1
+    [ ! -e "$C/data/1" ]
+    fails 'node 2 runs' cluster wipe "$C" 2
+    cluster restart "$C" 2
+    is "$(state 2)" running
+    cluster down "$C"
+    is "$(spaces)" 0
+    ! grep -q "$C" /proc/mounts
+    ls "$C/data/2/meta.properties"
+}
+
+@test "links are cut and healed: a cable, a pair, one way" {
+    start_cluster -o tls=off 3
+    for from in 1 2 3; do for to in 1 2 3; do reaches $from $to; done; done
+    cluster cut "$C" 2
+    is "$(cut_of 2)" cable
+    ! reaches 2 1
+    ! reaches 3 2
+    reaches 1 3
+    cluster heal "$C" 2
+    wait_until 'reaches 2 1'
+    cluster cut "$C" 1-3
+    is "$(cut_of 1) $(cut_of 3)" '1to3 3to1'
+    ! reaches 1 3
+    reaches 1 2
+    reaches 3 2
+    cluster heal "$C"
+    cluster cut "$C" 1to2
+    is "$(cut_of 1) $(cut_of 2)" '1to2 -'
+    ! reaches 1 2
+    cluster exec "$C" 1 timeout 5 ip neighbour show 10.44.0.2 | grep -q PERMANENT
+    cluster heal "$C" 1to2
+    wait_until 'reaches 1 2'
+    is "$(cut_of 1)" -
+}
+
+@test "one node grows to three, and starts again with options of its own" {
+    start_cluster -o tls=off 1
+    start_cluster 3
+    is "$(wc -l <"$T/mounts")" 3
+    cluster stop "$C" 3
+    cluster start -o linger.ms=7 "$C" 3
+    tr '\0' ' ' <"/proc/$(daemon 3)/cmdline" | grep -q linger.ms=7
+    cluster restart "$C" 3
+    ! tr '\0' ' ' <"/proc/$(daemon 3)/cmdline" | grep -q linger.ms=7
+    fails 'has 3 nodes' start_cluster 2
+}
+
+@test "what cannot be is said in a line, and what had begun is taken back" {
+    fails "unknown option 'nosuch'" start_cluster -o nosuch 2
+    is "$(spaces)" 0
+    ! grep -q "$C" /proc/mounts
+    rm -r "$C"
+    fails 'LOGMNT' env LOGMNT=/nowhere "$ROOT/mount-scripts/logmnt-cluster" 2 "$C"
+    fails 'usage:' cluster
+    fails 'usage:' cluster explode "$C"
+    fails 'usage:' cluster -x 3 "$C"
+    fails '0: from 1 to 64' start_cluster 0
+    fails 'there is no cluster here' cluster status "$T"
+    fails '1 to 9 letters' cluster -n a-b 1 "$C"
+    mkdir -p "$T/full/x"
+    fails 'is not empty' cluster 1 "$T/full"
+    start_cluster -o tls=off 1
+    fails '9: the nodes are 1 to 1' cluster kill "$C" 9
+    fails 'kill: which?' cluster kill "$C"
+    fails 'a link is between two' cluster cut "$C" 1-1
+    fails 'another cluster has this name' cluster -n "t$$" 1 "$T/other"
+    fails 'its name is' cluster -n other 1 "$C"
+}
