@@ -50,6 +50,20 @@ enum {
     /* Batches in one of them, and bytes, unless one batch alone has more. */
     LIMIT_FORWARD_BATCHES = 64,
     LIMIT_FORWARD_BYTES = 1 << 20,
+    /* A leader that refused for now is asked again after this, if nothing has changed before. */
+    LIMIT_FORWARD_PAUSE_MS = 20,
+    /* An eighth of an append's time, and at most this, is left for the answer: the leader ends what is not in its log
+     * by then. */
+    LIMIT_FORWARD_MARGIN_MS = 500,
+    /* Bytes of a forwarded batch from one mark for the sparse index to the next. */
+    LIMIT_FORWARD_MARK_BYTES = 4096,
+    /* An append that its leader has acknowledged waits for this replica's high watermark no longer than this. */
+    LIMIT_SHOW_MS = 1000,
+    /* The command that asks for a producer id. */
+    LIMIT_PRODUCER_ID_MS = 1000,
+    /* The header of a message about a partition to its leader or back; a longer one is refused before it is looked at.
+     */
+    LIMIT_FORWARD_MESSAGE_BYTES = 8192,
     /* From the moment that a log asks for a flush until the background flush begins. */
     LIMIT_FLUSH_DELAY_MS = 1000,
     /* The longest that the checkpoints lag behind while something is appended. */

@@ -309,6 +309,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     int rc = open_executor(node, e);
     if (rc != 0)
         goto err_after_init;
+    forwarding_init(&node->forwarding, node);
     rc = node_links_open(node, e);
     if (rc != 0)
         goto err_after_executor;

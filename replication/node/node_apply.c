@@ -150,6 +150,8 @@ void node_apply_registrations(struct node *node, int32_t replica)
 static void register_node(struct node *node, const struct command *cmd)
 {
     bool self = cmd->registration.id == node->options.id;
+    if (self)
+        forwarding_registered(&node->forwarding, metadata_node(&node->quorum.meta, cmd->registration.id)->epoch);
     node_apply_registrations(node, self ? 0 : cmd->registration.id);
 }
 
@@ -179,12 +181,15 @@ void node_apply(void *arg, const struct command *cmd)
     case COMMAND_SET_PARTITIONS:
         change_partitions(node, cmd);
         break;
+    case COMMAND_PRODUCER_IDS:
+        if (cmd->node == node->options.id)
+            forwarding_granted(&node->forwarding, node->quorum.meta.next_producer_id - cmd->count);
+        break;
     case COMMAND_BEGIN_EPOCH:
     case COMMAND_SET_VOTERS:
         node_join_cluster(node);
         break;
     case COMMAND_CHANGE_NODE:
-    case COMMAND_PRODUCER_IDS:
     case COMMAND_TYPES:
         break;
     }

@@ -14,6 +14,7 @@
 #include "replication/node/cleaner.h"
 #include "replication/node/deleter.h"
 #include "replication/node/flusher.h"
+#include "replication/node/forwarding.h"
 #include "replication/node/identity.h"
 #include "replication/node/node.h"
 #include "replication/node/reserve.h"
@@ -35,6 +36,7 @@ struct node {
     struct log_env env;
     struct executor *executor;
     struct network network;
+    struct forwarding forwarding;
     struct transport_source *source; /* of the transport; NULL: none */
     struct links links;              /* it, unless the options brought one */
     uint64_t process;                /* a random number of this start */
@@ -92,6 +94,15 @@ void node_links_set_cluster(struct node *node);
 int node_quorum_open(struct node *node, const struct checkpoints *known, struct err *e);
 /* The applied metadata names the cluster: this node is of it from here on. Ends the process where it is of another. */
 void node_join_cluster(struct node *node);
+
+/* ---- forwarding.c ---- */
+
+/* network_send(), also to this node itself: then it comes as if it had been sent. */
+int forwarding_send(struct node *node, int32_t to, enum channel channel, enum message_kind kind, const void *header,
+                    size_t header_bytes, const struct iovec *body, int body_count);
+/* Of this process; -1: there is none yet, and one is asked for. */
+int64_t node_producer_id(struct node *node);
+int64_t node_own_epoch(struct node *node); /* of this process's registration; -1: not yet */
 
 /* node_stop.c: each topic's reference is the last one: its logs are closed. */
 void node_close_topics(struct node *node);

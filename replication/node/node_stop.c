@@ -99,6 +99,7 @@ void node_stop_executor(struct node *node)
 {
     if (node->options.executor == NULL)
         executor_uv_stop(node->executor);
+    forwarding_free(&node->forwarding);
 }
 
 int node_close(struct node *node, struct err *e)

@@ -159,6 +159,11 @@ bool forwarder_next(struct forwarder *forwarder, struct forward_request *out)
     return true;
 }
 
+void forwarder_pause(struct forwarder *forwarder)
+{
+    forwarder->paused = true;
+}
+
 void forwarder_unsent(struct forwarder *forwarder, const struct forward_request *request)
 {
     struct forward_request_state *state = find_request(forwarder, request->number);
@@ -168,6 +173,7 @@ void forwarder_unsent(struct forwarder *forwarder, const struct forward_request 
     for (int i = 0; i < request->count; i++) {
         request->batches[i]->state = FORWARD_WAITING;
     }
+    forwarder->paused = true;
 }
 
 /* ---- what happens ---- */
@@ -203,7 +209,6 @@ void forwarder_set_leader(struct forwarder *forwarder, int32_t leader, int32_t l
 void forwarder_go_on(struct forwarder *forwarder)
 {
     forwarder->paused = false;
-    forwarder->failing = false;
 }
 
 static struct forward *find_sent(struct forwarder *forwarder, uint64_t request, int32_t sequence)

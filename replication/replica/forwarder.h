@@ -93,14 +93,16 @@ struct forward_request {
 };
 /* true: *out is to be sent, and counts as sent. false: there is nothing, or it has to wait. */
 bool forwarder_next(struct forwarder *forwarder, struct forward_request *out);
-/* It could not be sent after all, and nothing of it has left. The link is down or (paused) it was too much. */
+/* It could not be sent after all, and nothing of it has left: a pause. */
 void forwarder_unsent(struct forwarder *forwarder, const struct forward_request *request);
 
 /* The leader's word on the batch of a request that begins with a sequence; rc: why it was refused. Returns the batch if
  * it is over, with its rc: 0 where it was appended. NULL: it is sent again, or nobody waits for it any more. */
 struct forward *forwarder_answer(struct forwarder *forwarder, uint64_t request, int32_t sequence,
                                  enum forward_answer answer, int rc);
-/* Ends a pause: something has changed, or its time is over. */
+/* Nothing is to be sent for now. */
+void forwarder_pause(struct forwarder *forwarder);
+/* Ends a pause: its time is over. */
 void forwarder_go_on(struct forwarder *forwarder);
 
 /* Who leads, in which epoch, and whether it can be sent to now. Any change leaves in doubt what is under way. */

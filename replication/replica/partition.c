@@ -177,6 +177,7 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     pthread_mutex_init(&part->watch_lock, NULL);
     part->lowest_position = INT64_MAX;
     partition_flush_init(part);
+    partition_forward_init(part);
     partition_feed_init(part);
     struct topic_config config;
     topic_config(topic, &config);
@@ -261,6 +262,7 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     atomic_fetch_add(&part->node->records_gone, part->records_appended);
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
     pthread_mutex_destroy(&part->watch_lock);
+    pthread_mutex_destroy(&part->forward_lock);
     pthread_mutex_destroy(&part->lock);
     pthread_mutex_destroy(&part->life_lock);
     free(part);
@@ -282,6 +284,7 @@ void partition_set_config(struct partition *part, const struct topic_config *con
 void partition_stop_alarms(struct partition *part, bool cancel)
 {
     partition_hold_stop(part, cancel);
+    partition_forward_stop(part, cancel);
     partition_flush_stop(part, cancel);
 }
 

@@ -6,6 +6,7 @@
  * and appends are answered. With fewer than min.insync.replicas in the ISR an acks=all append is held, with its bytes,
  * until there are enough or delivery.timeout.ms has passed (-EROFS: nothing was appended); after one has timed out the
  * next ones fail at once until appending is possible again. What is in the log is answered by the high watermark alone.
+ * Where another node leads, an append goes to that one, through changes of leader, and ends as one here would.
  *
  * Any thread. References: partition_ref()/unref(); whoever keeps a pointer beyond a topic reference takes one. */
 #ifndef LOGMNT_REPLICATION_REPLICA_PARTITION_H
@@ -16,6 +17,7 @@
 
 #include "engine/log/log.h"
 #include "replication/metadata/replica_set.h"
+#include "replication/replica/forwarder.h"
 
 struct partition;
 struct topic;
@@ -42,7 +44,15 @@ void partition_size(struct partition *part, struct log_size *out);
 /* ---- appending ---- */
 
 /* Where an append is; the drawing is in partition_append.c. */
-enum append_state { APPEND_OVER, APPEND_NEW, APPEND_HELD, APPEND_WRITING, APPEND_FLUSHING, APPEND_COMMITTING };
+enum append_state {
+    APPEND_OVER,
+    APPEND_NEW,
+    APPEND_HELD,
+    APPEND_FORWARDED,
+    APPEND_WRITING,
+    APPEND_FLUSHING,
+    APPEND_COMMITTING,
+};
 
 /* One append. Embed it, zeroed; fill in what is "in"; keep it until it is over; it may be used again then. */
 struct append_op {
@@ -50,6 +60,9 @@ struct append_op {
     struct append_batch batch; /* in; what its pointers lead to must be good until submit has returned */
     enum acks acks;            /* in */
     int64_t timeout_ms;        /* in: delivery.timeout.ms, counted from when it begins to wait */
+    /* in: another node's, with its producer id and sequence. Where this one does not lead it ends with -EREMOTE: not
+     * appended; -EIO: in a log that leads no more. */
+    bool from_peer;
     bool told; /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
     /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
      * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO;
@@ -59,7 +72,11 @@ struct append_op {
     /* private */
     _Atomic int state;    /* enum append_state */
     int32_t leader_epoch; /* in which it came into the log */
-    void *copy;           /* HELD: the bytes and marks */
+    void *copy;           /* HELD, FORWARDED: the bytes and marks */
+    bool duplicate;       /* the log has it already; result.end is at or behind its end */
+    bool acked;           /* the leader elsewhere has acknowledged it: COMMITTING until it shows here */
+    bool numbered;        /* it got its sequence here, and is counted as under way */
+    struct forward forward;
     struct iovec iov;
     int64_t deadline_ms;
     struct log_flush flush;

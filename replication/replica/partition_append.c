@@ -63,6 +63,22 @@ static int check_keys(struct partition *part, const struct append_batch *batch, 
     return err_set(e, -EINVAL, "%s is compacted and takes no record without a key", part->name);
 }
 
+/* The log has the batch. Where it ends is not known; where its producer's last one does is. */
+static void note_duplicate(struct append_op *op)
+{
+    struct log *log = op->part->log;
+    struct log_point end = log_end(log);
+    struct producer_state known;
+
+    op->duplicate = true;
+    if (log_producer(log, op->batch.producer_id, op->batch.producer_epoch, op->batch.sequence, &known) !=
+            PRODUCER_UNKNOWN &&
+        known.last_offset + 1 < end.offset) {
+        (void)log_lookup_offset(log, known.last_offset + 1, end, &end, NULL);
+    }
+    op->result = (struct log_append_result){end, end};
+}
+
 /* 1: the topic is held, or this node leads no more, or in another epoch; nothing was done. */
 static int write_in_gate(struct append_op *op, struct err *e)
 {
@@ -91,7 +107,11 @@ static int write_in_gate(struct append_op *op, struct err *e)
         op->batch.last_timestamp_ms = op->batch.first_timestamp_ms;
         op->batch.attributes |= BATCH_LOG_APPEND_TIME;
     }
-    rc = partition_append_leading(part, &op->batch, &op->leader_epoch, &op->result, e);
+    rc = partition_append_own(op, e);
+    if (rc == 1) {
+        note_duplicate(op);
+        return 0;
+    }
     /* The epoch ended meanwhile, and nothing was appended. */
     return rc == -ESTALE && !atomic_load(&part->topic->deleted) ? 1 : rc;
 }
@@ -223,6 +243,41 @@ void partition_commit(struct partition *part, struct log_point end)
     partition_advance(part, part->node->options.id, end);
 }
 
+/* Not under way any more: over, or waiting where the end of a leadership finds it. */
+static void settle_number(struct partition *part, bool numbered)
+{
+    if (numbered) {
+        partition_forward_settled(part);
+    }
+}
+
+/* The leadership in which it came into the log is over. As tick(). */
+static int send_on(struct append_op *op)
+{
+    if (op->acks == ACKS_NONE) {
+        return 1;
+    }
+    if (partition_forward_numbered(op)) {
+        return 0;
+    }
+    return op->from_peer ? -EIO : -ETIMEDOUT;
+}
+
+/* What came with it. Under the lock. */
+static void count(struct append_op *op, bool told, struct passed *passed)
+{
+    struct partition *part = op->part;
+
+    if (op->duplicate) {
+        look(part, told, passed);
+        return;
+    }
+    part->batches_appended++;
+    part->records_appended += op->batch.records;
+    part->bytes_appended += op->batch.len;
+    advance(part, part->node->options.id, op->result.end, told, passed);
+}
+
 /* This replica holds it. Returns as tick(): after 0 the op may be gone. */
 static int commit_batch(struct append_op *op)
 {
@@ -230,23 +285,19 @@ static int commit_batch(struct append_op *op)
     struct partition_fresh fresh = {
         .position = op->result.base.position, .iov = op->batch.iov, .iovcnt = op->batch.iovcnt};
     struct passed passed;
-    bool waits, told = op->told;
+    bool waits, deposed, told = op->told, numbered = op->numbered;
     int rc = 1;
 
     pthread_mutex_lock(&part->lock);
-    part->batches_appended++;
-    part->records_appended += op->batch.records;
-    part->bytes_appended += op->batch.len;
     told = told && part->isr.high_watermark.offset == op->result.base.offset; /* nobody else's are committed with it */
-    advance(part, part->node->options.id, op->result.end, told, &passed);
-    if (!partition_leads(part) || op->leader_epoch < part->led_since_epoch) {
-        rc = op->acks == ACKS_NONE ? 1 : -ETIMEDOUT; /* as partition_depose() */
-    } else if (part->isr.high_watermark.offset >= op->result.end.offset) {
-        fresh.len = op->batch.len;
-    } else if (op->acks == ACKS_ALL) {
+    count(op, told, &passed);
+    deposed = !partition_leads(part) || op->leader_epoch < part->led_since_epoch;
+    if (!deposed && part->isr.high_watermark.offset >= op->result.end.offset) {
+        fresh.len = op->duplicate ? 0 : op->batch.len;
+    } else if (!deposed && op->acks == ACKS_ALL) {
         rc = partition_hold_committing(op);
     }
-    waits = rc == 0;
+    waits = rc == 0 || deposed;
     if (waits) {
         partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
     }
@@ -258,6 +309,10 @@ static int commit_batch(struct append_op *op)
     }
     partition_arm_flush(part);
     flusher_appended(&part->node->flusher);
+    if (deposed) {
+        rc = send_on(op);
+    }
+    settle_number(part, numbered);
     if (waits) {
         partition_unref(part);
     }
@@ -270,6 +325,7 @@ static int flush_failed(struct append_op *op, struct err *e)
 {
     int rc = err_is_passing(op->flush_rc) ? -ETIMEDOUT : op->flush_rc;
 
+    settle_number(op->part, op->numbered);
     return err_sys(e, rc, "%s: flush.messages: flush", op->part->name);
 }
 
@@ -294,7 +350,13 @@ static int tick(struct append_op *op, struct err *e)
     while (rc > 0) {
         switch (atomic_load_explicit(&op->state, memory_order_relaxed)) {
         case APPEND_NEW:
-            rc = op->acks == ACKS_ALL || partition_is_held(op->part) ? partition_hold(op, e) : 1;
+            rc = op->acks == ACKS_ALL || partition_is_held(op->part) || partition_forwards(op->part)
+                     ? partition_hold(op, e)
+                     : 1;
+            if (rc == 2) {
+                atomic_store_explicit(&op->state, APPEND_OVER, memory_order_relaxed);
+                return 1;
+            }
             if (rc > 0) {
                 atomic_store_explicit(&op->state, APPEND_WRITING, memory_order_relaxed);
             }
@@ -323,6 +385,7 @@ static int tick(struct append_op *op, struct err *e)
             }
             break;
         case APPEND_COMMITTING: /* taken out of its list */
+        case APPEND_FORWARDED:
         case APPEND_HELD:
         case APPEND_OVER:
             return 1;
@@ -340,15 +403,18 @@ int partition_append_submit(struct append_op *op, struct err *e)
     int rc = partition_usable(part, e);
 
     assert(atomic_load_explicit(&op->state, memory_order_relaxed) == APPEND_OVER && op->copy == NULL);
-    if (rc == -EIO && part->log == NULL) {
+    if (rc == -EIO && part->log == NULL && partition_leads(part)) {
         rc = partition_reopen(part, e);
     }
-    if (rc < 0) {
+    if (rc < 0 && (rc != -EIO || op->from_peer || partition_leads(part))) {
         return rc;
     }
     if (part->topic->internal) {
         return err_set(e, -EPERM, "%s is the node's own", part->name);
     }
+    op->duplicate = false;
+    op->acked = false;
+    op->numbered = false;
     atomic_store_explicit(&op->state, APPEND_NEW, memory_order_relaxed);
     return tick(op, e);
 }
@@ -363,5 +429,8 @@ bool partition_append_is_in_log(const struct append_op *op)
 {
     int state = atomic_load(&op->state);
 
+    if (state == APPEND_FORWARDED) {
+        return partition_forward_is_sent(op);
+    }
     return state == APPEND_FLUSHING || state == APPEND_COMMITTING;
 }

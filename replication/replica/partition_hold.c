@@ -119,7 +119,7 @@ static int check_answered(struct partition *part, struct err *e)
     return 0;
 }
 
-static int64_t deadline_of(const struct append_op *op)
+int64_t partition_deadline_of(const struct append_op *op)
 {
     int64_t now_ms = op->part->node->clock->mono_ms(op->part->node->clock);
 
@@ -128,8 +128,7 @@ static int64_t deadline_of(const struct append_op *op)
 
 /* ---- held ---- */
 
-/* A copy of the batch in one piece, with its marks behind the bytes. op->copy and op->iov are its memory. -ENOMEM. */
-static int copy_batch(struct append_op *op, struct append_batch *out)
+int partition_copy_batch(struct append_op *op, struct append_batch *out)
 {
     const struct append_batch *batch = &op->batch;
     size_t marks_at = (batch->len + sizeof(uint64_t) - 1) / sizeof(uint64_t) * sizeof(uint64_t);
@@ -205,15 +204,24 @@ int partition_hold(struct append_op *op, struct err *e)
     int rc;
 
     op->deadline_ms = 0; /* not read yet: the clock is for who waits */
+    if (!op->from_peer && partition_forwards(part)) {
+        rc = partition_forward(op, e);
+        if (rc != 1) {
+            return rc;
+        }
+    }
+    if (op->from_peer && !partition_leads(part)) {
+        return err_set(e, -EREMOTE, "%s is not led by this node", part->name);
+    }
     if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN && !partition_is_held(part)) {
         return 1;
     }
-    rc = copy_batch(op, &copied);
+    rc = partition_copy_batch(op, &copied);
     if (rc < 0) {
         return err_sys(e, rc, "%s", part->name);
     }
     copy = op->copy;
-    op->deadline_ms = deadline_of(op);
+    op->deadline_ms = partition_deadline_of(op);
     partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
     pthread_rwlock_rdlock(&part->topic->gate);
     if (atomic_load_explicit(&part->framing, memory_order_relaxed) != (int)op->batch.framing) {
@@ -233,10 +241,29 @@ int partition_hold(struct append_op *op, struct err *e)
     return rc;
 }
 
+/* This node leads no more. false: it leads after all. */
+static bool send_on(struct append_op *op)
+{
+    int rc = op->from_peer ? -EREMOTE : partition_forward(op, NULL);
+
+    if (rc == 1) {
+        return false;
+    }
+    if (rc != 0) {
+        atomic_store(&op->state, APPEND_OVER);
+        op->next = NULL;
+        partition_finish(op, rc < 0 ? rc : 0);
+    }
+    return true;
+}
+
 void partition_hold_again(struct append_op *op)
 {
     struct partition *part = op->part;
 
+    if (partition_forwards(part) && send_on(op)) {
+        return;
+    }
     atomic_fetch_add(&part->node->parked_bytes, op->batch.len);
     atomic_fetch_add(&part->node->appends_parked, 1);
     pthread_mutex_lock(&part->lock);
@@ -263,7 +290,7 @@ bool partition_append_cancel(struct append_op *op)
     }
     pthread_mutex_unlock(&part->lock);
     free(copy);
-    return held;
+    return held || partition_forward_cancel(op);
 }
 
 bool partition_has_held(struct partition *part)
@@ -288,7 +315,7 @@ int partition_hold_committing(struct append_op *op)
         return rc;
     }
     if (op->deadline_ms == 0) {
-        op->deadline_ms = deadline_of(op);
+        op->deadline_ms = partition_deadline_of(op);
     }
     /* Two threads come here in another order than they came into the log, now and then. */
     while (before != NULL && before->result.end.offset > op->result.end.offset) {
@@ -325,7 +352,26 @@ bool partition_append_forget(struct append_op *op)
         take_committing(op);
     }
     pthread_mutex_unlock(&part->lock);
-    return committing;
+    return committing || partition_forward_forget(op);
+}
+
+bool partition_hold_showing(struct append_op *op)
+{
+    struct partition *part = op->part;
+    int32_t self = part->node->options.id;
+    int64_t show_ms = part->node->clock->mono_ms(part->node->clock) + LIMIT_SHOW_MS;
+    bool waits;
+
+    pthread_mutex_lock(&part->lock);
+    waits = partition_role(part) == ROLE_FOLLOWER && replica_set_has(&part->registration.isr, self) &&
+            part->isr.high_watermark.offset < op->result.end.offset && part->log != NULL;
+    if (waits) {
+        op->acked = true;
+        op->deadline_ms = show_ms < op->deadline_ms ? show_ms : op->deadline_ms;
+        waits = partition_hold_committing(op) == 0;
+    }
+    pthread_mutex_unlock(&part->lock);
+    return waits;
 }
 
 /* ---- ends ---- */
@@ -339,7 +385,7 @@ void partition_finish(struct append_op *ops, int rc)
         op->next = NULL;
         free(op->copy);
         op->copy = NULL;
-        op->done(op, rc);
+        op->done(op, op->acked ? 0 : rc);
     }
 }
 
@@ -404,6 +450,9 @@ void partition_fail_waiting(struct partition *part, int rc)
     pthread_mutex_unlock(&part->lock);
     partition_finish(committing, rc);
     partition_finish(held, rc);
+    if (rc == -ESTALE) {
+        partition_forward_fail(part, rc);
+    }
 }
 
 void partition_hold_look(struct partition *part)
@@ -413,13 +462,14 @@ void partition_hold_look(struct partition *part)
 
 void partition_depose(struct partition *part)
 {
-    struct append_op *committing;
+    struct append_op *committing, *held;
 
     pthread_mutex_lock(&part->lock);
     committing = take_expired(&part->committing, take_committing, INT64_MAX);
+    held = take_expired(&part->held, take_held, INT64_MAX);
     update(part);
     pthread_mutex_unlock(&part->lock);
-    partition_finish(committing, -ETIMEDOUT);
+    partition_hand_over(part, committing, held);
 }
 
 /* ---- going on ---- */

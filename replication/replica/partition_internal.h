@@ -100,6 +100,17 @@ struct partition {
     struct alarm deadline_alarm;   /* holds a reference from when it is set until it has rung */
     bool deadline_alarm_set;
 
+    /* appends on their way to a leader elsewhere, and the numbers of those that are appended here: partition_forward.c
+     */
+    pthread_mutex_t forward_lock;
+    struct forwarder forwarder;
+    struct alarm forward_alarm; /* holds a reference from when it is set until it has rung */
+    bool forward_alarm_set;
+    _Atomic bool forwards;         /* not all that was on its way is over: none goes to the log past it */
+    _Atomic bool handing_over;     /* a leadership has ended, and what waited for it is not in the forwarder yet */
+    _Atomic bool replicated;       /* there are replicas elsewhere: what is appended here gets a number */
+    _Atomic int forward_under_way; /* numbered here, and neither over nor waiting for the high watermark yet */
+
     /* flush.ms and the background flusher */
     struct alarm flush_alarm; /* holds a reference from when it is set until it has rung */
     _Atomic bool flush_armed;
@@ -217,8 +228,7 @@ void partition_hold_init(struct partition *part);
  * another epoch the same offset is another record, and the high watermark's passing it would acknowledge the wrong one.
  */
 void partition_fail_waiting(struct partition *part, int rc);
-/* This node leads no more: those that are in the log and not committed end (-ETIMEDOUT: whether they stay is the next
- * leader's to say); what is held waits on. Calls back. */
+/* This node leads no more: those that wait are sent on to the next leader. Calls back. */
 void partition_depose(struct partition *part);
 /* Appends of any acks are held: the topic is, or this node does not lead. */
 bool partition_is_held(const struct partition *part);
@@ -245,6 +255,55 @@ void partition_read_take_out(struct read_op *op);
 /* len bytes of memory, one reference; NULL: there is none. */
 struct read_block *read_block_new(size_t len);
 void read_block_unref(struct read_block *block);
+
+/* A copy of the batch in one piece, with its marks behind the bytes. op->copy and op->iov are its memory. -ENOMEM. */
+int partition_copy_batch(struct append_op *op, struct append_batch *out);
+int64_t partition_deadline_of(const struct append_op *op);
+/* One that the leader elsewhere has acknowledged and that is not below this replica's high watermark yet, though it is
+ * in sync: COMMITTING until it is, or LIMIT_SHOW_MS have passed. false: it need not wait. */
+bool partition_hold_showing(struct append_op *op);
+
+/* ---- appends elsewhere: partition_forward.c ---- */
+
+struct append_answer;
+struct append_request;
+
+void partition_forward_init(struct partition *part);
+void partition_forward_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
+/* Appends of this node's own go to the forwarder. */
+static inline bool partition_forwards(const struct partition *part)
+{
+    return !partition_leads(part) || atomic_load_explicit(&part->forwards, memory_order_acquire);
+}
+/* Puts an append into the forwarder, with a copy of its bytes. 1: this node leads and nothing is on its way: to its
+ * log; 0: FORWARDED, it may be over already; 2: over (acks=0); or a negative errno. */
+int partition_forward(struct append_op *op, struct err *e);
+/* The registration, the role or a link is another: who leads is looked at again, and what waits for that goes on. */
+void partition_forward_look(struct partition *part);
+/* A leader's answer. Calls back. */
+void partition_forward_answer(struct partition *part, const struct append_answer *answer);
+/* Ends all of them with rc. Calls back. */
+void partition_forward_fail(struct partition *part, int rc);
+/* As partition_append_cancel(), forget() and is_in_log(), of one that is or was FORWARDED. */
+bool partition_forward_cancel(struct append_op *op);
+bool partition_forward_forget(struct append_op *op);
+bool partition_forward_is_sent(const struct append_op *op);
+/* log_append() as the leader, of one of this node's own with a number, if there is one to be had. As
+ * partition_append_leading(). */
+int partition_append_own(struct append_op *op, struct err *e);
+/* One that got its number here is over, or waits at the high watermark, or in the forwarder. */
+void partition_forward_settled(struct partition *part);
+/* One that has its number and is in this node's log, which leads no more: sent on. false: it cannot be. */
+bool partition_forward_numbered(struct append_op *op);
+/* This node leads no more: what waited at the high watermark, in its order, and what was held are sent on, or end.
+ * Before anything of the log is cut. Calls back. */
+void partition_hand_over(struct partition *part, struct append_op *committing, struct append_op *held);
+
+/* ---- appends from elsewhere: partition_forwarded.c ---- */
+
+/* A request's batches, whose bytes are in body, are appended in their order; the answers go to node `from`. -ENOMEM. */
+int partition_forwarded(struct partition *part, int32_t from, const struct append_request *request,
+                        const uint8_t *body);
 
 /* ---- flushing: partition_flush.c ---- */
 

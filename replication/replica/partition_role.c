@@ -61,7 +61,10 @@ static bool change(struct partition *part, const struct partition_registration *
     part->registration = *registration;
     part->registered = true;
     isr_decide(&part->isr, &registration->replicas, &registration->isr);
+    atomic_store(&part->replicated, registration->replicas.count > 1);
     if (!again) {
+        if (before == ROLE_LEADER && after != ROLE_LEADER)
+            atomic_store(&part->handing_over, true);
         atomic_store(&part->leader_epoch, epoch);
         atomic_store(&part->epoch_assigned, false);
         if (after == ROLE_LEADER && before != ROLE_LEADER)
@@ -91,6 +94,8 @@ void partition_set_registration(struct partition *part, const struct partition_r
     pthread_mutex_unlock(&part->life_lock);
     if (ended)
         partition_depose(part);
+    else
+        partition_forward_look(part);
     /* With one replica and a registration that is the first, nobody has waited for it. */
     if (!first || registration->replicas.count > 1)
         topic_resume(part->topic);

@@ -222,6 +222,8 @@ static void what_cannot_be_sent_was_not(void **state)
     sends(0, 2);
     forwarder_unsent(&forwarder, &request);
     assert_true(forwarder_cancel(&forwarder, &batches[0]));
+    sends_nothing();
+    forwarder_go_on(&forwarder);
     sends(1, 2);
     assert_int_equal(batches[1].gap, FORWARD_GAP_ALL);
 }

@@ -1,0 +1,324 @@
+/* replication/node/forwarding.c: from a frame to its partition, and from a partition to a frame. */
+#include "replication/node/forwarding.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/node/node_internal.h"
+#include "replication/wire/forward_message.h"
+
+/* One that was taken apart. */
+struct parcel {
+    struct mail mail;
+    struct partition *part; /* referenced */
+    int32_t from;
+    struct frame *frame;
+    union {
+        struct append_request append;
+        struct append_answer append_answer;
+    };
+};
+
+/* ---- the turns ---- */
+
+static void open_parcel(struct parcel *parcel)
+{
+    struct partition *part = parcel->part;
+    struct network *network = &part->node->network;
+
+    switch (parcel->frame->kind) {
+    case MESSAGE_APPEND:
+        if (partition_forwarded(part, parcel->from, &parcel->append, parcel->frame->body) < 0) {
+            network_drop(network, parcel->from); /* it is sent again */
+        }
+        break;
+    case MESSAGE_APPEND_ANSWER:
+        partition_forward_answer(part, &parcel->append_answer);
+        break;
+    default:
+        break;
+    }
+    free(parcel->frame);
+    partition_unref(part);
+    free(parcel);
+}
+
+static void on_turn(struct mailbox *mailbox, struct mail *list)
+{
+    (void)mailbox;
+    while (list != NULL) {
+        struct parcel *parcel = CONTAINER_OF(list, struct parcel, mail);
+
+        list = list->next;
+        open_parcel(parcel);
+    }
+}
+
+static void post(struct forwarding *forwarding, struct parcel *parcel)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)parcel->part * UINT64_C(0x9e3779b97f4a7c15);
+
+    mailbox_post(&forwarding->boxes[hash >> 60], &parcel->mail);
+}
+
+/* ---- what comes ---- */
+
+/* The node's partition by the id of its topic, with a reference; NULL: none, or not yet. */
+static struct partition *find(struct node *node, const struct forward_head *head)
+{
+    const struct metadata *meta = quorum_acquire(&node->quorum);
+    const struct metadata_topic *known = metadata_topic_by_id(meta, head->topic_id);
+    struct partition *part = NULL;
+    char name[TOPIC_NAME_BYTES];
+    struct topic *topic;
+
+    if (known != NULL) {
+        memcpy(name, known->name, sizeof name);
+    }
+    quorum_release(&node->quorum);
+    topic = known != NULL ? catalog_find(&node->catalog, name) : NULL;
+    if (topic == NULL) {
+        return NULL;
+    }
+    if (memcmp(topic->id, head->topic_id, UUID_BYTES) == 0) {
+        part = topic_partition(topic, head->partition);
+    }
+    if (part == NULL) {
+        topic_unref(topic);
+    }
+    return part; /* the topic's reference is the partition's */
+}
+
+/* Of a partition that this node does not know yet, or no more: later. */
+static void refuse(struct node *node, int32_t from, const struct append_request *request)
+{
+    struct append_answer answer = {.head = request->head, .count = request->count};
+    uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
+
+    for (int32_t i = 0; i < request->count; i++) {
+        answer.batches[i] = (struct append_answer_batch){.sequence = request->batches[i].sequence, .rc = -EREMOTE};
+    }
+    (void)forwarding_send(node, from, CHANNEL_CONTROL, MESSAGE_APPEND_ANSWER, header,
+                          append_answer_encode(&answer, header), NULL, 0);
+}
+
+/* A process that the cluster knows to be replaced by a later one. */
+static bool is_fenced(struct node *node, int32_t from, int64_t node_epoch)
+{
+    const struct node_registration *known = metadata_node(quorum_acquire(&node->quorum), from);
+    bool fenced = known != NULL && node_epoch >= 0 && known->epoch > node_epoch;
+
+    quorum_release(&node->quorum);
+    return fenced;
+}
+
+static int take_apart(struct parcel *parcel, const struct forward_head **head, struct err *e)
+{
+    const struct frame *frame = parcel->frame;
+
+    if (frame->kind == MESSAGE_APPEND) {
+        *head = &parcel->append.head;
+        return append_request_decode(frame->header, frame->header_bytes, frame->body_bytes, &parcel->append, e);
+    }
+    *head = &parcel->append_answer.head;
+    return append_answer_decode(frame->header, frame->header_bytes, &parcel->append_answer, e);
+}
+
+static void receive(void *arg, int32_t from, enum channel channel, struct frame *frame)
+{
+    struct forwarding *forwarding = arg;
+    struct node *node = forwarding->node;
+    struct parcel *parcel = calloc(1, sizeof *parcel);
+    const struct forward_head *head = NULL;
+    struct err e = {0};
+    int rc = parcel == NULL ? err_sys(&e, -ENOMEM, "a message") : 0;
+
+    (void)channel;
+    if (rc == 0) {
+        parcel->from = from;
+        parcel->frame = frame;
+        rc = take_apart(parcel, &head, &e);
+    }
+    if (rc < 0) {
+        log_line(LOG_WARNING, "node %d: %s", (int)from, e.text);
+        network_drop(&node->network, from);
+        free(parcel);
+        free(frame);
+        return;
+    }
+    parcel->part = find(node, head);
+    if (parcel->part != NULL && !(frame->kind == MESSAGE_APPEND && is_fenced(node, from, parcel->append.node_epoch))) {
+        post(forwarding, parcel);
+        return;
+    }
+    if (frame->kind == MESSAGE_APPEND) {
+        refuse(node, from, &parcel->append);
+    }
+    if (parcel->part != NULL) {
+        partition_unref(parcel->part);
+    }
+    free(frame);
+    free(parcel);
+}
+
+/* ---- what goes ---- */
+
+/* To this node itself: as if it had come. */
+static int send_to_self(struct node *node, enum channel channel, enum message_kind kind, const void *header,
+                        size_t header_bytes, const struct iovec *body, int body_count)
+{
+    size_t body_bytes = 0, at = header_bytes;
+    struct frame *frame;
+
+    for (int i = 0; i < body_count; i++) {
+        body_bytes += body[i].iov_len;
+    }
+    frame = malloc(sizeof *frame + header_bytes + body_bytes);
+    if (frame == NULL) {
+        return -ENOMEM;
+    }
+    *frame = (struct frame){.kind = (uint8_t)kind,
+                            .header_bytes = (uint32_t)header_bytes,
+                            .body_bytes = (uint32_t)body_bytes,
+                            .header = (uint8_t *)(frame + 1)};
+    frame->body = frame->header + header_bytes;
+    memcpy(frame->header, header, header_bytes);
+    for (int i = 0; i < body_count; i++) {
+        memcpy(frame->header + at, body[i].iov_base, body[i].iov_len);
+        at += body[i].iov_len;
+    }
+    receive(&node->forwarding, node->options.id, channel, frame);
+    return 0;
+}
+
+int forwarding_send(struct node *node, int32_t to, enum channel channel, enum message_kind kind, const void *header,
+                    size_t header_bytes, const struct iovec *body, int body_count)
+{
+    if (to == node->options.id) {
+        return send_to_self(node, channel, kind, header, header_bytes, body, body_count);
+    }
+    return network_send(&node->network, to, channel, kind, header, header_bytes, body, body_count);
+}
+
+/* ---- links ---- */
+
+static void look_at(struct partition *part, void *arg)
+{
+    (void)arg;
+    partition_forward_look(part);
+}
+
+static void on_links(struct mailbox *mailbox, struct mail *list)
+{
+    struct forwarding *forwarding = CONTAINER_OF(mailbox, struct forwarding, links);
+
+    (void)list;
+    if (node_each_partition(forwarding->node, look_at, NULL) < 0) {
+        mailbox_kick(mailbox); /* until there is memory for all */
+    }
+}
+
+static void on_up(void *arg, int32_t node, const struct hello *hello)
+{
+    struct forwarding *forwarding = arg;
+
+    (void)node;
+    (void)hello;
+    (void)node_producer_id(forwarding->node);
+    mailbox_kick(&forwarding->links);
+}
+
+static void on_down(void *arg, int32_t node, bool goodbye)
+{
+    struct forwarding *forwarding = arg;
+
+    (void)node;
+    (void)goodbye;
+    mailbox_kick(&forwarding->links);
+}
+
+/* ---- the producer id ---- */
+
+static void on_granted(struct quorum_op *op, int rc)
+{
+    struct forwarding *forwarding = CONTAINER_OF(op, struct forwarding, op);
+
+    /* Those of this process's last command: of an earlier one nobody is waiting for. */
+    if (rc == 0) {
+        atomic_store(&forwarding->producer_id, atomic_load(&forwarding->granted));
+    }
+    atomic_store(&forwarding->asking, false);
+}
+
+static void on_ask(struct work *work)
+{
+    struct forwarding *forwarding = CONTAINER_OF(work, struct forwarding, ask);
+    struct node *node = forwarding->node;
+    struct command cmd = {.type = COMMAND_PRODUCER_IDS,
+                          .node = node->options.id,
+                          .count = 1,
+                          .time_ms = node->clock->wall_ms(node->clock)};
+
+    forwarding->op = (struct quorum_op){.timeout_ms = LIMIT_PRODUCER_ID_MS, .done = on_granted};
+    if (quorum_submit(&node->quorum, &forwarding->op, &cmd) < 0) {
+        atomic_store(&forwarding->asking, false);
+    }
+}
+
+int64_t node_producer_id(struct node *node)
+{
+    struct forwarding *forwarding = &node->forwarding;
+    int64_t id = atomic_load_explicit(&forwarding->producer_id, memory_order_relaxed);
+
+    if (id < 0 && !atomic_exchange(&forwarding->asking, true)) {
+        executor_prompt(node->executor, &forwarding->ask);
+    }
+    return id;
+}
+
+int64_t node_own_epoch(struct node *node)
+{
+    return atomic_load(&node->forwarding.node_epoch);
+}
+
+void forwarding_granted(struct forwarding *forwarding, int64_t first)
+{
+    atomic_store(&forwarding->granted, first);
+}
+
+void forwarding_registered(struct forwarding *forwarding, int64_t node_epoch)
+{
+    atomic_store(&forwarding->node_epoch, node_epoch);
+}
+
+/* ---- start and stop ---- */
+
+void forwarding_init(struct forwarding *forwarding, struct node *node)
+{
+    static const enum message_kind kinds[] = {MESSAGE_APPEND, MESSAGE_APPEND_ANSWER};
+
+    *forwarding = (struct forwarding){.node = node,
+                                      .listener = {.up = on_up, .down = on_down, .arg = forwarding},
+                                      .producer_id = -1,
+                                      .granted = -1,
+                                      .node_epoch = -1,
+                                      .ask = {.run = on_ask}};
+    for (int i = 0; i < FORWARDING_BOXES; i++) {
+        mailbox_init(&forwarding->boxes[i], node->executor, WORK_PROMPT, on_turn);
+    }
+    mailbox_init(&forwarding->links, node->executor, WORK_PROMPT, on_links);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        network_handle(&node->network, kinds[i], receive, forwarding);
+    }
+    network_listen(&node->network, &forwarding->listener);
+}
+
+void forwarding_free(struct forwarding *forwarding)
+{
+    for (int i = 0; i < FORWARDING_BOXES; i++) {
+        (void)mailbox_free(&forwarding->boxes[i]);
+    }
+    (void)mailbox_free(&forwarding->links);
+}

@@ -1,0 +1,87 @@
+/* replication/wire/forward_message.h: what a node that does not lead a partition asks its leader to do: append batches,
+ * flush, delete records; and the answers. docs/WIRE.md lays the bytes down.
+ *
+ * What comes from a peer is checked before it is believed: counts and lengths against their limits, and a request's
+ * lengths against its body. Pure; any thread, no locks. */
+#ifndef LOGMNT_REPLICATION_WIRE_FORWARD_MESSAGE_H
+#define LOGMNT_REPLICATION_WIRE_FORWARD_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/record/framing.h"
+#include "engine/record/log_point.h"
+#include "replication/base/limits.h"
+#include "replication/base/uuid.h"
+
+/* What a request is about, and by which number its answer is known. */
+struct forward_head {
+    uint64_t number; /* of the sender's process, and never used again by it; not 0 */
+    uint8_t topic_id[UUID_BYTES];
+    int32_t partition;
+    int32_t leader_epoch; /* in requests: in which the sender takes the receiver for the leader; in answers: its own */
+};
+
+/* MESSAGE_APPEND: batches of one producer, whose bytes are the body, one behind the other. */
+struct append_request_batch {
+    int32_t sequence;
+    uint32_t gap; /* append_batch's */
+    uint32_t records;
+    uint32_t len;
+    uint32_t crc;
+    int64_t first_timestamp_ms, last_timestamp_ms;
+    enum framing framing;
+    int acks;           /* -1, 0, 1 */
+    int64_t timeout_ms; /* after which what is not in the log is not to come into it any more */
+};
+
+struct append_request {
+    struct forward_head head;
+    int64_t node_epoch; /* the sender's */
+    int64_t producer_id;
+    int32_t count;
+    struct append_request_batch batches[LIMIT_FORWARD_BATCHES];
+};
+
+/* MESSAGE_APPEND_ANSWER: of one request's batches those that are over since the last answer. */
+struct append_answer {
+    struct forward_head head;
+    int32_t count;
+    struct append_answer_batch {
+        int32_t sequence;
+        int rc;                     /* 0 or a negative errno, one of those that travel (forward_errno_travels()) */
+        struct log_point base, end; /* where it is; rc 0 */
+    } batches[LIMIT_FORWARD_BATCHES];
+};
+
+/* MESSAGE_FLUSH: everything below an end offset of an epoch on the disk of every in-sync replica.
+ * MESSAGE_DELETE_RECORDS up to a position. */
+struct partition_request {
+    struct forward_head head;
+    int32_t epoch; /* FLUSH: in which the record before `upto` was acknowledged; -1: not known */
+    int64_t upto;  /* an offset, or DELETE_RECORDS's position */
+};
+
+struct partition_answer {
+    struct forward_head head;
+    int rc;
+};
+
+/* An errno that is none of these travels as -EIO. Their numbers on the wire are no machine's. */
+int forward_errno_travels(int rc);
+
+/* Each returns the bytes written. */
+size_t append_request_encode(const struct append_request *request, uint8_t out[LIMIT_FORWARD_MESSAGE_BYTES]);
+size_t append_answer_encode(const struct append_answer *answer, uint8_t out[LIMIT_FORWARD_MESSAGE_BYTES]);
+size_t partition_request_encode(const struct partition_request *request, uint8_t out[LIMIT_FORWARD_MESSAGE_BYTES]);
+size_t partition_answer_encode(const struct partition_answer *answer, uint8_t out[LIMIT_FORWARD_MESSAGE_BYTES]);
+
+/* Each returns 0 or -EBADMSG with the reason. */
+int append_request_decode(const uint8_t *data, size_t len, size_t body_bytes, struct append_request *out,
+                          struct err *e);
+int append_answer_decode(const uint8_t *data, size_t len, struct append_answer *out, struct err *e);
+int partition_request_decode(const uint8_t *data, size_t len, struct partition_request *out, struct err *e);
+int partition_answer_decode(const uint8_t *data, size_t len, struct partition_answer *out, struct err *e);
+
+#endif

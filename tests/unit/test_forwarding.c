@@ -1,0 +1,319 @@
+/* Appends on a node that does not lead the partition: they reach the leader and come back, over links that end and
+ * leaders that change. */
+#include "tests/unit/two_nodes.h"
+
+static const struct replica_set both = {.count = 2, .ids = {1, 2}};
+
+static struct replica_set alone(int32_t id)
+{
+    return (struct replica_set){.count = 1, .ids = {id}};
+}
+
+struct appended {
+    struct append_op op;
+    int calls, rc;
+};
+
+static int order;
+
+static void on_appended(struct append_op *op, int rc)
+{
+    struct appended *appended = CONTAINER_OF(op, struct appended, op);
+
+    appended->calls++;
+    appended->rc = rc;
+    order++;
+}
+
+static int append_at(struct pair *pair, int id, struct appended *appended, const char *lines, enum acks acks)
+{
+    *appended = (struct appended){.op.done = on_appended};
+    return append_to(&pair->ends[id].f, partition_of(pair, id, "orders"), lines, acks, &appended->op, NULL);
+}
+
+static void ends_with(const struct appended *appended, int rc)
+{
+    assert_int_equal(appended->calls, 1);
+    assert_int_equal(appended->rc, rc);
+}
+
+/* Node 1 leads, alone in sync. */
+static struct pair *led_by_one(void **state)
+{
+    struct pair *pair = *state;
+
+    make_topic(pair, "orders");
+    led_by(pair, 1, "orders", 1, 5, alone(1));
+    settle(pair);
+    order = 0;
+    return pair;
+}
+
+static void an_append_reaches_the_leader_and_comes_back(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second;
+
+    assert_int_equal(append_at(pair, 2, &first, "a\nb\n", ACKS_ALL), 0);
+    settle(pair);
+    ends_with(&first, 0);
+    assert_int_equal(first.op.result.base.offset, 0);
+    assert_int_equal(first.op.result.end.offset, 2);
+    assert_int_equal(first.op.result.end.position, 4);
+    assert_int_equal(append_at(pair, 2, &second, "c\n", ACKS_LEADER), 0);
+    settle(pair);
+    ends_with(&second, 0);
+    assert_int_equal(second.op.result.end.offset, 3);
+    assert_content(&pair->ends[1].f, "orders", "a\nb\nc\n");
+    assert_int_equal(atomic_load(&pair->ends[2].f.node->parked_bytes), 0);
+    assert_int_equal(atomic_load(&pair->ends[2].f.node->appends_parked), 0);
+}
+
+static void acks_0_waits_for_nothing(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended none;
+
+    assert_int_equal(append_at(pair, 2, &none, "a\n", ACKS_NONE), 1);
+    settle(pair);
+    assert_int_equal(none.calls, 0);
+    assert_content(&pair->ends[1].f, "orders", "a\n");
+}
+
+static void what_comes_together_travels_together(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended all[40];
+    char expected[200] = "", line[16];
+
+    for (int i = 0; i < 40; i++) {
+        snprintf(line, sizeof line, "%d\n", i);
+        strcat(expected, line);
+        assert_int_equal(append_at(pair, 2, &all[i], line, ACKS_ALL), 0);
+    }
+    settle(pair);
+    for (int i = 0; i < 40; i++) {
+        ends_with(&all[i], 0);
+        assert_int_equal(all[i].op.result.base.offset, i);
+    }
+    assert_content(&pair->ends[1].f, "orders", expected);
+    assert_int_equal(pair->ends[1].received[MESSAGE_APPEND], LIMIT_FORWARD_REQUESTS + 1);
+    assert_int_equal(pair->ends[2].received[MESSAGE_APPEND_ANSWER], LIMIT_FORWARD_REQUESTS + 1);
+}
+
+static void an_answer_that_is_lost_doubles_nothing(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second;
+
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    assert_int_equal(append_at(pair, 2, &second, "b\n", ACKS_ALL), 0);
+    while (wire_deliver(&pair->ends[1])) {
+    }
+    while (hand_step(&pair->ends[1].hand)) {
+    }
+    assert_content(&pair->ends[1].f, "orders", "a\nb\n");
+    set_link(pair, false);
+    settle(pair);
+    assert_true(partition_append_is_in_log(&first.op));
+    assert_false(partition_append_cancel(&first.op));
+    assert_int_equal(first.calls, 0);
+    set_link(pair, true);
+    settle(pair);
+    ends_with(&first, 0);
+    ends_with(&second, 0);
+    assert_in_range(second.op.result.end.offset, 2, 2);
+    assert_content(&pair->ends[1].f, "orders", "a\nb\n");
+}
+
+static void a_leader_that_changes_gets_what_waits(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second, third;
+
+    led_by(pair, 1, "orders", 1, 6, both); /* and the other fetches nothing */
+    assert_int_equal(append_at(pair, 1, &first, "a\n", ACKS_ALL), 0);
+    assert_int_equal(append_at(pair, 1, &second, "b\n", ACKS_ALL), 0);
+    settle(pair);
+    assert_true(partition_append_is_in_log(&first.op));
+    led_by(pair, 1, "orders", 2, 7, alone(2));
+    assert_int_equal(append_at(pair, 1, &third, "c\n", ACKS_ALL), 0);
+    settle(pair);
+    time_passes(pair, LIMIT_FORWARD_PAUSE_MS);
+    ends_with(&first, 0);
+    ends_with(&second, 0);
+    ends_with(&third, 0);
+    assert_content(&pair->ends[2].f, "orders", "a\nb\nc\n");
+}
+
+/* It comes back to lead with what it had: its own log knows them. */
+static void a_leader_that_leads_again_takes_nothing_twice(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second, third;
+
+    led_by(pair, 1, "orders", 1, 6, both);
+    assert_int_equal(append_at(pair, 1, &first, "a\n", ACKS_ALL), 0);
+    set_link(pair, false);
+    settle(pair);
+    led_by(pair, 1, "orders", 2, 7, both);
+    assert_int_equal(append_at(pair, 1, &second, "b\n", ACKS_ALL), 0);
+    settle(pair);
+    led_by(pair, 1, "orders", 1, 8, alone(1));
+    settle(pair);
+    ends_with(&first, 0);
+    ends_with(&second, 0);
+    assert_content(&pair->ends[1].f, "orders", "a\nb\n");
+    /* All is over: straight to the log from here on. */
+    assert_int_equal(append_at(pair, 1, &third, "c\n", ACKS_ALL), 1);
+    assert_content(&pair->ends[1].f, "orders", "a\nb\nc\n");
+}
+
+static void without_a_leader_it_waits_and_fails_for_certain(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second, third;
+
+    led_by(pair, 1, "orders", LEADER_NONE, 6, (struct replica_set){.count = 0});
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    assert_int_equal(append_at(pair, 2, &second, "b\n", ACKS_ALL), 0);
+    settle(pair);
+    assert_false(partition_append_is_in_log(&second.op));
+    assert_true(partition_append_cancel(&second.op));
+    time_passes(pair, 29999);
+    assert_int_equal(first.calls, 0);
+    time_passes(pair, 1);
+    ends_with(&first, -EROFS);
+    assert_int_equal(append_at(pair, 2, &third, "c\n", ACKS_ALL), -EROFS);
+    led_by(pair, 1, "orders", 1, 7, alone(1));
+    assert_int_equal(append_at(pair, 2, &third, "c\n", ACKS_ALL), 0);
+    settle(pair);
+    ends_with(&third, 0);
+    assert_int_equal(second.calls, 0);
+    assert_content(&pair->ends[1].f, "orders", "c\n");
+}
+
+static void what_was_sent_and_never_answered_may_be_there(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first;
+
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    pair->held = true;
+    time_passes(pair, 30000);
+    ends_with(&first, -ETIMEDOUT);
+    assert_int_equal(append_at(pair, 2, &first, "b\n", ACKS_ALL), -EROFS);
+    /* It was only slow. */
+    pair->held = false;
+    settle(pair);
+    assert_int_equal(append_at(pair, 2, &first, "c\n", ACKS_ALL), 0);
+    settle(pair);
+    ends_with(&first, 0);
+    assert_content(&pair->ends[1].f, "orders", "a\nc\n");
+}
+
+/* The leader's end of the wait comes first, and is certain. */
+static void too_few_in_sync_is_certain(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first;
+
+    atomic_store(&partition_of(pair, 1, "orders")->min_insync_replicas, 2);
+    led_by(pair, 1, "orders", 1, 6, alone(1));
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    settle(pair);
+    time_passes(pair, 29500);
+    ends_with(&first, -EROFS);
+    assert_content(&pair->ends[1].f, "orders", "");
+}
+
+static void one_that_is_refused_holds_up_no_other(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second, third;
+
+    atomic_store(&partition_of(pair, 1, "orders")->compact, true);
+    assert_int_equal(append_at(pair, 2, &first, "no key\n", ACKS_ALL), 0);
+    assert_int_equal(append_at(pair, 2, &second, "neither\n", ACKS_ALL), 0);
+    settle(pair);
+    ends_with(&first, -EINVAL);
+    ends_with(&second, -EINVAL);
+    atomic_store(&partition_of(pair, 1, "orders")->compact, false);
+    assert_int_equal(append_at(pair, 2, &third, "c\n", ACKS_ALL), 0);
+    settle(pair);
+    ends_with(&third, 0);
+    assert_content(&pair->ends[1].f, "orders", "c\n");
+}
+
+static void a_topic_that_is_deleted_ends_them(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first;
+    struct command cmd = {.type = COMMAND_DELETE_TOPIC, .topic = "orders", .id = {7, 7, 7}, .time_ms = 1764201600000};
+
+    pair->held = true;
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    decide(pair, 2, &cmd);
+    ends_with(&first, -ESTALE);
+    pair->held = false;
+    settle(pair);
+}
+
+static void the_dying_need_not_wait(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second;
+
+    pair->held = true;
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    assert_int_equal(append_at(pair, 2, &second, "b\n", ACKS_ALL), 0);
+    assert_true(partition_append_forget(&first.op));
+    pair->held = false;
+    settle(pair);
+    assert_int_equal(first.calls, 0);
+    ends_with(&second, 0);
+    assert_content(&pair->ends[1].f, "orders", "a\nb\n");
+}
+
+/* This node is in sync: what its mount has written shows on it at once, so the answer waits for that. */
+static void what_was_acknowledged_waits_until_it_shows_here(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second;
+
+    /* As the other node knows it; the leader commits by itself. */
+    led_by(pair, 2, "orders", 1, 6, both);
+    const struct partition_registration alone_there = {
+        .replicas = both, .isr = alone(1), .leader = 1, .leader_epoch = 6, .partition_epoch = 7};
+    partition_set_registration(partition_of(pair, 1, "orders"), &alone_there);
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    settle(pair);
+    assert_int_equal(first.calls, 0);
+    time_passes(pair, LIMIT_SHOW_MS);
+    ends_with(&first, 0);
+    assert_int_equal(append_at(pair, 2, &second, "b\n", ACKS_LEADER), 0);
+    settle(pair);
+    ends_with(&second, 0);
+}
+
+int main(void)
+{
+#define STORY(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
+    const struct CMUnitTest tests[] = {
+        STORY(an_append_reaches_the_leader_and_comes_back),
+        STORY(acks_0_waits_for_nothing),
+        STORY(what_comes_together_travels_together),
+        STORY(an_answer_that_is_lost_doubles_nothing),
+        STORY(a_leader_that_changes_gets_what_waits),
+        STORY(a_leader_that_leads_again_takes_nothing_twice),
+        STORY(without_a_leader_it_waits_and_fails_for_certain),
+        STORY(what_was_sent_and_never_answered_may_be_there),
+        STORY(too_few_in_sync_is_certain),
+        STORY(one_that_is_refused_holds_up_no_other),
+        STORY(a_topic_that_is_deleted_ends_them),
+        STORY(the_dying_need_not_wait),
+        STORY(what_was_acknowledged_waits_until_it_shows_here),
+    };
+
+    return cmocka_run_group_tests_name("forwarding", tests, NULL, NULL);
+}
