@@ -186,6 +186,8 @@ static void on_ended(struct conn *conn, int rc, const char *reason)
     if (state == LINK_GREETING && rc == 0)
         peer_log_refusal(peer, REFUSAL_OTHER, conn_address(conn),
                          "ended the connection without an answer to this node's hello");
+    else if (state == LINK_DIALING && peer->peers->tls != NULL && (rc == 0 || rc == -ECONNRESET))
+        peer_log_refusal(peer, REFUSAL_TLS, conn_address(conn), "ended the TLS handshake: has it tls=off?");
     else if (rc == -EPROTO || rc == -EBADMSG)
         peer_log_refusal(peer, REFUSAL_TLS, conn_address(conn), reason);
     else if (peer->up && !peer->goodbye)

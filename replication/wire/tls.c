@@ -48,11 +48,12 @@ static int load_files(SSL_CTX *ssl, const struct tls_files *files, struct err *e
     if (SSL_CTX_use_certificate_chain_file(ssl, files->cert) != 1)
         return err_set(e, -EINVAL, "tls.cert=%s: %s", files->cert, reason());
     if (SSL_CTX_use_PrivateKey_file(ssl, files->key, SSL_FILETYPE_PEM) != 1) {
-        const char *why = reason();
-        return err_set(e, -EINVAL, "tls.key=%s: %s", files->key, why);
+        unsigned long code = ERR_peek_error();
+        if (ERR_GET_LIB(code) == ERR_LIB_X509 &&
+            (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(code) == X509_R_KEY_TYPE_MISMATCH))
+            return err_set(e, -EINVAL, "tls.key=%s is not the key of tls.cert=%s", files->key, files->cert);
+        return err_set(e, -EINVAL, "tls.key=%s: %s", files->key, reason());
     }
-    if (SSL_CTX_check_private_key(ssl) != 1)
-        return err_set(e, -EINVAL, "tls.key=%s is not the key of tls.cert=%s", files->key, files->cert);
     if (SSL_CTX_load_verify_file(ssl, files->ca) != 1)
         return err_set(e, -EINVAL, "tls.ca=%s: %s", files->ca, reason());
     return 0;
