@@ -152,6 +152,9 @@ static int append_voters(struct quorum *quorum, const struct raft_action *action
 
     if (action->type == RAFT_BOOTSTRAP)
         rc = quorum->found_cluster(quorum->arg, cmd.cluster, e);
+    /* A log with several voters and no state would be of one that may have forgotten a vote. */
+    if (rc == 0 && action->type == RAFT_BOOTSTRAP)
+        rc = quorum_state_write(quorum->io, quorum->dirfd, quorum->self, &quorum->raft.state, e);
     if (rc == 0)
         rc = append_own(quorum, &cmd, action->append.epoch, &at, e);
     if (rc == 0 && action->type == RAFT_BOOTSTRAP)
