@@ -59,6 +59,8 @@ UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
 FAULT_PROGRAMS := $(patsubst tests/fault/%.c,$(BUILD)/tests/%,$(FAULT_SOURCES))
 SIM_SOURCES := $(wildcard tests/sim/*.c)
 SIM_PROGRAM := $(BUILD)/tests/sim
+# A node that ends its process does not end the others'.
+SIM_LDFLAGS := -Wl,--wrap=abort
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SOURCES))
 
@@ -125,7 +127,7 @@ $(FAULT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fault/%.o $(call objects
 $(SIM_PROGRAM): $(call objects,$(filter-out tests/sim/sim_bugs.c,$(SIM_SOURCES))) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(say) '  link $@'
-	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+	$(hide)$(CC) $(ALL_LDFLAGS) $(SIM_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
 # Likewise the whole simulator.
 SIM_BUGS_PROGRAM := $(BUILD)/tests/sim_bugs
@@ -135,7 +137,7 @@ SIM_BUGS_OBJECTS = $(patsubst %.c,$(BUILD)/obj/bugs/%.o,$(filter-out tests/sim/s
 $(SIM_BUGS_PROGRAM): $(SIM_BUGS_OBJECTS)
 	@mkdir -p $(@D)
 	$(say) '  link $@'
-	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+	$(hide)$(CC) $(ALL_LDFLAGS) $(SIM_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
 $(BUILD)/tests/quorum_random: $(call objects,$(QUORUM_SOURCES) tests/quorum/quorum_random.c) $(ARCHIVES)
 	@mkdir -p $(@D)

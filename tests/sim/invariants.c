@@ -244,7 +244,7 @@ static void find_unrest_of_metadata(struct world *world, char out[WORLD_FAILURE_
     }
     if (leaders != 1)
         snprintf(out, WORLD_FAILURE_BYTES, "%d nodes lead the quorum", leaders);
-    if (first->node_count != (size_t)world->node_count)
+    if (first->node_count != 0 && first->node_count != (size_t)world->node_count)
         snprintf(out, WORLD_FAILURE_BYTES, "%zu nodes are registered", first->node_count);
 }
 

@@ -341,7 +341,7 @@ static int send_frame(struct transport *transport, int32_t id, enum channel chan
     struct net_node *node = of(transport);
     struct net *net = node->net;
     int at = place(node), other = id - 1;
-    if (!is_peer(node, id) || side_of(net, at, other)->state != SIDE_UP)
+    if (!is_peer(node, id) || side_of(net, at, other)->state != SIDE_UP || (node->mute != NULL && *node->mute))
         return -ENOTCONN;
     struct side *there = side_of(net, other, at);
     uint64_t bytes = out->header_bytes + frame_body_bytes(out);

@@ -60,6 +60,7 @@ struct net_node {
     bool running; /* its process */
     bool host_up;
     bool paused;
+    const bool *mute; /* what it sends is lost: it has crashed, and not come to its end yet; NULL: never */
     struct hello hello;
     struct transport_events events;
     struct side sides[NET_NODES]; /* by place of the other */

@@ -83,13 +83,13 @@ static void rest_together(struct world *world)
     char unrest[WORLD_FAILURE_BYTES];
     int64_t until_ms = world->now_ms + REST_MS;
     faults_heal(world);
-    world->book.full = false;
     do {
         world_run(world, LOOK_MS);
         find_unrest(world, unrest);
     } while (unrest[0] != '\0' && world->now_ms < until_ms && !world_failed(world));
     if (unrest[0] != '\0')
         world_fail(world, "no rest: %s, and nothing is in their way", unrest);
+    world->book.full = false;
     for (int i = 0; i < world->node_count && !world_failed(world); i++) {
         struct sim_node *host = &world->nodes[i];
         struct err e = {""};

@@ -128,6 +128,11 @@ void sim_executor_free(struct sim_executor *sim)
     alarms_free(&sim->alarms);
 }
 
+void sim_executor_abandon(struct sim_executor *sim)
+{
+    alarms_free(&sim->alarms);
+}
+
 bool sim_executor_ready(struct sim_executor *sim)
 {
     int64_t now_ms = mono_ms(&sim->clock->clock);

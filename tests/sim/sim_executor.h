@@ -45,6 +45,9 @@ void sim_executor_init(struct sim_executor *executor, struct sim_clock *clock, u
 /* Nothing may be queued. */
 void sim_executor_free(struct sim_executor *executor);
 
+/* Whatever is queued is forgotten: its process is no more. */
+void sim_executor_abandon(struct sim_executor *executor);
+
 /* Is there something to run now? Moves alarms that are due to their queues. */
 bool sim_executor_ready(struct sim_executor *executor);
 /* Runs one work. There is one. */

@@ -43,7 +43,7 @@ struct pending {
     struct log_flush flush;
     /* a command */
     struct command_op command;
-    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS } changes;
+    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS, SETS_DEFAULT } changes;
     struct book_setting *setting;
     char value[32];
     /* DeleteRecords */
@@ -89,7 +89,7 @@ static struct pending *pending_new(struct sim_node *host, enum pending_kind kind
     return p;
 }
 
-static void sweep(struct sim_node *host)
+void workload_sweep(struct sim_node *host)
 {
     for (struct pending **at = &host->pending; *at != NULL;) {
         struct pending *p = *at;
@@ -98,8 +98,6 @@ static void sweep(struct sim_node *host)
             continue;
         }
         *at = p->next;
-        if (p->topic != NULL)
-            topic_unref(p->topic);
         free(p);
     }
 }
@@ -113,6 +111,10 @@ static bool over(struct pending *p, const char *what, int rc)
     p->host->world->answers++;
     bool heard = !p->host->disk.crashed;
     world_note(p->host->world, "%s%s: %d", what, heard ? "" : " (unheard)", rc);
+    if (p->topic != NULL)
+        topic_unref(p->topic);
+    p->topic = NULL;
+    p->part = NULL;
     return heard;
 }
 
@@ -126,8 +128,8 @@ static void check_errno(struct pending *p, const char *what, int rc, const int *
         if (*allowed == rc)
             return;
     if (rc != 0 && !full)
-        world_fail(p->host->world, "node %d: %s of %s-%d: %s", p->host->id, what, p->known->name, p->index,
-                   strerror(-rc));
+        world_fail(p->host->world, "node %d: %s of %s-%d: %s", p->host->id, what,
+                   p->known != NULL ? p->known->name : "MOUNT", p->index, strerror(-rc));
 }
 
 /* ---- appends ---- */
@@ -198,10 +200,11 @@ static void do_append(struct sim_node *host, struct topic *topic, struct book_to
 static void flush_over(struct pending *p, int rc)
 {
     static const int allowed[] = {-ESTALE, -EIO, 0};
+    bool deleted = topic_deleted(p->topic);
     if (!over(p, "fsync", rc))
         return;
     /* What flush.messages or a deleted topic did to the log is told by -EIO: those of sound ones succeed. */
-    if (!topic_deleted(p->topic))
+    if (!deleted)
         check_errno(p, "an fsync", rc, allowed + 2);
     struct book_partition *part = &p->known->parts[p->index];
     for (int64_t i = 0; i < part->count && rc == 0; i++) {
@@ -281,6 +284,23 @@ static void topic_gone(struct pending *p, int rc)
     }
 }
 
+/* A setting of MOUNT that does little, which all nodes change at once: who set it last, as far as it can know, sees
+ * what it has set. */
+static const char default_name[] = "min.compaction.lag.ms";
+
+static void default_set(struct pending *p, int rc)
+{
+    struct book *book = &p->host->world->book;
+    char value[CONFIG_VALUE_BYTES] = "";
+    bool last = book->defaults_open == 1 && book->defaults_asked == p->asked;
+    if (rc == 0 || rc == -EROFS || rc == -ENODATA)
+        book->defaults_open--; /* others may yet come */
+    if (rc == 0 && last &&
+        (node_get_config(p->host->node, NULL, default_name, value) != 0 || strcmp(value, p->value) != 0))
+        world_fail(p->host->world, "node %d: MOUNT has %s=%s, and was set to %s", p->host->id, default_name, value,
+                   p->value);
+}
+
 /* Nobody heard how it ended. */
 static void command_unheard(struct pending *p)
 {
@@ -297,8 +317,9 @@ static void command_over(struct pending *p, int rc)
         command_unheard(p);
         return;
     }
-    world_note(p->host->world, "  node %d, %s: %s %d %s", p->host->id, p->known->name,
+    world_note(p->host->world, "  node %d, %s: %s %d %s", p->host->id, p->known != NULL ? p->known->name : "MOUNT",
                p->changes == SETS             ? p->setting->name
+               : p->changes == SETS_DEFAULT   ? default_name
                : p->changes == ADDS_PARTITION ? "partitions"
                : p->changes == MAKES_TOPIC    ? "made"
                                               : "deleted",
@@ -323,6 +344,9 @@ static void command_over(struct pending *p, int rc)
         if (rc == 0 || rc == -ENODATA)
             snprintf(p->setting->value, sizeof p->setting->value, "%s", p->value);
         p->setting->unknown = false;
+        break;
+    case SETS_DEFAULT:
+        default_set(p, rc);
         break;
     }
 }
@@ -388,6 +412,18 @@ static void set_to(struct sim_node *host, struct topic *topic, struct book_topic
     setting->unknown = true;
     snprintf(p->value, sizeof p->value, "%s", value);
     int rc = node_set_config(host->node, &p->command, known->name, name, value[0] != '\0' ? value : NULL);
+    if (rc != 0)
+        command_over(p, rc);
+}
+
+static void set_default(struct sim_node *host)
+{
+    struct book *book = &host->world->book;
+    struct pending *p = command_new(host, NULL, NULL, SETS_DEFAULT);
+    snprintf(p->value, sizeof p->value, "%d", (int)chance_below(&host->world->chance, 10));
+    book->defaults_open++;
+    book->defaults_asked = p->asked;
+    int rc = node_set_config(host->node, &p->command, NULL, default_name, p->value);
     if (rc != 0)
         command_over(p, rc);
 }
@@ -469,7 +505,8 @@ static void on_ready(struct partition_waiter *waiter)
 {
     struct pending *p = CONTAINER_OF(waiter, struct pending, waiter);
     struct log_point hw = partition_high_watermark(p->part);
-    if (over(p, "a reader", 0) && partition_state(p->part) == 0 && hw.position <= waiter->position)
+    int state = partition_state(p->part);
+    if (over(p, "a reader", 0) && state == 0 && hw.position <= waiter->position)
         world_fail(p->host->world, "%s-%d: a reader at %" PRId64 " was woken for nothing", p->known->name, p->index,
                    waiter->position);
 }
@@ -528,9 +565,13 @@ void workload_act(struct sim_node *host)
     struct world *world = host->world;
     const char *name = names[chance_below(&world->chance, 3)];
     uint64_t what = chance_below(&world->chance, 100);
-    sweep(host);
+    workload_sweep(host);
     if (what >= 96) {
         faults_happen(host);
+        return;
+    }
+    if (!alone(host) && chance_in(&world->chance, 10) && host->pending_count < PENDING_MAX) {
+        set_default(host);
         return;
     }
     struct topic *topic = node_topic(host->node, name);
@@ -587,6 +628,31 @@ static void cancel_append(struct pending *p, bool heard)
     }
 }
 
+/* It is certain that it never comes, and who asked knows if anybody lives to know. */
+static void command_cancelled(struct pending *p, bool heard)
+{
+    if (heard) {
+        command_over(p, -EROFS);
+    } else {
+        over(p, "a command is taken back", 0);
+        command_unheard(p);
+    }
+}
+
+void workload_abandon(struct sim_node *host)
+{
+    for (struct pending *p = host->pending; p != NULL; p = p->next) {
+        if (p->over)
+            continue;
+        if (p->kind == PENDING_APPEND)
+            p->known->parts[p->index].batches[p->serial].state = BATCH_UNKNOWN;
+        else if (p->kind == PENDING_COMMAND)
+            command_unheard(p);
+    }
+    host->pending = NULL; /* what led to them is no more */
+    host->pending_count = 0;
+}
+
 void workload_cancel(struct sim_node *host, bool heard)
 {
     for (struct pending *p = host->pending; p != NULL; p = p->next) {
@@ -594,12 +660,14 @@ void workload_cancel(struct sim_node *host, bool heard)
             continue;
         if (p->kind == PENDING_APPEND)
             cancel_append(p, heard);
+        else if (p->kind == PENDING_COMMAND && node_command_cancel(&p->command))
+            command_cancelled(p, heard);
         else if (p->kind == PENDING_WAIT && partition_unwait(p->part, &p->waiter))
             over(p, "a reader is gone", 0);
     }
     while (sim_executor_ready(&host->executor))
         sim_executor_step(&host->executor);
-    sweep(host);
+    workload_sweep(host);
 }
 
 static bool commands_wait(const struct sim_node *host)
@@ -676,7 +744,7 @@ static void prove_partition(struct sim_node *host, struct topic *topic, struct b
 static void prove_node(struct sim_node *host)
 {
     struct world *world = host->world;
-    sweep(host);
+    workload_sweep(host);
     for (int t = 0; t < world->book.count && !world_failed(world); t++) {
         struct book_topic *known = world->book.topics[t];
         struct topic *topic = known->state == TOPIC_THERE ? node_topic(host->node, known->name) : NULL;
@@ -686,7 +754,7 @@ static void prove_node(struct sim_node *host)
             prove_partition(host, topic, known, p);
         topic_unref(topic);
     }
-    sweep(host);
+    workload_sweep(host);
 }
 
 void workload_prove(struct world *world)
@@ -694,7 +762,7 @@ void workload_prove(struct world *world)
     for (int i = 0; i < world->node_count && !world_failed(world); i++)
         prove_node(&world->nodes[i]);
     for (int i = 0; i < world->node_count && !world_failed(world); i++) {
-        sweep(&world->nodes[i]);
+        workload_sweep(&world->nodes[i]);
         if (workload_waiting(&world->nodes[i], true) != 0)
             world_fail(world, "node %d: %d readers were not woken", i + 1, workload_waiting(&world->nodes[i], true));
     }

@@ -10,6 +10,10 @@ void workload_act(struct sim_node *host);
 /* Takes back every call that can be taken back, for a node that goes down or stops. What is left is answered while its
  * executor runs. heard: by living callers, who know what was taken back. */
 void workload_cancel(struct sim_node *host, bool heard);
+/* The node's process has ended where it stood: nothing of what waits there ever goes on. */
+void workload_abandon(struct sim_node *host);
+/* Frees the calls that are over. */
+void workload_sweep(struct sim_node *host);
 /* Faults are over: min.insync.replicas of 1, where the node is alone. */
 void workload_heal(struct sim_node *host);
 /* How many calls wait for an answer; without readers, which wait for records. */

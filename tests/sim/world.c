@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ enum {
     DRIFT_MAX_PPM = 500, /* of a clock */
     DOWN_MS = 4000,      /* mostly */
     DOWN_LONG_MS = 30000,
+    STOP_MS = 10000, /* for calls to be answered before a stop */
 };
 
 static const int64_t epoch_ms = 1764000000000; /* the simulation begins in November 2025 */
@@ -38,6 +40,8 @@ void world_init(struct world *world, uint64_t seed, int node_count)
                        (int32_t)chance_below(&own, 2 * DRIFT_MAX_PPM) - DRIFT_MAX_PPM);
     }
     net_init(&world->net, chance_seed(seed, 200), &world->now_ms, node_count);
+    for (int i = 0; i < node_count; i++)
+        world->net.nodes[i].mute = &world->nodes[i].disk.crashed;
 }
 
 void world_free(struct world *world)
@@ -84,6 +88,42 @@ static bool alone(const struct sim_node *host)
     return host->world->node_count == 1;
 }
 
+/* ---- a process that ends itself ---- */
+
+/* A node of which a disk has failed may end its process (REPLICATION.md, rule 10). All of it stays as it is then, locks
+ * that it held included: nothing of it is ever run again. */
+
+static jmp_buf *way_out;
+static struct sim_node *running;
+
+_Noreturn void __real_abort(void);
+_Noreturn void __wrap_abort(void);
+
+_Noreturn void __wrap_abort(void)
+{
+    if (way_out == NULL || (!running->disk.crashed && !running->disk.failed))
+        __real_abort();
+    longjmp(*way_out, 1);
+}
+
+void world_in_process(struct sim_node *host, void (*call)(struct sim_node *host))
+{
+    jmp_buf here, *outer = way_out;
+    struct sim_node *outer_running = running;
+    way_out = &here;
+    running = host;
+    if (setjmp(here) == 0) {
+        call(host);
+    } else {
+        world_note(host->world, "node %d ends its process", host->id);
+        host->ended = true;
+        host->power |= !host->disk.crashed;
+        host->disk.crashed = true;
+    }
+    way_out = outer;
+    running = outer_running;
+}
+
 /* ---- one node ---- */
 
 /* The others live on while this one waits in the middle of a start or a stop. */
@@ -115,6 +155,16 @@ static void set_peers(struct sim_node *host, struct node_options *options, struc
     options->transport = net_source(&world->net, host->id);
 }
 
+static void call_open(struct sim_node *host)
+{
+    host->rc = node_open(&host->options, &host->node, &host->e);
+}
+
+static void call_close(struct sim_node *host)
+{
+    host->rc = node_close(host->node, &host->e);
+}
+
 static int open_once(struct sim_node *host, struct err *e)
 {
     struct world *world = host->world;
@@ -135,35 +185,62 @@ static int open_once(struct sim_node *host, struct err *e)
     }
     net_host_up(&world->net, host->id);
     host->mounts++;
+    host->options = options;
     host->in_call = true;
-    int rc = node_open(&options, &host->node, e);
+    world_in_process(host, call_open);
     host->in_call = false;
-    if (rc != 0)
+    if (host->rc != 0 || host->ended)
         host->node = NULL;
-    return rc;
+    if (host->rc != 0)
+        *e = host->e;
+    return host->ended ? -EIO : host->rc;
+}
+
+static void call_step(struct sim_node *host)
+{
+    sim_executor_step(&host->executor);
 }
 
 /* Runs the node's works until none is left, so that all that is on its way ends. */
 static void run_dry(struct sim_node *host)
 {
-    while (sim_executor_ready(&host->executor))
-        sim_executor_step(&host->executor);
+    while (!host->ended && sim_executor_ready(&host->executor))
+        world_in_process(host, call_step);
+}
+
+static void call_cancel(struct sim_node *host)
+{
+    workload_cancel(host, !host->disk.crashed);
+}
+
+/* What is left of a process that has ended. */
+static void forget(struct sim_node *host)
+{
+    if (host->ended) {
+        workload_abandon(host);
+        sim_executor_abandon(&host->executor);
+    } else if (!world_failed(host->world)) {
+        sim_executor_free(&host->executor);
+    }
+    host->node = NULL;
+    host->ended = false;
 }
 
 /* A process that is gone has no works: those of a node whose disk has crashed come to nothing. */
 static void take_down(struct sim_node *host)
 {
-    struct err e = {""};
     net_end(&host->world->net, host->id, host->power && !alone(host));
-    workload_cancel(host, false);
+    if (!host->ended)
+        world_in_process(host, call_cancel);
     run_dry(host);
-    if (host->pending_count != 0)
+    host->in_call = true;
+    if (host->node != NULL && !host->ended && !world_failed(host->world))
+        world_in_process(host, call_close);
+    host->in_call = false;
+    if (!host->ended && host->pending_count != 0)
         world_fail(host->world, "node %d: %d calls were never answered", host->id, host->pending_count);
-    if (host->node != NULL && !world_failed(host->world))
-        (void)node_close(host->node, &e);
-    host->node = NULL;
-    if (!world_failed(host->world))
-        sim_executor_free(&host->executor);
+    forget(host);
+    workload_sweep(host);
 }
 
 /* Its disk becomes one of the states that the crash may leave. */
@@ -203,7 +280,7 @@ static bool open_and_audit(struct sim_node *host)
     if (rc != 0) {
         net_end(&world->net, host->id, false);
         run_dry(host);
-        sim_executor_free(&host->executor);
+        forget(host);
         if (!host->disk.crashed)
             world_fail(world, "node %d does not open: %s", host->id, e.text);
         return false;
@@ -254,22 +331,24 @@ void world_recover(struct sim_node *host)
 void world_stop(struct sim_node *host)
 {
     struct world *world = host->world;
-    struct err e = {""};
-    workload_cancel(host, true);
+    int64_t until_ms = world->now_ms + STOP_MS;
+    world_in_process(host, call_cancel);
+    while (host->pending_count != 0 && !alone(host) && !host->disk.crashed && world->now_ms < until_ms)
+        world_run(world, 100);
     run_dry(host);
-    if (host->disk.crashed)
+    if (host->disk.crashed || host->node == NULL)
         return;
     if (host->pending_count != 0)
         world_fail(world, "node %d: %d calls were not answered before a stop", host->id, host->pending_count);
     host->in_call = true;
-    int rc = world_failed(world) ? 0 : node_close(host->node, &e);
-    host->in_call = false;
-    if (!host->disk.crashed && rc != 0 && host->disk.capacity_bytes == INT64_MAX && !host->disk.failed)
-        world_fail(world, "node %d does not stop cleanly: %s", host->id, e.text);
-    host->node = NULL;
-    net_end(&world->net, host->id, false); /* where it had no time for a goodbye */
     if (!world_failed(world))
-        sim_executor_free(&host->executor);
+        world_in_process(host, call_close);
+    host->in_call = false;
+    int rc = host->rc;
+    if (!host->disk.crashed && rc != 0 && host->disk.capacity_bytes == INT64_MAX && !host->disk.failed)
+        world_fail(world, "node %d does not stop cleanly: %s", host->id, host->e.text);
+    net_end(&world->net, host->id, false); /* where it had no time for a goodbye */
+    forget(host);
     world->stops++;
     world_note(world, "node %d stopped: %d", host->id, rc);
     if (!host->disk.crashed && !host->disk.failed && rc == 0 && alone(host))
@@ -391,7 +470,7 @@ static bool do_one(struct world *world)
     struct sim_node *host =
         &world->nodes[which == world->node_count ? net_step(&world->net, skipped(world)) - 1 : which];
     if (which != world->node_count)
-        sim_executor_step(&host->executor);
+        world_in_process(host, call_step);
     if (host->disk.crashed && alone(host))
         world_recover(host);
     else if (host->disk.crashed)

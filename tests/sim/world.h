@@ -42,8 +42,12 @@ struct sim_node {
     struct sim_clock clock;
     struct sim_executor executor;
     struct addresses addresses;
+    struct node_options options;
+    struct err e;
     struct node *node;       /* NULL: down */
     bool in_call;            /* node_open() or node_close() is under way */
+    bool ended;              /* its process has ended itself */
+    int rc;                  /* of the last open or close */
     bool power;              /* the armed crash is a power cut, not a kill */
     bool lost_power;         /* since it registered last: what it had in sync may be gone */
     int64_t restart_ms;      /* DOWN: when it is started again */
@@ -83,6 +87,8 @@ static inline bool world_failed(const struct world *world)
 /* Something has happened: it goes into the trace, and onto stderr when verbose. */
 void world_note(struct world *world, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Calls the node's code: it may end its process in there. */
+void world_in_process(struct sim_node *host, void (*call)(struct sim_node *host));
 /* Opens the node and audits it. A crash on the way up is as any other. */
 void world_start(struct sim_node *host);
 /* The process ends here and now, whatever it was about: as if its disk had crashed. */
