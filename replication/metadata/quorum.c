@@ -461,6 +461,11 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
     return 0;
 }
 
+bool quorum_knows_all(const struct quorum *quorum)
+{
+    return quorum->knows_all;
+}
+
 void quorum_start(struct quorum *quorum)
 {
     quorum->started = true;

@@ -117,6 +117,7 @@ struct quorum {
     /* The turn's alone. */
     struct mailbox mailbox;
     bool started;
+    bool knows_all;                 /* at the start: all of the log is decided */
     struct mail *held, **held_last; /* links that came or went while the server was stalled */
     enum quorum_state state;
     struct raft raft;
@@ -186,6 +187,8 @@ struct quorum {
  * to arg are set; of the callbacks only replayed and found_cluster are called. -EBADMSG: damaged, of a newer version,
  * or decided by other rules; errnos of the disk. */
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e);
+/* After quorum_open(): all that was ever decided is applied, for this node is the only voter. */
+bool quorum_knows_all(const struct quorum *quorum);
 /* From here on it takes part, and calls back. Once; the network has no transport yet. */
 void quorum_start(struct quorum *quorum);
 /* For a clean stop, while the network still stands: a leader hands over, and ends what it leads. Returns at once. */

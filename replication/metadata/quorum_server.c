@@ -413,6 +413,7 @@ static int decide_alone(struct quorum *quorum, struct err *e)
         quorum_step(quorum, &flushed);
     else
         quorum->decided_offset = log_end(quorum->log).offset;
+    quorum->knows_all = true;
     return 0;
 }
 

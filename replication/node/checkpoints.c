@@ -1,5 +1,6 @@
 /* replication/node/checkpoints.c: from partitions to lines, and back. A partition whose log could not be opened keeps
- * the lines it had: without its recovery point, damage would pass for a torn tail at the next start. */
+ * the lines it had, and so does one whose topic the node has yet to hear of: without its recovery point, damage would
+ * pass for a torn tail at the next start. */
 #include "replication/node/checkpoints.h"
 
 #include <errno.h>
@@ -114,6 +115,26 @@ static struct checkpoint_entry as_known(const struct partition *part, enum check
     }
 }
 
+static void add(struct collection *all, const struct checkpoint_entry *entry)
+{
+    if (all->count == all->room) {
+        size_t room = all->room == 0 ? 64 : 2 * all->room;
+        struct checkpoint_entry *entries = realloc(all->entries, room * sizeof *entries);
+        if (entries == NULL) {
+            all->rc = -ENOMEM;
+            return;
+        }
+        all->entries = entries;
+        all->room = room;
+    }
+    all->entries[all->count++] = *entry;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct checkpoint_entry *)a)->key, ((const struct checkpoint_entry *)b)->key);
+}
+
 static void collect_one(struct partition *part, void *arg)
 {
     struct collection *all = arg;
@@ -128,23 +149,22 @@ static void collect_one(struct partition *part, void *arg)
     }
     if (now.offset == 0) /* what no line says is 0 */
         return;
-    if (all->count == all->room) {
-        size_t room = all->room == 0 ? 64 : 2 * all->room;
-        struct checkpoint_entry *entries = realloc(all->entries, room * sizeof *entries);
-        if (entries == NULL) {
-            all->rc = -ENOMEM;
-            return;
-        }
-        all->entries = entries;
-        all->room = room;
-    }
     memcpy(now.key, part->checkpoint_key, sizeof now.key);
-    all->entries[all->count++] = now;
+    add(all, &now);
 }
 
-static int by_key(const void *a, const void *b)
+/* Of a topic that the node has not heard of since its start: it was there before, or it is deleted. */
+static void collect_unseen(struct node *node, struct collection *all)
 {
-    return strcmp(((const struct checkpoint_entry *)a)->key, ((const struct checkpoint_entry *)b)->key);
+    const struct checkpoints *known = &node->known;
+    size_t live = all->count;
+    if (live > 0)
+        qsort(all->entries, live, sizeof *all->entries, by_key);
+    for (size_t i = 0; i < known->counts[all->kind] && !known->by_name[all->kind]; i++) {
+        const struct checkpoint_entry *entry = &known->entries[all->kind][i];
+        if (live == 0 || bsearch(entry, all->entries, live, sizeof *all->entries, by_key) == NULL)
+            add(all, entry);
+    }
 }
 
 int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *e)
@@ -152,6 +172,8 @@ int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *
     struct collection all = {.kind = kind};
     pthread_mutex_lock(&node->checkpoint_lock);
     int rc = node_each_partition(node, collect_one, &all);
+    if (!atomic_load(&node->caught_up))
+        collect_unseen(node, &all);
     if (rc == 0)
         rc = all.rc;
     if (rc != 0) {

@@ -196,34 +196,45 @@ static void lower_checkpoints(struct node *node)
         log_line(LOG_ERR, "%s: the checkpoints are ahead of the logs: %s", node->options.data_dir, e.text);
 }
 
+void node_caught_up(struct node *node)
+{
+    struct err e = {""};
+    /* What it cannot see it leaves for the next start. */
+    if (stray_look(node, &e) != 0)
+        log_line(LOG_ERR, "%s: %s", node->options.data_dir, e.text);
+    pthread_mutex_lock(&node->checkpoint_lock);
+    checkpoints_free(&node->known);
+    atomic_store(&node->caught_up, true);
+    pthread_mutex_unlock(&node->checkpoint_lock);
+}
+
 /* From the checkpoints on; the caller has the directory and its lock. */
 static int open_state(struct node *node, struct err *e)
 {
-    struct checkpoints known;
-    int rc = checkpoints_read(node->io, node->data_dirfd, &known, e);
+    struct checkpoints *known = &node->known;
+    int rc = checkpoints_read(node->io, node->data_dirfd, known, e);
     if (rc != 0)
         return rc;
-    rc = identity_clean(node->io, node->data_dirfd, &known.clean_shutdown, e);
+    rc = identity_clean(node->io, node->data_dirfd, &known->clean_shutdown, e);
     if (rc == 0 && !BUG(clean_mark_late))
         rc = identity_clean_clear(node->io, node->data_dirfd, e);
     if (rc != 0)
         goto err_after_known;
-    rc = node_quorum_open(node, &known, e);
+    rc = node_quorum_open(node, known, e);
     if (rc != 0)
         goto err_after_mark;
-    open_topics(node, &known);
-    node->checkpoints_by_name = checkpoints_are_by_name(&known);
+    open_topics(node, known);
+    node->checkpoints_by_name = checkpoints_are_by_name(known);
     lower_checkpoints(node);
+    if (quorum_knows_all(&node->quorum))
+        node_caught_up(node);
     quorum_start(&node->quorum);
     rc = node_links_start(node, e);
     if (rc != 0)
         goto err_after_quorum;
     rc = register_node(node, e);
-    if (rc == 0)
-        rc = stray_look(node, e);
     if (rc != 0)
         goto err_after_links;
-    checkpoints_free(&known);
     return 0;
 
 err_after_links:
@@ -244,10 +255,10 @@ err_after_mark:
     if (node->internal_topic != NULL)
         topic_unref(node->internal_topic);
     config_set_free(&node->internal_meta.config);
-    if (known.clean_shutdown)
+    if (known->clean_shutdown)
         identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), NULL);
 err_after_known:
-    checkpoints_free(&known);
+    checkpoints_free(known);
     return rc;
 }
 
@@ -282,6 +293,7 @@ static int init(struct node *node, const struct node_options *options)
 
 void node_free(struct node *node)
 {
+    checkpoints_free(&node->known);
     network_free(&node->network);
     pthread_rwlock_destroy(&node->feed_lock);
     pthread_mutex_destroy(&node->checkpoint_lock);

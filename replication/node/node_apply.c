@@ -55,6 +55,14 @@ int node_prepare(void *arg, const struct command *cmd, struct err *e)
 
 /* ---- after it ---- */
 
+/* Those that the topic has not yet. They are new, or were decided before this start, and then they may be on the disk.
+ */
+static void open_partitions(struct node *node, struct topic *topic, const struct metadata_topic *meta)
+{
+    bool new = atomic_load(&node->caught_up);
+    topic_open_partitions(topic, meta, new ? NULL : &node->known, new);
+}
+
 static void create_topic(struct node *node, const struct command *cmd)
 {
     const struct metadata *meta = &node->quorum.meta;
@@ -68,7 +76,7 @@ static void create_topic(struct node *node, const struct command *cmd)
         log_line(LOG_CRIT, "topic %s: out of memory", cmd->topic);
         return;
     }
-    topic_open_partitions(topic, made, NULL, true);
+    open_partitions(node, topic, made);
     catalog_add(&node->catalog, topic_ref(topic));
     tell_changed(node, topic);
     topic_unref(topic);
@@ -99,7 +107,7 @@ static void update_topics(struct node *node, const struct command *cmd)
         if (topic == NULL)
             continue;
         if (topic_partition_count(topic) < changed->partitions)
-            topic_open_partitions(topic, changed, NULL, true);
+            open_partitions(node, topic, changed);
         topic_update(topic, changed, &meta->config);
         if (config)
             topic_resume(topic);
@@ -150,6 +158,8 @@ void node_apply_registrations(struct node *node, int32_t replica)
 static void register_node(struct node *node, const struct command *cmd)
 {
     bool self = cmd->registration.id == node->options.id;
+    if (self && cmd->registration.process == node->process && !atomic_load(&node->caught_up))
+        node_caught_up(node);
     if (self)
         forwarding_registered(&node->forwarding, metadata_node(&node->quorum.meta, cmd->registration.id)->epoch);
     node_apply_registrations(node, self ? 0 : cmd->registration.id);

@@ -55,6 +55,11 @@ struct node {
     struct scrubber scrubber;
     struct stray stray;
     pthread_mutex_t checkpoint_lock;
+    /* What the start found. Until this node has applied all that was decided before it there may be topics that it does
+     * not know yet, whose directories are there, and their lines stay as they are. Under the checkpoint lock, but for
+     * the quorum's turn, which alone ends it (node_caught_up()). */
+    struct checkpoints known;
+    _Atomic bool caught_up;
     _Atomic bool checkpoints_ahead; /* a crash took records below a high watermark that they hold */
     bool checkpoints_by_name; /* the quorum's turn: files of version 1 are there, to be replaced before a topic is made
                                */
@@ -94,6 +99,10 @@ void node_links_set_cluster(struct node *node);
 int node_quorum_open(struct node *node, const struct checkpoints *known, struct err *e);
 /* The applied metadata names the cluster: this node is of it from here on. Ends the process where it is of another. */
 void node_join_cluster(struct node *node);
+
+/* All that was decided before this start is applied: what no topic has by now never will. The quorum's turn, or the
+ * start; once. */
+void node_caught_up(struct node *node);
 
 /* ---- forwarding.c ---- */
 

@@ -116,6 +116,9 @@ int node_close(struct node *node, struct err *e)
     executor_settle(node->executor);
     node_links_stop(node);
 
+    /* What an unclean stop before this start left may not have been looked at. */
+    if (!atomic_load(&node->caught_up) && !node->known.clean_shutdown)
+        all.clean = false;
     int rc = node_each_partition(node, collect_one, &all);
     flush_all(node, &all);
     free(all.parts);

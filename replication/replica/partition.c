@@ -141,7 +141,7 @@ static int open_log(struct partition *part, bool made, struct err *e)
     int rc = claim_directory(part, made, &named, e);
     if (rc != 0)
         return rc;
-    assert(!made || !named); /* REPLICATION.md, rule 12: nothing can bear an id that was chosen just now */
+    assert(!made || !named); /* REPLICATION.md, rule 12: nothing bears an id that was chosen since this node started */
     atomic_store(&part->life, LIFE_CLOSED);
     topic_config(part->topic, &config);
     rc = log_open(&part->node->env, part->name, &config.log, &part->known, &log, &recovered, e);

@@ -196,6 +196,12 @@ static inline int32_t cluster_follower(struct cluster *c)
 
 /* ---- commands ---- */
 
+static inline void cluster_registered(struct quorum_op *op, int rc)
+{
+    (void)op;
+    assert_int_equal(rc, 0);
+}
+
 struct cluster_op {
     struct command_op op;
     int calls, rc;
@@ -222,6 +228,22 @@ static inline int cluster_op_end(struct cluster *c, struct cluster_op *op, int r
     cluster_await(c, 40000, op->calls > 0);
     assert_int_equal(op->calls, 1);
     return op->rc;
+}
+
+/* The node registers, as each start does. */
+static inline void cluster_register(struct cluster *c, int32_t id)
+{
+    struct node *node = c->nodes[id].node;
+    struct command cmd = {.type = COMMAND_REGISTER_NODE,
+                          .registration = {.id = id,
+                                           .epoch = -1,
+                                           .incarnation = node->identity.incarnation,
+                                           .process = node->process,
+                                           .host = "memory",
+                                           .port = id}};
+    struct quorum_op op = {.timeout_ms = INT64_MAX, .done = cluster_registered};
+    assert_int_equal(quorum_submit(&node->quorum, &op, &cmd), 0);
+    cluster_await(c, 5000, op.proposal == NULL);
 }
 
 /* chmod of MOUNT's directory. */

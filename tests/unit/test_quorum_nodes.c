@@ -170,6 +170,43 @@ static void test_all_are_killed_and_come_back(void **state)
     assert_int_equal(cluster_chmod(c, 3, 0722), 0);
 }
 
+static bool has_directory(struct cluster *c, int32_t id, const char *name)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/topics/%s", c->nodes[id].dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* What was decided is not yet known to be when a node starts; the directories are there. */
+static void test_topics_of_a_moment_before_all_died_are_there_again(void **state)
+{
+    struct cluster *c = *state;
+    cluster_await_leader(c);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_register(c, id);
+    assert_int_equal(cluster_mkdir(c, 2, "orders"), 0);
+    assert_int_equal(cluster_mkdir(c, 2, "gone"), 0);
+    assert_int_equal(cluster_rmdir(c, 3, "gone"), 0);
+    cluster_pass(c, 1000);
+    for (int32_t id = 1; id <= 3; id++) {
+        char path[160];
+        cluster_kill(c, id);
+        snprintf(path, sizeof path, "%s/replication-offset-checkpoint", c->nodes[id].dir);
+        unlink(path); /* kill -9 comes before it is written */
+    }
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_start(c, id);
+    cluster_await_leader(c);
+    for (int32_t id = 1; id <= 3; id++) {
+        cluster_register(c, id);
+        cluster_await(c, 1000, cluster_has(c, id, "orders"));
+        assert_false(cluster_has(c, id, "gone"));
+        assert_true(has_directory(c, id, "orders-0"));
+        assert_false(has_directory(c, id, "gone-0"));
+        assert_false(has_directory(c, id, "orders-0.unknown.0-stray"));
+    }
+}
+
 static void test_a_clean_stop_hands_over(void **state)
 {
     struct cluster *c = *state;
@@ -243,6 +280,7 @@ int main(void)
         THREE(test_a_leader_that_is_cut_off_decides_nothing),
         THREE(test_two_of_three_are_enough_and_one_is_not),
         THREE(test_all_are_killed_and_come_back),
+        THREE(test_topics_of_a_moment_before_all_died_are_there_again),
         THREE(test_a_clean_stop_hands_over),
         cmocka_unit_test_setup_teardown(test_the_first_start_needs_all_of_them, setup_none, teardown_cluster),
         cmocka_unit_test_setup_teardown(test_a_beginning_that_was_cut_short_is_gone_on_with, setup_none,
