@@ -217,7 +217,7 @@ static void lot_done(struct lot *lot, int rc)
     for (size_t i = 0; i < lot->owner_count; i++) {
         const struct lot_owner *owner = &lot->owners[i];
         sync_lot_done(owner->handle, owner->number, partition_index(lot->accumulator->part), rc,
-                      lot->op.result.end.offset);
+                      lot->op.result.end.offset, lot->op.leader_epoch);
         handle_unref(owner->handle);
     }
     size_t len = lot->len;

@@ -32,7 +32,7 @@ void producer_free(struct handle *handle)
         if (producer->targets[i] != NULL)
             tree_pfile_put(handle->session->tree, producer->targets[i]);
     free(producer->targets);
-    free(producer->produced.any_upto);
+    free(producer->produced.any_ends);
     pthread_mutex_destroy(&producer->lock);
     turn_destroy(&producer->turn);
     free(producer);

@@ -9,10 +9,18 @@ struct last_line;
 struct sync_op;
 struct write_op;
 
-/* What was appended through an open file, and with linger.ms what is still on its way. handle's lock but for upto. */
+/* Where what was acknowledged ends, and in which leader epoch that was: the last one that acknowledged anything. */
+struct produced_end {
+    int64_t upto; /* behind the last record; 0: nothing yet */
+    int32_t leader_epoch;
+};
+
+/* What was appended through an open file, and with linger.ms what is still on its way. handle's lock but for upto,
+ * which may rise without. */
 struct produced {
-    _Atomic int64_t upto; /* a partition's own file: behind the last record; 0: nothing yet */
-    int64_t *any_upto;    /* `.any`: likewise, by partition */
+    _Atomic int64_t upto; /* a partition's own file: as produced_end */
+    _Atomic int32_t leader_epoch;
+    struct produced_end *any_ends; /* `.any`: likewise, by partition */
     int32_t any_count;
     uint64_t lots;   /* lingering batches that ever got records of this open file: the number of the last one */
     int outstanding; /* those of them that are not over */

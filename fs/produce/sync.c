@@ -10,7 +10,7 @@
 
 /*   start ──→ DRAIN (linger.ms: batches under way) ──→ FLUSH (one fdatasync pair a partition) ──→ answered */
 struct sync_flush {
-    struct log_flush flush;
+    struct flush_op flush;
     struct sync_op *op;
 };
 
@@ -60,7 +60,7 @@ static void drop_pending(struct sync_op *op)
         finish(op);
 }
 
-static void flush_done(struct log_flush *flush, int rc)
+static void flush_done(struct flush_op *flush, int rc)
 {
     struct sync_op *op = CONTAINER_OF(flush, struct sync_flush, flush)->op;
     int none = 0;
@@ -78,15 +78,19 @@ static int plan_flushes(struct sync_op *op)
     pthread_mutex_lock(&handle->lock);
     int32_t count = part ? 1 : produced->any_count;
     op->flushes = calloc(count ? (size_t)count : 1, sizeof(*op->flushes));
-    for (int32_t i = 0; op->flushes && !part && i < count; i++)
-        op->flushes[i].flush.upto = produced->any_upto[i];
+    for (int32_t i = 0; op->flushes && !part && i < count; i++) {
+        op->flushes[i].flush.upto = produced->any_ends[i].upto;
+        op->flushes[i].flush.leader_epoch = produced->any_ends[i].leader_epoch;
+    }
+    int64_t upto = atomic_load(&produced->upto);
+    int32_t leader_epoch = atomic_load(&produced->leader_epoch);
     pthread_mutex_unlock(&handle->lock);
     if (!op->flushes)
         return -ENOMEM;
     op->flush_count = count;
     if (part) {
-        int64_t upto = atomic_load(&produced->upto);
         op->flushes[0].flush.upto = upto ? upto : partition_log_end(part).offset;
+        op->flushes[0].flush.leader_epoch = upto ? leader_epoch : -1;
     }
     return 0;
 }
@@ -104,9 +108,11 @@ static void start_flushes(struct sync_op *op)
         if (!flush->flush.upto || !part)
             continue;
         flush->op = op;
+        flush->flush.part = part;
+        flush->flush.timeout_ms = op->handle->session->options->delivery_timeout_ms;
         flush->flush.done = flush_done;
         atomic_fetch_add(&op->pending, 1);
-        rc = partition_flush(part, &flush->flush);
+        rc = partition_flush_submit(&flush->flush);
         if (rc)
             flush_done(&flush->flush, rc < 0 ? rc : 0);
     }
@@ -228,39 +234,59 @@ void sync_write(fuse_req_t req, struct handle *handle, size_t len)
     start(req, handle, true, false, (int64_t)len);
 }
 
-static void note_own(struct produced *produced, int64_t end)
+/* Under handle's lock: another leader epoch than the last. */
+static void note_epoch(struct produced *produced, int64_t end, int32_t leader_epoch)
 {
+    if (leader_epoch > atomic_load(&produced->leader_epoch)) {
+        atomic_store(&produced->upto, end);
+        atomic_store(&produced->leader_epoch, leader_epoch);
+    }
+}
+
+/* In the last epoch. */
+static void note_own(struct produced *produced, int64_t end, int32_t leader_epoch)
+{
+    if (leader_epoch < atomic_load_explicit(&produced->leader_epoch, memory_order_relaxed))
+        return;
     int64_t upto = atomic_load_explicit(&produced->upto, memory_order_relaxed);
     while (upto < end && !atomic_compare_exchange_weak(&produced->upto, &upto, end))
         ;
 }
 
 /* Under handle's lock. */
-static void note_any(struct produced *produced, int32_t partition, int64_t end)
+static void note_any(struct produced *produced, int32_t partition, int64_t end, int32_t leader_epoch)
 {
     if (partition >= produced->any_count) {
-        int64_t *upto = realloc(produced->any_upto, (size_t)(partition + 1) * sizeof(*upto));
-        if (!upto) { /* an fsync could not promise anything */
+        struct produced_end *ends = realloc(produced->any_ends, (size_t)(partition + 1) * sizeof(*ends));
+        if (!ends) { /* an fsync could not promise anything */
             produced->error = -ENOMEM;
             return;
         }
         for (int32_t i = produced->any_count; i <= partition; i++)
-            upto[i] = 0;
-        produced->any_upto = upto;
+            ends[i] = (struct produced_end){0, -1};
+        produced->any_ends = ends;
         produced->any_count = partition + 1;
     }
-    if (produced->any_upto[partition] < end)
-        produced->any_upto[partition] = end;
+    struct produced_end *known = &produced->any_ends[partition];
+    if (leader_epoch > known->leader_epoch)
+        *known = (struct produced_end){end, leader_epoch};
+    else if (leader_epoch == known->leader_epoch && known->upto < end)
+        known->upto = end;
 }
 
-void sync_appended(struct handle *handle, int32_t partition, int64_t end)
+void sync_appended(struct handle *handle, int32_t partition, int64_t end, int32_t leader_epoch)
 {
-    if (handle->pfile->part) {
-        note_own(&handle->producer->produced, end);
+    struct produced *produced = &handle->producer->produced;
+    bool own = handle->pfile->part;
+    if (own && leader_epoch == atomic_load_explicit(&produced->leader_epoch, memory_order_relaxed)) {
+        note_own(produced, end, leader_epoch);
         return;
     }
     pthread_mutex_lock(&handle->lock);
-    note_any(&handle->producer->produced, partition, end);
+    if (own)
+        note_epoch(produced, end, leader_epoch);
+    else
+        note_any(produced, partition, end, leader_epoch);
     pthread_mutex_unlock(&handle->lock);
 }
 
@@ -295,16 +321,18 @@ static bool lot_over(struct sync_op *op, int rc)
     return !op->draining;
 }
 
-void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end)
+void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end, int32_t leader_epoch)
 {
     struct produced *produced = &handle->producer->produced;
     struct sync_op *ready = NULL;
     bool told = false;
     pthread_mutex_lock(&handle->lock);
-    if (rc == 0 && handle->pfile->part)
-        note_own(produced, end);
-    else if (rc == 0)
-        note_any(produced, partition, end);
+    if (rc == 0 && handle->pfile->part) {
+        note_epoch(produced, end, leader_epoch);
+        note_own(produced, end, leader_epoch);
+    } else if (rc == 0) {
+        note_any(produced, partition, end, leader_epoch);
+    }
     produced->outstanding--;
     for (struct sync_op **link = &produced->waiters; *link;) {
         struct sync_op *op = *link;

@@ -20,11 +20,12 @@ void sync_released(struct handle *handle);
 /* O_SYNC, O_DSYNC: answers a write(2) of len bytes, which are appended, when they are on the disk. */
 void sync_write(fuse_req_t req, struct handle *handle, size_t len);
 
-/* A record of this open file ends at `end` in this partition. */
-void sync_appended(struct handle *handle, int32_t partition, int64_t end);
+/* A record of this open file ends at `end` in this partition, acknowledged in that leader epoch. */
+void sync_appended(struct handle *handle, int32_t partition, int64_t end, int32_t leader_epoch);
 /* A lingering batch has got its first record of this open file. Returns the batch's number among those of the file. */
 uint64_t sync_lot_begun(struct handle *handle);
 /* That batch is over. */
-void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end);
+void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end,
+                   int32_t leader_epoch);
 
 #endif

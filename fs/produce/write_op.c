@@ -60,7 +60,8 @@ static void part_settled(struct write_part *part, int rc)
     if (rc == 0) {
         atomic_store_explicit(&part->state, PART_APPENDED, memory_order_release);
         atomic_store_explicit(&op->appended, true, memory_order_release);
-        sync_appended(op->handle, partition_index(part->pfile->part), part->append.result.end.offset);
+        sync_appended(op->handle, partition_index(part->pfile->part), part->append.result.end.offset,
+                      part->append.leader_epoch);
         return;
     }
     if (rc == -ETIMEDOUT)

@@ -59,6 +59,8 @@ enum {
     LIMIT_FORWARD_MARK_BYTES = 4096,
     /* An append that its leader has acknowledged waits for this replica's high watermark no longer than this. */
     LIMIT_SHOW_MS = 1000,
+    /* DeleteRecords of another node's, and what a leader does for another node: given up after this. */
+    LIMIT_ASK_MS = 30000,
     /* The command that asks for a producer id. */
     LIMIT_PRODUCER_ID_MS = 1000,
     /* The header of a message about a partition to its leader or back; a longer one is refused before it is looked at.

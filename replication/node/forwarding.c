@@ -18,6 +18,8 @@ struct parcel {
     union {
         struct append_request append;
         struct append_answer append_answer;
+        struct partition_request request;
+        struct partition_answer answer;
     };
 };
 
@@ -36,6 +38,20 @@ static void open_parcel(struct parcel *parcel)
         break;
     case MESSAGE_APPEND_ANSWER:
         partition_forward_answer(part, &parcel->append_answer);
+        break;
+    case MESSAGE_FLUSH:
+    case MESSAGE_FLUSH_INSYNC:
+    case MESSAGE_DELETE_RECORDS:
+        if (partition_asked(part, parcel->from, parcel->frame->kind, &parcel->request) < 0) {
+            network_drop(network, parcel->from);
+        }
+        break;
+    case MESSAGE_FLUSH_ANSWER:
+    case MESSAGE_DELETE_RECORDS_ANSWER:
+        partition_ask_answer(part, &parcel->answer);
+        break;
+    case MESSAGE_FLUSH_INSYNC_ANSWER:
+        partition_insync_flushed(part, parcel->from, parcel->answer.head.leader_epoch, parcel->answer.upto);
         break;
     default:
         break;
@@ -92,7 +108,7 @@ static struct partition *find(struct node *node, const struct forward_head *head
 }
 
 /* Of a partition that this node does not know yet, or no more: later. */
-static void refuse(struct node *node, int32_t from, const struct append_request *request)
+static void refuse_append(struct node *node, int32_t from, const struct append_request *request)
 {
     struct append_answer answer = {.head = request->head, .count = request->count};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
@@ -102,6 +118,25 @@ static void refuse(struct node *node, int32_t from, const struct append_request 
     }
     (void)forwarding_send(node, from, CHANNEL_CONTROL, MESSAGE_APPEND_ANSWER, header,
                           append_answer_encode(&answer, header), NULL, 0);
+}
+
+static void refuse(struct node *node, const struct parcel *parcel)
+{
+    struct partition_answer answer = {.rc = -EREMOTE};
+    uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
+    int kind = parcel->frame->kind;
+
+    if (kind == MESSAGE_APPEND) {
+        refuse_append(node, parcel->from, &parcel->append);
+        return;
+    }
+    if (kind != MESSAGE_FLUSH && kind != MESSAGE_DELETE_RECORDS) {
+        return; /* an answer that nobody waits for, or a leader that asks again */
+    }
+    answer.head = parcel->request.head;
+    kind = kind == MESSAGE_FLUSH ? MESSAGE_FLUSH_ANSWER : MESSAGE_DELETE_RECORDS_ANSWER;
+    (void)forwarding_send(node, parcel->from, CHANNEL_CONTROL, (enum message_kind)kind, header,
+                          partition_answer_encode(&answer, header), NULL, 0);
 }
 
 /* A process that the cluster knows to be replaced by a later one. */
@@ -118,12 +153,22 @@ static int take_apart(struct parcel *parcel, const struct forward_head **head, s
 {
     const struct frame *frame = parcel->frame;
 
-    if (frame->kind == MESSAGE_APPEND) {
+    switch (frame->kind) {
+    case MESSAGE_APPEND:
         *head = &parcel->append.head;
         return append_request_decode(frame->header, frame->header_bytes, frame->body_bytes, &parcel->append, e);
+    case MESSAGE_APPEND_ANSWER:
+        *head = &parcel->append_answer.head;
+        return append_answer_decode(frame->header, frame->header_bytes, &parcel->append_answer, e);
+    case MESSAGE_FLUSH:
+    case MESSAGE_FLUSH_INSYNC:
+    case MESSAGE_DELETE_RECORDS:
+        *head = &parcel->request.head;
+        return partition_request_decode(frame->header, frame->header_bytes, &parcel->request, e);
+    default:
+        *head = &parcel->answer.head;
+        return partition_answer_decode(frame->header, frame->header_bytes, &parcel->answer, e);
     }
-    *head = &parcel->append_answer.head;
-    return append_answer_decode(frame->header, frame->header_bytes, &parcel->append_answer, e);
 }
 
 static void receive(void *arg, int32_t from, enum channel channel, struct frame *frame)
@@ -153,9 +198,7 @@ static void receive(void *arg, int32_t from, enum channel channel, struct frame 
         post(forwarding, parcel);
         return;
     }
-    if (frame->kind == MESSAGE_APPEND) {
-        refuse(node, from, &parcel->append);
-    }
+    refuse(node, parcel);
     if (parcel->part != NULL) {
         partition_unref(parcel->part);
     }
@@ -208,6 +251,8 @@ static void look_at(struct partition *part, void *arg)
 {
     (void)arg;
     partition_forward_look(part);
+    partition_ask_look(part);
+    partition_insync_look(part, true);
 }
 
 static void on_links(struct mailbox *mailbox, struct mail *list)
@@ -297,7 +342,9 @@ void forwarding_registered(struct forwarding *forwarding, int64_t node_epoch)
 
 void forwarding_init(struct forwarding *forwarding, struct node *node)
 {
-    static const enum message_kind kinds[] = {MESSAGE_APPEND, MESSAGE_APPEND_ANSWER};
+    static const enum message_kind kinds[] = {
+        MESSAGE_APPEND,         MESSAGE_APPEND_ANSWER,         MESSAGE_FLUSH,        MESSAGE_FLUSH_ANSWER,
+        MESSAGE_DELETE_RECORDS, MESSAGE_DELETE_RECORDS_ANSWER, MESSAGE_FLUSH_INSYNC, MESSAGE_FLUSH_INSYNC_ANSWER};
 
     *forwarding = (struct forwarding){.node = node,
                                       .listener = {.up = on_up, .down = on_down, .arg = forwarding},

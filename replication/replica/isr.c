@@ -93,6 +93,8 @@ bool isr_fetched(struct isr *isr, int32_t id, const struct isr_fetch *fetch, int
      * has lost what was not on its disk. */
     if (fetch->first || fetch->end.offset > replica->end.offset)
         replica->end = fetch->end;
+    if (fetch->first)
+        replica->asked_flush = 0;
     if (fetch->first || fetch->flushed > replica->flushed)
         replica->flushed = fetch->flushed;
     if (fetch->first || fetch->start > replica->start)

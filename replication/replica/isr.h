@@ -27,6 +27,7 @@ struct isr_replica {
     struct log_point end; /* everything below is held by this replica */
     int64_t flushed;      /* offset: likewise, on its disk */
     int64_t start;        /* offset: its log start, on its disk */
+    int64_t asked_flush;  /* offset: it was asked to flush up to here; partition_insync.c's */
     int64_t heard_ms;     /* the last sign of its life */
     int64_t caught_up_ms; /* when it was last known to be at the leader's end */
     /* Where the leader's end was at mark_ms: who gets there was caught up then. */

@@ -178,6 +178,8 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     part->lowest_position = INT64_MAX;
     partition_flush_init(part);
     partition_forward_init(part);
+    partition_ask_init(part);
+    partition_insync_init(part);
     partition_feed_init(part);
     struct topic_config config;
     topic_config(topic, &config);
@@ -285,6 +287,8 @@ void partition_stop_alarms(struct partition *part, bool cancel)
 {
     partition_hold_stop(part, cancel);
     partition_forward_stop(part, cancel);
+    partition_ask_stop(part, cancel);
+    partition_insync_stop(part, cancel);
     partition_flush_stop(part, cancel);
 }
 

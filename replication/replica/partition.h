@@ -22,6 +22,30 @@
 struct partition;
 struct topic;
 
+/* ---- private parts of ops ---- */
+
+/* partition_ask.c: what the leader elsewhere is asked to do. */
+struct ask {
+    int kind;      /* enum message_kind */
+    int32_t epoch; /* forward_message.h's partition_request */
+    int64_t upto;
+    int64_t deadline_ms;
+    void (*done)(struct ask *ask, int rc);
+    enum { ASK_OVER, ASK_WAITING, ASK_SENT } state;
+    int rc;
+    uint64_t number;
+    struct ask *prev, *next;
+};
+
+/* partition_insync.c: what is waited for of every in-sync replica, as offsets; 0: not that. */
+struct insync_wait {
+    int64_t committed, flushed, start;
+    int64_t deadline_ms;
+    void (*done)(struct insync_wait *wait, int rc);
+    int rc;
+    struct insync_wait *prev, *next;
+};
+
 enum acks { ACKS_NONE = 0, ACKS_LEADER = 1, ACKS_ALL = -1 };
 
 struct partition *partition_ref(struct partition *part);
@@ -69,13 +93,13 @@ struct append_op {
      * -EINVAL: the topic has become a compacted one, or one with another framing; and what else submit may return. */
     void (*done)(struct append_op *op, int rc);
     struct log_append_result result; /* out: where it is in the log, after success and after -ETIMEDOUT */
+    int32_t leader_epoch;            /* out: in which it came into the log */
     /* private */
-    _Atomic int state;    /* enum append_state */
-    int32_t leader_epoch; /* in which it came into the log */
-    void *copy;           /* HELD, FORWARDED: the bytes and marks */
-    bool duplicate;       /* the log has it already; result.end is at or behind its end */
-    bool acked;           /* the leader elsewhere has acknowledged it: COMMITTING until it shows here */
-    bool numbered;        /* it got its sequence here, and is counted as under way */
+    _Atomic int state; /* enum append_state */
+    void *copy;        /* HELD, FORWARDED: the bytes and marks */
+    bool duplicate;    /* the log has it already; result.end is at or behind its end */
+    bool acked;        /* the leader elsewhere has acknowledged it: COMMITTING until it shows here */
+    bool numbered;     /* it got its sequence here, and is counted as under way */
     struct forward forward;
     struct iovec iov;
     int64_t deadline_ms;
@@ -104,9 +128,23 @@ bool partition_append_forget(struct append_op *op);
 /* It waits, and is in the log already: no cancel will take it back. */
 bool partition_append_is_in_log(const struct append_op *op);
 
-/* fsync(2): everything below flush->upto on the disk of every in-sync replica. As log_flush(): 1: it is there already;
- * 0: flush->done is or will be called. */
-int partition_flush(struct partition *part, struct log_flush *flush);
+/* fsync(2): one on its way. Embed it, zeroed; fill in what is "in"; keep it until it is over. */
+struct flush_op {
+    struct partition *part; /* in; the caller's reference lasts until it is over */
+    int64_t upto; /* in, an offset: everything below is to be committed and on the disk of every replica in sync */
+    int32_t leader_epoch; /* in: append_op's, of what ends there; -1: not known */
+    int64_t timeout_ms;   /* in */
+    /* in: once, no lock held, perhaps before the submit has returned. rc: 0; -EIO: not on the disk, or what was
+     * acknowledged in that epoch (with acks 0 or 1) is lost; -ETIMEDOUT; -ESTALE; errnos of the disk. */
+    void (*done)(struct flush_op *op, int rc);
+    /* private to partition_flush.c */
+    int64_t deadline_ms;
+    struct log_flush flush;
+    struct insync_wait wait;
+    struct ask ask;
+};
+/* 1: it is there already; 0: op->done is or will be called; or a negative errno: over. */
+int partition_flush_submit(struct flush_op *op);
 
 /* ---- waiting for records ---- */
 
@@ -181,7 +219,10 @@ struct delete_records_op {
     void (*done)(struct delete_records_op *op, int rc);
     struct err e; /* why not */
     /* private to partition_delete.c */
+    struct partition *part;
     struct log_point point;
+    struct insync_wait wait;
+    struct ask ask;
     struct delete_records_op *next;
 };
 /* 0: op->done will be called; or a negative errno with the reason in op->e, and nothing has happened (-EPERM: a topic

@@ -182,12 +182,13 @@ struct passed {
     struct partition_waiter *waiters;
     struct append_op *committed;
     bool moved;
+    bool waits; /* somebody waits for the in-sync replicas */
 };
 
 /* What the high watermark passes. Under the lock. */
 static void look(struct partition *part, bool told, struct passed *passed)
 {
-    *passed = (struct passed){NULL, NULL, false};
+    *passed = (struct passed){.waits = part->insync_waits != NULL};
     if (!partition_leads(part)) {
         return; /* a follower's high watermark is its leader's to say */
     }
@@ -215,6 +216,9 @@ static void tell_passed(struct partition *part, const struct passed *passed)
     partition_finish(passed->committed, 0);
     if (passed->moved) {
         partition_tell(part, false);
+    }
+    if (passed->waits) {
+        partition_insync_look(part, false);
     }
 }
 
@@ -306,6 +310,9 @@ static int commit_batch(struct append_op *op)
     partition_finish(passed.committed, 0);
     if (passed.moved) {
         partition_tell(part, told);
+    }
+    if (passed.waits) {
+        partition_insync_look(part, false);
     }
     partition_arm_flush(part);
     flusher_appended(&part->node->flusher);
@@ -412,6 +419,7 @@ int partition_append_submit(struct append_op *op, struct err *e)
     if (part->topic->internal) {
         return err_set(e, -EPERM, "%s is the node's own", part->name);
     }
+    op->leader_epoch = -1;
     op->duplicate = false;
     op->acked = false;
     op->numbered = false;

@@ -75,6 +75,8 @@ int partition_retain(struct partition *part, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
+static void is_over(struct delete_records_op *op, int rc);
+
 /* ---- the deleter's round ---- */
 
 void partition_delete_begin(struct partition *part)
@@ -134,22 +136,84 @@ void partition_delete_end(struct partition *part)
         struct delete_records_op *op = ops;
         ops = op->next;
         op->e = e;
-        op->done(op, rc);
+        is_over(op, rc);
     }
     partition_unref(part);
 }
 
 /* ---- the op ---- */
 
-int partition_delete_records(struct partition *part, struct delete_records_op *op)
+/*     the leader ---> the deleter's round ---> all in sync have the new log start on the disk ---> over
+ *     elsewhere ---> the leader is asked, over changes of leader ---> over */
+
+static int delete_here(struct partition *part, struct delete_records_op *op);
+
+static void on_asked(struct ask *ask, int rc)
+{
+    struct delete_records_op *op = CONTAINER_OF(ask, struct delete_records_op, ask);
+
+    if (rc == -EREMOTE) { /* this node has come to lead */
+        rc = delete_here(op->part, op);
+        if (rc == 0) {
+            return;
+        }
+    } else if (rc < 0) {
+        err_sys(&op->e, rc, "%s: its leader", op->part->name);
+    }
+    op->done(op, rc);
+}
+
+static void delete_elsewhere(struct delete_records_op *op)
+{
+    struct clock *clock = op->part->node->clock;
+
+    op->ask = (struct ask){.kind = MESSAGE_DELETE_RECORDS,
+                           .epoch = -1,
+                           .upto = op->position,
+                           .deadline_ms = clock->mono_ms(clock) + LIMIT_ASK_MS,
+                           .done = on_asked};
+    partition_ask(op->part, &op->ask);
+}
+
+static void on_insync(struct insync_wait *wait, int rc)
+{
+    struct delete_records_op *op = CONTAINER_OF(wait, struct delete_records_op, wait);
+
+    if (rc == -EREMOTE) { /* the next leader may not have heard of it */
+        delete_elsewhere(op);
+        return;
+    }
+    if (rc < 0) {
+        err_sys(&op->e, rc, "%s: its replicas", op->part->name);
+    }
+    op->done(op, rc);
+}
+
+/* The deleter is through with it. */
+static void is_over(struct delete_records_op *op, int rc)
+{
+    struct partition *part = op->part;
+    struct clock *clock = part->node->clock;
+
+    if (rc != 0 || !atomic_load(&part->replicated)) {
+        op->done(op, rc);
+        return;
+    }
+    op->wait = (struct insync_wait){
+        .start = op->point.offset, .deadline_ms = clock->mono_ms(clock) + LIMIT_ASK_MS, .done = on_insync};
+    partition_insync_wait(part, &op->wait);
+}
+
+static int delete_here(struct partition *part, struct delete_records_op *op)
 {
     struct log_point hw = partition_high_watermark(part);
     int rc = partition_reach(part, &op->e);
+    bool first;
+
     op->point = hw;
-    if (rc == 0 && part->topic->internal)
-        rc = err_set(&op->e, -EPERM, "%s is the node's own", part->name);
-    if (rc == 0 && op->position < hw.position)
+    if (rc == 0 && op->position < hw.position) {
         rc = log_lookup_position(part->log, op->position, hw, &op->point, &op->e);
+    }
     if (rc != 0) {
         partition_check_failed(part);
         return rc;
@@ -157,11 +221,29 @@ int partition_delete_records(struct partition *part, struct delete_records_op *o
     pthread_mutex_lock(&part->lock);
     op->next = part->deletes;
     part->deletes = op;
-    bool first = !part->deleting;
+    first = !part->deleting;
     part->deleting = true;
     pthread_mutex_unlock(&part->lock);
-    if (first)
+    if (first) {
         deleter_request(&part->node->deleter, part);
+    }
+    return 0;
+}
+
+int partition_delete_records(struct partition *part, struct delete_records_op *op)
+{
+    op->part = part;
+    op->ask.state = ASK_OVER;
+    if (part->topic->internal) {
+        return err_set(&op->e, -EPERM, "%s is the node's own", part->name);
+    }
+    if (partition_leads(part)) {
+        return delete_here(part, op);
+    }
+    if (atomic_load(&part->topic->deleted)) {
+        return err_set(&op->e, -ESTALE, "topic %s was deleted", part->topic->name);
+    }
+    delete_elsewhere(op);
     return 0;
 }
 
@@ -175,5 +257,5 @@ bool partition_delete_records_cancel(struct partition *part, struct delete_recor
     if (taken)
         *link = op->next;
     pthread_mutex_unlock(&part->lock);
-    return taken;
+    return taken || partition_ask_cancel(part, &op->ask);
 }

@@ -6,6 +6,8 @@
  *
  * Failure: after a failed sync the log is offline, and everybody who waits at the partition is told. A flush that could
  * not open what it needed is asked for again by the background flusher. */
+#include <errno.h>
+
 #include "replication/node/node_internal.h"
 #include "replication/node/topic.h"
 #include "replication/replica/partition_internal.h"
@@ -22,6 +24,119 @@ int partition_flush(struct partition *part, struct log_flush *flush)
         partition_check_failed(part);
     return rc;
 }
+
+/* ---- fsync(2) ---- */
+
+/*     the leader, alone in the replicas ---> its log is flushed ---> over
+ *     the leader ---> its log is flushed ---> all in sync have committed and flushed it ---> over
+ *     elsewhere ---> the leader is asked, over changes of leader ---> over
+ * From each to the other when this node comes to lead, or leads no more. */
+
+static void flush_elsewhere(struct flush_op *op);
+static int flush_here(struct flush_op *op);
+
+static void on_alone(struct log_flush *flush, int rc)
+{
+    struct flush_op *op = CONTAINER_OF(flush, struct flush_op, flush);
+
+    op->done(op, rc);
+}
+
+static void on_insync(struct insync_wait *wait, int rc)
+{
+    struct flush_op *op = CONTAINER_OF(wait, struct flush_op, wait);
+
+    if (rc == -EREMOTE) {
+        flush_elsewhere(op);
+    } else {
+        op->done(op, rc);
+    }
+}
+
+static void on_flushed_here(struct log_flush *flush, int rc)
+{
+    struct flush_op *op = CONTAINER_OF(flush, struct flush_op, flush);
+
+    if (rc < 0) {
+        op->done(op, rc);
+        return;
+    }
+    op->wait = (struct insync_wait){
+        .committed = op->upto, .flushed = op->upto, .deadline_ms = op->deadline_ms, .done = on_insync};
+    partition_insync_wait(op->part, &op->wait);
+}
+
+static void on_asked(struct ask *ask, int rc)
+{
+    struct flush_op *op = CONTAINER_OF(ask, struct flush_op, ask);
+
+    if (rc == -EREMOTE) {
+        rc = flush_here(op);
+        if (rc == 0) {
+            return;
+        }
+        rc = rc > 0 ? 0 : rc;
+    }
+    op->done(op, rc);
+}
+
+static void flush_elsewhere(struct flush_op *op)
+{
+    op->ask = (struct ask){.kind = MESSAGE_FLUSH,
+                           .epoch = op->leader_epoch,
+                           .upto = op->upto,
+                           .deadline_ms = op->deadline_ms,
+                           .done = on_asked};
+    partition_ask(op->part, &op->ask);
+}
+
+/* Where the log's map says that an epoch ended earlier, what was acknowledged in it behind that is lost (acks 0 and 1
+ * may be; KIP-101). */
+static bool is_lost(const struct flush_op *op)
+{
+    struct log_point end;
+    int32_t found;
+
+    if (op->leader_epoch < 0 || op->leader_epoch >= atomic_load(&op->part->leader_epoch)) {
+        return false;
+    }
+    log_epoch_end(op->part->log, op->leader_epoch, &found, &end);
+    return end.offset >= 0 && end.offset < op->upto;
+}
+
+/* As partition_flush_submit(). */
+static int flush_here(struct flush_op *op)
+{
+    struct partition *part = op->part;
+    bool alone = !atomic_load(&part->replicated);
+    int rc = partition_reach(part, NULL);
+
+    if (rc < 0 || (!alone && is_lost(op))) {
+        return rc < 0 ? rc : -EIO;
+    }
+    op->flush = (struct log_flush){.upto = op->upto, .done = alone ? on_alone : on_flushed_here};
+    rc = partition_flush(part, &op->flush);
+    if (rc == 1 && !alone) {
+        on_flushed_here(&op->flush, 0);
+        rc = 0;
+    }
+    return rc;
+}
+
+int partition_flush_submit(struct flush_op *op)
+{
+    struct clock *clock = op->part->node->clock;
+    int64_t now_ms = clock->mono_ms(clock);
+
+    op->deadline_ms = op->timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + op->timeout_ms;
+    if (partition_leads(op->part)) {
+        return flush_here(op);
+    }
+    flush_elsewhere(op);
+    return 0;
+}
+
+/* ---- this replica's ---- */
 
 int partition_flush_now(struct partition *part)
 {

@@ -452,7 +452,9 @@ void partition_fail_waiting(struct partition *part, int rc)
     partition_finish(held, rc);
     if (rc == -ESTALE) {
         partition_forward_fail(part, rc);
+        partition_ask_look(part);
     }
+    partition_insync_look(part, false);
 }
 
 void partition_hold_look(struct partition *part)

@@ -110,6 +110,15 @@ struct partition {
     _Atomic bool handing_over;     /* a leadership has ended, and what waited for it is not in the forwarder yet */
     _Atomic bool replicated;       /* there are replicas elsewhere: what is appended here gets a number */
     _Atomic int forward_under_way; /* numbered here, and neither over nor waiting for the high watermark yet */
+    /* what the leader elsewhere is asked to do, partition_ask.c: the forward lock */
+    struct ask *asks;
+    uint64_t ask_number;
+    struct alarm ask_alarm; /* as forward_alarm */
+    bool ask_alarm_set;
+    /* what is waited for of the in-sync replicas, partition_insync.c: lock */
+    struct insync_wait *insync_waits;
+    struct alarm insync_alarm; /* as forward_alarm */
+    bool insync_alarm_set;
 
     /* flush.ms and the background flusher */
     struct alarm flush_alarm; /* holds a reference from when it is set until it has rung */
@@ -305,7 +314,41 @@ void partition_hand_over(struct partition *part, struct append_op *committing, s
 int partition_forwarded(struct partition *part, int32_t from, const struct append_request *request,
                         const uint8_t *body);
 
+struct partition_request;
+struct partition_answer;
+
+/* The same for MESSAGE_FLUSH, _FLUSH_INSYNC and _DELETE_RECORDS (kind): the answer goes to node `from`. -ENOMEM. */
+int partition_asked(struct partition *part, int32_t from, int kind, const struct partition_request *request);
+
+/* ---- asking the leader: partition_ask.c ---- */
+
+void partition_ask_init(struct partition *part);
+void partition_ask_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
+/* kind, epoch, upto, deadline_ms and done are set; done is called once, perhaps before this returns. */
+void partition_ask(struct partition *part, struct ask *ask);
+/* true: it was not sent and never will be. */
+bool partition_ask_cancel(struct partition *part, struct ask *ask);
+/* The registration, the role or a link is another, or the topic is gone. Calls back. */
+void partition_ask_look(struct partition *part);
+void partition_ask_answer(struct partition *part, const struct partition_answer *answer);
+
+/* ---- waiting for the in-sync replicas: partition_insync.c ---- */
+
+void partition_insync_init(struct partition *part);
+void partition_insync_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
+/* All but rc, prev and next are set; done is called once, perhaps before this returns. */
+void partition_insync_wait(struct partition *part, struct insync_wait *wait);
+/* Anything that is waited for may have come. again: a link came or went: who was asked to flush is asked again. Calls
+ * back. */
+void partition_insync_look(struct partition *part, bool again);
+/* A replica says how far its log is on its disk, in an epoch. */
+void partition_insync_flushed(struct partition *part, int32_t node, int32_t leader_epoch, int64_t flushed);
+
 /* ---- flushing: partition_flush.c ---- */
+
+/* Everything below flush->upto on the disk of this replica. As log_flush(): 1: it is there already; 0: flush->done is
+ * or will be called. */
+int partition_flush(struct partition *part, struct log_flush *flush);
 
 void partition_flush_init(struct partition *part);
 /* A log that was opened just now, which nobody else knows yet: no thread flushes for others without end. */

@@ -96,6 +96,8 @@ void partition_set_registration(struct partition *part, const struct partition_r
         partition_depose(part);
     else
         partition_forward_look(part);
+    partition_ask_look(part);
+    partition_insync_look(part, false);
     /* With one replica and a registration that is the first, nobody has waited for it. */
     if (!first || registration->replicas.count > 1)
         topic_resume(part->topic);

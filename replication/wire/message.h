@@ -39,6 +39,8 @@ enum message_kind {
     MESSAGE_FLUSH_ANSWER,
     MESSAGE_DELETE_RECORDS,
     MESSAGE_DELETE_RECORDS_ANSWER,
+    MESSAGE_FLUSH_INSYNC, /* the leader asks a replica */
+    MESSAGE_FLUSH_INSYNC_ANSWER,
 
     /* Reads from elsewhere, replica/partition_read. */
     MESSAGE_READ = 80,

@@ -38,14 +38,14 @@ static void only_what_was_there_is_waited_for(void **state)
     uint64_t c = sync_lot_begun(o.handle);
     begin_close(&o, &second);
     uint64_t d = sync_lot_begun(o.handle);
-    sync_lot_done(o.handle, c, 0, 0, 3); /* partitions do not keep step with each other */
-    sync_lot_done(o.handle, b, 1, 0, 2);
+    sync_lot_done(o.handle, c, 0, 0, 3, 0); /* partitions do not keep step with each other */
+    sync_lot_done(o.handle, b, 1, 0, 2, 0);
     assert_int_equal(atomic_load(&first.answers), 0);
     assert_int_equal(atomic_load(&second.answers), 0);
-    sync_lot_done(o.handle, a, 0, 0, 1);
+    sync_lot_done(o.handle, a, 0, 0, 1, 0);
     is_answered(&first, 0);
     is_answered(&second, 0);
-    sync_lot_done(o.handle, d, 0, 0, 4);
+    sync_lot_done(o.handle, d, 0, 0, 4, 0);
     close_any(&o);
 }
 
@@ -59,10 +59,10 @@ static void each_that_waited_for_it_is_told_of_a_failure_and_nobody_later(void *
     begin_close(&o, &first);
     uint64_t b = sync_lot_begun(o.handle);
     begin_close(&o, &second);
-    sync_lot_done(o.handle, a, 0, -EROFS, 0);
+    sync_lot_done(o.handle, a, 0, -EROFS, 0, 0);
     is_answered(&first, EROFS);
     assert_int_equal(atomic_load(&second.answers), 0);
-    sync_lot_done(o.handle, b, 0, 0, 1);
+    sync_lot_done(o.handle, b, 0, 0, 1, 0);
     is_answered(&second, EROFS);
     begin_close(&o, &third);
     is_answered(&third, 0);
@@ -75,7 +75,7 @@ static void a_failure_that_nobody_waited_for_is_told_to_the_next_once(void **sta
     struct fuse_req first, second;
     create(*state, "orders");
     open_any(&o, *state, "orders");
-    sync_lot_done(o.handle, sync_lot_begun(o.handle), 0, -ENOSPC, 0);
+    sync_lot_done(o.handle, sync_lot_begun(o.handle), 0, -ENOSPC, 0, 0);
     begin_close(&o, &first);
     is_answered(&first, ENOSPC);
     begin_close(&o, &second);
@@ -91,10 +91,10 @@ static void what_one_that_was_given_up_would_have_told_is_told_to_the_next(void 
     open_any(&o, *state, "orders");
     uint64_t a = sync_lot_begun(o.handle), b = sync_lot_begun(o.handle);
     begin_close(&o, &killed);
-    sync_lot_done(o.handle, a, 0, -EROFS, 0);
+    sync_lot_done(o.handle, a, 0, -EROFS, 0, 0);
     parks_abort(&o.session);
     is_answered(&killed, ENOTCONN);
-    sync_lot_done(o.handle, b, 0, 0, 1);
+    sync_lot_done(o.handle, b, 0, 0, 1, 0);
     begin_close(&o, &next);
     is_answered(&next, EROFS);
     close_any(&o);

@@ -1,0 +1,263 @@
+/* replication/replica/partition_insync.c: waiting, as the leader, for what every in-sync replica has done: committed
+ * and flushed it (fsync), or taken over a log start (DeleteRecords).
+ *
+ *     WAITING --- the high watermark, and what each member of the ISR is known to have, have come so far ---> OVER
+ *
+ * OVER also: its deadline (-ETIMEDOUT), the end of the leadership (-EREMOTE: whoever waits asks the next leader), the
+ * topic's (-ESTALE), the log's (-EIO).
+ *
+ * Who is in sync and has not flushed what is waited for is asked to (MESSAGE_FLUSH, with the leader's own epoch), once
+ * it holds that, and again when a link came or went. Log starts travel with the replicas' fetches.
+ *
+ * Under the partition's lock; whatever takes one out of the list ends it. */
+#include <errno.h>
+#include <string.h>
+
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
+#include "replication/replica/partition_internal.h"
+#include "replication/wire/forward_message.h"
+
+/* ---- the list; under the lock ---- */
+
+static void take(struct partition *part, struct insync_wait *wait, int rc, struct insync_wait ***last)
+{
+    *(wait->prev != NULL ? &wait->prev->next : &part->insync_waits) = wait->next;
+    if (wait->next != NULL) {
+        wait->next->prev = wait->prev;
+    }
+    wait->prev = NULL;
+    wait->next = NULL;
+    wait->rc = rc;
+    **last = wait;
+    *last = &wait->next;
+}
+
+static bool is_met(const struct partition *part, const struct insync_wait *wait)
+{
+    return part->isr.high_watermark.offset >= wait->committed && isr_flushed(&part->isr) >= wait->flushed &&
+           isr_start(&part->isr) >= wait->start;
+}
+
+/* 0: it goes on waiting; 1: it is met; or why it ends. */
+static int judge(const struct partition *part, const struct insync_wait *wait)
+{
+    if (atomic_load(&part->topic->deleted)) {
+        return -ESTALE;
+    }
+    if (!partition_leads(part)) {
+        return -EREMOTE;
+    }
+    if (log_offline(part->log) != 0) {
+        return -EIO;
+    }
+    return is_met(part, wait);
+}
+
+static struct insync_wait *collect(struct partition *part)
+{
+    struct insync_wait *over = NULL, **last = &over, *next;
+
+    for (struct insync_wait *wait = part->insync_waits; wait != NULL; wait = next) {
+        int rc = judge(part, wait);
+
+        next = wait->next;
+        if (rc != 0) {
+            take(part, wait, rc < 0 ? rc : 0, &last);
+        }
+    }
+    return over;
+}
+
+/* Calls back: no lock held. */
+static void finish(struct insync_wait *over)
+{
+    while (over != NULL) {
+        struct insync_wait *wait = over;
+
+        over = wait->next;
+        wait->next = NULL;
+        wait->done(wait, wait->rc);
+    }
+}
+
+/* Under the lock. */
+static void set_alarm(struct partition *part)
+{
+    int64_t now_ms = part->node->clock->mono_ms(part->node->clock), due_ms = INT64_MAX;
+
+    for (const struct insync_wait *wait = part->insync_waits; wait != NULL; wait = wait->next) {
+        due_ms = wait->deadline_ms < due_ms ? wait->deadline_ms : due_ms;
+    }
+    if (part->insync_waits == NULL || (part->insync_alarm_set && part->insync_alarm.deadline_ms <= due_ms)) {
+        return;
+    }
+    if (!part->insync_alarm_set) {
+        partition_ref(part);
+    }
+    part->insync_alarm_set = true;
+    alarm_set(part->node->executor, &part->insync_alarm, due_ms - now_ms);
+}
+
+/* ---- asking them to flush ---- */
+
+/* Whom to ask, and up to where; under the lock. */
+struct asking {
+    int32_t leader_epoch;
+    int count;
+    int32_t nodes[LIMIT_REPLICA_SET];
+    int64_t upto;
+};
+
+/* Who holds what is waited for and is not known to have it on its disk. */
+static void choose(struct partition *part, struct asking *out)
+{
+    out->leader_epoch = atomic_load(&part->leader_epoch);
+    out->count = 0;
+    out->upto = 0;
+    for (const struct insync_wait *wait = part->insync_waits; wait != NULL; wait = wait->next) {
+        if (wait->committed <= part->isr.high_watermark.offset && wait->flushed > out->upto) {
+            out->upto = wait->flushed;
+        }
+    }
+    for (int i = 0; i < part->isr.count; i++) {
+        struct isr_replica *replica = &part->isr.replicas[i];
+
+        if (replica->id == part->node->options.id || (!replica->in_sync && !replica->joins) ||
+            replica->flushed >= out->upto || replica->asked_flush >= out->upto) {
+            continue;
+        }
+        replica->asked_flush = out->upto;
+        out->nodes[out->count++] = replica->id;
+    }
+}
+
+static void send_all(struct partition *part, const struct asking *asking)
+{
+    struct partition_request request = {.head = {.number = 1, /* its answer says of itself how far */
+                                                 .partition = part->index,
+                                                 .leader_epoch = asking->leader_epoch},
+                                        .epoch = -1,
+                                        .upto = asking->upto};
+    uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
+    size_t len;
+
+    memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
+    len = partition_request_encode(&request, header);
+    for (int i = 0; i < asking->count; i++) {
+        /* What cannot be sent now is when the link is up again. */
+        (void)network_send(&part->node->network, asking->nodes[i], CHANNEL_CONTROL, MESSAGE_FLUSH_INSYNC, header, len,
+                           NULL, 0);
+    }
+}
+
+/* What this replica has itself. */
+static void note_own(struct partition *part)
+{
+    int64_t flushed = part->log != NULL ? log_recovery_point(part->log) : 0;
+    int64_t start = part->log != NULL ? log_start(part->log).offset : 0;
+    struct isr_replica *own;
+
+    pthread_mutex_lock(&part->lock);
+    own = isr_find(&part->isr, part->node->options.id);
+    if (own != NULL) {
+        own->flushed = flushed;
+        own->start = start;
+    }
+    pthread_mutex_unlock(&part->lock);
+}
+
+void partition_insync_look(struct partition *part, bool again)
+{
+    struct insync_wait *over;
+    struct asking asking;
+
+    pthread_mutex_lock(&part->lock);
+    if (part->insync_waits == NULL) {
+        pthread_mutex_unlock(&part->lock);
+        return;
+    }
+    pthread_mutex_unlock(&part->lock);
+    note_own(part);
+    pthread_mutex_lock(&part->lock);
+    for (int i = 0; i < part->isr.count && again; i++) {
+        part->isr.replicas[i].asked_flush = 0;
+    }
+    over = collect(part);
+    choose(part, &asking);
+    pthread_mutex_unlock(&part->lock);
+    send_all(part, &asking);
+    finish(over);
+}
+
+void partition_insync_flushed(struct partition *part, int32_t node, int32_t leader_epoch, int64_t flushed)
+{
+    struct isr_replica *replica;
+
+    pthread_mutex_lock(&part->lock);
+    replica =
+        partition_leads(part) && atomic_load(&part->leader_epoch) == leader_epoch ? isr_find(&part->isr, node) : NULL;
+    if (replica != NULL && flushed > replica->flushed) {
+        replica->flushed = flushed;
+    }
+    pthread_mutex_unlock(&part->lock);
+    partition_insync_look(part, false);
+}
+
+/* ---- waiting ---- */
+
+void partition_insync_wait(struct partition *part, struct insync_wait *wait)
+{
+    partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
+    pthread_mutex_lock(&part->lock);
+    wait->prev = NULL;
+    wait->next = part->insync_waits;
+    if (part->insync_waits != NULL) {
+        part->insync_waits->prev = wait;
+    }
+    part->insync_waits = wait;
+    set_alarm(part);
+    pthread_mutex_unlock(&part->lock);
+    partition_insync_look(part, false);
+    partition_unref(part);
+}
+
+static void on_alarm(struct alarm *alarm)
+{
+    struct partition *part = CONTAINER_OF(alarm, struct partition, insync_alarm);
+    int64_t now_ms = part->node->clock->mono_ms(part->node->clock);
+    struct insync_wait *over = NULL, **last = &over, *next;
+
+    pthread_mutex_lock(&part->lock);
+    part->insync_alarm_set = false;
+    for (struct insync_wait *wait = part->insync_waits; wait != NULL; wait = next) {
+        next = wait->next;
+        if (wait->deadline_ms <= now_ms) {
+            take(part, wait, -ETIMEDOUT, &last);
+        }
+    }
+    set_alarm(part);
+    pthread_mutex_unlock(&part->lock);
+    finish(over);
+    partition_unref(part);
+}
+
+void partition_insync_init(struct partition *part)
+{
+    alarm_init(&part->insync_alarm, WORK_PROMPT, on_alarm);
+}
+
+void partition_insync_stop(struct partition *part, bool cancel)
+{
+    bool set;
+
+    pthread_mutex_lock(&part->lock);
+    set = part->insync_alarm_set && (!cancel || alarm_cancel(part->node->executor, &part->insync_alarm));
+    if (set) {
+        part->insync_alarm_set = false;
+    }
+    pthread_mutex_unlock(&part->lock);
+    if (set) {
+        partition_unref(part);
+    }
+}

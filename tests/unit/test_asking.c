@@ -1,0 +1,285 @@
+/* What a node that does not lead a partition asks its leader to do beside appending: fsync(2) and DeleteRecords; and
+ * what a leader waits for of the replicas in sync. */
+#include "tests/unit/two_nodes.h"
+
+static const struct replica_set both = {.count = 2, .ids = {1, 2}};
+
+static struct replica_set alone(int32_t id)
+{
+    return (struct replica_set){.count = 1, .ids = {id}};
+}
+
+static struct pair *led_by_one(void **state, struct replica_set isr)
+{
+    struct pair *pair = *state;
+
+    make_topic(pair, "orders");
+    led_by(pair, 1, "orders", 1, 5, isr);
+    settle(pair);
+    return pair;
+}
+
+static void ignore(struct append_op *op, int rc)
+{
+    (void)op;
+    (void)rc;
+}
+
+static void append_at(struct pair *pair, int id, const char *lines)
+{
+    struct append_op op = {.done = ignore};
+
+    assert_int_equal(append_to(&pair->ends[id].f, partition_of(pair, id, "orders"), lines, ACKS_LEADER, &op, NULL), 1);
+    settle(pair);
+}
+
+/* The other node fetches all of it, and says so. */
+static void replicate(struct pair *pair)
+{
+    struct partition *from = partition_of(pair, 1, "orders"), *to = partition_of(pair, 2, "orders");
+    struct log_run run;
+    struct log_extent extent;
+    struct log_append_result result;
+    char bytes[1000];
+
+    assert_int_equal(log_run_at(from->log, log_end(to->log).position, INT64_MAX, &run, NULL), 1);
+    assert_int_equal(log_extent_at(from->log, run.base.position, INT64_MAX, sizeof bytes, &extent, NULL), 1);
+    assert_int_equal(pread(extent.fd, bytes, run.len, extent.place), run.len);
+    log_extent_release(&extent);
+    struct log_copy copy = {.base = run.base, .entry = run.entry, .bytes = bytes};
+    assert_in_range(log_append_copy(to->log, 5, &copy, 1, &result, NULL), 1, 1);
+    partition_advance(from, 2, log_end(to->log));
+    settle(pair);
+}
+
+/* ---- fsync(2) ---- */
+
+struct flushed {
+    struct flush_op op;
+    int calls, rc;
+};
+
+static void on_flushed(struct flush_op *op, int rc)
+{
+    struct flushed *flushed = CONTAINER_OF(op, struct flushed, op);
+
+    flushed->calls++;
+    flushed->rc = rc;
+}
+
+static int flush_at(struct pair *pair, int id, struct flushed *flushed, int64_t upto, int32_t epoch)
+{
+    int rc;
+
+    *flushed = (struct flushed){.op = {.part = partition_of(pair, id, "orders"),
+                                       .upto = upto,
+                                       .leader_epoch = epoch,
+                                       .timeout_ms = 30000,
+                                       .done = on_flushed}};
+    rc = partition_flush_submit(&flushed->op);
+    settle(pair);
+    return rc;
+}
+
+static int64_t on_disk(struct pair *pair, int id)
+{
+    return log_recovery_point(partition_of(pair, id, "orders")->log);
+}
+
+static void an_fsync_elsewhere_reaches_the_leaders_disk(void **state)
+{
+    struct pair *pair = led_by_one(state, alone(1));
+    struct flushed flushed;
+
+    append_at(pair, 1, "a\nb\n");
+    assert_int_equal(on_disk(pair, 1), 0);
+    assert_int_equal(flush_at(pair, 2, &flushed, 2, 5), 0);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, 0);
+    assert_int_equal(on_disk(pair, 1), 2);
+}
+
+static void an_fsync_waits_for_all_in_sync(void **state)
+{
+    struct pair *pair = led_by_one(state, both);
+    struct flushed flushed;
+
+    append_at(pair, 1, "a\n");
+    assert_int_equal(flush_at(pair, 1, &flushed, 1, 5), 0);
+    assert_int_equal(flushed.calls, 0);
+    assert_int_equal(on_disk(pair, 1), 1);
+    pair->held = true;
+    replicate(pair);
+    assert_int_equal(flushed.calls, 0);
+    assert_int_equal(on_disk(pair, 2), 0);
+    /* The link ends with the question on it: asked again. */
+    pair->held = false;
+    set_link(pair, false);
+    settle(pair);
+    assert_int_equal(flushed.calls, 0);
+    set_link(pair, true);
+    settle(pair);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, 0);
+    assert_int_equal(on_disk(pair, 2), 1);
+}
+
+static void who_leaves_the_isr_is_not_waited_for(void **state)
+{
+    struct pair *pair = led_by_one(state, both);
+    struct flushed flushed;
+
+    append_at(pair, 1, "a\n");
+    assert_int_equal(flush_at(pair, 2, &flushed, 1, 5), 0);
+    assert_int_equal(flushed.calls, 0);
+    const struct partition_registration left = {
+        .replicas = both, .isr = alone(1), .leader = 1, .leader_epoch = 5, .partition_epoch = 6};
+    partition_set_registration(partition_of(pair, 1, "orders"), &left);
+    settle(pair);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, 0);
+}
+
+static void what_a_later_leader_has_not_is_lost(void **state)
+{
+    struct pair *pair = led_by_one(state, alone(1));
+    struct flushed here, there;
+
+    append_at(pair, 1, "a\nb\n"); /* acks=1 */
+    led_by(pair, 1, "orders", 2, 6, alone(2));
+    settle(pair);
+    assert_int_equal(flush_at(pair, 1, &there, 2, 5), 0);
+    assert_int_equal(there.calls, 1);
+    assert_int_equal(there.rc, -EIO);
+    assert_int_equal(flush_at(pair, 2, &here, 2, 5), -EIO);
+}
+
+static void an_fsync_without_a_leader_ends(void **state)
+{
+    struct pair *pair = led_by_one(state, alone(1));
+    struct flushed flushed;
+
+    append_at(pair, 1, "a\n");
+    led_by(pair, 1, "orders", LEADER_NONE, 6, (struct replica_set){.count = 0});
+    assert_int_equal(flush_at(pair, 2, &flushed, 1, 5), 0);
+    time_passes(pair, 29999);
+    assert_int_equal(flushed.calls, 0);
+    time_passes(pair, 1);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, -ETIMEDOUT);
+}
+
+static void an_fsync_goes_on_where_the_leader_is(void **state)
+{
+    struct pair *pair = led_by_one(state, both);
+    struct flushed flushed;
+
+    append_at(pair, 1, "a\n");
+    replicate(pair);
+    pair->held = true;
+    assert_int_equal(flush_at(pair, 1, &flushed, 1, 5), 0); /* asks the other one, which does not hear */
+    assert_int_equal(flushed.calls, 0);
+    pair->held = false;
+    wire_clear(&pair->ends[2]);
+    led_by(pair, 1, "orders", 2, 6, alone(2));
+    settle(pair);
+    time_passes(pair, LIMIT_FORWARD_PAUSE_MS);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, 0);
+    assert_int_equal(on_disk(pair, 2), 1);
+}
+
+/* ---- DeleteRecords ---- */
+
+struct deleted {
+    struct delete_records_op op;
+    int calls, rc;
+};
+
+static void on_deleted(struct delete_records_op *op, int rc)
+{
+    struct deleted *deleted = CONTAINER_OF(op, struct deleted, op);
+
+    deleted->calls++;
+    deleted->rc = rc;
+}
+
+static int delete_at(struct pair *pair, int id, struct deleted *deleted, int64_t position)
+{
+    int rc;
+
+    *deleted = (struct deleted){.op = {.position = position, .done = on_deleted}};
+    rc = partition_delete_records(partition_of(pair, id, "orders"), &deleted->op);
+    settle(pair);
+    return rc;
+}
+
+static void records_are_deleted_from_anywhere(void **state)
+{
+    struct pair *pair = led_by_one(state, alone(1));
+    struct deleted deleted;
+
+    append_at(pair, 1, "a\n");
+    append_at(pair, 1, "b\n");
+    assert_int_equal(delete_at(pair, 2, &deleted, 3), 0);
+    assert_int_equal(deleted.calls, 1);
+    assert_int_equal(deleted.rc, 0);
+    assert_int_equal(partition_log_start(partition_of(pair, 1, "orders")).offset, 1);
+    assert_content(&pair->ends[1].f, "orders", "b\n");
+}
+
+static void a_deletion_waits_for_all_in_sync(void **state)
+{
+    struct pair *pair = led_by_one(state, both);
+    struct partition *part = partition_of(pair, 1, "orders");
+    struct deleted deleted;
+
+    append_at(pair, 1, "a\n");
+    replicate(pair);
+    assert_int_equal(delete_at(pair, 2, &deleted, 2), 0);
+    assert_int_equal(deleted.calls, 0);
+    assert_int_equal(partition_log_start(part).offset, 1);
+    /* Its fetches say that it has the new start on its disk. */
+    const struct isr_fetch said = {.end = {1, 2}, .start = 1, .node_epoch = -1};
+    pthread_mutex_lock(&part->lock);
+    isr_fetched(&part->isr, 2, &said, 0);
+    pthread_mutex_unlock(&part->lock);
+    partition_recommit(part);
+    settle(pair);
+    assert_int_equal(deleted.calls, 1);
+    assert_int_equal(deleted.rc, 0);
+}
+
+static void a_deletion_that_was_not_sent_is_taken_back(void **state)
+{
+    struct pair *pair = led_by_one(state, alone(1));
+    struct deleted deleted;
+
+    append_at(pair, 1, "a\n");
+    set_link(pair, false);
+    settle(pair);
+    assert_int_equal(delete_at(pair, 2, &deleted, 2), 0);
+    assert_true(partition_delete_records_cancel(partition_of(pair, 2, "orders"), &deleted.op));
+    set_link(pair, true);
+    settle(pair);
+    assert_int_equal(deleted.calls, 0);
+    assert_content(&pair->ends[1].f, "orders", "a\n");
+}
+
+int main(void)
+{
+#define STORY(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
+    const struct CMUnitTest tests[] = {
+        STORY(an_fsync_elsewhere_reaches_the_leaders_disk),
+        STORY(an_fsync_waits_for_all_in_sync),
+        STORY(who_leaves_the_isr_is_not_waited_for),
+        STORY(what_a_later_leader_has_not_is_lost),
+        STORY(an_fsync_without_a_leader_ends),
+        STORY(an_fsync_goes_on_where_the_leader_is),
+        STORY(records_are_deleted_from_anywhere),
+        STORY(a_deletion_waits_for_all_in_sync),
+        STORY(a_deletion_that_was_not_sent_is_taken_back),
+    };
+
+    return cmocka_run_group_tests_name("asking", tests, NULL, NULL);
+}
