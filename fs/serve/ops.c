@@ -116,7 +116,7 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     (void)fi;
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {.req = req, .ino = ino, .run = run_getattr};
-    if (vnode && !ops_look_fenced(vnode, &request))
+    if (vnode && !ops_status_asked(vnode, &request) && !ops_look_fenced(vnode, &request))
         reply_attr(req, vnode);
 }
 
@@ -339,7 +339,8 @@ static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 {
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {.req = req, .ino = ino, .name = name, .size = size, .run = run_getxattr};
-    if (vnode && !ops_fenced(vnode, &request))
+    bool of_log = strncmp(name, "user.log.", strlen("user.log.")) == 0;
+    if (vnode && !(of_log && ops_status_asked(vnode, &request)) && !ops_fenced(vnode, &request))
         xattr_get(req, vnode, name, size);
 }
 

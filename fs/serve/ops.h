@@ -25,6 +25,10 @@ bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request);
 /* The same, whether or not a node is known. */
 bool ops_pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request);
 
+/* Asks how a partition is whose replica is on another node, if what is known is old, and then runs the request again;
+ * or answers it: -ETIMEDOUT. false: it is known, or the vnode is of no partition. */
+bool ops_status_asked(struct vnode *vnode, const struct fence_request *request);
+
 /* Asks for the place of a name that resolved to NAMES_ADDRESS, whose key's topic is taken over, and then goes on, on
  * any thread: rc 0: the key is whole, and its topic referenced; or a negative errno. `fi` (NULL: none) is copied. */
 typedef void ops_place_then(fuse_req_t req, struct vnode *dir, const char *name, struct fuse_file_info *fi,

@@ -47,7 +47,7 @@ static void looked_up(fuse_req_t req, struct vnode *dir, const char *name, const
     if (key->topic)
         topic_unref(key->topic);
     struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_lookup};
-    if (vnode && ops_look_fenced(vnode, &request)) {
+    if (vnode && (ops_status_asked(vnode, &request) || ops_look_fenced(vnode, &request))) {
         tree_forget(session->tree, vnode->id, 1);
         return;
     }

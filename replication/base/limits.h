@@ -102,6 +102,32 @@ enum {
     LIMIT_BACKOFF_LAST_MS = 1000,
     /* One cause of a refusal is logged once in this time for one peer. */
     LIMIT_REFUSAL_LOG_MS = 60000,
+    /* Bytes of one read from another node, and the pieces that they may lie in; more take another read. */
+    LIMIT_READ_BYTES = 1 << 20,
+    LIMIT_READ_PIECES = 2048,
+    /* A message about reading, without the bytes; a longer one is refused before it is looked at. */
+    LIMIT_READ_MESSAGE_BYTES = 32 << 10,
+    /* Reads of other nodes that are being answered; one more is dropped, and asked again. */
+    LIMIT_READS_SERVED = 1024,
+    /* Questions about one partition that are on their way to its leader; one more waits for an answer. */
+    LIMIT_READS_ASKED = 16,
+    /* What has had no answer for so long is asked again; a leader that was not ready is, after a shorter while. */
+    LIMIT_READ_AGAIN_MS = 1000,
+    LIMIT_READ_LATER_MS = 20,
+    /* One read from another node, when more follow it; and how far ahead of a reader that goes on they are sent. */
+    LIMIT_READ_CHUNK_BYTES = 512 << 10,
+    LIMIT_READ_AHEAD_BYTES = 4 << 20,
+    /* How long bytes from another node may be given out, and how many chunks of them a partition keeps. */
+    LIMIT_CHUNK_MS = 1000,
+    LIMIT_CHUNKS = 16,
+    /* How old what another node said of a partition may be to be told again. */
+    LIMIT_STAT_AGE_MS = 2000,
+    /* How long a stat waits for that node; then what it said last is told. */
+    LIMIT_STAT_PATIENCE_MS = 1000,
+    /* How long a question that waits for news is held back at most; longer ones are refused. */
+    LIMIT_STAT_WAIT_MS = 10000,
+    /* A partition that nobody has asked for, for so long, and nobody watches, is not asked for news of. */
+    LIMIT_STAT_IDLE_MS = 60000,
     /* The small text files: meta.properties, partition.metadata, lock, clean-shutdown. A larger one is damaged. */
     LIMIT_TEXT_FILE_BYTES = 4096,
 };

@@ -92,7 +92,7 @@ static struct log_point current(struct partition *part, enum checkpoint_kind kin
     case CHECKPOINT_LOG_START:
         return partition_promised_start(part);
     case CHECKPOINT_HIGH_WATERMARK:
-        return partition_high_watermark(part);
+        return partition_own_high_watermark(part);
     default:
         return (struct log_point){log_cleaner_offset(part->log), 0};
     }

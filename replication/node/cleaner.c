@@ -66,7 +66,7 @@ static void compact_one(struct partition *part, void *arg)
     if (!atomic_load(&part->compact) || atomic_load(&node->stopping) || partition_usable(part, NULL) != 0)
         return;
     pass->any = true;
-    int rc = log_compact(part->log, partition_high_watermark(part), &node->stopping, &e);
+    int rc = log_compact(part->log, partition_own_high_watermark(part), &node->stopping, &e);
     partition_holes_made(part); /* a pass that was cut short may have made some, too */
     if (rc > 0) {
         pass->done = true;

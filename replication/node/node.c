@@ -322,6 +322,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     if (rc != 0)
         goto err_after_init;
     forwarding_init(&node->forwarding, node);
+    reads_init(&node->reads, node);
     rc = node_links_open(node, e);
     if (rc != 0)
         goto err_after_executor;
@@ -355,6 +356,7 @@ err_after_env:
     atomic_store(&node->stopping, true);
     executor_silence(node->executor);
     executor_settle(node->executor);
+    reads_stop(&node->reads);
     reserve_close(&node->reserve);
     segment_cache_free(node->env.cache);
 err_after_topics:

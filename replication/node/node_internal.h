@@ -17,6 +17,7 @@
 #include "replication/node/forwarding.h"
 #include "replication/node/identity.h"
 #include "replication/node/node.h"
+#include "replication/node/reads.h"
 #include "replication/node/reserve.h"
 #include "replication/node/scrubber.h"
 #include "replication/node/stray.h"
@@ -53,6 +54,7 @@ struct node {
     struct deleter deleter;
     struct cleaner cleaner;
     struct scrubber scrubber;
+    struct reads reads;
     struct stray stray;
     pthread_mutex_t checkpoint_lock;
     /* What the start found. Until this node has applied all that was decided before it there may be topics that it does

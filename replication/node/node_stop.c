@@ -97,6 +97,7 @@ static void flush_all(struct node *node, struct flushes *all)
 
 void node_stop_executor(struct node *node)
 {
+    reads_free(&node->reads);
     if (node->options.executor == NULL)
         executor_uv_stop(node->executor);
     forwarding_free(&node->forwarding);
@@ -114,6 +115,7 @@ int node_close(struct node *node, struct err *e)
     executor_settle(node->executor);
     quorum_stop(&node->quorum);
     executor_settle(node->executor);
+    reads_stop(&node->reads);
     node_links_stop(node);
 
     /* What an unclean stop before this start left may not have been looked at. */

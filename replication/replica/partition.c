@@ -27,6 +27,7 @@
 #include "replication/node/node_internal.h"
 #include "replication/node/topic.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/remote.h"
 
 /* ---- opening ---- */
 
@@ -188,6 +189,7 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     snprintf(part->checkpoint_key, sizeof part->checkpoint_key, "%s-%" PRId32, topic->id_text, index);
     checkpoints_known(made ? NULL : known, part->name, part->checkpoint_key, &part->known, &part->known_high_watermark);
     part->registration = *registration;
+    part->elsewhere = partition_is_elsewhere(part, registration);
     isr_init(&part->isr, registration->replicas.ids, registration->replicas.count,
              (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
     int rc = open_log(part, made, e);
@@ -263,6 +265,8 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
     atomic_fetch_add(&part->node->records_gone, part->records_appended);
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
+    assert(part->reads.first == NULL);
+    remote_free(part->remote);
     pthread_mutex_destroy(&part->watch_lock);
     pthread_mutex_destroy(&part->forward_lock);
     pthread_mutex_destroy(&part->lock);
@@ -347,6 +351,8 @@ int partition_reach(struct partition *part, struct err *e)
 
 int partition_state(struct partition *part)
 {
+    if (atomic_load_explicit(&part->elsewhere, memory_order_acquire))
+        return atomic_load(&part->topic->deleted) ? -ESTALE : 0;
     return partition_reach(part, NULL);
 }
 
@@ -363,7 +369,7 @@ void partition_check_failed(struct partition *part)
 
 /* ---- points ---- */
 
-struct log_point partition_high_watermark(struct partition *part)
+struct log_point partition_own_high_watermark(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
     struct log_point hw = part->isr.high_watermark;
@@ -371,41 +377,81 @@ struct log_point partition_high_watermark(struct partition *part)
     return hw;
 }
 
+struct log_point partition_high_watermark(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    struct log_point hw = part->isr.high_watermark;
+    if (part->shown.position > hw.position)
+        hw = part->shown;
+    pthread_mutex_unlock(&part->lock);
+    return hw;
+}
+
+/* Whether it is elsewhere, and then what was heard of it; zeros: nothing yet. */
+static bool is_elsewhere(struct partition *part, struct stat_answer *out)
+{
+    if (!atomic_load_explicit(&part->elsewhere, memory_order_acquire))
+        return false;
+    if (!remote_heard(part, out))
+        *out = (struct stat_answer){0};
+    return true;
+}
+
 struct log_point partition_log_start(struct partition *part)
 {
+    struct stat_answer there;
+    if (is_elsewhere(part, &there))
+        return there.log_start;
     return part->log != NULL ? log_start(part->log) : (struct log_point){0, 0};
 }
 
 struct log_point partition_log_end(struct partition *part)
 {
+    struct stat_answer there;
+    if (is_elsewhere(part, &there))
+        return there.log_end;
     return part->log != NULL ? log_end(part->log) : partition_high_watermark(part);
 }
 
 int64_t partition_mtime_ms(struct partition *part)
 {
+    struct stat_answer there;
+    if (is_elsewhere(part, &there))
+        return there.mtime_ms;
     return part->log != NULL ? log_last_append_ms(part->log) : 0;
 }
 
 void partition_size(struct partition *part, struct log_size *out)
 {
+    struct stat_answer there;
     *out = (struct log_size){0};
-    if (part->log != NULL)
+    if (is_elsewhere(part, &there)) {
+        out->retained_bytes = there.retained_bytes;
+        out->segments = there.segments;
+    } else if (part->log != NULL) {
         log_size(part->log, out);
+    }
 }
 
-/* ---- .segments ---- */
+/* ---- .segments: this replica's; where there is none, there are none ---- */
 
 int partition_files(struct partition *part, struct log_file **out, size_t *count, struct err *e)
 {
+    *out = NULL;
+    *count = 0;
+    if (atomic_load(&part->elsewhere))
+        return 0;
     int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_files(part->log, partition_high_watermark(part), out, count, e);
+    return rc != 0 ? rc : log_files(part->log, partition_own_high_watermark(part), out, count, e);
 }
 
 int partition_file_find(struct partition *part, int64_t base_offset, enum segment_file kind, struct log_file *out,
                         struct err *e)
 {
+    if (atomic_load(&part->elsewhere))
+        return err_set(e, -ENOENT, "%s has no replica here", part->name);
     int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_file_find(part->log, base_offset, kind, partition_high_watermark(part), out, e);
+    return rc != 0 ? rc : log_file_find(part->log, base_offset, kind, partition_own_high_watermark(part), out, e);
 }
 
 int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct err *e)

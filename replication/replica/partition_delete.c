@@ -48,7 +48,7 @@ static int retain(struct partition *part, struct err *e)
 {
     struct node *node = part->node;
     uint64_t wanted = flusher_wanted(&node->flusher);
-    int rc = log_retain(part->log, partition_high_watermark(part), e);
+    int rc = log_retain(part->log, partition_own_high_watermark(part), e);
     if (flusher_wanted(&node->flusher) != wanted)
         flusher_request(&node->flusher, part);
     if (rc > 0) {
@@ -206,7 +206,7 @@ static void is_over(struct delete_records_op *op, int rc)
 
 static int delete_here(struct partition *part, struct delete_records_op *op)
 {
-    struct log_point hw = partition_high_watermark(part);
+    struct log_point hw = partition_own_high_watermark(part);
     int rc = partition_reach(part, &op->e);
     bool first;
 

@@ -23,6 +23,7 @@
 #include "replication/node/node_internal.h"
 #include "replication/node/topic.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/remote.h"
 #include "replication/wire/forward_message.h"
 
 /* ---- the alarm: deadlines, and the end of a pause; under the forward lock ---- */
@@ -155,6 +156,9 @@ static void finish(struct forward *over)
         op->next = NULL;
         if (op->forward.rc == 0 && op->acks == ACKS_ALL && partition_hold_showing(op)) {
             continue;
+        }
+        if (op->forward.rc == 0 && op->acks == ACKS_ALL) {
+            remote_show(op->part, op->result.end); /* who reads here sees it, from the leader if need be */
         }
         atomic_store(&op->state, APPEND_OVER);
         partition_finish(op, op->forward.rc);

@@ -20,6 +20,7 @@
 #include "replication/node/node_internal.h"
 #include "replication/node/topic.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/remote.h"
 
 /* ---- the two lists; under the lock ---- */
 
@@ -385,6 +386,9 @@ void partition_finish(struct append_op *ops, int rc)
         op->next = NULL;
         free(op->copy);
         op->copy = NULL;
+        if (op->acked) {
+            remote_show(op->part, op->result.end); /* its time may be over before this replica has it */
+        }
         op->done(op, op->acked ? 0 : rc);
     }
 }

@@ -45,6 +45,7 @@ struct read_list {
 /* Bytes that came from elsewhere, while somebody looks at them. */
 struct read_block {
     _Atomic int refs;
+    struct frame *frame; /* that they came in; NULL: they are here */
     uint8_t bytes[];
 };
 
@@ -85,6 +86,14 @@ struct partition {
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
     struct read_list reads;           /* those that wait for an answer from elsewhere */
+
+    /* remote.h: what is known of a replica elsewhere */
+    struct remote *_Atomic remote;  /* NULL: nothing was ever asked */
+    struct log_point shown;         /* lock: the furthest high watermark that was heard of; never goes down */
+    _Atomic int64_t shown_position; /* its position */
+    _Atomic bool elsewhere;         /* this node is no replica */
+    _Atomic bool remote_active;     /* in reads.active */
+    struct partition *remote_next;  /* there; reads' lock */
     uint64_t batches_appended, records_appended, bytes_appended;
 
     uint64_t changes, untold_changes; /* partition_feed.c, lock: how often there was something to be told */
@@ -246,6 +255,11 @@ bool partition_has_held(struct partition *part);
 void partition_hold_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
 
 /* ---- reading: partition_read.c ---- */
+
+/* Whether this node is no replica by that registration. */
+bool partition_is_elsewhere(const struct partition *part, const struct partition_registration *registration);
+/* The high watermark that this node's own replica knows. */
+struct log_point partition_own_high_watermark(struct partition *part);
 
 /* What this node's own replica has, at once, below its high watermark: as log.h says; -ESTALE when deleted. */
 int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,

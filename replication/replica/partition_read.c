@@ -1,5 +1,7 @@
 /* replication/replica/partition_read.c: what is in a partition, from this node's own replica.
  *
+ * Where the replica is elsewhere, or behind what was shown here, the leader is asked (remote.h).
+ *
  * The happy path: is it usable? → its high watermark → the log's own look-up, below that. All of it on the caller's
  * thread, which waits for the disk at most. A build with LOGMNT_LATE_REPLICA answers everything later instead, as if it
  * came from another node (late_replica.h). */
@@ -10,8 +12,17 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
 #include "replication/replica/late_replica.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/remote.h"
+
+bool partition_is_elsewhere(const struct partition *part, const struct partition_registration *registration)
+{
+    return !part->topic->internal && registration->replicas.count > 0 &&
+           !replica_set_has(&registration->replicas, part->node->options.id);
+}
 
 static int64_t lower(int64_t a, int64_t b)
 {
@@ -26,7 +37,7 @@ int partition_extent_at(struct partition *part, int64_t position, int64_t limit,
     int rc = partition_reach(part, e);
     if (rc != 0)
         return rc;
-    return log_extent_at(part->log, position, lower(limit, partition_high_watermark(part).position), max, out, e);
+    return log_extent_at(part->log, position, lower(limit, partition_own_high_watermark(part).position), max, out, e);
 }
 
 int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e)
@@ -34,31 +45,31 @@ int partition_run_at(struct partition *part, int64_t position, int64_t limit, st
     int rc = partition_reach(part, e);
     if (rc != 0)
         return rc;
-    return log_run_at(part->log, position, lower(limit, partition_high_watermark(part).position), out, e);
+    return log_run_at(part->log, position, lower(limit, partition_own_high_watermark(part).position), out, e);
 }
 
 int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e)
 {
     int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_lookup_offset(part->log, offset, partition_high_watermark(part), out, e);
+    return rc != 0 ? rc : log_lookup_offset(part->log, offset, partition_own_high_watermark(part), out, e);
 }
 
 int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e)
 {
     int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_lookup_time(part->log, ms, partition_high_watermark(part), out, e);
+    return rc != 0 ? rc : log_lookup_time(part->log, ms, partition_own_high_watermark(part), out, e);
 }
 
 int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e)
 {
     int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_lookup_last(part->log, n, partition_high_watermark(part), out, e);
+    return rc != 0 ? rc : log_lookup_last(part->log, n, partition_own_high_watermark(part), out, e);
 }
 
 int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e)
 {
     int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_lookup_position(part->log, position, partition_high_watermark(part), out, e);
+    return rc != 0 ? rc : log_lookup_position(part->log, position, partition_own_high_watermark(part), out, e);
 }
 
 int partition_read_here(struct read_op *op)
@@ -68,7 +79,7 @@ int partition_read_here(struct read_op *op)
     if (rc != 0)
         return rc;
     struct log *log = part->log;
-    struct log_point hw = op->high_watermark = partition_high_watermark(part);
+    struct log_point hw = op->high_watermark = partition_own_high_watermark(part);
     switch (op->kind) {
     case READ_BYTES:
         rc = log_extent_at(log, op->at, lower(op->limit, hw.position), op->max, &op->extent, NULL);
@@ -91,6 +102,8 @@ int partition_read_here(struct read_op *op)
         break;
     case FIND_END:
         op->point = hw;
+        break;
+    case READ_STATUS:
         break;
     }
     op->found = rc > 0;
@@ -143,13 +156,31 @@ bool partition_read_cancel(struct read_op *op)
 
 /* ---- an op ---- */
 
+/* Whether more was shown than this replica knows to be committed, and the answer may lie there. */
+static bool is_behind(const struct read_op *op)
+{
+    int64_t own = op->high_watermark.position;
+    if (atomic_load_explicit(&op->part->shown_position, memory_order_acquire) <= own)
+        return false;
+    return op->kind > READ_RUN || (!op->found && op->limit > own);
+}
+
 int partition_read_submit(struct read_op *op)
 {
 #ifdef LOGMNT_LATE_REPLICA
     return late_replica_submit(op);
 #else
-    return partition_read_here(op);
+    if (atomic_load_explicit(&op->part->elsewhere, memory_order_acquire))
+        return remote_submit(op);
+    int rc = partition_read_here(op);
+    bool lost = rc == -EIO && partition_role(op->part) == ROLE_FOLLOWER; /* others have it */
+    return lost || (rc > 0 && is_behind(op)) ? remote_submit(op) : rc;
 #endif
+}
+
+bool partition_is_known(struct partition *part)
+{
+    return !atomic_load_explicit(&part->elsewhere, memory_order_acquire) || remote_is_known(part);
 }
 
 int partition_read_copy(const struct read_op *op, void *out)
@@ -170,15 +201,19 @@ int partition_read_copy(const struct read_op *op, void *out)
 struct read_block *read_block_new(size_t len)
 {
     struct read_block *block = malloc(sizeof *block + len);
-    if (block != NULL)
+    if (block != NULL) {
         atomic_init(&block->refs, 1);
+        block->frame = NULL;
+    }
     return block;
 }
 
 void read_block_unref(struct read_block *block)
 {
-    if (atomic_fetch_sub(&block->refs, 1) == 1)
-        free(block);
+    if (atomic_fetch_sub(&block->refs, 1) != 1)
+        return;
+    free(block->frame);
+    free(block);
 }
 
 void partition_read_release(struct read_op *op)

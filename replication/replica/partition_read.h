@@ -25,6 +25,7 @@ enum read_kind {
     FIND_LAST,     /* a number: the record that so many ones begin with, the last of them at the high watermark */
     FIND_POSITION, /* the first record that ends behind this position */
     FIND_END,      /* the high watermark; `at` is not looked at */
+    READ_STATUS,   /* how it is, as partition.h's points, size and time tell from then on; likewise */
 };
 
 struct read_block;
@@ -50,6 +51,10 @@ struct read_op {
     const uint8_t *bytes;
     /* private */
     struct read_block *block; /* what holds `bytes` */
+    uint64_t number;          /* remote.c: it came before the questions of higher numbers; the partition's lock */
+    int64_t from;             /* likewise: between `at` and here there is nothing */
+    int64_t deadline_ms;      /* likewise */
+    int rc;                   /* likewise: how it ended */
     bool queued;              /* in the partition's list of those that wait; its lock, as the next two */
     struct read_op *prev, *next;
 };
@@ -61,6 +66,10 @@ int partition_read_submit(struct read_op *op);
 /* true: it was not answered yet and will not be: done is not called. false: done was called or is being called, or
  * nothing was asked. */
 bool partition_read_cancel(struct read_op *op);
+
+/* Whether partition.h's points, size and time are as they are now, or as good as can be told: always so where the
+ * replica is here. Otherwise a READ_STATUS makes it so: 0; -ETIMEDOUT: its leader was never heard of. */
+bool partition_is_known(struct partition *part);
 
 /* The bytes of a READ_BYTES that found some, extent.len of them, from wherever they are. 0 or -EIO, which is logged. */
 int partition_read_copy(const struct read_op *op, void *out);

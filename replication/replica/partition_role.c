@@ -60,6 +60,7 @@ static bool change(struct partition *part, const struct partition_registration *
     pthread_mutex_lock(&part->lock);
     part->registration = *registration;
     part->registered = true;
+    atomic_store(&part->elsewhere, partition_is_elsewhere(part, registration));
     isr_decide(&part->isr, &registration->replicas, &registration->isr);
     atomic_store(&part->replicated, registration->replicas.count > 1);
     if (!again) {
@@ -98,6 +99,7 @@ void partition_set_registration(struct partition *part, const struct partition_r
         partition_forward_look(part);
     partition_ask_look(part);
     partition_insync_look(part, false);
+    reads_moved(&part->node->reads, part);
     /* With one replica and a registration that is the first, nobody has waited for it. */
     if (!first || registration->replicas.count > 1)
         topic_resume(part->topic);

@@ -4,6 +4,7 @@
  * goes through the list once, takes them out and calls them after the lock is given back. */
 #include "replication/replica/partition.h"
 
+#include "replication/node/node_internal.h"
 #include "replication/node/topic.h"
 #include "replication/replica/partition_internal.h"
 
@@ -20,10 +21,11 @@ static void take_out(struct partition *part, struct partition_waiter *waiter)
 
 bool partition_wait(struct partition *part, struct partition_waiter *waiter)
 {
-    bool offline = part->log == NULL || log_offline(part->log) != 0;
+    bool elsewhere = atomic_load(&part->elsewhere);
+    bool offline = !elsewhere && (part->log == NULL || log_offline(part->log) != 0);
     pthread_mutex_lock(&part->lock);
-    bool wait =
-        !offline && !atomic_load(&part->topic->deleted) && part->isr.high_watermark.position <= waiter->position;
+    bool wait = !offline && !atomic_load(&part->topic->deleted) &&
+                part->isr.high_watermark.position <= waiter->position && part->shown.position <= waiter->position;
     waiter->queued = wait;
     if (wait) {
         waiter->prev = NULL;
@@ -36,8 +38,10 @@ bool partition_wait(struct partition *part, struct partition_waiter *waiter)
     }
     pthread_mutex_unlock(&part->lock);
     /* It went offline between the look and the queue: whoever told the others may have come before us. */
-    if (wait && log_offline(part->log) != 0 && partition_unwait(part, waiter))
+    if (wait && !elsewhere && log_offline(part->log) != 0 && partition_unwait(part, waiter))
         return false;
+    if (wait && elsewhere) /* it is growth on another node that is waited for */
+        reads_activate(&part->node->reads, part, true);
     return wait;
 }
 

@@ -1,0 +1,47 @@
+/* replication/node/reads.h: this node's room for reads from other nodes: what peers ask goes to the partitions that
+ * they ask about, what they answer to those that have asked (replica/remote.h), and time, links and leaders are watched
+ * for the partitions that wait for an answer.
+ *
+ * A request is a work of the prompt pool, side by side with others, since it reads the disk; answers are taken one
+ * after the other (mailbox). One that waits for news (MESSAGE_STAT) waits with its partition, and holds no thread. */
+#ifndef LOGMNT_REPLICATION_NODE_READS_H
+#define LOGMNT_REPLICATION_NODE_READS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "replication/executor/mailbox.h"
+#include "replication/wire/network.h"
+
+struct held_stat;
+struct node;
+struct partition;
+
+struct reads {
+    struct node *node;
+    struct mailbox mailbox;
+    struct network_listener listener;
+    struct alarm alarm;
+    _Atomic uint64_t numbers;
+    _Atomic int served; /* requests that are being answered or held */
+    pthread_mutex_t lock;
+    struct partition *active; /* that something is due for, referenced; by remote_next. lock */
+    struct held_stat *held;   /* lock */
+    bool alarm_set;           /* lock */
+    int64_t alarm_ms;         /* lock: when it rings */
+};
+
+/* Enters the room; nothing comes yet. */
+void reads_init(struct reads *reads, struct node *node);
+/* Nothing comes any more, no alarm rings, all is settled: gives back what is held. */
+void reads_stop(struct reads *reads);
+void reads_free(struct reads *reads);
+
+/* Numbers for questions and ops, ascending. */
+uint64_t reads_number(struct reads *reads);
+/* Something is due for the partition from here on. soon: within milliseconds. */
+void reads_activate(struct reads *reads, struct partition *part, bool soon);
+/* It has another leader. */
+void reads_moved(struct reads *reads, struct partition *part);
+
+#endif

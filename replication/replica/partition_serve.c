@@ -1,0 +1,110 @@
+#include "replication/replica/partition_serve.h"
+
+#include "engine/base/crc32c.h"
+#include "replication/replica/partition_internal.h"
+
+bool partition_serves(struct partition *part)
+{
+    return partition_role(part) == ROLE_LEADER && partition_usable(part, NULL) == 0;
+}
+
+/* A leader that is new may not know yet how far its predecessor's high watermark was: no end is told before that. */
+static enum read_outcome readiness(struct partition *part, int64_t shown, struct log_point *high_watermark)
+{
+    *high_watermark = partition_own_high_watermark(part);
+    return partition_serves(part) && high_watermark->position >= shown ? READ_OUTCOME_OK : READ_OUTCOME_LATER;
+}
+
+/* The bytes of an extent behind those that there are, as a piece of its own or more of the last one. 0; 1: there are as
+ * many pieces as there may be; or a negative errno. */
+static int add_piece(struct read_answer *answer, const struct log_extent *extent, uint8_t *out)
+{
+    struct read_piece *last = answer->count > 0 ? &answer->pieces[answer->count - 1] : NULL;
+    bool joins = last != NULL && last->position + last->len == extent->position;
+    if (!joins && answer->count == LIMIT_READ_PIECES)
+        return 1;
+    int rc = log_extent_read(extent, out, NULL);
+    if (rc != 0)
+        return rc;
+    if (joins)
+        last->len += (uint32_t)extent->len;
+    else
+        answer->pieces[answer->count++] =
+            (struct read_piece){.position = extent->position, .len = (uint32_t)extent->len};
+    return 0;
+}
+
+size_t partition_serve_read(struct partition *part, const struct read_request *request, struct read_answer *answer,
+                            uint8_t *body)
+{
+    size_t got = 0;
+    int found = 1, rc = 0;
+    answer->count = 0;
+    answer->crc = 0;
+    answer->end = request->position;
+    answer->outcome = readiness(part, request->shown, &answer->high_watermark);
+    if (answer->outcome != READ_OUTCOME_OK)
+        return 0;
+    while (rc == 0 && got < request->max) {
+        struct log_extent extent;
+        found =
+            log_extent_at(part->log, answer->end, answer->high_watermark.position, request->max - got, &extent, NULL);
+        if (found <= 0)
+            break;
+        rc = add_piece(answer, &extent, body + got);
+        if (rc == 0) {
+            answer->end = extent.position + (int64_t)extent.len;
+            got += extent.len;
+        }
+        log_extent_release(&extent);
+    }
+    if (found == 0 && answer->end < answer->high_watermark.position)
+        answer->end = answer->high_watermark.position; /* nothing but holes up to there */
+    if ((found < 0 || rc < 0) && answer->count == 0)
+        answer->outcome = READ_OUTCOME_FAILED;
+    answer->crc = crc32c(0, body, got);
+    return got;
+}
+
+static enum read_kind kind_of(enum lookup_kind kind)
+{
+    static const enum read_kind kinds[LOOKUP_KINDS] = {
+        [LOOKUP_RUN] = READ_RUN,   [LOOKUP_OFFSET] = FIND_OFFSET,     [LOOKUP_TIME] = FIND_TIME,
+        [LOOKUP_LAST] = FIND_LAST, [LOOKUP_POSITION] = FIND_POSITION, [LOOKUP_END] = FIND_END};
+    return kinds[kind];
+}
+
+void partition_serve_lookup(struct partition *part, const struct lookup_request *request, struct lookup_answer *answer)
+{
+    struct read_op op = {.part = part, .kind = kind_of(request->kind), .at = request->at, .limit = INT64_MAX, .max = 1};
+    answer->outcome = readiness(part, request->shown, &answer->high_watermark);
+    if (answer->outcome != READ_OUTCOME_OK)
+        return;
+    if (partition_read_here(&op) < 0) {
+        answer->outcome = READ_OUTCOME_FAILED;
+        return;
+    }
+    answer->high_watermark = op.high_watermark;
+    answer->point = op.kind == READ_RUN ? op.log_start : op.point;
+    answer->found = op.kind == READ_RUN && op.found;
+    if (!answer->found)
+        return;
+    answer->base = op.run.base;
+    answer->len = op.run.len;
+    answer->records = op.run.records;
+    answer->timestamp_ms = op.run.timestamp_ms;
+}
+
+void partition_serve_stat(struct partition *part, struct stat_answer *answer)
+{
+    struct log_size size = {0};
+    answer->outcome = readiness(part, 0, &answer->high_watermark);
+    if (answer->outcome != READ_OUTCOME_OK)
+        return;
+    log_size(part->log, &size);
+    answer->log_start = log_start(part->log);
+    answer->log_end = log_end(part->log);
+    answer->retained_bytes = size.retained_bytes;
+    answer->segments = size.segments;
+    answer->mtime_ms = log_last_append_ms(part->log);
+}

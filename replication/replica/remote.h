@@ -1,0 +1,50 @@
+/* replication/replica/remote.h: a partition as the replica on another node has it: what has been asked of its leader,
+ * what it has said, and bytes that were read ahead.
+ *
+ * For a node that holds no replica, and for one whose replica is behind what its mount has shown. Each op that waits is
+ * in the partition's list (partition_read_queue()); remote_look() is the one tick: it sees who is answered, whose time
+ * is over and what is to be sent.
+ *
+ *   op --bytes at hand--> over
+ *    \--queued--> a question under way --answer--> over, or asked again behind it
+ *                   |  ^
+ *                   |  +-- later; the link ended; no answer for LIMIT_READ_AGAIN_MS; the leader is another one
+ *                   +----- its time is over --> -ETIMEDOUT
+ *
+ * An end is believed only of a question that was sent after the op came, to a leader whose high watermark is not below
+ * what this node has shown: so a write that returned is seen by the next read, and no end is a false one.
+ *
+ * Locks: `lock`, held through a send, which waits for nothing; the partition's lock may be taken under it. */
+#ifndef LOGMNT_REPLICATION_REPLICA_REMOTE_H
+#define LOGMNT_REPLICATION_REPLICA_REMOTE_H
+
+#include "replication/replica/partition_read.h"
+#include "replication/wire/frame.h"
+#include "replication/wire/read_message.h"
+
+struct remote;
+
+/* ---- an op: partition_read.c ---- */
+
+/* As partition_read_submit(), of the leader. Its node's alarm is set for what comes later. */
+int remote_submit(struct read_op *op);
+void remote_free(struct remote *remote); /* NULL: nothing */
+
+/* What the leader said last is not old, or he is silent. */
+bool remote_is_known(struct partition *part);
+/* What the leader said last; false: nothing yet. */
+bool remote_heard(struct partition *part, struct stat_answer *out);
+/* The partition's high watermark is known to be that far: whoever waits for less is woken, and the layer above told.
+ * Calls back: no lock held. */
+void remote_show(struct partition *part, struct log_point high_watermark);
+
+/* ---- what happens: node/reads.c ---- */
+
+/* A frame of MESSAGE_READ_ANSWER, _LOOKUP_ANSWER or _STAT_ANSWER came from a node; taken over. 0 or -EBADMSG with the
+ * reason: the link is not to be trusted. Calls back: no lock held. */
+int remote_answer(struct partition *part, int32_t from, struct frame *frame, struct err *e);
+/* Time has passed, a node has come up or gone down (`lost`; 0: none), or the leader is another one. Returns when to
+ * look again, on the monotonic clock; INT64_MAX: when something happens. Calls back: no lock held. */
+int64_t remote_look(struct partition *part, int32_t lost);
+
+#endif

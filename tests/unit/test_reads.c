@@ -1,0 +1,550 @@
+/* Reading a partition that is on another node: two nodes, and a network in memory between them that the test can cut,
+ * hold and damage. The reader's node is 1 and asks node 2, which is the other fixture's. */
+#include "replication/replica/remote.h"
+#include "replication/wire/read_message.h"
+#include "tests/unit/node_fixture.h"
+
+/* ---- the network ---- */
+
+struct wire {
+    struct transport transport; /* first: the reader's */
+    struct transport back;      /* the leader's */
+    struct fixture *reader, *leader;
+    struct partition *here, *there;
+    _Atomic bool deaf;  /* nothing reaches the leader */
+    _Atomic int damage; /* so many answers with bytes lose one */
+    _Atomic int asked[MESSAGE_KINDS];
+    _Atomic int drops;
+};
+
+static struct wire *wire_of_back(struct transport *transport)
+{
+    return CONTAINER_OF(transport, struct wire, back);
+}
+
+/* The two nodes made the topic each for itself: it has another id there. */
+static void change_topic(uint8_t *header, size_t len, const char *from, const char *to)
+{
+    uint8_t *at = memmem(header, len, from, UUID_TEXT_BYTES - 1);
+    assert_non_null(at);
+    memcpy(at, to, UUID_TEXT_BYTES - 1);
+}
+
+static struct frame *carry(const struct frame_out *out, const struct partition *from, const struct partition *to)
+{
+    size_t body = frame_body_bytes(out), at = 0;
+    struct frame *frame = malloc(sizeof *frame + out->header_bytes + body);
+    assert_non_null(frame);
+    *frame = (struct frame){.kind = out->kind, .header_bytes = out->header_bytes, .body_bytes = (uint32_t)body};
+    frame->header = (uint8_t *)(frame + 1);
+    frame->body = frame->header + out->header_bytes;
+    memcpy(frame->header, out->header, out->header_bytes);
+    for (int i = 0; i < out->body_count; i++) {
+        memcpy(frame->body + at, out->body[i].iov_base, out->body[i].iov_len);
+        at += out->body[i].iov_len;
+    }
+    change_topic(frame->header, frame->header_bytes, from->topic->id_text, to->topic->id_text);
+    return frame;
+}
+
+static int send_there(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
+{
+    struct wire *wire = (struct wire *)transport;
+    assert_int_equal(node, 2);
+    atomic_fetch_add(&wire->asked[out->kind], 1);
+    if (atomic_load(&wire->deaf))
+        return 0;
+    struct transport_events events = network_events(&wire->leader->node->network);
+    events.frame(events.arg, 1, channel, carry(out, wire->here, wire->there));
+    return 0;
+}
+
+static int send_back(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
+{
+    struct wire *wire = wire_of_back(transport);
+    struct transport_events events = network_events(&wire->reader->node->network);
+    struct frame *frame = carry(out, wire->there, wire->here);
+    assert_int_equal(node, 1);
+    if (frame->body_bytes > 0 && atomic_load(&wire->damage) > 0 && atomic_fetch_sub(&wire->damage, 1) > 0)
+        frame->body[frame->body_bytes / 2] ^= 1;
+    events.frame(events.arg, 2, channel, frame);
+    return 0;
+}
+
+static void drop(struct transport *transport, int32_t node)
+{
+    (void)node;
+    atomic_fetch_add(&((struct wire *)transport)->drops, 1);
+}
+
+static void link_up(struct wire *wire)
+{
+    struct hello hello = {.from = 2};
+    struct transport_events events = network_events(&wire->reader->node->network);
+    events.up(events.arg, 2, &hello);
+}
+
+static void link_down(struct wire *wire)
+{
+    struct transport_events events = network_events(&wire->reader->node->network);
+    events.down(events.arg, 2, false);
+}
+
+static void led_by(struct partition *part, int32_t leader, int32_t epoch)
+{
+    struct partition_registration registration = {.leader = leader, .leader_epoch = epoch, .partition_epoch = epoch};
+    registration.replicas = registration.isr = (struct replica_set){.count = 1, .ids = {2}};
+    partition_set_registration(part, &registration);
+}
+
+static int setup_wire(void **state)
+{
+    struct wire *wire = calloc(1, sizeof *wire);
+    void *reader, *leader;
+    struct hello hello = {.from = 1};
+    assert_int_equal(setup(&reader), 0);
+    assert_int_equal(setup(&leader), 0);
+    wire->reader = reader;
+    wire->leader = leader;
+    create(wire->reader, "orders");
+    create(wire->leader, "orders");
+    wire->here = get(wire->reader, "orders");
+    wire->there = get(wire->leader, "orders");
+    wire->transport = (struct transport){.send = send_there, .drop = drop};
+    wire->back = (struct transport){.send = send_back, .drop = drop};
+    network_attach(&wire->reader->node->network, &wire->transport);
+    network_attach(&wire->leader->node->network, &wire->back);
+    struct transport_events events = network_events(&wire->leader->node->network);
+    events.up(events.arg, 1, &hello);
+    link_up(wire);
+    led_by(wire->here, 2, 5);
+    *state = wire;
+    return 0;
+}
+
+static int teardown_wire(void **state)
+{
+    struct wire *wire = *state;
+    void *reader = wire->reader, *leader = wire->leader;
+    partition_unref(wire->here);
+    partition_unref(wire->there);
+    network_hush(&wire->reader->node->network);
+    network_hush(&wire->leader->node->network);
+    executor_settle(wire->reader->node->executor);
+    executor_settle(wire->leader->node->executor);
+    network_attach(&wire->reader->node->network, NULL);
+    network_attach(&wire->leader->node->network, NULL);
+    teardown(&reader);
+    teardown(&leader);
+    free(wire);
+    return 0;
+}
+
+/* ---- an op, waited for ---- */
+
+struct asked {
+    struct read_op op; /* first */
+    _Atomic bool over;
+    int rc;
+};
+
+static void on_over(struct read_op *op, int rc)
+{
+    struct asked *asked = (struct asked *)op;
+    asked->rc = rc;
+    atomic_store(&asked->over, true);
+}
+
+static struct asked question(struct partition *part, enum read_kind kind, int64_t at)
+{
+    return (struct asked){.op = {.part = part,
+                                 .kind = kind,
+                                 .at = at,
+                                 .limit = INT64_MAX,
+                                 .max = 65536,
+                                 .timeout_ms = 5000,
+                                 .done = on_over}};
+}
+
+/* Begins; whether it waits. */
+static bool begin(struct asked *asked)
+{
+    int rc = partition_read_submit(&asked->op);
+    if (rc == 0)
+        return true;
+    asked->rc = rc < 0 ? rc : 0;
+    atomic_store(&asked->over, true);
+    return false;
+}
+
+static struct asked ask(struct partition *part, enum read_kind kind, int64_t at)
+{
+    static struct asked asked; /* done may come behind our return otherwise */
+    asked = question(part, kind, at);
+    if (begin(&asked))
+        wait_until(atomic_load(&asked.over));
+    return asked;
+}
+
+/* All bytes from a position on, by reads of so many bytes, as text. */
+static void read_all(struct partition *part, int64_t at, size_t size, char *out)
+{
+    size_t len = 0;
+    for (;;) {
+        struct asked asked = question(part, READ_BYTES, at);
+        asked.op.max = size;
+        if (begin(&asked))
+            wait_until(atomic_load(&asked.over));
+        assert_int_equal(asked.rc, 0);
+        if (!asked.op.found)
+            break;
+        assert_true(asked.op.extent.position >= at && asked.op.extent.len <= size);
+        assert_int_equal(partition_read_copy(&asked.op, out + len), 0);
+        len += asked.op.extent.len;
+        at = asked.op.extent.position + (int64_t)asked.op.extent.len;
+        partition_read_release(&asked.op);
+    }
+    out[len] = '\0';
+}
+
+static void append_lines(struct fixture *f, int from, int count)
+{
+    for (int i = from; i < from + count; i++) {
+        char line[32];
+        snprintf(line, sizeof line, "record %d\n", i);
+        append(f, "orders", line);
+    }
+}
+
+/* What those lines are. */
+static void lines_text(int from, int count, char *out)
+{
+    for (int i = from; i < from + count; i++)
+        out += sprintf(out, "record %d\n", i);
+}
+
+enum { TEXT_BYTES = 1 << 20 };
+
+/* ---- the tests ---- */
+
+static void test_bytes_come_from_the_leader_and_far_fewer_questions_than_reads(void **state)
+{
+    struct wire *wire = *state;
+    char *text = malloc(TEXT_BYTES), *expected = malloc(TEXT_BYTES);
+    append_lines(wire->leader, 0, 5000);
+    lines_text(0, 5000, expected);
+    read_all(wire->here, 0, 1000, text);
+    assert_string_equal(text, expected);
+    assert_true(wire->asked[MESSAGE_READ] < 10);
+    read_all(wire->here, 9, 7, text);
+    assert_string_equal(text, expected + 9);
+    free(text);
+    free(expected);
+}
+
+static void test_an_end_is_asked_for_each_time(void **state)
+{
+    struct wire *wire = *state;
+    char text[256];
+    read_all(wire->here, 0, 4096, text);
+    assert_string_equal(text, "");
+    append(wire->leader, "orders", "one\n");
+    read_all(wire->here, 0, 4096, text);
+    assert_string_equal(text, "one\n");
+    append(wire->leader, "orders", "two\n");
+    read_all(wire->here, 4, 4096, text);
+    assert_string_equal(text, "two\n");
+    assert_int_equal(partition_high_watermark(wire->here).position, 8);
+}
+
+static void test_places_and_runs_are_the_leaders(void **state)
+{
+    struct wire *wire = *state;
+    static const struct {
+        enum read_kind kind;
+        int64_t at, offset;
+    } places[] = {{FIND_OFFSET, 0, 0}, {FIND_OFFSET, 3, 3},       {FIND_OFFSET, 99, 6},
+                  {FIND_LAST, 2, 4},   {FIND_LAST, 99, 0},        {FIND_POSITION, 0, 0},
+                  {FIND_TIME, 0, 0},   {FIND_TIME, INT64_MAX, 6}, {FIND_END, 0, 6}};
+    append_lines(wire->leader, 0, 3);
+    append(wire->leader, "orders", "record 3\nrecord 4\nrecord 5\n");
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        struct asked asked = ask(wire->here, places[i].kind, places[i].at);
+        assert_int_equal(asked.rc, 0);
+        assert_int_equal(asked.op.point.offset, places[i].offset);
+        assert_int_equal(asked.op.point.position, places[i].offset * 9);
+        assert_int_equal(asked.op.high_watermark.offset, 6);
+    }
+    struct asked run = ask(wire->here, READ_RUN, 40); /* within record 4 */
+    assert_int_equal(run.rc, 0);
+    assert_true(run.op.found);
+    assert_int_equal(run.op.run.base.offset, 3);
+    assert_int_equal(run.op.run.base.position, 27);
+    assert_int_equal(run.op.run.len, 27);
+    assert_int_equal(run.op.run.records, 3);
+    assert_int_equal(run.op.run.timestamp_ms, hand_wall_ms(&wire->leader->clock.clock));
+    run = ask(wire->here, READ_RUN, 54);
+    assert_int_equal(run.rc, 0);
+    assert_false(run.op.found);
+}
+
+static void test_how_it_is_is_known_once_asked_and_for_two_seconds(void **state)
+{
+    struct wire *wire = *state;
+    struct log_size size;
+    append_lines(wire->leader, 0, 4);
+    assert_false(partition_is_known(wire->here));
+    assert_int_equal(ask(wire->here, READ_STATUS, 0).rc, 0);
+    assert_true(partition_is_known(wire->here));
+    assert_int_equal(partition_high_watermark(wire->here).offset, 4);
+    assert_int_equal(partition_log_end(wire->here).position, 36);
+    assert_int_equal(partition_log_start(wire->here).offset, 0);
+    assert_int_equal(partition_mtime_ms(wire->here), hand_wall_ms(&wire->leader->clock.clock));
+    partition_size(wire->here, &size);
+    assert_int_equal(size.retained_bytes, 36);
+    assert_int_equal(size.segments, 1);
+    assert_int_equal(partition_state(wire->here), 0);
+    pass_ms(wire->reader, 2000);
+    assert_false(partition_is_known(wire->here));
+    assert_int_equal(ask(wire->here, READ_STATUS, 0).rc, 0);
+}
+
+static void test_what_was_read_ahead_is_gone_when_it_was_removed(void **state)
+{
+    struct wire *wire = *state;
+    char text[256];
+    append_lines(wire->leader, 0, 5);
+    read_all(wire->here, 0, 9, text);
+    assert_int_equal(delete_records(wire->there, 27, NULL), 0);
+    pass_ms(wire->reader, 1000); /* LIMIT_CHUNK_MS */
+    read_all(wire->here, 0, 9, text);
+    assert_string_equal(text, "record 3\nrecord 4\n");
+    assert_int_equal(ask(wire->here, FIND_OFFSET, 0).op.point.offset, 3);
+}
+
+static void test_an_end_before_what_was_shown_is_waited_out_and_never_told(void **state)
+{
+    struct wire *wire = *state;
+    append_lines(wire->leader, 0, 1);
+    remote_show(wire->here, (struct log_point){2, 18}); /* as another leader has said */
+    struct asked asked = question(wire->here, READ_BYTES, 9);
+    assert_true(begin(&asked));
+    wait_until(wire->asked[MESSAGE_READ] >= 2 || (pass_ms(wire->reader, 10), false)); /* each time told: later */
+    assert_false(atomic_load(&asked.over));
+    append_lines(wire->leader, 1, 1);
+    wait_until(atomic_load(&asked.over) || (pass_ms(wire->reader, 20), false));
+    assert_int_equal(asked.rc, 0);
+    assert_true(asked.op.found);
+    assert_int_equal(asked.op.extent.len, 9);
+    assert_memory_equal(asked.op.bytes, "record 1\n", 9);
+    partition_read_release(&asked.op);
+}
+
+static void test_nobody_to_ask_is_a_timeout_after_five_seconds(void **state)
+{
+    struct wire *wire = *state;
+    link_down(wire);
+    struct asked read = question(wire->here, READ_BYTES, 0), find = question(wire->here, FIND_END, 0);
+    assert_true(begin(&read));
+    assert_true(begin(&find));
+    pass_ms(wire->reader, 4900);
+    executor_settle(wire->reader->node->executor);
+    assert_false(atomic_load(&read.over) || atomic_load(&find.over));
+    pass_ms(wire->reader, 100);
+    wait_until((atomic_load(&read.over) && atomic_load(&find.over)) || (pass_ms(wire->reader, 20), false));
+    assert_int_equal(read.rc, -ETIMEDOUT);
+    assert_int_equal(find.rc, -ETIMEDOUT);
+}
+
+static void test_a_stat_waits_a_second_and_then_tells_what_was_heard_last(void **state)
+{
+    struct wire *wire = *state;
+    append_lines(wire->leader, 0, 4);
+    link_down(wire);
+    struct asked stat = question(wire->here, READ_STATUS, 0);
+    assert_true(begin(&stat));
+    wait_until(atomic_load(&stat.over) || (pass_ms(wire->reader, 100), false));
+    assert_int_equal(stat.rc, -ETIMEDOUT);                            /* nothing was ever heard */
+    assert_int_equal(ask(wire->here, READ_STATUS, 0).rc, -ETIMEDOUT); /* the next one at once */
+    link_up(wire);
+    wait_until(partition_is_known(wire->here)); /* by the standing question */
+    link_down(wire);
+    pass_ms(wire->reader, 60000);
+    stat = question(wire->here, READ_STATUS, 0);
+    assert_true(begin(&stat));
+    wait_until(atomic_load(&stat.over) || (pass_ms(wire->reader, 100), false));
+    assert_int_equal(stat.rc, 0);
+    assert_int_equal(partition_log_end(wire->here).offset, 4);
+    assert_true(partition_is_known(wire->here));
+}
+
+static void test_a_link_that_comes_back_and_a_new_leader_are_asked_again(void **state)
+{
+    struct wire *wire = *state;
+    append_lines(wire->leader, 0, 1);
+    atomic_store(&wire->deaf, true);
+    struct asked asked = question(wire->here, READ_BYTES, 0);
+    assert_true(begin(&asked));
+    link_down(wire);
+    atomic_store(&wire->deaf, false);
+    link_up(wire);
+    wait_until(atomic_load(&asked.over));
+    assert_int_equal(asked.rc, 0);
+    assert_true(asked.op.found);
+    partition_read_release(&asked.op);
+
+    led_by(wire->here, LEADER_NONE, 6);
+    struct asked find = question(wire->here, FIND_END, 0);
+    assert_true(begin(&find));
+    led_by(wire->here, 2, 7);
+    wait_until(atomic_load(&find.over));
+    assert_int_equal(find.rc, 0);
+    assert_int_equal(find.op.point.offset, 1);
+}
+
+static void test_bytes_that_were_damaged_on_their_way_are_never_shown(void **state)
+{
+    struct wire *wire = *state;
+    append_lines(wire->leader, 0, 1);
+    atomic_store(&wire->damage, 1);
+    struct asked asked = question(wire->here, READ_BYTES, 0);
+    assert_true(begin(&asked));
+    wait_until(wire->drops == 1); /* the link is not to be trusted */
+    assert_false(atomic_load(&asked.over));
+    link_down(wire);
+    link_up(wire);
+    wait_until(atomic_load(&asked.over));
+    assert_int_equal(asked.rc, 0);
+    assert_memory_equal(asked.op.bytes, "record 0\n", 9);
+    partition_read_release(&asked.op);
+}
+
+static void test_one_that_was_taken_back_is_not_answered(void **state)
+{
+    struct wire *wire = *state;
+    append_lines(wire->leader, 0, 1);
+    atomic_store(&wire->deaf, true);
+    struct asked asked = question(wire->here, READ_BYTES, 0), find = question(wire->here, FIND_END, 0);
+    assert_true(begin(&asked));
+    assert_true(begin(&find));
+    assert_true(partition_read_cancel(&asked.op));
+    assert_true(partition_read_cancel(&find.op));
+    assert_false(partition_read_cancel(&find.op));
+    atomic_store(&wire->deaf, false);
+    link_down(wire);
+    link_up(wire);
+    assert_int_equal(ask(wire->here, FIND_END, 0).op.point.offset, 1);
+    assert_false(atomic_load(&asked.over) || atomic_load(&find.over));
+}
+
+struct reader {
+    struct partition_waiter waiter; /* first */
+    _Atomic bool ready;
+};
+
+static void on_ready(struct partition_waiter *waiter)
+{
+    atomic_store(&((struct reader *)waiter)->ready, true);
+}
+
+static void test_growth_elsewhere_wakes_who_waits_here(void **state)
+{
+    struct wire *wire = *state;
+    struct reader reader = {.waiter = {.position = 9, .ready = on_ready}};
+    append_lines(wire->leader, 0, 1);
+    assert_int_equal(ask(wire->here, FIND_END, 0).op.point.offset, 1);
+    assert_true(partition_wait(wire->here, &reader.waiter));
+    pass_ms(wire->reader, 100);
+    executor_settle(wire->reader->node->executor);
+    assert_false(atomic_load(&reader.ready));
+    append_lines(wire->leader, 1, 1);
+    wait_until(atomic_load(&reader.ready) || (pass_ms(wire->reader, 20), false));
+    assert_int_equal(partition_high_watermark(wire->here).position, 18);
+    /* One that goes in time is not woken. */
+    reader = (struct reader){.waiter = {.position = 18, .ready = on_ready}};
+    assert_true(partition_wait(wire->here, &reader.waiter));
+    assert_true(partition_unwait(wire->here, &reader.waiter));
+}
+
+static void test_a_replica_that_is_behind_reads_on_at_its_leader(void **state)
+{
+    struct wire *wire = *state;
+    char text[256];
+    struct partition_registration registration = {.leader = 2, .leader_epoch = 6, .partition_epoch = 6};
+    registration.replicas = registration.isr = (struct replica_set){.count = 2, .ids = {2, 1}};
+    partition_set_registration(wire->here, &registration);
+    append_lines(wire->leader, 0, 2);
+    read_all(wire->here, 0, 4096, text);
+    assert_string_equal(text, ""); /* as far as this replica knows */
+    assert_int_equal(wire->asked[MESSAGE_READ], 0);
+    remote_show(wire->here, (struct log_point){2, 18});
+    assert_int_equal(partition_high_watermark(wire->here).position, 18);
+    read_all(wire->here, 0, 4096, text);
+    assert_string_equal(text, "record 0\nrecord 1\n");
+    assert_int_equal(ask(wire->here, FIND_END, 0).op.point.offset, 2);
+}
+
+static void test_there_are_no_segments_of_a_replica_elsewhere(void **state)
+{
+    struct wire *wire = *state;
+    struct log_file *files = NULL, file;
+    size_t count = 1;
+    assert_int_equal(partition_files(wire->here, &files, &count, NULL), 0);
+    assert_int_equal(count, 0);
+    free(files);
+    assert_int_equal(partition_file_find(wire->here, 0, SEGMENT_LOG, &file, NULL), -ENOENT);
+}
+
+static void test_messages_that_are_none_are_refused(void **state)
+{
+    static const uint8_t body[] = "0123456789";
+    uint8_t out[LIMIT_READ_MESSAGE_BYTES];
+    struct read_answer answer = {.head = {.number = 7}, .end = 30, .count = 2, .crc = crc32c(0, body, 10)};
+    struct read_answer again;
+    struct read_request request = {.head = {.number = 7}, .position = 5, .max = LIMIT_READ_BYTES};
+    struct err e = {0};
+    (void)state;
+    answer.pieces[0] = (struct read_piece){5, 4};
+    answer.pieces[1] = (struct read_piece){20, 6};
+    size_t len = read_answer_encode(&answer, out);
+    assert_int_equal(read_answer_decode(out, len, body, 10, &again, &e), 0);
+    assert_int_equal(again.pieces[1].position, 20);
+    assert_int_equal(read_answer_decode(out, len, body, 9, &again, &e), -EBADMSG);
+    assert_int_equal(read_answer_decode(out, len - 1, body, 10, &again, &e), -EBADMSG);
+    answer.crc++;
+    assert_int_equal(read_answer_decode(out, read_answer_encode(&answer, out), body, 10, &again, &e), -EBADMSG);
+    answer.crc--;
+    answer.pieces[1].position = 8; /* within the first one */
+    assert_int_equal(read_answer_decode(out, read_answer_encode(&answer, out), body, 10, &again, &e), -EBADMSG);
+    answer.pieces[1].position = 25; /* over the end */
+    assert_int_equal(read_answer_decode(out, read_answer_encode(&answer, out), body, 10, &again, &e), -EBADMSG);
+    request.max++;
+    struct read_request decoded;
+    assert_int_equal(read_request_decode(out, read_request_encode(&request, out), &decoded, &e), -EBADMSG);
+    request.max = 0;
+    assert_int_equal(read_request_decode(out, read_request_encode(&request, out), &decoded, &e), -EBADMSG);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_wire, teardown_wire)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_bytes_come_from_the_leader_and_far_fewer_questions_than_reads),
+        TEST(test_an_end_is_asked_for_each_time),
+        TEST(test_places_and_runs_are_the_leaders),
+        TEST(test_how_it_is_is_known_once_asked_and_for_two_seconds),
+        TEST(test_what_was_read_ahead_is_gone_when_it_was_removed),
+        TEST(test_an_end_before_what_was_shown_is_waited_out_and_never_told),
+        TEST(test_nobody_to_ask_is_a_timeout_after_five_seconds),
+        TEST(test_a_stat_waits_a_second_and_then_tells_what_was_heard_last),
+        TEST(test_a_link_that_comes_back_and_a_new_leader_are_asked_again),
+        TEST(test_bytes_that_were_damaged_on_their_way_are_never_shown),
+        TEST(test_one_that_was_taken_back_is_not_answered),
+        TEST(test_growth_elsewhere_wakes_who_waits_here),
+        TEST(test_a_replica_that_is_behind_reads_on_at_its_leader),
+        TEST(test_there_are_no_segments_of_a_replica_elsewhere),
+        cmocka_unit_test(test_messages_that_are_none_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
