@@ -26,6 +26,7 @@ struct recovery {
     uint32_t trusted; /* of these, the first so many */
     bool trim_last;
     bool epochs_agree;
+    struct log_point nothing;    /* where it begins if no segment holds */
     char reason[ERR_TEXT_BYTES]; /* why it ends where it does, "": at the end of the files */
 };
 
@@ -110,10 +111,18 @@ static struct log_point last_cut(const struct log *log)
     return epochs->cut_count > 0 ? epochs->cuts[epochs->cut_count - 1].to : (struct log_point){0, 0};
 }
 
+/* Where a log of which no segment holds begins: at the last cut, or where its only segment did. Of a log's first
+ * segment alone the header is not synced when it is made, if it is the very first: so that one is at 0, and a cut
+ * within it may have been decided. */
+static struct log_point without_segments(const struct recovery *r)
+{
+    return r->dir.count == 1 && r->dir.files[0].base_offset == 0 ? (struct log_point){0, 0} : last_cut(r->log);
+}
+
 /* Where it ends, as far as it was found. */
 static int64_t found_end(const struct recovery *r)
 {
-    return r->log->segment_count > 0 ? r->log->end.offset : last_cut(r->log).offset;
+    return r->log->segment_count > 0 ? r->log->end.offset : r->nothing.offset;
 }
 
 /* DeleteRecords had gone further than what a crash left: all of it was deleted. */
@@ -141,7 +150,7 @@ static int check_reach(const struct recovery *r, struct err *e)
     }
     /* The first roll has synced the first header: only a lone first segment can have lost its own. */
     if (r->log->segment_count == 0 && r->dir.count > 0 &&
-        (r->dir.files[0].base_offset != last_cut(r->log).offset || r->dir.count > 1)) {
+        (r->dir.files[0].base_offset != r->nothing.offset || r->dir.count > 1)) {
         return err_set(e, -EBADMSG, "its first segment does not hold: %s", r->reason);
     }
     if (r->log->segment_count > 0 && start->offset > r->log->segments[0]->base.offset && start->offset < end &&
@@ -174,6 +183,37 @@ static int apply_cut(struct recovery *r, struct err *e)
         }
     }
     return rc;
+}
+
+/* The very first segment goes, alone and with a cut within it behind it. When it has gone, the last cut alone says
+ * where the log begins: so that is a cut of all of it before. */
+static int note_nothing(struct recovery *r, struct err *e)
+{
+    struct log *log = r->log;
+    struct epochs next;
+    int rc;
+
+    if (log->segment_count > 0 || r->nothing.offset == last_cut(log).offset) {
+        return 0;
+    }
+    /* What an undecided cut has left has gone for good before there is another cut of its number. */
+    rc = log->env->io->fsync(log->env->io, log->dir.fd);
+    if (rc < 0) {
+        return err_sys(e, rc, "fsync the directory");
+    }
+    if (epochs_copy(&log->epochs, &next) < 0) {
+        return err_sys(e, -ENOMEM, "leader-epochs");
+    }
+    rc = epochs_cut(&next, r->nothing);
+    /* An epoch that began with the log has begun. */
+    if (rc == 0 && log->epochs.count > 0 && log->epochs.entries[0].start.offset == r->nothing.offset) {
+        rc = epochs_assign(&next, log->epochs.entries[0].epoch, r->nothing);
+    }
+    if (rc < 0) {
+        epochs_free(&next);
+        return err_sys(e, rc, "leader-epochs");
+    }
+    return log_change_epochs(log, &next, NULL, NULL, e);
 }
 
 static int plan_indexes(struct recovery *r, struct segment *seg, bool anew, struct err *e)
@@ -311,6 +351,7 @@ static int run(struct recovery *r, struct err *e)
     int rc = recover_dir_read(r->log, &r->dir, e);
 
     if (rc == 0) {
+        r->nothing = without_segments(r);
         rc = load_all(r, e);
     }
     if (rc == 0) {
@@ -320,12 +361,15 @@ static int run(struct recovery *r, struct err *e)
         rc = check_needs(r, e);
     }
     if (rc == 0) {
+        rc = note_nothing(r, e);
+    }
+    if (rc == 0) {
         rc = apply_cut(r, e);
     }
     if (rc == 0 && is_wholly_deleted(r)) {
         rc = begin_again(r, e);
     } else if (rc == 0 && r->log->segment_count == 0) {
-        rc = make_first(r->log, last_cut(r->log), e);
+        rc = make_first(r->log, r->nothing, e);
     }
     if (rc == 0) {
         rc = each_to_mend(r, mend_indexes, e);

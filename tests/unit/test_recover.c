@@ -288,6 +288,32 @@ static void a_lone_first_segment_is_made_again(void **state)
     expect_cut(0, "", 0);
 }
 
+/* A cut is decided on the disk before anything of the very first segment has to be there, its header either. The second
+ * time the process dies when that segment has gone and no other is there yet. */
+static void and_again_when_a_cut_was_under_way(void **state)
+{
+    (void)state;
+    log_fixture_open(&f, NULL);
+    for (int i = 0; i < 3; i++) {
+        log_fixture_append(&f, "line 00\n");
+    }
+    assert_int_equal(log_follow(f.log, f.epoch + 1, &f.e), 0);
+    assert_int_equal(log_truncate(f.log, f.epoch + 1, (struct log_point){2, 16}, &f.e), 0);
+    close_log();
+    set_size(0, SEGMENT_BATCHES, 20);
+    open_again(0, false);
+    assert_int_equal(log_end(f.log).offset, 0);
+    close_log();
+    for (enum segment_file kind = 0; kind < SEGMENT_FILES; kind++) {
+        remove_file(0, kind);
+    }
+    open_again(0, false);
+    assert_int_equal(log_end(f.log).offset, 0);
+    assert_int_equal(log_end(f.log).position, 0);
+    log_fixture_append(&f, "anew\n");
+    expect_bytes("anew\n");
+}
+
 /* ---- corruption ---- */
 
 static void below_the_recovery_point_nothing_is_cut(void **state)
@@ -694,6 +720,7 @@ int main(void)
         TEST(a_segment_without_its_header_goes),
         TEST(a_segment_without_its_log_goes),
         TEST(a_lone_first_segment_is_made_again),
+        TEST(and_again_when_a_cut_was_under_way),
         TEST(below_the_recovery_point_nothing_is_cut),
         TEST(flushed_bytes_may_not_be_missing),
         TEST(flushed_entries_may_not_be_missing),
