@@ -156,8 +156,9 @@ int log_append_copy(struct log *log, int32_t leader_epoch, const struct log_copy
                     struct log_append_result *out, struct err *e);
 
 /* Moves the log's end to a later point, whoever leads or follows in leader_epoch: what lies between is a hole, and its
- * offsets and positions are never used. Durable. -EINVAL: the point lies before the end, or in one of the two; other
- * errors as above. */
+ * offsets and positions are never used. Durable, with all that is in front of the hole, also where the end is there
+ * already. -EINVAL: the point lies before the end, or in one of the two; -ESTALE, -EIO as above; passing errnos: the
+ * end may have moved already, but a power cut could take it back: to be called again. */
 int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
 
 /* ---- producers ---- */

@@ -103,6 +103,13 @@ int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct 
                                      : err_set(e, -EINVAL, "the end is at offset %" PRId64, log->end.offset);
     }
     log_unlock(log);
+    if (rc == 0) {
+        /* Where something in front of the hole is lost, the hole is cut away with it. */
+        rc = log_flush_all(log);
+        if (rc < 0) {
+            err_sys(e, rc, "flush what is in front of a hole");
+        }
+    }
     return rc < 0 ? err_wrap(e, rc, "move the end of %s", log->name) : 0;
 }
 
