@@ -75,9 +75,18 @@ log_teardown() {
 # The daemons of this test's data directory, running ones only (a zombie has no command line).
 daemon_pids() { pgrep -f -- "^$LOGMNT .*data=$DATA" || :; }
 
+# The one that has no parent among them: its child has the same command line until it has come to give itself another.
+daemon_pid() {
+    local pid pids
+    pids=$(daemon_pids | tr '\n' ' ')
+    for pid in $pids; do
+        [[ " $pids" == *" $(ps -o ppid= -p "$pid" | tr -d ' ') "* ]] || echo "$pid"
+    done
+}
+
 mount_log() { # [OPTIONS]: returns once the mount answers
     timeout 60 "$LOGMNT" -o "data=$DATA${1:+,$1}" "$M" 3>&- 4>&- 5>&- || { echo "logmnt: exit status $?"; return 1; }
-    PID=$(daemon_pids)
+    PID=$(daemon_pid)
     [ -n "$PID" ] || { echo "logmnt returned 0, but no daemon runs"; return 1; }
 }
 
