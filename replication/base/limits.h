@@ -34,6 +34,9 @@ enum {
     /* A fetch of the metadata log that was not answered is sent again after this: so leader and follower hear of each
      * other. */
     LIMIT_QUORUM_BEAT_MS = 500,
+    /* A piece of a snapshot of the metadata, and how long one is waited for before it is asked for again. */
+    LIMIT_SNAPSHOT_PIECE_BYTES = 1 << 20,
+    LIMIT_SNAPSHOT_AGAIN_MS = 1000,
     /* Commands of other nodes that wait at the controller; it does not take one more, and it is sent again later. */
     LIMIT_QUORUM_COMMANDS = 4096,
     /* How long a start waits for its registration; -ETIMEDOUT after that. */

@@ -191,6 +191,12 @@ static void take_frame(struct quorum *quorum, const struct quorum_mail *mail)
     case MESSAGE_COMMAND_ANSWER:
         quorum_on_command_answer(quorum, mail->node, mail->frame);
         return;
+    case MESSAGE_SNAPSHOT_FETCH:
+        quorum_on_snapshot_fetch(quorum, mail->node, mail->frame);
+        return;
+    case MESSAGE_SNAPSHOT_ANSWER:
+        quorum_on_snapshot_answer(quorum, mail->node, mail->frame);
+        return;
     default:
         return;
     }
@@ -297,6 +303,9 @@ static void set_tick(struct quorum *quorum)
         fetch = quorum_fetch_deadline_ms(quorum);
         if (fetch < at)
             at = fetch;
+        fetch = quorum_install_deadline_ms(quorum);
+        if (fetch < at)
+            at = fetch;
     }
     if (at != INT64_MAX)
         alarm_set(quorum->executor, &quorum->tick, at - now_ms(quorum));
@@ -342,7 +351,7 @@ static void publish(struct quorum *quorum)
 
 static void take_ends(struct quorum *quorum)
 {
-    bool flushed, applied, resigning;
+    bool flushed, applied, resigning, kept;
     int flush_rc;
     struct raft_event stop = {.type = RAFT_EVENT_STOP};
 
@@ -351,12 +360,15 @@ static void take_ends(struct quorum *quorum)
     flush_rc = quorum->flush_rc;
     applied = quorum->apply_over;
     resigning = quorum->resigning;
-    quorum->flush_over = quorum->apply_over = quorum->resigning = false;
+    kept = quorum->kept;
+    quorum->flush_over = quorum->apply_over = quorum->resigning = quorum->kept = false;
     pthread_mutex_unlock(&quorum->lock);
     if (flushed)
         take_flush(quorum, flush_rc);
     if (applied)
         quorum_apply_over(quorum);
+    if (kept)
+        quorum_install_kept(quorum);
     /* Alone there is nobody to hand over to. */
     if (resigning && quorum->state == QUORUM_WELL && !quorum_is_alone(quorum))
         quorum_step(quorum, &stop);
@@ -392,6 +404,7 @@ static void turn(struct mailbox *mailbox, struct mail *list)
     take_time(quorum);
     publish(quorum);
     quorum_ops_give(quorum);
+    quorum_install_tend(quorum);
     quorum_fetch_tend(quorum);
     quorum_serve(quorum);
     flush_if_due(quorum);
@@ -420,6 +433,8 @@ static void init(struct quorum *quorum)
     quorum->listener = (struct network_listener){.up = on_up, .down = on_down, .dead = on_dead, .arg = quorum};
     network_listen(quorum->network, &quorum->listener);
     network_handle(quorum->network, MESSAGE_RAFT, on_frame, quorum);
+    network_handle(quorum->network, MESSAGE_SNAPSHOT_FETCH, on_frame, quorum);
+    network_handle(quorum->network, MESSAGE_SNAPSHOT_ANSWER, on_frame, quorum);
     network_handle(quorum->network, MESSAGE_COMMAND, on_frame, quorum);
     network_handle(quorum->network, MESSAGE_COMMAND_ANSWER, on_frame, quorum);
 }
@@ -442,7 +457,13 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
     rc = executor_random(quorum->executor, &quorum->next_number, sizeof quorum->next_number);
     quorum->next_session = quorum->next_number;
     if (rc == 0)
-        rc = snapshot_read(quorum->io, quorum->dirfd, &quorum->meta, e);
+        rc = quorum_install_resume(quorum, e);
+    if (rc == 0)
+        rc = snapshot_read(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &quorum->meta, &quorum->snapshot_id, e);
+    if (rc == 0 && quorum->snapshot_id.epoch < 0) /* of a version that did not say it */
+        quorum->snapshot_id.epoch = quorum->meta.epoch;
+    if (rc == -ENOENT)
+        rc = 0;
     quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
     if (rc == 0)
         rc = quorum_server_start(quorum, e);
@@ -498,6 +519,7 @@ void quorum_close(struct quorum *quorum)
         next = mail->next;
         free_mail(CONTAINER_OF(mail, struct quorum_mail, mail));
     }
+    quorum_install_free(quorum);
     finish(quorum);
 }
 

@@ -33,6 +33,7 @@
 #include "replication/executor/mailbox.h"
 #include "replication/metadata/metadata.h"
 #include "replication/metadata/raft.h"
+#include "replication/metadata/snapshot.h"
 #include "replication/wire/network.h"
 
 struct proposal;
@@ -73,6 +74,25 @@ struct quorum_told {
     struct raft_voters voters, target;
 };
 
+/* A snapshot on its way here; the drawing is in quorum_install.c. */
+enum quorum_install_state { INSTALL_NONE, INSTALL_FETCHING, INSTALL_KEEPING, INSTALL_READY, INSTALL_REPLACING };
+
+struct quorum_install {
+    enum quorum_install_state state; /* the turn's */
+    struct raft_id from;
+    struct snapshot_id id; /* its position and epoch are known once it is kept */
+    uint64_t session;
+    struct snapshot snapshot; /* of which so much is here */
+    size_t have;
+    int64_t at_ms;         /* when to ask for more, or to try again */
+    int64_t not_before_ms; /* the next one, after one that failed */
+    /* The work's while it is KEEPING or REPLACING. */
+    struct work work;
+    struct metadata meta;
+    int rc;
+    struct err e;
+};
+
 enum { QUORUM_TOLD_MAX = 8 };
 
 /* Whether this server does its part. */
@@ -103,6 +123,8 @@ struct quorum {
     void (*applied)(void *arg, const struct command *cmd);
     /* Likewise for those that quorum_open() replays, in place of applied. */
     void (*replayed)(void *arg, const struct command *cmd);
+    /* The metadata is another one, in place of many commands: old is what it was. Instead of applied. */
+    void (*replaced)(void *arg, const struct metadata *old);
     /* All below end is applied; epoch: the last one of which anything is. */
     void (*committed)(void *arg, struct log_point end, int32_t epoch);
     /* The cluster begins with this node: its id, chosen and on the disk. 0 or a negative errno. */
@@ -138,6 +160,7 @@ struct quorum {
     struct quorum_pending pending[LIMIT_NODES];
     struct quorum_fetcher fetcher;
     uint64_t next_session;
+    struct quorum_install install;
     uint64_t processes[LIMIT_NODES]; /* by place in nodes: the process that a peer was last up as */
     int32_t nodes[LIMIT_NODES];
     int32_t refused_by; /* the node that did not take commands in refused_epoch; 0: none */
@@ -147,7 +170,8 @@ struct quorum {
     /* A flush, and an apply, that failed for want of descriptors or memory. */
     struct alarm again, apply_again;
     struct network_listener listener;
-    _Atomic int mails; /* frames that wait for a turn */
+    _Atomic int mails;  /* frames that wait for a turn */
+    _Atomic int pieces; /* of snapshots, that bulk works send */
 
     struct work flush_work;
     struct log_flush flush;
@@ -166,8 +190,10 @@ struct quorum {
     int64_t applied_offset; /* likewise */
     bool apply_over;
     int apply_rc;
-    bool trimmed;  /* a snapshot was written, and the log before it dropped */
-    bool refusing; /* a command has timed out, and no controller has answered since */
+    bool kept;                      /* install.work has kept it, or failed */
+    struct snapshot_id snapshot_id; /* of the file; offset 0: there is none */
+    bool trimmed;                   /* a snapshot was written, and the log before it dropped */
+    bool refusing;                  /* a command has timed out, and no controller has answered since */
     /* as of the last turn, for those who ask */
     int32_t leader;
     int32_t epoch;

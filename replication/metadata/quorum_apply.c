@@ -96,17 +96,24 @@ static void on_snapshot(struct work *work)
 {
     struct quorum *quorum = CONTAINER_OF(work, struct quorum, snapshot_work);
     struct snapshot snapshot = {0};
+    struct snapshot_id id;
     struct log_point point;
     struct err e = {""};
     int rc;
 
     pthread_rwlock_rdlock(&quorum->meta_lock);
     point = quorum->applied_point;
-    rc = snapshot_encode(&quorum->meta, &snapshot, &e);
+    rc = snapshot_encode(&quorum->meta, point, &snapshot, &e);
+    id = (struct snapshot_id){.end = point, .epoch = quorum->meta.epoch};
     pthread_rwlock_unlock(&quorum->meta_lock);
     if (rc == 0)
-        rc = snapshot_write(quorum->io, quorum->dirfd, &snapshot, &e);
+        rc = snapshot_write(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &snapshot, &e);
     snapshot_free(&snapshot);
+    /* Before the log begins there: who is behind is told of it. */
+    pthread_mutex_lock(&quorum->lock);
+    if (rc == 0)
+        quorum->snapshot_id = id;
+    pthread_mutex_unlock(&quorum->lock);
     if (rc == 0)
         rc = log_roll(quorum->log, &e);
     if (rc == 0)

@@ -209,6 +209,10 @@ void quorum_on_fetch_answer(struct quorum *quorum, const struct raft_message *ms
         soon = take_records(quorum, frame);
     else if (ours && msg->fetch_answer.outcome == RAFT_FETCH_DIVERGING)
         diverge(quorum, msg);
+    if (ours && msg->fetch_answer.outcome == RAFT_FETCH_SNAPSHOT) {
+        quorum_install_begin(quorum, msg);
+        soon = false; /* its beats go on; more of the log is of no use before it */
+    }
     if (quorum->state != QUORUM_WELL)
         return;
     quorum_step(quorum, &event);

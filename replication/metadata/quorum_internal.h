@@ -1,8 +1,8 @@
 /* replication/metadata/quorum_internal.h: what the files of the quorum share.
  *
  * quorum.c has the turns, quorum_server.c the machine's events and actions, quorum_fetch.c what this node fetches,
- * quorum_serve.c what others fetch from it, quorum_ops.c the commands, quorum_apply.c what is decided, and
- * quorum_replay.c reads the log record by record. */
+ * quorum_serve.c what others fetch from it, quorum_install.c snapshots between nodes, quorum_ops.c the commands,
+ * quorum_apply.c what is decided, and quorum_replay.c reads the log record by record. */
 #ifndef LOGMNT_REPLICATION_METADATA_QUORUM_INTERNAL_H
 #define LOGMNT_REPLICATION_METADATA_QUORUM_INTERNAL_H
 
@@ -72,6 +72,23 @@ void quorum_ops_epoch(struct quorum *quorum, int32_t epoch);
 void quorum_ops_end(struct quorum *quorum, int queued_rc, int given_rc, const char *reason);
 /* Any: a controller has answered. */
 void quorum_ops_answered(struct quorum *quorum);
+
+/* The applier's: what was given to a leader may have been among records that are never read here. */
+void quorum_ops_skipped(struct quorum *quorum);
+
+/* ---- snapshots from and for others: quorum_install.c; a turn's but for the first ---- */
+
+/* Before the snapshot is read: one that was kept and not yet adopted. */
+int quorum_install_resume(struct quorum *quorum, struct err *e);
+/* A fetch was answered so. */
+void quorum_install_begin(struct quorum *quorum, const struct raft_message *msg);
+void quorum_install_tend(struct quorum *quorum);
+int64_t quorum_install_deadline_ms(const struct quorum *quorum);
+/* The work that keeps it has ended. */
+void quorum_install_kept(struct quorum *quorum);
+void quorum_install_free(struct quorum *quorum);
+void quorum_on_snapshot_answer(struct quorum *quorum, int32_t from, const struct frame *frame);
+void quorum_on_snapshot_fetch(struct quorum *quorum, int32_t from, const struct frame *frame);
 
 /* ---- applying: quorum_apply.c ---- */
 

@@ -314,6 +314,27 @@ void quorum_ops_end(struct quorum *quorum, int queued_rc, int given_rc, const ch
     } while (proposal != NULL);
 }
 
+void quorum_ops_skipped(struct quorum *quorum)
+{
+    struct proposal *list, *next;
+    struct quorum_op *op;
+
+    pthread_mutex_lock(&quorum->lock);
+    list = quorum->given;
+    quorum->given = NULL;
+    quorum->given_last = &quorum->given;
+    pthread_mutex_unlock(&quorum->lock);
+    for (; list != NULL; list = next) {
+        next = list->next;
+        pthread_mutex_lock(&quorum->lock);
+        op = detach(list);
+        pthread_mutex_unlock(&quorum->lock);
+        if (op != NULL)
+            op->done(op, err_set(&op->e, -ETIMEDOUT, "what became of it is in a snapshot, and not known"));
+        free_proposal(list);
+    }
+}
+
 void quorum_ops_answered(struct quorum *quorum)
 {
     pthread_mutex_lock(&quorum->lock);

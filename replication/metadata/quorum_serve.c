@@ -121,8 +121,10 @@ static void answer(struct quorum *quorum, const struct quorum_pending *pending)
             return;
         body = (struct iovec){.iov_base = records.data, .iov_len = records.len};
     } else if (msg.fetch_answer.outcome == RAFT_FETCH_SNAPSHOT) {
-        msg.fetch_answer.end_epoch = -1;
-        msg.fetch_answer.end_offset = log_start(quorum->log).offset;
+        pthread_mutex_lock(&quorum->lock);
+        msg.fetch_answer.end_epoch = quorum->snapshot_id.epoch;
+        msg.fetch_answer.end_offset = quorum->snapshot_id.end.offset;
+        pthread_mutex_unlock(&quorum->lock);
     }
     quorum_send(quorum, &msg, &body, records.len > 0 ? 1 : 0);
     free(records.data);

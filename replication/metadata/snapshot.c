@@ -1,8 +1,10 @@
 /* replication/metadata/snapshot.c: metadata → commands → bytes, and back. */
 #include "replication/metadata/snapshot.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,9 +20,12 @@ struct header {
     uint32_t crc; /* CRC-32C of what follows this field: the rest of the header and the body */
     uint64_t body_len;
     int64_t next_offset;
+    int64_t next_position; /* from version 2 on, likewise what follows */
+    int32_t epoch;
+    uint32_t unused;
 };
-enum { HEADER_BYTES = sizeof(struct header), CRC_FROM = 16, VERSION = 1 };
-_Static_assert(HEADER_BYTES == 32, "the header has no holes");
+enum { HEADER_BYTES = sizeof(struct header), HEADER_BYTES_1 = 32, CRC_FROM = 16, VERSION = 2 };
+_Static_assert(HEADER_BYTES == 48, "the header has no holes");
 static const char magic[8] = "LOGMNTMS";
 
 struct bytes {
@@ -172,10 +177,14 @@ static int add_body(struct bytes *bytes, const struct metadata *meta)
     return rc != 0 ? rc : add_command(bytes, &root);
 }
 
-int snapshot_encode(const struct metadata *meta, struct snapshot *out, struct err *e)
+int snapshot_encode(const struct metadata *meta, struct log_point end, struct snapshot *out, struct err *e)
 {
     struct bytes bytes = {0};
-    struct header header = {.version = htole32(VERSION), .next_offset = (int64_t)htole64((uint64_t)meta->next_offset)};
+    struct header header = {.version = htole32(VERSION),
+                            .next_offset = (int64_t)htole64((uint64_t)end.offset),
+                            .next_position = (int64_t)htole64((uint64_t)end.position),
+                            .epoch = (int32_t)htole32((uint32_t)meta->epoch)};
+    assert(end.offset == meta->next_offset);
     memcpy(header.magic, magic, sizeof magic);
     int rc = bytes_add(&bytes, &header, HEADER_BYTES);
     if (rc == 0)
@@ -198,29 +207,44 @@ void snapshot_free(struct snapshot *snapshot)
     *snapshot = (struct snapshot){0};
 }
 
-int snapshot_write(struct io *io, int dirfd, const struct snapshot *snapshot, struct err *e)
+int snapshot_write(struct io *io, int dirfd, const char *name, const struct snapshot *snapshot, struct err *e)
 {
-    return io_replace_file(io, dirfd, SNAPSHOT_FILE, snapshot->data, snapshot->len, e);
+    return io_replace_file(io, dirfd, name, snapshot->data, snapshot->len, e);
 }
 
 /* ---- reading ---- */
 
-static int check_header(const char *data, size_t len, struct header *header, struct err *e)
+/* Its numbers as they are; *bytes: how long it is. */
+static int take_header(const char *data, size_t len, struct header *header, size_t *bytes, struct err *e)
 {
-    if (len < HEADER_BYTES || memcmp(data, magic, sizeof magic) != 0)
+    uint32_t version;
+    *header = (struct header){.next_position = -1, .epoch = -1};
+    if (len < HEADER_BYTES_1 || memcmp(data, magic, sizeof magic) != 0)
         return err_set(e, -EBADMSG, SNAPSHOT_FILE ": bad magic");
-    memcpy(header, data, HEADER_BYTES);
-    if (le32toh(header->version) != VERSION)
-        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": version %u, this build knows %d", le32toh(header->version),
-                       VERSION);
-    if (le64toh(header->body_len) != len - HEADER_BYTES)
+    memcpy(header, data, HEADER_BYTES_1);
+    version = le32toh(header->version);
+    *bytes = version == 1 ? HEADER_BYTES_1 : HEADER_BYTES;
+    if (version < 1 || version > VERSION)
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": version %u, this build knows %d", version, VERSION);
+    if (len < *bytes)
         return err_set(e, -EBADMSG, SNAPSHOT_FILE ": wrong length");
-    if (le32toh(header->crc) != crc32c(0, data + CRC_FROM, len - CRC_FROM))
-        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": CRC does not match");
+    memcpy(header, data, *bytes);
+    header->body_len = le64toh(header->body_len);
     header->next_offset = (int64_t)le64toh((uint64_t)header->next_offset);
     if (header->next_offset < 0)
         return err_set(e, -EBADMSG, SNAPSHOT_FILE ": bad offset");
+    if (version == 1)
+        return 0;
+    header->next_position = (int64_t)le64toh((uint64_t)header->next_position);
+    header->epoch = (int32_t)le32toh((uint32_t)header->epoch);
+    if (header->next_position < 0 || header->epoch < 0)
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": bad position or epoch");
     return 0;
+}
+
+static struct snapshot_id id_of(const struct header *header)
+{
+    return (struct snapshot_id){.end = {header->next_offset, header->next_position}, .epoch = header->epoch};
 }
 
 /* The offset of the record that a command of the body stands for, where that is part of the state. */
@@ -249,21 +273,77 @@ static int apply_body(const char *body, size_t len, struct metadata *meta, struc
     return 0;
 }
 
-int snapshot_read(struct io *io, int dirfd, struct metadata *meta, struct err *e)
+int snapshot_decode(const struct snapshot *snapshot, struct metadata *meta, struct snapshot_id *id, struct err *e)
 {
-    char *data;
-    size_t len;
+    const char *data = snapshot->data;
     struct header header;
-    int rc = io_read_file(io, dirfd, SNAPSHOT_FILE, LIMIT_SMALL_FILE_BYTES, &data, &len, e);
-    if (rc == -ENOENT)
-        return 0;
+    size_t bytes;
+    int rc = take_header(data, snapshot->len, &header, &bytes, e);
     if (rc != 0)
         return rc;
-    rc = check_header(data, len, &header, e);
-    if (rc == 0)
-        rc = apply_body(data + HEADER_BYTES, len - HEADER_BYTES, meta, e);
+    if (header.body_len != snapshot->len - bytes)
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": wrong length");
+    if (le32toh(header.crc) != crc32c(0, data + CRC_FROM, snapshot->len - CRC_FROM))
+        return err_set(e, -EBADMSG, SNAPSHOT_FILE ": CRC does not match");
+    rc = apply_body(data + bytes, snapshot->len - bytes, meta, e);
     if (rc == 0)
         meta->next_offset = header.next_offset;
-    free(data);
+    *id = id_of(&header);
     return rc;
+}
+
+int snapshot_read(struct io *io, int dirfd, const char *name, struct metadata *meta, struct snapshot_id *id,
+                  struct err *e)
+{
+    struct snapshot snapshot = {0};
+    char *data;
+    int rc = io_read_file(io, dirfd, name, LIMIT_SMALL_FILE_BYTES, &data, &snapshot.len, e);
+    if (rc != 0)
+        return rc;
+    snapshot.data = data;
+    rc = snapshot_decode(&snapshot, meta, id, e);
+    snapshot_free(&snapshot);
+    return rc;
+}
+
+/* ---- pieces, for other nodes ---- */
+
+int snapshot_read_piece(struct io *io, int dirfd, const struct snapshot_id *id, int64_t at, void *out, size_t room,
+                        size_t *got, int64_t *size, struct err *e)
+{
+    char head[HEADER_BYTES];
+    struct header header;
+    struct stat st;
+    size_t bytes;
+    int fd = io->open(io, dirfd, SNAPSHOT_FILE, O_RDONLY, 0);
+    if (fd < 0)
+        return err_sys(e, fd, "open " SNAPSHOT_FILE);
+    int rc = io->fstat(io, fd, &st);
+    if (rc != 0)
+        err_sys(e, rc, SNAPSHOT_FILE);
+    /* A header of version 1 is shorter; the body is not. */
+    if (rc == 0 && (rc = io_pread_all(io, fd, head, sizeof head, 0)) != 0)
+        err_sys(e, rc, "read " SNAPSHOT_FILE);
+    if (rc == 0)
+        rc = take_header(head, sizeof head, &header, &bytes, e);
+    if (rc == 0 && (header.next_offset != id->end.offset || (header.epoch >= 0 && header.epoch != id->epoch) ||
+                    at < 0 || at > st.st_size))
+        rc = err_set(e, -ENOENT, SNAPSHOT_FILE ": it is of offset %lld by now", (long long)header.next_offset);
+    if (rc == 0) {
+        *size = st.st_size;
+        *got = (int64_t)room < st.st_size - at ? room : (size_t)(st.st_size - at);
+        rc = io_pread_all(io, fd, out, *got, at);
+        if (rc != 0)
+            err_sys(e, rc, "read " SNAPSHOT_FILE);
+    }
+    io->close(io, fd);
+    return rc;
+}
+
+int snapshot_adopt(struct io *io, int dirfd, struct err *e)
+{
+    int rc = io->rename(io, dirfd, SNAPSHOT_NEW_FILE, dirfd, SNAPSHOT_FILE);
+    if (rc == 0)
+        rc = io->fsync(io, dirfd);
+    return rc == 0 ? 0 : err_sys(e, rc, "take over " SNAPSHOT_NEW_FILE);
 }

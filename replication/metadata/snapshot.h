@@ -7,9 +7,12 @@
 
 #include "engine/base/err.h"
 #include "engine/base/io.h"
+#include "engine/log/log.h"
 #include "replication/metadata/metadata.h"
 
 #define SNAPSHOT_FILE "metadata.snapshot"
+/* One that came from another node, complete, and whose log has yet to begin behind it. */
+#define SNAPSHOT_NEW_FILE "metadata.snapshot.new"
 
 /* The file's bytes. Zero-initialise. */
 struct snapshot {
@@ -17,12 +20,28 @@ struct snapshot {
     size_t len;
 };
 
-/* The metadata as it is. -ENOMEM: *out is empty. */
-int snapshot_encode(const struct metadata *meta, struct snapshot *out, struct err *e);
+/* Which one it is: all records of the metadata log below end are in it. */
+struct snapshot_id {
+    struct log_point end; /* position -1: not known, of a build that kept none */
+    int32_t epoch;        /* of the last of those records */
+};
+
+/* The metadata as it is; end: of the log below it. -ENOMEM: *out is empty. */
+int snapshot_encode(const struct metadata *meta, struct log_point end, struct snapshot *out, struct err *e);
 void snapshot_free(struct snapshot *snapshot);
-/* Errnos of the disk; the old file stays then. */
-int snapshot_write(struct io *io, int dirfd, const struct snapshot *snapshot, struct err *e);
-/* Into *meta, fresh from metadata_init(). No file: 0 and *meta as it was. -EBADMSG: damaged. */
-int snapshot_read(struct io *io, int dirfd, struct metadata *meta, struct err *e);
+/* Into *meta, fresh from metadata_init(). -EBADMSG: damaged; -ENOMEM. */
+int snapshot_decode(const struct snapshot *snapshot, struct metadata *meta, struct snapshot_id *id, struct err *e);
+
+/* Errnos of the disk; the old file of that name stays then. */
+int snapshot_write(struct io *io, int dirfd, const char *name, const struct snapshot *snapshot, struct err *e);
+/* Likewise, and decodes it. -ENOENT: no such file, and *meta is as it was. */
+int snapshot_read(struct io *io, int dirfd, const char *name, struct metadata *meta, struct snapshot_id *id,
+                  struct err *e);
+/* Reads some bytes of the file of that offset and epoch: *size is its whole length, *got how many there were. -ENOENT:
+ * it is another one by now, or there is none; errnos of the disk. */
+int snapshot_read_piece(struct io *io, int dirfd, const struct snapshot_id *id, int64_t at, void *out, size_t room,
+                        size_t *got, int64_t *size, struct err *e);
+/* The new one takes the old one's place, durably. */
+int snapshot_adopt(struct io *io, int dirfd, struct err *e);
 
 #endif

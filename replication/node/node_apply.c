@@ -205,6 +205,46 @@ void node_apply(void *arg, const struct command *cmd)
     }
 }
 
+/* ---- a snapshot in place of commands ---- */
+
+/* Topics of `old` that are no more; their directories go too where they were not live yet. */
+static void delete_others(struct node *node, const struct metadata *old)
+{
+    for (size_t i = 0; i < old->topic_count; i++) {
+        struct command cmd = {.type = COMMAND_DELETE_TOPIC};
+        if (metadata_topic_by_id(&node->quorum.meta, old->topics[i]->id) != NULL)
+            continue;
+        memcpy(cmd.topic, old->topics[i]->name, sizeof cmd.topic);
+        if (!atomic_load(&node->caught_up))
+            stray_note(&node->stray, cmd.topic, old->topics[i]->id);
+        delete_topic(node, &cmd);
+    }
+}
+
+void node_replace(void *arg, const struct metadata *old)
+{
+    struct node *node = arg;
+    const struct metadata *meta = &node->quorum.meta;
+    const struct node_registration *self = metadata_node(meta, node->options.id);
+    struct command all = {.type = COMMAND_SET_CONFIG};
+    delete_others(node, old);
+    for (size_t i = 0; i < meta->topic_count; i++) {
+        struct command cmd = {.type = COMMAND_CREATE_TOPIC};
+        struct topic *topic = catalog_find(&node->catalog, meta->topics[i]->name);
+        memcpy(cmd.topic, meta->topics[i]->name, sizeof cmd.topic);
+        if (topic != NULL)
+            topic_unref(topic);
+        else
+            create_topic(node, &cmd);
+    }
+    update_topics(node, &all);
+    node_join_cluster(node);
+    if (self != NULL && self->process == node->process) {
+        struct command cmd = {.type = COMMAND_REGISTER_NODE, .registration = *self};
+        register_node(node, &cmd);
+    }
+}
+
 void node_replay(void *arg, const struct command *cmd)
 {
     struct node *node = arg;

@@ -126,7 +126,9 @@ void node_free(struct node *node);
 int node_prepare(void *arg, const struct command *cmd, struct err *e);
 /* Brings the live topics to what the metadata says after cmd. */
 void node_apply(void *arg, const struct command *cmd);
-/* The same at a start, when there are no live topics yet. */
+/* Brings them from what `old` said to what the metadata says now, whatever lies between. */
+void node_replace(void *arg, const struct metadata *old);
+/* The same as node_apply() at a start, when there are no live topics yet. */
 void node_replay(void *arg, const struct command *cmd);
 /* Hands the live partitions that node `replica` has a part in (0: all) the registrations that the metadata has; in the
  * quorum's turn. */

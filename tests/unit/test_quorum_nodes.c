@@ -207,6 +207,99 @@ static void test_topics_of_a_moment_before_all_died_are_there_again(void **state
     }
 }
 
+/* So many commands that a snapshot takes the place of the log's beginning. */
+static void fill_until_snapshot(struct cluster *c, int32_t leader)
+{
+    struct tree_attr attr = {.dir_mode = 0700};
+    int64_t start = log_start(metadata_log(c, leader)).offset;
+    for (int i = 0; i < 2 * LIMIT_SNAPSHOT_COMMANDS && log_start(metadata_log(c, leader)).offset == start; i += 64) {
+        struct cluster_op ops[64];
+        for (int j = 0; j < 64; j++)
+            assert_int_equal(node_set_attr(c->nodes[leader].node, cluster_op_init(&ops[j]), NULL, &attr, ATTR_DIR_MODE),
+                             0);
+        for (int j = 0; j < 64; j++)
+            assert_int_equal(cluster_op_end(c, &ops[j], 0), 0);
+    }
+    assert_true(log_start(metadata_log(c, leader)).offset > start);
+}
+
+/* What was made, changed and deleted while it was down is so when it has a snapshot, as if it had applied all. */
+static void test_who_is_behind_the_logs_start_has_a_snapshot(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), away = cluster_follower(c);
+    char value[CONFIG_VALUE_BYTES];
+    struct cluster_op op;
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_register(c, id);
+    assert_int_equal(cluster_mkdir(c, leader, "gone"), 0);
+    assert_int_equal(cluster_mkdir(c, leader, "kept"), 0);
+    cluster_pass(c, 1000);
+    for (int round = 0; round < 2; round++) {
+        /* Down, or only cut off. */
+        int32_t other = 6 - leader - away;
+        if (round == 0) {
+            cluster_kill(c, away);
+        } else {
+            memory_cut(&c->network, leader, away, true);
+            memory_cut(&c->network, other, away, true);
+        }
+        assert_int_equal(cluster_rmdir(c, leader, round == 0 ? "gone" : "more"), 0);
+        assert_int_equal(cluster_mkdir(c, leader, round == 0 ? "more" : "most"), 0);
+        assert_int_equal(cluster_op_end(c, &op,
+                                        node_set_config(c->nodes[leader].node, cluster_op_init(&op), "kept",
+                                                        "retention.ms", round == 0 ? "77" : "88")),
+                         0);
+        fill_until_snapshot(c, leader);
+        if (round == 0) {
+            cluster_start(c, away);
+        } else {
+            memory_cut(&c->network, leader, away, false);
+            memory_cut(&c->network, other, away, false);
+        }
+        cluster_await(c, 5000, cluster_has(c, away, round == 0 ? "more" : "most"));
+        assert_false(cluster_has(c, away, round == 0 ? "gone" : "more"));
+        assert_true(cluster_has(c, away, "kept"));
+        assert_int_equal(node_get_config(c->nodes[away].node, "kept", "retention.ms", value), 0);
+        assert_string_equal(value, round == 0 ? "77" : "88");
+        if (round == 0)
+            cluster_register(c, away);
+        cluster_pass(c, 1000);
+        assert_false(has_directory(c, away, round == 0 ? "gone-0" : "more-0"));
+        assert_true(log_start(metadata_log(c, away)).offset > 0);
+        assert_same_logs(c, leader, away);
+        assert_int_equal(cluster_chmod(c, away, 0711), 0);
+    }
+    /* And it is what it starts with. */
+    cluster_kill(c, away);
+    cluster_start(c, away);
+    assert_true(cluster_has(c, away, "most"));
+    cluster_await(c, 3000, cluster_mode(c, away) == 0711);
+}
+
+/* Between the moment at which a snapshot is on the disk and that at which the log begins behind it. */
+static void test_a_snapshot_that_was_not_adopted_is_at_the_next_start(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), away = cluster_follower(c);
+    char from[160], to[160], command[400];
+    cluster_pass(c, 1000);
+    cluster_kill(c, away);
+    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
+    fill_until_snapshot(c, leader);
+    snprintf(from, sizeof from, "%s/metadata.snapshot", c->nodes[leader].dir);
+    snprintf(to, sizeof to, "%s/metadata.snapshot.new", c->nodes[away].dir);
+    snprintf(command, sizeof command, "cp %s %s", from, to);
+    assert_int_equal(system(command), 0);
+    cluster_start(c, away);
+    assert_true(log_start(metadata_log(c, away)).offset > 0);
+    assert_int_not_equal(access(to, F_OK), 0);
+    assert_int_equal(cluster_mode(c, away), 0700);
+    assert_int_equal(cluster_chmod(c, away, 0733), 0);
+    cluster_pass(c, 1000);
+    assert_same_logs(c, leader, away);
+}
+
 static void test_a_clean_stop_hands_over(void **state)
 {
     struct cluster *c = *state;
@@ -281,6 +374,8 @@ int main(void)
         THREE(test_two_of_three_are_enough_and_one_is_not),
         THREE(test_all_are_killed_and_come_back),
         THREE(test_topics_of_a_moment_before_all_died_are_there_again),
+        THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
+        THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
         THREE(test_a_clean_stop_hands_over),
         cmocka_unit_test_setup_teardown(test_the_first_start_needs_all_of_them, setup_none, teardown_cluster),
         cmocka_unit_test_setup_teardown(test_a_beginning_that_was_cut_short_is_gone_on_with, setup_none,

@@ -1,0 +1,344 @@
+/* replication/metadata/quorum_install.c: a snapshot in place of records (KIP-630): for who ends where the leader's log
+ * has not begun yet, or has something else there; and the pieces that are given to others.
+ *
+ *   NONE ─ a fetch is answered so ─▶ FETCHING ─ all pieces ─▶ KEEPING ─ read, on the disk ─▶ READY
+ *    ▲            ▲                     │                                                     │ the applier rests
+ *    │            └── another leader, or it has a newer one                                   ▼
+ *    └──────────────────────── the metadata and the node are as it says ◀─────────────── REPLACING
+ *
+ * KEEPING is bulk work: it decodes the bytes and writes them beside the old snapshot, durably. From there on it is the
+ * state to start with, whatever happens: then a turn lets the log begin anew behind it and gives it the old one's name,
+ * in this order; a start that finds the file under the new name does both once more. REPLACING is the applier's.
+ *
+ * What becomes of commands that were given to a leader is not known: their records may be among those that are skipped.
+ *
+ * Failing: what does not come is asked for again; with no room on the disk it is fetched anew later. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "engine/base/container.h"
+#include "engine/base/limits.h"
+#include "replication/base/limits.h"
+#include "replication/metadata/quorum_internal.h"
+#include "replication/wire/snapshot_message.h"
+
+static int64_t now_ms(const struct quorum *quorum)
+{
+    return quorum->clock->mono_ms(quorum->clock);
+}
+
+/* ---- fetching ---- */
+
+static void drop(struct quorum_install *install)
+{
+    snapshot_free(&install->snapshot);
+    install->have = 0;
+    install->state = INSTALL_NONE;
+}
+
+void quorum_install_begin(struct quorum *quorum, const struct raft_message *msg)
+{
+    struct quorum_install *install = &quorum->install;
+    bool same = raft_id_equal(install->from, msg->from) && install->id.end.offset == msg->fetch_answer.end_offset &&
+                install->id.epoch == msg->fetch_answer.end_epoch;
+
+    if (install->state > INSTALL_FETCHING || (install->state == INSTALL_FETCHING && same) ||
+        now_ms(quorum) < install->not_before_ms)
+        return;
+    drop(install);
+    install->state = INSTALL_FETCHING;
+    install->from = msg->from;
+    install->id = (struct snapshot_id){.end = {msg->fetch_answer.end_offset, -1}, .epoch = msg->fetch_answer.end_epoch};
+    install->session = ++quorum->next_session;
+    install->at_ms = now_ms(quorum);
+}
+
+static void ask(struct quorum *quorum)
+{
+    struct quorum_install *install = &quorum->install;
+    struct snapshot_message msg = {.session = install->session,
+                                   .offset = install->id.end.offset,
+                                   .epoch = install->id.epoch,
+                                   .at = (int64_t)install->have};
+    uint8_t header[SNAPSHOT_MESSAGE_BYTES];
+    size_t len = snapshot_message_encode(&msg, header);
+
+    install->at_ms = now_ms(quorum) + LIMIT_SNAPSHOT_AGAIN_MS;
+    (void)network_send(quorum->network, install->from.node, CHANNEL_RECORDS, MESSAGE_SNAPSHOT_FETCH, header, len, NULL,
+                       0);
+}
+
+int64_t quorum_install_deadline_ms(const struct quorum *quorum)
+{
+    return quorum->install.state == INSTALL_FETCHING ? quorum->install.at_ms : INT64_MAX;
+}
+
+static void on_keep(struct work *work);
+
+/* Another piece, behind those that are here. false: no memory. */
+static bool take_piece(struct quorum_install *install, const struct snapshot_message *msg, const struct frame *frame)
+{
+    if (install->have == 0) {
+        snapshot_free(&install->snapshot);
+        install->snapshot.data = malloc((size_t)msg->size);
+        if (install->snapshot.data == NULL)
+            return false;
+        install->snapshot.len = (size_t)msg->size;
+    }
+    memcpy((uint8_t *)install->snapshot.data + install->have, frame->body, frame->body_bytes);
+    install->have += frame->body_bytes;
+    return true;
+}
+
+void quorum_on_snapshot_answer(struct quorum *quorum, int32_t from, const struct frame *frame)
+{
+    struct quorum_install *install = &quorum->install;
+    struct snapshot_message msg;
+    struct err e = {""};
+    int rc = snapshot_message_decode(frame->header, frame->header_bytes, &msg, &e);
+
+    if (rc == 0 && msg.size >= 0 &&
+        (msg.size == 0 || msg.size > LIMIT_SMALL_FILE_BYTES || frame->body_bytes > msg.size - msg.at))
+        rc = err_set(&e, -EBADMSG, "a snapshot of %" PRId64 " bytes", msg.size);
+    if (rc != 0) {
+        log_line(LOG_ERR, "node %" PRId32 ": %s", from, e.text);
+        network_drop(quorum->network, from);
+        return;
+    }
+    if (install->state != INSTALL_FETCHING || from != install->from.node || msg.session != install->session ||
+        msg.at != (int64_t)install->have)
+        return;
+    /* A newer one has taken its place: the next fetch tells which. */
+    if (msg.size < 0 || (install->have > 0 && (size_t)msg.size != install->snapshot.len)) {
+        drop(install);
+        return;
+    }
+    if (frame->body_bytes == 0 || !take_piece(install, &msg, frame))
+        return;
+    if (install->have < install->snapshot.len) {
+        install->at_ms = now_ms(quorum);
+        return;
+    }
+    install->state = INSTALL_KEEPING;
+    install->work.run = on_keep;
+    executor_bulk(quorum->executor, &install->work);
+}
+
+/* ---- keeping: bulk ---- */
+
+static void on_keep(struct work *work)
+{
+    struct quorum *quorum = CONTAINER_OF(work, struct quorum, install.work);
+    struct quorum_install *install = &quorum->install;
+    struct tree_attr none = {0};
+    int64_t offset = install->id.end.offset;
+
+    metadata_init(&install->meta, &none);
+    install->rc = snapshot_decode(&install->snapshot, &install->meta, &install->id, &install->e);
+    if (install->rc == 0 && (install->id.end.offset != offset || install->id.end.position < 0))
+        install->rc = err_set(&install->e, -EBADMSG, "a snapshot of offset %" PRId64, install->id.end.offset);
+    if (install->rc == 0)
+        install->rc = snapshot_write(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, &install->snapshot, &install->e);
+    if (install->rc != 0)
+        metadata_free(&install->meta);
+    pthread_mutex_lock(&quorum->lock);
+    quorum->kept = true;
+    pthread_mutex_unlock(&quorum->lock);
+    mailbox_kick(&quorum->mailbox);
+}
+
+void quorum_install_kept(struct quorum *quorum)
+{
+    struct quorum_install *install = &quorum->install;
+
+    snapshot_free(&install->snapshot);
+    install->have = 0;
+    install->state = install->rc == 0 ? INSTALL_READY : INSTALL_NONE;
+    if (install->rc == 0)
+        return;
+    log_line(LOG_ERR, "snapshot from node %" PRId32 ": %s", install->from.node, install->e.text);
+    install->not_before_ms = now_ms(quorum) + LIMIT_STALL_MS;
+}
+
+/* ---- replacing ---- */
+
+/* The applier's: nobody else changes the metadata. */
+static void on_replace(struct work *work)
+{
+    struct quorum *quorum = CONTAINER_OF(work, struct quorum, install.work);
+    struct quorum_install *install = &quorum->install;
+    struct metadata old;
+
+    pthread_rwlock_wrlock(&quorum->meta_lock);
+    old = quorum->meta;
+    quorum->meta = install->meta;
+    quorum->applied_point = install->id.end;
+    pthread_rwlock_unlock(&quorum->meta_lock);
+    quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
+    quorum->replaced(quorum->arg, &old);
+    metadata_free(&old);
+    quorum->committed(quorum->arg, install->id.end, install->id.epoch);
+    quorum_ops_skipped(quorum);
+    pthread_mutex_lock(&quorum->lock);
+    quorum->applied_offset = quorum->meta.next_offset;
+    quorum->snapshot_id = install->id;
+    quorum->apply_over = true;
+    quorum->apply_rc = 0;
+    pthread_mutex_unlock(&quorum->lock);
+    mailbox_kick(&quorum->mailbox);
+}
+
+/* The log begins anew behind the snapshot, which is on the disk. */
+static void replace(struct quorum *quorum)
+{
+    struct quorum_install *install = &quorum->install;
+    struct raft_change change = {.offset = install->meta.voters.offset,
+                                 .voters = install->meta.voters.voters,
+                                 .target = install->meta.voters.target};
+    struct raft_event event = {.type = RAFT_EVENT_RESET, .change = &change};
+    struct err e = {""};
+    int rc = log_reset(quorum->log, quorum->follows, install->id.end, &e);
+
+    if (rc == 0)
+        rc = snapshot_adopt(quorum->io, quorum->dirfd, &e);
+    if (err_is_passing(rc) && log_offline(quorum->log) == 0) {
+        install->at_ms = now_ms(quorum) + LIMIT_STALL_MS;
+        log_line(LOG_ERR, "%s: %s", quorum->name, e.text);
+        return;
+    }
+    if (rc != 0) {
+        quorum_fail(quorum, -EIO, &e);
+        return;
+    }
+    quorum->end_epoch = install->id.epoch;
+    pthread_mutex_lock(&quorum->lock);
+    if (install->id.end.offset > quorum->decided_offset)
+        quorum->decided_offset = install->id.end.offset;
+    pthread_mutex_unlock(&quorum->lock);
+    install->state = INSTALL_REPLACING;
+    quorum->applying = true;
+    install->work.run = on_replace;
+    executor_prompt(quorum->executor, &install->work);
+    quorum_step(quorum, &event);
+    /* From the new end on. */
+    quorum->fetcher.session = ++quorum->next_session;
+    quorum->fetcher.at_ms = now_ms(quorum);
+}
+
+void quorum_install_tend(struct quorum *quorum)
+{
+    struct quorum_install *install = &quorum->install;
+
+    if (quorum->state != QUORUM_WELL)
+        return;
+    switch (install->state) {
+    case INSTALL_NONE:
+    case INSTALL_KEEPING:
+        return;
+    case INSTALL_FETCHING:
+        if (!raft_id_equal(install->from, quorum->fetcher.from))
+            drop(install);
+        else if (now_ms(quorum) >= install->at_ms)
+            ask(quorum);
+        return;
+    case INSTALL_READY:
+        /* What this node has learnt meanwhile counts for more. */
+        if (quorum->raft.role == RAFT_LEADER || install->id.end.offset <= quorum->decided_offset) {
+            metadata_free(&install->meta);
+            (void)quorum->io->unlink(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, 0);
+            install->state = INSTALL_NONE;
+        } else if (!quorum->applying && !atomic_load(&quorum->snapshotting) && now_ms(quorum) >= install->at_ms) {
+            replace(quorum);
+        }
+        return;
+    case INSTALL_REPLACING:
+        if (!quorum->applying)
+            install->state = INSTALL_NONE;
+        return;
+    }
+}
+
+void quorum_install_free(struct quorum *quorum)
+{
+    if (quorum->install.state == INSTALL_READY)
+        metadata_free(&quorum->install.meta);
+    snapshot_free(&quorum->install.snapshot);
+}
+
+/* ---- a start ---- */
+
+int quorum_install_resume(struct quorum *quorum, struct err *e)
+{
+    struct tree_attr none = {0};
+    struct metadata meta;
+    struct snapshot_id id;
+    int rc;
+
+    metadata_init(&meta, &none);
+    rc = snapshot_read(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, &meta, &id, e);
+    metadata_free(&meta);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc == 0)
+        rc = log_follow(quorum->log, id.epoch, e);
+    if (rc == 0)
+        rc = log_reset(quorum->log, id.epoch, id.end, e);
+    return rc == 0 ? snapshot_adopt(quorum->io, quorum->dirfd, e) : rc;
+}
+
+/* ---- pieces for others: bulk ---- */
+
+struct piece {
+    struct work work;
+    struct quorum *quorum;
+    int32_t to;
+    struct snapshot_message msg;
+};
+
+static void on_piece(struct work *work)
+{
+    struct piece *piece = CONTAINER_OF(work, struct piece, work);
+    struct quorum *quorum = piece->quorum;
+    struct snapshot_id id = {.end = {piece->msg.offset, -1}, .epoch = piece->msg.epoch};
+    uint8_t header[SNAPSHOT_MESSAGE_BYTES], *data = malloc(LIMIT_SNAPSHOT_PIECE_BYTES);
+    struct iovec body = {.iov_base = data};
+    struct err e = {""};
+    int rc = data == NULL ? -ENOMEM : 0;
+
+    if (rc == 0)
+        rc = snapshot_read_piece(quorum->io, quorum->dirfd, &id, piece->msg.at, data, LIMIT_SNAPSHOT_PIECE_BYTES,
+                                 &body.iov_len, &piece->msg.size, &e);
+    if (rc == -ENOENT)
+        piece->msg.size = -1;
+    else if (rc != 0)
+        log_line(LOG_ERR, "%s", e.text);
+    /* What is not answered is asked for again. */
+    if (rc == 0 || rc == -ENOENT)
+        (void)network_send(quorum->network, piece->to, CHANNEL_RECORDS, MESSAGE_SNAPSHOT_ANSWER, header,
+                           snapshot_message_encode(&piece->msg, header), &body, rc == 0 ? 1 : 0);
+    free(data);
+    atomic_fetch_sub(&quorum->pieces, 1);
+    free(piece);
+}
+
+void quorum_on_snapshot_fetch(struct quorum *quorum, int32_t from, const struct frame *frame)
+{
+    struct snapshot_message msg;
+    struct piece *piece;
+    struct err e = {""};
+
+    if (snapshot_message_decode(frame->header, frame->header_bytes, &msg, &e) != 0) {
+        log_line(LOG_ERR, "node %" PRId32 ": %s", from, e.text);
+        network_drop(quorum->network, from);
+        return;
+    }
+    piece = atomic_load(&quorum->pieces) < LIMIT_NODES ? calloc(1, sizeof *piece) : NULL;
+    if (piece == NULL)
+        return;
+    atomic_fetch_add(&quorum->pieces, 1);
+    *piece = (struct piece){.work.run = on_piece, .quorum = quorum, .to = from, .msg = msg};
+    executor_bulk(quorum->executor, &piece->work);
+}
