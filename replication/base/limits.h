@@ -64,8 +64,9 @@ enum {
     LIMIT_SHOW_MS = 1000,
     /* DeleteRecords of another node's, and what a leader does for another node: given up after this. */
     LIMIT_ASK_MS = 30000,
-    /* The command that asks for a producer id. */
+    /* The command that asks for a producer id, and from one that failed to the next. */
     LIMIT_PRODUCER_ID_MS = 1000,
+    LIMIT_PRODUCER_ID_PAUSE_MS = 100,
     /* The header of a message about a partition to its leader or back; a longer one is refused before it is looked at.
      */
     LIMIT_FORWARD_MESSAGE_BYTES = 8192,

@@ -286,6 +286,8 @@ static void on_down(void *arg, int32_t node, bool goodbye)
 
 /* ---- the producer id ---- */
 
+static void on_ask(struct work *work);
+
 static void on_granted(struct quorum_op *op, int rc)
 {
     struct forwarding *forwarding = CONTAINER_OF(op, struct forwarding, op);
@@ -293,8 +295,16 @@ static void on_granted(struct quorum_op *op, int rc)
     /* Those of this process's last command: of an earlier one nobody is waiting for. */
     if (rc == 0) {
         atomic_store(&forwarding->producer_id, atomic_load(&forwarding->granted));
+    } else {
+        alarm_set(forwarding->node->executor, &forwarding->again, LIMIT_PRODUCER_ID_PAUSE_MS);
     }
-    atomic_store(&forwarding->asking, false);
+}
+
+static void on_again(struct alarm *alarm)
+{
+    struct forwarding *forwarding = CONTAINER_OF(alarm, struct forwarding, again);
+
+    on_ask(&forwarding->ask);
 }
 
 static void on_ask(struct work *work)
@@ -308,7 +318,7 @@ static void on_ask(struct work *work)
 
     forwarding->op = (struct quorum_op){.timeout_ms = LIMIT_PRODUCER_ID_MS, .done = on_granted};
     if (quorum_submit(&node->quorum, &forwarding->op, &cmd) < 0) {
-        atomic_store(&forwarding->asking, false);
+        on_granted(&forwarding->op, -EROFS);
     }
 }
 
@@ -352,6 +362,7 @@ void forwarding_init(struct forwarding *forwarding, struct node *node)
                                       .granted = -1,
                                       .node_epoch = -1,
                                       .ask = {.run = on_ask}};
+    alarm_init(&forwarding->again, WORK_PROMPT, on_again);
     for (int i = 0; i < FORWARDING_BOXES; i++) {
         mailbox_init(&forwarding->boxes[i], node->executor, WORK_PROMPT, on_turn);
     }

@@ -5,7 +5,7 @@
  * the order in which they came, those about others beside them. A link's beginning or end is told to all partitions.
  *
  * The producer id is a new one for each process (COMMAND_PRODUCER_IDS), asked for when the first peer is met, or by the
- * first who needs it; a node alone never asks. */
+ * first who needs it, and again until it is granted; a node alone never asks. */
 #ifndef LOGMNT_REPLICATION_NODE_FORWARDING_H
 #define LOGMNT_REPLICATION_NODE_FORWARDING_H
 
@@ -29,8 +29,9 @@ struct forwarding {
 
     _Atomic int64_t producer_id; /* -1: none yet */
     _Atomic int64_t granted;     /* the first of the ids that this node was granted last */
-    _Atomic bool asking;         /* the work or the command is under way */
+    _Atomic bool asking;         /* from the first time on */
     struct work ask;
+    struct alarm again; /* it was not granted */
     struct quorum_op op;
     _Atomic int64_t node_epoch; /* of this process's registration; -1: not yet */
 };

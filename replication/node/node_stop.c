@@ -45,6 +45,7 @@ struct flushes {
 static void collect_one(struct partition *part, void *arg)
 {
     struct flushes *all = arg;
+    partition_quit(part);
     partition_stop_alarms(part, false);
     if (all->count == all->room) {
         size_t room = all->room == 0 ? 64 : 2 * all->room;

@@ -177,6 +177,18 @@ void partition_ask_answer(struct partition *part, const struct partition_answer 
     finish(over);
 }
 
+void partition_ask_fail(struct partition *part, int rc)
+{
+    struct ask *over = NULL, **last = &over;
+
+    pthread_mutex_lock(&part->forward_lock);
+    while (part->asks != NULL) {
+        end(part, part->asks, rc, &last);
+    }
+    pthread_mutex_unlock(&part->forward_lock);
+    finish(over);
+}
+
 static void on_alarm(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, ask_alarm);

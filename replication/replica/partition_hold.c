@@ -461,6 +461,14 @@ void partition_fail_waiting(struct partition *part, int rc)
     partition_insync_look(part, false);
 }
 
+void partition_quit(struct partition *part)
+{
+    partition_fail_waiting(part, -EIO);
+    partition_forward_fail(part, -EIO);
+    partition_ask_fail(part, -EIO);
+    partition_insync_fail(part, -EIO);
+}
+
 void partition_hold_look(struct partition *part)
 {
     update(part);

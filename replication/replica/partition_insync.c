@@ -222,6 +222,18 @@ void partition_insync_wait(struct partition *part, struct insync_wait *wait)
     partition_unref(part);
 }
 
+void partition_insync_fail(struct partition *part, int rc)
+{
+    struct insync_wait *over = NULL, **last = &over;
+
+    pthread_mutex_lock(&part->lock);
+    while (part->insync_waits != NULL) {
+        take(part, part->insync_waits, rc, &last);
+    }
+    pthread_mutex_unlock(&part->lock);
+    finish(over);
+}
+
 static void on_alarm(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, insync_alarm);

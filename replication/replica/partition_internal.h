@@ -246,6 +246,9 @@ void partition_hold_init(struct partition *part);
  * another epoch the same offset is another record, and the high watermark's passing it would acknowledge the wrong one.
  */
 void partition_fail_waiting(struct partition *part, int rc);
+/* The node stops, and its own appends are over: ends all that others wait for here, and all that nobody waits for.
+ * Calls back. */
+void partition_quit(struct partition *part);
 /* This node leads no more: those that wait are sent on to the next leader. Calls back. */
 void partition_depose(struct partition *part);
 /* Appends of any acks are held: the topic is, or this node does not lead. */
@@ -345,6 +348,7 @@ bool partition_ask_cancel(struct partition *part, struct ask *ask);
 /* The registration, the role or a link is another, or the topic is gone. Calls back. */
 void partition_ask_look(struct partition *part);
 void partition_ask_answer(struct partition *part, const struct partition_answer *answer);
+void partition_ask_fail(struct partition *part, int rc); /* ends all of them; calls back */
 
 /* ---- waiting for the in-sync replicas: partition_insync.c ---- */
 
@@ -355,6 +359,7 @@ void partition_insync_wait(struct partition *part, struct insync_wait *wait);
 /* Anything that is waited for may have come. again: a link came or went: who was asked to flush is asked again. Calls
  * back. */
 void partition_insync_look(struct partition *part, bool again);
+void partition_insync_fail(struct partition *part, int rc); /* ends all of them; calls back */
 /* A replica says how far its log is on its disk, in an epoch. */
 void partition_insync_flushed(struct partition *part, int32_t node, int32_t leader_epoch, int64_t flushed);
 

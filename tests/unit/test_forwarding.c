@@ -296,6 +296,22 @@ static void what_was_acknowledged_waits_until_it_shows_here(void **state)
     ends_with(&second, 0);
 }
 
+/* As the teardown does: what others wait for there ends with it. */
+static void a_leader_that_stops_lets_go(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    static struct appended held, sent;
+
+    led_by(pair, 1, "orders", 1, 6, both);
+    assert_int_equal(append_at(pair, 2, &sent, "a\n", ACKS_ALL), 0);
+    settle(pair);
+    atomic_store(&partition_of(pair, 1, "orders")->min_insync_replicas, 2);
+    led_by(pair, 1, "orders", 1, 7, alone(1));
+    assert_int_equal(append_at(pair, 2, &held, "b\n", ACKS_ALL), 0);
+    settle(pair);
+    assert_int_equal(sent.calls + held.calls, 0);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
@@ -313,6 +329,7 @@ int main(void)
         STORY(a_topic_that_is_deleted_ends_them),
         STORY(the_dying_need_not_wait),
         STORY(what_was_acknowledged_waits_until_it_shows_here),
+        STORY(a_leader_that_stops_lets_go),
     };
 
     return cmocka_run_group_tests_name("forwarding", tests, NULL, NULL);
