@@ -132,6 +132,22 @@ enum {
     LIMIT_STAT_WAIT_MS = 10000,
     /* A partition that nobody has asked for, for so long, and nobody watches, is not asked for news of. */
     LIMIT_STAT_IDLE_MS = 60000,
+    /* Both sides of a session between replicas beat so often; a follower's lag is looked at as often. */
+    LIMIT_BEAT_MS = 500,
+    /* replica.lag.time.max.ms, unless set. */
+    LIMIT_REPLICA_LAG_MS = 10000,
+    /* Bytes of one partition that a follower has room for beyond its end; a leader sends no more before it has acked.
+     */
+    LIMIT_FETCH_CREDIT_BYTES = 4 << 20,
+    /* A follower that is further behind than this is served by the bulk pool, a piece at a time. */
+    LIMIT_NEAR_BYTES = 1 << 20,
+    /* What is read from a log for a follower at once: bytes (one batch at least), and batches. */
+    LIMIT_PIECE_BYTES = 1 << 20,
+    LIMIT_PIECE_BATCHES = 1024,
+    /* A high watermark that moved waits so long for records to go with, and for others of its kind. */
+    LIMIT_GATHER_MARKS_MS = 2,
+    /* Fetches of one follower in an epoch that this node has not heard of; one more is dropped, and asked again. */
+    LIMIT_PARKED_FETCHES = 16384,
     /* The small text files: meta.properties, partition.metadata, lock, clean-shutdown. A larger one is damaged. */
     LIMIT_TEXT_FILE_BYTES = 4096,
 };

@@ -249,6 +249,7 @@ err_after_quorum:
     executor_settle(node->executor);
     quorum_stop(&node->quorum);
     executor_settle(node->executor);
+    manager_stop(&node->replicas);
     node_close_topics(node);
     quorum_close(&node->quorum);
 err_after_mark:
@@ -284,6 +285,7 @@ static int init(struct node *node, const struct node_options *options)
     pthread_mutex_init(&node->checkpoint_lock, NULL);
     pthread_rwlock_init(&node->feed_lock, NULL);
     network_init(&node->network);
+    manager_init(&node->replicas, node);
     flusher_init(&node->flusher, node);
     deleter_init(&node->deleter, node);
     cleaner_init(&node->cleaner, node);
@@ -293,6 +295,7 @@ static int init(struct node *node, const struct node_options *options)
 
 void node_free(struct node *node)
 {
+    manager_free(&node->replicas);
     checkpoints_free(&node->known);
     network_free(&node->network);
     pthread_rwlock_destroy(&node->feed_lock);
@@ -323,6 +326,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
         goto err_after_init;
     forwarding_init(&node->forwarding, node);
     reads_init(&node->reads, node);
+    manager_start(&node->replicas);
     rc = node_links_open(node, e);
     if (rc != 0)
         goto err_after_executor;

@@ -39,7 +39,8 @@ struct node_options {
     bool check_crcs;
     int64_t log_retention_check_interval_ms;
     int64_t log_cleaner_backoff_ms;
-    int64_t reserve_bytes; /* reserve.h; 0: none */
+    int64_t reserve_bytes;           /* reserve.h; 0: none */
+    int64_t replica_lag_time_max_ms; /* 0: LIMIT_REPLICA_LAG_MS */
     /* Other nodes. What these lead to stays until node_close(). */
     const char *listen_host; /* NULL: no port, and no other node is ever heard of */
     int listen_port;

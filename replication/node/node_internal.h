@@ -22,6 +22,7 @@
 #include "replication/node/scrubber.h"
 #include "replication/node/stray.h"
 #include "replication/node/topic.h"
+#include "replication/replica/manager.h"
 #include "replication/wire/links.h"
 #include "replication/wire/network.h"
 
@@ -50,6 +51,7 @@ struct node {
     struct partition_registration internal_part; /* of internal_meta */
     struct err *internal_reason;                 /* while it is opened: why it cannot be, for whoever started us */
     struct quorum quorum;
+    struct replica_manager replicas;
     struct flusher flusher;
     struct deleter deleter;
     struct cleaner cleaner;

@@ -118,6 +118,7 @@ int node_close(struct node *node, struct err *e)
     executor_settle(node->executor);
     reads_stop(&node->reads);
     node_links_stop(node);
+    manager_stop(&node->replicas);
 
     /* What an unclean stop before this start left may not have been looked at. */
     if (!atomic_load(&node->caught_up) && !node->known.clean_shutdown)

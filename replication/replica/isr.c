@@ -160,31 +160,47 @@ void isr_look(struct isr *isr, const struct isr_rules *rules)
         struct isr_replica *replica = &isr->replicas[i];
         if (replica->id == rules->self || !replica->fetched)
             continue;
-        if (replica->end.offset >= rules->leader_end && replica->heard_ms > replica->caught_up_ms) {
+        bool marked = replica->mark_offset != INT64_MAX;
+        bool got_there = marked && replica->end.offset >= replica->mark_offset && replica->heard_ms >= replica->mark_ms;
+        if (replica->end.offset >= rules->leader_end && replica->heard_ms > replica->caught_up_ms)
             replica->caught_up_ms = replica->heard_ms;
-        } else if (replica->end.offset >= replica->mark_offset && replica->mark_ms > replica->caught_up_ms) {
+        else if (got_there && replica->mark_ms > replica->caught_up_ms)
             replica->caught_up_ms = replica->mark_ms;
-        } else if (replica->mark_offset != INT64_MAX && replica->end.offset < replica->mark_offset) {
-            continue; /* it is still on its way to the mark */
-        }
+        else if (marked && !got_there)
+            continue; /* it is still on its way to the mark, or silent */
         replica->mark_offset = rules->leader_end;
         replica->mark_ms = rules->now_ms;
     }
 }
 
-/* REPLICATION.md, rule 28. */
-static bool may_join(const struct isr *isr, const struct isr_replica *replica, const struct isr_rules *rules)
+/* REPLICATION.md, rule 28, but for what the metadata has to say. */
+static bool is_there(const struct isr *isr, const struct isr_replica *replica, const struct isr_rules *rules)
 {
     return replica->fetched && !replica->full && replica->end.offset >= isr->high_watermark.offset &&
-           replica->end.offset >= rules->epoch_start && rules->node_epoch != NULL && replica->node_epoch >= 0 &&
-           rules->node_epoch(rules->arg, replica->id) == replica->node_epoch &&
-           rules->now_ms - replica->heard_ms <= rules->lag_max_ms;
+           replica->end.offset >= rules->epoch_start && rules->now_ms - replica->heard_ms <= rules->lag_max_ms;
+}
+
+static bool may_join(const struct isr *isr, const struct isr_replica *replica, const struct isr_rules *rules)
+{
+    return is_there(isr, replica, rules) && rules->node_epoch != NULL && replica->node_epoch >= 0 &&
+           rules->node_epoch(rules->arg, replica->id) == replica->node_epoch;
 }
 
 /* REPLICATION.md, rule 27. */
 static bool must_leave(const struct isr_replica *replica, const struct isr_rules *rules)
 {
     return replica->full || rules->now_ms - replica->caught_up_ms > rules->lag_max_ms;
+}
+
+bool isr_is_due(const struct isr *isr, const struct isr_rules *rules)
+{
+    bool due = false;
+    for (int i = 0; i < isr->count && !due; i++) {
+        const struct isr_replica *replica = &isr->replicas[i];
+        if (replica->id != rules->self)
+            due = replica->in_sync ? must_leave(replica, rules) : is_there(isr, replica, rules);
+    }
+    return due;
 }
 
 bool isr_propose(struct isr *isr, const struct isr_rules *rules, struct replica_set *out,

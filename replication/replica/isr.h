@@ -98,6 +98,8 @@ struct isr_rules {
 
 /* Notes who is caught up: before isr_propose(), and now and then at least every third of the lag. */
 void isr_look(struct isr *isr, const struct isr_rules *rules);
+/* Whether isr_propose() may have something to say, whatever the nodes are. */
+bool isr_is_due(const struct isr *isr, const struct isr_rules *rules);
 /* What the ISR should be. true: *out differs from what is decided, and from here on counts as proposed; epochs are the
  * node epochs of out's members as they were judged, -1 for those that were in it. Not while one is proposed. */
 bool isr_propose(struct isr *isr, const struct isr_rules *rules, struct replica_set *out,

@@ -226,6 +226,7 @@ void partition_retire(struct partition *part)
     pthread_mutex_lock(&part->life_lock);
     retire(part);
     pthread_mutex_unlock(&part->life_lock);
+    manager_remove(&part->node->replicas, part);
     partition_holes_made(part);
 }
 
@@ -267,6 +268,8 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
     assert(part->reads.first == NULL);
     remote_free(part->remote);
+    manager_remove(&part->node->replicas, part);
+    free(atomic_load(&part->followers));
     pthread_mutex_destroy(&part->watch_lock);
     pthread_mutex_destroy(&part->forward_lock);
     pthread_mutex_destroy(&part->lock);

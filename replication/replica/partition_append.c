@@ -197,6 +197,7 @@ static void look(struct partition *part, bool told, struct passed *passed)
         passed->committed = partition_collect_committed(part);
         passed->moved = true;
         partition_change(part, told);
+        partition_mark_followers(part);
     }
 }
 
@@ -373,6 +374,9 @@ static int tick(struct append_op *op, struct err *e)
             if (rc > 0) {
                 rc = hold_again(op);
                 break;
+            }
+            if (rc == 0 && !op->duplicate && atomic_load_explicit(&op->part->followers, memory_order_relaxed) != NULL) {
+                partition_send_fresh(op);
             }
             if (op->copy != NULL) { /* it was held */
                 free(op->copy);

@@ -6,6 +6,8 @@
 #include "replication/replica/partition.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <syslog.h>
 
 #include "replication/node/node_internal.h"
 #include "replication/node/topic.h"
@@ -65,6 +67,8 @@ static int retain(struct partition *part, struct err *e)
 int partition_retain(struct partition *part, struct err *e)
 {
     struct reserve *reserve = &part->node->reserve;
+    if (!partition_leads(part))
+        return 0; /* its leader says what goes */
     int rc = retain(part, e);
     if (reserve_begin(reserve, rc)) {
         rc = retain(part, e);
@@ -193,31 +197,23 @@ static void on_insync(struct insync_wait *wait, int rc)
 static void is_over(struct delete_records_op *op, int rc)
 {
     struct partition *part = op->part;
-    struct clock *clock = part->node->clock;
+    struct clock *clock;
 
-    if (rc != 0 || !atomic_load(&part->replicated)) {
+    if (rc != 0 || part == NULL || !atomic_load(&part->replicated)) { /* NULL: a follower's own */
         op->done(op, rc);
         return;
     }
+    clock = part->node->clock;
     op->wait = (struct insync_wait){
         .start = op->point.offset, .deadline_ms = clock->mono_ms(clock) + LIMIT_ASK_MS, .done = on_insync};
     partition_insync_wait(part, &op->wait);
 }
 
-static int delete_here(struct partition *part, struct delete_records_op *op)
+/* For the deleter's next round. */
+static void queue(struct partition *part, struct delete_records_op *op)
 {
-    struct log_point hw = partition_own_high_watermark(part);
-    int rc = partition_reach(part, &op->e);
     bool first;
 
-    op->point = hw;
-    if (rc == 0 && op->position < hw.position) {
-        rc = log_lookup_position(part->log, op->position, hw, &op->point, &op->e);
-    }
-    if (rc != 0) {
-        partition_check_failed(part);
-        return rc;
-    }
     pthread_mutex_lock(&part->lock);
     op->next = part->deletes;
     part->deletes = op;
@@ -227,6 +223,22 @@ static int delete_here(struct partition *part, struct delete_records_op *op)
     if (first) {
         deleter_request(&part->node->deleter, part);
     }
+}
+
+static int delete_here(struct partition *part, struct delete_records_op *op)
+{
+    struct log_point hw = partition_own_high_watermark(part);
+    int rc = partition_reach(part, &op->e);
+
+    op->point = hw;
+    if (rc == 0 && op->position < hw.position) {
+        rc = log_lookup_position(part->log, op->position, hw, &op->point, &op->e);
+    }
+    if (rc != 0) {
+        partition_check_failed(part);
+        return rc;
+    }
+    queue(part, op);
     return 0;
 }
 
@@ -258,4 +270,56 @@ bool partition_delete_records_cancel(struct partition *part, struct delete_recor
         *link = op->next;
     pthread_mutex_unlock(&part->lock);
     return taken || partition_ask_cancel(part, &op->ask);
+}
+
+/* ---- a follower's ---- */
+
+/* With the partition's reference that it holds. */
+struct follow_start {
+    struct delete_records_op op;
+    struct partition *part;
+};
+
+static void on_followed(struct delete_records_op *op, int rc)
+{
+    struct follow_start *follow = CONTAINER_OF(op, struct follow_start, op);
+    struct partition *part = follow->part;
+    struct replica_peer *peer;
+    int32_t leader;
+
+    if (rc != 0 && rc != -ESTALE) {
+        log_line(LOG_ERR, "%s: follow the log start: %s", part->name, op->e.text);
+    }
+    pthread_mutex_lock(&part->lock);
+    part->follows_start = false;
+    part->fetch.ack = part->fetch.ack || (rc == 0 && part->fetch.state == FETCH_FED);
+    leader = part->fetch.leader;
+    pthread_mutex_unlock(&part->lock);
+    peer = leader != 0 && rc == 0 ? manager_peer(&part->node->replicas, leader) : NULL;
+    if (peer != NULL) {
+        fetcher_want(&peer->fetcher, part);
+    }
+    partition_unref(part);
+    free(follow);
+}
+
+int partition_follow_start(struct partition *part, struct log_point start, struct err *e)
+{
+    struct follow_start *follow = malloc(sizeof *follow);
+    bool under_way;
+
+    if (follow == NULL) {
+        return err_sys(e, -ENOMEM, "%s: follow the log start", part->name);
+    }
+    pthread_mutex_lock(&part->lock);
+    under_way = part->follows_start;
+    part->follows_start = true;
+    pthread_mutex_unlock(&part->lock);
+    if (under_way) {
+        free(follow);
+        return 0;
+    }
+    *follow = (struct follow_start){.op = {.done = on_followed, .point = start}, .part = partition_ref(part)};
+    queue(part, &follow->op);
+    return 0;
 }

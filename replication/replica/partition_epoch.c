@@ -12,7 +12,8 @@
 /* The life lock is held. */
 static int begin_leading(struct partition *part, struct err *e)
 {
-    struct log_point end;
+    struct log_point start, end;
+    int32_t before;
     int rc;
 
     if (part->log == NULL) {
@@ -33,8 +34,10 @@ static int begin_leading(struct partition *part, struct err *e)
     }
     /* From here on only log_append() makes the log longer, and each says so itself. */
     end = log_end(part->log);
+    log_epoch_end(part->log, atomic_load(&part->leader_epoch) - 1, &before, &start);
     pthread_mutex_lock(&part->lock);
     isr_advance(&part->isr, part->node->options.id, end);
+    part->epoch_start = start.offset; /* it may have begun before this node was started */
     pthread_mutex_unlock(&part->lock);
     atomic_store(&part->epoch_assigned, true);
     return 0;

@@ -19,6 +19,8 @@
 #include "replication/metadata/election.h"
 #include "replication/node/checkpoints.h"
 #include "replication/node/node.h"
+#include "replication/replica/follower.h"
+#include "replication/replica/fetch.h"
 #include "replication/replica/isr.h"
 #include "replication/replica/partition.h"
 #include "replication/replica/partition_read.h"
@@ -31,6 +33,16 @@ enum partition_role { ROLE_NONE, ROLE_LEADER, ROLE_FOLLOWER };
 
 /* Whether appends with acks=all may go into the log; the drawing is in partition_hold.c. */
 enum admission { ADMISSION_OPEN, ADMISSION_HOLDING, ADMISSION_FAILING, ADMISSION_RESUMING };
+
+/* Places for what a leader sends to followers: those that are, and those that are none any more and that a thread has
+ * in hand. */
+enum { PARTITION_FOLLOWERS = 2 * LIMIT_REPLICA_SET };
+
+struct isr_rules;
+struct replica_answer;
+struct replica_fetch;
+struct replica_mark;
+struct serving;
 
 /* A list of appends, linked by prev and next. */
 struct append_list {
@@ -83,6 +95,11 @@ struct partition {
 
     pthread_mutex_t lock;
     struct isr isr;
+    struct follower
+        *_Atomic followers; /* PARTITION_FOLLOWERS, once this node has led with others; what is in them: lock */
+    int64_t epoch_start;    /* offset where the epoch began that is led in */
+    bool isr_pending;       /* a change of the ISR is proposed, and not decided */
+    struct fetch fetch;     /* FOLLOWER */
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
     struct read_list reads;           /* those that wait for an answer from elsewhere */
@@ -140,6 +157,7 @@ struct partition {
      * (lock), and, while it is in hand, the deleter's: what it is at, and how that has ended. */
     struct delete_records_op *deletes;
     bool deleting;
+    bool follows_start; /* one of them is a follower's */
     struct partition *delete_next;
     struct delete_records_op *delete_ops;
     struct log_point delete_point;
@@ -149,6 +167,10 @@ struct partition {
 
     pthread_mutex_t watch_lock; /* held while watch is called */
     struct partition_watch *watch;
+
+    struct partition *manager_next;          /* manager.c's */
+    struct partition *fetch_next, *isr_next; /* fetcher.c's, isr_changes.c's, under their locks */
+    bool fetch_queued, isr_queued;
 
     int64_t scrub_left; /* scrubber.c's: bytes of this round still to read */
     bool clean_failed;  /* cleaner.c's: the last compaction failed, and that was logged */
@@ -209,6 +231,45 @@ int partition_append_uncommitted(struct partition *part, const struct append_bat
 /* The same; *epoch: in which. */
 int partition_append_leading(struct partition *part, const struct append_batch *batch, int32_t *epoch,
                              struct log_append_result *out, struct err *e);
+
+/* ---- leading, with followers: partition_followers.c ---- */
+
+/* What to do about a fetch. */
+enum serve_verdict {
+    SERVE_DONE,   /* it was answered, or will be */
+    SERVE_LATER,  /* it is of an epoch that this node has not heard of yet */
+    SERVE_FENCED, /* it is of an epoch that is over */
+};
+/* A follower's fetch, by its session's turn. Calls back; uses the disk. */
+enum serve_verdict partition_serve(struct partition *part, struct serving *serving, int32_t from, int64_t node_epoch,
+                                   const struct replica_fetch *fetch);
+/* An append of this node's is in the log: to those that are at the end, from its memory, which is still there. */
+void partition_send_fresh(struct append_op *op);
+/* Sends what there is to send, near the end, or (bulk) one piece of what is far behind. true: that is for the bulk. */
+bool partition_follower_next(struct partition *part, struct follower *follower, bool bulk);
+/* Whether the follower is to be told of high watermark and log start: then it was, by *mark. */
+bool partition_follower_mark(struct partition *part, struct follower *follower, struct replica_mark *mark);
+/* The follower's session is over. */
+void partition_follower_silence(struct partition *part, int32_t id);
+/* Another epoch or other replicas. Under the lock. */
+void partition_followers_reset(struct partition *part);
+/* The high watermark moved: the followers will be told. Under the lock. */
+void partition_mark_followers(struct partition *part);
+/* As of now, but for the nodes. Under the lock. */
+void partition_isr_rules(struct partition *part, struct isr_rules *out);
+/* Each LIMIT_BEAT_MS. */
+void partition_replica_tick(struct partition *part);
+
+/* ---- following: partition_fetch.c; by the turn of the fetcher ---- */
+
+/* Follows in that session from here on, if it follows that leader. true: something is to be said. */
+bool partition_fetch_session(struct partition *part, int32_t leader, uint64_t session);
+/* What is to be said to the leader now. false: nothing. */
+bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, struct replica_fetch *out);
+/* An answer of the kind (message.h), with the bytes of its batches. true: something is to be said. */
+bool partition_take_answer(struct partition *part, int kind, const struct replica_answer *answer, const uint8_t *bytes,
+                           size_t len);
+bool partition_take_mark(struct partition *part, uint64_t session, const struct replica_mark *mark);
 
 /* ---- appending: partition_append.c ---- */
 
@@ -391,6 +452,9 @@ int partition_delete_promised(struct partition *part, int checkpoint_rc, const s
 void partition_delete_settle(struct partition *part);
 /* Ends the ops. Calls back, gives back the deleter's reference, or the partition to the deleter: more have come. */
 void partition_delete_end(struct partition *part);
+/* A follower's log start goes to its leader's, durably; the next fetch says so. One at a time: what comes meanwhile
+ * comes again. -ENOMEM. */
+int partition_follow_start(struct partition *part, struct log_point start, struct err *e);
 /* The log start, or a later one that a DeleteRecords under way has promised. */
 struct log_point partition_promised_start(struct partition *part);
 /* log_retain() below the high watermark, counted; on a full disk with the help of the reserve. 0 or its errno. */

@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <syslog.h>
 
 #include "replication/node/node_internal.h"
@@ -46,6 +47,29 @@ static void fence(struct partition *part, int32_t epoch)
         log_line(LOG_ERR, "%s", e.text);
 }
 
+/* Without memory for it no follower is served, and the next registration tries again. The life lock is held. */
+static void make_followers(struct partition *part)
+{
+    if (atomic_load(&part->followers) == NULL)
+        atomic_store(&part->followers, calloc(PARTITION_FOLLOWERS, sizeof(struct follower)));
+    if (atomic_load(&part->followers) == NULL)
+        log_line(LOG_ERR, "%s: out of memory: it cannot serve its followers", part->name);
+}
+
+/* Its leader is asked, or those that it leads are looked at again. */
+static void begin(struct partition *part)
+{
+    struct replica_manager *manager = &part->node->replicas;
+    pthread_mutex_lock(&part->lock);
+    int32_t leader = part->fetch.leader;
+    pthread_mutex_unlock(&part->lock);
+    struct replica_peer *peer = leader != 0 ? manager_peer(manager, leader) : NULL;
+    if (peer != NULL)
+        fetcher_want(&peer->fetcher, part);
+    if (partition_leads(part))
+        manager_look_again(manager);
+}
+
 /* The registration is not the one that is in force. The life lock is held. Returns whether a leadership has ended. */
 static bool change(struct partition *part, const struct partition_registration *registration)
 {
@@ -57,6 +81,8 @@ static bool change(struct partition *part, const struct partition_registration *
 
     if (before != ROLE_NONE && after != ROLE_LEADER && !again)
         fence(part, epoch);
+    if (after == ROLE_LEADER && registration->replicas.count > 1)
+        make_followers(part);
     pthread_mutex_lock(&part->lock);
     part->registration = *registration;
     part->registered = true;
@@ -75,8 +101,11 @@ static bool change(struct partition *part, const struct partition_registration *
         /* Its only replica has been so since it was opened: where it ends is known. */
         if (after == ROLE_LEADER && before == ROLE_NONE && part->isr.count == 1)
             isr_advance(&part->isr, node->options.id, part->isr.replicas[0].end);
+        partition_followers_reset(part);
+        fetch_follow(&part->fetch, after == ROLE_FOLLOWER ? registration->leader : 0, epoch, 0);
         atomic_store(&part->role, after);
     }
+    part->isr_pending = false;
     partition_hold_look(part);
     pthread_mutex_unlock(&part->lock);
     return before == ROLE_LEADER && after != ROLE_LEADER;
@@ -100,6 +129,10 @@ void partition_set_registration(struct partition *part, const struct partition_r
     partition_ask_look(part);
     partition_insync_look(part, false);
     reads_moved(&part->node->reads, part);
+    if (registration->replicas.count > 1 && !part->topic->internal) {
+        manager_add(&part->node->replicas, part);
+        begin(part);
+    }
     /* With one replica and a registration that is the first, nobody has waited for it. */
     if (!first || registration->replicas.count > 1)
         topic_resume(part->topic);
@@ -107,7 +140,7 @@ void partition_set_registration(struct partition *part, const struct partition_r
 
 enum partition_role partition_role(const struct partition *part)
 {
-    return atomic_load_explicit(&part->role, memory_order_acquire);
+    return (enum partition_role)atomic_load_explicit(&part->role, memory_order_acquire);
 }
 
 void partition_info(struct partition *part, struct partition_info *out)

@@ -22,15 +22,13 @@ enum message_kind {
     MESSAGE_LAST_ISR,
     MESSAGE_LAST_ISR_ANSWER,
 
-    /* Replication, replica/session and replica/fetcher: all on the records channel. */
+    /* Replication, replica/serving and replica/fetcher: all on the records channel. */
     MESSAGE_FETCH = 48,
     MESSAGE_RECORDS,
     MESSAGE_DIVERGING,
     MESSAGE_FENCED,
     MESSAGE_RESET,
     MESSAGE_BEAT,
-    MESSAGE_FLUSH_REPLICA,
-    MESSAGE_FLUSH_REPLICA_ANSWER,
 
     /* Appends from elsewhere, replica/forwarder. */
     MESSAGE_APPEND = 64,

@@ -276,6 +276,24 @@ static void test_who_lags_leaves(void **state)
     assert_at(&isr, 9);
 }
 
+/* Where nothing is appended, too. */
+static void test_who_is_silent_leaves(void **state)
+{
+    (void)state;
+    struct isr isr = led(2);
+    struct replica_set proposed;
+    int64_t epochs[LIMIT_REPLICA_SET];
+    fetch(&isr, 2, 10, 100);
+    for (int64_t ms = 500; ms <= 10000; ms += 500) {
+        struct isr_rules rules = rules_at(ms, &all_live);
+        isr_look(&isr, &rules);
+        assert_false(isr_propose(&isr, &rules, &proposed, epochs));
+    }
+    struct isr_rules rules = rules_at(10101, &all_live);
+    isr_look(&isr, &rules);
+    assert_true(isr_propose(&isr, &rules, &proposed, epochs));
+}
+
 /* Under load a follower is never at the end; it is in sync as long as it gets to where the end was. */
 static void test_who_follows_a_moving_end_stays(void **state)
 {
@@ -321,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_who_is_only_proposed_makes_no_minimum),
         cmocka_unit_test(test_who_may_join),
         cmocka_unit_test(test_who_lags_leaves),
+        cmocka_unit_test(test_who_is_silent_leaves),
         cmocka_unit_test(test_who_follows_a_moving_end_stays),
         cmocka_unit_test(test_a_full_disk_leaves_at_once),
     };

@@ -1,0 +1,212 @@
+/* replication/replica/fetcher.c: a turn takes what has come, then says what is to be said.
+ *
+ * Failure: what cannot be sent is lost with the session, and the next one begins with everything. */
+#include "replication/replica/fetcher.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+#include "replication/node/node_internal.h"
+#include "replication/replica/letter.h"
+#include "replication/replica/partition_internal.h"
+#include "replication/wire/replica_message.h"
+
+static struct replica_manager *manager_of(const struct fetcher *fetcher)
+{
+    return fetcher->peer->manager;
+}
+
+/* ---- those that have something to say ---- */
+
+void fetcher_want(struct fetcher *fetcher, struct partition *part)
+{
+    pthread_mutex_lock(&fetcher->lock);
+    bool queued = part->fetch_queued;
+    if (!queued) {
+        part->fetch_queued = true;
+        part->fetch_next = NULL;
+        *fetcher->due_last = partition_ref(part);
+        fetcher->due_last = &part->fetch_next;
+    }
+    pthread_mutex_unlock(&fetcher->lock);
+    if (!queued)
+        mailbox_kick(&fetcher->box);
+}
+
+/* The next of them, with its reference; NULL: none. */
+static struct partition *take_due(struct fetcher *fetcher)
+{
+    pthread_mutex_lock(&fetcher->lock);
+    struct partition *part = fetcher->due;
+    if (part != NULL) {
+        part->fetch_queued = false;
+        fetcher->due = part->fetch_next;
+        if (fetcher->due == NULL)
+            fetcher->due_last = &fetcher->due;
+    }
+    pthread_mutex_unlock(&fetcher->lock);
+    return part;
+}
+
+static void send_said(struct fetcher *fetcher)
+{
+    struct replica_manager *manager = manager_of(fetcher);
+    struct replica_fetch_out fetch = {.session = atomic_load(&fetcher->session),
+                                      .node_epoch = manager_node_epoch(manager),
+                                      .partitions = fetcher->said,
+                                      .count = fetcher->said_count};
+    if (fetch.count == 0)
+        return;
+    fetcher->said_count = 0;
+    size_t len = fetch.node_epoch < 0 ? 0 : replica_fetch_encode(&fetch, fetcher->out);
+    if (len > 0)
+        (void)network_send(&manager->node->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_FETCH, fetcher->out,
+                           len, NULL, 0);
+}
+
+static void say_all(struct fetcher *fetcher)
+{
+    struct partition *part;
+    while ((part = take_due(fetcher)) != NULL) {
+        if (partition_fetch(part, fetcher->peer->id, atomic_load(&fetcher->session),
+                            &fetcher->said[fetcher->said_count]))
+            fetcher->said_count++;
+        partition_unref(part);
+        if (fetcher->said_count == REPLICA_MESSAGE_PARTITIONS)
+            send_said(fetcher);
+    }
+    send_said(fetcher);
+}
+
+/* ---- what has come ---- */
+
+static void set_session(struct partition *part, void *arg)
+{
+    struct fetcher *fetcher = arg;
+    if (partition_fetch_session(part, fetcher->peer->id, atomic_load(&fetcher->session)))
+        fetcher_want(fetcher, part);
+}
+
+static void begin_session(struct fetcher *fetcher, uint64_t session)
+{
+    atomic_store(&fetcher->session, session);
+    (void)manager_each(manager_of(fetcher), set_session, fetcher);
+}
+
+static void on_answer(struct fetcher *fetcher, const struct frame *frame)
+{
+    struct replica_answer answer;
+    struct err e = {0};
+    int rc = replica_answer_decode(frame->header, frame->header_bytes, &answer, &e);
+    if (rc != 0) {
+        log_line(LOG_ERR, "node %d sends %s", (int)fetcher->peer->id, e.text);
+        network_drop(&manager_of(fetcher)->node->network, fetcher->peer->id);
+        return;
+    }
+    struct partition *part = manager_find(manager_of(fetcher), &answer.key);
+    if (part == NULL)
+        return;
+    if (partition_take_answer(part, frame->kind, &answer, frame->body, frame->body_bytes))
+        fetcher_want(fetcher, part);
+    partition_unref(part);
+}
+
+static void on_beat(struct fetcher *fetcher, const struct frame *frame)
+{
+    struct replica_message msg;
+    struct replica_mark mark;
+    if (replica_beat_decode(frame->header, frame->header_bytes, &msg, NULL) != 0)
+        return;
+    for (uint32_t i = 0; i < msg.count && replica_beat_mark(&msg, i, &mark, NULL) == 0; i++) {
+        struct partition *part = manager_find(manager_of(fetcher), &mark.key);
+        if (part == NULL)
+            continue;
+        if (partition_take_mark(part, msg.session, &mark))
+            fetcher_want(fetcher, part);
+        partition_unref(part);
+    }
+    replica_message_free(&msg);
+}
+
+static void turn(struct mailbox *box, struct mail *list)
+{
+    struct fetcher *fetcher = CONTAINER_OF(box, struct fetcher, box);
+    struct letter *letter;
+    if (atomic_exchange(&fetcher->down, false))
+        begin_session(fetcher, 0);
+    while ((letter = letter_take(&list)) != NULL) {
+        if (letter->kind == LETTER_UP)
+            begin_session(fetcher, manager_number(manager_of(fetcher)));
+        else if (letter->frame->kind == MESSAGE_BEAT)
+            on_beat(fetcher, letter->frame);
+        else
+            on_answer(fetcher, letter->frame);
+        letter_free(letter);
+    }
+    say_all(fetcher);
+}
+
+/* ---- from elsewhere ---- */
+
+int fetcher_up(struct fetcher *fetcher)
+{
+    return letter_post(&fetcher->box, LETTER_UP, NULL);
+}
+
+void fetcher_down(struct fetcher *fetcher)
+{
+    atomic_store(&fetcher->down, true);
+    mailbox_kick(&fetcher->box);
+}
+
+int fetcher_receive(struct fetcher *fetcher, struct frame *frame)
+{
+    return letter_post(&fetcher->box, LETTER_FRAME, frame);
+}
+
+void fetcher_beat(struct fetcher *fetcher)
+{
+    uint8_t out[64];
+    uint64_t session = atomic_load(&fetcher->session);
+    if (session == 0)
+        return;
+    size_t len = replica_beat_encode(session, false, NULL, 0, out);
+    (void)network_send(&manager_of(fetcher)->node->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT, out, len,
+                       NULL, 0);
+}
+
+/* ---- life ---- */
+
+int fetcher_init(struct fetcher *fetcher, struct replica_peer *peer)
+{
+    *fetcher = (struct fetcher){.peer = peer};
+    fetcher->said = malloc(REPLICA_MESSAGE_PARTITIONS * sizeof *fetcher->said);
+    fetcher->out = malloc(REPLICA_MESSAGE_BYTES);
+    if (fetcher->said == NULL || fetcher->out == NULL) {
+        free(fetcher->said);
+        free(fetcher->out);
+        return -ENOMEM;
+    }
+    fetcher->due_last = &fetcher->due;
+    pthread_mutex_init(&fetcher->lock, NULL);
+    mailbox_init(&fetcher->box, peer->manager->node->executor, WORK_PROMPT, turn);
+    return 0;
+}
+
+void fetcher_stop(struct fetcher *fetcher)
+{
+    for (struct partition *part = take_due(fetcher); part != NULL; part = take_due(fetcher))
+        partition_unref(part);
+}
+
+void fetcher_free(struct fetcher *fetcher)
+{
+    struct mail *left = mailbox_free(&fetcher->box);
+    struct letter *letter;
+    while ((letter = letter_take(&left)) != NULL)
+        letter_free(letter);
+    pthread_mutex_destroy(&fetcher->lock);
+    free(fetcher->said);
+    free(fetcher->out);
+}

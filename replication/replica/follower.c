@@ -1,0 +1,69 @@
+/* replication/replica/follower.c: the transitions of follower.h. */
+#include "replication/replica/follower.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+void follower_silence(struct follower *follower)
+{
+    follower->state = FOLLOWER_SILENT;
+    follower->round = 0;
+    follower->session = 0;
+}
+
+void follower_cut(struct follower *follower, uint64_t session, uint64_t round)
+{
+    follower->state = FOLLOWER_CUTTING;
+    follower->session = session;
+    follower->round = round;
+}
+
+void follower_begin(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit)
+{
+    follower->state = FOLLOWER_SERVED;
+    follower->session = session;
+    follower->round = round;
+    follower->sent = follower->acked = end;
+    follower->credit = credit;
+    follower->answered = false;
+    follower->told_mark = follower->told_start = -1;
+}
+
+bool follower_ack(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit)
+{
+    if (follower->state != FOLLOWER_SERVED || session != follower->session || round != follower->round ||
+        end.offset > follower->sent.offset || end.position > follower->sent.position)
+        return false;
+    if (end.offset > follower->acked.offset)
+        follower->acked = end;
+    follower->credit = credit;
+    return true;
+}
+
+bool follower_take(struct follower *follower, int64_t base, uint32_t bytes)
+{
+    int64_t under_way = follower->sent.position - follower->acked.position;
+    if (follower->state != FOLLOWER_SERVED || follower->sending || (base >= 0 && base != follower->sent.offset) ||
+        (under_way > 0 && under_way + bytes > follower->credit))
+        return false;
+    follower->sending = true;
+    return true;
+}
+
+uint32_t follower_room(const struct follower *follower)
+{
+    int64_t under_way = follower->sent.position - follower->acked.position;
+    return under_way < follower->credit ? follower->credit - (uint32_t)under_way : 1;
+}
+
+void follower_sent(struct follower *follower, uint64_t round, const struct log_point *end, int64_t mark, int64_t start)
+{
+    assert(follower->sending);
+    follower->sending = false;
+    if (end == NULL || follower->state != FOLLOWER_SERVED || follower->round != round)
+        return;
+    follower->sent = *end;
+    follower->answered = true;
+    follower->told_mark = mark;
+    follower->told_start = start;
+}

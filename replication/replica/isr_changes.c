@@ -1,0 +1,218 @@
+/* replication/replica/isr_changes.c: one command at a time; what comes meanwhile shares the next one. */
+#include "replication/replica/isr_changes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
+#include "replication/replica/partition_internal.h"
+
+enum { TIMEOUT_MS = 10000, AGAIN_MS = 1000 };
+
+/* ---- those that may have a change ---- */
+
+void isr_changes_want(struct isr_changes *changes, struct partition *part)
+{
+    pthread_mutex_lock(&changes->lock);
+    bool queued = part->isr_queued;
+    if (!queued) {
+        part->isr_queued = true;
+        part->isr_next = NULL;
+        *changes->last = partition_ref(part);
+        changes->last = &part->isr_next;
+    }
+    pthread_mutex_unlock(&changes->lock);
+    if (!queued)
+        mailbox_kick(&changes->box);
+}
+
+static struct partition *take(struct isr_changes *changes)
+{
+    pthread_mutex_lock(&changes->lock);
+    struct partition *part = changes->first;
+    if (part != NULL) {
+        part->isr_queued = false;
+        changes->first = part->isr_next;
+        if (changes->first == NULL)
+            changes->last = &changes->first;
+    }
+    pthread_mutex_unlock(&changes->lock);
+    return part;
+}
+
+/* ---- proposing ---- */
+
+static int64_t node_epoch(const void *arg, int32_t id)
+{
+    const struct node_registration *node = metadata_node(arg, id);
+    return node == NULL || node->fenced || node->shutting_down ? -1 : node->epoch;
+}
+
+/* What the partition proposes, by the metadata as it is. */
+static bool propose(struct partition *part, const struct metadata *meta, struct partition_change *change)
+{
+    const struct metadata_topic *topic = metadata_topic_by_id(meta, part->topic->id);
+    struct election_rules election;
+    struct isr_rules rules;
+    struct replica_set isr;
+    if (topic == NULL || part->index >= topic->partitions)
+        return false;
+    metadata_election_rules(meta, topic, part->index, &election);
+    pthread_mutex_lock(&part->lock);
+    partition_isr_rules(part, &rules);
+    rules.node_epoch = node_epoch;
+    rules.arg = meta;
+    bool proposes = partition_leads(part) && atomic_load(&part->epoch_assigned) && !part->isr_pending &&
+                    isr_propose(&part->isr, &rules, &isr, change->isr_epochs);
+    if (proposes) {
+        part->isr_pending = true;
+        memcpy(change->topic_id, part->topic->id, UUID_BYTES);
+        change->index = part->index;
+        election_set_isr(&part->registration, &isr, &election, &change->to);
+        change->to.partition_epoch++;
+    }
+    pthread_mutex_unlock(&part->lock);
+    return proposes;
+}
+
+static void on_done(struct quorum_op *op, int rc)
+{
+    struct isr_changes *changes = CONTAINER_OF(op, struct isr_changes, op);
+    changes->rc = rc;
+    atomic_store(&changes->over, true);
+    mailbox_kick(&changes->box);
+}
+
+static void submit(struct isr_changes *changes)
+{
+    struct node *node = changes->manager->node;
+    changes->state = ISR_CHANGES_PROPOSED;
+    changes->op = (struct quorum_op){.timeout_ms = TIMEOUT_MS, .done = on_done};
+    changes->command.time_ms = node->clock->wall_ms(node->clock);
+    int rc = quorum_submit(&node->quorum, &changes->op, &changes->command);
+    if (rc != 0)
+        on_done(&changes->op, rc);
+}
+
+static void collect(struct isr_changes *changes)
+{
+    struct quorum *quorum = &changes->manager->node->quorum;
+    struct command *command = &changes->command;
+    int32_t most = changes->single ? 1 : ISR_CHANGES_MAX;
+    struct partition *part;
+    *command = (struct command){.type = COMMAND_CHANGE_PARTITIONS,
+                                .node = changes->manager->node->options.id,
+                                .changes = calloc((size_t)most, sizeof *command->changes)};
+    while (command->changes != NULL && command->change_count < most && (part = take(changes)) != NULL) {
+        bool proposes = propose(part, quorum_acquire(quorum), &command->changes[command->change_count]);
+        quorum_release(quorum);
+        if (proposes)
+            changes->parts[command->change_count++] = part;
+        else
+            partition_unref(part);
+    }
+    if (command->change_count > 0)
+        submit(changes);
+    else
+        command_free(command);
+}
+
+/* ---- its end ---- */
+
+static void take_back(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    isr_take_back(&part->isr);
+    part->isr_pending = false;
+    pthread_mutex_unlock(&part->lock);
+    partition_recommit(part);
+}
+
+/* true: the same has to be proposed again. */
+static bool is_unknown(int rc)
+{
+    return rc == -ETIMEDOUT;
+}
+
+static void settle(struct isr_changes *changes)
+{
+    bool refused = changes->rc != 0;
+    for (int32_t i = 0; i < changes->command.change_count; i++) {
+        struct partition *part = changes->parts[i];
+        /* A refusal of one that may be decided by its first proposal says nothing: the registration will. */
+        if (refused && !changes->repeated)
+            take_back(part);
+        if (refused && changes->command.change_count > 1)
+            isr_changes_want(changes, part);
+        partition_unref(part);
+    }
+    changes->single = refused;
+    changes->repeated = false;
+    changes->state = ISR_CHANGES_IDLE;
+    command_free(&changes->command);
+}
+
+static void turn(struct mailbox *box, struct mail *list)
+{
+    struct isr_changes *changes = CONTAINER_OF(box, struct isr_changes, box);
+    (void)list;
+    switch (changes->state) {
+    case ISR_CHANGES_PROPOSED:
+        if (!atomic_exchange(&changes->over, false))
+            return;
+        if (is_unknown(changes->rc)) {
+            changes->repeated = true;
+            changes->state = ISR_CHANGES_WAITING;
+            alarm_set(changes->manager->node->executor, &changes->again, AGAIN_MS);
+            return;
+        }
+        settle(changes);
+        collect(changes);
+        return;
+    case ISR_CHANGES_WAITING:
+        if (atomic_exchange(&changes->over, false))
+            submit(changes);
+        return;
+    case ISR_CHANGES_IDLE:
+        collect(changes);
+        return;
+    }
+}
+
+static void on_again(struct alarm *alarm)
+{
+    struct isr_changes *changes = CONTAINER_OF(alarm, struct isr_changes, again);
+    atomic_store(&changes->over, true);
+    mailbox_kick(&changes->box);
+}
+
+/* ---- life ---- */
+
+void isr_changes_init(struct isr_changes *changes, struct replica_manager *manager)
+{
+    *changes = (struct isr_changes){.manager = manager};
+    changes->last = &changes->first;
+    pthread_mutex_init(&changes->lock, NULL);
+    alarm_init(&changes->again, WORK_PROMPT, on_again);
+    mailbox_init(&changes->box, manager->node->executor, WORK_PROMPT, turn);
+}
+
+void isr_changes_stop(struct isr_changes *changes)
+{
+    for (int32_t i = 0; changes->state != ISR_CHANGES_IDLE && i < changes->command.change_count; i++)
+        partition_unref(changes->parts[i]);
+    if (changes->state != ISR_CHANGES_IDLE)
+        command_free(&changes->command);
+    changes->state = ISR_CHANGES_IDLE;
+    for (struct partition *part = take(changes); part != NULL; part = take(changes))
+        partition_unref(part);
+}
+
+void isr_changes_free(struct isr_changes *changes)
+{
+    (void)mailbox_free(&changes->box);
+    pthread_mutex_destroy(&changes->lock);
+}

@@ -1,0 +1,354 @@
+/* replication/replica/partition_fetch.c: a follower's part in one partition: what it asks its leader, and what becomes
+ * of the answers (fetch.h has the states).
+ *
+ * Records: held against what is expected → log_append_copy() → the next fetch acks them. Diverging: cut back to where
+ * the leader's epoch ends, or where the follower's own does, whichever is first, and asked again, until none is left
+ * (KIP-101, KIP-279; REPLICATION.md, rule 42). Reset: the leader's log begins later, and this one begins anew there.
+ *
+ * By the turns of one fetcher; a change of role comes in between, and what is under way then is refused by the log, of
+ * whose epoch it is no more. Failure: no room, memory or descriptors: the fetch pauses and is asked again; a log that
+ * went offline is not fetched for. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "engine/base/limits.h"
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
+#include "replication/replica/partition_internal.h"
+#include "replication/wire/replica_message.h"
+
+static int64_t now_ms(const struct partition *part)
+{
+    return manager_now_ms(&part->node->replicas);
+}
+
+/* ---- what is asked ---- */
+
+/* The log follows in the epoch from here on: no append of ours is under way any more. -ESTALE: not this node's part any
+ * more. */
+static int begin_following(struct partition *part, int32_t epoch, struct err *e)
+{
+    int rc = 0;
+    pthread_mutex_lock(&part->life_lock);
+    if (partition_role(part) != ROLE_FOLLOWER || atomic_load(&part->leader_epoch) != epoch)
+        rc = err_set(e, -ESTALE, "%s is not followed in epoch %" PRId32, part->name, epoch);
+    else if (!atomic_load(&part->epoch_assigned))
+        rc = log_follow(part->log, epoch, e);
+    if (rc == 0)
+        atomic_store(&part->epoch_assigned, true);
+    pthread_mutex_unlock(&part->life_lock);
+    return rc;
+}
+
+bool partition_fetch_session(struct partition *part, int32_t leader, uint64_t session)
+{
+    pthread_mutex_lock(&part->lock);
+    bool is = part->fetch.leader == leader && leader != 0 && part->fetch.session != session;
+    if (is)
+        fetch_session(&part->fetch, session);
+    pthread_mutex_unlock(&part->lock);
+    return is;
+}
+
+static void fill(struct partition *part, struct replica_fetch *out)
+{
+    struct log_point end = log_end(part->log);
+    memcpy(out->key.topic_id, part->topic->id, UUID_BYTES);
+    out->key.index = part->index;
+    out->end = end;
+    out->last_epoch = log_latest_epoch(part->log);
+    out->flushed = log_recovery_point(part->log);
+    out->start = log_start(part->log).offset;
+    out->credit = LIMIT_FETCH_CREDIT_BYTES;
+}
+
+bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, struct replica_fetch *out)
+{
+    struct err e = {0};
+    if (atomic_load(&part->handing_over))
+        return false; /* what waited is read from the log before it may be cut; then this is asked for again */
+    (void)partition_fetch_session(part, leader, session);
+    pthread_mutex_lock(&part->lock);
+    bool due = part->fetch.leader == leader && part->fetch.state == FETCH_DUE;
+    int32_t epoch = part->fetch.leader_epoch;
+    pthread_mutex_unlock(&part->lock);
+    int rc = partition_reach(part, &e);
+    if (rc == 0 && due)
+        rc = begin_following(part, epoch, &e);
+    if (rc == 0)
+        fill(part, out);
+
+    pthread_mutex_lock(&part->lock);
+    struct fetch *fetch = &part->fetch;
+    bool says = fetch->leader == leader && fetch->leader_epoch == epoch;
+    if (says && rc != 0) {
+        fetch_failed(fetch, false, now_ms(part));
+        says = false;
+    }
+    says = says && fetch_say(fetch, manager_number(&part->node->replicas), out->end.offset, now_ms(part));
+    if (says) {
+        out->key.leader_epoch = epoch;
+        out->key.round = fetch->round;
+        out->high_watermark = part->isr.high_watermark.offset;
+        out->full = fetch->full;
+    }
+    pthread_mutex_unlock(&part->lock);
+    return says;
+}
+
+/* ---- the log start ---- */
+
+/* A follower removes what its leader has removed, and nothing by itself. What it cannot now it can with the next
+ * answer. */
+static void follow_start(struct partition *part, struct log_point start)
+{
+    struct err e = {0};
+    if (start.offset <= log_start(part->log).offset || start.offset > log_end(part->log).offset)
+        return;
+    if (partition_follow_start(part, start, &e) != 0)
+        log_line(LOG_ERR, "%s", e.text);
+}
+
+/* ---- the high watermark ---- */
+
+/* Under the lock; the log is known to agree with the leader's up to `end`. */
+static struct partition_waiter *follow_mark(struct partition *part, struct log_point mark, struct log_point end,
+                                            bool *moved)
+{
+    if (mark.offset > end.offset)
+        mark = end;
+    *moved = mark.offset > part->isr.high_watermark.offset;
+    if (!*moved)
+        return NULL;
+    part->isr.high_watermark = mark;
+    partition_change(part, false);
+    return partition_collect(part, mark.position);
+}
+
+static void tell_mark(struct partition *part, struct partition_waiter *waiters, bool moved)
+{
+    partition_wake(waiters, NULL);
+    if (moved)
+        partition_tell(part, false);
+}
+
+/* Under the lock: the answer's epoch and round are still those that are followed. */
+static bool is_current(const struct partition *part, uint64_t session, const struct replica_key *key)
+{
+    return fetch_judge(&part->fetch, session, key->leader_epoch, key->round, -1) == FETCH_TAKE;
+}
+
+bool partition_take_mark(struct partition *part, uint64_t session, const struct replica_mark *mark)
+{
+    struct partition_waiter *waiters = NULL;
+    bool moved = false;
+    if (part->log == NULL)
+        return false;
+    struct log_point end = log_end(part->log);
+    pthread_mutex_lock(&part->lock);
+    bool takes = is_current(part, session, &mark->key);
+    if (takes) {
+        fetch_took(&part->fetch, end.offset, false);
+        waiters = follow_mark(part, mark->high_watermark, end, &moved);
+    }
+    pthread_mutex_unlock(&part->lock);
+    tell_mark(part, waiters, moved);
+    if (takes)
+        follow_start(part, mark->start);
+    return false;
+}
+
+/* ---- records ---- */
+
+/* Takes over as many as the log takes in one go. Returns how many, or a negative errno. */
+static int copy_some(struct partition *part, const struct replica_answer *answer, uint32_t first, const uint8_t *bytes,
+                     size_t len, size_t *used, struct err *e)
+{
+    struct log_copy copies[LIMIT_COPY_BATCHES];
+    struct log_append_result result;
+    uint32_t count = 0;
+    size_t at = 0;
+    for (; count < LIMIT_COPY_BATCHES && first + count < answer->batch_count; count++) {
+        struct replica_batch batch;
+        if (replica_batch_decode(answer->batches + (size_t)(first + count) * REPLICA_BATCH_BYTES, &batch) != 0 ||
+            batch.entry.len > len - at)
+            return err_set(e, -EBADMSG, "batches that are none");
+        copies[count] = (struct log_copy){.base = batch.base, .entry = batch.entry, .bytes = bytes + at};
+        at += batch.entry.len;
+    }
+    uint64_t wanted = flusher_wanted(&part->node->flusher);
+    int rc = log_append_copy(part->log, answer->key.leader_epoch, copies, count, &result, e);
+    if (flusher_wanted(&part->node->flusher) != wanted)
+        flusher_request(&part->node->flusher, part);
+    *used = 0;
+    for (int i = 0; i < rc; i++)
+        *used += copies[i].entry.len;
+    return rc;
+}
+
+static int copy_all(struct partition *part, const struct replica_answer *answer, const uint8_t *bytes, size_t len,
+                    struct err *e)
+{
+    uint32_t done = 0;
+    while (done < answer->batch_count) {
+        size_t used;
+        int rc = copy_some(part, answer, done, bytes, len, &used, e);
+        if (rc < 0)
+            return rc;
+        done += (uint32_t)rc;
+        bytes += used;
+        len -= used;
+    }
+    return len == 0 ? 0 : err_set(e, -EBADMSG, "more bytes than batches");
+}
+
+/* It came to nothing. true: something is to be said. */
+static bool copy_failed(struct partition *part, uint64_t session, const struct replica_key *key, int rc,
+                        const struct err *e)
+{
+    bool says = false;
+    if (rc == -ESTALE)
+        return false; /* another epoch has begun; its fetch is asked by itself */
+    if (rc == -EBADMSG)
+        log_line(LOG_ERR, "%s: from its leader: %s", part->name, e->text);
+    partition_check_failed(part);
+    pthread_mutex_lock(&part->lock);
+    if (is_current(part, session, key)) {
+        fetch_failed(&part->fetch, err_is_full_disk(rc), now_ms(part));
+        says = part->fetch.ack;
+    }
+    pthread_mutex_unlock(&part->lock);
+    return says;
+}
+
+static bool take_records(struct partition *part, const struct replica_answer *answer, const uint8_t *bytes, size_t len)
+{
+    struct err e = {0};
+    struct partition_waiter *waiters = NULL;
+    bool moved = false;
+    int rc = partition_usable(part, &e);
+    if (rc == 0)
+        rc = copy_all(part, answer, bytes, len, &e);
+    if (rc == 0 && answer->batch_count > 0 && partition_flush_due(part, log_end(part->log).offset))
+        rc = partition_flush_now(part);
+    if (rc != 0)
+        return copy_failed(part, answer->session, &answer->key, rc, &e);
+
+    struct log_point end = log_end(part->log);
+    pthread_mutex_lock(&part->lock);
+    bool takes = is_current(part, answer->session, &answer->key);
+    if (takes) {
+        fetch_took(&part->fetch, end.offset, answer->batch_count > 0);
+        waiters = follow_mark(part, answer->high_watermark, end, &moved);
+    }
+    bool says = takes && part->fetch.ack;
+    pthread_mutex_unlock(&part->lock);
+    tell_mark(part, waiters, moved);
+    if (takes)
+        follow_start(part, answer->start);
+    if (answer->batch_count > 0) {
+        partition_arm_flush(part);
+        flusher_appended(&part->node->flusher);
+    }
+    return says;
+}
+
+/* ---- cutting ---- */
+
+/* Where the log is to be cut: *to, which is its end if there is nothing to cut. */
+static void point_of_divergence(struct partition *part, const struct replica_answer *answer, struct log_point *to)
+{
+    int32_t found;
+    struct log_point own;
+    log_epoch_end(part->log, answer->found_epoch, &found, &own);
+    if (own.offset < 0)
+        own = log_end(part->log);
+    *to = found == answer->found_epoch && answer->point.offset < own.offset ? answer->point : own;
+}
+
+/* What is not there any more cannot be shown. */
+static void lower_mark(struct partition *part, struct log_point end, struct log_point start)
+{
+    pthread_mutex_lock(&part->lock);
+    if (part->isr.high_watermark.offset > end.offset)
+        part->isr.high_watermark = end;
+    if (part->isr.high_watermark.offset < start.offset)
+        part->isr.high_watermark = start;
+    pthread_mutex_unlock(&part->lock);
+}
+
+static int cut(struct partition *part, int kind, const struct replica_answer *answer, bool *changed, struct err *e)
+{
+    int32_t epoch = answer->key.leader_epoch, last = log_latest_epoch(part->log);
+    struct log_point before = log_end(part->log), to = answer->point;
+    int rc;
+    if (kind == MESSAGE_DIVERGING)
+        point_of_divergence(part, answer, &to);
+    if (kind == MESSAGE_DIVERGING && to.offset >= log_start(part->log).offset) {
+        log_line(LOG_NOTICE, "%s: cut from offset %" PRId64 " back to %" PRId64 ", where epoch %" PRId32 " ended",
+                 part->name, before.offset, to.offset, answer->found_epoch);
+        rc = log_truncate(part->log, epoch, to, e);
+    } else {
+        log_line(LOG_NOTICE, "%s: begins anew at offset %" PRId64, part->name, to.offset);
+        rc = log_reset(part->log, epoch, to, e);
+    }
+    struct log_point end = log_end(part->log);
+    *changed = end.offset != before.offset || log_latest_epoch(part->log) != last;
+    if (rc == 0) {
+        lower_mark(part, end, log_start(part->log));
+        partition_holes_made(part);
+        partition_segments_changed(part);
+    }
+    return rc;
+}
+
+static bool take_cut(struct partition *part, int kind, const struct replica_answer *answer)
+{
+    struct err e = {0};
+    bool changed = false;
+    int rc = partition_usable(part, &e);
+    if (rc == 0)
+        rc = cut(part, kind, answer, &changed, &e);
+    if (rc != 0 && rc != -ESTALE)
+        log_line(LOG_ERR, "%s", e.text);
+    partition_check_failed(part);
+    pthread_mutex_lock(&part->lock);
+    bool takes = is_current(part, answer->session, &answer->key);
+    /* A leader that asks for nothing that changes anything is not asked again at once. */
+    if (takes && (rc != 0 || !changed))
+        fetch_failed(&part->fetch, false, now_ms(part));
+    else if (takes)
+        fetch_anew(&part->fetch);
+    pthread_mutex_unlock(&part->lock);
+    return takes && rc == 0 && changed;
+}
+
+/* ---- whatever comes ---- */
+
+bool partition_take_answer(struct partition *part, int kind, const struct replica_answer *answer, const uint8_t *bytes,
+                           size_t len)
+{
+    if (part->log == NULL)
+        return false;
+    pthread_mutex_lock(&part->lock);
+    enum fetch_verdict verdict = fetch_judge(&part->fetch, answer->session, answer->key.leader_epoch, answer->key.round,
+                                             kind == MESSAGE_RECORDS ? answer->point.offset : -1);
+    if (verdict == FETCH_ANEW)
+        fetch_anew(&part->fetch);
+    pthread_mutex_unlock(&part->lock);
+    if (verdict != FETCH_TAKE)
+        return verdict == FETCH_ANEW;
+    switch (kind) {
+    case MESSAGE_RECORDS:
+        return take_records(part, answer, bytes, len);
+    case MESSAGE_DIVERGING:
+    case MESSAGE_RESET:
+        return take_cut(part, kind, answer);
+    case MESSAGE_FENCED: /* the metadata will say who leads */
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,501 @@
+/* replication/replica/partition_followers.c: a leader's part in one partition: fetches of followers, and what they are
+ * sent.
+ *
+ *     a fetch in a new round -> does its log agree? -> no: Diverging or Reset, and nothing else changes
+ *                                                   -> yes: it counts (isr.h), and is served from there (follower.h)
+ *     a further fetch of the round: an ack, and credit
+ *     an append -> straight from its memory to each follower that is at the end, on the appender's thread
+ *     everything else -> read from the log, in pieces: near the end by a turn of the session, further behind by the
+ * bulk
+ *
+ * Failure: what cannot be read or sent is tried again with the follower's next fetch or the next beat. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
+#include "replication/replica/partition_internal.h"
+#include "replication/wire/replica_message.h"
+
+/* ---- followers ---- */
+
+/* Under the lock. NULL: it is no replica, or there is no place. */
+static struct follower *follower_of(struct partition *part, int32_t id)
+{
+    struct follower *unused = NULL;
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
+        struct follower *follower = &part->followers[i];
+        if (follower->id == id)
+            return follower;
+        if (unused == NULL && follower->id == 0)
+            unused = follower;
+    }
+    if (unused != NULL && isr_find(&part->isr, id) != NULL)
+        *unused = (struct follower){.id = id, .part = part};
+    else
+        unused = NULL;
+    return unused;
+}
+
+void partition_followers_reset(struct partition *part)
+{
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
+        struct follower *follower = &part->followers[i];
+        follower_silence(follower);
+        /* One that a thread has in hand keeps its place: that thread gives it back. */
+        if (!follower->sending && !follower->queued && isr_find(&part->isr, follower->id) == NULL)
+            follower->id = 0;
+    }
+}
+
+void partition_follower_silence(struct partition *part, int32_t id)
+{
+    pthread_mutex_lock(&part->lock);
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++)
+        if (part->followers[i].id == id)
+            follower_silence(&part->followers[i]);
+    pthread_mutex_unlock(&part->lock);
+}
+
+static struct serving *serving_of(const struct partition *part, const struct follower *follower)
+{
+    return &manager_peer(&part->node->replicas, follower->id)->serving; /* there is one: it has fetched */
+}
+
+static void set_key(const struct partition *part, int32_t epoch, uint64_t round, struct replica_key *key)
+{
+    memcpy(key->topic_id, part->topic->id, UUID_BYTES);
+    key->index = part->index;
+    key->leader_epoch = epoch;
+    key->round = round;
+}
+
+/* ---- does a follower's log agree ---- */
+
+/* 0: it agrees up to its end. MESSAGE_DIVERGING, MESSAGE_RESET with what it is told. REPLICATION.md, rule 42. */
+static int compare(struct partition *part, const struct replica_fetch *fetch, struct replica_answer *answer)
+{
+    struct log_point start = log_start(part->log), end = log_end(part->log), there;
+    if (fetch->last_epoch >= 0) {
+        log_epoch_end(part->log, fetch->last_epoch, &answer->found_epoch, &answer->point);
+        if (answer->point.offset < 0) { /* an epoch above all of this log's: nothing of it is here */
+            answer->found_epoch = log_latest_epoch(part->log);
+            answer->point = end;
+        }
+        if (answer->found_epoch < fetch->last_epoch || answer->point.offset < fetch->end.offset)
+            return MESSAGE_DIVERGING;
+    }
+    answer->point = start;
+    if (fetch->end.offset < start.offset || fetch->end.offset > end.offset)
+        return MESSAGE_RESET;
+    /* Positions agree where epochs and offsets do; should they not, one of the two is damaged. */
+    if (log_lookup_offset(part->log, fetch->end.offset, end, &there, NULL) != 0 ||
+        there.position < fetch->end.position ||
+        (there.offset == fetch->end.offset && there.position != fetch->end.position)) {
+        log_line(LOG_ERR, "%s: a follower has offset %" PRId64 " at position %" PRId64 ": it is to begin anew",
+                 part->name, fetch->end.offset, fetch->end.position);
+        return MESSAGE_RESET;
+    }
+    return 0;
+}
+
+static void answer_once(struct partition *part, int32_t to, int kind, const struct replica_answer *answer)
+{
+    uint8_t out[REPLICA_ANSWER_BYTES];
+    size_t len = replica_answer_encode(answer, out);
+    (void)network_send(&part->node->network, to, CHANNEL_RECORDS, (enum message_kind)kind, out, len, NULL, 0);
+}
+
+/* ---- a fetch ---- */
+
+/* Under the lock: it is of the epoch in which this node leads. */
+static enum serve_verdict check_epoch(const struct partition *part, const struct replica_fetch *fetch)
+{
+    int32_t epoch = atomic_load(&part->leader_epoch);
+    if (fetch->key.leader_epoch > epoch)
+        return SERVE_LATER;
+    return fetch->key.leader_epoch == epoch && partition_leads(part) ? SERVE_DONE : SERVE_FENCED;
+}
+
+/* The round's first fetch. Returns 0: it is served; else what it was answered. */
+static int begin_round(struct partition *part, struct serving *serving, int32_t from, const struct replica_fetch *fetch)
+{
+    struct replica_answer answer = {.session = atomic_load(&serving->id), .key = fetch->key};
+    int kind = compare(part, fetch, &answer);
+    pthread_mutex_lock(&part->lock);
+    struct follower *follower = follower_of(part, from);
+    bool leads = check_epoch(part, fetch) == SERVE_DONE;
+    if (follower == NULL || !leads)
+        kind = -1;
+    else if (kind != 0)
+        follower_cut(follower, answer.session, fetch->key.round);
+    else
+        follower_begin(follower, answer.session, fetch->key.round, fetch->end, fetch->credit);
+    pthread_mutex_unlock(&part->lock);
+    if (kind > 0)
+        answer_once(part, from, kind, &answer);
+    return kind;
+}
+
+/* What the fetch says counts from here on. Under the lock. */
+static void count_fetch(struct partition *part, int32_t from, int64_t node_epoch, const struct replica_fetch *fetch,
+                        bool first)
+{
+    struct isr_fetch said = {.first = first,
+                             .full = fetch->full,
+                             .node_epoch = node_epoch,
+                             .end = fetch->end,
+                             .flushed = fetch->flushed,
+                             .start = fetch->start};
+    isr_fetched(&part->isr, from, &said, manager_now_ms(&part->node->replicas));
+}
+
+enum serve_verdict partition_serve(struct partition *part, struct serving *serving, int32_t from, int64_t node_epoch,
+                                   const struct replica_fetch *fetch)
+{
+    uint64_t id = atomic_load(&serving->id);
+    struct err e = {0};
+    pthread_mutex_lock(&part->lock);
+    enum serve_verdict verdict = check_epoch(part, fetch);
+    struct follower *follower = verdict == SERVE_DONE ? follower_of(part, from) : NULL;
+    bool served = follower != NULL && follower->session == id && follower->round == fetch->key.round;
+    pthread_mutex_unlock(&part->lock);
+    if (verdict != SERVE_DONE || follower == NULL)
+        return verdict;
+    if (partition_usable(part, NULL) != 0 || partition_begin_leading(part, &e) != 0)
+        return SERVE_DONE; /* it asks again, perhaps another leader */
+    if (!served && begin_round(part, serving, from, fetch) != 0)
+        return SERVE_DONE;
+
+    pthread_mutex_lock(&part->lock);
+    bool counts = check_epoch(part, fetch) == SERVE_DONE &&
+                  follower_ack(follower, id, fetch->key.round, fetch->end, fetch->credit);
+    if (counts)
+        count_fetch(part, from, node_epoch, fetch, !served);
+    struct isr_rules rules;
+    partition_isr_rules(part, &rules);
+    bool proposes = counts && !part->isr_pending && isr_is_due(&part->isr, &rules);
+    pthread_mutex_unlock(&part->lock);
+    if (!counts)
+        return SERVE_DONE;
+    partition_recommit(part);
+    if (proposes)
+        isr_changes_want(&part->node->replicas.changes, part);
+    serving_want(serving, follower, false);
+    return SERVE_DONE;
+}
+
+/* ---- sending ---- */
+
+/* What goes with records, as of when the right to send them was taken. */
+struct marks {
+    uint64_t session, round;
+    int32_t epoch;
+    struct log_point from, high_watermark;
+};
+
+/* Takes the right to send to the follower. Under the lock. */
+static bool take(struct partition *part, struct follower *follower, int64_t base, uint32_t bytes, struct marks *marks)
+{
+    if (!partition_leads(part) || !follower_take(follower, base, bytes))
+        return false;
+    *marks = (struct marks){.session = follower->session,
+                            .round = follower->round,
+                            .epoch = atomic_load(&part->leader_epoch),
+                            .from = follower->sent,
+                            .high_watermark = part->isr.high_watermark};
+    return true;
+}
+
+/* Sends batches that are encoded already, and gives the right back. end: behind the last of them. */
+static int send_batches(struct partition *part, struct follower *follower, const struct marks *marks,
+                        const uint8_t *batches, uint32_t count, const struct iovec *body, int body_count,
+                        struct log_point end, uint8_t *out)
+{
+    struct log_point start = log_start(part->log);
+    struct replica_answer answer = {.session = marks->session,
+                                    .point = marks->from,
+                                    .high_watermark = marks->high_watermark,
+                                    .start = start,
+                                    .batch_count = count,
+                                    .batches = batches};
+    set_key(part, marks->epoch, marks->round, &answer.key);
+    size_t len = replica_answer_encode(&answer, out);
+    int rc =
+        network_send(&part->node->network, follower->id, CHANNEL_RECORDS, MESSAGE_RECORDS, out, len, body, body_count);
+    pthread_mutex_lock(&part->lock);
+    follower_sent(follower, marks->round, rc == 0 ? &end : NULL, marks->high_watermark.offset, start.offset);
+    pthread_mutex_unlock(&part->lock);
+    return rc;
+}
+
+void partition_send_fresh(struct append_op *op)
+{
+    struct partition *part = op->part;
+    const struct append_batch *batch = &op->batch;
+    uint8_t encoded[REPLICA_BATCH_BYTES], out[REPLICA_ANSWER_BYTES + REPLICA_BATCH_BYTES];
+    struct replica_batch fresh = {.base = op->result.base,
+                                  .entry = {.len = batch->len,
+                                            .records = batch->records,
+                                            .leader_epoch = op->leader_epoch,
+                                            .first_timestamp_ms = batch->first_timestamp_ms,
+                                            .last_timestamp_ms = batch->last_timestamp_ms,
+                                            .producer_id = batch->producer_id,
+                                            .producer_epoch = batch->producer_epoch,
+                                            .attributes = batch->attributes,
+                                            .sequence = batch->sequence,
+                                            .crc = batch->crc}};
+    bool ready = false;
+    for (int i = 0; i < PARTITION_FOLLOWERS; i++) {
+        struct follower *follower = &part->followers[i];
+        struct marks marks;
+        pthread_mutex_lock(&part->lock);
+        bool turn = follower->id != 0 && op->leader_epoch == atomic_load(&part->leader_epoch) &&
+                    take(part, follower, op->result.base.offset, batch->len, &marks);
+        pthread_mutex_unlock(&part->lock);
+        if (!turn)
+            continue;
+        if (!ready)
+            replica_batch_encode(&fresh, encoded);
+        ready = true;
+        int rc = send_batches(part, follower, &marks, encoded, 1, batch->iov, batch->iovcnt, op->result.end, out);
+        /* Whoever appended meanwhile found this thread sending, and left. */
+        if (rc == 0 && log_end(part->log).offset > op->result.end.offset)
+            serving_want(serving_of(part, follower), follower, false);
+    }
+}
+
+/* ---- from the log ---- */
+
+/* Some batches, one behind the other. */
+struct piece {
+    uint8_t *out;     /* room for the header that holds them */
+    uint8_t *batches; /* encoded */
+    uint8_t *bytes;
+    uint32_t count;
+    size_t len, room;
+    struct log_point end;
+};
+
+static void piece_free(struct piece *piece)
+{
+    free(piece->out);
+    free(piece->batches);
+    free(piece->bytes);
+}
+
+/* Room for a run more. -ENOMEM. */
+static int piece_grow(struct piece *piece, uint32_t len)
+{
+    if (piece->len + len <= piece->room)
+        return 0;
+    uint8_t *grown = realloc(piece->bytes, piece->len + len);
+    if (grown == NULL)
+        return -ENOMEM;
+    piece->bytes = grown;
+    piece->room = piece->len + len;
+    return 0;
+}
+
+static int read_bytes(struct partition *part, const struct log_run *run, uint8_t *to, struct err *e)
+{
+    int64_t position = run->base.position, end = position + run->len;
+    while (position < end) {
+        struct log_extent extent;
+        int rc = log_extent_at(part->log, position, end, (size_t)(end - position), &extent, e);
+        if (rc <= 0)
+            return rc < 0 ? rc : err_set(e, -ENOENT, "the records have gone");
+        size_t got = 0;
+        while (rc > 0 && extent.position == position && got < extent.len) {
+            ssize_t n = part->node->io->pread(part->node->io, extent.fd, to + (position - run->base.position) + got,
+                                              extent.len - got, extent.place + (int64_t)got);
+            rc = n > 0 ? 1 : n < 0 ? (int)n : -EIO;
+            got += n > 0 ? (size_t)n : 0;
+        }
+        bool there = extent.position == position;
+        log_extent_release(&extent);
+        if (rc < 0 || !there)
+            return rc < 0 ? rc : err_set(e, -ENOENT, "the records have gone");
+        position += (int64_t)got;
+    }
+    return 0;
+}
+
+/* Reads what lies behind `from`, up to about `room` bytes, one batch at least. 0: piece->count says how many. */
+static int read_piece(struct partition *part, struct log_point from, uint32_t room, struct piece *piece, struct err *e)
+{
+    struct log_point limit = log_end(part->log);
+    *piece = (struct piece){.out = malloc(REPLICA_ANSWER_BYTES + LIMIT_PIECE_BATCHES * REPLICA_BATCH_BYTES),
+                            .batches = malloc(LIMIT_PIECE_BATCHES * REPLICA_BATCH_BYTES),
+                            .end = from};
+    if (piece->out == NULL || piece->batches == NULL)
+        return -ENOMEM;
+    while (piece->count < LIMIT_PIECE_BATCHES) {
+        struct log_run run;
+        int rc = log_run_at(part->log, piece->end.position, limit.position, &run, e);
+        if (rc <= 0)
+            return rc;
+        if (piece->count > 0 && piece->len + run.len > room)
+            return 0;
+        if (run.base.position < piece->end.position || run.base.offset < piece->end.offset)
+            return err_set(e, -EBADMSG, "no batch begins at offset %" PRId64, piece->end.offset);
+        rc = piece_grow(piece, run.len);
+        if (rc == 0)
+            rc = read_bytes(part, &run, piece->bytes + piece->len, e);
+        if (rc != 0)
+            return piece->count > 0 && rc != -EIO ? 0 : rc;
+        struct replica_batch batch = {.base = run.base, .entry = run.entry};
+        replica_batch_encode(&batch, piece->batches + (size_t)piece->count * REPLICA_BATCH_BYTES);
+        piece->count++;
+        piece->len += run.len;
+        piece->end = (struct log_point){run.base.offset + run.records, run.base.position + run.len};
+    }
+    return 0;
+}
+
+/* One piece, by who has the right to send. 1: sent, there may be more; 0: nothing was there; or an errno. */
+static int send_piece(struct partition *part, struct follower *follower, const struct marks *marks, uint32_t room)
+{
+    struct piece piece;
+    struct err e = {0};
+    int rc = read_piece(part, marks->from, room < LIMIT_PIECE_BYTES ? room : LIMIT_PIECE_BYTES, &piece, &e);
+    if (rc == 0) {
+        struct iovec body = {.iov_base = piece.bytes, .iov_len = piece.len};
+        rc =
+            send_batches(part, follower, marks, piece.batches, piece.count, &body, piece.len > 0, piece.end, piece.out);
+        rc = rc == 0 ? piece.count > 0 : rc;
+    } else {
+        if (!err_is_passing(rc) && rc != -ENOENT)
+            log_line(LOG_ERR, "%s: for node %d: %s", part->name, (int)follower->id, e.text);
+        pthread_mutex_lock(&part->lock);
+        follower_sent(follower, marks->round, NULL, 0, 0);
+        pthread_mutex_unlock(&part->lock);
+    }
+    piece_free(&piece);
+    return rc;
+}
+
+bool partition_follower_next(struct partition *part, struct follower *follower, bool bulk)
+{
+    int rc = 1;
+    while (rc > 0) {
+        struct marks marks;
+        if (partition_usable(part, NULL) != 0)
+            return false;
+        struct log_point end = log_end(part->log);
+        pthread_mutex_lock(&part->lock);
+        int64_t behind = end.position - follower->sent.position;
+        bool due = follower->state == FOLLOWER_SERVED && (behind > 0 || !follower->answered);
+        bool far = due && behind > LIMIT_NEAR_BYTES;
+        uint32_t room = follower_room(follower);
+        bool turn = due && bulk >= far && take(part, follower, -1, 1, &marks);
+        pthread_mutex_unlock(&part->lock);
+        if (far && !bulk)
+            return true;
+        if (!turn)
+            return false;
+        rc = send_piece(part, follower, &marks, room);
+        if (bulk) /* the others' turn; near the end it is the session's */
+            return rc > 0;
+    }
+    return false;
+}
+
+bool partition_follower_mark(struct partition *part, struct follower *follower, struct replica_mark *mark)
+{
+    if (part->log == NULL)
+        return false;
+    struct log_point start = log_start(part->log);
+    pthread_mutex_lock(&part->lock);
+    bool tells = partition_leads(part) && follower->state == FOLLOWER_SERVED && follower->answered &&
+                 !follower->sending &&
+                 (follower->told_mark < part->isr.high_watermark.offset || follower->told_start < start.offset);
+    if (tells) {
+        set_key(part, atomic_load(&part->leader_epoch), follower->round, &mark->key);
+        mark->high_watermark = part->isr.high_watermark;
+        mark->start = start;
+        follower->told_mark = mark->high_watermark.offset;
+        follower->told_start = start.offset;
+    }
+    pthread_mutex_unlock(&part->lock);
+    return tells;
+}
+
+void partition_mark_followers(struct partition *part)
+{
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++)
+        if (part->followers[i].state == FOLLOWER_SERVED)
+            serving_mark(serving_of(part, &part->followers[i]), &part->followers[i]);
+}
+
+void partition_isr_rules(struct partition *part, struct isr_rules *out)
+{
+    struct replica_manager *manager = &part->node->replicas;
+    const struct isr_replica *self = isr_find(&part->isr, part->node->options.id);
+    *out = (struct isr_rules){.self = part->node->options.id,
+                              .leader_end = self != NULL ? self->end.offset : INT64_MAX,
+                              .epoch_start = part->epoch_start,
+                              .lag_max_ms = manager_lag_max_ms(manager),
+                              .now_ms = manager_now_ms(manager)};
+}
+
+/* ---- the beat ---- */
+
+/* Under the lock: who is alive, and to whom something could not be sent. */
+static void look_at_followers(struct partition *part, int64_t end, int64_t start)
+{
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
+        struct follower *follower = &part->followers[i];
+        struct isr_replica *replica = follower->id != 0 ? isr_find(&part->isr, follower->id) : NULL;
+        if (follower->state != FOLLOWER_SERVED || replica == NULL)
+            continue;
+        struct serving *serving = serving_of(part, follower);
+        int64_t heard_ms = atomic_load(&serving->heard_ms);
+        if (follower->session == atomic_load(&serving->id) && heard_ms > replica->heard_ms)
+            replica->heard_ms = heard_ms;
+        if (follower->sent.offset < end || !follower->answered)
+            serving_want(serving, follower, false);
+        else if (follower->told_mark < part->isr.high_watermark.offset || follower->told_start < start)
+            serving_mark(serving, follower);
+    }
+}
+
+static void tick_leading(struct partition *part)
+{
+    struct isr_rules rules;
+    int64_t end = log_end(part->log).offset, start = log_start(part->log).offset;
+    pthread_mutex_lock(&part->lock);
+    look_at_followers(part, end, start);
+    partition_isr_rules(part, &rules);
+    isr_look(&part->isr, &rules);
+    bool proposes = !part->isr_pending && isr_is_due(&part->isr, &rules);
+    pthread_mutex_unlock(&part->lock);
+    if (proposes)
+        isr_changes_want(&part->node->replicas.changes, part);
+}
+
+void partition_replica_tick(struct partition *part)
+{
+    struct replica_manager *manager = &part->node->replicas;
+    switch (partition_role(part)) {
+    case ROLE_LEADER:
+        if (part->log != NULL)
+            tick_leading(part);
+        break;
+    case ROLE_FOLLOWER:
+        pthread_mutex_lock(&part->lock);
+        bool says = fetch_tick(&part->fetch, manager_now_ms(manager));
+        int32_t leader = part->fetch.leader;
+        pthread_mutex_unlock(&part->lock);
+        struct replica_peer *peer = says ? manager_peer(manager, leader) : NULL;
+        if (peer != NULL)
+            fetcher_want(&peer->fetcher, part);
+        break;
+    case ROLE_NONE:
+        break;
+    }
+}
