@@ -21,8 +21,28 @@ static void id_list(FILE *out, const struct replica_set *set)
 
 static void write_nodes(struct session *session, FILE *out)
 {
-    fputs("id address state\n", out);
-    fprintf(out, "%" PRId32 " - up\n", node_id(session->node));
+    static const char *const roles[] = {
+        [NODE_VOTER] = "voter", [NODE_OBSERVER] = "observer", [NODE_REPLACED] = "replaced"};
+    struct node_member *members;
+    size_t count;
+    int32_t controller = node_controller(session->node);
+    fputs("id address role state controller epoch\n", out);
+    if (node_members(session->node, &members, &count) != 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const struct node_member *member = &members[i];
+        fprintf(out, "%" PRId32 " ", member->id);
+        if (member->port)
+            fprintf(out, "%s:%" PRId32, member->host, member->port);
+        else
+            fputs("-", out);
+        fprintf(out, " %s %s %s %" PRId64 "\n", roles[member->role],
+                member->fenced     ? "fenced"
+                : member->stopping ? "stopping"
+                                   : "up",
+                member->id == controller ? "yes" : "no", member->epoch);
+    }
+    free(members);
 }
 
 /* Calls each() for every partition of every topic. */
@@ -57,9 +77,7 @@ static void write_partition(FILE *out, struct topic *topic, struct partition *pa
     id_list(out, &info.replicas);
     fputc(' ', out);
     id_list(out, &info.isr);
-    const char *state = partition_state(part)                  ? "offline"
-                        : info.isr.count < info.replicas.count ? "under-replicated"
-                                                               : "ok";
+    const char *state = info.leader < 0 ? "offline" : info.isr.count < info.replicas.count ? "under-replicated" : "ok";
     fprintf(out, " %" PRId64 " %" PRId64 " %" PRId64 " %s\n", partition_log_start(part).offset,
             partition_high_watermark(part).offset, size.retained_bytes, state);
 }
@@ -105,6 +123,20 @@ static void write_metrics(struct session *session, FILE *out)
     metric(out, "partitions", "gauge", "Partitions.", m.partitions);
     metric(out, "partitions_offline", "gauge", "Partitions whose log is offline.", m.partitions_offline);
     metric(out, "appends_parked", "gauge", "Appends that wait for in-sync replicas.", m.appends_parked);
+    metric(out, "partitions_without_leader", "gauge", "Partitions of the cluster that nobody leads.",
+           m.partitions_without_leader);
+    metric(out, "partitions_under_replicated", "gauge", "Partitions of the cluster with replicas that are not in sync.",
+           m.partitions_under_replicated);
+    metric(out, "leader_changes_total", "counter", "Elections of partitions' leaders, as applied here.",
+           m.leader_changes);
+    metric(out, "isr_shrinks_total", "counter", "Changes that took replicas out of an ISR, as applied here.",
+           m.isr_shrinks);
+    metric(out, "isr_expands_total", "counter", "Changes that took replicas into an ISR, as applied here.",
+           m.isr_expands);
+    metric(out, "nodes", "gauge", "Nodes of the cluster.", m.nodes);
+    metric(out, "nodes_fenced", "gauge", "Nodes of the cluster that are fenced.", m.nodes_fenced);
+    metric(out, "is_controller", "gauge", "1 on the node that is the controller.",
+           node_controller(session->node) == node_id(session->node));
     /* The text is made before its own file has a node and is open: counted in, as whoever reads it finds it. */
     metric(out, "file_nodes", "gauge", "Nodes of this mount that the kernel knows; of status files this one only.",
            (uint64_t)tree_count(session->tree) + 1);

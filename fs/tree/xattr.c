@@ -176,9 +176,31 @@ static int show_node_id(struct session *s, const struct vnode *v, char *out)
     return number(out, node_id(s->node));
 }
 
+static int show_controller(struct session *s, const struct vnode *v, char *out)
+{
+    int32_t controller = node_controller(s->node);
+    (void)v;
+    if (controller > 0)
+        return number(out, controller);
+    strcpy(out, "none");
+    return 0;
+}
+
+static int show_voters(struct session *s, const struct vnode *v, char *out)
+{
+    int32_t voters[LIMIT_VOTERS];
+    struct replica_set set = {0};
+    int32_t count = node_voters(s->node, voters);
+    (void)v;
+    for (int32_t i = 0; i < count; i++)
+        replica_set_add(&set, voters[i]);
+    return ids(out, &set);
+}
+
 static const struct shown of_root[] = {
     {"user.cluster.id", show_cluster_id},
-    {"user.cluster.controller", show_node_id}, /* a quorum of one: this node */
+    {"user.cluster.controller", show_controller},
+    {"user.cluster.voters", show_voters},
     {"user.node.id", show_node_id},
     {NULL, NULL},
 };
@@ -319,20 +341,122 @@ static void set_partitions(fuse_req_t req, const struct vnode *vnode, const char
                      node_create_partitions(session_of(req)->node, &change->op, topic_name(vnode->topic), count));
 }
 
-/* A number of partitions as text; -EINVAL. */
-static int32_t partition_count(const char *text)
+static void set_factor(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t factor)
 {
-    char *end;
-    errno = 0;
-    long count = strtol(text, &end, 10);
-    if (errno || end == text || *end || text[0] < '0' || text[0] > '9' || count > LIMIT_TOPIC_PARTITIONS)
-        return -EINVAL;
-    return (int32_t)count;
+    struct change *change = new_change(req, name);
+    if (change)
+        change_begun(change,
+                     node_set_replication_factor(session_of(req)->node, &change->op, topic_name(vnode->topic), factor));
 }
 
-static bool sets_partitions(const struct vnode *vnode, const char *name)
+static void set_leader(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t leader)
 {
-    return vnode->key.kind == VNODE_TOPIC && strcmp(name, "user.topic.partitions") == 0;
+    struct change *change = new_change(req, name);
+    if (change)
+        change_begun(change, node_set_leader(session_of(req)->node, &change->op, topic_name(vnode->topic),
+                                             partition_index(vnode->pfile->part), leader));
+}
+
+static void set_replicas(fuse_req_t req, const struct vnode *vnode, const char *name, const struct replica_set *set)
+{
+    struct change *change = new_change(req, name);
+    if (change)
+        change_begun(change, node_assign_replicas(session_of(req)->node, &change->op, topic_name(vnode->topic),
+                                                  partition_index(vnode->pfile->part), set));
+}
+
+/* A number as text, from 1 to max; -EINVAL. *end is behind it. */
+static int32_t number_of(const char *text, int32_t max, const char **end)
+{
+    char *behind;
+    errno = 0;
+    long number = strtol(text, &behind, 10);
+    if (errno || behind == text || text[0] < '0' || text[0] > '9' || number < 1 || number > max)
+        return -EINVAL;
+    *end = behind;
+    return (int32_t)number;
+}
+
+/* The text is one number, and nothing else. */
+static int32_t only_number(const char *text, int32_t max)
+{
+    const char *end;
+    int32_t number = number_of(text, max, &end);
+    return number < 0 || *end ? -EINVAL : number;
+}
+
+/* Node ids, comma-separated, none twice. 0 or -EINVAL. */
+static int ids_of(const char *text, struct replica_set *out)
+{
+    const char *end;
+    *out = (struct replica_set){0};
+    for (;; text = end + 1) {
+        int32_t id = number_of(text, INT32_MAX, &end);
+        if (id < 0 || replica_set_has(out, id) || out->count == LIMIT_REPLICAS)
+            return -EINVAL;
+        replica_set_add(out, id);
+        if (*end != ',')
+            return *end ? -EINVAL : 0;
+    }
+}
+
+/* What may be set, besides settings. */
+enum settable { SETS_NONE, SETS_PARTITIONS, SETS_FACTOR, SETS_LEADER, SETS_REPLICAS };
+
+static enum settable settable(const struct vnode *vnode, const char *name)
+{
+    if (vnode->key.kind == VNODE_TOPIC && strcmp(name, "user.topic.partitions") == 0)
+        return SETS_PARTITIONS;
+    if (vnode->key.kind == VNODE_TOPIC && strcmp(name, "user.topic.replication_factor") == 0)
+        return SETS_FACTOR;
+    if (vnode->key.kind == VNODE_PARTITION && strcmp(name, "user.log.leader") == 0)
+        return SETS_LEADER;
+    if (vnode->key.kind == VNODE_PARTITION && strcmp(name, "user.log.replicas") == 0)
+        return SETS_REPLICAS;
+    return SETS_NONE;
+}
+
+/* Is the value one that it takes? 0 or -EINVAL. */
+static int check_value(enum settable which, const char *value)
+{
+    struct replica_set set;
+    switch (which) {
+    case SETS_PARTITIONS:
+        return only_number(value, LIMIT_TOPIC_PARTITIONS) < 0 ? -EINVAL : 0;
+    case SETS_FACTOR:
+        return only_number(value, LIMIT_REPLICAS) < 0 ? -EINVAL : 0;
+    case SETS_LEADER:
+        return only_number(value, INT32_MAX) < 0 ? -EINVAL : 0;
+    case SETS_REPLICAS:
+        return ids_of(value, &set);
+    case SETS_NONE:
+        break;
+    }
+    return -EINVAL;
+}
+
+/* Of a value that was checked. */
+static void set_value(fuse_req_t req, const struct vnode *vnode, const char *name, const char *value)
+{
+    struct replica_set set;
+    switch (settable(vnode, name)) {
+    case SETS_PARTITIONS:
+        set_partitions(req, vnode, name, only_number(value, LIMIT_TOPIC_PARTITIONS));
+        break;
+    case SETS_FACTOR:
+        set_factor(req, vnode, name, only_number(value, LIMIT_REPLICAS));
+        break;
+    case SETS_LEADER:
+        set_leader(req, vnode, name, only_number(value, INT32_MAX));
+        break;
+    case SETS_REPLICAS:
+        ids_of(value, &set);
+        set_replicas(req, vnode, name, &set);
+        break;
+    case SETS_NONE:
+        set_config(req, vnode, name, value);
+        break;
+    }
 }
 
 /* Whether the attribute may be set, or removed (value NULL): 0 or a negative errno. */
@@ -346,8 +470,9 @@ static int check_change(fuse_req_t req, const struct vnode *vnode, const char *n
         return -EPERM;
     if ((flags & XATTR_CREATE) && value_of(session, vnode, name, present) == 0)
         return -EEXIST;
-    if (value && sets_partitions(vnode, name))
-        return partition_count(value) < 0 ? -EINVAL : 0;
+    enum settable which = settable(vnode, name);
+    if (value && which != SETS_NONE)
+        return check_value(which, value);
     if (find(vnode, name))
         return -EPERM;
     if (!config_of(vnode, name))
@@ -361,10 +486,10 @@ static void change(fuse_req_t req, const struct vnode *vnode, const char *name, 
     int rc = check_change(req, vnode, name, value, flags);
     if (rc)
         fuse_reply_err(req, -rc);
-    else if (value && sets_partitions(vnode, name))
-        set_partitions(req, vnode, name, partition_count(value));
+    else if (value)
+        set_value(req, vnode, name, value);
     else
-        set_config(req, vnode, name, value);
+        set_config(req, vnode, name, NULL);
 }
 
 void xattr_set(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, size_t size, int flags)

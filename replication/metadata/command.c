@@ -29,7 +29,8 @@ enum field {
     FIELD_COUNT = 1 << 12,
     FIELD_EPOCH = 1 << 13,
     FIELD_VOTERS = 1 << 14,
-    FIELDS_END = 1 << 15,
+    FIELD_PARTITION = 1 << 15,
+    FIELDS_END = 1 << 16,
 };
 
 static const struct {
@@ -48,6 +49,7 @@ static const struct {
     [COMMAND_SET_PARTITIONS] = {"set_partitions", FIELD_CHANGES},
     [COMMAND_PRODUCER_IDS] = {"producer_ids", FIELD_PROPOSER | FIELD_COUNT},
     [COMMAND_BEGIN_EPOCH] = {"begin_epoch", FIELD_EPOCH},
+    [COMMAND_ASSIGN_REPLICAS] = {"assign_replicas", FIELD_TOPIC | FIELD_ID | FIELD_PARTITION | FIELD_REPLICAS},
     [COMMAND_SET_VOTERS] = {"set_voters", FIELD_VOTERS},
 };
 
@@ -151,6 +153,10 @@ static void pack_command(msgpack_packer *pk, const struct command *cmd)
     if (fields & FIELD_PARTITIONS) {
         pack_text(pk, "partitions");
         msgpack_pack_int32(pk, cmd->partitions);
+    }
+    if (fields & FIELD_PARTITION) {
+        pack_text(pk, "partition");
+        msgpack_pack_int32(pk, cmd->partition);
     }
     if (fields & FIELD_REPLICAS)
         pack_replicas(pk, cmd);
@@ -303,6 +309,10 @@ static int decode_fields(const msgpack_object *map, struct command *cmd, struct 
     if ((fields & FIELD_PARTITIONS) && !get_number(map, "partitions", 1, LIMIT_TOPIC_PARTITIONS, &number))
         bad = "partitions";
     cmd->partitions = (int32_t)number;
+    number = 0;
+    if ((fields & FIELD_PARTITION) && !get_number(map, "partition", -1, LIMIT_TOPIC_PARTITIONS - 1, &number))
+        bad = "partition";
+    cmd->partition = (int32_t)number;
     if ((fields & FIELD_NAME) && !get_text(map, "name", cmd->name, sizeof cmd->name))
         bad = "name";
     if ((fields & FIELD_VALUE) && !get_text(map, "value", cmd->value, sizeof cmd->value))

@@ -33,6 +33,7 @@ enum command_type {
     COMMAND_SET_PARTITIONS,    /* changes: a snapshot's, taken as they are */
     COMMAND_PRODUCER_IDS,      /* node, count: that many more are that node's */
     COMMAND_BEGIN_EPOCH,       /* epoch, leader: the quorum's, as each of its leaders begins (KIP-595) */
+    COMMAND_ASSIGN_REPLICAS,   /* topic, id, partition (-1: all of them), replicas that it, or each, shall have */
     COMMAND_SET_VOTERS,        /* voters, target: the quorum's (KIP-853); in force from when it is in the log on */
     COMMAND_TYPES,
 };
@@ -91,6 +92,7 @@ struct command {
     struct partition_change *changes; /* malloc-ed */
     int32_t change_count;
     int32_t partitions;
+    int32_t partition;
     int32_t replication_factor;
     int32_t *replicas; /* replication_factor ids for each partition, one partition behind the other; malloc-ed */
     int32_t replica_count;

@@ -353,7 +353,10 @@ void config_parse(const struct config_set *cluster, const struct config_set *top
     parse_framing(config_in_force(cluster, topic, "framing"), &log->framing);
     parse_separator(config_in_force(cluster, topic, "key.separator"), log->key_separator, &log->key_separator_len);
     out->max_message_bytes = number_in_force(both, "max.message.bytes");
-    out->min_insync_replicas = (int32_t)number_in_force(both, "min.insync.replicas");
+    /* Its default depends on what no setting says: how many replicas a partition has. */
+    if (config_set_get(topic != NULL ? topic : cluster, "min.insync.replicas") != NULL ||
+        config_set_get(cluster, "min.insync.replicas") != NULL)
+        out->min_insync_replicas = (int32_t)number_in_force(both, "min.insync.replicas");
     out->delete_topic_enable = bool_in_force(both, "delete.topic.enable");
     out->unclean_leader_election_enable = bool_in_force(both, "unclean.leader.election.enable");
     parse_timestamp_type(config_in_force(cluster, topic, "message.timestamp.type"), &out->log_append_time);

@@ -19,7 +19,7 @@ enum { CONFIG_NAME_BYTES = 64, CONFIG_VALUE_BYTES = 256 };
 struct topic_config {
     struct log_config log;
     int64_t max_message_bytes;
-    int32_t min_insync_replicas;
+    int32_t min_insync_replicas; /* 0: not set, so that it is (replicas + 1) / 2 */
     bool delete_topic_enable;
     bool unclean_leader_election_enable;
     bool log_append_time; /* message.timestamp.type */
@@ -34,7 +34,7 @@ enum config_scope {
 struct config_def {
     const char *name;
     enum config_scope scope;
-    const char *value; /* the built-in default */
+    const char *value; /* the built-in default; metadata_get_config() knows two that depend on more */
 };
 
 /* All settings, ordered by name. */

@@ -39,14 +39,15 @@ static void look_anew(struct controller *controller)
     controller->look_part = 0;
 }
 
-void controller_init(struct controller *controller, int64_t session_timeout_ms)
+void controller_init(struct controller *controller, int32_t self, int64_t session_timeout_ms)
 {
-    *controller = (struct controller){.session_timeout_ms = session_timeout_ms, .prefer_at_ms = INT64_MAX};
+    *controller =
+        (struct controller){.self = self, .session_timeout_ms = session_timeout_ms, .prefer_at_ms = INT64_MAX};
 }
 
 void controller_begin(struct controller *controller, const struct metadata *meta, int64_t now_ms)
 {
-    controller_init(controller, controller->session_timeout_ms);
+    controller_init(controller, controller->self, controller->session_timeout_ms);
     controller->active = true;
     for (size_t i = 0; i < meta->node_count; i++)
         begin_session(controller, meta->nodes[i].id, now_ms);
@@ -75,6 +76,42 @@ void controller_heartbeat(struct controller *controller, const struct metadata *
     answer->may_stop = known->shutting_down && !controller->look;
 }
 
+/* The place of a voter's vote about the process; those about another one do not count any more. */
+static struct gone_vote *vote_of(struct controller_node *node, uint64_t process, int32_t voter)
+{
+    struct gone_vote *unused = NULL;
+    if (node->gone_process != process)
+        memset(node->gone, 0, sizeof node->gone);
+    node->gone_process = process;
+    for (int32_t i = 0; i < LIMIT_VOTERS; i++) {
+        if (node->gone[i].voter == voter)
+            return &node->gone[i];
+        if (unused == NULL || node->gone[i].at_ms < unused->at_ms)
+            unused = &node->gone[i];
+    }
+    return unused;
+}
+
+bool controller_gone_vote(struct controller *controller, const struct metadata *meta, int64_t now_ms, int32_t voter,
+                          int32_t node, uint64_t process)
+{
+    const struct raft_voters *voters = &meta->voters.voters;
+    const struct node_registration *known = metadata_node(meta, node);
+    struct controller_node *gone = find(controller, node);
+    int found = 0;
+    if (!controller->active || node == controller->self || known == NULL || gone == NULL || known->process != process ||
+        raft_voters_node(voters, voter) == NULL)
+        return false;
+    *vote_of(gone, process, voter) = (struct gone_vote){.voter = voter, .at_ms = now_ms};
+    for (int32_t i = 0; i < LIMIT_VOTERS; i++)
+        found += gone->gone[i].voter != 0 && raft_voters_node(voters, gone->gone[i].voter) != NULL &&
+                 now_ms - gone->gone[i].at_ms < CONTROLLER_GONE_MS;
+    if (found < raft_voters_majority(voters))
+        return false;
+    controller_gone(controller, meta, node, process);
+    return true;
+}
+
 void controller_gone(struct controller *controller, const struct metadata *meta, int32_t node, uint64_t process)
 {
     const struct node_registration *known = metadata_node(meta, node);
@@ -96,12 +133,13 @@ void controller_applied(struct controller *controller, const struct metadata *me
         break;
     case COMMAND_CHANGE_NODE:
         look_anew(controller);
-        if (!cmd->registration.fenced && controller->prefer_at_ms == INT64_MAX)
+        if (!cmd->registration.fenced)
             controller->prefer_at_ms = now_ms + CONTROLLER_PREFER_DELAY_MS;
         break;
     case COMMAND_CREATE_TOPIC:
     case COMMAND_DELETE_TOPIC:
     case COMMAND_CREATE_PARTITIONS:
+    case COMMAND_ASSIGN_REPLICAS:
         /* Places of topics have moved, and a partition may have been made for nodes that are gone by now. */
         look_anew(controller);
         break;
@@ -140,7 +178,7 @@ static void change_node(struct command *out, const struct node_registration *nod
 static bool next_of_node(const struct controller *controller, const struct controller_node *node,
                          const struct node_registration *known, int64_t now_ms, struct command *out)
 {
-    bool silent = now_ms - node->heard_ms >= controller->session_timeout_ms;
+    bool silent = node->id != controller->self && now_ms - node->heard_ms >= controller->session_timeout_ms;
     if (!known->fenced && (node->dead || silent)) {
         change_node(out, known, true, known->shutting_down);
         return true;
@@ -265,7 +303,7 @@ int64_t controller_deadline_ms(const struct controller *controller, const struct
         const struct controller_node *node = &controller->nodes[i];
         const struct node_registration *known = metadata_node(meta, node->id);
         int64_t silent_ms = node->heard_ms + controller->session_timeout_ms;
-        if (known != NULL && !known->fenced && silent_ms < deadline_ms)
+        if (known != NULL && !known->fenced && node->id != controller->self && silent_ms < deadline_ms)
             deadline_ms = silent_ms;
     }
     return deadline_ms;

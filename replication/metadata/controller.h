@@ -23,6 +23,14 @@ enum {
     /* Partitions whose leadership is given back at once, and the pause until the next ones. */
     CONTROLLER_PREFER_COUNT = 64,
     CONTROLLER_PREFER_PAUSE_MS = 1000,
+    /* For so long a voter's word that a process has gone is good: it repeats it with each heartbeat. */
+    CONTROLLER_GONE_MS = 1500,
+};
+
+/* One voter finds that a process of some node no longer exists. */
+struct gone_vote {
+    int32_t voter; /* 0: none */
+    int64_t at_ms;
 };
 
 struct controller_node {
@@ -31,9 +39,12 @@ struct controller_node {
     int64_t applied_offset; /* as of that */
     bool dead;              /* its process has ended */
     bool wants_stop;        /* a clean stop: it hands over first */
+    uint64_t gone_process;  /* that the votes are about */
+    struct gone_vote gone[LIMIT_VOTERS];
 };
 
 struct controller {
+    int32_t self; /* the node that it runs on: not silent while it decides; 0: none */
     int64_t session_timeout_ms;
     bool active;
     struct controller_node nodes[LIMIT_NODES];
@@ -62,14 +73,18 @@ struct heartbeat_answer {
     bool may_stop; /* nothing waits for it any more: it leads nothing that another could lead */
 };
 
-void controller_init(struct controller *controller, int64_t session_timeout_ms);
+void controller_init(struct controller *controller, int32_t self, int64_t session_timeout_ms);
 /* This node leads the quorum and has applied all that was decided before. */
 void controller_begin(struct controller *controller, const struct metadata *meta, int64_t now_ms);
 void controller_end(struct controller *controller);
 
 void controller_heartbeat(struct controller *controller, const struct metadata *meta, int64_t now_ms,
                           const struct heartbeat *beat, struct heartbeat_answer *answer);
-/* That process of the node no longer exists, as a majority of the voters has found, or it said goodbye. */
+/* A voter finds that the process of the node no longer exists. Once a majority of the voters in force does, each having
+ * said so within CONTROLLER_GONE_MS, that is controller_gone(). Returns whether it is. */
+bool controller_gone_vote(struct controller *controller, const struct metadata *meta, int64_t now_ms, int32_t voter,
+                          int32_t node, uint64_t process);
+/* It is so. */
 void controller_gone(struct controller *controller, const struct metadata *meta, int32_t node, uint64_t process);
 /* A command was applied, by whomever it was proposed. */
 void controller_applied(struct controller *controller, const struct metadata *meta, const struct command *cmd,

@@ -124,6 +124,26 @@ bool election_prefer(const struct partition_registration *part, const struct ele
     return !partition_registration_equal(part, out);
 }
 
+bool election_move(const struct partition_registration *part, const struct replica_set *target,
+                   struct partition_registration *out)
+{
+    *out = *part;
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        if (!replica_set_has(&part->isr, id) && !replica_set_has(&part->elr, id) &&
+            !replica_set_has(&part->last_isr, id) && !replica_set_has(target, id))
+            replica_set_remove(&out->replicas, id);
+    }
+    bool room = replica_set_add_all(&out->replicas, target);
+    out->target = *target;
+    /* None to come and none to go: only the order is another. */
+    if (room && out->replicas.count == target->count) {
+        out->replicas = *target;
+        out->target.count = 0;
+    }
+    return room;
+}
+
 void election_set_isr(const struct partition_registration *part, const struct replica_set *isr,
                       const struct election_rules *rules, struct partition_registration *out)
 {

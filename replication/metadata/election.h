@@ -52,6 +52,11 @@ bool election_settle(const struct partition_registration *part, const struct ele
 /* As election_settle(), with the preferred replica as leader where it is in the ISR and may lead. */
 bool election_prefer(const struct partition_registration *part, const struct election_nodes *nodes,
                      const struct election_rules *rules, struct partition_registration *out);
+/* A move of the partition to those replicas, in that order, begins, in the place of one that is under way: they are
+ * added; who is none of them goes once all of them are in sync, or at once if nothing depends on it. false: that would
+ * be more than LIMIT_REPLICA_SET. */
+bool election_move(const struct partition_registration *part, const struct replica_set *target,
+                   struct partition_registration *out);
 /* A change of the ISR by the partition's leader: the eligible replicas follow from it. */
 void election_set_isr(const struct partition_registration *part, const struct replica_set *isr,
                       const struct election_rules *rules, struct partition_registration *out);

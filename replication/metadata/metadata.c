@@ -3,6 +3,8 @@
 #include "replication/metadata/metadata.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,13 +124,76 @@ struct election_nodes metadata_election_nodes(const struct metadata *meta)
     return (struct election_nodes){.lives = node_lives, .stays = node_stays, .arg = meta};
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const struct placement_node *first = a, *second = b;
+    return first->id < second->id ? -1 : first->id > second->id;
+}
+
+static void count_in(struct placement_node *nodes, size_t count, const struct replica_set *replicas)
+{
+    for (int32_t i = 0; i < replicas->count; i++) {
+        struct placement_node key = {.id = replicas->ids[i]};
+        struct placement_node *node = bsearch(&key, nodes, count, sizeof *nodes, by_id);
+        if (node == NULL)
+            continue;
+        node->replicas++;
+        node->leaders += i == 0;
+    }
+}
+
+void metadata_load(const struct metadata *meta, struct placement_node *nodes)
+{
+    for (size_t i = 0; i < meta->node_count; i++)
+        nodes[i] = (struct placement_node){.id = meta->nodes[i].id, .stays = node_stays(meta, meta->nodes[i].id)};
+    if (meta->node_count < 2) /* nothing to choose */
+        return;
+    qsort(nodes, meta->node_count, sizeof *nodes, by_id);
+    for (size_t i = 0; i < meta->topic_count; i++)
+        for (int32_t p = 0; p < meta->topics[i]->partitions; p++) {
+            const struct partition_registration *part = &meta->topics[i]->parts[p];
+            count_in(nodes, meta->node_count, part->target.count > 0 ? &part->target : &part->replicas);
+        }
+}
+
 int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_topic *topic, int32_t replicas)
 {
     static const char name[] = "min.insync.replicas";
-    const char *value = config_set_get(&topic->config, name);
+    const char *value = topic != NULL ? config_set_get(&topic->config, name) : NULL;
     if (value == NULL)
         value = config_set_get(&meta->config, name);
     return value != NULL ? (int32_t)strtol(value, NULL, 10) : (replicas + 1) / 2;
+}
+
+int32_t metadata_default_factor(const struct metadata *meta)
+{
+    enum { USUAL_FACTOR = 3 };
+    const char *value = config_set_get(&meta->config, "default.replication.factor");
+    if (value != NULL)
+        return (int32_t)strtol(value, NULL, 10);
+    if (meta->node_count >= USUAL_FACTOR)
+        return USUAL_FACTOR;
+    return meta->node_count > 0 ? (int32_t)meta->node_count : 1;
+}
+
+int metadata_get_config(const struct metadata *meta, const struct metadata_topic *topic, const char *name,
+                        char out[CONFIG_VALUE_BYTES])
+{
+    const char *value = config_in_force(&meta->config, topic != NULL ? &topic->config : NULL, name);
+    int32_t number;
+    if (value == NULL)
+        return -ENODATA;
+    if (strcmp(name, "default.replication.factor") == 0) {
+        number = metadata_default_factor(meta);
+    } else if (strcmp(name, "min.insync.replicas") == 0) {
+        number =
+            metadata_min_insync(meta, topic, topic != NULL ? topic->replication_factor : metadata_default_factor(meta));
+    } else {
+        memcpy(out, value, strlen(value) + 1);
+        return 0;
+    }
+    snprintf(out, CONFIG_VALUE_BYTES, "%" PRId32, number);
+    return 0;
 }
 
 void metadata_election_rules(const struct metadata *meta, const struct metadata_topic *topic, int32_t index,

@@ -12,6 +12,7 @@
 #include "engine/base/err.h"
 #include "replication/metadata/command.h"
 #include "replication/metadata/config.h"
+#include "replication/metadata/placement.h"
 
 struct metadata_topic {
     char name[TOPIC_NAME_BYTES];
@@ -61,12 +62,21 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
 const struct metadata_topic *metadata_topic(const struct metadata *meta, const char *name);
 const struct metadata_topic *metadata_topic_by_id(const struct metadata *meta, const uint8_t id[UUID_BYTES]);
 const struct node_registration *metadata_node(const struct metadata *meta, int32_t id);
+/* How laden each node is, by id: meta->node_count of them, LIMIT_NODES at most. A partition that moves counts where it
+ * goes. */
+void metadata_load(const struct metadata *meta, struct placement_node *nodes);
 /* Who lives and who stays, for elections; as long as meta stays as it is. */
 struct election_nodes metadata_election_nodes(const struct metadata *meta);
 /* The settings that elections of a partition go by. */
 void metadata_election_rules(const struct metadata *meta, const struct metadata_topic *topic, int32_t index,
                              struct election_rules *out);
-/* min.insync.replicas in force for so many replicas: as set on the topic or MOUNT, else (replicas + 1) / 2. */
+/* min.insync.replicas in force for so many replicas: as set on the topic (NULL: none) or MOUNT, else
+ * (replicas + 1) / 2. */
 int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_topic *topic, int32_t replicas);
+/* default.replication.factor in force: as set on MOUNT, else the smaller of 3 and the number of nodes. */
+int32_t metadata_default_factor(const struct metadata *meta);
+/* The setting in force as text; topic NULL: MOUNT's. -ENODATA: there is none of that name, there. */
+int metadata_get_config(const struct metadata *meta, const struct metadata_topic *topic, const char *name,
+                        char out[CONFIG_VALUE_BYTES]);
 
 #endif

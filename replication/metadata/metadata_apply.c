@@ -17,6 +17,16 @@ static void change_partition(struct partition_registration *part, const struct p
     *part = now;
 }
 
+/* There is no other replica that could have more of it: who leads goes on, in an epoch of its own. */
+static bool lead_on(struct partition_registration *part, int32_t id)
+{
+    if (part->replicas.count != 1 || part->leader != id)
+        return false;
+    part->leader_epoch++;
+    part->partition_epoch++;
+    return true;
+}
+
 /* A node that stopped uncleanly, or comes with another disk, has lost what was not synced, or all: it is in sync with
  * nothing (architecture.md, rule 7). */
 static void forget_node(struct metadata *meta, int32_t id, bool lost)
@@ -24,7 +34,8 @@ static void forget_node(struct metadata *meta, int32_t id, bool lost)
     struct partition_registration to;
     for (size_t i = 0; i < meta->topic_count; i++)
         for (int32_t p = 0; p < meta->topics[i]->partitions; p++)
-            if (election_forget(&meta->topics[i]->parts[p], id, lost, &to))
+            if ((lost || !lead_on(&meta->topics[i]->parts[p], id)) &&
+                election_forget(&meta->topics[i]->parts[p], id, lost, &to))
                 change_partition(&meta->topics[i]->parts[p], &to);
 }
 
@@ -181,6 +192,24 @@ static int create_partitions(struct metadata *meta, const struct command *cmd)
     return 0;
 }
 
+/* The controller goes on with the moves. */
+static void assign_replicas(struct metadata *meta, const struct command *cmd)
+{
+    struct metadata_topic *topic = metadata_topic_find(meta, cmd->topic);
+    int32_t factor = cmd->replication_factor, first = cmd->partition < 0 ? 0 : cmd->partition;
+    for (int32_t i = 0; i < cmd->replica_count / factor; i++) {
+        struct partition_registration *part = &topic->parts[first + i];
+        struct partition_registration to;
+        struct replica_set target = {.count = factor};
+        memcpy(target.ids, cmd->replicas + (size_t)i * (size_t)factor, (size_t)factor * sizeof target.ids[0]);
+        election_move(part, &target, &to);
+        change_partition(part, &to);
+    }
+    if (cmd->partition < 0)
+        topic->replication_factor = factor;
+    topic->attr.ctime_ms = cmd->time_ms;
+}
+
 /* ---- attributes and settings ---- */
 
 static void set_attr(struct metadata *meta, const struct command *cmd)
@@ -240,6 +269,9 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
         break;
     case COMMAND_CREATE_PARTITIONS:
         rc = create_partitions(meta, cmd);
+        break;
+    case COMMAND_ASSIGN_REPLICAS:
+        assign_replicas(meta, cmd);
         break;
     case COMMAND_SET_ATTR:
         set_attr(meta, cmd);

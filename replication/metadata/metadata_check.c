@@ -208,6 +208,47 @@ static int check_changes(const struct metadata *meta, const struct command *cmd,
     return 0;
 }
 
+/* The replicas that a partition shall have. */
+static int check_target(const struct metadata *meta, const int32_t *ids, int32_t count, struct replica_set *target,
+                        struct err *e)
+{
+    *target = (struct replica_set){0};
+    for (int32_t i = 0; i < count; i++) {
+        if (replica_set_has(target, ids[i]))
+            return err_set(e, -EINVAL, "node %d twice among the replicas", ids[i]);
+        if (metadata_node(meta, ids[i]) == NULL)
+            return err_set(e, -EINVAL, "there is no node %d", ids[i]);
+        replica_set_add(target, ids[i]);
+    }
+    return 0;
+}
+
+static int check_assign(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    int rc = check_same_topic(meta, cmd, verdict);
+    if (rc != 0)
+        return rc;
+    const struct metadata_topic *topic = metadata_topic_find(meta, cmd->topic);
+    int32_t factor = cmd->replication_factor, first = cmd->partition < 0 ? 0 : cmd->partition;
+    if (factor < 1 || factor > LIMIT_REPLICAS || cmd->replica_count % factor != 0)
+        return err_set(verdict->e, -EINVAL, "topic %s: replicas do not match its partitions", cmd->topic);
+    if (cmd->partition >= topic->partitions)
+        return LOST(verdict, -ENOENT, "topic %s has no partition %d", cmd->topic, cmd->partition);
+    if (cmd->replica_count != factor * (cmd->partition < 0 ? topic->partitions : 1))
+        return LOST(verdict, -EAGAIN, "topic %s has %d partitions by now", cmd->topic, topic->partitions);
+    for (int32_t i = 0; i < cmd->replica_count / factor; i++) {
+        struct replica_set target;
+        struct partition_registration to;
+        rc = check_target(meta, cmd->replicas + (size_t)i * (size_t)factor, factor, &target, verdict->e);
+        if (rc != 0)
+            return err_wrap(verdict->e, rc, "partition %s-%d", cmd->topic, first + i);
+        if (!election_move(&topic->parts[first + i], &target, &to))
+            return LOST(verdict, -EAGAIN, "partition %s-%d: too many replicas at once, it moves already", cmd->topic,
+                        first + i);
+    }
+    return 0;
+}
+
 /* What every replay of the command asks, too. */
 int metadata_fits(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
@@ -222,6 +263,8 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
         return check_same_topic(meta, cmd, verdict);
     case COMMAND_CREATE_PARTITIONS:
         return check_create_partitions(meta, cmd, verdict);
+    case COMMAND_ASSIGN_REPLICAS:
+        return check_assign(meta, cmd, verdict);
     case COMMAND_SET_ATTR:
         if (cmd->topic[0] != '\0' && metadata_topic_find(meta, cmd->topic) == NULL)
             return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);

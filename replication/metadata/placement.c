@@ -17,8 +17,13 @@ static bool better(const struct placement_node *a, const struct placement_node *
 
 void placement_choose(struct placement_node *nodes, int32_t count, int32_t factor, struct replica_set *out)
 {
-    assert(factor >= 1 && factor <= count && factor <= LIMIT_REPLICAS);
     *out = (struct replica_set){0};
+    placement_add(nodes, count, factor, out);
+}
+
+void placement_add(struct placement_node *nodes, int32_t count, int32_t factor, struct replica_set *out)
+{
+    assert(factor >= 1 && factor <= count && factor <= LIMIT_REPLICAS);
     while (out->count < factor) {
         struct placement_node *best = NULL;
         bool leader = out->count == 0;

@@ -22,5 +22,7 @@ struct placement_node {
 
 /* Places one partition and counts it in. nodes: by id; factor ≤ count and ≤ LIMIT_REPLICAS. */
 void placement_choose(struct placement_node *nodes, int32_t count, int32_t factor, struct replica_set *out);
+/* Adds to those that are there until they are `factor`. */
+void placement_add(struct placement_node *nodes, int32_t count, int32_t factor, struct replica_set *out);
 
 #endif

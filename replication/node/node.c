@@ -143,45 +143,6 @@ static void open_topics(struct node *node, const struct checkpoints *known)
     quorum_release(&node->quorum);
 }
 
-struct registration {
-    struct quorum_op op;
-    _Atomic bool over;
-    int rc;
-};
-
-static void on_registered(struct quorum_op *op, int rc)
-{
-    struct registration *registration = CONTAINER_OF(op, struct registration, op);
-    registration->rc = rc;
-    atomic_store(&registration->over, true);
-}
-
-/* The first start of this node in this cluster. */
-static int register_node(struct node *node, struct err *e)
-{
-    struct registration registration = {.op = {.timeout_ms = LIMIT_REGISTER_MS, .done = on_registered}};
-    bool known = metadata_node(quorum_acquire(&node->quorum), node->options.id) != NULL;
-    quorum_release(&node->quorum);
-    bool alone = node->quorum.peers.count == 1;
-    struct command cmd = {.type = COMMAND_REGISTER_NODE,
-                          .registration = {.id = node->options.id, .epoch = -1},
-                          .time_ms = node->clock->wall_ms(node->clock)};
-    if (!alone)
-        return 0;
-    if (known) {
-        node_apply_registrations(node, 0);
-        return 0;
-    }
-    int rc = quorum_submit(&node->quorum, &registration.op, &cmd);
-    if (rc == 0) {
-        executor_settle(node->executor); /* nothing else is under way yet */
-        while (!atomic_load(&registration.over))
-            executor_pause(node->executor, LIMIT_DECIDE_AGAIN_MS);
-        rc = registration.rc;
-    }
-    return rc == 0 ? 0 : err_set(e, rc, "register node %d: %s", (int)node->options.id, registration.op.e.text);
-}
-
 /* Where a log ends below its checkpointed high watermark, that is brought down before anything is appended: after the
  * next crash new records would pass for committed ones (rule 5). */
 static void lower_checkpoints(struct node *node)
@@ -216,6 +177,7 @@ static int open_state(struct node *node, struct err *e)
     if (rc != 0)
         return rc;
     rc = identity_clean(node->io, node->data_dirfd, &known->clean_shutdown, e);
+    bool clean = known->clean_shutdown; /* longer than `known` */
     if (rc == 0 && !BUG(clean_mark_late))
         rc = identity_clean_clear(node->io, node->data_dirfd, e);
     if (rc != 0)
@@ -232,7 +194,7 @@ static int open_state(struct node *node, struct err *e)
     rc = node_links_start(node, e);
     if (rc != 0)
         goto err_after_quorum;
-    rc = register_node(node, e);
+    rc = membership_start(&node->membership, !clean, e);
     if (rc != 0)
         goto err_after_links;
     return 0;
@@ -245,18 +207,20 @@ err_after_links:
     node_links_stop(node);
 err_after_quorum:
     atomic_store(&node->stopping, true);
+    controller_driver_stop(&node->controller);
     executor_silence(node->executor);
     executor_settle(node->executor);
     quorum_stop(&node->quorum);
     executor_settle(node->executor);
     manager_stop(&node->replicas);
+    membership_stop(&node->membership);
     node_close_topics(node);
     quorum_close(&node->quorum);
 err_after_mark:
     if (node->internal_topic != NULL)
         topic_unref(node->internal_topic);
     config_set_free(&node->internal_meta.config);
-    if (known->clean_shutdown)
+    if (clean)
         identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), NULL);
 err_after_known:
     checkpoints_free(known);
@@ -313,6 +277,12 @@ static int open_executor(struct node *node, struct err *e)
     return node->executor != NULL ? 0 : executor_uv_start(node->clock, &node->executor, e);
 }
 
+static int64_t session_timeout_ms(const struct node *node)
+{
+    enum { SESSION_TIMEOUT_MS = 3000 };
+    return node->options.node_session_timeout_ms > 0 ? node->options.node_session_timeout_ms : SESSION_TIMEOUT_MS;
+}
+
 int node_open(const struct node_options *options, struct node **out, struct err *e)
 {
     struct node *node = calloc(1, sizeof *node);
@@ -348,6 +318,8 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     rc = open_env(node, e);
     if (rc != 0)
         goto err_after_topics;
+    membership_init(&node->membership, node, session_timeout_ms(node));
+    controller_driver_init(&node->controller, node, session_timeout_ms(node));
     reserve_open(&node->reserve, io, node->data_dirfd, options->reserve_bytes);
     rc = open_state(node, e);
     if (rc != 0)
@@ -360,6 +332,8 @@ err_after_env:
     atomic_store(&node->stopping, true);
     executor_silence(node->executor);
     executor_settle(node->executor);
+    controller_driver_free(&node->controller);
+    membership_free(&node->membership);
     reads_stop(&node->reads);
     reserve_close(&node->reserve);
     segment_cache_free(node->env.cache);
@@ -484,6 +458,19 @@ static void count_one(struct partition *part, void *arg)
     metrics->partitions_offline += partition_usable(part, NULL) == -EIO;
 }
 
+static void count_cluster(const struct metadata *meta, struct node_metrics *metrics)
+{
+    metrics->nodes = meta->node_count;
+    for (size_t i = 0; i < meta->node_count; i++)
+        metrics->nodes_fenced += meta->nodes[i].fenced;
+    for (size_t i = 0; i < meta->topic_count; i++)
+        for (int32_t p = 0; p < meta->topics[i]->partitions; p++) {
+            const struct partition_registration *part = &meta->topics[i]->parts[p];
+            metrics->partitions_without_leader += part->leader == LEADER_NONE;
+            metrics->partitions_under_replicated += part->isr.count < part->replicas.count;
+        }
+}
+
 void node_metrics(struct node *node, struct node_metrics *out)
 {
     *out = (struct node_metrics){.batches_appended = atomic_load(&node->batches_gone),
@@ -495,6 +482,12 @@ void node_metrics(struct node *node, struct node_metrics *out)
                                  .topics = catalog_count(&node->catalog),
                                  .appends_parked = atomic_load(&node->appends_parked)};
     node_each_partition(node, count_one, out);
+    out->leader_changes = atomic_load(&node->leader_changes);
+    out->isr_shrinks = atomic_load(&node->isr_shrinks);
+    out->isr_expands = atomic_load(&node->isr_expands);
+    out->node_epoch = atomic_load(&node->membership.node_epoch);
+    count_cluster(quorum_acquire(&node->quorum), out);
+    quorum_release(&node->quorum);
 }
 
 /* ---- what commands have made ---- */
@@ -508,22 +501,12 @@ void node_root_attr(struct node *node, struct tree_attr *out)
 int node_get_config(struct node *node, const char *topic, const char *name, char out[CONFIG_VALUE_BYTES])
 {
     const struct metadata *meta = quorum_acquire(&node->quorum);
-    const struct config_set *set = NULL;
-    int rc = 0;
-    if (topic != NULL && strcmp(topic, node->internal_topic->name) == 0) {
-        set = &node->internal_meta.config;
-    } else if (topic != NULL) {
-        const struct metadata_topic *found = metadata_topic(meta, topic);
-        if (found == NULL)
-            rc = -ENOENT;
-        else
-            set = &found->config;
-    }
-    const char *value = rc == 0 ? config_in_force(&meta->config, set, name) : NULL;
-    if (value != NULL)
-        memcpy(out, value, strlen(value) + 1);
-    else if (rc == 0)
-        rc = -ENODATA;
+    const struct metadata_topic *found = NULL;
+    if (topic != NULL && strcmp(topic, node->internal_topic->name) == 0)
+        found = &node->internal_meta;
+    else if (topic != NULL)
+        found = metadata_topic(meta, topic);
+    int rc = topic != NULL && found == NULL ? -ENOENT : metadata_get_config(meta, found, name, out);
     quorum_release(&node->quorum);
     return rc;
 }

@@ -19,7 +19,9 @@
 #include "replication/executor/executor.h"
 #include "replication/metadata/config.h"
 #include "replication/metadata/tree_attr.h"
+#include "replication/base/limits.h"
 #include "replication/replica/partition.h"
+#include "replication/wire/hello.h"
 #include "replication/wire/tls.h"
 
 struct node;
@@ -39,8 +41,9 @@ struct node_options {
     bool check_crcs;
     int64_t log_retention_check_interval_ms;
     int64_t log_cleaner_backoff_ms;
-    int64_t reserve_bytes;           /* reserve.h; 0: none */
+    int64_t node_session_timeout_ms; /* 0: 3000 */
     int64_t replica_lag_time_max_ms; /* 0: LIMIT_REPLICA_LAG_MS */
+    int64_t reserve_bytes;           /* reserve.h; 0: none */
     /* Other nodes. What these lead to stays until node_close(). */
     const char *listen_host; /* NULL: no port, and no other node is ever heard of */
     int listen_port;
@@ -129,12 +132,36 @@ struct node_feed {
 /* One at a time; NULL: nobody. Returns when no call of the last one is under way any more. Not from such a call. */
 void node_set_feed(struct node *node, struct node_feed *feed);
 
+/* ---- the cluster ---- */
+
+enum node_role { NODE_VOTER, NODE_OBSERVER, NODE_REPLACED /* its id is a voter's, its disk is not */ };
+
+/* A node as it has registered. */
+struct node_member {
+    int32_t id;
+    char host[HELLO_HOST_BYTES]; /* "": it listens nowhere */
+    int32_t port;
+    int64_t epoch;
+    enum node_role role;
+    bool fenced;   /* it lives not, as far as the controller knows */
+    bool stopping; /* cleanly: it leads nothing that another could lead */
+};
+
+/* All of them by id. *out is malloc-ed. -ENOMEM. */
+int node_members(struct node *node, struct node_member **out, size_t *count);
+int32_t node_controller(struct node *node);                        /* a node id; 0: none that this node hears */
+int32_t node_voters(struct node *node, int32_t ids[LIMIT_VOTERS]); /* of the metadata quorum, ascending; how many */
+
 /* ---- figures for .cluster/metrics ---- */
 struct node_metrics {
     uint64_t batches_appended, records_appended, bytes_appended;
     uint64_t flushes, segments_deleted, segments_compacted;
     uint64_t partitions, partitions_offline, topics;
     uint64_t appends_parked;
+    uint64_t partitions_without_leader, partitions_under_replicated; /* of the cluster */
+    uint64_t leader_changes, isr_shrinks, isr_expands;               /* as applied here */
+    uint64_t nodes, nodes_fenced;
+    int64_t node_epoch; /* -1: not registered yet */
 };
 void node_metrics(struct node *node, struct node_metrics *out);
 

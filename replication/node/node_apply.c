@@ -120,12 +120,28 @@ static void update_topics(struct node *node, const struct command *cmd)
 
 /* ---- registrations of partitions ---- */
 
+static void count_change(struct node *node, struct partition *part, const struct partition_registration *to)
+{
+    pthread_mutex_lock(&part->lock);
+    bool leader = to->leader != LEADER_NONE && to->leader_epoch != part->registration.leader_epoch;
+    struct replica_set before = part->registration.isr;
+    pthread_mutex_unlock(&part->lock);
+    atomic_fetch_add(&node->leader_changes, leader);
+    atomic_fetch_add(&node->isr_shrinks, !replica_set_within(&before, &to->isr));
+    atomic_fetch_add(&node->isr_expands, !replica_set_within(&to->isr, &before));
+}
+
 /* Hands the live partition the registration that the metadata has. */
 static void set_registration(struct topic *topic, const struct metadata_topic *meta, int32_t index)
 {
     struct partition *part = topic_partition(topic, index);
-    if (part != NULL) /* there was no memory for it */
-        partition_set_registration(part, &meta->parts[index]);
+    if (part == NULL) /* there was no memory for it */
+        return;
+    /* What was decided on an earlier process of this node; but nobody else could lead what is only here. */
+    if (!atomic_load(&topic->node->membership.registered) && meta->parts[index].replicas.count > 1)
+        return;
+    count_change(topic->node, part, &meta->parts[index]);
+    partition_set_registration(part, &meta->parts[index]);
 }
 
 static void change_partitions(struct node *node, const struct command *cmd)
@@ -138,6 +154,19 @@ static void change_partitions(struct node *node, const struct command *cmd)
         set_registration(topic, meta, cmd->changes[i].index);
         topic_unref(topic);
     }
+}
+
+/* All of a topic's: another target moves them. */
+static void assign_replicas(struct node *node, const struct command *cmd)
+{
+    const struct metadata_topic *meta = metadata_topic(&node->quorum.meta, cmd->topic);
+    struct topic *topic = catalog_find(&node->catalog, cmd->topic);
+    if (topic == NULL)
+        return;
+    for (int32_t p = 0; p < meta->partitions; p++)
+        set_registration(topic, meta, p);
+    topic_unref(topic);
+    update_topics(node, cmd);
 }
 
 void node_apply_registrations(struct node *node, int32_t replica)
@@ -158,6 +187,7 @@ void node_apply_registrations(struct node *node, int32_t replica)
 static void register_node(struct node *node, const struct command *cmd)
 {
     bool self = cmd->registration.id == node->options.id;
+    node_links_meet(node, cmd->registration.id, cmd->registration.host, cmd->registration.port);
     if (self && cmd->registration.process == node->process && !atomic_load(&node->caught_up))
         node_caught_up(node);
     if (self)
@@ -165,9 +195,8 @@ static void register_node(struct node *node, const struct command *cmd)
     node_apply_registrations(node, self ? 0 : cmd->registration.id);
 }
 
-void node_apply(void *arg, const struct command *cmd)
+static void apply(struct node *node, const struct command *cmd)
 {
-    struct node *node = arg;
     switch (cmd->type) {
     case COMMAND_CREATE_TOPIC:
         create_topic(node, cmd);
@@ -187,6 +216,9 @@ void node_apply(void *arg, const struct command *cmd)
     case COMMAND_REGISTER_NODE:
         register_node(node, cmd);
         break;
+    case COMMAND_ASSIGN_REPLICAS:
+        assign_replicas(node, cmd);
+        break;
     case COMMAND_CHANGE_PARTITIONS:
     case COMMAND_SET_PARTITIONS:
         change_partitions(node, cmd);
@@ -203,6 +235,14 @@ void node_apply(void *arg, const struct command *cmd)
     case COMMAND_TYPES:
         break;
     }
+}
+
+void node_apply(void *arg, const struct command *cmd)
+{
+    struct node *node = arg;
+    membership_applied(&node->membership, cmd);
+    apply(node, cmd);
+    controller_driver_applied(&node->controller, cmd);
 }
 
 /* ---- a snapshot in place of commands ---- */
@@ -228,6 +268,8 @@ void node_replace(void *arg, const struct metadata *old)
     const struct node_registration *self = metadata_node(meta, node->options.id);
     struct command all = {.type = COMMAND_SET_CONFIG};
     delete_others(node, old);
+    for (size_t i = 0; i < meta->node_count; i++)
+        node_links_meet(node, meta->nodes[i].id, meta->nodes[i].host, meta->nodes[i].port);
     for (size_t i = 0; i < meta->topic_count; i++) {
         struct command cmd = {.type = COMMAND_CREATE_TOPIC};
         struct topic *topic = catalog_find(&node->catalog, meta->topics[i]->name);
@@ -241,6 +283,7 @@ void node_replace(void *arg, const struct metadata *old)
     node_join_cluster(node);
     if (self != NULL && self->process == node->process) {
         struct command cmd = {.type = COMMAND_REGISTER_NODE, .registration = *self};
+        membership_applied(&node->membership, &cmd);
         register_node(node, &cmd);
     }
 }

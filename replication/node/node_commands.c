@@ -11,6 +11,7 @@
 #include "replication/node/node_commands.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,36 +223,32 @@ static int begun(struct command_op *op, int rc)
 
 /* ---- topics ---- */
 
-/* Replicas for partitions first … first + count - 1: leaders go around the nodes, followers to the nodes behind. */
-static int place(struct command *cmd, const struct metadata *meta, int32_t first, int32_t count)
+/* Replicas for that many more partitions. */
+static int place(struct command *cmd, const struct metadata *meta, int32_t count, struct err *e)
 {
-    size_t factor = (size_t)cmd->replication_factor;
-    cmd->replica_count = count * cmd->replication_factor;
+    int32_t factor = cmd->replication_factor;
+    struct placement_node nodes[LIMIT_NODES];
+    if ((size_t)factor > meta->node_count)
+        return err_set(e, -EINVAL, "replication factor %" PRId32 ", there are %zu nodes", factor, meta->node_count);
+    cmd->replica_count = count * factor;
     cmd->replicas = calloc((size_t)cmd->replica_count, sizeof *cmd->replicas);
     if (cmd->replicas == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < (size_t)count; i++)
-        for (size_t j = 0; j < factor; j++)
-            cmd->replicas[i * factor + j] = meta->nodes[((size_t)first + i + j) % meta->node_count].id;
+        return err_sys(e, -ENOMEM, "choose replicas");
+    metadata_load(meta, nodes);
+    for (int32_t i = 0; i < count; i++) {
+        struct replica_set chosen;
+        placement_choose(nodes, (int32_t)meta->node_count, factor, &chosen);
+        memcpy(cmd->replicas + (size_t)i * (size_t)factor, chosen.ids, (size_t)factor * sizeof chosen.ids[0]);
+    }
     return 0;
-}
-
-static int32_t cluster_number(const struct metadata *meta, const char *name)
-{
-    return (int32_t)strtol(config_in_force(&meta->config, NULL, name), NULL, 10);
 }
 
 static int plan_topic(struct node *node, struct command *cmd, struct err *e)
 {
     const struct metadata *meta = quorum_acquire(&node->quorum);
-    int rc;
-    cmd->partitions = cluster_number(meta, "num.partitions");
-    cmd->replication_factor = cluster_number(meta, "default.replication.factor");
-    if ((size_t)cmd->replication_factor > meta->node_count)
-        rc = err_set(e, -EINVAL, "default.replication.factor is %d, there are %zu nodes", cmd->replication_factor,
-                     meta->node_count);
-    else
-        rc = place(cmd, meta, 0, cmd->partitions);
+    cmd->partitions = (int32_t)strtol(config_in_force(&meta->config, NULL, "num.partitions"), NULL, 10);
+    cmd->replication_factor = metadata_default_factor(meta);
+    int rc = place(cmd, meta, cmd->partitions, e);
     quorum_release(&node->quorum);
     return rc;
 }
@@ -295,9 +292,113 @@ int node_create_partitions(struct node *node, struct command_op *op, const char 
             rc = err_set(&op->e, -EINVAL, "topic %s: %d partitions, it has %d and can have %d", name, count, have,
                          LIMIT_TOPIC_PARTITIONS);
         } else {
-            rc = place(&op->cmd, quorum_acquire(&node->quorum), have, count - have);
+            rc = place(&op->cmd, quorum_acquire(&node->quorum), count - have, &op->e);
             quorum_release(&node->quorum);
         }
+    }
+    if (rc == 0)
+        rc = decide(op);
+    return begun(op, rc);
+}
+
+/* ---- where they are, and who leads ---- */
+
+int node_assign_replicas(struct node *node, struct command_op *op, const char *name, int32_t index,
+                         const struct replica_set *replicas)
+{
+    int rc = begin_on(node, op, COMMAND_ASSIGN_REPLICAS, name);
+    op->cmd.partition = index;
+    op->cmd.replication_factor = op->cmd.replica_count = replicas->count;
+    op->cmd.replicas = rc == 0 ? calloc((size_t)replicas->count, sizeof *op->cmd.replicas) : NULL;
+    if (rc == 0 && op->cmd.replicas == NULL)
+        rc = err_sys(&op->e, -ENOMEM, "replicas of %s-%" PRId32, name, index);
+    if (rc == 0) {
+        memcpy(op->cmd.replicas, replicas->ids, (size_t)replicas->count * sizeof replicas->ids[0]);
+        rc = decide(op);
+    }
+    return begun(op, rc);
+}
+
+/* That many of the replicas that it has or shall have: more by load, fewer from the end, the leader last. */
+static void resize(struct placement_node *nodes, int32_t count, const struct partition_registration *part,
+                   int32_t factor, struct replica_set *out)
+{
+    *out = part->target.count > 0 ? part->target : part->replicas;
+    for (int32_t i = out->count - 1; i >= 0 && out->count > factor; i--)
+        if (out->ids[i] != part->leader)
+            replica_set_remove(out, out->ids[i]);
+    if (out->count < factor)
+        placement_add(nodes, count, factor, out);
+}
+
+static int plan_factor(struct command *cmd, const struct metadata *meta, int32_t factor, struct err *e)
+{
+    const struct metadata_topic *topic = metadata_topic_by_id(meta, cmd->id);
+    struct placement_node nodes[LIMIT_NODES];
+    if (topic == NULL)
+        return err_set(e, -ENOENT, "no topic %s", cmd->topic);
+    if (factor < 1 || factor > LIMIT_REPLICAS || (size_t)factor > meta->node_count)
+        return err_set(e, -EINVAL, "replication factor %" PRId32 ", there are %zu nodes", factor, meta->node_count);
+    cmd->partition = -1;
+    cmd->replication_factor = factor;
+    cmd->replica_count = topic->partitions * factor;
+    cmd->replicas = calloc((size_t)cmd->replica_count, sizeof *cmd->replicas);
+    if (cmd->replicas == NULL)
+        return err_sys(e, -ENOMEM, "choose replicas");
+    metadata_load(meta, nodes);
+    for (int32_t p = 0; p < topic->partitions; p++) {
+        struct replica_set set;
+        resize(nodes, (int32_t)meta->node_count, &topic->parts[p], factor, &set);
+        memcpy(cmd->replicas + (size_t)p * (size_t)factor, set.ids, (size_t)factor * sizeof set.ids[0]);
+    }
+    return 0;
+}
+
+int node_set_replication_factor(struct node *node, struct command_op *op, const char *name, int32_t factor)
+{
+    int rc = begin_on(node, op, COMMAND_ASSIGN_REPLICAS, name);
+    if (rc == 0) {
+        rc = plan_factor(&op->cmd, quorum_acquire(&node->quorum), factor, &op->e);
+        quorum_release(&node->quorum);
+    }
+    if (rc == 0)
+        rc = decide(op);
+    return begun(op, rc);
+}
+
+static int plan_leader(struct command *cmd, const struct metadata *meta, int32_t index, int32_t leader, struct err *e)
+{
+    const struct metadata_topic *topic = metadata_topic_by_id(meta, cmd->id);
+    struct election_nodes nodes = metadata_election_nodes(meta);
+    if (topic == NULL || index >= topic->partitions)
+        return err_set(e, -ENOENT, "no partition %s-%" PRId32, cmd->topic, index);
+    const struct partition_registration *part = &topic->parts[index];
+    if (!replica_set_has(&part->replicas, leader))
+        return err_set(e, -EINVAL, "%s-%" PRId32 ": node %" PRId32 " has no replica", cmd->topic, index, leader);
+    if (!replica_set_has(&part->isr, leader) || !nodes.stays(nodes.arg, leader))
+        return err_set(e, -EAGAIN, "%s-%" PRId32 ": node %" PRId32 " is not in sync", cmd->topic, index, leader);
+    cmd->changes = calloc(1, sizeof *cmd->changes);
+    if (cmd->changes == NULL)
+        return err_sys(e, -ENOMEM, "choose a leader");
+    cmd->change_count = 1;
+    struct partition_change *change = cmd->changes;
+    memcpy(change->topic_id, topic->id, UUID_BYTES);
+    change->index = index;
+    change->to = *part;
+    change->to.leader = leader;
+    change->to.leader_epoch += leader != part->leader;
+    change->to.partition_epoch++;
+    for (int32_t i = 0; i < LIMIT_REPLICA_SET; i++)
+        change->isr_epochs[i] = -1;
+    return 0;
+}
+
+int node_set_leader(struct node *node, struct command_op *op, const char *name, int32_t index, int32_t leader)
+{
+    int rc = begin_on(node, op, COMMAND_CHANGE_PARTITIONS, name);
+    if (rc == 0) {
+        rc = plan_leader(&op->cmd, quorum_acquire(&node->quorum), index, leader, &op->e);
+        quorum_release(&node->quorum);
     }
     if (rc == 0)
         rc = decide(op);

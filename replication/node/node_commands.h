@@ -42,6 +42,18 @@ int node_delete_topic(struct node *node, struct command_op *op, const char *name
 /* -ENOENT; -EINVAL: not more than there are, or over 10,000. */
 int node_create_partitions(struct node *node, struct command_op *op, const char *name, int32_t count);
 
+/* Which nodes shall hold a partition, the first one preferred as leader: those that are missing are added and fetch,
+ * the others go once these are in sync. Over when that is decided. -ENOENT; -EINVAL: a node twice, or one that there is
+ * not; -EAGAIN: it moves already, and has too many replicas for one more move. */
+int node_assign_replicas(struct node *node, struct command_op *op, const char *name, int32_t index,
+                         const struct replica_set *replicas);
+/* The same for all partitions of the topic, so that each has `factor`: more by load; fewer from the end of the list,
+ * the leader last. -EINVAL: more than there are nodes, or than LIMIT_REPLICAS. */
+int node_set_replication_factor(struct node *node, struct command_op *op, const char *name, int32_t factor);
+/* Who shall lead it. -ENOENT; -EINVAL: no replica; -EAGAIN: not in sync, or fenced, or the partition changed meanwhile.
+ */
+int node_set_leader(struct node *node, struct command_op *op, const char *name, int32_t index, int32_t leader);
+
 /* name NULL: MOUNT. `set`: ATTR_ bits. -ENOENT. */
 int node_set_attr(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr,
                   unsigned set);

@@ -12,10 +12,12 @@
 #include "replication/node/catalog.h"
 #include "replication/node/checkpoints.h"
 #include "replication/node/cleaner.h"
+#include "replication/node/controller_driver.h"
 #include "replication/node/deleter.h"
 #include "replication/node/flusher.h"
 #include "replication/node/forwarding.h"
 #include "replication/node/identity.h"
+#include "replication/node/membership.h"
 #include "replication/node/node.h"
 #include "replication/node/reads.h"
 #include "replication/node/reserve.h"
@@ -52,6 +54,8 @@ struct node {
     struct err *internal_reason;                 /* while it is opened: why it cannot be, for whoever started us */
     struct quorum quorum;
     struct replica_manager replicas;
+    struct membership membership;
+    struct controller_driver controller;
     struct flusher flusher;
     struct deleter deleter;
     struct cleaner cleaner;
@@ -75,6 +79,7 @@ struct node {
     _Atomic uint64_t segments_deleted, segments_compacted, appends_parked;
     _Atomic uint64_t batches_gone, records_gone, bytes_gone, flushes_gone; /* of partitions that were deleted */
     _Atomic int64_t parked_bytes;
+    _Atomic uint64_t leader_changes, isr_shrinks, isr_expands;
 };
 
 /* Calls each with every partition of the node, internal ones too, while it holds a reference to its topic: for the

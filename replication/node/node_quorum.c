@@ -48,7 +48,8 @@ static void on_committed(void *arg, struct log_point end, int32_t epoch)
 
 static void on_led(void *arg, bool leads)
 {
-    (void)arg, (void)leads;
+    struct node *node = arg;
+    controller_driver_led(&node->controller, leads);
 }
 
 static void on_failed(void *arg)

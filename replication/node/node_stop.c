@@ -110,6 +110,8 @@ int node_close(struct node *node, struct err *e)
     struct err local = {0};
     atomic_store(&node->stopping, true);
     node_stopping(node);
+    membership_leave(&node->membership);
+    controller_driver_stop(&node->controller);
     quorum_resign(&node->quorum);
     node_links_hush(node);
     executor_silence(node->executor);
@@ -119,6 +121,7 @@ int node_close(struct node *node, struct err *e)
     reads_stop(&node->reads);
     node_links_stop(node);
     manager_stop(&node->replicas);
+    membership_stop(&node->membership);
 
     /* What an unclean stop before this start left may not have been looked at. */
     if (!atomic_load(&node->caught_up) && !node->known.clean_shutdown)
@@ -130,6 +133,8 @@ int node_close(struct node *node, struct err *e)
         rc = checkpoints_write_all(node, &local);
     node_close_topics(node);
     quorum_close(&node->quorum);
+    controller_driver_free(&node->controller);
+    membership_free(&node->membership);
     topic_unref(node->internal_topic);
     config_set_free(&node->internal_meta.config);
     node_links_close(node);

@@ -26,7 +26,7 @@ struct topic *topic_new(struct node *node, const struct metadata_topic *meta, co
     memcpy(topic->name, meta->name, sizeof topic->name);
     memcpy(topic->id, meta->id, UUID_BYTES);
     uuid_text(topic->id, topic->id_text);
-    topic->replication_factor = meta->replication_factor;
+    atomic_store(&topic->replication_factor, meta->replication_factor);
     topic->internal = internal;
     atomic_store(&topic->refs, 1);
     topic->reap.run = on_reap;
@@ -99,7 +99,7 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
         topic->open_rc = rc;
     if (part == NULL)
         return rc;
-    if (made || topic->internal)
+    if ((made && atomic_load(&topic->node->membership.registered)) || topic->internal)
         partition_set_registration(part, &meta->parts[index]);
     pthread_mutex_lock(&topic->lock);
     topic->partitions[index] = part;
@@ -189,6 +189,7 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
 {
     struct topic_config config;
     config_parse(cluster, &meta->config, &config);
+    atomic_store(&topic->replication_factor, meta->replication_factor);
     pthread_mutex_lock(&topic->lock);
     topic->attr = meta->attr;
     bool changed = memcmp(&config, &topic->config, sizeof config) != 0;
@@ -288,7 +289,7 @@ int32_t topic_partition_count(const struct topic *topic)
 
 int topic_replication_factor(const struct topic *topic)
 {
-    return topic->replication_factor;
+    return atomic_load(&topic->replication_factor);
 }
 
 void topic_attr(struct topic *topic, struct tree_attr *out)

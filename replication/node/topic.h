@@ -22,7 +22,7 @@ struct topic {
     char name[TOPIC_NAME_BYTES];
     uint8_t id[UUID_BYTES];
     char id_text[UUID_TEXT_BYTES];
-    int replication_factor;
+    _Atomic int32_t replication_factor; /* the target, where partitions move */
     bool internal;
     _Atomic uint64_t refs;
     _Atomic bool deleted;

@@ -182,13 +182,13 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     partition_ask_init(part);
     partition_insync_init(part);
     partition_feed_init(part);
+    part->registration = *registration;
     struct topic_config config;
     topic_config(topic, &config);
     partition_set_config(part, &config);
 
     snprintf(part->checkpoint_key, sizeof part->checkpoint_key, "%s-%" PRId32, topic->id_text, index);
     checkpoints_known(made ? NULL : known, part->name, part->checkpoint_key, &part->known, &part->known_high_watermark);
-    part->registration = *registration;
     part->elsewhere = partition_is_elsewhere(part, registration);
     isr_init(&part->isr, registration->replicas.ids, registration->replicas.count,
              (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
@@ -280,7 +280,8 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
 
 void partition_set_config(struct partition *part, const struct topic_config *config)
 {
-    atomic_store(&part->min_insync_replicas, config->min_insync_replicas);
+    atomic_store(&part->min_insync_config, config->min_insync_replicas);
+    partition_set_min_insync(part);
     atomic_store(&part->log_append_time, config->log_append_time);
     atomic_store(&part->framing, (int)config->log.framing);
     atomic_store(&part->flush_messages, config->log.flush_messages);

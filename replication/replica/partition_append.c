@@ -414,10 +414,10 @@ int partition_append_submit(struct append_op *op, struct err *e)
     int rc = partition_usable(part, e);
 
     assert(atomic_load_explicit(&op->state, memory_order_relaxed) == APPEND_OVER && op->copy == NULL);
-    if (rc == -EIO && part->log == NULL && partition_leads(part)) {
+    if (rc == -EIO && part->log == NULL && (partition_leads(part) || !partition_has_others(part))) {
         rc = partition_reopen(part, e);
     }
-    if (rc < 0 && (rc != -EIO || op->from_peer || partition_leads(part))) {
+    if (rc < 0 && (rc != -EIO || op->from_peer || partition_leads(part) || !partition_has_others(part))) {
         return rc;
     }
     if (part->topic->internal) {

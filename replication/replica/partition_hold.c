@@ -58,14 +58,20 @@ static void take_committing(struct append_op *op)
 
 /* ---- admission; under the lock ---- */
 
+/* Its leader, and no other can have been elected yet (REPLICATION.md, rule 11). */
+static bool may_lead(const struct partition *part)
+{
+    return partition_leads(part) && membership_has_lease(&part->node->membership);
+}
+
 bool partition_is_held(const struct partition *part)
 {
-    return !partition_leads(part) || topic_held(part->topic);
+    return !may_lead(part) || topic_held(part->topic);
 }
 
 static bool enough_in_sync(const struct partition *part)
 {
-    return partition_leads(part) && isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
+    return may_lead(part) && isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
 }
 
 static void update(struct partition *part)

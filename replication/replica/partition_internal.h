@@ -76,6 +76,7 @@ struct partition {
     int open_rc; /* life_lock: why log is NULL */
 
     /* settings in force, as the append path needs them */
+    _Atomic int32_t min_insync_config; /* as set; 0: it follows from the replicas */
     _Atomic int32_t min_insync_replicas;
     _Atomic bool log_append_time;
     _Atomic int framing; /* changes with the topic's gate shut */
@@ -211,10 +212,14 @@ void partition_check_failed(struct partition *part);
  * waits for no decision and no peer: no lock held. */
 void partition_set_registration(struct partition *part, const struct partition_registration *registration);
 enum partition_role partition_role(const struct partition *part);
+/* Another node has a replica: it may lead. Takes the lock. */
+bool partition_has_others(struct partition *part);
 static inline bool partition_leads(const struct partition *part)
 {
     return atomic_load_explicit(&part->role, memory_order_relaxed) == ROLE_LEADER;
 }
+/* Settings or replicas are others. */
+void partition_set_min_insync(struct partition *part);
 
 /* ---- the leader epoch: partition_epoch.c ---- */
 
@@ -312,7 +317,7 @@ void partition_fail_waiting(struct partition *part, int rc);
 void partition_quit(struct partition *part);
 /* This node leads no more: those that wait are sent on to the next leader. Calls back. */
 void partition_depose(struct partition *part);
-/* Appends of any acks are held: the topic is, or this node does not lead. */
+/* Appends of any acks are held: the topic is, or this node does not lead, or has no lease. */
 bool partition_is_held(const struct partition *part);
 /* Appends are held, or one that was is on its way into the log. */
 bool partition_has_held(struct partition *part);

@@ -70,6 +70,22 @@ static void begin(struct partition *part)
         manager_look_again(manager);
 }
 
+/* Under the lock. */
+static void set_min_insync(struct partition *part)
+{
+    const struct partition_registration *registration = &part->registration;
+    int32_t min = atomic_load(&part->min_insync_config);
+    int32_t replicas = registration->target.count > 0 ? registration->target.count : registration->replicas.count;
+    atomic_store(&part->min_insync_replicas, min != 0 ? min : (replicas + 1) / 2);
+}
+
+void partition_set_min_insync(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    set_min_insync(part);
+    pthread_mutex_unlock(&part->lock);
+}
+
 /* The registration is not the one that is in force. The life lock is held. Returns whether a leadership has ended. */
 static bool change(struct partition *part, const struct partition_registration *registration)
 {
@@ -86,6 +102,7 @@ static bool change(struct partition *part, const struct partition_registration *
     pthread_mutex_lock(&part->lock);
     part->registration = *registration;
     part->registered = true;
+    set_min_insync(part);
     atomic_store(&part->elsewhere, partition_is_elsewhere(part, registration));
     isr_decide(&part->isr, &registration->replicas, &registration->isr);
     atomic_store(&part->replicated, registration->replicas.count > 1);
@@ -141,6 +158,15 @@ void partition_set_registration(struct partition *part, const struct partition_r
 enum partition_role partition_role(const struct partition *part)
 {
     return (enum partition_role)atomic_load_explicit(&part->role, memory_order_acquire);
+}
+
+bool partition_has_others(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    const struct replica_set *replicas = &part->registration.replicas;
+    bool others = replicas->count > 1 || !replica_set_has(replicas, part->node->options.id);
+    pthread_mutex_unlock(&part->lock);
+    return others;
 }
 
 void partition_info(struct partition *part, struct partition_info *out)

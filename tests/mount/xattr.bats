@@ -218,3 +218,30 @@ P
     is "$(attr orders/0@5 user.log.position)" 10
     is "$(attr orders/0@-1 user.log.position)" 18
 }
+
+@test "replicas, leader and replication factor can be set, to nodes that there are" {
+    py <<'P'
+same(os.getxattr("orders", "user.topic.replication_factor"), b"1")
+os.setxattr("orders", "user.topic.replication_factor", b"1")
+os.setxattr("orders/0", "user.log.replicas", b"1")
+os.setxattr("orders/0", "user.log.leader", b"1")
+for path, name, bad in (("orders", "user.topic.replication_factor", (b"0", b"2", b"9", b"x", b"", b"1,", b"-1")),
+                        ("orders/0", "user.log.replicas", (b"1,2", b"2", b"1,1", b"0", b"", b"1,", b",1", b"x")),
+                        ("orders/0", "user.log.leader", (b"2", b"0", b"none", b"", b"1 "))):
+    before = os.getxattr(path, name)
+    for value in bad:
+        same((name, value, error(os.setxattr, path, name, value)), (name, value, "EINVAL"))
+    same((name, error(os.removexattr, path, name)), (name, "EPERM"))
+    same(os.getxattr(path, name), before)
+P
+    is "$(awk '$1 == "orders" { print $3, $5, $6, $10 }' .cluster/partitions)" '1 1 1 ok'
+}
+
+@test "a node alone is controller and voter, and its status says so" {
+    is "$(attr . user.cluster.voters)" 1
+    is "$(awk '{ print $1, $2, $3, $4, $5 }' .cluster/nodes)" 'id address role state controller
+1 - voter up yes'
+    grep -qx 'logmnt_is_controller 1' .cluster/metrics
+    grep -qx 'logmnt_partitions_under_replicated 0' .cluster/metrics
+    grep -qx 'logmnt_partitions_without_leader 0' .cluster/metrics
+}

@@ -120,6 +120,7 @@ static inline void cluster_kill(struct cluster *c, int32_t id)
 {
     char path[128];
     memory_take_off(&c->network.ports[id], false);
+    atomic_store(&c->nodes[id].node->membership.state, MEMBER_LEFT); /* it hands nothing over */
     cluster_stop(c, id);
     snprintf(path, sizeof path, "%s/clean-shutdown", c->nodes[id].dir);
     unlink(path);

@@ -90,7 +90,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.log.framing, FRAMING_LINE);
     assert_int_equal(config.log.key_separator_len, 0);
     assert_int_equal(config.max_message_bytes, 1 << 20);
-    assert_int_equal(config.min_insync_replicas, 1);
+    assert_int_equal(config.min_insync_replicas, 0); /* it follows from the replicas */
     assert_false(config.delete_topic_enable);
     assert_false(config.unclean_leader_election_enable);
     assert_false(config.log_append_time);

@@ -71,7 +71,7 @@ static int setup(void **state)
     struct command cmd = {.type = COMMAND_CREATE_TOPIC, .topic = "orders", .partitions = 3, .replication_factor = 3};
     struct cluster *c = calloc(1, sizeof *c);
     metadata_init(&c->meta, &root);
-    controller_init(&c->controller, SESSION_MS);
+    controller_init(&c->controller, 0, SESSION_MS);
     controller_begin(&c->controller, &c->meta, 0);
     for (int32_t id = 1; id <= 3; id++) {
         enrol(c, id, false);
@@ -139,6 +139,25 @@ static void a_dead_process_is_fenced_at_once(void **state)
     assert_int_equal(part(c, 1)->leader, 3);
 }
 
+/* Voters 1, 2 and 3: one of them may see only its own firewall. */
+static void a_process_is_gone_once_a_majority_of_the_voters_finds_it_so(void **state)
+{
+    struct cluster *c = *state;
+    c->meta.voters.voters = (struct raft_voters){.count = 3, .ids = {{1, 9}, {2, 9}, {3, 9}}};
+    assert_false(controller_gone_vote(&c->controller, &c->meta, 0, 1, 3, 53));
+    assert_false(controller_gone_vote(&c->controller, &c->meta, 10, 1, 3, 53)); /* the same voter */
+    assert_false(controller_gone_vote(&c->controller, &c->meta, 20, 4, 3, 53)); /* no voter */
+    assert_false(controller_gone_vote(&c->controller, &c->meta, 30, 2, 3, 99)); /* another process */
+    /* The first one's word is too old by now. */
+    assert_false(controller_gone_vote(&c->controller, &c->meta, 10 + CONTROLLER_GONE_MS, 2, 3, 53));
+    run(c);
+    assert_false(metadata_node(&c->meta, 3)->fenced);
+    assert_true(controller_gone_vote(&c->controller, &c->meta, 20 + CONTROLLER_GONE_MS, 1, 3, 53));
+    run(c);
+    assert_true(metadata_node(&c->meta, 3)->fenced);
+    assert_int_equal(part(c, 2)->leader, 1);
+}
+
 static void a_clean_stop_hands_over_before_it_ends(void **state)
 {
     struct cluster *c = *state;
@@ -197,6 +216,39 @@ static void leadership_is_given_back_some_time_after_a_node_is_in_sync(void **st
     assert_int_equal(part(c, 0)->leader, 1);
 }
 
+/* setfattr -n user.log.replicas -v 3,4: 4 is added, comes into the ISR as it would by its leader, and then 1 and 2 go.
+ */
+static void a_move_ends_once_all_that_shall_be_there_are_in_sync(void **state)
+{
+    struct cluster *c = *state;
+    int32_t replicas[] = {3, 4};
+    struct command cmd = {.type = COMMAND_ASSIGN_REPLICAS, .topic = "orders", .partition = 0, .replication_factor = 2};
+    enrol(c, 4, false);
+    beat(c, 4, false);
+    cmd.replicas = replicas;
+    cmd.replica_count = 2;
+    apply(c, &cmd);
+    run(c);
+    assert_int_equal(part(c, 0)->replicas.count, 4);
+    assert_int_equal(part(c, 0)->leader, 1);
+    assert_int_equal(metadata_topic(&c->meta, "orders")->replication_factor, 3); /* that of one partition is not it */
+
+    struct partition_change change = {.to = *part(c, 0)};
+    struct command joins = {.type = COMMAND_CHANGE_PARTITIONS, .node = 1, .changes = &change, .change_count = 1};
+    memcpy(change.topic_id, metadata_topic(&c->meta, "orders")->id, UUID_BYTES);
+    memset(change.isr_epochs, -1, sizeof change.isr_epochs);
+    replica_set_add(&change.to.isr, 4);
+    change.to.partition_epoch++;
+    apply(c, &joins);
+    run(c);
+    assert_int_equal(part(c, 0)->replicas.count, 2);
+    assert_true(replica_set_has(&part(c, 0)->replicas, 3) && replica_set_has(&part(c, 0)->replicas, 4));
+    assert_int_equal(part(c, 0)->target.count, 0);
+    assert_int_equal(part(c, 0)->leader, 3);
+    assert_int_equal(part(c, 0)->leader_epoch, 1);
+    assert_int_equal(part(c, 0)->isr.count, 2);
+}
+
 static void a_controller_at_rest_proposes_nothing(void **state)
 {
     struct cluster *c = *state;
@@ -215,10 +267,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_registers_is_fenced_until_it_has_applied_that, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_fences_after_a_session_and_not_before, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dead_process_is_fenced_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_process_is_gone_once_a_majority_of_the_voters_finds_it_so, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clean_stop_hands_over_before_it_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(a_heartbeat_of_another_registration_is_not_known, setup, teardown),
         cmocka_unit_test_setup_teardown(a_new_controller_grants_a_full_session, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_given_back_some_time_after_a_node_is_in_sync, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_move_ends_once_all_that_shall_be_there_are_in_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(a_controller_at_rest_proposes_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

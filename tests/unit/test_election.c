@@ -212,6 +212,59 @@ static void a_move_ends_when_the_target_is_in_sync(void **state)
     assert_int_equal(out.leader, 3);
 }
 
+static struct replica_set set_of(int count, const int32_t *ids)
+{
+    struct replica_set set = {0};
+    for (int i = 0; i < count; i++)
+        replica_set_add(&set, ids[i]);
+    return set;
+}
+
+#define SET(...) set_of((int)(sizeof((int32_t[]){__VA_ARGS__}) / sizeof(int32_t)), (int32_t[]){__VA_ARGS__})
+
+/* Adding comes first: nobody goes before all that shall be there are in sync. */
+static void a_move_adds_first_and_drops_what_nothing_depends_on(void **state)
+{
+    (void)state;
+    struct partition_registration part = {.replicas = SET(1, 2, 3),
+                                          .isr = SET(1, 2),
+                                          .leader = 1,
+                                          .leader_epoch = 4,
+                                          .partition_epoch = 9},
+                                  out;
+    struct replica_set target = SET(2, 4), added = SET(1, 2, 4);
+    assert_true(election_move(&part, &target, &out));
+    assert_true(replica_set_equal(&out.replicas, &added));
+    assert_true(replica_set_equal(&out.target, &target));
+    assert_true(replica_set_equal(&out.isr, &part.isr));
+    assert_int_equal(out.leader, 1);
+}
+
+static void a_move_that_is_taken_back_is_over_at_once(void **state)
+{
+    (void)state;
+    struct partition_registration part = {.replicas = SET(1, 2, 5, 6),
+                                          .target = SET(5, 6),
+                                          .isr = SET(1, 2),
+                                          .leader = 1},
+                                  out;
+    struct replica_set back = SET(1, 2);
+    assert_true(election_move(&part, &back, &out));
+    assert_true(replica_set_equal(&out.replicas, &back));
+    assert_int_equal(out.target.count, 0);
+}
+
+static void another_order_is_no_move(void **state)
+{
+    (void)state;
+    struct partition_registration part = {.replicas = SET(1, 2, 3), .isr = SET(1, 2, 3), .leader = 1}, out;
+    struct replica_set order = SET(3, 1, 2);
+    assert_true(election_move(&part, &order, &out));
+    assert_true(replica_set_equal(&out.replicas, &order));
+    assert_int_equal(out.target.count, 0);
+    assert_int_equal(out.leader, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +280,9 @@ int main(void)
         cmocka_unit_test(a_leaders_change_of_the_isr),
         cmocka_unit_test(the_preferred_replica_leads_again_once_it_is_in_sync),
         cmocka_unit_test(a_move_ends_when_the_target_is_in_sync),
+        cmocka_unit_test(a_move_adds_first_and_drops_what_nothing_depends_on),
+        cmocka_unit_test(a_move_that_is_taken_back_is_over_at_once),
+        cmocka_unit_test(another_order_is_no_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

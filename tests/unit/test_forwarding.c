@@ -218,7 +218,7 @@ static void too_few_in_sync_is_certain(void **state)
     struct pair *pair = led_by_one(state);
     struct appended first;
 
-    atomic_store(&partition_of(pair, 1, "orders")->min_insync_replicas, 2);
+    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 2); /* as a setting */
     led_by(pair, 1, "orders", 1, 6, alone(1));
     assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
     settle(pair);
@@ -305,7 +305,7 @@ static void a_leader_that_stops_lets_go(void **state)
     led_by(pair, 1, "orders", 1, 6, both);
     assert_int_equal(append_at(pair, 2, &sent, "a\n", ACKS_ALL), 0);
     settle(pair);
-    atomic_store(&partition_of(pair, 1, "orders")->min_insync_replicas, 2);
+    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 2);
     led_by(pair, 1, "orders", 1, 7, alone(1));
     assert_int_equal(append_at(pair, 2, &held, "b\n", ACKS_ALL), 0);
     settle(pair);

@@ -57,7 +57,10 @@ static void register_all(struct cluster *c)
 {
     for (int id = 1; id <= NODES; id++)
         decide(c, &(struct command){.type = COMMAND_REGISTER_NODE,
-                                    .registration = {.id = id, .epoch = 1000 + id, .incarnation = 7, .process = 1}});
+                                    .registration = {.id = id,
+                                                     .epoch = -1,
+                                                     .incarnation = c->nodes[id].node->identity.incarnation,
+                                                     .process = c->nodes[id].node->process}});
 }
 
 static void make_topic(struct cluster *c)
@@ -73,6 +76,9 @@ static void make_topic(struct cluster *c)
     memset(cmd.id, 9, UUID_BYTES);
     memcpy(c->topic_id, cmd.id, UUID_BYTES);
     decide(c, &cmd);
+    /* Time goes by faster here than threads do: a follower may be out of the ISR for a moment. */
+    decide(c, &(struct command){
+                  .type = COMMAND_SET_CONFIG, .topic = "orders", .name = "min.insync.replicas", .value = "1"});
 }
 
 static struct partition *part_of(struct cluster *c, int id)
@@ -118,6 +124,8 @@ static void start_node(struct cluster *c, int id)
     struct err e = {0};
     if (try_open(&c->nodes[id], id, &e) != 0)
         fail_msg("node %d: %s", id, e.text);
+    /* Each of them is a cluster of its own, and it is the test that says what is decided in all. */
+    controller_driver_stop(&c->nodes[id].node->controller);
     hub_attach(&c->hub, id, &c->nodes[id].node->network);
 }
 
