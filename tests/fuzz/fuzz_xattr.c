@@ -28,7 +28,7 @@ static void check_in_force(const struct config_set *set)
     FUZZ_CHECK(log->key_separator_len <= sizeof log->key_separator);
     FUZZ_CHECK(memchr(log->key_separator, '\n', log->key_separator_len) == NULL);
     FUZZ_CHECK(config.max_message_bytes >= 0 && config.max_message_bytes <= LIMIT_BATCH_BYTES / 2);
-    FUZZ_CHECK(config.min_insync_replicas >= 1);
+    FUZZ_CHECK(config.min_insync_replicas >= 0);
 }
 
 /* Ordered, each name once. */

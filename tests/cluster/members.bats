@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+# Nodes as members of a cluster: who is there, who leads what, and what becomes of it when one dies, stops or comes back.
+load lib
+
+node() { awk -v id="$2" '$1 == id { print $4 }' "$C/$1/.cluster/nodes"; }               # AS-SEEN-FROM NODE: its state
+role() { awk -v id="$2" '$1 == id { print $3 }' "$C/$1/.cluster/nodes"; }               # likewise
+part() { awk -v p="$2" '$1 == "orders" && $2 == p { print $'"$3"' }' "$C/$1/.cluster/partitions"; } # FROM PARTITION COLUMN
+leader() { part "$1" "$2" 3; }
+isr() { part "$1" "$2" 6; }
+controller() { attr "$C/$1" user.cluster.controller; }
+
+# All nodes up, as each of them sees it, and orders with three partitions, each led by another node.
+three_nodes() {
+    start_cluster -o tls=off 3
+    for from in 1 2 3; do for id in 1 2 3; do wait_until "[ \"\$(node $from $id)\" = up ]"; done; done
+    mkdir "$C/1/orders"
+    set_attr "$C/1/orders" user.topic.partitions 3
+    for from in 2 3; do wait_until "[ -n \"\$(leader $from 2)\" ]"; done
+}
+
+@test "three nodes: one controller, three voters, replicas on all, leaders spread" {
+    three_nodes
+    for from in 1 2 3; do
+        is "$(controller $from)" "$(controller 1)"
+        is "$(attr "$C/$from" user.cluster.voters)" 1,2,3
+        is "$(awk '$5 == "yes"' "$C/$from/.cluster/nodes" | wc -l)" 1
+        is "$(awk 'NR > 1 { print $3 }' "$C/$from/.cluster/nodes" | sort -u)" voter
+        is "$(for p in 0 1 2; do leader $from $p; done | sort | tr '\n' ' ')" '1 2 3 '
+        for p in 0 1 2; do
+            is "$(part $from $p 5 | tr , '\n' | sort | tr '\n' ' ')" '1 2 3 '
+            is "$(attr "$C/$from/orders/$p" user.log.leader)" "$(leader 1 $p)"
+            is "$(attr "$C/$from/orders/$p" user.log.replicas)" "$(attr "$C/1/orders/$p" user.log.replicas)"
+        done
+        is "$(attr "$C/$from" user.config.default.replication.factor)" 3
+        is "$(attr "$C/$from/orders" user.config.min.insync.replicas)" 2
+        is "$(attr "$C/$from/orders" user.topic.replication_factor)" 3
+    done
+}
+
+@test "a node that is killed is fenced, and others lead what it led, at once" {
+    three_nodes
+    for dead in 1 2 3; do [ "$(controller 1)" = $dead ] || break; done
+    for from in 1 2 3; do [ $from = $dead ] || break; done
+    before=$SECONDS
+    cluster kill "$C" $dead
+    wait_until "[ \"\$(node $from $dead)\" = fenced ]"
+    wait_until "! awk '\$3 == $dead || \$3 == \"none\"' $C/$from/.cluster/partitions | grep -q orders"
+    at_most $((SECONDS - before)) 2
+    for p in 0 1 2; do ! isr $from $p | tr , '\n' | grep -qx $dead; done
+    grep -qx 'logmnt_nodes_fenced 1' "$C/$from/.cluster/metrics"
+    grep -qx 'logmnt_partitions_under_replicated 3' "$C/$from/.cluster/metrics"
+    cluster start "$C" $dead
+    wait_until "[ \"\$(node $from $dead)\" = up ]"
+    wait_until "[ \"\$(node $dead $dead)\" = up ]"
+}
+
+@test "the controller is killed: another one is, and the partitions it led have leaders" {
+    three_nodes
+    dead=$(controller 1)
+    for from in 1 2 3; do [ $from = "$dead" ] || break; done
+    cluster kill "$C" "$dead"
+    wait_until "[ \"\$(controller $from)\" != none ] && [ \"\$(controller $from)\" != $dead ]"
+    wait_until "[ \"\$(node $from $dead)\" = fenced ]"
+    wait_until "! awk '\$3 == $dead || \$3 == \"none\"' $C/$from/.cluster/partitions | grep -q orders"
+    mkdir "$C/$from/more"
+}
+
+@test "a clean stop hands over: no partition is ever without a leader" {
+    three_nodes
+    for stops in 1 2 3; do [ "$(controller 1)" = $stops ] || break; done
+    for from in 1 2 3; do [ $from = $stops ] || break; done
+    bg bash -c "until [ -e $T/over ]; do awk '\$1 == \"orders\" { print \$3 }' $C/$from/.cluster/partitions; done >$T/leaders"
+    cluster stop "$C" $stops
+    wait_until "[ \"\$(node $from $stops)\" = fenced ]"
+    touch "$T/over"
+    wait "${BG[0]}"
+    ! grep -qx none "$T/leaders"
+    for p in 0 1 2; do [ "$(leader $from $p)" != $stops ]; done
+    ! grep -q 'unclean' "$C/log/$stops"
+}
+
+@test "all lose their power at once: each partition is led by one of those that were in sync" {
+    three_nodes
+    cluster kill "$C" 1 2 3
+    cluster start "$C"
+    for from in 1 2 3; do
+        for id in 1 2 3; do wait_until "[ \"\$(node $from $id)\" = up ]"; done
+        wait_until "! awk '\$3 == \"none\"' $C/$from/.cluster/partitions | grep -q orders"
+        for p in 0 1 2; do leader $from $p | grep -qx '[123]'; done
+    done
+}
+
+@test "a link that is cut fences after the session, and a healed one brings the node back" {
+    three_nodes
+    for away in 1 2 3; do [ "$(controller 1)" = $away ] || break; done
+    for from in 1 2 3; do [ $from = $away ] || break; done
+    cluster cut "$C" $away
+    wait_until "[ \"\$(node $from $away)\" = fenced ]"
+    wait_until "[ \"\$(controller $away)\" = none ]"
+    ls "$C/$away/orders"
+    cluster heal "$C"
+    wait_until "[ \"\$(node $from $away)\" = up ]"
+    wait_until "[ \"\$(controller $away)\" = \"\$(controller $from)\" ]"
+}
+
+@test "leadership is moved by setfattr, and only to who is in sync" {
+    three_nodes
+    to=$(isr 1 0 | tr , '\n' | grep -vx "$(leader 1 0)" | head -n 1)
+    set_attr "$C/2/orders/0" user.log.leader "$to"
+    is "$(attr "$C/2/orders/0" user.log.leader)" "$to"
+    wait_until "[ \"\$(leader 3 0)\" = $to ]"
+    fails 'Invalid argument' set_attr "$C/2/orders/0" user.log.leader 4
+}
+
+@test "a node of the list whose disk is empty is replaced, until it is made a voter again" {
+    three_nodes
+    for gone in 1 2 3; do [ "$(controller 1)" = $gone ] || break; done
+    for from in 1 2 3; do [ $from = $gone ] || break; done
+    cluster kill "$C" $gone
+    cluster wipe "$C" $gone
+    cluster start "$C" $gone
+    wait_until "[ \"\$(role $from $gone)\" = replaced ]"
+    wait_until "[ \"\$(node $from $gone)\" = up ]"
+    for p in 0 1 2; do ! isr $from $p | tr , '\n' | grep -qx $gone || [ -n "$(attr "$C/$gone/orders/$p" user.log.leader)" ]; done
+}
