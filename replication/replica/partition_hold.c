@@ -58,10 +58,12 @@ static void take_committing(struct append_op *op)
 
 /* ---- admission; under the lock ---- */
 
-/* Its leader, and no other can have been elected yet (REPLICATION.md, rule 11). */
+/* Its leader, and no other can have been elected yet (REPLICATION.md, rule 11); where this is the only replica none
+ * can.
+ */
 static bool may_lead(const struct partition *part)
 {
-    return partition_leads(part) && membership_has_lease(&part->node->membership);
+    return partition_leads(part) && (!atomic_load(&part->replicated) || membership_has_lease(&part->node->membership));
 }
 
 bool partition_is_held(const struct partition *part)

@@ -1,10 +1,13 @@
 /* Reading a partition that is on another node: two nodes, and a network in memory between them that the test can cut,
- * hold and damage. The reader's node is 1 and asks node 2, which is the other fixture's. */
+ * hold and damage. The reader asks node 2, which is the other fixture's, and is node 3 there: both call themselves 1.
+ */
 #include "replication/replica/remote.h"
 #include "replication/wire/read_message.h"
 #include "tests/unit/node_fixture.h"
 
 /* ---- the network ---- */
+
+enum { ASKER = 3 };
 
 struct wire {
     struct transport transport; /* first: the reader's */
@@ -61,7 +64,7 @@ static int send_there(struct transport *transport, int32_t node, enum channel ch
     if (atomic_load(&wire->deaf) || is_replicas(out))
         return 0;
     struct transport_events events = network_events(&wire->leader->node->network);
-    events.frame(events.arg, 1, channel, carry(out, wire->here, wire->there));
+    events.frame(events.arg, ASKER, channel, carry(out, wire->here, wire->there));
     return 0;
 }
 
@@ -69,7 +72,7 @@ static int send_back(struct transport *transport, int32_t node, enum channel cha
 {
     struct wire *wire = wire_of_back(transport);
     struct transport_events events = network_events(&wire->reader->node->network);
-    assert_int_equal(node, 1);
+    assert_int_equal(node, ASKER);
     if (is_replicas(out))
         return 0;
     struct frame *frame = carry(out, wire->there, wire->here);
@@ -109,7 +112,7 @@ static int setup_wire(void **state)
 {
     struct wire *wire = calloc(1, sizeof *wire);
     void *reader, *leader;
-    struct hello hello = {.from = 1};
+    struct hello hello = {.from = ASKER};
     assert_int_equal(setup(&reader), 0);
     assert_int_equal(setup(&leader), 0);
     wire->reader = reader;
@@ -123,7 +126,7 @@ static int setup_wire(void **state)
     network_attach(&wire->reader->node->network, &wire->transport);
     network_attach(&wire->leader->node->network, &wire->back);
     struct transport_events events = network_events(&wire->leader->node->network);
-    events.up(events.arg, 1, &hello);
+    events.up(events.arg, ASKER, &hello);
     link_up(wire);
     led_by(wire->here, 2, 5);
     *state = wire;
