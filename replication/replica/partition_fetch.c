@@ -114,24 +114,32 @@ static void follow_start(struct partition *part, struct log_point start)
 
 /* ---- the high watermark ---- */
 
+/* Whom it passes: readers, and appends of this node's own that their leader has acknowledged. */
+struct marked {
+    struct partition_waiter *waiters;
+    struct append_op *shown;
+    bool moved;
+};
+
 /* Under the lock; the log is known to agree with the leader's up to `end`. */
-static struct partition_waiter *follow_mark(struct partition *part, struct log_point mark, struct log_point end,
-                                            bool *moved)
+static void follow_mark(struct partition *part, struct log_point mark, struct log_point end, struct marked *marked)
 {
     if (mark.offset > end.offset)
         mark = end;
-    *moved = mark.offset > part->isr.high_watermark.offset;
-    if (!*moved)
-        return NULL;
+    marked->moved = mark.offset > part->isr.high_watermark.offset;
+    if (!marked->moved)
+        return;
     part->isr.high_watermark = mark;
     partition_change(part, false);
-    return partition_collect(part, mark.position);
+    marked->waiters = partition_collect(part, mark.position);
+    marked->shown = partition_collect_committed(part);
 }
 
-static void tell_mark(struct partition *part, struct partition_waiter *waiters, bool moved)
+static void tell_mark(struct partition *part, const struct marked *marked)
 {
-    partition_wake(waiters, NULL);
-    if (moved)
+    partition_wake(marked->waiters, NULL);
+    partition_finish(marked->shown, 0);
+    if (marked->moved)
         partition_tell(part, false);
 }
 
@@ -143,8 +151,7 @@ static bool is_current(const struct partition *part, uint64_t session, const str
 
 bool partition_take_mark(struct partition *part, uint64_t session, const struct replica_mark *mark)
 {
-    struct partition_waiter *waiters = NULL;
-    bool moved = false;
+    struct marked marked = {NULL, NULL, false};
     if (part->log == NULL)
         return false;
     struct log_point end = log_end(part->log);
@@ -152,10 +159,10 @@ bool partition_take_mark(struct partition *part, uint64_t session, const struct 
     bool takes = is_current(part, session, &mark->key);
     if (takes) {
         fetch_took(&part->fetch, end.offset, false);
-        waiters = follow_mark(part, mark->high_watermark, end, &moved);
+        follow_mark(part, mark->high_watermark, end, &marked);
     }
     pthread_mutex_unlock(&part->lock);
-    tell_mark(part, waiters, moved);
+    tell_mark(part, &marked);
     if (takes)
         follow_start(part, mark->start);
     return false;
@@ -227,8 +234,7 @@ static bool copy_failed(struct partition *part, uint64_t session, const struct r
 static bool take_records(struct partition *part, const struct replica_answer *answer, const uint8_t *bytes, size_t len)
 {
     struct err e = {0};
-    struct partition_waiter *waiters = NULL;
-    bool moved = false;
+    struct marked marked = {NULL, NULL, false};
     int rc = partition_usable(part, &e);
     if (rc == 0)
         rc = copy_all(part, answer, bytes, len, &e);
@@ -242,11 +248,11 @@ static bool take_records(struct partition *part, const struct replica_answer *an
     bool takes = is_current(part, answer->session, &answer->key);
     if (takes) {
         fetch_took(&part->fetch, end.offset, answer->batch_count > 0);
-        waiters = follow_mark(part, answer->high_watermark, end, &moved);
+        follow_mark(part, answer->high_watermark, end, &marked);
     }
     bool says = takes && part->fetch.ack;
     pthread_mutex_unlock(&part->lock);
-    tell_mark(part, waiters, moved);
+    tell_mark(part, &marked);
     if (takes)
         follow_start(part, answer->start);
     if (answer->batch_count > 0) {
