@@ -19,33 +19,57 @@ static struct replica_manager *manager_of(const struct fetcher *fetcher)
 
 /* ---- those that have something to say ---- */
 
+/* A partition is in one fetcher's list at a time: one that is to be in another's, since its leader has changed, comes
+ * there when it is taken out of the first. All lists are under one lock. */
+
+static void append_due(struct fetcher *fetcher, struct partition *part)
+{
+    part->fetch_in = fetcher;
+    part->fetch_next = NULL;
+    *fetcher->due_last = partition_ref(part);
+    fetcher->due_last = &part->fetch_next;
+}
+
 void fetcher_want(struct fetcher *fetcher, struct partition *part)
 {
-    pthread_mutex_lock(&fetcher->lock);
-    bool queued = part->fetch_queued;
-    if (!queued) {
-        part->fetch_queued = true;
-        part->fetch_next = NULL;
-        *fetcher->due_last = partition_ref(part);
-        fetcher->due_last = &part->fetch_next;
-    }
-    pthread_mutex_unlock(&fetcher->lock);
-    if (!queued)
+    struct replica_manager *manager = manager_of(fetcher);
+    pthread_mutex_lock(&manager->due_lock);
+    bool kicks = part->fetch_in == NULL;
+    if (kicks)
+        append_due(fetcher, part);
+    else if (part->fetch_in != fetcher)
+        part->fetch_then = fetcher;
+    pthread_mutex_unlock(&manager->due_lock);
+    if (kicks)
         mailbox_kick(&fetcher->box);
 }
 
-/* The next of them, with its reference; NULL: none. */
-static struct partition *take_due(struct fetcher *fetcher)
+/* The next of them, with its reference; NULL: none. *then: who was to have it next; NULL: nobody. Under the lock. */
+static struct partition *take_due(struct fetcher *fetcher, struct fetcher **then)
 {
-    pthread_mutex_lock(&fetcher->lock);
     struct partition *part = fetcher->due;
-    if (part != NULL) {
-        part->fetch_queued = false;
-        fetcher->due = part->fetch_next;
-        if (fetcher->due == NULL)
-            fetcher->due_last = &fetcher->due;
-    }
-    pthread_mutex_unlock(&fetcher->lock);
+    if (part == NULL)
+        return NULL;
+    fetcher->due = part->fetch_next;
+    if (fetcher->due == NULL)
+        fetcher->due_last = &fetcher->due;
+    *then = part->fetch_then;
+    part->fetch_in = NULL;
+    part->fetch_then = NULL;
+    return part;
+}
+
+static struct partition *next_due(struct fetcher *fetcher)
+{
+    struct replica_manager *manager = manager_of(fetcher);
+    struct fetcher *then = NULL;
+    pthread_mutex_lock(&manager->due_lock);
+    struct partition *part = take_due(fetcher, &then);
+    if (then != NULL)
+        append_due(then, part);
+    pthread_mutex_unlock(&manager->due_lock);
+    if (then != NULL)
+        mailbox_kick(&then->box);
     return part;
 }
 
@@ -68,7 +92,7 @@ static void send_said(struct fetcher *fetcher)
 static void say_all(struct fetcher *fetcher)
 {
     struct partition *part;
-    while ((part = take_due(fetcher)) != NULL) {
+    while ((part = next_due(fetcher)) != NULL) {
         if (partition_fetch(part, fetcher->peer->id, atomic_load(&fetcher->session),
                             &fetcher->said[fetcher->said_count]))
             fetcher->said_count++;
@@ -189,15 +213,22 @@ int fetcher_init(struct fetcher *fetcher, struct replica_peer *peer)
         return -ENOMEM;
     }
     fetcher->due_last = &fetcher->due;
-    pthread_mutex_init(&fetcher->lock, NULL);
     mailbox_init(&fetcher->box, peer->manager->node->executor, WORK_PROMPT, turn);
     return 0;
 }
 
 void fetcher_stop(struct fetcher *fetcher)
 {
-    for (struct partition *part = take_due(fetcher); part != NULL; part = take_due(fetcher))
-        partition_unref(part);
+    struct replica_manager *manager = manager_of(fetcher);
+    struct fetcher *then;
+    struct partition *part;
+    do {
+        pthread_mutex_lock(&manager->due_lock);
+        part = take_due(fetcher, &then);
+        pthread_mutex_unlock(&manager->due_lock);
+        if (part != NULL)
+            partition_unref(part);
+    } while (part != NULL);
 }
 
 void fetcher_free(struct fetcher *fetcher)
@@ -206,7 +237,6 @@ void fetcher_free(struct fetcher *fetcher)
     struct letter *letter;
     while ((letter = letter_take(&left)) != NULL)
         letter_free(letter);
-    pthread_mutex_destroy(&fetcher->lock);
     free(fetcher->said);
     free(fetcher->out);
 }

@@ -23,7 +23,6 @@ struct fetcher {
     _Atomic bool down;        /* the peer went down: for the next turn */
     _Atomic uint64_t session; /* changed by the turn; 0: the peer is not up */
 
-    pthread_mutex_t lock;              /* of the list of those that have something to say */
     struct partition *due, **due_last; /* by fetch_next; each holds a reference */
 
     /* the turn's */

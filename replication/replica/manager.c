@@ -253,6 +253,7 @@ void manager_init(struct replica_manager *manager, struct node *node)
     struct network *network = &node->network;
     static const enum message_kind from_leaders[] = {MESSAGE_RECORDS, MESSAGE_DIVERGING, MESSAGE_FENCED, MESSAGE_RESET};
     *manager = (struct replica_manager){.node = node, .listener = {.up = on_up, .down = on_down, .arg = manager}};
+    pthread_mutex_init(&manager->due_lock, NULL);
     pthread_mutex_init(&manager->lock, NULL);
     alarm_init(&manager->tick, WORK_PROMPT, on_tick);
     for (size_t i = 0; i < sizeof from_leaders / sizeof *from_leaders; i++)
@@ -298,6 +299,7 @@ void manager_free(struct replica_manager *manager)
     if (manager->started)
         isr_changes_free(&manager->changes);
     pthread_mutex_destroy(&manager->lock);
+    pthread_mutex_destroy(&manager->due_lock);
 }
 
 /* ---- questions ---- */

@@ -37,7 +37,8 @@ struct replica_manager {
     struct alarm tick;
     _Atomic uint64_t numbers; /* of sessions and rounds: none is used twice */
 
-    pthread_mutex_t lock; /* of what follows; for a few loads and stores */
+    pthread_mutex_t due_lock; /* fetcher.c's: of the lists of all fetchers */
+    pthread_mutex_t lock;     /* of what follows; for a few loads and stores */
     struct partition *buckets[MANAGER_BUCKETS];
     struct replica_peer *_Atomic peers[LIMIT_NODES]; /* from the first on; also read without the lock */
     bool ticking;

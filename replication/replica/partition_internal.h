@@ -171,7 +171,8 @@ struct partition {
 
     struct partition *manager_next;          /* manager.c's */
     struct partition *fetch_next, *isr_next; /* fetcher.c's, isr_changes.c's, under their locks */
-    bool fetch_queued, isr_queued;
+    struct fetcher *fetch_in, *fetch_then;   /* in whose list it is; in whose it is to be next */
+    bool isr_queued;
 
     int64_t scrub_left; /* scrubber.c's: bytes of this round still to read */
     bool clean_failed;  /* cleaner.c's: the last compaction failed, and that was logged */
