@@ -31,8 +31,10 @@ void follower_begin(struct follower *follower, uint64_t session, uint64_t round,
 
 bool follower_ack(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit)
 {
+    bool beyond = end.offset > follower->sent.offset || end.position > follower->sent.position;
+    /* What is being sent counts as sent when the send has returned, and can be acknowledged before that. */
     if (follower->state != FOLLOWER_SERVED || session != follower->session || round != follower->round ||
-        end.offset > follower->sent.offset || end.position > follower->sent.position)
+        (beyond && !follower->sending))
         return false;
     if (end.offset > follower->acked.offset)
         follower->acked = end;

@@ -45,7 +45,8 @@ void follower_silence(struct follower *follower);
 void follower_cut(struct follower *follower, uint64_t session, uint64_t round);
 /* The round agrees up to end, which the follower has. */
 void follower_begin(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit);
-/* A further fetch of the round. false: of another one, or an end that was never sent: nothing has changed. */
+/* A further fetch of the round. false: of another one, or an end that was neither sent nor is being sent: nothing
+ * has changed. */
 bool follower_ack(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit);
 
 /* Takes the right to send `bytes` that begin at offset base (-1: whatever comes next). false: it is not its turn,
