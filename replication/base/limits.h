@@ -62,6 +62,10 @@ enum {
     LIMIT_FORWARD_MARK_BYTES = 4096,
     /* An append that its leader has acknowledged waits for this replica's high watermark no longer than this. */
     LIMIT_SHOW_MS = 1000,
+    /* A leader that cannot append asks for another one for so long; then its appends fail, and from so much later on it
+     * asks again. */
+    LIMIT_HANDOVER_MS = 2000,
+    LIMIT_HANDOVER_AGAIN_MS = 10000,
     /* DeleteRecords of another node's, and what a leader does for another node: given up after this. */
     LIMIT_ASK_MS = 30000,
     /* The command that asks for a producer id, and from one that failed to the next. */

@@ -28,6 +28,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "replication/node/handover.h"
 #include "replication/node/node_internal.h"
 #include "replication/node/topic.h"
 #include "replication/replica/partition_internal.h"
@@ -116,6 +117,15 @@ static int write_in_gate(struct append_op *op, struct err *e)
     return rc == -ESTALE && !atomic_load(&part->topic->deleted) ? 1 : rc;
 }
 
+/* This node cannot append. -EREMOTE: another one is to lead; or rc. */
+static int hand_over(struct partition *part, int rc, struct err *e)
+{
+    if (!err_is_full_disk(rc) && rc != -EIO) {
+        return rc;
+    }
+    return node_hand_over(part) ? err_set(e, -EREMOTE, "%s is to be led by another node", part->name) : rc;
+}
+
 static int write_batch(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
@@ -126,6 +136,10 @@ static int write_batch(struct append_op *op, struct err *e)
     pthread_rwlock_unlock(&part->topic->gate);
     if (rc < 0) {
         partition_check_failed(part);
+        return hand_over(part, rc, e);
+    }
+    if (atomic_load_explicit(&part->handover_since_ms, memory_order_relaxed) != 0) {
+        atomic_store(&part->handover_since_ms, 0);
     }
     return rc;
 }
@@ -350,6 +364,17 @@ static int hold_again(struct append_op *op)
     return 1;
 }
 
+/* It goes where the partition is led from, which is not to be here any more. As tick(), but that 1 is over. */
+static int forward_away(struct append_op *op, struct err *e)
+{
+    int rc = partition_forward_away(op, e);
+
+    if (rc == 2) {
+        atomic_store_explicit(&op->state, APPEND_OVER, memory_order_relaxed);
+    }
+    return rc;
+}
+
 /* 1: over; 0: it waits, and may be over already; or a negative errno: over. */
 static int tick(struct append_op *op, struct err *e)
 {
@@ -363,7 +388,7 @@ static int tick(struct append_op *op, struct err *e)
                      : 1;
             if (rc == 2) {
                 atomic_store_explicit(&op->state, APPEND_OVER, memory_order_relaxed);
-                return 1;
+                break;
             }
             if (rc > 0) {
                 atomic_store_explicit(&op->state, APPEND_WRITING, memory_order_relaxed);
@@ -373,6 +398,10 @@ static int tick(struct append_op *op, struct err *e)
             rc = write_batch(op, e);
             if (rc > 0) {
                 rc = hold_again(op);
+                break;
+            }
+            if (rc == -EREMOTE && !op->from_peer) {
+                rc = forward_away(op, e);
                 break;
             }
             if (rc == 0 && !op->duplicate && atomic_load_explicit(&op->part->followers, memory_order_relaxed) != NULL) {
@@ -408,26 +437,48 @@ static int tick(struct append_op *op, struct err *e)
     return rc;
 }
 
-int partition_append_submit(struct append_op *op, struct err *e)
+/* Its log, if it goes there. -EREMOTE: it is to go elsewhere, though this node leads. */
+static int check_log(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
     int rc = partition_usable(part, e);
 
-    assert(atomic_load_explicit(&op->state, memory_order_relaxed) == APPEND_OVER && op->copy == NULL);
-    if (rc == -EIO && part->log == NULL && (partition_leads(part) || !partition_has_others(part))) {
-        rc = partition_reopen(part, e);
-    }
-    if (rc < 0 && (rc != -EIO || op->from_peer || partition_leads(part) || !partition_has_others(part))) {
+    if (rc != -EIO) {
         return rc;
     }
-    if (part->topic->internal) {
-        return err_set(e, -EPERM, "%s is the node's own", part->name);
+    if (!partition_leads(part) && partition_has_others(part)) {
+        return op->from_peer ? rc : 0; /* it goes to another one's */
+    }
+    if (part->log == NULL) {
+        rc = partition_reopen(part, e);
+    }
+    return rc < 0 && partition_leads(part) ? hand_over(part, rc, e) : rc;
+}
+
+int partition_append_submit(struct append_op *op, struct err *e)
+{
+    int rc;
+
+    assert(atomic_load_explicit(&op->state, memory_order_relaxed) == APPEND_OVER && op->copy == NULL);
+    if (op->part->topic->internal && !atomic_load(&op->part->topic->deleted)) {
+        return err_set(e, -EPERM, "%s is the node's own", op->part->name);
+    }
+    rc = check_log(op, e);
+    if (rc < 0 && (rc != -EREMOTE || op->from_peer)) {
+        return rc;
     }
     op->leader_epoch = -1;
     op->duplicate = false;
     op->acked = false;
     op->numbered = false;
     atomic_store_explicit(&op->state, APPEND_NEW, memory_order_relaxed);
+    if (rc == -EREMOTE) {
+        rc = forward_away(op, e);
+        if (rc < 0) {
+            atomic_store_explicit(&op->state, APPEND_OVER, memory_order_relaxed);
+        }
+        return rc > 0 ? 1 : rc;
+    }
     return tick(op, e);
 }
 

@@ -129,6 +129,9 @@ static void look(struct partition *part)
         leader = FORWARD_NOBODY;
     }
     atomic_store(&part->forwards, !idle);
+    if (!leads) {
+        atomic_store(&part->handover_since_ms, 0);
+    }
     forwarder_set_leader(&part->forwarder, leader, epoch,
                          leader == self || (leader != FORWARD_NOBODY && network_up(&part->node->network, leader)));
     pump(part);
@@ -180,7 +183,8 @@ static void on_alarm(struct alarm *alarm)
     partition_unref(part);
 }
 
-static enum forward_answer meaning_of(int rc)
+/* alone: there is no other leader to come. */
+static enum forward_answer meaning_of(int rc, bool alone)
 {
     switch (rc) {
     case 0:
@@ -190,7 +194,7 @@ static enum forward_answer meaning_of(int rc)
     case -ETIMEDOUT:
         return FORWARD_UNDECIDED;
     case -EIO:
-        return FORWARD_LOST;
+        return alone ? FORWARD_REFUSED : FORWARD_LOST;
     case -EROFS:
     case -ENOSPC:
     case -EDQUOT:
@@ -205,14 +209,19 @@ static enum forward_answer meaning_of(int rc)
 void partition_forward_answer(struct partition *part, const struct append_answer *answer)
 {
     struct forward *over = NULL, **last = &over, *forward;
+    bool alone;
 
     pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->lock);
+    alone = partition_leads(part) || part->registration.isr.count < 2;
+    pthread_mutex_unlock(&part->lock);
     for (int32_t i = 0; i < answer->count; i++) {
         const struct append_answer_batch *batch = &answer->batches[i];
         /* Nobody has its bytes any more to cut them anew. */
         int rc = batch->rc == -EAGAIN ? -EINVAL : batch->rc;
 
-        forward = forwarder_answer(&part->forwarder, answer->head.number, batch->sequence, meaning_of(batch->rc), rc);
+        forward =
+            forwarder_answer(&part->forwarder, answer->head.number, batch->sequence, meaning_of(batch->rc, alone), rc);
         if (forward == NULL) {
             continue;
         }
@@ -349,13 +358,13 @@ static struct append_op *detach(struct append_op *op)
 }
 
 /* Under the forward lock. As partition_forward(). */
-static int forward_locked(struct append_op *op, struct err *e)
+static int forward_locked(struct append_op *op, bool away, struct err *e)
 {
     struct partition *part = op->part;
     struct append_op *own = op;
     int rc;
 
-    if (partition_leads(part) && forwarder_idle(&part->forwarder) && !atomic_load(&part->handing_over)) {
+    if (!away && partition_leads(part) && forwarder_idle(&part->forwarder) && !atomic_load(&part->handing_over)) {
         return 1;
     }
     rc = refuse(part, op, e);
@@ -375,7 +384,7 @@ static int forward_locked(struct append_op *op, struct err *e)
     return own == op ? 0 : 2;
 }
 
-int partition_forward(struct append_op *op, struct err *e)
+static int forward(struct append_op *op, bool away, struct err *e)
 {
     struct partition *part = op->part;
     struct append_batch copied, borrowed = op->batch;
@@ -391,7 +400,7 @@ int partition_forward(struct append_op *op, struct err *e)
     }
     partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
     pthread_mutex_lock(&part->forward_lock);
-    rc = forward_locked(op, e);
+    rc = forward_locked(op, away, e);
     pthread_mutex_unlock(&part->forward_lock);
     if (rc != 0 && !had_copy) {
         free(op->copy);
@@ -400,6 +409,16 @@ int partition_forward(struct append_op *op, struct err *e)
     }
     partition_unref(part);
     return rc;
+}
+
+int partition_forward(struct append_op *op, struct err *e)
+{
+    return forward(op, false, e);
+}
+
+int partition_forward_away(struct append_op *op, struct err *e)
+{
+    return forward(op, true, e);
 }
 
 /* ---- appended here ---- */

@@ -137,6 +137,9 @@ struct partition {
     _Atomic bool handing_over;     /* a leadership has ended, and what waited for it is not in the forwarder yet */
     _Atomic bool replicated;       /* there are replicas elsewhere: what is appended here gets a number */
     _Atomic int forward_under_way; /* numbered here, and neither over nor waiting for the high watermark yet */
+    /* this node leads and cannot append: since when another one is asked for, 0: it can; node/handover.c */
+    _Atomic int64_t handover_since_ms;
+    _Atomic bool handover_under_way;
     /* what the leader elsewhere is asked to do, partition_ask.c: the forward lock */
     struct ask *asks;
     uint64_t ask_number;
@@ -371,6 +374,8 @@ static inline bool partition_forwards(const struct partition *part)
 /* Puts an append into the forwarder, with a copy of its bytes. 1: this node leads and nothing is on its way: to its
  * log; 0: FORWARDED, it may be over already; 2: over (acks=0); or a negative errno. */
 int partition_forward(struct append_op *op, struct err *e);
+/* The same, also where this node leads: it cannot append, and hands the partition over. Never 1. */
+int partition_forward_away(struct append_op *op, struct err *e);
 /* The registration, the role or a link is another: who leads is looked at again, and what waits for that goes on. */
 void partition_forward_look(struct partition *part);
 /* A leader's answer. Calls back. */

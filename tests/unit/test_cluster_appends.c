@@ -1,0 +1,370 @@
+/* Three whole nodes: what is appended anywhere is on all of them, once and in order, whoever leads and whoever dies. */
+#include "tests/unit/cluster_fixture.h"
+
+enum { LONG_MS = 20000, WRITERS = 6 };
+
+static struct cluster *c;
+
+static size_t registered_at(int32_t id)
+{
+    const struct metadata *meta = quorum_acquire(&c->nodes[id].node->quorum);
+    size_t count = 0;
+    for (size_t i = 0; i < meta->node_count; i++)
+        count += !meta->nodes[i].fenced;
+    quorum_release(&c->nodes[id].node->quorum);
+    return count;
+}
+
+static int setup_three(void **state)
+{
+    (void)state;
+    c = cluster_new(3);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_start(c, id);
+    cluster_await_leader(c);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, registered_at(id) == 3);
+    return 0;
+}
+
+static int teardown_three(void **state)
+{
+    (void)state;
+    cluster_free(c);
+    return 0;
+}
+
+static struct partition *partition_at(int32_t id)
+{
+    struct topic *topic = c->nodes[id].node != NULL ? node_topic(c->nodes[id].node, "orders") : NULL;
+    struct partition *part = topic != NULL ? topic_partition(topic, 0) : NULL;
+    if (topic != NULL)
+        topic_unref(topic);
+    return part;
+}
+
+/* As the node sees it; LEADER_NONE. */
+static int32_t leader_at(int32_t id)
+{
+    struct partition_info info;
+    struct partition *part = partition_at(id);
+    if (part == NULL)
+        return LEADER_NONE;
+    pthread_mutex_lock(&part->lock);
+    info.leader = part->registration.leader;
+    pthread_mutex_unlock(&part->lock);
+    return info.leader;
+}
+
+static int isr_at(int32_t id)
+{
+    struct partition_info info;
+    partition_info(partition_at(id), &info);
+    return info.isr.count;
+}
+
+static void make_orders(void)
+{
+    assert_int_equal(cluster_mkdir(c, 1, "orders"), 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, leader_at(id) != LEADER_NONE && isr_at(id) == 3);
+}
+
+struct appended {
+    struct append_op op;
+    char line[16];
+    struct iovec iov;
+    int calls, rc;
+};
+
+static void on_appended(struct append_op *op, int rc)
+{
+    struct appended *appended = CONTAINER_OF(op, struct appended, op);
+    appended->calls++;
+    appended->rc = rc;
+}
+
+static void append_at(int32_t id, struct appended *appended, int number)
+{
+    *appended = (struct appended){.op.done = on_appended};
+    snprintf(appended->line, sizeof appended->line, "%d\n", number);
+    appended->iov = (struct iovec){appended->line, strlen(appended->line)};
+    append_batch_init(&appended->op.batch, FRAMING_LINE, &appended->iov, 1, hand_wall_ms(&c->clock.clock));
+    appended->op.batch.records = 1;
+    appended->op.batch.crc = crc32c(0, appended->line, appended->iov.iov_len);
+    appended->op.part = partition_at(id);
+    appended->op.acks = ACKS_ALL;
+    appended->op.timeout_ms = 30000;
+    int rc = partition_append_submit(&appended->op, NULL);
+    if (rc != 0) {
+        appended->calls = 1;
+        appended->rc = rc < 0 ? rc : 0;
+    }
+}
+
+/* All of the node's own log, as text. */
+static void text_at(int32_t id, char *out, size_t size)
+{
+    struct partition *part = partition_at(id);
+    struct log_extent extent;
+    int64_t position = 0;
+    size_t len = 0;
+    while (partition_extent_at(part, position, INT64_MAX, size, &extent, NULL) > 0) {
+        assert_true(len + extent.len < size);
+        assert_int_equal(pread(extent.fd, out + len, extent.len, extent.place), extent.len);
+        len += extent.len;
+        position = extent.position + (int64_t)extent.len;
+        log_extent_release(&extent);
+    }
+    out[len] = '\0';
+}
+
+static int times(const char *text, const char *line)
+{
+    int count = 0;
+    size_t len = strlen(line);
+    for (const char *at = text; *at != '\0'; at = strchr(at, '\n') + 1)
+        count += strncmp(at, line, len) == 0;
+    return count;
+}
+
+static bool is_same_everywhere(char *text, size_t size)
+{
+    static char other[1 << 16];
+    bool same = true, first = true;
+    for (int32_t id = 1; id <= 3; id++) {
+        if (c->nodes[id].node == NULL)
+            continue;
+        text_at(id, first ? text : other, first ? size : sizeof other);
+        same = same && (first || strcmp(text, other) == 0);
+        first = false;
+    }
+    return same;
+}
+
+static void what_is_appended_anywhere_is_everywhere(void **state)
+{
+    static char text[1 << 16];
+    struct appended all[9];
+    (void)state;
+    make_orders();
+    for (int i = 0; i < 9; i++) {
+        int64_t from_ms = atomic_load(&c->clock.passed_ms);
+        append_at(1 + i % 3, &all[i], i);
+        cluster_await(c, LONG_MS, all[i].calls == 1);
+        assert_int_equal(all[i].rc, 0);
+        assert_int_equal(all[i].op.result.base.offset, i);
+        /* The high watermark comes by itself: no beat is waited for. */
+        assert_true(atomic_load(&c->clock.passed_ms) - from_ms < LIMIT_SHOW_MS / 10);
+        /* It shows at once where it was written. */
+        assert_true(partition_high_watermark(partition_at(1 + i % 3)).offset > i);
+    }
+    cluster_await(c, LONG_MS, is_same_everywhere(text, sizeof text) && times(text, "8\n") == 1);
+    assert_string_equal(text, "0\n1\n2\n3\n4\n5\n6\n7\n8\n");
+}
+
+/* Each node's writers write one line after the other, until so many are over. */
+struct writers {
+    struct appended all[1000];
+    int started, over;
+    int last[WRITERS];
+    int32_t at[WRITERS];
+};
+
+static void go_on(struct writers *w, int until)
+{
+    for (int i = 0; i < WRITERS; i++) {
+        if (w->last[i] >= 0 && w->all[w->last[i]].calls == 0)
+            continue;
+        if (w->started < until && c->nodes[w->at[i]].node != NULL) {
+            w->last[i] = w->started++;
+            append_at(w->at[i], &w->all[w->last[i]], w->last[i]);
+        }
+    }
+    w->over = 0;
+    for (int i = 0; i < w->started; i++)
+        w->over += w->all[i].calls;
+}
+
+static void write_until(struct writers *w, int until)
+{
+    int64_t left_ms = 120000;
+    for (; w->over < until && left_ms > 0; left_ms -= 5) {
+        go_on(w, until);
+        cluster_pass(c, 5);
+    }
+    assert_int_equal(w->over, until);
+}
+
+static void begin(struct writers *w, int32_t not_at)
+{
+    memset(w, 0, sizeof *w);
+    for (int i = 0; i < WRITERS; i++) {
+        w->last[i] = -1;
+        w->at[i] = 1 + i % 3;
+        if (w->at[i] == not_at)
+            w->at[i] = 1 + not_at % 3;
+    }
+}
+
+static void is_all_there(const struct writers *w)
+{
+    static char text[1 << 16];
+    cluster_await(c, LONG_MS, is_same_everywhere(text, sizeof text));
+    for (int i = 0; i < w->started; i++) {
+        assert_int_equal(w->all[i].calls, 1);
+        assert_int_equal(w->all[i].rc, 0);
+        if (times(text, w->all[i].line) != 1)
+            fail_msg("%d is there %d times", i, times(text, w->all[i].line));
+    }
+}
+
+static void a_leader_that_dies_costs_no_write_elsewhere(void **state)
+{
+    static struct writers w;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    begin(&w, leader);
+    write_until(&w, 60);
+    go_on(&w, 70); /* under way */
+    for (int i = 0; i < 3; i++)
+        (void)memory_step(&c->network);
+    cluster_kill(c, leader);
+    write_until(&w, 200);
+    cluster_start(c, leader);
+    write_until(&w, 260);
+    cluster_await(c, LONG_MS, isr_at(leader) == 3);
+    is_all_there(&w);
+}
+
+static void a_clean_stop_costs_no_write_elsewhere(void **state)
+{
+    static struct writers w;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    begin(&w, leader);
+    write_until(&w, 40);
+    go_on(&w, 50);
+    cluster_stop(c, leader);
+    write_until(&w, 120);
+    cluster_start(c, leader);
+    write_until(&w, 160);
+    cluster_await(c, LONG_MS, isr_at(leader) == 3);
+    is_all_there(&w);
+}
+
+/* As while the reserve is used up. */
+static void a_full_leader_hands_over(void **state)
+{
+    static struct writers w;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    begin(&w, 0);
+    write_until(&w, 30);
+    atomic_fetch_add(&c->nodes[leader].node->reserve.users, 1);
+    int64_t from_ms = atomic_load(&c->clock.passed_ms);
+    write_until(&w, 120);
+    assert_in_range(atomic_load(&c->clock.passed_ms) - from_ms, 0, LIMIT_HANDOVER_MS);
+    for (int32_t id = 1; id <= 3; id++)
+        assert_true(leader_at(id) != leader);
+    atomic_fetch_sub(&c->nodes[leader].node->reserve.users, 1);
+    is_all_there(&w);
+}
+
+static void where_nobody_has_room_it_is_said_at_once(void **state)
+{
+    struct appended appended;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    struct partition *part = partition_at(leader);
+    for (int i = 0; i < part->isr.count; i++)
+        part->isr.replicas[i].full = true;
+    atomic_fetch_add(&c->nodes[leader].node->reserve.users, 1);
+    append_at(leader, &appended, 1);
+    assert_int_equal(appended.calls, 1);
+    assert_int_equal(appended.rc, -ENOSPC);
+    atomic_fetch_sub(&c->nodes[leader].node->reserve.users, 1);
+}
+
+/* ---- fsync(2), DeleteRecords ---- */
+
+struct flushed {
+    struct flush_op op;
+    int calls, rc;
+};
+
+static void on_flushed(struct flush_op *op, int rc)
+{
+    struct flushed *flushed = CONTAINER_OF(op, struct flushed, op);
+    flushed->calls++;
+    flushed->rc = rc;
+}
+
+static void an_fsync_is_on_all_disks(void **state)
+{
+    struct appended appended;
+    (void)state;
+    make_orders();
+    for (int32_t id = 1; id <= 3; id++) {
+        append_at(id, &appended, id);
+        cluster_await(c, LONG_MS, appended.calls == 1);
+        assert_int_equal(appended.rc, 0);
+        struct flushed flushed = {.op = {.part = partition_at(id),
+                                         .upto = appended.op.result.end.offset,
+                                         .leader_epoch = appended.op.leader_epoch,
+                                         .timeout_ms = 30000,
+                                         .done = on_flushed}};
+        assert_in_range(partition_flush_submit(&flushed.op), 0, 0);
+        cluster_await(c, LONG_MS, flushed.calls == 1);
+        assert_int_equal(flushed.rc, 0);
+        for (int32_t at = 1; at <= 3; at++)
+            assert_true(log_recovery_point(partition_at(at)->log) >= id);
+    }
+}
+
+struct deleted {
+    struct delete_records_op op;
+    int calls, rc;
+};
+
+static void on_deleted(struct delete_records_op *op, int rc)
+{
+    struct deleted *deleted = CONTAINER_OF(op, struct deleted, op);
+    deleted->calls++;
+    deleted->rc = rc;
+}
+
+static void deleted_anywhere_is_deleted_everywhere(void **state)
+{
+    struct appended appended;
+    (void)state;
+    make_orders();
+    for (int i = 0; i < 4; i++) {
+        append_at(1, &appended, i);
+        cluster_await(c, LONG_MS, appended.calls == 1);
+    }
+    for (int32_t id = 1; id <= 3; id++) {
+        struct deleted deleted = {.op = {.position = 2 * id, .done = on_deleted}};
+        assert_int_equal(partition_delete_records(partition_at(id), &deleted.op), 0);
+        cluster_await(c, LONG_MS, deleted.calls == 1);
+        assert_int_equal(deleted.rc, 0);
+        for (int32_t at = 1; at <= 3; at++)
+            assert_int_equal(partition_log_start(partition_at(at)).offset, id);
+    }
+}
+
+int main(void)
+{
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown_three)
+    const struct CMUnitTest tests[] = {
+        STORY(what_is_appended_anywhere_is_everywhere),  STORY(a_leader_that_dies_costs_no_write_elsewhere),
+        STORY(a_clean_stop_costs_no_write_elsewhere),    STORY(a_full_leader_hands_over),
+        STORY(where_nobody_has_room_it_is_said_at_once), STORY(an_fsync_is_on_all_disks),
+        STORY(deleted_anywhere_is_deleted_everywhere),
+    };
+    return cmocka_run_group_tests_name("appends in a cluster", tests, NULL, NULL);
+}
