@@ -58,7 +58,7 @@ static void take_committing(struct append_op *op)
 
 /* ---- admission; under the lock ---- */
 
-/* Its leader, and no other can have been elected yet (REPLICATION.md, rule 11); where this is the only replica none
+/* Its leader, and no other can have been elected yet (REPLICATION.md, rule 46); where this is the only replica none
  * can.
  */
 static bool may_lead(const struct partition *part)

@@ -121,5 +121,50 @@ three_nodes() {
     cluster start "$C" $gone
     wait_until "[ \"\$(role $from $gone)\" = replaced ]"
     wait_until "[ \"\$(node $from $gone)\" = up ]"
-    for p in 0 1 2; do ! isr $from $p | tr , '\n' | grep -qx $gone || [ -n "$(attr "$C/$gone/orders/$p" user.log.leader)" ]; done
+}
+
+lines() { wc -l <"$C/$1/orders/0"; }
+
+@test "copies of a topic go and come, and each has all of it" {
+    three_nodes
+    seq 1000 >>"$C/1/orders/0"
+    set_attr "$C/2/orders" user.topic.replication_factor 1
+    is "$(attr "$C/2/orders" user.topic.replication_factor)" 1
+    wait_until "[ \"\$(isr 1 0 | tr -d ,)\" = \"\$(leader 1 0)\" ]"
+    is "$(part 1 0 5)" "$(leader 1 0)"
+    echo 1001 >>"$C/3/orders/0"
+    set_attr "$C/3/orders" user.topic.replication_factor 3
+    wait_until "[ \"\$(isr 1 0 | tr , '\\n' | wc -l)\" = 3 ]"
+    for from in 1 2 3; do
+        wait_until "[ \"\$(lines $from)\" = 1001 ]"
+        is "$(cat "$C/$from/orders/0")" "$(seq 1001)"
+    done
+    fails 'Invalid argument' set_attr "$C/1/orders" user.topic.replication_factor 4
+}
+
+@test "a partition is moved to other nodes, and written to meanwhile" {
+    three_nodes
+    set_attr "$C/1/orders" user.topic.replication_factor 1
+    wait_until "[ \"\$(isr 1 0 | tr -d ,)\" = \"\$(leader 1 0)\" ]"
+    to=$(printf '1\n2\n3\n' | grep -vx "$(leader 1 0)" | head -n 1)
+    bg bash -c "for i in \$(seq 200); do echo \$i >>$C/1/orders/0 || exit; done; touch $T/written"
+    set_attr "$C/2/orders/0" user.log.replicas "$to"
+    wait_until "[ \"\$(part 1 0 5)\" = $to ]"
+    wait_until "[ \"\$(leader 1 0)\" = $to ]"
+    wait_until '[ -e $T/written ]' 60
+    is "$(cat "$C/$to/orders/0")" "$(seq 200)"
+}
+
+@test "the leader is killed between two writes: nothing is lost and nothing doubled" {
+    three_nodes
+    dead=$(leader 1 0)
+    for from in 1 2 3; do [ $from = "$dead" ] || break; done
+    seq 100 >>"$C/$from/orders/0"
+    cluster kill "$C" "$dead"
+    seq 101 200 >>"$C/$from/orders/0"
+    is "$(cat "$C/$from/orders/0")" "$(seq 200)"
+    cluster start "$C" "$dead"
+    wait_until "[ \"\$(lines $dead)\" = 200 ]"
+    is "$(cat "$C/$dead/orders/0")" "$(seq 200)"
+    wait_until "[ \"\$(isr $from 0 | tr , '\\n' | wc -l)\" = 3 ]"
 }

@@ -1,0 +1,95 @@
+/* tests/unit/test_lease.c: three nodes in one thread: a leader that hears no controller takes nothing in, before
+ * another one can be elected. */
+#include "tests/unit/cluster_fixture.h"
+
+static int setup_three(void **state)
+{
+    struct cluster *c = cluster_new(3);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_start(c, id);
+    *state = c;
+    return 0;
+}
+
+static int teardown_cluster(void **state)
+{
+    cluster_free(*state);
+    return 0;
+}
+
+static bool has_lease(struct cluster *c, int32_t id)
+{
+    return membership_has_lease(&c->nodes[id].node->membership);
+}
+
+static bool is_fenced(struct cluster *c, int32_t seen_from, int32_t id)
+{
+    const struct node_registration *node = metadata_node(quorum_acquire(&c->nodes[seen_from].node->quorum), id);
+    bool fenced = node == NULL || node->fenced;
+    quorum_release(&c->nodes[seen_from].node->quorum);
+    return fenced;
+}
+
+static void await_members(struct cluster *c)
+{
+    cluster_await_leader(c);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, 5000, !is_fenced(c, id, id) && has_lease(c, id));
+}
+
+static void a_member_has_a_lease_for_as_long_as_it_is_answered(void **state)
+{
+    struct cluster *c = *state;
+    await_members(c);
+    for (int i = 0; i < 40; i++) {
+        cluster_pass(c, 250);
+        for (int32_t id = 1; id <= 3; id++)
+            assert_true(has_lease(c, id));
+    }
+}
+
+/* 2,250 ms after the last answered heartbeat was sent it is over; 3,000 ms after the controller heard it, the node is
+ * fenced. */
+static void cut_off_it_ends_before_the_node_is_fenced(void **state)
+{
+    struct cluster *c = *state;
+    await_members(c);
+    int32_t controller = cluster_leader(c), away = cluster_follower(c), other = 6 - controller - away;
+    memory_cut(&c->network, away, controller, true);
+    memory_cut(&c->network, away, other, true);
+    int passed_ms = 0;
+    for (; has_lease(c, away) && passed_ms < 10000; passed_ms += 50) {
+        assert_false(is_fenced(c, controller, away));
+        cluster_pass(c, 50);
+    }
+    assert_in_range(passed_ms, 1500, 2300);
+    assert_false(is_fenced(c, controller, away));
+    cluster_await(c, 2000, is_fenced(c, controller, away));
+    memory_cut(&c->network, away, controller, false);
+    memory_cut(&c->network, away, other, false);
+    cluster_await(c, 10000, has_lease(c, away) && !is_fenced(c, away, away));
+}
+
+static void a_controller_that_is_cut_off_has_none_either(void **state)
+{
+    struct cluster *c = *state;
+    await_members(c);
+    int32_t away = cluster_leader(c), one = cluster_follower(c), other = 6 - away - one;
+    memory_cut(&c->network, away, one, true);
+    memory_cut(&c->network, away, other, true);
+    cluster_await(c, 2300, !has_lease(c, away));
+    assert_false(is_fenced(c, one, away));
+    cluster_await(c, 10000, is_fenced(c, one, away));
+}
+
+#define THREE(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown_cluster)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        THREE(a_member_has_a_lease_for_as_long_as_it_is_answered),
+        THREE(cut_off_it_ends_before_the_node_is_fenced),
+        THREE(a_controller_that_is_cut_off_has_none_either),
+    };
+    return cmocka_run_group_tests_name("lease", tests, NULL, NULL);
+}
