@@ -13,12 +13,14 @@ struct spare {
     uint8_t *buffer;
 };
 
-static pthread_key_t spare_key;
+static pthread_key_t spare_key; /* for its end */
 static pthread_once_t spare_once = PTHREAD_ONCE_INIT;
+static _Thread_local struct spare *mine;
 
 static void spare_free(void *arg)
 {
     struct spare *spare = arg;
+    mine = NULL;
     free(spare->reading);
     free(spare->buffer);
     free(spare);
@@ -31,11 +33,13 @@ static void make_spare_key(void)
 
 static struct spare *spare_get(void)
 {
-    pthread_once(&spare_once, make_spare_key);
-    struct spare *spare = pthread_getspecific(spare_key);
-    if (!spare && (spare = calloc(1, sizeof(*spare))))
-        pthread_setspecific(spare_key, spare);
-    return spare;
+    if (!mine) {
+        pthread_once(&spare_once, make_spare_key);
+        mine = calloc(1, sizeof(*mine));
+        if (mine)
+            pthread_setspecific(spare_key, mine);
+    }
+    return mine;
 }
 
 uint8_t *reading_buffer(void)

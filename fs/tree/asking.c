@@ -100,7 +100,8 @@ static bool run(struct asking *asking)
             asking_over(asking);
             return parked && !was_parked;
         }
-        atomic_store(&asking->met, parked);
+        /* Whoever answers sees it behind the lock of the list that the op goes into. */
+        atomic_store_explicit(&asking->met, parked, memory_order_relaxed);
         if (begin(asking, next))
             continue;
         if (parked)

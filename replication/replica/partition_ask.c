@@ -83,7 +83,7 @@ static int send_one(struct partition *part, const struct ask *ask, int32_t leade
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
 
     memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
-    return forwarding_send(part->node, leader, CHANNEL_CONTROL, ask->kind, header,
+    return forwarding_send(part->node, leader, CHANNEL_CONTROL, (enum message_kind)ask->kind, header,
                            partition_request_encode(&request, header), NULL, 0);
 }
 

@@ -70,7 +70,7 @@ int command_answer_decode(const uint8_t *data, size_t len, struct command_answer
 {
     msgpack_unpacked unpacked;
     const msgpack_object *at;
-    int32_t outcome, error;
+    int32_t outcome = 0, error = 0;
     int rc = take(data, len, ANSWER_ELEMENTS, &unpacked, e);
 
     if (rc != 0)
