@@ -125,6 +125,8 @@ enum {
     /* One read from another node, when more follow it; and how far ahead of a reader that goes on they are sent. */
     LIMIT_READ_CHUNK_BYTES = 512 << 10,
     LIMIT_READ_AHEAD_BYTES = 4 << 20,
+    /* Bytes that were read ahead, of all partitions; with more of them nothing is, for a while. */
+    LIMIT_READ_AHEAD_ALL_BYTES = 128 << 20,
     /* How long bytes from another node may be given out, and how many chunks of them a partition keeps. */
     LIMIT_CHUNK_MS = 1000,
     LIMIT_CHUNKS = 16,

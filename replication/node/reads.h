@@ -23,7 +23,8 @@ struct reads {
     struct network_listener listener;
     struct alarm alarm;
     _Atomic uint64_t numbers;
-    _Atomic int served; /* requests that are being answered or held */
+    _Atomic int64_t ahead_bytes; /* in all caches */
+    _Atomic int served;          /* requests that are being answered or held */
     pthread_mutex_t lock;
     struct partition *active; /* that something is due for, referenced; by remote_next. lock */
     struct held_stat *held;   /* lock */

@@ -1,11 +1,20 @@
 #include "replication/replica/partition_serve.h"
 
 #include "engine/base/crc32c.h"
+#include "replication/node/node_internal.h"
 #include "replication/replica/partition_internal.h"
 
 bool partition_serves(struct partition *part)
 {
-    return partition_role(part) == ROLE_LEADER && partition_usable(part, NULL) == 0;
+    enum partition_role role = partition_role(part);
+    if (role == ROLE_NONE || partition_usable(part, NULL) != 0)
+        return false;
+    if (role == ROLE_LEADER)
+        return true;
+    pthread_mutex_lock(&part->lock);
+    bool in_sync = replica_set_has(&part->registration.isr, part->node->options.id);
+    pthread_mutex_unlock(&part->lock);
+    return in_sync;
 }
 
 /* A leader that is new may not know yet how far its predecessor's high watermark was: no end is told before that. */

@@ -1,12 +1,13 @@
-/* replication/replica/partition_serve.h: what other nodes' reads of a partition are answered here, by its leader, from
- * its log below its high watermark. Each may wait for the disk; heads are the caller's. Any thread. */
+/* replication/replica/partition_serve.h: what other nodes' reads of a partition are answered here, by its leader or a
+ * replica that is in sync, from its log below its own high watermark. Each may wait for the disk; heads are the
+ * caller's. Any thread. */
 #ifndef LOGMNT_REPLICATION_REPLICA_PARTITION_SERVE_H
 #define LOGMNT_REPLICATION_REPLICA_PARTITION_SERVE_H
 
 #include "replication/replica/partition.h"
 #include "replication/wire/read_message.h"
 
-/* Whether it leads here. */
+/* Whether it leads here, or is in sync. */
 bool partition_serves(struct partition *part);
 /* body has room for request->max bytes. Returns how many of them are the answer's. */
 size_t partition_serve_read(struct partition *part, const struct read_request *request, struct read_answer *answer,

@@ -47,6 +47,7 @@ static struct remote *remote_of(struct partition *part)
     if (remote == NULL)
         return NULL;
     pthread_mutex_init(&remote->lock, NULL);
+    remote->cache.held_bytes = &part->node->reads.ahead_bytes;
     remote->heard_ms = -1;
     if (atomic_compare_exchange_strong(&part->remote, &none, remote))
         return remote;
@@ -193,15 +194,25 @@ static int64_t covered_to(const struct remote *remote, int64_t position, int64_t
     return position;
 }
 
-/* The node that can answer; 0: none now. */
-static int32_t leader_of(struct partition *part)
+static bool can_ask(const struct partition *part, int32_t node)
+{
+    return node > 0 && node != part->node->options.id && network_up(&part->node->network, node);
+}
+
+/* The node that can answer: the leader, or while that cannot be asked another one in sync; 0: none now. */
+static int32_t answerer_of(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
-    int32_t leader = part->registration.leader;
+    int32_t leader = part->registration.leader, node = 0;
+    struct replica_set isr = part->registration.isr;
     pthread_mutex_unlock(&part->lock);
-    if (leader <= 0 || leader == part->node->options.id || !network_up(&part->node->network, leader))
-        return 0;
-    return leader;
+    if (can_ask(part, leader))
+        return leader;
+    for (int i = 0; i < isr.count && node == 0; i++) {
+        if (can_ask(part, isr.ids[i]))
+            node = isr.ids[i];
+    }
+    return node;
 }
 
 /* Sends a question. false: it cannot be, now. */
@@ -234,10 +245,10 @@ static bool ask(struct partition *part, const struct question *question, const s
 static struct question *new_question(struct partition *part, struct remote *remote, enum message_kind kind, int64_t now)
 {
     struct question *question = now >= remote->later_ms ? find_question(remote, 0) : NULL;
-    int32_t leader = question != NULL ? leader_of(part) : 0;
-    if (leader == 0)
+    int32_t to = question != NULL ? answerer_of(part) : 0;
+    if (to == 0)
         return NULL;
-    *question = (struct question){.number = reads_number(&part->node->reads), .kind = kind, .to = leader};
+    *question = (struct question){.number = reads_number(&part->node->reads), .kind = kind, .to = to};
     question->due_ms = now + LIMIT_READ_AGAIN_MS;
     return question;
 }
@@ -271,6 +282,8 @@ static void ask_ahead(struct partition *part, struct remote *remote, int64_t now
 {
     int64_t to = remote_cache_wants(&remote->cache), end = shown(part).position;
     int64_t from = covered_to(remote, remote->cache.next, now);
+    if (atomic_load(&part->node->reads.ahead_bytes) >= LIMIT_READ_AHEAD_ALL_BYTES)
+        return;
     if (to > end)
         to = end;
     while (from < to && ask_read(part, remote, from, LIMIT_READ_CHUNK_BYTES, now))
@@ -551,15 +564,13 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
 
 /* ---- the tick ---- */
 
-/* Questions that will have no answer, or none from who leads now. */
+/* Questions that will have no answer, or that somebody else is to be asked by now. */
 static void drop_questions(struct partition *part, struct remote *remote, int32_t lost, int64_t now)
 {
-    pthread_mutex_lock(&part->lock);
-    int32_t leader = part->registration.leader;
-    pthread_mutex_unlock(&part->lock);
+    int32_t answerer = answerer_of(part);
     for (int i = 0; i < LIMIT_READS_ASKED; i++) {
         struct question *question = &remote->questions[i];
-        if (question->to == lost || question->to != leader || question->due_ms <= now)
+        if (question->to == lost || question->to != answerer || question->due_ms <= now)
             question->number = 0;
     }
 }

@@ -21,8 +21,9 @@ struct chunk {
     } pieces[];
 };
 
-static void chunk_free(struct chunk *chunk)
+static void chunk_free(struct remote_cache *cache, struct chunk *chunk)
 {
+    atomic_fetch_sub(cache->held_bytes, chunk->block->frame->body_bytes);
     read_block_unref(chunk->block);
     free(chunk);
 }
@@ -38,7 +39,7 @@ static void sweep(struct remote_cache *cache, bool (*gone)(const struct chunk *c
         }
         *link = chunk->next;
         cache->count--;
-        chunk_free(chunk);
+        chunk_free(cache, chunk);
     }
 }
 
@@ -81,7 +82,7 @@ static void make_room(struct remote_cache *cache)
         return;
     while ((*link)->next != NULL)
         link = &(*link)->next;
-    chunk_free(*link);
+    chunk_free(cache, *link);
     *link = NULL;
     cache->count--;
 }
@@ -106,6 +107,7 @@ int remote_cache_add(struct remote_cache *cache, int64_t from, const struct read
         at += answer->pieces[i].len;
     }
     make_room(cache);
+    atomic_fetch_add(cache->held_bytes, frame->body_bytes);
     chunk->next = cache->chunks;
     cache->chunks = chunk;
     cache->count++;

@@ -13,7 +13,8 @@
 
 struct chunk;
 
-struct remote_cache { /* zero-initialise */
+struct remote_cache {            /* zero-initialise, set held_bytes */
+    _Atomic int64_t *held_bytes; /* in all caches of the node */
     struct chunk *chunks;
     int count;
     int64_t next;   /* where the last reader stopped */

@@ -413,6 +413,16 @@ static void test_a_link_that_comes_back_and_a_new_leader_are_asked_again(void **
     assert_int_equal(find.op.point.offset, 1);
 }
 
+static void test_another_one_in_sync_answers_while_the_leader_cannot(void **state)
+{
+    struct wire *wire = *state;
+    struct partition_registration registration = {.leader = 3, .leader_epoch = 8, .partition_epoch = 8};
+    registration.replicas = registration.isr = (struct replica_set){.count = 2, .ids = {3, 2}};
+    append_lines(wire->leader, 0, 2);
+    partition_set_registration(wire->here, &registration); /* node 3 is not up */
+    assert_int_equal(ask(wire->here, FIND_END, 0).op.point.offset, 2);
+}
+
 static void test_bytes_that_were_damaged_on_their_way_are_never_shown(void **state)
 {
     struct wire *wire = *state;
@@ -550,6 +560,7 @@ int main(void)
         TEST(test_nobody_to_ask_is_a_timeout_after_five_seconds),
         TEST(test_a_stat_waits_a_second_and_then_tells_what_was_heard_last),
         TEST(test_a_link_that_comes_back_and_a_new_leader_are_asked_again),
+        TEST(test_another_one_in_sync_answers_while_the_leader_cannot),
         TEST(test_bytes_that_were_damaged_on_their_way_are_never_shown),
         TEST(test_one_that_was_taken_back_is_not_answered),
         TEST(test_growth_elsewhere_wakes_who_waits_here),
