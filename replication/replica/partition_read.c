@@ -167,15 +167,14 @@ static bool is_behind(const struct read_op *op)
 
 int partition_read_submit(struct read_op *op)
 {
-#ifdef LOGMNT_LATE_REPLICA
-    return late_replica_submit(op);
-#else
     if (atomic_load_explicit(&op->part->elsewhere, memory_order_acquire))
         return remote_submit(op);
+#ifdef LOGMNT_LATE_REPLICA
+    return late_replica_submit(op);
+#endif
     int rc = partition_read_here(op);
     bool lost = rc == -EIO && partition_role(op->part) == ROLE_FOLLOWER; /* others have it */
     return lost || (rc > 0 && is_behind(op)) ? remote_submit(op) : rc;
-#endif
 }
 
 bool partition_is_known(struct partition *part)
