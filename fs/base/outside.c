@@ -39,6 +39,7 @@ struct outside {
     bool entered, lost;   /* turn */
     pthread_mutex_t lock; /* of what follows */
     _Atomic bool acting;
+    _Atomic bool ending;
     struct outside_act act;
 };
 
@@ -335,7 +336,8 @@ int outside_act(struct outside *outside, const struct outside_act *act)
         set_act(outside, NULL);
     }
     if (rc == -EPIPE && !outside->lost) {
-        log_line(LOG_WARNING, "the process that wakes inotify watchers is gone: they are not told any more");
+        if (!atomic_load(&outside->ending))
+            log_line(LOG_WARNING, "the process that wakes inotify watchers is gone: they are not told any more");
         outside->lost = true;
     }
     rc = outside->lost ? -EPIPE : rc;
@@ -358,8 +360,15 @@ pid_t outside_pid(const struct outside *outside)
     return outside->pid;
 }
 
+void outside_stop(struct outside *outside)
+{
+    atomic_store(&outside->ending, true);
+    kill(outside->pid, SIGKILL);
+}
+
 void outside_end(struct outside *outside)
 {
+    outside_stop(outside);
     close(outside->fd);
     while (waitpid(outside->pid, NULL, 0) < 0 && errno == EINTR)
         ;

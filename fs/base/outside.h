@@ -55,7 +55,10 @@ int outside_act(struct outside *outside, const struct outside_act *act);
  * looked at). Any thread. */
 bool outside_asks(struct outside *outside, pid_t pid, struct outside_act *act);
 pid_t outside_pid(const struct outside *outside);
-/* After the connection has ended, so that a call of the process has returned. Waits for its end. */
+/* After the connection has ended, so that no call of the process waits for an answer of ours: ends it, whatever it does
+ * and also when somebody has stopped it (SIGSTOP). An act that another thread waits for is -EPIPE. */
+void outside_stop(struct outside *outside);
+/* No thread acts any more. Stops it, and waits for its end. */
 void outside_end(struct outside *outside);
 
 #endif

@@ -92,6 +92,7 @@ static void settle_drops(struct session *session)
 /* Those that call through the mount. */
 static void end_threads(struct session *session)
 {
+    outside_stop(session->outside);
     orphans_free(session->orphans);
     evictor_free(session->evictor);
     waker_free(session->waker);

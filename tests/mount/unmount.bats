@@ -76,6 +76,19 @@ P
     timeout 20 $as fusermount3 -u "$M"
 }
 
+@test "nor does the stop wait for a process outside that somebody has stopped" {
+    mkdir orders
+    local outside
+    outside=$(pgrep -P "$PID")
+    kill -STOP "$outside"
+    echo one >> orders/.any # whoever watches orders has to hear of it
+    cd /
+    timeout 20 fusermount3 -u "$M"
+    wait_until "[ -z \"\$(daemon_pids)\" ]" $((SANITIZED ? 40 : 15)) || { kill -9 "$outside"; false; }
+    [ -f "$DATA/clean-shutdown" ]
+    fails '' kill -0 "$outside"
+}
+
 @test "a lazy unmount with a reader parked in .follow: the read ends, the daemon stops cleanly" {
     mkdir orders
     echo one >> orders/0
