@@ -69,6 +69,7 @@ static const struct workload_plan plans[] = {
       [STEP_FLUSH] = 2,
       [STEP_CHECKPOINT] = 1,
       [STEP_COPY] = 4,
+      [STEP_SKIP] = 1,
       [STEP_TRUNCATE] = 4,
       [STEP_RESET] = 1,
       [STEP_KILL] = 1,

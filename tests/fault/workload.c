@@ -18,7 +18,8 @@ const char *const workload_step_names[WORKLOAD_STEPS] = {
     [STEP_APPEND] = "append",         [STEP_FLUSH] = "flush",   [STEP_ROLL] = "roll",
     [STEP_CHECKPOINT] = "checkpoint", [STEP_DELETE] = "delete", [STEP_RETAIN] = "retain",
     [STEP_COMPACT] = "compact",       [STEP_COPY] = "copy",     [STEP_TRUNCATE] = "truncate",
-    [STEP_RESET] = "reset",           [STEP_KILL] = "kill",     [STEP_REOPEN] = "reopen",
+    [STEP_RESET] = "reset",           [STEP_SKIP] = "skip",     [STEP_KILL] = "kill",
+    [STEP_REOPEN] = "reopen",
 };
 
 static const char log_name_0[] = "t-0";
@@ -286,6 +287,7 @@ static int append_bytes(struct workload *w, uint8_t *bytes, size_t len, int64_t 
         .first_timestamp_ms = w->now_ms,
         .last_timestamp_ms = w->now_ms,
         .marks = marks,
+        .gap = BATCH_GAP_ALL, /* a producer may be new to the log with any sequence */
     };
     int rc = framing_scan(w->plan->framing, &st, bytes, len, UINT64_MAX, &scanned, &batch.crc,
                           (uint32_t)w->config.index_interval_bytes, marks, &batch.mark_count, 64);
@@ -418,6 +420,9 @@ static int step_compact(struct workload *w)
 
     ledger_event(&w->ledger, LEDGER_COMPACTED, ledger_end(&w->ledger), begun, begun);
     rc = log_compact(w->log, ledger_end(&w->ledger), &never, &w->e);
+    if (log_cleaner_offset(w->log) > w->compacted) {
+        w->compacted = log_cleaner_offset(w->log);
+    }
     return rc < 0 ? rc : 0;
 }
 
@@ -464,6 +469,24 @@ static int step_copy(struct workload *w)
     return rc < 0 ? rc : 0;
 }
 
+/* The end moves: what is in front of it stays, and what is skipped is never there, whatever happens to the machine. */
+static int step_skip(struct workload *w)
+{
+    struct log_point to = ledger_end(&w->ledger);
+    uint32_t begun = moment(w);
+    int64_t from = to.offset, gone = 1 + random_below(&w->random, 12);
+    int rc;
+
+    to.offset += gone;
+    to.position += gone * (1 + random_below(&w->random, 30));
+    ledger_add_hole(&w->ledger, to, begun);
+    rc = settle(w, from, log_skip(w->log, w->epoch, to, &w->e));
+    if (rc == 0) {
+        ledger_event(&w->ledger, LEDGER_FLUSHED, to, begun, moment(w));
+    }
+    return rc;
+}
+
 /* A cut that has failed: a full disk has left everything. */
 static int settle_cut(struct workload *w, int rc)
 {
@@ -478,7 +501,10 @@ static int settle_cut(struct workload *w, int rc)
 static int step_truncate(struct workload *w)
 {
     struct log_point start = log_start(w->log), to;
-    int64_t span = w->ledger.count - start.offset, offset;
+    /* What is compacted is committed, and what is committed is never cut: a record that has taken another's place
+     * stays. */
+    int64_t span = w->ledger.count - (w->compacted > start.offset ? w->compacted : start.offset), offset;
+    struct log_run run;
     uint32_t begun = moment(w);
     int rc = take_role(w, true);
 
@@ -491,9 +517,14 @@ static int step_truncate(struct workload *w)
                                       : span < 12                      ? (uint32_t)span
                                                                        : 12);
     to = ledger_point(&w->ledger, offset);
-    /* The batch that holds the point goes, and the start stays; a point in a hole is where it is. */
-    while (offset > start.offset && !w->ledger.records[offset].first && !w->ledger.records[offset].hole) {
-        offset--;
+    /* The batch that holds the point goes, and the start stays; a point in a hole is where it is. (What compaction has
+     * left of a batch is a batch.) */
+    rc = log_run_at(w->log, to.position, ledger_end(&w->ledger).position, &run, &w->e);
+    if (rc < 0) {
+        return rc;
+    }
+    if (rc > 0 && run.base.offset < offset) {
+        offset = run.base.offset > start.offset ? run.base.offset : start.offset;
     }
     ledger_cut(&w->ledger, ledger_point(&w->ledger, offset), false, begun);
     return settle_cut(w, log_truncate(w->log, w->epoch, to, &w->e));
@@ -517,7 +548,11 @@ static int step_reset(struct workload *w)
         to.position += further * 7;
     }
     ledger_cut(&w->ledger, to, true, begun);
-    return settle_cut(w, log_reset(w->log, w->epoch, to, &w->e));
+    rc = settle_cut(w, log_reset(w->log, w->epoch, to, &w->e));
+    if (rc == 0) {
+        w->compacted = 0;
+    }
+    return rc;
 }
 
 int workload_close(struct workload *w)
@@ -563,6 +598,8 @@ int workload_do(struct workload *w, enum workload_step step)
         return step_compact(w);
     case STEP_COPY:
         return step_copy(w);
+    case STEP_SKIP:
+        return step_skip(w);
     case STEP_TRUNCATE:
         return step_truncate(w);
     case STEP_RESET:

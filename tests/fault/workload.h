@@ -16,6 +16,7 @@ enum workload_step {
     STEP_RETAIN,
     STEP_COMPACT,
     STEP_COPY,     /* it follows, and gets batches of another log, some with holes before them */
+    STEP_SKIP,     /* whoever leads or follows moves its end to a later point */
     STEP_TRUNCATE, /* it follows, and is cut back to any point */
     STEP_RESET,    /* it follows, and begins anew further on, or earlier */
     STEP_KILL,     /* the process dies and a new one opens the log */
@@ -49,6 +50,7 @@ struct workload {
     struct log *log; /* NULL: not open */
     int32_t epoch;   /* that it is led or followed in */
     bool follows;
+    int64_t compacted; /* below this offset */
     struct ledger ledger;
     uint64_t random;
     bool offline;
