@@ -69,7 +69,7 @@ C_FILES = $(wildcard engine/*/*.[ch] replication/*/*.[ch] fs/*/*.[ch] tests/*/*.
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps deps-build demo test unit quorum sim fault mount-test lint bench asan tsan late fuzz tidy format install clean help \
+.PHONY: all deps deps-build demo demo-cluster cluster test unit quorum sim fault mount-test lint bench asan tsan late fuzz tidy format install clean help \
 	test-programs unit-programs fault-programs quorum-programs sim-program sim-bugs-program bench-programs fuzz-programs hands FORCE
 
 all: $(BUILD)/logmnt
@@ -223,9 +223,14 @@ demo:
 	+@$(MAKE) --no-print-directory all
 	@tests/demo/run $(BUILD)/logmnt
 
+demo-cluster:
+	@$(MAKE) --no-print-directory deps-build
+	+@$(MAKE) --no-print-directory all
+	@tests/demo/run-cluster $(BUILD)/logmnt
+
 test:
 	@$(MAKE) --no-print-directory deps
-	@tests/run lint unit quorum sim fault fuzz-smoke mount late asan tsan
+	@tests/run lint unit quorum sim fault fuzz-smoke mount late cluster asan tsan
 
 lint unit quorum sim fault fuzz cluster:
 	@tests/run $@
@@ -259,7 +264,8 @@ clean:
 
 # --- what has to be installed ---
 
-DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev libssl-dev libxxhash-dev attr
+DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libisal-dev libssl-dev libxxhash-dev attr \
+	iproute2 openssl util-linux gawk
 # apache2-bin: a daemon that writes logs, without the service. bsdutils: logger and script. nginx and rsyslog come with
 # a service each: SYSTEMD_OFFLINE keeps the installation from starting it.
 DEPS_TEST := $(DEPS_BUILD) clang clang-format clang-tidy libcmocka-dev bats gawk rsync python3 perl less bsdutils \
@@ -283,6 +289,7 @@ help:
 	@echo 'make            builds $(BUILD)/logmnt'
 	@echo 'make deps       installs what building and testing need (apt; sudo when not root)'
 	@echo 'make demo       a mounted log with real data, in one command'
+	@echo 'make demo-cluster  three of them, a leader that is killed, and nothing lost (root)'
 	@echo 'make test       everything that .ci/run runs; ends with N passed, N failed, N skipped'
 	@echo 'make unit | quorum | sim | fault | lint | mount-test | cluster   one part of it; make sim SEEDS=n SEED=x NODES=n'
 	@echo 'make bench      the benchmarks, all or BENCH=name; also $(BUILD)/bench.json'

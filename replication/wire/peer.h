@@ -61,6 +61,7 @@ struct peer {
     int closing; /* handles and requests that libuv still has, once left */
 
     struct refusals refusals; /* that were logged since it was up */
+    unsigned abrupt;          /* TLS handshakes that it ended without a word, one after the other */
 };
 
 /* NULL: no memory. */

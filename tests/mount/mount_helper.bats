@@ -60,6 +60,25 @@ END
     [ -d "$T/da ta,1\\2/topics/orders-0" ]
 }
 
+@test "the options of a cluster go through mount and fstab, each peer of the list" {
+    local port=$((20000 + RANDOM % 10000))
+    local cluster=listen=127.0.0.1:$port,peer=1@127.0.0.1:$port,tls=off
+    echo "$T/data $M logmnt _netdev,$cluster 0 0" >"$T/fstab"
+    in_namespace <<'END'
+        mount -T "$T/fstab" "$M"
+        mkdir "$M/orders"
+        umount "$M"
+END
+    wait_until '[ -z "$(daemon_pids)" ]'
+    in_namespace <<END
+        mount -t logmnt "$T/data" "$M" -o $cluster,peer=2@127.0.0.1:9,peer=3@127.0.0.1:10
+        tr '\\0' ' ' </proc/\$(head -n 1 "$T/data/lock")/cmdline >"$T/cmdline"
+        ls "$M"
+        umount "$M"
+END
+    for peer in "peer=1@127.0.0.1:$port" peer=2@127.0.0.1:9 peer=3@127.0.0.1:10; do grep -qF "$peer" "$T/cmdline"; done
+}
+
 # mount(8) runs helpers without HOME, so it is the one in the passwd database, here an empty one.
 @test "none is the default data directory" {
     in_namespace <<'END'
