@@ -502,10 +502,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct conn *conn = poll->data;
     (void)events;
-    if (status < 0 && conn->state != CONN_CONNECTING)
+    conn_ref(conn);
+    tick(conn);
+    /* libuv calls any error of a socket a bad descriptor: reading says what it is, behind what came before it. */
+    if (status < 0 && conn->state != CONN_ENDED)
         end(conn, status, uv_strerror(status));
-    else
-        tick(conn);
+    conn_unref(conn);
 }
 
 static void on_wake(uv_async_t *wake)
