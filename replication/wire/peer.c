@@ -15,7 +15,6 @@ enum {
     EARLY_FRAMES = 1024, /* that wait for the other link; more end the link */
     /* A hello that comes so soon after a link is up was sent before its sender knew of that link. */
     CROSSING_MS = 1000,
-    ABRUPT_ENDS = 2 * CHANNELS + 1, /* of TLS handshakes: more than two attempts */
 };
 
 static void peer_tick(struct peer *peer);
@@ -177,10 +176,12 @@ static void on_frame(struct conn *conn, struct frame *frame)
     }
 }
 
-/* Its kernel may accept for a process that is about to end: a few are nothing to speak of. */
+/* Its kernel may accept for a process that is about to end: for a while that is nothing to speak of. */
 static void log_abrupt(struct peer *peer, const char *address)
 {
-    if (++peer->abrupt >= ABRUPT_ENDS)
+    if (peer->abrupt_ms == 0)
+        peer->abrupt_ms = now_ms(peer) + 1;
+    else if (now_ms(peer) + 1 - peer->abrupt_ms >= LIMIT_HELLO_MS)
         peer_log_refusal(peer, REFUSAL_TLS, address, "ended the TLS handshake: has it tls=off?");
 }
 
@@ -191,7 +192,7 @@ static void on_ended(struct conn *conn, int rc, const char *reason)
     enum link_state state = link->state;
     if (rc == -ECONNREFUSED) {
         peer->refused = true;
-        peer->abrupt = 0;
+        peer->abrupt_ms = 0;
     }
     if (state == LINK_GREETING && rc == 0)
         peer_log_refusal(peer, REFUSAL_OTHER, conn_address(conn),
@@ -360,7 +361,7 @@ static void come_up(struct peer *peer)
     peer->goodbye = false;
     peer->backoff_ms = 0;
     peer->refusals = (struct refusals){.next = 0};
-    peer->abrupt = 0;
+    peer->abrupt_ms = 0;
     uv_timer_stop(&peer->retry);
     log_line(LOG_INFO, "peer %d (%s): connected", peer->id, conn_address(peer->links[CHANNEL_CONTROL].conn));
     peers_publish(peer, true);

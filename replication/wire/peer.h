@@ -61,7 +61,7 @@ struct peer {
     int closing; /* handles and requests that libuv still has, once left */
 
     struct refusals refusals; /* that were logged since it was up */
-    unsigned abrupt;          /* TLS handshakes that it ended without a word, one after the other */
+    uint64_t abrupt_ms;       /* since when it ends TLS handshakes without a word; 0: it does not */
 };
 
 /* NULL: no memory. */
