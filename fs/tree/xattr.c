@@ -166,8 +166,9 @@ static const struct shown of_topic[] = {
 static int show_cluster_id(struct session *s, const struct vnode *v, char *out)
 {
     (void)v;
-    snprintf(out, VALUE_BYTES, "%s", node_cluster_id(s->node));
-    return 0;
+    const char *id = node_cluster_id(s->node);
+    snprintf(out, VALUE_BYTES, "%s", id);
+    return id[0] != '\0' ? 0 : -ENODATA; /* before the first quorum */
 }
 
 static int show_node_id(struct session *s, const struct vnode *v, char *out)
@@ -289,8 +290,11 @@ void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
         fuse_reply_err(req, ENOMEM);
         return;
     }
+    /* What MOUNT does not have yet is not listed: all of it is at hand. */
+    char value[VALUE_BYTES];
     for (const struct shown *shown = table_of(vnode); shown->name; shown++)
-        fprintf(out, "%s%c", shown->name, '\0');
+        if (vnode->key.kind != VNODE_ROOT || shown->show(session_of(req), vnode, value) != -ENODATA)
+            fprintf(out, "%s%c", shown->name, '\0');
     const struct config_def *defs = config_defs(&count);
     for (size_t i = 0; i < count; i++)
         if (has_config(vnode, &defs[i]))

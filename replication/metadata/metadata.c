@@ -165,15 +165,25 @@ int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_t
     return value != NULL ? (int32_t)strtol(value, NULL, 10) : (replicas + 1) / 2;
 }
 
+int32_t metadata_known_nodes(const struct metadata *meta)
+{
+    int32_t count = (int32_t)meta->node_count;
+    for (int32_t i = 0; i < meta->voters.voters.count; i++)
+        if (metadata_node(meta, meta->voters.voters.ids[i].node) == NULL)
+            count++;
+    return count;
+}
+
 int32_t metadata_default_factor(const struct metadata *meta)
 {
     enum { USUAL_FACTOR = 3 };
     const char *value = config_set_get(&meta->config, "default.replication.factor");
+    int32_t known = metadata_known_nodes(meta);
     if (value != NULL)
         return (int32_t)strtol(value, NULL, 10);
-    if (meta->node_count >= USUAL_FACTOR)
+    if (known >= USUAL_FACTOR)
         return USUAL_FACTOR;
-    return meta->node_count > 0 ? (int32_t)meta->node_count : 1;
+    return known > 0 ? known : 1;
 }
 
 int metadata_get_config(const struct metadata *meta, const struct metadata_topic *topic, const char *name,

@@ -73,6 +73,8 @@ void metadata_election_rules(const struct metadata *meta, const struct metadata_
 /* min.insync.replicas in force for so many replicas: as set on the topic (NULL: none) or MOUNT, else
  * (replicas + 1) / 2. */
 int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_topic *topic, int32_t replicas);
+/* The nodes of the cluster: those that have registered, and voters that have yet to. */
+int32_t metadata_known_nodes(const struct metadata *meta);
 /* default.replication.factor in force: as set on MOUNT, else the smaller of 3 and the number of nodes. */
 int32_t metadata_default_factor(const struct metadata *meta);
 /* The setting in force as text; topic NULL: MOUNT's. -ENODATA: there is none of that name, there. */

@@ -228,6 +228,10 @@ static int place(struct command *cmd, const struct metadata *meta, int32_t count
 {
     int32_t factor = cmd->replication_factor;
     struct placement_node nodes[LIMIT_NODES];
+    /* A cluster's first moments: a topic is not made with fewer replicas because it came before a node did. */
+    if (meta->node_count == 0 || ((size_t)factor > meta->node_count && factor <= metadata_known_nodes(meta)))
+        return err_set(e, -EROFS, "%zu of %" PRId32 " nodes have registered yet", meta->node_count,
+                       metadata_known_nodes(meta));
     if ((size_t)factor > meta->node_count)
         return err_set(e, -EINVAL, "replication factor %" PRId32 ", there are %zu nodes", factor, meta->node_count);
     cmd->replica_count = count * factor;

@@ -200,9 +200,29 @@ static void members_that_do_not_belong_together_are_refused(void **state)
     assert_int_equal(orders(meta)->partition_epoch, 0);
 }
 
+static void the_default_factor_counts_voters_that_have_yet_to_register(void **state)
+{
+    struct metadata meta;
+    (void)state;
+    metadata_init(&meta, &root);
+    assert_int_equal(metadata_default_factor(&meta), 1);
+    meta.voters.voters = (struct raft_voters){.count = 3, .ids = {{1, 101}, {2, 102}, {3, 103}}};
+    assert_int_equal(metadata_default_factor(&meta), 3);
+    assert_int_equal(enrol(&meta, 1, 101, false), 0);
+    assert_int_equal(metadata_known_nodes(&meta), 3);
+    assert_int_equal(metadata_default_factor(&meta), 3);
+    assert_int_equal(enrol(&meta, 4, 104, false), 0); /* an observer */
+    assert_int_equal(metadata_known_nodes(&meta), 4);
+    meta.voters.voters.count = 1;
+    assert_int_equal(metadata_known_nodes(&meta), 2);
+    assert_int_equal(metadata_default_factor(&meta), 2);
+    metadata_free(&meta);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_default_factor_counts_voters_that_have_yet_to_register),
         cmocka_unit_test_setup_teardown(a_new_partition_is_led_by_its_first_replica, setup, teardown),
         cmocka_unit_test_setup_teardown(a_fence_names_the_registration_that_it_means, setup, teardown),
         cmocka_unit_test_setup_teardown(changes_are_compared_and_set, setup, teardown),
