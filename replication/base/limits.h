@@ -37,6 +37,8 @@ enum {
     /* A piece of a snapshot of the metadata, and how long one is waited for before it is asked for again. */
     LIMIT_SNAPSHOT_PIECE_BYTES = 1 << 20,
     LIMIT_SNAPSHOT_AGAIN_MS = 1000,
+    /* A change of the quorum's voters that was not answered is asked for again after this. */
+    LIMIT_CHANGE_AGAIN_MS = 200,
     /* Commands of other nodes that wait at the controller; it does not take one more, and it is sent again later. */
     LIMIT_QUORUM_COMMANDS = 4096,
     /* How long a start waits for its registration; -ETIMEDOUT after that. */

@@ -191,6 +191,12 @@ static void take_frame(struct quorum *quorum, const struct quorum_mail *mail)
     case MESSAGE_COMMAND_ANSWER:
         quorum_on_command_answer(quorum, mail->node, mail->frame);
         return;
+    case MESSAGE_CHANGE_VOTERS:
+        quorum_on_change(quorum, mail->node, mail->frame);
+        return;
+    case MESSAGE_CHANGE_VOTERS_ANSWER:
+        quorum_on_change_answer(quorum, mail->node, mail->frame);
+        return;
     case MESSAGE_SNAPSHOT_FETCH:
         quorum_on_snapshot_fetch(quorum, mail->node, mail->frame);
         return;
@@ -294,19 +300,22 @@ static void on_tick(struct alarm *alarm)
 
 static void set_tick(struct quorum *quorum)
 {
-    int64_t at = quorum->retry_at_ms, fetch;
+    int64_t at = quorum->retry_at_ms, other;
 
     if (quorum->state == QUORUM_FAILED)
         return;
     if (quorum->state == QUORUM_WELL) {
         at = raft_deadline_ms(&quorum->raft);
-        fetch = quorum_fetch_deadline_ms(quorum);
-        if (fetch < at)
-            at = fetch;
-        fetch = quorum_install_deadline_ms(quorum);
-        if (fetch < at)
-            at = fetch;
+        other = quorum_fetch_deadline_ms(quorum);
+        if (other < at)
+            at = other;
+        other = quorum_install_deadline_ms(quorum);
+        if (other < at)
+            at = other;
     }
+    other = quorum_change_deadline_ms(quorum);
+    if (other < at)
+        at = other;
     if (at != INT64_MAX)
         alarm_set(quorum->executor, &quorum->tick, at - now_ms(quorum));
 }
@@ -404,6 +413,7 @@ static void turn(struct mailbox *mailbox, struct mail *list)
     take_time(quorum);
     publish(quorum);
     quorum_ops_give(quorum);
+    quorum_change_tend(quorum);
     quorum_install_tend(quorum);
     quorum_fetch_tend(quorum);
     quorum_serve(quorum);
@@ -435,6 +445,8 @@ static void init(struct quorum *quorum)
     network_handle(quorum->network, MESSAGE_RAFT, on_frame, quorum);
     network_handle(quorum->network, MESSAGE_SNAPSHOT_FETCH, on_frame, quorum);
     network_handle(quorum->network, MESSAGE_SNAPSHOT_ANSWER, on_frame, quorum);
+    network_handle(quorum->network, MESSAGE_CHANGE_VOTERS, on_frame, quorum);
+    network_handle(quorum->network, MESSAGE_CHANGE_VOTERS_ANSWER, on_frame, quorum);
     network_handle(quorum->network, MESSAGE_COMMAND, on_frame, quorum);
     network_handle(quorum->network, MESSAGE_COMMAND_ANSWER, on_frame, quorum);
 }
@@ -508,6 +520,7 @@ void quorum_stop(struct quorum *quorum)
     quorum->stopped = true;
     pthread_mutex_unlock(&quorum->lock);
     quorum_ops_end(quorum, -EROFS, -ETIMEDOUT, "this node stops");
+    quorum_change_end(quorum);
 }
 
 void quorum_close(struct quorum *quorum)

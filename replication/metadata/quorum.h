@@ -50,6 +50,25 @@ struct quorum_op {
     struct proposal *proposal; /* NULL: it is over */
 };
 
+/* Other voters, on their way; the drawing is in quorum_change.c. The caller embeds it and keeps it until it is over. */
+enum quorum_change_state { CHANGE_OVER, CHANGE_QUEUED, CHANGE_GIVEN, CHANGE_ACCEPTED };
+
+struct quorum_change {
+    int64_t timeout_ms; /* in; INT64_MAX: none */
+    /* Once, no lock held, by a prompt work. rc: 0: these are the voters, decided, and the node has applied it; -EAGAIN:
+     * not all of them are connected and caught up, or another change is under way: nothing has changed; -EINVAL;
+     * -ETIMEDOUT: not yet, and if it was accepted it goes on; -EROFS: the node stops; -EIO. */
+    void (*done)(struct quorum_change *change, int rc);
+    struct err e; /* why not */
+    /* private */
+    enum quorum_change_state state; /* the lock where it is QUEUED; then the turn's */
+    uint64_t number;
+    struct raft_peers nodes;
+    struct raft_voters target;
+    int64_t deadline_ms, again_ms;
+    struct quorum_change *next;
+};
+
 /* Whom a leader has yet to answer: its last fetch. */
 struct quorum_pending {
     struct raft_id from; /* node 0: a free place */
@@ -182,6 +201,7 @@ struct quorum {
     bool stopped, resigning;
     struct proposal *queued, **queued_last; /* not yet given to a leader */
     struct proposal *given, **given_last;   /* given to one: this node, or another */
+    struct quorum_change *changes;
     uint64_t next_number;
     struct alarm deadline; /* the earliest op's */
     bool flush_over;
@@ -231,6 +251,12 @@ void quorum_close(struct quorum *quorum);
 int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct command *cmd);
 /* true: it was not yet appended and never will be; done is not called. */
 bool quorum_cancel(struct quorum *quorum, struct quorum_op *op);
+
+/* Makes these nodes the voters, ascending: 1, 3 or 5. Each is the server that it is now: one whose disk was replaced
+ * comes back so. 0: change->done will be called; -EINVAL, -EROFS: nothing has happened. Any thread. */
+int quorum_change_voters(struct quorum *quorum, struct quorum_change *change, const struct raft_peers *nodes);
+/* true: it was not yet asked for, and never will be; done is not called. */
+bool quorum_change_cancel(struct quorum *quorum, struct quorum_change *change);
 
 /* The metadata, to look at until quorum_release(). */
 const struct metadata *quorum_acquire(struct quorum *quorum);

@@ -26,8 +26,8 @@ struct quorum_mail {
  * when this returns, or is stalled, and in both cases all of its log is decided. -EBADMSG; errnos of the disk. */
 int quorum_server_start(struct quorum *quorum, struct err *e);
 /* Tells one event, does all that follows from it, the events of records that were appended included. Only while WELL;
- * may leave it in another state. */
-void quorum_step(struct quorum *quorum, const struct raft_event *event);
+ * may leave it in another state. 0, or what CHANGE_VOTERS is answered with. */
+int quorum_step(struct quorum *quorum, const struct raft_event *event);
 /* STALLED: tries what was to be done again. */
 void quorum_unstall(struct quorum *quorum);
 /* It takes no part from here on. */
@@ -89,6 +89,15 @@ void quorum_install_kept(struct quorum *quorum);
 void quorum_install_free(struct quorum *quorum);
 void quorum_on_snapshot_answer(struct quorum *quorum, int32_t from, const struct frame *frame);
 void quorum_on_snapshot_fetch(struct quorum *quorum, int32_t from, const struct frame *frame);
+
+/* ---- other voters: quorum_change.c; a turn's but for the last ---- */
+
+void quorum_change_tend(struct quorum *quorum);
+int64_t quorum_change_deadline_ms(struct quorum *quorum);
+void quorum_on_change(struct quorum *quorum, int32_t from, const struct frame *frame);
+void quorum_on_change_answer(struct quorum *quorum, int32_t from, const struct frame *frame);
+/* Ends all: there are no turns any more. */
+void quorum_change_end(struct quorum *quorum);
 
 /* ---- applying: quorum_apply.c ---- */
 

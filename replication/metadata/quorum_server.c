@@ -281,7 +281,7 @@ static void go_on(struct quorum *quorum)
     }
 }
 
-void quorum_step(struct quorum *quorum, const struct raft_event *event)
+int quorum_step(struct quorum *quorum, const struct raft_event *event)
 {
     int rc;
 
@@ -290,9 +290,10 @@ void quorum_step(struct quorum *quorum, const struct raft_event *event)
     rc = raft_step(&quorum->raft, quorum->clock->mono_ms(quorum->clock), event, &quorum->actions);
     if (rc == -ENOMEM) {
         quorum_fail(quorum, rc, &(struct err){"no memory for the voters"});
-        return;
+        return rc;
     }
     go_on(quorum);
+    return rc;
 }
 
 void quorum_unstall(struct quorum *quorum)

@@ -14,6 +14,8 @@ enum message_kind {
     MESSAGE_SNAPSHOT_ANSWER,
     MESSAGE_COMMAND, /* control: a command on its way to the controller */
     MESSAGE_COMMAND_ANSWER,
+    MESSAGE_CHANGE_VOTERS, /* control: likewise, other voters of the quorum */
+    MESSAGE_CHANGE_VOTERS_ANSWER,
 
     /* Membership, node/membership. */
     MESSAGE_HEARTBEAT = 32, /* control */

@@ -300,6 +300,111 @@ static void test_a_snapshot_that_was_not_adopted_is_at_the_next_start(void **sta
     assert_same_logs(c, leader, away);
 }
 
+struct changed {
+    struct quorum_change change;
+    int calls, rc;
+};
+
+static void on_changed(struct quorum_change *change, int rc)
+{
+    struct changed *changed = CONTAINER_OF(change, struct changed, change);
+    changed->calls++;
+    changed->rc = rc;
+}
+
+/* setfattr user.cluster.voters on node `id`: nodes first … first + count - 1. */
+static int change_voters(struct cluster *c, int32_t id, int32_t first, int32_t count)
+{
+    struct changed changed = {.change = {.timeout_ms = 1000, .done = on_changed}};
+    struct raft_peers nodes = {.count = count};
+    for (int32_t i = 0; i < count; i++)
+        nodes.nodes[i] = first + i;
+    int rc = quorum_change_voters(&c->nodes[id].node->quorum, &changed.change, &nodes);
+    if (rc != 0)
+        return rc;
+    cluster_await(c, 5000, changed.calls > 0);
+    assert_int_equal(changed.calls, 1);
+    return changed.rc;
+}
+
+static struct raft_voters voters_of(struct cluster *c, int32_t id)
+{
+    struct raft_voters voters;
+    quorum_voters(&c->nodes[id].node->quorum, &voters);
+    return voters;
+}
+
+static int setup_one(void **state)
+{
+    struct cluster *c = cluster_new(1);
+    cluster_start(c, 1);
+    cluster_await(c, 1000, cluster_leader(c) == 1);
+    *state = c;
+    return 0;
+}
+
+/* A node that ran alone is the first of a cluster; the others join empty, and become voters when that is asked for. */
+static void test_one_grows_to_three(void **state)
+{
+    struct cluster *c = *state;
+    assert_int_equal(cluster_chmod(c, 1, 0711), 0);
+    cluster_stop(c, 1);
+    for (int i = 0; i < 3; i++)
+        c->peers[i] = (struct node_peer){.id = i + 1, .host = "memory", .port = i + 1};
+    c->peer_count = 3;
+    cluster_start(c, 1);
+    cluster_await(c, 1000, cluster_leader(c) == 1);
+    cluster_pass(c, 500);
+    assert_int_equal(voters_of(c, 1).count, 1); /* the list makes none */
+    /* Those that are not there are refused, and nothing has changed. */
+    assert_int_equal(change_voters(c, 1, 1, 3), -EAGAIN);
+    assert_int_equal(change_voters(c, 1, 1, 2), -EINVAL);
+    cluster_start(c, 2);
+    cluster_start(c, 3);
+    cluster_await(c, 2000, cluster_mode(c, 2) == 0711 && cluster_mode(c, 3) == 0711);
+    assert_string_equal(node_cluster_id(c->nodes[2].node), node_cluster_id(c->nodes[1].node));
+    assert_int_equal(cluster_chmod(c, 3, 0722), 0); /* an observer asks as well as any */
+    assert_int_equal(voters_of(c, 2).count, 1);
+    cluster_pass(c, 1000);
+    assert_int_equal(change_voters(c, 2, 1, 3), 0);
+    assert_int_equal(voters_of(c, 2).count, 3);
+    assert_int_equal(change_voters(c, 3, 1, 3), 0); /* so already */
+    /* And they are: the first one is not needed any more. */
+    cluster_kill(c, 1);
+    cluster_await_leader(c);
+    assert_int_equal(cluster_chmod(c, 2, 0733), 0);
+    cluster_start(c, 1);
+    cluster_await(c, 3000, cluster_mode(c, 1) == 0733);
+    cluster_pass(c, 1000);
+    assert_same_logs(c, 1, 2);
+}
+
+/* A node that comes back with another disk is an observer until the voters are set again. */
+static void test_a_disk_is_replaced(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), lost = cluster_follower(c);
+    struct raft_voters before = voters_of(c, leader), after;
+    char command[200];
+    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
+    cluster_kill(c, lost);
+    snprintf(command, sizeof command, "rm -rf %s", c->nodes[lost].dir);
+    assert_int_equal(system(command), 0);
+    cluster_start(c, lost);
+    cluster_await(c, 3000, cluster_mode(c, lost) == 0711);
+    assert_false(raft_is_voter(&c->nodes[lost].node->quorum.raft));
+    after = voters_of(c, leader);
+    assert_true(raft_voters_equal(&before, &after));
+    cluster_pass(c, 1000);
+    assert_int_equal(change_voters(c, lost, 1, 3), 0);
+    assert_true(raft_is_voter(&c->nodes[lost].node->quorum.raft));
+    after = voters_of(c, leader);
+    assert_int_equal(after.count, 3);
+    assert_false(raft_voters_equal(&before, &after));
+    cluster_kill(c, 6 - leader - lost);
+    assert_int_equal(cluster_chmod(c, lost, 0722), 0);
+}
+
 static void test_a_clean_stop_hands_over(void **state)
 {
     struct cluster *c = *state;
@@ -376,6 +481,8 @@ int main(void)
         THREE(test_topics_of_a_moment_before_all_died_are_there_again),
         THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
+        cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, teardown_cluster),
+        THREE(test_a_disk_is_replaced),
         THREE(test_a_clean_stop_hands_over),
         cmocka_unit_test_setup_teardown(test_the_first_start_needs_all_of_them, setup_none, teardown_cluster),
         cmocka_unit_test_setup_teardown(test_a_beginning_that_was_cut_short_is_gone_on_with, setup_none,
