@@ -39,6 +39,8 @@ enum {
     LIMIT_SNAPSHOT_AGAIN_MS = 1000,
     /* A change of the quorum's voters that was not answered is asked for again after this. */
     LIMIT_CHANGE_AGAIN_MS = 200,
+    /* How often a start looks whether the quorum was made anew. */
+    LIMIT_RECOVER_LOOK_MS = 20,
     /* Commands of other nodes that wait at the controller; it does not take one more, and it is sent again later. */
     LIMIT_QUORUM_COMMANDS = 4096,
     /* How long a start waits for its registration; -ETIMEDOUT after that. */

@@ -167,6 +167,9 @@ static void take_raft(struct quorum *quorum, int32_t from, const struct frame *f
     }
     if (msg.to.node != quorum->self.node)
         return;
+    quorum_recover_heard(quorum, msg.from);
+    if (quorum->state != QUORUM_WELL)
+        return;
     event.message = &msg;
     if (msg.type == RAFT_FETCH)
         quorum_on_fetch(quorum, &msg);
@@ -313,6 +316,8 @@ static void set_tick(struct quorum *quorum)
         if (other < at)
             at = other;
     }
+    if (quorum->recover_at_ms < at)
+        at = quorum->recover_at_ms;
     other = quorum_change_deadline_ms(quorum);
     if (other < at)
         at = other;
@@ -410,6 +415,7 @@ static void turn(struct mailbox *mailbox, struct mail *list)
     unstall_if_due(quorum);
     take_ends(quorum);
     take(quorum, list);
+    quorum_recover_tend(quorum);
     take_time(quorum);
     publish(quorum);
     quorum_ops_give(quorum);
@@ -497,6 +503,21 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
 bool quorum_knows_all(const struct quorum *quorum)
 {
     return quorum->knows_all;
+}
+
+int quorum_recovered(struct quorum *quorum, struct err *e)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&quorum->lock);
+    if (quorum->recovery_refused_by != 0)
+        rc = err_set(e, -EBUSY,
+                     "quorum.recover: node %d, a voter, is there: where voters are left, the quorum is not made anew",
+                     (int)quorum->recovery_refused_by);
+    else if (!quorum->recover || quorum->leading)
+        rc = 1;
+    pthread_mutex_unlock(&quorum->lock);
+    return rc;
 }
 
 void quorum_start(struct quorum *quorum)

@@ -132,6 +132,7 @@ struct quorum {
     struct raft_peers peers; /* the first members, this node included */
     struct log *log;         /* of __cluster_metadata-0 */
     const char *name;        /* its name, for messages */
+    bool recover;            /* make the quorum anew of this node alone */
     int64_t known_offset;    /* offset: all below it, as far as the log holds it, is known to have been decided */
 
     /* What it tells, with no lock held. The first four by one thread at a time, and they may use the disk; those that
@@ -148,6 +149,9 @@ struct quorum {
     void (*committed)(void *arg, struct log_point end, int32_t epoch);
     /* The cluster begins with this node: its id, chosen and on the disk. 0 or a negative errno. */
     int (*found_cluster)(void *arg, char id[UUID_TEXT_BYTES], struct err *e);
+    /* recover: another incarnation for this node's data directory, durably: the old one may have promised something to
+     * those that are lost. 0 or a negative errno. */
+    int (*renew)(void *arg, uint64_t *incarnation, struct err *e);
     /* This node leads and knows all that was ever decided, or does no more (it may be told again of what it knows). By
      * a turn: it waits for nothing. */
     void (*led)(void *arg, bool leads);
@@ -158,6 +162,8 @@ struct quorum {
     /* The turn's alone. */
     struct mailbox mailbox;
     bool started;
+    bool recovering;                /* quorum.recover: it listens, and then was told to make the quorum anew */
+    int64_t recover_at_ms;          /* listens until then; INT64_MAX: no more */
     bool knows_all;                 /* at the start: all of the log is decided */
     struct mail *held, **held_last; /* links that came or went while the server was stalled */
     enum quorum_state state;
@@ -214,6 +220,7 @@ struct quorum {
     struct snapshot_id snapshot_id; /* of the file; offset 0: there is none */
     bool trimmed;                   /* a snapshot was written, and the log before it dropped */
     bool refusing;                  /* a command has timed out, and no controller has answered since */
+    int32_t recovery_refused_by;    /* a voter that is there; 0: none is */
     /* as of the last turn, for those who ask */
     int32_t leader;
     int32_t epoch;
@@ -235,6 +242,9 @@ struct quorum {
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e);
 /* After quorum_open(): all that was ever decided is applied, for this node is the only voter. */
 bool quorum_knows_all(const struct quorum *quorum);
+/* recover, after quorum_start(): 1: it is made anew, or needed not to be; 0: not yet; -EBUSY: another voter is there,
+ * and the node must not go on, with the reason. Any thread. */
+int quorum_recovered(struct quorum *quorum, struct err *e);
 /* From here on it takes part, and calls back. Once; the network has no transport yet. */
 void quorum_start(struct quorum *quorum);
 /* For a clean stop, while the network still stands: a leader hands over, and ends what it leads. Returns at once. */

@@ -151,7 +151,9 @@ static void take_answer(struct quorum *quorum, struct quorum_change *change, con
         return;
     case VOTERS_ACCEPTED:
         change->target = answer->target;
+        pthread_mutex_lock(&quorum->lock);
         change->state = CHANGE_ACCEPTED;
+        pthread_mutex_unlock(&quorum->lock);
         return;
     case VOTERS_OUTCOMES:
         return;

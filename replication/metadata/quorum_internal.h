@@ -28,6 +28,10 @@ int quorum_server_start(struct quorum *quorum, struct err *e);
 /* Tells one event, does all that follows from it, the events of records that were appended included. Only while WELL;
  * may leave it in another state. 0, or what CHANGE_VOTERS is answered with. */
 int quorum_step(struct quorum *quorum, const struct raft_event *event);
+/* recover: once no other voter was heard for long enough, another incarnation of this server is told to make the quorum
+ * anew; one that is heard refuses it. */
+void quorum_recover_tend(struct quorum *quorum);
+void quorum_recover_heard(struct quorum *quorum, struct raft_id from);
 /* STALLED: tries what was to be done again. */
 void quorum_unstall(struct quorum *quorum);
 /* It takes no part from here on. */

@@ -200,8 +200,12 @@ static int act(struct quorum *quorum, const struct raft_action *action, struct e
             quorum->decided_offset = action->offset;
         pthread_mutex_unlock(&quorum->lock);
         return 0;
-    case RAFT_ROLE: /* whoever needs it looks at the end of the turn */
     case RAFT_RECOVERY_REFUSED:
+        pthread_mutex_lock(&quorum->lock);
+        quorum->recovery_refused_by = action->node;
+        pthread_mutex_unlock(&quorum->lock);
+        return err_set(e, -EBUSY, "quorum.recover: node %" PRId32 ", a voter, is there", action->node);
+    case RAFT_ROLE: /* whoever needs it looks at the end of the turn */
         return 0;
     }
     return 0;
@@ -363,6 +367,9 @@ static int init_server(struct quorum *quorum, struct err *e)
     quorum->view =
         (struct raft_log){.start = view_start, .end = view_end, .flushed = view_flushed, .end_epoch = view_end_epoch};
     rc = quorum_state_read(quorum->io, quorum->dirfd, quorum->self, &state, e);
+    /* A recovery that ended between the two files left that of the old incarnation; the log's epochs are known. */
+    if (rc == -EBADMSG && quorum->recover)
+        rc = -ENOENT;
     if (rc != 0 && rc != -ENOENT)
         return rc;
     quorum->state_lost = rc == -ENOENT || state.epoch < log_latest_epoch(quorum->log);
@@ -395,6 +402,51 @@ static int make_state(struct quorum *quorum, struct err *e)
     return 0;
 }
 
+/* ---- a quorum that is lost for good ---- */
+
+/* Another server of it from here on, which has promised nobody anything. The epochs that the old one knew still count:
+ * the new ones are to be far above them. */
+static int renew(struct quorum *quorum, const struct raft_state *known, struct err *e)
+{
+    struct raft_state state = {.epoch = known->epoch};
+    int32_t latest = log_latest_epoch(quorum->log);
+    int rc;
+
+    if (latest > state.epoch)
+        state.epoch = latest;
+    rc = quorum->renew(quorum->arg, &quorum->self.incarnation, e);
+    if (rc == 0)
+        rc = quorum_state_write(quorum->io, quorum->dirfd, quorum->self, &state, e);
+    if (rc != 0)
+        return rc;
+    quorum->raft.config.self = quorum->self;
+    quorum->state_lost = false;
+    quorum->recovering = true;
+    raft_set_state(&quorum->raft, &state);
+    return 0;
+}
+
+/* At the start. As long as it listens it is the server that it was: if another voter is heard nothing has changed. */
+static int listen_for_voters(struct quorum *quorum, struct err *e)
+{
+    const struct raft_voters *voters = raft_voters(&quorum->raft);
+
+    quorum->recover_at_ms = INT64_MAX;
+    if (!quorum->recover)
+        return 0;
+    if (voters->count == 0)
+        return err_set(e, -EINVAL, "quorum.recover: this node holds no metadata to make a quorum of");
+    if (voters->count == 1 && raft_is_voter(&quorum->raft)) {
+        log_line(LOG_NOTICE, "quorum.recover: this node is the only voter already");
+        return 0;
+    }
+    quorum->recovering = true;
+    quorum->recover_at_ms = quorum->clock->mono_ms(quorum->clock) + RAFT_ELECTION_MAX_MS;
+    return 0;
+}
+
+/* ---- alone ---- */
+
 /* Nobody else decides: all that is in its log is, once it is on the disk. What kill -9 left in the page cache is
  * decided too, and must not be undone by a power cut later. */
 static int decide_alone(struct quorum *quorum, struct err *e)
@@ -418,9 +470,9 @@ static int decide_alone(struct quorum *quorum, struct err *e)
     return 0;
 }
 
-int quorum_server_start(struct quorum *quorum, struct err *e)
+/* State, and the voters that the log knows. */
+static int read_server(struct quorum *quorum, struct err *e)
 {
-    struct raft_event start = {.type = RAFT_EVENT_START};
     int rc = quorum_find_end_epoch(quorum, e);
 
     if (rc == 0)
@@ -429,7 +481,17 @@ int quorum_server_start(struct quorum *quorum, struct err *e)
         rc = tell_voters_of_snapshot(quorum, e);
     if (rc == 0)
         rc = quorum_each_record(quorum, quorum->meta.next_offset, log_end(quorum->log).offset, tell_voters, e);
-    if (rc == 0 && quorum->state_lost)
+    return rc;
+}
+
+int quorum_server_start(struct quorum *quorum, struct err *e)
+{
+    struct raft_event start = {.type = RAFT_EVENT_START};
+    int rc = read_server(quorum, e);
+
+    if (rc == 0)
+        rc = listen_for_voters(quorum, e);
+    if (rc == 0 && quorum->state_lost && !quorum->recovering)
         rc = make_state(quorum, e);
     if (rc != 0)
         return rc;
@@ -440,4 +502,45 @@ int quorum_server_start(struct quorum *quorum, struct err *e)
     if (!quorum_is_alone(quorum) || !(raft_is_voter(&quorum->raft) || quorum->peers.count == 1))
         return 0;
     return decide_alone(quorum, e);
+}
+
+void quorum_recover_tend(struct quorum *quorum)
+{
+    struct raft_event start = {.type = RAFT_EVENT_START}, recover = {.type = RAFT_EVENT_RECOVER};
+    struct raft_state known = quorum->raft.state;
+    struct err e = {""};
+    int rc;
+
+    if (quorum->state != QUORUM_WELL || quorum->clock->mono_ms(quorum->clock) < quorum->recover_at_ms)
+        return;
+    quorum->recover_at_ms = INT64_MAX;
+    raft_free(&quorum->raft);
+    rc = read_server(quorum, &e);
+    if (rc == 0)
+        rc = renew(quorum, &known, &e);
+    quorum->fetcher = (struct quorum_fetcher){.from = {0}};
+    if (rc != 0) {
+        quorum_fail(quorum, rc, &e);
+        return;
+    }
+    log_line(LOG_WARNING, "quorum.recover: no other voter is heard: node %" PRId32 " makes the quorum anew, alone",
+             quorum->self.node);
+    quorum_step(quorum, &start);
+    if (quorum->state == QUORUM_WELL)
+        quorum_step(quorum, &recover);
+}
+
+void quorum_recover_heard(struct quorum *quorum, struct raft_id from)
+{
+    struct err e = {""};
+
+    if (quorum->recover_at_ms == INT64_MAX || from.node == quorum->self.node ||
+        raft_voters_find(raft_voters(&quorum->raft), from) < 0)
+        return;
+    quorum->recover_at_ms = INT64_MAX;
+    pthread_mutex_lock(&quorum->lock);
+    quorum->recovery_refused_by = from.node;
+    pthread_mutex_unlock(&quorum->lock);
+    err_set(&e, -EBUSY, "quorum.recover: node %" PRId32 ", a voter, is there", from.node);
+    quorum_fail(quorum, -EBUSY, &e);
 }

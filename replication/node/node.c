@@ -194,6 +194,8 @@ static int open_state(struct node *node, struct err *e)
     rc = node_links_start(node, e);
     if (rc != 0)
         goto err_after_quorum;
+    if (node->options.quorum_recover == node->options.id && (rc = node_quorum_recover(node, e)) != 0)
+        goto err_after_links;
     rc = membership_start(&node->membership, !clean, e);
     if (rc != 0)
         goto err_after_links;

@@ -438,9 +438,36 @@ int node_set_config(struct node *node, struct command_op *op, const char *topic,
     return begun(op, rc);
 }
 
+/* ---- the quorum ---- */
+
+static void on_changed(struct quorum_change *change, int rc)
+{
+    struct command_op *op = CONTAINER_OF(change, struct command_op, change);
+    if (rc != 0)
+        op->e = change->e;
+    finish(op, rc);
+}
+
+int node_change_voters(struct node *node, struct command_op *op, const int32_t *ids, int32_t count)
+{
+    struct raft_peers nodes = {.count = count};
+    int rc = begin(node, op, COMMAND_SET_VOTERS, NULL);
+    if (rc == 0 && (count < 1 || count > LIMIT_VOTERS))
+        rc = err_set(&op->e, -EINVAL, "the voters are 1, 3 or 5 nodes");
+    if (rc != 0)
+        return begun(op, rc);
+    memcpy(nodes.nodes, ids, (size_t)count * sizeof *ids);
+    op->change = (struct quorum_change){.timeout_ms = LIMIT_METADATA_MS, .done = on_changed};
+    rc = quorum_change_voters(&node->quorum, &op->change, &nodes);
+    if (rc != 0)
+        op->e = op->change.e;
+    return begun(op, rc);
+}
+
 bool node_command_cancel(struct command_op *op)
 {
-    if (!quorum_cancel(&op->node->quorum, &op->quorum))
+    if (op->cmd.type == COMMAND_SET_VOTERS ? !quorum_change_cancel(&op->node->quorum, &op->change)
+                                           : !quorum_cancel(&op->node->quorum, &op->quorum))
         return false;
     give_back(op);
     return true;

@@ -25,6 +25,7 @@ struct command_op {
     struct topic *topic; /* that it is about, referenced; NULL: MOUNT, or one that is to be made */
     struct command cmd;
     struct quorum_op quorum, undo;
+    struct quorum_change change; /* of the quorum's voters */
     struct work work;
     bool holds;    /* the topic */
     bool reserved; /* between reserve_begin() and reserve_end() */
@@ -61,6 +62,12 @@ int node_set_attr(struct node *node, struct command_op *op, const char *name, co
  * -EINVAL: bad name or value; -EBUSY: framing of a topic that holds records or has some on their way, parked or
  * pledged. An append that comes while a framing is being decided and is cut by another one is -EINVAL. */
 int node_set_config(struct node *node, struct command_op *op, const char *topic, const char *name, const char *value);
+
+/* Makes these nodes the voters of the metadata quorum: 1, 3 or 5 ids, ascending; each is the server that it is now, so
+ * that one whose disk was replaced is a voter again. -EINVAL; -EAGAIN: not all of them are connected and caught up, or
+ * another change is under way; -EROFS: there is no cluster yet. After -ETIMEDOUT an accepted change goes on, and the
+ * same one waits for it. */
+int node_change_voters(struct node *node, struct command_op *op, const int32_t *ids, int32_t count);
 
 /* true: it was not yet on its way to the log, and never will be; done is not called. */
 bool node_command_cancel(struct command_op *op);

@@ -106,6 +106,9 @@ void node_links_set_cluster(struct node *node);
 
 /* node_quorum.c: the metadata log, and the quorum on it: known what was decided. As quorum_open(). */
 int node_quorum_open(struct node *node, const struct checkpoints *known, struct err *e);
+/* quorum.recover: waits until it is made anew, for as long as an election takes. -EBUSY: another voter is there. Not
+ * from a work. */
+int node_quorum_recover(struct node *node, struct err *e);
 /* The applied metadata names the cluster: this node is of it from here on. Ends the process where it is of another. */
 void node_join_cluster(struct node *node);
 

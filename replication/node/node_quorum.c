@@ -85,6 +85,23 @@ static int on_found_cluster(void *arg, char id[UUID_TEXT_BYTES], struct err *e)
     return 0;
 }
 
+static int on_renew(void *arg, uint64_t *incarnation, struct err *e)
+{
+    struct node *node = arg;
+    int rc = identity_renew(node->io, node->executor, node->data_dirfd, &node->identity, e);
+    if (rc == 0)
+        *incarnation = node->identity.incarnation;
+    return rc;
+}
+
+int node_quorum_recover(struct node *node, struct err *e)
+{
+    int rc;
+    while ((rc = quorum_recovered(&node->quorum, e)) == 0)
+        executor_pause(node->executor, LIMIT_RECOVER_LOOK_MS);
+    return rc < 0 ? rc : 0;
+}
+
 void node_join_cluster(struct node *node)
 {
     const char *id = node->quorum.meta.cluster_id;
@@ -145,6 +162,8 @@ int node_quorum_open(struct node *node, const struct checkpoints *known, struct 
         quorum->replaced = node_replace;
         quorum->committed = on_committed;
         quorum->found_cluster = on_found_cluster;
+        quorum->renew = on_renew;
+        quorum->recover = node->options.quorum_recover == node->options.id;
         quorum->led = on_led;
         quorum->failed = on_failed;
         quorum->arg = node;

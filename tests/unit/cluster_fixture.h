@@ -16,6 +16,7 @@ struct cluster_node {
     struct bad_disk disk;
     struct node *node; /* NULL: down */
     uint8_t chance;    /* another one for each start */
+    bool recover;      /* start with quorum.recover */
 };
 
 struct cluster {
@@ -71,6 +72,7 @@ static inline void cluster_node_pass(void *arg, int64_t ms)
 {
     struct cluster_node *n = arg;
     atomic_fetch_add(&n->cluster->clock.passed_ms, ms);
+    cluster_settle(n->cluster);
 }
 
 /* ---- life ---- */
@@ -88,6 +90,7 @@ static inline int cluster_try_start(struct cluster *c, int32_t id, struct err *e
                                    .listen_port = 1,
                                    .peers = c->peers,
                                    .peer_count = c->peer_count,
+                                   .quorum_recover = n->recover ? id : 0,
                                    .transport = &c->network.ports[id].source,
                                    .io = &n->disk.io,
                                    .clock = &c->clock.clock,
