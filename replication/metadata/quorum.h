@@ -85,6 +85,7 @@ struct quorum_fetcher {
     uint64_t session;
     int64_t at_ms;        /* when the next fetch is due */
     int64_t told_flushed; /* by the last one */
+    bool told_why;        /* it was logged why what came is not taken */
 };
 
 /* Records that an action has appended: raft is told once the actions before and behind are done. */

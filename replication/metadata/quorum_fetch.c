@@ -136,13 +136,16 @@ static bool take_records(struct quorum *quorum, const struct frame *frame)
     struct err e = {""};
     int rc = append(quorum, frame, &e);
 
-    if (rc == 0)
+    if (rc == 0) {
+        quorum->fetcher.told_why = false;
         return true;
+    }
     if (log_offline(quorum->log) != 0)
         quorum_fail(quorum, -EIO, &e);
-    else
+    else if (!quorum->fetcher.told_why)
         log_line(LOG_ERR, "%s: what node %" PRId32 " sent is not taken: %s", quorum->name, quorum->fetcher.from.node,
                  e.text);
+    quorum->fetcher.told_why = true;
     return false;
 }
 

@@ -57,11 +57,14 @@ static void test_each_message_comes_back(void **state)
     msg.fetch.flushed = 17;
     msg.fetch.high_watermark = 3;
     msg.fetch.last_epoch = 4;
+    msg.fetch.session = UINT64_MAX;
     assert_comes_back(&msg);
     msg = of_type(RAFT_FETCH_ANSWER);
     msg.fetch_answer.outcome = RAFT_FETCH_DIVERGING;
     msg.fetch_answer.end_epoch = 4;
     msg.fetch_answer.end_offset = 88;
+    msg.fetch_answer.session = 1ULL << 63;
+    msg.fetch_answer.offset = 1LL << 41;
     assert_comes_back(&msg);
 }
 
