@@ -369,6 +369,21 @@ static void set_replicas(fuse_req_t req, const struct vnode *vnode, const char *
                                                   partition_index(vnode->pfile->part), set));
 }
 
+/* In any order. */
+static void set_voters(fuse_req_t req, const char *name, const struct replica_set *set)
+{
+    struct change *change = new_change(req, name);
+    int32_t voters[LIMIT_REPLICA_SET];
+    for (int32_t i = 0; i < set->count; i++) {
+        int32_t at = i;
+        for (; at > 0 && voters[at - 1] > set->ids[i]; at--)
+            voters[at] = voters[at - 1];
+        voters[at] = set->ids[i];
+    }
+    if (change)
+        change_begun(change, node_change_voters(session_of(req)->node, &change->op, voters, set->count));
+}
+
 /* A number as text, from 1 to max; -EINVAL. *end is behind it. */
 static int32_t number_of(const char *text, int32_t max, const char **end)
 {
@@ -405,7 +420,7 @@ static int ids_of(const char *text, struct replica_set *out)
 }
 
 /* What may be set, besides settings. */
-enum settable { SETS_NONE, SETS_PARTITIONS, SETS_FACTOR, SETS_LEADER, SETS_REPLICAS };
+enum settable { SETS_NONE, SETS_PARTITIONS, SETS_FACTOR, SETS_LEADER, SETS_REPLICAS, SETS_VOTERS };
 
 static enum settable settable(const struct vnode *vnode, const char *name)
 {
@@ -417,6 +432,8 @@ static enum settable settable(const struct vnode *vnode, const char *name)
         return SETS_LEADER;
     if (vnode->key.kind == VNODE_PARTITION && strcmp(name, "user.log.replicas") == 0)
         return SETS_REPLICAS;
+    if (vnode->key.kind == VNODE_ROOT && strcmp(name, "user.cluster.voters") == 0)
+        return SETS_VOTERS;
     return SETS_NONE;
 }
 
@@ -432,6 +449,7 @@ static int check_value(enum settable which, const char *value)
     case SETS_LEADER:
         return only_number(value, INT32_MAX) < 0 ? -EINVAL : 0;
     case SETS_REPLICAS:
+    case SETS_VOTERS:
         return ids_of(value, &set);
     case SETS_NONE:
         break;
@@ -456,6 +474,10 @@ static void set_value(fuse_req_t req, const struct vnode *vnode, const char *nam
     case SETS_REPLICAS:
         ids_of(value, &set);
         set_replicas(req, vnode, name, &set);
+        break;
+    case SETS_VOTERS:
+        ids_of(value, &set);
+        set_voters(req, name, &set);
         break;
     case SETS_NONE:
         set_config(req, vnode, name, value);
