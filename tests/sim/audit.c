@@ -293,6 +293,9 @@ static bool check_settings(struct book_topic *topic, struct node *node, struct e
             err_set(e, 0, "%s: no setting %s", topic->name, setting->name);
             return false;
         }
+        /* That default is by the topic's own replicas. */
+        if (setting->value[0] == '\0' && strcmp(setting->name, "min.insync.replicas") == 0)
+            continue;
         const char *expected = setting->value[0] != '\0' ? setting->value : fallback;
         if (!setting->unknown && strcmp(value, expected) != 0) {
             err_set(e, 0, "%s: %s is %s, was set to %s", topic->name, setting->name, value, expected);
@@ -372,7 +375,7 @@ static bool audit_the_rest(const struct audit *audit, struct err *e)
         if (topic != NULL)
             topic_unref(topic);
         if (!there && known->state == TOPIC_THERE && !known->deleting) {
-            err_set(e, 0, "topic %s is not there", known->name);
+            err_set(e, 0, "topic %s (%s) is not there", known->name, known->id);
             return false;
         }
         if (!there && known->state != TOPIC_GONE && !known->deleting)

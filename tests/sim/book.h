@@ -38,6 +38,7 @@ struct book_batch {
     bool promised;  /* acknowledged as held by all in sync, or read */
     bool may_go;    /* whoever was in sync has lost its power since */
     bool placed;    /* base is known */
+    int32_t epoch;  /* of the leader that acknowledged it */
     int64_t writer; /* one mount of one node: what it wrote is in the order in which it wrote */
     int lines;
     int keys[BOOK_LINES]; /* -1: none */

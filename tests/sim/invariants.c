@@ -283,6 +283,6 @@ void invariants_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES])
     find_unrest_of_metadata(world, out);
     const struct metadata *meta = &world->nodes[0].node->quorum.meta;
     for (size_t t = 0; t < meta->topic_count; t++)
-        for (int32_t p = 0; p < meta->topics[t]->partitions && out[0] == '\0'; p++)
+        for (int32_t p = 0; p < meta->topics[t]->partitions && out[0] == '\0' && !world->only_metadata; p++)
             find_unrest_of_partition(world, meta->topics[t], p, out);
 }

@@ -1,10 +1,4 @@
-/* tests/sim/workload.c: the calls, and what the books say when they are made and answered.
- *
- * A call that waits is a `struct pending` on its node's list; its done function notes the outcome and marks it over,
- * and the list is swept between the steps. What is answered after the crash of its node is heard by nobody.
- *
- * Which errnos a sound node may answer depends on whether it is alone: what other nodes do, or fail to do, is behind
- * -EROFS (certainly nothing happened), -ETIMEDOUT (it may have, or may yet) and -ESTALE. */
+/* tests/sim/workload.c: which calls are made, and those that are about records. */
 #include "tests/sim/workload.h"
 
 #include <assert.h>
@@ -20,38 +14,9 @@
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/topics.h"
 
-enum { PENDING_MAX = 40, DELIVERY_TIMEOUT_MS = 5000, COMMAND_TIMEOUT_MS = 1000 };
-
-enum pending_kind { PENDING_APPEND, PENDING_FLUSH, PENDING_COMMAND, PENDING_DELETE, PENDING_WAIT };
-
-struct pending {
-    enum pending_kind kind;
-    struct sim_node *host;
-    struct topic *topic; /* referenced; NULL: none */
-    struct partition *part;
-    struct book_topic *known;
-    int32_t index;
-    bool over;
-    int64_t asked; /* when (book.asked) */
-    struct pending *next;
-    /* an append */
-    int64_t serial;
-    struct append_op append;
-    struct iovec iov;
-    /* a flush: what is to be durable when it is answered */
-    struct log_flush flush;
-    /* a command */
-    struct command_op command;
-    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS, SETS_DEFAULT } changes;
-    struct book_setting *setting;
-    char value[32];
-    /* DeleteRecords */
-    struct delete_records_op deletion;
-    struct log_point point;
-    /* a reader at the end */
-    struct partition_waiter waiter;
-};
+enum { PENDING_MAX = 40, DELIVERY_TIMEOUT_MS = 5000, PROOF_MS = 10000 };
 
 static const char *const names[] = {"orders", "logs", "clicks"};
 
@@ -62,96 +27,27 @@ static int64_t writer_of(const struct sim_node *host, enum acks acks)
     return 2 * (host->id * 100000 + host->mounts) + (acks == ACKS_ALL);
 }
 
-static bool alone(const struct sim_node *host)
-{
-    return host->world->node_count == 1;
-}
-
-/* ---- pending calls ---- */
-
-static struct pending *pending_new(struct sim_node *host, enum pending_kind kind, struct topic *topic,
-                                   struct book_topic *known, int32_t index)
-{
-    struct pending *p = calloc(1, sizeof *p);
-    assert(p != NULL);
-    p->kind = kind;
-    p->host = host;
-    p->known = known;
-    p->index = index;
-    p->asked = ++host->world->book.asked;
-    if (topic != NULL) {
-        p->topic = topic_ref(topic);
-        p->part = index >= 0 ? topic_partition(topic, index) : NULL;
-    }
-    p->next = host->pending;
-    host->pending = p;
-    host->pending_count++;
-    return p;
-}
-
-void workload_sweep(struct sim_node *host)
-{
-    for (struct pending **at = &host->pending; *at != NULL;) {
-        struct pending *p = *at;
-        if (!p->over) {
-            at = &p->next;
-            continue;
-        }
-        *at = p->next;
-        free(p);
-    }
-}
-
-/* It is over; true: somebody hears how it ended. */
-static bool over(struct pending *p, const char *what, int rc)
-{
-    assert(!p->over);
-    p->over = true;
-    p->host->pending_count--;
-    p->host->world->answers++;
-    bool heard = !p->host->disk.crashed;
-    world_note(p->host->world, "%s%s: %d", what, heard ? "" : " (unheard)", rc);
-    if (p->topic != NULL)
-        topic_unref(p->topic);
-    p->topic = NULL;
-    p->part = NULL;
-    return heard;
-}
-
-/* An answer that no caller of a sound node gets. */
-static void check_errno(struct pending *p, const char *what, int rc, const int *allowed)
-{
-    bool full = p->host->world->book.full && (rc == -ENOSPC || rc == -EDQUOT || rc == -EIO);
-    if (!alone(p->host) && (rc == -EROFS || rc == -ETIMEDOUT || rc == -ESTALE))
-        return;
-    for (; *allowed != 0; allowed++)
-        if (*allowed == rc)
-            return;
-    if (rc != 0 && !full)
-        world_fail(p->host->world, "node %d: %s of %s-%d: %s", p->host->id, what,
-                   p->known != NULL ? p->known->name : "MOUNT", p->index, strerror(-rc));
-}
-
 /* ---- appends ---- */
 
 static void append_over(struct pending *p, int rc)
 {
     static const int allowed[] = {-EROFS, -ETIMEDOUT, -ESTALE, -EINVAL, 0};
     struct book_batch *batch = &p->known->parts[p->index].batches[p->serial];
-    if (!over(p, "append", rc)) {
+    if (!pending_over(p, "append", rc)) {
         batch->state = BATCH_UNKNOWN;
         return;
     }
-    check_errno(p, "an append", rc, allowed);
+    pending_check_errno(p, "an append", rc, allowed);
     if (rc == 0) {
         struct err e = {""};
         if (batch->state == BATCH_OPEN || batch->state == BATCH_UNKNOWN)
             batch->state = BATCH_IN;
-        batch->promised |= p->append.acks == ACKS_ALL || alone(p->host);
+        batch->epoch = p->append.leader_epoch;
+        batch->promised |= p->append.acks == ACKS_ALL || world_alone(p->host);
         if (!book_place(&p->known->parts[p->index], p->serial, p->append.result.base, &e))
             world_fail(p->host->world, "%s-%d, answered: %s", p->known->name, p->index, e.text);
         const struct book_setting *every = book_setting(p->known, "flush.messages");
-        batch->durable = alone(p->host) && !every->unknown && strcmp(every->value, "1") == 0;
+        batch->durable = world_alone(p->host) && !every->unknown && strcmp(every->value, "1") == 0;
     } else {
         batch->state = rc == -ETIMEDOUT || rc == -ESTALE || rc == -EIO ? BATCH_UNKNOWN : BATCH_GONE;
     }
@@ -201,11 +97,12 @@ static void flush_over(struct pending *p, int rc)
 {
     static const int allowed[] = {-ESTALE, -EIO, 0};
     bool deleted = topic_deleted(p->topic);
-    if (!over(p, "fsync", rc))
+    if (!pending_over(p, "fsync", rc))
         return;
-    /* What flush.messages or a deleted topic did to the log is told by -EIO: those of sound ones succeed. */
+    /* What flush.messages or a deleted topic did to the log is told by -EIO, and that a leader that died has taken
+     * along what it alone had acknowledged: those of sound ones succeed. */
     if (!deleted)
-        check_errno(p, "an fsync", rc, allowed + 2);
+        pending_check_errno(p, "an fsync", rc, world_alone(p->host) ? allowed + 2 : allowed);
     struct book_partition *part = &p->known->parts[p->index];
     for (int64_t i = 0; i < part->count && rc == 0; i++) {
         struct book_batch *batch = &part->batches[i];
@@ -214,243 +111,48 @@ static void flush_over(struct pending *p, int rc)
     }
 }
 
-static void on_flush(struct log_flush *flush, int rc)
+static void on_flush(struct flush_op *flush, int rc)
 {
     flush_over(CONTAINER_OF(flush, struct pending, flush), rc);
 }
 
-/* As far as this node's writers were told that they had written; of one that is alone, all there is. */
+/* As far as this node's writers were told that they had written, and in which epoch that is; of one that is alone, all
+ * there is. */
 static struct log_point what_was_written(struct sim_node *host, struct topic *topic, struct book_topic *known,
-                                         int32_t index)
+                                         int32_t index, int32_t *epoch)
 {
     const struct book_partition *part = &known->parts[index];
     struct log_point upto = {0};
-    if (alone(host))
+    *epoch = -1;
+    if (world_alone(host))
         return partition_log_end(topic_partition(topic, index));
     for (int64_t i = 0; i < part->count; i++) {
         const struct book_batch *batch = &part->batches[i];
         if (batch->writer / 2 == writer_of(host, ACKS_ALL) / 2 && batch->state == BATCH_IN && batch->placed &&
-            batch->base.offset + batch->lines > upto.offset)
+            batch->base.offset + batch->lines > upto.offset) {
             upto = (struct log_point){batch->base.offset + batch->lines, batch->base.position + batch->len};
+            *epoch = batch->epoch;
+        }
     }
     return upto;
 }
 
 static void do_flush(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
 {
-    struct log_point upto = what_was_written(host, topic, known, index);
+    int32_t epoch;
+    struct log_point upto = what_was_written(host, topic, known, index, &epoch);
     if (upto.offset == 0)
         return;
     struct pending *p = pending_new(host, PENDING_FLUSH, topic, known, index);
     p->point = upto;
-    p->flush = (struct log_flush){.upto = p->point.offset, .done = on_flush};
-    if (partition_flush(p->part, &p->flush) == 1)
-        flush_over(p, 0);
-}
-
-/* ---- commands ---- */
-
-static void topic_made(struct pending *p, int rc)
-{
-    struct world *world = p->host->world;
-    struct book *book = &world->book;
-    struct topic *topic = node_topic(p->host->node, p->known->name);
-    bool there = topic != NULL && strcmp(topic_id(topic), p->known->id) == 0;
-    if (rc == 0)
-        p->known->state = TOPIC_THERE;
-    else if (rc == -ETIMEDOUT || rc == -EIO)
-        p->known->state = TOPIC_UNKNOWN;
-    else
-        book_topic_gone(book, p->known);
-    if (rc == 0 && !there && !p->known->deleting && !book_name_was_taken(book, p->known, p->known->name, p->asked))
-        world_fail(world, "node %d: topic %s was made, and is not there", p->host->id, p->known->name);
-    if (rc == -EEXIST && !book_name_was_taken(book, p->known, p->known->name, p->asked))
-        world_fail(world, "node %d: topic %s is refused, and no other has its name", p->host->id, p->known->name);
-    if (topic != NULL)
-        topic_unref(topic);
-}
-
-static void topic_gone(struct pending *p, int rc)
-{
-    struct world *world = p->host->world;
-    p->known->deleting = false;
-    if (rc == -ETIMEDOUT || rc == -EIO || (rc == -ENOENT && p->known->state == TOPIC_UNKNOWN)) {
-        p->known->state = TOPIC_UNKNOWN;
-        p->known->delete_asked = true;
-    } else if (rc == 0) {
-        book_topic_gone(&world->book, p->known);
-    } else if (rc == -ENOENT && !p->known->delete_asked && p->known->state == TOPIC_THERE) {
-        world_fail(world, "node %d: topic %s is there, and was not found to be deleted", p->host->id, p->known->name);
-    }
-}
-
-/* A setting of MOUNT that does little, which all nodes change at once: who set it last, as far as it can know, sees
- * what it has set. */
-static const char default_name[] = "min.compaction.lag.ms";
-
-static void default_set(struct pending *p, int rc)
-{
-    struct book *book = &p->host->world->book;
-    char value[CONFIG_VALUE_BYTES] = "";
-    bool last = book->defaults_open == 1 && book->defaults_asked == p->asked;
-    if (rc == 0 || rc == -EROFS || rc == -ENODATA)
-        book->defaults_open--; /* others may yet come */
-    if (rc == 0 && last &&
-        (node_get_config(p->host->node, NULL, default_name, value) != 0 || strcmp(value, p->value) != 0))
-        world_fail(p->host->world, "node %d: MOUNT has %s=%s, and was set to %s", p->host->id, default_name, value,
-                   p->value);
-}
-
-/* Nobody heard how it ended. */
-static void command_unheard(struct pending *p)
-{
-    if (p->changes == MAKES_TOPIC)
-        p->known->state = TOPIC_UNKNOWN;
-    if (p->changes == DELETES_TOPIC)
-        topic_gone(p, -ETIMEDOUT);
-}
-
-static void command_over(struct pending *p, int rc)
-{
-    static const int allowed[] = {-ENOTEMPTY, -ENOENT, -EEXIST, -ETIMEDOUT, -ENODATA, -EINVAL, -EBUSY, 0};
-    if (!over(p, "a command", rc)) {
-        command_unheard(p);
-        return;
-    }
-    world_note(p->host->world, "  node %d, %s: %s %d %s", p->host->id, p->known != NULL ? p->known->name : "MOUNT",
-               p->changes == SETS             ? p->setting->name
-               : p->changes == SETS_DEFAULT   ? default_name
-               : p->changes == ADDS_PARTITION ? "partitions"
-               : p->changes == MAKES_TOPIC    ? "made"
-                                              : "deleted",
-               p->index, p->value);
-    check_errno(p, "a command", rc, allowed);
-    switch (p->changes) {
-    case MAKES_TOPIC:
-        topic_made(p, rc);
-        break;
-    case DELETES_TOPIC:
-        topic_gone(p, rc);
-        break;
-    case ADDS_PARTITION:
-        if (rc == 0 && p->known->partitions < p->index)
-            p->known->partitions = p->index;
-        else if (rc != 0 && rc != -ETIMEDOUT && rc != -EIO && rc != -ENOSPC && p->known->partitions_max == p->index)
-            p->known->partitions_max = p->index - 1;
-        break;
-    case SETS:
-        if (rc == -ETIMEDOUT || rc == -ESTALE || rc == -EIO)
-            break; /* unknown for ever: it may yet come */
-        if (rc == 0 || rc == -ENODATA)
-            snprintf(p->setting->value, sizeof p->setting->value, "%s", p->value);
-        p->setting->unknown = false;
-        break;
-    case SETS_DEFAULT:
-        default_set(p, rc);
-        break;
-    }
-}
-
-static void on_command(struct command_op *op, int rc)
-{
-    command_over(CONTAINER_OF(op, struct pending, command), rc);
-}
-
-static struct pending *command_new(struct sim_node *host, struct topic *topic, struct book_topic *known, int changes)
-{
-    struct pending *p = pending_new(host, PENDING_COMMAND, topic, known, -1);
-    p->changes = changes;
-    p->command.timeout_ms = COMMAND_TIMEOUT_MS;
-    p->command.done = on_command;
-    return p;
-}
-
-static void make_topic(struct sim_node *host, const char *name)
-{
-    static const struct tree_attr attr = {.dir_mode = 0755, .file_mode = 0644};
-    struct pending *p = command_new(host, NULL, book_add_topic(&host->world->book, name), MAKES_TOPIC);
-    int rc = node_create_topic(host->node, &p->command, name, &attr);
-    if (rc == 0 && !p->over)
-        uuid_text(p->command.cmd.id, p->known->id);
+    p->flush = (struct flush_op){.part = p->part,
+                                 .upto = upto.offset,
+                                 .leader_epoch = epoch,
+                                 .timeout_ms = DELIVERY_TIMEOUT_MS,
+                                 .done = on_flush};
+    int rc = partition_flush_submit(&p->flush);
     if (rc != 0)
-        command_over(p, rc);
-}
-
-static void delete_topic(struct sim_node *host, struct topic *topic, struct book_topic *known)
-{
-    if (known->deleting)
-        return;
-    known->deleting = true;
-    struct pending *p = command_new(host, topic, known, DELETES_TOPIC);
-    int rc = node_delete_topic(host->node, &p->command, known->name);
-    if (rc != 0)
-        command_over(p, rc);
-}
-
-static void add_partition(struct sim_node *host, struct topic *topic, struct book_topic *known)
-{
-    if (known->partitions_max != known->partitions || known->partitions == BOOK_PARTITIONS)
-        return;
-    struct pending *p = command_new(host, topic, known, ADDS_PARTITION);
-    p->index = ++known->partitions_max;
-    int rc = node_create_partitions(host->node, &p->command, known->name, p->index);
-    if (rc != 0)
-        command_over(p, rc);
-}
-
-static void set_to(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
-                   const char *value)
-{
-    struct book_setting *setting = book_setting(known, name);
-    if (setting->unknown && !alone(host))
-        return; /* of two at once nobody knows which was last, and one that timed out may come at any time */
-    for (const struct pending *other = host->pending; other != NULL && !known->deleting; other = other->next)
-        if (!other->over && other->kind == PENDING_COMMAND && other->setting == setting)
-            return;
-    struct pending *p = command_new(host, topic, known, SETS);
-    p->setting = setting;
-    setting->unknown = true;
-    snprintf(p->value, sizeof p->value, "%s", value);
-    int rc = node_set_config(host->node, &p->command, known->name, name, value[0] != '\0' ? value : NULL);
-    if (rc != 0)
-        command_over(p, rc);
-}
-
-static void set_default(struct sim_node *host)
-{
-    struct book *book = &host->world->book;
-    struct pending *p = command_new(host, NULL, NULL, SETS_DEFAULT);
-    snprintf(p->value, sizeof p->value, "%d", (int)chance_below(&host->world->chance, 10));
-    book->defaults_open++;
-    book->defaults_asked = p->asked;
-    int rc = node_set_config(host->node, &p->command, NULL, default_name, p->value);
-    if (rc != 0)
-        command_over(p, rc);
-}
-
-static void set_something(struct sim_node *host, struct topic *topic, struct book_topic *known)
-{
-    static const struct {
-        const char *name, *value;
-    } settings[] = {
-        {"segment.bytes", "600"},        {"segment.bytes", ""},       {"min.insync.replicas", "2"},
-        {"min.insync.replicas", ""},     {"min.insync.replicas", ""}, {"flush.messages", "1"},
-        {"flush.messages", ""},          {"retention.bytes", "2000"}, {"retention.ms", "60000"},
-        {"delete.topic.enable", "true"}, {"delete.topic.enable", ""}, {"key.separator", "="},
-        {"cleanup.policy", "compact"},
-    };
-    unsigned which = (unsigned)chance_below(&host->world->chance, sizeof settings / sizeof settings[0]);
-    const char *name = settings[which].name;
-    known->retains |= strncmp(name, "retention.", 10) == 0;
-    if (strcmp(name, "cleanup.policy") == 0) {
-        /* Every line has to have a key from the first one on. */
-        if (strcmp(book_setting(known, "key.separator")->value, "=") != 0 || known->parts[0].count > 0)
-            return;
-        known->compacts = true;
-    }
-    if (strcmp(name, "key.separator") == 0 && known->parts[0].count > 0)
-        return;
-    set_to(host, topic, known, name, settings[which].value);
+        flush_over(p, rc < 0 ? rc : 0);
 }
 
 /* ---- DeleteRecords ---- */
@@ -469,9 +171,9 @@ static int look_up(struct partition *part, enum read_kind kind, int64_t at, stru
 static void deletion_over(struct pending *p, int rc)
 {
     static const int allowed[] = {-ESTALE, -EINVAL, 0};
-    if (!over(p, "DeleteRecords", rc))
+    if (!pending_over(p, "DeleteRecords", rc))
         return;
-    check_errno(p, "DeleteRecords", rc, allowed);
+    pending_check_errno(p, "DeleteRecords", rc, allowed);
     struct book_partition *part = &p->known->parts[p->index];
     if (rc == 0 && p->point.offset > part->trimmed.offset)
         part->trimmed = p->point;
@@ -506,7 +208,7 @@ static void on_ready(struct partition_waiter *waiter)
     struct pending *p = CONTAINER_OF(waiter, struct pending, waiter);
     struct log_point hw = partition_high_watermark(p->part);
     int state = partition_state(p->part);
-    if (over(p, "a reader", 0) && state == 0 && hw.position <= waiter->position)
+    if (pending_over(p, "a reader", 0) && state == 0 && hw.position <= waiter->position)
         world_fail(p->host->world, "%s-%d: a reader at %" PRId64 " was woken for nothing", p->known->name, p->index,
                    waiter->position);
 }
@@ -516,7 +218,7 @@ static void do_wait(struct sim_node *host, struct topic *topic, struct book_topi
     struct pending *p = pending_new(host, PENDING_WAIT, topic, known, index);
     p->waiter = (struct partition_waiter){.position = partition_high_watermark(p->part).position, .ready = on_ready};
     if (!partition_wait(p->part, &p->waiter))
-        over(p, "a reader", 0);
+        pending_over(p, "a reader", 0);
 }
 
 static void do_read(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
@@ -560,6 +262,21 @@ static void do_look_up(struct sim_node *host, struct topic *topic, struct book_t
 
 /* ---- which call ---- */
 
+static void change_topic(struct sim_node *host, struct topic *topic, struct book_topic *known)
+{
+    switch (chance_below(&host->world->chance, 6)) {
+    case 0:
+        topics_add_partition(host, topic, known);
+        break;
+    case 1:
+    case 2:
+        topics_delete(host, topic, known);
+        break;
+    default:
+        topics_set_something(host, topic, known);
+    }
+}
+
 void workload_act(struct sim_node *host)
 {
     struct world *world = host->world;
@@ -570,14 +287,15 @@ void workload_act(struct sim_node *host)
         faults_happen(host);
         return;
     }
-    if (!alone(host) && chance_in(&world->chance, 10) && host->pending_count < PENDING_MAX) {
-        set_default(host);
+    if (!world_alone(host) && chance_in(&world->chance, 10) && host->pending_count < PENDING_MAX) {
+        topics_set_default(host);
         return;
     }
     struct topic *topic = node_topic(host->node, name);
     struct book_topic *known = topic != NULL ? book_topic_by_id(&world->book, topic_id(topic)) : NULL;
-    if (topic == NULL && host->pending_count < PENDING_MAX && (!alone(host) || book_topic(&world->book, name) == NULL))
-        make_topic(host, name);
+    if (topic == NULL && host->pending_count < PENDING_MAX &&
+        (!world_alone(host) || book_topic(&world->book, name) == NULL))
+        topics_make(host, name);
     if (topic == NULL)
         return;
     assert(known != NULL);
@@ -588,6 +306,8 @@ void workload_act(struct sim_node *host)
         do_read(host, topic, known, index);
     else if (known->state != TOPIC_THERE)
         ; /* on its way */
+    else if (world->only_metadata)
+        change_topic(host, topic, known);
     else if (what < 50)
         do_append(host, topic, known, index);
     else if (what < 60)
@@ -601,15 +321,15 @@ void workload_act(struct sim_node *host)
     else if (what < 83)
         do_delete(host, topic, known, index);
     else if (what < 90)
-        set_something(host, topic, known);
+        topics_set_something(host, topic, known);
     else if (what < 92)
-        add_partition(host, topic, known);
+        topics_add_partition(host, topic, known);
     else if (what < 93)
-        delete_topic(host, topic, known);
-    else if (alone(host))
+        topics_delete(host, topic, known);
+    else if (world_alone(host))
         world_pass(world, (int64_t)chance_below(&world->chance, 3000));
     topic_unref(topic);
-    if (host->disk.crashed && host->node != NULL && alone(host))
+    if (host->disk.crashed && host->node != NULL && world_alone(host))
         world_recover(host);
 }
 
@@ -621,10 +341,10 @@ static void cancel_append(struct pending *p, bool heard)
     struct book_batch *batch = &p->known->parts[p->index].batches[p->serial];
     if (partition_append_cancel(&p->append)) {
         batch->state = heard ? BATCH_GONE : BATCH_UNKNOWN;
-        over(p, "an append is taken back", 0);
+        pending_over(p, "an append is taken back", 0);
     } else if (partition_append_forget(&p->append)) {
         batch->state = BATCH_UNKNOWN;
-        over(p, "an append is left alone", 0);
+        pending_over(p, "an append is left alone", 0);
     }
 }
 
@@ -632,10 +352,10 @@ static void cancel_append(struct pending *p, bool heard)
 static void command_cancelled(struct pending *p, bool heard)
 {
     if (heard) {
-        command_over(p, -EROFS);
+        topics_over(p, -EROFS);
     } else {
-        over(p, "a command is taken back", 0);
-        command_unheard(p);
+        pending_over(p, "a command is taken back", 0);
+        topics_unheard(p);
     }
 }
 
@@ -647,7 +367,7 @@ void workload_abandon(struct sim_node *host)
         if (p->kind == PENDING_APPEND)
             p->known->parts[p->index].batches[p->serial].state = BATCH_UNKNOWN;
         else if (p->kind == PENDING_COMMAND)
-            command_unheard(p);
+            topics_unheard(p);
     }
     host->pending = NULL; /* what led to them is no more */
     host->pending_count = 0;
@@ -663,7 +383,7 @@ void workload_cancel(struct sim_node *host, bool heard)
         else if (p->kind == PENDING_COMMAND && node_command_cancel(&p->command))
             command_cancelled(p, heard);
         else if (p->kind == PENDING_WAIT && partition_unwait(p->part, &p->waiter))
-            over(p, "a reader is gone", 0);
+            pending_over(p, "a reader is gone", 0);
     }
     while (sim_executor_ready(&host->executor))
         sim_executor_step(&host->executor);
@@ -685,12 +405,12 @@ void workload_heal(struct sim_node *host)
     /* Of two changes of a setting at once nobody knows which is last: those on their way come first. */
     while (commands_wait(host) && world_step(world))
         ;
-    for (int t = 0; t < world->book.count && alone(host); t++) {
+    for (int t = 0; t < world->book.count && world_alone(host); t++) {
         struct book_topic *known = world->book.topics[t];
         struct topic *topic = known->state == TOPIC_THERE ? node_topic(host->node, known->name) : NULL;
         if (topic == NULL)
             continue;
-        set_to(host, topic, known, "min.insync.replicas", "1");
+        topics_set(host, topic, known, "min.insync.replicas", "1");
         topic_unref(topic);
     }
 }
@@ -705,13 +425,11 @@ int workload_waiting(const struct sim_node *host, bool readers)
 
 /* ---- the proof ---- */
 
-enum { PROOF_MS = 10000 };
-
 static void wait_for_answers(struct sim_node *host)
 {
     struct world *world = host->world;
     int64_t until_ms = world->now_ms + PROOF_MS;
-    if (alone(host)) {
+    if (world_alone(host)) {
         while (world_busy(world))
             world_step(world);
         return;
@@ -729,7 +447,7 @@ static void prove_partition(struct sim_node *host, struct topic *topic, struct b
     wait_for_answers(host);
     if (part->batches[serial].state != BATCH_IN)
         world_fail(world, "node %d: %s-%d takes no append", host->id, known->name, index);
-    if (!alone(host))
+    if (!world_alone(host))
         world_run(world, 1000);
     for (int i = 0; i < world->node_count && !world_failed(world); i++) {
         struct sim_node *reader = &world->nodes[i];

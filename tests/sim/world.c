@@ -83,11 +83,6 @@ static int place(const struct sim_node *host)
     return host->id - 1;
 }
 
-static bool alone(const struct sim_node *host)
-{
-    return host->world->node_count == 1;
-}
-
 /* ---- a process that ends itself ---- */
 
 /* A node of which a disk has failed may end its process (REPLICATION.md, rule 10). All of it stays as it is then, locks
@@ -178,7 +173,7 @@ static int open_once(struct sim_node *host, struct err *e)
                                    .clock = &host->clock.clock,
                                    .executor = &host->executor.executor};
     sim_executor_init(&host->executor, &host->clock, chance_next(&world->chance));
-    if (!alone(host)) {
+    if (!world_alone(host)) {
         set_peers(host, &options, &host->addresses);
         host->executor.meanwhile = meanwhile;
         host->executor.arg = host;
@@ -229,7 +224,7 @@ static void forget(struct sim_node *host)
 /* A process that is gone has no works: those of a node whose disk has crashed come to nothing. */
 static void take_down(struct sim_node *host)
 {
-    net_end(&host->world->net, host->id, host->power && !alone(host));
+    net_end(&host->world->net, host->id, host->power && !world_alone(host));
     if (!host->ended)
         world_in_process(host, call_cancel);
     run_dry(host);
@@ -260,7 +255,8 @@ static void settle_disk(struct sim_node *host)
 static void audit(struct sim_node *host)
 {
     struct err e = {""};
-    struct audit audit = {.book = &host->world->book, .node = host->node, .place = place(host), .all = alone(host)};
+    struct audit audit = {
+        .book = &host->world->book, .node = host->node, .place = place(host), .all = world_alone(host)};
     if (!audit_node(&audit, &e))
         world_fail(host->world, "node %d, opened anew: %s", host->id, e.text);
 }
@@ -321,7 +317,7 @@ void world_recover(struct sim_node *host)
     take_down(host);
     settle_disk(host);
     world_note(world, "node %d %s", host->id, power ? "lost its power" : "was killed");
-    if (alone(host))
+    if (world_alone(host))
         world_start(host);
     else
         host->restart_ms = world->now_ms +
@@ -333,7 +329,7 @@ void world_stop(struct sim_node *host)
     struct world *world = host->world;
     int64_t until_ms = world->now_ms + STOP_MS;
     world_in_process(host, call_cancel);
-    while (host->pending_count != 0 && !alone(host) && !host->disk.crashed && world->now_ms < until_ms)
+    while (host->pending_count != 0 && !world_alone(host) && !host->disk.crashed && world->now_ms < until_ms)
         world_run(world, 100);
     run_dry(host);
     if (host->disk.crashed || host->node == NULL)
@@ -351,7 +347,7 @@ void world_stop(struct sim_node *host)
     forget(host);
     world->stops++;
     world_note(world, "node %d stopped: %d", host->id, rc);
-    if (!host->disk.crashed && !host->disk.failed && rc == 0 && alone(host))
+    if (!host->disk.crashed && !host->disk.failed && rc == 0 && world_alone(host))
         book_stopped_cleanly(&world->book);
     host->power = host->disk.crashed && (host->power || chance_in(&world->chance, 2));
     settle_disk(host);
@@ -471,7 +467,7 @@ static bool do_one(struct world *world)
         &world->nodes[which == world->node_count ? net_step(&world->net, skipped(world)) - 1 : which];
     if (which != world->node_count)
         world_in_process(host, call_step);
-    if (host->disk.crashed && alone(host))
+    if (host->disk.crashed && world_alone(host))
         world_recover(host);
     else if (host->disk.crashed)
         crashed(host);

@@ -63,7 +63,8 @@ struct world {
     int64_t now_ms;
     struct sim_node nodes[WORLD_NODES];
     int node_count;
-    int voter_count; /* nodes 1 to that many are the first members; the others join */
+    int voter_count;    /* nodes 1 to that many are the first members; the others join */
+    bool only_metadata; /* topics come and go, and nobody writes to them */
     struct net net;
     struct book book;
     struct invariants *invariants;
@@ -97,6 +98,10 @@ void world_kill(struct sim_node *host, bool power);
 void world_recover(struct sim_node *host);
 /* A clean stop. It is down then. */
 void world_stop(struct sim_node *host);
+static inline bool world_alone(const struct sim_node *host)
+{
+    return host->world->node_count == 1;
+}
 /* It answers, as far as its callers can tell. */
 static inline bool world_is_up(const struct sim_node *host)
 {

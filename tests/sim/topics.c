@@ -1,0 +1,229 @@
+/* tests/sim/topics.c: commands of any node, and how each may end. */
+#include "tests/sim/topics.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/crc32c.h"
+#include "engine/base/container.h"
+#include "replication/replica/partition_read.h"
+#include "tests/sim/audit.h"
+#include "tests/sim/chance.h"
+#include "tests/sim/faults.h"
+
+enum { COMMAND_TIMEOUT_MS = 1000 };
+
+static void topic_made(struct pending *p, int rc)
+{
+    struct world *world = p->host->world;
+    struct book *book = &world->book;
+    struct topic *topic = node_topic(p->host->node, p->known->name);
+    bool there = topic != NULL && strcmp(topic_id(topic), p->known->id) == 0;
+    if (p->known->state == TOPIC_GONE)
+        rc = -ESTALE; /* another node has seen it, and deleted it, before this one answered */
+    else if (rc == 0)
+        p->known->state = TOPIC_THERE;
+    else if (rc == -ETIMEDOUT || rc == -EIO)
+        p->known->state = TOPIC_UNKNOWN;
+    else
+        book_topic_gone(book, p->known);
+    /* One that its own node had no room for is taken back. */
+    p->known->delete_asked |= p->known->state == TOPIC_UNKNOWN && book->full;
+    if (rc == 0 && !there && !p->known->deleting && !p->known->delete_asked &&
+        !book_name_was_taken(book, p->known, p->known->name, p->asked))
+        world_fail(world, "node %d: topic %s was made, and is not there", p->host->id, p->known->name);
+    if (rc == -EEXIST && !book_name_was_taken(book, p->known, p->known->name, p->asked))
+        world_fail(world, "node %d: topic %s is refused, and no other has its name", p->host->id, p->known->name);
+    if (topic != NULL)
+        topic_unref(topic);
+}
+
+static void topic_gone(struct pending *p, int rc)
+{
+    struct world *world = p->host->world;
+    p->known->deleting = false;
+    if (rc == -ETIMEDOUT || rc == -EIO || (rc == -ENOENT && p->known->state == TOPIC_UNKNOWN)) {
+        p->known->state = TOPIC_UNKNOWN;
+        p->known->delete_asked = true;
+    } else if (rc == 0) {
+        book_topic_gone(&world->book, p->known);
+    } else if (rc == -ENOENT && !p->known->delete_asked && p->known->state == TOPIC_THERE) {
+        world_fail(world, "node %d: topic %s is there, and was not found to be deleted", p->host->id, p->known->name);
+    }
+}
+
+/* A setting of MOUNT that does little, which all nodes change at once: who set it last, as far as it can know, sees
+ * what it has set. */
+static const char default_name[] = "min.compaction.lag.ms";
+
+static void default_set(struct pending *p, int rc)
+{
+    struct book *book = &p->host->world->book;
+    char value[CONFIG_VALUE_BYTES] = "";
+    bool last = book->defaults_open == 1 && book->defaults_asked == p->asked;
+    if (rc == 0 || rc == -EROFS || rc == -ENODATA)
+        book->defaults_open--; /* others may yet come */
+    if (rc == 0 && last &&
+        (node_get_config(p->host->node, NULL, default_name, value) != 0 || strcmp(value, p->value) != 0))
+        world_fail(p->host->world, "node %d: MOUNT has %s=%s, and was set to %s", p->host->id, default_name, value,
+                   p->value);
+}
+
+/* Nobody heard how it ended. */
+void topics_unheard(struct pending *p)
+{
+    if (p->changes == MAKES_TOPIC)
+        p->known->state = TOPIC_UNKNOWN;
+    if (p->changes == DELETES_TOPIC)
+        topic_gone(p, -ETIMEDOUT);
+}
+
+void topics_over(struct pending *p, int rc)
+{
+    /* -EROFS: the node stops, or it was taken back. */
+    static const int allowed[] = {-ENOTEMPTY, -ENOENT, -EEXIST, -ETIMEDOUT, -ENODATA, -EINVAL, -EBUSY, -EROFS, 0};
+    if (!pending_over(p, "a command", rc)) {
+        topics_unheard(p);
+        return;
+    }
+    world_note(p->host->world, "  node %d, %s %s: %s %d %s", p->host->id, p->known != NULL ? p->known->name : "MOUNT",
+               p->known != NULL ? p->known->id : "",
+               p->changes == SETS             ? p->setting->name
+               : p->changes == SETS_DEFAULT   ? default_name
+               : p->changes == ADDS_PARTITION ? "partitions"
+               : p->changes == MAKES_TOPIC    ? "made"
+                                              : "deleted",
+               p->index, p->value);
+    pending_check_errno(p, "a command", rc, allowed);
+    switch (p->changes) {
+    case MAKES_TOPIC:
+        topic_made(p, rc);
+        break;
+    case DELETES_TOPIC:
+        topic_gone(p, rc);
+        break;
+    case ADDS_PARTITION:
+        if (rc == 0 && p->known->partitions < p->index)
+            p->known->partitions = p->index;
+        else if (rc != 0 && rc != -ETIMEDOUT && rc != -EIO && rc != -ENOSPC && p->known->partitions_max == p->index)
+            p->known->partitions_max = p->index - 1;
+        break;
+    case SETS:
+        if (rc == -ETIMEDOUT || rc == -ESTALE || rc == -EIO)
+            break;                                               /* unknown for ever: it may yet come */
+        if (rc == 0 || (rc == -ENODATA && world_alone(p->host))) /* another may not have heard yet that it is set */
+            snprintf(p->setting->value, sizeof p->setting->value, "%s", p->value);
+        p->setting->unknown = rc != 0 && p->was_unknown;
+        break;
+    case SETS_DEFAULT:
+        default_set(p, rc);
+        break;
+    }
+}
+
+static void on_command(struct command_op *op, int rc)
+{
+    topics_over(CONTAINER_OF(op, struct pending, command), rc);
+}
+
+static struct pending *command_new(struct sim_node *host, struct topic *topic, struct book_topic *known, int changes)
+{
+    struct pending *p = pending_new(host, PENDING_COMMAND, topic, known, -1);
+    p->changes = changes;
+    p->command.timeout_ms = COMMAND_TIMEOUT_MS;
+    p->command.done = on_command;
+    return p;
+}
+
+void topics_make(struct sim_node *host, const char *name)
+{
+    static const struct tree_attr attr = {.dir_mode = 0755, .file_mode = 0644};
+    struct pending *p = command_new(host, NULL, book_add_topic(&host->world->book, name), MAKES_TOPIC);
+    int rc = node_create_topic(host->node, &p->command, name, &attr);
+    if (rc == 0 && !p->over)
+        uuid_text(p->command.cmd.id, p->known->id);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+void topics_delete(struct sim_node *host, struct topic *topic, struct book_topic *known)
+{
+    if (known->deleting)
+        return;
+    known->deleting = true;
+    struct pending *p = command_new(host, topic, known, DELETES_TOPIC);
+    int rc = node_delete_topic(host->node, &p->command, known->name);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+void topics_add_partition(struct sim_node *host, struct topic *topic, struct book_topic *known)
+{
+    if (known->partitions_max != known->partitions || known->partitions == BOOK_PARTITIONS)
+        return;
+    struct pending *p = command_new(host, topic, known, ADDS_PARTITION);
+    p->index = ++known->partitions_max;
+    int rc = node_create_partitions(host->node, &p->command, known->name, p->index);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
+                const char *value)
+{
+    struct book_setting *setting = book_setting(known, name);
+    if (setting->unknown && !world_alone(host))
+        return; /* of two at once nobody knows which was last, and one that timed out may come at any time */
+    for (const struct pending *other = host->pending; other != NULL && !known->deleting; other = other->next)
+        if (!other->over && other->kind == PENDING_COMMAND && other->setting == setting)
+            return;
+    struct pending *p = command_new(host, topic, known, SETS);
+    p->setting = setting;
+    p->was_unknown = setting->unknown;
+    setting->unknown = true;
+    snprintf(p->value, sizeof p->value, "%s", value);
+    int rc = node_set_config(host->node, &p->command, known->name, name, value[0] != '\0' ? value : NULL);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+void topics_set_default(struct sim_node *host)
+{
+    struct book *book = &host->world->book;
+    struct pending *p = command_new(host, NULL, NULL, SETS_DEFAULT);
+    snprintf(p->value, sizeof p->value, "%d", (int)chance_below(&host->world->chance, 10));
+    book->defaults_open++;
+    book->defaults_asked = p->asked;
+    int rc = node_set_config(host->node, &p->command, NULL, default_name, p->value);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+void topics_set_something(struct sim_node *host, struct topic *topic, struct book_topic *known)
+{
+    static const struct {
+        const char *name, *value;
+    } settings[] = {
+        {"segment.bytes", "600"},        {"segment.bytes", ""},       {"min.insync.replicas", "2"},
+        {"min.insync.replicas", ""},     {"min.insync.replicas", ""}, {"flush.messages", "1"},
+        {"flush.messages", ""},          {"retention.bytes", "2000"}, {"retention.ms", "60000"},
+        {"delete.topic.enable", "true"}, {"delete.topic.enable", ""}, {"key.separator", "="},
+        {"cleanup.policy", "compact"},
+    };
+    unsigned which = (unsigned)chance_below(&host->world->chance, sizeof settings / sizeof settings[0]);
+    const char *name = settings[which].name;
+    known->retains |= strncmp(name, "retention.", 10) == 0;
+    if (strcmp(name, "cleanup.policy") == 0) {
+        /* Every line has to have a key from the first one on. */
+        if (strcmp(book_setting(known, "key.separator")->value, "=") != 0 || known->parts[0].count > 0)
+            return;
+        known->compacts = true;
+    }
+    if (strcmp(name, "key.separator") == 0 && known->parts[0].count > 0)
+        return;
+    topics_set(host, topic, known, name, settings[which].value);
+}

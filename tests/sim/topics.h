@@ -1,0 +1,19 @@
+/* tests/sim/topics.h: the calls that change the tree, and what the books say of them. */
+#ifndef LOGMNT_TESTS_SIM_TOPICS_H
+#define LOGMNT_TESTS_SIM_TOPICS_H
+
+#include "tests/sim/pending.h"
+
+void topics_make(struct sim_node *host, const char *name);
+void topics_delete(struct sim_node *host, struct topic *topic, struct book_topic *known);
+void topics_add_partition(struct sim_node *host, struct topic *topic, struct book_topic *known);
+void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
+                const char *value);
+void topics_set_something(struct sim_node *host, struct topic *topic, struct book_topic *known);
+/* A setting of MOUNT. */
+void topics_set_default(struct sim_node *host);
+/* A command has ended so; or nobody heard how. */
+void topics_over(struct pending *p, int rc);
+void topics_unheard(struct pending *p);
+
+#endif
