@@ -278,6 +278,10 @@ struct log_run {
     struct batch_entry entry; /* all of it: what log_append_copy() is given elsewhere */
 };
 int log_run_at(struct log *log, int64_t position, int64_t limit, struct log_run *out, struct err *e);
+/* Bytes of a run that log_run_at() has found, from position on: as log_extent_at(), but also those in front of a log
+ * start within the run. For replicas, which take whole runs. */
+int log_run_extent_at(struct log *log, const struct log_run *run, int64_t position, struct log_extent *out,
+                      struct err *e);
 
 /* ---- retention, compaction, scrub: background threads; `limit` is the high watermark ---- */
 

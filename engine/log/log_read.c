@@ -117,16 +117,14 @@ static void clamp(struct log *log, int64_t *position, int64_t *limit)
     pthread_mutex_unlock(&log->state_lock);
 }
 
-int log_extent_at(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out, struct err *e)
+static int extent_between(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out,
+                          struct err *e)
 {
-    struct err local = {0};
     struct segment_view view;
     struct piece piece;
     bool found;
     int rc;
 
-    e = e != NULL ? e : &local;
-    clamp(log, &position, &limit);
     while (position < limit && max > 0) {
         struct range range = {.max = max};
 
@@ -156,6 +154,24 @@ int log_extent_at(struct log *log, int64_t position, int64_t limit, size_t max, 
         }
     }
     return log_check_online(log, e);
+}
+
+int log_extent_at(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out, struct err *e)
+{
+    struct err local = {0};
+
+    clamp(log, &position, &limit);
+    return extent_between(log, position, limit, max, out, e != NULL ? e : &local);
+}
+
+int log_run_extent_at(struct log *log, const struct log_run *run, int64_t position, struct log_extent *out,
+                      struct err *e)
+{
+    struct err local = {0};
+    int64_t end = run->base.position + run->len;
+
+    assert(position >= run->base.position && position < end);
+    return extent_between(log, position, end, (size_t)(end - position), out, e != NULL ? e : &local);
 }
 
 int log_extent_read(const struct log_extent *extent, void *out, struct err *e)

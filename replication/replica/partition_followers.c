@@ -76,10 +76,27 @@ static void set_key(const struct partition *part, int32_t epoch, uint64_t round,
 
 /* ---- does a follower's log agree ---- */
 
+/* Where a log begins that is made anew: a batch comes as a whole, also one within which the log start lies. */
+static struct log_point where_to_begin(struct partition *part, struct log_point start, struct log_point end)
+{
+    struct log_run run;
+    bool within =
+        log_run_at(part->log, start.position, end.position, &run, NULL) == 1 && run.base.offset < start.offset;
+    return within ? run.base : start;
+}
+
+/* Whether a batch begins there, or none is there yet. Who lost all of its log to a power cut begins anew at its log
+ * start, which may lie within a batch. */
+static bool batch_begins(struct partition *part, struct log_point at, struct log_point end)
+{
+    struct log_run run;
+    return log_run_at(part->log, at.position, end.position, &run, NULL) != 1 || run.base.offset >= at.offset;
+}
+
 /* 0: it agrees up to its end. MESSAGE_DIVERGING, MESSAGE_RESET with what it is told. REPLICATION.md, rule 42. */
 static int compare(struct partition *part, const struct replica_fetch *fetch, struct replica_answer *answer)
 {
-    struct log_point start = log_start(part->log), end = log_end(part->log), there;
+    struct log_point end = log_end(part->log), start = where_to_begin(part, log_start(part->log), end), there;
     if (fetch->last_epoch >= 0) {
         log_epoch_end(part->log, fetch->last_epoch, &answer->found_epoch, &answer->point);
         if (answer->point.offset < 0) { /* an epoch above all of this log's: nothing of it is here */
@@ -100,7 +117,7 @@ static int compare(struct partition *part, const struct replica_fetch *fetch, st
                  part->name, fetch->end.offset, fetch->end.position);
         return MESSAGE_RESET;
     }
-    return 0;
+    return batch_begins(part, fetch->end, end) ? 0 : MESSAGE_RESET;
 }
 
 static void answer_once(struct partition *part, int32_t to, int kind, const struct replica_answer *answer)
@@ -306,7 +323,7 @@ static int read_bytes(struct partition *part, const struct log_run *run, uint8_t
     int64_t position = run->base.position, end = position + run->len;
     while (position < end) {
         struct log_extent extent;
-        int rc = log_extent_at(part->log, position, end, (size_t)(end - position), &extent, e);
+        int rc = log_run_extent_at(part->log, run, position, &extent, e);
         if (rc <= 0)
             return rc < 0 ? rc : err_set(e, -ENOENT, "the records have gone");
         size_t got = 0;

@@ -208,6 +208,27 @@ static void delete_records_moves_the_start(void **state)
     expect_bytes("two\nthree\n");
 }
 
+/* Replicas take whole batches; one that lost all has to begin with the batch that holds the log start. */
+static void a_run_within_which_the_log_starts_is_still_there_as_a_whole(void **state)
+{
+    struct log_run run;
+    struct log_extent extent;
+    char bytes[16] = "";
+
+    (void)state;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one\ntwo\nthree\n");
+    assert_int_equal(log_delete_records(f.log, (struct log_point){1, 4}, &f.e), 0);
+    assert_int_equal(log_run_at(f.log, 4, INT64_MAX, &run, &f.e), 1);
+    assert_int_equal(run.base.offset, 0);
+    assert_int_equal(log_run_extent_at(f.log, &run, 0, &extent, &f.e), 1);
+    assert_int_equal(extent.position, 0);
+    assert_int_equal(extent.len, 14);
+    assert_int_equal(log_extent_read(&extent, bytes, &f.e), 0);
+    assert_string_equal(bytes, "one\ntwo\nthree\n");
+    log_extent_release(&extent);
+}
+
 static void delete_records_takes_whole_files(void **state)
 {
     struct log_size size;
@@ -483,6 +504,7 @@ int main(void)
         TEST(a_compacted_topic_keeps_what_is_old),
         TEST(segment_ms_rolls_an_idle_segment),
         TEST(delete_records_moves_the_start),
+        TEST(a_run_within_which_the_log_starts_is_still_there_as_a_whole),
         TEST(delete_records_takes_whole_files),
         TEST(size_counts_what_is_shown),
         TEST(a_full_disk_can_be_emptied),
