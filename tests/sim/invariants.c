@@ -135,7 +135,7 @@ static uint64_t fingerprint(const struct metadata *meta)
     uint64_t sum = 0xcbf29ce484222325u;
     struct metadata shown = *meta;
     shown.root = (struct tree_attr){0}; /* each node's own, until somebody changes it */
-    int rc = snapshot_encode(&shown, (struct log_point){shown.next_offset, 0}, &snapshot, &e);
+    int rc = snapshot_encode(&shown, (struct log_point){meta->next_offset, 0}, &snapshot, &e);
     assert(rc == 0);
     for (size_t i = 0; i < snapshot.len; i++)
         sum = (sum ^ ((const uint8_t *)snapshot.data)[i]) * 0x100000001b3u;

@@ -59,7 +59,9 @@ bool pending_over(struct pending *p, const char *what, int rc)
     p->host->pending_count--;
     p->host->world->answers++;
     bool heard = !p->host->disk.crashed;
-    world_note(p->host->world, "%s%s: %d", what, heard ? "" : " (unheard)", rc);
+    world_note(p->host->world, "node %d: %s of %s-%d%s: %d (%lld)", p->host->id, what,
+               p->known != NULL ? p->known->name : "MOUNT", p->index, heard ? "" : " (unheard)", rc,
+               (long long)p->serial);
     if (p->topic != NULL)
         topic_unref(p->topic);
     p->topic = NULL;

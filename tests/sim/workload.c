@@ -40,11 +40,15 @@ static void append_over(struct pending *p, int rc)
     pending_check_errno(p, "an append", rc, allowed);
     if (rc == 0) {
         struct err e = {""};
+        struct log_append_result at = p->append.result;
+        world_note(p->host->world, "  acks %d, at %" PRId64 "/%" PRId64 " to %" PRId64 ", epoch %d", p->append.acks,
+                   at.base.offset, at.base.position, at.end.offset, (int)p->append.leader_epoch);
         if (batch->state == BATCH_OPEN || batch->state == BATCH_UNKNOWN)
             batch->state = BATCH_IN;
         batch->epoch = p->append.leader_epoch;
         batch->promised |= p->append.acks == ACKS_ALL || world_alone(p->host);
-        if (!book_place(&p->known->parts[p->index], p->serial, p->append.result.base, &e))
+        /* One that is on its way to a leader elsewhere with acks=0, or was there already, has no place yet. */
+        if (at.base.offset != at.end.offset && !book_place(&p->known->parts[p->index], p->serial, at.base, &e))
             world_fail(p->host->world, "%s-%d, answered: %s", p->known->name, p->index, e.text);
         const struct book_setting *every = book_setting(p->known, "flush.messages");
         batch->durable = world_alone(p->host) && !every->unknown && strcmp(every->value, "1") == 0;
@@ -215,6 +219,9 @@ static void on_ready(struct partition_waiter *waiter)
 
 static void do_wait(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
 {
+    struct audit audit = {.book = &host->world->book, .node = host->node, .place = host->id - 1};
+    if (!audit_holds(&audit, topic_partition(topic, index)))
+        return;
     struct pending *p = pending_new(host, PENDING_WAIT, topic, known, index);
     p->waiter = (struct partition_waiter){.position = partition_high_watermark(p->part).position, .ready = on_ready};
     if (!partition_wait(p->part, &p->waiter))
@@ -243,7 +250,7 @@ static void do_look_up(struct sim_node *host, struct topic *topic, struct book_t
         return;
     struct book_batch *batch = &book->batches[chance_below(&host->world->chance, (uint64_t)book->count)];
     int64_t offset = batch->placed ? batch->base.offset : start.offset;
-    if (batch->state != BATCH_IN || offset < start.offset || offset >= hw.offset)
+    if (batch->state != BATCH_IN || book_may_go(batch) || offset < start.offset || offset >= hw.offset)
         return;
     int rc = look_up(part, FIND_OFFSET, offset, &found);
     if (rc != 0 || found.offset < offset || (found.offset == offset && found.position != batch->base.position) ||
