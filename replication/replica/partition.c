@@ -49,6 +49,29 @@ static int set_aside(struct partition *part, const char *id_text, bool deleted, 
     return 0;
 }
 
+/* A start that did not know yet that an older topic of this name is gone has set this one's directory aside: it is put
+ * back. Its place is free. */
+static int put_back(struct partition *part, struct err *e)
+{
+    enum { TRIED = 8 }; /* more than starts in a row that knew no better */
+    struct io *io = part->node->io;
+    char id_text[UUID_TEXT_BYTES], from[IO_NAME_BYTES];
+    int rc = -ENOENT;
+    uuid_text(part->topic->id, id_text);
+    for (unsigned n = 0; n < TRIED && rc == -ENOENT; n++) {
+        snprintf(from, sizeof from, "%.200s.%s.%u-stray", part->name, id_text, n);
+        rc = io->rename(io, part->node->topics_dirfd, from, part->node->topics_dirfd, part->name);
+    }
+    if (rc == -ENOENT)
+        return 0;
+    if (rc == 0)
+        rc = io->fsync(io, part->node->topics_dirfd);
+    if (rc != 0)
+        return err_sys(e, rc, "%s: put its directory back", part->name);
+    log_line(LOG_NOTICE, "%s: its directory is back from topics/%s", part->name, from);
+    return 0;
+}
+
 /* Is DATA/topics/NAME, if it is there, this topic's? Afterwards it is, or it is not there. *named: it says so itself.
  */
 static int claim_directory(struct partition *part, bool made, bool *named, struct err *e)
@@ -57,6 +80,12 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
     uint8_t id[UUID_BYTES];
     *named = false;
     int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    if (dirfd == -ENOENT && !made) {
+        int rc = put_back(part, e);
+        if (rc != 0)
+            return rc;
+        dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    }
     if (dirfd == -ENOENT)
         return 0;
     if (dirfd < 0)
@@ -70,10 +99,13 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
     if (rc == 0) {
         char text[UUID_TEXT_BYTES];
         uuid_text(id, text);
-        return set_aside(part, text, stray_has(&part->node->stray, id), e);
+        rc = set_aside(part, text, stray_has(&part->node->stray, id), e);
+        return rc == 0 ? claim_directory(part, made, named, e) : rc;
     }
-    if (made)
-        return set_aside(part, "unknown", false, e);
+    if (made) {
+        rc = set_aside(part, "unknown", false, e);
+        return rc == 0 ? claim_directory(part, made, named, e) : rc;
+    }
     /* One whose bytes a power cut took is ours: another topic's would have been renamed before ours was made. */
     return rc == -ENOENT ? 0 : err_wrap(e, rc, "open %s", part->name);
 }
