@@ -303,7 +303,8 @@ static int cut(struct partition *part, int kind, const struct replica_answer *an
     }
     struct log_point end = log_end(part->log);
     *changed = end.offset != before.offset || log_latest_epoch(part->log) != last;
-    if (rc == 0) {
+    /* What failed for want of room may have gone half-way, and is gone on with by the next answer. */
+    if (rc == 0 || *changed) {
         lower_mark(part, end, log_start(part->log));
         partition_holes_made(part);
         partition_segments_changed(part);
