@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/replica/partition_internal.h"
 #include "replication/replica/partition_read.h"
 
 /* ---- the audit of a partition ---- */
@@ -18,7 +19,8 @@ struct walk {
     struct book_topic *topic;
     struct book_partition *part;
     struct log_point start, limit, end;
-    bool *seen; /* BOOK_LINES a batch */
+    struct log_point shown; /* st_size */
+    bool *seen;             /* BOOK_LINES a batch */
     int64_t next_offset;
     const struct audit *audit;
     struct err *e;
@@ -238,7 +240,7 @@ static bool check_points(struct walk *w)
         err_set(w->e, 0, "start %" PRId64 ", high watermark %" PRId64 ", end %" PRId64, w->start.offset,
                 w->limit.offset, w->end.offset);
     else if (w->limit.position < part->shown[place].position || w->start.position < part->start_shown[place].position)
-        err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64, w->limit.position,
+        err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64, w->shown.position,
                 part->shown[place].position);
     else if ((w->audit->all || w->book->node_count == 1) && w->start.offset < part->trimmed.offset)
         err_set(w->e, 0, "starts at %" PRId64 ", deleted up to %" PRId64, w->start.offset, part->trimmed.offset);
@@ -247,6 +249,15 @@ static bool check_points(struct walk *w)
     else
         return true;
     return false;
+}
+
+/* How far this replica is read. What a mount was told of may be ahead of it, and is then read from the leader. */
+static struct log_point own_high_watermark(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    struct log_point hw = part->isr.high_watermark;
+    pthread_mutex_unlock(&part->lock);
+    return hw;
 }
 
 bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
@@ -261,7 +272,8 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
         return false;
     }
     w.start = partition_log_start(part);
-    w.limit = partition_high_watermark(part);
+    w.limit = own_high_watermark(part);
+    w.shown = partition_high_watermark(part);
     w.end = partition_log_end(part);
     w.seen = calloc((size_t)(w.part->count * BOOK_LINES) + 1, sizeof *w.seen);
     assert(w.seen != NULL);
@@ -269,7 +281,7 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
     free(w.seen);
     if (!good)
         err_wrap(e, 0, "%s-%d", topic->name, index);
-    w.part->shown[audit->place] = w.limit;
+    w.part->shown[audit->place] = w.shown;
     w.part->start_shown[audit->place] = w.start;
     return good;
 }

@@ -253,13 +253,10 @@ static void find_unrest_of_partition(struct world *world, const struct metadata_
                                      char out[WORLD_FAILURE_BYTES])
 {
     const struct partition_registration *part = &meta->parts[index];
+    char ends[200] = "";
     int64_t end = -1;
-    if (part->leader == LEADER_NONE)
-        snprintf(out, WORLD_FAILURE_BYTES, "%s-%d has no leader", meta->name, index);
-    else if (part->isr.count != part->replicas.count)
-        snprintf(out, WORLD_FAILURE_BYTES, "%s-%d: %d of %d replicas are in sync", meta->name, index, part->isr.count,
-                 part->replicas.count);
-    for (int32_t i = 0; i < part->replicas.count && out[0] == '\0'; i++) {
+    bool equal = true;
+    for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
         struct topic *topic = node_topic(world->nodes[id - 1].node, meta->name);
         struct partition *replica = topic != NULL ? topic_partition(topic, index) : NULL;
@@ -268,14 +265,17 @@ static void find_unrest_of_partition(struct world *world, const struct metadata_
             hw = partition_high_watermark(replica);
             own_end = partition_log_end(replica);
         }
-        if (hw.offset == -1 || hw.offset != own_end.offset || (end != -1 && end != own_end.offset))
-            snprintf(out, WORLD_FAILURE_BYTES,
-                     "%s-%d: node %d has %" PRId64 " records, %" PRId64 " of them committed; another %" PRId64,
-                     meta->name, index, id, own_end.offset, hw.offset, end);
+        equal = equal && hw.offset != -1 && hw.offset == own_end.offset && (end == -1 || end == own_end.offset);
         end = own_end.offset;
+        size_t len = strlen(ends);
+        snprintf(ends + len, sizeof ends - len, " %d%s: %" PRId64 "/%" PRId64, id,
+                 replica_set_has(&part->isr, id) ? "" : " (not in sync)", hw.offset, own_end.offset);
         if (topic != NULL)
             topic_unref(topic);
     }
+    if (part->leader == LEADER_NONE || part->isr.count != part->replicas.count || !equal)
+        snprintf(out, WORLD_FAILURE_BYTES, "%s-%d, led by %d in epoch %d:%s", meta->name, index, part->leader,
+                 part->leader_epoch, ends);
 }
 
 void invariants_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES])

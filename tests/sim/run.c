@@ -85,6 +85,7 @@ static void rest_together(struct world *world)
     faults_heal(world);
     do {
         world_run(world, LOOK_MS);
+        workload_calm(world);
         find_unrest(world, unrest);
     } while (unrest[0] != '\0' && world->now_ms < until_ms && !world_failed(world));
     if (unrest[0] != '\0')

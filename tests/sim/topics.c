@@ -172,6 +172,20 @@ void topics_add_partition(struct sim_node *host, struct topic *topic, struct boo
         topics_over(p, rc);
 }
 
+void topics_force(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
+                  const char *value)
+{
+    struct book_setting *setting = book_setting(known, name);
+    struct pending *p = command_new(host, topic, known, SETS);
+    p->setting = setting;
+    p->was_unknown = setting->unknown;
+    setting->unknown = true;
+    snprintf(p->value, sizeof p->value, "%s", value);
+    int rc = node_set_config(host->node, &p->command, known->name, name, value[0] != '\0' ? value : NULL);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
 void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
                 const char *value)
 {
@@ -181,14 +195,7 @@ void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *k
     for (const struct pending *other = host->pending; other != NULL && !known->deleting; other = other->next)
         if (!other->over && other->kind == PENDING_COMMAND && other->setting == setting)
             return;
-    struct pending *p = command_new(host, topic, known, SETS);
-    p->setting = setting;
-    p->was_unknown = setting->unknown;
-    setting->unknown = true;
-    snprintf(p->value, sizeof p->value, "%s", value);
-    int rc = node_set_config(host->node, &p->command, known->name, name, value[0] != '\0' ? value : NULL);
-    if (rc != 0)
-        topics_over(p, rc);
+    topics_force(host, topic, known, name, value);
 }
 
 void topics_set_default(struct sim_node *host)

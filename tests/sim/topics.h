@@ -9,6 +9,9 @@ void topics_delete(struct sim_node *host, struct topic *topic, struct book_topic
 void topics_add_partition(struct sim_node *host, struct topic *topic, struct book_topic *known);
 void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
                 const char *value);
+/* Also where it is not known what it is now, or will be. */
+void topics_force(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
+                  const char *value);
 void topics_set_something(struct sim_node *host, struct topic *topic, struct book_topic *known);
 /* A setting of MOUNT. */
 void topics_set_default(struct sim_node *host);

@@ -62,7 +62,8 @@ static void on_append(struct append_op *op, int rc)
     append_over(CONTAINER_OF(op, struct pending, append), rc);
 }
 
-static void do_append(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+static void do_append(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index,
+                      int64_t timeout_ms)
 {
     static const enum acks acks[] = {ACKS_ALL, ACKS_ALL, ACKS_LEADER, ACKS_NONE};
     struct world *world = host->world;
@@ -79,7 +80,7 @@ static void do_append(struct sim_node *host, struct topic *topic, struct book_to
     p->iov = (struct iovec){batch->bytes, batch->len};
     p->append = (struct append_op){.part = p->part,
                                    .acks = acks_wanted,
-                                   .timeout_ms = (int64_t)chance_below(&world->chance, DELIVERY_TIMEOUT_MS),
+                                   .timeout_ms = timeout_ms,
                                    .done = on_append,
                                    .batch = {.iov = &p->iov,
                                              .iovcnt = 1,
@@ -316,7 +317,7 @@ void workload_act(struct sim_node *host)
     else if (world->only_metadata)
         change_topic(host, topic, known);
     else if (what < 50)
-        do_append(host, topic, known, index);
+        do_append(host, topic, known, index, (int64_t)chance_below(&world->chance, DELIVERY_TIMEOUT_MS));
     else if (what < 60)
         do_flush(host, topic, known, index);
     else if (what < 68)
@@ -422,6 +423,31 @@ void workload_heal(struct sim_node *host)
     }
 }
 
+void workload_calm(struct world *world)
+{
+    struct sim_node *host = world_pick(world);
+    char value[CONFIG_VALUE_BYTES];
+    for (int t = 0; t < world->book.count && host != NULL; t++) {
+        struct book_topic *known = world->book.topics[t];
+        struct topic *topic = known->state == TOPIC_GONE ? NULL : node_topic(host->node, known->name);
+        if (topic == NULL)
+            continue;
+        if (strcmp(topic_id(topic), known->id) == 0 && !commands_wait(host) &&
+            node_get_config(host->node, known->name, "min.insync.replicas", value) == 0 && strcmp(value, "1") != 0)
+            topics_force(host, topic, known, "min.insync.replicas", "1");
+        topic_unref(topic);
+    }
+}
+
+const char *workload_first_waiting(const struct sim_node *host)
+{
+    static const char *const kinds[] = {"an append", "an fsync", "a command", "DeleteRecords", "a reader"};
+    for (const struct pending *p = host->pending; p != NULL; p = p->next)
+        if (!p->over)
+            return kinds[p->kind];
+    return "none";
+}
+
 int workload_waiting(const struct sim_node *host, bool readers)
 {
     int waiting = 0;
@@ -449,7 +475,7 @@ static void prove_partition(struct sim_node *host, struct topic *topic, struct b
 {
     struct world *world = host->world;
     struct book_partition *part = &known->parts[index];
-    do_append(host, topic, known, index);
+    do_append(host, topic, known, index, DELIVERY_TIMEOUT_MS);
     int64_t serial = part->count - 1;
     wait_for_answers(host);
     if (part->batches[serial].state != BATCH_IN)

@@ -16,8 +16,12 @@ void workload_abandon(struct sim_node *host);
 void workload_sweep(struct sim_node *host);
 /* Faults are over: min.insync.replicas of 1, where the node is alone. */
 void workload_heal(struct sim_node *host);
+/* The same for nodes that are not: where more replicas have to be in sync than there are, that is changed. */
+void workload_calm(struct world *world);
 /* How many calls wait for an answer; without readers, which wait for records. */
 int workload_waiting(const struct sim_node *host, bool readers);
+/* What kind of call the first of them is. */
+const char *workload_first_waiting(const struct sim_node *host);
 /* Each partition takes an append, shows it, and wakes whoever waited for it. Of a cluster: from each node, and on each
  * replica. */
 void workload_prove(struct world *world);

@@ -335,7 +335,8 @@ void world_stop(struct sim_node *host)
     if (host->disk.crashed || host->node == NULL)
         return;
     if (host->pending_count != 0)
-        world_fail(world, "node %d: %d calls were not answered before a stop", host->id, host->pending_count);
+        world_fail(world, "node %d: %d calls were not answered before a stop: %s", host->id, host->pending_count,
+                   workload_first_waiting(host));
     host->in_call = true;
     if (!world_failed(world))
         world_in_process(host, call_close);
