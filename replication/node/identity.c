@@ -200,7 +200,7 @@ int identity_partition_read(struct io *io, int dirfd, uint8_t id[UUID_BYTES], st
     return rc;
 }
 
-int identity_partition_write(struct io *io, int dirfd, const uint8_t id[UUID_BYTES], struct err *e)
+int identity_partition_write(struct io *io, int dirfd, const uint8_t id[UUID_BYTES], bool durable, struct err *e)
 {
     char text[128], topic_id[UUID_TEXT_BYTES];
     uuid_text(id, topic_id);
@@ -210,6 +210,8 @@ int identity_partition_write(struct io *io, int dirfd, const uint8_t id[UUID_BYT
     if (fd < 0)
         return err_sys(e, fd, "make " PARTITION_METADATA_FILE);
     int rc = io_pwritev_all(io, fd, &iov, 1, 0);
+    if (rc == 0 && durable)
+        rc = io->fdatasync(io, fd);
     io->close(io, fd);
     /* Half of it would pass for damage. */
     if (rc != 0)

@@ -45,6 +45,7 @@ int identity_clean_clear(struct io *io, int dirfd, struct err *e);
 int identity_partition_read(struct io *io, int partition_dirfd, uint8_t id[UUID_BYTES], struct err *e);
 /* Not durable by itself: it is on the disk with the first fsync of the directory, which comes before the first record
  * is acknowledged as durable. */
-int identity_partition_write(struct io *io, int partition_dirfd, const uint8_t id[UUID_BYTES], struct err *e);
+int identity_partition_write(struct io *io, int partition_dirfd, const uint8_t id[UUID_BYTES], bool durable,
+                             struct err *e);
 
 #endif

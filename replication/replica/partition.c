@@ -119,7 +119,10 @@ static int open_epoch(struct partition *part, struct log *log, bool made, bool n
         int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
         if (dirfd < 0)
             return err_sys(e, dirfd, "open %s", part->name);
-        rc = identity_partition_write(io, dirfd, part->topic->id, e);
+        /* Among others a start may know of an older topic of this name alone: one that does not say whose it is would
+         * be taken for that one's, and go with it. */
+        bool durable = quorum_has_peers(&part->node->quorum);
+        rc = identity_partition_write(io, dirfd, part->topic->id, durable, e);
         io->close(io, dirfd);
     }
     /* One that a power cut took is written again by a later start: nobody who reads has to wait for room. */
