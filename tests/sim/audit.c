@@ -239,7 +239,8 @@ static bool check_points(struct walk *w)
     if (w->start.offset > w->limit.offset || w->limit.offset > w->end.offset)
         err_set(w->e, 0, "start %" PRId64 ", high watermark %" PRId64 ", end %" PRId64, w->start.offset,
                 w->limit.offset, w->end.offset);
-    else if (w->limit.position < part->shown[place].position || w->start.position < part->start_shown[place].position)
+    else if ((w->shown.position < part->shown[place].position && !part->may_go) ||
+             (w->start.position < part->start_shown[place].position && w->start.offset < w->limit.offset))
         err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64, w->shown.position,
                 part->shown[place].position);
     else if ((w->audit->all || w->book->node_count == 1) && w->start.offset < part->trimmed.offset)
@@ -282,7 +283,8 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
     if (!good)
         err_wrap(e, 0, "%s-%d", topic->name, index);
     w.part->shown[audit->place] = w.shown;
-    w.part->start_shown[audit->place] = w.start;
+    if (w.start.position > w.part->start_shown[audit->place].position) /* one that begins anew has nothing yet */
+        w.part->start_shown[audit->place] = w.start;
     return good;
 }
 

@@ -55,6 +55,7 @@ struct book_partition {
     int64_t placed_count, placed_room;
     struct log_point trimmed;    /* DeleteRecords up to here were acknowledged */
     struct log_point trim_asked; /* and asked for */
+    bool may_go;                 /* whoever was in sync has lost its power: records that were shown may be gone */
     /* By place of the node, since its start: the high watermark and the log start that were seen last. */
     struct log_point shown[BOOK_NODES], start_shown[BOOK_NODES];
 };

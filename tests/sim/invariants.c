@@ -196,6 +196,7 @@ void invariants_check(struct sim_node *host)
 
 static void may_go(struct book_partition *part)
 {
+    part->may_go = true;
     for (int64_t i = 0; i < part->count; i++)
         part->batches[i].may_go = true;
 }
@@ -254,26 +255,30 @@ static void find_unrest_of_partition(struct world *world, const struct metadata_
 {
     const struct partition_registration *part = &meta->parts[index];
     char ends[200] = "";
-    int64_t end = -1;
+    int64_t end = -1, start = -1, lowest = INT64_MAX;
     bool equal = true;
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
         struct topic *topic = node_topic(world->nodes[id - 1].node, meta->name);
         struct partition *replica = topic != NULL ? topic_partition(topic, index) : NULL;
-        struct log_point hw = {-1, -1}, own_end = {-1, -1};
+        struct log_point hw = {-1, -1}, own_end = {-1, -1}, own_start = {-1, -1};
         if (replica != NULL && partition_state(replica) == 0) {
             hw = partition_high_watermark(replica);
             own_end = partition_log_end(replica);
+            own_start = partition_log_start(replica);
         }
+        /* One may be ahead: it led, and its deletion came to nothing. */
+        lowest = own_start.offset < lowest ? own_start.offset : lowest;
+        start = id == part->leader ? own_start.offset : start;
         equal = equal && hw.offset != -1 && hw.offset == own_end.offset && (end == -1 || end == own_end.offset);
         end = own_end.offset;
         size_t len = strlen(ends);
-        snprintf(ends + len, sizeof ends - len, " %d%s: %" PRId64 "/%" PRId64, id,
-                 replica_set_has(&part->isr, id) ? "" : " (not in sync)", hw.offset, own_end.offset);
+        snprintf(ends + len, sizeof ends - len, " %d%s: %" PRId64 " … %" PRId64 "/%" PRId64, id,
+                 replica_set_has(&part->isr, id) ? "" : " (not in sync)", own_start.offset, hw.offset, own_end.offset);
         if (topic != NULL)
             topic_unref(topic);
     }
-    if (part->leader == LEADER_NONE || part->isr.count != part->replicas.count || !equal)
+    if (part->leader == LEADER_NONE || part->isr.count != part->replicas.count || !equal || lowest < start)
         snprintf(out, WORLD_FAILURE_BYTES, "%s-%d, led by %d in epoch %d:%s", meta->name, index, part->leader,
                  part->leader_epoch, ends);
 }
