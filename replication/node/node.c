@@ -296,9 +296,9 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     int rc = open_executor(node, e);
     if (rc != 0)
         goto err_after_init;
+    manager_start(&node->replicas);
     forwarding_init(&node->forwarding, node);
     reads_init(&node->reads, node);
-    manager_start(&node->replicas);
     rc = node_links_open(node, e);
     if (rc != 0)
         goto err_after_executor;

@@ -394,6 +394,8 @@ void reads_init(struct reads *reads, struct node *node)
 {
     struct network *network = &node->network;
     reads->node = node;
+    /* Answers to an earlier process of this node may come yet: none has a number of this one's. */
+    atomic_store(&reads->numbers, manager_number(&node->replicas));
     pthread_mutex_init(&reads->lock, NULL);
     alarm_init(&reads->alarm, WORK_PROMPT, ring);
     mailbox_init(&reads->mailbox, node->executor, WORK_PROMPT, on_turn);

@@ -34,17 +34,12 @@ void isr_decide(struct isr *isr, const struct replica_set *replicas, const struc
     }
 }
 
-void isr_begin(struct isr *isr, int32_t self, int64_t now_ms)
+void isr_begin(struct isr *isr, int64_t now_ms)
 {
     for (int i = 0; i < isr->count; i++) {
         struct isr_replica *replica = &isr->replicas[i];
-        bool in_sync = replica->in_sync;
-        if (replica->id == self) {
-            replica->fetched = false;
-            continue;
-        }
         *replica = (struct isr_replica){.id = replica->id,
-                                        .in_sync = in_sync,
+                                        .in_sync = replica->in_sync,
                                         .node_epoch = -1,
                                         .heard_ms = now_ms,
                                         .caught_up_ms = now_ms,

@@ -46,9 +46,9 @@ void isr_init(struct isr *isr, const int32_t *replicas, int count, struct log_po
 /* What the cluster has decided: who are replicas, and who of them is in sync. What is known of those that stay stays;
  * proposals are over. */
 void isr_decide(struct isr *isr, const struct replica_set *replicas, const struct replica_set *in_sync);
-/* `self` begins to lead: nothing is known in this epoch of anybody, itself included until isr_advance() says where its
- * log ends; each of the others has the time of a lag to show itself. */
-void isr_begin(struct isr *isr, int32_t self, int64_t now_ms);
+/* A leadership begins: nothing is known in this epoch of anybody, the leader included until isr_advance() says where
+ * its log ends; each of the others has the time of a lag to show itself. */
+void isr_begin(struct isr *isr, int64_t now_ms);
 
 /* How many are in sync, as decided. */
 int isr_size(const struct isr *isr);

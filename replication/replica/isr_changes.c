@@ -51,8 +51,18 @@ static int64_t node_epoch(const void *arg, int32_t id)
     return node == NULL || node->fenced || node->shutting_down ? -1 : node->epoch;
 }
 
-/* What the partition proposes, by the metadata as it is. */
-static bool propose(struct partition *part, const struct metadata *meta, struct partition_change *change)
+/* The leader proposes the controller's part: a later epoch, with everything else as it is. Under the lock. */
+static bool raise_epoch(struct partition *part, struct partition_change *change)
+{
+    change->to = part->registration;
+    change->to.leader_epoch = part->epoch_wanted;
+    for (int i = 0; i < LIMIT_REPLICA_SET; i++)
+        change->isr_epochs[i] = -1;
+    return true;
+}
+
+/* What the partition proposes, by the metadata as it is. raises: another leader epoch. */
+static bool propose(struct partition *part, const struct metadata *meta, struct partition_change *change, bool *raises)
 {
     const struct metadata_topic *topic = metadata_topic_by_id(meta, part->topic->id);
     struct election_rules election;
@@ -65,13 +75,19 @@ static bool propose(struct partition *part, const struct metadata *meta, struct 
     partition_isr_rules(part, &rules);
     rules.node_epoch = node_epoch;
     rules.arg = meta;
-    bool proposes = partition_leads(part) && atomic_load(&part->epoch_assigned) && !part->isr_pending &&
-                    isr_propose(&part->isr, &rules, &isr, change->isr_epochs);
+    bool proposes = partition_leads(part) && !part->isr_pending;
+    *raises = proposes && part->epoch_wanted > part->registration.leader_epoch;
+    if (*raises)
+        proposes = raise_epoch(part, change);
+    else if (proposes && atomic_load(&part->epoch_assigned) &&
+             isr_propose(&part->isr, &rules, &isr, change->isr_epochs))
+        election_set_isr(&part->registration, &isr, &election, &change->to);
+    else
+        proposes = false;
     if (proposes) {
         part->isr_pending = true;
         memcpy(change->topic_id, part->topic->id, UUID_BYTES);
         change->index = part->index;
-        election_set_isr(&part->registration, &isr, &election, &change->to);
         change->to.partition_epoch++;
     }
     pthread_mutex_unlock(&part->lock);
@@ -97,31 +113,6 @@ static void submit(struct isr_changes *changes)
         on_done(&changes->op, rc);
 }
 
-static void collect(struct isr_changes *changes)
-{
-    struct quorum *quorum = &changes->manager->node->quorum;
-    struct command *command = &changes->command;
-    int32_t most = changes->single ? 1 : ISR_CHANGES_MAX;
-    struct partition *part;
-    *command = (struct command){.type = COMMAND_CHANGE_PARTITIONS,
-                                .node = changes->manager->node->options.id,
-                                .changes = calloc((size_t)most, sizeof *command->changes)};
-    while (command->changes != NULL && command->change_count < most && (part = take(changes)) != NULL) {
-        bool proposes = propose(part, quorum_acquire(quorum), &command->changes[command->change_count]);
-        quorum_release(quorum);
-        if (proposes)
-            changes->parts[command->change_count++] = part;
-        else
-            partition_unref(part);
-    }
-    if (command->change_count > 0)
-        submit(changes);
-    else
-        command_free(command);
-}
-
-/* ---- its end ---- */
-
 static void take_back(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
@@ -130,6 +121,39 @@ static void take_back(struct partition *part)
     pthread_mutex_unlock(&part->lock);
     partition_recommit(part);
 }
+
+static void collect(struct isr_changes *changes)
+{
+    struct quorum *quorum = &changes->manager->node->quorum;
+    struct command *command = &changes->command;
+    int32_t most = changes->single ? 1 : ISR_CHANGES_MAX;
+    struct partition *part;
+    bool raises = false, alone = false;
+    *command = (struct command){.type = COMMAND_CHANGE_PARTITIONS,
+                                .node = changes->manager->node->options.id,
+                                .changes = calloc((size_t)most, sizeof *command->changes)};
+    while (command->changes != NULL && command->change_count < most && !raises && (part = take(changes)) != NULL) {
+        bool proposes = propose(part, quorum_acquire(quorum), &command->changes[command->change_count], &raises);
+        quorum_release(quorum);
+        alone = raises && command->change_count == 0;
+        if (raises && !alone) { /* it goes alone, with the next command */
+            take_back(part);
+            isr_changes_want(changes, part);
+        }
+        if (proposes && (!raises || alone))
+            changes->parts[command->change_count++] = part;
+        else
+            partition_unref(part);
+    }
+    if (alone)
+        command->node = 0; /* as the controller's: a leader by itself changes no epoch */
+    if (command->change_count > 0)
+        submit(changes);
+    else
+        command_free(command);
+}
+
+/* ---- its end ---- */
 
 /* true: the same has to be proposed again. */
 static bool is_unknown(int rc)

@@ -212,6 +212,7 @@ static void on_alarm(struct alarm *alarm)
 void partition_ask_init(struct partition *part)
 {
     alarm_init(&part->ask_alarm, WORK_PROMPT, on_alarm);
+    part->ask_number = manager_number(&part->node->replicas); /* as the forwarder's */
 }
 
 void partition_ask_stop(struct partition *part, bool cancel)

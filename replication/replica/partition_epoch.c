@@ -43,13 +43,31 @@ static int begin_leading(struct partition *part, struct err *e)
     return 0;
 }
 
+/* It was led in later epochs than the cluster's, which does not know of them: when this node was alone. */
+static bool is_behind(struct partition *part)
+{
+    int32_t latest = part->log != NULL ? log_latest_epoch(part->log) : -1;
+    bool behind =
+        partition_leads(part) && part->registration.replicas.count > 1 && latest > atomic_load(&part->leader_epoch);
+
+    pthread_mutex_lock(&part->lock);
+    part->epoch_wanted = behind ? latest + 1 : 0;
+    pthread_mutex_unlock(&part->lock);
+    return behind;
+}
+
 int partition_begin_leading(struct partition *part, struct err *e)
 {
+    bool behind;
     int rc;
 
     pthread_mutex_lock(&part->life_lock);
     rc = begin_leading(part, e);
+    behind = rc == -ESTALE && is_behind(part);
     pthread_mutex_unlock(&part->life_lock);
+    if (behind) {
+        isr_changes_want(&part->node->replicas.changes, part);
+    }
     return rc;
 }
 

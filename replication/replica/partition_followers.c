@@ -493,6 +493,8 @@ static void tick_leading(struct partition *part)
     pthread_mutex_unlock(&part->lock);
     if (proposes)
         isr_changes_want(&part->node->replicas.changes, part);
+    if (!atomic_load(&part->epoch_assigned))
+        topic_resume(part->topic); /* that the epoch begins could not be written, or the cluster does not know it yet */
 }
 
 void partition_replica_tick(struct partition *part)

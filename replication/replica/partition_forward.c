@@ -551,6 +551,8 @@ void partition_forward_init(struct partition *part)
 {
     pthread_mutex_init(&part->forward_lock, NULL);
     forwarder_init(&part->forwarder);
+    /* No number of an earlier process: a leader may answer that one's requests when this one is up. */
+    part->forwarder.next_request = manager_number(&part->node->replicas);
     alarm_init(&part->forward_alarm, WORK_PROMPT, on_alarm);
 }
 

@@ -538,7 +538,7 @@ void partition_resume(struct partition *part)
 {
     struct append_op *op;
 
-    if (partition_leads(part) && part->registration.replicas.count > 1) {
+    if (partition_leads(part) && atomic_load(&part->replicated)) {
         (void)partition_begin_leading(part, NULL);
     }
     partition_recommit(part);

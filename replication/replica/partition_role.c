@@ -113,11 +113,12 @@ static bool change(struct partition *part, const struct partition_registration *
         atomic_store(&part->epoch_assigned, false);
         if (after == ROLE_LEADER && before != ROLE_LEADER)
             part->led_since_epoch = epoch;
+        struct log_point end = part->isr.replicas[0].end;
         if (after == ROLE_LEADER)
-            isr_begin(&part->isr, node->options.id, now_ms);
+            isr_begin(&part->isr, now_ms);
         /* Its only replica has been so since it was opened: where it ends is known. */
         if (after == ROLE_LEADER && before == ROLE_NONE && part->isr.count == 1)
-            isr_advance(&part->isr, node->options.id, part->isr.replicas[0].end);
+            isr_advance(&part->isr, node->options.id, end);
         partition_followers_reset(part);
         fetch_follow(&part->fetch, after == ROLE_FOLLOWER ? registration->leader : 0, epoch, 0);
         atomic_store(&part->role, after);

@@ -162,6 +162,7 @@ static void set_id(struct serving *serving, uint64_t id)
         serving->parked = parked->next;
         free(parked);
     }
+    serving->parked_last = &serving->parked;
     serving->parked_count = 0;
     (void)manager_each(manager_of(serving), silence, serving);
 }
@@ -171,8 +172,9 @@ static void park(struct serving *serving, const struct replica_fetch *fetch)
     struct parked_fetch *parked = serving->parked_count < LIMIT_PARKED_FETCHES ? malloc(sizeof *parked) : NULL;
     if (parked == NULL)
         return; /* the follower asks again by itself */
-    *parked = (struct parked_fetch){.fetch = *fetch, .next = serving->parked};
-    serving->parked = parked;
+    *parked = (struct parked_fetch){.fetch = *fetch};
+    *serving->parked_last = parked; /* in order: of two rounds of a partition the later one counts */
+    serving->parked_last = &parked->next;
     serving->parked_count++;
 }
 
@@ -203,6 +205,7 @@ static void serve_parked(struct serving *serving)
 {
     struct parked_fetch *parked = serving->parked, *next;
     serving->parked = NULL;
+    serving->parked_last = &serving->parked;
     serving->parked_count = 0;
     for (; parked != NULL; parked = next) {
         next = parked->next;
@@ -308,6 +311,7 @@ int serving_init(struct serving *serving, struct replica_peer *peer)
     serving->near_last = &serving->near;
     serving->far_last = &serving->far;
     serving->marked_last = &serving->marked;
+    serving->parked_last = &serving->parked;
     pthread_mutex_init(&serving->lock, NULL);
     alarm_init(&serving->gather, WORK_PROMPT, on_gather);
     mailbox_init(&serving->box, executor, WORK_PROMPT, turn);

@@ -35,8 +35,8 @@ struct serving {
     struct follower *marked, **marked_last; /* by mark_next */
 
     /* the turn's */
-    int64_t node_epoch;          /* that the follower fetched in last */
-    struct parked_fetch *parked; /* fetches in an epoch that this node has not heard of yet */
+    int64_t node_epoch;                         /* that the follower fetched in last */
+    struct parked_fetch *parked, **parked_last; /* fetches in an epoch that this node has not heard of yet */
     int parked_count;
     struct replica_mark *marks;
     uint32_t mark_count;

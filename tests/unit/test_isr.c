@@ -119,7 +119,7 @@ static struct isr led(int in_sync)
     struct replica_set all = ids(3, three), some = ids(in_sync, three);
     isr_init(&isr, three, 3, at(4));
     isr_decide(&isr, &all, &some);
-    isr_begin(&isr, 1, 0);
+    isr_begin(&isr, 0);
     isr_advance(&isr, 1, at(10));
     return isr;
 }
@@ -162,6 +162,18 @@ static void test_who_has_not_fetched_in_this_epoch_holds_the_high_watermark(void
     assert_false(isr_update(&isr, 2));
     fetch(&isr, 3, 7, 2);
     assert_true(isr_update(&isr, 2));
+    assert_at(&isr, 7);
+}
+
+/* It has followed since it led last, and was cut. */
+static void test_a_leader_begins_with_the_end_that_its_log_has_now(void **state)
+{
+    (void)state;
+    struct isr isr = led(1); /* its log ends at 10 */
+    isr_begin(&isr, 5);
+    assert_false(isr_update(&isr, 1));
+    isr_advance(&isr, 1, at(7));
+    assert_true(isr_update(&isr, 1));
     assert_at(&isr, 7);
 }
 
@@ -334,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_too_few_commit_nothing),
         cmocka_unit_test(test_strangers_are_refused),
         cmocka_unit_test(test_who_has_not_fetched_in_this_epoch_holds_the_high_watermark),
+        cmocka_unit_test(test_a_leader_begins_with_the_end_that_its_log_has_now),
         cmocka_unit_test(test_within_a_round_nothing_goes_back),
         cmocka_unit_test(test_the_maximal_isr_decides),
         cmocka_unit_test(test_who_is_only_proposed_makes_no_minimum),

@@ -126,6 +126,9 @@ static void start_node(struct cluster *c, int id)
         fail_msg("node %d: %s", id, e.text);
     /* Each of them is a cluster of its own, and it is the test that says what is decided in all. */
     controller_driver_stop(&c->nodes[id].node->controller);
+    pthread_mutex_lock(&c->nodes[id].node->controller.lock);
+    c->nodes[id].node->controller.stopped = true; /* the test is the controller */
+    pthread_mutex_unlock(&c->nodes[id].node->controller.lock);
     hub_attach(&c->hub, id, &c->nodes[id].node->network);
 }
 
@@ -369,6 +372,34 @@ static void a_full_follower_leaves_at_once_and_comes_back(void **state)
     come_to(registration_at(c, 1).isr.count == 3);
 }
 
+/* A node that was alone has led in epochs that nobody else knows; then others become replicas. */
+static void a_log_of_later_epochs_is_led_on_in_a_later_one(void **state)
+{
+    struct cluster *c = *state;
+    append_at(c, 1, "one\n");
+    elect(c, 2, 1, (const int32_t[]){2});
+    struct partition *part = part_of(c, 1);
+    come_to(partition_role(part) == ROLE_FOLLOWER);
+    link_all(c, 1, false);
+    assert_int_equal(log_lead(part->log, 7, NULL), 0);
+    elect(c, 1, 1, (const int32_t[]){1});
+    come_to(registration_at(c, 1).leader_epoch == 8);
+    struct partition_registration now = registration_at(c, 1);
+    for (int id = 2; id <= NODES; id++) {
+        struct partition_change change = {.index = 0, .to = now};
+        memcpy(change.topic_id, c->topic_id, UUID_BYTES);
+        assert_int_equal(
+            decide_on(&c->nodes[id],
+                      &(struct command){.type = COMMAND_SET_PARTITIONS, .changes = &change, .change_count = 1}),
+            0);
+    }
+    link_all(c, 1, true);
+    append_at(c, 1, "two\n");
+    come_to(shows(c, 2, "one\ntwo\n") && shows(c, 3, "one\ntwo\n"));
+    come_to(registration_at(c, 1).isr.count == 3);
+    partition_unref(part);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -380,6 +411,7 @@ int main(void)
         STORY(epochs_without_records_are_forgotten),
         STORY(idle_partitions_say_nothing),
         STORY(a_full_follower_leaves_at_once_and_comes_back),
+        STORY(a_log_of_later_epochs_is_led_on_in_a_later_one),
     };
     return cmocka_run_group_tests_name("replication", tests, NULL, NULL);
 }
