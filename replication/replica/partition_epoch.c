@@ -51,7 +51,8 @@ static bool is_behind(struct partition *part)
         partition_leads(part) && part->registration.replicas.count > 1 && latest > atomic_load(&part->leader_epoch);
 
     pthread_mutex_lock(&part->lock);
-    part->epoch_wanted = behind ? latest + 1 : 0;
+    atomic_store(&part->epoch_wanted, behind ? latest + 1 : 0);
+    partition_hold_look(part); /* until then appends wait */
     pthread_mutex_unlock(&part->lock);
     return behind;
 }

@@ -63,7 +63,10 @@ static void take_committing(struct append_op *op)
  */
 static bool may_lead(const struct partition *part)
 {
-    return partition_leads(part) && (!atomic_load(&part->replicated) || membership_has_lease(&part->node->membership));
+    bool behind = atomic_load(&part->epoch_wanted) != 0; /* the log waits for a later epoch */
+
+    return partition_leads(part) &&
+           (!atomic_load(&part->replicated) || (!behind && membership_has_lease(&part->node->membership)));
 }
 
 bool partition_is_held(const struct partition *part)

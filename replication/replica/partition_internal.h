@@ -97,11 +97,11 @@ struct partition {
     pthread_mutex_t lock;
     struct isr isr;
     struct follower
-        *_Atomic followers; /* PARTITION_FOLLOWERS, once this node has led with others; what is in them: lock */
-    int64_t epoch_start;    /* offset where the epoch began that is led in */
-    int32_t epoch_wanted;   /* LEADER: the cluster is to say this epoch, before it can be led; 0: not so */
-    bool isr_pending;       /* a change of the ISR is proposed, and not decided */
-    struct fetch fetch;     /* FOLLOWER */
+        *_Atomic followers;       /* PARTITION_FOLLOWERS, once this node has led with others; what is in them: lock */
+    int64_t epoch_start;          /* offset where the epoch began that is led in */
+    _Atomic int32_t epoch_wanted; /* LEADER: the cluster is to say this epoch, before it can be led; 0: not so */
+    bool isr_pending;             /* a change of the ISR is proposed, and not decided */
+    struct fetch fetch;           /* FOLLOWER */
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
     struct read_list reads;           /* those that wait for an answer from elsewhere */

@@ -120,6 +120,7 @@ static bool change(struct partition *part, const struct partition_registration *
         if (after == ROLE_LEADER && before == ROLE_NONE && part->isr.count == 1)
             isr_advance(&part->isr, node->options.id, end);
         partition_followers_reset(part);
+        atomic_store(&part->epoch_wanted, 0);
         fetch_follow(&part->fetch, after == ROLE_FOLLOWER ? registration->leader : 0, epoch, 0);
         atomic_store(&part->role, after);
     }
