@@ -93,12 +93,28 @@ static void delete_topic(struct node *node, const struct command *cmd)
     topic_unref(topic);
 }
 
+/* Where more replicas are wanted than there are, a high watermark stands still from here on, and is after a crash what
+ * the checkpoint says: so that nothing which was shown is hidden then, it says how far it is now. */
+static void keep_high_watermarks(struct node *node)
+{
+    struct err e = {""};
+    int rc = checkpoints_write(node, CHECKPOINT_HIGH_WATERMARK, &e);
+    if (reserve_begin(&node->reserve, rc)) {
+        rc = checkpoints_write(node, CHECKPOINT_HIGH_WATERMARK, &e);
+        reserve_end(&node->reserve);
+    }
+    if (rc != 0)
+        log_line(LOG_ERR, "min.insync.replicas: the high watermarks are not on the disk: %s", e.text);
+}
+
 /* Brings one topic, or all, up to date. Parked appends, waiting readers and expired segments may all have been waiting
  * for a setting. */
 static void update_topics(struct node *node, const struct command *cmd)
 {
     const struct metadata *meta = &node->quorum.meta;
     bool config = cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG;
+    if (config && strcmp(cmd->name, "min.insync.replicas") == 0)
+        keep_high_watermarks(node);
     for (size_t i = 0; i < meta->topic_count; i++) {
         const struct metadata_topic *changed = meta->topics[i];
         if (cmd->topic[0] != '\0' && strcmp(changed->name, cmd->topic) != 0)

@@ -157,9 +157,11 @@ static void open_high_watermark(struct partition *part, struct log *log)
     }
     pthread_mutex_lock(&part->lock);
     part->isr.high_watermark = hw;
-    /* isr_init() took the checkpoint's, which may lie behind the end of what a crash left. */
-    for (int i = 0; i < part->isr.count && !part->registered; i++)
-        part->isr.replicas[i].end = hw;
+    /* isr_init() took the checkpoint's, which may lie behind the end of what a crash left; this one's also where it was
+     * registered before there was room to open it. */
+    for (int i = 0; i < part->isr.count; i++)
+        if (!part->registered || part->isr.replicas[i].id == part->node->options.id)
+            part->isr.replicas[i].end = hw;
     /* What of the metadata log is decided is the quorum's to say. */
     if (part->isr.count == 1 && !part->topic->internal) {
         isr_advance(&part->isr, part->node->options.id, end);
