@@ -273,13 +273,13 @@ static void take_flush(struct quorum *quorum, int rc)
     struct raft_event flushed = {.type = RAFT_EVENT_FLUSHED};
     struct err e = {""};
 
-    /* The records are in the log and will be found by the next start: they cannot be refused. */
-    if (err_is_passing(rc)) {
+    /* The records are in the log and will be found by the next start: they cannot be refused. And what was cut off
+     * meanwhile has not been flushed, which is no failure: what is there now is to be. */
+    if (err_is_passing(rc) || (rc != 0 && log_offline(quorum->log) == 0)) {
         alarm_set(quorum->executor, &quorum->again, LIMIT_DECIDE_AGAIN_MS);
         return;
     }
     quorum->flushing = false;
-    /* What was cut off meanwhile has not been flushed, and is no failure. */
     if (log_offline(quorum->log) != 0)
         quorum_fail(quorum, -EIO, (err_set(&e, -EIO, "its flush failed"), &e));
     else if (quorum->state == QUORUM_WELL)
