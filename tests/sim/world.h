@@ -31,7 +31,7 @@ struct invariants;
 
 /* Where the nodes are, as node_options has it. */
 struct addresses {
-    char names[WORLD_NODES][16];
+    char names[WORLD_NODES][24];
     struct node_peer peers[WORLD_NODES];
 };
 

@@ -149,7 +149,10 @@ static inline struct cluster *cluster_new(int count)
         n->disk.io.fdatasync = bad_fdatasync;
         n->disk.io.fsync = bad_fsync;
         n->disk.io.mkdir = bad_mkdir;
-        snprintf(n->dir, sizeof n->dir, "%s/%d", c->dir, (int)id);
+        char name[16];
+        snprintf(name, sizeof name, "/%d", (int)id);
+        memcpy(n->dir, c->dir, strlen(c->dir) + 1);
+        strcat(n->dir, name);
     }
     for (int i = 0; i < count; i++)
         c->peers[i] = (struct node_peer){.id = i + 1, .host = "memory", .port = i + 1};

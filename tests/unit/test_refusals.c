@@ -36,7 +36,7 @@ static void other_words_are_another_cause_where_they_tell_it(void **state)
 static void more_causes_than_are_kept_are_logged_all_the_same(void **state)
 {
     (void)state;
-    char text[16];
+    char text[32];
     struct refusals refusals = {.next = 0};
     for (int i = 0; i < 3 * REFUSALS_KEPT; i++) {
         snprintf(text, sizeof text, "cause %d", i);
