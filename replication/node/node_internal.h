@@ -68,10 +68,9 @@ struct node {
      * the quorum's turn, which alone ends it (node_caught_up()). */
     struct checkpoints known;
     _Atomic bool caught_up;
-    _Atomic bool checkpoints_ahead; /* a crash took records below a high watermark that they hold */
-    bool checkpoints_by_name; /* the quorum's turn: files of version 1 are there, to be replaced before a topic is made
-                               */
-    pthread_rwlock_t feed_lock; /* held for reading while it is called */
+    _Atomic bool checkpoints_ahead;   /* a crash took records below a high watermark that they hold */
+    _Atomic bool checkpoints_by_name; /* files of version 1 are there, to go before a topic is made */
+    pthread_rwlock_t feed_lock;       /* held for reading while it is called */
     struct node_feed *feed;
     _Atomic bool stopping;
 

@@ -315,23 +315,31 @@ static void ring(struct alarm *alarm)
     mailbox_kick(&reads->mailbox);
 }
 
-/* Takes all that are active, each with its reference. */
+/* Takes all that are active, each with its reference. They stay so, and in this list alone, each until its turn. */
 static struct partition *take_active(struct reads *reads)
 {
     pthread_mutex_lock(&reads->lock);
     struct partition *first = reads->active;
     reads->active = NULL;
-    for (struct partition *part = first; part != NULL; part = part->remote_next)
-        atomic_store(&part->remote_active, false);
     pthread_mutex_unlock(&reads->lock);
     return first;
+}
+
+/* Its turn has come: from here on it may be active again, in another list. Returns the one behind it. */
+static struct partition *begin_look(struct reads *reads, struct partition *part)
+{
+    pthread_mutex_lock(&reads->lock);
+    struct partition *next = part->remote_next;
+    atomic_store(&part->remote_active, false);
+    pthread_mutex_unlock(&reads->lock);
+    return next;
 }
 
 static void look_at_all(struct reads *reads, int32_t lost)
 {
     int64_t due_ms = INT64_MAX;
     for (struct partition *part = take_active(reads), *next; part != NULL; part = next) {
-        next = part->remote_next;
+        next = begin_look(reads, part);
         int64_t look_ms = remote_look(part, lost);
         if (look_ms != INT64_MAX)
             reads_activate(reads, part, false);
