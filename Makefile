@@ -211,7 +211,8 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 
 # --- what is run ---
 
-SEEDS ?= 2000
+# Empty: as many as tests/run says.
+SEEDS ?=
 SEED ?= 1
 export BUILD FUZZ_RUNS CC
 export SIM_SEEDS := $(SEEDS)
