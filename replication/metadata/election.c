@@ -16,13 +16,14 @@ static void set_isr(struct partition_registration *out, const struct replica_set
     replica_set_remove_all(&out->last_isr, isr);
 }
 
-/* An election: the leader is in sync with itself, and what was feared before it is settled. */
+/* An election: the leader is in sync with itself. That alone settles nothing of what was feared: it may have lost its
+ * power, too, and not be back. */
 static void elect(struct partition_registration *out, int32_t leader)
 {
     out->leader = leader;
     replica_set_add(&out->isr, leader);
     replica_set_remove(&out->elr, leader);
-    out->last_isr.count = 0;
+    replica_set_remove(&out->last_isr, leader);
 }
 
 /* The first of the replicas, in the order of preference, that is in `among` and may lead. */
@@ -64,7 +65,7 @@ static void choose(struct partition_registration *out, const struct election_nod
     out->leader = LEADER_NONE;
     if (!rules->unclean || (leader = first_of(out, &out->replicas, nodes)) == LEADER_NONE)
         return;
-    out->isr.count = out->elr.count = 0;
+    out->isr.count = out->elr.count = out->last_isr.count = 0; /* what that loses was agreed to */
     elect(out, leader);
 }
 
@@ -149,6 +150,8 @@ void election_set_isr(const struct partition_registration *part, const struct re
 {
     *out = *part;
     set_isr(out, isr, rules);
+    if (isr->count > 1 && isr->count >= rules->min_insync_replicas)
+        out->last_isr.count = 0;
 }
 
 bool election_forget(const struct partition_registration *part, int32_t node, bool lost,

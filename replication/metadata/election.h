@@ -8,8 +8,10 @@
  * The rules: leaders come from the ISR, then from the eligible leader replicas (KIP-966), and only where
  * unclean.leader.election.enable says so from any replica. A member that leaves the ISR while it falls below
  * min.insync.replicas stays eligible, for nothing is committed without it. One that lost what was not on its disk goes
- * to the last ISR (partition_forget()); when ISR and eligible replicas are empty, all of the last ISR have to be heard
- * before the one with the greatest (epoch, end offset) leads. */
+ * to the last ISR (election_forget()); when ISR and eligible replicas are empty, all of the last ISR have to be heard
+ * before the one with the greatest (epoch, end offset) leads. An election takes nobody but the leader out of the last
+ * ISR: who is elected may have lost its power, too, and not be back. A leader that others are in sync with does, enough
+ * of them to commit something (KIP-966 for its last known eligible leaders). */
 #ifndef LOGMNT_REPLICATION_METADATA_ELECTION_H
 #define LOGMNT_REPLICATION_METADATA_ELECTION_H
 
@@ -26,7 +28,7 @@ struct partition_registration {
     struct replica_set target;   /* a move: what replicas shall become; none: no move */
     struct replica_set isr;
     struct replica_set elr;      /* eligible: outside the ISR, with all that was committed */
-    struct replica_set last_isr; /* members that stopped uncleanly since the last election */
+    struct replica_set last_isr; /* members that stopped uncleanly, until that is settled */
     int32_t leader;              /* LEADER_NONE */
     int32_t leader_epoch;        /* rises with each election */
     int32_t partition_epoch;     /* rises with each change of any of this */

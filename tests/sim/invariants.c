@@ -10,6 +10,8 @@
 #include "replication/metadata/snapshot.h"
 #include "replication/node/node_internal.h"
 
+enum { TOLD_BYTES = 160 };
+
 /* Who led in an epoch. */
 struct reign {
     char what[48]; /* "quorum", or a partition's topic id and number */
@@ -96,10 +98,43 @@ static void learn_partition(struct invariants *inv, const uint8_t id[UUID_BYTES]
     memcpy(known->topic_id, id, UUID_BYTES);
 }
 
+static void print_set(char out[TOLD_BYTES], const char *name, const struct replica_set *set)
+{
+    size_t len = strlen(out);
+    for (int32_t i = 0; i < set->count && len < TOLD_BYTES; i++)
+        len += (size_t)snprintf(out + len, TOLD_BYTES - len, "%s%d", i == 0 ? name : ",", set->ids[i]);
+}
+
+/* What was decided of partitions, for who looks on. */
+static void tell_partitions(const struct world *world, const struct metadata *meta)
+{
+    const struct invariants *inv = world->invariants;
+    for (size_t t = 0; t < meta->topic_count; t++)
+        for (int32_t p = 0; p < meta->topics[t]->partitions; p++) {
+            const struct partition_registration *now = &meta->topics[t]->parts[p];
+            char sets[TOLD_BYTES] = "";
+            bool told = false;
+            for (int i = 0; i < inv->partition_count && !told; i++)
+                told = inv->partitions[i].index == p &&
+                       memcmp(inv->partitions[i].topic_id, meta->topics[t]->id, UUID_BYTES) == 0 &&
+                       inv->partitions[i].registration.partition_epoch == now->partition_epoch;
+            if (told)
+                continue;
+            print_set(sets, " replicas ", &now->replicas);
+            print_set(sets, ", in sync ", &now->isr);
+            print_set(sets, ", eligible ", &now->elr);
+            print_set(sets, ", last ", &now->last_isr);
+            fprintf(stderr, "%8lld   decided: %s-%d, epoch %d, led by %d;%s\n", (long long)world->now_ms,
+                    meta->topics[t]->name, p, now->leader_epoch, now->leader, sets);
+        }
+}
+
 /* The newest metadata is what this node has. */
 static void learn(struct sim_node *host, const struct metadata *meta)
 {
     struct invariants *inv = host->world->invariants;
+    if (host->world->verbose)
+        tell_partitions(host->world, meta);
     inv->newest = meta->next_offset;
     inv->partition_count = 0;
     for (size_t t = 0; t < meta->topic_count; t++)

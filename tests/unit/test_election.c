@@ -160,6 +160,33 @@ static void an_unclean_stop_strikes_from_isr_and_eligible(void **state)
     election_appoint(&all, 1, &out);
     assert_int_equal(out.leader, 1);
     is_set(&out.isr, "1");
+    is_set(&out.last_isr, "2"); /* it may yet have what 1 loses before anybody follows it */
+}
+
+/* architecture.md, rule 7: a power cut of all does not elect whoever registered last. Who has not come back yet still
+ * looks alive and in sync, is elected, and turns out to have stopped uncleanly, too. */
+static void who_is_elected_before_it_is_heard_of_settles_nothing(void **state)
+{
+    (void)state;
+    struct partition_registration part = partition("123", "12", 1), one_back, elected, both_back;
+    struct election_nodes all = nodes("LLL");
+    assert_true(election_forget(&part, 1, false, &one_back));
+    assert_true(election_settle(&one_back, &all, &one, &elected));
+    assert_int_equal(elected.leader, 2);
+    assert_true(election_forget(&elected, 2, false, &both_back));
+    assert_true(election_needs_last_isr(&both_back));
+    is_set(&both_back.last_isr, "12");
+}
+
+static void a_leader_with_enough_others_in_sync_settles_what_was_feared(void **state)
+{
+    (void)state;
+    struct partition_registration part = partition("123", "2", 2), out;
+    struct replica_set alone = set("2"), more = set("23");
+    part.last_isr = set("1");
+    election_set_isr(&part, &alone, &one, &out);
+    is_set(&out.last_isr, "1");
+    election_set_isr(&part, &more, &two, &out);
     is_set(&out.last_isr, "");
 }
 
@@ -276,6 +303,8 @@ int main(void)
         cmocka_unit_test(unclean_elections_take_any_replica_and_only_when_allowed),
         cmocka_unit_test(a_leader_that_shuts_down_hands_over),
         cmocka_unit_test(an_unclean_stop_strikes_from_isr_and_eligible),
+        cmocka_unit_test(who_is_elected_before_it_is_heard_of_settles_nothing),
+        cmocka_unit_test(a_leader_with_enough_others_in_sync_settles_what_was_feared),
         cmocka_unit_test(another_disk_is_no_member_of_the_last_isr),
         cmocka_unit_test(a_leaders_change_of_the_isr),
         cmocka_unit_test(the_preferred_replica_leads_again_once_it_is_in_sync),
