@@ -227,7 +227,7 @@ static void set_alarm(struct controller_driver *driver, const struct metadata *m
         alarm_set(driver->node->executor, &driver->alarm, deadline_ms - now_ms(driver));
 }
 
-/* Nothing is under way that needs it. */
+/* Nothing is under way that needs it. A command's end calls it, or a turn while none is under way. */
 static void end_reserved(struct controller_driver *driver)
 {
     if (driver->reserved)
@@ -239,6 +239,7 @@ static void propose(struct controller_driver *driver)
 {
     struct command cmd;
     int rc = 0;
+    bool idle;
     pthread_mutex_lock(&driver->lock);
     if (driver->controller.active && !driver->proposing && !driver->stopped) {
         const struct metadata *meta = quorum_acquire(&driver->node->quorum);
@@ -248,13 +249,14 @@ static void propose(struct controller_driver *driver)
             set_alarm(driver, meta);
         quorum_release(&driver->node->quorum);
     }
+    idle = !driver->proposing;
     pthread_mutex_unlock(&driver->lock);
+    if (idle)
+        end_reserved(driver);
     if (rc == -ENOMEM)
         alarm_set(driver->node->executor, &driver->alarm, AGAIN_MS);
-    if (rc != 1) {
-        end_reserved(driver);
+    if (rc != 1)
         return;
-    }
     cmd.time_ms = driver->node->clock->wall_ms(driver->node->clock);
     driver->op = (struct quorum_op){.timeout_ms = LIMIT_REGISTER_MS, .done = on_done};
     rc = quorum_submit(&driver->node->quorum, &driver->op, &cmd);
