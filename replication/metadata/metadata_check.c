@@ -45,7 +45,9 @@ static int check_create_partitions(const struct metadata *meta, const struct com
     int32_t factor = topic->replication_factor;
     if (cmd->partitions > LIMIT_TOPIC_PARTITIONS)
         return err_set(verdict->e, -EINVAL, "topic %s: more than %d partitions", cmd->topic, LIMIT_TOPIC_PARTITIONS);
-    if (cmd->replication_factor != factor || cmd->replica_count % factor != 0)
+    if (cmd->replication_factor != factor)
+        return LOST(verdict, -EAGAIN, "topic %s has %d replicas of each partition by now", cmd->topic, factor);
+    if (cmd->replica_count % factor != 0)
         return err_set(verdict->e, -EINVAL, "topic %s: replicas do not match its partitions", cmd->topic);
     if (cmd->partitions <= topic->partitions || cmd->replica_count != (cmd->partitions - topic->partitions) * factor)
         return LOST(verdict, -EINVAL, "topic %s has %d partitions already", cmd->topic, topic->partitions);

@@ -219,6 +219,31 @@ static void the_default_factor_counts_voters_that_have_yet_to_register(void **st
     metadata_free(&meta);
 }
 
+/* Another node had proposed other replicas a moment before: it was judged on a state that had not seen them. */
+static void partitions_are_made_while_the_replicas_change(void **state)
+{
+    struct metadata *meta = *state;
+    int32_t fewer[] = {1}, three[] = {1, 2, 3};
+    struct command assign = {.type = COMMAND_ASSIGN_REPLICAS, .topic = "orders", .partition = -1},
+                   make = {.type = COMMAND_CREATE_PARTITIONS, .topic = "orders", .partitions = 2};
+    struct err e = {""};
+    memcpy(assign.id, orders_id, UUID_BYTES);
+    memcpy(make.id, orders_id, UUID_BYTES);
+    assign.replicas = fewer;
+    assign.replication_factor = assign.replica_count = 1;
+    make.replicas = three;
+    make.replication_factor = make.replica_count = 3;
+    assert_int_equal(metadata_check(meta, &assign, &e), 0);
+    assert_int_equal(metadata_check(meta, &make, &e), 0);
+    assert_int_equal(apply(meta, &assign), 0);
+    assert_int_equal(apply(meta, &make), -EAGAIN);
+    assert_int_equal(metadata_topic(meta, "orders")->partitions, 1);
+    make.replicas = fewer;
+    make.replication_factor = make.replica_count = 1;
+    assert_int_equal(apply(meta, &make), 0);
+    assert_int_equal(metadata_topic(meta, "orders")->partitions, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +256,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_joins_an_isr_lives_and_is_what_its_leader_knew, setup, teardown),
         cmocka_unit_test_setup_teardown(an_unclean_start_leaves_each_isr_for_the_last_one, setup, teardown),
         cmocka_unit_test_setup_teardown(members_that_do_not_belong_together_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(partitions_are_made_while_the_replicas_change, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
