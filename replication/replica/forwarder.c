@@ -53,6 +53,14 @@ void forwarder_add(struct forwarder *forwarder, struct forward *forward)
     insert(forwarder, forward, NULL);
 }
 
+/* Of two numbers, which go round: the one from which the other is less than half of the circle ahead. */
+static bool comes_before(int32_t sequence, int32_t other)
+{
+    uint32_t ahead = ((uint32_t)other - (uint32_t)sequence) & INT32_MAX;
+
+    return ahead > 0 && ahead <= INT32_MAX / 2;
+}
+
 void forwarder_add_numbered(struct forwarder *forwarder, struct forward *forward, int32_t sequence)
 {
     struct forward *next = forwarder->first;
@@ -60,7 +68,7 @@ void forwarder_add_numbered(struct forwarder *forwarder, struct forward *forward
     assert(sequence >= 0);
     forward->sequence = sequence;
     forward->in_doubt = true;
-    while (next != NULL && next->sequence != FORWARD_UNNUMBERED) {
+    while (next != NULL && next->sequence != FORWARD_UNNUMBERED && comes_before(next->sequence, sequence)) {
         next = next->next;
     }
     insert(forwarder, forward, next);

@@ -78,8 +78,8 @@ void forwarder_init(struct forwarder *forwarder);
 
 /* Behind all others. */
 void forwarder_add(struct forwarder *forwarder, struct forward *forward);
-/* One that this node appended to its own log under this number when it led: in doubt. In order, before any was sent
- * that is not such a one. */
+/* One that this node appended to its own log under this number when it led: in doubt. They may come in any order, and
+ * get their places by their numbers; before any was sent that is not such a one. */
 void forwarder_add_numbered(struct forwarder *forwarder, struct forward *forward, int32_t sequence);
 /* The numbers of that many records, for an append to this node's own log. */
 int32_t forwarder_take_sequence(struct forwarder *forwarder, uint32_t records);

@@ -159,6 +159,28 @@ static void what_was_appended_here_is_sent_on_before_all_else(void **state)
     assert_int_equal(batches[2].sequence, 20);
 }
 
+/* The threads that appended them come one after the other, in no order. A later one that went first would say that
+ * nothing before it will come, and the earlier one pass for a duplicate. */
+static void what_was_appended_here_goes_by_its_numbers(void **state)
+{
+    (void)state;
+    forwarder.next_sequence = INT32_MAX - 4;
+    assert_int_equal(forwarder_take_sequence(&forwarder, 10), INT32_MAX - 4);
+    assert_int_equal(forwarder_take_sequence(&forwarder, 10), 5); /* they went round */
+    assert_int_equal(forwarder_take_sequence(&forwarder, 10), 15);
+    forwarder_add_numbered(&forwarder, &batches[1], 5);
+    add(3, 4);
+    forwarder_add_numbered(&forwarder, &batches[2], 15);
+    forwarder_add_numbered(&forwarder, &batches[0], INT32_MAX - 4);
+    led_by(2, 8);
+    sends(0, 4);
+    assert_int_equal(batches[0].gap, FORWARD_GAP_ALL);
+    assert_int_equal(batches[1].gap, 0);
+    assert_int_equal(batches[2].gap, 0);
+    assert_int_equal(batches[3].gap, 0);
+    assert_int_equal(batches[3].sequence, 25);
+}
+
 static void the_numbers_go_round(void **state)
 {
     (void)state;
@@ -327,6 +349,7 @@ int main(void)
         cmocka_unit_test_setup(nothing_is_sent_to_nobody, setup),
         cmocka_unit_test_setup(a_new_leader_gets_all_that_is_not_over_in_order, setup),
         cmocka_unit_test_setup(what_was_appended_here_is_sent_on_before_all_else, setup),
+        cmocka_unit_test_setup(what_was_appended_here_goes_by_its_numbers, setup),
         cmocka_unit_test_setup(the_numbers_go_round, setup),
         cmocka_unit_test_setup(one_that_fails_holds_up_no_other, setup),
         cmocka_unit_test_setup(out_of_order_waits_for_the_one_before, setup),
