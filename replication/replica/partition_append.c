@@ -282,6 +282,12 @@ static int send_on(struct append_op *op)
     return op->from_peer ? -EIO : -ETIMEDOUT;
 }
 
+/* Another node has led since it came into the log, or leads now. Under the lock. */
+static bool is_deposed(const struct append_op *op)
+{
+    return !partition_leads(op->part) || op->leader_epoch < op->part->led_since_epoch;
+}
+
 /* What came with it. Under the lock. */
 static void count(struct append_op *op, bool told, struct passed *passed)
 {
@@ -294,7 +300,11 @@ static void count(struct append_op *op, bool told, struct passed *passed)
     part->batches_appended++;
     part->records_appended += op->batch.records;
     part->bytes_appended += op->batch.len;
-    advance(part, part->node->options.id, op->result.end, told, passed);
+    if (is_deposed(op)) {
+        look(part, told, passed); /* the log may have been cut since, and end before this one did */
+    } else {
+        advance(part, part->node->options.id, op->result.end, told, passed);
+    }
 }
 
 /* This replica holds it. Returns as tick(): after 0 the op may be gone. */
@@ -310,7 +320,7 @@ static int commit_batch(struct append_op *op)
     pthread_mutex_lock(&part->lock);
     told = told && part->isr.high_watermark.offset == op->result.base.offset; /* nobody else's are committed with it */
     count(op, told, &passed);
-    deposed = !partition_leads(part) || op->leader_epoch < part->led_since_epoch;
+    deposed = is_deposed(op);
     if (!deposed && part->isr.high_watermark.offset >= op->result.end.offset) {
         fresh.len = op->duplicate ? 0 : op->batch.len;
     } else if (!deposed && op->acks == ACKS_ALL) {
