@@ -155,10 +155,17 @@ static void collect(struct isr_changes *changes)
 
 /* ---- its end ---- */
 
-/* true: the same has to be proposed again. */
-static bool is_unknown(int rc)
+/* Somebody has held the command against the metadata. */
+static bool is_judged(int rc)
 {
-    return rc == -ETIMEDOUT;
+    return rc == 0 || rc == -EAGAIN || rc == -ENOENT || rc == -EINVAL;
+}
+
+/* true: the same has to be proposed again. One that was repeated and not even looked at (-EROFS, while no controller
+ * answers) is as unknown as it was. */
+static bool is_unknown(const struct isr_changes *changes)
+{
+    return changes->rc == -ETIMEDOUT || (changes->repeated && !is_judged(changes->rc));
 }
 
 static void settle(struct isr_changes *changes)
@@ -187,7 +194,7 @@ static void turn(struct mailbox *box, struct mail *list)
     case ISR_CHANGES_PROPOSED:
         if (!atomic_exchange(&changes->over, false))
             return;
-        if (is_unknown(changes->rc)) {
+        if (is_unknown(changes)) {
             changes->repeated = true;
             changes->state = ISR_CHANGES_WAITING;
             alarm_set(changes->manager->node->executor, &changes->again, AGAIN_MS);
