@@ -34,6 +34,7 @@ struct proposal {
     void *data; /* cmd, encoded */
     size_t len;
     int32_t epoch; /* in which it was given; 0: QUEUED */
+    int32_t asked; /* another node's: the epoch that it was sent in */
     struct proposal *next;
 };
 
@@ -234,8 +235,11 @@ static void send_answer(struct quorum *quorum, int32_t to, const struct command_
 /* Out of no list any more: tells whoever submitted it, here or elsewhere, that it is not appended, and why. */
 static void refuse(struct quorum *quorum, struct proposal *proposal, int rc, const struct err *e)
 {
-    struct command_answer answer = {
-        .number = proposal->cmd.origin.number, .outcome = COMMAND_REFUSED, .error = -rc, .reason = *e};
+    struct command_answer answer = {.number = proposal->cmd.origin.number,
+                                    .epoch = proposal->asked,
+                                    .outcome = COMMAND_REFUSED,
+                                    .error = -rc,
+                                    .reason = *e};
     struct quorum_op *op;
 
     if (!is_own(quorum, proposal)) {
@@ -252,9 +256,9 @@ static void refuse(struct quorum *quorum, struct proposal *proposal, int rc, con
     free_proposal(proposal);
 }
 
-static void not_taken(struct quorum *quorum, int32_t to, uint64_t number)
+static void not_taken(struct quorum *quorum, int32_t to, uint64_t number, int32_t epoch)
 {
-    send_answer(quorum, to, &(struct command_answer){.number = number, .outcome = COMMAND_NOT_TAKEN});
+    send_answer(quorum, to, &(struct command_answer){.number = number, .epoch = epoch, .outcome = COMMAND_NOT_TAKEN});
 }
 
 /* Those whose time is over: out of the queue, or, if they were given to a leader, without their op. */
@@ -506,7 +510,7 @@ static void give_to_leader(struct quorum *quorum, struct raft_id leader)
     while ((proposal = take_next(quorum, false)) != NULL) {
         if (!is_own(quorum, proposal)) {
             take_back(quorum, proposal, false);
-            not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number);
+            not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number, proposal->asked);
             free_proposal(proposal);
         } else if (send_command(quorum, leader.node, proposal) != 0) {
             /* It is not on its way; when the link is there again, or the next turn comes, it is tried again. */
@@ -530,7 +534,7 @@ static void give_back(struct quorum *quorum)
             take_out(proposal, &quorum->queued, &quorum->queued_last);
         pthread_mutex_unlock(&quorum->lock);
         if (proposal != NULL) {
-            not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number);
+            not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number, proposal->asked);
             free_proposal(proposal);
         }
     } while (proposal != NULL);
@@ -612,9 +616,10 @@ void quorum_on_command(struct quorum *quorum, int32_t from, const struct frame *
         proposal = new_proposal(&cmd);
     command_free(&cmd);
     if (proposal == NULL) {
-        not_taken(quorum, from, request.number);
+        not_taken(quorum, from, request.number, request.epoch);
         return;
     }
+    proposal->asked = request.epoch;
     pthread_mutex_lock(&quorum->lock);
     put_last(proposal, &quorum->queued_last);
     pthread_mutex_unlock(&quorum->lock);
@@ -634,6 +639,9 @@ void quorum_on_command_answer(struct quorum *quorum, int32_t from, const struct 
     }
     pthread_mutex_lock(&quorum->lock);
     proposal = find_given(quorum, quorum->self.node, answer.number);
+    /* A leader of before may have been late with it: this one has it by now, and may append it. */
+    if (proposal != NULL && proposal->epoch != answer.epoch)
+        proposal = NULL;
     if (proposal != NULL) {
         take_out(proposal, &quorum->given, &quorum->given_last);
         again = answer.outcome == COMMAND_NOT_TAKEN && proposal->op != NULL;

@@ -6,7 +6,7 @@
 
 #include "replication/wire/elements.h"
 
-enum { REQUEST_ELEMENTS = 2, ANSWER_ELEMENTS = 4, ERROR_MAX = 4095 };
+enum { REQUEST_ELEMENTS = 2, ANSWER_ELEMENTS = 5, ERROR_MAX = 4095 };
 
 static int take(const uint8_t *data, size_t len, size_t elements, msgpack_unpacked *unpacked, struct err *e)
 {
@@ -46,6 +46,7 @@ size_t command_answer_encode(const struct command_answer *answer, uint8_t out[CO
 
     elements_begin(&to, out, COMMAND_ANSWER_BYTES, ANSWER_ELEMENTS);
     msgpack_pack_uint64(&to.pk, answer->number);
+    msgpack_pack_int32(&to.pk, answer->epoch);
     msgpack_pack_int32(&to.pk, (int32_t)answer->outcome);
     msgpack_pack_int32(&to.pk, answer->error);
     elements_pack_text(&to, answer->reason.text, strlen(answer->reason.text));
@@ -76,9 +77,9 @@ int command_answer_decode(const uint8_t *data, size_t len, struct command_answer
     if (rc != 0)
         return rc;
     at = unpacked.data.via.array.ptr;
-    if (!elements_uint64(&at[0], &out->number) || !elements_int32(&at[1], 0, &outcome) || outcome >= COMMAND_OUTCOMES ||
-        !elements_int32(&at[2], 0, &error) || error > ERROR_MAX || !take_reason(&at[3], &out->reason) ||
-        (outcome == COMMAND_REFUSED && error == 0))
+    if (!elements_uint64(&at[0], &out->number) || !elements_int32(&at[1], 1, &out->epoch) ||
+        !elements_int32(&at[2], 0, &outcome) || outcome >= COMMAND_OUTCOMES || !elements_int32(&at[3], 0, &error) ||
+        error > ERROR_MAX || !take_reason(&at[4], &out->reason) || (outcome == COMMAND_REFUSED && error == 0))
         rc = err_set(e, -EBADMSG, "an answer to a command that is none");
     out->outcome = (enum command_outcome)outcome;
     out->error = error;

@@ -26,6 +26,7 @@ enum command_outcome {
 
 struct command_answer {
     uint64_t number;
+    int32_t epoch; /* in which it was asked for: one of an earlier asking says nothing of a later one */
     enum command_outcome outcome;
     int error;         /* REFUSED: an errno of Linux, positive */
     struct err reason; /* likewise, in words */

@@ -1,5 +1,7 @@
 /* The metadata quorum of several whole nodes: elections, commands from anywhere, what is decided on one and seen on
  * all, nodes that die, are cut off and come back. */
+#include "replication/wire/command_message.h"
+#include "replication/wire/message.h"
 #include "tests/unit/cluster_fixture.h"
 
 static struct log *metadata_log(struct cluster *c, int32_t id)
@@ -109,6 +111,40 @@ static void test_a_command_survives_the_election(void **state)
     cluster_kill(c, leader);
     assert_int_equal(cluster_op_end(c, &op, 0), 0);
     assert_int_equal(cluster_mode(c, follower), 0744);
+}
+
+/* What a leader of an earlier epoch had to say comes when another one has the command already. */
+static void test_a_late_answer_doubles_no_command(void **state)
+{
+    struct cluster *c = *state;
+    int32_t before = cluster_await_leader(c), leader, follower;
+    struct tree_attr attr = {.dir_mode = 0744};
+    struct cluster_op op;
+    cluster_kill(c, before);
+    leader = cluster_await_leader(c);
+    follower = 6 - before - leader;
+    cluster_start(c, before);
+    cluster_pass(c, 1000);
+    struct quorum *quorum = &c->nodes[follower].node->quorum;
+    for (int outcome = 0; outcome < COMMAND_OUTCOMES; outcome++) {
+        struct command_answer answer = {.epoch = quorum_epoch(quorum) - 1,
+                                        .outcome = (enum command_outcome)outcome,
+                                        .error = EROFS,
+                                        .reason = {"it stops"}};
+        uint8_t header[COMMAND_ANSWER_BYTES];
+        struct frame_out late = {.kind = MESSAGE_COMMAND_ANSWER, .header = header};
+        int64_t end = log_end(metadata_log(c, leader)).offset;
+        assert_true(answer.epoch > 0);
+        assert_int_equal(node_set_attr(c->nodes[follower].node, cluster_op_init(&op), NULL, &attr, ATTR_DIR_MODE), 0);
+        while (hand_step(&c->nodes[follower].hand))
+            ;
+        answer.number = quorum->next_number - 1;
+        late.header_bytes = (uint32_t)command_answer_encode(&answer, header);
+        assert_int_equal(memory_send(&c->network.ports[before].transport, follower, CHANNEL_CONTROL, &late), 0);
+        assert_int_equal(cluster_op_end(c, &op, 0), 0);
+        cluster_pass(c, 1000);
+        assert_int_equal(log_end(metadata_log(c, leader)).offset, end + 1);
+    }
 }
 
 static void test_a_leader_that_is_cut_off_decides_nothing(void **state)
@@ -595,6 +631,7 @@ int main(void)
         THREE(test_a_command_of_any_node_is_seen_on_all),
         THREE(test_the_leader_is_killed),
         THREE(test_a_command_survives_the_election),
+        THREE(test_a_late_answer_doubles_no_command),
         THREE(test_a_leader_that_is_cut_off_decides_nothing),
         THREE(test_two_of_three_are_enough_and_one_is_not),
         THREE(test_all_are_killed_and_come_back),
