@@ -76,3 +76,13 @@ bool fetch_say(struct fetch *fetch, uint64_t round, int64_t end, int64_t now_ms)
     fetch->ack = false;
     return says;
 }
+
+void fetch_unsaid(struct fetch *fetch, uint64_t round)
+{
+    if (fetch->round != round)
+        return;
+    if (fetch->state == FETCH_ASKED)
+        fetch->state = FETCH_DUE;
+    else
+        fetch->ack = fetch->ack || fetch->state == FETCH_FED || fetch->state == FETCH_PAUSED;
+}

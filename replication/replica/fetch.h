@@ -69,5 +69,7 @@ bool fetch_tick(struct fetch *fetch, int64_t now_ms);
 
 /* What is to be said now: FETCH_DUE begins the round `round` with a log that ends at `end`. false: nothing. */
 bool fetch_say(struct fetch *fetch, uint64_t round, int64_t end, int64_t now_ms);
+/* What was to be said in that round could not be sent: it is due again. */
+void fetch_unsaid(struct fetch *fetch, uint64_t round);
 
 #endif

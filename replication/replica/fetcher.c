@@ -1,6 +1,7 @@
 /* replication/replica/fetcher.c: a turn takes what has come, then says what is to be said.
  *
- * Failure: what cannot be sent is lost with the session, and the next one begins with everything. */
+ * Failure: what cannot be sent is lost with the session, and the next one begins with everything; where the session goes
+ * on, since it was only too much for now, the next beat says it again. */
 #include "replication/replica/fetcher.h"
 
 #include <errno.h>
@@ -73,9 +74,22 @@ static struct partition *next_due(struct fetcher *fetcher)
     return part;
 }
 
+/* An ack that is lost while the session goes on would be missed for as long as no more records come. */
+static void take_back_said(struct fetcher *fetcher, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct partition *part = manager_find(manager_of(fetcher), &fetcher->said[i].key);
+        if (part == NULL)
+            continue;
+        partition_fetch_unsaid(part, fetcher->said[i].key.round);
+        partition_unref(part);
+    }
+}
+
 static void send_said(struct fetcher *fetcher)
 {
     struct replica_manager *manager = manager_of(fetcher);
+    int rc = -ENOTCONN;
     struct replica_fetch_out fetch = {.session = atomic_load(&fetcher->session),
                                       .node_epoch = manager_node_epoch(manager),
                                       .partitions = fetcher->said,
@@ -85,8 +99,10 @@ static void send_said(struct fetcher *fetcher)
     fetcher->said_count = 0;
     size_t len = fetch.node_epoch < 0 ? 0 : replica_fetch_encode(&fetch, fetcher->out);
     if (len > 0)
-        (void)network_send(&manager->node->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_FETCH, fetcher->out,
-                           len, NULL, 0);
+        rc = network_send(&manager->node->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_FETCH, fetcher->out, len,
+                          NULL, 0);
+    if (rc != 0)
+        take_back_said(fetcher, fetch.count);
 }
 
 static void say_all(struct fetcher *fetcher)

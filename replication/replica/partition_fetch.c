@@ -99,6 +99,13 @@ bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, s
     return says;
 }
 
+void partition_fetch_unsaid(struct partition *part, uint64_t round)
+{
+    pthread_mutex_lock(&part->lock);
+    fetch_unsaid(&part->fetch, round);
+    pthread_mutex_unlock(&part->lock);
+}
+
 /* ---- the log start ---- */
 
 /* A follower removes what its leader has removed, and nothing by itself. What it cannot now it can with the next

@@ -442,6 +442,17 @@ bool partition_follower_mark(struct partition *part, struct follower *follower, 
     return tells;
 }
 
+void partition_follower_unmark(struct partition *part, int32_t id, uint64_t round)
+{
+    pthread_mutex_lock(&part->lock);
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
+        struct follower *follower = &part->followers[i];
+        if (follower->id == id && follower->round == round)
+            follower->told_mark = follower->told_start = -1;
+    }
+    pthread_mutex_unlock(&part->lock);
+}
+
 void partition_mark_followers(struct partition *part)
 {
     for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++)

@@ -259,6 +259,8 @@ void partition_send_fresh(struct append_op *op);
 bool partition_follower_next(struct partition *part, struct follower *follower, bool bulk);
 /* Whether the follower is to be told of high watermark and log start: then it was, by *mark. */
 bool partition_follower_mark(struct partition *part, struct follower *follower, struct replica_mark *mark);
+/* What it was told in that round could not be sent: the next beat tells it again. */
+void partition_follower_unmark(struct partition *part, int32_t id, uint64_t round);
 /* The follower's session is over. */
 void partition_follower_silence(struct partition *part, int32_t id);
 /* Another epoch or other replicas. Under the lock. */
@@ -276,6 +278,8 @@ void partition_replica_tick(struct partition *part);
 bool partition_fetch_session(struct partition *part, int32_t leader, uint64_t session);
 /* What is to be said to the leader now. false: nothing. */
 bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, struct replica_fetch *out);
+/* It could not be sent: the next beat says it again. */
+void partition_fetch_unsaid(struct partition *part, uint64_t round);
 /* An answer of the kind (message.h), with the bytes of its batches. true: something is to be said. */
 bool partition_take_answer(struct partition *part, int kind, const struct replica_answer *answer, const uint8_t *bytes,
                            size_t len);

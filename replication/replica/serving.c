@@ -93,16 +93,29 @@ static struct follower *take_marked(struct serving *serving)
     return follower;
 }
 
+/* Told again with the next records, or the next beat. */
+static void take_back_marks(struct serving *serving, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct partition *part = manager_find(manager_of(serving), &serving->marks[i].key);
+        if (part == NULL)
+            continue;
+        partition_follower_unmark(part, serving->peer->id, serving->marks[i].key.round);
+        partition_unref(part);
+    }
+}
+
 static void send_marks(struct serving *serving)
 {
     uint64_t id = atomic_load(&serving->id);
-    if (serving->mark_count == 0)
+    uint32_t count = serving->mark_count;
+    if (count == 0)
         return;
-    size_t len = replica_beat_encode(id, true, serving->marks, serving->mark_count, serving->out);
+    size_t len = replica_beat_encode(id, true, serving->marks, count, serving->out);
     serving->mark_count = 0;
-    /* One that the network does not take: the marks are told again with the next records, or the next move. */
-    (void)network_send(&manager_of(serving)->node->network, serving->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT,
-                       serving->out, len, NULL, 0);
+    if (network_send(&manager_of(serving)->node->network, serving->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT,
+                     serving->out, len, NULL, 0) != 0)
+        take_back_marks(serving, count);
 }
 
 static void send_records(struct serving *serving)

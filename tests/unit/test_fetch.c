@@ -120,6 +120,28 @@ static void test_a_full_disk_is_said_once_and_tried_again_after_a_second(void **
     assert_false(fetch.full);
 }
 
+static void test_what_could_not_be_sent_is_said_again(void **state)
+{
+    (void)state;
+    struct fetch fetch = asked();
+    fetch_unsaid(&fetch, ROUND - 1); /* of an earlier round */
+    assert_int_equal(fetch.state, FETCH_ASKED);
+    fetch_unsaid(&fetch, ROUND);
+    assert_true(fetch_tick(&fetch, 500));
+    assert_true(fetch_say(&fetch, ROUND + 1, 10, 500));
+    fetch_took(&fetch, 12, true);
+    assert_true(fetch_say(&fetch, ROUND + 2, 12, 600)); /* the ack, in its round */
+    assert_false(fetch_tick(&fetch, 1000));
+    fetch_unsaid(&fetch, ROUND + 1);
+    assert_true(fetch_tick(&fetch, 1500));
+    assert_true(fetch_say(&fetch, ROUND + 3, 12, 1500));
+    assert_int_equal(fetch.round, ROUND + 1);
+    fetch_session(&fetch, 0);
+    fetch_unsaid(&fetch, ROUND + 1); /* lost with its session */
+    assert_int_equal(fetch.state, FETCH_IDLE);
+    assert_false(fetch_tick(&fetch, 2000));
+}
+
 static void test_what_is_not_answered_is_asked_anew(void **state)
 {
     (void)state;
@@ -152,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_a_new_session_asks_anew),
         cmocka_unit_test(test_after_a_cut_the_logs_are_compared_again),
         cmocka_unit_test(test_a_full_disk_is_said_once_and_tried_again_after_a_second),
+        cmocka_unit_test(test_what_could_not_be_sent_is_said_again),
         cmocka_unit_test(test_what_is_not_answered_is_asked_anew),
         cmocka_unit_test(test_another_leader_is_another_fetch),
     };
