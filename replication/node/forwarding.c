@@ -107,6 +107,16 @@ static struct partition *find(struct node *node, const struct forward_head *head
     return part; /* the topic's reference is the partition's */
 }
 
+/* An answer that the link cannot take ends the link, so that the other side asks again. */
+static void send_answer(struct node *node, int32_t to, enum message_kind kind, const uint8_t *header, size_t len)
+{
+    int rc = forwarding_send(node, to, CHANNEL_CONTROL, kind, header, len, NULL, 0);
+
+    if (rc < 0 && rc != -ENOTCONN) {
+        network_drop(&node->network, to);
+    }
+}
+
 /* Of a partition that this node does not know yet, or no more: later. */
 static void refuse_append(struct node *node, int32_t from, const struct append_request *request)
 {
@@ -116,8 +126,7 @@ static void refuse_append(struct node *node, int32_t from, const struct append_r
     for (int32_t i = 0; i < request->count; i++) {
         answer.batches[i] = (struct append_answer_batch){.sequence = request->batches[i].sequence, .rc = -EREMOTE};
     }
-    (void)forwarding_send(node, from, CHANNEL_CONTROL, MESSAGE_APPEND_ANSWER, header,
-                          append_answer_encode(&answer, header), NULL, 0);
+    send_answer(node, from, MESSAGE_APPEND_ANSWER, header, append_answer_encode(&answer, header));
 }
 
 static void refuse(struct node *node, const struct parcel *parcel)
@@ -135,8 +144,7 @@ static void refuse(struct node *node, const struct parcel *parcel)
     }
     answer.head = parcel->request.head;
     kind = kind == MESSAGE_FLUSH ? MESSAGE_FLUSH_ANSWER : MESSAGE_DELETE_RECORDS_ANSWER;
-    (void)forwarding_send(node, parcel->from, CHANNEL_CONTROL, (enum message_kind)kind, header,
-                          partition_answer_encode(&answer, header), NULL, 0);
+    send_answer(node, parcel->from, (enum message_kind)kind, header, partition_answer_encode(&answer, header));
 }
 
 /* A process that the cluster knows to be replaced by a later one. */

@@ -145,9 +145,13 @@ static void send_all(struct partition *part, const struct asking *asking)
     memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
     len = partition_request_encode(&request, header);
     for (int i = 0; i < asking->count; i++) {
+        struct network *network = &part->node->network;
+        int rc = network_send(network, asking->nodes[i], CHANNEL_CONTROL, MESSAGE_FLUSH_INSYNC, header, len, NULL, 0);
+
         /* What cannot be sent now is when the link is up again. */
-        (void)network_send(&part->node->network, asking->nodes[i], CHANNEL_CONTROL, MESSAGE_FLUSH_INSYNC, header, len,
-                           NULL, 0);
+        if (rc < 0 && rc != -ENOTCONN) {
+            network_drop(network, asking->nodes[i]);
+        }
     }
 }
 
