@@ -46,8 +46,9 @@ void partition_followers_reset(struct partition *part)
     for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
         struct follower *follower = &part->followers[i];
         follower_silence(follower);
-        /* One that a thread has in hand keeps its place: that thread gives it back. */
-        if (!follower->sending && !follower->queued && isr_find(&part->isr, follower->id) == NULL)
+        /* One that a thread has in hand, or a session in one of its lists, keeps its place until the next time. */
+        if (!follower->sending && !follower->queued && !follower->marked &&
+            isr_find(&part->isr, follower->id) == NULL)
             follower->id = 0;
     }
 }
