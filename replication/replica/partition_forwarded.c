@@ -45,20 +45,27 @@ struct forwarded {
 
 /* ---- answering ---- */
 
-/* What is over and was not answered. Under the lock. */
-static void answer(struct forwarded *all)
+/* What is over and was not answered: as many as came into the log in one epoch, which is told with them, since an
+ * fsync(2) asks for what was acknowledged in it. false: that was all. Under the lock. */
+static bool answer_some(struct forwarded *all)
 {
     struct append_answer message = {.head = all->head};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
+    int32_t epoch = -1;
+    bool more = false;
     int rc;
 
-    message.head.leader_epoch = atomic_load(&all->part->leader_epoch);
     for (int32_t i = 0; i < all->count; i++) {
         struct forwarded_batch *batch = &all->batches[i];
 
         if (!batch->over || batch->answered) {
             continue;
         }
+        if (batch->rc == 0 && epoch >= 0 && batch->op.leader_epoch != epoch) {
+            more = true;
+            continue;
+        }
+        epoch = batch->rc == 0 ? batch->op.leader_epoch : epoch;
         batch->answered = true;
         message.batches[message.count++] = (struct append_answer_batch){.sequence = batch->op.batch.sequence,
                                                                         .rc = batch->rc,
@@ -66,12 +73,23 @@ static void answer(struct forwarded *all)
                                                                         .end = batch->op.result.end};
     }
     if (message.count == 0) {
-        return;
+        return false;
+    }
+    if (epoch >= 0) {
+        message.head.leader_epoch = epoch;
     }
     rc = forwarding_send(all->part->node, all->from, CHANNEL_CONTROL, MESSAGE_APPEND_ANSWER, header,
                          append_answer_encode(&message, header), NULL, 0);
     if (rc < 0 && rc != -ENOTCONN) {
         network_drop(&all->part->node->network, all->from);
+    }
+    return more;
+}
+
+/* Under the lock. */
+static void answer(struct forwarded *all)
+{
+    while (answer_some(all)) {
     }
 }
 
