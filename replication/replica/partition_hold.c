@@ -537,11 +537,24 @@ static struct append_op *next_to_resume(struct partition *part, bool finished)
     return op;
 }
 
+/* Who followed before does not know as a leader where its log ends until it has begun. */
+static bool knows_its_end(struct partition *part)
+{
+    const struct isr_replica *self;
+    bool knows;
+
+    pthread_mutex_lock(&part->lock);
+    self = isr_find(&part->isr, part->node->options.id);
+    knows = self == NULL || self->fetched;
+    pthread_mutex_unlock(&part->lock);
+    return knows;
+}
+
 void partition_resume(struct partition *part)
 {
     struct append_op *op;
 
-    if (partition_leads(part) && atomic_load(&part->replicated)) {
+    if (partition_leads(part) && (atomic_load(&part->replicated) || !knows_its_end(part))) {
         (void)partition_begin_leading(part, NULL);
     }
     partition_recommit(part);

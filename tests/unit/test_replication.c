@@ -285,6 +285,28 @@ static void without_a_follower_of_the_isr_nothing_is_acknowledged(void **state)
     come_to(shows(c, 3, "one\ntwo\n"));
 }
 
+/* The others were moved away from, and what they held back is not appended to any more. */
+static void who_is_left_alone_shows_all_that_it_has(void **state)
+{
+    struct cluster *c = *state;
+    struct awaited_append append;
+    append_at(c, 1, "one\n");
+    come_to(mark_of(c, 2).offset == 1);
+    link_all(c, 3, false);
+    begin_append(c, 1, "two\n", ACKS_LEADER, &append);
+    end_append(c, &append, 0);
+    come_to(end_of(c, 2).offset == 2);
+    assert_int_equal(mark_of(c, 2).offset, 1);
+    struct partition_registration to = registration_at(c, 1);
+    to.leader = 2;
+    to.leader_epoch++;
+    to.partition_epoch++;
+    to.replicas = to.isr = (struct replica_set){.count = 1, .ids = {2}};
+    set_registration(c, &to);
+    come_to(mark_of(c, 2).offset == 2);
+    assert_true(shows(c, 2, "one\ntwo\n"));
+}
+
 static void who_was_away_leaves_the_isr_and_catches_up_from_the_log(void **state)
 {
     struct cluster *c = *state;
@@ -406,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(an_append_is_on_all_replicas_when_it_is_acknowledged),
         STORY(without_a_follower_of_the_isr_nothing_is_acknowledged),
+        STORY(who_is_left_alone_shows_all_that_it_has),
         STORY(who_was_away_leaves_the_isr_and_catches_up_from_the_log),
         STORY(a_deposed_leader_with_a_longer_log_is_cut_to_the_point_of_divergence),
         STORY(epochs_without_records_are_forgotten),
