@@ -25,8 +25,7 @@ void isr_changes_want(struct isr_changes *changes, struct partition *part)
         changes->last = &part->isr_next;
     }
     pthread_mutex_unlock(&changes->lock);
-    if (!queued)
-        mailbox_kick(&changes->box);
+    mailbox_kick(&changes->box); /* also if it was: there may have been no memory for the command */
 }
 
 static struct partition *take(struct isr_changes *changes)
