@@ -100,6 +100,7 @@ enum quorum_install_state { INSTALL_NONE, INSTALL_FETCHING, INSTALL_KEEPING, INS
 struct quorum_install {
     enum quorum_install_state state; /* the turn's */
     struct raft_id from;
+    int32_t epoch;         /* in which that one led when it said so */
     struct snapshot_id id; /* its position and epoch are known once it is kept */
     uint64_t session;
     struct snapshot snapshot; /* of which so much is here */

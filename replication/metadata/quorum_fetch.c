@@ -151,37 +151,46 @@ static bool take_records(struct quorum *quorum, const struct frame *frame)
 
 /* ---- what came: divergence ---- */
 
+int quorum_cut(struct quorum *quorum, int64_t offset, struct err *e)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TRUNCATED, .offset = offset};
+    struct log_point end = log_end(quorum->log), to;
+    int rc = log_lookup_offset(quorum->log, offset, end, &to, e);
+
+    if (rc == 0)
+        rc = log_truncate(quorum->log, quorum->follows, to, e);
+    if (rc == 0)
+        rc = quorum_find_end_epoch(quorum, e);
+    if (rc == 0 && offset < end.offset)
+        quorum_step(quorum, &event);
+    return rc;
+}
+
 /* To the end of the largest epoch that both have, or of what this log has of it (KIP-279). */
 static void diverge(struct quorum *quorum, const struct raft_message *msg)
 {
-    struct raft_event event = {.type = RAFT_EVENT_TRUNCATED};
     struct log_point start = log_start(quorum->log), end = log_end(quorum->log), to;
     struct err e = {""};
+    int64_t offset;
     int32_t epoch;
     int rc;
 
     log_epoch_end(quorum->log, msg->fetch_answer.end_epoch, &epoch, &to);
     if (to.offset < 0)
         to = end;
-    event.offset = msg->fetch_answer.end_offset < to.offset ? msg->fetch_answer.end_offset : to.offset;
-    if (event.offset < start.offset)
-        event.offset = start.offset;
-    if (event.offset < quorum->decided_offset) {
+    offset = msg->fetch_answer.end_offset < to.offset ? msg->fetch_answer.end_offset : to.offset;
+    if (offset < start.offset)
+        offset = start.offset;
+    if (offset < quorum->decided_offset) {
         err_set(&e, -EBADMSG,
                 "node %" PRId32 ", which leads, holds something else from offset %" PRId64
                 " on than what was decided here: take this node's data directory away and let it join as new",
-                msg->from.node, event.offset);
+                msg->from.node, offset);
         quorum_fail(quorum, -EBADMSG, &e);
         return;
     }
-    rc = log_lookup_offset(quorum->log, event.offset, end, &to, &e);
-    if (rc == 0)
-        rc = log_truncate(quorum->log, quorum->raft.state.epoch, to, &e);
-    if (rc == 0)
-        rc = quorum_find_end_epoch(quorum, &e);
-    if (rc == 0 && event.offset < end.offset)
-        quorum_step(quorum, &event);
-    else if (rc != 0 && log_offline(quorum->log) != 0)
+    rc = quorum_cut(quorum, offset, &e);
+    if (rc != 0 && log_offline(quorum->log) != 0)
         quorum_fail(quorum, -EIO, &e);
     else if (rc != 0) /* the next beat asks again */
         log_line(LOG_ERR, "%s: %s", quorum->name, e.text);

@@ -6,9 +6,14 @@
  *    │            └── another leader, or it has a newer one                                   ▼
  *    └──────────────────────── the metadata and the node are as it says ◀─────────────── REPLACING
  *
- * KEEPING is bulk work: it decodes the bytes and writes them beside the old snapshot, durably. From there on it is the
- * state to start with, whatever happens: then a turn lets the log begin anew behind it and gives it the old one's name,
- * in this order; a start that finds the file under the new name does both once more. REPLACING is the applier's.
+ * KEEPING is bulk work: it decodes the bytes and writes them beside the old snapshot, durably. Then a turn lets the log
+ * begin anew behind it and gives it the old one's name, in this order; a start that finds the file under the new name
+ * does both once more. REPLACING is the applier's.
+ *
+ * Meanwhile another may lead, whose log this one could follow: what lies behind the snapshot's end then may be decided
+ * because this server has it on its disk, and must not go. What lies before is in the snapshot. So a log that ends
+ * behind it keeps what it has, and the snapshot goes, here and at a start; unless it is still the same leader's, whose
+ * log is another there: then that is cut off before.
  *
  * What becomes of commands that were given to a leader is not known: their records may be among those that are skipped.
  *
@@ -45,12 +50,15 @@ void quorum_install_begin(struct quorum *quorum, const struct raft_message *msg)
     bool same = raft_id_equal(install->from, msg->from) && install->id.end.offset == msg->fetch_answer.end_offset &&
                 install->id.epoch == msg->fetch_answer.end_epoch;
 
+    if (install->state == INSTALL_FETCHING && same)
+        install->epoch = msg->epoch;
     if (install->state > INSTALL_FETCHING || (install->state == INSTALL_FETCHING && same) ||
         now_ms(quorum) < install->not_before_ms)
         return;
     drop(install);
     install->state = INSTALL_FETCHING;
     install->from = msg->from;
+    install->epoch = msg->epoch;
     install->id = (struct snapshot_id){.end = {msg->fetch_answer.end_offset, -1}, .epoch = msg->fetch_answer.end_epoch};
     install->session = ++quorum->next_session;
     install->at_ms = now_ms(quorum);
@@ -191,6 +199,34 @@ static void on_replace(struct work *work)
     mailbox_kick(&quorum->mailbox);
 }
 
+/* READY: it is not needed any more. */
+static void discard(struct quorum *quorum)
+{
+    metadata_free(&quorum->install.meta);
+    (void)quorum->io->unlink(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, 0);
+    quorum->install.state = INSTALL_NONE;
+}
+
+/* What this node has learnt meanwhile counts for more. */
+static bool is_outdated(const struct quorum *quorum)
+{
+    const struct quorum_install *install = &quorum->install;
+    bool same = raft_id_equal(install->from, quorum->fetcher.from) && install->epoch == quorum->fetcher.epoch;
+
+    return quorum->raft.role == RAFT_LEADER || install->id.end.offset <= quorum->decided_offset ||
+           (!same && log_end(quorum->log).offset > install->id.end.offset);
+}
+
+/* The leader has something else there. It goes first, since a start keeps a log that ends behind the snapshot. */
+static int cut_behind(struct quorum *quorum, struct err *e)
+{
+    int64_t start = log_start(quorum->log).offset;
+
+    if (log_end(quorum->log).offset <= quorum->install.id.end.offset)
+        return 0;
+    return quorum_cut(quorum, quorum->decided_offset > start ? quorum->decided_offset : start, e);
+}
+
 /* The log begins anew behind the snapshot, which is on the disk. */
 static void replace(struct quorum *quorum)
 {
@@ -200,8 +236,12 @@ static void replace(struct quorum *quorum)
                                  .target = install->meta.voters.target};
     struct raft_event event = {.type = RAFT_EVENT_RESET, .change = &change};
     struct err e = {""};
-    int rc = log_reset(quorum->log, quorum->follows, install->id.end, &e);
+    int rc = cut_behind(quorum, &e);
 
+    if (rc == 0 && quorum->state != QUORUM_WELL)
+        return;
+    if (rc == 0)
+        rc = log_reset(quorum->log, quorum->follows, install->id.end, &e);
     if (rc == 0)
         rc = snapshot_adopt(quorum->io, quorum->dirfd, &e);
     if (err_is_passing(rc) && log_offline(quorum->log) == 0) {
@@ -245,11 +285,8 @@ void quorum_install_tend(struct quorum *quorum)
             ask(quorum);
         return;
     case INSTALL_READY:
-        /* What this node has learnt meanwhile counts for more. */
-        if (quorum->raft.role == RAFT_LEADER || install->id.end.offset <= quorum->decided_offset) {
-            metadata_free(&install->meta);
-            (void)quorum->io->unlink(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, 0);
-            install->state = INSTALL_NONE;
+        if (is_outdated(quorum)) {
+            discard(quorum);
         } else if (!quorum->applying && !atomic_load(&quorum->snapshotting) && now_ms(quorum) >= install->at_ms) {
             replace(quorum);
         }
@@ -282,6 +319,11 @@ int quorum_install_resume(struct quorum *quorum, struct err *e)
     metadata_free(&meta);
     if (rc == -ENOENT)
         return 0;
+    /* The log went on: the snapshot was given up, or was to be. */
+    if (rc == 0 && log_end(quorum->log).offset > id.end.offset) {
+        (void)quorum->io->unlink(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, 0);
+        return 0;
+    }
     if (rc == 0)
         rc = log_follow(quorum->log, id.epoch, e);
     if (rc == 0)

@@ -52,6 +52,8 @@ void quorum_send(struct quorum *quorum, const struct raft_message *msg, const st
 void quorum_fetch_tend(struct quorum *quorum);
 /* When it is due next; INT64_MAX: never. */
 int64_t quorum_fetch_deadline_ms(const struct quorum *quorum);
+/* Cuts the log that follows back to that offset, which is not decided, or to its end. Errnos of the log. */
+int quorum_cut(struct quorum *quorum, int64_t offset, struct err *e);
 void quorum_on_fetch_answer(struct quorum *quorum, const struct raft_message *msg, const struct frame *frame);
 
 /* ---- being fetched from: quorum_serve.c; a turn's ---- */

@@ -336,6 +336,29 @@ static void test_a_snapshot_that_was_not_adopted_is_at_the_next_start(void **sta
     assert_same_logs(c, leader, away);
 }
 
+/* Given up, and there again after a power cut: what the log has behind it may be decided because it is there. */
+static void test_a_snapshot_that_the_log_has_passed_is_none_to_start_with(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), away = cluster_follower(c);
+    char from[160], to[160], command[400];
+    cluster_pass(c, 1000);
+    fill_until_snapshot(c, leader);
+    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
+    cluster_pass(c, 1000);
+    struct log_point end = log_end(metadata_log(c, away));
+    cluster_kill(c, away);
+    snprintf(from, sizeof from, "%s/metadata.snapshot", c->nodes[leader].dir);
+    snprintf(to, sizeof to, "%s/metadata.snapshot.new", c->nodes[away].dir);
+    snprintf(command, sizeof command, "cp %s %s", from, to);
+    assert_int_equal(system(command), 0);
+    cluster_start(c, away);
+    assert_int_equal(log_end(metadata_log(c, away)).offset, end.offset);
+    assert_int_not_equal(access(to, F_OK), 0);
+    cluster_await(c, 3000, cluster_mode(c, away) == 0711);
+    assert_same_logs(c, leader, away);
+}
+
 struct changed {
     struct quorum_change change;
     int calls, rc;
@@ -638,6 +661,7 @@ int main(void)
         THREE(test_topics_of_a_moment_before_all_died_are_there_again),
         THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
+        THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),
         cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, teardown_cluster),
         THREE(test_a_disk_is_replaced),
         THREE(test_a_lost_quorum_is_made_anew),
