@@ -315,9 +315,9 @@ static void set_tick(struct quorum *quorum)
         other = quorum_install_deadline_ms(quorum);
         if (other < at)
             at = other;
+        if (quorum->recover_at_ms < at)
+            at = quorum->recover_at_ms;
     }
-    if (quorum->recover_at_ms < at)
-        at = quorum->recover_at_ms;
     other = quorum_change_deadline_ms(quorum);
     if (other < at)
         at = other;

@@ -189,8 +189,10 @@ static void give(struct quorum *quorum, struct quorum_change *change)
     uint8_t header[VOTERS_REQUEST_BYTES];
     int32_t leader = raft_leader(&quorum->raft).node;
 
-    if (quorum->raft.role == RAFT_LEADER ? !quorum->leads : leader == 0)
+    if (quorum->raft.role == RAFT_LEADER ? !quorum->leads : leader == 0) {
+        change->again_ms = INT64_MIN; /* once somebody leads, which is a turn */
         return;
+    }
     change->again_ms = now_ms(quorum) + LIMIT_CHANGE_AGAIN_MS;
     if (quorum->raft.role != RAFT_LEADER) {
         (void)network_send(quorum->network, leader, CHANNEL_CONTROL, MESSAGE_CHANGE_VOTERS, header,
@@ -253,7 +255,8 @@ int64_t quorum_change_deadline_ms(struct quorum *quorum)
     for (const struct quorum_change *change = quorum->changes; change != NULL; change = change->next) {
         if (change->deadline_ms < at)
             at = change->deadline_ms;
-        if (change->state == CHANGE_GIVEN && change->again_ms > INT64_MIN && change->again_ms < at)
+        if (quorum->state == QUORUM_WELL && change->state == CHANGE_GIVEN && change->again_ms > INT64_MIN &&
+            change->again_ms < at)
             at = change->again_ms;
     }
     pthread_mutex_unlock(&quorum->lock);
