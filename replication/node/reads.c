@@ -125,7 +125,7 @@ static void held_unref(struct held_stat *held, int refs)
     pthread_mutex_unlock(&reads->lock);
     partition_unref(held->part);
     free(held);
-    atomic_fetch_sub(&reads->served, 1);
+    atomic_fetch_sub(&reads->held_count, 1);
 }
 
 static void held_answer(struct held_stat *held)
@@ -148,13 +148,17 @@ static void held_over(struct alarm *alarm)
     held_unref(held, partition_unwait(held->part, &held->waiter) ? 2 : 1);
 }
 
-/* Until the high watermark is above what is known, or the time is over. The partition's reference goes along. false: no
- * memory. */
+/* Until the high watermark is above what is known, or the time is over. The partition's reference goes along. false:
+ * there are as many as there may be, or no memory. */
 static bool hold(struct reads *reads, int32_t from, const struct stat_request *request, struct partition *part)
 {
-    struct held_stat *held = calloc(1, sizeof *held);
-    if (held == NULL)
+    struct held_stat *held = NULL;
+    if (atomic_fetch_add(&reads->held_count, 1) < LIMIT_STATS_HELD)
+        held = calloc(1, sizeof *held);
+    if (held == NULL) {
+        atomic_fetch_sub(&reads->held_count, 1);
         return false;
+    }
     held->reads = reads;
     held->part = part;
     held->from = from;
@@ -163,16 +167,19 @@ static bool hold(struct reads *reads, int32_t from, const struct stat_request *r
     held->waiter.ready = held_ready;
     atomic_init(&held->refs, 2);
     alarm_init(&held->alarm, WORK_PROMPT, held_over);
-    atomic_fetch_add(&reads->served, 1);
     pthread_mutex_lock(&reads->lock);
     held->next = reads->held;
     if (held->next != NULL)
         held->next->prev = held;
     reads->held = held;
     pthread_mutex_unlock(&reads->lock);
-    alarm_set(reads->node->executor, &held->alarm, request->wait_ms);
-    if (!partition_wait(part, &held->waiter))
-        held_ready(&held->waiter);
+    /* The alarm last: one that rang before there is a waiter would leave that to the next record. */
+    if (partition_wait(part, &held->waiter)) {
+        alarm_set(reads->node->executor, &held->alarm, request->wait_ms);
+    } else {
+        held_answer(held);
+        held_unref(held, 2);
+    }
     return true;
 }
 
@@ -186,7 +193,8 @@ static void serve_stat(struct reads *reads, int32_t from, const struct frame *fr
     bool waits = part != NULL && request.known >= 0 && request.wait_ms > 0 && partition_serves(part);
     if (waits && hold(reads, from, &request, part))
         return;
-    answer_stat(reads->node, from, &request.head, part);
+    if (!waits) /* who waits asks again later */
+        answer_stat(reads->node, from, &request.head, part);
     if (part != NULL)
         partition_unref(part);
 }

@@ -487,6 +487,26 @@ static void test_growth_elsewhere_wakes_who_waits_here(void **state)
     assert_true(partition_unwait(wire->here, &reader.waiter));
 }
 
+/* As many as of a node that has all of a large topic's partitions in view. */
+static void test_who_waits_for_news_holds_up_no_read(void **state)
+{
+    struct wire *wire = *state;
+    struct transport_events events = network_events(&wire->leader->node->network);
+    append_lines(wire->leader, 0, 1);
+    struct stat_request request = {.known = partition_high_watermark(wire->there).position,
+                                   .wait_ms = LIMIT_STAT_WAIT_MS};
+    memcpy(request.head.topic_id, wire->there->topic->id, UUID_BYTES);
+    for (int i = 0; i < LIMIT_READS_SERVED; i++) {
+        struct frame *frame = malloc(sizeof *frame + LIMIT_READ_MESSAGE_BYTES);
+        assert_non_null(frame);
+        *frame = (struct frame){.kind = MESSAGE_STAT, .header = (uint8_t *)(frame + 1)};
+        frame->header_bytes = (uint32_t)stat_request_encode(&request, frame->header);
+        events.frame(events.arg, ASKER, CHANNEL_CONTROL, frame);
+        executor_settle(wire->leader->node->executor);
+    }
+    assert_int_equal(ask(wire->here, FIND_END, 0).op.point.offset, 1);
+}
+
 static void test_a_replica_that_is_behind_reads_on_at_its_leader(void **state)
 {
     struct wire *wire = *state;
@@ -564,6 +584,7 @@ int main(void)
         TEST(test_bytes_that_were_damaged_on_their_way_are_never_shown),
         TEST(test_one_that_was_taken_back_is_not_answered),
         TEST(test_growth_elsewhere_wakes_who_waits_here),
+        TEST(test_who_waits_for_news_holds_up_no_read),
         TEST(test_a_replica_that_is_behind_reads_on_at_its_leader),
         TEST(test_there_are_no_segments_of_a_replica_elsewhere),
         cmocka_unit_test(test_messages_that_are_none_are_refused),
