@@ -7,10 +7,8 @@
 
 #ifdef LOGMNT_BUGS
 struct bugs {
-    bool epochs_not_synced;     /* KAFKA-16541: a truncation's map of epochs is not on the disk */
     bool recovery_point_ahead;  /* KAFKA-10101: it moves over a tail that nobody has flushed */
     bool clean_mark_late;       /* KAFKA-10471: the mark of a clean stop goes when the start is through */
-    bool compacts_uncommitted;  /* KAFKA-13194: compaction does not look at the high watermark */
     bool appends_after_failure; /* KAFKA-10778: a failed write or flush does not end the log */
 };
 extern struct bugs bugs;

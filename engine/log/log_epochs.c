@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <syslog.h>
 
-#include "engine/base/bugs.h"
 #include "engine/log/log_internal.h"
 
 /* Under the state lock. */
@@ -31,7 +30,7 @@ int log_change_epochs(struct log *log, struct epochs *next, const struct log_poi
     int rc = dir_hold(&log->dir, e);
 
     if (rc == 0) {
-        rc = cut != NULL && BUG(epochs_not_synced) ? 0 : epochs_store(log->env->io, log->dir.fd, next, e);
+        rc = epochs_store(log->env->io, log->dir.fd, next, e);
         dir_release(&log->dir);
         rc = rc < 0 ? log_fail(log, rc, e) : 0;
     }
