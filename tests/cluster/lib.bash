@@ -1,10 +1,12 @@
 # tests/cluster/lib.bash: clusters of real daemons, each node in a network namespace of its own (mount-scripts/logmnt-cluster).
+# What tests say over and over is in tests/words.bash.
 #
 #   $T  this test's own directory     $C  the cluster's: mounts are $C/1, $C/2, …, logs $C/log/1, …
 #
 # A test fails when its cluster does not stop by itself at the end, or when a sanitizer has something to say.
 
 ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+. "$ROOT/tests/words.bash"
 export LOGMNT=${LOGMNT:-$ROOT/build/logmnt}
 export BATS_TEST_TIMEOUT LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 # shellcheck disable=SC2034 # the tests use it
@@ -57,47 +59,6 @@ teardown() {
 start_cluster() { # [-o OPTIONS] N: named after this process, so that suites can run beside each other
     cluster -n "t$$" "$@" "$C" >"$T/mounts"
 }
-
-bg() { # COMMAND…: in the background; its pid in $!
-    "$@" 3>&- &
-    BG+=("$!")
-}
-
-wait_until() { # CONDITION [SECONDS]
-    local deadline=$((SECONDS + ${2:-15} + 1))
-    until eval "$1"; do
-        if [ $SECONDS -ge $deadline ]; then
-            echo "waited ${2:-15} s in vain for: $1" >&2
-            return 1
-        fi
-        sleep 0.02
-    done
-}
-
-is() { # ACTUAL EXPECTED
-    [ "$1" = "$2" ] || { printf 'expected: %q\nseen:     %q\n' "$2" "$1"; return 1; }
-}
-
-at_least() { # ACTUAL MINIMUM
-    [ "$1" -ge "$2" ] || { echo "expected at least $2, seen $1"; return 1; }
-}
-
-at_most() { # ACTUAL MAXIMUM
-    [ "$1" -le "$2" ] || { echo "expected at most $2, seen $1"; return 1; }
-}
-
-fails() { # TEXT COMMAND…: it fails, and says so
-    local text=$1 output status=0
-    shift
-    output=$("$@" 2>&1 3>&-) || status=$?
-    if [ "$status" = 0 ] || [[ $output != *"$text"* ]]; then
-        printf 'expected a failure with "%s": %s\nseen: status %s, %s\n' "$text" "$*" "$status" "$output"
-        return 1
-    fi
-}
-
-attr() { getfattr --absolute-names --only-values -n "$2" "$1"; } # FILE NAME
-set_attr() { setfattr -n "$2" -v "$3" "$1"; }                     # FILE NAME VALUE
 
 # logged NODE TEXT: a line of its log has it.
 logged() { grep -qF -- "$2" "$C/log/$1"; }

@@ -107,13 +107,19 @@ print(os.read(fd, 100).decode(), end="")' "$A/.follow/0@end" "$T/polling" >"$T/p
 
 @test "a reader on a host without a replica sees each line once, in order, while it grows and links break" {
     form
-    bg bash -c "for i in \$(seq 3000); do echo \$i; done >>$P/0"
+    bg bash -c "i=0; until [ -e $T/enough ]; do echo \$((++i)); done >>$P/0"
+    local writer=$! reader lines
     timeout 60 cat "$A/.follow/0" >"$T/followed" 3>&- &
-    local reader=$!
+    reader=$!
+    wait_until '[ -s "$T/followed" ]'
     cluster cut "$C" "$AWAY-$HOLDER"
-    sleep 1
+    # It has grown, and the reader's host has not heard of it: its stat(2) asks the leader in vain for a second.
+    wait_until '[ "$(stat -c %s "$A/0")" -lt "$(stat -c %s "$P/0")" ]'
     cluster heal "$C"
-    wait_until "[ \"\$(wc -l <$T/followed)\" = 3000 ]" 30
+    touch "$T/enough"
+    wait "$writer"
+    lines=$(wc -l <"$P/0")
+    wait_until "[ \"\$(wc -l <$T/followed)\" = $lines ]" 30
     kill $reader
-    cmp "$T/followed" <(seq 3000)
+    cmp "$T/followed" <(seq "$lines")
 }

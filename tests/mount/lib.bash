@@ -1,4 +1,4 @@
-# tests/mount/lib.bash: a mounted log for each test, and what the tests say over and over.
+# tests/mount/lib.bash: a mounted log for each test, and what the tests say over and over (more of it: tests/words.bash).
 #
 #   $T  this test's own directory     $M     the mount point, where a test starts
 #   $DATA  the data directory         $PID   the daemon
@@ -7,6 +7,7 @@
 # bats' own: tests use 4 and up.
 
 ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+. "$ROOT/tests/words.bash"
 export LOGMNT=${LOGMNT:-$ROOT/build/logmnt}
 export BATS_TEST_TIMEOUT LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PYTHONPATH=$BATS_TEST_DIRNAME PYTHONDONTWRITEBYTECODE=1
@@ -121,11 +122,6 @@ restart_after_kill() { # [OPTIONS]
     cd "$M"
 }
 
-bg() { # COMMAND…: in the background; its pid in $!
-    "$@" 3>&- &
-    BG+=("$!")
-}
-
 # Those, and all that was started by them, and by that in turn.
 with_children() { # PID…
     local pids
@@ -148,43 +144,10 @@ end_bg() {
     for pid in $pids; do wait_until "[ ! -e /proc/$pid ] || grep -qs '^State:.Z' /proc/$pid/status"; done
 }
 
-wait_until() { # CONDITION [SECONDS]
-    local deadline=$((SECONDS + ${2:-15} + 1))
-    until eval "$1"; do
-        if [ $SECONDS -ge $deadline ]; then
-            echo "waited ${2:-15} s in vain for: $1" >&2
-            return 1
-        fi
-        sleep 0.02
-    done
-}
-
 # Until the clock has moved on by some milliseconds, so that what follows has a later timestamp.
 later() {
     local start=${EPOCHREALTIME/./}
     wait_until "[ \$((\${EPOCHREALTIME/./} - $start)) -gt ${1:-5}000 ]"
-}
-
-is() { # ACTUAL EXPECTED
-    [ "$1" = "$2" ] || { printf 'expected: %q\nseen:     %q\n' "$2" "$1"; return 1; }
-}
-
-at_least() { # ACTUAL MINIMUM
-    [ "$1" -ge "$2" ] || { echo "expected at least $2, seen $1"; return 1; }
-}
-
-at_most() { # ACTUAL MAXIMUM
-    [ "$1" -le "$2" ] || { echo "expected at most $2, seen $1"; return 1; }
-}
-
-fails() { # TEXT COMMAND…: it fails, and says so
-    local text=$1 output status=0
-    shift
-    output=$("$@" 2>&1 3>&-) || status=$?
-    if [ "$status" = 0 ] || [[ $output != *"$text"* ]]; then
-        printf 'expected a failure with "%s": %s\nseen: status %s, %s\n' "$text" "$*" "$status" "$output"
-        return 1
-    fi
 }
 
 sh() { bash -c "$@"; }
@@ -192,8 +155,6 @@ sh() { bash -c "$@"; }
 # py [ARGUMENT…] <<PROGRAM: python with the names of calls.py.
 py() { python3 -c 'import sys; from calls import *; exec(compile(sys.stdin.read(), "<test>", "exec"))' "$@"; }
 
-attr() { getfattr --absolute-names --only-values -n "$2" "$1"; } # FILE NAME
-set_attr() { setfattr -n "$2" -v "$3" "$1"; }                     # FILE NAME VALUE
 size() { stat -c %s "$1"; }
 
 # Disk images for the tests that need a disk of their own: $DISK, with the data directory on it.

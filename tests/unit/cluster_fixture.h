@@ -288,4 +288,21 @@ static inline bool cluster_has(struct cluster *c, int32_t id, const char *name)
     return topic != NULL;
 }
 
+/* ---- cmocka's setups ---- */
+
+static inline int cluster_setup_three(void **state)
+{
+    struct cluster *c = cluster_new(3);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_start(c, id);
+    *state = c;
+    return 0;
+}
+
+static inline int cluster_teardown(void **state)
+{
+    cluster_free(*state);
+    return 0;
+}
+
 #endif

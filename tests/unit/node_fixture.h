@@ -271,22 +271,28 @@ static inline void append(struct fixture *f, const char *topic, const char *line
         fail_msg("append to %s: %d %s", topic, rc, e.text);
 }
 
-/* All that partition 0 shows, as text. Returns what the last read returned. */
+/* All that this node's own replica shows, as text. 0, or what a read failed with. */
+static inline int text_of(struct partition *part, char *out, size_t size)
+{
+    struct read_op read = {.part = part, .kind = READ_BYTES, .limit = INT64_MAX, .max = size};
+    size_t len = 0;
+    int rc;
+    while ((rc = partition_read_here(&read)) > 0 && read.found) {
+        struct log_extent *extent = &read.extent;
+        assert_true(len + extent->len < size);
+        assert_int_equal(pread(extent->fd, out + len, extent->len, extent->place), extent->len);
+        len += extent->len;
+        read.at = extent->position + (int64_t)extent->len;
+        log_extent_release(extent);
+    }
+    out[len] = '\0';
+    return rc < 0 ? rc : 0;
+}
+
 static inline int content(struct fixture *f, const char *topic, char *out, size_t size)
 {
     struct partition *part = get(f, topic);
-    int64_t position = partition_log_start(part).position;
-    size_t len = 0;
-    struct log_extent extent;
-    int rc;
-    while ((rc = partition_extent_at(part, position, INT64_MAX, size, &extent, NULL)) > 0) {
-        assert_true(len + extent.len < size);
-        assert_int_equal(pread(extent.fd, out + len, extent.len, extent.place), extent.len);
-        len += extent.len;
-        position = extent.position + (int64_t)extent.len;
-        log_extent_release(&extent);
-    }
-    out[len] = '\0';
+    int rc = text_of(part, out, size);
     partition_unref(part);
     return rc;
 }

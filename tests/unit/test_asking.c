@@ -1,5 +1,6 @@
 /* What a node that does not lead a partition asks its leader to do beside appending: fsync(2) and DeleteRecords; and
  * what a leader waits for of the replicas in sync. */
+#include "tests/unit/counted_ops.h"
 #include "tests/unit/two_nodes.h"
 
 static const struct replica_set both = {.count = 2, .ids = {1, 2}};
@@ -53,19 +54,6 @@ static void replicate(struct pair *pair)
 }
 
 /* ---- fsync(2) ---- */
-
-struct flushed {
-    struct flush_op op;
-    int calls, rc;
-};
-
-static void on_flushed(struct flush_op *op, int rc)
-{
-    struct flushed *flushed = CONTAINER_OF(op, struct flushed, op);
-
-    flushed->calls++;
-    flushed->rc = rc;
-}
 
 static int flush_at(struct pair *pair, int id, struct flushed *flushed, int64_t upto, int32_t epoch)
 {
@@ -190,19 +178,6 @@ static void an_fsync_goes_on_where_the_leader_is(void **state)
 }
 
 /* ---- DeleteRecords ---- */
-
-struct deleted {
-    struct delete_records_op op;
-    int calls, rc;
-};
-
-static void on_deleted(struct delete_records_op *op, int rc)
-{
-    struct deleted *deleted = CONTAINER_OF(op, struct deleted, op);
-
-    deleted->calls++;
-    deleted->rc = rc;
-}
 
 static int delete_at(struct pair *pair, int id, struct deleted *deleted, int64_t position)
 {

@@ -1,6 +1,8 @@
 /* Three whole nodes: what is appended anywhere is on all of them, once and in order, whoever leads and whoever dies. */
 #include "tests/unit/cluster_fixture.h"
 
+#include "tests/unit/counted_ops.h"
+
 enum { LONG_MS = 20000, WRITERS = 6 };
 
 static struct cluster *c;
@@ -17,20 +19,11 @@ static size_t registered_at(int32_t id)
 
 static int setup_three(void **state)
 {
-    (void)state;
-    c = cluster_new(3);
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_start(c, id);
+    cluster_setup_three(state);
+    c = *state;
     cluster_await_leader(c);
     for (int32_t id = 1; id <= 3; id++)
         cluster_await(c, LONG_MS, registered_at(id) == 3);
-    return 0;
-}
-
-static int teardown_three(void **state)
-{
-    (void)state;
-    cluster_free(c);
     return 0;
 }
 
@@ -102,23 +95,6 @@ static void append_at(int32_t id, struct appended *appended, int number)
     }
 }
 
-/* All of the node's own log, as text. */
-static void text_at(int32_t id, char *out, size_t size)
-{
-    struct partition *part = partition_at(id);
-    struct log_extent extent;
-    int64_t position = 0;
-    size_t len = 0;
-    while (partition_extent_at(part, position, INT64_MAX, size, &extent, NULL) > 0) {
-        assert_true(len + extent.len < size);
-        assert_int_equal(pread(extent.fd, out + len, extent.len, extent.place), extent.len);
-        len += extent.len;
-        position = extent.position + (int64_t)extent.len;
-        log_extent_release(&extent);
-    }
-    out[len] = '\0';
-}
-
 static int times(const char *text, const char *line)
 {
     int count = 0;
@@ -135,7 +111,7 @@ static bool is_same_everywhere(char *text, size_t size)
     for (int32_t id = 1; id <= 3; id++) {
         if (c->nodes[id].node == NULL)
             continue;
-        text_at(id, first ? text : other, first ? size : sizeof other);
+        text_of(partition_at(id), first ? text : other, first ? size : sizeof other);
         same = same && (first || strcmp(text, other) == 0);
         first = false;
     }
@@ -292,18 +268,6 @@ static void where_nobody_has_room_it_is_said_at_once(void **state)
 
 /* ---- fsync(2), DeleteRecords ---- */
 
-struct flushed {
-    struct flush_op op;
-    int calls, rc;
-};
-
-static void on_flushed(struct flush_op *op, int rc)
-{
-    struct flushed *flushed = CONTAINER_OF(op, struct flushed, op);
-    flushed->calls++;
-    flushed->rc = rc;
-}
-
 static void an_fsync_is_on_all_disks(void **state)
 {
     struct appended appended;
@@ -324,18 +288,6 @@ static void an_fsync_is_on_all_disks(void **state)
         for (int32_t at = 1; at <= 3; at++)
             assert_true(log_recovery_point(partition_at(at)->log) >= id);
     }
-}
-
-struct deleted {
-    struct delete_records_op op;
-    int calls, rc;
-};
-
-static void on_deleted(struct delete_records_op *op, int rc)
-{
-    struct deleted *deleted = CONTAINER_OF(op, struct deleted, op);
-    deleted->calls++;
-    deleted->rc = rc;
 }
 
 static void deleted_anywhere_is_deleted_everywhere(void **state)
@@ -359,7 +311,7 @@ static void deleted_anywhere_is_deleted_everywhere(void **state)
 
 int main(void)
 {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown_three)
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
         STORY(what_is_appended_anywhere_is_everywhere),  STORY(a_leader_that_dies_costs_no_write_elsewhere),
         STORY(a_clean_stop_costs_no_write_elsewhere),    STORY(a_full_leader_hands_over),

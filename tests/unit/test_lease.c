@@ -2,21 +2,6 @@
  * another one can be elected. */
 #include "tests/unit/cluster_fixture.h"
 
-static int setup_three(void **state)
-{
-    struct cluster *c = cluster_new(3);
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_start(c, id);
-    *state = c;
-    return 0;
-}
-
-static int teardown_cluster(void **state)
-{
-    cluster_free(*state);
-    return 0;
-}
-
 static bool has_lease(struct cluster *c, int32_t id)
 {
     return membership_has_lease(&c->nodes[id].node->membership);
@@ -82,7 +67,7 @@ static void a_controller_that_is_cut_off_has_none_either(void **state)
     cluster_await(c, 10000, is_fenced(c, one, away));
 }
 
-#define THREE(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown_cluster)
+#define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
 
 int main(void)
 {

@@ -126,9 +126,9 @@ static void test_a_name_used_again_is_another_topic(void **state)
     append(f, "orders", "new\n");
     assert_content(f, "orders", "new\n");
     struct append_op op = {0};
-    struct log_point point;
+    struct read_op look = {.part = old, .kind = FIND_OFFSET};
     assert_int_equal(append_to(f, old, "late\n", ACKS_ALL, &op, &e), -ESTALE);
-    assert_int_equal(partition_lookup_offset(old, 0, &point, &e), -ESTALE);
+    assert_int_equal(partition_read_here(&look), -ESTALE);
     assert_int_equal(partition_state(old), -ESTALE);
     assert_true(topic_deleted(partition_topic(old)));
     partition_unref(old);

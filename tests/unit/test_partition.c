@@ -358,7 +358,6 @@ static void test_checkpoints_follow_within_a_minute(void **state)
 static void test_log_append_time(void **state)
 {
     struct fixture *f = *state;
-    struct log_run run;
     create(f, "orders");
     set(f, "orders", "message.timestamp.type", "LogAppendTime");
     struct partition *part = get(f, "orders");
@@ -376,8 +375,9 @@ static void test_log_append_time(void **state)
                                      .producer_id = -1,
                                      .sequence = -1}};
     assert_int_equal(partition_append_submit(&op, NULL), 1);
-    assert_int_equal(partition_run_at(part, 0, INT64_MAX, &run, NULL), 1);
-    assert_true(run.timestamp_ms == hand_wall_ms(&f->clock.clock));
+    struct read_op look = {.part = part, .kind = READ_RUN, .limit = INT64_MAX};
+    assert_int_equal(partition_read_here(&look), 1);
+    assert_true(look.found && look.run.timestamp_ms == hand_wall_ms(&f->clock.clock));
     partition_unref(part);
 }
 

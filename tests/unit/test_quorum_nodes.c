@@ -31,21 +31,6 @@ static void assert_same_logs(struct cluster *c, int32_t a, int32_t b)
     }
 }
 
-static int setup_three(void **state)
-{
-    struct cluster *c = cluster_new(3);
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_start(c, id);
-    *state = c;
-    return 0;
-}
-
-static int teardown_cluster(void **state)
-{
-    cluster_free(*state);
-    return 0;
-}
-
 static void test_three_nodes_begin_a_cluster(void **state)
 {
     struct cluster *c = *state;
@@ -645,7 +630,7 @@ static void test_a_beginning_that_was_cut_short_is_gone_on_with(void **state)
     assert_int_equal(cluster_chmod(c, 1, 0711), 0);
 }
 
-#define THREE(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown_cluster)
+#define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
 
 int main(void)
 {
@@ -662,16 +647,16 @@ int main(void)
         THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
         THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),
-        cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, teardown_cluster),
+        cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, cluster_teardown),
         THREE(test_a_disk_is_replaced),
         THREE(test_a_lost_quorum_is_made_anew),
         THREE(test_a_full_voter_stops_no_decision),
         THREE(test_a_full_leader_lets_another_lead),
         THREE(test_a_slow_disk_costs_no_leadership),
         THREE(test_a_clean_stop_hands_over),
-        cmocka_unit_test_setup_teardown(test_the_first_start_needs_all_of_them, setup_none, teardown_cluster),
+        cmocka_unit_test_setup_teardown(test_the_first_start_needs_all_of_them, setup_none, cluster_teardown),
         cmocka_unit_test_setup_teardown(test_a_beginning_that_was_cut_short_is_gone_on_with, setup_none,
-                                        teardown_cluster),
+                                        cluster_teardown),
     };
     return cmocka_run_group_tests_name("quorum_nodes", tests, NULL, NULL);
 }
