@@ -167,9 +167,6 @@ int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct 
  * append lock. */
 enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, int32_t sequence,
                                    struct producer_state *out);
-/* Forgets those whose last batch is older than ms. When that is to be is for the caller to know. Returns how many went.
- */
-uint32_t log_expire_producers(struct log *log, int64_t ms);
 
 /* ---- cutting back; a follower's ---- */
 

@@ -32,16 +32,6 @@ enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, i
     return verdict;
 }
 
-uint32_t log_expire_producers(struct log *log, int64_t ms)
-{
-    uint32_t gone;
-
-    log_lock(log);
-    gone = producers_expire(&log->producers, ms);
-    log_unlock(log);
-    return gone;
-}
-
 int log_admit(struct log *log, const struct append_batch *batch, struct err *e)
 {
     switch (producers_judge(&log->producers, batch->producer_id, batch->producer_epoch, batch->sequence)) {

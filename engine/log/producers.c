@@ -111,16 +111,6 @@ int producers_reserve(struct producers *producers, uint32_t n)
     return size != producers->size ? rebuild(producers, size, INT64_MIN) : 0;
 }
 
-uint32_t producers_expire(struct producers *producers, int64_t ms)
-{
-    uint32_t before = producers->count;
-
-    if (before == 0 || oldest_ms(producers) >= ms || rebuild(producers, producers->size, ms) < 0) {
-        return 0;
-    }
-    return before - producers->count;
-}
-
 /* ---- sequences ---- */
 
 static int32_t sequence_add(int32_t sequence, uint32_t n)

@@ -50,8 +50,6 @@ uint32_t producers_missing(const struct producers *producers, int64_t id, int16_
 int producers_reserve(struct producers *producers, uint32_t n);
 /* A batch is in the log, `offset` that of its first record. Batches without a producer are passed by. */
 void producers_note(struct producers *producers, const struct batch_entry *b, int64_t offset);
-/* Forgets those whose last batch is older than ms. Returns how many went. */
-uint32_t producers_expire(struct producers *producers, int64_t ms);
 
 /* ---- `<offset>.producers`: what was known when the log ended at that offset ---- */
 

@@ -266,19 +266,6 @@ void pagecache_look(struct pfile *pfile)
     pthread_mutex_unlock(&cache->lock);
 }
 
-bool pagecache_holds(struct pfile *pfile, fuse_ino_t id)
-{
-    struct pagecache *cache = cache_of(pfile);
-    bool holds;
-
-    if (cache == NULL)
-        return false;
-    pthread_mutex_lock(&cache->lock);
-    holds = has_node(&cache->filled, id) || (cache->dropping && has_node(&cache->dropped, id));
-    pthread_mutex_unlock(&cache->lock);
-    return holds;
-}
-
 void pagecache_append(struct pfile *pfile, fuse_ino_t id)
 {
     struct pagecache *cache = cache_of(pfile);

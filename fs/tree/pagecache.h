@@ -51,8 +51,6 @@ void pagecache_look(struct pfile *pfile);
  * pages if there are such as end at a high watermark. As pagecache_look(). Since the node's count of appenders was
  * raised before this, no READ fills such a page until they are flushed (consume.c). */
 void pagecache_append(struct pfile *pfile, fuse_ino_t id);
-/* Whether the kernel may have pages of that node. */
-bool pagecache_holds(struct pfile *pfile, fuse_ino_t id);
 /* NULL: there was never anything to wait for. */
 struct fence *pagecache_fence(struct pfile *pfile);
 

@@ -373,13 +373,6 @@ struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, ch
     return vnode;
 }
 
-void tree_lookup_again(struct tree *tree, struct vnode *vnode)
-{
-    pthread_mutex_lock(&tree->lock);
-    vnode->lookups++;
-    pthread_mutex_unlock(&tree->lock);
-}
-
 /* Under the lock. */
 static void vnode_free(struct tree *tree, struct vnode *vnode)
 {

@@ -112,8 +112,6 @@ struct vnode *tree_get(struct tree *tree, fuse_ino_t id);
 struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key);
 /* A fresh vnode of a status file; text, malloc-ed, is the vnode's then. NULL: no memory; text is the caller's. */
 struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, char *text, size_t len, int64_t now_ms);
-/* Gives out a vnode known to be alive once more. */
-void tree_lookup_again(struct tree *tree, struct vnode *vnode);
 void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups);
 
 /* The id of the vnode that a key finds; 0: there is none. */

@@ -346,13 +346,13 @@ static void publish(struct quorum *quorum)
             quorum->applied_offset > quorum->raft.epoch_start;
     before = quorum->leader;
     quorum->leader = leader;
-    quorum->epoch = quorum->raft.state.epoch;
     quorum->voters = *raft_voters(&quorum->raft);
     quorum->leading = leads;
     quorum->majority_ms = leads ? raft_majority_fetched_ms(&quorum->raft) : 0;
     pthread_mutex_unlock(&quorum->lock);
     if (leader != before && leader != 0 && !quorum_is_alone(quorum))
-        log_line(LOG_NOTICE, "node %d leads the metadata quorum in epoch %d", (int)leader, (int)quorum->epoch);
+        log_line(LOG_NOTICE, "node %d leads the metadata quorum in epoch %d", (int)leader,
+                 (int)quorum->raft.state.epoch);
     if (leads != quorum->leads && quorum->started) {
         quorum->leads = leads;
         if (leads)
@@ -578,16 +578,6 @@ int32_t quorum_leader(struct quorum *quorum)
     leader = quorum->leader;
     pthread_mutex_unlock(&quorum->lock);
     return leader;
-}
-
-int32_t quorum_epoch(struct quorum *quorum)
-{
-    int32_t epoch;
-
-    pthread_mutex_lock(&quorum->lock);
-    epoch = quorum->epoch;
-    pthread_mutex_unlock(&quorum->lock);
-    return epoch;
 }
 
 void quorum_voters(struct quorum *quorum, struct raft_voters *out)

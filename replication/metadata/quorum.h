@@ -225,7 +225,6 @@ struct quorum {
     int32_t recovery_refused_by;    /* a voter that is there; 0: none is */
     /* as of the last turn, for those who ask */
     int32_t leader;
-    int32_t epoch;
     struct raft_voters voters;
     bool leading;
     int64_t majority_ms;
@@ -277,7 +276,6 @@ void quorum_release(struct quorum *quorum);
 /* ---- what the server knows, as of its last turn; any thread ---- */
 
 int32_t quorum_leader(struct quorum *quorum); /* the node that leads the quorum; 0: not known */
-int32_t quorum_epoch(struct quorum *quorum);
 void quorum_voters(struct quorum *quorum, struct raft_voters *out); /* in force, decided or not */
 /* Others are needed, or will be, for a decision. */
 bool quorum_has_peers(struct quorum *quorum);

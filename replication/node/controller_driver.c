@@ -348,14 +348,6 @@ void controller_driver_applied(struct controller_driver *driver, const struct co
         mailbox_kick(&driver->turns);
 }
 
-bool controller_driver_leads(struct controller_driver *driver)
-{
-    pthread_mutex_lock(&driver->lock);
-    bool leads = driver->controller.active;
-    pthread_mutex_unlock(&driver->lock);
-    return leads;
-}
-
 /* ---- life ---- */
 
 void controller_driver_init(struct controller_driver *driver, struct node *node, int64_t session_timeout_ms)

@@ -52,6 +52,5 @@ bool controller_driver_beat(struct controller_driver *driver, const struct heart
                             struct heartbeat_answer *answer);
 /* A voter finds that process gone. */
 void controller_driver_gone(struct controller_driver *driver, int32_t voter, int32_t node, uint64_t process);
-bool controller_driver_leads(struct controller_driver *driver);
 
 #endif

@@ -308,14 +308,6 @@ int conn_send(struct conn *conn, const struct frame_out *out)
     return rc;
 }
 
-size_t conn_queued(struct conn *conn)
-{
-    pthread_mutex_lock(&conn->lock);
-    size_t bytes = conn->queued_bytes;
-    pthread_mutex_unlock(&conn->lock);
-    return bytes;
-}
-
 /* ---- reading ---- */
 
 static void deliver(struct conn *conn, struct frame *frame)

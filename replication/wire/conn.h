@@ -44,8 +44,6 @@ const char *conn_address(const struct conn *conn);        /* of the other side, 
  * -ENOTCONN: not open, or it has ended; -ENOBUFS: LIMIT_CONN_QUEUE_BYTES are waiting; -ENOMEM. Any thread that has a
  * reference; its lock is never held through anything that waits. */
 int conn_send(struct conn *conn, const struct frame_out *out);
-/* Bytes that the socket has not taken. */
-size_t conn_queued(struct conn *conn);
 
 /* No event comes any more; what is queued is lost. The loop's thread. */
 void conn_end(struct conn *conn);

@@ -179,13 +179,6 @@ int network_meet(struct network *network, int32_t node, const char *host, int po
     return transport == NULL ? -ENOTCONN : transport->meet(transport, node, host, port);
 }
 
-void network_leave(struct network *network, int32_t node)
-{
-    struct transport *transport = atomic_load(&network->transport);
-    if (transport != NULL)
-        transport->leave(transport, node);
-}
-
 void network_drop(struct network *network, int32_t node)
 {
     struct transport *transport = atomic_load(&network->transport);

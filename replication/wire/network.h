@@ -78,7 +78,6 @@ int network_send(struct network *network, int32_t to, enum channel channel, enum
 bool network_up(const struct network *network, int32_t node);
 /* As the transport's; -ENOTCONN without one. */
 int network_meet(struct network *network, int32_t node, const char *host, int port);
-void network_leave(struct network *network, int32_t node);
 void network_drop(struct network *network, int32_t node);
 
 #endif

@@ -165,11 +165,6 @@ static void serve(struct peers *peers, struct request *request)
             peer_dial(peer);
         }
         break;
-    case REQUEST_LEAVE:
-        peer = find(peers, request->node);
-        if (peer != NULL)
-            take_out(peers, peer);
-        break;
     case REQUEST_DROP:
         peer = find(peers, request->node);
         if (peer != NULL)
@@ -215,12 +210,6 @@ static int meet(struct transport *transport, int32_t node, const char *host, int
         return -ENAMETOOLONG;
     strcpy(request.host, host);
     return ask(CONTAINER_OF(transport, struct peers, transport), &request);
-}
-
-static void leave(struct transport *transport, int32_t node)
-{
-    struct request request = {.kind = REQUEST_LEAVE, .node = node};
-    ask(CONTAINER_OF(transport, struct peers, transport), &request);
 }
 
 static void drop(struct transport *transport, int32_t node)
@@ -453,7 +442,7 @@ int peers_start(const struct peers_options *options, struct peers **out, struct 
     struct peers *peers = calloc(1, sizeof *peers);
     if (peers == NULL)
         return err_sys(e, -ENOMEM, "peers");
-    peers->transport = (struct transport){.send = send_frame, .meet = meet, .leave = leave, .drop = drop};
+    peers->transport = (struct transport){.send = send_frame, .meet = meet, .drop = drop};
     peers->events = options->events;
     peers->loop = options->loop;
     peers->hello = options->hello;

@@ -202,7 +202,6 @@ struct model {
         int64_t high_watermark, answered; /* the greatest decided; the first answered, -1: none */
     } epochs[EPOCHS_MAX];
     int32_t epoch_max;
-    bool began;
     bool wiped;         /* a disk was lost */
     bool lost_for_good; /* all that was decided may be gone: recovered */
 

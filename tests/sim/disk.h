@@ -57,7 +57,5 @@ void disk_crash_after(struct disk *disk, uint64_t n);
 void disk_fail_after(struct disk *disk, uint64_t n);
 /* The node is gone: its descriptors and mappings too. power: and what was not synced may be. The disk works again. */
 void disk_restart(struct disk *disk, bool power);
-/* Everything is gone: a disk that was replaced. No node has it open. */
-void disk_wipe(struct disk *disk);
 
 #endif

@@ -106,10 +106,3 @@ void disk_restart(struct disk *disk, bool power)
     disk->crash_at = disk->fail_at = UINT64_MAX;
     disk_collect(disk);
 }
-
-void disk_wipe(struct disk *disk)
-{
-    disk->root->now.count = disk->root->safe.count = 0;
-    disk->change_count = 0;
-    disk_restart(disk, false);
-}

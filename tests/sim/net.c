@@ -172,7 +172,7 @@ static void dial(struct net *net, int at, int other)
     struct side *side = side_of(net, at, other);
     struct err e;
     dial_soon(net, side);
-    if (!open_way(net, at, other) || !open_way(net, other, at) || peer->paused)
+    if (!open_way(net, at, other) || !open_way(net, other, at))
         return;
     if (!peer->running) {
         if (!side->watched)
@@ -228,7 +228,7 @@ static int look(const struct net *net, unsigned skipped, struct happening out[HA
 {
     int count = 0;
     for (int at = 0; at < net->node_count; at++) {
-        if (!net->nodes[at].running || net->nodes[at].paused || (skipped >> at & 1) != 0)
+        if (!net->nodes[at].running || (skipped >> at & 1) != 0)
             continue;
         for (int other = 0; other < net->node_count; other++)
             if (other != at)
@@ -366,16 +366,6 @@ static int meet(struct transport *transport, int32_t id, const char *host, int p
     return 0;
 }
 
-static void leave(struct transport *transport, int32_t id)
-{
-    struct net_node *node = of(transport);
-    if (!is_peer(node, id))
-        return;
-    tell_end(node->net, place(node), id - 1, true);
-    side_clear(&node->sides[id - 1]);
-    node->sides[id - 1].known = node->sides[id - 1].watched = false;
-}
-
 static void drop(struct transport *transport, int32_t id)
 {
     struct net_node *node = of(transport);
@@ -392,7 +382,6 @@ static int start(struct transport_source *source, const struct hello *ours, cons
     (void)e;
     assert(!node->running && node->host_up);
     node->running = true;
-    node->paused = false;
     node->hello = *ours;
     snprintf(node->hello.host, sizeof node->hello.host, "node-%d", node->id);
     node->hello.port = NET_PORT;
@@ -437,7 +426,7 @@ void net_init(struct net *net, uint64_t seed, const int64_t *now_ms, int node_co
     for (int i = 0; i < node_count; i++) {
         struct net_node *node = &net->nodes[i];
         node->source = (struct transport_source){.start = start, .stop = stop, .set_cluster = set_cluster};
-        node->transport = (struct transport){.send = send_frame, .meet = meet, .leave = leave, .drop = drop};
+        node->transport = (struct transport){.send = send_frame, .meet = meet, .drop = drop};
         node->net = net;
         node->id = i + 1;
         node->host_up = true;
@@ -471,11 +460,6 @@ void net_end(struct net *net, int32_t node, bool with_host)
 void net_host_up(struct net *net, int32_t node)
 {
     net->nodes[node - 1].host_up = true;
-}
-
-void net_pause(struct net *net, int32_t node, bool paused)
-{
-    net->nodes[node - 1].paused = paused;
 }
 
 /* Both ways are open: nobody has a reason any more to give up. */

@@ -9,7 +9,6 @@
  *   lost        ended by chance, in the middle of what was on its way
  *   the process ends: killed (its host resets what comes, and refuses who connects: the others get to know that it is
  *               dead), with its host (silence, until they notice by themselves), or stopped (a goodbye)
- *   the process is paused: its host takes what comes, and nothing happens there
  * The two sides of a session learn of its beginning and its end each at a time of its own.
  *
  * One thread. Nothing happens from within a call of a transport: events come from net_step() alone. */
@@ -59,7 +58,6 @@ struct net_node {
     int32_t id;
     bool running; /* its process */
     bool host_up;
-    bool paused;
     const bool *mute; /* what it sends is lost: it has crashed, and not come to its end yet; NULL: never */
     struct hello hello;
     struct transport_events events;
@@ -86,7 +84,6 @@ struct transport_source *net_source(struct net *net, int32_t node);
 /* The process of the node has ended without a stop. with_host: and so has its host, until net_host_up(). */
 void net_end(struct net *net, int32_t node, bool with_host);
 void net_host_up(struct net *net, int32_t node);
-void net_pause(struct net *net, int32_t node, bool paused);
 void net_cut(struct net *net, int32_t from, int32_t to, bool cut);
 /* Everything is whole and fast again. */
 void net_heal(struct net *net);

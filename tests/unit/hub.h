@@ -92,11 +92,6 @@ static inline int hub_meet(struct transport *transport, int32_t node, const char
     return 0;
 }
 
-static inline void hub_leave(struct transport *transport, int32_t node)
-{
-    (void)transport, (void)node;
-}
-
 static inline void hub_tell(struct hub *hub, struct hub_event *event)
 {
     struct transport_events *events = &hub->ports[event->to].events;
@@ -157,7 +152,7 @@ static inline void hub_init(struct hub *hub)
     pthread_cond_init(&hub->changed, NULL);
     for (int i = 0; i < HUB_NODES; i++) {
         hub->ports[i].transport =
-            (struct transport){.send = hub_send, .meet = hub_meet, .leave = hub_leave, .drop = hub_drop};
+            (struct transport){.send = hub_send, .meet = hub_meet, .drop = hub_drop};
         hub->ports[i].hub = hub;
         hub->ports[i].id = i;
     }

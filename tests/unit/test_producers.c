@@ -111,12 +111,6 @@ static void many_are_kept_apart(void **state)
         expect(i * 1000, 0, i + 1, PRODUCER_NEXT);
         expect(i * 1000 + 1, 0, 0, PRODUCER_UNKNOWN);
     }
-    assert_int_equal(producers_expire(&producers, 0), 0);
-    assert_int_equal(producers_expire(&producers, 1000), 1000);
-    expect(999 * 1000, 0, 1000, PRODUCER_UNKNOWN);
-    expect(1000 * 1000, 0, 1001, PRODUCER_NEXT);
-    assert_int_equal(producers_expire(&producers, 5000), 2000);
-    assert_int_equal(producers.count, 0);
 }
 
 /* Beyond the limit the one that has been silent for longest is forgotten. */

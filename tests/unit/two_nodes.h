@@ -75,12 +75,6 @@ static inline int wire_meet(struct transport *transport, int32_t node, const cha
     return 0;
 }
 
-static inline void wire_leave(struct transport *transport, int32_t node)
-{
-    (void)transport;
-    (void)node;
-}
-
 static inline void wire_drop(struct transport *transport, int32_t node)
 {
     (void)transport;
@@ -185,7 +179,7 @@ static inline void open_end(struct pair *pair, int id)
     end->pair = pair;
     end->other = &pair->ends[3 - id];
     end->last = &end->first;
-    end->transport = (struct transport){.send = wire_send, .meet = wire_meet, .leave = wire_leave, .drop = wire_drop};
+    end->transport = (struct transport){.send = wire_send, .meet = wire_meet, .drop = wire_drop};
     hand_executor_init(&end->hand, &end->f.clock.clock, pass_time, &end->f);
     if (node_open(&options, &end->f.node, &e) != 0) {
         fail_msg("node %d: %s", id, e.text);
