@@ -89,14 +89,6 @@ int partition_append_leading(struct partition *part, const struct append_batch *
     return rc;
 }
 
-int partition_append_uncommitted(struct partition *part, const struct append_batch *batch,
-                                 struct log_append_result *out, struct err *e)
-{
-    int32_t epoch;
-
-    return partition_append_leading(part, batch, &epoch, out, e);
-}
-
 void partition_quorum_decided(struct partition *part, struct log_point end, int32_t leader, int32_t epoch)
 {
     pthread_mutex_lock(&part->lock);

@@ -234,11 +234,8 @@ void partition_quorum_decided(struct partition *part, struct log_point end, int3
 /* This node leads, and that the epoch began is on the disk when this returns. -ESTALE: deleted, or the log knows of a
  * later epoch; errors of log_lead(). */
 int partition_begin_leading(struct partition *part, struct err *e);
-/* Appends in the leader epoch, whose beginning is on the disk first. The high watermark does not move: that is
- * partition_commit()'s. -ESTALE: also when this node does not lead any more. */
-int partition_append_uncommitted(struct partition *part, const struct append_batch *batch,
-                                 struct log_append_result *out, struct err *e);
-/* The same; *epoch: in which. */
+/* Appends in the leader epoch (*epoch: which), whose beginning is on the disk first. The high watermark does not move:
+ * that is partition_commit()'s. -ESTALE: also when this node does not lead any more. */
 int partition_append_leading(struct partition *part, const struct append_batch *batch, int32_t *epoch,
                              struct log_append_result *out, struct err *e);
 
@@ -339,15 +336,8 @@ bool partition_is_elsewhere(const struct partition *part, const struct partition
 /* The high watermark that this node's own replica knows. */
 struct log_point partition_own_high_watermark(struct partition *part);
 
-/* What this node's own replica has, at once, below its high watermark: as log.h says; -ESTALE when deleted. */
-int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
-                        struct err *e);
-int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e);
-int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e);
-int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e);
-int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e);
-int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e);
-/* The same for an op, over when this returns: 1 or a negative errno. */
+/* What this node's own replica has, at once, below its high watermark; the op is over when this returns: 1 or a
+ * negative errno, as log.h says; -ESTALE when deleted. */
 int partition_read_here(struct read_op *op);
 /* Puts an op behind those that wait. Takes the lock. */
 void partition_read_queue(struct read_op *op);

@@ -31,47 +31,6 @@ static int64_t lower(int64_t a, int64_t b)
 
 /* ---- this node's replica ---- */
 
-int partition_extent_at(struct partition *part, int64_t position, int64_t limit, size_t max, struct log_extent *out,
-                        struct err *e)
-{
-    int rc = partition_reach(part, e);
-    if (rc != 0)
-        return rc;
-    return log_extent_at(part->log, position, lower(limit, partition_own_high_watermark(part).position), max, out, e);
-}
-
-int partition_run_at(struct partition *part, int64_t position, int64_t limit, struct log_run *out, struct err *e)
-{
-    int rc = partition_reach(part, e);
-    if (rc != 0)
-        return rc;
-    return log_run_at(part->log, position, lower(limit, partition_own_high_watermark(part).position), out, e);
-}
-
-int partition_lookup_offset(struct partition *part, int64_t offset, struct log_point *out, struct err *e)
-{
-    int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_lookup_offset(part->log, offset, partition_own_high_watermark(part), out, e);
-}
-
-int partition_lookup_time(struct partition *part, int64_t ms, struct log_point *out, struct err *e)
-{
-    int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_lookup_time(part->log, ms, partition_own_high_watermark(part), out, e);
-}
-
-int partition_lookup_last(struct partition *part, int64_t n, struct log_point *out, struct err *e)
-{
-    int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_lookup_last(part->log, n, partition_own_high_watermark(part), out, e);
-}
-
-int partition_lookup_position(struct partition *part, int64_t position, struct log_point *out, struct err *e)
-{
-    int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_lookup_position(part->log, position, partition_own_high_watermark(part), out, e);
-}
-
 int partition_read_here(struct read_op *op)
 {
     struct partition *part = op->part;
