@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/wire/elements.h"
+
 /* The elements of one change. */
 enum {
     AT_TOPIC_ID,
@@ -30,14 +32,6 @@ void pack_text(msgpack_packer *pk, const char *text)
     msgpack_pack_str_body(pk, text, strlen(text));
 }
 
-static void pack_bool(msgpack_packer *pk, bool value)
-{
-    if (value)
-        msgpack_pack_true(pk);
-    else
-        msgpack_pack_false(pk);
-}
-
 void pack_registration(msgpack_packer *pk, const struct node_registration *registration)
 {
     pack_text(pk, "node");
@@ -53,11 +47,11 @@ void pack_registration(msgpack_packer *pk, const struct node_registration *regis
     pack_text(pk, "feature_level");
     msgpack_pack_int32(pk, registration->feature_level);
     pack_text(pk, "fenced");
-    pack_bool(pk, registration->fenced);
+    elements_pack_bool(pk, registration->fenced);
     pack_text(pk, "shutting_down");
-    pack_bool(pk, registration->shutting_down);
+    elements_pack_bool(pk, registration->shutting_down);
     pack_text(pk, "unclean");
-    pack_bool(pk, registration->unclean);
+    elements_pack_bool(pk, registration->unclean);
 }
 
 void pack_node_state(msgpack_packer *pk, const struct node_registration *registration)
@@ -67,9 +61,9 @@ void pack_node_state(msgpack_packer *pk, const struct node_registration *registr
     pack_text(pk, "node_epoch");
     msgpack_pack_int64(pk, registration->epoch);
     pack_text(pk, "fenced");
-    pack_bool(pk, registration->fenced);
+    elements_pack_bool(pk, registration->fenced);
     pack_text(pk, "shutting_down");
-    pack_bool(pk, registration->shutting_down);
+    elements_pack_bool(pk, registration->shutting_down);
 }
 
 static void pack_set(msgpack_packer *pk, const struct replica_set *set)

@@ -8,14 +8,6 @@
 
 enum { HEARTBEAT_ELEMENTS = 4, ANSWER_ELEMENTS = 4, GONE_ELEMENTS = 2, LAST_ISR_ELEMENTS = 3, FOUND_ELEMENTS = 4 };
 
-static void pack_bool(msgpack_packer *pk, bool value)
-{
-    if (value)
-        msgpack_pack_true(pk);
-    else
-        msgpack_pack_false(pk);
-}
-
 /* ---- heartbeats ---- */
 
 size_t heartbeat_encode(const struct heartbeat_message *msg, uint8_t out[MEMBER_MESSAGE_BYTES])
@@ -25,7 +17,7 @@ size_t heartbeat_encode(const struct heartbeat_message *msg, uint8_t out[MEMBER_
     msgpack_pack_uint64(&to.pk, msg->number);
     msgpack_pack_int64(&to.pk, msg->beat.node_epoch);
     msgpack_pack_int64(&to.pk, msg->beat.applied_offset);
-    pack_bool(&to.pk, msg->beat.wants_stop);
+    elements_pack_bool(&to.pk, msg->beat.wants_stop);
     return to.len;
 }
 
@@ -47,9 +39,9 @@ size_t heartbeat_answer_encode(const struct heartbeat_answer_message *msg, uint8
     struct elements_out to;
     elements_begin(&to, out, MEMBER_MESSAGE_BYTES, ANSWER_ELEMENTS);
     msgpack_pack_uint64(&to.pk, msg->number);
-    pack_bool(&to.pk, msg->answer.known);
-    pack_bool(&to.pk, msg->answer.fenced);
-    pack_bool(&to.pk, msg->answer.may_stop);
+    elements_pack_bool(&to.pk, msg->answer.known);
+    elements_pack_bool(&to.pk, msg->answer.fenced);
+    elements_pack_bool(&to.pk, msg->answer.may_stop);
     return to.len;
 }
 

@@ -32,6 +32,14 @@ void elements_pack_text(struct elements_out *to, const char *text, size_t len)
     msgpack_pack_str_body(&to->pk, text, len);
 }
 
+void elements_pack_bool(msgpack_packer *pk, bool value)
+{
+    if (value)
+        msgpack_pack_true(pk);
+    else
+        msgpack_pack_false(pk);
+}
+
 int elements_take(const uint8_t *data, size_t len, size_t elements, msgpack_unpacked *unpacked)
 {
     size_t used = 0;

@@ -18,6 +18,7 @@ struct elements_out {
 };
 void elements_begin(struct elements_out *to, uint8_t *out, size_t room, size_t elements);
 void elements_pack_text(struct elements_out *to, const char *text, size_t len);
+void elements_pack_bool(msgpack_packer *pk, bool value);
 
 /* Takes data apart. 0: *unpacked.data is an array of at least `elements`, for msgpack_unpacked_destroy(). -EBADMSG: it
  * is none, or not complete, or more follows, or there is no memory for it, which is also what msgpack-c says of one

@@ -41,14 +41,6 @@ static void pack_id(msgpack_packer *pk, struct raft_id id)
     msgpack_pack_uint64(pk, id.incarnation);
 }
 
-static void pack_bool(msgpack_packer *pk, bool value)
-{
-    if (value)
-        msgpack_pack_true(pk);
-    else
-        msgpack_pack_false(pk);
-}
-
 static void pack_nodes(msgpack_packer *pk, const int32_t *nodes, int32_t count)
 {
     msgpack_pack_array(pk, (size_t)count);
@@ -60,15 +52,15 @@ static void pack_body(msgpack_packer *pk, const struct raft_message *msg)
 {
     switch (msg->type) {
     case RAFT_VOTE:
-        pack_bool(pk, msg->vote.pre);
+        elements_pack_bool(pk, msg->vote.pre);
         msgpack_pack_uint32(pk, msg->vote.round);
         msgpack_pack_int32(pk, msg->vote.end_epoch);
         msgpack_pack_int64(pk, msg->vote.end_offset);
         break;
     case RAFT_VOTE_ANSWER:
-        pack_bool(pk, msg->vote_answer.pre);
+        elements_pack_bool(pk, msg->vote_answer.pre);
         msgpack_pack_uint32(pk, msg->vote_answer.round);
-        pack_bool(pk, msg->vote_answer.granted);
+        elements_pack_bool(pk, msg->vote_answer.granted);
         break;
     case RAFT_END:
         pack_nodes(pk, msg->end.successors, msg->end.count);
@@ -94,7 +86,7 @@ static void pack_body(msgpack_packer *pk, const struct raft_message *msg)
         break;
     case RAFT_FIND_ANSWER:
         msgpack_pack_uint32(pk, msg->find_answer.run);
-        pack_bool(pk, msg->find_answer.empty);
+        elements_pack_bool(pk, msg->find_answer.empty);
         pack_nodes(pk, msg->find_answer.peers.nodes, msg->find_answer.peers.count);
         break;
     case RAFT_BEGIN:

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/base/bytes.h"
 #include "replication/wire/elements.h"
 
 enum {
@@ -95,10 +96,7 @@ size_t replica_fetch_encode(const struct replica_fetch_out *fetch, uint8_t *out)
         msgpack_pack_int64(&to.pk, partition->start);
         msgpack_pack_int64(&to.pk, partition->high_watermark);
         msgpack_pack_uint32(&to.pk, partition->credit);
-        if (partition->full)
-            msgpack_pack_true(&to.pk);
-        else
-            msgpack_pack_false(&to.pk);
+        elements_pack_bool(&to.pk, partition->full);
     }
     return to.len;
 }
@@ -132,32 +130,18 @@ int replica_fetch_partition(const struct replica_message *msg, uint32_t i, struc
 
 /* ---- one partition's ---- */
 
-static void put64(uint8_t *out, int64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        out[i] = (uint8_t)((uint64_t)value >> (8 * i));
-}
-
-static int64_t get64(const uint8_t *in)
-{
-    uint64_t value = 0;
-    for (int i = 7; i >= 0; i--)
-        value = value << 8 | in[i];
-    return (int64_t)value;
-}
-
 void replica_batch_encode(const struct replica_batch *batch, uint8_t *out)
 {
     struct batch_entry entry = batch->entry;
     entry.offset = entry.position = entry.place = 0; /* those of another file */
-    put64(out, batch->base.offset);
-    put64(out + 8, batch->base.position);
+    put64(out, (uint64_t)batch->base.offset);
+    put64(out + 8, (uint64_t)batch->base.position);
     batch_entry_encode(&entry, out + 16);
 }
 
 int replica_batch_decode(const uint8_t *in, struct replica_batch *out)
 {
-    out->base = (struct log_point){get64(in), get64(in + 8)};
+    out->base = (struct log_point){(int64_t)get64(in), (int64_t)get64(in + 8)};
     if (out->base.offset < 0 || out->base.position < out->base.offset)
         return -EBADMSG;
     return batch_entry_decode(in + 16, &out->entry);
@@ -214,10 +198,7 @@ size_t replica_beat_encode(uint64_t session, bool from_leader, const struct repl
     assert(count <= REPLICA_MESSAGE_PARTITIONS);
     elements_begin(&to, out, REPLICA_MESSAGE_BYTES, BEAT_ELEMENTS);
     msgpack_pack_uint64(&to.pk, session);
-    if (from_leader)
-        msgpack_pack_true(&to.pk);
-    else
-        msgpack_pack_false(&to.pk);
+    elements_pack_bool(&to.pk, from_leader);
     msgpack_pack_array(&to.pk, count);
     for (uint32_t i = 0; i < count; i++) {
         msgpack_pack_array(&to.pk, MARK_ELEMENTS);
