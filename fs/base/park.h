@@ -11,7 +11,7 @@
  * libfuse calls the interrupt function with the request's lock held, so that only submits work; park_answer()
  * unregisters it first. The kernel sends one INTERRUPT a request, for a handled signal as for a fatal one, so one that
  * does not end the wait is remembered: from then on it is looked again, at /proc for a wait that only death may end
- * (architecture.md, Interrupts), and whether what was just taken out of its queue is back in there. */
+ * (docs/FILESYSTEM.md, Interrupted and stopped), and whether what was just taken out of its queue is back in there. */
 #ifndef LOGMNT_FS_BASE_PARK_H
 #define LOGMNT_FS_BASE_PARK_H
 

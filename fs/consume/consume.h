@@ -7,7 +7,7 @@
 
 #include "fs/consume/reading.h"
 
-/* Answers a READ. owner 0: it comes through the page cache (architecture.md, Reads). */
+/* Answers a READ. owner 0: it comes through the page cache (docs/ARCHITECTURE.md, The life of a read). */
 void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos, uint64_t owner);
 
 /* ---- shared with follow.c ---- */

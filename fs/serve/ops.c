@@ -371,7 +371,7 @@ static void do_init(void *userdata, struct fuse_conn_info *conn)
 {
     struct session *session = userdata;
     conn->max_write = LIMIT_REQUEST_BYTES;
-    conn->max_background = 65535; /* a RELEASE is not to wait in the kernel's queue (architecture.md, Closes) */
+    conn->max_background = 65535; /* a RELEASE is not to wait in the kernel's queue (fence.h) */
     conn->congestion_threshold = 65535;
     if (conn->capable & FUSE_CAP_SPLICE_WRITE)
         conn->want |= FUSE_CAP_SPLICE_WRITE;

@@ -116,7 +116,7 @@ static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, si
     if (fuse_add_direntry_plus(req, NULL, 0, name, &entry, 0) > left)
         return 0;
     /* Others' nodes come with their look-up, which the kernel makes before it believes anything of them: it matters who
-     * was shown one (sharing.h, watch.h), or when (a status file). */
+     * was shown one (sharing.h, waker.h), or when (a status file). */
     bool known =
         listed && listed->key.kind != VNODE_STATUS && listed->key.kind != VNODE_SEGMENTS && !sharing_kind(&listed->key);
     struct vnode *vnode = known ? tree_vnode(session->tree, &listed->key) : NULL;

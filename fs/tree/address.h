@@ -18,9 +18,9 @@ struct address {
 /* A partition's plain name: a number without sign or leading zeros. -1: it is none. */
 int32_t address_partition(const char *name);
 
-/* NAME@ADDRESS. 0, or -ENOENT: it fits none of the forms (so does what overflows). Times as interface.md says: a date,
- * or date and time ('T', 't' or a space between; to the minute, second or fraction), with Z, ±hh:mm, ±hhmm or ±hh, or
- * nothing (then the host's own time zone). Impossible dates (2026-02-30) fit none of the forms. */
+/* NAME@ADDRESS. 0, or -ENOENT: it fits none of the forms (so does what overflows). Times as docs/FILESYSTEM.md says: a
+ * date, or date and time ('T', 't' or a space between; to the minute, second or fraction), with Z, ±hh:mm, ±hhmm or
+ * ±hh, or nothing (then the host's own time zone). Impossible dates (2026-02-30) fit none of the forms. */
 int address_parse(const char *name, struct address *out);
 
 /* What a partition is asked for where it starts: kind and at of the op. now_ms is the wall clock. */

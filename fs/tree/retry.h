@@ -1,8 +1,8 @@
 /* fs/tree/retry.h: opens that were answered ESTALE once, so that an appender gets a node of its own (sharing.h).
  *
  * An open for writing of a node that others have seen is answered ESTALE; the kernel walks the path again, asking anew
- * for every component, and the LOOKUPs of that walk (told by their thread) get a fresh node (architecture.md, Node
- * ids). */
+ * for every component, and the LOOKUPs of that walk (told by their thread) get a fresh node (docs/ARCHITECTURE.md,
+ * The life of a write). */
 #ifndef LOGMNT_FS_TREE_RETRY_H
 #define LOGMNT_FS_TREE_RETRY_H
 

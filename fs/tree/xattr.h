@@ -1,4 +1,4 @@
-/* fs/tree/xattr.h: extended attributes: every admin act is a file act (interface.md, Extended attributes). */
+/* fs/tree/xattr.h: extended attributes: every admin act is a file act (docs/FILESYSTEM.md, Extended attributes). */
 #ifndef LOGMNT_FS_TREE_XATTR_H
 #define LOGMNT_FS_TREE_XATTR_H
 

@@ -9,8 +9,8 @@
  * Bulk never holds up prompt. Works of one kind begin in the order of their submission and may be under way together;
  * none waits for another.
  *
- * An alarm is a time and a work: once its time has come it rings, as a work of its kind. Nothing of ours runs on the
- * thread that keeps the time.
+ * An alarm is a time and a work: once its time has come it rings, as a work of its kind. Neither
+ * runs on the thread that keeps the time.
  *
  * Any thread, a work's or an alarm's too, unless said otherwise; no lock of the executor is held while one runs. */
 #ifndef LOGMNT_REPLICATION_EXECUTOR_EXECUTOR_H

@@ -1,8 +1,8 @@
 /* replication/metadata/config.c: the table of settings and the parsers of their values.
  *
- * Ranges and defaults are those of Kafka's LogConfig; where ours differ (max.message.bytes, delete.topic.enable,
- * key.separator, framing) interface.md says why. A value is checked once, when it is set; what is kept was checked and
- * parses. */
+ * Ranges and defaults are those of Kafka's LogConfig; what is ours (max.message.bytes, delete.topic.enable,
+ * key.separator, framing) is as docs/FILESYSTEM.md says. A value is checked once, when it is set; what is kept was
+ * checked and parses. */
 #include "replication/metadata/config.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
  * force.
  *
  * A setting in force is the topic's own value, else the cluster's default (set on MOUNT), else Kafka's default (ours
- * where interface.md says so). Values are text, as setfattr gives them. Pure; no locks. */
+ * where docs/FILESYSTEM.md and docs/OPERATIONS.md say so). Values are text, as setfattr gives them. Pure; no locks. */
 #ifndef LOGMNT_REPLICATION_METADATA_CONFIG_H
 #define LOGMNT_REPLICATION_METADATA_CONFIG_H
 

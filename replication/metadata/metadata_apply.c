@@ -28,7 +28,7 @@ static bool lead_on(struct partition_registration *part, int32_t id)
 }
 
 /* A node that stopped uncleanly, or comes with another disk, has lost what was not synced, or all: it is in sync with
- * nothing (architecture.md, rule 7). */
+ * nothing (REPLICATION.md, rule 11). */
 static void forget_node(struct metadata *meta, int32_t id, bool lost)
 {
     struct partition_registration to;

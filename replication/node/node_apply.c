@@ -2,7 +2,7 @@
  * proposed it. Metadata is as it says already; here the live topics follow, whoever waits for it goes on, and the layer
  * above hears of it.
  *
- * Runs on the quorum's turn, one command after the other, with no lock held: nobody else changes the metadata
+ * Runs on the quorum's applier, one command after the other, with no lock held: nobody else changes the metadata
  * meanwhile. What it calls back may use the disk and must not wait for a decision. */
 #include "replication/node/node_internal.h"
 

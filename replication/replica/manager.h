@@ -2,8 +2,8 @@
  * is for, the sessions with each peer, and the beat that keeps them.
  *
  *     a peer is up --> fetcher.h asks for all that this node follows there, serving.h answers what it leads
- *     each LIMIT_BEAT_MS --> both sides of each session beat, and each partition is looked at: who lags, what to try
- * again
+ *     each LIMIT_BEAT_MS --> both sides of each session beat, and each partition is looked at: who lags, what is to be
+ *                            tried again
  *
  * A node without peers has no sessions and does not beat. Any thread, unless said otherwise. */
 #ifndef LOGMNT_REPLICATION_REPLICA_MANAGER_H

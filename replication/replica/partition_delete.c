@@ -2,7 +2,9 @@
  *
  * DeleteRecords is an op that the deleter does (replication/node/deleter.h), with those of other partitions: the new
  * log start is in its checkpoint, on the disk, before anything is hidden or deleted: a call that fails has changed
- * nothing. On a full disk both fall back on the reserve. */
+ * nothing. On a full disk both fall back on the reserve. With replicas elsewhere it is over when all in sync have the
+ * new start (partition_insync.c), and where another node leads that one is asked (partition_ask.c). Only a leader
+ * retains; a follower takes its leader's start over. */
 #include "replication/replica/partition.h"
 
 #include <errno.h>

@@ -59,8 +59,7 @@ static void take_committing(struct append_op *op)
 /* ---- admission; under the lock ---- */
 
 /* Its leader, and no other can have been elected yet (REPLICATION.md, rule 46); where this is the only replica none
- * can.
- */
+ * can. */
 static bool may_lead(const struct partition *part)
 {
     bool behind = atomic_load(&part->epoch_wanted) != 0; /* the log waits for a later epoch */

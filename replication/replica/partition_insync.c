@@ -6,8 +6,8 @@
  * OVER also: its deadline (-ETIMEDOUT), the end of the leadership (-EREMOTE: whoever waits asks the next leader), the
  * topic's (-ESTALE), the log's (-EIO).
  *
- * Who is in sync and has not flushed what is waited for is asked to (MESSAGE_FLUSH, with the leader's own epoch), once
- * it holds that, and again when a link came or went. Log starts travel with the replicas' fetches.
+ * Who is in sync and has not flushed what is waited for is asked to (MESSAGE_FLUSH_INSYNC, with the leader's own
+ * epoch), once it holds that, and again when a link came or went. Log starts travel with the replicas' fetches.
  *
  * Under the partition's lock; whatever takes one out of the list ends it. */
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* replication/replica/partition_internal.h: struct partition, for replication/ alone. partition.c owns its life and
  * what can be asked of it, partition_append.c an append from its submit to its end, partition_hold.c those that wait on
- * the way and what lets them in, partition_registration.c what the cluster has decided, partition_epoch.c the leader
+ * the way and what lets them in, partition_role.c what the cluster has decided, partition_epoch.c the leader
  * epoch, partition_flush.c flushes, partition_wait.c readers at the end, partition_delete.c deletion, partition_feed.c
  * what the layer above is told.
  *

@@ -7,7 +7,7 @@
  *            |         |                                    v          |
  *            +---- elected -------------------------------> LEADER ----+
  *
- * The applied metadata alone decides it (REPLICATION.md, rule 12), each change of it in its order: whoever learns that
+ * The applied metadata alone decides it (REPLICATION.md, rule 31), each change of it in its order: whoever learns that
  * the leader is another one by other ways only waits for that. Under the life lock and the lock; who holds either one
  * sees the role and its epoch together.
  *

@@ -36,7 +36,7 @@ enum {
     ADDRESS_BYTES = NI_MAXHOST + NI_MAXSERV + 4,
     SMALL_BODY = 64, /* parts of a frame's body that need no memory of their own to be sent */
     /* A host that is gone is known after KEEPALIVE_IDLE_S + KEEPALIVE_COUNT × KEEPALIVE_INTERVAL_S without traffic, or
-     * USER_TIMEOUT_MS with something unacknowledged. Sessions notice it earlier, by their beats. */
+     * USER_TIMEOUT_MS with something unacknowledged. The controller notices earlier, by heartbeats that do not come. */
     KEEPALIVE_IDLE_S = 5,
     KEEPALIVE_INTERVAL_S = 1,
     KEEPALIVE_COUNT = 5,

@@ -2,7 +2,7 @@
  * one time for all, and the books. All chance comes from the seed, so a run repeats itself bit for bit.
  *
  *            ┌────────── crashed ◄── any call on its disk, or fate
- *            │ world_end()  ▲
+ *  world_recover()          ▲
  *            ▼              │
  *      ┌─► DOWN ──world_start()──► UP ◄──► paused
  *      │                           │

@@ -1,4 +1,4 @@
-/* Settings: Kafka's names, defaults and ranges (its LogConfig), and interface.md's own. */
+/* Settings: Kafka's names, defaults and ranges (its LogConfig), and those of ours. */
 #include "replication/metadata/config.h"
 
 #include <errno.h>

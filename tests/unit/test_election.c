@@ -1,5 +1,5 @@
 /* tests/unit/test_election.c: who leads a partition, who is in sync, who is eligible. The stories are KIP-966's,
- * KIP-841's and architecture.md's; each letter is a node. */
+ * KIP-841's and docs/REPLICATION.md's; each letter is a node. */
 #include "replication/metadata/election.h"
 
 #include <setjmp.h>

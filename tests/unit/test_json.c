@@ -233,7 +233,7 @@ static void map_keys_that_are_not_text_are_their_json_text(void **state)
     expect_msgpack(BYTES("\x82\x81\x07\x08\x01\x81\x07\x08\x02"), "{\"{\\\"7\\\":8}\":1,\"{\\\"7\\\":8}\":2}");
 }
 
-/* interface.md: key is what key.separator cuts off, and null otherwise. */
+/* docs/FILESYSTEM.md: key is what key.separator cuts off, and null otherwise. */
 static void an_object_has_no_key(void **state)
 {
     struct json_record record = {.framing = FRAMING_MSGPACK, .separator = "=", .separator_len = 1};
