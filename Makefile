@@ -211,11 +211,13 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 
 # --- what is run ---
 
-# Empty: as many as tests/run says.
-SEEDS ?=
+# SEEDS=N: in the place of what tests/run says.
 SEED ?= 1
 export BUILD FUZZ_RUNS CC
+ifdef SEEDS
 export SIM_SEEDS := $(SEEDS)
+export CLUSTER_SEEDS := $(SEEDS)
+endif
 export SIM_SEED := $(SEED)
 export SIM_NODES := $(NODES)
 

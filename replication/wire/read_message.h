@@ -25,7 +25,7 @@ struct read_head {
 /* How a question ended. */
 enum read_outcome {
     READ_OUTCOME_OK,
-    READ_OUTCOME_LATER,  /* who was asked does not lead, or does not know yet that all is committed that was shown */
+    READ_OUTCOME_LATER,  /* who was asked is not in sync, or does not know yet that all is committed that was shown */
     READ_OUTCOME_FAILED, /* its log is offline, or the bytes do not match their CRC: -EIO */
 };
 
