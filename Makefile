@@ -216,7 +216,6 @@ SEED ?= 1
 export BUILD FUZZ_RUNS CC
 ifdef SEEDS
 export SIM_SEEDS := $(SEEDS)
-export CLUSTER_SEEDS := $(SEEDS)
 endif
 export SIM_SEED := $(SEED)
 export SIM_NODES := $(NODES)

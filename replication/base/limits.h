@@ -121,8 +121,8 @@ enum {
     LIMIT_READ_MESSAGE_BYTES = 32 << 10,
     /* Reads of other nodes that are being answered; one more is dropped, and asked again. */
     LIMIT_READS_SERVED = 1024,
-    /* Questions of other nodes that are held until there are news: of each node one a partition. One more is dropped, and
-     * asked again. */
+    /* Questions of other nodes that are held until there are news: of each node one a partition. One more is dropped,
+     * and asked again. */
     LIMIT_STATS_HELD = 65536,
     /* Questions about one partition that are on their way to its leader; one more waits for an answer. */
     LIMIT_READS_ASKED = 16,

@@ -275,7 +275,7 @@ void quorum_release(struct quorum *quorum);
 
 /* ---- what the server knows, as of its last turn; any thread ---- */
 
-int32_t quorum_leader(struct quorum *quorum); /* the node that leads the quorum; 0: not known */
+int32_t quorum_leader(struct quorum *quorum);                       /* the node that leads the quorum; 0: not known */
 void quorum_voters(struct quorum *quorum, struct raft_voters *out); /* in force, decided or not */
 /* Others are needed, or will be, for a decision. */
 bool quorum_has_peers(struct quorum *quorum);

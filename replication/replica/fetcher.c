@@ -1,7 +1,7 @@
 /* replication/replica/fetcher.c: a turn takes what has come, then says what is to be said.
  *
- * Failure: what cannot be sent is lost with the session, and the next one begins with everything; where the session goes
- * on, since it was only too much for now, the next beat says it again. */
+ * Failure: what cannot be sent is lost with the session, and the next one begins with everything; where the session
+ * goes on, since it was only too much for now, the next beat says it again. */
 #include "replication/replica/fetcher.h"
 
 #include <errno.h>

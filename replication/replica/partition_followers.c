@@ -47,8 +47,7 @@ void partition_followers_reset(struct partition *part)
         struct follower *follower = &part->followers[i];
         follower_silence(follower);
         /* One that a thread has in hand, or a session in one of its lists, keeps its place until the next time. */
-        if (!follower->sending && !follower->queued && !follower->marked &&
-            isr_find(&part->isr, follower->id) == NULL)
+        if (!follower->sending && !follower->queued && !follower->marked && isr_find(&part->isr, follower->id) == NULL)
             follower->id = 0;
     }
 }

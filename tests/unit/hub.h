@@ -151,8 +151,7 @@ static inline void hub_init(struct hub *hub)
     pthread_mutex_init(&hub->lock, NULL);
     pthread_cond_init(&hub->changed, NULL);
     for (int i = 0; i < HUB_NODES; i++) {
-        hub->ports[i].transport =
-            (struct transport){.send = hub_send, .meet = hub_meet, .drop = hub_drop};
+        hub->ports[i].transport = (struct transport){.send = hub_send, .meet = hub_meet, .drop = hub_drop};
         hub->ports[i].hub = hub;
         hub->ports[i].id = i;
     }

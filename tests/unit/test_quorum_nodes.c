@@ -112,7 +112,7 @@ static void test_a_late_answer_doubles_no_command(void **state)
     cluster_pass(c, 1000);
     struct quorum *quorum = &c->nodes[follower].node->quorum;
     for (int outcome = 0; outcome < COMMAND_OUTCOMES; outcome++) {
-        struct command_answer answer = {.epoch = quorum_epoch(quorum) - 1,
+        struct command_answer answer = {.epoch = quorum->raft.state.epoch - 1,
                                         .outcome = (enum command_outcome)outcome,
                                         .error = EROFS,
                                         .reason = {"it stops"}};
