@@ -26,6 +26,9 @@ enum {
     LIMIT_LOOK_AGAIN_MS = 100,
     /* How far back a stream, `.follow` or `.json`, may be read again; -EINVAL before that. A power of two. */
     LIMIT_STREAM_BACK_BYTES = 1 << 20,
+    /* Records of a group's stream whose ends are kept (each stretch of them counts as 16 more): of more, uncommitted
+     * ones are folded, the oldest first, and can be committed together only. */
+    LIMIT_STREAM_RECORDS = 1 << 21,
     /* fcntl(2) and flock(2) locks that one partition can have; -ENOLCK above. */
     LIMIT_LOCKS = 8192,
     /* Readers of one `.follow` that the appending thread answers itself; with more of them a pool thread does it. */

@@ -1,6 +1,6 @@
 /* fs/consume/history.c: a ring in which the byte of stream position P is at P modulo the capacity, so that nothing
- * moves when bytes come and go. A ring that is too small doubles until LIMIT_STREAM_BACK_BYTES; then the newest bytes
- * overwrite the oldest.
+ * moves when bytes come and go. A ring that is too small doubles until it holds what is to be kept; then the newest
+ * bytes overwrite the oldest.
  */
 #include "fs/consume/history.h"
 
@@ -29,13 +29,13 @@ static void ring_get(const struct history *history, int64_t pos, uint8_t *out, s
     memcpy(out + first, history->ring, len - first);
 }
 
-/* Makes room for `need` bytes, at most LIMIT_STREAM_BACK_BYTES. */
+/* Makes room for `need` bytes. 0 or -ENOMEM. */
 static int grow(struct history *history, size_t need)
 {
     size_t capacity = history->capacity > 0 ? history->capacity : HISTORY_FIRST_BYTES;
     uint8_t *ring;
 
-    while (capacity < need && capacity < LIMIT_STREAM_BACK_BYTES) {
+    while (capacity < need) {
         capacity *= 2;
     }
     if (capacity == history->capacity) {
@@ -59,23 +59,42 @@ static int grow(struct history *history, size_t need)
     return 0;
 }
 
-int history_append(struct history *history, const void *data, size_t len)
+static size_t least(size_t a, size_t b)
 {
-    size_t keep = len < LIMIT_STREAM_BACK_BYTES ? len : LIMIT_STREAM_BACK_BYTES;
+    return a < b ? a : b;
+}
+
+int history_append_unread(struct history *history, const void *data, size_t len, int64_t shown_pos)
+{
+    int64_t end = history->end + (int64_t)len;
+    size_t unread = end > shown_pos ? (size_t)(end - shown_pos) : 0;
+    size_t limit = LIMIT_STREAM_BACK_BYTES + unread;
+    size_t keep = least(len, limit);
     const uint8_t *from = (const uint8_t *)data + (len - keep);
     int rc;
 
     if (len == 0) {
         return 0;
     }
-    rc = grow(history, history->len + keep);
+    rc = grow(history, least(history->len + keep, limit));
     if (rc < 0) {
         return rc;
     }
-    history->end += (int64_t)len;
-    ring_put(history->ring, history->capacity, history->end - (int64_t)keep, from, keep);
-    history->len = history->len + keep < history->capacity ? history->len + keep : history->capacity;
+    history->end = end;
+    ring_put(history->ring, history->capacity, end - (int64_t)keep, from, keep);
+    history->len = least(history->len + keep, history->capacity);
     return 0;
+}
+
+int history_append(struct history *history, const void *data, size_t len)
+{
+    return history_append_unread(history, data, len, history->end + (int64_t)len);
+}
+
+void history_cut(struct history *history, int64_t pos)
+{
+    history->len -= (size_t)(history->end - pos);
+    history->end = pos;
 }
 
 int64_t history_read(const struct history *history, int64_t pos, void *out, size_t len)

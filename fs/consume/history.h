@@ -1,5 +1,6 @@
 /* fs/consume/history.h: the last MiB of what a stream has shown, so that a program may seek back over what it did not
- * use. Grows as needed up to LIMIT_STREAM_BACK_BYTES; keeps the newest. Pure; the caller's lock. */
+ * use. Grows as needed up to LIMIT_STREAM_BACK_BYTES and what was not shown yet; keeps the newest. Pure; the caller's
+ * lock. */
 #ifndef LOGMNT_FS_CONSUME_HISTORY_H
 #define LOGMNT_FS_CONSUME_HISTORY_H
 
@@ -10,12 +11,17 @@
 
 struct history { /* zero-initialise */
     uint8_t *ring;
-    size_t capacity; /* a power of two, at most LIMIT_STREAM_BACK_BYTES */
+    size_t capacity; /* a power of two */
     int64_t end;     /* stream position behind the newest byte */
     size_t len;      /* bytes kept */
 };
 
 int history_append(struct history *history, const void *data, size_t len); /* 0 or -ENOMEM (then nothing changed) */
+/* The same for bytes that are not all shown yet: the stream was shown up to shown_pos, which may lie before or behind
+ * the bytes, and the last MiB before that is kept beside what follows it. */
+int history_append_unread(struct history *history, const void *data, size_t len, int64_t shown_pos);
+/* Takes back what lies at or behind stream position pos, which is kept still. */
+void history_cut(struct history *history, int64_t pos);
 /* Copies up to len bytes from stream position pos. Returns the count, 0 at the end, or -EINVAL: not kept any more, or
  * beyond the end. */
 int64_t history_read(const struct history *history, int64_t pos, void *out, size_t len);

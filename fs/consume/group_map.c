@@ -1,0 +1,380 @@
+/* fs/consume/group_map.c: a list of stretches, each of records that follow each other in the stream and in the
+ * partition, with the length of each record. What is read and committed lies near the list's ends.
+ */
+#include "fs/consume/group_map.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A longer one is begun anew, so that what is committed can go. */
+enum { STRETCH_RECORDS = 4096, STRETCH_WEIGHT = 16 };
+
+/* A read of fewer bytes is never one of several that the kernel makes of one read(2): it puts as many pages, or ends of
+ * segments, into each. It may be filled. */
+enum { READ_NEVER_CUT = 256 };
+
+struct group_stretch {
+    struct group_owner owner;
+    int64_t pos; /* in the stream */
+    int64_t len;
+    int64_t offset; /* of the first record; the others follow it without a gap */
+    uint32_t records, capacity;
+    uint32_t *lens;
+    struct group_stretch *prev, *next;
+};
+
+static bool same(struct group_owner a, struct group_owner b)
+{
+    return a.partition == b.partition && a.epoch == b.epoch;
+}
+
+/* ---- the list ---- */
+
+static void take_out(struct group_map *map, struct group_stretch *stretch)
+{
+    if (stretch->prev != NULL)
+        stretch->prev->next = stretch->next;
+    else
+        map->first = stretch->next;
+    if (stretch->next != NULL)
+        stretch->next->prev = stretch->prev;
+    else
+        map->last = stretch->prev;
+    map->weight -= stretch->records + STRETCH_WEIGHT;
+    free(stretch->lens);
+    free(stretch);
+}
+
+static struct group_stretch *stretch_new(struct group_map *map, struct group_owner owner, int64_t pos, int64_t offset)
+{
+    struct group_stretch *stretch = calloc(1, sizeof *stretch);
+    if (stretch == NULL)
+        return NULL;
+    stretch->owner = owner;
+    stretch->pos = pos;
+    stretch->offset = offset;
+    stretch->prev = map->last;
+    if (map->last != NULL)
+        map->last->next = stretch;
+    else
+        map->first = stretch;
+    map->last = stretch;
+    map->weight += STRETCH_WEIGHT;
+    return stretch;
+}
+
+/* Whether a record at stream position pos goes on where the stretch ends. */
+static bool continues(const struct group_stretch *stretch, struct group_owner owner, int64_t pos, int64_t offset)
+{
+    return stretch != NULL && same(stretch->owner, owner) && stretch->pos + stretch->len == pos &&
+           stretch->offset + stretch->records == offset && stretch->records < STRETCH_RECORDS;
+}
+
+static int add_record(struct group_map *map, struct group_stretch *stretch, uint32_t len)
+{
+    if (stretch->records == stretch->capacity) {
+        uint32_t capacity = stretch->capacity > 0 ? stretch->capacity * 2 : 8;
+        uint32_t *lens = realloc(stretch->lens, capacity * sizeof *lens);
+        if (lens == NULL)
+            return -ENOMEM;
+        stretch->lens = lens;
+        stretch->capacity = capacity;
+    }
+    stretch->lens[stretch->records++] = len;
+    stretch->len += len;
+    map->weight++;
+    return 0;
+}
+
+/* The end of the last of its records that ends at or before pos, and their number. */
+static int64_t records_until(const struct group_stretch *stretch, int64_t pos, uint32_t *records)
+{
+    int64_t at = stretch->pos;
+    if (pos >= stretch->pos + stretch->len) {
+        *records = stretch->records;
+        return stretch->pos + stretch->len;
+    }
+    for (*records = 0; *records < stretch->records && at + stretch->lens[*records] <= pos; (*records)++)
+        at += stretch->lens[*records];
+    return at;
+}
+
+/* Cuts the list's end off at pos, where a record ends. */
+static void cut_list(struct group_map *map, int64_t pos)
+{
+    while (map->last != NULL && map->last->pos >= pos)
+        take_out(map, map->last);
+    if (map->last != NULL && map->last->pos + map->last->len > pos) {
+        struct group_stretch *stretch = map->last;
+        uint32_t left;
+        stretch->len = records_until(stretch, pos, &left) - stretch->pos;
+        map->weight -= stretch->records - left;
+        stretch->records = left;
+    }
+}
+
+/* ---- what must be kept ---- */
+
+static int fold(struct group_map *map, const struct group_stretch *stretch)
+{
+    int64_t upto = stretch->offset + stretch->records;
+    for (size_t i = 0; i < map->folded_count; i++) {
+        if (same(map->folded[i].owner, stretch->owner)) {
+            map->folded[i].offset = upto;
+            return 0;
+        }
+    }
+    struct group_offset *folded = realloc(map->folded, (map->folded_count + 1) * sizeof *folded);
+    if (folded == NULL)
+        return -ENOMEM;
+    map->folded = folded;
+    map->folded[map->folded_count++] = (struct group_offset){.owner = stretch->owner, .offset = upto};
+    return 0;
+}
+
+/* Drops what is committed and will not be read again; folds what is too much. Where there is no memory for that, it is
+ * done later. */
+static void trim(struct group_map *map)
+{
+    while (map->first != NULL) {
+        struct group_stretch *stretch = map->first;
+        int64_t end = stretch->pos + stretch->len;
+        if (end > map->given_pos - LIMIT_STREAM_BACK_BYTES)
+            return;
+        if (end > map->committed_pos) {
+            if (map->weight <= LIMIT_STREAM_RECORDS || fold(map, stretch) != 0)
+                return;
+            map->folded_pos = end;
+        }
+        take_out(map, stretch);
+    }
+}
+
+/* ---- giving ---- */
+
+int group_map_add(struct group_map *map, struct group_owner owner, const struct group_record *records, size_t count,
+                  const void *bytes)
+{
+    int64_t begin = group_map_end(map), pos = begin;
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        struct group_stretch *stretch = map->last;
+        if (!continues(stretch, owner, pos, records[i].offset))
+            stretch = stretch_new(map, owner, pos, records[i].offset);
+        rc = stretch == NULL ? -ENOMEM : add_record(map, stretch, records[i].len);
+        pos += records[i].len;
+    }
+    if (rc == 0)
+        rc = history_append_unread(&map->history, bytes, (size_t)(pos - begin), map->given_pos);
+    if (rc != 0)
+        cut_list(map, begin);
+    return rc;
+}
+
+/* Where what can be read again begins: after a withdrawal that is less than a MiB before what was given. */
+static int64_t kept_from(const struct group_map *map)
+{
+    int64_t bytes = map->history.end - (int64_t)map->history.len;
+    int64_t ends = map->first != NULL ? map->first->pos : map->history.end;
+    return bytes > ends ? bytes : ends;
+}
+
+int group_map_read_at(struct group_map *map, int64_t pos)
+{
+    if (pos > map->given_pos || pos < map->given_pos - LIMIT_STREAM_BACK_BYTES || pos < kept_from(map))
+        return -EINVAL;
+    if (pos > map->read_pos)
+        map->read_pos = pos;
+    return 0;
+}
+
+/* How many bytes a read of `size` at pos, in stretch, is given. */
+static size_t fitting(const struct group_stretch *stretch, int64_t pos, size_t size, int64_t max_records)
+{
+    uint32_t record;
+    int64_t at = records_until(stretch, pos, &record);
+    int64_t room = pos + (int64_t)size - 1; /* whole records end here at the latest */
+    int64_t end = at + stretch->lens[record];
+    if (end > room) {
+        int64_t piece = size < READ_NEVER_CUT ? (int64_t)size : (int64_t)size - 1;
+        return (size_t)(end - pos < piece ? end - pos : piece);
+    }
+    for (int64_t count = 1; count < max_records; count++) {
+        if (++record == stretch->records) {
+            const struct group_stretch *next = stretch->next;
+            if (next == NULL || !same(next->owner, stretch->owner))
+                break;
+            stretch = next;
+            record = 0;
+        }
+        if (end + stretch->lens[record] > room)
+            break;
+        end += stretch->lens[record];
+    }
+    return (size_t)(end - pos);
+}
+
+size_t group_map_give(struct group_map *map, int64_t pos, size_t size, int64_t max_records, void *out)
+{
+    struct group_stretch *stretch = map->last;
+    if (size == 0 || pos >= group_map_end(map))
+        return 0;
+    while (stretch->pos > pos)
+        stretch = stretch->prev;
+    size_t given = fitting(stretch, pos, size, max_records);
+    if (out != NULL)
+        (void)history_read(&map->history, pos, out, given);
+    if (pos + (int64_t)given > map->given_pos) {
+        map->given_pos = pos + (int64_t)given;
+        trim(map);
+    }
+    return given;
+}
+
+/* ---- committing ---- */
+
+/* What stretch has to say to a commit up to pos, where committed_pos is the last one. false: nothing. */
+static bool done_of(const struct group_map *map, const struct group_stretch *stretch, int64_t pos,
+                    struct group_offset *upto, int64_t *end)
+{
+    uint32_t records;
+    *end = records_until(stretch, pos, &records);
+    *upto = (struct group_offset){.owner = stretch->owner, .offset = stretch->offset + records};
+    return records > 0 && *end > map->committed_pos;
+}
+
+void group_map_commit(struct group_map *map, int64_t pos, void (*each)(void *arg, const struct group_offset *upto),
+                      void *arg)
+{
+    int64_t committed = map->committed_pos;
+    if (pos <= committed)
+        return;
+    if (pos >= map->folded_pos) {
+        for (size_t i = 0; i < map->folded_count; i++)
+            each(arg, &map->folded[i]);
+        map->folded_count = 0;
+        if (map->folded_pos > committed)
+            map->committed_pos = map->folded_pos;
+    }
+    struct group_stretch *stretch = map->last;
+    while (stretch != NULL && stretch->prev != NULL && stretch->prev->pos + stretch->prev->len > committed)
+        stretch = stretch->prev;
+    for (; stretch != NULL && stretch->pos < pos; stretch = stretch->next) {
+        struct group_offset upto;
+        int64_t end;
+        if (!done_of(map, stretch, pos, &upto, &end))
+            continue;
+        each(arg, &upto);
+        map->committed_pos = end;
+    }
+    trim(map);
+}
+
+/* Takes upto into a list that has room for it. */
+static void collect(struct group_offset *list, size_t *count, const struct group_offset *upto)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (same(list[i].owner, upto->owner)) {
+            if (list[i].offset < upto->offset)
+                list[i].offset = upto->offset;
+            return;
+        }
+    }
+    list[(*count)++] = *upto;
+}
+
+int group_map_offsets(const struct group_map *map, int64_t pos, struct group_offset **out, size_t *count)
+{
+    size_t room = map->folded_count + 1; /* 1: malloc(0) may be NULL */
+    *out = NULL;
+    *count = 0;
+    if (pos < 0 || pos > map->given_pos)
+        return -EINVAL;
+    if (pos > map->committed_pos && pos < map->folded_pos)
+        return -ERANGE;
+    for (const struct group_stretch *stretch = map->last;
+         stretch != NULL && stretch->pos + stretch->len > map->committed_pos; stretch = stretch->prev)
+        room++;
+    struct group_offset *list = malloc(room * sizeof *list);
+    if (list == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < map->folded_count && pos > map->committed_pos; i++)
+        collect(list, count, &map->folded[i]);
+    for (const struct group_stretch *stretch = map->last;
+         stretch != NULL && stretch->pos + stretch->len > map->committed_pos; stretch = stretch->prev) {
+        struct group_offset upto;
+        int64_t end;
+        if (done_of(map, stretch, pos, &upto, &end))
+            collect(list, count, &upto);
+    }
+    *out = list;
+    return 0;
+}
+
+/* ---- withdrawing ---- */
+
+/* Up to where the reader has said that it is done, by reading on or by a commit. */
+static int64_t done_pos(const struct group_map *map)
+{
+    return map->committed_pos > map->read_pos ? map->committed_pos : map->read_pos;
+}
+
+/* Where what it is not done with begins: no record is torn. */
+static int64_t unread_from(const struct group_map *map)
+{
+    const struct group_stretch *stretch = map->last;
+    int64_t pos = done_pos(map);
+    if (pos >= group_map_end(map))
+        return group_map_end(map);
+    while (stretch->pos > pos)
+        stretch = stretch->prev;
+    uint32_t record;
+    int64_t at = records_until(stretch, pos, &record);
+    return at < pos ? at + stretch->lens[record] : pos;
+}
+
+bool group_map_holds(const struct group_map *map, struct group_owner owner)
+{
+    const struct group_stretch *stretch = map->last;
+    while (stretch != NULL && stretch->pos + stretch->len > done_pos(map)) {
+        if (same(stretch->owner, owner))
+            return true;
+        stretch = stretch->prev;
+    }
+    return false;
+}
+
+void group_map_withdraw(struct group_map *map, struct group_owner owner)
+{
+    int64_t from = unread_from(map);
+    if (!group_map_holds(map, owner))
+        return;
+    for (const struct group_stretch *stretch = map->last; stretch != NULL && stretch->pos >= from;
+         stretch = stretch->prev)
+        assert(same(stretch->owner, owner));
+    cut_list(map, from);
+    history_cut(&map->history, from);
+    if (map->given_pos > from)
+        map->given_pos = from;
+}
+
+int64_t group_map_unfinished(const struct group_map *map, struct group_owner owner)
+{
+    const struct group_stretch *stretch = map->last;
+    if (map->given_pos >= group_map_end(map) || !same(stretch->owner, owner))
+        return -1;
+    uint32_t records;
+    (void)records_until(stretch, map->given_pos, &records);
+    return stretch->offset + records;
+}
+
+void group_map_free(struct group_map *map)
+{
+    while (map->first != NULL)
+        take_out(map, map->first);
+    free(map->folded);
+    history_free(&map->history);
+    *map = (struct group_map){0};
+}
