@@ -263,6 +263,11 @@ int log_offline(struct log *log)
     return atomic_load(&log->offline);
 }
 
+bool log_is_damaged(struct log *log)
+{
+    return atomic_load_explicit(&log->bad_reported, memory_order_relaxed) || log_offline(log) == -EBADMSG;
+}
+
 void log_size(struct log *log, struct log_size *out)
 {
     const struct segment *active;

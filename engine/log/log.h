@@ -224,7 +224,8 @@ uint64_t log_flushes(struct log *log);       /* fdatasync pairs (rounds) since i
 int64_t log_cleaner_offset(struct log *log);
 int64_t log_last_append_ms(struct log *log); /* the last batch's timestamp; the newest file's mtime when empty */
 const char *log_name(struct log *log);
-int log_offline(struct log *log); /* 0, or the negative errno it is offline with */
+int log_offline(struct log *log);     /* 0, or the negative errno it is offline with; -EBADMSG: damaged */
+bool log_is_damaged(struct log *log); /* wrong bytes were met in it, since it was opened or reset */
 
 struct log_size {
     int64_t retained_bytes; /* bytes a reader of the whole would get */

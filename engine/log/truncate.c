@@ -536,6 +536,9 @@ int log_reset(struct log *log, int32_t leader_epoch, struct log_point to, struct
     if (rc == 0) {
         rc = run(log, &cut, true, e);
         rc = rc < 0 ? failed(log, rc, e) : 0;
+        if (rc == 0) {
+            atomic_store(&log->bad_reported, false); /* what was damaged is gone */
+        }
     }
     log_unlock(log);
     return rc < 0 ? err_wrap(e, rc, "reset %s", log->name) : 0;

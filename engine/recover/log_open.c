@@ -5,9 +5,11 @@
 #include "engine/recover/log_open.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "engine/log/log_internal.h"
+#include "engine/log/producers.h"
 #include "engine/recover/recover.h"
 
 static int make_directory(struct log *log, struct err *e)
@@ -90,5 +92,66 @@ int log_open(struct log_env *env, const char *name, const struct log_config *con
         *recovered = checked;
     }
     *out = log;
+    return rc;
+}
+
+/* ---- a log that is given up ---- */
+
+/* That all of it counts as never flushed, before anything goes. */
+static int forget_figures(struct io *io, int dirfd, uint32_t cuts, struct err *e)
+{
+    struct epochs none = {0};
+    int rc = epochs_cut(&none, (struct log_point){0, 0});
+
+    if (rc < 0) {
+        return err_sys(e, rc, "leader-epochs");
+    }
+    none.cuts[0].number = cuts + 1;
+    rc = epochs_store(io, dirfd, &none, e);
+    epochs_free(&none);
+    return rc;
+}
+
+struct clearing {
+    struct io *io;
+    int dirfd;
+};
+
+static int clear_name(void *arg, const char *name)
+{
+    struct clearing *clearing = arg;
+    enum segment_file kind;
+    const char *suffix;
+    int64_t offset;
+    int rc;
+
+    if (!segment_name_parse(name, &offset, &kind, &suffix) && !producers_name_parse(name, &offset)) {
+        return 0;
+    }
+    rc = clearing->io->unlink(clearing->io, clearing->dirfd, name, 0);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int log_clear(struct log_env *env, const char *name, uint32_t cuts, struct err *e)
+{
+    struct io *io = env->io;
+    struct clearing clearing = {.io = io};
+    int rc;
+
+    clearing.dirfd = io->open(io, env->topics_dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+    if (clearing.dirfd < 0) {
+        return clearing.dirfd == -ENOENT ? 0 : err_sys(e, clearing.dirfd, "open the directory %s", name);
+    }
+    rc = forget_figures(io, clearing.dirfd, cuts, e);
+    if (rc == 0) {
+        rc = io->list(io, clearing.dirfd, clear_name, &clearing);
+        if (rc == 0) {
+            rc = io->fsync(io, clearing.dirfd);
+        }
+        if (rc < 0) {
+            err_sys(e, rc, "clear %s", name);
+        }
+    }
+    io->close(io, clearing.dirfd);
     return rc;
 }

@@ -12,4 +12,10 @@
 int log_open(struct log_env *env, const char *name, const struct log_config *config, const struct log_known *known,
              struct log **out, bool *recovered, struct err *e);
 
+/* Removes what is left of a damaged log: its segments and what was kept beside them; other files of its directory stay.
+ * The next log_open() finds an empty log that begins at 0, of which figures that were noted up to `cuts` (log_cuts())
+ * say nothing any more. Nobody uses the log; one that is offline may still be there. Durable; a crash on the way leaves
+ * some of the log, and that none of it was ever flushed. Errors: those of the disk; to be called again. */
+int log_clear(struct log_env *env, const char *name, uint32_t cuts, struct err *e);
+
 #endif

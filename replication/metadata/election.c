@@ -169,6 +169,21 @@ bool election_forget(const struct partition_registration *part, int32_t node, bo
     return !partition_registration_equal(part, out);
 }
 
+bool election_resign(const struct partition_registration *part, int32_t node, const struct election_nodes *nodes,
+                     const struct election_rules *rules, struct partition_registration *out)
+{
+    bool sole = part->isr.count == 1 && replica_set_has(&part->isr, node);
+    struct partition_registration without;
+    election_forget(part, node, true, &without);
+    *out = without;
+    if (sole || without.isr.count + without.elr.count + without.last_isr.count == 0)
+        return false;
+    if (without.leader == LEADER_NONE)
+        election_settle(&without, nodes, rules, out);
+    out->leader_epoch = part->leader_epoch + 1;
+    return true;
+}
+
 void election_appoint(const struct partition_registration *part, int32_t node, struct partition_registration *out)
 {
     *out = *part;

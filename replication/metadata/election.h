@@ -66,6 +66,11 @@ void election_set_isr(const struct partition_registration *part, const struct re
  * Returns whether anything differs. */
 bool election_forget(const struct partition_registration *part, int32_t node, bool lost,
                      struct partition_registration *out);
+/* The node's log is damaged, and others go on without it: it is neither in sync nor eligible nor waited for, and
+ * whoever leads from here on does so in a new epoch, which *out has already. false: it is the only one in sync, or the
+ * only one that is known to have what was committed. */
+bool election_resign(const struct partition_registration *part, int32_t node, const struct election_nodes *nodes,
+                     const struct election_rules *rules, struct partition_registration *out);
 /* That replica leads, and it alone is in sync: after an unclean stop of all, or an unclean election. */
 void election_appoint(const struct partition_registration *part, int32_t node, struct partition_registration *out);
 

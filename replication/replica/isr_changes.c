@@ -60,7 +60,8 @@ static bool raise_epoch(struct partition *part, struct partition_change *change)
     return true;
 }
 
-/* What the partition proposes, by the metadata as it is. raises: another leader epoch. */
+/* What the partition proposes, by the metadata as it is. raises: another leader epoch, which is the controller's part.
+ */
 static bool propose(struct partition *part, const struct metadata *meta, struct partition_change *change, bool *raises)
 {
     const struct metadata_topic *topic = metadata_topic_by_id(meta, part->topic->id);
@@ -74,10 +75,13 @@ static bool propose(struct partition *part, const struct metadata *meta, struct 
     partition_isr_rules(part, &rules);
     rules.node_epoch = node_epoch;
     rules.arg = meta;
-    bool proposes = partition_leads(part) && !part->isr_pending;
-    *raises = proposes && part->epoch_wanted > part->registration.leader_epoch;
-    if (*raises)
+    bool resigns = !part->isr_pending && partition_resign(part, meta, &election, change);
+    bool proposes = resigns || (partition_leads(part) && !part->isr_pending);
+    *raises = resigns || (proposes && part->epoch_wanted > part->registration.leader_epoch);
+    if (*raises && !resigns)
         proposes = raise_epoch(part, change);
+    else if (resigns)
+        proposes = true;
     else if (proposes && atomic_load(&part->epoch_assigned) &&
              isr_propose(&part->isr, &rules, &isr, change->isr_epochs))
         election_set_isr(&part->registration, &isr, &election, &change->to);

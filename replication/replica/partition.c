@@ -6,6 +6,8 @@
  *        |                                                                                       |        |
  *        +--- the topic is deleted: nothing to give up        RETIRED <--- it is deleted --------+--------+
  *
+ * A damaged log that other replicas have all of is dropped, and a new one takes its place: OPEN (partition_damage.c).
+ *
  * Opening: is the directory this topic's? → log_open() → leader epoch → high watermark. What cannot be opened is there
  * all the same, offline, so that one bad partition does not stop a node: FOREIGN and CLOSED without a log, DAMAGED with
  * one that is offline from the start. RETIRED: its directory has given up its name, and goes with the last reference.
@@ -110,21 +112,24 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
     return rc == -ENOENT ? 0 : err_wrap(e, rc, "open %s", part->name);
 }
 
+/* partition.metadata. */
+static int name_directory(struct partition *part, struct err *e)
+{
+    struct io *io = part->node->io;
+    int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    if (dirfd < 0)
+        return err_sys(e, dirfd, "open %s", part->name);
+    /* Among others a start may know of an older topic of this name alone: one that does not say whose it is would be
+     * taken for that one's, and go with it. */
+    int rc = identity_partition_write(io, dirfd, part->topic->id, quorum_has_peers(&part->node->quorum), e);
+    io->close(io, dirfd);
+    return rc;
+}
+
 /* partition.metadata, and from the log's epochs the one in which this node leads. */
 static int open_epoch(struct partition *part, struct log *log, bool made, bool named, bool recovered, struct err *e)
 {
-    struct io *io = part->node->io;
-    int rc = 0;
-    if (!named) {
-        int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
-        if (dirfd < 0)
-            return err_sys(e, dirfd, "open %s", part->name);
-        /* Among others a start may know of an older topic of this name alone: one that does not say whose it is would
-         * be taken for that one's, and go with it. */
-        bool durable = quorum_has_peers(&part->node->quorum);
-        rc = identity_partition_write(io, dirfd, part->topic->id, durable, e);
-        io->close(io, dirfd);
-    }
+    int rc = named ? 0 : name_directory(part, e);
     /* One that a power cut took is written again by a later start: nobody who reads has to wait for room. */
     if (rc != 0 && (made || !err_is_full_disk(rc)))
         return err_wrap(e, rc, "open %s", part->name);
@@ -293,9 +298,45 @@ int partition_reopen(struct partition *part, struct err *e)
     return rc;
 }
 
+static uint32_t later(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+int partition_make_anew(struct partition *part, struct err *e)
+{
+    const struct log_known *known = &part->known, nothing = {0};
+    struct topic_config config;
+    struct log *log;
+    bool named = false;
+    uint32_t cuts = later(later(known->recovery_cuts, known->start_cuts),
+                          later(known->cleaner_cuts, part->known_high_watermark.cuts));
+
+    assert(part->damaged_log == NULL && log_offline(part->log) != 0);
+    int rc = log_clear(&part->node->env, part->name, later(cuts, log_cuts(part->log)), e);
+    if (rc == 0)
+        rc = claim_directory(part, false, &named, e);
+    topic_config(part->topic, &config);
+    if (rc == 0)
+        rc = log_open(&part->node->env, part->name, &config.log, &nothing, &log, NULL, e);
+    if (rc != 0)
+        return rc;
+    if (!named && (rc = name_directory(part, e)) != 0) {
+        log_close(log, NULL);
+        return rc;
+    }
+    partition_flush_begin(part, log);
+    part->damaged_log = part->log;
+    atomic_store(&part->log, log);
+    atomic_store(&part->life, LIFE_OPEN);
+    return 0;
+}
+
 int partition_free(struct partition *part, bool destroy, struct err *e)
 {
     int rc = 0;
+    if (part->damaged_log != NULL)
+        log_close(part->damaged_log, NULL);
     if (part->log != NULL)
         atomic_fetch_add(&part->node->flushes_gone, log_flushes(part->log));
     if (part->log != NULL)

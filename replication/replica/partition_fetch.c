@@ -27,6 +27,13 @@ static int64_t now_ms(const struct partition *part)
 
 /* ---- what is asked ---- */
 
+/* Bytes have gone, for whoever keeps what was read. Calls back. */
+static void changed_much(struct partition *part)
+{
+    partition_holes_made(part);
+    partition_segments_changed(part);
+}
+
 /* The log follows in the epoch from here on: no append of ours is under way any more. -ESTALE: not this node's part any
  * more. */
 static int begin_following(struct partition *part, int32_t epoch, struct err *e)
@@ -37,9 +44,16 @@ static int begin_following(struct partition *part, int32_t epoch, struct err *e)
         rc = err_set(e, -ESTALE, "%s is not followed in epoch %" PRId32, part->name, epoch);
     else if (!atomic_load(&part->epoch_assigned))
         rc = log_follow(part->log, epoch, e);
+    bool drops = rc == 0 && atomic_load(&part->resigned);
+    if (drops)
+        rc = partition_drop(part, epoch, e);
     if (rc == 0)
         atomic_store(&part->epoch_assigned, true);
     pthread_mutex_unlock(&part->life_lock);
+    if (drops && rc != 0)
+        log_line(LOG_ERR, "%s", e->text);
+    if (drops && rc == 0)
+        changed_much(part);
     return rc;
 }
 
@@ -75,7 +89,8 @@ bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, s
     bool due = part->fetch.leader == leader && part->fetch.state == FETCH_DUE;
     int32_t epoch = part->fetch.leader_epoch;
     pthread_mutex_unlock(&part->lock);
-    int rc = partition_reach(part, &e);
+    /* A damaged log is offline, perhaps, until it has been dropped. */
+    int rc = due && atomic_load(&part->resigned) ? 0 : partition_reach(part, &e);
     if (rc == 0 && due)
         rc = begin_following(part, epoch, &e);
     if (rc == 0)
@@ -282,10 +297,13 @@ static void point_of_divergence(struct partition *part, const struct replica_ans
     *to = found == answer->found_epoch && answer->point.offset < own.offset ? answer->point : own;
 }
 
-/* What is not there any more cannot be shown. */
-static void lower_mark(struct partition *part, struct log_point end, struct log_point start)
+void partition_lower_mark(struct partition *part, struct log_point end, struct log_point start)
 {
     pthread_mutex_lock(&part->lock);
+    if (part->isr.high_watermark.position > part->shown.position) {
+        part->shown = part->isr.high_watermark;
+        atomic_store(&part->shown_position, part->shown.position);
+    }
     if (part->isr.high_watermark.offset > end.offset)
         part->isr.high_watermark = end;
     if (part->isr.high_watermark.offset < start.offset)
@@ -312,9 +330,8 @@ static int cut(struct partition *part, int kind, const struct replica_answer *an
     *changed = end.offset != before.offset || log_latest_epoch(part->log) != last;
     /* What failed for want of room may have gone half-way, and is gone on with by the next answer. */
     if (rc == 0 || *changed) {
-        lower_mark(part, end, log_start(part->log));
-        partition_holes_made(part);
-        partition_segments_changed(part);
+        partition_lower_mark(part, end, log_start(part->log));
+        changed_much(part);
     }
     return rc;
 }

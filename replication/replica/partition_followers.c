@@ -511,6 +511,7 @@ static void tick_leading(struct partition *part)
 void partition_replica_tick(struct partition *part)
 {
     struct replica_manager *manager = &part->node->replicas;
+    partition_damage_tick(part);
     switch (partition_role(part)) {
     case ROLE_LEADER:
         if (part->log != NULL)

@@ -39,6 +39,8 @@ enum admission { ADMISSION_OPEN, ADMISSION_HOLDING, ADMISSION_FAILING, ADMISSION
 enum { PARTITION_FOLLOWERS = 2 * LIMIT_REPLICA_SET };
 
 struct isr_rules;
+struct metadata;
+struct partition_change;
 struct replica_answer;
 struct replica_fetch;
 struct replica_mark;
@@ -68,7 +70,8 @@ struct partition {
     char name[CHECKPOINT_NAME_BYTES];
     char checkpoint_key[CHECKPOINT_NAME_BYTES]; /* its topic's id and its number */
     _Atomic int life;                           /* enum partition_life; changed under life_lock */
-    struct log *_Atomic log;                    /* NULL: FOREIGN or CLOSED; set once */
+    struct log *_Atomic log;                    /* NULL: FOREIGN or CLOSED */
+    struct log *damaged_log; /* that `log` has taken the place of; offline, and kept for who still looks at it */
 
     /* what the checkpoints said: they go on saying it of a log that could not be opened */
     struct log_known known;
@@ -101,6 +104,8 @@ struct partition {
     int64_t epoch_start;          /* offset where the epoch began that is led in */
     _Atomic int32_t epoch_wanted; /* LEADER: the cluster is to say this epoch, before it can be led; 0: not so */
     bool isr_pending;             /* a change of the ISR is proposed, and not decided */
+    _Atomic bool resigned;        /* its log is to be dropped before anything is fetched; partition_damage.c */
+    bool damage_told;             /* that it is damaged and stays so, partition_damage.c */
     struct fetch fetch;           /* FOLLOWER */
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
@@ -199,6 +204,8 @@ void partition_stop_alarms(struct partition *part, bool cancel);
 /* A log that could not be opened for want of room, memory or descriptors gets another chance. 0 if there is a log now,
  * or the errno why not. */
 int partition_reopen(struct partition *part, struct err *e);
+/* In the place of a damaged log, which is removed, an empty one. The life lock is held. */
+int partition_make_anew(struct partition *part, struct err *e);
 /* There is a log, and what it says of itself is so; it may have gone offline since. */
 bool partition_is_open(const struct partition *part);
 /* 0, -ESTALE, -EIO with the reason. */
@@ -281,6 +288,23 @@ void partition_fetch_unsaid(struct partition *part, uint64_t round);
 bool partition_take_answer(struct partition *part, int kind, const struct replica_answer *answer, const uint8_t *bytes,
                            size_t len);
 bool partition_take_mark(struct partition *part, uint64_t session, const struct replica_mark *mark);
+
+/* What is not there any more cannot be read here; what was shown stays in view. Takes the lock. */
+void partition_lower_mark(struct partition *part, struct log_point end, struct log_point start);
+
+/* ---- a damaged log: partition_damage.c ---- */
+
+/* Each LIMIT_BEAT_MS: one that is damaged proposes to resign. */
+void partition_damage_tick(struct partition *part);
+/* What a damaged replica proposes, by the metadata as it is: that it is in no set any more. false: nothing. Under the
+ * lock. */
+bool partition_resign(struct partition *part, const struct metadata *meta, const struct election_rules *rules,
+                      struct partition_change *change);
+/* The registration is another one. new_epoch: this process of the node has said nothing in its leader epoch yet. Under
+ * the lock. */
+void partition_damage_decided(struct partition *part, bool new_epoch);
+/* RESIGNED, a follower in that epoch: the log is empty when this returns 0. The life lock is held. */
+int partition_drop(struct partition *part, int32_t epoch, struct err *e);
 
 /* ---- appending: partition_append.c ---- */
 

@@ -125,6 +125,7 @@ static bool change(struct partition *part, const struct partition_registration *
         atomic_store(&part->role, after);
     }
     part->isr_pending = false;
+    partition_damage_decided(part, !again);
     partition_hold_look(part);
     pthread_mutex_unlock(&part->lock);
     return before == ROLE_LEADER && after != ROLE_LEADER;

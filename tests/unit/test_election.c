@@ -199,6 +199,35 @@ static void another_disk_is_no_member_of_the_last_isr(void **state)
     is_set(&out.last_isr, "1");
 }
 
+static void who_is_damaged_resigns_where_others_have_it_all(void **state)
+{
+    (void)state;
+    struct partition_registration part = partition("123", "123", 1), out;
+    struct election_nodes all = nodes("LLL");
+    part.leader_epoch = 4;
+    assert_true(election_resign(&part, 1, &all, &two, &out)); /* the leader */
+    assert_int_equal(out.leader, 2);
+    assert_int_equal(out.leader_epoch, 5);
+    is_set(&out.isr, "23");
+    assert_true(election_resign(&part, 3, &all, &two, &out)); /* a follower: the leader forgets what it knew */
+    assert_int_equal(out.leader, 1);
+    assert_int_equal(out.leader_epoch, 5);
+    is_set(&out.isr, "12");
+    part = partition("123", "12", 1);
+    assert_true(election_resign(&part, 3, &all, &two, &out)); /* one that is in no set */
+    is_set(&out.isr, "12");
+    assert_int_equal(out.leader_epoch, 1);
+    part = partition("123", "1", 1);
+    part.elr = set("2");
+    assert_false(election_resign(&part, 1, &all, &two, &out)); /* the only one in sync */
+    part = partition("123", "", LEADER_NONE);
+    part.last_isr = set("13");
+    assert_true(election_resign(&part, 3, &all, &two, &out)); /* the last ISR waits for it no more */
+    is_set(&out.last_isr, "1");
+    part.last_isr = set("3");
+    assert_false(election_resign(&part, 3, &all, &two, &out));
+}
+
 static void a_leaders_change_of_the_isr(void **state)
 {
     (void)state;
@@ -306,6 +335,7 @@ int main(void)
         cmocka_unit_test(who_is_elected_before_it_is_heard_of_settles_nothing),
         cmocka_unit_test(a_leader_with_enough_others_in_sync_settles_what_was_feared),
         cmocka_unit_test(another_disk_is_no_member_of_the_last_isr),
+        cmocka_unit_test(who_is_damaged_resigns_where_others_have_it_all),
         cmocka_unit_test(a_leaders_change_of_the_isr),
         cmocka_unit_test(the_preferred_replica_leads_again_once_it_is_in_sync),
         cmocka_unit_test(a_move_ends_when_the_target_is_in_sync),

@@ -1,0 +1,94 @@
+/* replication/replica/partition_damage.c: a replica whose log is damaged gives itself up and fetches all of it again
+ * (REPLICATION.md, rule 52).
+ *
+ *     WHOLE --- wrong bytes are met below its end, or it could not be opened for them ---> DAMAGED
+ *       ^                                                                                    |
+ *       |         decided: it is in no set, in a leader epoch in which it has said nothing   |
+ *       +--- the log is dropped, durably --- RESIGNED <--------------------------------------+
+ *
+ * That it is damaged is the log's to say (log_is_damaged()); the beat looks. What is proposed is compare-and-set, as a
+ * change of the ISR is, and takes a new leader epoch with it: what the leader knows of this replica is forgotten with
+ * the old one, so that it cannot come back into the ISR by what its log was before. RESIGNED it follows, and the first
+ * fetch of that epoch is said by a log that is empty.
+ *
+ * Failure: a sole member of an ISR stays as it is and says so once. A drop that fails is tried again with the next
+ * fetch. */
+#include <errno.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "engine/recover/log_open.h"
+#include "replication/node/node_internal.h"
+#include "replication/node/topic.h"
+#include "replication/replica/partition_internal.h"
+
+static bool is_damaged(const struct partition *part)
+{
+    return part->log != NULL && !atomic_load(&part->elsewhere) && log_is_damaged(part->log);
+}
+
+static bool is_in_a_set(const struct partition_registration *registration, int32_t id)
+{
+    return registration->leader == id || replica_set_has(&registration->isr, id) ||
+           replica_set_has(&registration->elr, id) || replica_set_has(&registration->last_isr, id);
+}
+
+void partition_damage_tick(struct partition *part)
+{
+    if (is_damaged(part) && !atomic_load(&part->resigned))
+        isr_changes_want(&part->node->replicas.changes, part);
+}
+
+bool partition_resign(struct partition *part, const struct metadata *meta, const struct election_rules *rules,
+                      struct partition_change *change)
+{
+    struct election_nodes nodes = metadata_election_nodes(meta);
+    int32_t self = part->node->options.id;
+    bool proposes;
+
+    if (!is_damaged(part) || atomic_load(&part->resigned) || !replica_set_has(&part->registration.replicas, self))
+        return false;
+    proposes = election_resign(&part->registration, self, &nodes, rules, &change->to);
+    if (!proposes && !part->damage_told)
+        log_line(LOG_CRIT, "%s: its log is damaged, and no other replica is known to have all of it: it stays as it is",
+                 part->name);
+    part->damage_told = true;
+    for (int i = 0; i < LIMIT_REPLICA_SET; i++)
+        change->isr_epochs[i] = -1;
+    return proposes;
+}
+
+void partition_damage_decided(struct partition *part, bool new_epoch)
+{
+    bool out = !is_in_a_set(&part->registration, part->node->options.id);
+
+    if (out && new_epoch && is_damaged(part))
+        atomic_store(&part->resigned, true);
+    else if (!out)
+        atomic_store(&part->resigned, false);
+}
+
+static int drop(struct partition *part, int32_t epoch, struct err *e)
+{
+    int rc;
+
+    if (log_offline(part->log) != -EBADMSG)
+        return log_reset(part->log, epoch, (struct log_point){0, 0}, e);
+    rc = partition_make_anew(part, e);
+    return rc == 0 ? log_follow(part->log, epoch, e) : rc;
+}
+
+int partition_drop(struct partition *part, int32_t epoch, struct err *e)
+{
+    int rc;
+
+    log_line(LOG_WARNING, "%s: its log is damaged: it is dropped and fetched again from node %d", part->name,
+             (int)part->registration.leader);
+    rc = drop(part, epoch, e);
+    if (rc != 0)
+        return rc;
+    partition_lower_mark(part, log_end(part->log), log_start(part->log));
+    part->damage_told = false;
+    atomic_store(&part->resigned, false);
+    return 0;
+}
