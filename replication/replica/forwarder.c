@@ -142,7 +142,7 @@ bool forwarder_next(struct forwarder *forwarder, struct forward_request *out)
 {
     struct forward_request_state *unused = find_request(forwarder, 0);
 
-    if (forwarder->leader == FORWARD_NOBODY || !forwarder->up || forwarder->paused || unused == NULL) {
+    if (forwarder->leader == FORWARD_NOBODY || forwarder->link == 0 || forwarder->paused || unused == NULL) {
         return false;
     }
     out->number = forwarder->next_request;
@@ -201,17 +201,17 @@ static void doubt(struct forwarder *forwarder)
     }
 }
 
-void forwarder_set_leader(struct forwarder *forwarder, int32_t leader, int32_t leader_epoch, bool up)
+void forwarder_set_leader(struct forwarder *forwarder, int32_t leader, int32_t leader_epoch, uint64_t link)
 {
-    if (leader == forwarder->leader && leader_epoch == forwarder->leader_epoch && up == forwarder->up) {
+    if (leader == forwarder->leader && leader_epoch == forwarder->leader_epoch && link == forwarder->link) {
         return;
     }
     doubt(forwarder);
     forwarder->leader = leader;
     forwarder->leader_epoch = leader_epoch;
-    forwarder->up = up;
+    forwarder->link = link;
     forwarder->paused = false;
-    forwarder->failing = forwarder->failing && !(leader != FORWARD_NOBODY && up);
+    forwarder->failing = forwarder->failing && !(leader != FORWARD_NOBODY && link != 0);
 }
 
 void forwarder_go_on(struct forwarder *forwarder)

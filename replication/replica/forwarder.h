@@ -61,7 +61,7 @@ enum forward_answer {
 struct forwarder {
     int32_t leader;       /* node id; FORWARD_NOBODY */
     int32_t leader_epoch; /* as the registration says */
-    bool up;              /* the leader can be sent to */
+    uint64_t link;        /* to the leader: another one's number is another; 0: it cannot be sent to */
     bool paused;          /* the leader wants to be asked later: until forwarder_go_on() */
     bool failing;         /* one has waited in vain, and nothing has changed since */
     int32_t next_sequence;
@@ -105,8 +105,9 @@ void forwarder_pause(struct forwarder *forwarder);
 /* Ends a pause: its time is over. */
 void forwarder_go_on(struct forwarder *forwarder);
 
-/* Who leads, in which epoch, and whether it can be sent to now. Any change leaves in doubt what is under way. */
-void forwarder_set_leader(struct forwarder *forwarder, int32_t leader, int32_t leader_epoch, bool up);
+/* Who leads, in which epoch, and by which link it can be sent to now (0: none). Any change leaves in doubt what is
+ * under way. */
+void forwarder_set_leader(struct forwarder *forwarder, int32_t leader, int32_t leader_epoch, uint64_t link);
 
 /* Those whose deadline is at or before now, handed back in order, linked by next, with their rc. */
 struct forward *forwarder_expire(struct forwarder *forwarder, int64_t now_ms);

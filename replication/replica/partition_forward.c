@@ -119,6 +119,7 @@ static void look(struct partition *part)
 {
     int32_t self = part->node->options.id, leader, epoch;
     bool leads, idle = forwarder_idle(&part->forwarder);
+    uint64_t link = 1; /* to itself */
 
     pthread_mutex_lock(&part->lock);
     leads = partition_leads(part);
@@ -132,8 +133,10 @@ static void look(struct partition *part)
     if (!leads) {
         atomic_store(&part->handover_since_ms, 0);
     }
-    forwarder_set_leader(&part->forwarder, leader, epoch,
-                         leader == self || (leader != FORWARD_NOBODY && network_up(&part->node->network, leader)));
+    if (leader != self) {
+        link = leader == FORWARD_NOBODY ? 0 : network_link(&part->node->network, leader);
+    }
+    forwarder_set_leader(&part->forwarder, leader, epoch, link);
     pump(part);
 }
 

@@ -41,6 +41,7 @@ static void set_up(struct network *network, int32_t node, bool up)
     int32_t from = up ? 0 : node;
     for (int i = 0; i < LIMIT_NODES; i++)
         if (atomic_load_explicit(&network->up[i], memory_order_relaxed) == from) {
+            atomic_store(&network->links[i], up ? ++network->links_seen : 0);
             atomic_store(&network->up[i], up ? node : 0);
             return;
         }
@@ -165,12 +166,17 @@ int network_send(struct network *network, int32_t to, enum channel channel, enum
     return transport == NULL ? -ENOTCONN : transport->send(transport, to, channel, &out);
 }
 
+uint64_t network_link(const struct network *network, int32_t node)
+{
+    for (int i = 0; i < LIMIT_NODES && node > 0; i++)
+        if (atomic_load(&network->up[i]) == node)
+            return atomic_load(&network->links[i]);
+    return 0;
+}
+
 bool network_up(const struct network *network, int32_t node)
 {
-    bool up = false;
-    for (int i = 0; i < LIMIT_NODES && node > 0 && !up; i++)
-        up = atomic_load(&network->up[i]) == node;
-    return up;
+    return network_link(network, node) != 0;
 }
 
 int network_meet(struct network *network, int32_t node, const char *host, int port)

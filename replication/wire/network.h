@@ -41,10 +41,12 @@ struct network {
     struct transport *_Atomic transport;
     struct network_handler handlers[MESSAGE_KINDS];
     struct network_listener *first, **last;
-    _Atomic int32_t up[LIMIT_NODES]; /* the nodes that are; 0: a free place */
-    pthread_mutex_t gate;            /* held through an event, and by who has to know that none is under way */
-    bool hushed;                     /* gate */
-    bool told_unknown;               /* gate: a kind that nobody knows was logged */
+    _Atomic int32_t up[LIMIT_NODES];     /* the nodes that are; 0: a free place */
+    _Atomic uint64_t links[LIMIT_NODES]; /* the numbers of their links, by place in up */
+    uint64_t links_seen;                 /* the transport's thread: the last number */
+    pthread_mutex_t gate;                /* held through an event, and by who has to know that none is under way */
+    bool hushed;                         /* gate */
+    bool told_unknown;                   /* gate: a kind that nobody knows was logged */
 };
 
 void network_init(struct network *network);
@@ -76,6 +78,9 @@ int network_send(struct network *network, int32_t to, enum channel channel, enum
                  size_t header_bytes, const struct iovec *body, int body_count);
 /* Is the peer up, as of the last event? */
 bool network_up(const struct network *network, int32_t node);
+/* Which link to the peer that is: another number each time it comes up, 0 while it is not. Who only looks now and then
+ * sees by it that what was sent is lost: a link may have ended and the next one begun in between. */
+uint64_t network_link(const struct network *network, int32_t node);
 /* As the transport's; -ENOTCONN without one. */
 int network_meet(struct network *network, int32_t node, const char *host, int port);
 void network_drop(struct network *network, int32_t node);

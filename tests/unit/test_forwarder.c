@@ -51,7 +51,7 @@ static void sends_nothing(void)
 
 static void led_by(int32_t leader, int32_t epoch)
 {
-    forwarder_set_leader(&forwarder, leader, epoch, true);
+    forwarder_set_leader(&forwarder, leader, epoch, 1);
 }
 
 static void ends(uint64_t number, int i, enum forward_answer answer, int rc, int end)
@@ -109,11 +109,11 @@ static void nothing_is_sent_to_nobody(void **state)
     (void)state;
     add(0, 2);
     sends_nothing();
-    forwarder_set_leader(&forwarder, 2, 7, false);
+    forwarder_set_leader(&forwarder, 2, 7, 0);
     sends_nothing();
     assert_int_equal(batches[0].sequence, FORWARD_UNNUMBERED);
     assert_true(forwarder_cancel(&forwarder, &batches[0]));
-    forwarder_set_leader(&forwarder, 2, 7, true);
+    forwarder_set_leader(&forwarder, 2, 7, 2);
     sends(1, 2);
     assert_int_equal(batches[1].sequence, 0);
 }
@@ -263,7 +263,7 @@ static void what_was_never_sent_is_certain(void **state)
     led_by(2, 7);
     add(0, 1);
     sends(0, 1);
-    forwarder_set_leader(&forwarder, 2, 7, false); /* in doubt */
+    forwarder_set_leader(&forwarder, 2, 7, 0); /* in doubt */
     add(1, 4);
     assert_int_equal(forwarder_deadline(&forwarder), 100);
     assert_null(forwarder_expire(&forwarder, 99));
@@ -323,6 +323,24 @@ static void one_that_is_silent_fails_the_next_until_it_speaks(void **state)
     assert_false(forwarder.failing);
 }
 
+/* It ended and came up again before anybody looked. */
+static void what_was_sent_over_another_link_is_sent_again(void **state)
+{
+    uint64_t first, second;
+
+    (void)state;
+    led_by(2, 7);
+    add(0, 2);
+    first = sends(0, 2);
+    forwarder_set_leader(&forwarder, 2, 7, 2);
+    second = sends(0, 2);
+    assert_true(second > first);
+    forwarder_expire(&forwarder, 30000);
+    assert_true(forwarder.failing);
+    forwarder_set_leader(&forwarder, 2, 7, 3);
+    assert_false(forwarder.failing);
+}
+
 static void a_topic_that_is_gone_ends_all(void **state)
 {
     struct forward *over;
@@ -358,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup(a_refusal_is_certain_only_of_what_is_not_in_doubt, setup),
         cmocka_unit_test_setup(a_log_that_failed_leaves_doubt, setup),
         cmocka_unit_test_setup(one_that_is_silent_fails_the_next_until_it_speaks, setup),
+        cmocka_unit_test_setup(what_was_sent_over_another_link_is_sent_again, setup),
         cmocka_unit_test_setup(a_topic_that_is_gone_ends_all, setup),
     };
 

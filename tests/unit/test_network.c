@@ -68,6 +68,7 @@ static void test_events_reach_all_who_listen_and_frames_their_handler(void **sta
     assert_false(network_up(&network, 2));
     events.up(events.arg, 2, &hello);
     assert_true(network_up(&network, 2));
+    uint64_t first_link = network_link(&network, 2);
     assert_false(network_up(&network, 3));
     events.frame(events.arg, 2, CHANNEL_CONTROL, make_frame(MESSAGE_RAFT));
     events.frame(events.arg, 2, CHANNEL_CONTROL, make_frame(MESSAGE_KINDS - 1)); /* nobody's: dropped */
@@ -77,6 +78,9 @@ static void test_events_reach_all_who_listen_and_frames_their_handler(void **sta
     assert_false(network_up(&network, 2));
     assert_false(network_up(&network, 0));
     assert_string_equal(told, "a2 up2 b2 up2 raft2 a2 bye2 ");
+    assert_int_equal(network_link(&network, 2), 0);
+    events.up(events.arg, 2, &hello);
+    assert_true(network_link(&network, 2) > first_link);
 }
 
 static void test_who_has_no_transport_reaches_nobody(void **state)
