@@ -136,12 +136,12 @@ int64_t isr_flushed(const struct isr *isr)
     return least;
 }
 
-int64_t isr_start(const struct isr *isr)
+int64_t isr_start(const struct isr *isr, const struct replica_set *elr)
 {
     int64_t least = INT64_MAX;
     for (int i = 0; i < isr->count; i++) {
         const struct isr_replica *replica = &isr->replicas[i];
-        if (counts(replica) && (!replica->fetched || replica->start < least))
+        if ((counts(replica) || replica_set_has(elr, replica->id)) && (!replica->fetched || replica->start < least))
             least = replica->fetched ? replica->start : 0;
     }
     return least;

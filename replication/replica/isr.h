@@ -80,8 +80,8 @@ bool isr_update(struct isr *isr, int min_insync);
 
 /* The least offset that all of the maximal ISR have on their disks. */
 int64_t isr_flushed(const struct isr *isr);
-/* The least log start that all of the maximal ISR have on their disks. */
-int64_t isr_start(const struct isr *isr);
+/* The least log start that all of the maximal ISR, and those who are eligible beside it, have on their disks. */
+int64_t isr_start(const struct isr *isr, const struct replica_set *elr);
 
 /* ---- who is to join, who to leave ---- */
 

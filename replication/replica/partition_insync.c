@@ -36,7 +36,7 @@ static void take(struct partition *part, struct insync_wait *wait, int rc, struc
 static bool is_met(const struct partition *part, const struct insync_wait *wait)
 {
     return part->isr.high_watermark.offset >= wait->committed && isr_flushed(&part->isr) >= wait->flushed &&
-           isr_start(&part->isr) >= wait->start;
+           isr_start(&part->isr, &part->registration.elr) >= wait->start;
 }
 
 /* 0: it goes on waiting; 1: it is met; or why it ends. */

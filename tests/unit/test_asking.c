@@ -225,6 +225,30 @@ static void a_deletion_waits_for_all_in_sync(void **state)
     assert_int_equal(deleted.rc, 0);
 }
 
+/* KIP-966: below min.insync.replicas who has left the ISR may be elected. */
+static void a_deletion_waits_for_who_may_lead_next(void **state)
+{
+    struct pair *pair = led_by_one(state, both);
+    struct partition *part = partition_of(pair, 1, "orders");
+    struct partition_registration left = part->registration;
+    struct deleted deleted;
+
+    append_at(pair, 1, "a\n");
+    replicate(pair);
+    left.isr = alone(1);
+    left.elr = alone(2);
+    left.partition_epoch++;
+    partition_set_registration(part, &left);
+    assert_int_equal(delete_at(pair, 1, &deleted, 2), 0);
+    assert_int_equal(deleted.calls, 0);
+    left.elr.count = 0;
+    left.partition_epoch++;
+    partition_set_registration(part, &left);
+    settle(pair);
+    assert_int_equal(deleted.calls, 1);
+    assert_int_equal(deleted.rc, 0);
+}
+
 static void a_deletion_that_was_not_sent_is_taken_back(void **state)
 {
     struct pair *pair = led_by_one(state, alone(1));
@@ -253,6 +277,7 @@ int main(void)
         STORY(an_fsync_goes_on_where_the_leader_is),
         STORY(records_are_deleted_from_anywhere),
         STORY(a_deletion_waits_for_all_in_sync),
+        STORY(a_deletion_waits_for_who_may_lead_next),
         STORY(a_deletion_that_was_not_sent_is_taken_back),
     };
 
