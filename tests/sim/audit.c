@@ -71,8 +71,9 @@ static bool check_line(struct walk *w, const char *line, uint32_t len, struct lo
                 serial, number);
         return false;
     }
-    batch->promised = true; /* that no reader ever misses it again */
-    if (!book_place(w->part, serial, (struct log_point){at.offset - number, at.position - before}, w->e))
+    /* No reader ever misses it again. */
+    if (!book_place(w->part, serial, (struct log_point){at.offset - number, at.position - before}, w->e) ||
+        !book_promise(w->part, serial, w->e))
         return false;
     if (w->seen[serial * BOOK_LINES + number]) {
         err_set(w->e, 0, "line %" PRId64 ".%d is there twice", serial, number);
@@ -89,6 +90,8 @@ static bool check_line(struct walk *w, const char *line, uint32_t len, struct lo
     if (w->audit->all && batch->may_go) {
         batch->durable = true; /* a start has put it on the disk */
         batch->may_go = false;
+        if (!book_promise(w->part, serial, w->e))
+            return false;
     }
     w->next_offset = at.offset + 1;
     w->seen[serial * BOOK_LINES + number] = true;

@@ -137,14 +137,14 @@ static bool overlap(const struct book_batch *a, const struct book_batch *b)
             (a->base.position < b->base.position + b->len && b->base.position < a->base.position + a->len));
 }
 
-/* Where its own node wrote it, it lies behind what that wrote before. */
+/* Where its own node wrote it, it lies behind what that wrote before; of those that stay. */
 static bool in_order(const struct book_partition *part, int64_t serial, struct err *e)
 {
     const struct book_batch *batch = &part->batches[serial];
     for (int step = -1; step <= 1; step += 2) {
         for (int64_t i = serial + step; i >= 0 && i < part->count; i += step) {
             const struct book_batch *other = &part->batches[i];
-            if (other->writer != batch->writer || !other->placed || other->state == BATCH_GONE)
+            if (other->writer != batch->writer || !other->settled || other->state == BATCH_GONE)
                 continue;
             if ((other->base.offset > batch->base.offset) == (step > 0))
                 break;
@@ -156,18 +156,27 @@ static bool in_order(const struct book_partition *part, int64_t serial, struct e
     return true;
 }
 
-bool book_place(struct book_partition *part, int64_t serial, struct log_point base, struct err *e)
+/* Its place among those that are placed. */
+static int64_t place_of(const struct book_partition *part, int64_t serial)
+{
+    int64_t at = behind(part, part->batches[serial].base.offset);
+    while (part->by_offset[--at] != serial)
+        ;
+    return at;
+}
+
+static void unplace(struct book_partition *part, int64_t serial)
+{
+    int64_t at = place_of(part, serial);
+    memmove(&part->by_offset[at], &part->by_offset[at + 1],
+            (size_t)(part->placed_count - at - 1) * sizeof *part->by_offset);
+    part->placed_count--;
+    part->batches[serial].placed = false;
+}
+
+static void put(struct book_partition *part, int64_t serial, struct log_point base)
 {
     struct book_batch *batch = &part->batches[serial];
-    if (batch->placed) {
-        if (batch->base.offset == base.offset && batch->base.position == base.position)
-            return true;
-        err_set(e, 0, "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", it was at %" PRId64 "/%" PRId64, serial,
-                base.offset, base.position, batch->base.offset, batch->base.position);
-        return false;
-    }
-    batch->placed = true;
-    batch->base = base;
     if (part->placed_count == part->placed_room) {
         part->placed_room = part->placed_room == 0 ? 64 : 2 * part->placed_room;
         part->by_offset = realloc(part->by_offset, (size_t)part->placed_room * sizeof *part->by_offset);
@@ -178,23 +187,60 @@ bool book_place(struct book_partition *part, int64_t serial, struct log_point ba
             (size_t)(part->placed_count - at) * sizeof *part->by_offset);
     part->by_offset[at] = serial;
     part->placed_count++;
-    for (int64_t i = 0; i < part->placed_count; i++) {
+    batch->placed = true;
+    batch->base = base;
+}
+
+/* Of two at one place the one that may not go stays; which of two stays that may go nobody knows yet: leaders of two
+ * epochs have acknowledged them, each by itself. */
+static bool settle(struct book_partition *part, int64_t serial, struct err *e)
+{
+    struct book_batch *batch = &part->batches[serial];
+    for (int64_t i = 0; i < part->placed_count && batch->state != BATCH_GONE; i++) {
         struct book_batch *other = &part->batches[part->by_offset[i]];
-        if (i == at || !overlap(batch, other))
+        if (other == batch || !overlap(batch, other) || (book_may_go(batch) && book_may_go(other)))
             continue;
-        if (book_may_go(other)) {
-            other->state = BATCH_GONE;
-        } else if (book_may_go(batch)) {
-            batch->state = BATCH_GONE;
-        } else {
+        if (!book_may_go(batch) && !book_may_go(other)) {
             err_set(e, 0, "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", and so is batch %" PRId64 " at %" PRId64,
-                    serial, base.offset, base.position, part->by_offset[i], other->base.offset);
+                    serial, batch->base.offset, batch->base.position, part->by_offset[i], other->base.offset);
             return false;
         }
+        (book_may_go(batch) ? batch : other)->state = BATCH_GONE;
     }
-    if (batch->state == BATCH_GONE)
-        return true;
-    return in_order(part, serial, e);
+    batch->settled = batch->state != BATCH_GONE && !book_may_go(batch);
+    return !batch->settled || in_order(part, serial, e);
+}
+
+bool book_place(struct book_partition *part, int64_t serial, struct log_point base, struct err *e)
+{
+    struct book_batch *batch = &part->batches[serial];
+    bool same = batch->placed && batch->base.offset == base.offset && batch->base.position == base.position;
+    if (batch->placed && !same && !book_may_go(batch)) {
+        err_set(e, 0, "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", it was at %" PRId64 "/%" PRId64, serial,
+                base.offset, base.position, batch->base.offset, batch->base.position);
+        return false;
+    }
+    if (batch->placed && !same)
+        unplace(part, serial); /* lost, and sent again by its writer's node */
+    if (!batch->placed)
+        put(part, serial, base);
+    return (same && batch->settled) || settle(part, serial, e);
+}
+
+bool book_promise(struct book_partition *part, int64_t serial, struct err *e)
+{
+    struct book_batch *batch = &part->batches[serial];
+    batch->promised = true;
+    return !batch->placed || batch->settled || settle(part, serial, e);
+}
+
+void book_may_lose(struct book_partition *part)
+{
+    part->may_go = true;
+    for (int64_t i = 0; i < part->count; i++) {
+        part->batches[i].may_go = true;
+        part->batches[i].settled = false;
+    }
 }
 
 /* ---- ends ---- */

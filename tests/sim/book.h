@@ -38,6 +38,7 @@ struct book_batch {
     bool promised;  /* acknowledged as held by all in sync, or read */
     bool may_go;    /* whoever was in sync has lost its power since */
     bool placed;    /* base is known */
+    bool settled;   /* and it stays there, and no other does */
     int32_t epoch;  /* of the leader that acknowledged it */
     int64_t writer; /* one mount of one node: what it wrote is in the order in which it wrote */
     int lines;
@@ -112,9 +113,13 @@ static inline bool book_may_go(const struct book_batch *batch)
 {
     return !batch->promised || (batch->may_go && !batch->durable);
 }
-/* It is there in the log: false, with the reason, if it was elsewhere, another one is that may not
- * go, or its writer wrote it before (after) one that lies behind (before) it. */
+/* It is there in the log. False, with the reason, if it was elsewhere, another one is there that may not go either, or
+ * its writer wrote it before (after) one that lies behind (before) it. */
 bool book_place(struct book_partition *part, int64_t serial, struct log_point base, struct err *e);
+/* From here on it stays where it is, or will be. False: it cannot, with the reason. */
+bool book_promise(struct book_partition *part, int64_t serial, struct err *e);
+/* Whoever was in sync has lost its power: what is not on the disk may be gone. */
+void book_may_lose(struct book_partition *part);
 struct book_setting *book_setting(struct book_topic *topic, const char *name);
 
 /* A node has ended: what it has shown is no promise any more. */

@@ -229,13 +229,6 @@ void invariants_check(struct sim_node *host)
 
 /* ---- who had what ---- */
 
-static void may_go(struct book_partition *part)
-{
-    part->may_go = true;
-    for (int64_t i = 0; i < part->count; i++)
-        part->batches[i].may_go = true;
-}
-
 static bool survives(const struct sim_node *host, const struct replica_set *set)
 {
     for (int32_t i = 0; i < set->count; i++)
@@ -252,7 +245,7 @@ void invariants_power_cut(struct sim_node *host)
     inv->lost_epochs[place(host)] = inv->epochs[place(host)];
     for (int t = 0; t < world->book.count && world->node_count == 1; t++)
         for (int p = 0; p < BOOK_PARTITIONS; p++)
-            may_go(&world->book.topics[t]->parts[p]);
+            book_may_lose(&world->book.topics[t]->parts[p]);
     for (int i = 0; i < inv->partition_count; i++) {
         const struct known_partition *known = &inv->partitions[i];
         uuid_text(known->topic_id, id);
@@ -261,7 +254,7 @@ void invariants_power_cut(struct sim_node *host)
             replica_set_has(&known->registration.isr, host->id) || replica_set_has(&known->registration.elr, host->id);
         if (topic != NULL && concerned && !survives(host, &known->registration.isr) &&
             !survives(host, &known->registration.elr))
-            may_go(&topic->parts[known->index]);
+            book_may_lose(&topic->parts[known->index]);
     }
 }
 

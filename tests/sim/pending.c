@@ -75,6 +75,8 @@ void pending_check_errno(struct pending *p, const char *what, int rc, const int 
     bool full = p->host->world->book.full && (rc == -ENOSPC || rc == -EDQUOT || rc == -EIO);
     if (!world_alone(p->host) && (rc == -EROFS || rc == -ETIMEDOUT || rc == -ESTALE))
         return;
+    if (p->host->stops && rc == -EIO)
+        return;
     for (; *allowed != 0; allowed++)
         if (*allowed == rc)
             return;

@@ -46,9 +46,12 @@ static void append_over(struct pending *p, int rc)
         if (batch->state == BATCH_OPEN || batch->state == BATCH_UNKNOWN)
             batch->state = BATCH_IN;
         batch->epoch = p->append.leader_epoch;
-        batch->promised |= p->append.acks == ACKS_ALL || world_alone(p->host);
+        struct book_partition *part = &p->known->parts[p->index];
         /* One that is on its way to a leader elsewhere with acks=0, or was there already, has no place yet. */
-        if (at.base.offset != at.end.offset && !book_place(&p->known->parts[p->index], p->serial, at.base, &e))
+        bool good = at.base.offset == at.end.offset || book_place(part, p->serial, at.base, &e);
+        if (good && (p->append.acks == ACKS_ALL || world_alone(p->host)))
+            good = book_promise(part, p->serial, &e);
+        if (!good)
             world_fail(p->host->world, "%s-%d, answered: %s", p->known->name, p->index, e.text);
         const struct book_setting *every = book_setting(p->known, "flush.messages");
         batch->durable = world_alone(p->host) && !every->unknown && strcmp(every->value, "1") == 0;
@@ -250,16 +253,19 @@ static void do_look_up(struct sim_node *host, struct topic *topic, struct book_t
         !audit_holds(&audit, part))
         return;
     struct book_batch *batch = &book->batches[chance_below(&host->world->chance, (uint64_t)book->count)];
-    int64_t offset = batch->placed ? batch->base.offset : start.offset;
-    if (batch->state != BATCH_IN || book_may_go(batch) || offset < start.offset || offset >= hw.offset)
+    int64_t offset = batch->base.offset;
+    if (!batch->settled || batch->state != BATCH_IN || offset < start.offset || offset >= hw.offset)
         return;
     int rc = look_up(part, FIND_OFFSET, offset, &found);
     if (rc == -ETIMEDOUT && !world_alone(host))
         return; /* what this mount was told of is not here yet: the leader is asked */
     if (rc != 0 || found.offset < offset || (found.offset == offset && found.position != batch->base.position) ||
         (!known->compacts && found.offset != offset))
-        world_fail(host->world, "%s-%d: offset %" PRId64 " is found at %" PRId64 "/%" PRId64 " (%d)", known->name,
-                   index, offset, found.offset, found.position, rc);
+        world_fail(host->world,
+                   "node %d: %s-%d: offset %" PRId64 " is found at %" PRId64 "/%" PRId64 " (%d), batch %" PRId64
+                   " is at %" PRId64 "/%" PRId64,
+                   host->id, known->name, index, offset, found.offset, found.position, rc,
+                   (int64_t)(batch - book->batches), batch->base.offset, batch->base.position);
     rc = look_up(part, FIND_LAST, hw.offset - offset, &found);
     if (rc != 0 || (!known->compacts && found.offset != offset))
         world_fail(host->world, "%s-%d: the last %" PRId64 " begin at %" PRId64 " (%d)", known->name, index,

@@ -334,10 +334,10 @@ void world_stop(struct sim_node *host)
     run_dry(host);
     if (host->disk.crashed || host->node == NULL)
         return;
-    host->in_call = true;
+    host->in_call = host->stops = true;
     if (!world_failed(world))
         world_in_process(host, call_close);
-    host->in_call = false;
+    host->in_call = host->stops = false;
     if (!host->ended && host->pending_count != 0)
         world_fail(world, "node %d: %d calls were not answered by a stop: %s", host->id, host->pending_count,
                    workload_first_waiting(host));

@@ -46,6 +46,7 @@ struct sim_node {
     struct err e;
     struct node *node;       /* NULL: down */
     bool in_call;            /* node_open() or node_close() is under way */
+    bool stops;              /* node_close() is: what still waits is told -EIO */
     bool ended;              /* its process has ended itself */
     int rc;                  /* of the last open or close */
     bool power;              /* the armed crash is a power cut, not a kill */
