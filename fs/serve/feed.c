@@ -21,6 +21,18 @@ static void on_topic_gone(struct node_feed *feed, struct topic *topic)
     orphans_drop(CONTAINER_OF(feed, struct session, feed)->orphans, topic);
 }
 
+static void on_group_changed(struct node_feed *feed, struct node_group *group)
+{
+    (void)feed;
+    (void)group;
+}
+
+static void on_group_gone(struct node_feed *feed, struct node_group *group)
+{
+    (void)feed;
+    (void)group;
+}
+
 static void on_partition_changed(struct node_feed *feed, struct partition_news *news)
 {
     waker_hear(CONTAINER_OF(feed, struct session, feed)->waker, news);
@@ -28,8 +40,11 @@ static void on_partition_changed(struct node_feed *feed, struct partition_news *
 
 void feed_begin(struct session *session)
 {
-    session->feed = (struct node_feed){
-        .topic_changed = on_topic_changed, .topic_gone = on_topic_gone, .partition_changed = on_partition_changed};
+    session->feed = (struct node_feed){.topic_changed = on_topic_changed,
+                                       .topic_gone = on_topic_gone,
+                                       .group_changed = on_group_changed,
+                                       .group_gone = on_group_gone,
+                                       .partition_changed = on_partition_changed};
     node_set_feed(session->node, &session->feed);
 }
 

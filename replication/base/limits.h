@@ -7,6 +7,8 @@ enum {
     LIMIT_TOPIC_PARTITIONS = 10000,
     /* Topics of a cluster; one more is refused with -ENOSPC. */
     LIMIT_TOPICS = 100000,
+    /* Consumer groups of a cluster; one more is refused with -ENOSPC. */
+    LIMIT_GROUPS = 100000,
     /* Replicas of one partition; a larger replication factor is -EINVAL. */
     LIMIT_REPLICAS = 8,
     /* Ids in one set of replicas: those of a partition that moves from some nodes to others. */

@@ -30,7 +30,8 @@ enum field {
     FIELD_EPOCH = 1 << 13,
     FIELD_VOTERS = 1 << 14,
     FIELD_PARTITION = 1 << 15,
-    FIELDS_END = 1 << 16,
+    FIELD_GROUP = 1 << 16,
+    FIELDS_END = 1 << 17,
 };
 
 static const struct {
@@ -51,6 +52,11 @@ static const struct {
     [COMMAND_BEGIN_EPOCH] = {"begin_epoch", FIELD_EPOCH},
     [COMMAND_ASSIGN_REPLICAS] = {"assign_replicas", FIELD_TOPIC | FIELD_ID | FIELD_PARTITION | FIELD_REPLICAS},
     [COMMAND_SET_VOTERS] = {"set_voters", FIELD_VOTERS},
+    [COMMAND_CREATE_GROUP] = {"create_group", FIELD_GROUP | FIELD_ID | FIELD_ATTR},
+    [COMMAND_DELETE_GROUP] = {"delete_group", FIELD_GROUP | FIELD_ID},
+    [COMMAND_SET_GROUP_ATTR] = {"set_group_attr", FIELD_GROUP | FIELD_ATTR | FIELD_SET},
+    [COMMAND_SET_GROUP_CONFIG] = {"set_group_config", FIELD_GROUP | FIELD_NAME | FIELD_VALUE},
+    [COMMAND_REMOVE_GROUP_CONFIG] = {"remove_group_config", FIELD_GROUP | FIELD_NAME},
 };
 
 const char *command_type_name(enum command_type type)
@@ -137,6 +143,10 @@ static void pack_command(msgpack_packer *pk, const struct command *cmd)
     if (fields & FIELD_TOPIC) {
         pack_text(pk, "topic");
         pack_text(pk, cmd->topic);
+    }
+    if (fields & FIELD_GROUP) {
+        pack_text(pk, "group");
+        pack_text(pk, cmd->group);
     }
     if (fields & FIELD_ID) {
         char text[UUID_TEXT_BYTES];
@@ -296,6 +306,8 @@ static int decode_fields(const msgpack_object *map, struct command *cmd, struct 
         bad = "count";
     if ((fields & FIELD_TOPIC) && !get_text(map, "topic", cmd->topic, sizeof cmd->topic))
         bad = "topic";
+    if ((fields & FIELD_GROUP) && !get_text(map, "group", cmd->group, sizeof cmd->group))
+        bad = "group";
     if ((fields & FIELD_ID) && !get_id(map, cmd->id))
         bad = "id";
     if ((fields & FIELD_ATTR) && !get_attr(map, &cmd->attr))

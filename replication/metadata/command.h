@@ -18,23 +18,28 @@
 #include "replication/metadata/tree_attr.h"
 #include "replication/wire/raft_voters.h"
 
-enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
+enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250, GROUP_NAME_BYTES = TOPIC_NAME_BYTES, NODE_HOST_BYTES = 256 };
 
 enum command_type {
-    COMMAND_REGISTER_NODE,     /* registration */
-    COMMAND_CREATE_TOPIC,      /* topic, id, attr, partitions, replication_factor, replicas */
-    COMMAND_DELETE_TOPIC,      /* topic, id */
-    COMMAND_CREATE_PARTITIONS, /* topic, id, partitions (the new count), replicas (of the added ones) */
-    COMMAND_SET_ATTR,          /* topic or "" for MOUNT, attr, set */
-    COMMAND_SET_CONFIG,        /* topic or "", name, value */
-    COMMAND_REMOVE_CONFIG,     /* topic or "", name */
-    COMMAND_CHANGE_NODE,       /* registration: id, epoch, fenced, shutting_down */
-    COMMAND_CHANGE_PARTITIONS, /* node (who proposes: a partition's leader, or 0: the controller), changes */
-    COMMAND_SET_PARTITIONS,    /* changes: a snapshot's, taken as they are */
-    COMMAND_PRODUCER_IDS,      /* node, count: that many more are that node's */
-    COMMAND_BEGIN_EPOCH,       /* epoch, leader: the quorum's, as each of its leaders begins (KIP-595) */
-    COMMAND_ASSIGN_REPLICAS,   /* topic, id, partition (-1: all of them), replicas that it, or each, shall have */
-    COMMAND_SET_VOTERS,        /* voters, target: the quorum's (KIP-853); in force from when it is in the log on */
+    COMMAND_REGISTER_NODE,       /* registration */
+    COMMAND_CREATE_TOPIC,        /* topic, id, attr, partitions, replication_factor, replicas */
+    COMMAND_DELETE_TOPIC,        /* topic, id */
+    COMMAND_CREATE_PARTITIONS,   /* topic, id, partitions (the new count), replicas (of the added ones) */
+    COMMAND_SET_ATTR,            /* topic or "" for MOUNT, attr, set */
+    COMMAND_SET_CONFIG,          /* topic or "", name, value */
+    COMMAND_REMOVE_CONFIG,       /* topic or "", name */
+    COMMAND_CHANGE_NODE,         /* registration: id, epoch, fenced, shutting_down */
+    COMMAND_CHANGE_PARTITIONS,   /* node (who proposes: a partition's leader, or 0: the controller), changes */
+    COMMAND_SET_PARTITIONS,      /* changes: a snapshot's, taken as they are */
+    COMMAND_PRODUCER_IDS,        /* node, count: that many more are that node's */
+    COMMAND_BEGIN_EPOCH,         /* epoch, leader: the quorum's, as each of its leaders begins (KIP-595) */
+    COMMAND_ASSIGN_REPLICAS,     /* topic, id, partition (-1: all of them), replicas that it, or each, shall have */
+    COMMAND_SET_VOTERS,          /* voters, target: the quorum's (KIP-853); in force from when it is in the log on */
+    COMMAND_CREATE_GROUP,        /* group, id, attr; the topic of groups' offsets is there */
+    COMMAND_DELETE_GROUP,        /* group, id */
+    COMMAND_SET_GROUP_ATTR,      /* group or "" for `.groups`, attr, set */
+    COMMAND_SET_GROUP_CONFIG,    /* group, name, value */
+    COMMAND_REMOVE_GROUP_CONFIG, /* group, name */
     COMMAND_TYPES,
 };
 
@@ -79,6 +84,7 @@ struct command {
     int64_t time_ms; /* when it was proposed */
     struct command_origin origin;
     char topic[TOPIC_NAME_BYTES];
+    char group[GROUP_NAME_BYTES]; /* a consumer group */
     uint8_t id[UUID_BYTES];
     struct tree_attr attr; /* ctime_ms is time_ms; mtime_ms where set says so */
     unsigned set;

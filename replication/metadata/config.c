@@ -169,14 +169,34 @@ static bool parse_separator(const char *s, char out[LOG_KEY_SEPARATOR_BYTES], ui
     return true;
 }
 
-static int check_number(const char *name, const char *value, const struct rule *rule, struct err *e)
+int config_check_number(const char *name, const char *value, int64_t min, int64_t max, struct err *e)
 {
     int64_t number;
     if (!parse_number(value, &number))
         return err_set(e, -EINVAL, "%s: not a whole number: %s", name, value);
-    if (number < rule->min || number > rule->max)
-        return err_set(e, -EINVAL, "%s: %s is not between %" PRId64 " and %" PRId64, name, value, rule->min, rule->max);
+    if (number < min || number > max)
+        return err_set(e, -EINVAL, "%s: %s is not between %" PRId64 " and %" PRId64, name, value, min, max);
     return 0;
+}
+
+int config_check_bool(const char *name, const char *value, struct err *e)
+{
+    bool scratch;
+    return parse_bool(value, &scratch) ? 0 : err_set(e, -EINVAL, "%s: neither true nor false: %s", name, value);
+}
+
+int64_t config_number(const char *value)
+{
+    int64_t number = 0;
+    parse_number(value, &number);
+    return number;
+}
+
+bool config_bool(const char *value)
+{
+    bool on;
+    parse_bool(value, &on);
+    return on;
 }
 
 int config_check(const char *name, const char *value, struct err *e)
@@ -191,15 +211,13 @@ int config_check(const char *name, const char *value, struct err *e)
     struct topic_config scratch;
     switch (rule->kind) {
     case NUMBER:
-        return check_number(name, value, rule, e);
+        return config_check_number(name, value, rule->min, rule->max, e);
     case RATIO:
         if (!parse_ratio(value, &scratch.log.min_cleanable_dirty_ratio))
             return err_set(e, -EINVAL, "%s: not a number between 0 and 1: %s", name, value);
         return 0;
     case BOOL:
-        if (!parse_bool(value, &scratch.delete_topic_enable))
-            return err_set(e, -EINVAL, "%s: neither true nor false: %s", name, value);
-        return 0;
+        return config_check_bool(name, value, e);
     case POLICY:
         if (!parse_policy(value, &scratch.log.cleanup_policy))
             return err_set(e, -EINVAL, "%s: not a list of delete and compact: %s", name, value);
@@ -320,16 +338,12 @@ struct both {
 
 static int64_t number_in_force(struct both both, const char *name)
 {
-    int64_t number = 0;
-    parse_number(config_in_force(both.cluster, both.topic, name), &number);
-    return number;
+    return config_number(config_in_force(both.cluster, both.topic, name));
 }
 
 static bool bool_in_force(struct both both, const char *name)
 {
-    bool value;
-    parse_bool(config_in_force(both.cluster, both.topic, name), &value);
-    return value;
+    return config_bool(config_in_force(both.cluster, both.topic, name));
 }
 
 void config_parse(const struct config_set *cluster, const struct config_set *topic, struct topic_config *out)

@@ -44,6 +44,12 @@ const struct config_def *config_find(const char *name); /* NULL: unknown */
  * surrounding white space is not accepted. key.separator knows the escapes \t, \\ and \xHH. */
 int config_check(const char *name, const char *value, struct err *e);
 
+/* Numbers and truth values as the settings of topics and groups have them. -EINVAL with the reason. */
+int config_check_number(const char *name, const char *value, int64_t min, int64_t max, struct err *e);
+int config_check_bool(const char *name, const char *value, struct err *e);
+int64_t config_number(const char *value); /* a checked one, and so the next */
+bool config_bool(const char *value);
+
 /* Overrides: names and values, ordered by name. Zero-initialise. */
 struct config_set {
     struct config_override {

@@ -158,6 +158,11 @@ void controller_applied(struct controller *controller, const struct metadata *me
     case COMMAND_PRODUCER_IDS:
     case COMMAND_BEGIN_EPOCH:
     case COMMAND_SET_VOTERS:
+    case COMMAND_CREATE_GROUP:
+    case COMMAND_DELETE_GROUP:
+    case COMMAND_SET_GROUP_ATTR:
+    case COMMAND_SET_GROUP_CONFIG:
+    case COMMAND_REMOVE_GROUP_CONFIG:
     case COMMAND_TYPES:
         break;
     }

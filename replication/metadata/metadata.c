@@ -19,9 +19,15 @@ int topic_name_check(const char *name)
     return name[0] == '.' || strncmp(name, "__", 2) == 0 ? -EINVAL : 0;
 }
 
+bool topic_name_internal(const char *name)
+{
+    return strcmp(name, METADATA_OFFSETS_TOPIC) == 0;
+}
+
 void metadata_init(struct metadata *meta, const struct tree_attr *root)
 {
-    *meta = (struct metadata){.root = *root, .voters = {.offset = -1}};
+    *meta = (struct metadata){.root = *root, .groups_attr = *root, .voters = {.offset = -1}};
+    meta->groups_attr.dir_mode = 01777;
 }
 
 void metadata_topic_free(struct metadata_topic *topic)
@@ -37,6 +43,9 @@ void metadata_free(struct metadata *meta)
         metadata_topic_free(meta->topics[i]);
     free(meta->topics);
     free(meta->topics_by_id);
+    for (size_t i = 0; i < meta->group_count; i++)
+        metadata_group_free(meta->groups[i]);
+    free(meta->groups);
     free(meta->nodes);
     config_set_free(&meta->config);
     *meta = (struct metadata){0};

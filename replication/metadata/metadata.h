@@ -12,6 +12,7 @@
 #include "engine/base/err.h"
 #include "replication/metadata/command.h"
 #include "replication/metadata/config.h"
+#include "replication/metadata/group_config.h"
 #include "replication/metadata/placement.h"
 
 struct metadata_topic {
@@ -24,6 +25,15 @@ struct metadata_topic {
     struct partition_registration *parts; /* partitions of them */
 };
 
+/* A consumer group: that there is one, whose it is and how it is set. Who is in it and how far it has come are records
+ * of METADATA_OFFSETS_TOPIC. */
+struct metadata_group {
+    char name[GROUP_NAME_BYTES];
+    uint8_t id[UUID_BYTES]; /* a name that is used again is another group */
+    struct tree_attr attr;  /* dir_mode is the entry's; file_mode is of no use */
+    struct config_set config;
+};
+
 struct metadata {
     int64_t next_offset; /* every command below was applied */
     struct tree_attr root;
@@ -33,6 +43,9 @@ struct metadata {
     struct metadata_topic **topics;       /* by name */
     struct metadata_topic **topics_by_id; /* the same ones */
     size_t topic_count;
+    struct tree_attr groups_attr;   /* of `.groups` */
+    struct metadata_group **groups; /* by name */
+    size_t group_count;
     int64_t next_producer_id;
     struct metadata_voters {
         int64_t offset; /* of the record that set them; -1: none did */
@@ -44,6 +57,16 @@ struct metadata {
 
 /* Kafka's rule: [a-zA-Z0-9._-], 1 to 249 bytes; not ".", "..", no leading '.' or "__". 0 or -EINVAL. */
 int topic_name_check(const char *name);
+
+/* Where consumer groups keep their offsets: an ordinary topic, but not a user's: made with the first group, compacted,
+ * of MessagePack, and shown in `.internal`. */
+#define METADATA_OFFSETS_TOPIC "__consumer_offsets"
+enum { METADATA_OFFSETS_PARTITIONS = 50 };
+bool topic_name_internal(const char *name); /* a topic of the cluster's own: it */
+
+/* A group's name: as a topic's, and so short that it fits into the name of an attribute (user.group.NAME.committed): 1
+ * to 234 bytes. 0 or -EINVAL. */
+int group_name_check(const char *name);
 
 /* root: what MOUNT has before anybody changes it. */
 void metadata_init(struct metadata *meta, const struct tree_attr *root);
@@ -61,6 +84,7 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
 
 const struct metadata_topic *metadata_topic(const struct metadata *meta, const char *name);
 const struct metadata_topic *metadata_topic_by_id(const struct metadata *meta, const uint8_t id[UUID_BYTES]);
+const struct metadata_group *metadata_group(const struct metadata *meta, const char *name); /* NULL: none */
 const struct node_registration *metadata_node(const struct metadata *meta, int32_t id);
 /* How laden each node is, by id: meta->node_count of them, LIMIT_NODES at most. A partition that moves counts where it
  * goes. */

@@ -129,6 +129,25 @@ static int grow(struct metadata_topic ***topics, size_t count)
     return 0;
 }
 
+/* Its settings as it is made. */
+static int set_up(const struct metadata *meta, struct metadata_topic *topic, const struct command *cmd)
+{
+    /* Kafka's for its own, and what no default for users' topics may change. */
+    static const char *const internal[][2] = {
+        {"cleanup.policy", "compact"},
+        {"framing", "msgpack"},
+        {"max.message.bytes", "1048576"},
+        {"segment.bytes", "104857600"},
+    };
+    /* A topic keeps the framing it was made with when the cluster's default changes: its records have it. */
+    if (!topic_name_internal(cmd->topic))
+        return config_set_put(&topic->config, "framing", config_in_force(&meta->config, NULL, "framing"));
+    for (size_t i = 0; i < sizeof internal / sizeof internal[0]; i++)
+        if (config_set_put(&topic->config, internal[i][0], internal[i][1]) != 0)
+            return -ENOMEM;
+    return 0;
+}
+
 static int create_topic(struct metadata *meta, const struct command *cmd)
 {
     bool found;
@@ -138,8 +157,7 @@ static int create_topic(struct metadata *meta, const struct command *cmd)
     topic->parts = calloc((size_t)cmd->partitions, sizeof *topic->parts);
     if (topic->parts == NULL)
         goto err_after_topic;
-    /* A topic keeps the framing it was made with when the cluster's default changes: its records have it. */
-    if (config_set_put(&topic->config, "framing", config_in_force(&meta->config, NULL, "framing")) != 0)
+    if (set_up(meta, topic, cmd) != 0)
         goto err_after_topic;
     if (grow(&meta->topics, meta->topic_count + 1) != 0 || grow(&meta->topics_by_id, meta->topic_count + 1) != 0)
         goto err_after_topic;
@@ -153,7 +171,8 @@ static int create_topic(struct metadata *meta, const struct command *cmd)
     insert(meta->topics, meta->topic_count, metadata_topic_place(meta, cmd->topic, &found), topic);
     insert(meta->topics_by_id, meta->topic_count, metadata_id_place(meta, cmd->id, &found), topic);
     meta->topic_count++;
-    touch_root(meta, cmd->time_ms);
+    if (!topic_name_internal(topic->name))
+        touch_root(meta, cmd->time_ms);
     return 0;
 
 err_after_topic:
@@ -212,9 +231,8 @@ static void assign_replicas(struct metadata *meta, const struct command *cmd)
 
 /* ---- attributes and settings ---- */
 
-static void set_attr(struct metadata *meta, const struct command *cmd)
+void metadata_set_attr(struct tree_attr *attr, const struct command *cmd)
 {
-    struct tree_attr *attr = cmd->topic[0] != '\0' ? &metadata_topic_find(meta, cmd->topic)->attr : &meta->root;
     if (cmd->set & ATTR_UID)
         attr->uid = cmd->attr.uid;
     if (cmd->set & ATTR_GID)
@@ -274,7 +292,7 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
         assign_replicas(meta, cmd);
         break;
     case COMMAND_SET_ATTR:
-        set_attr(meta, cmd);
+        metadata_set_attr(cmd->topic[0] != '\0' ? &metadata_topic_find(meta, cmd->topic)->attr : &meta->root, cmd);
         break;
     case COMMAND_SET_CONFIG:
     case COMMAND_REMOVE_CONFIG:
@@ -295,6 +313,13 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
         break;
     case COMMAND_SET_VOTERS:
         meta->voters = (struct metadata_voters){.offset = offset, .voters = cmd->voters, .target = cmd->target};
+        break;
+    case COMMAND_CREATE_GROUP:
+    case COMMAND_DELETE_GROUP:
+    case COMMAND_SET_GROUP_ATTR:
+    case COMMAND_SET_GROUP_CONFIG:
+    case COMMAND_REMOVE_GROUP_CONFIG:
+        rc = metadata_group_apply(meta, cmd);
         break;
     case COMMAND_TYPES:
         break;

@@ -11,13 +11,14 @@
 static int check_create_topic(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
     struct err *e = verdict->e;
-    if (topic_name_check(cmd->topic) != 0)
+    bool internal = topic_name_internal(cmd->topic);
+    if (topic_name_check(cmd->topic) != 0 && !internal)
         return err_set(e, -EINVAL, "%s: not a topic's name", cmd->topic);
     if (metadata_topic_find(meta, cmd->topic) != NULL)
         return LOST(verdict, -EEXIST, "topic %s exists", cmd->topic);
     if (metadata_topic_by_id(meta, cmd->id) != NULL)
         return err_set(e, -EINVAL, "topic %s: its id is another topic's", cmd->topic);
-    if (meta->topic_count >= LIMIT_TOPICS)
+    if (meta->topic_count >= LIMIT_TOPICS && !internal)
         return LOST(verdict, -ENOSPC, "there are %d topics already", LIMIT_TOPICS);
     if (cmd->partitions < 1 || cmd->partitions > LIMIT_TOPIC_PARTITIONS)
         return err_set(e, -EINVAL, "topic %s: %d partitions", cmd->topic, cmd->partitions);
@@ -34,6 +35,13 @@ static int check_same_topic(const struct metadata *meta, const struct command *c
     if (topic == NULL || memcmp(topic->id, cmd->id, UUID_BYTES) != 0)
         return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);
     return 0;
+}
+
+static int check_delete_topic(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    if (topic_name_internal(cmd->topic))
+        return err_set(verdict->e, -EINVAL, "topic %s is the cluster's own", cmd->topic);
+    return check_same_topic(meta, cmd, verdict);
 }
 
 static int check_create_partitions(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
@@ -262,7 +270,7 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
     case COMMAND_CREATE_TOPIC:
         return check_create_topic(meta, cmd, verdict);
     case COMMAND_DELETE_TOPIC:
-        return check_same_topic(meta, cmd, verdict);
+        return check_delete_topic(meta, cmd, verdict);
     case COMMAND_CREATE_PARTITIONS:
         return check_create_partitions(meta, cmd, verdict);
     case COMMAND_ASSIGN_REPLICAS:
@@ -283,6 +291,12 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
     case COMMAND_SET_VOTERS:
     case COMMAND_BEGIN_EPOCH:
         return 0;
+    case COMMAND_CREATE_GROUP:
+    case COMMAND_DELETE_GROUP:
+    case COMMAND_SET_GROUP_ATTR:
+    case COMMAND_SET_GROUP_CONFIG:
+    case COMMAND_REMOVE_GROUP_CONFIG:
+        return metadata_group_fits(meta, cmd, verdict);
     case COMMAND_TYPES:
         break;
     }

@@ -26,6 +26,14 @@ size_t metadata_id_place(const struct metadata *meta, const uint8_t id[UUID_BYTE
 struct metadata_topic *metadata_topic_find(const struct metadata *meta, const char *name); /* NULL: none */
 void metadata_topic_free(struct metadata_topic *topic);
 
+/* metadata_groups.c: groups; the commands that are about them. */
+size_t metadata_group_place(const struct metadata *meta, const char *name, bool *found);
+void metadata_group_free(struct metadata_group *group);
+int metadata_group_fits(const struct metadata *meta, const struct command *cmd, struct verdict *verdict);
+int metadata_group_apply(struct metadata *meta, const struct command *cmd); /* 0, -ENOMEM */
+/* What the command sets of the attributes. */
+void metadata_set_attr(struct tree_attr *attr, const struct command *cmd);
+
 /* Sets or removes what the command says. cluster: NULL for the cluster's own settings. -ENOMEM. */
 int metadata_change_set(struct config_set *set, const struct config_set *cluster, const struct command *cmd);
 

@@ -60,11 +60,10 @@ static int add_command(struct bytes *bytes, const struct command *cmd)
     return rc;
 }
 
-/* The settings of one set, as commands that leave ctime as it is. */
-static int add_config(struct bytes *bytes, const struct config_set *set, const char *topic, int64_t ctime_ms)
+/* The settings of one set, as commands like cmd that leave ctime as it is. */
+static int add_config(struct bytes *bytes, const struct config_set *set, struct command cmd, int64_t ctime_ms)
 {
-    struct command cmd = {.type = COMMAND_SET_CONFIG, .time_ms = ctime_ms};
-    memcpy(cmd.topic, topic, strlen(topic) + 1);
+    cmd.time_ms = ctime_ms;
     for (size_t i = 0; i < set->count; i++) {
         memcpy(cmd.name, set->entries[i].name, sizeof cmd.name);
         memcpy(cmd.value, set->entries[i].value, sizeof cmd.value);
@@ -135,10 +134,36 @@ static int add_made(struct bytes *bytes, const struct metadata_topic *topic)
 
 static int add_topic(struct bytes *bytes, const struct metadata_topic *topic)
 {
+    struct command set = {.type = COMMAND_SET_CONFIG};
     int rc = add_made(bytes, topic);
     if (rc == 0)
         rc = add_partitions(bytes, topic);
-    return rc != 0 ? rc : add_config(bytes, &topic->config, topic->name, topic->attr.ctime_ms);
+    memcpy(set.topic, topic->name, sizeof set.topic);
+    return rc != 0 ? rc : add_config(bytes, &topic->config, set, topic->attr.ctime_ms);
+}
+
+static int add_group(struct bytes *bytes, const struct metadata_group *group)
+{
+    struct command made = {.type = COMMAND_CREATE_GROUP, .time_ms = group->attr.ctime_ms, .attr = group->attr};
+    struct command set = {.type = COMMAND_SET_GROUP_CONFIG};
+    memcpy(made.group, group->name, sizeof made.group);
+    memcpy(made.id, group->id, UUID_BYTES);
+    memcpy(set.group, group->name, sizeof set.group);
+    int rc = add_command(bytes, &made);
+    return rc != 0 ? rc : add_config(bytes, &group->config, set, group->attr.ctime_ms);
+}
+
+static int add_groups(struct bytes *bytes, const struct metadata *meta)
+{
+    struct command dir = {.type = COMMAND_SET_GROUP_ATTR,
+                          .time_ms = meta->groups_attr.ctime_ms,
+                          .attr = meta->groups_attr,
+                          .set = ATTR_UID | ATTR_GID | ATTR_DIR_MODE | ATTR_FILE_MODE | COMMAND_ATTR_MTIME};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < meta->group_count; i++)
+        rc = add_group(bytes, meta->groups[i]);
+    /* Last, because each group made above moved its times. */
+    return rc != 0 ? rc : add_command(bytes, &dir);
 }
 
 /* The quorum's own: its last epoch, and the voters (KIP-630, KIP-853). The offset of the record that set those travels
@@ -164,7 +189,9 @@ static int add_body(struct bytes *bytes, const struct metadata *meta)
     for (size_t i = 0; rc == 0 && i < meta->topic_count; i++)
         rc = add_topic(bytes, meta->topics[i]);
     if (rc == 0)
-        rc = add_config(bytes, &meta->config, "", meta->root.ctime_ms);
+        rc = add_config(bytes, &meta->config, (struct command){.type = COMMAND_SET_CONFIG}, meta->root.ctime_ms);
+    if (rc == 0)
+        rc = add_groups(bytes, meta);
     /* Last, because each topic made above moved MOUNT's times. */
     rc = rc == 0 ? add_quorum(bytes, meta) : rc;
     struct command ids = {.type = COMMAND_PRODUCER_IDS, .count = meta->next_producer_id};

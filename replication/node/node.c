@@ -128,6 +128,19 @@ static int open_env(struct node *node, struct err *e)
     return node->env.cache == NULL ? err_sys(e, -ENOMEM, "open %s", node->options.data_dir) : 0;
 }
 
+static void open_groups(struct node *node)
+{
+    const struct metadata *meta = quorum_acquire(&node->quorum);
+    for (size_t i = 0; i < meta->group_count; i++) {
+        struct node_group *group = group_table_add(&node->groups, meta->groups[i]);
+        if (group == NULL)
+            log_line(LOG_CRIT, "group %s: out of memory", meta->groups[i]->name);
+        else
+            node_group_unref(group);
+    }
+    quorum_release(&node->quorum);
+}
+
 static void open_topics(struct node *node, const struct checkpoints *known)
 {
     const struct metadata *meta = quorum_acquire(&node->quorum);
@@ -186,6 +199,7 @@ static int open_state(struct node *node, struct err *e)
     if (rc != 0)
         goto err_after_mark;
     open_topics(node, known);
+    open_groups(node);
     node->checkpoints_by_name = checkpoints_are_by_name(known);
     lower_checkpoints(node);
     if (quorum_knows_all(&node->quorum))
@@ -250,6 +264,7 @@ static int init(struct node *node, const struct node_options *options)
     }
     pthread_mutex_init(&node->checkpoint_lock, NULL);
     pthread_rwlock_init(&node->feed_lock, NULL);
+    group_table_init(&node->groups);
     network_init(&node->network);
     manager_init(&node->replicas, node);
     flusher_init(&node->flusher, node);
@@ -268,6 +283,7 @@ void node_free(struct node *node)
     pthread_mutex_destroy(&node->checkpoint_lock);
     deleter_free(&node->deleter);
     catalog_free(&node->catalog);
+    group_table_free(&node->groups);
     stray_free(&node->stray);
     free((char *)node->options.data_dir);
     free(node);
@@ -384,26 +400,42 @@ struct executor *node_executor(const struct node *node)
 
 struct topic *node_topic(struct node *node, const char *name)
 {
-    return catalog_find(&node->catalog, name);
+    return topic_name_internal(name) ? NULL : catalog_find(&node->catalog, name);
 }
 
 struct topic *node_internal_topic(struct node *node, const char *name)
 {
+    if (topic_name_internal(name))
+        return catalog_find(&node->catalog, name);
     return strcmp(name, node->internal_topic->name) == 0 ? topic_ref(node->internal_topic) : NULL;
 }
 
 int node_topics(struct node *node, struct topic ***out, size_t *count)
 {
-    return catalog_list(&node->catalog, out, count);
+    size_t all, kept = 0;
+    int rc = catalog_list(&node->catalog, out, &all);
+    for (size_t i = 0; rc == 0 && i < all; i++) {
+        if (topic_internal((*out)[i]))
+            topic_unref((*out)[i]);
+        else
+            (*out)[kept++] = (*out)[i];
+    }
+    *count = kept;
+    return rc;
 }
 
 int node_internal_topics(struct node *node, struct topic ***out, size_t *count)
 {
-    *out = malloc(sizeof(struct topic *));
-    if (*out == NULL)
+    struct topic *offsets = catalog_find(&node->catalog, METADATA_OFFSETS_TOPIC);
+    *out = malloc(2 * sizeof(struct topic *));
+    if (*out == NULL) {
+        if (offsets != NULL)
+            topic_unref(offsets);
         return -ENOMEM;
+    }
     (*out)[0] = topic_ref(node->internal_topic);
-    *count = 1;
+    (*out)[1] = offsets;
+    *count = offsets != NULL ? 2 : 1;
     return 0;
 }
 
@@ -454,7 +486,7 @@ static void count_one(struct partition *part, void *arg)
     pthread_mutex_unlock(&part->lock);
     if (part->log != NULL)
         metrics->flushes += log_flushes(part->log);
-    if (part->topic->internal)
+    if (part->topic->own)
         return;
     metrics->partitions++;
     metrics->partitions_offline += partition_usable(part, NULL) == -EIO;

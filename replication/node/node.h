@@ -18,6 +18,7 @@
 #include "engine/base/io.h"
 #include "replication/executor/executor.h"
 #include "replication/metadata/config.h"
+#include "replication/metadata/group_config.h"
 #include "replication/metadata/tree_attr.h"
 #include "replication/base/limits.h"
 #include "replication/replica/partition.h"
@@ -110,6 +111,29 @@ void topic_config(struct topic *topic, struct topic_config *out);
 bool topic_pledge(struct topic *topic, enum framing framing);
 void topic_unpledge(struct topic *topic);
 
+/* ---- consumer groups: that they exist, whose they are, how they are set ---- */
+
+struct node_group;
+
+/* By name; NULL: none. The caller unrefs. */
+struct node_group *node_group(struct node *node, const char *name);
+struct node_group *node_group_ref(struct node_group *group);
+void node_group_unref(struct node_group *group);
+/* All of them by name, as node_topics(). */
+int node_group_list(struct node *node, struct node_group ***out, size_t *count);
+
+const char *node_group_name(const struct node_group *group);
+const uint8_t *node_group_id(const struct node_group *group); /* UUID_BYTES; another one when the name is used again */
+uint64_t node_group_number(const struct node_group *group);   /* as topic_number() */
+bool node_group_deleted(const struct node_group *group);
+void node_group_attr(struct node_group *group, struct tree_attr *out);
+void node_groups_attr(struct node *node, struct tree_attr *out); /* of `.groups`; at first MOUNT's owner, 1777 */
+/* The settings in force; generation as topic_config_generation(). */
+uint64_t node_group_config_generation(const struct node_group *group);
+void node_group_config(struct node_group *group, struct group_config *out);
+/* One of them as text. -ENODATA: unknown; -ENOENT. */
+int node_get_group_config(struct node *node, const char *group, const char *name, char out[CONFIG_VALUE_BYTES]);
+
 /* ---- settings ---- */
 
 /* The value in force as text. -ENODATA: unknown. */
@@ -125,6 +149,9 @@ struct node_feed {
     void (*topic_changed)(struct node_feed *feed, struct topic *topic);
     /* Deleted: its name is free, and calls answer -ESTALE. */
     void (*topic_gone)(struct node_feed *feed, struct topic *topic);
+    /* The same of consumer groups. */
+    void (*group_changed)(struct node_feed *feed, struct node_group *group);
+    void (*group_gone)(struct node_feed *feed, struct node_group *group);
     /* A high watermark moved, or segments came or went, whoever did it (partition.h). By any thread, no lock of the
      * partition's held, as often as partition_news_return() allows; it queues the news and returns. */
     void (*partition_changed)(struct node_feed *feed, struct partition_news *news);

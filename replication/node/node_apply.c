@@ -36,6 +36,14 @@ static void tell_gone(struct node *node, struct topic *topic)
     pthread_rwlock_unlock(&node->feed_lock);
 }
 
+static void tell_group(struct node *node, struct node_group *group, bool gone)
+{
+    pthread_rwlock_rdlock(&node->feed_lock);
+    if (node->feed != NULL)
+        (gone ? node->feed->group_gone : node->feed->group_changed)(node->feed, group);
+    pthread_rwlock_unlock(&node->feed_lock);
+}
+
 /* ---- before the decision ---- */
 
 /* Files of version 1 go by name: the recovery point of a deleted topic must not be taken for that of a new one with its
@@ -211,6 +219,38 @@ static void register_node(struct node *node, const struct command *cmd)
     node_apply_registrations(node, self ? 0 : cmd->registration.id);
 }
 
+/* ---- consumer groups ---- */
+
+static void create_group(struct node *node, const struct metadata_group *meta)
+{
+    struct node_group *group = group_table_add(&node->groups, meta);
+    if (group == NULL) {
+        log_line(LOG_CRIT, "group %s: out of memory", meta->name);
+        return;
+    }
+    tell_group(node, group, false);
+    node_group_unref(group);
+}
+
+static void delete_group(struct node *node, const char *name)
+{
+    struct node_group *group = group_table_remove(&node->groups, name);
+    if (group == NULL)
+        return;
+    tell_group(node, group, true);
+    node_group_unref(group);
+}
+
+static void update_group(struct node *node, const char *name)
+{
+    struct node_group *group = group_table_find(&node->groups, name);
+    if (group == NULL) /* `.groups` itself, or there was no memory */
+        return;
+    node_group_update(group, metadata_group(&node->quorum.meta, name));
+    tell_group(node, group, false);
+    node_group_unref(group);
+}
+
 static void apply(struct node *node, const struct command *cmd)
 {
     switch (cmd->type) {
@@ -247,6 +287,17 @@ static void apply(struct node *node, const struct command *cmd)
     case COMMAND_SET_VOTERS:
         node_join_cluster(node);
         break;
+    case COMMAND_CREATE_GROUP:
+        create_group(node, metadata_group(&node->quorum.meta, cmd->group));
+        break;
+    case COMMAND_DELETE_GROUP:
+        delete_group(node, cmd->group);
+        break;
+    case COMMAND_SET_GROUP_ATTR:
+    case COMMAND_SET_GROUP_CONFIG:
+    case COMMAND_REMOVE_GROUP_CONFIG:
+        update_group(node, cmd->group);
+        break;
     case COMMAND_CHANGE_NODE:
     case COMMAND_TYPES:
         break;
@@ -277,6 +328,25 @@ static void delete_others(struct node *node, const struct metadata *old)
     }
 }
 
+static void replace_groups(struct node *node, const struct metadata *old)
+{
+    const struct metadata *meta = &node->quorum.meta;
+    for (size_t i = 0; i < old->group_count; i++) {
+        const struct metadata_group *now = metadata_group(meta, old->groups[i]->name);
+        if (now == NULL || memcmp(now->id, old->groups[i]->id, UUID_BYTES) != 0)
+            delete_group(node, old->groups[i]->name);
+    }
+    for (size_t i = 0; i < meta->group_count; i++) {
+        struct node_group *group = group_table_find(&node->groups, meta->groups[i]->name);
+        if (group == NULL) {
+            create_group(node, meta->groups[i]);
+            continue;
+        }
+        node_group_unref(group);
+        update_group(node, meta->groups[i]->name);
+    }
+}
+
 void node_replace(void *arg, const struct metadata *old)
 {
     struct node *node = arg;
@@ -296,6 +366,7 @@ void node_replace(void *arg, const struct metadata *old)
             create_topic(node, &cmd);
     }
     update_topics(node, &all);
+    replace_groups(node, old);
     node_join_cluster(node);
     if (self != NULL && self->process == node->process) {
         struct command cmd = {.type = COMMAND_REGISTER_NODE, .registration = *self};

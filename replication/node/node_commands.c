@@ -1,9 +1,13 @@
 /* replication/node/node_commands.c: the states of a command.
  *
- *   node_… ──┬───────────────→ DECIDING ──┬── applied, or refused ───────────────────────→ done
- *            │                    ↑  └────┘ the disk is full, and the reserve makes room
- *            └→ HOLDING ── held ──┘       │
- *                  └── in use ──→ done    └── made, but not on this disk ──→ UNDOING ──→ done
+ *   node_… ──┬────────────────→ DECIDING ──┬── applied, or refused ───────────────────────→ done
+ *            │                    ↑ ↑  └────┘ the disk is full, and the reserve makes room
+ *            ├→ HOLDING ── held ──┘ │       │
+ *            │    └── in use → done │       └── made, but not on this disk ──→ UNDOING ──→ done
+ *            └→ PREPARING ── made ──┘
+ *                  └── not, or not on this disk ──→ done
+ *
+ * Preparing: the first group's mkdir makes the topic of groups' offsets first; it stays whatever becomes of the group.
  *
  * Holding a topic: once the appends under way are through, those that come are parked, so that what is empty stays so
  * until the decision; nobody waits at the gate meanwhile. All transitions are made by tick(), one after the other: each
@@ -16,6 +20,7 @@
 #include <string.h>
 
 #include "replication/base/limits.h"
+#include "replication/metadata/plan.h"
 #include "replication/node/node_internal.h"
 
 /* ---- the end ---- */
@@ -53,18 +58,24 @@ static void on_decided(struct quorum_op *quorum, int rc)
 }
 
 /* 0: on_decided() follows. */
-static int decide(struct command_op *op)
+static int submit(struct command_op *op, enum command_state state)
 {
-    op->state = COMMAND_DECIDING;
+    int64_t left_ms = op->begun_ms + LIMIT_METADATA_MS - op->node->clock->mono_ms(op->node->clock);
+    op->state = state;
     /* The kernel holds a directory's lock meanwhile; with peers it is not this node's disk that is waited for. */
     op->quorum.timeout_ms = op->timeout_ms;
-    if (quorum_has_peers(&op->node->quorum) && op->timeout_ms > LIMIT_METADATA_MS)
-        op->quorum.timeout_ms = LIMIT_METADATA_MS;
+    if (quorum_has_peers(&op->node->quorum) && op->timeout_ms > left_ms)
+        op->quorum.timeout_ms = left_ms > 0 ? left_ms : 0;
     op->quorum.done = on_decided;
     int rc = quorum_submit(&op->node->quorum, &op->quorum, &op->cmd);
     if (rc != 0)
         op->e = op->quorum.e;
     return rc;
+}
+
+static int decide(struct command_op *op)
+{
+    return submit(op, COMMAND_DECIDING);
 }
 
 static void on_undone(struct quorum_op *undo, int rc)
@@ -113,6 +124,18 @@ static int made_rc(struct command_op *op)
                              op->cmd.topic);
 }
 
+/* What a group's mkdir goes on with once there is a topic for offsets. As decide(). */
+static int decide_group(struct command_op *op)
+{
+    struct command made = op->cmd;
+    int rc = executor_uuid(op->node->executor, op->cmd.id);
+    op->cmd.type = COMMAND_CREATE_GROUP;
+    op->cmd.attr = op->attr;
+    op->cmd.replicas = NULL;
+    command_free(&made);
+    return rc == 0 ? decide(op) : err_sys(&op->e, rc, "choose a group's id");
+}
+
 static bool makes_room(const struct command_op *op)
 {
     return op->cmd.type == COMMAND_DELETE_TOPIC || op->cmd.type == COMMAND_SET_CONFIG ||
@@ -123,6 +146,14 @@ static bool makes_room(const struct command_op *op)
 static void tick(struct command_op *op, int rc)
 {
     switch (op->state) {
+    case COMMAND_PREPARING:
+        if (rc == 0)
+            rc = made_rc(op);
+        if (rc == 0 || rc == -EEXIST) /* made by whoever was first */
+            rc = decide_group(op);
+        if (rc != 0)
+            finish(op, rc);
+        return;
     case COMMAND_HOLDING:
         if (rc == 0)
             rc = decide(op);
@@ -190,6 +221,7 @@ static int begin(struct node *node, struct command_op *op, enum command_type typ
     op->topic = NULL;
     op->holds = op->reserved = false;
     op->e = op->quorum.e = (struct err){0};
+    op->begun_ms = node->clock->mono_ms(node->clock);
     op->quorum.proposal = NULL;
     op->cmd = (struct command){.type = type, .time_ms = node->clock->wall_ms(node->clock)};
     if (name == NULL)
@@ -223,40 +255,6 @@ static int begun(struct command_op *op, int rc)
 
 /* ---- topics ---- */
 
-/* Replicas for that many more partitions. */
-static int place(struct command *cmd, const struct metadata *meta, int32_t count, struct err *e)
-{
-    int32_t factor = cmd->replication_factor;
-    struct placement_node nodes[LIMIT_NODES];
-    /* A cluster's first moments: a topic is not made with fewer replicas because it came before a node did. */
-    if (meta->node_count == 0 || ((size_t)factor > meta->node_count && factor <= metadata_known_nodes(meta)))
-        return err_set(e, -EROFS, "%zu of %" PRId32 " nodes have registered yet", meta->node_count,
-                       metadata_known_nodes(meta));
-    if ((size_t)factor > meta->node_count)
-        return err_set(e, -EINVAL, "replication factor %" PRId32 ", there are %zu nodes", factor, meta->node_count);
-    cmd->replica_count = count * factor;
-    cmd->replicas = calloc((size_t)cmd->replica_count, sizeof *cmd->replicas);
-    if (cmd->replicas == NULL)
-        return err_sys(e, -ENOMEM, "choose replicas");
-    metadata_load(meta, nodes);
-    for (int32_t i = 0; i < count; i++) {
-        struct replica_set chosen;
-        placement_choose(nodes, (int32_t)meta->node_count, factor, &chosen);
-        memcpy(cmd->replicas + (size_t)i * (size_t)factor, chosen.ids, (size_t)factor * sizeof chosen.ids[0]);
-    }
-    return 0;
-}
-
-static int plan_topic(struct node *node, struct command *cmd, struct err *e)
-{
-    const struct metadata *meta = quorum_acquire(&node->quorum);
-    cmd->partitions = (int32_t)strtol(config_in_force(&meta->config, NULL, "num.partitions"), NULL, 10);
-    cmd->replication_factor = metadata_default_factor(meta);
-    int rc = place(cmd, meta, cmd->partitions, e);
-    quorum_release(&node->quorum);
-    return rc;
-}
-
 int node_create_topic(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr)
 {
     int rc = begin(node, op, COMMAND_CREATE_TOPIC, name);
@@ -264,8 +262,14 @@ int node_create_topic(struct node *node, struct command_op *op, const char *name
     op->cmd.attr.mtime_ms = op->cmd.attr.ctime_ms = op->cmd.time_ms;
     if (rc == 0 && (rc = executor_uuid(node->executor, op->cmd.id)) != 0)
         err_sys(&op->e, rc, "choose a topic id");
-    if (rc == 0)
-        rc = plan_topic(node, &op->cmd, &op->e);
+    if (rc == 0 && topic_name_check(name) != 0)
+        rc = err_set(&op->e, -EINVAL, "%s: not a topic's name", name);
+    if (rc == 0) {
+        const struct metadata *meta = quorum_acquire(&node->quorum);
+        int64_t partitions = config_number(config_in_force(&meta->config, NULL, "num.partitions"));
+        rc = plan_topic(&op->cmd, meta, (int32_t)partitions, &op->e);
+        quorum_release(&node->quorum);
+    }
     if (rc == 0)
         rc = decide(op);
     return begun(op, rc);
@@ -296,7 +300,7 @@ int node_create_partitions(struct node *node, struct command_op *op, const char 
             rc = err_set(&op->e, -EINVAL, "topic %s: %d partitions, it has %d and can have %d", name, count, have,
                          LIMIT_TOPIC_PARTITIONS);
         } else {
-            rc = place(&op->cmd, quorum_acquire(&node->quorum), count - have, &op->e);
+            rc = plan_partitions(&op->cmd, quorum_acquire(&node->quorum), count - have, &op->e);
             quorum_release(&node->quorum);
         }
     }
@@ -323,41 +327,6 @@ int node_assign_replicas(struct node *node, struct command_op *op, const char *n
     return begun(op, rc);
 }
 
-/* That many of the replicas that it has or shall have: more by load, fewer from the end, the leader last. */
-static void resize(struct placement_node *nodes, int32_t count, const struct partition_registration *part,
-                   int32_t factor, struct replica_set *out)
-{
-    *out = part->target.count > 0 ? part->target : part->replicas;
-    for (int32_t i = out->count - 1; i >= 0 && out->count > factor; i--)
-        if (out->ids[i] != part->leader)
-            replica_set_remove(out, out->ids[i]);
-    if (out->count < factor)
-        placement_add(nodes, count, factor, out);
-}
-
-static int plan_factor(struct command *cmd, const struct metadata *meta, int32_t factor, struct err *e)
-{
-    const struct metadata_topic *topic = metadata_topic_by_id(meta, cmd->id);
-    struct placement_node nodes[LIMIT_NODES];
-    if (topic == NULL)
-        return err_set(e, -ENOENT, "no topic %s", cmd->topic);
-    if (factor < 1 || factor > LIMIT_REPLICAS || (size_t)factor > meta->node_count)
-        return err_set(e, -EINVAL, "replication factor %" PRId32 ", there are %zu nodes", factor, meta->node_count);
-    cmd->partition = -1;
-    cmd->replication_factor = factor;
-    cmd->replica_count = topic->partitions * factor;
-    cmd->replicas = calloc((size_t)cmd->replica_count, sizeof *cmd->replicas);
-    if (cmd->replicas == NULL)
-        return err_sys(e, -ENOMEM, "choose replicas");
-    metadata_load(meta, nodes);
-    for (int32_t p = 0; p < topic->partitions; p++) {
-        struct replica_set set;
-        resize(nodes, (int32_t)meta->node_count, &topic->parts[p], factor, &set);
-        memcpy(cmd->replicas + (size_t)p * (size_t)factor, set.ids, (size_t)factor * sizeof set.ids[0]);
-    }
-    return 0;
-}
-
 int node_set_replication_factor(struct node *node, struct command_op *op, const char *name, int32_t factor)
 {
     int rc = begin_on(node, op, COMMAND_ASSIGN_REPLICAS, name);
@@ -368,33 +337,6 @@ int node_set_replication_factor(struct node *node, struct command_op *op, const 
     if (rc == 0)
         rc = decide(op);
     return begun(op, rc);
-}
-
-static int plan_leader(struct command *cmd, const struct metadata *meta, int32_t index, int32_t leader, struct err *e)
-{
-    const struct metadata_topic *topic = metadata_topic_by_id(meta, cmd->id);
-    struct election_nodes nodes = metadata_election_nodes(meta);
-    if (topic == NULL || index >= topic->partitions)
-        return err_set(e, -ENOENT, "no partition %s-%" PRId32, cmd->topic, index);
-    const struct partition_registration *part = &topic->parts[index];
-    if (!replica_set_has(&part->replicas, leader))
-        return err_set(e, -EINVAL, "%s-%" PRId32 ": node %" PRId32 " has no replica", cmd->topic, index, leader);
-    if (!replica_set_has(&part->isr, leader) || !nodes.stays(nodes.arg, leader))
-        return err_set(e, -EAGAIN, "%s-%" PRId32 ": node %" PRId32 " is not in sync", cmd->topic, index, leader);
-    cmd->changes = calloc(1, sizeof *cmd->changes);
-    if (cmd->changes == NULL)
-        return err_sys(e, -ENOMEM, "choose a leader");
-    cmd->change_count = 1;
-    struct partition_change *change = cmd->changes;
-    memcpy(change->topic_id, topic->id, UUID_BYTES);
-    change->index = index;
-    change->to = *part;
-    change->to.leader = leader;
-    change->to.leader_epoch += leader != part->leader;
-    change->to.partition_epoch++;
-    for (int32_t i = 0; i < LIMIT_REPLICA_SET; i++)
-        change->isr_epochs[i] = -1;
-    return 0;
 }
 
 int node_set_leader(struct node *node, struct command_op *op, const char *name, int32_t index, int32_t leader)
@@ -435,6 +377,102 @@ int node_set_config(struct node *node, struct command_op *op, const char *topic,
     /* Framing says how to read what is there, so it changes only while nothing is. */
     if (rc == 0)
         rc = topic != NULL && strcmp(name, "framing") == 0 ? hold(op) : decide(op);
+    return begun(op, rc);
+}
+
+/* ---- groups ---- */
+
+/* name NULL: `.groups`, "". */
+static int begin_group(struct node *node, struct command_op *op, enum command_type type, const char *name)
+{
+    int rc = begin(node, op, type, NULL);
+    if (name != NULL && group_name_check(name) != 0)
+        rc = err_set(&op->e, -EINVAL, "%s: not a group's name", name);
+    else if (name != NULL)
+        memcpy(op->cmd.group, name, strlen(name) + 1);
+    return rc;
+}
+
+/* The topic of offsets: 1: it is there; 0: op->cmd makes it. */
+static int plan_offsets(struct command_op *op)
+{
+    struct command *cmd = &op->cmd;
+    const struct metadata *meta = quorum_acquire(&op->node->quorum);
+    int rc = metadata_topic(meta, METADATA_OFFSETS_TOPIC) != NULL;
+    if (rc == 0) {
+        cmd->type = COMMAND_CREATE_TOPIC;
+        memcpy(cmd->topic, METADATA_OFFSETS_TOPIC, sizeof METADATA_OFFSETS_TOPIC);
+        cmd->attr = op->node->root_before;
+        cmd->attr.file_mode = 0444;
+        cmd->attr.mtime_ms = cmd->attr.ctime_ms = cmd->time_ms;
+        rc = plan_topic(cmd, meta, METADATA_OFFSETS_PARTITIONS, &op->e);
+    }
+    quorum_release(&op->node->quorum);
+    if (rc == 0 && (rc = executor_uuid(op->node->executor, cmd->id)) != 0)
+        err_sys(&op->e, rc, "choose a topic id");
+    return rc;
+}
+
+int node_create_group(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr)
+{
+    int rc = begin_group(node, op, COMMAND_CREATE_GROUP, name);
+    op->attr = *attr;
+    op->attr.mtime_ms = op->attr.ctime_ms = op->cmd.time_ms;
+    if (rc == 0)
+        rc = plan_offsets(op);
+    if (rc == 0)
+        rc = submit(op, COMMAND_PREPARING);
+    else if (rc == 1)
+        rc = decide_group(op);
+    return begun(op, rc);
+}
+
+/* Of a group that is there. */
+static int begin_on_group(struct node *node, struct command_op *op, enum command_type type, const char *name)
+{
+    int rc = begin_group(node, op, type, name);
+    struct node_group *group = rc == 0 ? node_group(node, name) : NULL;
+    if (rc == 0 && group == NULL)
+        rc = err_set(&op->e, -ENOENT, "no group %s", name);
+    if (rc == 0)
+        memcpy(op->cmd.id, group->id, UUID_BYTES);
+    if (group != NULL)
+        node_group_unref(group);
+    return rc;
+}
+
+int node_delete_group(struct node *node, struct command_op *op, const char *name)
+{
+    int rc = begin_on_group(node, op, COMMAND_DELETE_GROUP, name);
+    if (rc == 0)
+        rc = decide(op);
+    return begun(op, rc);
+}
+
+int node_set_group_attr(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr,
+                        unsigned set)
+{
+    int rc = begin_group(node, op, COMMAND_SET_GROUP_ATTR, name);
+    op->cmd.attr = *attr;
+    op->cmd.set = set;
+    if (rc == 0)
+        rc = decide(op);
+    return begun(op, rc);
+}
+
+int node_set_group_config(struct node *node, struct command_op *op, const char *group, const char *name,
+                          const char *value)
+{
+    enum command_type type = value != NULL ? COMMAND_SET_GROUP_CONFIG : COMMAND_REMOVE_GROUP_CONFIG;
+    int rc = begin_on_group(node, op, type, group);
+    if (rc == 0 && (strlen(name) >= sizeof op->cmd.name || (value != NULL && strlen(value) >= sizeof op->cmd.value)))
+        rc = err_set(&op->e, -EINVAL, "%s: no such setting, or its value is too long", name);
+    if (rc == 0)
+        memcpy(op->cmd.name, name, strlen(name) + 1);
+    if (rc == 0 && value != NULL && (rc = group_config_check(name, value, &op->e)) == 0)
+        memcpy(op->cmd.value, value, strlen(value) + 1);
+    if (rc == 0)
+        rc = decide(op);
     return begun(op, rc);
 }
 

@@ -10,7 +10,7 @@
 #include "replication/metadata/quorum.h"
 #include "replication/node/node.h"
 
-enum command_state { COMMAND_HOLDING, COMMAND_DECIDING, COMMAND_UNDOING };
+enum command_state { COMMAND_PREPARING, COMMAND_HOLDING, COMMAND_DECIDING, COMMAND_UNDOING };
 
 /* One change on its way; the caller embeds it, zeroed, sets the first two and keeps it until it is over. */
 struct command_op {
@@ -24,6 +24,8 @@ struct command_op {
     struct node *node;
     struct topic *topic; /* that it is about, referenced; NULL: MOUNT, or one that is to be made */
     struct command cmd;
+    struct tree_attr attr; /* PREPARING: the group's */
+    int64_t begun_ms;
     struct quorum_op quorum, undo;
     struct quorum_change change; /* of the quorum's voters */
     struct work work;
@@ -62,6 +64,16 @@ int node_set_attr(struct node *node, struct command_op *op, const char *name, co
  * -EINVAL: bad name or value; -EBUSY: framing of a topic that holds records or has some on their way, parked or
  * pledged. An append that comes while a framing is being decided and is cut by another one is -EINVAL. */
 int node_set_config(struct node *node, struct command_op *op, const char *topic, const char *name, const char *value);
+
+/* -EEXIST, -EINVAL (name). The first one makes the topic of groups' offsets, which stays whatever becomes of it. */
+int node_create_group(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr);
+/* With its offsets, whoever is in it. -ENOENT. */
+int node_delete_group(struct node *node, struct command_op *op, const char *name);
+/* name NULL: `.groups`. As node_set_attr() and node_set_config(), for a group; it has no defaults on MOUNT. */
+int node_set_group_attr(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr,
+                        unsigned set);
+int node_set_group_config(struct node *node, struct command_op *op, const char *group, const char *name,
+                          const char *value);
 
 /* Makes these nodes the voters of the metadata quorum: 1, 3 or 5 ids, ascending; each is the server that it is now, so
  * that one whose disk was replaced is a voter again. -EINVAL; -EAGAIN: not all of them are connected and caught up, or

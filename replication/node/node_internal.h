@@ -19,6 +19,7 @@
 #include "replication/node/identity.h"
 #include "replication/node/membership.h"
 #include "replication/node/node.h"
+#include "replication/node/node_group.h"
 #include "replication/node/reads.h"
 #include "replication/node/reserve.h"
 #include "replication/node/scrubber.h"
@@ -48,6 +49,7 @@ struct node {
     int port;
     struct reserve reserve;
     struct catalog catalog;
+    struct group_table groups;
     struct topic *internal_topic; /* __cluster_metadata */
     struct metadata_topic internal_meta;
     struct partition_registration internal_part; /* of internal_meta */

@@ -17,7 +17,7 @@ static void on_reap(struct work *work);
 static void on_resume(struct work *work);
 
 struct topic *topic_new(struct node *node, const struct metadata_topic *meta, const struct config_set *cluster,
-                        bool internal)
+                        bool own)
 {
     struct topic *topic = calloc(1, sizeof *topic);
     if (topic == NULL)
@@ -27,7 +27,8 @@ struct topic *topic_new(struct node *node, const struct metadata_topic *meta, co
     memcpy(topic->id, meta->id, UUID_BYTES);
     uuid_text(topic->id, topic->id_text);
     atomic_store(&topic->replication_factor, meta->replication_factor);
-    topic->internal = internal;
+    topic->internal = own || topic_name_internal(meta->name);
+    topic->own = own;
     atomic_store(&topic->refs, 1);
     topic->reap.run = on_reap;
     topic->resume.run = on_resume;
@@ -91,7 +92,7 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
     struct err e = {0};
     int rc = partition_open(topic, index, &meta->parts[index], known, made, &part, &e);
     /* Corruption was logged by the log that went offline. */
-    if (rc != 0 && (part == NULL || part->log == NULL) && topic->internal)
+    if (rc != 0 && (part == NULL || part->log == NULL) && topic->own)
         err_set(topic->node->internal_reason, rc, "%s", e.text);
     else if (rc != 0 && (part == NULL || part->log == NULL))
         log_line(LOG_ERR, "%s-%" PRId32 " is offline: %s", topic->name, index, e.text);
@@ -99,7 +100,7 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
         topic->open_rc = rc;
     if (part == NULL)
         return rc;
-    if ((made && atomic_load(&topic->node->membership.registered)) || topic->internal)
+    if ((made && atomic_load(&topic->node->membership.registered)) || topic->own)
         partition_set_registration(part, &meta->parts[index]);
     pthread_mutex_lock(&topic->lock);
     topic->partitions[index] = part;

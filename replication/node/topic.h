@@ -23,7 +23,8 @@ struct topic {
     uint8_t id[UUID_BYTES];
     char id_text[UUID_TEXT_BYTES];
     _Atomic int32_t replication_factor; /* the target, where partitions move */
-    bool internal;
+    bool internal;                      /* one of .internal/: not a user's to write or to change */
+    bool own;                           /* the node's own, which no decision makes: the metadata log. Also internal */
     _Atomic uint64_t refs;
     _Atomic bool deleted;
     struct topic *hash_next; /* catalog.c's, under its lock */
@@ -45,7 +46,7 @@ struct topic {
 
 /* A topic without partitions, one reference. NULL: no memory. */
 struct topic *topic_new(struct node *node, const struct metadata_topic *meta, const struct config_set *cluster,
-                        bool internal);
+                        bool own);
 
 /* Opens the partitions that meta has and the topic has not yet. made: they are new; a directory that is there already
  * belongs to something else. One that cannot be opened is there all the same, offline, and was logged; open_rc is the

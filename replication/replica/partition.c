@@ -168,7 +168,7 @@ static void open_high_watermark(struct partition *part, struct log *log)
         if (!part->registered || part->isr.replicas[i].id == part->node->options.id)
             part->isr.replicas[i].end = hw;
     /* What of the metadata log is decided is the quorum's to say. */
-    if (part->isr.count == 1 && !part->topic->internal) {
+    if (part->isr.count == 1 && !part->topic->own) {
         isr_advance(&part->isr, part->node->options.id, end);
         isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
     }

@@ -87,6 +87,9 @@ struct append_op {
     /* in: another node's, with its producer id and sequence. Where this one does not lead it ends with -EREMOTE: not
      * appended; -EIO: in a log that leads no more. */
     bool from_peer;
+    /* in: the cluster's own record, for a topic of .internal/ that others may not append to. Never one for the metadata
+     * log. */
+    bool internal;
     bool told; /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
     /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
      * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO;

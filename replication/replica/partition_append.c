@@ -470,8 +470,9 @@ int partition_append_submit(struct append_op *op, struct err *e)
     int rc;
 
     assert(atomic_load_explicit(&op->state, memory_order_relaxed) == APPEND_OVER && op->copy == NULL);
-    if (op->part->topic->internal && !atomic_load(&op->part->topic->deleted)) {
-        return err_set(e, -EPERM, "%s is the node's own", op->part->name);
+    assert(!op->internal || !op->part->topic->own);
+    if (op->part->topic->internal && !op->internal && !atomic_load(&op->part->topic->deleted)) {
+        return err_set(e, -EPERM, "%s is the cluster's own", op->part->name);
     }
     rc = check_log(op, e);
     if (rc < 0 && (rc != -EREMOTE || op->from_peer)) {

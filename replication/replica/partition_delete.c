@@ -249,7 +249,7 @@ int partition_delete_records(struct partition *part, struct delete_records_op *o
     op->part = part;
     op->ask.state = ASK_OVER;
     if (part->topic->internal) {
-        return err_set(&op->e, -EPERM, "%s is the node's own", part->name);
+        return err_set(&op->e, -EPERM, "%s is the cluster's own", part->name);
     }
     if (partition_leads(part)) {
         return delete_here(part, op);

@@ -20,7 +20,7 @@
 
 bool partition_is_elsewhere(const struct partition *part, const struct partition_registration *registration)
 {
-    return !part->topic->internal && registration->replicas.count > 0 &&
+    return !part->topic->own && registration->replicas.count > 0 &&
            !replica_set_has(&registration->replicas, part->node->options.id);
 }
 

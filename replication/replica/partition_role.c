@@ -149,7 +149,7 @@ void partition_set_registration(struct partition *part, const struct partition_r
     partition_ask_look(part);
     partition_insync_look(part, false);
     reads_moved(&part->node->reads, part);
-    if (registration->replicas.count > 1 && !part->topic->internal) {
+    if (registration->replicas.count > 1 && !part->topic->own) {
         manager_add(&part->node->replicas, part);
         begin(part);
     }

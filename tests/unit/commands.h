@@ -77,6 +77,36 @@ static inline int set_config(struct node *node, const char *topic, const char *n
     return await_end(&awaited, node_set_config(node, &awaited.op, topic, name, value), e);
 }
 
+static inline int create_group(struct node *node, const char *name, const struct tree_attr *attr, struct err *e)
+{
+    struct awaited awaited;
+    await_begin(&awaited);
+    return await_end(&awaited, node_create_group(node, &awaited.op, name, attr), e);
+}
+
+static inline int delete_group(struct node *node, const char *name, struct err *e)
+{
+    struct awaited awaited;
+    await_begin(&awaited);
+    return await_end(&awaited, node_delete_group(node, &awaited.op, name), e);
+}
+
+static inline int set_group_attr(struct node *node, const char *name, const struct tree_attr *attr, unsigned set,
+                                 struct err *e)
+{
+    struct awaited awaited;
+    await_begin(&awaited);
+    return await_end(&awaited, node_set_group_attr(node, &awaited.op, name, attr, set), e);
+}
+
+static inline int set_group_config(struct node *node, const char *group, const char *name, const char *value,
+                                   struct err *e)
+{
+    struct awaited awaited;
+    await_begin(&awaited);
+    return await_end(&awaited, node_set_group_config(node, &awaited.op, group, name, value), e);
+}
+
 /* ---- DeleteRecords ---- */
 
 struct awaited_delete {
