@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/metadata/plan.h"
+
 enum { LOOK_CHANGES = 1000 /* in one command */ };
 
 /* ---- nodes ---- */
@@ -285,6 +287,24 @@ static int next_preferred(struct controller *controller, const struct metadata *
     return rc;
 }
 
+/* The cluster's own topic has as many replicas as topics get by default, once there are so many nodes: it was made when
+ * the first group was, maybe by a node that was alone. */
+static int next_internal(const struct metadata *meta, struct command *out)
+{
+    const struct metadata_topic *topic = metadata_topic(meta, METADATA_OFFSETS_TOPIC);
+    int32_t factor = metadata_default_factor(meta);
+    if (topic == NULL || topic->replication_factor >= factor || (size_t)factor > meta->node_count)
+        return 0;
+    *out = (struct command){.type = COMMAND_ASSIGN_REPLICAS};
+    memcpy(out->topic, topic->name, sizeof out->topic);
+    memcpy(out->id, topic->id, UUID_BYTES);
+    int rc = plan_factor(out, meta, factor, NULL);
+    if (rc == 0 && metadata_check(meta, out, NULL) == 0)
+        return 1;
+    command_free(out);
+    return rc == -ENOMEM ? rc : 0; /* it moves; with its next change it is looked at again */
+}
+
 int controller_next(struct controller *controller, const struct metadata *meta, int64_t now_ms, struct command *out)
 {
     int rc = 0;
@@ -294,6 +314,8 @@ int controller_next(struct controller *controller, const struct metadata *meta, 
         return 1;
     if (controller->look)
         rc = next_look(controller, meta, out);
+    if (rc == 0)
+        rc = next_internal(meta, out);
     if (rc == 0 && now_ms >= controller->prefer_at_ms)
         rc = next_preferred(controller, meta, now_ms, out);
     return rc;

@@ -249,6 +249,45 @@ static void a_move_ends_once_all_that_shall_be_there_are_in_sync(void **state)
     assert_int_equal(part(c, 0)->isr.count, 2);
 }
 
+/* interface.md: internal topics follow default.replication.factor when the cluster grows. */
+static void the_clusters_own_topic_follows_the_default_factor(void **state)
+{
+    struct cluster *c = *state;
+    int32_t replicas[] = {2, 2};
+    struct command made = {.type = COMMAND_CREATE_TOPIC, .topic = "__consumer_offsets", .id = {5}};
+    struct command set = {.type = COMMAND_SET_CONFIG, .name = "default.replication.factor", .value = "1"};
+    made.partitions = made.replica_count = 2;
+    made.replication_factor = 1;
+    made.replicas = replicas;
+    apply(c, &set);
+    apply(c, &made);
+    run(c);
+    const struct metadata_topic *topic = metadata_topic(&c->meta, "__consumer_offsets");
+    assert_int_equal(topic->replication_factor, 1);
+    assert_int_equal(topic->parts[0].replicas.count, 1);
+
+    /* No longer said, it is the smaller of 3 and the number of nodes. */
+    set.type = COMMAND_REMOVE_CONFIG;
+    apply(c, &set);
+    run(c);
+    assert_int_equal(topic->replication_factor, 3);
+    for (int32_t p = 0; p < 2; p++) {
+        assert_int_equal(topic->parts[p].replicas.count, 3);
+        assert_int_equal(topic->parts[p].replicas.ids[0], 2); /* who leads goes on */
+        assert_int_equal(topic->parts[p].isr.count, 1);       /* the others have yet to fetch */
+        assert_int_equal(topic->parts[p].leader, 2);
+    }
+    /* It is not asked for again. */
+    c->commands = 0;
+    run(c);
+    assert_int_equal(c->commands, 0);
+    /* A lower one takes nothing away. */
+    set.type = COMMAND_SET_CONFIG;
+    apply(c, &set);
+    run(c);
+    assert_int_equal(topic->replication_factor, 3);
+}
+
 static void a_controller_at_rest_proposes_nothing(void **state)
 {
     struct cluster *c = *state;
@@ -273,6 +312,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_controller_grants_a_full_session, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_given_back_some_time_after_a_node_is_in_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(a_move_ends_once_all_that_shall_be_there_are_in_sync, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_clusters_own_topic_follows_the_default_factor, setup, teardown),
         cmocka_unit_test_setup_teardown(a_controller_at_rest_proposes_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
