@@ -25,11 +25,6 @@ struct group_stretch {
     struct group_stretch *prev, *next;
 };
 
-static bool same(struct group_owner a, struct group_owner b)
-{
-    return a.partition == b.partition && a.epoch == b.epoch;
-}
-
 /* ---- the list ---- */
 
 static void take_out(struct group_map *map, struct group_stretch *stretch)
@@ -68,7 +63,7 @@ static struct group_stretch *stretch_new(struct group_map *map, struct group_own
 /* Whether a record at stream position pos goes on where the stretch ends. */
 static bool continues(const struct group_stretch *stretch, struct group_owner owner, int64_t pos, int64_t offset)
 {
-    return stretch != NULL && same(stretch->owner, owner) && stretch->pos + stretch->len == pos &&
+    return stretch != NULL && group_owner_is(stretch->owner, owner) && stretch->pos + stretch->len == pos &&
            stretch->offset + stretch->records == offset && stretch->records < STRETCH_RECORDS;
 }
 
@@ -121,7 +116,7 @@ static int fold(struct group_map *map, const struct group_stretch *stretch)
 {
     int64_t upto = stretch->offset + stretch->records;
     for (size_t i = 0; i < map->folded_count; i++) {
-        if (same(map->folded[i].owner, stretch->owner)) {
+        if (group_owner_is(map->folded[i].owner, stretch->owner)) {
             map->folded[i].offset = upto;
             return 0;
         }
@@ -204,7 +199,7 @@ static size_t fitting(const struct group_stretch *stretch, int64_t pos, size_t s
     for (int64_t count = 1; count < max_records; count++) {
         if (++record == stretch->records) {
             const struct group_stretch *next = stretch->next;
-            if (next == NULL || !same(next->owner, stretch->owner))
+            if (next == NULL || !group_owner_is(next->owner, stretch->owner))
                 break;
             stretch = next;
             record = 0;
@@ -276,7 +271,7 @@ void group_map_commit(struct group_map *map, int64_t pos, void (*each)(void *arg
 static void collect(struct group_offset *list, size_t *count, const struct group_offset *upto)
 {
     for (size_t i = 0; i < *count; i++) {
-        if (same(list[i].owner, upto->owner)) {
+        if (group_owner_is(list[i].owner, upto->owner)) {
             if (list[i].offset < upto->offset)
                 list[i].offset = upto->offset;
             return;
@@ -339,11 +334,19 @@ bool group_map_holds(const struct group_map *map, struct group_owner owner)
 {
     const struct group_stretch *stretch = map->last;
     while (stretch != NULL && stretch->pos + stretch->len > done_pos(map)) {
-        if (same(stretch->owner, owner))
+        if (group_owner_is(stretch->owner, owner))
             return true;
         stretch = stretch->prev;
     }
     return false;
+}
+
+bool group_map_last_owner(const struct group_map *map, struct group_owner *owner)
+{
+    if (map->last == NULL)
+        return false;
+    *owner = map->last->owner;
+    return true;
 }
 
 void group_map_withdraw(struct group_map *map, struct group_owner owner)
@@ -353,7 +356,7 @@ void group_map_withdraw(struct group_map *map, struct group_owner owner)
         return;
     for (const struct group_stretch *stretch = map->last; stretch != NULL && stretch->pos >= from;
          stretch = stretch->prev)
-        assert(same(stretch->owner, owner));
+        assert(group_owner_is(stretch->owner, owner));
     cut_list(map, from);
     history_cut(&map->history, from);
     if (map->given_pos > from)
@@ -363,7 +366,7 @@ void group_map_withdraw(struct group_map *map, struct group_owner owner)
 int64_t group_map_unfinished(const struct group_map *map, struct group_owner owner)
 {
     const struct group_stretch *stretch = map->last;
-    if (map->given_pos >= group_map_end(map) || !same(stretch->owner, owner))
+    if (map->given_pos >= group_map_end(map) || !group_owner_is(stretch->owner, owner))
         return -1;
     uint32_t records;
     (void)records_until(stretch, map->given_pos, &records);

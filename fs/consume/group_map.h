@@ -77,10 +77,17 @@ int group_map_offsets(const struct group_map *map, int64_t pos, struct group_off
  * position that was read at on, or from the end of the record that this lies in: none is torn. What was committed
  * stays. (No other owner's is behind that: what was not read on from is of one read.) */
 void group_map_withdraw(struct group_map *map, struct group_owner owner);
+/* Whose the last record that is held is. false: none is. */
+bool group_map_last_owner(const struct group_map *map, struct group_owner *owner);
 /* Whether something of this owner is held that was neither read on from nor committed. */
 bool group_map_holds(const struct group_map *map, struct group_owner owner);
 /* The offset of the record that is not wholly given yet, if it is this owner's; -1. */
 int64_t group_map_unfinished(const struct group_map *map, struct group_owner owner);
+
+static inline bool group_owner_is(struct group_owner a, struct group_owner b)
+{
+    return a.partition == b.partition && a.epoch == b.epoch;
+}
 
 static inline int64_t group_map_end(const struct group_map *map)
 {

@@ -1,0 +1,330 @@
+/* fs/consume/record_fetch.c: the bytes lie in one buffer, whatever lies between them in the partition; `next` is the
+ * record at `used`.
+ *
+ *     NEW ──place known──→ BYTES ──some records, and more are wanted──→ BYTES … ──enough, or no more──→ over
+ *      │                   ^   │
+ *      └──→ OFFSET ────────┤   └──found behind a hole──→ POSITION ──→ BYTES
+ *                          │
+ *     .json: NEW, OFFSET ──→ RUN ──→ BYTES … ──its end──→ RUN …
+ *
+ * Retention and compaction may make a hole between two questions: what was not whole by then is gone, and looked for
+ * behind it.
+ */
+#include "fs/consume/record_fetch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/base/limits.h"
+#include "fs/consume/reading.h"
+
+enum { FETCH_LEAST_BYTES = 4096 };
+
+void record_fetch_free(struct record_fetch *fetch)
+{
+    free(fetch->records);
+    free(fetch->own);
+    free(fetch->text.data);
+}
+
+/* ---- the buffer ---- */
+
+static uint8_t *buffer(const struct record_fetch *fetch)
+{
+    return fetch->own != NULL ? fetch->own : reading_buffer();
+}
+
+static size_t buffer_capacity(const struct record_fetch *fetch)
+{
+    return fetch->own != NULL ? fetch->own_capacity : LIMIT_REQUEST_BYTES;
+}
+
+/* Takes its bytes along into a buffer of its own. 0 or -ENOMEM. */
+static int move(struct record_fetch *fetch, size_t capacity)
+{
+    uint8_t *own = malloc(capacity);
+    if (own == NULL)
+        return -ENOMEM;
+    if (fetch->have > 0)
+        memcpy(own, buffer(fetch), fetch->have);
+    free(fetch->own);
+    fetch->own = own;
+    fetch->own_capacity = capacity;
+    return 0;
+}
+
+void record_fetch_keep(struct record_fetch *fetch)
+{
+    if (fetch->own == NULL && fetch->have > 0)
+        fetch->lost = move(fetch, fetch->have) != 0;
+}
+
+static int make_room(struct record_fetch *fetch, size_t len)
+{
+    size_t need = fetch->have + len;
+    if (need <= buffer_capacity(fetch))
+        return buffer(fetch) != NULL ? 0 : -ENOMEM;
+    return move(fetch, need > 2 * fetch->have ? need : 2 * fetch->have);
+}
+
+const uint8_t *record_fetch_bytes(const struct record_fetch *fetch)
+{
+    return fetch->json ? (const uint8_t *)fetch->text.data : buffer(fetch);
+}
+
+/* ---- taking records out of it ---- */
+
+/* How much the stream shows so far. */
+static size_t shown(const struct record_fetch *fetch)
+{
+    return fetch->json ? fetch->text.len : fetch->used;
+}
+
+/* Takes the record at `used`. 0; 1: it does not fit any more; or a negative errno. */
+static int take_record(struct record_fetch *fetch, size_t len)
+{
+    const struct log_config *config = &fetch->config.log;
+    size_t before = shown(fetch), after = before + len;
+    if (fetch->count == fetch->capacity) {
+        size_t capacity = fetch->capacity > 0 ? fetch->capacity * 2 : 16;
+        struct group_record *records = realloc(fetch->records, capacity * sizeof *records);
+        if (records == NULL)
+            return -ENOMEM;
+        fetch->records = records;
+        fetch->capacity = capacity;
+    }
+    if (fetch->json) {
+        struct json_record record = {
+            .partition = partition_index(fetch->part),
+            .offset = fetch->next.offset,
+            .timestamp_ms = fetch->run.timestamp_ms,
+            .framing = config->framing,
+            .separator = config->key_separator,
+            .separator_len = config->key_separator_len,
+            .bytes = buffer(fetch) + fetch->used,
+            .len = len - (config->framing == FRAMING_LINE),
+        };
+        int rc = json_append_record(&fetch->text, &record);
+        if (rc != 0)
+            return rc;
+        after = fetch->text.len;
+    }
+    if (after > fetch->room && fetch->count > 0) {
+        if (fetch->json)
+            fetch->text.len = before;
+        return 1;
+    }
+    fetch->records[fetch->count++] =
+        (struct group_record){.offset = fetch->next.offset, .len = (uint32_t)(after - before)};
+    fetch->used += len;
+    fetch->raw_len += len;
+    fetch->next.offset++;
+    fetch->next.position += (int64_t)len;
+    return 0;
+}
+
+/* All that there are. 0: more may be wanted; 1: it is enough; or a negative errno. */
+static int take_records(struct record_fetch *fetch)
+{
+    int rc = 0;
+    while (rc == 0) {
+        const uint8_t *at = buffer(fetch) + fetch->used;
+        size_t left = fetch->have - fetch->used;
+        if ((int64_t)fetch->count == fetch->max_records || (fetch->count > 0 && shown(fetch) >= fetch->room))
+            return 1;
+        size_t len = framing_record_len(fetch->config.log.framing, at, left);
+        if (len == 0) /* longer than what is left of the room: none, or the next one does not fit */
+            return !fetch->json && fetch->count > 0 && shown(fetch) + left >= fetch->room;
+        rc = take_record(fetch, len);
+    }
+    return rc;
+}
+
+/* ---- questions ---- */
+
+static void ask(struct record_fetch *fetch, struct read_op *op, enum record_fetch_stage stage)
+{
+    static const enum read_kind kinds[] = {[FETCH_OFFSET] = FIND_OFFSET,
+                                           [FETCH_POSITION] = FIND_POSITION,
+                                           [FETCH_RUN] = READ_RUN,
+                                           [FETCH_BYTES] = READ_BYTES};
+    fetch->stage = stage;
+    op->kind = kinds[stage];
+    op->at = stage == FETCH_OFFSET ? fetch->next.offset : fetch->next.position;
+    op->limit = INT64_MAX;
+    op->max = 1;
+}
+
+/* How many bytes to ask for: as many as the records that are wanted may come to; of a record that is longer than what
+ * is there, four times that. */
+static size_t wanted(const struct record_fetch *fetch)
+{
+    size_t pending = fetch->have - fetch->used;
+    size_t room = fetch->room > shown(fetch) ? fetch->room - shown(fetch) : 0;
+    uint64_t records = (uint64_t)fetch->max_records - fetch->count;
+    uint64_t want = room;
+    if (fetch->mean_len > 0 && records < room / fetch->mean_len)
+        want = records * fetch->mean_len * 9 / 8;
+    if (want < pending * 4)
+        want = pending * 4;
+    want = want > pending ? want - pending : 0;
+    return want > FETCH_LEAST_BYTES ? (size_t)want : FETCH_LEAST_BYTES;
+}
+
+static void ask_bytes(struct record_fetch *fetch, struct read_op *op)
+{
+    ask(fetch, op, FETCH_BYTES);
+    op->at += (int64_t)(fetch->have - fetch->used);
+    op->max = wanted(fetch);
+    if (!fetch->json)
+        return;
+    op->limit = fetch->run_end;
+    if (op->max > LIMIT_JSON_CHUNK_BYTES)
+        op->max = LIMIT_JSON_CHUNK_BYTES;
+}
+
+/* The place of the next record is known. */
+static void ask_placed(struct record_fetch *fetch, struct read_op *op)
+{
+    fetch->placed = true;
+    if (fetch->json)
+        ask(fetch, op, FETCH_RUN);
+    else
+        ask_bytes(fetch, op);
+}
+
+/* ---- answers; each returns 0: the next question is asked; 1: over; or a negative errno ---- */
+
+/* The next record is this one: those between were removed, by retention if they are before the log's start. */
+static void pass_to(struct record_fetch *fetch, struct log_point point, int64_t start_offset)
+{
+    int64_t gone = (point.offset < start_offset ? point.offset : start_offset) - fetch->next.offset;
+    if (gone > 0)
+        fetch->passed += gone;
+    fetch->next = point;
+}
+
+static int take_place(struct record_fetch *fetch, struct read_op *op)
+{
+    int64_t start_offset = partition_log_start(fetch->part).offset;
+    if (op->point.offset < fetch->next.offset)
+        return 1; /* what is here lags behind what was committed elsewhere */
+    pass_to(fetch, op->point, start_offset);
+    if (op->point.position >= op->high_watermark.position) {
+        fetch->placed = true;
+        return 1;
+    }
+    ask_placed(fetch, op);
+    return 0;
+}
+
+static int take_run(struct record_fetch *fetch, struct read_op *op)
+{
+    int64_t start = op->log_start.position;
+    if (!op->found)
+        return 1;
+    fetch->run = op->run;
+    fetch->run_end = op->run.base.position + op->run.len;
+    if (fetch->run_end > op->high_watermark.position)
+        fetch->run_end = op->high_watermark.position;
+    if (fetch->next.position < start)
+        pass_to(fetch, op->log_start, op->log_start.offset);
+    if (fetch->next.position < op->run.base.position)
+        pass_to(fetch, op->run.base, op->log_start.offset);
+    fetch->have = fetch->used = 0;
+    if (fetch->next.position >= fetch->run_end)
+        ask(fetch, op, FETCH_RUN); /* the log begins behind it by now */
+    else
+        ask_bytes(fetch, op);
+    return 0;
+}
+
+/* It is not where it was looked for. */
+static int find_behind(struct record_fetch *fetch, struct read_op *op, int64_t position)
+{
+    fetch->have = fetch->used;
+    if (fetch->json) {
+        ask(fetch, op, FETCH_RUN);
+    } else {
+        ask(fetch, op, FETCH_POSITION);
+        op->at = position;
+    }
+    return 0;
+}
+
+/* Bytes were found. */
+static int take_bytes(struct record_fetch *fetch, struct read_op *op)
+{
+    if (op->extent.position != op->at)
+        return find_behind(fetch, op, op->extent.position);
+    int rc = make_room(fetch, op->extent.len);
+    if (rc == 0)
+        rc = partition_read_copy(op, buffer(fetch) + fetch->have);
+    if (rc != 0)
+        return rc;
+    fetch->have += op->extent.len;
+    rc = take_records(fetch);
+    if (rc != 0)
+        return rc;
+    int64_t behind = fetch->next.position + (int64_t)(fetch->have - fetch->used);
+    bool run_over = fetch->json && behind >= fetch->run_end;
+    if ((run_over || behind >= op->high_watermark.position) && fetch->used < fetch->have)
+        return -EIO; /* half a record, where only whole ones are */
+    if (behind >= op->high_watermark.position)
+        return 1;
+    if (run_over)
+        ask(fetch, op, FETCH_RUN);
+    else
+        ask_bytes(fetch, op);
+    return 0;
+}
+
+static int take_answer(struct record_fetch *fetch, struct read_op *op)
+{
+    int rc;
+    switch (fetch->stage) {
+    case FETCH_NEW:
+        topic_config(partition_topic(fetch->part), &fetch->config);
+        if (fetch->placed)
+            ask_placed(fetch, op);
+        else
+            ask(fetch, op, FETCH_OFFSET);
+        return 0;
+    case FETCH_OFFSET:
+    case FETCH_POSITION:
+        return take_place(fetch, op);
+    case FETCH_RUN:
+        return take_run(fetch, op);
+    case FETCH_BYTES:
+        if (!op->found && fetch->json)
+            return find_behind(fetch, op, 0);
+        if (!op->found) { /* a hole up to the end, perhaps */
+            if (fetch->count == 0 && fetch->next.position < op->high_watermark.position)
+                pass_to(fetch, op->high_watermark, op->high_watermark.offset);
+            return 1;
+        }
+        rc = take_bytes(fetch, op);
+        partition_read_release(op);
+        return rc;
+    }
+    return -EIO;
+}
+
+enum asking_next record_fetch_go(struct record_fetch *fetch, struct read_op *op, int rc, bool parked, int *over)
+{
+    if (fetch->stage == FETCH_NEW)
+        rc = 0;
+    if (fetch->lost && rc == 0 && fetch->stage == FETCH_BYTES && op->found)
+        partition_read_release(op);
+    if (rc == 0)
+        rc = fetch->lost ? -ENOMEM : take_answer(fetch, op);
+    if (rc == 0 && parked)
+        record_fetch_keep(fetch);
+    if (rc == 0 && !fetch->lost)
+        return ASKING_READ;
+    if (fetch->lost)
+        fetch->count = 0;
+    *over = fetch->lost ? -ENOMEM : rc < 0 && fetch->count == 0 ? rc : 0; /* records first; the error comes again */
+    return ASKING_OVER;
+}

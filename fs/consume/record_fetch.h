@@ -1,0 +1,57 @@
+/* fs/consume/record_fetch.h: the next records of a partition, whole, as their bytes or as lines of `.json`, and where
+ * each one ends.
+ *
+ * The caller asks what record_fetch_go() wants to be asked (partition_read.h), as often as it wants, and then has them
+ * in memory. Nobody else sees them: what becomes of them is for the caller to say. One READ's; no lock. */
+#ifndef LOGMNT_FS_CONSUME_RECORD_FETCH_H
+#define LOGMNT_FS_CONSUME_RECORD_FETCH_H
+
+#include "fs/consume/group_map.h"
+#include "fs/consume/json.h"
+#include "fs/tree/asking.h"
+
+enum record_fetch_stage {
+    FETCH_NEW,
+    FETCH_OFFSET,   /* where the record with next.offset is */
+    FETCH_POSITION, /* which record is behind a hole */
+    FETCH_RUN,      /* .json: which records have one timestamp */
+    FETCH_BYTES,
+};
+
+struct record_fetch {
+    struct partition *part; /* in; the caller's reference */
+    bool json;              /* in */
+    size_t room;            /* in: no further than what comes to this, unless a first record alone is longer */
+    int64_t max_records;    /* in: more than 0 */
+    uint32_t mean_len;      /* in: of a record's bytes, by guess; 0: no idea */
+    struct log_point next;  /* in: the record to begin with; out: the one behind those that were fetched */
+    bool placed;            /* likewise: next.position is known */
+    int64_t passed;         /* out: records that retention had removed */
+    size_t raw_len;         /* out: how many bytes of the partition they are */
+    struct group_record *records;
+    size_t count;
+    /* private */
+    enum record_fetch_stage stage;
+    struct topic_config config; /* as it was when this began */
+    size_t capacity;            /* of records */
+    uint8_t *own;               /* the partition's bytes, own_capacity of them; NULL: in this thread's buffer */
+    size_t own_capacity;
+    bool lost;         /* there was no memory to keep its bytes */
+    size_t have, used; /* of those bytes, and how many of them are records that were taken */
+    struct log_run run;
+    int64_t run_end;
+    struct json_text text;
+};
+
+/* Fill in what is "in" of a zeroed one. Takes the answer to the last question, if there was one, of which rc was the
+ * outcome, and goes on. parked: another thread may go on next. ASKING_READ: op's kind, at, limit and max are what is to
+ * be asked. ASKING_OVER: *over is 0, with count records, or none if there are none there now; or a negative errno with
+ * none. */
+enum asking_next record_fetch_go(struct record_fetch *fetch, struct read_op *op, int rc, bool parked, int *over);
+/* It is about to be another thread's, to which this one's buffer stays behind. */
+void record_fetch_keep(struct record_fetch *fetch);
+/* What was fetched, as the stream shows it. */
+const uint8_t *record_fetch_bytes(const struct record_fetch *fetch);
+void record_fetch_free(struct record_fetch *fetch);
+
+#endif
