@@ -88,6 +88,12 @@ static void drop(struct transport *transport, int32_t node)
     atomic_fetch_add(&((struct wire *)transport)->drops, 1);
 }
 
+static void drop_back(struct transport *transport, int32_t node)
+{
+    (void)node;
+    atomic_fetch_add(&wire_of_back(transport)->drops, 1);
+}
+
 static void link_up(struct wire *wire)
 {
     struct hello hello = {.from = 2};
@@ -122,7 +128,7 @@ static int setup_wire(void **state)
     wire->here = get(wire->reader, "orders");
     wire->there = get(wire->leader, "orders");
     wire->transport = (struct transport){.send = send_there, .drop = drop};
-    wire->back = (struct transport){.send = send_back, .drop = drop};
+    wire->back = (struct transport){.send = send_back, .drop = drop_back};
     network_attach(&wire->reader->node->network, &wire->transport);
     network_attach(&wire->leader->node->network, &wire->back);
     struct transport_events events = network_events(&wire->leader->node->network);
@@ -497,6 +503,7 @@ static void test_who_waits_for_news_holds_up_no_read(void **state)
                                    .wait_ms = LIMIT_STAT_WAIT_MS};
     memcpy(request.head.topic_id, wire->there->topic->id, UUID_BYTES);
     for (int i = 0; i < LIMIT_READS_SERVED; i++) {
+        request.head.number = (uint64_t)i + 1;
         struct frame *frame = malloc(sizeof *frame + LIMIT_READ_MESSAGE_BYTES);
         assert_non_null(frame);
         *frame = (struct frame){.kind = MESSAGE_STAT, .header = (uint8_t *)(frame + 1)};
@@ -504,6 +511,7 @@ static void test_who_waits_for_news_holds_up_no_read(void **state)
         events.frame(events.arg, ASKER, CHANNEL_CONTROL, frame);
         executor_settle(wire->leader->node->executor);
     }
+    assert_int_equal(atomic_load(&wire->drops), 0);
     assert_int_equal(ask(wire->here, FIND_END, 0).op.point.offset, 1);
 }
 
