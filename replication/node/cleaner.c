@@ -4,6 +4,7 @@
 
 #include <syslog.h>
 
+#include "engine/base/bugs.h"
 #include "replication/node/node_internal.h"
 #include "replication/replica/partition_internal.h"
 
@@ -11,10 +12,9 @@
 
 static void retain_one(struct partition *part, void *arg)
 {
-    struct node *node = part->node;
     struct err e = {0};
     (void)arg;
-    if (atomic_load(&node->stopping))
+    if (atomic_load(&part->manager->stopping))
         return;
     if (part->log == NULL)
         partition_reopen(part, NULL);
@@ -26,8 +26,10 @@ static void retain_one(struct partition *part, void *arg)
 
 static void retain_all(struct node *node)
 {
-    node_each_partition(node, retain_one, NULL);
+    manager_each_partition(&node->replicas, retain_one, NULL);
     reserve_refill(&node->reserve);
+    if (BUG(clean_mark_late))
+        (void)identity_clean_clear(node->io, node->data_dirfd, NULL);
     alarm_set(node->executor, &node->cleaner.retention, node->options.log_retention_check_interval_ms);
 }
 
@@ -61,18 +63,18 @@ struct pass {
 static void compact_one(struct partition *part, void *arg)
 {
     struct pass *pass = arg;
-    struct node *node = part->node;
+    struct replica_manager *manager = part->manager;
     struct err e = {0};
-    if (!atomic_load(&part->compact) || atomic_load(&node->stopping) || partition_usable(part, NULL) != 0)
+    if (!atomic_load(&part->compact) || atomic_load(&manager->stopping) || partition_usable(part, NULL) != 0)
         return;
     pass->any = true;
-    int rc = log_compact(part->log, partition_own_high_watermark(part), &node->stopping, &e);
+    int rc = log_compact(part->log, partition_own_high_watermark(part), &manager->stopping, &e);
     partition_holes_made(part); /* a pass that was cut short may have made some, too */
     if (rc > 0) {
         pass->done = true;
-        atomic_fetch_add(&node->segments_compacted, 1);
+        atomic_fetch_add(&manager->segments_compacted, 1);
         partition_segments_changed(part);
-        flusher_appended(&node->flusher);
+        flusher_appended(&manager->flusher);
     } else if (rc < 0) {
         if (!part->clean_failed)
             log_line(LOG_ERR, "%s: compaction: %s", part->name, e.text);
@@ -87,8 +89,8 @@ static void on_compaction(struct alarm *alarm)
     struct node *node = cleaner->node;
     uint64_t kicks = atomic_load(&cleaner->compact_kicks);
     struct pass pass = {false, false};
-    node_each_partition(node, compact_one, &pass);
-    if (atomic_load(&node->stopping))
+    manager_each_partition(&node->replicas, compact_one, &pass);
+    if (atomic_load(&node->replicas.stopping))
         return;
     if (pass.done) {
         alarm_set(node->executor, alarm, 0);

@@ -22,7 +22,7 @@ static int32_t choose(struct partition *part)
     for (int i = 0; i < part->isr.count && partition_leads(part); i++) {
         const struct isr_replica *replica = &part->isr.replicas[i];
 
-        if (replica->id != part->node->options.id && replica->in_sync && replica->fetched && !replica->full &&
+        if (replica->id != part->manager->id && replica->in_sync && replica->fetched && !replica->full &&
             (best == NULL || replica->end.offset > best->end.offset)) {
             best = replica;
         }
@@ -45,7 +45,7 @@ static void on_done(struct command_op *op, int rc)
     partition_unref(part);
 }
 
-static void ask(struct partition *part, int32_t to)
+static void ask(struct node *node, struct partition *part, int32_t to)
 {
     struct handover *handover = calloc(1, sizeof *handover);
 
@@ -56,15 +56,15 @@ static void ask(struct partition *part, int32_t to)
     handover->part = partition_ref(part);
     handover->op = (struct command_op){.timeout_ms = LIMIT_HANDOVER_MS, .done = on_done};
     log_line(LOG_WARNING, "%s: this node cannot append, node %d is to lead it", part->name, (int)to);
-    int rc = node_set_leader(part->node, &handover->op, topic_name(part->topic), part->index, to);
+    int rc = node_set_leader(node, &handover->op, topic_name(part->topic), part->index, to);
     if (rc < 0) {
         on_done(&handover->op, rc);
     }
 }
 
-bool node_hand_over(struct partition *part)
+bool node_hand_over(struct node *node, struct partition *part)
 {
-    int64_t now_ms = part->node->clock->mono_ms(part->node->clock), since_ms = atomic_load(&part->handover_since_ms);
+    int64_t now_ms = node->clock->mono_ms(node->clock), since_ms = atomic_load(&part->handover_since_ms);
     int32_t to = choose(part);
 
     if (to == 0) {
@@ -78,7 +78,7 @@ bool node_hand_over(struct partition *part)
         return false;
     }
     if (!atomic_exchange(&part->handover_under_way, true)) {
-        ask(part, to);
+        ask(node, part, to);
     }
     return true;
 }

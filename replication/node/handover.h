@@ -9,10 +9,11 @@
 
 #include <stdbool.h>
 
+struct node;
 struct partition;
 
 /* This node leads the partition, and an append has just failed. true: another one is being asked for, and the append is
  * to be tried again. Any thread, no lock held. */
-bool node_hand_over(struct partition *part);
+bool node_hand_over(struct node *node, struct partition *part);
 
 #endif

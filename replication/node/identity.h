@@ -1,5 +1,5 @@
-/* replication/node/identity.h: who a data directory belongs to and whether it was left in order: DATA/meta.properties,
- * DATA/clean-shutdown, and partition.metadata in each partition's directory. Small text files; docs/DISK_FORMAT.md. */
+/* replication/node/identity.h: who a data directory belongs to and whether it was left in order: DATA/meta.properties
+ * and DATA/clean-shutdown. Small text files; docs/DISK_FORMAT.md. */
 #ifndef LOGMNT_REPLICATION_NODE_IDENTITY_H
 #define LOGMNT_REPLICATION_NODE_IDENTITY_H
 
@@ -10,8 +10,6 @@
 #include "engine/base/io.h"
 #include "replication/base/uuid.h"
 #include "replication/executor/executor.h"
-
-#define PARTITION_METADATA_FILE "partition.metadata"
 
 struct identity {
     int32_t node_id;
@@ -39,13 +37,5 @@ int identity_clean(struct io *io, int dirfd, bool *clean, struct err *e);
 /* The mark, durably. */
 int identity_clean_set(struct io *io, int dirfd, int64_t wall_ms, struct err *e);
 int identity_clean_clear(struct io *io, int dirfd, struct err *e);
-
-/* The topic id that a partition's directory says it belongs to. -ENOENT: no file, or one of which a power cut
- * left only a beginning; -EBADMSG: damaged. */
-int identity_partition_read(struct io *io, int partition_dirfd, uint8_t id[UUID_BYTES], struct err *e);
-/* Not durable by itself: it is on the disk with the first fsync of the directory, which comes before the first record
- * is acknowledged as durable. */
-int identity_partition_write(struct io *io, int partition_dirfd, const uint8_t id[UUID_BYTES], bool durable,
-                             struct err *e);
 
 #endif

@@ -154,7 +154,7 @@ static void resume_all(struct node *node)
 {
     struct topic **topics;
     size_t count;
-    if (catalog_list(&node->catalog, &topics, &count) != 0)
+    if (catalog_list(&node->replicas.catalog, &topics, &count) != 0)
         return; /* with the next change of one of them */
     for (size_t i = 0; i < count; i++) {
         topic_resume(topics[i]);
@@ -230,7 +230,7 @@ static void beat(struct membership *member, int32_t controller)
 
 static void look_into_log(struct node *node, const char *topic_name, struct last_isr_found *found)
 {
-    struct topic *topic = catalog_find(&node->catalog, topic_name);
+    struct topic *topic = catalog_find(&node->replicas.catalog, topic_name);
     struct partition *part = topic != NULL ? topic_partition(topic, found->index) : NULL;
     /* One that could not be opened for want of room may find some now. */
     if (part != NULL && partition_reach(part, NULL) == 0 && partition_is_open(part) && log_offline(part->log) == 0) {
@@ -326,7 +326,7 @@ static int carry_epochs_over(struct membership *member, struct command *cmd)
     const struct metadata *meta = quorum_acquire(&node->quorum);
     for (size_t i = 0; i < meta->topic_count; i++) {
         const struct metadata_topic *known = meta->topics[i];
-        struct topic *topic = catalog_find(&node->catalog, known->name);
+        struct topic *topic = catalog_find(&node->replicas.catalog, known->name);
         int32_t epoch;
         for (int32_t p = 0; topic != NULL && p < known->partitions && cmd->change_count < LIMIT_COMMAND_CHANGES; p++)
             if (is_ahead(node, topic, p, &known->parts[p], &epoch))

@@ -18,6 +18,7 @@
 #include "engine/base/limits.h"
 #include "replication/executor/executor_uv.h"
 #include "replication/node/data_lock.h"
+#include "replication/node/handover.h"
 #include "replication/node/node_internal.h"
 
 /* ---- the directory ---- */
@@ -76,7 +77,7 @@ static int open_topics_directory(struct node *node, struct err *e)
         rc = node->io->fsync(node->io, node->data_dirfd);
     if (rc != 0 && rc != -EEXIST)
         return err_sys(e, rc, "make %s/topics", node->options.data_dir);
-    return open_directory(node->io, node->data_dirfd, "topics", &node->topics_dirfd, e);
+    return open_directory(node->io, node->data_dirfd, "topics", &node->replicas.topics_dirfd, e);
 }
 
 /* As many open segments as half of the descriptors that the system grants are good for: four files each and their
@@ -104,28 +105,28 @@ static unsigned open_segments(void)
 static void on_offline(void *arg, const char *name, const char *reason)
 {
     struct node *node = arg;
-    if (node->internal_reason == NULL)
+    if (node->replicas.internal_reason == NULL)
         log_line(LOG_CRIT, "%s: %s", name, reason);
-    else if (reason != node->internal_reason->text)
-        err_set(node->internal_reason, -EBADMSG, "%s", reason);
+    else if (reason != node->replicas.internal_reason->text)
+        err_set(node->replicas.internal_reason, -EBADMSG, "%s", reason);
 }
 
 static void on_flush_wanted(void *arg)
 {
-    flusher_want(&((struct node *)arg)->flusher);
+    flusher_want(&((struct node *)arg)->replicas.flusher);
 }
 
 static int open_env(struct node *node, struct err *e)
 {
-    node->env.io = node->io;
-    node->env.clock = node->clock;
-    node->env.topics_dirfd = node->topics_dirfd;
-    atomic_store(&node->env.check_crcs, node->options.check_crcs);
-    node->env.on_offline = on_offline;
-    node->env.on_flush_wanted = on_flush_wanted;
-    node->env.arg = node;
-    node->env.cache = segment_cache_new(node->io, open_segments());
-    return node->env.cache == NULL ? err_sys(e, -ENOMEM, "open %s", node->options.data_dir) : 0;
+    node->replicas.env.io = node->io;
+    node->replicas.env.clock = node->clock;
+    node->replicas.env.topics_dirfd = node->replicas.topics_dirfd;
+    atomic_store(&node->replicas.env.check_crcs, node->options.check_crcs);
+    node->replicas.env.on_offline = on_offline;
+    node->replicas.env.on_flush_wanted = on_flush_wanted;
+    node->replicas.env.arg = node;
+    node->replicas.env.cache = segment_cache_new(node->io, open_segments());
+    return node->replicas.env.cache == NULL ? err_sys(e, -ENOMEM, "open %s", node->options.data_dir) : 0;
 }
 
 static void open_groups(struct node *node)
@@ -145,13 +146,13 @@ static void open_topics(struct node *node, const struct checkpoints *known)
 {
     const struct metadata *meta = quorum_acquire(&node->quorum);
     for (size_t i = 0; i < meta->topic_count; i++) {
-        struct topic *topic = topic_new(node, meta->topics[i], &meta->config, false);
+        struct topic *topic = topic_new(&node->replicas, meta->topics[i], &meta->config, false);
         if (topic == NULL) {
             log_line(LOG_CRIT, "topic %s: out of memory", meta->topics[i]->name);
             continue;
         }
         topic_open_partitions(topic, meta->topics[i], known, false);
-        catalog_add(&node->catalog, topic);
+        catalog_add(&node->replicas.catalog, topic);
     }
     quorum_release(&node->quorum);
 }
@@ -161,9 +162,9 @@ static void open_topics(struct node *node, const struct checkpoints *known)
 static void lower_checkpoints(struct node *node)
 {
     struct err e = {""};
-    int rc = atomic_load(&node->checkpoints_ahead) ? checkpoints_write_all(node, &e) : 0;
+    int rc = atomic_load(&node->replicas.checkpoints_ahead) ? checkpoints_write_all(&node->replicas, &e) : 0;
     if (reserve_begin(&node->reserve, rc)) {
-        rc = checkpoints_write_all(node, &e);
+        rc = checkpoints_write_all(&node->replicas, &e);
         reserve_end(&node->reserve);
     }
     if (rc != 0)
@@ -174,18 +175,18 @@ void node_caught_up(struct node *node)
 {
     struct err e = {""};
     /* What it cannot see it leaves for the next start. */
-    if (stray_look(node, &e) != 0)
+    if (stray_look(&node->replicas, &e) != 0)
         log_line(LOG_ERR, "%s: %s", node->options.data_dir, e.text);
-    pthread_mutex_lock(&node->checkpoint_lock);
-    checkpoints_free(&node->known);
-    atomic_store(&node->caught_up, true);
-    pthread_mutex_unlock(&node->checkpoint_lock);
+    pthread_mutex_lock(&node->replicas.checkpoint_lock);
+    checkpoints_free(&node->replicas.known);
+    atomic_store(&node->replicas.caught_up, true);
+    pthread_mutex_unlock(&node->replicas.checkpoint_lock);
 }
 
 /* From the checkpoints on; the caller has the directory and its lock. */
 static int open_state(struct node *node, struct err *e)
 {
-    struct checkpoints *known = &node->known;
+    struct checkpoints *known = &node->replicas.known;
     int rc = checkpoints_read(node->io, node->data_dirfd, known, e);
     if (rc != 0)
         return rc;
@@ -217,12 +218,12 @@ static int open_state(struct node *node, struct err *e)
 
 err_after_links:
     node_links_hush(node);
-    atomic_store(&node->stopping, true);
+    atomic_store(&node->replicas.stopping, true);
     executor_silence(node->executor);
     executor_settle(node->executor);
     node_links_stop(node);
 err_after_quorum:
-    atomic_store(&node->stopping, true);
+    atomic_store(&node->replicas.stopping, true);
     controller_driver_stop(&node->controller);
     executor_silence(node->executor);
     executor_settle(node->executor);
@@ -233,14 +234,42 @@ err_after_quorum:
     node_close_topics(node);
     quorum_close(&node->quorum);
 err_after_mark:
-    if (node->internal_topic != NULL)
-        topic_unref(node->internal_topic);
+    if (node->replicas.internal_topic != NULL)
+        topic_unref(node->replicas.internal_topic);
     config_set_free(&node->internal_meta.config);
     if (clean)
         identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), NULL);
 err_after_known:
     checkpoints_free(known);
     return rc;
+}
+
+static bool is_registered(void *arg)
+{
+    return atomic_load(&((struct node *)arg)->membership.registered);
+}
+
+static bool has_lease(void *arg)
+{
+    return membership_has_lease(&((struct node *)arg)->membership);
+}
+
+static bool hand_over(void *arg, struct partition *part)
+{
+    return node_hand_over(arg, part);
+}
+
+static void init_replicas(struct node *node)
+{
+    struct replica_manager *replicas = &node->replicas;
+    replicas->id = node->options.id;
+    replicas->lag_max_ms = node->options.replica_lag_time_max_ms;
+    replicas->io = node->io;
+    replicas->clock = node->clock;
+    replicas->network = &node->network;
+    replicas->quorum = &node->quorum;
+    replicas->reserve = &node->reserve;
+    replicas->hooks = (struct manager_hooks){is_registered, has_lease, hand_over, node};
 }
 
 static int init(struct node *node, const struct node_options *options)
@@ -258,17 +287,14 @@ static int init(struct node *node, const struct node_options *options)
     node->options.data_dir = strdup(options->data_dir);
     if (node->options.data_dir == NULL)
         return -ENOMEM;
-    if (catalog_init(&node->catalog) != 0) {
+    init_replicas(node);
+    network_init(&node->network);
+    if (manager_init(&node->replicas) != 0) {
+        network_free(&node->network);
         free((char *)node->options.data_dir);
         return -ENOMEM;
     }
-    pthread_mutex_init(&node->checkpoint_lock, NULL);
-    pthread_rwlock_init(&node->feed_lock, NULL);
     group_table_init(&node->groups);
-    network_init(&node->network);
-    manager_init(&node->replicas, node);
-    flusher_init(&node->flusher, node);
-    deleter_init(&node->deleter, node);
     cleaner_init(&node->cleaner, node);
     scrubber_init(&node->scrubber, node);
     return 0;
@@ -277,14 +303,8 @@ static int init(struct node *node, const struct node_options *options)
 void node_free(struct node *node)
 {
     manager_free(&node->replicas);
-    checkpoints_free(&node->known);
     network_free(&node->network);
-    pthread_rwlock_destroy(&node->feed_lock);
-    pthread_mutex_destroy(&node->checkpoint_lock);
-    deleter_free(&node->deleter);
-    catalog_free(&node->catalog);
     group_table_free(&node->groups);
-    stray_free(&node->stray);
     free((char *)node->options.data_dir);
     free(node);
 }
@@ -292,7 +312,9 @@ void node_free(struct node *node)
 static int open_executor(struct node *node, struct err *e)
 {
     node->executor = node->options.executor;
-    return node->executor != NULL ? 0 : executor_uv_start(node->clock, &node->executor, e);
+    int rc = node->executor != NULL ? 0 : executor_uv_start(node->clock, &node->executor, e);
+    node->replicas.executor = node->executor;
+    return rc;
 }
 
 static int64_t session_timeout_ms(const struct node *node)
@@ -313,8 +335,6 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     if (rc != 0)
         goto err_after_init;
     manager_start(&node->replicas);
-    forwarding_init(&node->forwarding, node);
-    reads_init(&node->reads, node);
     rc = node_links_open(node, e);
     if (rc != 0)
         goto err_after_executor;
@@ -323,6 +343,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
         rc = open_directory(io, AT_FDCWD, node->options.data_dir, &node->data_dirfd, e);
     if (rc != 0)
         goto err_after_links;
+    node->replicas.data_dirfd = node->data_dirfd;
     rc = data_lock_take(io, node->executor, node->data_dirfd, node->options.data_dir, LIMIT_LOCK_WAIT_MS,
                         &node->lock_fd, e);
     if (rc != 0)
@@ -347,16 +368,16 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     return 0;
 
 err_after_env:
-    atomic_store(&node->stopping, true);
+    atomic_store(&node->replicas.stopping, true);
     executor_silence(node->executor);
     executor_settle(node->executor);
     controller_driver_free(&node->controller);
     membership_free(&node->membership);
-    reads_stop(&node->reads);
+    reads_stop(&node->replicas.reads);
     reserve_close(&node->reserve);
-    segment_cache_free(node->env.cache);
+    segment_cache_free(node->replicas.env.cache);
 err_after_topics:
-    io->close(io, node->topics_dirfd);
+    io->close(io, node->replicas.topics_dirfd);
 err_after_lock:
     err_wrap(e, rc, "%s", node->options.data_dir);
     io->close(io, node->lock_fd);
@@ -400,20 +421,18 @@ struct executor *node_executor(const struct node *node)
 
 struct topic *node_topic(struct node *node, const char *name)
 {
-    return topic_name_internal(name) ? NULL : catalog_find(&node->catalog, name);
+    return topic_name_internal(name) ? NULL : catalog_find(&node->replicas.catalog, name);
 }
 
 struct topic *node_internal_topic(struct node *node, const char *name)
 {
-    if (topic_name_internal(name))
-        return catalog_find(&node->catalog, name);
-    return strcmp(name, node->internal_topic->name) == 0 ? topic_ref(node->internal_topic) : NULL;
+    return manager_internal_topic(&node->replicas, name);
 }
 
 int node_topics(struct node *node, struct topic ***out, size_t *count)
 {
     size_t all, kept = 0;
-    int rc = catalog_list(&node->catalog, out, &all);
+    int rc = catalog_list(&node->replicas.catalog, out, &all);
     for (size_t i = 0; rc == 0 && i < all; i++) {
         if (topic_internal((*out)[i]))
             topic_unref((*out)[i]);
@@ -426,54 +445,17 @@ int node_topics(struct node *node, struct topic ***out, size_t *count)
 
 int node_internal_topics(struct node *node, struct topic ***out, size_t *count)
 {
-    struct topic *offsets = catalog_find(&node->catalog, METADATA_OFFSETS_TOPIC);
+    struct topic *offsets = catalog_find(&node->replicas.catalog, METADATA_OFFSETS_TOPIC);
     *out = malloc(2 * sizeof(struct topic *));
     if (*out == NULL) {
         if (offsets != NULL)
             topic_unref(offsets);
         return -ENOMEM;
     }
-    (*out)[0] = topic_ref(node->internal_topic);
+    (*out)[0] = topic_ref(node->replicas.internal_topic);
     (*out)[1] = offsets;
     *count = offsets != NULL ? 2 : 1;
     return 0;
-}
-
-int node_each_partition(struct node *node, void (*each)(struct partition *part, void *arg), void *arg)
-{
-    struct topic **topics;
-    size_t count;
-    int rc = catalog_list(&node->catalog, &topics, &count);
-    if (rc != 0)
-        return rc;
-    for (size_t i = 0; i <= count; i++) {
-        struct topic *topic = i < count ? topics[i] : topic_ref(node->internal_topic);
-        for (int32_t index = 0; index < topic_partition_count(topic); index++)
-            each(topic_partition(topic, index), arg);
-        topic_unref(topic);
-    }
-    free(topics);
-    return 0;
-}
-
-bool node_has_partition(struct node *node, const char *name)
-{
-    char topic_name[256];
-    char *end;
-    const char *dash = strrchr(name, '-');
-    if (dash == NULL || dash == name || dash[1] < '0' || dash[1] > '9')
-        return false;
-    memcpy(topic_name, name, (size_t)(dash - name));
-    topic_name[dash - name] = '\0';
-    long index = strtol(dash + 1, &end, 10);
-    struct topic *topic = node_topic(node, topic_name);
-    if (topic == NULL)
-        topic = node_internal_topic(node, topic_name);
-    if (topic == NULL)
-        return false;
-    bool has = *end == '\0' && index < topic_partition_count(topic);
-    topic_unref(topic);
-    return has;
 }
 
 static void count_one(struct partition *part, void *arg)
@@ -507,15 +489,15 @@ static void count_cluster(const struct metadata *meta, struct node_metrics *metr
 
 void node_metrics(struct node *node, struct node_metrics *out)
 {
-    *out = (struct node_metrics){.batches_appended = atomic_load(&node->batches_gone),
-                                 .records_appended = atomic_load(&node->records_gone),
-                                 .bytes_appended = atomic_load(&node->bytes_gone),
-                                 .flushes = atomic_load(&node->flushes_gone),
-                                 .segments_deleted = atomic_load(&node->segments_deleted),
-                                 .segments_compacted = atomic_load(&node->segments_compacted),
-                                 .topics = catalog_count(&node->catalog),
-                                 .appends_parked = atomic_load(&node->appends_parked)};
-    node_each_partition(node, count_one, out);
+    *out = (struct node_metrics){.batches_appended = atomic_load(&node->replicas.batches_gone),
+                                 .records_appended = atomic_load(&node->replicas.records_gone),
+                                 .bytes_appended = atomic_load(&node->replicas.bytes_gone),
+                                 .flushes = atomic_load(&node->replicas.flushes_gone),
+                                 .segments_deleted = atomic_load(&node->replicas.segments_deleted),
+                                 .segments_compacted = atomic_load(&node->replicas.segments_compacted),
+                                 .topics = catalog_count(&node->replicas.catalog),
+                                 .appends_parked = atomic_load(&node->replicas.appends_parked)};
+    manager_each_partition(&node->replicas, count_one, out);
     out->leader_changes = atomic_load(&node->leader_changes);
     out->isr_shrinks = atomic_load(&node->isr_shrinks);
     out->isr_expands = atomic_load(&node->isr_expands);
@@ -536,7 +518,7 @@ int node_get_config(struct node *node, const char *topic, const char *name, char
 {
     const struct metadata *meta = quorum_acquire(&node->quorum);
     const struct metadata_topic *found = NULL;
-    if (topic != NULL && strcmp(topic, node->internal_topic->name) == 0)
+    if (topic != NULL && strcmp(topic, node->replicas.internal_topic->name) == 0)
         found = &node->internal_meta;
     else if (topic != NULL)
         found = metadata_topic(meta, topic);

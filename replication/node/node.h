@@ -21,12 +21,11 @@
 #include "replication/metadata/group_config.h"
 #include "replication/metadata/tree_attr.h"
 #include "replication/base/limits.h"
-#include "replication/replica/partition.h"
+#include "replication/replica/topic.h"
 #include "replication/wire/hello.h"
 #include "replication/wire/tls.h"
 
 struct node;
-struct topic;
 struct transport_source;
 
 /* Where a node is to be found. */
@@ -84,32 +83,11 @@ struct executor *node_executor(const struct node *node); /* for the layers above
 /* By name; NULL: none. The caller unrefs. internal: one of .internal/ (__cluster_metadata). */
 struct topic *node_topic(struct node *node, const char *name);
 struct topic *node_internal_topic(struct node *node, const char *name);
-struct topic *topic_ref(struct topic *topic);
-void topic_unref(struct topic *topic);
 /* All topics by name, referenced. *out is malloc-ed; the caller unrefs each and frees it. */
 int node_topics(struct node *node, struct topic ***out, size_t *count);
 int node_internal_topics(struct node *node, struct topic ***out, size_t *count);
 
-const char *topic_name(const struct topic *topic);
-const char *topic_id(const struct topic *topic);  /* 22 characters */
-uint64_t topic_number(const struct topic *topic); /* a number of 40 bits made from the id: for st_ino */
-bool topic_deleted(const struct topic *topic);
-bool topic_internal(const struct topic *topic); /* one of .internal/: read only */
-int32_t topic_partition_count(const struct topic *topic);
-struct partition *topic_partition(struct topic *topic, int32_t index); /* NULL: none; referenced by the topic */
-int topic_replication_factor(const struct topic *topic);
-
-void topic_attr(struct topic *topic, struct tree_attr *out);
 void node_root_attr(struct node *node, struct tree_attr *out); /* of MOUNT; at first the daemon's uid and gid, 0755 */
-
-/* The settings in force. generation changes with each change, so that a caller can keep a copy. */
-uint64_t topic_config_generation(const struct topic *topic); /* one atomic load */
-void topic_config(struct topic *topic, struct topic_config *out);
-
-/* Records that are cut by this framing are on their way to the topic: until topic_unpledge() no change of it is begun
- * (-EBUSY). false: it was changed already, and the config generation with it. */
-bool topic_pledge(struct topic *topic, enum framing framing);
-void topic_unpledge(struct topic *topic);
 
 /* ---- consumer groups: that they exist, whose they are, how they are set ---- */
 
@@ -141,21 +119,6 @@ int node_get_config(struct node *node, const char *topic, const char *name, char
 
 /* ---- the feed upwards ---- */
 
-/* What commands do to topics, whoever proposed them: called as each is applied on this node, before its origin is
- * answered, in order, with no lock held that others wait for; and what becomes of partitions. Not to wait for anything:
- * decisions and appends wait for it. */
-struct node_feed {
-    /* Made, or its attributes, settings or partitions are others. */
-    void (*topic_changed)(struct node_feed *feed, struct topic *topic);
-    /* Deleted: its name is free, and calls answer -ESTALE. */
-    void (*topic_gone)(struct node_feed *feed, struct topic *topic);
-    /* The same of consumer groups. */
-    void (*group_changed)(struct node_feed *feed, struct node_group *group);
-    void (*group_gone)(struct node_feed *feed, struct node_group *group);
-    /* A high watermark moved, or segments came or went, whoever did it (partition.h). By any thread, no lock of the
-     * partition's held, as often as partition_news_return() allows; it queues the news and returns. */
-    void (*partition_changed)(struct node_feed *feed, struct partition_news *news);
-};
 /* One at a time; NULL: nobody. Returns when no call of the last one is under way any more. Not from such a call. */
 void node_set_feed(struct node *node, struct node_feed *feed);
 

@@ -15,33 +15,33 @@
 
 void node_set_feed(struct node *node, struct node_feed *feed)
 {
-    pthread_rwlock_wrlock(&node->feed_lock);
-    node->feed = feed;
-    pthread_rwlock_unlock(&node->feed_lock);
+    pthread_rwlock_wrlock(&node->replicas.feed_lock);
+    node->replicas.feed = feed;
+    pthread_rwlock_unlock(&node->replicas.feed_lock);
 }
 
 static void tell_changed(struct node *node, struct topic *topic)
 {
-    pthread_rwlock_rdlock(&node->feed_lock);
-    if (node->feed != NULL)
-        node->feed->topic_changed(node->feed, topic);
-    pthread_rwlock_unlock(&node->feed_lock);
+    pthread_rwlock_rdlock(&node->replicas.feed_lock);
+    if (node->replicas.feed != NULL)
+        node->replicas.feed->topic_changed(node->replicas.feed, topic);
+    pthread_rwlock_unlock(&node->replicas.feed_lock);
 }
 
 static void tell_gone(struct node *node, struct topic *topic)
 {
-    pthread_rwlock_rdlock(&node->feed_lock);
-    if (node->feed != NULL)
-        node->feed->topic_gone(node->feed, topic);
-    pthread_rwlock_unlock(&node->feed_lock);
+    pthread_rwlock_rdlock(&node->replicas.feed_lock);
+    if (node->replicas.feed != NULL)
+        node->replicas.feed->topic_gone(node->replicas.feed, topic);
+    pthread_rwlock_unlock(&node->replicas.feed_lock);
 }
 
 static void tell_group(struct node *node, struct node_group *group, bool gone)
 {
-    pthread_rwlock_rdlock(&node->feed_lock);
-    if (node->feed != NULL)
-        (gone ? node->feed->group_gone : node->feed->group_changed)(node->feed, group);
-    pthread_rwlock_unlock(&node->feed_lock);
+    pthread_rwlock_rdlock(&node->replicas.feed_lock);
+    if (node->replicas.feed != NULL)
+        (gone ? node->replicas.feed->group_gone : node->replicas.feed->group_changed)(node->replicas.feed, group);
+    pthread_rwlock_unlock(&node->replicas.feed_lock);
 }
 
 /* ---- before the decision ---- */
@@ -50,7 +50,7 @@ static void tell_group(struct node *node, struct node_group *group, bool gone)
  * name. Written once, they go by id. */
 static int leave_names(struct node *node, struct err *e)
 {
-    int rc = node->checkpoints_by_name ? checkpoints_write_all(node, e) : 0;
+    int rc = node->checkpoints_by_name ? checkpoints_write_all(&node->replicas, e) : 0;
     if (rc == 0)
         node->checkpoints_by_name = false;
     return rc;
@@ -67,8 +67,8 @@ int node_prepare(void *arg, const struct command *cmd, struct err *e)
  */
 static void open_partitions(struct node *node, struct topic *topic, const struct metadata_topic *meta)
 {
-    bool new = atomic_load(&node->caught_up);
-    topic_open_partitions(topic, meta, new ? NULL : &node->known, new);
+    bool new = atomic_load(&node->replicas.caught_up);
+    topic_open_partitions(topic, meta, new ? NULL : &node->replicas.known, new);
 }
 
 static void create_topic(struct node *node, const struct command *cmd)
@@ -79,20 +79,20 @@ static void create_topic(struct node *node, const struct command *cmd)
     /* Where another node leads the quorum nobody has asked node_prepare() here. */
     if (leave_names(node, &e) != 0)
         log_line(LOG_ERR, "%s: the checkpoints of version 1 are still there: %s", node->options.data_dir, e.text);
-    struct topic *topic = topic_new(node, made, &meta->config, false);
+    struct topic *topic = topic_new(&node->replicas, made, &meta->config, false);
     if (topic == NULL) {
         log_line(LOG_CRIT, "topic %s: out of memory", cmd->topic);
         return;
     }
     open_partitions(node, topic, made);
-    catalog_add(&node->catalog, topic_ref(topic));
+    catalog_add(&node->replicas.catalog, topic_ref(topic));
     tell_changed(node, topic);
     topic_unref(topic);
 }
 
 static void delete_topic(struct node *node, const struct command *cmd)
 {
-    struct topic *topic = catalog_remove(&node->catalog, cmd->topic);
+    struct topic *topic = catalog_remove(&node->replicas.catalog, cmd->topic);
     if (topic == NULL)
         return;
     topic_retire(topic);
@@ -106,9 +106,9 @@ static void delete_topic(struct node *node, const struct command *cmd)
 static void keep_high_watermarks(struct node *node)
 {
     struct err e = {""};
-    int rc = checkpoints_write(node, CHECKPOINT_HIGH_WATERMARK, &e);
+    int rc = checkpoints_write(&node->replicas, CHECKPOINT_HIGH_WATERMARK, &e);
     if (reserve_begin(&node->reserve, rc)) {
-        rc = checkpoints_write(node, CHECKPOINT_HIGH_WATERMARK, &e);
+        rc = checkpoints_write(&node->replicas, CHECKPOINT_HIGH_WATERMARK, &e);
         reserve_end(&node->reserve);
     }
     if (rc != 0)
@@ -127,7 +127,7 @@ static void update_topics(struct node *node, const struct command *cmd)
         const struct metadata_topic *changed = meta->topics[i];
         if (cmd->topic[0] != '\0' && strcmp(changed->name, cmd->topic) != 0)
             continue;
-        struct topic *topic = catalog_find(&node->catalog, changed->name);
+        struct topic *topic = catalog_find(&node->replicas.catalog, changed->name);
         if (topic == NULL)
             continue;
         if (topic_partition_count(topic) < changed->partitions)
@@ -156,15 +156,15 @@ static void count_change(struct node *node, struct partition *part, const struct
 }
 
 /* Hands the live partition the registration that the metadata has. */
-static void set_registration(struct topic *topic, const struct metadata_topic *meta, int32_t index)
+static void set_registration(struct node *node, struct topic *topic, const struct metadata_topic *meta, int32_t index)
 {
     struct partition *part = topic_partition(topic, index);
     if (part == NULL) /* there was no memory for it */
         return;
     /* What was decided on an earlier process of this node; but nobody else could lead what is only here. */
-    if (!atomic_load(&topic->node->membership.registered) && meta->parts[index].replicas.count > 1)
+    if (!atomic_load(&node->membership.registered) && meta->parts[index].replicas.count > 1)
         return;
-    count_change(topic->node, part, &meta->parts[index]);
+    count_change(node, part, &meta->parts[index]);
     partition_set_registration(part, &meta->parts[index]);
 }
 
@@ -172,10 +172,10 @@ static void change_partitions(struct node *node, const struct command *cmd)
 {
     for (int32_t i = 0; i < cmd->change_count; i++) {
         const struct metadata_topic *meta = metadata_topic_by_id(&node->quorum.meta, cmd->changes[i].topic_id);
-        struct topic *topic = catalog_find(&node->catalog, meta->name);
+        struct topic *topic = catalog_find(&node->replicas.catalog, meta->name);
         if (topic == NULL)
             continue;
-        set_registration(topic, meta, cmd->changes[i].index);
+        set_registration(node, topic, meta, cmd->changes[i].index);
         topic_unref(topic);
     }
 }
@@ -184,11 +184,11 @@ static void change_partitions(struct node *node, const struct command *cmd)
 static void assign_replicas(struct node *node, const struct command *cmd)
 {
     const struct metadata_topic *meta = metadata_topic(&node->quorum.meta, cmd->topic);
-    struct topic *topic = catalog_find(&node->catalog, cmd->topic);
+    struct topic *topic = catalog_find(&node->replicas.catalog, cmd->topic);
     if (topic == NULL)
         return;
     for (int32_t p = 0; p < meta->partitions; p++)
-        set_registration(topic, meta, p);
+        set_registration(node, topic, meta, p);
     topic_unref(topic);
     update_topics(node, cmd);
 }
@@ -197,12 +197,12 @@ void node_apply_registrations(struct node *node, int32_t replica)
 {
     const struct metadata *meta = &node->quorum.meta;
     for (size_t i = 0; i < meta->topic_count; i++) {
-        struct topic *topic = catalog_find(&node->catalog, meta->topics[i]->name);
+        struct topic *topic = catalog_find(&node->replicas.catalog, meta->topics[i]->name);
         if (topic == NULL)
             continue;
         for (int32_t p = 0; p < meta->topics[i]->partitions; p++)
             if (replica == 0 || replica_set_has(&meta->topics[i]->parts[p].replicas, replica))
-                set_registration(topic, meta->topics[i], p);
+                set_registration(node, topic, meta->topics[i], p);
         topic_unref(topic);
     }
 }
@@ -212,10 +212,11 @@ static void register_node(struct node *node, const struct command *cmd)
 {
     bool self = cmd->registration.id == node->options.id;
     node_links_meet(node, cmd->registration.id, cmd->registration.host, cmd->registration.port);
-    if (self && cmd->registration.process == node->process && !atomic_load(&node->caught_up))
+    if (self && cmd->registration.process == node->process && !atomic_load(&node->replicas.caught_up))
         node_caught_up(node);
     if (self)
-        forwarding_registered(&node->forwarding, metadata_node(&node->quorum.meta, cmd->registration.id)->epoch);
+        forwarding_registered(&node->replicas.forwarding,
+                              metadata_node(&node->quorum.meta, cmd->registration.id)->epoch);
     node_apply_registrations(node, self ? 0 : cmd->registration.id);
 }
 
@@ -281,7 +282,7 @@ static void apply(struct node *node, const struct command *cmd)
         break;
     case COMMAND_PRODUCER_IDS:
         if (cmd->node == node->options.id)
-            forwarding_granted(&node->forwarding, node->quorum.meta.next_producer_id - cmd->count);
+            forwarding_granted(&node->replicas.forwarding, node->quorum.meta.next_producer_id - cmd->count);
         break;
     case COMMAND_BEGIN_EPOCH:
     case COMMAND_SET_VOTERS:
@@ -322,8 +323,8 @@ static void delete_others(struct node *node, const struct metadata *old)
         if (metadata_topic_by_id(&node->quorum.meta, old->topics[i]->id) != NULL)
             continue;
         memcpy(cmd.topic, old->topics[i]->name, sizeof cmd.topic);
-        if (!atomic_load(&node->caught_up))
-            stray_note(&node->stray, cmd.topic, old->topics[i]->id);
+        if (!atomic_load(&node->replicas.caught_up))
+            stray_note(&node->replicas.stray, cmd.topic, old->topics[i]->id);
         delete_topic(node, &cmd);
     }
 }
@@ -358,7 +359,7 @@ void node_replace(void *arg, const struct metadata *old)
         node_links_meet(node, meta->nodes[i].id, meta->nodes[i].host, meta->nodes[i].port);
     for (size_t i = 0; i < meta->topic_count; i++) {
         struct command cmd = {.type = COMMAND_CREATE_TOPIC};
-        struct topic *topic = catalog_find(&node->catalog, meta->topics[i]->name);
+        struct topic *topic = catalog_find(&node->replicas.catalog, meta->topics[i]->name);
         memcpy(cmd.topic, meta->topics[i]->name, sizeof cmd.topic);
         if (topic != NULL)
             topic_unref(topic);
@@ -379,5 +380,5 @@ void node_replay(void *arg, const struct command *cmd)
 {
     struct node *node = arg;
     if (cmd->type == COMMAND_DELETE_TOPIC)
-        stray_note(&node->stray, cmd->topic, cmd->id);
+        stray_note(&node->replicas.stray, cmd->topic, cmd->id);
 }

@@ -111,7 +111,7 @@ static int made_rc(struct command_op *op)
     bool topic_made = op->cmd.type == COMMAND_CREATE_TOPIC;
     if (!topic_made && op->cmd.type != COMMAND_CREATE_PARTITIONS)
         return 0;
-    struct topic *topic = catalog_find(&op->node->catalog, op->cmd.topic);
+    struct topic *topic = catalog_find(&op->node->replicas.catalog, op->cmd.topic);
     bool decided = metadata_topic_by_id(quorum_acquire(&op->node->quorum), op->cmd.id) != NULL;
     quorum_release(&op->node->quorum);
     if (topic == NULL && !decided)
@@ -238,7 +238,7 @@ static int begin_on(struct node *node, struct command_op *op, enum command_type 
     int rc = begin(node, op, type, name);
     if (rc != 0)
         return rc;
-    op->topic = catalog_find(&node->catalog, name);
+    op->topic = catalog_find(&node->replicas.catalog, name);
     if (op->topic == NULL)
         return err_set(&op->e, -ENOENT, "no topic %s", name);
     memcpy(op->cmd.id, op->topic->id, UUID_BYTES);

@@ -5,90 +5,49 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "engine/log/log.h"
-#include "engine/base/container.h"
-#include "replication/executor/executor.h"
-#include "replication/metadata/quorum.h"
-#include "replication/node/catalog.h"
-#include "replication/node/checkpoints.h"
+#include "replication/base/reserve.h"
 #include "replication/node/cleaner.h"
 #include "replication/node/controller_driver.h"
-#include "replication/node/deleter.h"
-#include "replication/node/flusher.h"
-#include "replication/node/forwarding.h"
 #include "replication/node/identity.h"
 #include "replication/node/membership.h"
 #include "replication/node/node.h"
 #include "replication/node/node_group.h"
-#include "replication/node/reads.h"
-#include "replication/node/reserve.h"
 #include "replication/node/scrubber.h"
-#include "replication/node/stray.h"
-#include "replication/node/topic.h"
 #include "replication/replica/manager.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/wire/links.h"
-#include "replication/wire/network.h"
 
 struct node {
     struct node_options options; /* data_dir is a copy of ours */
     struct io *io;
     struct clock *clock;
-    int data_dirfd, topics_dirfd;
+    int data_dirfd;
     int lock_fd;
     struct identity identity; /* its cluster_id is changed once, from "", before in_cluster is set */
     _Atomic bool in_cluster;
     struct tree_attr root_before; /* MOUNT's, until somebody changes it */
-    struct log_env env;
     struct executor *executor;
     struct network network;
-    struct forwarding forwarding;
     struct transport_source *source; /* of the transport; NULL: none */
     struct links links;              /* it, unless the options brought one */
     uint64_t process;                /* a random number of this start */
     const char *host;                /* where others find this node; "": nowhere */
     int port;
     struct reserve reserve;
-    struct catalog catalog;
     struct group_table groups;
-    struct topic *internal_topic; /* __cluster_metadata */
     struct metadata_topic internal_meta;
     struct partition_registration internal_part; /* of internal_meta */
-    struct err *internal_reason;                 /* while it is opened: why it cannot be, for whoever started us */
     struct quorum quorum;
     struct replica_manager replicas;
     struct membership membership;
     struct controller_driver controller;
-    struct flusher flusher;
-    struct deleter deleter;
     struct cleaner cleaner;
     struct scrubber scrubber;
-    struct reads reads;
-    struct stray stray;
-    pthread_mutex_t checkpoint_lock;
-    /* What the start found. Until this node has applied all that was decided before it there may be topics that it does
-     * not know yet, whose directories are there, and their lines stay as they are. Under the checkpoint lock, but for
-     * the quorum's turn, which alone ends it (node_caught_up()). */
-    struct checkpoints known;
-    _Atomic bool caught_up;
-    _Atomic bool checkpoints_ahead;   /* a crash took records below a high watermark that they hold */
     _Atomic bool checkpoints_by_name; /* files of version 1 are there, to go before a topic is made */
-    pthread_rwlock_t feed_lock;       /* held for reading while it is called */
-    struct node_feed *feed;
-    _Atomic bool stopping;
 
     /* figures */
-    _Atomic uint64_t segments_deleted, segments_compacted, appends_parked;
-    _Atomic uint64_t batches_gone, records_gone, bytes_gone, flushes_gone; /* of partitions that were deleted */
-    _Atomic int64_t parked_bytes;
     _Atomic uint64_t leader_changes, isr_shrinks, isr_expands;
 };
-
-/* Calls each with every partition of the node, internal ones too, while it holds a reference to its topic: for the
- * background. A partition made meanwhile may be left out. -ENOMEM: some were left out. */
-int node_each_partition(struct node *node, void (*each)(struct partition *part, void *arg), void *arg);
-
-/* NAME-N of a topic, internal or not, that has a partition N. */
-bool node_has_partition(struct node *node, const char *name);
 
 /* node_links.c: the transport. Chooses where this node is to be found, and reads the certificates; nothing is begun. As
  * node_open(). */
@@ -116,15 +75,6 @@ void node_join_cluster(struct node *node);
 /* All that was decided before this start is applied: what no topic has by now never will. The quorum's turn, or the
  * start; once. */
 void node_caught_up(struct node *node);
-
-/* ---- forwarding.c ---- */
-
-/* network_send(), also to this node itself: then it comes as if it had been sent. */
-int forwarding_send(struct node *node, int32_t to, enum channel channel, enum message_kind kind, const void *header,
-                    size_t header_bytes, const struct iovec *body, int body_count);
-/* Of this process; -1: there is none yet, and one is asked for. */
-int64_t node_producer_id(struct node *node);
-int64_t node_own_epoch(struct node *node); /* of this process's registration; -1: not yet */
 
 /* node_stop.c: each topic's reference is the last one: its logs are closed. */
 void node_close_topics(struct node *node);

@@ -30,11 +30,11 @@ static int open_internal_topic(struct node *node, const struct checkpoints *know
     if (rc == 0)
         rc = config_set_put(&meta->config, "retention.ms", "-1");
     if (rc == 0)
-        node->internal_topic = topic_new(node, meta, &no_defaults, true);
-    if (node->internal_topic == NULL)
+        node->replicas.internal_topic = topic_new(&node->replicas, meta, &no_defaults, true);
+    if (node->replicas.internal_topic == NULL)
         return err_sys(e, -ENOMEM, "open %s", internal_name);
-    topic_open_partitions(node->internal_topic, meta, known, false);
-    return node->internal_topic->open_rc;
+    topic_open_partitions(node->replicas.internal_topic, meta, known, false);
+    return node->replicas.internal_topic->open_rc;
 }
 
 /* ---- what the quorum tells ---- */
@@ -43,7 +43,8 @@ static void on_committed(void *arg, struct log_point end, int32_t epoch)
 {
     struct node *node = arg;
     int32_t leader = quorum_leader(&node->quorum);
-    partition_quorum_decided(topic_partition(node->internal_topic, 0), end, leader != 0 ? leader : LEADER_NONE, epoch);
+    partition_quorum_decided(topic_partition(node->replicas.internal_topic, 0), end, leader != 0 ? leader : LEADER_NONE,
+                             epoch);
 }
 
 static void on_led(void *arg, bool leads)
@@ -55,7 +56,7 @@ static void on_led(void *arg, bool leads)
 static void on_failed(void *arg)
 {
     struct node *node = arg;
-    partition_check_failed(topic_partition(node->internal_topic, 0));
+    partition_check_failed(topic_partition(node->replicas.internal_topic, 0));
 }
 
 /* ---- the cluster's id ---- */
@@ -142,10 +143,10 @@ static void list_peers(const struct node *node, struct raft_peers *out)
 int node_quorum_open(struct node *node, const struct checkpoints *known, struct err *e)
 {
     struct quorum *quorum = &node->quorum;
-    node->internal_reason = e;
+    node->replicas.internal_reason = e;
     int rc = open_internal_topic(node, known, e);
     if (rc == 0) {
-        struct partition *part = topic_partition(node->internal_topic, 0);
+        struct partition *part = topic_partition(node->replicas.internal_topic, 0);
         quorum->io = node->io;
         quorum->dirfd = node->data_dirfd;
         quorum->log = part->log;
@@ -171,6 +172,6 @@ int node_quorum_open(struct node *node, const struct checkpoints *known, struct 
     }
     if (rc == 0)
         node_join_cluster(node);
-    node->internal_reason = NULL;
+    node->replicas.internal_reason = NULL;
     return rc;
 }

@@ -21,10 +21,10 @@ void node_close_topics(struct node *node)
 {
     struct topic **topics;
     size_t count;
-    if (catalog_list(&node->catalog, &topics, &count) != 0)
+    if (catalog_list(&node->replicas.catalog, &topics, &count) != 0)
         abort();
     for (size_t i = 0; i < count; i++) {
-        topic_unref(catalog_remove(&node->catalog, topics[i]->name));
+        topic_unref(catalog_remove(&node->replicas.catalog, topics[i]->name));
         assert(atomic_load(&topics[i]->refs) == 1);
         topic_unref(topics[i]);
     }
@@ -98,17 +98,17 @@ static void flush_all(struct node *node, struct flushes *all)
 
 void node_stop_executor(struct node *node)
 {
-    reads_free(&node->reads);
+    reads_free(&node->replicas.reads);
     if (node->options.executor == NULL)
         executor_uv_stop(node->executor);
-    forwarding_free(&node->forwarding);
+    forwarding_free(&node->replicas.forwarding);
 }
 
 int node_close(struct node *node, struct err *e)
 {
     struct flushes all = {.lock = PTHREAD_MUTEX_INITIALIZER, .clean = true};
     struct err local = {0};
-    atomic_store(&node->stopping, true);
+    atomic_store(&node->replicas.stopping, true);
     node_stopping(node);
     membership_leave(&node->membership);
     controller_driver_stop(&node->controller);
@@ -118,24 +118,24 @@ int node_close(struct node *node, struct err *e)
     executor_settle(node->executor);
     quorum_stop(&node->quorum);
     executor_settle(node->executor);
-    reads_stop(&node->reads);
+    reads_stop(&node->replicas.reads);
     node_links_stop(node);
     manager_stop(&node->replicas);
     membership_stop(&node->membership);
 
     /* What an unclean stop before this start left may not have been looked at. */
-    if (!atomic_load(&node->caught_up) && !node->known.clean_shutdown)
+    if (!atomic_load(&node->replicas.caught_up) && !node->replicas.known.clean_shutdown)
         all.clean = false;
-    int rc = node_each_partition(node, collect_one, &all);
+    int rc = manager_each_partition(&node->replicas, collect_one, &all);
     flush_all(node, &all);
     free(all.parts);
     if (rc == 0)
-        rc = checkpoints_write_all(node, &local);
+        rc = checkpoints_write_all(&node->replicas, &local);
     node_close_topics(node);
     quorum_close(&node->quorum);
     controller_driver_free(&node->controller);
     membership_free(&node->membership);
-    topic_unref(node->internal_topic);
+    topic_unref(node->replicas.internal_topic);
     config_set_free(&node->internal_meta.config);
     node_links_close(node);
     node_stop_executor(node); /* before the lock is another's */
@@ -143,8 +143,8 @@ int node_close(struct node *node, struct err *e)
         rc = identity_clean_set(node->io, node->data_dirfd, node->clock->wall_ms(node->clock), &local);
 
     reserve_close(&node->reserve);
-    segment_cache_free(node->env.cache);
-    node->io->close(node->io, node->topics_dirfd);
+    segment_cache_free(node->replicas.env.cache);
+    node->io->close(node->io, node->replicas.topics_dirfd);
     node->io->close(node->io, node->data_dirfd);
     node->io->close(node->io, node->lock_fd);
     node_free(node);

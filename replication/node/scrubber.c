@@ -16,7 +16,7 @@ static void begin_one(struct partition *part, void *arg)
     size_t count;
     (void)arg;
     part->scrub_left = 0;
-    if (atomic_load(&part->node->stopping) || partition_files(part, &files, &count, NULL) != 0)
+    if (atomic_load(&part->manager->stopping) || partition_files(part, &files, &count, NULL) != 0)
         return;
     for (size_t i = 0; i < count; i++)
         if (files[i].kind == SEGMENT_LOG && !files[i].active)
@@ -28,7 +28,7 @@ static void scrub_one(struct partition *part, void *arg)
 {
     int64_t *budget = arg;
     while (*budget > 0 && part->scrub_left > 0) {
-        if (atomic_load(&part->node->stopping) || partition_usable(part, NULL) != 0)
+        if (atomic_load(&part->manager->stopping) || partition_usable(part, NULL) != 0)
             return;
         int64_t max = *budget < part->scrub_left ? *budget : part->scrub_left;
         int64_t got = log_scrub(part->log, (size_t)max, NULL);
@@ -47,12 +47,12 @@ static void on_alarm(struct alarm *alarm)
     struct node *node = scrubber->node;
     int64_t budget = (int64_t)LIMIT_SCRUB_BYTES_PER_SECOND * TICK_MS / 1000;
     if (!scrubber->begun)
-        node_each_partition(node, begin_one, NULL);
-    node_each_partition(node, scrub_one, &budget);
+        manager_each_partition(&node->replicas, begin_one, NULL);
+    manager_each_partition(&node->replicas, scrub_one, &budget);
     scrubber->begun = budget <= 0;
     if (!scrubber->begun)
         atomic_store(&scrubber->active, false);
-    else if (!atomic_load(&node->stopping))
+    else if (!atomic_load(&node->replicas.stopping))
         alarm_set(node->executor, &scrubber->alarm, TICK_MS);
 }
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/letter.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/replica_message.h"
@@ -99,8 +99,8 @@ static void send_said(struct fetcher *fetcher)
     fetcher->said_count = 0;
     size_t len = fetch.node_epoch < 0 ? 0 : replica_fetch_encode(&fetch, fetcher->out);
     if (len > 0)
-        rc = network_send(&manager->node->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_FETCH, fetcher->out, len,
-                          NULL, 0);
+        rc = network_send(manager->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_FETCH, fetcher->out, len, NULL,
+                          0);
     if (rc != 0)
         take_back_said(fetcher, fetch.count);
 }
@@ -131,7 +131,7 @@ static void set_session(struct partition *part, void *arg)
 static void begin_session(struct fetcher *fetcher, uint64_t session)
 {
     atomic_store(&fetcher->session, session);
-    (void)manager_each(manager_of(fetcher), set_session, fetcher);
+    (void)manager_each_replicated(manager_of(fetcher), set_session, fetcher);
 }
 
 static void on_answer(struct fetcher *fetcher, const struct frame *frame)
@@ -141,7 +141,7 @@ static void on_answer(struct fetcher *fetcher, const struct frame *frame)
     int rc = replica_answer_decode(frame->header, frame->header_bytes, &answer, &e);
     if (rc != 0) {
         log_line(LOG_ERR, "node %d sends %s", (int)fetcher->peer->id, e.text);
-        network_drop(&manager_of(fetcher)->node->network, fetcher->peer->id);
+        network_drop(manager_of(fetcher)->network, fetcher->peer->id);
         return;
     }
     struct partition *part = manager_find(manager_of(fetcher), &answer.key);
@@ -212,8 +212,8 @@ void fetcher_beat(struct fetcher *fetcher)
     if (session == 0)
         return;
     size_t len = replica_beat_encode(session, false, NULL, 0, out);
-    (void)network_send(&manager_of(fetcher)->node->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT, out, len,
-                       NULL, 0);
+    (void)network_send(manager_of(fetcher)->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT, out, len, NULL,
+                       0);
 }
 
 /* ---- life ---- */
@@ -229,7 +229,7 @@ int fetcher_init(struct fetcher *fetcher, struct replica_peer *peer)
         return -ENOMEM;
     }
     fetcher->due_last = &fetcher->due;
-    mailbox_init(&fetcher->box, peer->manager->node->executor, WORK_PROMPT, turn);
+    mailbox_init(&fetcher->box, peer->manager->executor, WORK_PROMPT, turn);
     return 0;
 }
 

@@ -6,8 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 enum { TIMEOUT_MS = 10000, AGAIN_MS = 1000 };
@@ -107,11 +106,11 @@ static void on_done(struct quorum_op *op, int rc)
 
 static void submit(struct isr_changes *changes)
 {
-    struct node *node = changes->manager->node;
+    struct replica_manager *manager = changes->manager;
     changes->state = ISR_CHANGES_PROPOSED;
     changes->op = (struct quorum_op){.timeout_ms = TIMEOUT_MS, .done = on_done};
-    changes->command.time_ms = node->clock->wall_ms(node->clock);
-    int rc = quorum_submit(&node->quorum, &changes->op, &changes->command);
+    changes->command.time_ms = manager->clock->wall_ms(manager->clock);
+    int rc = quorum_submit(manager->quorum, &changes->op, &changes->command);
     if (rc != 0)
         on_done(&changes->op, rc);
 }
@@ -127,13 +126,13 @@ static void take_back(struct partition *part)
 
 static void collect(struct isr_changes *changes)
 {
-    struct quorum *quorum = &changes->manager->node->quorum;
+    struct quorum *quorum = changes->manager->quorum;
     struct command *command = &changes->command;
     int32_t most = changes->single ? 1 : ISR_CHANGES_MAX;
     struct partition *part;
     bool raises = false, alone = false;
     *command = (struct command){.type = COMMAND_CHANGE_PARTITIONS,
-                                .node = changes->manager->node->options.id,
+                                .node = changes->manager->id,
                                 .changes = calloc((size_t)most, sizeof *command->changes)};
     while (command->changes != NULL && command->change_count < most && !raises && (part = take(changes)) != NULL) {
         bool proposes = propose(part, quorum_acquire(quorum), &command->changes[command->change_count], &raises);
@@ -200,7 +199,7 @@ static void turn(struct mailbox *box, struct mail *list)
         if (is_unknown(changes)) {
             changes->repeated = true;
             changes->state = ISR_CHANGES_WAITING;
-            alarm_set(changes->manager->node->executor, &changes->again, AGAIN_MS);
+            alarm_set(changes->manager->executor, &changes->again, AGAIN_MS);
             return;
         }
         settle(changes);
@@ -231,7 +230,7 @@ void isr_changes_init(struct isr_changes *changes, struct replica_manager *manag
     changes->last = &changes->first;
     pthread_mutex_init(&changes->lock, NULL);
     alarm_init(&changes->again, WORK_PROMPT, on_again);
-    mailbox_init(&changes->box, manager->node->executor, WORK_PROMPT, turn);
+    mailbox_init(&changes->box, manager->executor, WORK_PROMPT, turn);
 }
 
 void isr_changes_stop(struct isr_changes *changes)

@@ -66,7 +66,7 @@ int late_replica_submit(struct read_op *op)
     struct late *late = calloc(1, sizeof *late);
     if (late == NULL)
         return -ENOMEM;
-    struct executor *executor = node_executor(op->part->node);
+    struct executor *executor = op->part->manager->executor;
     late->part = partition_ref(op->part);
     late->work.run = answer;
     partition_read_queue(op);

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/manager.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/replica_message.h"
 
@@ -43,7 +43,7 @@ void manager_add(struct replica_manager *manager, struct partition *part)
     manager->ticking = true;
     pthread_mutex_unlock(&manager->lock);
     if (first)
-        alarm_set(manager->node->executor, &manager->tick, LIMIT_BEAT_MS);
+        alarm_set(manager->executor, &manager->tick, LIMIT_BEAT_MS);
 }
 
 void manager_remove(struct replica_manager *manager, struct partition *part)
@@ -65,7 +65,7 @@ struct partition *manager_find(struct replica_manager *manager, const struct rep
     return part;
 }
 
-int manager_each(struct replica_manager *manager, void (*each)(struct partition *part, void *arg), void *arg)
+int manager_each_replicated(struct replica_manager *manager, void (*each)(struct partition *part, void *arg), void *arg)
 {
     struct partition **all = NULL;
     size_t count = 0, room = 0;
@@ -91,6 +91,50 @@ int manager_each(struct replica_manager *manager, void (*each)(struct partition 
     }
     free(all);
     return rc;
+}
+
+struct topic *manager_internal_topic(struct replica_manager *manager, const char *name)
+{
+    if (topic_name_internal(name))
+        return catalog_find(&manager->catalog, name);
+    return strcmp(name, manager->internal_topic->name) == 0 ? topic_ref(manager->internal_topic) : NULL;
+}
+
+int manager_each_partition(struct replica_manager *manager, void (*each)(struct partition *part, void *arg), void *arg)
+{
+    struct topic **topics;
+    size_t count;
+    int rc = catalog_list(&manager->catalog, &topics, &count);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i <= count; i++) {
+        struct topic *topic = i < count ? topics[i] : topic_ref(manager->internal_topic);
+        for (int32_t index = 0; index < topic_partition_count(topic); index++)
+            each(topic_partition(topic, index), arg);
+        topic_unref(topic);
+    }
+    free(topics);
+    return 0;
+}
+
+bool manager_has_partition(struct replica_manager *manager, const char *name)
+{
+    char topic_name[256];
+    char *end;
+    const char *dash = strrchr(name, '-');
+    if (dash == NULL || dash == name || dash[1] < '0' || dash[1] > '9')
+        return false;
+    memcpy(topic_name, name, (size_t)(dash - name));
+    topic_name[dash - name] = '\0';
+    long index = strtol(dash + 1, &end, 10);
+    struct topic *topic = catalog_find(&manager->catalog, topic_name);
+    if (topic == NULL)
+        topic = manager_internal_topic(manager, topic_name);
+    if (topic == NULL)
+        return false;
+    bool has = *end == '\0' && index < topic_partition_count(topic);
+    topic_unref(topic);
+    return has;
 }
 
 /* ---- peers ---- */
@@ -159,7 +203,7 @@ static void lost(struct replica_manager *manager, int32_t id)
 {
     /* What comes after it could not be told from what comes instead of it. */
     log_line(LOG_ERR, "node %d: out of memory: its connections begin anew", (int)id);
-    network_drop(&manager->node->network, id);
+    network_drop(manager->network, id);
 }
 
 static void on_up(void *arg, int32_t id, const struct hello *hello)
@@ -212,7 +256,7 @@ static void on_beat(void *arg, int32_t from, enum channel channel, struct frame 
     struct err e = {0};
     if (replica_beat_decode(frame->header, frame->header_bytes, &msg, &e) != 0) {
         log_line(LOG_ERR, "node %d sends %s", (int)from, e.text);
-        network_drop(&manager->node->network, from);
+        network_drop(manager->network, from);
         free(frame);
         return;
     }
@@ -235,7 +279,7 @@ static void look(struct partition *part, void *arg)
 static void on_tick(struct alarm *alarm)
 {
     struct replica_manager *manager = CONTAINER_OF(alarm, struct replica_manager, tick);
-    alarm_set(manager->node->executor, &manager->tick, LIMIT_BEAT_MS);
+    alarm_set(manager->executor, &manager->tick, LIMIT_BEAT_MS);
     for (int i = 0; i < LIMIT_NODES; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL)
@@ -243,33 +287,43 @@ static void on_tick(struct alarm *alarm)
         serving_beat(&peer->serving);
         fetcher_beat(&peer->fetcher);
     }
-    (void)manager_each(manager, look, NULL);
+    (void)manager_each_replicated(manager, look, NULL);
 }
 
 /* ---- life ---- */
 
-void manager_init(struct replica_manager *manager, struct node *node)
+int manager_init(struct replica_manager *manager)
 {
-    struct network *network = &node->network;
+    struct network *network = manager->network;
     static const enum message_kind from_leaders[] = {MESSAGE_RECORDS, MESSAGE_DIVERGING, MESSAGE_FENCED, MESSAGE_RESET};
-    *manager = (struct replica_manager){.node = node, .listener = {.up = on_up, .down = on_down, .arg = manager}};
+    int rc = catalog_init(&manager->catalog);
+    if (rc != 0)
+        return rc;
+    manager->listener = (struct network_listener){.up = on_up, .down = on_down, .arg = manager};
+    pthread_mutex_init(&manager->checkpoint_lock, NULL);
+    pthread_rwlock_init(&manager->feed_lock, NULL);
     pthread_mutex_init(&manager->due_lock, NULL);
     pthread_mutex_init(&manager->lock, NULL);
+    flusher_init(&manager->flusher, manager);
+    deleter_init(&manager->deleter, manager);
     alarm_init(&manager->tick, WORK_PROMPT, on_tick);
     for (size_t i = 0; i < sizeof from_leaders / sizeof *from_leaders; i++)
         network_handle(network, from_leaders[i], on_leaders, manager);
     network_handle(network, MESSAGE_FETCH, on_followers, manager);
     network_handle(network, MESSAGE_BEAT, on_beat, manager);
     network_listen(network, &manager->listener);
+    return 0;
 }
 
 void manager_start(struct replica_manager *manager)
 {
     uint64_t first = 0;
     /* Without chance they are still this process's own, for as long as a connection ends with its process. */
-    (void)executor_random(manager->node->executor, &first, sizeof first);
+    (void)executor_random(manager->executor, &first, sizeof first);
     atomic_store(&manager->numbers, (first >> 2) + 1);
     isr_changes_init(&manager->changes, manager);
+    forwarding_init(&manager->forwarding, manager);
+    reads_init(&manager->reads, manager);
     manager->started = true;
 }
 
@@ -298,8 +352,14 @@ void manager_free(struct replica_manager *manager)
     }
     if (manager->started)
         isr_changes_free(&manager->changes);
+    checkpoints_free(&manager->known);
+    deleter_free(&manager->deleter);
+    stray_free(&manager->stray);
+    catalog_free(&manager->catalog);
     pthread_mutex_destroy(&manager->lock);
     pthread_mutex_destroy(&manager->due_lock);
+    pthread_rwlock_destroy(&manager->feed_lock);
+    pthread_mutex_destroy(&manager->checkpoint_lock);
 }
 
 /* ---- questions ---- */
@@ -311,19 +371,18 @@ uint64_t manager_number(struct replica_manager *manager)
 
 int64_t manager_now_ms(const struct replica_manager *manager)
 {
-    return manager->node->clock->mono_ms(manager->node->clock);
+    return manager->clock->mono_ms(manager->clock);
 }
 
 int64_t manager_lag_max_ms(const struct replica_manager *manager)
 {
-    int64_t ms = manager->node->options.replica_lag_time_max_ms;
-    return ms > 0 ? ms : LIMIT_REPLICA_LAG_MS;
+    return manager->lag_max_ms > 0 ? manager->lag_max_ms : LIMIT_REPLICA_LAG_MS;
 }
 
 int64_t manager_node_epoch(struct replica_manager *manager)
 {
-    struct quorum *quorum = &manager->node->quorum;
-    const struct node_registration *node = metadata_node(quorum_acquire(quorum), manager->node->options.id);
+    struct quorum *quorum = manager->quorum;
+    const struct node_registration *node = metadata_node(quorum_acquire(quorum), manager->id);
     int64_t epoch = node != NULL ? node->epoch : -1;
     quorum_release(quorum);
     return epoch;

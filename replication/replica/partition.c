@@ -25,9 +25,8 @@
 #include <syslog.h>
 
 #include "engine/recover/log_open.h"
-#include "replication/node/identity.h"
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/partition_metadata.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/replica/remote.h"
 
@@ -37,8 +36,8 @@
  * strays, after the topics were opened; any other never by us. */
 static int set_aside(struct partition *part, const char *id_text, bool deleted, struct err *e)
 {
-    struct io *io = part->node->io;
-    int dirfd = part->node->topics_dirfd;
+    struct io *io = part->manager->io;
+    int dirfd = part->manager->topics_dirfd;
     char stem[IO_NAME_BYTES], to[IO_NAME_BYTES];
     snprintf(stem, sizeof stem, "%.200s.%s", part->name, id_text);
     int rc = io_put_aside(io, dirfd, part->name, stem, deleted ? "delete" : "stray", to);
@@ -56,18 +55,18 @@ static int set_aside(struct partition *part, const char *id_text, bool deleted, 
 static int put_back(struct partition *part, struct err *e)
 {
     enum { TRIED = 8 }; /* more than starts in a row that knew no better */
-    struct io *io = part->node->io;
+    struct io *io = part->manager->io;
     char id_text[UUID_TEXT_BYTES], from[IO_NAME_BYTES];
     int rc = -ENOENT;
     uuid_text(part->topic->id, id_text);
     for (unsigned n = 0; n < TRIED && rc == -ENOENT; n++) {
         snprintf(from, sizeof from, "%.200s.%s.%u-stray", part->name, id_text, n);
-        rc = io->rename(io, part->node->topics_dirfd, from, part->node->topics_dirfd, part->name);
+        rc = io->rename(io, part->manager->topics_dirfd, from, part->manager->topics_dirfd, part->name);
     }
     if (rc == -ENOENT)
         return 0;
     if (rc == 0)
-        rc = io->fsync(io, part->node->topics_dirfd);
+        rc = io->fsync(io, part->manager->topics_dirfd);
     if (rc != 0)
         return err_sys(e, rc, "%s: put its directory back", part->name);
     log_line(LOG_NOTICE, "%s: its directory is back from topics/%s", part->name, from);
@@ -78,21 +77,21 @@ static int put_back(struct partition *part, struct err *e)
  */
 static int claim_directory(struct partition *part, bool made, bool *named, struct err *e)
 {
-    struct io *io = part->node->io;
+    struct io *io = part->manager->io;
     uint8_t id[UUID_BYTES];
     *named = false;
-    int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    int dirfd = io->open(io, part->manager->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
     if (dirfd == -ENOENT && !made) {
         int rc = put_back(part, e);
         if (rc != 0)
             return rc;
-        dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+        dirfd = io->open(io, part->manager->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
     }
     if (dirfd == -ENOENT)
         return 0;
     if (dirfd < 0)
         return err_sys(e, dirfd, "open %s", part->name);
-    int rc = identity_partition_read(io, dirfd, id, e);
+    int rc = partition_metadata_read(io, dirfd, id, e);
     io->close(io, dirfd);
     if (rc == 0 && memcmp(id, part->topic->id, UUID_BYTES) == 0) {
         *named = true;
@@ -101,7 +100,7 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
     if (rc == 0) {
         char text[UUID_TEXT_BYTES];
         uuid_text(id, text);
-        rc = set_aside(part, text, stray_has(&part->node->stray, id), e);
+        rc = set_aside(part, text, stray_has(&part->manager->stray, id), e);
         return rc == 0 ? claim_directory(part, made, named, e) : rc;
     }
     if (made) {
@@ -115,13 +114,13 @@ static int claim_directory(struct partition *part, bool made, bool *named, struc
 /* partition.metadata. */
 static int name_directory(struct partition *part, struct err *e)
 {
-    struct io *io = part->node->io;
-    int dirfd = io->open(io, part->node->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
+    struct io *io = part->manager->io;
+    int dirfd = io->open(io, part->manager->topics_dirfd, part->name, O_RDONLY | O_DIRECTORY, 0);
     if (dirfd < 0)
         return err_sys(e, dirfd, "open %s", part->name);
     /* Among others a start may know of an older topic of this name alone: one that does not say whose it is would be
      * taken for that one's, and go with it. */
-    int rc = identity_partition_write(io, dirfd, part->topic->id, quorum_has_peers(&part->node->quorum), e);
+    int rc = partition_metadata_write(io, dirfd, part->topic->id, quorum_has_peers(part->manager->quorum), e);
     io->close(io, dirfd);
     return rc;
 }
@@ -152,7 +151,7 @@ static void open_high_watermark(struct partition *part, struct log *log)
     if (log_offline(log) == 0) {
         /* What is appended now must not be taken for what the checkpoint speaks of. */
         if (hw.offset > end.offset)
-            atomic_store(&part->node->checkpoints_ahead, true);
+            atomic_store(&part->manager->checkpoints_ahead, true);
         if (hw.offset >= end.offset)
             hw = end;
         else if (hw.offset <= start.offset)
@@ -165,11 +164,11 @@ static void open_high_watermark(struct partition *part, struct log *log)
     /* isr_init() took the checkpoint's, which may lie behind the end of what a crash left; this one's also where it was
      * registered before there was room to open it. */
     for (int i = 0; i < part->isr.count; i++)
-        if (!part->registered || part->isr.replicas[i].id == part->node->options.id)
+        if (!part->registered || part->isr.replicas[i].id == part->manager->id)
             part->isr.replicas[i].end = hw;
     /* What of the metadata log is decided is the quorum's to say. */
     if (part->isr.count == 1 && !part->topic->own) {
-        isr_advance(&part->isr, part->node->options.id, end);
+        isr_advance(&part->isr, part->manager->id, end);
         isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
     }
     pthread_mutex_unlock(&part->lock);
@@ -187,7 +186,7 @@ static int open_log(struct partition *part, bool made, struct err *e)
     assert(!made || !named); /* REPLICATION.md, rule 12: nothing bears an id that was chosen since this node started */
     atomic_store(&part->life, LIFE_CLOSED);
     topic_config(part->topic, &config);
-    rc = log_open(&part->node->env, part->name, &config.log, &part->known, &log, &recovered, e);
+    rc = log_open(&part->manager->env, part->name, &config.log, &part->known, &log, &recovered, e);
     if (log == NULL)
         return rc;
     if (rc == 0)
@@ -212,7 +211,7 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     if (part == NULL)
         return err_sys(e, -ENOMEM, "open %s-%" PRId32, topic->name, index);
     part->topic = topic;
-    part->node = topic->node;
+    part->manager = topic->manager;
     part->index = index;
     snprintf(part->name, sizeof part->name, "%s-%" PRId32, topic->name, index);
     pthread_mutex_init(&part->life_lock, NULL);
@@ -239,7 +238,7 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     /* What was made of its directory when there was no room for all of it. What cannot be removed is told as a stray at
      * the next start. */
     if (rc != 0 && made && atomic_load(&part->life) == LIFE_CLOSED)
-        (void)io_remove_dir(part->node->io, part->node->topics_dirfd, part->name);
+        (void)io_remove_dir(part->manager->io, part->manager->topics_dirfd, part->name);
     partition_hold_init(part);
     return rc;
 }
@@ -247,7 +246,7 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
 /* The life lock is held. */
 static void retire(struct partition *part)
 {
-    struct reserve *reserve = &part->node->reserve;
+    struct reserve *reserve = part->manager->reserve;
     struct err e = {0};
     int life = atomic_load(&part->life);
     if (life != LIFE_OPEN && life != LIFE_DAMAGED)
@@ -268,7 +267,7 @@ void partition_retire(struct partition *part)
     pthread_mutex_lock(&part->life_lock);
     retire(part);
     pthread_mutex_unlock(&part->life_lock);
-    manager_remove(&part->node->replicas, part);
+    manager_remove(part->manager, part);
     partition_holes_made(part);
 }
 
@@ -313,12 +312,12 @@ int partition_make_anew(struct partition *part, struct err *e)
                           later(known->cleaner_cuts, part->known_high_watermark.cuts));
 
     assert(part->damaged_log == NULL && log_offline(part->log) != 0);
-    int rc = log_clear(&part->node->env, part->name, later(cuts, log_cuts(part->log)), e);
+    int rc = log_clear(&part->manager->env, part->name, later(cuts, log_cuts(part->log)), e);
     if (rc == 0)
         rc = claim_directory(part, false, &named, e);
     topic_config(part->topic, &config);
     if (rc == 0)
-        rc = log_open(&part->node->env, part->name, &config.log, &nothing, &log, NULL, e);
+        rc = log_open(&part->manager->env, part->name, &config.log, &nothing, &log, NULL, e);
     if (rc != 0)
         return rc;
     if (!named && (rc = name_directory(part, e)) != 0) {
@@ -338,15 +337,15 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     if (part->damaged_log != NULL)
         log_close(part->damaged_log, NULL);
     if (part->log != NULL)
-        atomic_fetch_add(&part->node->flushes_gone, log_flushes(part->log));
+        atomic_fetch_add(&part->manager->flushes_gone, log_flushes(part->log));
     if (part->log != NULL)
         rc = destroy && atomic_load(&part->life) == LIFE_RETIRED ? log_destroy(part->log, e) : log_close(part->log, e);
-    atomic_fetch_add(&part->node->batches_gone, part->batches_appended);
-    atomic_fetch_add(&part->node->records_gone, part->records_appended);
-    atomic_fetch_add(&part->node->bytes_gone, part->bytes_appended);
+    atomic_fetch_add(&part->manager->batches_gone, part->batches_appended);
+    atomic_fetch_add(&part->manager->records_gone, part->records_appended);
+    atomic_fetch_add(&part->manager->bytes_gone, part->bytes_appended);
     assert(part->reads.first == NULL);
     remote_free(part->remote);
-    manager_remove(&part->node->replicas, part);
+    manager_remove(part->manager, part);
     free(atomic_load(&part->followers));
     pthread_mutex_destroy(&part->watch_lock);
     pthread_mutex_destroy(&part->forward_lock);

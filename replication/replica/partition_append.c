@@ -28,9 +28,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "replication/node/handover.h"
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 /* ---- into the log ---- */
@@ -91,7 +89,7 @@ static int write_in_gate(struct append_op *op, struct err *e)
         return 1;
     }
     rc = partition_usable(part, e);
-    if (rc == 0 && reserve_in_use(&part->node->reserve)) {
+    if (rc == 0 && reserve_in_use(part->manager->reserve)) {
         rc = err_set(e, -ENOSPC, "%s: the disk is full", part->name);
     }
     if (rc == 0) {
@@ -104,7 +102,7 @@ static int write_in_gate(struct append_op *op, struct err *e)
         return rc;
     }
     if (atomic_load_explicit(&part->log_append_time, memory_order_relaxed)) {
-        op->batch.first_timestamp_ms = part->node->clock->wall_ms(part->node->clock);
+        op->batch.first_timestamp_ms = part->manager->clock->wall_ms(part->manager->clock);
         op->batch.last_timestamp_ms = op->batch.first_timestamp_ms;
         op->batch.attributes |= BATCH_LOG_APPEND_TIME;
     }
@@ -123,7 +121,9 @@ static int hand_over(struct partition *part, int rc, struct err *e)
     if (!err_is_full_disk(rc) && rc != -EIO) {
         return rc;
     }
-    return node_hand_over(part) ? err_set(e, -EREMOTE, "%s is to be led by another node", part->name) : rc;
+    return part->manager->hooks.hand_over(part->manager->hooks.arg, part)
+               ? err_set(e, -EREMOTE, "%s is to be led by another node", part->name)
+               : rc;
 }
 
 static int write_batch(struct append_op *op, struct err *e)
@@ -259,7 +259,7 @@ void partition_recommit(struct partition *part)
 
 void partition_commit(struct partition *part, struct log_point end)
 {
-    partition_advance(part, part->node->options.id, end);
+    partition_advance(part, part->manager->id, end);
 }
 
 /* Not under way any more: over, or waiting where the end of a leadership finds it. */
@@ -303,7 +303,7 @@ static void count(struct append_op *op, bool told, struct passed *passed)
     if (is_deposed(op)) {
         look(part, told, passed); /* the log may have been cut since, and end before this one did */
     } else {
-        advance(part, part->node->options.id, op->result.end, told, passed);
+        advance(part, part->manager->id, op->result.end, told, passed);
     }
 }
 
@@ -340,7 +340,7 @@ static int commit_batch(struct append_op *op)
         partition_insync_look(part, false);
     }
     partition_arm_flush(part);
-    flusher_appended(&part->node->flusher);
+    flusher_appended(&part->manager->flusher);
     if (deposed) {
         rc = send_on(op);
     }

@@ -13,8 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/forward_message.h"
 
@@ -54,7 +53,7 @@ static void finish(struct ask *over)
 
 static void set_alarm(struct partition *part, bool again)
 {
-    int64_t now_ms = part->node->clock->mono_ms(part->node->clock), due_ms = INT64_MAX;
+    int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock), due_ms = INT64_MAX;
 
     for (const struct ask *ask = part->asks; ask != NULL; ask = ask->next) {
         due_ms = ask->deadline_ms < due_ms ? ask->deadline_ms : due_ms;
@@ -69,7 +68,7 @@ static void set_alarm(struct partition *part, bool again)
         partition_ref(part);
     }
     part->ask_alarm_set = true;
-    alarm_set(part->node->executor, &part->ask_alarm, due_ms - now_ms);
+    alarm_set(part->manager->executor, &part->ask_alarm, due_ms - now_ms);
 }
 
 /* ---- sending; under the lock ---- */
@@ -83,7 +82,7 @@ static int send_one(struct partition *part, const struct ask *ask, int32_t leade
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
 
     memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
-    return forwarding_send(part->node, leader, CHANNEL_CONTROL, (enum message_kind)ask->kind, header,
+    return forwarding_send(part->manager, leader, CHANNEL_CONTROL, (enum message_kind)ask->kind, header,
                            partition_request_encode(&request, header), NULL, 0);
 }
 
@@ -192,7 +191,7 @@ void partition_ask_fail(struct partition *part, int rc)
 static void on_alarm(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, ask_alarm);
-    int64_t now_ms = part->node->clock->mono_ms(part->node->clock);
+    int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock);
     struct ask *over = NULL, **last = &over, *next;
 
     pthread_mutex_lock(&part->forward_lock);
@@ -212,7 +211,7 @@ static void on_alarm(struct alarm *alarm)
 void partition_ask_init(struct partition *part)
 {
     alarm_init(&part->ask_alarm, WORK_PROMPT, on_alarm);
-    part->ask_number = manager_number(&part->node->replicas); /* as the forwarder's */
+    part->ask_number = manager_number(part->manager); /* as the forwarder's */
 }
 
 void partition_ask_stop(struct partition *part, bool cancel)
@@ -220,7 +219,7 @@ void partition_ask_stop(struct partition *part, bool cancel)
     bool set;
 
     pthread_mutex_lock(&part->forward_lock);
-    set = part->ask_alarm_set && (!cancel || alarm_cancel(part->node->executor, &part->ask_alarm));
+    set = part->ask_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->ask_alarm));
     if (set) {
         part->ask_alarm_set = false;
     }

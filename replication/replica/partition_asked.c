@@ -7,8 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/forward_message.h"
 
@@ -37,10 +36,10 @@ static void answer(struct asked *asked, int rc)
     if (asked->kind == MESSAGE_FLUSH_INSYNC && rc == 0) {
         message.upto = log_recovery_point(part->log);
     }
-    rc = forwarding_send(part->node, asked->from, CHANNEL_CONTROL, (enum message_kind)kind, header,
+    rc = forwarding_send(part->manager, asked->from, CHANNEL_CONTROL, (enum message_kind)kind, header,
                          partition_answer_encode(&message, header), NULL, 0);
     if (rc < 0 && rc != -ENOTCONN) {
-        network_drop(&part->node->network, asked->from);
+        network_drop(part->manager->network, asked->from);
     }
     free(asked);
     partition_unref(part);
@@ -153,6 +152,6 @@ int partition_asked(struct partition *part, int32_t from, int kind, const struct
     asked->kind = kind;
     asked->request = *request;
     asked->work.run = on_work;
-    executor_prompt(part->node->executor, &asked->work);
+    executor_prompt(part->manager->executor, &asked->work);
     return 0;
 }

@@ -18,8 +18,7 @@
 #include <syslog.h>
 
 #include "engine/recover/log_open.h"
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 static bool is_damaged(const struct partition *part)
@@ -36,14 +35,14 @@ static bool is_in_a_set(const struct partition_registration *registration, int32
 void partition_damage_tick(struct partition *part)
 {
     if (is_damaged(part) && !atomic_load(&part->resigned))
-        isr_changes_want(&part->node->replicas.changes, part);
+        isr_changes_want(&part->manager->changes, part);
 }
 
 bool partition_resign(struct partition *part, const struct metadata *meta, const struct election_rules *rules,
                       struct partition_change *change)
 {
     struct election_nodes nodes = metadata_election_nodes(meta);
-    int32_t self = part->node->options.id;
+    int32_t self = part->manager->id;
     bool proposes;
 
     if (!is_damaged(part) || atomic_load(&part->resigned) || !replica_set_has(&part->registration.replicas, self))
@@ -60,7 +59,7 @@ bool partition_resign(struct partition *part, const struct metadata *meta, const
 
 void partition_damage_decided(struct partition *part, bool new_epoch)
 {
-    bool out = !is_in_a_set(&part->registration, part->node->options.id);
+    bool out = !is_in_a_set(&part->registration, part->manager->id);
 
     if (out && new_epoch && is_damaged(part))
         atomic_store(&part->resigned, true);

@@ -1,6 +1,6 @@
 /* replication/replica/partition_delete.c: DeleteRecords and retention.
  *
- * DeleteRecords is an op that the deleter does (replication/node/deleter.h), with those of other partitions: the new
+ * DeleteRecords is an op that the deleter does (replication/replica/deleter.h), with those of other partitions: the new
  * log start is in its checkpoint, on the disk, before anything is hidden or deleted: a call that fails has changed
  * nothing. On a full disk both fall back on the reserve. With replicas elsewhere it is over when all in sync have the
  * new start (partition_insync.c), and where another node leads that one is asked (partition_ask.c). Only a leader
@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 void partition_watch(struct partition *part, struct partition_watch *watch)
@@ -50,16 +49,16 @@ static void promise(struct partition *part, struct log_point point)
 /* log_retain(), with what follows from it. */
 static int retain(struct partition *part, struct err *e)
 {
-    struct node *node = part->node;
-    uint64_t wanted = flusher_wanted(&node->flusher);
+    struct replica_manager *manager = part->manager;
+    uint64_t wanted = flusher_wanted(&manager->flusher);
     int rc = log_retain(part->log, partition_own_high_watermark(part), e);
-    if (flusher_wanted(&node->flusher) != wanted)
-        flusher_request(&node->flusher, part);
+    if (flusher_wanted(&manager->flusher) != wanted)
+        flusher_request(&manager->flusher, part);
     if (rc > 0) {
         partition_holes_made(part);
-        atomic_fetch_add(&node->segments_deleted, (uint64_t)rc);
+        atomic_fetch_add(&manager->segments_deleted, (uint64_t)rc);
         partition_segments_changed(part);
-        flusher_appended(&node->flusher);
+        flusher_appended(&manager->flusher);
     } else if (rc < 0) {
         partition_check_failed(part);
     }
@@ -68,7 +67,7 @@ static int retain(struct partition *part, struct err *e)
 
 int partition_retain(struct partition *part, struct err *e)
 {
-    struct reserve *reserve = &part->node->reserve;
+    struct reserve *reserve = part->manager->reserve;
     if (!partition_leads(part))
         return 0; /* its leader says what goes */
     int rc = retain(part, e);
@@ -137,7 +136,7 @@ void partition_delete_end(struct partition *part)
     bool more = part->deleting;
     pthread_mutex_unlock(&part->lock);
     if (more)
-        deleter_request(&part->node->deleter, part);
+        deleter_request(&part->manager->deleter, part);
     while (ops != NULL) {
         struct delete_records_op *op = ops;
         ops = op->next;
@@ -171,7 +170,7 @@ static void on_asked(struct ask *ask, int rc)
 
 static void delete_elsewhere(struct delete_records_op *op)
 {
-    struct clock *clock = op->part->node->clock;
+    struct clock *clock = op->part->manager->clock;
 
     op->ask = (struct ask){.kind = MESSAGE_DELETE_RECORDS,
                            .epoch = -1,
@@ -205,7 +204,7 @@ static void is_over(struct delete_records_op *op, int rc)
         op->done(op, rc);
         return;
     }
-    clock = part->node->clock;
+    clock = part->manager->clock;
     op->wait = (struct insync_wait){
         .start = op->point.offset, .deadline_ms = clock->mono_ms(clock) + LIMIT_ASK_MS, .done = on_insync};
     partition_insync_wait(part, &op->wait);
@@ -223,7 +222,7 @@ static void queue(struct partition *part, struct delete_records_op *op)
     part->deleting = true;
     pthread_mutex_unlock(&part->lock);
     if (first) {
-        deleter_request(&part->node->deleter, part);
+        deleter_request(&part->manager->deleter, part);
     }
 }
 
@@ -297,7 +296,7 @@ static void on_followed(struct delete_records_op *op, int rc)
     part->fetch.ack = part->fetch.ack || (rc == 0 && part->fetch.state == FETCH_FED);
     leader = part->fetch.leader;
     pthread_mutex_unlock(&part->lock);
-    peer = leader != 0 && rc == 0 ? manager_peer(&part->node->replicas, leader) : NULL;
+    peer = leader != 0 && rc == 0 ? manager_peer(part->manager, leader) : NULL;
     if (peer != NULL) {
         fetcher_want(&peer->fetcher, part);
     }

@@ -5,8 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 /* The life lock is held. */
@@ -36,7 +35,7 @@ static int begin_leading(struct partition *part, struct err *e)
     end = log_end(part->log);
     log_epoch_end(part->log, atomic_load(&part->leader_epoch) - 1, &before, &start);
     pthread_mutex_lock(&part->lock);
-    isr_advance(&part->isr, part->node->options.id, end);
+    isr_advance(&part->isr, part->manager->id, end);
     part->epoch_start = start.offset; /* it may have begun before this node was started */
     pthread_mutex_unlock(&part->lock);
     atomic_store(&part->epoch_assigned, true);
@@ -67,7 +66,7 @@ int partition_begin_leading(struct partition *part, struct err *e)
     behind = rc == -ESTALE && is_behind(part);
     pthread_mutex_unlock(&part->life_lock);
     if (behind) {
-        isr_changes_want(&part->node->replicas.changes, part);
+        isr_changes_want(&part->manager->changes, part);
     }
     return rc;
 }
@@ -80,12 +79,12 @@ int partition_append_leading(struct partition *part, const struct append_batch *
         if (rc != 0)
             return rc;
     }
-    uint64_t wanted = flusher_wanted(&part->node->flusher);
+    uint64_t wanted = flusher_wanted(&part->manager->flusher);
     /* Should the epoch have ended since, the log refuses it. */
     *epoch = atomic_load_explicit(&part->leader_epoch, memory_order_relaxed);
     int rc = log_append(part->log, batch, *epoch, out, e);
-    if (flusher_wanted(&part->node->flusher) != wanted)
-        flusher_request(&part->node->flusher, part);
+    if (flusher_wanted(&part->manager->flusher) != wanted)
+        flusher_request(&part->manager->flusher, part);
     return rc;
 }
 

@@ -11,8 +11,7 @@
  * count, or before, and then the change sees what it set. */
 #include "replication/replica/partition.h"
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 void partition_feed_init(struct partition *part)
@@ -30,17 +29,17 @@ void partition_change(struct partition *part, bool told)
 
 void partition_tell(struct partition *part, bool told)
 {
-    struct node *node = part->node;
+    struct replica_manager *manager = part->manager;
     int hear = atomic_load_explicit(&part->hear, memory_order_relaxed);
     if (hear == HEAR_NOTHING || (told && hear == HEAR_UNTOLD))
         return;
-    pthread_rwlock_rdlock(&node->feed_lock);
-    if (node->feed != NULL && node->feed->partition_changed != NULL &&
+    pthread_rwlock_rdlock(&manager->feed_lock);
+    if (manager->feed != NULL && manager->feed->partition_changed != NULL &&
         atomic_exchange(&part->hear, HEAR_NOTHING) != HEAR_NOTHING) {
         partition_ref(part);
-        node->feed->partition_changed(node->feed, &part->news);
+        manager->feed->partition_changed(manager->feed, &part->news);
     }
-    pthread_rwlock_unlock(&node->feed_lock);
+    pthread_rwlock_unlock(&manager->feed_lock);
 }
 
 void partition_segments_changed(struct partition *part)

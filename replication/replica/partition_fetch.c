@@ -15,14 +15,13 @@
 #include <syslog.h>
 
 #include "engine/base/limits.h"
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/replica_message.h"
 
 static int64_t now_ms(const struct partition *part)
 {
-    return manager_now_ms(&part->node->replicas);
+    return manager_now_ms(part->manager);
 }
 
 /* ---- what is asked ---- */
@@ -103,7 +102,7 @@ bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, s
         fetch_failed(fetch, false, now_ms(part));
         says = false;
     }
-    says = says && fetch_say(fetch, manager_number(&part->node->replicas), out->end.offset, now_ms(part));
+    says = says && fetch_say(fetch, manager_number(part->manager), out->end.offset, now_ms(part));
     if (says) {
         out->key.leader_epoch = epoch;
         out->key.round = fetch->round;
@@ -208,10 +207,10 @@ static int copy_some(struct partition *part, const struct replica_answer *answer
         copies[count] = (struct log_copy){.base = batch.base, .entry = batch.entry, .bytes = bytes + at};
         at += batch.entry.len;
     }
-    uint64_t wanted = flusher_wanted(&part->node->flusher);
+    uint64_t wanted = flusher_wanted(&part->manager->flusher);
     int rc = log_append_copy(part->log, answer->key.leader_epoch, copies, count, &result, e);
-    if (flusher_wanted(&part->node->flusher) != wanted)
-        flusher_request(&part->node->flusher, part);
+    if (flusher_wanted(&part->manager->flusher) != wanted)
+        flusher_request(&part->manager->flusher, part);
     *used = 0;
     for (int i = 0; i < rc; i++)
         *used += copies[i].entry.len;
@@ -279,7 +278,7 @@ static bool take_records(struct partition *part, const struct replica_answer *an
         follow_start(part, answer->start);
     if (answer->batch_count > 0) {
         partition_arm_flush(part);
-        flusher_appended(&part->node->flusher);
+        flusher_appended(&part->manager->flusher);
     }
     return says;
 }

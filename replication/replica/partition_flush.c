@@ -8,8 +8,7 @@
  * not open what it needed is asked for again by the background flusher. */
 #include <errno.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 int partition_flush(struct partition *part, struct log_flush *flush)
@@ -125,7 +124,7 @@ static int flush_here(struct flush_op *op)
 
 int partition_flush_submit(struct flush_op *op)
 {
-    struct clock *clock = op->part->node->clock;
+    struct clock *clock = op->part->manager->clock;
     int64_t now_ms = clock->mono_ms(clock);
 
     op->deadline_ms = op->timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + op->timeout_ms;
@@ -154,7 +153,7 @@ static void on_flush_left(void *arg)
     if (atomic_exchange(&part->flush_next_queued, true))
         return;
     partition_ref(part);
-    executor_prompt(part->node->executor, &part->flush_next);
+    executor_prompt(part->manager->executor, &part->flush_next);
 }
 
 static void on_flush_next(struct work *work)
@@ -176,7 +175,7 @@ static void on_flush_alarm(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, flush_alarm);
     atomic_store(&part->flush_armed, false);
-    flusher_due(&part->node->flusher, part);
+    flusher_due(&part->manager->flusher, part);
     partition_unref(part);
 }
 
@@ -188,9 +187,9 @@ void partition_arm_flush(struct partition *part)
         atomic_exchange(&part->flush_armed, true))
         return;
     partition_ref(part);
-    alarm_set(part->node->executor, &part->flush_alarm, flush_ms);
+    alarm_set(part->manager->executor, &part->flush_alarm, flush_ms);
     /* Deleted meanwhile: whoever stops the alarms may have been here before it was set. */
-    if (atomic_load(&part->topic->deleted) && alarm_cancel(part->node->executor, &part->flush_alarm))
+    if (atomic_load(&part->topic->deleted) && alarm_cancel(part->manager->executor, &part->flush_alarm))
         partition_unref(part);
 }
 
@@ -208,7 +207,7 @@ void partition_flush_init(struct partition *part)
 
 void partition_flush_stop(struct partition *part, bool cancel)
 {
-    bool armed = cancel ? alarm_cancel(part->node->executor, &part->flush_alarm) : atomic_load(&part->flush_armed);
+    bool armed = cancel ? alarm_cancel(part->manager->executor, &part->flush_alarm) : atomic_load(&part->flush_armed);
     if (!armed)
         return;
     atomic_store(&part->flush_armed, false);

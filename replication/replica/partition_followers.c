@@ -16,8 +16,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/replica_message.h"
 
@@ -63,7 +62,7 @@ void partition_follower_silence(struct partition *part, int32_t id)
 
 static struct serving *serving_of(const struct partition *part, const struct follower *follower)
 {
-    return &manager_peer(&part->node->replicas, follower->id)->serving; /* there is one: it has fetched */
+    return &manager_peer(part->manager, follower->id)->serving; /* there is one: it has fetched */
 }
 
 static void set_key(const struct partition *part, int32_t epoch, uint64_t round, struct replica_key *key)
@@ -124,7 +123,7 @@ static void answer_once(struct partition *part, int32_t to, int kind, const stru
 {
     uint8_t out[REPLICA_ANSWER_BYTES];
     size_t len = replica_answer_encode(answer, out);
-    (void)network_send(&part->node->network, to, CHANNEL_RECORDS, (enum message_kind)kind, out, len, NULL, 0);
+    (void)network_send(part->manager->network, to, CHANNEL_RECORDS, (enum message_kind)kind, out, len, NULL, 0);
 }
 
 /* ---- a fetch ---- */
@@ -168,7 +167,7 @@ static void count_fetch(struct partition *part, int32_t from, int64_t node_epoch
                              .end = fetch->end,
                              .flushed = fetch->flushed,
                              .start = fetch->start};
-    isr_fetched(&part->isr, from, &said, manager_now_ms(&part->node->replicas));
+    isr_fetched(&part->isr, from, &said, manager_now_ms(part->manager));
 }
 
 enum serve_verdict partition_serve(struct partition *part, struct serving *serving, int32_t from, int64_t node_epoch,
@@ -201,7 +200,7 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
         return SERVE_DONE;
     partition_recommit(part);
     if (proposes)
-        isr_changes_want(&part->node->replicas.changes, part);
+        isr_changes_want(&part->manager->changes, part);
     serving_want(serving, follower, false);
     return SERVE_DONE;
 }
@@ -242,8 +241,8 @@ static int send_batches(struct partition *part, struct follower *follower, const
                                     .batches = batches};
     set_key(part, marks->epoch, marks->round, &answer.key);
     size_t len = replica_answer_encode(&answer, out);
-    int rc =
-        network_send(&part->node->network, follower->id, CHANNEL_RECORDS, MESSAGE_RECORDS, out, len, body, body_count);
+    int rc = network_send(part->manager->network, follower->id, CHANNEL_RECORDS, MESSAGE_RECORDS, out, len, body,
+                          body_count);
     pthread_mutex_lock(&part->lock);
     follower_sent(follower, marks->round, rc == 0 ? &end : NULL, marks->high_watermark.offset, start.offset);
     pthread_mutex_unlock(&part->lock);
@@ -328,8 +327,9 @@ static int read_bytes(struct partition *part, const struct log_run *run, uint8_t
             return rc < 0 ? rc : err_set(e, -ENOENT, "the records have gone");
         size_t got = 0;
         while (rc > 0 && extent.position == position && got < extent.len) {
-            ssize_t n = part->node->io->pread(part->node->io, extent.fd, to + (position - run->base.position) + got,
-                                              extent.len - got, extent.place + (int64_t)got);
+            ssize_t n =
+                part->manager->io->pread(part->manager->io, extent.fd, to + (position - run->base.position) + got,
+                                         extent.len - got, extent.place + (int64_t)got);
             rc = n > 0 ? 1 : n < 0 ? (int)n : -EIO;
             got += n > 0 ? (size_t)n : 0;
         }
@@ -462,9 +462,9 @@ void partition_mark_followers(struct partition *part)
 
 void partition_isr_rules(struct partition *part, struct isr_rules *out)
 {
-    struct replica_manager *manager = &part->node->replicas;
-    const struct isr_replica *self = isr_find(&part->isr, part->node->options.id);
-    *out = (struct isr_rules){.self = part->node->options.id,
+    struct replica_manager *manager = part->manager;
+    const struct isr_replica *self = isr_find(&part->isr, part->manager->id);
+    *out = (struct isr_rules){.self = part->manager->id,
                               .leader_end = self != NULL ? self->end.offset : INT64_MAX,
                               .epoch_start = part->epoch_start,
                               .lag_max_ms = manager_lag_max_ms(manager),
@@ -503,14 +503,14 @@ static void tick_leading(struct partition *part)
     bool proposes = !part->isr_pending && isr_is_due(&part->isr, &rules);
     pthread_mutex_unlock(&part->lock);
     if (proposes)
-        isr_changes_want(&part->node->replicas.changes, part);
+        isr_changes_want(&part->manager->changes, part);
     if (!atomic_load(&part->epoch_assigned))
         topic_resume(part->topic); /* that the epoch begins could not be written, or the cluster does not know it yet */
 }
 
 void partition_replica_tick(struct partition *part)
 {
-    struct replica_manager *manager = &part->node->replicas;
+    struct replica_manager *manager = part->manager;
     partition_damage_tick(part);
     switch (partition_role(part)) {
     case ROLE_LEADER:

@@ -20,8 +20,7 @@
 #include <string.h>
 
 #include "engine/base/crc32c.h"
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/replica/remote.h"
 #include "replication/wire/forward_message.h"
@@ -30,7 +29,7 @@
 
 static int64_t now_ms(const struct partition *part)
 {
-    return part->node->clock->mono_ms(part->node->clock);
+    return part->manager->clock->mono_ms(part->manager->clock);
 }
 
 static void set_alarm(struct partition *part)
@@ -50,7 +49,7 @@ static void set_alarm(struct partition *part)
         partition_ref(part);
     }
     part->forward_alarm_set = true;
-    alarm_set(part->node->executor, &part->forward_alarm, due_ms - now);
+    alarm_set(part->manager->executor, &part->forward_alarm, due_ms - now);
 }
 
 /* ---- sending; under the forward lock ---- */
@@ -68,7 +67,7 @@ static int send_request(struct partition *part, int64_t producer_id, const struc
 {
     struct append_request message = {
         .head = {.number = request->number, .partition = part->index, .leader_epoch = part->forwarder.leader_epoch},
-        .node_epoch = node_own_epoch(part->node),
+        .node_epoch = manager_own_epoch(part->manager),
         .producer_id = producer_id,
         .count = request->count};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
@@ -92,7 +91,7 @@ static int send_request(struct partition *part, int64_t producer_id, const struc
                                                            .timeout_ms = left_ms(forward, now)};
         body[i] = op->iov;
     }
-    return forwarding_send(part->node, part->forwarder.leader, CHANNEL_RECORDS, MESSAGE_APPEND, header,
+    return forwarding_send(part->manager, part->forwarder.leader, CHANNEL_RECORDS, MESSAGE_APPEND, header,
                            append_request_encode(&message, header), body, request->count);
 }
 
@@ -100,7 +99,7 @@ static int send_request(struct partition *part, int64_t producer_id, const struc
 static void pump(struct partition *part)
 {
     struct forward_request request;
-    int64_t producer_id = forwarder_idle(&part->forwarder) ? -1 : node_producer_id(part->node);
+    int64_t producer_id = forwarder_idle(&part->forwarder) ? -1 : manager_producer_id(part->manager);
 
     if (producer_id < 0 && !forwarder_idle(&part->forwarder)) {
         forwarder_pause(&part->forwarder); /* until there is one */
@@ -117,7 +116,7 @@ static void pump(struct partition *part)
 
 static void look(struct partition *part)
 {
-    int32_t self = part->node->options.id, leader, epoch;
+    int32_t self = part->manager->id, leader, epoch;
     bool leads, idle = forwarder_idle(&part->forwarder);
     uint64_t link = 1; /* to itself */
 
@@ -134,7 +133,7 @@ static void look(struct partition *part)
         atomic_store(&part->handover_since_ms, 0);
     }
     if (leader != self) {
-        link = leader == FORWARD_NOBODY ? 0 : network_link(&part->node->network, leader);
+        link = leader == FORWARD_NOBODY ? 0 : network_link(part->manager->network, leader);
     }
     forwarder_set_leader(&part->forwarder, leader, epoch, link);
     pump(part);
@@ -154,11 +153,11 @@ static void finish(struct forward *over)
 {
     while (over != NULL) {
         struct append_op *op = CONTAINER_OF(over, struct append_op, forward);
-        struct node *node = op->part->node;
+        struct replica_manager *manager = op->part->manager;
 
         over = over->next;
-        atomic_fetch_sub(&node->parked_bytes, op->batch.len);
-        atomic_fetch_sub(&node->appends_parked, 1);
+        atomic_fetch_sub(&manager->parked_bytes, op->batch.len);
+        atomic_fetch_sub(&manager->appends_parked, 1);
         op->next = NULL;
         if (op->forward.rc == 0 && op->acks == ACKS_ALL && partition_hold_showing(op)) {
             continue;
@@ -256,8 +255,8 @@ void partition_forward_fail(struct partition *part, int rc)
 /* Taken back: nobody is told. */
 static void drop(struct append_op *op)
 {
-    atomic_fetch_sub(&op->part->node->parked_bytes, op->batch.len);
-    atomic_fetch_sub(&op->part->node->appends_parked, 1);
+    atomic_fetch_sub(&op->part->manager->parked_bytes, op->batch.len);
+    atomic_fetch_sub(&op->part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_OVER);
     free(op->copy);
     op->copy = NULL;
@@ -306,8 +305,8 @@ bool partition_forward_is_sent(const struct append_op *op)
 /* It has its copy. Under the forward lock. */
 static void enter(struct partition *part, struct append_op *op)
 {
-    atomic_fetch_add(&part->node->parked_bytes, op->batch.len);
-    atomic_fetch_add(&part->node->appends_parked, 1);
+    atomic_fetch_add(&part->manager->parked_bytes, op->batch.len);
+    atomic_fetch_add(&part->manager->appends_parked, 1);
     op->forward =
         (struct forward){.records = op->batch.records, .bytes = op->batch.len, .deadline_ms = op->deadline_ms};
     atomic_store(&op->state, APPEND_FORWARDED);
@@ -325,7 +324,7 @@ static int refuse(struct partition *part, const struct append_op *op, struct err
     if (part->forwarder.failing) {
         return err_set(e, -EROFS, "%s has no leader that can be reached", part->name);
     }
-    if (atomic_load(&part->node->parked_bytes) + op->batch.len > LIMIT_PARKED_BYTES) {
+    if (atomic_load(&part->manager->parked_bytes) + op->batch.len > LIMIT_PARKED_BYTES) {
         return err_set(e, -EROFS, "too many bytes wait for %s", part->name);
     }
     return 0;
@@ -434,7 +433,7 @@ int partition_append_own(struct append_op *op, struct err *e)
     int rc;
 
     if (batch->producer_id < 0 && atomic_load_explicit(&part->replicated, memory_order_relaxed)) {
-        producer_id = node_producer_id(part->node);
+        producer_id = manager_producer_id(part->manager);
     }
     if (producer_id < 0) { /* another node's with its number, or one that cannot be sent on */
         return partition_append_leading(part, batch, &op->leader_epoch, &op->result, e);
@@ -474,7 +473,7 @@ void partition_forward_settled(struct partition *part)
 static bool read_back(struct append_op *op)
 {
     struct partition *part = op->part;
-    struct io *io = part->node->io;
+    struct io *io = part->manager->io;
     int64_t position = op->result.base.position, end = op->result.end.position;
     struct log_extent extent;
     size_t len = 0;
@@ -555,7 +554,7 @@ void partition_forward_init(struct partition *part)
     pthread_mutex_init(&part->forward_lock, NULL);
     forwarder_init(&part->forwarder);
     /* No number of an earlier process: a leader may answer that one's requests when this one is up. */
-    part->forwarder.next_request = manager_number(&part->node->replicas);
+    part->forwarder.next_request = manager_number(part->manager);
     alarm_init(&part->forward_alarm, WORK_PROMPT, on_alarm);
 }
 
@@ -564,7 +563,7 @@ void partition_forward_stop(struct partition *part, bool cancel)
     bool set;
 
     pthread_mutex_lock(&part->forward_lock);
-    set = part->forward_alarm_set && (!cancel || alarm_cancel(part->node->executor, &part->forward_alarm));
+    set = part->forward_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->forward_alarm));
     if (set) {
         part->forward_alarm_set = false;
     }

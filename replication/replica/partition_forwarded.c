@@ -16,8 +16,7 @@
 #include <syslog.h>
 
 #include "engine/base/limits.h"
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/forward_message.h"
 
@@ -78,10 +77,10 @@ static bool answer_some(struct forwarded *all)
     if (epoch >= 0) {
         message.head.leader_epoch = epoch;
     }
-    rc = forwarding_send(all->part->node, all->from, CHANNEL_CONTROL, MESSAGE_APPEND_ANSWER, header,
+    rc = forwarding_send(all->part->manager, all->from, CHANNEL_CONTROL, MESSAGE_APPEND_ANSWER, header,
                          append_answer_encode(&message, header), NULL, 0);
     if (rc < 0 && rc != -ENOTCONN) {
-        network_drop(&all->part->node->network, all->from);
+        network_drop(all->part->manager->network, all->from);
     }
     return more;
 }
@@ -135,7 +134,7 @@ static void over(struct forwarded_batch *batch, int rc)
     if (!all->queued) {
         all->queued = true;
         all->users++;
-        executor_prompt(all->part->node->executor, &all->work);
+        executor_prompt(all->part->manager->executor, &all->work);
     }
 }
 

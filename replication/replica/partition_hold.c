@@ -17,8 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/replica/remote.h"
 
@@ -44,15 +43,15 @@ static void list_remove(struct append_list *list, struct append_op *op)
 static void take_held(struct append_op *op)
 {
     list_remove(&op->part->held, op);
-    atomic_fetch_sub(&op->part->node->parked_bytes, op->batch.len);
-    atomic_fetch_sub(&op->part->node->appends_parked, 1);
+    atomic_fetch_sub(&op->part->manager->parked_bytes, op->batch.len);
+    atomic_fetch_sub(&op->part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_OVER);
 }
 
 static void take_committing(struct append_op *op)
 {
     list_remove(&op->part->committing, op);
-    atomic_fetch_sub(&op->part->node->appends_parked, 1);
+    atomic_fetch_sub(&op->part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_OVER);
 }
 
@@ -65,7 +64,7 @@ static bool may_lead(const struct partition *part)
     bool behind = atomic_load(&part->epoch_wanted) != 0; /* the log waits for a later epoch */
 
     return partition_leads(part) &&
-           (!atomic_load(&part->replicated) || (!behind && membership_has_lease(&part->node->membership)));
+           (!atomic_load(&part->replicated) || (!behind && part->manager->hooks.has_lease(part->manager->hooks.arg)));
 }
 
 bool partition_is_held(const struct partition *part)
@@ -115,7 +114,8 @@ static void set_deadline(struct partition *part, int64_t deadline_ms)
         partition_ref(part);
     }
     part->deadline_alarm_set = true;
-    alarm_set(part->node->executor, &part->deadline_alarm, deadline_ms - part->node->clock->mono_ms(part->node->clock));
+    alarm_set(part->manager->executor, &part->deadline_alarm,
+              deadline_ms - part->manager->clock->mono_ms(part->manager->clock));
 }
 
 /* Whether anybody would answer it: whoever told those that wait may have come before. */
@@ -132,7 +132,7 @@ static int check_answered(struct partition *part, struct err *e)
 
 int64_t partition_deadline_of(const struct append_op *op)
 {
-    int64_t now_ms = op->part->node->clock->mono_ms(op->part->node->clock);
+    int64_t now_ms = op->part->manager->clock->mono_ms(op->part->manager->clock);
 
     return op->timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + op->timeout_ms;
 }
@@ -170,7 +170,7 @@ int partition_copy_batch(struct append_op *op, struct append_batch *out)
 static int hold_locked(struct append_op *op, const struct append_batch *copied, struct err *e)
 {
     struct partition *part = op->part;
-    struct node *node = part->node;
+    struct replica_manager *manager = part->manager;
     int rc = check_answered(part, e);
 
     update(part);
@@ -194,11 +194,11 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     default:
         break;
     }
-    if (atomic_fetch_add(&node->parked_bytes, op->batch.len) + op->batch.len > LIMIT_PARKED_BYTES) {
-        atomic_fetch_sub(&node->parked_bytes, op->batch.len);
+    if (atomic_fetch_add(&manager->parked_bytes, op->batch.len) + op->batch.len > LIMIT_PARKED_BYTES) {
+        atomic_fetch_sub(&manager->parked_bytes, op->batch.len);
         return err_set(e, -EROFS, "too many bytes wait for min.insync.replicas");
     }
-    atomic_fetch_add(&node->appends_parked, 1);
+    atomic_fetch_add(&manager->appends_parked, 1);
     op->batch = *copied;
     list_insert(&part->held, part->held.last, op);
     atomic_store(&op->state, APPEND_HELD);
@@ -275,8 +275,8 @@ void partition_hold_again(struct append_op *op)
     if (partition_forwards(part) && send_on(op)) {
         return;
     }
-    atomic_fetch_add(&part->node->parked_bytes, op->batch.len);
-    atomic_fetch_add(&part->node->appends_parked, 1);
+    atomic_fetch_add(&part->manager->parked_bytes, op->batch.len);
+    atomic_fetch_add(&part->manager->appends_parked, 1);
     pthread_mutex_lock(&part->lock);
     list_insert(&part->held, NULL, op);
     atomic_store(&op->state, APPEND_HELD);
@@ -333,7 +333,7 @@ int partition_hold_committing(struct append_op *op)
         before = before->prev;
     }
     list_insert(&part->committing, before, op);
-    atomic_fetch_add(&part->node->appends_parked, 1);
+    atomic_fetch_add(&part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_COMMITTING);
     set_deadline(part, op->deadline_ms);
     return 0;
@@ -369,8 +369,8 @@ bool partition_append_forget(struct append_op *op)
 bool partition_hold_showing(struct append_op *op)
 {
     struct partition *part = op->part;
-    int32_t self = part->node->options.id;
-    int64_t show_ms = part->node->clock->mono_ms(part->node->clock) + LIMIT_SHOW_MS;
+    int32_t self = part->manager->id;
+    int64_t show_ms = part->manager->clock->mono_ms(part->manager->clock) + LIMIT_SHOW_MS;
     bool waits;
 
     pthread_mutex_lock(&part->lock);
@@ -432,7 +432,7 @@ static int64_t first_deadline(const struct append_list *list, int64_t least_ms)
 static void on_deadline(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, deadline_alarm);
-    int64_t now_ms = part->node->clock->mono_ms(part->node->clock);
+    int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock);
     struct append_op *held, *committing;
 
     pthread_mutex_lock(&part->lock);
@@ -543,7 +543,7 @@ static bool knows_its_end(struct partition *part)
     bool knows;
 
     pthread_mutex_lock(&part->lock);
-    self = isr_find(&part->isr, part->node->options.id);
+    self = isr_find(&part->isr, part->manager->id);
     knows = self == NULL || self->fetched;
     pthread_mutex_unlock(&part->lock);
     return knows;
@@ -578,7 +578,7 @@ void partition_hold_stop(struct partition *part, bool cancel)
     bool set;
 
     pthread_mutex_lock(&part->lock);
-    set = part->deadline_alarm_set && (!cancel || alarm_cancel(part->node->executor, &part->deadline_alarm));
+    set = part->deadline_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->deadline_alarm));
     if (set) {
         part->deadline_alarm_set = false;
     }

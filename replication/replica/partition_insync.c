@@ -13,8 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/forward_message.h"
 
@@ -84,7 +83,7 @@ static void finish(struct insync_wait *over)
 /* Under the lock. */
 static void set_alarm(struct partition *part)
 {
-    int64_t now_ms = part->node->clock->mono_ms(part->node->clock), due_ms = INT64_MAX;
+    int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock), due_ms = INT64_MAX;
 
     for (const struct insync_wait *wait = part->insync_waits; wait != NULL; wait = wait->next) {
         due_ms = wait->deadline_ms < due_ms ? wait->deadline_ms : due_ms;
@@ -96,7 +95,7 @@ static void set_alarm(struct partition *part)
         partition_ref(part);
     }
     part->insync_alarm_set = true;
-    alarm_set(part->node->executor, &part->insync_alarm, due_ms - now_ms);
+    alarm_set(part->manager->executor, &part->insync_alarm, due_ms - now_ms);
 }
 
 /* ---- asking them to flush ---- */
@@ -123,7 +122,7 @@ static void choose(struct partition *part, struct asking *out)
     for (int i = 0; i < part->isr.count; i++) {
         struct isr_replica *replica = &part->isr.replicas[i];
 
-        if (replica->id == part->node->options.id || (!replica->in_sync && !replica->joins) ||
+        if (replica->id == part->manager->id || (!replica->in_sync && !replica->joins) ||
             replica->flushed >= out->upto || replica->asked_flush >= out->upto) {
             continue;
         }
@@ -145,7 +144,7 @@ static void send_all(struct partition *part, const struct asking *asking)
     memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
     len = partition_request_encode(&request, header);
     for (int i = 0; i < asking->count; i++) {
-        struct network *network = &part->node->network;
+        struct network *network = part->manager->network;
         int rc = network_send(network, asking->nodes[i], CHANNEL_CONTROL, MESSAGE_FLUSH_INSYNC, header, len, NULL, 0);
 
         /* What cannot be sent now is when the link is up again. */
@@ -163,7 +162,7 @@ static void note_own(struct partition *part)
     struct isr_replica *own;
 
     pthread_mutex_lock(&part->lock);
-    own = isr_find(&part->isr, part->node->options.id);
+    own = isr_find(&part->isr, part->manager->id);
     if (own != NULL) {
         own->flushed = flushed;
         own->start = start;
@@ -241,7 +240,7 @@ void partition_insync_fail(struct partition *part, int rc)
 static void on_alarm(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, insync_alarm);
-    int64_t now_ms = part->node->clock->mono_ms(part->node->clock);
+    int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock);
     struct insync_wait *over = NULL, **last = &over, *next;
 
     pthread_mutex_lock(&part->lock);
@@ -268,7 +267,7 @@ void partition_insync_stop(struct partition *part, bool cancel)
     bool set;
 
     pthread_mutex_lock(&part->lock);
-    set = part->insync_alarm_set && (!cancel || alarm_cancel(part->node->executor, &part->insync_alarm));
+    set = part->insync_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->insync_alarm));
     if (set) {
         part->insync_alarm_set = false;
     }

@@ -16,12 +16,13 @@
 
 #include "engine/base/checkpoint.h"
 #include "replication/metadata/config.h"
+#include "replication/executor/executor.h"
 #include "replication/metadata/election.h"
-#include "replication/node/checkpoints.h"
-#include "replication/node/node.h"
+#include "replication/replica/checkpoints.h"
 #include "replication/replica/follower.h"
 #include "replication/replica/fetch.h"
 #include "replication/replica/isr.h"
+#include "replication/replica/manager.h"
 #include "replication/replica/partition.h"
 #include "replication/replica/partition_read.h"
 
@@ -65,7 +66,7 @@ struct read_block {
 
 struct partition {
     struct topic *topic;
-    struct node *node;
+    struct replica_manager *manager;
     int32_t index;
     char name[CHECKPOINT_NAME_BYTES];
     char checkpoint_key[CHECKPOINT_NAME_BYTES]; /* its topic's id and its number */

@@ -12,8 +12,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/late_replica.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/replica/remote.h"
@@ -21,7 +20,7 @@
 bool partition_is_elsewhere(const struct partition *part, const struct partition_registration *registration)
 {
     return !part->topic->own && registration->replicas.count > 0 &&
-           !replica_set_has(&registration->replicas, part->node->options.id);
+           !replica_set_has(&registration->replicas, part->manager->id);
 }
 
 static int64_t lower(int64_t a, int64_t b)

@@ -19,8 +19,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 static enum partition_role role_by(const struct partition_registration *registration, int32_t self)
@@ -59,7 +58,7 @@ static void make_followers(struct partition *part)
 /* Its leader is asked, or those that it leads are looked at again. */
 static void begin(struct partition *part)
 {
-    struct replica_manager *manager = &part->node->replicas;
+    struct replica_manager *manager = part->manager;
     pthread_mutex_lock(&part->lock);
     int32_t leader = part->fetch.leader;
     pthread_mutex_unlock(&part->lock);
@@ -89,11 +88,11 @@ void partition_set_min_insync(struct partition *part)
 /* The registration is not the one that is in force. The life lock is held. Returns whether a leadership has ended. */
 static bool change(struct partition *part, const struct partition_registration *registration)
 {
-    struct node *node = part->node;
-    enum partition_role before = partition_role(part), after = role_by(registration, node->options.id);
+    struct replica_manager *manager = part->manager;
+    enum partition_role before = partition_role(part), after = role_by(registration, manager->id);
     int32_t epoch = epoch_by(part, registration);
     bool again = part->registered && after == before && epoch == atomic_load(&part->leader_epoch);
-    int64_t now_ms = node->clock->mono_ms(node->clock);
+    int64_t now_ms = manager->clock->mono_ms(manager->clock);
 
     if (before != ROLE_NONE && after != ROLE_LEADER && !again)
         fence(part, epoch);
@@ -118,7 +117,7 @@ static bool change(struct partition *part, const struct partition_registration *
             isr_begin(&part->isr, now_ms);
         /* Its only replica has been so since it was opened: where it ends is known. */
         if (after == ROLE_LEADER && before == ROLE_NONE && part->isr.count == 1)
-            isr_advance(&part->isr, node->options.id, end);
+            isr_advance(&part->isr, manager->id, end);
         partition_followers_reset(part);
         atomic_store(&part->epoch_wanted, 0);
         fetch_follow(&part->fetch, after == ROLE_FOLLOWER ? registration->leader : 0, epoch, 0);
@@ -148,9 +147,9 @@ void partition_set_registration(struct partition *part, const struct partition_r
         partition_forward_look(part);
     partition_ask_look(part);
     partition_insync_look(part, false);
-    reads_moved(&part->node->reads, part);
+    reads_moved(&part->manager->reads, part);
     if (registration->replicas.count > 1 && !part->topic->own) {
-        manager_add(&part->node->replicas, part);
+        manager_add(part->manager, part);
         begin(part);
     }
     /* With one replica and a registration that is the first, nobody has waited for it. */
@@ -167,7 +166,7 @@ bool partition_has_others(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
     const struct replica_set *replicas = &part->registration.replicas;
-    bool others = replicas->count > 1 || !replica_set_has(replicas, part->node->options.id);
+    bool others = replicas->count > 1 || !replica_set_has(replicas, part->manager->id);
     pthread_mutex_unlock(&part->lock);
     return others;
 }
@@ -181,7 +180,7 @@ void partition_info(struct partition *part, struct partition_info *out)
                                    .replicas = part->registration.replicas,
                                    .isr = part->registration.isr};
     pthread_mutex_unlock(&part->lock);
-    if (out->leader != part->node->options.id)
+    if (out->leader != part->manager->id)
         return;
     out->leader_epoch = atomic_load(&part->leader_epoch);
     if (!usable)

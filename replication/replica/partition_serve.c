@@ -1,7 +1,7 @@
 #include "replication/replica/partition_serve.h"
 
 #include "engine/base/crc32c.h"
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 bool partition_serves(struct partition *part)
@@ -12,7 +12,7 @@ bool partition_serves(struct partition *part)
     if (role == ROLE_LEADER)
         return true;
     pthread_mutex_lock(&part->lock);
-    bool in_sync = replica_set_has(&part->registration.isr, part->node->options.id);
+    bool in_sync = replica_set_has(&part->registration.isr, part->manager->id);
     pthread_mutex_unlock(&part->lock);
     return in_sync;
 }

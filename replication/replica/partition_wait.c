@@ -4,8 +4,7 @@
  * goes through the list once, takes them out and calls them after the lock is given back. */
 #include "replication/replica/partition.h"
 
-#include "replication/node/node_internal.h"
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 static void take_out(struct partition *part, struct partition_waiter *waiter)
@@ -41,7 +40,7 @@ bool partition_wait(struct partition *part, struct partition_waiter *waiter)
     if (wait && !elsewhere && log_offline(part->log) != 0 && partition_unwait(part, waiter))
         return false;
     if (wait && elsewhere) /* it is growth on another node that is waited for */
-        reads_activate(&part->node->reads, part, true);
+        reads_activate(&part->manager->reads, part, true);
     return wait;
 }
 

@@ -5,9 +5,8 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
-#include "replication/node/reads.h"
-#include "replication/node/topic.h"
+#include "replication/replica/reads.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/replica/remote_cache.h"
 
@@ -35,7 +34,7 @@ struct remote {
 
 static int64_t now_ms(const struct partition *part)
 {
-    return part->node->clock->mono_ms(part->node->clock);
+    return part->manager->clock->mono_ms(part->manager->clock);
 }
 
 static struct remote *remote_of(struct partition *part)
@@ -47,7 +46,7 @@ static struct remote *remote_of(struct partition *part)
     if (remote == NULL)
         return NULL;
     pthread_mutex_init(&remote->lock, NULL);
-    remote->cache.held_bytes = &part->node->reads.ahead_bytes;
+    remote->cache.held_bytes = &part->manager->reads.ahead_bytes;
     remote->heard_ms = -1;
     if (atomic_compare_exchange_strong(&part->remote, &none, remote))
         return remote;
@@ -196,7 +195,7 @@ static int64_t covered_to(const struct remote *remote, int64_t position, int64_t
 
 static bool can_ask(const struct partition *part, int32_t node)
 {
-    return node > 0 && node != part->node->options.id && network_up(&part->node->network, node);
+    return node > 0 && node != part->manager->id && network_up(part->manager->network, node);
 }
 
 /* The node that can answer: the leader, or while that cannot be asked another one in sync; 0: none now. */
@@ -238,7 +237,8 @@ static bool ask(struct partition *part, const struct question *question, const s
         struct stat_request request = {.head = head, .known = wait_ms > 0 ? known : -1, .wait_ms = (uint32_t)wait_ms};
         len = stat_request_encode(&request, header);
     }
-    return network_send(&part->node->network, question->to, CHANNEL_CONTROL, question->kind, header, len, NULL, 0) == 0;
+    return network_send(part->manager->network, question->to, CHANNEL_CONTROL, question->kind, header, len, NULL, 0) ==
+           0;
 }
 
 /* Where a new question goes; NULL: there are as many as there may be, or nobody can be asked now. */
@@ -248,7 +248,7 @@ static struct question *new_question(struct partition *part, struct remote *remo
     int32_t to = question != NULL ? answerer_of(part) : 0;
     if (to == 0)
         return NULL;
-    *question = (struct question){.number = reads_number(&part->node->reads), .kind = kind, .to = to};
+    *question = (struct question){.number = reads_number(&part->manager->reads), .kind = kind, .to = to};
     question->due_ms = now + LIMIT_READ_AGAIN_MS;
     return question;
 }
@@ -282,7 +282,7 @@ static void ask_ahead(struct partition *part, struct remote *remote, int64_t now
 {
     int64_t to = remote_cache_wants(&remote->cache), end = shown(part).position;
     int64_t from = covered_to(remote, remote->cache.next, now);
-    if (atomic_load(&part->node->reads.ahead_bytes) >= LIMIT_READ_AHEAD_ALL_BYTES)
+    if (atomic_load(&part->manager->reads.ahead_bytes) >= LIMIT_READ_AHEAD_ALL_BYTES)
         return;
     if (to > end)
         to = end;
@@ -369,15 +369,15 @@ int remote_submit(struct read_op *op)
         if (op->kind == READ_BYTES)
             ask_ahead(part, remote, now);
         pthread_mutex_unlock(&remote->lock);
-        reads_activate(&part->node->reads, part, false);
+        reads_activate(&part->manager->reads, part, false);
         return rc;
     }
-    op->number = reads_number(&part->node->reads);
+    op->number = reads_number(&part->manager->reads);
     op->deadline_ms = now + (op->kind == READ_STATUS ? LIMIT_STAT_PATIENCE_MS : op->timeout_ms);
     partition_read_queue(op);
     (void)pump(part, remote, now);
     pthread_mutex_unlock(&remote->lock);
-    reads_activate(&part->node->reads, part, true);
+    reads_activate(&part->manager->reads, part, true);
     return 0;
 }
 

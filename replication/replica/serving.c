@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/letter.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/replica_message.h"
@@ -53,7 +53,7 @@ void serving_mark(struct serving *serving, struct follower *follower)
     }
     pthread_mutex_unlock(&serving->lock);
     if (!atomic_exchange(&serving->gathering, true))
-        alarm_set(manager_of(serving)->node->executor, &serving->gather, LIMIT_GATHER_MARKS_MS);
+        alarm_set(manager_of(serving)->executor, &serving->gather, LIMIT_GATHER_MARKS_MS);
 }
 
 static void on_gather(struct alarm *alarm)
@@ -113,8 +113,8 @@ static void send_marks(struct serving *serving)
         return;
     size_t len = replica_beat_encode(id, true, serving->marks, count, serving->out);
     serving->mark_count = 0;
-    if (network_send(&manager_of(serving)->node->network, serving->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT,
-                     serving->out, len, NULL, 0) != 0)
+    if (network_send(manager_of(serving)->network, serving->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT, serving->out, len,
+                     NULL, 0) != 0)
         take_back_marks(serving, count);
 }
 
@@ -177,7 +177,7 @@ static void set_id(struct serving *serving, uint64_t id)
     }
     serving->parked_last = &serving->parked;
     serving->parked_count = 0;
-    (void)manager_each(manager_of(serving), silence, serving);
+    (void)manager_each_replicated(manager_of(serving), silence, serving);
 }
 
 static void park(struct serving *serving, const struct replica_fetch *fetch)
@@ -196,8 +196,8 @@ static void fence(struct serving *serving, const struct replica_fetch *fetch)
     uint8_t out[REPLICA_ANSWER_BYTES];
     struct replica_answer answer = {.session = atomic_load(&serving->id), .key = fetch->key};
     size_t len = replica_answer_encode(&answer, out);
-    (void)network_send(&manager_of(serving)->node->network, serving->peer->id, CHANNEL_RECORDS, MESSAGE_FENCED, out,
-                       len, NULL, 0);
+    (void)network_send(manager_of(serving)->network, serving->peer->id, CHANNEL_RECORDS, MESSAGE_FENCED, out, len, NULL,
+                       0);
 }
 
 static void serve(struct serving *serving, const struct replica_fetch *fetch)
@@ -269,7 +269,7 @@ static void turn(struct mailbox *box, struct mail *list)
                                                       : on_beat(serving, letter->frame, &e);
         if (rc != 0) {
             log_line(LOG_ERR, "node %d sends %s", (int)serving->peer->id, e.text);
-            network_drop(&manager_of(serving)->node->network, serving->peer->id);
+            network_drop(manager_of(serving)->network, serving->peer->id);
         }
         atomic_store(&serving->heard_ms, manager_now_ms(manager_of(serving)));
         letter_free(letter);
@@ -304,15 +304,15 @@ void serving_beat(struct serving *serving)
     if (id == 0)
         return;
     size_t len = replica_beat_encode(id, true, NULL, 0, out);
-    (void)network_send(&manager_of(serving)->node->network, serving->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT, out, len,
-                       NULL, 0);
+    (void)network_send(manager_of(serving)->network, serving->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT, out, len, NULL,
+                       0);
 }
 
 /* ---- life ---- */
 
 int serving_init(struct serving *serving, struct replica_peer *peer)
 {
-    struct executor *executor = peer->manager->node->executor;
+    struct executor *executor = peer->manager->executor;
     *serving = (struct serving){.peer = peer, .node_epoch = -1};
     serving->marks = malloc(REPLICA_MESSAGE_PARTITIONS * sizeof *serving->marks);
     serving->out = malloc(REPLICA_MESSAGE_BYTES);

@@ -444,7 +444,7 @@ static inline int check_directory(void *arg, const char *name)
     struct audit *s = arg;
 
     err_set(&s->e, 0, "topics/%s", name);
-    require(s, node_has_partition(s->node, name), "a directory that is no partition's");
+    require(s, manager_has_partition(&s->node->replicas, name), "a directory that is no partition's");
     return 0;
 }
 
@@ -452,7 +452,7 @@ static inline int check_directory(void *arg, const char *name)
 static inline void check_directories(struct audit *s)
 {
     executor_settle(s->node->executor);
-    require(s, s->node->io->list(s->node->io, s->node->topics_dirfd, check_directory, s) == 0, "list");
+    require(s, s->node->io->list(s->node->io, s->node->replicas.topics_dirfd, check_directory, s) == 0, "list");
 }
 
 /* Opened, killed, opened, appended to, killed, opened, closed, opened: each time it has what it must have. */

@@ -54,12 +54,7 @@ upward() {
 @test "the folders of a layer are its floors" {
     none upward engine base record segment log recover
     none upward fs base tree produce consume serve
-    # Partitions know the node that they belong to.
-    but_for_partitions() {
-        upward replication base executor wire metadata replica node |
-            grep -vE '^replication/replica/.* includes replication/node/' || true
-    }
-    none but_for_partitions
+    none upward replication base executor wire metadata replica node
     between() { includes fs | grep -E '^fs/(produce/.*:fs/consume|consume/.*:fs/produce)/' || true; }
     none between
 }

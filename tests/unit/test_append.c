@@ -59,7 +59,7 @@ static void test_appends_wait_for_replicas_and_go_on_in_order(void **state)
     append(f, "orders", "d\n");
     node_metrics(f->node, &metrics);
     assert_int_equal(metrics.appends_parked, 0);
-    assert_int_equal(atomic_load(&f->node->parked_bytes), 0);
+    assert_int_equal(atomic_load(&f->node->replicas.parked_bytes), 0);
     partition_unref(part);
 }
 
@@ -356,7 +356,7 @@ static void test_what_was_held_waits_for_the_high_watermark(void **state)
     set(f, "orders", "min.insync.replicas", "2");
     assert_int_equal(partition_log_end(part).offset, 2);
     assert_int_equal(held[0].calls + held[1].calls, 0);
-    assert_int_equal(atomic_load(&f->node->parked_bytes), 0);
+    assert_int_equal(atomic_load(&f->node->replicas.parked_bytes), 0);
     fetched(&held[1]);
     assert_int_equal(held[0].order, 0);
     assert_int_equal(held[1].order, 1);

@@ -163,7 +163,7 @@ static void test_settings_that_contradict_each_other_are_not_decided_together(vo
     struct fixture *f = *state;
     struct counted first, min, max;
     create(f, "orders");
-    struct partition *metadata = topic_partition(f->node->internal_topic, 0);
+    struct partition *metadata = topic_partition(f->node->replicas.internal_topic, 0);
     int64_t before = partition_log_end(metadata).offset;
     shut(f);
     assert_int_equal(node_set_config(f->node, begin_of(&first), NULL, "num.partitions", "2"), 0);

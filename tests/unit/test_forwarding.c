@@ -65,8 +65,8 @@ static void an_append_reaches_the_leader_and_comes_back(void **state)
     ends_with(&second, 0);
     assert_int_equal(second.op.result.end.offset, 3);
     assert_content(&pair->ends[1].f, "orders", "a\nb\nc\n");
-    assert_int_equal(atomic_load(&pair->ends[2].f.node->parked_bytes), 0);
-    assert_int_equal(atomic_load(&pair->ends[2].f.node->appends_parked), 0);
+    assert_int_equal(atomic_load(&pair->ends[2].f.node->replicas.parked_bytes), 0);
+    assert_int_equal(atomic_load(&pair->ends[2].f.node->replicas.appends_parked), 0);
 }
 
 static void acks_0_waits_for_nothing(void **state)

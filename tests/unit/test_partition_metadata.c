@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "replication/node/identity.h"
+#include "replication/replica/partition_metadata.h"
 
 struct place {
     char path[64];
@@ -58,10 +58,10 @@ static void test_a_beginning_of_partition_metadata_is_as_none(void **state)
     struct err e;
     for (size_t len = 0; len < strlen(whole); len++) {
         put(*state, whole, len);
-        assert_int_equal(identity_partition_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -ENOENT);
+        assert_int_equal(partition_metadata_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -ENOENT);
     }
     put(*state, whole, strlen(whole));
-    assert_int_equal(identity_partition_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), 0);
+    assert_int_equal(partition_metadata_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), 0);
 }
 
 static void test_any_other_partition_metadata_is_damaged(void **state)
@@ -73,10 +73,10 @@ static void test_any_other_partition_metadata_is_damaged(void **state)
         strcpy(text, whole);
         text[at] = '?';
         put(*state, text, strlen(whole));
-        assert_int_equal(identity_partition_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -EBADMSG);
+        assert_int_equal(partition_metadata_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -EBADMSG);
     }
     put(*state, "# logmnt par?", 13);
-    assert_int_equal(identity_partition_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -EBADMSG);
+    assert_int_equal(partition_metadata_read(io_posix(), ((struct place *)*state)->dirfd, id, &e), -EBADMSG);
 }
 
 int main(void)

@@ -25,7 +25,7 @@ static int create_rc(struct fixture *f, const char *name)
 
 static struct log_point metadata_end(struct fixture *f)
 {
-    return partition_log_end(topic_partition(f->node->internal_topic, 0));
+    return partition_log_end(topic_partition(f->node->replicas.internal_topic, 0));
 }
 
 /* ---- a disk that fails ---- */
@@ -261,7 +261,7 @@ static void test_a_snapshot_replaces_the_log(void **state)
     append(f, "orders", "one\n");
     assert_false(exists(f, "metadata.snapshot"));
     run_commands(f, LIMIT_SNAPSHOT_COMMANDS + 64);
-    struct partition *metadata = topic_partition(f->node->internal_topic, 0);
+    struct partition *metadata = topic_partition(f->node->replicas.internal_topic, 0);
     wait_until(partition_log_start(metadata).offset >= LIMIT_SNAPSHOT_COMMANDS);
     assert_true(exists(f, "metadata.snapshot"));
     struct tree_attr last = {.file_mode = 0421};
@@ -301,7 +301,7 @@ static void test_a_snapshot_replaces_the_log(void **state)
 static int32_t epoch_of(struct fixture *f)
 {
     struct partition_info info;
-    partition_info(topic_partition(f->node->internal_topic, 0), &info);
+    partition_info(topic_partition(f->node->replicas.internal_topic, 0), &info);
     return info.leader_epoch;
 }
 
@@ -435,7 +435,7 @@ static void test_the_voters_survive_the_log_that_named_them(void **state)
     create(f, "orders");
     assert_int_equal(raft_voters(&f->node->quorum.raft)->count, 1);
     run_commands(f, LIMIT_SNAPSHOT_COMMANDS + 64);
-    wait_until(partition_log_start(topic_partition(f->node->internal_topic, 0)).offset > 1);
+    wait_until(partition_log_start(topic_partition(f->node->replicas.internal_topic, 0)).offset > 1);
     for (int round = 0; round < 2; round++) {
         restart(f);
         const struct raft_voters *voters = raft_voters(&f->node->quorum.raft);

@@ -262,8 +262,8 @@ static inline int pair_setup(void **state)
     set_link(pair, true);
     settle(pair);
     /* Their quorums are two, and have granted both the same one. */
-    atomic_store(&pair->ends[1].f.node->forwarding.producer_id, 101);
-    atomic_store(&pair->ends[2].f.node->forwarding.producer_id, 102);
+    atomic_store(&pair->ends[1].f.node->replicas.forwarding.producer_id, 101);
+    atomic_store(&pair->ends[2].f.node->replicas.forwarding.producer_id, 102);
     *state = pair;
     return 0;
 }

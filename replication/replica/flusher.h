@@ -1,18 +1,21 @@
-/* replication/node/flusher.h: the background flush, so that recovery has little to check, and the checkpoints in its
+/* replication/replica/flusher.h: the background flush, so that recovery has little to check, and the checkpoints in its
  * wake. It is asked, it does not look around: an idle node is not woken.
  *
  * It begins LIMIT_FLUSH_DELAY_MS after it was asked: an append that meets a flush waits as long as that takes (it needs
  * the inode's block, which the journal is just writing), so one burst of appends is not to be stopped in its middle.
  * What recovery may have to check is thus LIMIT_UNFLUSHED_BYTES and what a second brings. */
-#ifndef LOGMNT_REPLICATION_NODE_FLUSHER_H
-#define LOGMNT_REPLICATION_NODE_FLUSHER_H
+#ifndef LOGMNT_REPLICATION_REPLICA_FLUSHER_H
+#define LOGMNT_REPLICATION_REPLICA_FLUSHER_H
 
 #include <stdatomic.h>
 
-#include "replication/node/node.h"
+#include "replication/executor/executor.h"
+
+struct partition;
+struct replica_manager;
 
 struct flusher {
-    struct node *node;
+    struct replica_manager *manager;
     _Atomic uint64_t wanted; /* counts the logs' calls of on_flush_wanted */
     struct alarm flush;
     _Atomic bool flush_armed; /* from when it is set until it rings */
@@ -23,7 +26,7 @@ struct flusher {
     _Atomic bool checkpoint_armed;
 };
 
-void flusher_init(struct flusher *flusher, struct node *node);
+void flusher_init(struct flusher *flusher, struct replica_manager *manager);
 /* log_env.on_flush_wanted: only counts, since it is called under the append lock. */
 void flusher_want(void *flusher);
 /* The count. Whoever calls into a log compares it before and after: if it changed, flusher_request(). (It may have been

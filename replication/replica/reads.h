@@ -1,11 +1,11 @@
-/* replication/node/reads.h: this node's room for reads from other nodes: what peers ask goes to the partitions that
+/* replication/replica/reads.h: this node's room for reads from other nodes: what peers ask goes to the partitions that
  * they ask about, what they answer to those that have asked (replica/remote.h), and time, links and leaders are watched
  * for the partitions that wait for an answer.
  *
  * A request is a work of the prompt pool, side by side with others, since it reads the disk; answers are taken one
  * after the other (mailbox). One that waits for news (MESSAGE_STAT) waits with its partition, and holds no thread. */
-#ifndef LOGMNT_REPLICATION_NODE_READS_H
-#define LOGMNT_REPLICATION_NODE_READS_H
+#ifndef LOGMNT_REPLICATION_REPLICA_READS_H
+#define LOGMNT_REPLICATION_REPLICA_READS_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,11 +14,11 @@
 #include "replication/wire/network.h"
 
 struct held_stat;
-struct node;
+struct replica_manager;
 struct partition;
 
 struct reads {
-    struct node *node;
+    struct replica_manager *manager;
     struct mailbox mailbox;
     struct network_listener listener;
     struct alarm alarm;
@@ -34,7 +34,7 @@ struct reads {
 };
 
 /* Enters the room; nothing comes yet. */
-void reads_init(struct reads *reads, struct node *node);
+void reads_init(struct reads *reads, struct replica_manager *manager);
 /* Nothing comes any more, no alarm rings, all is settled: gives back what is held. */
 void reads_stop(struct reads *reads);
 void reads_free(struct reads *reads);

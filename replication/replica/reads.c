@@ -1,11 +1,11 @@
-#include "replication/node/reads.h"
+#include "replication/replica/reads.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_serve.h"
 #include "replication/replica/remote.h"
 
@@ -14,16 +14,16 @@ enum { LOOK_SOON_MS = 20 };
 
 /* ---- from a frame to its partition ---- */
 
-static struct partition *find(struct node *node, const struct read_head *head)
+static struct partition *find(struct replica_manager *manager, const struct read_head *head)
 {
-    const struct metadata *meta = quorum_acquire(&node->quorum);
+    const struct metadata *meta = quorum_acquire(manager->quorum);
     const struct metadata_topic *known = metadata_topic_by_id(meta, head->topic_id);
     struct partition *part = NULL;
     char name[TOPIC_NAME_BYTES];
     if (known != NULL)
         memcpy(name, known->name, sizeof name);
-    quorum_release(&node->quorum);
-    struct topic *topic = known != NULL ? catalog_find(&node->catalog, name) : NULL;
+    quorum_release(manager->quorum);
+    struct topic *topic = known != NULL ? catalog_find(&manager->catalog, name) : NULL;
     if (topic == NULL)
         return NULL;
     if (memcmp(topic->id, head->topic_id, UUID_BYTES) == 0)
@@ -55,14 +55,14 @@ struct held_stat {
     struct held_stat *prev, *next; /* reads->held */
 };
 
-static void send(struct node *node, int32_t to, enum channel channel, enum message_kind kind, const uint8_t *header,
-                 size_t len, const struct iovec *body)
+static void send(struct replica_manager *manager, int32_t to, enum channel channel, enum message_kind kind,
+                 const uint8_t *header, size_t len, const struct iovec *body)
 {
     /* One that is lost is asked again. */
-    (void)network_send(&node->network, to, channel, kind, header, len, body, body != NULL ? 1 : 0);
+    (void)network_send(manager->network, to, channel, kind, header, len, body, body != NULL ? 1 : 0);
 }
 
-static void serve_read(struct node *node, int32_t from, const struct frame *frame, struct err *e, int *rc)
+static void serve_read(struct replica_manager *manager, int32_t from, const struct frame *frame, struct err *e, int *rc)
 {
     uint8_t header[LIMIT_READ_MESSAGE_BYTES];
     struct read_request request;
@@ -70,20 +70,21 @@ static void serve_read(struct node *node, int32_t from, const struct frame *fram
     *rc = read_request_decode(frame->header, frame->header_bytes, &request, e);
     if (*rc != 0)
         return;
-    struct partition *part = find(node, &request.head);
+    struct partition *part = find(manager, &request.head);
     uint8_t *bytes = malloc(request.max);
     answer = (struct read_answer){.outcome = READ_OUTCOME_LATER};
     struct iovec body = {.iov_base = bytes};
     if (part != NULL && bytes != NULL)
         body.iov_len = partition_serve_read(part, &request, &answer, bytes);
     answer.head = request.head;
-    send(node, from, CHANNEL_RECORDS, MESSAGE_READ_ANSWER, header, read_answer_encode(&answer, header), &body);
+    send(manager, from, CHANNEL_RECORDS, MESSAGE_READ_ANSWER, header, read_answer_encode(&answer, header), &body);
     free(bytes);
     if (part != NULL)
         partition_unref(part);
 }
 
-static void serve_lookup(struct node *node, int32_t from, const struct frame *frame, struct err *e, int *rc)
+static void serve_lookup(struct replica_manager *manager, int32_t from, const struct frame *frame, struct err *e,
+                         int *rc)
 {
     uint8_t header[LIMIT_READ_MESSAGE_BYTES];
     struct lookup_request request;
@@ -91,23 +92,24 @@ static void serve_lookup(struct node *node, int32_t from, const struct frame *fr
     *rc = lookup_request_decode(frame->header, frame->header_bytes, &request, e);
     if (*rc != 0)
         return;
-    struct partition *part = find(node, &request.head);
+    struct partition *part = find(manager, &request.head);
     if (part != NULL)
         partition_serve_lookup(part, &request, &answer);
     answer.head = request.head;
-    send(node, from, CHANNEL_CONTROL, MESSAGE_LOOKUP_ANSWER, header, lookup_answer_encode(&answer, header), NULL);
+    send(manager, from, CHANNEL_CONTROL, MESSAGE_LOOKUP_ANSWER, header, lookup_answer_encode(&answer, header), NULL);
     if (part != NULL)
         partition_unref(part);
 }
 
-static void answer_stat(struct node *node, int32_t to, const struct read_head *head, struct partition *part)
+static void answer_stat(struct replica_manager *manager, int32_t to, const struct read_head *head,
+                        struct partition *part)
 {
     uint8_t header[LIMIT_READ_MESSAGE_BYTES];
     struct stat_answer answer = {.outcome = READ_OUTCOME_LATER};
     if (part != NULL)
         partition_serve_stat(part, &answer);
     answer.head = *head;
-    send(node, to, CHANNEL_CONTROL, MESSAGE_STAT_ANSWER, header, stat_answer_encode(&answer, header), NULL);
+    send(manager, to, CHANNEL_CONTROL, MESSAGE_STAT_ANSWER, header, stat_answer_encode(&answer, header), NULL);
 }
 
 static void held_unref(struct held_stat *held, int refs)
@@ -131,14 +133,14 @@ static void held_unref(struct held_stat *held, int refs)
 static void held_answer(struct held_stat *held)
 {
     if (!atomic_exchange(&held->answered, true))
-        answer_stat(held->reads->node, held->from, &held->head, held->part);
+        answer_stat(held->reads->manager, held->from, &held->head, held->part);
 }
 
 static void held_ready(struct partition_waiter *waiter)
 {
     struct held_stat *held = CONTAINER_OF(waiter, struct held_stat, waiter);
     held_answer(held);
-    held_unref(held, alarm_cancel(held->reads->node->executor, &held->alarm) ? 2 : 1);
+    held_unref(held, alarm_cancel(held->reads->manager->executor, &held->alarm) ? 2 : 1);
 }
 
 static void held_over(struct alarm *alarm)
@@ -175,7 +177,7 @@ static bool hold(struct reads *reads, int32_t from, const struct stat_request *r
     pthread_mutex_unlock(&reads->lock);
     /* The alarm last: one that rang before there is a waiter would leave that to the next record. */
     if (partition_wait(part, &held->waiter)) {
-        alarm_set(reads->node->executor, &held->alarm, request->wait_ms);
+        alarm_set(reads->manager->executor, &held->alarm, request->wait_ms);
     } else {
         held_answer(held);
         held_unref(held, 2);
@@ -189,21 +191,21 @@ static void serve_stat(struct reads *reads, int32_t from, const struct frame *fr
     *rc = stat_request_decode(frame->header, frame->header_bytes, &request, e);
     if (*rc != 0)
         return;
-    struct partition *part = find(reads->node, &request.head);
+    struct partition *part = find(reads->manager, &request.head);
     bool waits = part != NULL && request.known >= 0 && request.wait_ms > 0 && partition_serves(part);
     if (waits && hold(reads, from, &request, part))
         return;
     if (!waits) /* who waits asks again later */
-        answer_stat(reads->node, from, &request.head, part);
+        answer_stat(reads->manager, from, &request.head, part);
     if (part != NULL)
         partition_unref(part);
 }
 
 /* What a peer sends that is no message of ours. */
-static void distrust(struct node *node, int32_t from, const struct err *e)
+static void distrust(struct replica_manager *manager, int32_t from, const struct err *e)
 {
     log_line(LOG_WARNING, "node %d: %s", (int)from, e->text);
-    network_drop(&node->network, from);
+    network_drop(manager->network, from);
 }
 
 static void serve(struct work *work)
@@ -213,13 +215,13 @@ static void serve(struct work *work)
     struct err e = {0};
     int rc = 0;
     if (request->frame->kind == MESSAGE_READ)
-        serve_read(reads->node, request->from, request->frame, &e, &rc);
+        serve_read(reads->manager, request->from, request->frame, &e, &rc);
     else if (request->frame->kind == MESSAGE_LOOKUP)
-        serve_lookup(reads->node, request->from, request->frame, &e, &rc);
+        serve_lookup(reads->manager, request->from, request->frame, &e, &rc);
     else
         serve_stat(reads, request->from, request->frame, &e, &rc);
     if (rc != 0)
-        distrust(reads->node, request->from, &e);
+        distrust(reads->manager, request->from, &e);
     free(request->frame);
     free(request);
     atomic_fetch_sub(&reads->served, 1);
@@ -241,7 +243,7 @@ static void receive_request(void *arg, int32_t from, enum channel channel, struc
     request->reads = reads;
     request->from = from;
     request->frame = frame;
-    executor_prompt(reads->node->executor, &request->work);
+    executor_prompt(reads->manager->executor, &request->work);
 }
 
 /* ---- what they answer, and what happens ---- */
@@ -291,7 +293,7 @@ static int take_answer(struct reads *reads, struct letter *letter, struct err *e
 {
     struct read_head head;
     int rc = read_head_decode(letter->frame->header, letter->frame->header_bytes, &head, e);
-    struct partition *part = rc == 0 ? find(reads->node, &head) : NULL;
+    struct partition *part = rc == 0 ? find(reads->manager, &head) : NULL;
     if (part == NULL) {
         free(letter->frame);
         return rc;
@@ -303,13 +305,13 @@ static int take_answer(struct reads *reads, struct letter *letter, struct err *e
 
 static void set_alarm(struct reads *reads, int64_t due_ms)
 {
-    struct clock *clock = reads->node->clock;
+    struct clock *clock = reads->manager->clock;
     pthread_mutex_lock(&reads->lock);
     if (due_ms != INT64_MAX && (!reads->alarm_set || due_ms < reads->alarm_ms)) {
         int64_t now_ms = clock->mono_ms(clock);
         reads->alarm_set = true;
         reads->alarm_ms = due_ms;
-        alarm_set(reads->node->executor, &reads->alarm, due_ms > now_ms ? due_ms - now_ms : 0);
+        alarm_set(reads->manager->executor, &reads->alarm, due_ms > now_ms ? due_ms - now_ms : 0);
     }
     pthread_mutex_unlock(&reads->lock);
 }
@@ -365,7 +367,7 @@ static void on_turn(struct mailbox *mailbox, struct mail *list)
         struct err e = {0};
         list = list->next;
         if (letter->event == EVENT_ANSWER && take_answer(reads, letter, &e) != 0)
-            distrust(reads->node, letter->node, &e);
+            distrust(reads->manager, letter->node, &e);
         if (letter->event == EVENT_DOWN)
             look_at_all(reads, letter->node);
         free(letter);
@@ -382,7 +384,7 @@ uint64_t reads_number(struct reads *reads)
 
 void reads_activate(struct reads *reads, struct partition *part, bool soon)
 {
-    struct clock *clock = reads->node->clock;
+    struct clock *clock = reads->manager->clock;
     if (!atomic_load(&part->remote_active)) {
         pthread_mutex_lock(&reads->lock);
         if (!atomic_exchange(&part->remote_active, true)) {
@@ -406,15 +408,15 @@ void reads_moved(struct reads *reads, struct partition *part)
 
 /* ---- life ---- */
 
-void reads_init(struct reads *reads, struct node *node)
+void reads_init(struct reads *reads, struct replica_manager *manager)
 {
-    struct network *network = &node->network;
-    reads->node = node;
+    struct network *network = manager->network;
+    reads->manager = manager;
     /* Answers to an earlier process of this node may come yet: none has a number of this one's. */
-    atomic_store(&reads->numbers, manager_number(&node->replicas));
+    atomic_store(&reads->numbers, manager_number(manager));
     pthread_mutex_init(&reads->lock, NULL);
     alarm_init(&reads->alarm, WORK_PROMPT, ring);
-    mailbox_init(&reads->mailbox, node->executor, WORK_PROMPT, on_turn);
+    mailbox_init(&reads->mailbox, manager->executor, WORK_PROMPT, on_turn);
     reads->listener = (struct network_listener){.up = on_up, .down = on_down, .arg = reads};
     network_listen(network, &reads->listener);
     network_handle(network, MESSAGE_READ, receive_request, reads);

@@ -1,6 +1,6 @@
-/* replication/node/catalog.c: chained buckets, doubled as they fill; a table that cannot grow for want of memory works
- * on, slower. */
-#include "replication/node/catalog.h"
+/* replication/replica/catalog.c: chained buckets, doubled as they fill; a table that cannot grow for want of memory
+ * works on, slower. */
+#include "replication/replica/catalog.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "replication/node/topic.h"
+#include "replication/replica/topic_internal.h"
 
 enum { FIRST_BUCKETS = 64 };
 

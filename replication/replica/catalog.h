@@ -1,7 +1,7 @@
-/* replication/node/catalog.h: the topics of a node by name: a hash table under a reader-writer lock, since every lookup
- * of a name in the tree comes here. It holds one reference to each topic. */
-#ifndef LOGMNT_REPLICATION_NODE_CATALOG_H
-#define LOGMNT_REPLICATION_NODE_CATALOG_H
+/* replication/replica/catalog.h: the topics of a node by name: a hash table under a reader-writer lock, since every
+ * lookup of a name in the tree comes here. It holds one reference to each topic. */
+#ifndef LOGMNT_REPLICATION_REPLICA_CATALOG_H
+#define LOGMNT_REPLICATION_REPLICA_CATALOG_H
 
 #include <pthread.h>
 #include <stddef.h>

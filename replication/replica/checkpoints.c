@@ -1,14 +1,13 @@
-/* replication/node/checkpoints.c: from partitions to lines, and back. A partition whose log could not be opened keeps
- * the lines it had, and so does one whose topic the node has yet to hear of: without its recovery point, damage would
- * pass for a torn tail at the next start. */
-#include "replication/node/checkpoints.h"
+/* replication/replica/checkpoints.c: from partitions to lines, and back. A partition whose log could not be opened
+ * keeps the lines it had, and so does one whose topic the node has yet to hear of: without its recovery point, damage
+ * would pass for a torn tail at the next start. */
+#include "replication/replica/checkpoints.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/bugs.h"
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 static const char *const files[CHECKPOINT_KINDS] = {
@@ -154,9 +153,9 @@ static void collect_one(struct partition *part, void *arg)
 }
 
 /* Of a topic that the node has not heard of since its start: it was there before, or it is deleted. */
-static void collect_unseen(struct node *node, struct collection *all)
+static void collect_unseen(struct replica_manager *manager, struct collection *all)
 {
-    const struct checkpoints *known = &node->known;
+    const struct checkpoints *known = &manager->known;
     size_t live = all->count;
     if (live > 0)
         qsort(all->entries, live, sizeof *all->entries, by_key);
@@ -167,13 +166,13 @@ static void collect_unseen(struct node *node, struct collection *all)
     }
 }
 
-int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *e)
+int checkpoints_write(struct replica_manager *manager, enum checkpoint_kind kind, struct err *e)
 {
     struct collection all = {.kind = kind};
-    pthread_mutex_lock(&node->checkpoint_lock);
-    int rc = node_each_partition(node, collect_one, &all);
-    if (!atomic_load(&node->caught_up))
-        collect_unseen(node, &all);
+    pthread_mutex_lock(&manager->checkpoint_lock);
+    int rc = manager_each_partition(manager, collect_one, &all);
+    if (!atomic_load(&manager->caught_up))
+        collect_unseen(manager, &all);
     if (rc == 0)
         rc = all.rc;
     if (rc != 0) {
@@ -181,21 +180,21 @@ int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *
     } else {
         if (all.count > 0)
             qsort(all.entries, all.count, sizeof *all.entries, by_key);
-        rc = checkpoint_write(node->io, node->data_dirfd, files[kind], all.entries, all.count, e);
+        rc = checkpoint_write(manager->io, manager->data_dirfd, files[kind], all.entries, all.count, e);
     }
-    pthread_mutex_unlock(&node->checkpoint_lock);
+    pthread_mutex_unlock(&manager->checkpoint_lock);
     free(all.entries);
     return rc;
 }
 
-int checkpoints_write_all(struct node *node, struct err *e)
+int checkpoints_write_all(struct replica_manager *manager, struct err *e)
 {
     int first = 0;
     for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) {
         struct err local = {0};
-        int rc = checkpoints_write(node, (enum checkpoint_kind)kind, &local);
+        int rc = checkpoints_write(manager, (enum checkpoint_kind)kind, &local);
         if (rc != 0 && first == 0)
             first = err_set(e, rc, "%s", local.text);
     }
-    return first != 0 || !BUG(clean_mark_late) ? first : identity_clean_clear(node->io, node->data_dirfd, e);
+    return first;
 }

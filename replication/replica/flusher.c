@@ -1,11 +1,11 @@
-/* replication/node/flusher.c: two alarms, one flushes the partitions that asked, one writes the checkpoints; and a work
- * that flushes those whose flush.ms is over. Each goes from partition to partition, so that however many there are one
- * thread of the pool waits for the disk. */
-#include "replication/node/flusher.h"
+/* replication/replica/flusher.c: two alarms, one flushes the partitions that asked, one writes the checkpoints; and a
+ * work that flushes those whose flush.ms is over. Each goes from partition to partition, so that however many there are
+ * one thread of the pool waits for the disk. */
+#include "replication/replica/flusher.h"
 
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 static void flush_one(struct partition *part, void *arg)
@@ -14,7 +14,7 @@ static void flush_one(struct partition *part, void *arg)
     if (!atomic_load(&part->flush_wanted) || !atomic_exchange(&part->flush_wanted, false))
         return;
     if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
-        flusher_request(&part->node->flusher, part); /* nobody else will ask again for what waits now */
+        flusher_request(&part->manager->flusher, part); /* nobody else will ask again for what waits now */
 }
 
 static void flush_due(struct partition *part, void *arg)
@@ -23,7 +23,7 @@ static void flush_due(struct partition *part, void *arg)
     if (!atomic_load(&part->flush_due) || !atomic_exchange(&part->flush_due, false))
         return;
     if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
-        flusher_request(&part->node->flusher, part); /* not at once, whatever flush.ms is */
+        flusher_request(&part->manager->flusher, part); /* not at once, whatever flush.ms is */
 }
 
 /* One at a time: what comes meanwhile is met on this way, or has its own. */
@@ -31,10 +31,10 @@ static void on_due(struct work *work)
 {
     struct flusher *flusher = CONTAINER_OF(work, struct flusher, due);
     uint64_t seen = atomic_load(&flusher->due_count);
-    node_each_partition(flusher->node, flush_due, NULL);
+    manager_each_partition(flusher->manager, flush_due, NULL);
     atomic_store(&flusher->due_busy, false);
     if (atomic_load(&flusher->due_count) != seen && !atomic_exchange(&flusher->due_busy, true))
-        executor_prompt(flusher->node->executor, work);
+        executor_prompt(flusher->manager->executor, work);
 }
 
 static void on_flush(struct alarm *alarm)
@@ -42,8 +42,8 @@ static void on_flush(struct alarm *alarm)
     struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, flush);
     struct err e = {0};
     atomic_store(&flusher->flush_armed, false);
-    node_each_partition(flusher->node, flush_one, NULL);
-    if (checkpoints_write(flusher->node, CHECKPOINT_RECOVERY_POINT, &e) != 0)
+    manager_each_partition(flusher->manager, flush_one, NULL);
+    if (checkpoints_write(flusher->manager, CHECKPOINT_RECOVERY_POINT, &e) != 0)
         log_line(LOG_ERR, "checkpoint: %s", e.text);
 }
 
@@ -52,13 +52,13 @@ static void on_checkpoint(struct alarm *alarm)
     struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, checkpoint);
     struct err e = {0};
     atomic_store(&flusher->checkpoint_armed, false);
-    if (checkpoints_write_all(flusher->node, &e) != 0)
+    if (checkpoints_write_all(flusher->manager, &e) != 0)
         log_line(LOG_ERR, "checkpoint: %s", e.text);
 }
 
-void flusher_init(struct flusher *flusher, struct node *node)
+void flusher_init(struct flusher *flusher, struct replica_manager *manager)
 {
-    flusher->node = node;
+    flusher->manager = manager;
     alarm_init(&flusher->flush, WORK_PROMPT, on_flush);
     flusher->due.run = on_due;
     alarm_init(&flusher->checkpoint, WORK_PROMPT, on_checkpoint);
@@ -78,7 +78,7 @@ void flusher_request(struct flusher *flusher, struct partition *part)
 {
     atomic_store(&part->flush_wanted, true);
     if (!atomic_exchange(&flusher->flush_armed, true))
-        alarm_set(flusher->node->executor, &flusher->flush, LIMIT_FLUSH_DELAY_MS);
+        alarm_set(flusher->manager->executor, &flusher->flush, LIMIT_FLUSH_DELAY_MS);
 }
 
 void flusher_due(struct flusher *flusher, struct partition *part)
@@ -86,12 +86,12 @@ void flusher_due(struct flusher *flusher, struct partition *part)
     atomic_store(&part->flush_due, true);
     atomic_fetch_add(&flusher->due_count, 1);
     if (!atomic_exchange(&flusher->due_busy, true))
-        executor_prompt(flusher->node->executor, &flusher->due);
+        executor_prompt(flusher->manager->executor, &flusher->due);
 }
 
 void flusher_appended(struct flusher *flusher)
 {
     if (!atomic_load_explicit(&flusher->checkpoint_armed, memory_order_relaxed) &&
         !atomic_exchange(&flusher->checkpoint_armed, true))
-        alarm_set(flusher->node->executor, &flusher->checkpoint, LIMIT_CHECKPOINT_INTERVAL_MS);
+        alarm_set(flusher->manager->executor, &flusher->checkpoint, LIMIT_CHECKPOINT_INTERVAL_MS);
 }

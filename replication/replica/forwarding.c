@@ -1,12 +1,12 @@
-/* replication/node/forwarding.c: from a frame to its partition, and from a partition to a frame. */
-#include "replication/node/forwarding.h"
+/* replication/replica/forwarding.c: from a frame to its partition, and from a partition to a frame. */
+#include "replication/replica/forwarding.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/wire/forward_message.h"
 
 /* One that was taken apart. */
@@ -28,7 +28,7 @@ struct parcel {
 static void open_parcel(struct parcel *parcel)
 {
     struct partition *part = parcel->part;
-    struct network *network = &part->node->network;
+    struct network *network = part->manager->network;
 
     switch (parcel->frame->kind) {
     case MESSAGE_APPEND:
@@ -82,9 +82,9 @@ static void post(struct forwarding *forwarding, struct parcel *parcel)
 /* ---- what comes ---- */
 
 /* The node's partition by the id of its topic, with a reference; NULL: none, or not yet. */
-static struct partition *find(struct node *node, const struct forward_head *head)
+static struct partition *find(struct replica_manager *manager, const struct forward_head *head)
 {
-    const struct metadata *meta = quorum_acquire(&node->quorum);
+    const struct metadata *meta = quorum_acquire(manager->quorum);
     const struct metadata_topic *known = metadata_topic_by_id(meta, head->topic_id);
     struct partition *part = NULL;
     char name[TOPIC_NAME_BYTES];
@@ -93,8 +93,8 @@ static struct partition *find(struct node *node, const struct forward_head *head
     if (known != NULL) {
         memcpy(name, known->name, sizeof name);
     }
-    quorum_release(&node->quorum);
-    topic = known != NULL ? catalog_find(&node->catalog, name) : NULL;
+    quorum_release(manager->quorum);
+    topic = known != NULL ? catalog_find(&manager->catalog, name) : NULL;
     if (topic == NULL) {
         return NULL;
     }
@@ -108,17 +108,18 @@ static struct partition *find(struct node *node, const struct forward_head *head
 }
 
 /* An answer that the link cannot take ends the link, so that the other side asks again. */
-static void send_answer(struct node *node, int32_t to, enum message_kind kind, const uint8_t *header, size_t len)
+static void send_answer(struct replica_manager *manager, int32_t to, enum message_kind kind, const uint8_t *header,
+                        size_t len)
 {
-    int rc = forwarding_send(node, to, CHANNEL_CONTROL, kind, header, len, NULL, 0);
+    int rc = forwarding_send(manager, to, CHANNEL_CONTROL, kind, header, len, NULL, 0);
 
     if (rc < 0 && rc != -ENOTCONN) {
-        network_drop(&node->network, to);
+        network_drop(manager->network, to);
     }
 }
 
 /* Of a partition that this node does not know yet, or no more: later. */
-static void refuse_append(struct node *node, int32_t from, const struct append_request *request)
+static void refuse_append(struct replica_manager *manager, int32_t from, const struct append_request *request)
 {
     struct append_answer answer = {.head = request->head, .count = request->count};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
@@ -126,17 +127,17 @@ static void refuse_append(struct node *node, int32_t from, const struct append_r
     for (int32_t i = 0; i < request->count; i++) {
         answer.batches[i] = (struct append_answer_batch){.sequence = request->batches[i].sequence, .rc = -EREMOTE};
     }
-    send_answer(node, from, MESSAGE_APPEND_ANSWER, header, append_answer_encode(&answer, header));
+    send_answer(manager, from, MESSAGE_APPEND_ANSWER, header, append_answer_encode(&answer, header));
 }
 
-static void refuse(struct node *node, const struct parcel *parcel)
+static void refuse(struct replica_manager *manager, const struct parcel *parcel)
 {
     struct partition_answer answer = {.rc = -EREMOTE};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
     int kind = parcel->frame->kind;
 
     if (kind == MESSAGE_APPEND) {
-        refuse_append(node, parcel->from, &parcel->append);
+        refuse_append(manager, parcel->from, &parcel->append);
         return;
     }
     if (kind != MESSAGE_FLUSH && kind != MESSAGE_DELETE_RECORDS) {
@@ -144,16 +145,16 @@ static void refuse(struct node *node, const struct parcel *parcel)
     }
     answer.head = parcel->request.head;
     kind = kind == MESSAGE_FLUSH ? MESSAGE_FLUSH_ANSWER : MESSAGE_DELETE_RECORDS_ANSWER;
-    send_answer(node, parcel->from, (enum message_kind)kind, header, partition_answer_encode(&answer, header));
+    send_answer(manager, parcel->from, (enum message_kind)kind, header, partition_answer_encode(&answer, header));
 }
 
 /* A process that the cluster knows to be replaced by a later one. */
-static bool is_fenced(struct node *node, int32_t from, int64_t node_epoch)
+static bool is_fenced(struct replica_manager *manager, int32_t from, int64_t node_epoch)
 {
-    const struct node_registration *known = metadata_node(quorum_acquire(&node->quorum), from);
+    const struct node_registration *known = metadata_node(quorum_acquire(manager->quorum), from);
     bool fenced = known != NULL && node_epoch >= 0 && known->epoch > node_epoch;
 
-    quorum_release(&node->quorum);
+    quorum_release(manager->quorum);
     return fenced;
 }
 
@@ -182,7 +183,7 @@ static int take_apart(struct parcel *parcel, const struct forward_head **head, s
 static void receive(void *arg, int32_t from, enum channel channel, struct frame *frame)
 {
     struct forwarding *forwarding = arg;
-    struct node *node = forwarding->node;
+    struct replica_manager *manager = forwarding->manager;
     struct parcel *parcel = calloc(1, sizeof *parcel);
     const struct forward_head *head = NULL;
     struct err e = {0};
@@ -196,17 +197,18 @@ static void receive(void *arg, int32_t from, enum channel channel, struct frame 
     }
     if (rc < 0) {
         log_line(LOG_WARNING, "node %d: %s", (int)from, e.text);
-        network_drop(&node->network, from);
+        network_drop(manager->network, from);
         free(parcel);
         free(frame);
         return;
     }
-    parcel->part = find(node, head);
-    if (parcel->part != NULL && !(frame->kind == MESSAGE_APPEND && is_fenced(node, from, parcel->append.node_epoch))) {
+    parcel->part = find(manager, head);
+    if (parcel->part != NULL &&
+        !(frame->kind == MESSAGE_APPEND && is_fenced(manager, from, parcel->append.node_epoch))) {
         post(forwarding, parcel);
         return;
     }
-    refuse(node, parcel);
+    refuse(manager, parcel);
     if (parcel->part != NULL) {
         partition_unref(parcel->part);
     }
@@ -217,8 +219,8 @@ static void receive(void *arg, int32_t from, enum channel channel, struct frame 
 /* ---- what goes ---- */
 
 /* To this node itself: as if it had come. */
-static int send_to_self(struct node *node, enum channel channel, enum message_kind kind, const void *header,
-                        size_t header_bytes, const struct iovec *body, int body_count)
+static int send_to_self(struct replica_manager *manager, enum channel channel, enum message_kind kind,
+                        const void *header, size_t header_bytes, const struct iovec *body, int body_count)
 {
     size_t body_bytes = 0, at = header_bytes;
     struct frame *frame;
@@ -240,17 +242,17 @@ static int send_to_self(struct node *node, enum channel channel, enum message_ki
         memcpy(frame->header + at, body[i].iov_base, body[i].iov_len);
         at += body[i].iov_len;
     }
-    receive(&node->forwarding, node->options.id, channel, frame);
+    receive(&manager->forwarding, manager->id, channel, frame);
     return 0;
 }
 
-int forwarding_send(struct node *node, int32_t to, enum channel channel, enum message_kind kind, const void *header,
-                    size_t header_bytes, const struct iovec *body, int body_count)
+int forwarding_send(struct replica_manager *manager, int32_t to, enum channel channel, enum message_kind kind,
+                    const void *header, size_t header_bytes, const struct iovec *body, int body_count)
 {
-    if (to == node->options.id) {
-        return send_to_self(node, channel, kind, header, header_bytes, body, body_count);
+    if (to == manager->id) {
+        return send_to_self(manager, channel, kind, header, header_bytes, body, body_count);
     }
-    return network_send(&node->network, to, channel, kind, header, header_bytes, body, body_count);
+    return network_send(manager->network, to, channel, kind, header, header_bytes, body, body_count);
 }
 
 /* ---- links ---- */
@@ -268,7 +270,7 @@ static void on_links(struct mailbox *mailbox, struct mail *list)
     struct forwarding *forwarding = CONTAINER_OF(mailbox, struct forwarding, links);
 
     (void)list;
-    if (node_each_partition(forwarding->node, look_at, NULL) < 0) {
+    if (manager_each_partition(forwarding->manager, look_at, NULL) < 0) {
         mailbox_kick(mailbox); /* until there is memory for all */
     }
 }
@@ -279,7 +281,7 @@ static void on_up(void *arg, int32_t node, const struct hello *hello)
 
     (void)node;
     (void)hello;
-    (void)node_producer_id(forwarding->node);
+    (void)manager_producer_id(forwarding->manager);
     mailbox_kick(&forwarding->links);
 }
 
@@ -304,7 +306,7 @@ static void on_granted(struct quorum_op *op, int rc)
     if (rc == 0) {
         atomic_store(&forwarding->producer_id, atomic_load(&forwarding->granted));
     } else {
-        alarm_set(forwarding->node->executor, &forwarding->again, LIMIT_PRODUCER_ID_PAUSE_MS);
+        alarm_set(forwarding->manager->executor, &forwarding->again, LIMIT_PRODUCER_ID_PAUSE_MS);
     }
 }
 
@@ -318,32 +320,32 @@ static void on_again(struct alarm *alarm)
 static void on_ask(struct work *work)
 {
     struct forwarding *forwarding = CONTAINER_OF(work, struct forwarding, ask);
-    struct node *node = forwarding->node;
+    struct replica_manager *manager = forwarding->manager;
     struct command cmd = {.type = COMMAND_PRODUCER_IDS,
-                          .node = node->options.id,
+                          .node = manager->id,
                           .count = 1,
-                          .time_ms = node->clock->wall_ms(node->clock)};
+                          .time_ms = manager->clock->wall_ms(manager->clock)};
 
     forwarding->op = (struct quorum_op){.timeout_ms = LIMIT_PRODUCER_ID_MS, .done = on_granted};
-    if (quorum_submit(&node->quorum, &forwarding->op, &cmd) < 0) {
+    if (quorum_submit(manager->quorum, &forwarding->op, &cmd) < 0) {
         on_granted(&forwarding->op, -EROFS);
     }
 }
 
-int64_t node_producer_id(struct node *node)
+int64_t manager_producer_id(struct replica_manager *manager)
 {
-    struct forwarding *forwarding = &node->forwarding;
+    struct forwarding *forwarding = &manager->forwarding;
     int64_t id = atomic_load_explicit(&forwarding->producer_id, memory_order_relaxed);
 
     if (id < 0 && !atomic_exchange(&forwarding->asking, true)) {
-        executor_prompt(node->executor, &forwarding->ask);
+        executor_prompt(manager->executor, &forwarding->ask);
     }
     return id;
 }
 
-int64_t node_own_epoch(struct node *node)
+int64_t manager_own_epoch(struct replica_manager *manager)
 {
-    return atomic_load(&node->forwarding.node_epoch);
+    return atomic_load(&manager->forwarding.node_epoch);
 }
 
 void forwarding_granted(struct forwarding *forwarding, int64_t first)
@@ -358,13 +360,13 @@ void forwarding_registered(struct forwarding *forwarding, int64_t node_epoch)
 
 /* ---- start and stop ---- */
 
-void forwarding_init(struct forwarding *forwarding, struct node *node)
+void forwarding_init(struct forwarding *forwarding, struct replica_manager *manager)
 {
     static const enum message_kind kinds[] = {
         MESSAGE_APPEND,         MESSAGE_APPEND_ANSWER,         MESSAGE_FLUSH,        MESSAGE_FLUSH_ANSWER,
         MESSAGE_DELETE_RECORDS, MESSAGE_DELETE_RECORDS_ANSWER, MESSAGE_FLUSH_INSYNC, MESSAGE_FLUSH_INSYNC_ANSWER};
 
-    *forwarding = (struct forwarding){.node = node,
+    *forwarding = (struct forwarding){.manager = manager,
                                       .listener = {.up = on_up, .down = on_down, .arg = forwarding},
                                       .producer_id = -1,
                                       .granted = -1,
@@ -372,13 +374,13 @@ void forwarding_init(struct forwarding *forwarding, struct node *node)
                                       .ask = {.run = on_ask}};
     alarm_init(&forwarding->again, WORK_PROMPT, on_again);
     for (int i = 0; i < FORWARDING_BOXES; i++) {
-        mailbox_init(&forwarding->boxes[i], node->executor, WORK_PROMPT, on_turn);
+        mailbox_init(&forwarding->boxes[i], manager->executor, WORK_PROMPT, on_turn);
     }
-    mailbox_init(&forwarding->links, node->executor, WORK_PROMPT, on_links);
+    mailbox_init(&forwarding->links, manager->executor, WORK_PROMPT, on_links);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        network_handle(&node->network, kinds[i], receive, forwarding);
+        network_handle(manager->network, kinds[i], receive, forwarding);
     }
-    network_listen(&node->network, &forwarding->listener);
+    network_listen(manager->network, &forwarding->listener);
 }
 
 void forwarding_free(struct forwarding *forwarding)

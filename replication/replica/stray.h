@@ -1,11 +1,11 @@
-/* replication/node/stray.h: directories in DATA/topics that are no partition's.
+/* replication/replica/stray.h: directories in DATA/topics that are no partition's.
  *
  * What a deletion left (…-delete) is removed in the background. So is what a deletion did not get to, because the
  * process ended between the decision and the renaming: whose topic, by its id, was deleted by a command that was
  * replayed. (A snapshot drops such commands only after they were carried out.) Any other is left alone and named in the
  * log. */
-#ifndef LOGMNT_REPLICATION_NODE_STRAY_H
-#define LOGMNT_REPLICATION_NODE_STRAY_H
+#ifndef LOGMNT_REPLICATION_REPLICA_STRAY_H
+#define LOGMNT_REPLICATION_REPLICA_STRAY_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@
 #include "engine/base/err.h"
 #include "replication/base/uuid.h"
 
-struct node;
+struct replica_manager;
 struct stray_topic;
 
 /* Zero-initialise. */
@@ -29,6 +29,6 @@ void stray_free(struct stray *stray);
 
 /* Looks once, after the topics were opened: names that deletions still hold are free when it returns, durably. errnos
  * of the disk. */
-int stray_look(struct node *node, struct err *e);
+int stray_look(struct replica_manager *manager, struct err *e);
 
 #endif

@@ -1,6 +1,6 @@
-/* replication/node/reserve.c: a file of no content. It is written, since a length alone holds no room, with numbers
+/* replication/base/reserve.c: a file of no content. It is written, since a length alone holds no room, with numbers
  * that no file system can compress or share, and synced, since room is found then at the latest. */
-#include "replication/node/reserve.h"
+#include "replication/base/reserve.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,11 +1,11 @@
-/* replication/node/checkpoints.h: the four checkpoint files of DATA, together: what they said at the start, and writing
- * them anew from the live partitions.
+/* replication/replica/checkpoints.h: the four checkpoint files of DATA, together: what they said at the start, and
+ * writing them anew from the live partitions.
  *
  * Writing: after a background flush, at most LIMIT_CHECKPOINT_INTERVAL_MS behind while something is appended, at a
  * clean stop, and (log starts) before DeleteRecords returns. An idle node writes nothing. A partition is known by its
  * topic's id and its number; files of version 1, which go by name, are read, and replaced before a topic is made. */
-#ifndef LOGMNT_REPLICATION_NODE_CHECKPOINTS_H
-#define LOGMNT_REPLICATION_NODE_CHECKPOINTS_H
+#ifndef LOGMNT_REPLICATION_REPLICA_CHECKPOINTS_H
+#define LOGMNT_REPLICATION_REPLICA_CHECKPOINTS_H
 
 #include <stdbool.h>
 
@@ -14,7 +14,7 @@
 #include "engine/base/io.h"
 #include "engine/log/log.h"
 
-struct node;
+struct replica_manager;
 
 enum checkpoint_kind {
     CHECKPOINT_RECOVERY_POINT,
@@ -44,7 +44,7 @@ void checkpoints_known(const struct checkpoints *checkpoints, const char *name, 
 bool checkpoints_are_by_name(const struct checkpoints *checkpoints);
 
 /* Writes one file, or all, from the partitions of the node. Takes the node's checkpoint lock. Not on the loop. */
-int checkpoints_write(struct node *node, enum checkpoint_kind kind, struct err *e);
-int checkpoints_write_all(struct node *node, struct err *e);
+int checkpoints_write(struct replica_manager *manager, enum checkpoint_kind kind, struct err *e);
+int checkpoints_write_all(struct replica_manager *manager, struct err *e);
 
 #endif

@@ -1,7 +1,7 @@
-/* replication/node/topic.c: names, references, and the partitions of a topic.
+/* replication/replica/topic.c: names, references, and the partitions of a topic.
  *
  * A topic that was deleted is taken apart by bulk work once the last reference is gone, whoever gives that back. */
-#include "replication/node/topic.h"
+#include "replication/replica/topic.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,20 +9,20 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 
 /* ---- life ---- */
 
 static void on_reap(struct work *work);
 static void on_resume(struct work *work);
 
-struct topic *topic_new(struct node *node, const struct metadata_topic *meta, const struct config_set *cluster,
-                        bool own)
+struct topic *topic_new(struct replica_manager *manager, const struct metadata_topic *meta,
+                        const struct config_set *cluster, bool own)
 {
     struct topic *topic = calloc(1, sizeof *topic);
     if (topic == NULL)
         return NULL;
-    topic->node = node;
+    topic->manager = manager;
     memcpy(topic->name, meta->name, sizeof topic->name);
     memcpy(topic->id, meta->id, UUID_BYTES);
     uuid_text(topic->id, topic->id_text);
@@ -62,9 +62,9 @@ static void topic_free(struct topic *topic, bool destroy)
 static void on_reap(struct work *work)
 {
     struct topic *topic = CONTAINER_OF(work, struct topic, reap);
-    struct node *node = topic->node;
+    struct replica_manager *manager = topic->manager;
     topic_free(topic, true);
-    reserve_refill(&node->reserve);
+    reserve_refill(manager->reserve);
 }
 
 struct topic *topic_ref(struct topic *topic)
@@ -78,7 +78,7 @@ void topic_unref(struct topic *topic)
     if (atomic_fetch_sub_explicit(&topic->refs, 1, memory_order_acq_rel) != 1)
         return;
     if (atomic_load(&topic->deleted))
-        executor_bulk(topic->node->executor, &topic->reap);
+        executor_bulk(topic->manager->executor, &topic->reap);
     else
         topic_free(topic, false);
 }
@@ -93,14 +93,14 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
     int rc = partition_open(topic, index, &meta->parts[index], known, made, &part, &e);
     /* Corruption was logged by the log that went offline. */
     if (rc != 0 && (part == NULL || part->log == NULL) && topic->own)
-        err_set(topic->node->internal_reason, rc, "%s", e.text);
+        err_set(topic->manager->internal_reason, rc, "%s", e.text);
     else if (rc != 0 && (part == NULL || part->log == NULL))
         log_line(LOG_ERR, "%s-%" PRId32 " is offline: %s", topic->name, index, e.text);
     if (rc != 0 && topic->open_rc == 0)
         topic->open_rc = rc;
     if (part == NULL)
         return rc;
-    if ((made && atomic_load(&topic->node->membership.registered)) || topic->own)
+    if ((made && topic->manager->hooks.registered(topic->manager->hooks.arg)) || topic->own)
         partition_set_registration(part, &meta->parts[index]);
     pthread_mutex_lock(&topic->lock);
     topic->partitions[index] = part;
@@ -225,16 +225,16 @@ void topic_resume(struct topic *topic)
     if (atomic_exchange(&topic->resume_queued, true))
         return;
     topic_ref(topic);
-    executor_prompt(topic->node->executor, &topic->resume);
+    executor_prompt(topic->manager->executor, &topic->resume);
 }
 
 void topic_retire(struct topic *topic)
 {
-    struct node *node = topic->node;
+    struct replica_manager *manager = topic->manager;
     atomic_store(&topic->deleted, true);
     for (int32_t i = 0; i < topic_partition_count(topic); i++)
         partition_retire(topic_partition(topic, i));
-    int rc = node->io->fsync(node->io, node->topics_dirfd);
+    int rc = manager->io->fsync(manager->io, manager->topics_dirfd);
     if (rc != 0)
         log_line(LOG_ERR, "delete topic %s: fsync of topics: %s", topic->name, strerror(-rc));
 }

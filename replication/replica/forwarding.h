@@ -1,4 +1,4 @@
-/* replication/node/forwarding.h: what nodes ask each other about partitions that one of them leads: frames to the
+/* replication/replica/forwarding.h: what nodes ask each other about partitions that one of them leads: frames to the
  * partitions they are about, and this process's producer id.
  *
  * Requests and answers are taken apart on the transport's thread and worked on in turns: those about one partition in
@@ -6,8 +6,8 @@
  *
  * The producer id is a new one for each process (COMMAND_PRODUCER_IDS), asked for when the first peer is met, or by the
  * first who needs it, and again until it is granted; a node alone never asks. */
-#ifndef LOGMNT_REPLICATION_NODE_FORWARDING_H
-#define LOGMNT_REPLICATION_NODE_FORWARDING_H
+#ifndef LOGMNT_REPLICATION_REPLICA_FORWARDING_H
+#define LOGMNT_REPLICATION_REPLICA_FORWARDING_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -17,12 +17,12 @@
 #include "replication/metadata/quorum.h"
 #include "replication/wire/network.h"
 
-struct node;
+struct replica_manager;
 
 enum { FORWARDING_BOXES = 16 };
 
 struct forwarding {
-    struct node *node;
+    struct replica_manager *manager;
     struct mailbox boxes[FORWARDING_BOXES];
     struct mailbox links; /* kicked when one began or ended */
     struct network_listener listener;
@@ -36,8 +36,15 @@ struct forwarding {
     _Atomic int64_t node_epoch; /* of this process's registration; -1: not yet */
 };
 
+/* network_send(), also to this node itself: then it comes as if it had been sent. */
+int forwarding_send(struct replica_manager *manager, int32_t to, enum channel channel, enum message_kind kind,
+                    const void *header, size_t header_bytes, const struct iovec *body, int body_count);
+/* Of this process; -1: there is none yet, and one is asked for. */
+int64_t manager_producer_id(struct replica_manager *manager);
+int64_t manager_own_epoch(struct replica_manager *manager); /* of this process's registration; -1: not yet */
+
 /* Before the network is attached. */
-void forwarding_init(struct forwarding *forwarding, struct node *node);
+void forwarding_init(struct forwarding *forwarding, struct replica_manager *manager);
 /* The executor is settled, and nothing comes from the network any more. */
 void forwarding_free(struct forwarding *forwarding);
 

@@ -1,6 +1,6 @@
-/* replication/node/stray.c: one look at DATA/topics, which gives directories of deleted topics their …-delete names,
+/* replication/replica/stray.c: one look at DATA/topics, which gives directories of deleted topics their …-delete names,
  * and a work that removes all that bear one. */
-#include "replication/node/stray.h"
+#include "replication/replica/stray.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,8 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/node/node_internal.h"
+#include "replication/replica/partition_metadata.h"
+#include "replication/replica/topic_internal.h"
 
 struct stray_topic {
     struct stray_topic *next;
@@ -25,7 +26,7 @@ struct leftover {
 /* A look, and then the removal of what it found. */
 struct removal {
     struct work work;
-    struct node *node;
+    struct replica_manager *manager;
     struct leftover *unnamed; /* a deleted topic's, under the name that it had */
     struct leftover *first;   /* …-delete */
 };
@@ -74,15 +75,15 @@ static bool has_name(const struct stray *stray, const char *name)
 }
 
 /* By the id that it says, or, where a power cut has taken that, by its name, which no topic has. */
-static bool was_deleted(struct node *node, const char *name)
+static bool was_deleted(struct replica_manager *manager, const char *name)
 {
     uint8_t id[UUID_BYTES];
-    int dirfd = node->io->open(node->io, node->topics_dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+    int dirfd = manager->io->open(manager->io, manager->topics_dirfd, name, O_RDONLY | O_DIRECTORY, 0);
     if (dirfd < 0)
         return false;
-    int rc = identity_partition_read(node->io, dirfd, id, NULL);
-    node->io->close(node->io, dirfd);
-    return rc == 0 ? stray_has(&node->stray, id) : rc == -ENOENT && has_name(&node->stray, name);
+    int rc = partition_metadata_read(manager->io, dirfd, id, NULL);
+    manager->io->close(manager->io, dirfd);
+    return rc == 0 ? stray_has(&manager->stray, id) : rc == -ENOENT && has_name(&manager->stray, name);
 }
 
 /* ---- removing ---- */
@@ -112,8 +113,9 @@ static void on_work(struct work *work)
     struct leftover *leftover;
     while ((leftover = pop(&removal->first)) != NULL) {
         /* What a stop leaves is found again by the next start. */
-        struct node *node = removal->node;
-        int rc = atomic_load(&node->stopping) ? 0 : io_remove_dir(node->io, node->topics_dirfd, leftover->name);
+        struct replica_manager *manager = removal->manager;
+        int rc =
+            atomic_load(&manager->stopping) ? 0 : io_remove_dir(manager->io, manager->topics_dirfd, leftover->name);
         if (rc != 0)
             log_line(LOG_WARNING, "remove topics/%s: %s", leftover->name, strerror(-rc));
         free(leftover);
@@ -132,11 +134,11 @@ static bool ends_with(const char *name, const char *end)
 static int look_at(void *arg, const char *name)
 {
     struct removal *removal = arg;
-    if (ends_with(name, "-stray") || node_has_partition(removal->node, name))
+    if (ends_with(name, "-stray") || manager_has_partition(removal->manager, name))
         return 0;
     if (ends_with(name, "-delete"))
         return push(&removal->first, name);
-    if (was_deleted(removal->node, name))
+    if (was_deleted(removal->manager, name))
         return push(&removal->unnamed, name);
     log_line(LOG_WARNING, "topics/%s belongs to no topic and is left alone", name);
     return 0;
@@ -145,8 +147,8 @@ static int look_at(void *arg, const char *name)
 /* One that keeps its name harms nobody until somebody else wants that; the next start tries again. */
 static void rename_all(struct removal *removal)
 {
-    struct io *io = removal->node->io;
-    int dirfd = removal->node->topics_dirfd, rc = 0;
+    struct io *io = removal->manager->io;
+    int dirfd = removal->manager->topics_dirfd, rc = 0;
     struct leftover *leftover;
     bool any = removal->unnamed != NULL;
     while ((leftover = pop(&removal->unnamed)) != NULL) {
@@ -163,18 +165,18 @@ static void rename_all(struct removal *removal)
         log_line(LOG_WARNING, "fsync of topics: %s", strerror(-rc));
 }
 
-int stray_look(struct node *node, struct err *e)
+int stray_look(struct replica_manager *manager, struct err *e)
 {
     struct removal *removal = calloc(1, sizeof *removal);
     if (removal == NULL)
         return err_sys(e, -ENOMEM, "look for stray directories");
-    removal->node = node;
+    removal->manager = manager;
     removal->work.run = on_work;
-    int rc = node->io->list(node->io, node->topics_dirfd, look_at, removal);
+    int rc = manager->io->list(manager->io, manager->topics_dirfd, look_at, removal);
     if (rc != 0)
         err_sys(e, rc, "list topics");
     rename_all(removal);
     /* It frees itself, with nothing to do too. */
-    executor_bulk(node->executor, &removal->work);
+    executor_bulk(manager->executor, &removal->work);
     return rc;
 }

@@ -1,9 +1,9 @@
-/* replication/node/deleter.c: a round: every partition that asked promises its new log start, one checkpoint says all
- * of them, and once that is on the disk each log hides and deletes. What fails at the checkpoint has changed nothing,
- * for anybody. On a full disk the round falls back on the reserve. */
-#include "replication/node/deleter.h"
+/* replication/replica/deleter.c: a round: every partition that asked promises its new log start, one checkpoint says
+ * all of them, and once that is on the disk each log hides and deletes. What fails at the checkpoint has changed
+ * nothing, for anybody. On a full disk the round falls back on the reserve. */
+#include "replication/replica/deleter.h"
 
-#include "replication/node/node_internal.h"
+#include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
 static struct partition *take_all(struct deleter *deleter)
@@ -17,10 +17,10 @@ static struct partition *take_all(struct deleter *deleter)
 }
 
 /* Deletes what is promised. Returns 0 or a failure, that of a full disk if there is one. */
-static int delete_all(struct node *node, struct partition *first)
+static int delete_all(struct replica_manager *manager, struct partition *first)
 {
     struct err e = {0};
-    int rc = checkpoints_write(node, CHECKPOINT_LOG_START, &e), worst_rc = rc;
+    int rc = checkpoints_write(manager, CHECKPOINT_LOG_START, &e), worst_rc = rc;
     for (struct partition *part = first; part != NULL; part = part->delete_next) {
         int part_rc = partition_delete_promised(part, rc, &e);
         if (worst_rc == 0 || err_is_full_disk(part_rc))
@@ -29,27 +29,27 @@ static int delete_all(struct node *node, struct partition *first)
     return worst_rc;
 }
 
-static void run_round(struct node *node, struct partition *first)
+static void run_round(struct replica_manager *manager, struct partition *first)
 {
     for (struct partition *part = first; part != NULL; part = part->delete_next)
         partition_delete_begin(part);
-    int rc = delete_all(node, first);
-    bool full = reserve_begin(&node->reserve, rc);
+    int rc = delete_all(manager, first);
+    bool full = reserve_begin(manager->reserve, rc);
     if (full)
-        rc = delete_all(node, first);
+        rc = delete_all(manager, first);
     for (struct partition *part = first; part != NULL; part = part->delete_next)
         partition_delete_settle(part);
     if (rc != 0) /* it may say what was promised and not done */
-        (void)checkpoints_write(node, CHECKPOINT_LOG_START, NULL);
+        (void)checkpoints_write(manager, CHECKPOINT_LOG_START, NULL);
     if (full)
-        reserve_end(&node->reserve);
+        reserve_end(manager->reserve);
 }
 
 static void on_work(struct work *work)
 {
     struct deleter *deleter = CONTAINER_OF(work, struct deleter, work);
     struct partition *part = take_all(deleter);
-    run_round(deleter->node, part);
+    run_round(deleter->manager, part);
     while (part != NULL) {
         struct partition *next = part->delete_next;
         partition_delete_end(part);
@@ -60,12 +60,12 @@ static void on_work(struct work *work)
     bool again = deleter->busy;
     pthread_mutex_unlock(&deleter->lock);
     if (again)
-        executor_prompt(deleter->node->executor, work);
+        executor_prompt(deleter->manager->executor, work);
 }
 
-void deleter_init(struct deleter *deleter, struct node *node)
+void deleter_init(struct deleter *deleter, struct replica_manager *manager)
 {
-    *deleter = (struct deleter){.node = node, .work = {.run = on_work}};
+    *deleter = (struct deleter){.manager = manager, .work = {.run = on_work}};
     deleter->last = &deleter->first;
     pthread_mutex_init(&deleter->lock, NULL);
 }
@@ -86,5 +86,5 @@ void deleter_request(struct deleter *deleter, struct partition *part)
     deleter->busy = true;
     pthread_mutex_unlock(&deleter->lock);
     if (first)
-        executor_prompt(deleter->node->executor, &deleter->work);
+        executor_prompt(deleter->manager->executor, &deleter->work);
 }

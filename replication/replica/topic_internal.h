@@ -1,12 +1,12 @@
-/* replication/node/topic.h: a topic while the node runs: what metadata.h says of it, in the form that requests need,
- * with its partitions. For replication/ alone; fs/ sees node.h.
+/* replication/replica/topic_internal.h: a topic while the node runs: what metadata.h says of it, in the form that
+ * requests need, with its partitions. For replication/ alone; fs/ sees topic.h.
  *
  * Locks: `lock` guards attr, config and the array of partitions, for a few loads and stores. `gate` is held for reading
  * by each append while it is under way, and for writing, for a moment, by whoever begins to hold the topic or changes
  * its framing; never over a decision. Counted: the catalog, callers, timers and works of its partitions hold
  * references. */
-#ifndef LOGMNT_REPLICATION_NODE_TOPIC_H
-#define LOGMNT_REPLICATION_NODE_TOPIC_H
+#ifndef LOGMNT_REPLICATION_REPLICA_TOPIC_INTERNAL_H
+#define LOGMNT_REPLICATION_REPLICA_TOPIC_INTERNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,11 +14,12 @@
 #include "engine/base/checkpoint.h"
 #include "replication/metadata/config.h"
 #include "replication/metadata/metadata.h"
-#include "replication/node/node.h"
+#include "replication/executor/executor.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/topic.h"
 
 struct topic {
-    struct node *node;
+    struct replica_manager *manager;
     char name[TOPIC_NAME_BYTES];
     uint8_t id[UUID_BYTES];
     char id_text[UUID_TEXT_BYTES];
@@ -45,8 +46,8 @@ struct topic {
 };
 
 /* A topic without partitions, one reference. NULL: no memory. */
-struct topic *topic_new(struct node *node, const struct metadata_topic *meta, const struct config_set *cluster,
-                        bool own);
+struct topic *topic_new(struct replica_manager *manager, const struct metadata_topic *meta,
+                        const struct config_set *cluster, bool own);
 
 /* Opens the partitions that meta has and the topic has not yet. made: they are new; a directory that is there already
  * belongs to something else. One that cannot be opened is there all the same, offline, and was logged; open_rc is the

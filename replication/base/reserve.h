@@ -1,4 +1,4 @@
-/* replication/node/reserve.h: a piece of the disk that is kept for what makes room.
+/* replication/base/reserve.h: a piece of the disk that is kept for what makes room.
  *
  * Deleting needs room itself: a checkpoint, a metadata record, the files of a new active segment. So DATA/reserve holds
  * some bytes for nothing. When a deletion finds the disk full the file is emptied, appends are refused
@@ -13,8 +13,8 @@
  * Filling it again is tried at reserve_end(), appends still held off, after deletions and with each look of the
  * retention; what could be had is kept. That it cannot be filled harms nobody; the node goes on without. Any
  * thread. */
-#ifndef LOGMNT_REPLICATION_NODE_RESERVE_H
-#define LOGMNT_REPLICATION_NODE_RESERVE_H
+#ifndef LOGMNT_REPLICATION_BASE_RESERVE_H
+#define LOGMNT_REPLICATION_BASE_RESERVE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
