@@ -183,7 +183,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
             timeout 30 "$LOGMNT" -o "data=$DATA" "$M" > "$T/out" 2> "$T/err" 3>&- || status=$?
             echo "$file $damage: $status, $(cat "$T/err")"
             if [ "$status" = 0 ]; then
-                PID=$(daemon_pids)
+                PID=$(daemon_pid)
                 run timeout 10 cat "$M/orders/0"
                 kill -0 "$PID"
                 unmount_log
@@ -201,7 +201,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
 
 @test "libfuse's own options are taken, and -o may be repeated" {
     "$LOGMNT" -o "data=$DATA" -o allow_other,ro,noatime -o fsname=mylog "$M" 3>&-
-    PID=$(daemon_pids)
+    PID=$(daemon_pid)
     grep "$M" /proc/mounts > "$T/mounts"
     grep -q '^mylog ' "$T/mounts"
     grep -q 'allow_other' "$T/mounts"
@@ -235,7 +235,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
             fi
         )
         wait_until 'mountpoint -q "$M"'
-        PID=$(daemon_pids)
+        PID=$(daemon_pid)
         is "$(readlink "/proc/$PID/cwd")" /
         flock -n "$T/lock" true
         rmdir "$T/here"
@@ -252,7 +252,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
 
 @test "it starts with closed descriptors, too" {
     "$LOGMNT" -o "data=$DATA" "$M" <&- >&- 2>&- 3>&- 4>&- 5>&-
-    PID=$(daemon_pids)
+    PID=$(daemon_pid)
     mkdir "$M/orders"
     echo x >> "$M/orders/0"
     is "$(cat "$M/orders/0")" x

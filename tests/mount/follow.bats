@@ -44,7 +44,7 @@ setup() {
     for signal in INT KILL; do
         bg env --default-signal=INT cat orders/.follow/0
         reader=$!
-        wait_until 'grep -qs "^0 " /proc/'$reader'/syscall && ls -l /proc/'$reader'/fd | grep -q follow'
+        wait_until "follows $reader"
         kill -$signal "$reader"
         wait_until '[ ! -e /proc/'$reader' ] || grep -q "^State:.Z" /proc/'$reader'/status' 2
     done

@@ -93,7 +93,7 @@ P
     for signal in INT TERM HUP KILL; do
         bg env --default-signal=INT cat orders/.follow/0
         reader=$!
-        wait_until "grep -qs '^0 ' /proc/$reader/syscall"
+        wait_until "follows $reader"
         kill -$signal "$reader"
         gone "$reader"
     done
@@ -145,7 +145,7 @@ P
 @test "fusermount3 -uz with a parked reader and a closed writer ends the daemon once they are done" {
     bg cat orders/.follow/0
     reader=$!
-    wait_until "grep -qs '^0 ' /proc/$reader/syscall"
+    wait_until "follows $reader"
     cd /
     fusermount3 -uz "$M"
     kill "$reader"

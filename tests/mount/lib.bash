@@ -85,6 +85,11 @@ daemon_pid() {
     done
 }
 
+# A program that was just begun reads its libraries, and what is to be the default for it may not be yet.
+follows() { # PID: it waits in a read, with a stream open
+    grep -qs '^0 ' "/proc/$1/syscall" && ls -l "/proc/$1/fd" 2> /dev/null | grep -q follow
+}
+
 mount_log() { # [OPTIONS]: returns once the mount answers
     timeout 60 "$LOGMNT" -o "data=$DATA${1:+,$1}" "$M" 3>&- 4>&- 5>&- || { echo "logmnt: exit status $?"; return 1; }
     PID=$(daemon_pid)
