@@ -21,16 +21,14 @@ static void on_topic_gone(struct node_feed *feed, struct topic *topic)
     orphans_drop(CONTAINER_OF(feed, struct session, feed)->orphans, topic);
 }
 
+/* Whose it is, and that it is gone, is to be seen at once, whoever decided it. */
 static void on_group_changed(struct node_feed *feed, struct node_group *group)
 {
-    (void)feed;
-    (void)group;
-}
-
-static void on_group_gone(struct node_feed *feed, struct node_group *group)
-{
-    (void)feed;
-    (void)group;
+    struct session *session = CONTAINER_OF(feed, struct session, feed);
+    struct vnode_key key = {.kind = VNODE_GROUP, .group = group};
+    fuse_ino_t dir = tree_find(session->tree, &key);
+    if (dir)
+        fuse_lowlevel_notify_inval_inode(session->fuse, dir, -1, 0);
 }
 
 static void on_partition_changed(struct node_feed *feed, struct partition_news *news)
@@ -43,7 +41,7 @@ void feed_begin(struct session *session)
     session->feed = (struct node_feed){.topic_changed = on_topic_changed,
                                        .topic_gone = on_topic_gone,
                                        .group_changed = on_group_changed,
-                                       .group_gone = on_group_gone,
+                                       .group_gone = on_group_changed,
                                        .partition_changed = on_partition_changed};
     node_set_feed(session->node, &session->feed);
 }

@@ -11,6 +11,7 @@
 #include "fs/base/limits.h"
 #include "fs/base/outside.h"
 #include "fs/tree/attr.h"
+#include "fs/tree/group_attr.h"
 #include "fs/tree/names.h"
 #include "fs/tree/pagecache.h"
 #include "fs/tree/retry.h"
@@ -32,18 +33,20 @@ struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key,
 {
     if (key->kind == VNODE_STATUS)
         return status_vnode(session, key);
+    if (vnode_kind_is_stream(key->kind))
+        return tree_fresh_vnode(session->tree, key);
     if (!sharing_kind(key))
         return tree_vnode(session->tree, key);
     struct vnode *fresh = retries_lookup(session->retries, tid, key);
     return fresh ? fresh : sharing_lookup(session->tree, key, tid);
 }
 
-int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry)
+int ops_entry(fuse_req_t req, struct vnode *vnode, struct fuse_entry_param *entry)
 {
     memset(entry, 0, sizeof(*entry));
-    int rc = attr_stat(session, vnode, &entry->attr);
+    int rc = attr_stat(req, vnode, &entry->attr);
     if (rc) {
-        tree_forget(session->tree, vnode->id, 1);
+        tree_forget(session_of(req)->tree, vnode->id, 1);
         return rc;
     }
     entry->ino = vnode->id;
@@ -97,7 +100,7 @@ static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void reply_attr(fuse_req_t req, struct vnode *vnode)
 {
     struct stat st;
-    int rc = attr_stat(session_of(req), vnode, &st);
+    int rc = attr_stat(req, vnode, &st);
     if (rc)
         fuse_reply_err(req, -rc);
     else
@@ -126,6 +129,8 @@ static unsigned changeable(const struct vnode *vnode)
     switch (vnode->key.kind) {
     case VNODE_ROOT:
     case VNODE_TOPIC:
+    case VNODE_GROUPS_DIR:
+    case VNODE_GROUP:
         return ATTR_UID | ATTR_GID | ATTR_DIR_MODE;
     case VNODE_PARTITION:
         return vnode_addressed(vnode) ? 0 : ATTR_UID | ATTR_GID | ATTR_FILE_MODE;
@@ -151,6 +156,8 @@ static int wanted_attr(const struct vnode *vnode, const struct stat *st, int to_
         attr->file_mode = st->st_mode & 07777;
         if (!set || !(allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE)))
             return -EPERM;
+        if (vnode->key.kind == VNODE_GROUP)
+            attr->dir_mode = group_mode(attr->dir_mode);
     }
     if (set & ~allowed || (set && vnode->topic && topic_internal(vnode->topic)))
         return -EPERM;
@@ -173,6 +180,14 @@ static void answer_setattr(struct change *change, int rc)
     }
 }
 
+static int begin_setattr(struct node *node, struct change *change, const struct vnode *vnode,
+                         const struct tree_attr *attr, unsigned set)
+{
+    if (vnode->key.kind == VNODE_GROUPS_DIR || vnode->key.kind == VNODE_GROUP)
+        return node_set_group_attr(node, &change->op, vnode->group ? node_group_name(vnode->group) : NULL, attr, set);
+    return node_set_attr(node, &change->op, vnode->topic ? topic_name(vnode->topic) : NULL, attr, set);
+}
+
 static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
     (void)fi;
@@ -193,8 +208,7 @@ static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
     if (!change)
         return;
     ((struct attr_change *)change)->vnode = vnode;
-    const char *topic = vnode->topic ? topic_name(vnode->topic) : NULL;
-    change_begun(change, node_set_attr(session_of(req)->node, &change->op, topic, &attr, (unsigned)set));
+    change_begun(change, begin_setattr(session_of(req)->node, change, vnode, &attr, (unsigned)set));
 }
 
 static void do_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -213,14 +227,18 @@ static void do_statfs(fuse_req_t req, fuse_ino_t ino)
 
 struct name_change {
     struct change change; /* first */
+    struct vnode *dir;    /* alive until the request is answered */
     char name[NAME_MAX + 1];
 };
 
-static struct change *new_name_change(fuse_req_t req, const char *name, void (*answer)(struct change *change, int rc))
+static struct change *new_name_change(fuse_req_t req, struct vnode *dir, const char *name,
+                                      void (*answer)(struct change *change, int rc))
 {
     struct change *change = change_new(req, sizeof(struct name_change), answer);
-    if (change)
-        strncpy(((struct name_change *)change)->name, name, NAME_MAX);
+    if (!change)
+        return NULL;
+    ((struct name_change *)change)->dir = dir;
+    strncpy(((struct name_change *)change)->name, name, NAME_MAX);
     return change;
 }
 
@@ -229,15 +247,14 @@ static void answer_mkdir(struct change *change, int rc)
     fuse_req_t req = change->park.req;
     struct session *session = session_of(req);
     const char *name = ((struct name_change *)change)->name;
-    struct vnode *dir = tree_get(session->tree, FUSE_ROOT_ID);
     struct vnode_key key;
     struct fuse_entry_param entry;
     if (rc == 0)
-        rc = names_resolve(session, dir, name, &key);
+        rc = names_resolve(session, ((struct name_change *)change)->dir, name, &key);
     if (rc == 0) {
         struct vnode *vnode = tree_vnode(session->tree, &key);
-        topic_unref(key.topic);
-        rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
+        vnode_key_unref(&key);
+        rc = vnode ? ops_entry(req, vnode, &entry) : -ENOMEM;
     }
     if (rc && rc != -EEXIST)
         log_line(LOG_NOTICE, "mkdir %s: %s", name, change->op.e.text[0] ? change->op.e.text : strerror(-rc));
@@ -254,22 +271,26 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     struct vnode *dir = ops_vnode(req, parent);
     if (!dir)
         return;
-    if (dir->key.kind != VNODE_ROOT) {
+    bool is_group = dir->key.kind == VNODE_GROUPS_DIR;
+    if (dir->key.kind != VNODE_ROOT && !is_group) {
         fuse_reply_err(req, EPERM);
         return;
     }
-    struct tree_attr root;
-    node_root_attr(session->node, &root);
-    bool inherit = (root.dir_mode & S_ISGID) != 0; /* as mkdir(2) in a set-group-ID directory */
+    struct tree_attr parent_attr;
+    (is_group ? node_groups_attr : node_root_attr)(session->node, &parent_attr);
+    bool inherit = (parent_attr.dir_mode & S_ISGID) != 0; /* as mkdir(2) in a set-group-ID directory */
     struct tree_attr attr = {
         .uid = ctx->uid,
-        .gid = inherit ? root.gid : ctx->gid,
+        .gid = inherit ? parent_attr.gid : ctx->gid,
         .dir_mode = (mode & 07777 & ~ctx->umask) | (inherit ? S_ISGID : 0),
         .file_mode = 0666 & ~ctx->umask,
     };
-    struct change *change = new_name_change(req, name, answer_mkdir);
-    if (change)
-        change_begun(change, node_create_topic(session->node, &change->op, name, &attr));
+    struct change *change = new_name_change(req, dir, name, answer_mkdir);
+    if (!change)
+        return;
+    if (is_group)
+        attr.dir_mode = group_mode(attr.dir_mode);
+    change_begun(change, (is_group ? node_create_group : node_create_topic)(session->node, &change->op, name, &attr));
 }
 
 static void answer_rmdir(struct change *change, int rc)
@@ -284,13 +305,15 @@ static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct vnode *dir = ops_vnode(req, parent);
     if (!dir)
         return;
-    if (dir->key.kind != VNODE_ROOT || name[0] == '.') {
+    bool is_group = dir->key.kind == VNODE_GROUPS_DIR;
+    if ((dir->key.kind != VNODE_ROOT && !is_group) || name[0] == '.') {
         fuse_reply_err(req, EPERM);
         return;
     }
-    struct change *change = new_name_change(req, name, answer_rmdir);
+    struct change *change = new_name_change(req, dir, name, answer_rmdir);
     if (change)
-        change_begun(change, node_delete_topic(session_of(req)->node, &change->op, name));
+        change_begun(change,
+                     (is_group ? node_delete_group : node_delete_topic)(session_of(req)->node, &change->op, name));
 }
 
 static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

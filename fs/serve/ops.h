@@ -15,8 +15,9 @@ const struct fuse_lowlevel_ops *ops_table(void);
 struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino);
 /* The vnode of a name that was resolved, given out once. NULL: no memory. */
 struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key, pid_t tid);
-/* A vnode, given out once, as the kernel wants to hear of it. A negative errno: it was taken back. */
-int ops_entry(struct session *session, struct vnode *vnode, struct fuse_entry_param *entry);
+/* A vnode, given out once, as the kernel of whoever made the request wants to hear of it. A negative errno: it was
+ * taken back. */
+int ops_entry(fuse_req_t req, struct vnode *vnode, struct fuse_entry_param *entry);
 /* Parks a request that looks at a partition behind a raised fence. false: go on. */
 bool ops_fenced(struct vnode *vnode, const struct fence_request *request);
 /* Likewise one that is told the size: behind pages of the kernel's cache that are being dropped, too (pagecache.h). */

@@ -13,7 +13,7 @@
 
 /* One name of a listing. */
 struct listed {
-    struct vnode_key key; /* its topic is referenced */
+    struct vnode_key key; /* referenced */
     char name[256];
 };
 
@@ -25,8 +25,7 @@ struct listing {
 static void listing_clear(struct listing *listing)
 {
     for (size_t i = 0; i < listing->count; i++)
-        if (listing->all[i].key.topic)
-            topic_unref(listing->all[i].key.topic);
+        vnode_key_unref(&listing->all[i].key);
     listing->count = 0;
 }
 
@@ -43,8 +42,7 @@ static int take_down(void *arg, const char *name, const struct vnode_key *key)
     }
     struct listed *listed = &listing->all[listing->count++];
     listed->key = *key;
-    if (key->topic)
-        topic_ref(key->topic);
+    vnode_key_ref(key);
     strncpy(listed->name, name, sizeof(listed->name) - 1);
     listed->name[sizeof(listed->name) - 1] = '\0';
     return 0;
@@ -93,6 +91,8 @@ static mode_t type_of(enum vnode_kind kind)
     case VNODE_JSON:
     case VNODE_SEGMENT_FILE:
     case VNODE_STATUS:
+    case VNODE_GROUP_STREAM:
+    case VNODE_GROUP_JSON:
         return S_IFREG;
     default:
         return S_IFDIR;
@@ -117,10 +117,10 @@ static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, si
         return 0;
     /* Others' nodes come with their look-up, which the kernel makes before it believes anything of them: it matters who
      * was shown one (sharing.h, waker.h), or when (a status file). */
-    bool known =
-        listed && listed->key.kind != VNODE_STATUS && listed->key.kind != VNODE_SEGMENTS && !sharing_kind(&listed->key);
+    bool known = listed && listed->key.kind != VNODE_STATUS && listed->key.kind != VNODE_SEGMENTS &&
+                 !vnode_kind_is_stream(listed->key.kind) && !sharing_kind(&listed->key);
     struct vnode *vnode = known ? tree_vnode(session->tree, &listed->key) : NULL;
-    if (vnode && ops_entry(session, vnode, &entry)) { /* gone meanwhile: name and type only */
+    if (vnode && ops_entry(req, vnode, &entry)) { /* gone meanwhile: name and type only */
         memset(&entry, 0, sizeof(entry));
         entry.attr.st_mode = type_of(listed->key.kind);
     }

@@ -174,7 +174,7 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     pid_t tid = fuse_req_ctx(req)->pid;
     bool outside = tid == outside_pid(session->outside);
-    int rc = vnode->topic && topic_deleted(vnode->topic) ? -ESTALE : check_flags(vnode, fi->flags);
+    int rc = vnode_deleted(vnode) ? -ESTALE : check_flags(vnode, fi->flags);
     if (rc == 0 && writes(fi) && !outside && !take_node(session, vnode, tid))
         rc = -ESTALE;
     struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, outside, &rc);
@@ -206,8 +206,8 @@ static int32_t creatable(const struct vnode *dir, const char *name, int flags)
     return index;
 }
 
-/* Opens what is there by now; key's topic is given back. made: by this request; otherwise by somebody else since the
- * LOOKUP, and this is an open like any other. */
+/* Opens what is there by now; what key points to is given back. made: by this request; otherwise by somebody else since
+ * the LOOKUP, and this is an open like any other. */
 static void open_created(fuse_req_t req, const struct vnode_key *key, struct fuse_file_info *fi, bool made)
 {
     struct session *session = session_of(req);
@@ -215,9 +215,8 @@ static void open_created(fuse_req_t req, const struct vnode_key *key, struct fus
     pid_t tid = fuse_req_ctx(req)->pid;
     bool appends = writes(fi) && sharing_kind(key);
     struct vnode *vnode = appends ? sharing_fresh(session->tree, key, tid) : ops_vnode_of(session, key, tid);
-    if (key->topic)
-        topic_unref(key->topic);
-    int rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
+    vnode_key_unref(key);
+    int rc = vnode ? ops_entry(req, vnode, &entry) : -ENOMEM;
     if (rc) {
         fuse_reply_err(req, -rc);
         return;
@@ -555,7 +554,7 @@ static void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         rc = -EOPNOTSUPP;
     else if (handle->vnode->key.kind != VNODE_PARTITION)
         rc = -EPERM;
-    else if (!attr_is_owner(handle->session, handle->pfile->topic, fuse_req_ctx(req)->uid))
+    else if (!attr_is_owner(handle->session, handle->vnode, fuse_req_ctx(req)->uid))
         rc = -EPERM;
     else if (off > partition_log_start(handle->pfile->part).position)
         rc = -EINVAL; /* records go from the front only */

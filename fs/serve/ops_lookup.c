@@ -38,14 +38,13 @@ static bool lookup_fenced(fuse_req_t req, struct vnode *dir, const char *name)
     return fenced;
 }
 
-/* The name means that; key's topic is given back. */
+/* The name means that; what key points to is given back. */
 static void looked_up(fuse_req_t req, struct vnode *dir, const char *name, const struct vnode_key *key)
 {
     struct session *session = session_of(req);
     struct fuse_entry_param entry;
     struct vnode *vnode = ops_vnode_of(session, key, fuse_req_ctx(req)->pid);
-    if (key->topic)
-        topic_unref(key->topic);
+    vnode_key_unref(key);
     struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_lookup};
     if (vnode && (ops_status_asked(vnode, &request) || ops_look_fenced(vnode, &request))) {
         tree_forget(session->tree, vnode->id, 1);
@@ -55,7 +54,7 @@ static void looked_up(fuse_req_t req, struct vnode *dir, const char *name, const
         told_begin(session->tree, vnode->pfile);
     if (vnode && vnode_addressed(vnode))
         evictor_note(session->evictor, vnode, name);
-    int rc = vnode ? ops_entry(session, vnode, &entry) : -ENOMEM;
+    int rc = vnode ? ops_entry(req, vnode, &entry) : -ENOMEM;
     if (rc)
         fuse_reply_err(req, -rc);
     else if (fuse_reply_entry(req, &entry) == -ENOENT)

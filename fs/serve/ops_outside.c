@@ -16,7 +16,7 @@ static void reply_entry(fuse_req_t req, struct vnode *vnode)
 {
     struct fuse_entry_param entry;
     struct session *session = session_of(req);
-    int rc = vnode ? ops_entry(session, vnode, &entry) : -ENOENT;
+    int rc = vnode ? ops_entry(req, vnode, &entry) : -ENOENT;
     if (rc)
         fuse_reply_err(req, -rc);
     else if (fuse_reply_entry(req, &entry) == -ENOENT)

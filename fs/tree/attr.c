@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/tree/group_attr.h"
 #include "fs/tree/pagecache.h"
 
 enum { DIR_TIMEOUT_S = 1, CLOSED_SEGMENT_TIMEOUT_S = 86400 };
@@ -16,7 +17,7 @@ static struct timespec from_ms(int64_t ms)
     return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 }
 
-static void set_times(struct stat *st, int64_t mtime_ms, int64_t ctime_ms)
+void attr_set_times(struct stat *st, int64_t mtime_ms, int64_t ctime_ms)
 {
     if (mtime_ms < 0) /* a log that could not be opened has no last append */
         mtime_ms = ctime_ms;
@@ -55,7 +56,7 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
     int64_t end = pagecache_shown(vnode->pfile, high_watermark.position);
     struct log_size size;
     partition_size(part, &size);
-    set_times(st, partition_mtime_ms(part), attr->ctime_ms);
+    attr_set_times(st, partition_mtime_ms(part), attr->ctime_ms);
     st->st_mode = S_IFREG | attr->file_mode;
     st->st_size = end;
     st->st_blocks = (size.retained_bytes + 511) / 512;
@@ -84,7 +85,7 @@ static int segment_stat(struct vnode *vnode, const struct tree_attr *attr, struc
         file.size = open_file.st_size;
         rc = 0;
     }
-    set_times(st, rc ? 0 : file.mtime_ms, 0);
+    attr_set_times(st, rc ? 0 : file.mtime_ms, 0);
     st->st_mode = S_IFREG | (attr->file_mode & 0444);
     st->st_size = rc ? 0 : file.size;
     st->st_blocks = (st->st_size + 511) / 512;
@@ -106,38 +107,41 @@ static int topic_stat(struct vnode *vnode, struct stat *st)
         partition_stat(vnode, &attr, st);
         return 0;
     case VNODE_ANY:
-        set_times(st, attr.mtime_ms, attr.ctime_ms);
+        attr_set_times(st, attr.mtime_ms, attr.ctime_ms);
         st->st_mode = S_IFREG | (attr.file_mode & 0222);
         return 0;
     case VNODE_SEGMENT_FILE:
         return segment_stat(vnode, &attr, st);
     case VNODE_TOPIC:
-        set_times(st, attr.mtime_ms, attr.ctime_ms);
+        attr_set_times(st, attr.mtime_ms, attr.ctime_ms);
         st->st_mode = S_IFDIR | attr.dir_mode;
         break;
     default:
-        set_times(st, attr.mtime_ms, attr.ctime_ms);
+        attr_set_times(st, attr.mtime_ms, attr.ctime_ms);
         st->st_mode = S_IFDIR | (attr.dir_mode & 0555);
     }
     st->st_nlink = 2;
     return 0;
 }
 
-int attr_stat(struct session *session, struct vnode *vnode, struct stat *st)
+int attr_stat(fuse_req_t req, struct vnode *vnode, struct stat *st)
 {
+    struct session *session = session_of(req);
     memset(st, 0, sizeof(*st));
     st->st_ino = tree_ino(&vnode->key);
     st->st_nlink = 1;
     st->st_blksize = ATTR_BLKSIZE;
+    if (group_kind(vnode))
+        return group_stat(req, vnode, st);
     if (vnode->topic)
         return topic_stat(vnode, st);
     struct tree_attr attr;
     node_root_attr(session->node, &attr);
     st->st_uid = attr.uid;
     st->st_gid = attr.gid;
-    set_times(st, attr.mtime_ms, attr.ctime_ms);
+    attr_set_times(st, attr.mtime_ms, attr.ctime_ms);
     if (vnode->key.kind == VNODE_STATUS) {
-        set_times(st, vnode->made_ms, vnode->made_ms);
+        attr_set_times(st, vnode->made_ms, vnode->made_ms);
         st->st_mode = S_IFREG | 0444;
         st->st_size = (off_t)vnode->text_len;
         st->st_blocks = (st->st_size + 511) / 512;
@@ -156,7 +160,9 @@ double attr_entry_timeout(const struct vnode *vnode)
     case VNODE_FOLLOW:
     case VNODE_JSON:
     case VNODE_SEGMENT_FILE:
-    case VNODE_STATUS: /* each look is another node */
+    case VNODE_STATUS: /* each look is another node, likewise of streams */
+    case VNODE_GROUP_STREAM:
+    case VNODE_GROUP_JSON:
         return 0;
     default:
         return DIR_TIMEOUT_S;
@@ -176,17 +182,19 @@ double attr_timeout(const struct vnode *vnode, const struct stat *st)
     }
     if (vnode->key.kind == VNODE_STATUS)
         return DIR_TIMEOUT_S;
-    /* The mode of a directory of views is its topic's, whose chmod the kernel does not see as theirs. */
-    if (vnode->topic && vnode->key.kind != VNODE_TOPIC)
+    /* The mode of a directory of views is its topic's or its group's, whose chmod the kernel does not see as theirs. */
+    if ((vnode->topic && vnode->key.kind != VNODE_TOPIC) || vnode->key.kind == VNODE_GROUP_JSON_DIR)
         return 0;
     return attr_entry_timeout(vnode);
 }
 
-bool attr_is_owner(struct session *session, struct topic *topic, uid_t uid)
+bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid)
 {
     struct tree_attr attr;
-    if (topic)
-        topic_attr(topic, &attr);
+    if (vnode->topic)
+        topic_attr(vnode->topic, &attr);
+    else if (vnode->group)
+        node_group_attr(vnode->group, &attr);
     else
         node_root_attr(session->node, &attr);
     return uid == 0 || uid == attr.uid;

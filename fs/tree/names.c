@@ -14,7 +14,8 @@ struct special {
     enum vnode_kind kind;
 };
 
-static const struct special of_root[] = {{".internal", VNODE_INTERNAL_DIR}, {".cluster", VNODE_CLUSTER_DIR}};
+static const struct special of_root[] = {
+    {".internal", VNODE_INTERNAL_DIR}, {".cluster", VNODE_CLUSTER_DIR}, {".groups", VNODE_GROUPS_DIR}};
 static const struct special of_topic[] = {
     {".any", VNODE_ANY}, {".follow", VNODE_FOLLOW_DIR}, {".json", VNODE_JSON_DIR}, {".segments", VNODE_SEGMENTS_DIR}};
 
@@ -143,12 +144,25 @@ static int resolve_segment(const struct vnode *dir, const char *name, struct vno
     return rc;
 }
 
+/* In `.groups/G` and `.groups/G/.json`: a group has a stream of every topic. */
+static int resolve_in_group(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key)
+{
+    bool json = dir->key.kind == VNODE_GROUP_JSON_DIR;
+    if (!json && strcmp(name, ".json") == 0) {
+        key->kind = VNODE_GROUP_JSON_DIR;
+        return 0;
+    }
+    key->kind = json ? VNODE_GROUP_JSON : VNODE_GROUP_STREAM;
+    key->topic = node_topic(session->node, name);
+    return key->topic ? 0 : -ENOENT;
+}
+
 int names_resolve(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key)
 {
     memset(key, 0, sizeof(*key));
     if (strlen(name) > NAME_MAX)
         return -ENAMETOOLONG;
-    if (dir->topic && topic_deleted(dir->topic))
+    if (vnode_deleted(dir))
         return -ENOENT;
     int rc = -ENOENT;
     switch (dir->key.kind) {
@@ -165,6 +179,16 @@ int names_resolve(struct session *session, const struct vnode *dir, const char *
         key->kind = VNODE_STATUS;
         key->start = status_find(name);
         return key->start < 0 ? -ENOENT : 0;
+    case VNODE_GROUPS_DIR:
+        key->kind = VNODE_GROUP;
+        key->group = node_group(session->node, name);
+        return key->group ? 0 : -ENOENT;
+    case VNODE_GROUP:
+    case VNODE_GROUP_JSON_DIR:
+        rc = resolve_in_group(session, dir, name, key);
+        if (rc == 0)
+            key->group = node_group_ref(dir->group);
+        return rc;
     case VNODE_SEGMENTS:
         rc = resolve_segment(dir, name, key);
         break;
@@ -187,7 +211,8 @@ int names_resolve(struct session *session, const struct vnode *dir, const char *
 /* A function type, for the signatures below. */
 typedef int names_each(void *arg, const char *name, const struct vnode_key *key);
 
-static int list_topics(struct session *session, bool internal, names_each *each, void *arg)
+/* Of MOUNT, of `.internal`, or streams of a group. */
+static int list_topics(struct session *session, const struct vnode_key *as, bool internal, names_each *each, void *arg)
 {
     struct topic **topics;
     size_t count;
@@ -196,12 +221,30 @@ static int list_topics(struct session *session, bool internal, names_each *each,
     if (rc)
         return rc;
     for (size_t i = 0; i < count; i++) {
-        struct vnode_key key = {.kind = VNODE_TOPIC, .topic = topics[i]};
+        struct vnode_key key = *as;
+        key.topic = topics[i];
         if (rc == 0)
             rc = each(arg, topic_name(topics[i]), &key);
         topic_unref(topics[i]);
     }
     free(topics);
+    return rc;
+}
+
+static int list_groups(struct session *session, names_each *each, void *arg)
+{
+    struct node_group **groups;
+    size_t count;
+    int rc = node_group_list(session->node, &groups, &count);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        struct vnode_key key = {.kind = VNODE_GROUP, .group = groups[i]};
+        if (rc == 0)
+            rc = each(arg, node_group_name(groups[i]), &key);
+        node_group_unref(groups[i]);
+    }
+    free(groups);
     return rc;
 }
 
@@ -243,14 +286,22 @@ static int list_segments(const struct vnode *dir, names_each *each, void *arg)
 
 int names_list(struct session *session, const struct vnode *dir, names_each *each, void *arg)
 {
+    struct vnode_key topic = {.kind = VNODE_TOPIC}, stream = {.kind = VNODE_GROUP_STREAM, .group = dir->group};
     int rc = 0;
-    if (dir->topic && topic_deleted(dir->topic))
+    if (vnode_deleted(dir))
         return 0;
     switch (dir->key.kind) {
     case VNODE_ROOT:
-        return list_topics(session, false, each, arg);
+        return list_topics(session, &topic, false, each, arg);
     case VNODE_INTERNAL_DIR:
-        return list_topics(session, true, each, arg);
+        return list_topics(session, &topic, true, each, arg);
+    case VNODE_GROUPS_DIR:
+        return list_groups(session, each, arg);
+    case VNODE_GROUP_JSON_DIR:
+        stream.kind = VNODE_GROUP_JSON;
+        return list_topics(session, &stream, false, each, arg);
+    case VNODE_GROUP:
+        return list_topics(session, &stream, false, each, arg);
     case VNODE_CLUSTER_DIR:
         for (int i = 0; status_name(i) && rc == 0; i++) {
             struct vnode_key key = {.kind = VNODE_STATUS, .start = i};

@@ -6,7 +6,7 @@
 #include "fs/tree/tree.h"
 #include "replication/replica/partition_read.h"
 
-/* What a name means. 0: key->topic is referenced (the caller unrefs), NULL above topics. NAMES_ADDRESS: likewise, and
+/* What a name means. 0: what key points to is referenced (the caller's vnode_key_unref()). NAMES_ADDRESS: likewise, and
  * the place is to be asked for. -ENOENT: nothing; -ENAMETOOLONG: above NAME_MAX. */
 enum { NAMES_ADDRESS = 1 };
 int names_resolve(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key);
@@ -20,7 +20,7 @@ int32_t names_partition(const struct vnode *dir, const char *name);
 /* A segment file's name: sets start and extra of its key, whether it exists or not. false: it is none. */
 bool names_segment(const char *name, struct vnode_key *key);
 
-/* Calls each() for all that a directory lists (not . and ..), in order; key as above, its topic borrowed. A non-zero
+/* Calls each() for all that a directory lists (not . and ..), in order; key as above, borrowed. A non-zero
  * return ends it. */
 int names_list(struct session *session, const struct vnode *dir,
                int (*each)(void *arg, const char *name, const struct vnode_key *key), void *arg);

@@ -17,6 +17,7 @@ static uint64_t mix(uint64_t h, uint64_t v)
 static uint64_t key_hash(const struct vnode_key *key)
 {
     uint64_t h = mix((uint64_t)key->kind + 1, (uint64_t)(uintptr_t)key->topic);
+    h = mix(h, (uint64_t)(uintptr_t)key->group);
     h = mix(h, (uint64_t)(uint32_t)key->index);
     h = mix(h, (uint64_t)key->start);
     h = mix(h, (uint64_t)key->extra);
@@ -25,8 +26,24 @@ static uint64_t key_hash(const struct vnode_key *key)
 
 static bool key_equal(const struct vnode_key *a, const struct vnode_key *b)
 {
-    return a->kind == b->kind && a->index == b->index && a->topic == b->topic && a->start == b->start &&
-           a->extra == b->extra && a->generation == b->generation;
+    return a->kind == b->kind && a->index == b->index && a->topic == b->topic && a->group == b->group &&
+           a->start == b->start && a->extra == b->extra && a->generation == b->generation;
+}
+
+void vnode_key_ref(const struct vnode_key *key)
+{
+    if (key->topic)
+        topic_ref(key->topic);
+    if (key->group)
+        node_group_ref(key->group);
+}
+
+void vnode_key_unref(const struct vnode_key *key)
+{
+    if (key->topic)
+        topic_unref(key->topic);
+    if (key->group)
+        node_group_unref(key->group);
 }
 
 uint64_t tree_ino(const struct vnode_key *key)
@@ -43,6 +60,8 @@ uint64_t tree_ino(const struct vnode_key *key)
     h = mix(h, (uint64_t)key->start);
     h = mix(h, (uint64_t)key->extra);
     h = mix(h, key->generation);
+    if (key->group)
+        h = mix(h, node_group_number(key->group));
     return (h >> 3) | 1ULL << 61;
 }
 
@@ -312,7 +331,9 @@ struct vnode *tree_vnode_new(struct tree *tree, const struct vnode_key *key)
         free(vnode);
         return NULL;
     }
-    vnode->topic = key->topic ? topic_ref(key->topic) : NULL;
+    vnode->topic = key->topic;
+    vnode->group = key->group;
+    vnode_key_ref(key);
     passthrough_init(&vnode->pass);
     if (vnode_addressed(vnode))
         vnode->start = (struct log_point){.offset = (int64_t)key->generation, .position = key->start};
@@ -359,6 +380,14 @@ struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key)
     return vnode;
 }
 
+struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode_key *key)
+{
+    pthread_mutex_lock(&tree->lock);
+    struct vnode *vnode = tree_vnode_new(tree, key);
+    pthread_mutex_unlock(&tree->lock);
+    return vnode;
+}
+
 struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, char *text, size_t len, int64_t now_ms)
 {
     pthread_mutex_lock(&tree->lock);
@@ -382,8 +411,7 @@ static void vnode_free(struct tree *tree, struct vnode *vnode)
     slot_give(tree, vnode);
     if (vnode->pfile)
         pfile_put(tree, vnode->pfile);
-    if (vnode->topic)
-        topic_unref(vnode->topic);
+    vnode_key_unref(&vnode->key);
     if (atomic_load(&vnode->locks))
         locks_free(atomic_load(&vnode->locks));
     if (vnode->text)

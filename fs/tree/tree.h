@@ -2,8 +2,9 @@
  *
  * A vnode is one FUSE node id; it lives from the LOOKUP that gave it out until the kernel has forgotten it as often as
  * it was given out. Ids are never used twice. The same thing looked up again is the same vnode, found by its key, but
- * for a partition and `.any`, whose appenders have nodes of their own (sharing.h), and for a status file, whose node
- * has the text of its look-up. What all vnodes of one partition share is its pfile.
+ * for a partition and `.any`, whose appenders have nodes of their own (sharing.h), for a status file, whose node has
+ * the text of its look-up, and for a group's stream: each look-up gives another node, so that an attribute, which comes
+ * without a file handle, finds its open file. What all vnodes of one partition share is its pfile.
  *
  * Locks: the tree's own mutex, inside. A vnode passed in by its id in a request stays while the request lasts. */
 #ifndef LOGMNT_FS_TREE_TREE_H
@@ -40,6 +41,12 @@ enum vnode_kind {
     VNODE_INTERNAL_DIR,
     VNODE_CLUSTER_DIR,
     VNODE_STATUS, /* .cluster/nodes, … */
+    /* A kind is part of some st_ino: new ones come last. */
+    VNODE_GROUPS_DIR,     /* .groups */
+    VNODE_GROUP,          /* .groups/kitchen */
+    VNODE_GROUP_JSON_DIR, /* .groups/kitchen/.json */
+    VNODE_GROUP_STREAM,   /* .groups/kitchen/orders */
+    VNODE_GROUP_JSON,     /* .groups/kitchen/.json/orders */
     VNODE_KINDS
 };
 
@@ -72,26 +79,28 @@ struct pfile_hooks {
 /* What tells one vnode from another. Zero what a kind has no use for. */
 struct vnode_key {
     enum vnode_kind kind;
-    int32_t index;       /* partition; -1: .any */
-    struct topic *topic; /* by address */
-    int64_t start;       /* an addressed one's first position; a segment's base offset; which status file */
-    int64_t extra;       /* 1: addressed; a segment's file kind */
-    uint64_t generation; /* a segment's; an addressed one's first offset */
+    int32_t index;            /* partition; -1: .any */
+    struct topic *topic;      /* by address */
+    struct node_group *group; /* likewise */
+    int64_t start;            /* an addressed one's first position; a segment's base offset; which status file */
+    int64_t extra;            /* 1: addressed; a segment's file kind */
+    uint64_t generation;      /* a segment's; an addressed one's first offset */
 };
 
 struct vnode {
     fuse_ino_t id;
     struct vnode_key key;
-    bool fresh;              /* not found by its key; tree's lock */
-    struct topic *topic;     /* referenced; NULL above topics */
-    struct pfile *pfile;     /* partitions, their views, .any */
-    struct log_point start;  /* addressed */
-    _Atomic int writers;     /* sharing.h: open for writing */
-    _Atomic int appending;   /* of those: written since they were last flushed */
-    _Atomic int opens;       /* likewise: open at all */
-    _Atomic bool looked_at;  /* likewise: a request came for it since it was shown */
-    struct passthrough pass; /* VNODE_SEGMENT_FILE */
-    char *text;              /* VNODE_STATUS: what it shows, from its look-up on; malloc-ed */
+    bool fresh;               /* not found by its key; tree's lock */
+    struct topic *topic;      /* referenced; NULL above topics */
+    struct node_group *group; /* referenced; of `.groups/G` and what is in it */
+    struct pfile *pfile;      /* partitions, their views, .any */
+    struct log_point start;   /* addressed */
+    _Atomic int writers;      /* sharing.h: open for writing */
+    _Atomic int appending;    /* of those: written since they were last flushed */
+    _Atomic int opens;        /* likewise: open at all */
+    _Atomic bool looked_at;   /* likewise: a request came for it since it was shown */
+    struct passthrough pass;  /* VNODE_SEGMENT_FILE */
+    char *text;               /* VNODE_STATUS: what it shows, from its look-up on; malloc-ed */
     size_t text_len;
     int64_t made_ms;             /* when that was */
     struct locks *_Atomic locks; /* of what is not a partition's own file: made when first asked for */
@@ -107,9 +116,14 @@ struct tree *tree_new(struct node *node, const struct pfile_hooks *hooks);
 void tree_free(struct tree *tree);
 
 struct vnode *tree_get(struct tree *tree, fuse_ino_t id);
+/* For names that were resolved and listed: of what a key points to. */
+void vnode_key_ref(const struct vnode_key *key);
+void vnode_key_unref(const struct vnode_key *key);
 /* The vnode of a key, made if it is not there, given out once more (lookups + 1). topic is referenced by it. NULL: no
  * memory. */
 struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key);
+/* A fresh vnode, given out once: it is not found by its key. NULL: no memory. */
+struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode_key *key);
 /* A fresh vnode of a status file; text, malloc-ed, is the vnode's then. NULL: no memory; text is the caller's. */
 struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, char *text, size_t len, int64_t now_ms);
 void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups);
@@ -127,6 +141,19 @@ struct pfile *tree_pfile(struct tree *tree, struct topic *topic, int32_t index);
 struct pfile *tree_pfile_find(struct tree *tree, const struct topic *topic, int32_t index);
 struct pfile *tree_pfile_ref(struct tree *tree, struct pfile *pfile);
 void tree_pfile_put(struct tree *tree, struct pfile *pfile);
+
+/* A group's stream, in either form. */
+static inline bool vnode_kind_is_stream(enum vnode_kind kind)
+{
+    return kind == VNODE_GROUP_STREAM || kind == VNODE_GROUP_JSON;
+}
+
+/* What it is about was deleted. */
+static inline bool vnode_deleted(const struct vnode *vnode)
+{
+    return (vnode->topic != NULL && topic_deleted(vnode->topic)) ||
+           (vnode->group != NULL && node_group_deleted(vnode->group));
+}
 
 static inline bool vnode_addressed(const struct vnode *vnode)
 {

@@ -206,6 +206,16 @@ static const struct shown of_root[] = {
     {NULL, NULL},
 };
 
+static int show_assignor(struct session *s, const struct vnode *v, char *out)
+{
+    return node_get_group_config(s->node, node_group_name(v->group), "partition.assignment.strategy", out);
+}
+
+static const struct shown of_group[] = {
+    {"user.group.assignor", show_assignor},
+    {NULL, NULL},
+};
+
 static const struct shown *table_of(const struct vnode *vnode)
 {
     static const struct shown none[] = {{NULL, NULL}};
@@ -216,6 +226,8 @@ static const struct shown *table_of(const struct vnode *vnode)
         return of_partition;
     case VNODE_TOPIC:
         return of_topic;
+    case VNODE_GROUP:
+        return of_group;
     case VNODE_ROOT:
         return of_root;
     default:
@@ -231,32 +243,38 @@ static const struct shown *find(const struct vnode *vnode, const char *name)
     return shown->name ? shown : NULL;
 }
 
-/* Whether settings are to be seen here; those of the whole cluster only on MOUNT. */
+/* Whether settings of topics are to be seen here; those of the whole cluster only on MOUNT. */
 static bool has_config(const struct vnode *vnode, const struct config_def *def)
 {
     return vnode->key.kind == VNODE_ROOT || (vnode->key.kind == VNODE_TOPIC && def && def->scope == CONFIG_TOPIC);
 }
 
-/* The setting that an attribute's name is about, here; NULL: none. */
-static const struct config_def *config_of(const struct vnode *vnode, const char *name)
+/* The name of the setting that an attribute's name is about, here; NULL: none. */
+static const char *config_of(const struct vnode *vnode, const char *name)
 {
+    static const struct config_set none;
     if (strncmp(name, CONFIG_PREFIX, strlen(CONFIG_PREFIX)) != 0)
         return NULL;
-    const struct config_def *def = config_find(name + strlen(CONFIG_PREFIX));
-    return def && has_config(vnode, def) ? def : NULL;
+    name += strlen(CONFIG_PREFIX);
+    if (vnode->key.kind == VNODE_GROUP)
+        return group_config_in_force(&none, name) ? name : NULL;
+    const struct config_def *def = config_find(name);
+    return def && has_config(vnode, def) ? name : NULL;
 }
 
 static int value_of(struct session *session, const struct vnode *vnode, const char *name, char *out)
 {
-    if (vnode->topic && topic_deleted(vnode->topic))
+    if (vnode_deleted(vnode))
         return -ESTALE;
     const struct shown *shown = find(vnode, name);
     if (shown)
         return shown->show(session, vnode, out);
-    const struct config_def *def = config_of(vnode, name);
-    if (!def)
+    const char *setting = config_of(vnode, name);
+    if (!setting)
         return -ENODATA;
-    return node_get_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, def->name, out);
+    if (vnode->group)
+        return node_get_group_config(session->node, node_group_name(vnode->group), setting, out);
+    return node_get_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, setting, out);
 }
 
 static void reply_sized(fuse_req_t req, const char *data, size_t len, size_t size)
@@ -299,6 +317,9 @@ void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
     for (size_t i = 0; i < count; i++)
         if (has_config(vnode, &defs[i]))
             fprintf(out, CONFIG_PREFIX "%s%c", defs[i].name, '\0');
+    const char *const *settings = group_config_names(&count);
+    for (size_t i = 0; i < count && vnode->key.kind == VNODE_GROUP; i++)
+        fprintf(out, CONFIG_PREFIX "%s%c", settings[i], '\0');
     if (fclose(out) == 0)
         reply_sized(req, names, len, size);
     else
@@ -332,9 +353,12 @@ static void set_config(fuse_req_t req, const struct vnode *vnode, const char *na
 {
     struct change *change = new_change(req, name);
     const char *topic = vnode->topic ? topic_name(vnode->topic) : NULL;
-    if (change)
-        change_begun(change,
-                     node_set_config(session_of(req)->node, &change->op, topic, name + strlen(CONFIG_PREFIX), value));
+    struct node *node = session_of(req)->node;
+    name += strlen(CONFIG_PREFIX);
+    if (change && vnode->group)
+        change_begun(change, node_set_group_config(node, &change->op, node_group_name(vnode->group), name, value));
+    else if (change)
+        change_begun(change, node_set_config(node, &change->op, topic, name, value));
 }
 
 static void set_partitions(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t count)
@@ -490,9 +514,9 @@ static int check_change(fuse_req_t req, const struct vnode *vnode, const char *n
 {
     struct session *session = session_of(req);
     char present[VALUE_BYTES];
-    if (vnode->topic && topic_deleted(vnode->topic))
+    if (vnode_deleted(vnode))
         return -ESTALE;
-    if ((vnode->topic && topic_internal(vnode->topic)) || !attr_is_owner(session, vnode->topic, fuse_req_ctx(req)->uid))
+    if ((vnode->topic && topic_internal(vnode->topic)) || !attr_is_owner(session, vnode, fuse_req_ctx(req)->uid))
         return -EPERM;
     if ((flags & XATTR_CREATE) && value_of(session, vnode, name, present) == 0)
         return -EEXIST;

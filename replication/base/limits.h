@@ -163,6 +163,28 @@ enum {
     LIMIT_GATHER_MARKS_MS = 2,
     /* Fetches of one follower in an epoch that this node has not heard of; one more is dropped, and asked again. */
     LIMIT_PARKED_FETCHES = 16384,
+    /* The name of a consumer group with its NUL: as a topic's. */
+    GROUP_NAME_BYTES = 250,
+    /* Partitions of __consumer_offsets, as Kafka's offsets.topic.num.partitions: a group's is found by them. */
+    LIMIT_OFFSETS_PARTITIONS = 50,
+    /* Members of groups on one node; one more is -ENOSPC. */
+    LIMIT_GROUP_MEMBERS = 16384,
+    /* What is committed by reading on waits so long for more. */
+    LIMIT_GROUP_GATHER_MS = 100,
+    /* A node with members tells their coordinators so often that it is there. */
+    LIMIT_GROUP_BEAT_MS = 500,
+    /* What a coordinator has not answered is asked again after this; what it was not ready for, or is led by nobody,
+     * after a shorter while. */
+    LIMIT_GROUP_AGAIN_MS = 1000,
+    LIMIT_GROUP_LATER_MS = 20,
+    /* Bytes of requests that wait at one coordinator; what comes then is dropped, and asked again. */
+    LIMIT_GROUP_INBOX_BYTES = 32 << 20,
+    /* A coordinator's records are committed within this time, or it is read anew. */
+    LIMIT_GROUP_APPEND_MS = 30000,
+    /* Rows of one piece of an answer; more make several pieces. */
+    LIMIT_GROUP_ROWS = 4096,
+    /* A node that stops waits so long for its members to have left. */
+    LIMIT_GROUP_LEAVE_MS = 2000,
     /* The small text files: meta.properties, partition.metadata, lock, clean-shutdown. A larger one is damaged. */
     LIMIT_TEXT_FILE_BYTES = 4096,
 };

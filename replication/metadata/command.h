@@ -18,7 +18,7 @@
 #include "replication/metadata/tree_attr.h"
 #include "replication/wire/raft_voters.h"
 
-enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250, GROUP_NAME_BYTES = TOPIC_NAME_BYTES, NODE_HOST_BYTES = 256 };
+enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
 
 enum command_type {
     COMMAND_REGISTER_NODE,       /* registration */

@@ -61,7 +61,7 @@ int topic_name_check(const char *name);
 /* Where consumer groups keep their offsets: an ordinary topic, but not a user's: made with the first group, compacted,
  * of MessagePack, and shown in `.internal`. */
 #define METADATA_OFFSETS_TOPIC "__consumer_offsets"
-enum { METADATA_OFFSETS_PARTITIONS = 50 };
+enum { METADATA_OFFSETS_PARTITIONS = LIMIT_OFFSETS_PARTITIONS };
 bool topic_name_internal(const char *name); /* a topic of the cluster's own: it */
 
 /* A group's name: as a topic's, and so short that it fits into the name of an attribute (user.group.NAME.committed): 1

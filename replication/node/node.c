@@ -18,6 +18,8 @@
 #include "engine/base/limits.h"
 #include "replication/executor/executor_uv.h"
 #include "replication/node/data_lock.h"
+#include "replication/group/groups.h"
+#include "replication/node/group_room.h"
 #include "replication/node/handover.h"
 #include "replication/node/node_internal.h"
 
@@ -183,6 +185,12 @@ void node_caught_up(struct node *node)
     pthread_mutex_unlock(&node->replicas.checkpoint_lock);
 }
 
+static void close_group_room(struct node *node)
+{
+    groups_free(node->group_room);
+    node->group_room = NULL;
+}
+
 /* From the checkpoints on; the caller has the directory and its lock. */
 static int open_state(struct node *node, struct err *e)
 {
@@ -223,12 +231,14 @@ err_after_links:
     executor_settle(node->executor);
     node_links_stop(node);
 err_after_quorum:
+    groups_stop(node->group_room);
     atomic_store(&node->replicas.stopping, true);
     controller_driver_stop(&node->controller);
     executor_silence(node->executor);
     executor_settle(node->executor);
     quorum_stop(&node->quorum);
     executor_settle(node->executor);
+    close_group_room(node);
     manager_stop(&node->replicas);
     membership_stop(&node->membership);
     node_close_topics(node);
@@ -360,7 +370,9 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     membership_init(&node->membership, node, session_timeout_ms(node));
     controller_driver_init(&node->controller, node, session_timeout_ms(node));
     reserve_open(&node->reserve, io, node->data_dirfd, options->reserve_bytes);
-    rc = open_state(node, e);
+    rc = group_room_open(node, e);
+    if (rc == 0)
+        rc = open_state(node, e);
     if (rc != 0)
         goto err_after_env;
     cleaner_start(&node->cleaner);
@@ -371,6 +383,7 @@ err_after_env:
     atomic_store(&node->replicas.stopping, true);
     executor_silence(node->executor);
     executor_settle(node->executor);
+    close_group_room(node);
     controller_driver_free(&node->controller);
     membership_free(&node->membership);
     reads_stop(&node->replicas.reads);

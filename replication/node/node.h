@@ -92,6 +92,9 @@ void node_root_attr(struct node *node, struct tree_attr *out); /* of MOUNT; at f
 /* ---- consumer groups: that they exist, whose they are, how they are set ---- */
 
 struct node_group;
+struct groups;
+
+struct groups *node_group_room(struct node *node); /* for group/member.h */
 
 /* By name; NULL: none. The caller unrefs. */
 struct node_group *node_group(struct node *node, const char *name);

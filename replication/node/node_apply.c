@@ -4,6 +4,7 @@
  *
  * Runs on the quorum's applier, one command after the other, with no lock held: nobody else changes the metadata
  * meanwhile. What it calls back may use the disk and must not wait for a decision. */
+#include "replication/group/groups.h"
 #include "replication/node/node_internal.h"
 
 #include <errno.h>
@@ -311,6 +312,7 @@ void node_apply(void *arg, const struct command *cmd)
     membership_applied(&node->membership, cmd);
     apply(node, cmd);
     controller_driver_applied(&node->controller, cmd);
+    groups_changed(node->group_room);
 }
 
 /* ---- a snapshot in place of commands ---- */
@@ -374,6 +376,7 @@ void node_replace(void *arg, const struct metadata *old)
         membership_applied(&node->membership, &cmd);
         register_node(node, &cmd);
     }
+    groups_changed(node->group_room);
 }
 
 void node_replay(void *arg, const struct command *cmd)

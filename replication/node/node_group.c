@@ -146,10 +146,10 @@ struct node_group *group_table_add(struct group_table *table, const struct metad
     pthread_rwlock_wrlock(&table->lock);
     struct node_group **groups = realloc(table->groups, (table->count + 1) * sizeof(struct node_group *));
     if (groups != NULL) {
+        table->groups = groups;
         size_t place = place_of(table, meta->name, &found);
         memmove(&groups[place + 1], &groups[place], (table->count - place) * sizeof(struct node_group *));
         groups[place] = node_group_ref(group);
-        table->groups = groups;
         table->count++;
     }
     pthread_rwlock_unlock(&table->lock);

@@ -35,6 +35,7 @@ struct node {
     int port;
     struct reserve reserve;
     struct group_table groups;
+    struct groups *group_room; /* members and coordinators */
     struct metadata_topic internal_meta;
     struct partition_registration internal_part; /* of internal_meta */
     struct quorum quorum;

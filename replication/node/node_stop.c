@@ -10,6 +10,7 @@
 
 #include "replication/executor/executor_uv.h"
 #include "replication/node/data_lock.h"
+#include "replication/group/groups.h"
 #include "replication/node/node_internal.h"
 
 void node_stopping(struct node *node)
@@ -110,6 +111,7 @@ int node_close(struct node *node, struct err *e)
     struct err local = {0};
     atomic_store(&node->replicas.stopping, true);
     node_stopping(node);
+    groups_stop(node->group_room);
     membership_leave(&node->membership);
     controller_driver_stop(&node->controller);
     quorum_resign(&node->quorum);
@@ -118,6 +120,8 @@ int node_close(struct node *node, struct err *e)
     executor_settle(node->executor);
     quorum_stop(&node->quorum);
     executor_settle(node->executor);
+    groups_free(node->group_room);
+    node->group_room = NULL;
     reads_stop(&node->replicas.reads);
     node_links_stop(node);
     manager_stop(&node->replicas);

@@ -242,7 +242,7 @@ static int send_to_self(struct replica_manager *manager, enum channel channel, e
         memcpy(frame->header + at, body[i].iov_base, body[i].iov_len);
         at += body[i].iov_len;
     }
-    receive(&manager->forwarding, manager->id, channel, frame);
+    network_deliver(manager->network, manager->id, channel, frame);
     return 0;
 }
 

@@ -90,6 +90,9 @@ struct append_op {
     /* in: the cluster's own record, for a topic of .internal/ that others may not append to. Never one for the metadata
      * log. */
     bool internal;
+    /* in, with from_peer: it is appended in this leader epoch or not at all (-EREMOTE). */
+    bool in_epoch;
+    int32_t only_epoch;
     bool told; /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
     /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
      * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO;

@@ -71,6 +71,17 @@ int partition_begin_leading(struct partition *part, struct err *e)
     return rc;
 }
 
+/* Should the epoch have ended since, the log refuses it. */
+static int append(struct partition *part, const struct append_batch *batch, int32_t epoch,
+                  struct log_append_result *out, struct err *e)
+{
+    uint64_t wanted = flusher_wanted(&part->manager->flusher);
+    int rc = log_append(part->log, batch, epoch, out, e);
+    if (flusher_wanted(&part->manager->flusher) != wanted)
+        flusher_request(&part->manager->flusher, part);
+    return rc;
+}
+
 int partition_append_leading(struct partition *part, const struct append_batch *batch, int32_t *epoch,
                              struct log_append_result *out, struct err *e)
 {
@@ -79,13 +90,21 @@ int partition_append_leading(struct partition *part, const struct append_batch *
         if (rc != 0)
             return rc;
     }
-    uint64_t wanted = flusher_wanted(&part->manager->flusher);
-    /* Should the epoch have ended since, the log refuses it. */
     *epoch = atomic_load_explicit(&part->leader_epoch, memory_order_relaxed);
-    int rc = log_append(part->log, batch, *epoch, out, e);
-    if (flusher_wanted(&part->manager->flusher) != wanted)
-        flusher_request(&part->manager->flusher, part);
-    return rc;
+    return append(part, batch, *epoch, out, e);
+}
+
+int partition_append_in_epoch(struct partition *part, const struct append_batch *batch, int32_t epoch,
+                              struct log_append_result *out, struct err *e)
+{
+    if (!atomic_load_explicit(&part->epoch_assigned, memory_order_acquire)) {
+        int rc = partition_begin_leading(part, e);
+        if (rc != 0)
+            return rc;
+    }
+    if (atomic_load_explicit(&part->leader_epoch, memory_order_relaxed) != epoch)
+        return err_set(e, -ESTALE, "%s is led in another epoch", part->name);
+    return append(part, batch, epoch, out, e);
 }
 
 void partition_quorum_decided(struct partition *part, struct log_point end, int32_t leader, int32_t epoch)

@@ -432,6 +432,11 @@ int partition_append_own(struct append_op *op, struct err *e)
     int64_t producer_id = -1;
     int rc;
 
+    if (op->in_epoch) {
+        rc = partition_append_in_epoch(part, batch, op->only_epoch, &op->result, e);
+        op->leader_epoch = op->only_epoch;
+        return rc == -ESTALE && !atomic_load(&part->topic->deleted) ? -EREMOTE : rc;
+    }
     if (batch->producer_id < 0 && atomic_load_explicit(&part->replicated, memory_order_relaxed)) {
         producer_id = manager_producer_id(part->manager);
     }

@@ -246,6 +246,9 @@ int partition_begin_leading(struct partition *part, struct err *e);
  * that is partition_commit()'s. -ESTALE: also when this node does not lead any more. */
 int partition_append_leading(struct partition *part, const struct append_batch *batch, int32_t *epoch,
                              struct log_append_result *out, struct err *e);
+/* The same, in that epoch or not at all. */
+int partition_append_in_epoch(struct partition *part, const struct append_batch *batch, int32_t epoch,
+                              struct log_append_result *out, struct err *e);
 
 /* ---- leading, with followers: partition_followers.c ---- */
 

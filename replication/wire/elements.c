@@ -1,8 +1,9 @@
-/* replication/wire/elements.c: packing into a fixed buffer, and taking arrays apart. */
+/* replication/wire/elements.c: packing into a fixed buffer or a growing one, and taking arrays apart. */
 #include "replication/wire/elements.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/record/framing.h"
@@ -38,6 +39,35 @@ void elements_pack_bool(msgpack_packer *pk, bool value)
         msgpack_pack_true(pk);
     else
         msgpack_pack_false(pk);
+}
+
+static int write_growing(void *data, const char *bytes, size_t len)
+{
+    struct elements_buffer *to = data;
+
+    if (to->failed || len > SIZE_MAX / 4 - to->len) {
+        to->failed = true;
+        return -1;
+    }
+    if (len > to->room - to->len) {
+        size_t room = (to->len + len) * 2;
+        uint8_t *more = realloc(to->bytes, room);
+        if (more == NULL) {
+            to->failed = true;
+            return -1;
+        }
+        to->bytes = more;
+        to->room = room;
+    }
+    memcpy(to->bytes + to->len, bytes, len);
+    to->len += len;
+    return 0;
+}
+
+void elements_append(struct elements_buffer *to, msgpack_packer *pk, size_t elements)
+{
+    msgpack_packer_init(pk, to, write_growing);
+    msgpack_pack_array(pk, elements);
 }
 
 int elements_take(const uint8_t *data, size_t len, size_t elements, msgpack_unpacked *unpacked)

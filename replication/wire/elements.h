@@ -20,6 +20,15 @@ void elements_begin(struct elements_out *to, uint8_t *out, size_t room, size_t e
 void elements_pack_text(struct elements_out *to, const char *text, size_t len);
 void elements_pack_bool(msgpack_packer *pk, bool value);
 
+/* Bytes that grow with what is packed into them. Zero-initialise; bytes is the owner's to free. */
+struct elements_buffer {
+    uint8_t *bytes;
+    size_t len, room;
+    bool failed; /* there was no memory, and what is there is of no use */
+};
+/* Begins an array of so many elements behind what is there. */
+void elements_append(struct elements_buffer *to, msgpack_packer *pk, size_t elements);
+
 /* Takes data apart. 0: *unpacked.data is an array of at least `elements`, for msgpack_unpacked_destroy(). -EBADMSG: it
  * is none, or not complete, or more follows, or there is no memory for it, which is also what msgpack-c says of one
  * that is nested too deep. Nothing is allocated for lengths that data only claims to have. */

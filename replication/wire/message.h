@@ -50,6 +50,10 @@ enum message_kind {
     MESSAGE_STAT,
     MESSAGE_STAT_ANSWER,
 
+    /* Consumer groups, group/groups: both on the control channel. */
+    MESSAGE_GROUP_REQUEST = 96, /* members' node to coordinator */
+    MESSAGE_GROUP_ANSWER,       /* and back, asked for or not */
+
     MESSAGE_KINDS = 128,
 };
 

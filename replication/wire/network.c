@@ -174,6 +174,13 @@ uint64_t network_link(const struct network *network, int32_t node)
     return 0;
 }
 
+void network_deliver(struct network *network, int32_t self, enum channel channel, struct frame *frame)
+{
+    const struct network_handler *handler = &network->handlers[frame->kind];
+
+    handler->receive(handler->arg, self, channel, frame);
+}
+
 bool network_up(const struct network *network, int32_t node)
 {
     return network_link(network, node) != 0;

@@ -76,6 +76,8 @@ void network_hush(struct network *network);
  * -ENOTCONN: the peer is not up; -ENOBUFS: too much waits for it; -ENOMEM. */
 int network_send(struct network *network, int32_t to, enum channel channel, enum message_kind kind, const void *header,
                  size_t header_bytes, const struct iovec *body, int body_count);
+/* A frame of this node's to itself, whose kind has a handler: as if it had come. */
+void network_deliver(struct network *network, int32_t self, enum channel channel, struct frame *frame);
 /* Is the peer up, as of the last event? */
 bool network_up(const struct network *network, int32_t node);
 /* Which link to the peer that is: another number each time it comes up, 0 while it is not. Who only looks now and then

@@ -54,7 +54,7 @@ upward() {
 @test "the folders of a layer are its floors" {
     none upward engine base record segment log recover
     none upward fs base tree produce consume serve
-    none upward replication base executor wire metadata replica node
+    none upward replication base executor wire metadata replica group node
     between() { includes fs | grep -E '^fs/(produce/.*:fs/consume|consume/.*:fs/produce)/' || true; }
     none between
 }

@@ -1,0 +1,346 @@
+/* replication/group/ask.c: questions about groups and resets, from their submit to their end: asked of each coordinator
+ * that has a part in the answer, until it has answered or time is over. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/container.h"
+#include "replication/group/groups_internal.h"
+
+enum { LEADERLESS_MS = 100 };
+
+static const uint64_t all_indexes = (UINT64_C(1) << LIMIT_OFFSETS_PARTITIONS) - 1;
+
+/* ---- any thread ---- */
+
+static bool of_one_group(const struct group_op *op)
+{
+    return op->ask == GROUP_ASK_GROUP || op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
+}
+
+static bool of_one_partition(const struct group_op *op)
+{
+    return op->ask == GROUP_ASK_PARTITION || op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
+}
+
+/* Names to ids. */
+static int resolve(struct group_op *op)
+{
+    struct group_env *env = &op->groups->env;
+    char name[GROUP_NAME_BYTES];
+    struct group_rules rules;
+    int32_t partitions;
+    int rc = 0;
+
+    op->waits_for = all_indexes;
+    if (of_one_group(op)) {
+        if (strlen(op->group) >= GROUP_NAME_BYTES)
+            return -ENOENT;
+        rc = env->facts.group(env->facts.arg, op->group, &rules);
+        memcpy(op->group_id, rules.id, UUID_BYTES);
+        op->waits_for = UINT64_C(1) << group_index(op->group);
+    }
+    if (rc == 0 && of_one_partition(op)) {
+        rc = env->topic_named(env->facts.arg, op->topic, op->topic_id);
+        if (rc == 0)
+            rc = env->facts.topic(env->facts.arg, op->topic_id, name, &partitions);
+        if (rc == 0 && (op->partition < 0 || op->partition >= partitions))
+            rc = -ENOENT;
+    }
+    return rc;
+}
+
+int group_op_submit(struct group_op *op)
+{
+    struct groups *groups = op->groups;
+    int rc = atomic_load(&groups->stopping) ? -EROFS : resolve(op);
+
+    if (rc != 0)
+        return rc;
+    op->rows = NULL;
+    op->described = NULL;
+    op->row_count = op->described_count = 0;
+    op->stale = false;
+    op->rc = 0;
+    op->again_ms = 0;
+    op->deadline_ms = groups_now_ms(groups) + op->timeout_ms;
+    op->ticket = groups_number(groups);
+    pthread_mutex_lock(&groups->lock);
+    op->state = OP_WAITING;
+    op->prev = NULL;
+    op->next = groups->ops;
+    if (op->next != NULL)
+        op->next->prev = op;
+    groups->ops = op;
+    pthread_mutex_unlock(&groups->lock);
+    mailbox_kick(&groups->mailbox);
+    return 0;
+}
+
+/* Under the lock. */
+static void take_out(struct group_op *op)
+{
+    if (op->prev != NULL)
+        op->prev->next = op->next;
+    else
+        op->groups->ops = op->next;
+    if (op->next != NULL)
+        op->next->prev = op->prev;
+    op->state = OP_OVER;
+}
+
+bool group_op_cancel(struct group_op *op)
+{
+    struct groups *groups = op->groups;
+
+    pthread_mutex_lock(&groups->lock);
+    bool waits = op->state == OP_WAITING;
+    if (waits)
+        take_out(op);
+    else if (op->state == OP_BUSY)
+        op->state = OP_UNWANTED;
+    pthread_mutex_unlock(&groups->lock);
+    return waits;
+}
+
+void group_op_free(struct group_op *op)
+{
+    free(op->rows);
+    free(op->described);
+    op->rows = NULL;
+    op->described = NULL;
+    op->row_count = op->described_count = 0;
+}
+
+/* ---- the answer ---- */
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct group_row *left = a, *right = b;
+    int by = strcmp(left->group, right->group);
+
+    if (by == 0)
+        by = strcmp(left->topic, right->topic);
+    if (by == 0 && left->partition != right->partition)
+        by = left->partition < right->partition ? -1 : 1;
+    return by;
+}
+
+static int compare_described(const void *a, const void *b)
+{
+    return strcmp(((const struct group_described *)a)->group, ((const struct group_described *)b)->group);
+}
+
+/* One that was asked twice may have answered twice. */
+static void sort(struct group_op *op)
+{
+    size_t kept = 0;
+
+    if (op->row_count > 1)
+        qsort(op->rows, op->row_count, sizeof *op->rows, compare_rows);
+    for (size_t i = 0; i < op->row_count; i++)
+        if (i == 0 || compare_rows(&op->rows[kept - 1], &op->rows[i]) != 0)
+            op->rows[kept++] = op->rows[i];
+    op->row_count = kept;
+    if (op->described_count > 1)
+        qsort(op->described, op->described_count, sizeof *op->described, compare_described);
+}
+
+static int take_rows(struct group_op *op, const struct group_told *told)
+{
+    const struct group_facts *facts = &op->groups->env.facts;
+    struct group_row *rows = realloc(op->rows, (op->row_count + told->row_count + 1) * sizeof *rows);
+
+    if (rows == NULL)
+        return -ENOMEM;
+    op->rows = rows;
+    for (size_t i = 0; i < told->row_count; i++) {
+        const struct group_told_row *from = &told->rows[i];
+        struct group_row *row = &rows[op->row_count];
+        int32_t partitions;
+        *row = (struct group_row){.partition = from->partition, .committed = from->committed, .pid = from->pid};
+        if (facts->topic(facts->arg, from->topic_id, row->topic, &partitions) != 0)
+            continue; /* deleted meanwhile */
+        memcpy(row->group, from->group, sizeof row->group);
+        memcpy(row->host, from->host, sizeof row->host);
+        member_id_text(&from->owner, row->member);
+        op->row_count++;
+    }
+    return 0;
+}
+
+static int take_described(struct group_op *op, const struct group_told *told)
+{
+    struct group_described *described =
+        realloc(op->described, (op->described_count + told->group_count + 1) * sizeof *described);
+
+    if (described == NULL)
+        return -ENOMEM;
+    op->described = described;
+    for (size_t i = 0; i < told->group_count; i++) {
+        struct group_described *to = &described[op->described_count++];
+        *to = (struct group_described){.phase = (enum group_phase)told->groups[i].phase,
+                                       .generation = told->groups[i].generation,
+                                       .members = told->groups[i].members};
+        memcpy(to->group, told->groups[i].group, sizeof to->group);
+    }
+    return 0;
+}
+
+/* A group that its coordinator has never heard of is empty. */
+static int describe_unheard(struct group_op *op)
+{
+    if (op->ask != GROUP_ASK_GROUP || op->described_count > 0)
+        return 0;
+    op->described = calloc(1, sizeof *op->described);
+    if (op->described == NULL)
+        return -ENOMEM;
+    strncpy(op->described->group, op->group, sizeof op->described->group - 1);
+    op->described_count = 1;
+    return 0;
+}
+
+/* Of one that was taken out. */
+static void end(struct group_op *op, int rc)
+{
+    if (rc == 0)
+        rc = describe_unheard(op);
+    if (rc == 0)
+        sort(op);
+    op->done(op, rc);
+}
+
+/* The turn has it to itself until put_back(); who cancels it meanwhile is told its end. NULL: there is none. */
+static struct group_op *get(struct groups *groups, uint64_t ticket)
+{
+    pthread_mutex_lock(&groups->lock);
+    struct group_op *op = groups->ops;
+    while (op != NULL && op->ticket != ticket)
+        op = op->next;
+    if (op != NULL)
+        op->state = OP_BUSY;
+    pthread_mutex_unlock(&groups->lock);
+    return op;
+}
+
+static void put_back(struct group_op *op, bool over, int rc)
+{
+    struct groups *groups = op->groups;
+
+    pthread_mutex_lock(&groups->lock);
+    if (op->state == OP_UNWANTED) {
+        over = true;
+        rc = -ECANCELED;
+    }
+    if (over)
+        take_out(op);
+    else
+        op->state = OP_WAITING;
+    pthread_mutex_unlock(&groups->lock);
+    if (over)
+        end(op, rc);
+}
+
+/* true: all that it waits for has come. */
+static bool take(struct group_op *op, const struct group_told *told, int *rc)
+{
+    uint64_t bit = UINT64_C(1) << told->index;
+
+    if ((op->waits_for & bit) == 0)
+        return false; /* it was asked twice */
+    if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE) {
+        op->again_ms = op->groups->now_ms + LIMIT_GROUP_LATER_MS;
+        return false;
+    }
+    *rc = told->outcome == GROUP_OUTCOME_NONE ? -ENODATA : take_rows(op, told);
+    if (*rc == 0)
+        *rc = take_described(op, told);
+    if (!told->more)
+        op->waits_for &= ~bit;
+    return *rc != 0 || op->waits_for == 0;
+}
+
+bool ops_told(struct groups *groups, const struct group_told *told)
+{
+    struct group_op *op = get(groups, told->ticket);
+    int rc = 0;
+
+    if (op == NULL)
+        return false;
+    bool over = take(op, told, &rc);
+    put_back(op, over, rc);
+    return true;
+}
+
+/* ---- what is sent ---- */
+
+static void send_to(struct group_op *op, int32_t index)
+{
+    static const enum group_item_kind kinds[] = {[GROUP_ASK_GROUP] = GROUP_ITEM_ASK,
+                                                 [GROUP_ASK_PARTITION] = GROUP_ITEM_ASK,
+                                                 [GROUP_ASK_ALL] = GROUP_ITEM_ASK,
+                                                 [GROUP_RESET] = GROUP_ITEM_RESET,
+                                                 [GROUP_FORGET] = GROUP_ITEM_FORGET};
+    struct groups *groups = op->groups;
+    int32_t leader = groups->leaders[index];
+    struct elements_buffer *to = leader != 0 ? outbox_to(&groups->requests, leader, groups->env.process) : NULL;
+    struct group_item item = {.kind = kinds[op->ask], .ticket = op->ticket, .index = index, .partition = -1};
+
+    if (to == NULL) {
+        if (op->again_ms > groups->now_ms + LEADERLESS_MS)
+            op->again_ms = groups->now_ms + LEADERLESS_MS;
+        return;
+    }
+    if (of_one_group(op)) {
+        strncpy(item.group, op->group, sizeof item.group - 1);
+        memcpy(item.group_id, op->group_id, UUID_BYTES);
+    }
+    if (of_one_partition(op)) {
+        memcpy(item.topic_id, op->topic_id, UUID_BYTES);
+        item.partition = op->partition;
+    }
+    item.offset = op->ask == GROUP_RESET ? op->offset : 0;
+    group_item_encode(&item, to);
+}
+
+/* Takes out the first one whose time is over; with groups->stopping, the first one. */
+static struct group_op *take_late(struct groups *groups)
+{
+    bool all = atomic_load(&groups->stopping);
+
+    pthread_mutex_lock(&groups->lock);
+    struct group_op *op = groups->ops;
+    while (op != NULL && !all && op->deadline_ms > groups->now_ms)
+        op = op->next;
+    if (op != NULL)
+        take_out(op);
+    pthread_mutex_unlock(&groups->lock);
+    return op;
+}
+
+void ops_send(struct groups *groups)
+{
+    struct group_op *late;
+
+    while ((late = take_late(groups)) != NULL)
+        end(late, -ETIMEDOUT);
+    pthread_mutex_lock(&groups->lock);
+    for (struct group_op *op = groups->ops; op != NULL; op = op->next) {
+        if (op->again_ms <= groups->now_ms) {
+            op->again_ms = groups->now_ms + LIMIT_GROUP_AGAIN_MS;
+            for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++)
+                if ((op->waits_for >> i & 1) != 0)
+                    send_to(op, i);
+        }
+        groups_due(groups, op->again_ms < op->deadline_ms ? op->again_ms : op->deadline_ms);
+    }
+    pthread_mutex_unlock(&groups->lock);
+}
+
+void ops_end_all(struct groups *groups, int rc)
+{
+    struct group_op *op;
+
+    while ((op = take_late(groups)) != NULL)
+        end(op, rc);
+}

@@ -1,0 +1,650 @@
+/* replication/group/member_turn.c: members and their coordinators, within turns: what is sent, what comes of it, what
+ * becomes of members. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/container.h"
+#include "replication/group/groups_internal.h"
+
+enum { LEADERLESS_MS = 100 };
+
+static struct group_member *find(struct groups *groups, uint64_t number)
+{
+    pthread_mutex_lock(&groups->lock);
+    struct table_link *link = table_find(&groups->members, number);
+    pthread_mutex_unlock(&groups->lock);
+    return link != NULL ? CONTAINER_OF(link, struct group_member, link) : NULL;
+}
+
+/* ---- the end of the turn ---- */
+
+static void call_later(struct group_member *member)
+{
+    struct groups *groups = member->groups;
+
+    if (member->tell)
+        return;
+    member->tell = true;
+    member->next_told = groups->told;
+    groups->told = member;
+}
+
+/* What shares() tells is another. Under the lock. */
+static void show(struct group_member *member)
+{
+    atomic_fetch_add_explicit(&member->shown_version, 1, memory_order_release);
+    call_later(member);
+}
+
+static void end_op(struct group_commit_op *op, int rc)
+{
+    struct group_member *member = op->member;
+    struct groups *groups = member->groups;
+
+    if (op->prev != NULL)
+        op->prev->next = op->next;
+    else
+        member->ops = op->next;
+    if (op->next != NULL)
+        op->next->prev = op->prev;
+    op->state = OP_OVER;
+    op->rc = rc;
+    op->next = groups->over;
+    groups->over = op;
+}
+
+static void end_ops(struct group_member *member, int rc)
+{
+    while (member->ops != NULL)
+        end_op(member->ops, rc);
+}
+
+static void free_member(struct group_member *member)
+{
+    pthread_mutex_destroy(&member->gate);
+    free(member->shares);
+    free(member->sent);
+    free(member);
+}
+
+void members_call(struct groups *groups)
+{
+    while (groups->over != NULL) {
+        struct group_commit_op *op = groups->over;
+        groups->over = op->next;
+        op->done(op, op->rc);
+    }
+    while (groups->told != NULL) {
+        struct group_member *member = groups->told;
+        bool gone;
+        groups->told = member->next_told;
+        member->tell = false;
+        pthread_mutex_lock(&member->gate);
+        if (!member->left)
+            member->changed(member->arg);
+        pthread_mutex_lock(&groups->lock);
+        gone = member->left && member->session == SESSION_OVER && !member->due;
+        if (gone)
+            table_remove(&groups->members, &member->link);
+        pthread_mutex_unlock(&groups->lock);
+        pthread_mutex_unlock(&member->gate);
+        if (!gone)
+            continue;
+        free_member(member);
+        atomic_fetch_sub(&groups->member_count, 1);
+    }
+}
+
+/* ---- what becomes of a member ---- */
+
+static void drop_shares(struct group_member *member)
+{
+    free(member->shares);
+    member->shares = NULL;
+    member->share_count = 0;
+}
+
+/* The coordinator knows nothing of it: what it had is lost, and it joins anew. Under the lock. */
+static void step_outside(struct group_member *member)
+{
+    if (member->session != SESSION_INSIDE)
+        return;
+    member->session = SESSION_OUTSIDE;
+    member->request = REQUEST_NONE;
+    member->again_ms = 0;
+    drop_shares(member);
+    show(member);
+    member_due(member->groups, member);
+}
+
+/* Its coordinator has it. Under the lock. */
+static void step_inside(struct group_member *member)
+{
+    if (member->session == SESSION_OUTSIDE)
+        member->session = SESSION_INSIDE;
+    if (member->state == GROUP_MEMBER_JOINING) {
+        member->state = GROUP_MEMBER_STABLE;
+        show(member);
+    }
+}
+
+/* Nobody has to be told any more. Under the lock. */
+static void finish(struct group_member *member)
+{
+    member->session = SESSION_OVER;
+    member->request = REQUEST_NONE;
+    call_later(member);
+}
+
+/* Under the lock. */
+static void set_gone(struct group_member *member)
+{
+    if (member->state == GROUP_MEMBER_GONE)
+        return;
+    member->state = GROUP_MEMBER_GONE;
+    drop_shares(member);
+    end_ops(member, -ESTALE);
+    show(member);
+    finish(member);
+}
+
+/* ---- what coordinators tell ---- */
+
+/* Shares as told, with what is known of those that are the same as before. NULL: no memory, or none. */
+static struct member_share *merge(const struct group_member *member, const struct group_told *told)
+{
+    struct member_share *shares = calloc(told->share_count, sizeof *shares);
+    size_t at = 0;
+
+    for (size_t i = 0; shares != NULL && i < told->share_count; i++) {
+        const struct group_told_share *from = &told->shares[i];
+        shares[i] = (struct member_share){.committed = GROUP_OFFSET_NONE, .answered = GROUP_OFFSET_NONE};
+        while (at < member->share_count && member->shares[at].share.partition < from->partition)
+            at++;
+        if (at < member->share_count && member->shares[at].share.partition == from->partition &&
+            member->shares[at].share.epoch == from->epoch)
+            shares[i] = member->shares[at];
+        shares[i].share = (struct group_share){from->partition, from->epoch, from->start, from->revoked};
+    }
+    return shares;
+}
+
+static bool in_order(const struct group_told *told)
+{
+    for (size_t i = 1; i < told->share_count; i++)
+        if (told->shares[i].partition <= told->shares[i - 1].partition)
+            return false;
+    return true;
+}
+
+static void told_shares(struct groups *groups, const struct group_told *told)
+{
+    struct group_member *member = find(groups, told->ticket);
+
+    if (member == NULL || member->session == SESSION_LEAVING || member->session == SESSION_OVER)
+        return;
+    if (told->epoch < member->told_epoch ||
+        (told->epoch == member->told_epoch && told->version <= member->told_version))
+        return;
+    pthread_mutex_lock(&groups->lock);
+    if (told->outcome == GROUP_OUTCOME_UNKNOWN) {
+        member->told_epoch = told->epoch;
+        member->told_version = told->version;
+        step_outside(member);
+    } else if (in_order(told)) {
+        struct member_share *shares = told->share_count > 0 ? merge(member, told) : NULL;
+        if (told->share_count == 0 || shares != NULL) {
+            drop_shares(member);
+            member->shares = shares;
+            member->share_count = told->share_count;
+            member->told_epoch = told->epoch;
+            member->told_version = told->version;
+            step_inside(member);
+            show(member);
+        } /* else the next beat says that it knows less */
+    }
+    pthread_mutex_unlock(&groups->lock);
+}
+
+static struct member_share *share_of(struct group_member *member, uint64_t partition, int32_t epoch)
+{
+    for (size_t i = 0; i < member->share_count; i++)
+        if ((uint64_t)member->shares[i].share.partition == partition && member->shares[i].share.epoch == epoch)
+            return &member->shares[i];
+    return NULL;
+}
+
+/* Whatever the coordinator said of them, it need not be asked again. */
+static void note_answered(struct group_member *member)
+{
+    for (size_t i = 0; i < member->sent_count; i++) {
+        const struct group_entry *entry = &member->sent[i];
+        struct member_share *share = share_of(member, entry->key, entry->epoch);
+        if (share == NULL)
+            continue;
+        if (entry->value > share->answered)
+            share->answered = entry->value;
+        share->gave_up = share->gave_up || entry->release;
+    }
+}
+
+/* The answer of the member's own request. Under the lock. */
+static void told_result(struct group_member *member, const struct group_told *told)
+{
+    struct groups *groups = member->groups;
+    enum member_request request = member->request;
+
+    member->request = REQUEST_NONE;
+    member->again_ms = 0;
+    member_due(groups, member);
+    if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE) {
+        member->again_ms = groups->now_ms + LIMIT_GROUP_LATER_MS;
+        return;
+    }
+    switch (request) {
+    case REQUEST_JOIN:
+        step_inside(member);
+        break;
+    case REQUEST_COMMIT:
+        note_answered(member);
+        if (told->outcome == GROUP_OUTCOME_UNKNOWN)
+            step_outside(member);
+        break;
+    case REQUEST_LEAVE:
+        finish(member);
+        break;
+    case REQUEST_NONE:
+        break;
+    }
+}
+
+/* Under the lock. */
+static void told_commit(struct group_commit_op *op, const struct group_told *told)
+{
+    struct group_member *member = op->member;
+    int rc = 0;
+
+    if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE) {
+        op->again_ms = member->groups->now_ms + LIMIT_GROUP_LATER_MS;
+        member_due(member->groups, member);
+        return;
+    }
+    if (told->refused_count != op->count)
+        return; /* no answer to this one */
+    for (size_t i = 0; i < op->count; i++) {
+        struct member_share *share = share_of(member, (uint64_t)op->commits[i].partition, op->commits[i].epoch);
+        op->commits[i].rc = told->refused[i] ? -ESTALE : 0;
+        rc = told->refused[i] ? -ESTALE : rc;
+        if (share != NULL && !told->refused[i] && op->commits[i].offset > share->answered)
+            share->answered = op->commits[i].offset;
+    }
+    end_op(op, rc);
+}
+
+void members_told(struct groups *groups, int32_t from, const struct group_told *told)
+{
+    (void)from;
+    if (told->kind == GROUP_TOLD_SHARES) {
+        told_shares(groups, told);
+        return;
+    }
+    struct group_member *member = find(groups, (uint64_t)told->version);
+    if (member == NULL)
+        return;
+    pthread_mutex_lock(&groups->lock);
+    if (member->request != REQUEST_NONE && member->ticket == told->ticket) {
+        told_result(member, told);
+    } else {
+        struct group_commit_op *op = member->ops;
+        while (op != NULL && op->ticket != told->ticket)
+            op = op->next;
+        if (op != NULL)
+            told_commit(op, told);
+    }
+    pthread_mutex_unlock(&groups->lock);
+}
+
+/* ---- what is sent ---- */
+
+static struct elements_buffer *way_to(struct groups *groups, int32_t index)
+{
+    int32_t leader = groups->leaders[index];
+
+    return leader != 0 ? outbox_to(&groups->requests, leader, groups->env.process) : NULL;
+}
+
+static bool is_unanswered(const struct member_share *share)
+{
+    return share->committed > share->answered || (share->released && !share->gave_up);
+}
+
+/* What the coordinator has yet to answer, into member->sent. false: no memory. */
+static bool collect(struct group_member *member)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < member->share_count; i++)
+        count += is_unanswered(&member->shares[i]);
+    free(member->sent);
+    member->sent_count = 0;
+    member->sent = calloc(count + 1, sizeof *member->sent);
+    for (size_t i = 0; member->sent != NULL && i < member->share_count; i++) {
+        const struct member_share *share = &member->shares[i];
+        if (is_unanswered(share))
+            member->sent[member->sent_count++] =
+                (struct group_entry){.key = (uint64_t)share->share.partition,
+                                     .epoch = share->share.epoch,
+                                     .value = share->committed > 0 ? share->committed : 0,
+                                     .release = share->released};
+    }
+    return member->sent != NULL;
+}
+
+static struct group_item item_of(const struct group_member *member, enum group_item_kind kind, uint64_t ticket)
+{
+    struct group_item item = {.kind = kind,
+                              .ticket = ticket,
+                              .index = member->index,
+                              .number = member->number,
+                              .partition = -1,
+                              .pid = member->pid > 0 ? member->pid : 0};
+
+    memcpy(item.group, member->group, sizeof item.group);
+    memcpy(item.group_id, member->group_id, UUID_BYTES);
+    memcpy(item.topic_id, member->topic_id, UUID_BYTES);
+    memcpy(item.host, member->groups->host, sizeof item.host);
+    return item;
+}
+
+/* What the member is to ask next. Under the lock. */
+static enum member_request next_request(struct group_member *member)
+{
+    struct groups *groups = member->groups;
+
+    if (member->session == SESSION_OVER)
+        return REQUEST_NONE;
+    if (member->wants_out)
+        return REQUEST_LEAVE;
+    if (member->session == SESSION_OUTSIDE)
+        return REQUEST_JOIN;
+    if (member->gathering && (member->hurried || groups->now_ms >= member->gather_ms))
+        return REQUEST_COMMIT;
+    if (member->hurried)
+        return REQUEST_COMMIT;
+    return REQUEST_NONE;
+}
+
+/* Under the lock. */
+static void send_request(struct group_member *member, enum member_request request)
+{
+    static const enum group_item_kind kinds[] = {
+        [REQUEST_JOIN] = GROUP_ITEM_JOIN, [REQUEST_COMMIT] = GROUP_ITEM_COMMIT, [REQUEST_LEAVE] = GROUP_ITEM_LEAVE};
+    struct groups *groups = member->groups;
+
+    if (request != REQUEST_JOIN && !collect(member)) {
+        member->again_ms = groups->now_ms + LIMIT_GROUP_LATER_MS;
+        return;
+    }
+    if (request == REQUEST_COMMIT || request == REQUEST_LEAVE) {
+        member->gathering = false;
+        member->hurried = false;
+    }
+    if (request == REQUEST_COMMIT && member->sent_count == 0)
+        return;
+    if (request == REQUEST_LEAVE) {
+        member->session = SESSION_LEAVING;
+        if (!member->was_sent) {
+            finish(member);
+            return;
+        }
+    }
+    struct elements_buffer *to = way_to(groups, member->index);
+    if (to == NULL) {
+        member->request = request;
+        member->sent_to = 0;
+        member->again_ms = groups->now_ms + LEADERLESS_MS;
+        return;
+    }
+    struct group_item item = item_of(member, kinds[request], groups_number(groups));
+    if (request != REQUEST_JOIN) {
+        item.entries = member->sent;
+        item.entry_count = member->sent_count;
+    }
+    group_item_encode(&item, to);
+    member->was_sent = true;
+    member->request = request;
+    member->ticket = item.ticket;
+    member->sent_to = groups->leaders[member->index];
+    member->again_ms = groups->now_ms + LIMIT_GROUP_AGAIN_MS;
+}
+
+/* Under the lock. */
+static void send_op(struct group_commit_op *op)
+{
+    struct group_member *member = op->member;
+    struct groups *groups = member->groups;
+    struct elements_buffer *to = way_to(groups, member->index);
+    struct group_item item = item_of(member, GROUP_ITEM_COMMIT, op->ticket);
+
+    op->again_ms = groups->now_ms + (to != NULL ? LIMIT_GROUP_AGAIN_MS : LEADERLESS_MS);
+    item.entries = to != NULL ? calloc(op->count, sizeof *item.entries) : NULL;
+    if (item.entries == NULL)
+        return;
+    item.entry_count = op->count;
+    for (size_t i = 0; i < op->count; i++)
+        item.entries[i] = (struct group_entry){
+            .key = (uint64_t)op->commits[i].partition, .epoch = op->commits[i].epoch, .value = op->commits[i].offset};
+    group_item_encode(&item, to);
+    free(item.entries);
+}
+
+/* Those that are due go; returns when the next one is. Under the lock. */
+static int64_t send_ops(struct group_member *member)
+{
+    int64_t due_ms = INT64_MAX;
+
+    for (struct group_commit_op *op = member->ops, *next; op != NULL; op = next) {
+        next = op->next;
+        if (op->deadline_ms <= member->groups->now_ms) {
+            end_op(op, -ETIMEDOUT);
+            continue;
+        }
+        if (op->again_ms <= member->groups->now_ms)
+            send_op(op);
+        int64_t at_ms = op->again_ms < op->deadline_ms ? op->again_ms : op->deadline_ms;
+        due_ms = at_ms < due_ms ? at_ms : due_ms;
+    }
+    return due_ms;
+}
+
+/* Sends what is due, and returns when more is; INT64_MAX: nothing is. Under the lock. */
+static int64_t send_due(struct group_member *member)
+{
+    struct groups *groups = member->groups;
+    int64_t due_ms = send_ops(member);
+
+    if (member->wants_out && (member->request == REQUEST_JOIN || member->request == REQUEST_COMMIT))
+        member->request = REQUEST_NONE; /* whatever comes of it, leaving is behind it */
+    if (member->again_ms <= groups->now_ms || (member->request == REQUEST_NONE && member->again_ms == 0)) {
+        enum member_request request = next_request(member);
+        if (request != REQUEST_NONE)
+            send_request(member, request);
+        else if (member->session == SESSION_OVER)
+            call_later(member);
+    }
+    if (member->again_ms > groups->now_ms && member->again_ms < due_ms)
+        due_ms = member->again_ms;
+    if (member->request == REQUEST_NONE && member->gathering && member->gather_ms < due_ms)
+        due_ms = member->gather_ms;
+    return due_ms;
+}
+
+void members_send(struct groups *groups)
+{
+    pthread_mutex_lock(&groups->lock);
+    struct group_member *list = groups->due;
+    groups->due = NULL;
+    while (list != NULL) {
+        struct group_member *member = list;
+        list = member->next_due;
+        member->due = false;
+        int64_t due_ms = send_due(member);
+        if (due_ms != INT64_MAX) {
+            member_due(groups, member);
+            groups_due(groups, due_ms);
+        }
+    }
+    pthread_mutex_unlock(&groups->lock);
+}
+
+/* ---- the cluster, and time ---- */
+
+static void look_at(struct group_member *member, int32_t lost)
+{
+    struct groups *groups = member->groups;
+    struct group_env *env = &groups->env;
+    char name[GROUP_NAME_BYTES];
+    struct group_rules rules;
+    int32_t partitions;
+    int rc = 0;
+
+    if (lost == 0) {
+        rc = env->facts.group(env->facts.arg, member->group, &rules);
+        if (rc == 0 && memcmp(rules.id, member->group_id, UUID_BYTES) != 0)
+            rc = -ENOENT;
+        if (rc == 0)
+            rc = env->facts.topic(env->facts.arg, member->topic_id, name, &partitions);
+    }
+    pthread_mutex_lock(&groups->lock);
+    if (rc != 0) {
+        set_gone(member);
+    } else if (lost == 0) {
+        member->max_poll_interval_ms = rules.max_poll_interval_ms;
+        atomic_store(&member->max_poll_records, rules.max_poll_records);
+        atomic_store(&member->enable_auto_commit, rules.enable_auto_commit);
+    }
+    int32_t leader = groups->leaders[member->index];
+    bool vain = lost != 0 ? member->sent_to == lost : member->sent_to != leader;
+    if (vain && (member->request != REQUEST_NONE || member->ops != NULL)) {
+        member->again_ms = 0;
+        for (struct group_commit_op *op = member->ops; op != NULL; op = op->next)
+            op->again_ms = 0;
+        member_due(groups, member);
+    }
+    pthread_mutex_unlock(&groups->lock);
+}
+
+void members_look(struct groups *groups, int32_t lost)
+{
+    pthread_mutex_lock(&groups->lock); /* others only add, and that at the front of a chain, or by growing */
+    size_t count = 0, room = groups->members.count;
+    struct group_member **all = calloc(room + 1, sizeof *all);
+    for (struct table_link *link = table_begin(&groups->members); all != NULL && link != NULL;
+         link = table_next(&groups->members, link))
+        all[count++] = CONTAINER_OF(link, struct group_member, link);
+    pthread_mutex_unlock(&groups->lock);
+    if (all == NULL) { /* looked at again */
+        atomic_store(&groups->look, true);
+        groups_due(groups, groups->now_ms + LIMIT_GROUP_LATER_MS);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        look_at(all[i], lost);
+    free(all);
+}
+
+/* A member that holds what it does not read. Under the lock. */
+static void look_at_polls(struct group_member *member)
+{
+    struct groups *groups = member->groups;
+    int64_t since_ms = atomic_load(&member->unread_since_ms);
+
+    if (member->state != GROUP_MEMBER_STABLE || since_ms == 0 ||
+        groups->now_ms - since_ms <= member->max_poll_interval_ms)
+        return;
+    member->state = GROUP_MEMBER_PUT_OUT;
+    member->wants_out = true;
+    show(member);
+    member_due(groups, member);
+}
+
+static void beat(struct groups *groups, int32_t index, struct group_entry *entries, size_t count)
+{
+    struct elements_buffer *to = way_to(groups, index);
+    struct group_item item = {
+        .kind = GROUP_ITEM_BEAT, .index = index, .partition = -1, .entries = entries, .entry_count = count};
+
+    if (to != NULL)
+        group_item_encode(&item, to);
+}
+
+/* What each coordinator's members here know of what it said. Under the lock. */
+static void beat_all(struct groups *groups)
+{
+    struct group_entry *entries = calloc(groups->members.count + 1, sizeof *entries);
+    size_t ends[LIMIT_OFFSETS_PARTITIONS + 1] = {0}, at = 0;
+    struct table_link *link;
+
+    if (entries == NULL)
+        return; /* at the next beat */
+    for (link = table_begin(&groups->members); link != NULL; link = table_next(&groups->members, link)) {
+        const struct group_member *member = CONTAINER_OF(link, struct group_member, link);
+        ends[member->index] += member->session == SESSION_INSIDE;
+    }
+    for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
+        size_t count = ends[i];
+        ends[i] = at;
+        at += count;
+    }
+    for (link = table_begin(&groups->members); link != NULL; link = table_next(&groups->members, link)) {
+        const struct group_member *member = CONTAINER_OF(link, struct group_member, link);
+        if (member->session == SESSION_INSIDE)
+            entries[ends[member->index]++] =
+                (struct group_entry){.key = member->number, .epoch = member->told_epoch, .value = member->told_version};
+    }
+    for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
+        size_t first = i > 0 ? ends[i - 1] : 0;
+        if (ends[i] > first)
+            beat(groups, i, &entries[first], ends[i] - first);
+    }
+    free(entries);
+}
+
+void members_tick(struct groups *groups)
+{
+    if (atomic_load(&groups->member_count) == 0)
+        return;
+    if (groups->now_ms >= groups->beat_ms) {
+        groups->beat_ms = groups->now_ms + LIMIT_GROUP_BEAT_MS;
+        pthread_mutex_lock(&groups->lock);
+        for (struct table_link *link = table_begin(&groups->members); link != NULL;
+             link = table_next(&groups->members, link))
+            look_at_polls(CONTAINER_OF(link, struct group_member, link));
+        beat_all(groups);
+        pthread_mutex_unlock(&groups->lock);
+    }
+    groups_due(groups, groups->beat_ms);
+}
+
+/* ---- the end ---- */
+
+void members_end_ops(struct groups *groups, int rc)
+{
+    pthread_mutex_lock(&groups->lock);
+    for (struct table_link *link = table_begin(&groups->members); link != NULL;
+         link = table_next(&groups->members, link))
+        end_ops(CONTAINER_OF(link, struct group_member, link), rc);
+    pthread_mutex_unlock(&groups->lock);
+}
+
+void members_free(struct groups *groups)
+{
+    struct table_link *link;
+
+    while ((link = table_begin(&groups->members)) != NULL) {
+        table_remove(&groups->members, link);
+        free_member(CONTAINER_OF(link, struct group_member, link));
+    }
+    table_free(&groups->members);
+}

@@ -1,0 +1,452 @@
+/* replication/group/seat.c: from items to records, and from committed records to answers. */
+#include "replication/group/seat.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "engine/base/container.h"
+#include "replication/group/groups_internal.h"
+
+enum { MARK_INTERVAL_BYTES = 4096, MARKS = 64, LOAD_AGAIN_MS = 500 };
+
+/* ---- answers ---- */
+
+static void answer(struct outbox *box, const struct seat *seat, const struct seat_item *it, struct group_told *told)
+{
+    struct elements_buffer *to = outbox_to(box, it->node, it->process);
+
+    told->kind = GROUP_TOLD_RESULT;
+    told->ticket = it->item.ticket;
+    told->index = seat->index;
+    told->version = (int64_t)it->item.number;
+    if (to != NULL)
+        group_told_encode(told, to);
+}
+
+static void answer_only(struct outbox *box, const struct seat *seat, const struct seat_item *it,
+                        enum group_outcome outcome)
+{
+    struct group_told told = {.outcome = outcome};
+
+    if (it->item.kind != GROUP_ITEM_BEAT)
+        answer(box, seat, it, &told);
+}
+
+static void free_item(struct seat_item *it)
+{
+    free(it->item.entries);
+    free(it);
+}
+
+/* What waits is to be asked again. */
+static void refuse_all(struct seat *seat, enum group_outcome outcome)
+{
+    while (seat->first != NULL) {
+        struct seat_item *it = seat->first;
+        seat->first = it->next;
+        answer_only(&seat->groups->answers, seat, it, outcome);
+        free_item(it);
+    }
+    seat->last = &seat->first;
+    seat->inbox_bytes = 0;
+}
+
+/* ---- life ---- */
+
+static void on_appended(struct append_op *op, int rc)
+{
+    struct seat *seat = CONTAINER_OF(op, struct seat, op);
+
+    seat->append_rc = rc;
+    atomic_store(&seat->append_over, true);
+    mailbox_kick(&seat->groups->mailbox);
+}
+
+void seat_init(struct seat *seat, struct groups *groups, int32_t index)
+{
+    *seat = (struct seat){.groups = groups, .index = index};
+    seat->last = &seat->first;
+}
+
+static void count_groups(struct seat *seat, bool away)
+{
+    if (away)
+        atomic_fetch_sub(&seat->groups->coordinated, seat->core.groups.count);
+    else
+        atomic_fetch_add(&seat->groups->coordinated, seat->core.groups.count);
+}
+
+/* What it knows is of no use any more. Not while it is WRITING. */
+static void forget(struct seat *seat)
+{
+    if (seat->state == SEAT_LOADING && seat->load != NULL)
+        seat_load_cancel(seat->load);
+    seat->load = NULL;
+    seat_starts_cancel(seat);
+    if (seat->state == SEAT_READY) {
+        count_groups(seat, true);
+        coordinator_free(&seat->core);
+    }
+    outbox_drop(&seat->answers);
+}
+
+static void leave(struct seat *seat)
+{
+    forget(seat);
+    refuse_all(seat, GROUP_OUTCOME_ELSEWHERE);
+    if (seat->part != NULL)
+        partition_unref(seat->part);
+    seat->part = NULL;
+    seat->state = SEAT_AWAY;
+}
+
+/* It leads; part's reference is the seat's from here on. */
+static void begin(struct seat *seat, struct partition *part, int32_t epoch)
+{
+    seat->part = part;
+    seat->epoch = epoch;
+    seat->state = SEAT_LOADING;
+    seat->load_ms = 0;
+}
+
+static void load_anew(struct seat *seat)
+{
+    forget(seat);
+    refuse_all(seat, GROUP_OUTCOME_LATER);
+    seat->state = SEAT_LOADING;
+    seat->load_ms = seat->groups->now_ms + LOAD_AGAIN_MS;
+}
+
+void seat_look(struct seat *seat)
+{
+    struct group_env *env = &seat->groups->env;
+    struct partition *part;
+    struct partition_info info = {0};
+
+    seat->look = true;
+    if (seat->state == SEAT_WRITING)
+        return; /* its append ends first */
+    part = env->offsets(env->facts.arg, seat->index);
+    if (part != NULL)
+        partition_info(part, &info);
+    if (seat->state != SEAT_AWAY && (info.leader != env->node || info.leader_epoch != seat->epoch))
+        leave(seat);
+    if (seat->state == SEAT_AWAY && info.leader == env->node)
+        begin(seat, part, info.leader_epoch);
+    else if (part != NULL)
+        partition_unref(part);
+}
+
+/* ---- what comes ---- */
+
+static bool knows_all(struct seat *seat, int32_t node, uint64_t process, const struct group_item *item)
+{
+    for (size_t i = 0; i < item->entry_count; i++) {
+        const struct group_entry *entry = &item->entries[i];
+        struct member_id id = {node, process, entry->key};
+        const struct reader *reader = coordinator_reader(&seat->core, &id);
+        if (reader == NULL || entry->epoch != seat->epoch || entry->value != reader->version)
+            return false;
+    }
+    return true;
+}
+
+void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_item *item, size_t bytes)
+{
+    struct seat_item *it = calloc(1, sizeof *it);
+
+    if (it == NULL) { /* asked again */
+        free(item->entries);
+        return;
+    }
+    *it = (struct seat_item){.node = node, .process = process, .bytes = bytes, .item = *item};
+    if (seat->state == SEAT_AWAY || seat->state == SEAT_LOADING) {
+        answer_only(&seat->groups->answers, seat, it,
+                    seat->state == SEAT_AWAY ? GROUP_OUTCOME_ELSEWHERE : GROUP_OUTCOME_LATER);
+        free_item(it);
+        return;
+    }
+    seat->core.changes.now_ms = seat->groups->now_ms;
+    coordinator_heard(&seat->core, node, process);
+    bool idle = item->kind == GROUP_ITEM_BEAT && seat->state == SEAT_READY && knows_all(seat, node, process, item);
+    if (idle || seat->inbox_bytes + bytes > LIMIT_GROUP_INBOX_BYTES) {
+        free_item(it);
+        return;
+    }
+    *seat->last = it;
+    seat->last = &it->next;
+    seat->inbox_bytes += bytes;
+}
+
+/* ---- acting on it ---- */
+
+/* Members that it has not, or that know less than it has told. */
+static void act_beat(struct seat *seat, const struct seat_item *it)
+{
+    for (size_t i = 0; i < it->item.entry_count; i++) {
+        const struct group_entry *entry = &it->item.entries[i];
+        struct member_id id = {it->node, it->process, entry->key};
+        struct reader *reader = coordinator_reader(&seat->core, &id);
+        if (reader != NULL) {
+            if (entry->epoch != seat->epoch || entry->value != reader->version)
+                group_mark_changed(reader, &seat->core.changes);
+            continue;
+        }
+        struct elements_buffer *to = outbox_to(&seat->answers, it->node, it->process);
+        struct group_told told = {.kind = GROUP_TOLD_SHARES,
+                                  .ticket = entry->key,
+                                  .index = seat->index,
+                                  .outcome = GROUP_OUTCOME_UNKNOWN,
+                                  .epoch = seat->epoch,
+                                  .version = (int64_t)groups_number(seat->groups)};
+        if (to != NULL)
+            group_told_encode(&told, to);
+    }
+}
+
+static void act_commit(struct seat *seat, const struct seat_item *it)
+{
+    struct group_told told = {.refused_count = it->item.entry_count};
+
+    told.refused = calloc(told.refused_count + 1, sizeof *told.refused);
+    if (told.refused == NULL)
+        return; /* asked again */
+    if (it->item.kind == GROUP_ITEM_LEAVE)
+        told.outcome = coordinator_leave(&seat->core, it->node, it->process, &it->item, told.refused);
+    else
+        told.outcome = coordinator_commit(&seat->core, it->node, it->process, &it->item, told.refused);
+    answer(&seat->answers, seat, it, &told);
+    free(told.refused);
+}
+
+/* In pieces, since there may be many rows. */
+static void act_ask(struct seat *seat, const struct seat_item *it)
+{
+    struct group_told all, piece;
+    size_t told = 0;
+
+    if (coordinator_ask(&seat->core, &it->item, &all) != 0)
+        return;
+    do {
+        size_t rows = all.row_count - told < LIMIT_GROUP_ROWS ? all.row_count - told : LIMIT_GROUP_ROWS;
+        piece = (struct group_told){.rows = all.rows + told, .row_count = rows};
+        told += rows;
+        piece.more = told < all.row_count;
+        if (!piece.more) {
+            piece.groups = all.groups;
+            piece.group_count = all.group_count;
+        }
+        answer(&seat->answers, seat, it, &piece);
+    } while (told < all.row_count);
+    group_told_free(&all);
+}
+
+static void act_on(struct seat *seat, const struct seat_item *it)
+{
+    switch (it->item.kind) {
+    case GROUP_ITEM_BEAT:
+        act_beat(seat, it);
+        break;
+    case GROUP_ITEM_JOIN:
+        answer_only(&seat->answers, seat, it, coordinator_join(&seat->core, it->node, it->process, &it->item));
+        break;
+    case GROUP_ITEM_LEAVE:
+    case GROUP_ITEM_COMMIT:
+        act_commit(seat, it);
+        break;
+    case GROUP_ITEM_RESET:
+    case GROUP_ITEM_FORGET:
+        answer_only(&seat->answers, seat, it, coordinator_reset(&seat->core, &it->item));
+        break;
+    case GROUP_ITEM_ASK:
+        act_ask(seat, it);
+        break;
+    case GROUP_ITEM_KINDS:
+        break;
+    }
+}
+
+static void tell_shares(struct seat *seat, struct reader *reader)
+{
+    struct elements_buffer *to = outbox_to(&seat->answers, reader->id.node, reader->id.process);
+    struct group_told told;
+
+    reader->version = (int64_t)groups_number(seat->groups);
+    if (to == NULL || coordinator_shares(reader, &told) != 0)
+        return; /* the next beat finds that it knows less */
+    told.index = seat->index;
+    told.epoch = seat->epoch;
+    group_told_encode(&told, to);
+    group_told_free(&told);
+}
+
+/* All that the turn has brought is committed: now it is told. */
+static void publish(struct seat *seat)
+{
+    struct groups *groups = seat->groups;
+    struct group_changes *changes = &seat->core.changes;
+
+    for (struct reader *reader = changes->changed; reader != NULL; reader = reader->next_changed)
+        tell_shares(seat, reader);
+    atomic_fetch_add(&groups->commits, changes->commits);
+    atomic_fetch_add(&groups->fenced, changes->fenced);
+    atomic_fetch_add(&groups->handovers, changes->handovers);
+    changes->commits = changes->fenced = changes->handovers = 0;
+    outbox_send(&seat->answers, &groups->env, MESSAGE_GROUP_ANSWER);
+    seat_starts_begin(seat);
+    coordinator_clear(&seat->core);
+    seat->state = SEAT_READY;
+}
+
+/* The append is over, or never began. */
+static void written(struct seat *seat, int rc, const struct err *e)
+{
+    if (rc == 0) {
+        publish(seat);
+        return;
+    }
+    if (rc != -EREMOTE && rc != -EIO && rc != -ESTALE)
+        log_line(LOG_WARNING, "__consumer_offsets-%d: an append failed: %s; its groups are read anew", (int)seat->index,
+                 e != NULL && e->text[0] != '\0' ? e->text : strerror(-rc));
+    seat->state = SEAT_READY;
+    load_anew(seat);
+    seat_look(seat);
+}
+
+static void write_records(struct seat *seat)
+{
+    struct group_changes *changes = &seat->core.changes;
+    struct framing_mark marks[MARKS];
+    struct err e = {""};
+
+    seat->iov = (struct iovec){changes->records.bytes, changes->records.len};
+    seat->op = (struct append_op){.part = seat->part,
+                                  .acks = ACKS_ALL,
+                                  .timeout_ms = LIMIT_GROUP_APPEND_MS,
+                                  .from_peer = true,
+                                  .internal = true,
+                                  .in_epoch = true,
+                                  .only_epoch = seat->epoch,
+                                  .done = on_appended};
+    int rc = append_batch_scan(&seat->op.batch, FRAMING_MSGPACK, &seat->iov, changes->wall_ms, MARK_INTERVAL_BYTES,
+                               marks, MARKS);
+    assert(rc == 0);
+    atomic_store(&seat->append_over, false);
+    seat->state = SEAT_WRITING;
+    rc = partition_append_submit(&seat->op, &e);
+    if (rc != 0)
+        written(seat, rc > 0 ? 0 : rc, &e);
+}
+
+static void act(struct seat *seat)
+{
+    struct groups *groups = seat->groups;
+    struct coordinator *core = &seat->core;
+    struct clock *clock = groups->env.clock;
+
+    count_groups(seat, true);
+    coordinator_begin(core, groups->now_ms, clock->wall_ms(clock));
+    if (seat->look)
+        coordinator_look(core);
+    seat->look = false;
+    seat_starts_take(seat);
+    while (seat->first != NULL) {
+        struct seat_item *it = seat->first;
+        seat->first = it->next;
+        act_on(seat, it);
+        free_item(it);
+    }
+    seat->last = &seat->first;
+    seat->inbox_bytes = 0;
+    coordinator_tick(core);
+    coordinator_end(core);
+    count_groups(seat, false);
+    if (core->changes.failed) {
+        log_line(LOG_ERR, "__consumer_offsets-%d: out of memory; its groups are read anew", (int)seat->index);
+        load_anew(seat);
+    } else if (core->changes.record_count > 0) {
+        write_records(seat);
+    } else {
+        publish(seat);
+    }
+}
+
+/* All is read: the first turn brings it to what the cluster says by now. */
+static void loaded(struct seat *seat)
+{
+    struct groups *groups = seat->groups;
+    int rc = seat_load_take(seat->load, &seat->core);
+
+    seat->load = NULL;
+    if (rc != 0) {
+        seat->load_ms = groups->now_ms + LOAD_AGAIN_MS;
+        return;
+    }
+    atomic_fetch_add(&groups->loads, 1);
+    seat->state = SEAT_READY;
+    count_groups(seat, false);
+    coordinator_begin(&seat->core, groups->now_ms, 0);
+    coordinator_loaded(&seat->core);
+    seat->look = true;
+}
+
+static void load(struct seat *seat)
+{
+    if (seat->load != NULL && seat_load_over(seat->load)) {
+        loaded(seat);
+    } else if (seat->load == NULL && seat->load_ms <= seat->groups->now_ms) {
+        seat->load = seat_load_begin(seat);
+        if (seat->load == NULL)
+            seat->load_ms = seat->groups->now_ms + LOAD_AGAIN_MS;
+    }
+    if (seat->state == SEAT_LOADING && seat->load == NULL)
+        groups_due(seat->groups, seat->load_ms);
+}
+
+/* When time has to be looked at: with nothing kept here, never. */
+static int64_t due_ms(const struct seat *seat)
+{
+    const struct coordinator *core = &seat->core;
+
+    if (core->groups.count == 0)
+        return INT64_MAX;
+    return core->tick_ms < core->changes.due_ms ? core->tick_ms : core->changes.due_ms;
+}
+
+void seat_run(struct seat *seat)
+{
+    if (seat->state == SEAT_WRITING && atomic_load(&seat->append_over)) {
+        seat->state = SEAT_READY;
+        written(seat, seat->append_rc, NULL);
+        seat_look(seat); /* what it was told meanwhile */
+    }
+    if (seat->state == SEAT_LOADING)
+        load(seat);
+    if (seat->state != SEAT_READY)
+        return;
+    if (seat->first != NULL || seat->look || seat->finds != NULL || due_ms(seat) <= seat->groups->now_ms)
+        act(seat);
+    if (seat->state == SEAT_READY)
+        groups_due(seat->groups, due_ms(seat));
+}
+
+void seat_stop(struct seat *seat)
+{
+    if (seat->state == SEAT_WRITING && (partition_append_cancel(&seat->op) || partition_append_forget(&seat->op))) {
+        seat->append_rc = -EROFS;
+        atomic_store(&seat->append_over, true);
+    }
+}
+
+void seat_free(struct seat *seat)
+{
+    if (seat->state == SEAT_WRITING) {
+        assert(atomic_load(&seat->append_over));
+        seat->state = SEAT_READY;
+    }
+    leave(seat);
+    assert(seat->finds == NULL);
+}

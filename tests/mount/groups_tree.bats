@@ -1,0 +1,261 @@
+#!/usr/bin/env bats
+# Consumer groups as names: made, listed, owned, set and removed. What their streams give is groups.bats.
+load lib
+
+setup() {
+    log_setup
+    mount_log allow_other
+    cd "$M"
+}
+
+as() { # UID COMMAND…: as that user, in the group of the same number
+    local uid=$1
+    shift
+    setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
+}
+
+# What as shell code may do: r, w, rw or -.
+may() { # UID FILE
+    as "$1" bash -c 'a=; [ ! -r "$1" ] || a=r; [ ! -w "$1" ] || a+=w; echo "${a:--}"' - "$2"
+}
+
+@test "mkdir makes a group, rmdir removes it" {
+    mkdir orders .groups/kitchen .groups/bar
+    is "$(ls .groups | tr '\n' ' ')" 'bar kitchen '
+    is "$(stat -c %F .groups .groups/kitchen .groups/kitchen/orders | tr '\n' ,)" 'directory,directory,regular empty file,'
+    is "$(ls -a | tr '\n' ' ')" '. .. orders '
+    rmdir .groups/kitchen
+    is "$(ls .groups)" bar
+    fails 'No such file or directory' ls .groups/kitchen
+    fails 'No such file or directory' cat .groups/kitchen/orders
+}
+
+@test "a group has a stream of every topic, by name and as JSON" {
+    mkdir .groups/kitchen
+    is "$(ls .groups/kitchen)" ''
+    mkdir orders bills
+    is "$(ls .groups/kitchen | tr '\n' ' ')" 'bills orders '
+    is "$(ls -A .groups/kitchen | tr '\n' ' ')" 'bills orders '
+    is "$(ls .groups/kitchen/.json | tr '\n' ' ')" 'bills orders '
+    is "$(stat -c %F .groups/kitchen/.json/orders)" 'regular empty file'
+    rmdir bills
+    is "$(ls .groups/kitchen .groups/kitchen/.json | tr '\n' ' ')" '.groups/kitchen: orders  .groups/kitchen/.json: orders '
+    fails 'No such file or directory' stat .groups/kitchen/bills
+    # Topics that are no user's have none.
+    fails 'No such file or directory' stat .groups/kitchen/__consumer_offsets
+    fails 'No such file or directory' stat .groups/kitchen/.internal
+    fails 'No such file or directory' stat .groups/kitchen/orders@5
+}
+
+@test "names are a topic's, and so short that an attribute can have them" {
+    longest=$(printf 'g%.0s' {1..234})
+    mkdir ".groups/$longest" .groups/a.b_c-D9 .groups/_x .groups/0
+    for name in .hidden .json __internal 'a b' a:b a@b grün $'a\nb' "${longest}g"; do
+        fails 'Invalid argument' mkdir ".groups/$name"
+    done
+    is "$(ls .groups | wc -l)" 4
+    fails 'File exists' mkdir .groups/0
+    fails 'No such file or directory' rmdir .groups/1
+}
+
+@test "the first group makes the topic of offsets, which is no user's" {
+    is "$(ls .internal)" __cluster_metadata
+    mkdir .groups/kitchen
+    is "$(ls .internal | tr '\n' ' ')" '__cluster_metadata __consumer_offsets '
+    is "$(ls .internal/__consumer_offsets | wc -l)" 50
+    is "$(attr .internal/__consumer_offsets user.config.cleanup.policy)" compact
+    is "$(attr .internal/__consumer_offsets user.config.framing)" msgpack
+    is "$(attr .internal/__consumer_offsets user.topic.replication_factor)" 1
+    fails 'Operation not permitted' sh -c 'echo x >> .internal/__consumer_offsets/0'
+    fails 'Operation not permitted' rmdir .internal/__consumer_offsets
+    fails 'Operation not permitted' touch .internal/__consumer_offsets/50
+    fails 'Operation not permitted' chmod 777 .internal/__consumer_offsets
+    fails 'Operation not permitted' setfattr -n user.config.retention.ms -v 1 .internal/__consumer_offsets
+    fails 'Operation not permitted' fallocate -p -o 0 -l 100 .internal/__consumer_offsets/0
+    fails 'Invalid argument' mkdir __consumer_offsets
+    rmdir .groups/kitchen
+    is "$(ls .internal | wc -l)" 2
+    cat .internal/__consumer_offsets/*
+}
+
+@test "nothing else is made, moved or removed there" {
+    mkdir orders .groups/kitchen
+    for name in .groups/kitchen/x .groups/kitchen/.json/x .groups/kitchen/.x; do
+        fails 'Operation not permitted' mkdir "$name"
+        fails 'Operation not permitted' touch "$name"
+        fails 'Operation not permitted' ln -s orders "$name"
+        fails 'Operation not permitted' ln orders/0 "$name"
+        fails 'Operation not permitted' mkfifo "$name"
+        fails 'Operation not permitted' sh -c 'echo x > "$1"' - "$name"
+        fails 'No such file or directory' sh -c 'echo x >> "$1"' - "$name"
+    done
+    fails 'Operation not permitted' touch .groups/x
+    fails 'Operation not permitted' rmdir .groups
+    fails 'Operation not permitted' rmdir .groups/kitchen/.json
+    fails 'Not a directory' rmdir .groups/kitchen/orders
+    fails 'Operation not permitted' rm -f .groups/kitchen/orders
+    fails 'Operation not permitted' rm -f .groups/kitchen/.json/orders
+    fails 'Operation not permitted' mv .groups/kitchen .groups/bar
+    fails 'Operation not permitted' mv .groups/kitchen/orders .groups/kitchen/bills
+    fails 'Permission denied' truncate -s 0 .groups/kitchen/orders
+    fails 'Operation not permitted' python3 -c 'import os; os.truncate(".groups/kitchen/orders", 0)'
+    fails 'Operation not permitted' chmod 600 .groups/kitchen/orders
+    fails 'Operation not permitted' chown 1234 .groups/kitchen/orders
+    fails 'Operation not permitted' chmod 600 .groups/kitchen/.json
+    is "$(ls .groups)" kitchen
+}
+
+@test "a stream is not to be opened for writing, by root either" {
+    mkdir orders .groups/kitchen
+    for stream in .groups/kitchen/orders .groups/kitchen/.json/orders; do
+        fails 'Permission denied' sh -c 'echo x >> "$1"' - "$stream"
+        fails 'Permission denied' dd if=/dev/null of="$stream" conv=notrunc
+        fails 'Permission denied' sh -c ': <> "$1"' - "$stream"
+    done
+}
+
+@test ".groups is 1777, until it is changed" {
+    is "$(stat -c '%u %g %a' .groups)" '0 0 1777'
+    as 1234 mkdir .groups/theirs
+    as 4321 mkdir .groups/others
+    fails 'Operation not permitted' as 4321 rmdir .groups/theirs # sticky
+    as 1234 rmdir .groups/theirs
+    rmdir .groups/others
+    chmod 2755 .groups
+    chown 77:88 .groups
+    is "$(stat -c '%u %g %a' .groups)" '77 88 2755'
+    fails 'Permission denied' as 1234 mkdir .groups/theirs
+    as 77 mkdir .groups/ours
+    is "$(stat -c '%u %g %a' .groups/ours)" '77 88 2755' # as a set-group-ID directory does
+    remount allow_other
+    is "$(stat -c '%u %g %a' .groups .groups/ours | tr '\n' ,)" '77 88 2755,77 88 2755,'
+}
+
+@test "a group belongs to who made it, and its mode gives x with r" {
+    (umask 027 && as 1234 mkdir .groups/kitchen)
+    is "$(stat -c '%u %g %a' .groups/kitchen)" '1234 1234 750'
+    chmod 640 .groups/kitchen
+    is "$(stat -c %a .groups/kitchen)" 750
+    is "$(stat -c %a .groups/kitchen/.json)" 550
+    (umask 022 && mkdir -m 600 .groups/bar)
+    is "$(stat -c %a .groups/bar)" 700
+    as 1234 chmod 4664 .groups/kitchen
+    is "$(stat -c %a .groups/kitchen)" 4775
+    fails 'Operation not permitted' as 1234 chmod 777 .groups/bar
+    fails 'Operation not permitted' as 1234 chown 1234 .groups/bar
+    chown 5:6 .groups/bar
+    is "$(stat -c '%u %g' .groups/bar)" '5 6'
+    restart_after_kill allow_other
+    is "$(stat -c '%u %g %a' .groups/kitchen .groups/bar | tr '\n' ,)" '1234 1234 4775,5 6 700,'
+}
+
+@test "a stream's r is what the group's entry and the partitions both grant, and w goes with it" {
+    mkdir orders .groups/kitchen
+    chown 1234:100 orders
+    chown 4321:200 .groups/kitchen
+    local uid
+    # entry's owner, topic's owner, others, for the entry's and the partitions' modes
+    while read -r entry parts a b c; do
+        chmod "$entry" .groups/kitchen
+        chmod "$parts" orders/0
+        for stream in orders .json/orders; do
+            is "$entry $parts $(may 4321 .groups/kitchen/$stream) $(may 1234 .groups/kitchen/$stream) $(may 7 .groups/kitchen/$stream)" \
+                "$entry $parts $a $b $c"
+        done
+    done <<'TABLE'
+755 644 rw rw rw
+755 600 -  rw -
+700 644 rw -  -
+700 600 -  -  -
+755 640 -  rw -
+755 604 rw rw rw
+TABLE
+    # Root may read and set, as everywhere.
+    [ -r .groups/kitchen/orders ] && [ -w .groups/kitchen/orders ]
+}
+
+@test "members of the entry's group, and of the topic's" {
+    mkdir orders .groups/kitchen
+    chown 1234:100 orders
+    chown 4321:200 .groups/kitchen
+    chmod 640 orders/0
+    chmod 750 .groups/kitchen
+    with() { setpriv --reuid=7 --regid=7 --groups="$1" bash -c '[ -r "$0" ] && echo yes || echo no' .groups/kitchen/orders; }
+    is "$(with 100)" no
+    is "$(with 200)" no
+    is "$(with 100,200)" yes
+    is "$(with "$(seq -s, 300 390),100,200")" yes
+}
+
+@test "settings of a group are Kafka's names" {
+    mkdir .groups/kitchen
+    is "$(getfattr -d --absolute-names .groups/kitchen | grep -o 'user.config.*')" "$(cat <<'SETTINGS'
+user.config.auto.offset.reset="earliest"
+user.config.enable.auto.commit="true"
+user.config.max.poll.interval.ms="300000"
+user.config.max.poll.records="500"
+user.config.partition.assignment.strategy="sticky"
+user.config.rebalance.timeout.ms="5000"
+user.config.session.timeout.ms="10000"
+SETTINGS
+)"
+    setfattr -n user.config.max.poll.records -v 7 .groups/kitchen
+    setfattr -n user.config.partition.assignment.strategy -v range .groups/kitchen
+    is "$(attr .groups/kitchen user.config.max.poll.records)" 7
+    is "$(attr .groups/kitchen user.group.assignor)" range
+    for bad in max.poll.records=0 max.poll.records=x max.poll.interval.ms=-1 enable.auto.commit=maybe \
+        auto.offset.reset=none partition.assignment.strategy=fair retention.ms=1 no.such=1; do
+        fails 'Invalid argument' setfattr -n "user.config.${bad%=*}" -v "${bad#*=}" .groups/kitchen
+    done
+    fails 'Invalid argument' setfattr -n user.other -v 1 .groups/kitchen
+    fails 'Operation not permitted' setfattr -n user.group.assignor -v range .groups/kitchen
+    fails 'No such attribute' attr .groups/kitchen user.config.retention.ms
+    fails 'No such attribute' setfattr -x user.config.retention.ms .groups/kitchen
+    remount allow_other
+    is "$(attr .groups/kitchen user.config.max.poll.records)" 7
+    setfattr -x user.config.max.poll.records .groups/kitchen
+    is "$(attr .groups/kitchen user.config.max.poll.records)" 500
+    fails 'No such attribute' setfattr -x user.config.max.poll.records .groups/kitchen
+    # MOUNT's are the topics'.
+    fails 'Invalid argument' setfattr -n user.config.max.poll.records -v 7 .
+    fails 'Invalid argument' setfattr -n user.config.max.poll.records -v 7 .groups
+}
+
+@test "settings need the group's owner, or root" {
+    as 1234 mkdir .groups/kitchen
+    chmod 777 .groups/kitchen
+    as 1234 setfattr -n user.config.max.poll.records -v 7 .groups/kitchen
+    fails 'Operation not permitted' as 4321 setfattr -n user.config.max.poll.records -v 8 .groups/kitchen
+    is "$(as 4321 getfattr --only-values -n user.config.max.poll.records .groups/kitchen)" 7
+}
+
+@test "a name that is used again is another group" {
+    mkdir orders .groups/kitchen
+    setfattr -n user.config.max.poll.records -v 7 .groups/kitchen
+    before=$(stat -c %i .groups/kitchen/orders)
+    cd .groups/kitchen
+    rmdir "$M/.groups/kitchen"
+    mkdir "$M/.groups/kitchen"
+    fails 'Stale file handle' stat orders
+    cd "$M"
+    is "$(attr .groups/kitchen user.config.max.poll.records)" 500
+    [ "$(stat -c %i .groups/kitchen/orders)" != "$before" ]
+}
+
+@test "inode numbers stay, and a stream is the same file at each look" {
+    mkdir orders .groups/kitchen
+    numbers() { stat -c %i .groups .groups/kitchen .groups/kitchen/orders .groups/kitchen/.json .groups/kitchen/.json/orders; }
+    before=$(numbers)
+    is "$(numbers)" "$before"
+    is "$(sort -u <<<"$before" | wc -l)" 5
+    is "$(ls -i .groups/kitchen | cut -d' ' -f1)" "$(stat -c %i .groups/kitchen/orders)"
+    remount allow_other
+    is "$(numbers)" "$before"
+}
+
+@test "find and grep -r meet no group" {
+    mkdir orders .groups/kitchen
+    echo one >> orders/0
+    is "$(find . | sort | tr '\n' ' ')" '. ./orders ./orders/0 '
+    is "$(timeout 10 grep -r one)" 'orders/0:one'
+}

@@ -1,0 +1,377 @@
+/* Members of consumer groups on one node, from joining to leaving, with the coordinator and its records behind them. */
+#include "replication/group/member.h"
+
+#include "tests/unit/node_fixture.h"
+
+/* As wait_until(), while time goes by as it does for everybody: what a coordinator was not ready for is asked again. */
+#define wait_for(f, condition) wait_until((pass_ms(f, 1), (condition)))
+
+struct reading_member {
+    struct group_member *member;
+    struct group_shares shares; /* as looked at last */
+    _Atomic int told;
+};
+
+static void on_changed(void *arg)
+{
+    struct reading_member *m = arg;
+    atomic_fetch_add(&m->told, 1);
+}
+
+static int try_join(struct fixture *f, struct reading_member *m, const char *group, const char *topic)
+{
+    struct group_join join = {.group = group, .topic = topic, .pid = 4711, .changed = on_changed, .arg = m};
+    *m = (struct reading_member){0};
+    return group_member_join(node_group_room(f->node), &join, &m->member);
+}
+
+static void join(struct fixture *f, struct reading_member *m, const char *group, const char *topic)
+{
+    assert_int_equal(try_join(f, m, group, topic), 0);
+}
+
+static size_t look(struct reading_member *m)
+{
+    free(m->shares.shares);
+    assert_int_equal(group_member_shares(m->member, &m->shares), 0);
+    return m->shares.count;
+}
+
+static void leave(struct reading_member *m)
+{
+    group_member_leave(m->member);
+    free(m->shares.shares);
+    m->shares.shares = NULL;
+}
+
+static bool has(struct reading_member *m, int32_t partition)
+{
+    look(m);
+    for (size_t i = 0; i < m->shares.count; i++)
+        if (m->shares.shares[i].partition == partition)
+            return true;
+    return false;
+}
+
+static struct group_share share_of(struct reading_member *m, int32_t partition)
+{
+    look(m);
+    for (size_t i = 0; i < m->shares.count; i++)
+        if (m->shares.shares[i].partition == partition)
+            return m->shares.shares[i];
+    fail_msg("partition %d is not this member's", (int)partition);
+    return (struct group_share){0};
+}
+
+/* ---- ops that are waited for ---- */
+
+struct waited_commit {
+    struct group_commit_op op;
+    _Atomic bool over;
+    int rc;
+};
+
+static void on_committed(struct group_commit_op *op, int rc)
+{
+    struct waited_commit *waited = CONTAINER_OF(op, struct waited_commit, op);
+    waited->rc = rc;
+    atomic_store(&waited->over, true);
+}
+
+static int commit_now(struct fixture *f, struct reading_member *m, int32_t partition, int32_t epoch, int64_t offset)
+{
+    struct group_commit commit = {.partition = partition, .epoch = epoch, .offset = offset};
+    struct waited_commit waited = {
+        .op = {.member = m->member, .commits = &commit, .count = 1, .timeout_ms = 30000, .done = on_committed}};
+    int rc = group_commit_submit(&waited.op);
+    if (rc != 0)
+        return rc;
+    wait_for(f, atomic_load(&waited.over));
+    assert_int_equal(commit.rc, waited.rc);
+    return waited.rc;
+}
+
+struct waited_ask {
+    struct group_op op;
+    _Atomic bool over;
+    int rc;
+};
+
+static void on_asked(struct group_op *op, int rc)
+{
+    struct waited_ask *waited = CONTAINER_OF(op, struct waited_ask, op);
+    waited->rc = rc;
+    atomic_store(&waited->over, true);
+}
+
+static int ask(struct fixture *f, struct waited_ask *waited, enum group_ask kind, const char *group, const char *topic,
+               int32_t partition, int64_t offset)
+{
+    *waited = (struct waited_ask){.op = {.groups = node_group_room(f->node),
+                                         .ask = kind,
+                                         .group = group,
+                                         .topic = topic,
+                                         .partition = partition,
+                                         .offset = offset,
+                                         .timeout_ms = 30000,
+                                         .done = on_asked}};
+    int rc = group_op_submit(&waited->op);
+    if (rc != 0)
+        return rc;
+    wait_for(f, atomic_load(&waited->over));
+    return waited->rc;
+}
+
+/* GROUP_OFFSET_NONE: there is none. */
+static int64_t committed(struct fixture *f, const char *group, const char *topic, int32_t partition)
+{
+    struct waited_ask waited;
+    int64_t offset = GROUP_OFFSET_NONE;
+    assert_int_equal(ask(f, &waited, GROUP_ASK_PARTITION, NULL, topic, partition, 0), 0);
+    for (size_t i = 0; i < waited.op.row_count; i++)
+        if (strcmp(waited.op.rows[i].group, group) == 0)
+            offset = waited.op.rows[i].committed;
+    group_op_free(&waited.op);
+    return offset;
+}
+
+static void kitchen(struct fixture *f, int32_t partitions)
+{
+    struct err e = {0};
+    create(f, "orders");
+    assert_int_equal(partitions > 1 ? create_partitions(f->node, "orders", partitions, &e) : 0, 0);
+    append(f, "orders", "one\ntwo\nthree\n");
+    assert_int_equal(create_group(f->node, "kitchen", &some_attr, &e), 0);
+}
+
+/* ---- the stories ---- */
+
+static void a_member_has_all_and_starts_at_the_log_start(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    kitchen(f, 3);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 3);
+    assert_int_equal(a.shares.state, GROUP_MEMBER_STABLE);
+    for (int32_t p = 0; p < 3; p++) {
+        assert_int_equal(a.shares.shares[p].partition, p);
+        assert_int_equal(a.shares.shares[p].epoch, 1);
+        assert_int_equal(a.shares.shares[p].start, 0);
+        assert_false(a.shares.shares[p].revoked);
+        assert_int_equal(committed(f, "kitchen", "orders", p), 0);
+    }
+    assert_true(atomic_load(&a.told) > 0);
+    leave(&a);
+}
+
+static void two_share_and_who_leaves_hands_over_where_it_was(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a, b;
+    kitchen(f, 2);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 2);
+    join(f, &b, "kitchen", "orders");
+    wait_for(f, share_of(&a, 0).revoked || share_of(&a, 1).revoked);
+    int32_t moves = share_of(&a, 0).revoked ? 0 : 1, stays = 1 - moves;
+    assert_false(share_of(&a, stays).revoked);
+    assert_int_equal(look(&b), 0);
+    group_member_release(a.member, moves, 1);
+    wait_for(f, has(&b, moves));
+    assert_int_equal(share_of(&b, moves).epoch, 2);
+    assert_int_equal(share_of(&a, stays).epoch, 1);
+    group_member_commit(a.member, stays, 1, stays == 0 ? 2 : 0);
+    leave(&a);
+    wait_for(f, look(&b) == 2);
+    assert_int_equal(share_of(&b, stays).epoch, 2);
+    assert_int_equal(share_of(&b, stays).start, stays == 0 ? 2 : 0);
+    leave(&b);
+}
+
+static void a_commit_is_by_the_epoch_of_its_partition(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a, b;
+    struct waited_ask waited;
+    kitchen(f, 2);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 2);
+    assert_int_equal(commit_now(f, &a, 0, 1, 1), 0);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 1);
+    assert_int_equal(commit_now(f, &a, 0, 1, 0), 0); /* before what is committed: nothing changes */
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 1);
+    assert_int_equal(commit_now(f, &a, 0, 7, 2), -ESTALE);
+    /* Others come and go: what it still owns it still commits. */
+    join(f, &b, "kitchen", "orders");
+    wait_for(f, share_of(&a, 0).revoked || share_of(&a, 1).revoked);
+    assert_int_equal(commit_now(f, &a, 0, 1, 2), 0);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 2);
+    /* A reset hands it over anew, to the same one too. */
+    leave(&b);
+    wait_for(f, look(&a) == 2 && !share_of(&a, 0).revoked && !share_of(&a, 1).revoked);
+    int32_t epoch = share_of(&a, 0).epoch;
+    assert_int_equal(ask(f, &waited, GROUP_RESET, "kitchen", "orders", 0, 0), 0);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 0);
+    assert_int_equal(commit_now(f, &a, 0, epoch, 3), -ESTALE);
+    wait_for(f, has(&a, 0) && share_of(&a, 0).epoch == epoch + 1);
+    assert_int_equal(share_of(&a, 0).start, 0);
+    leave(&a);
+}
+
+static void who_keeps_a_partition_loses_it_after_rebalance_timeout_ms(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a, b;
+    kitchen(f, 1);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    join(f, &b, "kitchen", "orders"); /* one partition: the second one has nothing */
+    wait_for(f, look(&b) == 0 && b.shares.state == GROUP_MEMBER_STABLE);
+    assert_int_equal(look(&a), 1);
+    struct err e = {0};
+    assert_int_equal(create_partitions(f->node, "orders", 2, &e), 0);
+    wait_for(f, look(&b) == 1);
+    assert_int_equal(b.shares.shares[0].partition, 1);
+    leave(&b);
+    wait_for(f, look(&a) == 2);
+    join(f, &b, "kitchen", "orders");
+    wait_for(f, share_of(&a, 0).revoked || share_of(&a, 1).revoked);
+    pass_ms(f, 5000);
+    wait_for(f, look(&b) == 1);
+    wait_for(f, look(&a) == 1);
+    leave(&a);
+    leave(&b);
+}
+
+static void offsets_and_members_are_read_again_after_a_restart(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    kitchen(f, 1);
+    for (int round = 0; round < 2; round++) {
+        join(f, &a, "kitchen", "orders");
+        wait_for(f, look(&a) == 1);
+        assert_int_equal(share_of(&a, 0).start, round);
+        group_member_commit(a.member, 0, share_of(&a, 0).epoch, round + 1);
+        leave(&a);
+        if (round == 0)
+            restart(f);
+        else
+            crash_and_restart(f);
+        assert_int_equal(committed(f, "kitchen", "orders", 0), round + 1);
+    }
+}
+
+static void a_group_that_is_made_anew_knows_nothing_of_the_old_one(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    struct err e = {0};
+    kitchen(f, 1);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    assert_int_equal(commit_now(f, &a, 0, 1, 3), 0);
+    assert_int_equal(delete_group(f->node, "kitchen", &e), 0);
+    wait_for(f, look(&a) == 0 && a.shares.state == GROUP_MEMBER_GONE);
+    assert_int_equal(commit_now(f, &a, 0, 1, 3), -ESTALE);
+    leave(&a);
+    assert_int_equal(try_join(f, &a, "kitchen", "orders"), -ENOENT);
+    assert_int_equal(create_group(f->node, "kitchen", &some_attr, &e), 0);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), GROUP_OFFSET_NONE);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    assert_int_equal(share_of(&a, 0).start, 0);
+    leave(&a);
+}
+
+static void a_member_that_holds_what_it_does_not_read_is_put_out(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a, b;
+    kitchen(f, 1);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    group_member_polled(a.member, true);
+    join(f, &b, "kitchen", "orders");
+    pass_ms(f, 299000);
+    wait_for(f, look(&b) == 0 && b.shares.state == GROUP_MEMBER_STABLE);
+    pass_ms(f, 2000);
+    wait_for(f, look(&a) == 0 && a.shares.state == GROUP_MEMBER_PUT_OUT);
+    wait_for(f, look(&b) == 1);
+    assert_int_equal(commit_now(f, &a, 0, 1, 3), -ESTALE);
+    leave(&a);
+    group_member_polled(b.member, false); /* it waits at the end: no time counts */
+    pass_ms(f, 400000);
+    assert_int_equal(commit_now(f, &b, 0, share_of(&b, 0).epoch, 3), 0);
+    leave(&b);
+}
+
+static void what_is_asked_of_a_group(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    struct waited_ask waited;
+    kitchen(f, 2);
+    assert_int_equal(ask(f, &waited, GROUP_ASK_GROUP, "kitchen", NULL, 0, 0), 0);
+    assert_int_equal(waited.op.described_count, 1);
+    assert_int_equal(waited.op.described[0].phase, GROUP_EMPTY);
+    assert_int_equal(waited.op.row_count, 0);
+    group_op_free(&waited.op);
+    assert_int_equal(ask(f, &waited, GROUP_FORGET, "kitchen", "orders", 0, 0), -ENODATA);
+    assert_int_equal(ask(f, &waited, GROUP_RESET, "kitchen", "orders", 0, 2), 0);
+    assert_int_equal(ask(f, &waited, GROUP_RESET, "none", "orders", 0, 2), -ENOENT);
+    assert_int_equal(ask(f, &waited, GROUP_RESET, "kitchen", "orders", 2, 2), -ENOENT);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 2);
+    assert_int_equal(share_of(&a, 0).start, 2);
+    assert_int_equal(ask(f, &waited, GROUP_ASK_ALL, NULL, NULL, 0, 0), 0);
+    assert_int_equal(waited.op.described_count, 1);
+    assert_int_equal(waited.op.described[0].phase, GROUP_STABLE);
+    assert_int_equal(waited.op.described[0].members, 1);
+    assert_true(waited.op.described[0].generation > 0);
+    assert_int_equal(waited.op.row_count, 2);
+    assert_string_equal(waited.op.rows[1].topic, "orders");
+    assert_int_equal(waited.op.rows[0].committed, 2);
+    assert_int_equal(waited.op.rows[1].pid, 4711);
+    assert_int_not_equal(waited.op.rows[1].member[0], '\0');
+    group_op_free(&waited.op);
+    assert_int_equal(ask(f, &waited, GROUP_FORGET, "kitchen", "orders", 0, 0), 0);
+    wait_for(f, has(&a, 0) && share_of(&a, 0).epoch == 2);
+    assert_int_equal(share_of(&a, 0).start, 0); /* auto.offset.reset applies again */
+    leave(&a);
+}
+
+static void offsets_of_a_deleted_topic_go_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    struct waited_ask waited;
+    struct err e = {0};
+    kitchen(f, 1);
+    set(f, "orders", "delete.topic.enable", "true");
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    assert_int_equal(delete_topic(f->node, "orders", &e), 0);
+    wait_for(f, look(&a) == 0 && a.shares.state == GROUP_MEMBER_GONE);
+    leave(&a);
+    wait_for(f, ask(f, &waited, GROUP_ASK_GROUP, "kitchen", NULL, 0, 0) == 0 && waited.op.described[0].members == 0);
+    assert_int_equal(waited.op.row_count, 0);
+    group_op_free(&waited.op);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_member_has_all_and_starts_at_the_log_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_share_and_who_leaves_hands_over_where_it_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_commit_is_by_the_epoch_of_its_partition, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_keeps_a_partition_loses_it_after_rebalance_timeout_ms, setup, teardown),
+        cmocka_unit_test_setup_teardown(offsets_and_members_are_read_again_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_group_that_is_made_anew_knows_nothing_of_the_old_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_member_that_holds_what_it_does_not_read_is_put_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_asked_of_a_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(offsets_of_a_deleted_topic_go_with_it, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
