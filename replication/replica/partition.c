@@ -134,10 +134,11 @@ static int open_epoch(struct partition *part, struct log *log, bool made, bool n
         return err_wrap(e, rc, "open %s", part->name);
 
     int32_t latest = log_latest_epoch(log);
-    bool next = recovered || latest < 0;
-    atomic_store(&part->leader_epoch, next ? latest + 1 : latest);
+    int32_t own = recovered || latest < 0 ? latest + 1 : latest;
+    assert(!recovered || own > latest); /* REPLICATION.md, rule 3 */
+    /* Where it had to wait for room, the cluster may have decided on others meanwhile (life lock). */
+    atomic_store(&part->leader_epoch, part->registered ? partition_epoch_by(&part->registration, own) : own);
     atomic_store(&part->epoch_assigned, false);
-    assert(!recovered || part->leader_epoch > latest); /* REPLICATION.md, rule 3 */
     return 0;
 }
 

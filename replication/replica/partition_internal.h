@@ -225,6 +225,8 @@ void partition_check_failed(struct partition *part);
  * waits for no decision and no peer: no lock held. */
 void partition_set_registration(struct partition *part, const struct partition_registration *registration);
 enum partition_role partition_role(const struct partition *part);
+/* The epoch in which a log acts by that registration, whose own next one it is. */
+int32_t partition_epoch_by(const struct partition_registration *registration, int32_t own);
 /* Another node has a replica: it may lead. Takes the lock. */
 bool partition_has_others(struct partition *part);
 static inline bool partition_leads(const struct partition *part)

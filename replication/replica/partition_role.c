@@ -32,9 +32,8 @@ static enum partition_role role_by(const struct partition_registration *registra
 
 /* A log that has no replica elsewhere is led in a new epoch after each unclean stop (rule 3), which the cluster need
  * not know; so its epoch may be ahead. */
-static int32_t epoch_by(const struct partition *part, const struct partition_registration *registration)
+int32_t partition_epoch_by(const struct partition_registration *registration, int32_t own)
 {
-    int32_t own = atomic_load(&part->leader_epoch);
     return registration->replicas.count == 1 && own > registration->leader_epoch ? own : registration->leader_epoch;
 }
 
@@ -90,7 +89,7 @@ static bool change(struct partition *part, const struct partition_registration *
 {
     struct replica_manager *manager = part->manager;
     enum partition_role before = partition_role(part), after = role_by(registration, manager->id);
-    int32_t epoch = epoch_by(part, registration);
+    int32_t epoch = partition_epoch_by(registration, atomic_load(&part->leader_epoch));
     bool again = part->registered && after == before && epoch == atomic_load(&part->leader_epoch);
     int64_t now_ms = manager->clock->mono_ms(manager->clock);
 

@@ -63,7 +63,7 @@ static void register_all(struct cluster *c)
                                                      .process = c->nodes[id].node->process}});
 }
 
-static void make_topic(struct cluster *c)
+static void make_topic(struct cluster *c, int number)
 {
     int32_t replicas[] = {1, 2, 3};
     struct command cmd = {.type = COMMAND_CREATE_TOPIC,
@@ -73,7 +73,7 @@ static void make_topic(struct cluster *c)
                           .replication_factor = NODES,
                           .replicas = replicas,
                           .replica_count = NODES};
-    memset(cmd.id, 9, UUID_BYTES);
+    memset(cmd.id, number, UUID_BYTES);
     memcpy(c->topic_id, cmd.id, UUID_BYTES);
     decide(c, &cmd);
     /* Time goes by faster here than threads do: a follower may be out of the ISR for a moment. */
@@ -157,7 +157,7 @@ static int begin(void **state)
         start_node(c, id);
     }
     register_all(c);
-    make_topic(c);
+    make_topic(c, 9);
     for (int id = 1; id <= NODES; id++)
         link_all(c, id, true);
     *state = c;
@@ -394,6 +394,23 @@ static void a_full_follower_leaves_at_once_and_comes_back(void **state)
     come_to(registration_at(c, 1).isr.count == 3);
 }
 
+/* Its disk had no room for the log when the topic was made; by the time that it has, another epoch has begun. */
+static void a_log_that_is_made_late_follows_in_the_epoch_of_by_then(void **state)
+{
+    struct cluster *c = *state;
+    struct command cmd = {.type = COMMAND_DELETE_TOPIC, .topic = "orders"};
+    memcpy(cmd.id, c->topic_id, UUID_BYTES);
+    decide(c, &cmd);
+    atomic_store(&c->nodes[3].disk.mkdir_rc, -ENOSPC);
+    make_topic(c, 10);
+    elect(c, 2, 2, (const int32_t[]){1, 2});
+    atomic_store(&c->nodes[3].disk.mkdir_rc, 0);
+    append_at(c, 2, "one\n");
+    pass_everywhere(c, 3000);
+    come_to(end_of(c, 3).offset == 1);
+    come_to(registration_at(c, 2).isr.count == 3);
+}
+
 /* A node that was alone has led in epochs that nobody else knows; then others become replicas. */
 static void a_log_of_later_epochs_is_led_on_in_a_later_one(void **state)
 {
@@ -434,6 +451,7 @@ int main(void)
         STORY(epochs_without_records_are_forgotten),
         STORY(idle_partitions_say_nothing),
         STORY(a_full_follower_leaves_at_once_and_comes_back),
+        STORY(a_log_that_is_made_late_follows_in_the_epoch_of_by_then),
         STORY(a_log_of_later_epochs_is_led_on_in_a_later_one),
     };
     return cmocka_run_group_tests_name("replication", tests, NULL, NULL);
