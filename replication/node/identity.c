@@ -131,9 +131,8 @@ int identity_clean_set(struct io *io, int dirfd, int64_t wall_ms, struct err *e)
 int identity_clean_clear(struct io *io, int dirfd, struct err *e)
 {
     int rc = io->unlink(io, dirfd, CLEAN_FILE, 0);
-    if (rc == -ENOENT)
-        return 0;
-    if (rc == 0)
+    /* Also where there is none: a process that was killed may have got no further than the unlink. */
+    if (rc == 0 || rc == -ENOENT)
         rc = io->fsync(io, dirfd);
     return rc == 0 ? 0 : err_sys(e, rc, "remove " CLEAN_FILE);
 }

@@ -36,6 +36,8 @@ int identity_renew(struct io *io, struct executor *executor, int dirfd, struct i
 int identity_clean(struct io *io, int dirfd, bool *clean, struct err *e);
 /* The mark, durably. */
 int identity_clean_set(struct io *io, int dirfd, int64_t wall_ms, struct err *e);
+/* There is none any more, on the disk; nor is anything else of the directory another one there than a start has read:
+ * incarnation, quorum-state, which a process that was killed has renamed, and perhaps no more. */
 int identity_clean_clear(struct io *io, int dirfd, struct err *e);
 
 #endif

@@ -134,6 +134,19 @@ static void test_what_is_damaged_is_refused(void **state)
     }
 }
 
+/* A process that was killed between the two has taken the mark away, and not put that on the disk. */
+static void test_a_mark_that_is_gone_is_gone_on_the_disk(void **state)
+{
+    struct faulty_io faulty;
+    struct err e = {""};
+    (void)state;
+    faulty_io_init(&faulty);
+    assert_int_equal(identity_clean_clear(&faulty.io, dirfd_of_test, &e), 0);
+    assert_int_equal(faulty.calls[FAULTY_FSYNC], 1);
+    faulty_io_arm(&faulty, FAULTY_FSYNC, 1, -EIO);
+    assert_int_equal(identity_clean_clear(&faulty.io, dirfd_of_test, &e), -EIO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +155,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_directory_of_a_version_without_is_given_one, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_a_renewed_one_is_on_the_disk_or_nothing_has_changed, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_what_is_damaged_is_refused, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_a_mark_that_is_gone_is_gone_on_the_disk, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
