@@ -21,6 +21,11 @@
 #include "replication/metadata/quorum_internal.h"
 #include "replication/metadata/snapshot.h"
 
+enum {
+    RESIGN_MS = 2 * RAFT_LEAVE_MS, /* the turns that it takes come on a machine that may be busy */
+    RESIGN_LOOK_MS = 1,
+};
+
 static int64_t now_ms(const struct quorum *quorum)
 {
     return quorum->clock->mono_ms(quorum->clock);
@@ -342,13 +347,14 @@ static void publish(struct quorum *quorum)
 
     pthread_mutex_lock(&quorum->lock);
     /* Its metadata holds all that was decided before it led. */
-    leads = quorum->state == QUORUM_WELL && raft_may_answer(&quorum->raft) &&
+    leads = quorum->state == QUORUM_WELL && raft_may_answer(&quorum->raft) && !raft_is_leaving(&quorum->raft) &&
             quorum->applied_offset > quorum->raft.epoch_start;
     before = quorum->leader;
     quorum->leader = leader;
     quorum->voters = *raft_voters(&quorum->raft);
     quorum->leading = leads;
     quorum->majority_ms = leads ? raft_majority_fetched_ms(&quorum->raft) : 0;
+    quorum->resigned = quorum->stop_begun && !(quorum->state == QUORUM_WELL && raft_is_leaving(&quorum->raft));
     pthread_mutex_unlock(&quorum->lock);
     if (leader != before && leader != 0 && !quorum_is_alone(quorum))
         log_line(LOG_NOTICE, "node %d leads the metadata quorum in epoch %d", (int)leader,
@@ -386,6 +392,7 @@ static void take_ends(struct quorum *quorum)
     /* Alone there is nobody to hand over to. */
     if (resigning && quorum->state == QUORUM_WELL && !quorum_is_alone(quorum))
         quorum_step(quorum, &stop);
+    quorum->stop_begun = quorum->stop_begun || resigning;
 }
 
 static void unstall_if_due(struct quorum *quorum)
@@ -527,12 +534,24 @@ void quorum_start(struct quorum *quorum)
     mailbox_kick(&quorum->mailbox);
 }
 
+static bool has_resigned(struct quorum *quorum)
+{
+    bool resigned;
+
+    pthread_mutex_lock(&quorum->lock);
+    resigned = quorum->resigned;
+    pthread_mutex_unlock(&quorum->lock);
+    return resigned;
+}
+
 void quorum_resign(struct quorum *quorum)
 {
     pthread_mutex_lock(&quorum->lock);
     quorum->resigning = true;
     pthread_mutex_unlock(&quorum->lock);
     mailbox_kick(&quorum->mailbox);
+    for (int waited_ms = 0; waited_ms < RESIGN_MS && !has_resigned(quorum); waited_ms += RESIGN_LOOK_MS)
+        executor_pause(quorum->executor, RESIGN_LOOK_MS);
 }
 
 void quorum_stop(struct quorum *quorum)

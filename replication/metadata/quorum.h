@@ -183,7 +183,8 @@ struct quorum {
     int64_t retry_at_ms;
     uint64_t tried_number; /* commands below it came before the last try */
     bool flushing, applying;
-    bool leads; /* as led() was told last */
+    bool leads;      /* as led() was told last */
+    bool stop_begun; /* the machine was told that the node stops */
     struct quorum_pending pending[LIMIT_NODES];
     struct quorum_fetcher fetcher;
     uint64_t next_session;
@@ -206,7 +207,9 @@ struct quorum {
     struct work snapshot_work;
 
     pthread_mutex_t lock; /* of what follows; never held through I/O nor a callback */
-    bool stopped, resigning;
+    bool stopped;
+    bool resigning;                         /* asked for, and no turn has seen it yet */
+    bool resigned;                          /* done */
     struct proposal *queued, **queued_last; /* not yet given to a leader */
     struct proposal *given, **given_last;   /* given to one: this node, or another */
     struct quorum_change *changes;
@@ -248,7 +251,8 @@ bool quorum_knows_all(const struct quorum *quorum);
 int quorum_recovered(struct quorum *quorum, struct err *e);
 /* From here on it takes part, and calls back. Once; the network has no transport yet. */
 void quorum_start(struct quorum *quorum);
-/* For a clean stop, while the network still stands: a leader hands over, and ends what it leads. Returns at once. */
+/* For a clean stop, while the network still stands: a leader takes no more commands and hands over to a voter that has
+ * all of its log. Returns when it has, or after a second. Not from the executor's threads. */
 void quorum_resign(struct quorum *quorum);
 /* Ends all ops: -EROFS what is certain not to have been appended, -ETIMEDOUT what may have been. The executor is
  * silenced and settled, nothing comes from the network any more. */

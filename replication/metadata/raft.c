@@ -151,9 +151,9 @@ static void on_end(struct raft *raft, const struct raft_message *msg)
         raft_leader_ended(raft);
         while (place < msg->end.count && msg->end.successors[place] != raft->config.self.node)
             place++;
-        /* The leader itself has said who is to stand first; it needs nobody's leave, but a majority's pre-votes. */
         if (raft->role == RAFT_FOLLOWER && place < msg->end.count)
             raft->election_at_ms = raft->now_ms + (int64_t)place * RAFT_STAGGER_MS;
+        raft->called = place == 0 && msg->end.count > 0;
     }
     raft_answer(raft, msg);
 }
@@ -297,7 +297,7 @@ static void on_stop(struct raft *raft)
 {
     raft->stopping = true;
     if (raft->role == RAFT_LEADER)
-        raft_resign(raft);
+        raft_leave(raft);
 }
 
 static int work(struct raft *raft, const struct raft_event *event)

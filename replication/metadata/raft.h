@@ -38,6 +38,8 @@ enum {
     RAFT_RETRY_MS = 100,
     /* Who knows no leader asks for one this often. */
     RAFT_FIND_MS = 250,
+    /* So long at most a leader that stops waits for a voter that has all of its log. */
+    RAFT_LEAVE_MS = 500,
     /* A new leader tells each voter that has not fetched yet this often. */
     RAFT_BEGIN_MS = 500,
     /* A recovered quorum, and a lone voter that has lost its state, begin so many epochs later: they need not have
@@ -100,7 +102,8 @@ enum raft_event_type {
     RAFT_EVENT_RECOVER,       /* make the quorum anew of this server alone, unless another voter is heard from before an
                                  election timeout is over */
     RAFT_EVENT_APPEND_FAILED, /* what an action asked to append, or a command, could not be: a leader resigns */
-    RAFT_EVENT_STOP,          /* the node stops cleanly: a leader hands over; it will not stand again */
+    RAFT_EVENT_STOP, /* the node stops cleanly: it will not stand again. A leader appends no more, and hands over
+                        as soon as a voter has all of its log, RAFT_LEAVE_MS later at the latest */
 };
 
 struct raft_event {
@@ -189,6 +192,7 @@ struct raft {
         election_at_ms; /* FOLLOWER, OBSERVER: when the leader has been silent for too long; others: when to stand */
     bool leader_heard;  /* the leader itself has said so, or answered a fetch */
     bool leader_gone;   /* is known not to lead any more, though no other epoch is known */
+    bool called;        /* by the leader that has ended this epoch, to stand before all others */
     bool started;
     bool starting; /* no leader was heard since the start */
     bool stopping;
@@ -213,6 +217,7 @@ struct raft {
     bool change_asked;   /* APPEND_VOTERS is out, its record not yet in the log */
     int64_t lead_ms;     /* since when it leads */
     int64_t begin_at_ms;
+    int64_t leave_at_ms; /* stopping: when it hands over, whoever has what */
     struct raft_replica replicas[RAFT_REPLICAS_MAX];
     int32_t replica_count;
 
@@ -247,6 +252,8 @@ bool raft_may_stand(const struct raft *raft);
 struct raft_id raft_leader(const struct raft *raft);
 /* Whom the fetcher of this server is to fetch from; node 0: nobody, for now. */
 struct raft_id raft_fetch_from(const struct raft *raft);
+/* A leader that is on its way out: it takes no more commands, and its records are on their way to a successor. */
+bool raft_is_leaving(const struct raft *raft);
 /* A leader that knows all that was ever decided: a record of its own epoch is. Before that it answers no question about
  * what is decided, and changes no voters. */
 bool raft_may_answer(const struct raft *raft);

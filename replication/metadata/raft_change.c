@@ -132,7 +132,8 @@ void raft_change_step(struct raft *raft)
         raft_resign(raft);
         return;
     }
-    if (next_step(raft, &latest->voters, &latest->target, &next))
+    /* Who leaves appends no more. */
+    if (!raft->stopping && next_step(raft, &latest->voters, &latest->target, &next))
         ask_append(raft, &next, &latest->target);
 }
 
@@ -165,7 +166,7 @@ int raft_change_to(struct raft *raft, const struct raft_peers *nodes)
 
     if (!is_size(nodes->count))
         return -EINVAL;
-    if (!raft_may_answer(raft))
+    if (!raft_may_answer(raft) || raft->stopping)
         return -EAGAIN;
     for (int32_t i = 0; i < nodes->count; i++) {
         struct raft_id id = server_of(raft, nodes->nodes[i]);

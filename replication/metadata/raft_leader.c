@@ -4,6 +4,9 @@
  * disk; what a majority of the voters has on theirs is decided, from the record of the own epoch on (Raft, 5.4.2): an
  * older record can be on a majority and still be replaced, unless one of the leader's epoch lies behind it.
  *
+ * A leader whose node stops appends no more; it resigns when a voter has fetched the whole log, which is then elected
+ * at once by whatever majority is there (Ongaro's thesis, 3.10).
+ *
  * A leader from which no majority of the voters has fetched for RAFT_ELECTION_MIN_MS resigns; the others do not elect
  * another before that time has passed since they last heard it, unless they know that it has ended. */
 #include <assert.h>
@@ -110,6 +113,51 @@ static void note_fetch(struct raft *raft, struct raft_replica *replica, const st
         replica->caught_up_ms = raft->now_ms;
 }
 
+/* ---- on the way out ---- */
+
+static bool is_connected(const struct raft *raft, int32_t node)
+{
+    for (int32_t i = 0; i < raft->connected_count; i++)
+        if (raft->connected[i] == node)
+            return true;
+    return false;
+}
+
+/* Is there a voter to wait for: one that can be talked to, and none yet that has all of this log? */
+static bool may_wait(const struct raft *raft)
+{
+    const struct raft_voters *voters = raft_voters(raft);
+    bool wait = false;
+
+    for (int32_t i = 0; i < voters->count; i++) {
+        const struct raft_replica *replica = raft_replica_of(raft, voters->ids[i]);
+
+        if (raft_id_equal(voters->ids[i], raft->config.self) || !is_connected(raft, voters->ids[i].node))
+            continue;
+        if (replica != NULL && replica->offset >= raft_log_end(raft))
+            return false;
+        wait = true;
+    }
+    return wait;
+}
+
+static void leave_if_due(struct raft *raft)
+{
+    if (raft->now_ms >= raft->leave_at_ms || !may_wait(raft))
+        raft_resign(raft);
+}
+
+void raft_leave(struct raft *raft)
+{
+    raft->leave_at_ms = raft->now_ms + RAFT_LEAVE_MS;
+    leave_if_due(raft);
+}
+
+bool raft_is_leaving(const struct raft *raft)
+{
+    return raft->role == RAFT_LEADER && raft->stopping;
+}
+
 void raft_on_fetch(struct raft *raft, const struct raft_message *msg, bool diverging)
 {
     struct raft_message *answer;
@@ -127,7 +175,10 @@ void raft_on_fetch(struct raft *raft, const struct raft_message *msg, bool diver
         note_fetch(raft, replica, msg);
         raft_count_flushed(raft);
     }
-    /* The answer may be a resignation: a change of voters that leaves this server out was decided just now. */
+    if (raft_is_leaving(raft))
+        leave_if_due(raft);
+    /* The answer may be a resignation: a change of voters that leaves this server out was decided just now, or the
+     * successor has come that it waited for. */
     answer = raft_answer(raft, msg);
     answer->fetch_answer.outcome = raft->role == RAFT_LEADER ? RAFT_FETCH_OK : RAFT_FETCH_NOT_LEADER;
     answer->fetch_answer.high_watermark = raft->high_watermark;
@@ -189,23 +240,25 @@ static int64_t resign_at_ms(const struct raft *raft)
 
 int64_t raft_lead_deadline_ms(const struct raft *raft)
 {
-    int64_t resign = resign_at_ms(raft);
+    int64_t at = resign_at_ms(raft);
 
-    return resign < raft->begin_at_ms ? resign : raft->begin_at_ms;
+    if (raft->begin_at_ms < at)
+        at = raft->begin_at_ms;
+    return raft_is_leaving(raft) && raft->leave_at_ms < at ? raft->leave_at_ms : at;
 }
 
 void raft_lead_tick(struct raft *raft)
 {
-    if (raft->now_ms >= resign_at_ms(raft)) {
+    if (raft->now_ms >= resign_at_ms(raft))
         raft_resign(raft);
+    else if (raft_is_leaving(raft))
+        leave_if_due(raft);
+    if (raft->role != RAFT_LEADER)
         return;
-    }
     if (raft->now_ms >= raft->begin_at_ms)
         send_begin(raft);
     raft_change_step(raft);
 }
-
-/* ---- the end ---- */
 
 /* a is to be asked to stand before b. */
 static bool is_ahead(const struct raft *raft, struct raft_id a, struct raft_id b)

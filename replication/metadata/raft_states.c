@@ -21,6 +21,10 @@
  * that has such a change in its log may be the one that it removes, and nobody else could win (Ongaro's thesis, 4.2.2);
  * it does not count itself. A leader that the voters do not hold any more leads until that is decided, and resigns.
  *
+ * FOLLOWER → CANDIDATE: who was named first by the leader that ended the epoch needs nobody's leave, and asks for no
+ * pre-vote: the others may not have heard of the end, and would refuse (Ongaro's thesis, 3.10: TimeoutNow). Nobody is
+ * deposed: that leader leads no more in its epoch, and who leads in a later one keeps it.
+ *
  * CANDIDATE → PROSPECTIVE: an election that failed begins again with a pre-vote, so that nobody who cannot win raises
  * the epoch twice (KIP-996). OBSERVER votes too, when asked by its name (KIP-853).
  *
@@ -79,7 +83,7 @@ void raft_become_candidate(struct raft *raft)
 
     set_role(raft, RAFT_CANDIDATE);
     raft->state = (struct raft_state){.epoch = raft->state.epoch + (keep_epoch ? 0 : 1), .vote = raft->config.self};
-    raft->leader_heard = raft->leader_gone = false;
+    raft->leader_heard = raft->leader_gone = raft->called = false;
     raft->election_at_ms = new_timeout(raft);
     if (raft_ask_votes(raft))
         raft_become_leader(raft);
@@ -107,7 +111,7 @@ void raft_become_follower(struct raft *raft, struct raft_id leader, bool heard)
     set_role(raft, stands(raft) ? RAFT_FOLLOWER : RAFT_OBSERVER);
     raft->state.leader = leader;
     raft->leader_heard = heard;
-    raft->leader_gone = false;
+    raft->leader_gone = raft->called = false;
     raft->starting = raft->starting && !heard;
     raft->election_at_ms = new_timeout(raft);
 }
@@ -125,7 +129,7 @@ void raft_adopt_epoch(struct raft *raft, int32_t epoch, struct raft_id leader)
     if (epoch <= raft->state.epoch)
         return;
     raft->state = (struct raft_state){.epoch = epoch};
-    raft->leader_gone = false;
+    raft->leader_gone = raft->called = false;
     /* A leader that has this node's id is an earlier incarnation of it. */
     if (leader.node != 0 && leader.node != raft->config.self.node) {
         raft_become_follower(raft, leader, false);
@@ -256,6 +260,10 @@ static void on_timeout(struct raft *raft)
         break;
     case RAFT_FOLLOWER:
         if (RAFT_BUG(removed_voter_stands) && !raft_may_stand(raft)) {
+            raft_become_candidate(raft);
+            return;
+        }
+        if (raft->called && !raft->stopping) {
             raft_become_candidate(raft);
             return;
         }

@@ -266,6 +266,8 @@ static void check_heard(struct model *model, struct node *node, const struct raf
 
     if (node->raft.leader_gone || node->raft.state.leader.node == 0)
         node->alive_until = 0;
+    if (event->type == RAFT_EVENT_MESSAGE && msg->type == RAFT_END && msg->end.successors[0] == node->self.node)
+        node->called_in = msg->epoch;
     if (event->type != RAFT_EVENT_MESSAGE || (node->raft.role != RAFT_FOLLOWER && node->raft.role != RAFT_OBSERVER) ||
         msg->epoch != node->raft.state.epoch || !raft_id_equal(msg->from, node->raft.state.leader))
         return;
@@ -289,9 +291,10 @@ void check_step(struct model *model, struct node *node, const struct raft_event 
     }
     if (raft->role == RAFT_LEADER && (before != RAFT_LEADER || epoch_before != raft->state.epoch))
         note_new_leader(model, node);
-    if (raft->role == RAFT_CANDIDATE && raft->state.epoch != epoch_before && before != RAFT_PROSPECTIVE)
-        check_failed(model, "who raises the epoch was promised votes", "node %d, %s, epoch %d", node->self.node,
-                     raft_role_name(before), raft->state.epoch);
+    if (raft->role == RAFT_CANDIDATE && raft->state.epoch != epoch_before && before != RAFT_PROSPECTIVE &&
+        (before != RAFT_FOLLOWER || node->called_in != epoch_before))
+        check_failed(model, "who raises the epoch was promised votes, or called by who ended the last one",
+                     "node %d, %s, epoch %d", node->self.node, raft_role_name(before), raft->state.epoch);
     check_heard(model, node, event);
     if (event->type == RAFT_EVENT_TICK && raft->role == RAFT_LEADER)
         check_lease(model, node);

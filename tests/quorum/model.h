@@ -115,6 +115,7 @@ struct node {
     /* What the checker knows of it. */
     bool answered;       /* as a leader, that it knows all that is decided */
     int64_t alive_until; /* its leader was heard, and does not count as dead before */
+    int32_t called_in;   /* the epoch whose leader has ended it, and named this node first */
     int64_t high_watermark;
     int64_t fetched_ms[NODES_MAX]; /* as a leader */
     struct raft_id fetched_id[NODES_MAX];

@@ -301,7 +301,8 @@ static void test_who_the_leader_names_first_stands_at_once(void **state)
     start(&m);
     begin(&m, 1, 3);
     GIVES(end(&m, 1, 3, 3, 2), "ended>1 role(follower)");
-    GIVES(tick(&m, 0), "prevote>1 prevote>2 role(prospective)");
+    /* The others may not have heard of the end, and would refuse a pre-vote. */
+    GIVES(tick(&m, 0), "persist(4,3,0) vote>1 vote>2 role(candidate)");
     machine_free(&m);
     machine_init(&m, 2, 3);
     machine_log(&m, 5, 2, voters(1, 2, 3, 0, 0));
@@ -309,7 +310,31 @@ static void test_who_the_leader_names_first_stands_at_once(void **state)
     begin(&m, 1, 3);
     GIVES(end(&m, 1, 3, 3, 2), "ended>1 role(follower)");
     GIVES(tick(&m, 0), "");
-    GIVES(vote(&m, true, 3, 3, 2, 5), "preyes>3");
+    GIVES(tick(&m, RAFT_STAGGER_MS), "prevote>1 prevote>3 role(prospective)");
+    machine_free(&m);
+}
+
+static void test_a_call_to_stand_is_over_with_its_epoch_and_not_for_who_stops(void **state)
+{
+    (void)state;
+    struct machine m;
+    machine_init(&m, 3, 3);
+    machine_log(&m, 5, 2, voters(1, 2, 3, 0, 0));
+    start(&m);
+    begin(&m, 1, 3);
+    end(&m, 1, 3, 3, 2);
+    begin(&m, 2, 4);
+    about(&m, RAFT_EVENT_CONNECTED, 1);
+    about(&m, RAFT_EVENT_GONE, 2);
+    GIVES(tick(&m, RAFT_STAGGER_MS), "prevote>1 prevote>2 role(prospective)");
+    machine_free(&m);
+    machine_init(&m, 3, 3);
+    machine_log(&m, 5, 2, voters(1, 2, 3, 0, 0));
+    start(&m);
+    begin(&m, 1, 3);
+    at_offset(&m, RAFT_EVENT_STOP, 0);
+    end(&m, 1, 3, 3, 2);
+    GIVES(tick(&m, INT64_C(2) * RAFT_ELECTION_MAX_MS), "");
     machine_free(&m);
 }
 
@@ -456,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_a_connection_that_is_lost_is_no_death),
         cmocka_unit_test(test_one_voters_firewall_deposes_nobody),
         cmocka_unit_test(test_who_the_leader_names_first_stands_at_once),
+        cmocka_unit_test(test_a_call_to_stand_is_over_with_its_epoch_and_not_for_who_stops),
         cmocka_unit_test(test_a_voter_stands_when_a_majority_is_connected),
         cmocka_unit_test(test_a_restarted_leader_has_resigned),
         cmocka_unit_test(test_the_lowest_node_begins_when_all_are_empty),

@@ -130,6 +130,48 @@ static void test_a_clean_stop_hands_over_to_the_most_caught_up(void **state)
     machine_free(&m);
 }
 
+static void test_a_leader_that_stops_waits_for_who_has_all_of_its_log(void **state)
+{
+    (void)state;
+    struct machine m;
+    machine_init(&m, 1, 3);
+    machine_lead(&m);
+    about(&m, RAFT_EVENT_CONNECTED, 2);
+    about(&m, RAFT_EVENT_CONNECTED, 3);
+    fetch(&m, 2, 1, 2, 2);
+    fetch(&m, 3, 1, 2, 2);
+    commands(&m, 1, 2);
+    GIVES(at_offset(&m, RAFT_EVENT_STOP, 0), "");
+    assert_true(raft_is_leaving(&m.raft));
+    assert_int_equal(change(&m, voters(1, 0, 0, 0, 0)) == NULL ? 0 : m.rc, -EAGAIN); /* it appends no more */
+    GIVES(fetch(&m, 2, 1, 3, 3), "fetched(2)>2");
+    GIVES(fetch(&m, 3, 1, 4, 3), "decided(3) end[3 2]>3 end[3 2]>2 notleader>3 role(resigned)");
+    assert_false(raft_is_leaving(&m.raft));
+    machine_free(&m);
+}
+
+static void test_a_leader_that_stops_waits_for_nobody_who_is_away_and_not_for_ever(void **state)
+{
+    (void)state;
+    struct machine m;
+    machine_init(&m, 1, 3);
+    machine_lead(&m);
+    about(&m, RAFT_EVENT_CONNECTED, 3);
+    fetch(&m, 2, 1, 2, 2); /* has all, but cannot be told */
+    commands(&m, 1, 1);
+    fetch(&m, 2, 1, 3, 3);
+    fetch(&m, 3, 1, 2, 2);
+    GIVES(at_offset(&m, RAFT_EVENT_STOP, 0), "");
+    assert_true(raft_deadline_ms(&m.raft) <= m.now_ms + RAFT_LEAVE_MS);
+    GIVES(tick(&m, RAFT_LEAVE_MS), "end[2 3]>2 end[2 3]>3 role(resigned)");
+    machine_free(&m);
+    machine_init(&m, 1, 3);
+    machine_lead(&m);
+    commands(&m, 1, 1);
+    GIVES(at_offset(&m, RAFT_EVENT_STOP, 0), "end[2 3]>2 end[2 3]>3 role(resigned)");
+    machine_free(&m);
+}
+
 static void test_a_leader_that_cannot_append_resigns(void **state)
 {
     (void)state;
@@ -334,6 +376,8 @@ int main(void)
         cmocka_unit_test(test_a_follower_goes_by_its_leader_as_far_as_its_log_goes),
         cmocka_unit_test(test_a_leader_that_nobody_fetches_from_resigns),
         cmocka_unit_test(test_a_clean_stop_hands_over_to_the_most_caught_up),
+        cmocka_unit_test(test_a_leader_that_stops_waits_for_who_has_all_of_its_log),
+        cmocka_unit_test(test_a_leader_that_stops_waits_for_nobody_who_is_away_and_not_for_ever),
         cmocka_unit_test(test_a_leader_that_cannot_append_resigns),
         cmocka_unit_test(test_a_higher_epoch_ends_a_leader),
         cmocka_unit_test(test_one_voter_grows_to_three_in_two_steps),
