@@ -229,7 +229,7 @@ def tail_rows(bench, what, sides, load):
             os.sync()
             with load.beside() if load else contextlib.nullcontext():
                 words = run(bench.program("tails"), mode, str(TAIL_WRITERS), str(TAIL_WRITES), str(TAIL_LINE_BYTES), path)
-            median, high, longest = map(int, words.split())
+            median, _, high, longest = map(int, words.split())
             if turn:
                 samples["99.9th percentile"][side].append(high / median)
                 samples["longest"][side].append(longest / median)
