@@ -44,6 +44,9 @@ enum {
     LIMIT_DECISION_MS = 30000,
     /* How long a read or a look-up of what is on other nodes waits for one that can answer; -ETIMEDOUT after that. */
     LIMIT_ANSWER_MS = 5000,
+    /* Likewise a read of a group's stream, so often that it comes to the same: meanwhile it looks at the member's other
+     * partitions. */
+    LIMIT_STREAM_ANSWER_MS = 500,
     /* How often a mount that is left in another mount namespace alone is looked at again. */
     LIMIT_MOUNT_LOOK_MS = 1000,
     /* Records' bytes that one read of `.json` takes from the log at a time. */

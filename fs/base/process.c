@@ -1,4 +1,4 @@
-/* fs/base/process.c: two questions to /proc, each one open, read and close. Whatever cannot be read or understood is
+/* fs/base/process.c: questions to /proc, each one open, read and close. Whatever cannot be read or understood is
  * answered "no": the request then waits as if the process lived, which is always safe. */
 #include "fs/base/process.h"
 
@@ -62,31 +62,33 @@ bool process_exiting(pid_t tid)
     return flags != NULL && (strtoul(flags, NULL, 10) & PROC_FLAG_EXITING) != 0;
 }
 
-struct signals {
+struct status {
     uint64_t pending, shared_pending, blocked, ignored, caught;
+    uint64_t tgid;
 };
 
-static void signals_take(struct signals *s, const char *line)
+static void status_take(struct status *s, const char *line)
 {
     const struct {
         const char *name;
-        uint64_t *mask;
+        uint64_t *value;
+        int base;
     } lines[] = {
-        {"SigPnd:", &s->pending}, {"ShdPnd:", &s->shared_pending}, {"SigBlk:", &s->blocked},
-        {"SigIgn:", &s->ignored}, {"SigCgt:", &s->caught},
+        {"Tgid:", &s->tgid, 10},      {"SigPnd:", &s->pending, 16}, {"ShdPnd:", &s->shared_pending, 16},
+        {"SigBlk:", &s->blocked, 16}, {"SigIgn:", &s->ignored, 16}, {"SigCgt:", &s->caught, 16},
     };
 
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         size_t len = strlen(lines[i].name);
 
         if (strncmp(line, lines[i].name, len) == 0) {
-            *lines[i].mask = strtoull(line + len, NULL, 16);
+            *lines[i].value = strtoull(line + len, NULL, lines[i].base);
         }
     }
 }
 
 /* The file is read line by line because its Groups line has no bound that would be worth a buffer. */
-static bool signals_read(pid_t tid, struct signals *s)
+static bool status_read(pid_t tid, struct status *s)
 {
     char path[64];
     char *line = NULL;
@@ -99,7 +101,7 @@ static bool signals_read(pid_t tid, struct signals *s)
         return false;
     }
     while (getline(&line, &capacity, file) > 0) {
-        signals_take(s, line);
+        status_take(s, line);
     }
     free(line);
     fclose(file);
@@ -111,10 +113,10 @@ bool process_dying(pid_t tid)
     /* signal(7): what these do by default does not end a process. */
     const uint64_t harmless = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT) | bit(SIGSTOP) | bit(SIGTSTP) |
                               bit(SIGTTIN) | bit(SIGTTOU);
-    struct signals s = {0};
+    struct status s = {0};
     uint64_t pending;
 
-    if (tid <= 0 || !signals_read(tid, &s)) {
+    if (tid <= 0 || !status_read(tid, &s)) {
         return false;
     }
     pending = s.pending | s.shared_pending;
@@ -122,4 +124,11 @@ bool process_dying(pid_t tid)
         return true;
     }
     return (pending & ~s.blocked & ~s.ignored & ~s.caught & ~harmless) != 0;
+}
+
+pid_t process_of(pid_t tid)
+{
+    struct status s = {0};
+
+    return tid > 0 && status_read(tid, &s) && s.tgid > 0 ? (pid_t)s.tgid : tid;
 }

@@ -11,5 +11,7 @@ bool process_exiting(pid_t tid);
 /* A fatal signal is pending: SIGKILL in SigPnd or ShdPnd of /proc/TID/status (the kernel marks a group exit by pending
  * SIGKILL), or any pending signal that is neither blocked, ignored nor caught and whose default ends the process. */
 bool process_dying(pid_t tid);
+/* The process that a thread belongs to; what cannot be told is the thread itself. */
+pid_t process_of(pid_t tid);
 
 #endif

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/consume/group_stream.h"
+
 int reader_open(struct handle *handle)
 {
     struct reader *reader = calloc(1, sizeof *reader);
@@ -25,6 +27,7 @@ void reader_free(struct handle *handle)
     if (reader == NULL)
         return;
     posmap_free(&reader->map);
+    group_stream_free(reader->group);
     if (reader->poll_handle != NULL)
         fuse_pollhandle_destroy(reader->poll_handle);
     if (reader->json != NULL) {

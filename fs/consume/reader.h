@@ -16,13 +16,16 @@ struct json_view {
     uint64_t made;         /* how often text was made: `next` is another one */
 };
 
+struct group_stream;
+
 struct reader {
     struct posmap map; /* partitions, .follow */
     int64_t read_pos;  /* partitions: where the last read began */
     int64_t next_pos;  /* .follow: file position behind what was read */
     struct fuse_pollhandle *poll_handle;
     struct poll_watch *poll_watch;
-    struct json_view *json; /* .json alone */
+    struct json_view *json;     /* .json alone */
+    struct group_stream *group; /* a group's stream alone: group_stream.h */
 };
 
 /* For a new open file. -ENOMEM. */

@@ -78,7 +78,7 @@ struct reading *reading_new(fuse_req_t req, struct handle *handle, size_t size, 
     asking->req = req;
     asking->session = handle->session;
     asking->kind = kind;
-    asking->part = asking->op.part = handle->pfile->part;
+    asking->part = asking->op.part = handle->pfile ? handle->pfile->part : NULL;
     asking->op.timeout_ms = LIMIT_ANSWER_MS;
     asking->parked = false;
     reading->handle = handle;

@@ -24,6 +24,7 @@ struct copying {
 };
 
 struct making;
+struct group_reading;
 
 struct reading {
     struct asking asking; /* first */
@@ -39,7 +40,8 @@ struct reading {
     struct work work;
     union {
         struct copying copy;
-        struct making *making; /* .json, once there is something to be made */
+        struct making *making;       /* .json, once there is something to be made */
+        struct group_reading *group; /* a group's stream */
     };
 };
 

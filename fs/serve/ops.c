@@ -10,6 +10,7 @@
 #include "fs/base/change.h"
 #include "fs/base/limits.h"
 #include "fs/base/outside.h"
+#include "fs/consume/group_stream.h"
 #include "fs/tree/attr.h"
 #include "fs/tree/group_attr.h"
 #include "fs/tree/names.h"
@@ -363,28 +364,36 @@ static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {.req = req, .ino = ino, .name = name, .size = size, .run = run_getxattr};
     bool of_log = strncmp(name, "user.log.", strlen("user.log.")) == 0;
-    if (vnode && !(of_log && ops_status_asked(vnode, &request)) && !ops_fenced(vnode, &request))
+    if (vnode && vnode_kind_is_stream(vnode->key.kind))
+        group_stream_getxattr(req, vnode, name, size);
+    else if (vnode && !(of_log && ops_status_asked(vnode, &request)) && !ops_fenced(vnode, &request))
         xattr_get(req, vnode, name, size);
 }
 
 static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct vnode *vnode = ops_vnode(req, ino);
-    if (vnode)
+    if (vnode && vnode_kind_is_stream(vnode->key.kind))
+        group_stream_listxattr(req, vnode, size);
+    else if (vnode)
         xattr_list(req, vnode, size);
 }
 
 static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
     struct vnode *vnode = ops_vnode(req, ino);
-    if (vnode)
+    if (vnode && vnode_kind_is_stream(vnode->key.kind))
+        group_stream_setxattr(req, vnode, name, value, size);
+    else if (vnode)
         xattr_set(req, vnode, name, value, size, flags);
 }
 
 static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     struct vnode *vnode = ops_vnode(req, ino);
-    if (vnode)
+    if (vnode && vnode_kind_is_stream(vnode->key.kind))
+        group_stream_removexattr(req, vnode, name);
+    else if (vnode)
         xattr_remove(req, vnode, name);
 }
 

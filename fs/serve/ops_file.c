@@ -12,8 +12,10 @@
 #include "fs/base/change.h"
 #include "fs/base/limits.h"
 #include "fs/base/outside.h"
+#include "fs/base/process.h"
 #include "fs/consume/consume.h"
 #include "fs/consume/follow.h"
+#include "fs/consume/group_stream.h"
 #include "fs/consume/json_view.h"
 #include "fs/consume/reader.h"
 #include "fs/consume/reading.h"
@@ -77,7 +79,7 @@ static int open_segment(struct session *session, struct handle *handle, struct f
     return 0;
 }
 
-static int open_kind(struct session *session, struct handle *handle, struct fuse_file_info *fi)
+static int open_kind(struct session *session, struct handle *handle, struct fuse_file_info *fi, pid_t tid)
 {
     const struct vnode *vnode = handle->vnode;
     switch (vnode->key.kind) {
@@ -85,6 +87,12 @@ static int open_kind(struct session *session, struct handle *handle, struct fuse
     case VNODE_FOLLOW:
         fi->direct_io = fi->noflush = 1;
         return reader_open(handle);
+    case VNODE_GROUP_STREAM:
+    case VNODE_GROUP_JSON: {
+        fi->direct_io = fi->noflush = 1;
+        int rc = reader_open(handle);
+        return rc ? rc : group_stream_open(handle, process_of(tid));
+    }
     case VNODE_SEGMENT_FILE:
         return open_segment(session, handle, fi);
     case VNODE_STATUS:
@@ -132,9 +140,10 @@ static bool take_node(struct session *session, struct vnode *vnode, pid_t tid)
 }
 
 /* A handle for an open that was found allowed, and has the node if it writes. NULL: *rc says why not. */
-static struct handle *open_handle(struct session *session, struct vnode *vnode, struct fuse_file_info *fi, bool outside,
+static struct handle *open_handle(struct session *session, struct vnode *vnode, struct fuse_file_info *fi, pid_t tid,
                                   int *rc)
 {
+    bool outside = tid == outside_pid(session->outside);
     struct handle *handle = handle_new(session, vnode);
     if (!handle) {
         if (writes(fi) && !outside)
@@ -148,7 +157,7 @@ static struct handle *open_handle(struct session *session, struct vnode *vnode, 
         fi->noflush = 1;
     else
         atomic_fetch_add(&vnode->opens, 1);
-    *rc = open_kind(session, handle, fi);
+    *rc = open_kind(session, handle, fi, tid);
     if (*rc) {
         abandon(handle);
         return NULL;
@@ -177,7 +186,7 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     int rc = vnode_deleted(vnode) ? -ESTALE : check_flags(vnode, fi->flags);
     if (rc == 0 && writes(fi) && !outside && !take_node(session, vnode, tid))
         rc = -ESTALE;
-    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, outside, &rc);
+    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, tid, &rc);
     if (!handle)
         fuse_reply_err(req, -rc);
     else if ((handle->backing_id ? passthrough_reply_open(req, fi->fh, handle->backing_id)
@@ -225,7 +234,7 @@ static void open_created(fuse_req_t req, const struct vnode_key *key, struct fus
         rc = fi->flags & O_EXCL ? -EEXIST : check_flags(vnode, fi->flags);
     if (rc == 0 && appends && !sharing_take(session->tree, vnode, tid))
         sharing_join(session->tree, vnode);
-    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, false, &rc);
+    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, tid, &rc);
     bool taken = handle && fuse_reply_create(req, &entry, fi) != -ENOENT;
     if (!handle)
         fuse_reply_err(req, -rc);
@@ -382,6 +391,10 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
     case VNODE_FOLLOW:
         follow_read(req, handle, size, off, fi->lock_owner, fi->flags & O_NONBLOCK);
         return;
+    case VNODE_GROUP_STREAM:
+    case VNODE_GROUP_JSON:
+        group_stream_read(req, handle, size, off, fi->lock_owner, fi->flags & O_NONBLOCK);
+        return;
     case VNODE_JSON:
         if (!read_fenced(req, handle, size, off, fi))
             json_view_read(req, handle, size, off, fi->lock_owner);
@@ -447,6 +460,8 @@ static void close_handle(struct handle *handle)
         produce_release(handle);
     if (handle->vnode->key.kind == VNODE_FOLLOW)
         follow_release(handle);
+    if (vnode_kind_is_stream(handle->vnode->key.kind))
+        group_stream_release(handle);
     abandon(handle);
 }
 
@@ -463,6 +478,8 @@ static void do_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
     (void)ino, (void)datasync;
     if (handle->vnode->key.kind == VNODE_PARTITION || handle->vnode->key.kind == VNODE_ANY)
         sync_fsync(req, handle);
+    else if (vnode_kind_is_stream(handle->vnode->key.kind))
+        group_stream_fsync(req, handle);
     else
         fuse_reply_err(req, 0);
 }
@@ -571,6 +588,10 @@ static void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
     int again = rereads_poll(&handle->rereads, fuse_req_ctx(req)->pid, fi->poll_events);
     if (handle->vnode->key.kind == VNODE_FOLLOW && again == 0) {
         follow_poll(req, handle, ph);
+        return;
+    }
+    if (vnode_kind_is_stream(handle->vnode->key.kind) && again == 0) {
+        group_stream_poll(req, handle, ph);
         return;
     }
     if (ph)

@@ -7,6 +7,8 @@
 static bool cancel(struct park *park)
 {
     struct asking *asking = CONTAINER_OF(park, struct asking, park);
+    if (asking->kind->cancel)
+        return asking->kind->cancel(asking);
     return partition_read_cancel(&asking->op) || (asking->part && partition_unwait(asking->part, &asking->waiter));
 }
 
@@ -77,6 +79,8 @@ static void wait_ready(struct partition_waiter *waiter)
 static bool begin(struct asking *asking, enum asking_next next)
 {
     int rc;
+    if (next == ASKING_WAIT && asking->kind->wait)
+        return !asking->kind->wait(asking);
     if (next == ASKING_WAIT) {
         asking->waiter.ready = asking->kind->ready ? asking->kind->ready : wait_ready;
         return !partition_wait(asking->part, &asking->waiter);

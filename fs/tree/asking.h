@@ -50,6 +50,11 @@ struct asking_kind {
     void (*free)(struct asking *asking);
     /* The waiter's; NULL: asking_ready(). */
     void (*ready)(struct partition_waiter *waiter);
+    /* Instead of partition_wait() at `part`, for what waits in another queue. true: it is in there, and asking_ready()
+     * or its two halves will be called; false: no need. NULL: at `part`. */
+    bool (*wait)(struct asking *asking);
+    /* Takes it out of that queue or takes its question back; true: it was still there. Not NULL where wait is not. */
+    bool (*cancel)(struct asking *asking);
     bool fatal_only; /* a signal that the program handles does not end its wait (park.h) */
 };
 

@@ -47,6 +47,23 @@ void handles_close_all(struct handles *handles, void (*close_one)(struct handle 
     }
 }
 
+int handles_of(struct handles *handles, const struct vnode *vnode, struct handle **only)
+{
+    int count = 0;
+    *only = NULL;
+    pthread_mutex_lock(&handles->lock);
+    for (struct handle *handle = handles->head; handle; handle = handle->next) {
+        if (handle->vnode == vnode && count++ == 0)
+            *only = handle;
+    }
+    if (count == 1)
+        handle_ref(*only);
+    else
+        *only = NULL;
+    pthread_mutex_unlock(&handles->lock);
+    return count;
+}
+
 struct handle *handle_new(struct session *session, struct vnode *vnode)
 {
     struct handle *handle = calloc(1, sizeof(*handle));

@@ -63,6 +63,9 @@ void handles_free(struct handles *handles, struct executor *executor);
 /* Calls close_one(), which ends in handle_close(), for each; no request is being served any more. */
 void handles_close_all(struct handles *handles, void (*close_one)(struct handle *handle));
 
+/* How many open files a node has. *only: that one, referenced, if it is one. */
+int handles_of(struct handles *handles, const struct vnode *vnode, struct handle **only);
+
 struct handle *handle_new(struct session *session, struct vnode *vnode); /* NULL: no memory; one reference */
 struct handle *handle_ref(struct handle *handle);
 void handle_unref(struct handle *handle);

@@ -277,7 +277,7 @@ static int value_of(struct session *session, const struct vnode *vnode, const ch
     return node_get_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, setting, out);
 }
 
-static void reply_sized(fuse_req_t req, const char *data, size_t len, size_t size)
+void xattr_reply(fuse_req_t req, const char *data, size_t len, size_t size)
 {
     if (size == 0)
         fuse_reply_xattr(req, len);
@@ -296,7 +296,7 @@ void xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t siz
     if (rc)
         fuse_reply_err(req, -rc);
     else
-        reply_sized(req, value, strlen(value), size);
+        xattr_reply(req, value, strlen(value), size);
 }
 
 void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
@@ -321,7 +321,7 @@ void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
     for (size_t i = 0; i < count && vnode->key.kind == VNODE_GROUP; i++)
         fprintf(out, CONFIG_PREFIX "%s%c", settings[i], '\0');
     if (fclose(out) == 0)
-        reply_sized(req, names, len, size);
+        xattr_reply(req, names, len, size);
     else
         fuse_reply_err(req, ENOMEM);
     free(names);

@@ -10,4 +10,7 @@ void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size);
 void xattr_set(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, size_t size, int flags);
 void xattr_remove(fuse_req_t req, struct vnode *vnode, const char *name);
 
+/* A value or a list of names, as getxattr(2) and listxattr(2) want it. */
+void xattr_reply(fuse_req_t req, const char *data, size_t len, size_t size);
+
 #endif

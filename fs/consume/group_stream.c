@@ -1,0 +1,352 @@
+/* fs/consume/group_stream.c: the member that an open file is, and its parts: the partitions that are its own.
+ *
+ * The coordinator's word comes as a call of changed(), which queues a work: that takes over the shares, gives up what
+ * the reader is done with anyway, and wakes who waits. A part whose partition has no more records is armed: the next
+ * one wakes likewise. What waits is always looked at anew; `stirs` tells a reading whether it has to before it waits.
+ *
+ * Where the member was put out, or its group or topic deleted, `over` says so from then on.
+ */
+#include "fs/consume/group_stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/base/container.h"
+#include "fs/consume/group_stream_internal.h"
+#include "fs/consume/reader.h"
+
+/* ---- who waits ---- */
+
+/* Something may be there that was not: takes out who waits for that, to be woken without the lock. */
+struct woken {
+    struct group_reading *readings;
+    struct fuse_pollhandle *poll_handle;
+};
+
+static struct woken stir(struct group_stream *stream)
+{
+    struct woken woken = {.readings = stream->waiting, .poll_handle = stream->poll_handle};
+    for (struct group_reading *reading = stream->waiting; reading != NULL; reading = reading->next)
+        reading->waits = false;
+    stream->waiting = NULL;
+    stream->poll_handle = NULL;
+    stream->stirs++;
+    return woken;
+}
+
+static void wake(struct woken *woken)
+{
+    stream_wake(woken->readings);
+    if (woken->poll_handle != NULL) {
+        fuse_lowlevel_notify_poll(woken->poll_handle);
+        fuse_pollhandle_destroy(woken->poll_handle);
+    }
+}
+
+void stream_polled(struct group_stream *stream, bool unread)
+{
+    stream->unread = unread;
+    if (stream->member != NULL)
+        group_member_polled(stream->member, unread);
+}
+
+/* ---- parts ---- */
+
+static void part_free(struct group_part *part)
+{
+    partition_unref(part->part);
+    free(part);
+}
+
+/* One of its own that has records now. */
+static void part_ready(struct partition_waiter *waiter)
+{
+    struct group_part *part = CONTAINER_OF(waiter, struct group_part, waiter);
+    struct group_stream *stream = part->stream;
+    struct handle *handle = stream->handle;
+    pthread_mutex_lock(&handle->lock);
+    part->armed = false;
+    bool dropped = part->dropped;
+    if (!dropped && stream->waiting == NULL && !stream->unread)
+        stream_polled(stream, true); /* nobody asks for them */
+    struct woken woken = stir(stream);
+    pthread_mutex_unlock(&handle->lock);
+    wake(&woken);
+    if (dropped)
+        part_free(part);
+    handle_unref(handle);
+}
+
+/* true: it is waited for. false: no need. */
+static bool arm(struct group_part *part, int64_t position)
+{
+    if (part->armed)
+        return true;
+    part->waiter.ready = part_ready;
+    part->waiter.position = position;
+    part->armed = true;
+    handle_ref(part->stream->handle);
+    if (partition_wait(part->part, &part->waiter))
+        return true;
+    part->armed = false;
+    handle_unref(part->stream->handle); /* the caller has one, too */
+    return false;
+}
+
+static void part_drop(struct group_part *part)
+{
+    if (part->armed && !partition_unwait(part->part, &part->waiter)) {
+        part->dropped = true; /* it is being called, and will wait for the lock */
+        return;
+    }
+    if (part->armed)
+        handle_unref(part->stream->handle);
+    part_free(part);
+}
+
+static struct group_part *part_new(struct group_stream *stream, const struct group_share *share)
+{
+    struct partition *partition = topic_partition(stream->handle->vnode->topic, share->partition);
+    struct group_part *part = partition != NULL ? calloc(1, sizeof *part) : NULL;
+    if (part == NULL)
+        return NULL;
+    part->stream = stream;
+    part->owner = (struct group_owner){.partition = share->partition, .epoch = share->epoch};
+    part->part = partition_ref(partition);
+    part->next.offset = share->start;
+    part->committed = GROUP_OFFSET_NONE;
+    return part;
+}
+
+struct group_part *stream_any_part(struct group_stream *stream, struct group_owner owner)
+{
+    for (size_t i = 0; i < stream->count; i++) {
+        if (group_owner_is(stream->parts[i]->owner, owner))
+            return stream->parts[i];
+    }
+    return NULL;
+}
+
+struct group_part *stream_part(struct group_stream *stream, struct group_owner owner)
+{
+    struct group_part *part = stream_any_part(stream, owner);
+    return part != NULL && !part->revoked ? part : NULL;
+}
+
+static void drop_all(struct group_stream *stream)
+{
+    for (size_t i = 0; i < stream->count; i++)
+        part_drop(stream->parts[i]);
+    free(stream->parts);
+    stream->parts = NULL;
+    stream->count = 0;
+}
+
+/* Whether it may have records; otherwise its high watermark, behind which they will come. */
+static bool has_records(const struct group_part *part, struct log_point *high_watermark)
+{
+    int64_t from = part->next.offset > part->searched ? part->next.offset : part->searched;
+    *high_watermark = partition_high_watermark(part->part);
+    return high_watermark->offset > from;
+}
+
+/* Of those that fail, or do not, the first one behind whose turn it was. */
+static struct group_part *first_with_records(struct group_stream *stream, bool failing)
+{
+    struct group_part *first = NULL;
+    for (size_t i = 0; i < stream->count; i++) {
+        struct group_part *part = stream->parts[i];
+        struct log_point high_watermark;
+        bool behind = part->owner.partition > stream->turn;
+        if (part->revoked || (part->failures > 0) != failing || (first != NULL && !behind))
+            continue;
+        if (!has_records(part, &high_watermark) && arm(part, high_watermark.position))
+            continue;
+        if (behind)
+            return part;
+        first = part;
+    }
+    return first;
+}
+
+struct group_part *stream_next_part(struct group_stream *stream)
+{
+    struct group_part *part = first_with_records(stream, false);
+    return part != NULL ? part : first_with_records(stream, true);
+}
+
+/* ---- the member ---- */
+
+/* The parts of these shares. 0 or -ENOMEM: nothing has changed. */
+static int take_shares(struct group_stream *stream, const struct group_shares *shares)
+{
+    struct group_part **parts = calloc(shares->count + 1, sizeof(struct group_part *)); /* 1: calloc(0) may be NULL */
+    size_t count = 0;
+    if (parts == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < shares->count; i++) {
+        const struct group_share *share = &shares->shares[i];
+        struct group_owner owner = {.partition = share->partition, .epoch = share->epoch};
+        struct group_part *part = stream_any_part(stream, owner);
+        if (part == NULL && !share->revoked)
+            part = part_new(stream, share);
+        if (part == NULL) {
+            if (share->revoked)
+                group_member_release(stream->member, share->partition, share->epoch);
+            continue;
+        }
+        part->revoked = share->revoked;
+        part->kept = true;
+        parts[count++] = part;
+    }
+    for (size_t i = 0; i < stream->count; i++) {
+        if (!stream->parts[i]->kept)
+            part_drop(stream->parts[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        parts[i]->kept = false;
+    free(stream->parts);
+    stream->parts = parts;
+    stream->count = count;
+    return 0;
+}
+
+int stream_update(struct group_stream *stream)
+{
+    struct group_shares shares;
+    if (stream->over != 0 || stream->member == NULL)
+        return stream->over;
+    if (group_member_version(stream->member) == stream->version)
+        return 0;
+    int rc = group_member_shares(stream->member, &shares);
+    if (rc != 0)
+        return rc;
+    if (shares.state == GROUP_MEMBER_PUT_OUT || shares.state == GROUP_MEMBER_GONE) {
+        drop_all(stream);
+        rc = stream->over = -ESTALE;
+    } else {
+        rc = take_shares(stream, &shares);
+    }
+    if (rc != -ENOMEM)
+        stream->version = shares.version;
+    free(shares.shares);
+    return rc;
+}
+
+void stream_give_up(struct group_stream *stream)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < stream->count; i++) {
+        struct group_part *part = stream->parts[i];
+        if (!part->revoked || group_map_holds(&stream->map, part->owner)) {
+            stream->parts[kept++] = part;
+            continue;
+        }
+        group_member_release(stream->member, part->owner.partition, part->owner.epoch);
+        part_drop(part);
+    }
+    stream->count = kept;
+}
+
+void stream_committed(void *arg, const struct group_offset *upto)
+{
+    struct group_stream *stream = arg;
+    struct group_part *part = stream_any_part(stream, upto->owner);
+    if (part != NULL && part->committed < upto->offset)
+        part->committed = upto->offset;
+}
+
+/* ---- the coordinator's word ---- */
+
+static void take_news(struct work *work)
+{
+    struct group_stream *stream = CONTAINER_OF(work, struct group_stream, news);
+    struct handle *handle = stream->handle;
+    atomic_store(&stream->news_queued, false);
+    pthread_mutex_lock(&handle->lock);
+    if (stream->member != NULL && stream_update(stream) == 0) {
+        stream_give_up(stream);
+        if (stream->waiting == NULL && stream_next_part(stream) != NULL && !stream->unread)
+            stream_polled(stream, true);
+    }
+    struct woken woken = stir(stream);
+    pthread_mutex_unlock(&handle->lock);
+    wake(&woken);
+    handle_unref(handle);
+}
+
+static void changed(void *arg)
+{
+    struct group_stream *stream = arg;
+    if (atomic_exchange(&stream->news_queued, true))
+        return;
+    handle_ref(stream->handle);
+    executor_prompt(node_executor(stream->handle->session->node), &stream->news);
+}
+
+int stream_join(struct group_stream *stream)
+{
+    if (stream->over != 0 || stream->member != NULL)
+        return stream->over;
+    struct handle *handle = stream->handle;
+    struct group_join join = {
+        .group = node_group_name(handle->vnode->group),
+        .topic = topic_name(handle->vnode->topic),
+        .pid = stream->pid,
+        .changed = changed,
+        .arg = stream,
+    };
+    int rc = group_member_join(node_group_room(handle->session->node), &join, &stream->member);
+    if (rc == -ENOENT) /* the group or the topic was deleted under the open file */
+        rc = stream->over = -ESTALE;
+    return rc;
+}
+
+/* ---- its life ---- */
+
+int group_stream_open(struct handle *handle, pid_t pid)
+{
+    struct group_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL)
+        return -ENOMEM;
+    stream->handle = handle;
+    stream->json = handle->vnode->key.kind == VNODE_GROUP_JSON;
+    stream->pid = pid;
+    stream->member_refs = 1;
+    stream->turn = -1;
+    stream->version = UINT64_MAX;
+    stream->news.run = take_news;
+    handle->reader->group = stream;
+    return 0;
+}
+
+void stream_member_put(struct group_stream *stream)
+{
+    struct handle *handle = stream->handle;
+    pthread_mutex_lock(&handle->lock);
+    bool last = --stream->member_refs == 0;
+    pthread_mutex_unlock(&handle->lock);
+    if (last && stream->leaver != NULL)
+        group_member_leave(stream->leaver);
+}
+
+void group_stream_release(struct handle *handle)
+{
+    struct group_stream *stream = handle->reader->group;
+    pthread_mutex_lock(&handle->lock);
+    stream->leaver = stream->member;
+    stream->member = NULL;
+    drop_all(stream);
+    struct woken woken = stir(stream);
+    pthread_mutex_unlock(&handle->lock);
+    wake(&woken);
+    stream_member_put(stream);
+}
+
+void group_stream_free(struct group_stream *stream)
+{
+    if (stream == NULL)
+        return;
+    group_map_free(&stream->map);
+    free(stream);
+}
