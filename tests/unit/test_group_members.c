@@ -1,6 +1,8 @@
 /* Members of consumer groups on one node, from joining to leaving, with the coordinator and its records behind them. */
 #include "replication/group/member.h"
 
+#include "replication/group/listing.h"
+
 #include "tests/unit/node_fixture.h"
 
 /* As wait_until(), while time goes by as it does for everybody: what a coordinator was not ready for is asked again. */
@@ -342,6 +344,47 @@ static void what_is_asked_of_a_group(void **state)
     leave(&a);
 }
 
+struct waited_listing {
+    struct group_listing listing;
+    _Atomic bool over;
+    int rc;
+};
+
+static void on_listed(struct group_listing *listing, int rc)
+{
+    struct waited_listing *waited = CONTAINER_OF(listing, struct waited_listing, listing);
+    waited->rc = rc;
+    atomic_store(&waited->over, true);
+}
+
+static void the_listing_says_how_far_behind_a_group_is(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    kitchen(f, 1);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    assert_int_equal(commit_now(f, &a, 0, 1, 1), 0);
+    int64_t passed_ms = atomic_load(&f->clock.passed_ms);
+    pass_ms(f, 5000);
+    struct waited_listing waited = {
+        .listing = {.op = {.groups = node_group_room(f->node), .ask = GROUP_ASK_ALL, .timeout_ms = 30000},
+                    .done = on_listed}};
+    assert_int_equal(group_listing_submit(&waited.listing), 0);
+    wait_for(f, atomic_load(&waited.over));
+    assert_int_equal(waited.rc, 0);
+    assert_int_equal(waited.listing.op.row_count, 1);
+    const struct group_line *line = &waited.listing.lines[0];
+    assert_int_equal(line->row->committed, 1);
+    assert_int_equal(line->end, 3);
+    assert_int_equal(line->lag, 2);
+    assert_int_equal(line->lost, 0);
+    /* The records were appended before time passed. */
+    assert_true(line->lag_ms >= passed_ms && line->lag_ms >= 5000 && line->lag_ms <= atomic_load(&f->clock.passed_ms));
+    group_listing_free(&waited.listing);
+    leave(&a);
+}
+
 static void offsets_of_a_deleted_topic_go_with_it(void **state)
 {
     struct fixture *f = *state;
@@ -371,6 +414,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_group_that_is_made_anew_knows_nothing_of_the_old_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_member_that_holds_what_it_does_not_read_is_put_out, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_asked_of_a_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_listing_says_how_far_behind_a_group_is, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_of_a_deleted_topic_go_with_it, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
