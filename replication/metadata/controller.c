@@ -62,20 +62,24 @@ void controller_end(struct controller *controller)
     controller->active = false;
 }
 
-void controller_heartbeat(struct controller *controller, const struct metadata *meta, int64_t now_ms,
+bool controller_heartbeat(struct controller *controller, const struct metadata *meta, int64_t now_ms,
                           const struct heartbeat *beat, struct heartbeat_answer *answer)
 {
     const struct node_registration *known = metadata_node(meta, beat->node);
     struct controller_node *node = find(controller, beat->node);
     *answer = (struct heartbeat_answer){0};
+    /* A node epoch is the offset of the registration's record. */
+    if (beat->node_epoch >= meta->next_offset)
+        return false;
     if (known == NULL || node == NULL || known->epoch != beat->node_epoch || node->dead)
-        return;
+        return true;
     node->heard_ms = now_ms;
     node->applied_offset = beat->applied_offset;
     node->wants_stop = beat->wants_stop;
     answer->known = true;
     answer->fenced = known->fenced;
     answer->may_stop = known->shutting_down && !controller->look;
+    return true;
 }
 
 /* The place of a voter's vote about the process; those about another one do not count any more. */

@@ -78,7 +78,9 @@ void controller_init(struct controller *controller, int32_t self, int64_t sessio
 void controller_begin(struct controller *controller, const struct metadata *meta, int64_t now_ms);
 void controller_end(struct controller *controller);
 
-void controller_heartbeat(struct controller *controller, const struct metadata *meta, int64_t now_ms,
+/* false: there is no answer yet. The registration that it names is not applied here, while the node itself has applied
+ * it: the next heartbeat comes soon. */
+bool controller_heartbeat(struct controller *controller, const struct metadata *meta, int64_t now_ms,
                           const struct heartbeat *beat, struct heartbeat_answer *answer);
 /* A voter finds that the process of the node no longer exists. Once a majority of the voters in force does, each having
  * said so within CONTROLLER_GONE_MS, that is controller_gone(). Returns whether it is. */

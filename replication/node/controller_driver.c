@@ -43,16 +43,16 @@ bool controller_driver_beat(struct controller_driver *driver, const struct heart
                             struct heartbeat_answer *answer)
 {
     pthread_mutex_lock(&driver->lock);
-    bool leads = driver->controller.active;
-    if (leads) {
+    bool answered = driver->controller.active;
+    if (answered) {
         const struct metadata *meta = quorum_acquire(&driver->node->quorum);
-        controller_heartbeat(&driver->controller, meta, now_ms(driver), beat, answer);
+        answered = controller_heartbeat(&driver->controller, meta, now_ms(driver), beat, answer);
         quorum_release(&driver->node->quorum);
     }
     pthread_mutex_unlock(&driver->lock);
-    if (leads)
+    if (answered)
         mailbox_kick(&driver->turns);
-    return leads;
+    return answered;
 }
 
 void controller_driver_gone(struct controller_driver *driver, int32_t voter, int32_t node, uint64_t process)

@@ -437,7 +437,8 @@ static void tick_member(struct membership *member)
     if (!atomic_exchange(&member->beat_now, false) && now_ms(member) < member->next_ms)
         return;
     beat(member, controller);
-    bool urgent = tell_gone(member, controller) || leaving;
+    /* Without a lease since it registered: the controller is behind this node, or has not let it in yet. */
+    bool urgent = tell_gone(member, controller) || leaving || atomic_load(&member->lease_until_ms) == INT64_MIN;
     member->next_ms = alone && !urgent ? INT64_MAX : now_ms(member) + (urgent ? HEARTBEAT_URGENT_MS : HEARTBEAT_MS);
 }
 

@@ -219,6 +219,8 @@ static void register_node(struct node *node, const struct command *cmd)
         forwarding_registered(&node->replicas.forwarding,
                               metadata_node(&node->quorum.meta, cmd->registration.id)->epoch);
     node_apply_registrations(node, self ? 0 : cmd->registration.id);
+    if (self)
+        manager_registered(&node->replicas);
 }
 
 /* ---- consumer groups ---- */

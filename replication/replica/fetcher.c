@@ -184,6 +184,8 @@ static void turn(struct mailbox *box, struct mail *list)
             on_answer(fetcher, letter->frame);
         letter_free(letter);
     }
+    if (atomic_exchange(&fetcher->anew, false) && atomic_load(&fetcher->session) != 0)
+        begin_session(fetcher, manager_number(manager_of(fetcher)));
     say_all(fetcher);
 }
 
@@ -192,6 +194,12 @@ static void turn(struct mailbox *box, struct mail *list)
 int fetcher_up(struct fetcher *fetcher)
 {
     return letter_post(&fetcher->box, LETTER_UP, NULL);
+}
+
+void fetcher_anew(struct fetcher *fetcher)
+{
+    atomic_store(&fetcher->anew, true);
+    mailbox_kick(&fetcher->box);
 }
 
 void fetcher_down(struct fetcher *fetcher)

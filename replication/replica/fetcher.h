@@ -21,6 +21,7 @@ struct fetcher {
     struct replica_peer *peer;
     struct mailbox box;
     _Atomic bool down;        /* the peer went down: for the next turn */
+    _Atomic bool anew;        /* a new session is to begin, if the peer is up: for the next turn */
     _Atomic uint64_t session; /* changed by the turn; 0: the peer is not up */
 
     struct partition *due, **due_last; /* by fetch_next; each holds a reference */
@@ -41,6 +42,8 @@ int fetcher_up(struct fetcher *fetcher);
 void fetcher_down(struct fetcher *fetcher);
 int fetcher_receive(struct fetcher *fetcher, struct frame *frame);
 
+/* Says all fetches once more: what they say beside the logs has changed. Any thread. */
+void fetcher_anew(struct fetcher *fetcher);
 /* The partition follows this peer and may have something to say. Any thread; not under the partition's lock. */
 void fetcher_want(struct fetcher *fetcher, struct partition *part);
 void fetcher_beat(struct fetcher *fetcher);

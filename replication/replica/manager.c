@@ -379,6 +379,16 @@ int64_t manager_lag_max_ms(const struct replica_manager *manager)
     return manager->lag_max_ms > 0 ? manager->lag_max_ms : LIMIT_REPLICA_LAG_MS;
 }
 
+void manager_registered(struct replica_manager *manager)
+{
+    for (int i = 0; i < LIMIT_NODES; i++) {
+        struct replica_peer *peer = atomic_load(&manager->peers[i]);
+        if (peer == NULL)
+            break;
+        fetcher_anew(&peer->fetcher);
+    }
+}
+
 int64_t manager_node_epoch(struct replica_manager *manager)
 {
     struct quorum *quorum = manager->quorum;

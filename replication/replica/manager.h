@@ -146,5 +146,7 @@ int64_t manager_now_ms(const struct replica_manager *manager);
 int64_t manager_lag_max_ms(const struct replica_manager *manager);
 /* The epoch of this node's registration, as applied; -1: none. */
 int64_t manager_node_epoch(struct replica_manager *manager);
+/* A registration of this node was applied: leaders hear of its epoch. */
+void manager_registered(struct replica_manager *manager);
 
 #endif

@@ -259,20 +259,13 @@ def cat_append(bench, row=Row("3 nodes: cat big >> 0, 1 KiB lines, 3 copies", "â
 # ---- who dies, and who is cut off ----
 
 
-def away(cluster, node, topic, controls):
-    """Has `node` lead the topic, and the quorum too or another one do that; returns a third node."""
-    for _ in range(40):
-        if (cluster.controller(1) == node) == controls:
-            break
-        # Who leads the quorum is stopped, until it is as wanted.
-        gone = cluster.controller(1)
-        cluster.command("stop", gone)
-        cluster.command("start", gone)
-        cluster.await_whole(topic)
-    else:
-        raise Failed(f"node {node} does not come to {'lead' if controls else 'leave'} the quorum")
+def away(cluster, topic, controls):
+    """Has a node lead the topic that also leads the quorum, or one that does not; returns it, and one to write on."""
+    controller = cluster.controller(1)
+    others = [node for node in NODES if node != controller]
+    node, writer = (controller, others[0]) if controls else others
     cluster.lead(topic, node)
-    return next(n for n in NODES if n != node and (controls or n != cluster.controller(1)))
+    return node, writer
 
 
 def losses(bench, row, controls, lose, mend, took):
@@ -280,9 +273,8 @@ def losses(bench, row, controls, lose, mend, took):
     seconds, errors = [], []
     with cluster_of(bench, "loss") as cluster:
         cluster.topic("three", 3, 1)
-        for turn in range(bench.runs):
-            node = NODES[turn % 3]
-            writer = away(cluster, node, "three", controls)
+        for _ in range(bench.runs):
+            node, writer = away(cluster, "three", controls)
             with Stream(cluster.path(writer, "three", "0"), pause_s=0.001) as stream:
                 moment = time.monotonic()
                 lose(cluster, node)

@@ -44,7 +44,7 @@ static struct heartbeat_answer beat(struct cluster *c, int32_t id, bool wants_st
     struct heartbeat_answer answer;
     const struct node_registration *node = metadata_node(&c->meta, id);
     struct heartbeat heartbeat = {id, node->epoch, c->meta.next_offset, wants_stop};
-    controller_heartbeat(&c->controller, &c->meta, c->now_ms, &heartbeat, &answer);
+    assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &heartbeat, &answer));
     run(c);
     return answer;
 }
@@ -101,7 +101,7 @@ static void who_registers_is_fenced_until_it_has_applied_that(void **state)
     struct heartbeat_answer answer;
     enrol(c, 4, false);
     struct heartbeat early = {4, metadata_node(&c->meta, 4)->epoch, metadata_node(&c->meta, 4)->epoch, false};
-    controller_heartbeat(&c->controller, &c->meta, c->now_ms, &early, &answer);
+    assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &early, &answer));
     run(c);
     assert_true(answer.known && answer.fenced);
     assert_true(metadata_node(&c->meta, 4)->fenced);
@@ -174,7 +174,19 @@ static void a_heartbeat_of_another_registration_is_not_known(void **state)
     struct heartbeat_answer answer;
     struct heartbeat old = {1, metadata_node(&c->meta, 1)->epoch, 1000, false};
     enrol(c, 1, false);
-    controller_heartbeat(&c->controller, &c->meta, c->now_ms, &old, &answer);
+    assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &old, &answer));
+    assert_false(answer.known);
+}
+
+/* The node has applied its registration before the controller has: it is not to register again. */
+static void a_heartbeat_of_a_registration_that_is_not_applied_yet_waits(void **state)
+{
+    struct cluster *c = *state;
+    struct heartbeat_answer answer;
+    struct heartbeat early = {1, c->meta.next_offset, c->meta.next_offset + 1, false};
+    assert_false(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &early, &answer));
+    early.node_epoch--; /* some other record's */
+    assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &early, &answer));
     assert_false(answer.known);
 }
 
@@ -309,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_process_is_gone_once_a_majority_of_the_voters_finds_it_so, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clean_stop_hands_over_before_it_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(a_heartbeat_of_another_registration_is_not_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_heartbeat_of_a_registration_that_is_not_applied_yet_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(a_new_controller_grants_a_full_session, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_given_back_some_time_after_a_node_is_in_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(a_move_ends_once_all_that_shall_be_there_are_in_sync, setup, teardown),

@@ -67,6 +67,49 @@ static void a_controller_that_is_cut_off_has_none_either(void **state)
     cluster_await(c, 10000, is_fenced(c, one, away));
 }
 
+/* The controller says to a member that its registration is not in force. */
+static void disown(struct cluster *c, int32_t controller, int32_t id)
+{
+    struct node *node = c->nodes[id].node;
+    struct transport_events events = network_events(&node->network);
+    struct heartbeat_answer_message answer = {.number = node->membership.number};
+    struct frame *frame = calloc(1, sizeof *frame + MEMBER_MESSAGE_BYTES);
+    assert_non_null(frame);
+    *frame = (struct frame){.kind = MESSAGE_HEARTBEAT_ANSWER, .header = (uint8_t *)(frame + 1)};
+    frame->header_bytes = (uint32_t)heartbeat_answer_encode(&answer, frame->header);
+    events.frame(events.arg, controller, CHANNEL_CONTROL, frame);
+}
+
+static int in_sync(struct cluster *c, int32_t seen_from, const char *topic)
+{
+    struct quorum *quorum = &c->nodes[seen_from].node->quorum;
+    const struct metadata_topic *known = metadata_topic(quorum_acquire(quorum), topic);
+    int count = known == NULL || known->partitions == 0 ? 0 : known->parts[0].isr.count;
+    quorum_release(quorum);
+    return count;
+}
+
+/* A follower of a partition in which nothing happens has said all that there was to say; its leader holds what it says
+ * against its registration, and has to hear of another one. */
+static void who_registers_anew_comes_back_into_the_isr(void **state)
+{
+    struct cluster *c = *state;
+    await_members(c);
+    int32_t controller = cluster_leader(c);
+    assert_int_equal(cluster_mkdir(c, controller, "orders"), 0);
+    cluster_await(c, 5000, in_sync(c, controller, "orders") == 3);
+    cluster_pass(c, 5000);
+    for (int32_t id = 1; id <= 3; id++) {
+        int64_t before = atomic_load(&c->nodes[id].node->membership.node_epoch);
+        if (id == controller)
+            continue;
+        disown(c, controller, id);
+        cluster_await(c, 5000, atomic_load(&c->nodes[id].node->membership.node_epoch) > before);
+        cluster_await(c, 5000, !is_fenced(c, controller, id));
+        cluster_await(c, 5000, in_sync(c, controller, "orders") == 3);
+    }
+}
+
 #define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
 
 int main(void)
@@ -75,6 +118,7 @@ int main(void)
         THREE(a_member_has_a_lease_for_as_long_as_it_is_answered),
         THREE(cut_off_it_ends_before_the_node_is_fenced),
         THREE(a_controller_that_is_cut_off_has_none_either),
+        THREE(who_registers_anew_comes_back_into_the_isr),
     };
     return cmocka_run_group_tests_name("lease", tests, NULL, NULL);
 }
