@@ -252,6 +252,14 @@ static bool copy_failed(struct partition *part, uint64_t session, const struct r
     return says;
 }
 
+/* What the leader's log ends with, where it is a hole. */
+static int skip_hole(struct partition *part, const struct replica_answer *answer, struct err *e)
+{
+    if (answer->upto.offset <= log_end(part->log).offset)
+        return 0;
+    return log_skip(part->log, answer->key.leader_epoch, answer->upto, e);
+}
+
 static bool take_records(struct partition *part, const struct replica_answer *answer, const uint8_t *bytes, size_t len)
 {
     struct err e = {0};
@@ -259,6 +267,8 @@ static bool take_records(struct partition *part, const struct replica_answer *an
     int rc = partition_usable(part, &e);
     if (rc == 0)
         rc = copy_all(part, answer, bytes, len, &e);
+    if (rc == 0)
+        rc = skip_hole(part, answer, &e);
     if (rc == 0 && answer->batch_count > 0 && partition_flush_due(part, log_end(part->log).offset))
         rc = partition_flush_now(part);
     if (rc != 0)
@@ -268,7 +278,7 @@ static bool take_records(struct partition *part, const struct replica_answer *an
     pthread_mutex_lock(&part->lock);
     bool takes = is_current(part, answer->session, &answer->key);
     if (takes) {
-        fetch_took(&part->fetch, end.offset, answer->batch_count > 0);
+        fetch_took(&part->fetch, end.offset, end.offset > answer->point.offset);
         follow_mark(part, answer->high_watermark, end, &marked);
     }
     bool says = takes && part->fetch.ack;

@@ -227,7 +227,8 @@ static bool take(struct partition *part, struct follower *follower, int64_t base
     return true;
 }
 
-/* Sends batches that are encoded already, and gives the right back. end: behind the last of them. */
+/* Sends batches that are encoded already, and gives the right back. end: behind the last of them, and behind a hole that
+ * the log ends with. */
 static int send_batches(struct partition *part, struct follower *follower, const struct marks *marks,
                         const uint8_t *batches, uint32_t count, const struct iovec *body, int body_count,
                         struct log_point end, uint8_t *out)
@@ -237,6 +238,7 @@ static int send_batches(struct partition *part, struct follower *follower, const
                                     .point = marks->from,
                                     .high_watermark = marks->high_watermark,
                                     .start = start,
+                                    .upto = end,
                                     .batch_count = count,
                                     .batches = batches};
     set_key(part, marks->epoch, marks->round, &answer.key);
@@ -354,6 +356,8 @@ static int read_piece(struct partition *part, struct log_point from, uint32_t ro
     while (piece->count < LIMIT_PIECE_BATCHES) {
         struct log_run run;
         int rc = log_run_at(part->log, piece->end.position, limit.position, &run, e);
+        if (rc == 0)
+            piece->end = limit; /* what is left up to there, if anything, is a hole */
         if (rc <= 0)
             return rc;
         if (piece->count > 0 && piece->len + run.len > room)

@@ -12,7 +12,7 @@ enum {
     FETCH_ELEMENTS = 3,
     FETCH_PARTITION_ELEMENTS = 12,
     KEY_ELEMENTS = 4,
-    ANSWER_ELEMENTS = 13,
+    ANSWER_ELEMENTS = 15,
     BEAT_ELEMENTS = 3,
     MARK_ELEMENTS = 8,
 };
@@ -159,6 +159,7 @@ size_t replica_answer_encode(const struct replica_answer *answer, uint8_t *out)
     msgpack_pack_int32(&to.pk, answer->found_epoch);
     pack_point(&to.pk, answer->high_watermark);
     pack_point(&to.pk, answer->start);
+    pack_point(&to.pk, answer->upto);
     msgpack_pack_bin(&to.pk, batch_bytes);
     msgpack_pack_bin_body(&to.pk, answer->batches != NULL ? answer->batches : (const uint8_t *)"", batch_bytes);
     return to.len;
@@ -184,7 +185,7 @@ int replica_answer_decode(const uint8_t *data, size_t len, struct replica_answer
     const msgpack_object *o = unpacked.data.via.array.ptr;
     bool good = elements_uint64(&o[0], &out->session) && take_key(&o[1], &out->key) && take_point(&o[5], &out->point) &&
                 elements_int32(&o[7], -1, &out->found_epoch) && take_point(&o[8], &out->high_watermark) &&
-                take_point(&o[10], &out->start) && take_batches(&o[12], out);
+                take_point(&o[10], &out->start) && take_point(&o[12], &out->upto) && take_batches(&o[14], out);
     msgpack_unpacked_destroy(&unpacked);
     return good ? 0 : bad(e, "an answer");
 }

@@ -25,7 +25,7 @@ enum {
     /* Batches of one Records. */
     REPLICA_MESSAGE_BATCHES = 1024,
     REPLICA_BATCH_BYTES = 16 + BATCH_ENTRY_BYTES,
-    REPLICA_ANSWER_BYTES = 192, /* an answer without batches */
+    REPLICA_ANSWER_BYTES = 224, /* an answer without batches */
 };
 
 /* Which partition, and in which round of its fetches: a number that is the follower's own and that no other round of
@@ -93,6 +93,8 @@ struct replica_answer {
     int32_t found_epoch; /* Diverging: the largest epoch of the leader's log that is not above the asked one */
     struct log_point high_watermark; /* Records */
     struct log_point start;          /* Records: the leader's log start */
+    struct log_point upto; /* Records: there is nothing but the batches up to here: behind the last of them, or behind
+                              a hole that the leader's log ends with */
     uint32_t batch_count;
     const uint8_t *batches; /* encoded: REPLICA_BATCH_BYTES each */
 };
