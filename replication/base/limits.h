@@ -68,6 +68,8 @@ enum {
     LIMIT_FORWARD_MARK_BYTES = 4096,
     /* An append that its leader has acknowledged waits for this replica's high watermark no longer than this. */
     LIMIT_SHOW_MS = 1000,
+    /* A leader that may have lost some of what was shown asks how far that was for so long at most. */
+    LIMIT_SHOWN_MS = 2000,
     /* A leader that cannot append asks for another one for so long; then its appends fail, and from so much later on it
      * asks again. */
     LIMIT_HANDOVER_MS = 2000,

@@ -25,6 +25,22 @@ struct parcel {
 
 /* ---- the turns ---- */
 
+/* One that the link does not take, and one that is too early, is asked for again. */
+static void say_shown(struct partition *part, int32_t from, const struct partition_request *request)
+{
+    struct partition_answer answer = {.head = request->head};
+    uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
+    struct log_point shown;
+
+    if (!partition_shown_asked(part, request, &shown)) {
+        return;
+    }
+    answer.upto = shown.offset;
+    answer.position = shown.position;
+    (void)forwarding_send(part->manager, from, CHANNEL_CONTROL, MESSAGE_SHOWN_ANSWER, header,
+                          partition_answer_encode(&answer, header), NULL, 0);
+}
+
 static void open_parcel(struct parcel *parcel)
 {
     struct partition *part = parcel->part;
@@ -49,6 +65,12 @@ static void open_parcel(struct parcel *parcel)
     case MESSAGE_FLUSH_ANSWER:
     case MESSAGE_DELETE_RECORDS_ANSWER:
         partition_ask_answer(part, &parcel->answer);
+        break;
+    case MESSAGE_SHOWN:
+        say_shown(part, parcel->from, &parcel->request);
+        break;
+    case MESSAGE_SHOWN_ANSWER:
+        partition_shown_answer(part, parcel->from, &parcel->answer);
         break;
     case MESSAGE_FLUSH_INSYNC_ANSWER:
         partition_insync_flushed(part, parcel->from, parcel->answer.head.leader_epoch, parcel->answer.upto);
@@ -172,6 +194,7 @@ static int take_apart(struct parcel *parcel, const struct forward_head **head, s
     case MESSAGE_FLUSH:
     case MESSAGE_FLUSH_INSYNC:
     case MESSAGE_DELETE_RECORDS:
+    case MESSAGE_SHOWN:
         *head = &parcel->request.head;
         return partition_request_decode(frame->header, frame->header_bytes, &parcel->request, e);
     default:
@@ -364,7 +387,8 @@ void forwarding_init(struct forwarding *forwarding, struct replica_manager *mana
 {
     static const enum message_kind kinds[] = {
         MESSAGE_APPEND,         MESSAGE_APPEND_ANSWER,         MESSAGE_FLUSH,        MESSAGE_FLUSH_ANSWER,
-        MESSAGE_DELETE_RECORDS, MESSAGE_DELETE_RECORDS_ANSWER, MESSAGE_FLUSH_INSYNC, MESSAGE_FLUSH_INSYNC_ANSWER};
+        MESSAGE_DELETE_RECORDS, MESSAGE_DELETE_RECORDS_ANSWER, MESSAGE_FLUSH_INSYNC, MESSAGE_FLUSH_INSYNC_ANSWER,
+        MESSAGE_SHOWN,          MESSAGE_SHOWN_ANSWER};
 
     *forwarding = (struct forwarding){.manager = manager,
                                       .listener = {.up = on_up, .down = on_down, .arg = forwarding},

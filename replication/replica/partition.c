@@ -223,6 +223,7 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     partition_forward_init(part);
     partition_ask_init(part);
     partition_insync_init(part);
+    partition_shown_init(part);
     partition_feed_init(part);
     part->registration = *registration;
     struct topic_config config;
@@ -347,6 +348,7 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     assert(part->reads.first == NULL);
     remote_free(part->remote);
     manager_remove(part->manager, part);
+    free(part->shown_round);
     free(atomic_load(&part->followers));
     pthread_mutex_destroy(&part->watch_lock);
     pthread_mutex_destroy(&part->forward_lock);
@@ -375,6 +377,7 @@ void partition_stop_alarms(struct partition *part, bool cancel)
     partition_forward_stop(part, cancel);
     partition_ask_stop(part, cancel);
     partition_insync_stop(part, cancel);
+    partition_shown_stop(part, cancel);
     partition_flush_stop(part, cancel);
 }
 

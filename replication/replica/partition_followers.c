@@ -182,6 +182,8 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
     pthread_mutex_unlock(&part->lock);
     if (verdict != SERVE_DONE || follower == NULL)
         return verdict;
+    if (partition_asks_shown(part))
+        return SERVE_LATER;
     if (partition_usable(part, NULL) != 0 || partition_begin_leading(part, &e) != 0)
         return SERVE_DONE; /* it asks again, perhaps another leader */
     if (!served && begin_round(part, serving, from, fetch) != 0)
@@ -227,8 +229,8 @@ static bool take(struct partition *part, struct follower *follower, int64_t base
     return true;
 }
 
-/* Sends batches that are encoded already, and gives the right back. end: behind the last of them, and behind a hole that
- * the log ends with. */
+/* Sends batches that are encoded already, and gives the right back. end: behind the last of them, and behind a hole
+ * that the log ends with. */
 static int send_batches(struct partition *part, struct follower *follower, const struct marks *marks,
                         const uint8_t *batches, uint32_t count, const struct iovec *body, int body_count,
                         struct log_point end, uint8_t *out)

@@ -63,7 +63,7 @@ static bool may_lead(const struct partition *part)
 {
     bool behind = atomic_load(&part->epoch_wanted) != 0; /* the log waits for a later epoch */
 
-    return partition_leads(part) &&
+    return partition_leads(part) && !partition_asks_shown(part) &&
            (!atomic_load(&part->replicated) || (!behind && part->manager->hooks.has_lease(part->manager->hooks.arg)));
 }
 

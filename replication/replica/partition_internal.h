@@ -41,7 +41,10 @@ enum { PARTITION_FOLLOWERS = 2 * LIMIT_REPLICA_SET };
 
 struct isr_rules;
 struct metadata;
+struct partition_answer;
 struct partition_change;
+struct partition_request;
+struct shown_round;
 struct replica_answer;
 struct replica_fetch;
 struct replica_mark;
@@ -106,8 +109,14 @@ struct partition {
     _Atomic int32_t epoch_wanted; /* LEADER: the cluster is to say this epoch, before it can be led; 0: not so */
     bool isr_pending;             /* a change of the ISR is proposed, and not decided */
     _Atomic bool resigned;        /* its log is to be dropped before anything is fetched; partition_damage.c */
-    bool damage_told;             /* that it is damaged and stays so, partition_damage.c */
-    struct fetch fetch;           /* FOLLOWER */
+    /* LEADER: it is asked what others have shown; partition_shown.c: lock */
+    _Atomic bool asks_shown;
+    struct shown_round *shown_round; /* meanwhile */
+    struct log_point shown_to;       /* the furthest that was heard of in this epoch */
+    struct alarm shown_alarm;        /* as forward_alarm */
+    bool shown_alarm_set;
+    bool damage_told;                 /* that it is damaged and stays so, partition_damage.c */
+    struct fetch fetch;               /* FOLLOWER */
     struct partition_waiter *waiters; /* a list, in no order */
     int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
     struct read_list reads;           /* those that wait for an answer from elsewhere */
@@ -298,6 +307,26 @@ bool partition_take_mark(struct partition *part, uint64_t session, const struct 
 /* What is not there any more cannot be read here; what was shown stays in view. Takes the lock. */
 void partition_lower_mark(struct partition *part, struct log_point end, struct log_point start);
 
+/* ---- what was shown: partition_shown.c ---- */
+
+void partition_shown_init(struct partition *part);
+void partition_shown_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
+/* The registration is of a new leader epoch. was_in_sync: as this process knew it before. Under the lock. */
+void partition_shown_begin(struct partition *part, bool was_in_sync);
+/* A leader may have lost some of what was shown, and does not know yet how far that was. */
+static inline bool partition_asks_shown(const struct partition *part)
+{
+    return atomic_load_explicit(&part->asks_shown, memory_order_acquire);
+}
+/* A node's answer. Calls back. */
+void partition_shown_answer(struct partition *part, int32_t from, const struct partition_answer *answer);
+/* It leads in the epoch, in which nothing was appended yet: its log's end goes to where something was shown. Errors of
+ * log_skip(). The life lock is held. */
+int partition_shown_skip(struct partition *part, int32_t epoch, struct err *e);
+/* A leader asks: the furthest that this node has shown, in *out. false: it has not applied the leader's epoch yet.
+ * Calls back. */
+bool partition_shown_asked(struct partition *part, const struct partition_request *request, struct log_point *out);
+
 /* ---- a damaged log: partition_damage.c ---- */
 
 /* Each LIMIT_BEAT_MS: one that is damaged proposes to resign. */
@@ -427,9 +456,6 @@ void partition_hand_over(struct partition *part, struct append_op *committing, s
 /* A request's batches, whose bytes are in body, are appended in their order; the answers go to node `from`. -ENOMEM. */
 int partition_forwarded(struct partition *part, int32_t from, const struct append_request *request,
                         const uint8_t *body);
-
-struct partition_request;
-struct partition_answer;
 
 /* The same for MESSAGE_FLUSH, _FLUSH_INSYNC and _DELETE_RECORDS (kind): the answer goes to node `from`. -ENOMEM. */
 int partition_asked(struct partition *part, int32_t from, int kind, const struct partition_request *request);

@@ -131,8 +131,8 @@ int partition_read_submit(struct read_op *op)
     return late_replica_submit(op);
 #endif
     int rc = partition_read_here(op);
-    bool lost = rc == -EIO && partition_role(op->part) == ROLE_FOLLOWER; /* others have it */
-    return lost || (rc > 0 && is_behind(op)) ? remote_submit(op) : rc;
+    op->lost = rc == -EIO && partition_role(op->part) == ROLE_FOLLOWER; /* others have it */
+    return op->lost || (rc > 0 && is_behind(op)) ? remote_submit(op) : rc;
 }
 
 bool partition_is_known(struct partition *part)

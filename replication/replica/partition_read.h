@@ -55,6 +55,7 @@ struct read_op {
     int64_t from;             /* likewise: between `at` and here there is nothing */
     int64_t deadline_ms;      /* likewise */
     int rc;                   /* likewise: how it ended */
+    bool lost;                /* what this node has of it is damaged */
     bool queued;              /* in the partition's list of those that wait; its lock, as the next two */
     struct read_op *prev, *next;
 };

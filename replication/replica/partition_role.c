@@ -91,6 +91,7 @@ static bool change(struct partition *part, const struct partition_registration *
     enum partition_role before = partition_role(part), after = role_by(registration, manager->id);
     int32_t epoch = partition_epoch_by(registration, atomic_load(&part->leader_epoch));
     bool again = part->registered && after == before && epoch == atomic_load(&part->leader_epoch);
+    bool was_in_sync = part->registered && replica_set_has(&part->registration.isr, manager->id);
     int64_t now_ms = manager->clock->mono_ms(manager->clock);
 
     if (before != ROLE_NONE && after != ROLE_LEADER && !again)
@@ -121,6 +122,7 @@ static bool change(struct partition *part, const struct partition_registration *
         atomic_store(&part->epoch_wanted, 0);
         fetch_follow(&part->fetch, after == ROLE_FOLLOWER ? registration->leader : 0, epoch, 0);
         atomic_store(&part->role, after);
+        partition_shown_begin(part, was_in_sync);
     }
     part->isr_pending = false;
     partition_damage_decided(part, !again);

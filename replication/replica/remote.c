@@ -564,6 +564,37 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
 
 /* ---- the tick ---- */
 
+/* This node's own replica has caught up with what was shown: those that waited for that, in a list by next. */
+static struct read_op *take_own(struct partition *part)
+{
+    struct read_op *first = NULL, **last = &first;
+    pthread_mutex_lock(&part->lock);
+    bool caught_up = !atomic_load(&part->elsewhere) && part->isr.high_watermark.position >= part->shown.position;
+    for (struct read_op *op = part->reads.first, *next; op != NULL && caught_up; op = next) {
+        next = op->next;
+        if (op->kind == READ_STATUS || op->lost)
+            continue;
+        partition_read_take_out(op);
+        op->next = NULL;
+        *last = op;
+        last = &op->next;
+    }
+    pthread_mutex_unlock(&part->lock);
+    return first;
+}
+
+/* Calls back: no lock held. */
+static void answer_own(struct read_op *ops)
+{
+    while (ops != NULL) {
+        struct read_op *op = ops;
+        ops = op->next;
+        op->next = op->prev = NULL;
+        int rc = partition_read_here(op);
+        op->done(op, rc < 0 ? rc : 0);
+    }
+}
+
 /* Questions that will have no answer, or that somebody else is to be asked by now. */
 static void drop_questions(struct partition *part, struct remote *remote, int32_t lost, int64_t now)
 {
@@ -602,6 +633,7 @@ int64_t remote_look(struct partition *part, int32_t lost)
     int64_t now = now_ms(part), due_ms = INT64_MAX;
     if (remote == NULL)
         return INT64_MAX;
+    answer_own(take_own(part));
     pthread_mutex_lock(&remote->lock);
     drop_questions(part, remote, lost, now);
     end_late(part, remote, &over, now, &due_ms);

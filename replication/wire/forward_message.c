@@ -111,10 +111,11 @@ size_t partition_answer_encode(const struct partition_answer *answer, uint8_t ou
 {
     struct elements_out to;
 
-    elements_begin(&to, out, LIMIT_FORWARD_MESSAGE_BYTES, HEAD + 2);
+    elements_begin(&to, out, LIMIT_FORWARD_MESSAGE_BYTES, HEAD + 3);
     pack_head(&to, &answer->head);
     msgpack_pack_int(&to.pk, errno_number(answer->rc));
     msgpack_pack_int64(&to.pk, answer->upto);
+    msgpack_pack_int64(&to.pk, answer->position);
     return to.len;
 }
 
@@ -267,12 +268,13 @@ int partition_answer_decode(const uint8_t *data, size_t len, struct partition_an
     msgpack_unpacked unpacked;
     const msgpack_object *at;
     bool ok;
-    int rc = take(data, len, HEAD + 2, "a partition's answer", &unpacked, e);
+    int rc = take(data, len, HEAD + 3, "a partition's answer", &unpacked, e);
 
     if (rc < 0) {
         return rc;
     }
     at = unpacked.data.via.array.ptr;
-    ok = take_head(at, &out->head) && take_errno(&at[HEAD], &out->rc) && elements_int64(&at[HEAD + 1], 0, &out->upto);
+    ok = take_head(at, &out->head) && take_errno(&at[HEAD], &out->rc) && elements_int64(&at[HEAD + 1], 0, &out->upto) &&
+         elements_int64(&at[HEAD + 2], 0, &out->position);
     return none(ok, "a partition's answer", &unpacked, e);
 }

@@ -56,7 +56,8 @@ struct append_answer {
 };
 
 /* MESSAGE_FLUSH: everything below an end offset of an epoch on the disk of every in-sync replica. MESSAGE_FLUSH_INSYNC:
- * on that of the receiver, which follows the sender. MESSAGE_DELETE_RECORDS: up to a position. */
+ * on that of the receiver, which follows the sender. MESSAGE_DELETE_RECORDS: up to a position. MESSAGE_SHOWN: how far
+ * was it shown? */
 struct partition_request {
     struct forward_head head;
     int32_t epoch; /* FLUSH: in which the record before `upto` was acknowledged; -1: not known */
@@ -66,7 +67,9 @@ struct partition_request {
 struct partition_answer {
     struct forward_head head;
     int rc;
-    int64_t upto; /* FLUSH_INSYNC: how far the sender's log is on its disk, offset; else 0 */
+    int64_t
+        upto; /* FLUSH_INSYNC: how far the sender's log is on its disk, SHOWN: how far it was shown, offset; else 0 */
+    int64_t position; /* SHOWN: that of upto; else 0 */
 };
 
 /* An errno that is none of these travels as -EIO. Their numbers on the wire are no machine's. */

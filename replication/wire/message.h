@@ -41,6 +41,8 @@ enum message_kind {
     MESSAGE_DELETE_RECORDS_ANSWER,
     MESSAGE_FLUSH_INSYNC, /* the leader asks a replica */
     MESSAGE_FLUSH_INSYNC_ANSWER,
+    MESSAGE_SHOWN, /* a leader asks any node */
+    MESSAGE_SHOWN_ANSWER,
 
     /* Reads from elsewhere, replica/partition_read. */
     MESSAGE_READ = 80,
