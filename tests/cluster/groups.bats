@@ -1,0 +1,100 @@
+#!/usr/bin/env bats
+# Consumer groups on three hosts: one group, whoever its members' hosts are; hosts and coordinators that die take
+# nothing with them.
+load lib
+
+in_sync() { attr "$1" user.log.isr 2>/dev/null | tr ',' '\n' | sort | tr -d '\n'; } # FILE
+
+# Three nodes, and a topic of so many partitions, each on all of them and in sync; a group.
+form() { # PARTITIONS
+    local i
+    start_cluster 3
+    wait_until "mkdir $C/1/orders 2>/dev/null || [ -d $C/1/orders ]" 30
+    [ "$1" = 1 ] || setfattr -n user.topic.partitions -v "$1" "$C/1/orders"
+    wait_until "mkdir $C/1/.groups/kitchen 2>/dev/null || [ -d $C/1/.groups/kitchen ]" 30
+    for node in 1 2 3; do
+        for i in $(seq 0 $(($1 - 1))); do
+            wait_until "[ -e $C/$node/orders/$i ]" 10
+            wait_until "[ \"\$(in_sync $C/$node/orders/$i)\" = 123 ]" 30
+        done
+        wait_until "[ -e $C/$node/.groups/kitchen/orders ]" 10
+    done
+}
+
+# worker NODE NAME: appends `RECORD` to $T/done.NAME for each record that it was given, with os.read: what a read brings
+# is done before the next. In a session of its own; its pid in $WORKER.
+worker() {
+    setsid python3 - "$C/$1/.groups/kitchen/orders" "$T/done.$2" 3>&- <<'END' &
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+out = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+while True:
+    part = os.read(fd, 4096)
+    os.write(out, part)
+END
+    WORKER=$!
+    BG+=("$WORKER")
+}
+
+produce() { # NODE FIRST LAST: record N to partition N % 3; each acknowledged
+    python3 - "$C/$1/orders" "$2" "$3" <<'END'
+import os, sys
+fds = [os.open(f"{sys.argv[1]}/{i}", os.O_WRONLY | os.O_APPEND) for i in range(3)]
+for n in range(int(sys.argv[2]), int(sys.argv[3]) + 1):
+    os.write(fds[n % 3], b"%d\n" % n)
+END
+}
+
+all_done() { [ "$(cat "$T"/done.* 2>/dev/null | sort -u | wc -l)" = "$1" ]; } # RECORDS
+doubled() { echo $(($(cat "$T"/done.* | wc -l) - $(cat "$T"/done.* | sort -u | wc -l))); }
+lines() { cat "$T/done.$1" 2>/dev/null | wc -l; }
+
+@test "members on three hosts share the partitions, and each record is given to one of them" {
+    form 3
+    for node in 1 2 3; do worker $node $node; done
+    produce 1 1 300
+    wait_until 'all_done 300' 30
+    produce 2 301 600
+    wait_until 'all_done 600' 30
+    for node in 1 2 3; do at_least "$(lines $node)" 1; done
+    at_most "$(doubled)" 500 # of the first who came: a hand-over withdraws, and never doubles what was read on from
+}
+
+@test "a worker that is killed is taken over from on another host, with nothing lost" {
+    form 3
+    worker 1 1
+    first=$WORKER
+    produce 3 1 100
+    wait_until 'all_done 100' 30
+    worker 2 2
+    produce 3 101 200
+    wait_until 'all_done 200' 30
+    kill -9 "$first"
+    produce 3 201 300
+    wait_until 'all_done 300' 30
+    at_least "$(lines 2)" 100
+}
+
+@test "a host that dies takes its members along, and theirs goes to the others" {
+    form 3
+    for node in 1 2 3; do worker $node $node; done
+    produce 1 1 300
+    wait_until 'all_done 300' 30
+    cluster kill "$C" 3
+    produce 1 301 600
+    wait_until 'all_done 600' 30
+}
+
+@test "a host that is cut off is put out, and goes on as it comes back" {
+    form 3
+    for node in 1 2 3; do worker $node $node; done
+    produce 1 1 300
+    wait_until 'all_done 300' 30
+    cluster cut "$C" 3
+    produce 1 301 600
+    wait_until 'all_done 600' 40
+    cluster heal "$C"
+    worker 3 again
+    produce 1 601 900
+    wait_until 'all_done 900' 40
+}
