@@ -51,6 +51,7 @@ teardown() {
             tail -n 15 "$log"
         done
     fi
+    drop_disks || bad=1
     wait_until '[ -s "$T/watchdog" ]' && read -r pid <"$T/watchdog" && kill "$pid"
     rm -rf --one-file-system "$T"
     return $bad
@@ -64,3 +65,38 @@ start_cluster() { # [-o OPTIONS] N: named after this process, so that suites can
 logged() { grep -qF -- "$2" "$C/log/$1"; }
 forget_logs() { for log in "$C"/log/*; do : >"$log"; done; }
 daemon() { cat "$C/pid/$1"; } # NODE
+
+# Disks of their own for some nodes, before the cluster is there: node N's data is on an ext4 at $T/disk/N.
+start_cluster_on_disks() { # [-o OPTIONS] MEGABYTES NODE…: three nodes
+    local options='' megabytes node image loop
+    if [ "$1" = -o ]; then options=$2; shift 2; fi
+    megabytes=$1
+    shift
+    mkdir -p "$C/data" "$T/disk"
+    for node; do
+        image=$T/disk/$node.img
+        truncate -s "${megabytes}M" "$image"
+        mkfs.ext4 -q -F -m 0 "$image"
+        mkdir "$T/disk/$node"
+        if ! loop=$(losetup -f --show "$image") || ! mount "$loop" "$T/disk/$node"; then
+            echo "no loop device could be mounted (this test needs root and /dev/loop*)"
+            return 1
+        fi
+        echo "$loop" >"$T/disk/$node.loop"
+        mkdir "$T/disk/$node/data"
+        ln -s "$T/disk/$node/data" "$C/data/$node"
+    done
+    printf '%s\n' "NAME=t$$" COUNT=3 "OPTIONS=$options" >"$C/cluster"
+    cluster start "$C"
+}
+
+drop_disks() {
+    local file bad=0
+    for file in "$T"/disk/*.loop; do
+        [ -e "$file" ] || continue
+        fsfreeze -u "${file%.loop}" 2>/dev/null
+        wait_until "umount ${file%.loop} 2>/dev/null || ! mountpoint -q ${file%.loop}" 10 || { umount -l "${file%.loop}"; bad=1; }
+        losetup -d "$(cat "$file")"
+    done
+    return $bad
+}
