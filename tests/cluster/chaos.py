@@ -1,8 +1,9 @@
 """chaos.py CLUSTER-PROGRAM DIR SECONDS SEED: a black box's history of a cluster that is killed, paused and cut.
 
 Three nodes; one topic on all. On each mount a writer appends numbered lines, one a write(2), and a reader reads what is
-there and again what it has read. Meanwhile nodes are killed, paused, stopped, started and cut off, never a majority at
-once, chosen by the seed. In the end all is healed, and then it holds:
+there and again what it has read. Meanwhile nodes are killed, paused, stopped, started and cut off, lose their disks and
+are made voters again, replicas and voters become fewer and more again, all chosen by the seed. Disks are lost one at a
+time, when all replicas are in sync. In the end all is healed, and then it holds:
 
   each acknowledged line is there, once, and the lines of a writer in their order
   no line that was certainly refused (EROFS, EINTR) is there
@@ -137,14 +138,73 @@ def acked():
     return [len(book(node, "a")) for node in NODES]
 
 
+def attribute(where, name):
+    return subprocess.run(["timeout", "3", "getfattr", "--only-values", "--absolute-names", "-n", name, where],
+                          capture_output=True, text=True).stdout
+
+
+def set_attribute(where, name, value):
+    return subprocess.run(["timeout", "10", "setfattr", "-n", name, "-v", value, where],
+                          capture_output=True).returncode == 0
+
+
+def await_that(what, condition, seconds=90):
+    """false: it did not come to that, which is wrong."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            wrong.append("%d s passed, and it is not so that %s" % (seconds, what))
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def all_in_sync():
+    return all(attribute(path(node), "user.log.isr").count(",") == len(NODES) - 1 for node in NODES)
+
+
+def set_voters(node, *of):
+    """EAGAIN until all of them are connected and caught up."""
+    return await_that("node %d sets the voters %s" % (node, of),
+                      lambda: set_attribute("%s/%d" % (DIR, node), "user.cluster.voters", ",".join(map(str, of))))
+
+
+def lose_disk(node, other):
+    """The node comes back empty, is a voter again by the same list, and in sync."""
+    if not await_that("all replicas are in sync before a disk is lost", all_in_sync):
+        return
+    cluster("kill", node)
+    cluster("wipe", node)
+    cluster("start", node)
+    if set_voters(other, *NODES):
+        await_that("all replicas are in sync after node %d lost its disk" % node, all_in_sync)
+
+
+def fewer(kind, node, other, pause):
+    """Fewer replicas, or voters, and as many again."""
+    if not await_that("all replicas are in sync before there are fewer", all_in_sync):
+        return
+    topic = "%s/%d/chaos" % (DIR, other)
+    if kind == "voters":
+        set_voters(other, node)
+    else:
+        await_that("there are two replicas", lambda: set_attribute(topic, "user.topic.replication_factor", "2"))
+    time.sleep(pause)
+    if kind == "voters":
+        set_voters(other, *NODES)
+    elif await_that("there are three replicas",
+                    lambda: set_attribute(topic, "user.topic.replication_factor", str(len(NODES)))):
+        await_that("all replicas are in sync when there are more", all_in_sync)
+
+
 def torment(chance):
     """Something bad for a while, and then well again."""
-    kind = chance.choice(("kill", "kill", "pause", "cut", "cut one way", "stop", "kill leader", "kill all"))
+    kind = chance.choice(("kill", "kill", "pause", "cut", "cut one way", "stop", "kill leader", "kill all", "lose disk",
+                          "replicas", "voters"))
     node, other = chance.sample(NODES, 2)
     pause = chance.uniform(0.2, 5)
     if kind == "kill leader":
-        said = subprocess.run(["timeout", "3", "getfattr", "--only-values", "--absolute-names", "-n", "user.log.leader",
-                               path(other)], capture_output=True, text=True).stdout
+        said = attribute(path(other), "user.log.leader")
         node = int(said) if said.isdigit() else node
     say(kind, node if kind != "kill all" else "", "for %.1f s" % pause, acked())
     if kind in ("kill", "kill leader"):
@@ -158,6 +218,10 @@ def torment(chance):
         cluster("stop", node)
         time.sleep(pause)
         cluster("start", node)
+    elif kind == "lose disk":
+        lose_disk(node, other)
+    elif kind in ("replicas", "voters"):
+        fewer(kind, node, other, pause)
     elif kind == "pause":
         cluster("pause", node)
         time.sleep(pause)
