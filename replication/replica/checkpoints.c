@@ -146,8 +146,6 @@ static void collect_one(struct partition *part, void *arg)
     } else {
         now = as_known(part, all->kind);
     }
-    if (now.offset == 0) /* what no line says is 0 */
-        return;
     memcpy(now.key, part->checkpoint_key, sizeof now.key);
     add(all, &now);
 }
@@ -166,6 +164,16 @@ static void collect_unseen(struct replica_manager *manager, struct collection *a
     }
 }
 
+/* What no line says is 0. */
+static void drop_nothing(struct collection *all)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < all->count; i++)
+        if (all->entries[i].offset != 0)
+            all->entries[left++] = all->entries[i];
+    all->count = left;
+}
+
 int checkpoints_write(struct replica_manager *manager, enum checkpoint_kind kind, struct err *e)
 {
     struct collection all = {.kind = kind};
@@ -173,6 +181,7 @@ int checkpoints_write(struct replica_manager *manager, enum checkpoint_kind kind
     int rc = manager_each_partition(manager, collect_one, &all);
     if (!atomic_load(&manager->caught_up))
         collect_unseen(manager, &all);
+    drop_nothing(&all);
     if (rc == 0)
         rc = all.rc;
     if (rc != 0) {

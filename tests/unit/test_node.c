@@ -205,6 +205,35 @@ static void test_checkpoints_by_name_are_carried_over(void **state)
     assert_content(f, "orders", "1\n");
 }
 
+/* A power cut took all that no fsync had put on the disk. What is appended next must not pass for committed. */
+static void test_a_high_watermark_is_brought_down_to_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char text[1024], id[UUID_TEXT_BYTES], command[256];
+    create(f, "orders");
+    append(f, "orders", "1\n2\n3\n");
+    struct topic *topic = node_topic(f->node, "orders");
+    memcpy(id, topic->id_text, sizeof id);
+    topic_unref(topic);
+    stop(f);
+    read_checkpoint(f, "replication-offset-checkpoint", text);
+    assert_non_null(strstr(text, id));
+    snprintf(command, sizeof command, "cd %s && rm clean-shutdown recovery-point-offset-checkpoint topics/orders-0/0*",
+             f->dir);
+    assert_int_equal(system(command), 0);
+    start(f);
+    /* As in the middle of the start, before the node knows of all topics. */
+    struct replica_manager *manager = &f->node->replicas;
+    put_checkpoint(f, "replication-offset-checkpoint", text);
+    assert_int_equal(checkpoints_read(f->node->io, f->node->data_dirfd, &manager->known, NULL), 0);
+    atomic_store(&manager->caught_up, false);
+    assert_int_equal(checkpoints_write(manager, CHECKPOINT_HIGH_WATERMARK, NULL), 0);
+    atomic_store(&manager->caught_up, true);
+    checkpoints_free(&manager->known);
+    read_checkpoint(f, "replication-offset-checkpoint", text);
+    assert_null(strstr(text, id));
+}
+
 /* ---- what lies in the directory ---- */
 
 static void overwrite(const struct fixture *f, const char *name, off_t at, const char *bytes)
@@ -684,6 +713,7 @@ int main(void)
         STORY(test_a_name_used_again_is_another_topic),
         STORY(test_a_new_topic_has_none_of_the_old_ones_checkpoints),
         STORY(test_checkpoints_by_name_are_carried_over),
+        STORY(test_a_high_watermark_is_brought_down_to_nothing),
         STORY(test_damaged_files_are_named),
         STORY(test_another_nodes_directory_is_refused),
         STORY(test_one_damaged_partition_does_not_stop_the_node),
