@@ -185,14 +185,16 @@ static int check_proposer(const struct partition_registration *from, const struc
                           int32_t proposer, struct verdict *verdict)
 {
     const struct partition_registration *to = &change->to;
+    /* A leader that is told -ESTALE has heard of another registration, or will. */
     if (to->partition_epoch != from->partition_epoch + 1)
-        return LOST(verdict, -EAGAIN, "partition epoch %d, not %d", from->partition_epoch, to->partition_epoch - 1);
+        return LOST(verdict, proposer == 0 ? -EAGAIN : -ESTALE, "partition epoch %d, not %d", from->partition_epoch,
+                    to->partition_epoch - 1);
     if (to->leader_epoch < from->leader_epoch || (to->leader != from->leader && to->leader_epoch == from->leader_epoch))
         return err_set(verdict->e, -EINVAL, "leader epoch %d after %d", to->leader_epoch, from->leader_epoch);
     if (proposer == 0)
         return 0;
     if (from->leader != proposer)
-        return LOST(verdict, -EAGAIN, "node %d leads, not %d", from->leader, proposer);
+        return LOST(verdict, -ESTALE, "node %d leads, not %d", from->leader, proposer);
     if (to->leader != from->leader || to->leader_epoch != from->leader_epoch ||
         !replica_set_equal(&to->replicas, &from->replicas) || !replica_set_equal(&to->target, &from->target))
         return err_set(verdict->e, -EINVAL, "a leader changes its ISR and nothing else");

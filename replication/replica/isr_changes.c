@@ -160,32 +160,69 @@ static void collect(struct isr_changes *changes)
 /* Somebody has held the command against the metadata. */
 static bool is_judged(int rc)
 {
-    return rc == 0 || rc == -EAGAIN || rc == -ENOENT || rc == -EINVAL;
+    return rc == 0 || rc == -EAGAIN || rc == -ESTALE || rc == -ENOENT || rc == -EINVAL;
 }
 
 /* true: the same has to be proposed again. One that was repeated and not even looked at (-EROFS, while no controller
- * answers) is as unknown as it was. */
+ * answers) is as unknown as it was; so is one that was under way when this node's quorum failed. */
 static bool is_unknown(const struct isr_changes *changes)
 {
-    return changes->rc == -ETIMEDOUT || (changes->repeated && !is_judged(changes->rc));
+    return changes->rc == -ETIMEDOUT || changes->rc == -EIO || (changes->repeated && !is_judged(changes->rc));
 }
 
-static void settle(struct isr_changes *changes)
+static bool is_pending(struct partition *part)
 {
-    bool refused = changes->rc != 0;
-    for (int32_t i = 0; i < changes->command.change_count; i++) {
+    pthread_mutex_lock(&part->lock);
+    bool pending = part->isr_pending;
+    pthread_mutex_unlock(&part->lock);
+    return pending;
+}
+
+/* The next of those in doubt, but for one of which its registration has told meanwhile. false: none is left. */
+static bool repeat_next(struct isr_changes *changes)
+{
+    struct command *command = &changes->command;
+    while (changes->doubted > 0) {
+        int32_t last = changes->doubted--;
+        changes->parts[0] = changes->parts[last];
+        command->changes[0] = command->changes[last];
+        if (is_pending(changes->parts[0])) {
+            submit(changes);
+            return true;
+        }
+        partition_unref(changes->parts[0]);
+    }
+    return false;
+}
+
+/* true: something of it is proposed again. */
+static bool settle(struct isr_changes *changes)
+{
+    struct command *command = &changes->command;
+    bool refused = changes->rc != 0, several = command->change_count > 1;
+    if (refused && changes->repeated && several) {
+        changes->doubted = command->change_count - 1;
+        command->change_count = 1;
+        submit(changes);
+        return true;
+    }
+    for (int32_t i = 0; i < command->change_count; i++) {
         struct partition *part = changes->parts[i];
-        /* A refusal of one that may be decided by its first proposal says nothing: the registration will. */
-        if (refused && !changes->repeated)
+        /* Another registration tells of it, or will. */
+        bool tells = changes->repeated && changes->rc == -ESTALE;
+        if (refused && !tells)
             take_back(part);
-        if (refused && changes->command.change_count > 1)
+        if (refused && several)
             isr_changes_want(changes, part);
         partition_unref(part);
     }
+    if (repeat_next(changes))
+        return true;
     changes->single = refused;
     changes->repeated = false;
     changes->state = ISR_CHANGES_IDLE;
-    command_free(&changes->command);
+    command_free(command);
+    return false;
 }
 
 static void turn(struct mailbox *box, struct mail *list)
@@ -200,10 +237,9 @@ static void turn(struct mailbox *box, struct mail *list)
             changes->repeated = true;
             changes->state = ISR_CHANGES_WAITING;
             alarm_set(changes->manager->executor, &changes->again, AGAIN_MS);
-            return;
+        } else if (!settle(changes)) {
+            collect(changes);
         }
-        settle(changes);
-        collect(changes);
         return;
     case ISR_CHANGES_WAITING:
         if (atomic_exchange(&changes->over, false))
@@ -235,7 +271,8 @@ void isr_changes_init(struct isr_changes *changes, struct replica_manager *manag
 
 void isr_changes_stop(struct isr_changes *changes)
 {
-    for (int32_t i = 0; changes->state != ISR_CHANGES_IDLE && i < changes->command.change_count; i++)
+    int32_t count = changes->state != ISR_CHANGES_IDLE ? changes->command.change_count + changes->doubted : 0;
+    for (int32_t i = 0; i < count; i++)
         partition_unref(changes->parts[i]);
     if (changes->state != ISR_CHANGES_IDLE)
         command_free(&changes->command);

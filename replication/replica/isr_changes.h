@@ -7,7 +7,12 @@
  *
  * Compare-and-set on partition epoch and node epochs (KIP-497, KIP-903). What is proposed counts in the maximal ISR
  * until the partition's registration says what was decided. A command that is refused for one partition is refused for
- * all: the next ones have one each, until one has passed. */
+ * all: the next ones have one each, until one has passed.
+ *
+ * Of one that was repeated a refusal by what the partition's registration is by then (-ESTALE) says that this
+ * registration will tell, and one by the nodes (-EAGAIN) that nothing was decided: the leader of the quorum that judged
+ * it would have found another registration, and takes what was sent to it before in no other order. Where it had
+ * several partitions each of them is repeated by itself. */
 #ifndef LOGMNT_REPLICATION_REPLICA_ISR_CHANGES_H
 #define LOGMNT_REPLICATION_REPLICA_ISR_CHANGES_H
 
@@ -34,6 +39,7 @@ struct isr_changes {
     bool single;   /* one partition a command, for now */
     struct partition *parts[ISR_CHANGES_MAX];
     struct command command;
+    int32_t doubted; /* it was repeated, and refused for one of several: so many more lie behind its first change */
     struct quorum_op op;
     _Atomic bool over;
     int rc;

@@ -257,8 +257,7 @@ static bool check_points(struct walk *w)
     return false;
 }
 
-/* How far this replica is read. What a mount was told of may be ahead of it, and is then read from the leader. */
-static struct log_point own_high_watermark(struct partition *part)
+struct log_point audit_high_watermark(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
     struct log_point hw = part->isr.high_watermark;
@@ -278,7 +277,7 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
         return false;
     }
     w.start = partition_log_start(part);
-    w.limit = own_high_watermark(part);
+    w.limit = audit_high_watermark(part);
     w.shown = partition_high_watermark(part);
     w.end = partition_log_end(part);
     w.seen = calloc((size_t)(w.part->count * BOOK_LINES) + 1, sizeof *w.seen);

@@ -24,6 +24,9 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
                      struct err *e);
 /* What nobody knows of settings (changes that timed out) is from here on as this node has it. */
 void audit_learn_settings(const struct audit *audit);
+/* How far this replica is read. What a mount was told of may be ahead of it, and is then read from the leader; where
+ * all in sync have lost what was shown there is nothing to be read there. */
+struct log_point audit_high_watermark(struct partition *part);
 /* Has this node a replica of it, from which it reads? */
 bool audit_holds(const struct audit *audit, struct partition *part);
 

@@ -9,6 +9,7 @@
 
 #include "replication/metadata/snapshot.h"
 #include "replication/node/node_internal.h"
+#include "tests/sim/audit.h"
 
 enum { TOLD_BYTES = 160 };
 
@@ -292,7 +293,7 @@ static void find_unrest_of_partition(struct world *world, const struct metadata_
         struct partition *replica = topic != NULL ? topic_partition(topic, index) : NULL;
         struct log_point hw = {-1, -1}, own_end = {-1, -1}, own_start = {-1, -1};
         if (replica != NULL && partition_state(replica) == 0) {
-            hw = partition_high_watermark(replica);
+            hw = audit_high_watermark(replica);
             own_end = partition_log_end(replica);
             own_start = partition_log_start(replica);
         }
