@@ -13,22 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[] = {
-    [ASSIGNOR_RANGE] = "range", [ASSIGNOR_ROUNDROBIN] = "roundrobin", [ASSIGNOR_STICKY] = "sticky"};
-
-int assignor_by_name(const char *name)
-{
-    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
-        if (strcmp(names[i], name) == 0)
-            return i;
-    return -1;
-}
-
-const char *assignor_name(enum assignor assignor)
-{
-    return names[assignor];
-}
-
 struct sharing {
     struct assign_topic *topics;
     size_t topic_count;

@@ -31,8 +31,4 @@ struct assign_member {
 int assignor_assign(enum assignor assignor, struct assign_topic *topics, size_t topic_count,
                     const struct assign_member *members, size_t member_count);
 
-/* By its name, as partition.assignment.strategy has it. -1: there is none. */
-int assignor_by_name(const char *name);
-const char *assignor_name(enum assignor assignor);
-
 #endif

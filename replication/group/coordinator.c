@@ -294,8 +294,12 @@ void coordinator_loaded(struct coordinator *coordinator)
 {
     struct table_link *link;
 
-    for (link = table_begin(&coordinator->groups); link != NULL; link = table_next(&coordinator->groups, link))
-        find_owners(coordinator, CONTAINER_OF(link, struct group, link));
+    for (link = table_begin(&coordinator->groups); link != NULL; link = table_next(&coordinator->groups, link)) {
+        struct group *group = CONTAINER_OF(link, struct group, link);
+        find_owners(coordinator, group);
+        if (group->readers != NULL) /* the last coordinator may have been about to hand something over */
+            group_unsettle(group, false, &coordinator->changes);
+    }
     for (link = table_begin(&coordinator->readers); link != NULL; link = table_next(&coordinator->readers, link)) {
         const struct reader *reader = CONTAINER_OF(link, struct reader, link);
         coordinator_heard(coordinator, reader->id.node, reader->id.process);
@@ -387,7 +391,7 @@ static void look_at_topics(struct coordinator *coordinator, struct group *group)
             continue;
         }
         if (partitions > topic->partitions && topic->readers > 0)
-            group_unsettle(group, &coordinator->changes);
+            group_unsettle(group, true, &coordinator->changes);
         if (group_add_topic(group, topic->id, name, partitions) == NULL)
             coordinator->changes.failed = true;
     }
@@ -403,7 +407,7 @@ static void look_at_group(struct coordinator *coordinator, struct group *group)
         return;
     }
     if (rules.assignor != group->rules.assignor && group->readers != NULL)
-        group_unsettle(group, &coordinator->changes);
+        group_unsettle(group, true, &coordinator->changes);
     group->rules = rules;
     look_at_topics(coordinator, group);
 }

@@ -84,8 +84,9 @@ static void unmark_changed(struct reader *reader, struct group_changes *changes)
     reader->changed = false;
 }
 
-void group_unsettle(struct group *group, struct group_changes *changes)
+void group_unsettle(struct group *group, bool stirred, struct group_changes *changes)
 {
+    group->stirred = group->stirred || stirred;
     if (group->unsettled)
         return;
     group->unsettled = true;
@@ -359,7 +360,7 @@ void group_add_reader(struct group *group, struct reader *reader, struct group_c
     reader->topic->readers++;
     write_reader(reader, false, changes);
     group_mark_changed(reader, changes);
-    group_unsettle(group, changes);
+    group_unsettle(group, true, changes);
 }
 
 void group_remove_reader(struct reader *reader, struct group_changes *changes)
@@ -387,7 +388,7 @@ void group_remove_reader(struct reader *reader, struct group_changes *changes)
     }
     write_reader(reader, true, changes);
     unmark_changed(reader, changes);
-    group_unsettle(group, changes);
+    group_unsettle(group, true, changes);
 }
 
 void group_drop_topic(struct group *group, struct group_topic *topic, struct group_changes *changes)
@@ -445,15 +446,21 @@ static int make_plan(struct group *group, struct plan *plan)
     return 0;
 }
 
-static void carry_out(struct group *group, const struct plan *plan, struct group_changes *changes)
+/* Whether somebody is to have another partition than before. */
+static bool carry_out(struct group *group, const struct plan *plan, struct group_changes *changes)
 {
+    bool moves = false;
+
     for (struct group_topic *topic = group->topics; topic != NULL; topic = topic->next) {
         for (int32_t p = 0; p < topic->partitions; p++) {
             int32_t owner = plan->topics[topic->place].owners[p];
-            topic->claims[p].target = owner < 0 ? NULL : plan->readers[owner];
+            struct reader *target = owner < 0 ? NULL : plan->readers[owner];
+            moves = moves || topic->claims[p].target != target;
+            topic->claims[p].target = target;
             advance(group, topic, p, changes);
         }
     }
+    return moves;
 }
 
 void group_settle(struct group *group, struct group_changes *changes)
@@ -463,9 +470,9 @@ void group_settle(struct group *group, struct group_changes *changes)
     if (make_plan(group, &plan) != 0 || assignor_assign(group->rules.assignor, plan.topics, (size_t)plan.topic_count,
                                                         plan.members, (size_t)group->reader_count) != 0) {
         changes->failed = true;
-    } else {
-        carry_out(group, &plan, changes);
+    } else if (carry_out(group, &plan, changes) || group->stirred) {
         group->generation++;
+        group->stirred = false;
         group_write(group, changes);
     }
     free(plan.topics);

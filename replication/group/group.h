@@ -91,6 +91,7 @@ struct group {
     int32_t reader_count;
     struct group_topic *topics;
     bool unsettled; /* partitions are to be shared out anew */
+    bool stirred;   /* since there are other members, partitions or another assignor */
     struct group *next_unsettled;
     bool known; /* while records are read: rules are as the cluster has them */
 };
@@ -134,8 +135,9 @@ void group_drop_topic(struct group *group, struct group_topic *topic, struct gro
 void group_add_reader(struct group *group, struct reader *reader, struct group_changes *changes);
 /* Takes it out; what it owned is free. Not freed. */
 void group_remove_reader(struct reader *reader, struct group_changes *changes);
-/* Partitions are to be shared out anew at the end of the turn. */
-void group_unsettle(struct group *group, struct group_changes *changes);
+/* Partitions are to be shared out anew at the end of the turn. stirred: members, partitions or the assignor are others,
+ * and the group's epoch is another one from then on; else it is a look, which may move nobody. */
+void group_unsettle(struct group *group, bool stirred, struct group_changes *changes);
 /* Shares out. */
 void group_settle(struct group *group, struct group_changes *changes);
 

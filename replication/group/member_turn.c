@@ -240,6 +240,7 @@ static void told_result(struct group_member *member, const struct group_told *to
     member_due(groups, member);
     if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE) {
         member->again_ms = groups->now_ms + LIMIT_GROUP_LATER_MS;
+        member->hurried = member->hurried || request == REQUEST_COMMIT;
         return;
     }
     switch (request) {
@@ -368,6 +369,8 @@ static enum member_request next_request(struct group_member *member)
         return REQUEST_LEAVE;
     if (member->session == SESSION_OUTSIDE)
         return REQUEST_JOIN;
+    if (member->request == REQUEST_COMMIT) /* it was not answered */
+        return REQUEST_COMMIT;
     if (member->gathering && (member->hurried || groups->now_ms >= member->gather_ms))
         return REQUEST_COMMIT;
     if (member->hurried)

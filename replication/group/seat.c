@@ -10,7 +10,7 @@
 #include "engine/base/container.h"
 #include "replication/group/groups_internal.h"
 
-enum { MARK_INTERVAL_BYTES = 4096, MARKS = 64, LOAD_AGAIN_MS = 500 };
+enum { MARK_INTERVAL_BYTES = 4096, MARKS = 64, LOAD_AGAIN_MS = 500, LEASE_AGAIN_MS = 100 };
 
 /* ---- answers ---- */
 
@@ -416,6 +416,15 @@ static int64_t due_ms(const struct seat *seat)
     return core->tick_ms < core->changes.due_ms ? core->tick_ms : core->changes.due_ms;
 }
 
+/* What is answered without a record has nothing to stop it where another node leads by now: so it waits for the lease.
+ * A node that alone makes up the cluster has it for good. */
+static bool has_lease(const struct seat *seat)
+{
+    const struct group_env *env = &seat->groups->env;
+
+    return env->has_lease(env->facts.arg);
+}
+
 void seat_run(struct seat *seat)
 {
     if (seat->state == SEAT_WRITING && atomic_load(&seat->append_over)) {
@@ -427,6 +436,10 @@ void seat_run(struct seat *seat)
         load(seat);
     if (seat->state != SEAT_READY)
         return;
+    if (!has_lease(seat)) {
+        groups_due(seat->groups, seat->groups->now_ms + LEASE_AGAIN_MS);
+        return;
+    }
     if (seat->first != NULL || seat->look || seat->finds != NULL || due_ms(seat) <= seat->groups->now_ms)
         act(seat);
     if (seat->state == SEAT_READY)

@@ -42,6 +42,7 @@ struct rule {
     X("min.compaction.lag.ms", CONFIG_TOPIC, "0", NUMBER, 0, INT64_MAX)                                                \
     X("min.insync.replicas", CONFIG_TOPIC, "1", NUMBER, 1, INT32_MAX)                                                  \
     X("num.partitions", CONFIG_CLUSTER, "1", NUMBER, 1, LIMIT_TOPIC_PARTITIONS)                                        \
+    X("offsets.retention.minutes", CONFIG_CLUSTER, "10080", NUMBER, 1, INT32_MAX)                                      \
     X("retention.bytes", CONFIG_TOPIC, "-1", NUMBER, -1, INT64_MAX)                                                    \
     X("retention.ms", CONFIG_TOPIC, "604800000", NUMBER, -1, INT64_MAX)                                                \
     X("segment.bytes", CONFIG_TOPIC, "1073741824", NUMBER, 14, INT32_MAX)                                              \

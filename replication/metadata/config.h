@@ -27,7 +27,7 @@ struct topic_config {
 
 enum config_scope {
     CONFIG_TOPIC,   /* on a topic, and on MOUNT as the cluster's default for topics */
-    CONFIG_CLUSTER, /* on MOUNT only: num.partitions, default.replication.factor */
+    CONFIG_CLUSTER, /* on MOUNT only: num.partitions, default.replication.factor, offsets.retention.minutes */
 };
 
 /* One kind of setting. */

@@ -8,8 +8,15 @@
 #include "replication/group/groups.h"
 #include "replication/node/node_internal.h"
 
-/* Kafka's offsets.retention.minutes. */
-static const int64_t offsets_retention_ms = INT64_C(7) * 24 * 60 * 60 * 1000;
+static int64_t offsets_retention_ms(struct node *node)
+{
+    enum { MINUTE_MS = 60 * 1000 };
+    char value[CONFIG_VALUE_BYTES];
+
+    (void)metadata_get_config(quorum_acquire(&node->quorum), NULL, "offsets.retention.minutes", value);
+    quorum_release(&node->quorum);
+    return config_number(value) * MINUTE_MS;
+}
 
 static int fact_group(void *arg, const char *name, struct group_rules *out)
 {
@@ -26,7 +33,7 @@ static int fact_group(void *arg, const char *name, struct group_rules *out)
     *out = (struct group_rules){.assignor = assignors[config.strategy],
                                 .session_timeout_ms = config.session_timeout_ms,
                                 .rebalance_timeout_ms = config.rebalance_timeout_ms,
-                                .offsets_retention_ms = offsets_retention_ms,
+                                .offsets_retention_ms = offsets_retention_ms(node),
                                 .from_latest = config.reset_to_latest,
                                 .max_poll_records = config.max_poll_records,
                                 .max_poll_interval_ms = config.max_poll_interval_ms,
@@ -65,6 +72,13 @@ static int send_frame(void *arg, int32_t to, enum message_kind kind, const void 
     struct iovec iov = {(void *)(uintptr_t)body, body_bytes};
 
     return forwarding_send(&((struct node *)arg)->replicas, to, CHANNEL_CONTROL, kind, header, header_bytes, &iov, 1);
+}
+
+static bool has_lease(void *arg)
+{
+    struct node *node = arg;
+
+    return membership_has_lease(&node->membership);
 }
 
 static int topic_named(void *arg, const char *name, uint8_t id[UUID_BYTES])
@@ -121,6 +135,7 @@ int group_room_open(struct node *node, struct err *e)
         .process = node->process,
         .facts = {.group = fact_group, .topic = fact_topic, .lives = fact_lives, .arg = node},
         .send = send_frame,
+        .has_lease = has_lease,
         .topic_named = topic_named,
         .partition = partition_by_id,
         .offsets = offsets,

@@ -60,6 +60,7 @@ static void test_the_names_of_the_contract_are_there(void **state)
                                         "key.separator",
                                         "framing",
                                         "num.partitions",
+                                        "offsets.retention.minutes",
                                         "message.timestamp.type",
                                         "default.replication.factor",
                                         "delete.retention.ms",
@@ -130,6 +131,7 @@ static void test_ranges(void **state)
     takes("max.message.bytes", "33554432");
     refuses("max.message.bytes", "33554433");
     refuses("num.partitions", "0");
+    refuses("offsets.retention.minutes", "0"); /* Kafka's least is 1 */
     refuses("num.partitions", "10001");
 }
 

@@ -1,0 +1,286 @@
+/* Consumer groups on three whole nodes: members anywhere, a coordinator that dies or is cut off, a host that is lost.
+ */
+#include "replication/group/member.h"
+
+#include "tests/unit/cluster_fixture.h"
+
+enum { PARTITIONS = 6, LONG_MS = 20000 };
+
+struct cluster_member {
+    struct group_member *member;
+    int32_t node;
+    struct group_shares shares;
+};
+
+static struct cluster *c;
+
+static void on_changed(void *arg)
+{
+    (void)arg;
+}
+
+static void join(struct cluster_member *m, int32_t node)
+{
+    struct group_join join = {.group = "kitchen", .topic = "orders", .pid = 4711, .changed = on_changed};
+    *m = (struct cluster_member){.node = node};
+    assert_int_equal(group_member_join(node_group_room(c->nodes[node].node), &join, &m->member), 0);
+}
+
+static size_t look(struct cluster_member *m)
+{
+    free(m->shares.shares);
+    assert_int_equal(group_member_shares(m->member, &m->shares), 0);
+    return m->shares.count;
+}
+
+static void leave(struct cluster_member *m)
+{
+    group_member_leave(m->member);
+    free(m->shares.shares);
+}
+
+/* The node dies, its members with it. */
+static void forget(struct cluster_member *m)
+{
+    free(m->shares.shares);
+}
+
+/* What is revoked is given up, as by a reader that reads on. */
+static bool gives_up(struct cluster_member *m)
+{
+    bool revoked = false;
+    look(m);
+    for (size_t i = 0; i < m->shares.count; i++)
+        if (m->shares.shares[i].revoked) {
+            revoked = true;
+            group_member_release(m->member, m->shares.shares[i].partition, m->shares.shares[i].epoch);
+        }
+    return revoked;
+}
+
+static bool is_at_rest(struct cluster_member *members, int count)
+{
+    size_t all = 0, most = 0, least = PARTITIONS;
+    bool moves = false;
+    for (int i = 0; i < count; i++) {
+        moves = gives_up(&members[i]) || moves;
+        all += members[i].shares.count;
+        most = members[i].shares.count > most ? members[i].shares.count : most;
+        least = members[i].shares.count < least ? members[i].shares.count : least;
+    }
+    return !moves && all == PARTITIONS && most - least <= 1;
+}
+
+static int32_t coordinator(void)
+{
+    for (int32_t id = 1; id <= 3; id++)
+        if (c->nodes[id].node != NULL)
+            return group_coordinator(node_group_room(c->nodes[id].node), "kitchen");
+    return 0;
+}
+
+struct cluster_commit {
+    struct group_commit_op op;
+    struct group_commit commit;
+    int calls, rc;
+};
+
+static void on_committed(struct group_commit_op *op, int rc)
+{
+    struct cluster_commit *commit = CONTAINER_OF(op, struct cluster_commit, op);
+    commit->calls++;
+    commit->rc = rc;
+}
+
+/* Its first share, up to that offset. */
+static void commit_begin(struct cluster_commit *commit, struct cluster_member *m, int64_t offset)
+{
+    assert_true(look(m) > 0);
+    *commit = (struct cluster_commit){
+        .commit = {.partition = m->shares.shares[0].partition, .epoch = m->shares.shares[0].epoch, .offset = offset}};
+    commit->op = (struct group_commit_op){
+        .member = m->member, .commits = &commit->commit, .count = 1, .timeout_ms = 30000, .done = on_committed};
+    assert_int_equal(group_commit_submit(&commit->op), 0);
+}
+
+static bool all_registered(void)
+{
+    struct node *node = c->nodes[1].node;
+    size_t count = quorum_acquire(&node->quorum)->node_count;
+    quorum_release(&node->quorum);
+    return count == 3;
+}
+
+static void set_up(void **state)
+{
+    struct cluster_op op;
+    struct node *node;
+    c = *state;
+    cluster_await_leader(c);
+    node = c->nodes[1].node;
+    cluster_await(c, LONG_MS, all_registered());
+    assert_int_equal(cluster_mkdir(c, 1, "orders"), 0);
+    assert_int_equal(cluster_op_end(c, &op, node_create_partitions(node, cluster_op_init(&op), "orders", PARTITIONS)),
+                     0);
+    assert_int_equal(cluster_op_end(c, &op, node_create_group(node, cluster_op_init(&op), "kitchen", &some_attr)), 0);
+    cluster_await(c, LONG_MS, coordinator() > 0);
+}
+
+static void members_anywhere_share_and_commit(void **state)
+{
+    struct cluster_member members[3];
+    struct cluster_commit commits[3];
+    set_up(state);
+    for (int i = 0; i < 3; i++)
+        join(&members[i], i + 1);
+    cluster_await(c, LONG_MS, is_at_rest(members, 3));
+    for (int i = 0; i < 3; i++)
+        commit_begin(&commits[i], &members[i], 0);
+    cluster_await(c, LONG_MS, commits[0].calls + commits[1].calls + commits[2].calls == 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(commits[i].rc, 0);
+    /* One leaves: its two go to the others, and theirs stay. */
+    struct group_share kept = members[1].shares.shares[0];
+    leave(&members[0]);
+    cluster_await(c, 1000, is_at_rest(&members[1], 2));
+    assert_int_equal(members[1].shares.count, 3);
+    bool stayed = false;
+    for (size_t i = 0; i < 3; i++)
+        stayed = stayed || (members[1].shares.shares[i].partition == kept.partition &&
+                            members[1].shares.shares[i].epoch == kept.epoch);
+    assert_true(stayed);
+    leave(&members[1]);
+    leave(&members[2]);
+    cluster_pass(c, 1000);
+}
+
+/* Kept as they were before: partitions and epochs. */
+static bool same(const struct group_shares *a, const struct group_shares *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (a->shares[i].partition != b->shares[i].partition || a->shares[i].epoch != b->shares[i].epoch ||
+            b->shares[i].revoked)
+            return false;
+    return true;
+}
+
+static void a_coordinator_that_dies_moves_nobody_and_commits_go_on(void **state)
+{
+    struct cluster_member members[2];
+    struct cluster_commit commit;
+    set_up(state);
+    int32_t dies = coordinator(), first = dies % 3 + 1, second = first % 3 + 1;
+    join(&members[0], first);
+    join(&members[1], second);
+    cluster_await(c, LONG_MS, is_at_rest(members, 2));
+    struct group_shares before = members[0].shares;
+    members[0].shares.shares = NULL;
+    cluster_kill(c, dies);
+    commit_begin(&commit, &members[0], 0);
+    cluster_await(c, 5000, commit.calls == 1);
+    assert_int_equal(commit.rc, 0);
+    assert_int_not_equal(coordinator(), dies);
+    cluster_pass(c, 15000); /* sessions are renewed with the next one */
+    look(&members[0]);
+    assert_true(same(&before, &members[0].shares));
+    assert_int_equal(look(&members[1]), 3);
+    free(before.shares);
+    leave(&members[0]);
+    leave(&members[1]);
+    cluster_pass(c, 1000);
+}
+
+static void a_clean_stop_of_the_coordinator_moves_nobody(void **state)
+{
+    struct cluster_member m;
+    struct cluster_commit commit;
+    set_up(state);
+    int32_t stops = coordinator();
+    join(&m, stops % 3 + 1);
+    cluster_await(c, LONG_MS, is_at_rest(&m, 1));
+    struct group_shares before = m.shares;
+    m.shares.shares = NULL;
+    cluster_stop(c, stops);
+    commit_begin(&commit, &m, 0);
+    cluster_await(c, 2000, commit.calls == 1);
+    assert_int_equal(commit.rc, 0);
+    look(&m);
+    assert_true(same(&before, &m.shares));
+    free(before.shares);
+    leave(&m);
+    cluster_pass(c, 1000);
+}
+
+static void a_host_that_is_lost_gives_its_share_to_the_others(void **state)
+{
+    struct cluster_member members[3];
+    set_up(state);
+    int32_t dies = coordinator() % 3 + 1;
+    for (int i = 0; i < 3; i++)
+        join(&members[i], i + 1);
+    cluster_await(c, LONG_MS, is_at_rest(members, 3));
+    cluster_kill(c, dies);
+    struct cluster_member left[2];
+    for (int i = 0, n = 0; i < 3; i++)
+        if (members[i].node != dies)
+            left[n++] = members[i];
+        else
+            forget(&members[i]);
+    cluster_await(c, 4000, is_at_rest(left, 2));
+    leave(&left[0]);
+    leave(&left[1]);
+    cluster_pass(c, 1000);
+}
+
+/* The coordinator, with a member of its own, is cut off: the others go on with another one, and nothing that it says or
+ * writes meanwhile counts. */
+static void a_coordinator_that_is_cut_off_decides_nothing(void **state)
+{
+    struct cluster_member members[3];
+    struct cluster_commit alone, others;
+    set_up(state);
+    int32_t cut = coordinator(), a = cut % 3 + 1, b = a % 3 + 1;
+    join(&members[0], cut);
+    join(&members[1], a);
+    join(&members[2], b);
+    cluster_await(c, LONG_MS, is_at_rest(members, 3));
+    memory_cut(&c->network, cut, a, true);
+    memory_cut(&c->network, cut, b, true);
+    cluster_pass(c, 2500); /* its lease is over: what needs no record is not answered either */
+    commit_begin(&alone, &members[0], 0);
+    cluster_await(c, 8000, is_at_rest(&members[1], 2)); /* fenced after 3 s, and what it had is theirs */
+    commit_begin(&others, &members[1], 0);
+    cluster_await(c, 5000, others.calls == 1);
+    assert_int_equal(others.rc, 0);
+    assert_int_equal(alone.calls, 0);
+    memory_cut(&c->network, cut, a, false);
+    memory_cut(&c->network, cut, b, false);
+    cluster_await(c, LONG_MS, alone.calls == 1);
+    assert_int_equal(alone.rc, -ESTALE);
+    cluster_await(c, LONG_MS, is_at_rest(members, 3)); /* it has joined again */
+    for (int i = 0; i < 3; i++)
+        leave(&members[i]);
+    cluster_pass(c, 1000);
+}
+
+static int teardown_cluster(void **state)
+{
+    cluster_free(*state);
+    return 0;
+}
+
+#define story(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, teardown_cluster)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story(members_anywhere_share_and_commit),
+        story(a_coordinator_that_dies_moves_nobody_and_commits_go_on),
+        story(a_clean_stop_of_the_coordinator_moves_nobody),
+        story(a_host_that_is_lost_gives_its_share_to_the_others),
+        story(a_coordinator_that_is_cut_off_decides_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
