@@ -378,6 +378,7 @@ static void act(struct seat *seat)
 static void loaded(struct seat *seat)
 {
     struct groups *groups = seat->groups;
+    struct clock *clock = groups->env.clock;
     int rc = seat_load_take(seat->load, &seat->core);
 
     seat->load = NULL;
@@ -388,7 +389,7 @@ static void loaded(struct seat *seat)
     atomic_fetch_add(&groups->loads, 1);
     seat->state = SEAT_READY;
     count_groups(seat, false);
-    coordinator_begin(&seat->core, groups->now_ms, 0);
+    coordinator_begin(&seat->core, groups->now_ms, clock->wall_ms(clock));
     coordinator_loaded(&seat->core);
     seat->look = true;
 }

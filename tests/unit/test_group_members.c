@@ -265,6 +265,27 @@ static void offsets_and_members_are_read_again_after_a_restart(void **state)
     }
 }
 
+/* Its last member's process dies: from then on a week, and not from the last commit on. */
+static void offsets_outlive_a_quiet_week_and_the_end_of_who_read(void **state)
+{
+    static const int64_t week_ms = INT64_C(7) * 24 * 60 * 60 * 1000;
+    struct fixture *f = *state;
+    struct reading_member a;
+    kitchen(f, 1);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    assert_int_equal(commit_now(f, &a, 0, 1, 3), 0);
+    pass_ms(f, week_ms + 1000);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 3);
+    free(a.shares.shares);
+    crash_and_restart(f);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 3);
+    pass_ms(f, week_ms - 60000);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 3);
+    pass_ms(f, 120000);
+    wait_for(f, committed(f, "kitchen", "orders", 0) == GROUP_OFFSET_NONE);
+}
+
 static void a_group_that_is_made_anew_knows_nothing_of_the_old_one(void **state)
 {
     struct fixture *f = *state;
@@ -411,6 +432,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_commit_is_by_the_epoch_of_its_partition, setup, teardown),
         cmocka_unit_test_setup_teardown(who_keeps_a_partition_loses_it_after_rebalance_timeout_ms, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_and_members_are_read_again_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(offsets_outlive_a_quiet_week_and_the_end_of_who_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_is_made_anew_knows_nothing_of_the_old_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_member_that_holds_what_it_does_not_read_is_put_out, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_asked_of_a_group, setup, teardown),
