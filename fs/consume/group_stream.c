@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "engine/base/container.h"
+#include "fs/base/limits.h"
 #include "fs/consume/group_stream_internal.h"
 #include "fs/consume/reader.h"
 
@@ -177,9 +178,20 @@ struct group_part *stream_next_part(struct group_stream *stream)
 
 /* ---- the member ---- */
 
-/* The parts of these shares. 0 or -ENOMEM: nothing has changed. */
+/* It is queued, or will be in a moment. */
+static bool news_begin(struct group_stream *stream)
+{
+    bool begun = !atomic_exchange(&stream->news_queued, true);
+    if (begun)
+        handle_ref(stream->handle);
+    return begun;
+}
+
+/* The parts of these shares. 0; -EAGAIN: one is of a partition that this node has yet to hear of, and it is looked
+ * again soon; -ENOMEM: nothing has changed. */
 static int take_shares(struct group_stream *stream, const struct group_shares *shares)
 {
+    bool unknown = false;
     struct group_part **parts = calloc(shares->count + 1, sizeof(struct group_part *)); /* 1: calloc(0) may be NULL */
     size_t count = 0;
     if (parts == NULL)
@@ -190,9 +202,10 @@ static int take_shares(struct group_stream *stream, const struct group_shares *s
         struct group_part *part = stream_any_part(stream, owner);
         if (part == NULL && !share->revoked)
             part = part_new(stream, share);
+        if (part == NULL && share->revoked)
+            group_member_release(stream->member, share->partition, share->epoch);
         if (part == NULL) {
-            if (share->revoked)
-                group_member_release(stream->member, share->partition, share->epoch);
+            unknown = unknown || !share->revoked;
             continue;
         }
         part->revoked = share->revoked;
@@ -208,7 +221,9 @@ static int take_shares(struct group_stream *stream, const struct group_shares *s
     free(stream->parts);
     stream->parts = parts;
     stream->count = count;
-    return 0;
+    if (unknown && news_begin(stream))
+        alarm_set(node_executor(stream->handle->session->node), &stream->again, LIMIT_LOOK_AGAIN_MS);
+    return unknown ? -EAGAIN : 0;
 }
 
 int stream_update(struct group_stream *stream)
@@ -227,10 +242,10 @@ int stream_update(struct group_stream *stream)
     } else {
         rc = take_shares(stream, &shares);
     }
-    if (rc != -ENOMEM)
+    if (rc == 0 || rc == -ESTALE)
         stream->version = shares.version;
     free(shares.shares);
-    return rc;
+    return rc == -EAGAIN ? 0 : rc;
 }
 
 void stream_give_up(struct group_stream *stream)
@@ -275,12 +290,16 @@ static void take_news(struct work *work)
     handle_unref(handle);
 }
 
+static void look_again(struct alarm *alarm)
+{
+    take_news(&CONTAINER_OF(alarm, struct group_stream, again)->news);
+}
+
 static void changed(void *arg)
 {
     struct group_stream *stream = arg;
-    if (atomic_exchange(&stream->news_queued, true))
+    if (!news_begin(stream))
         return;
-    handle_ref(stream->handle);
     executor_prompt(node_executor(stream->handle->session->node), &stream->news);
 }
 
@@ -316,6 +335,7 @@ int group_stream_open(struct handle *handle, pid_t pid)
     stream->turn = -1;
     stream->version = UINT64_MAX;
     stream->news.run = take_news;
+    alarm_init(&stream->again, WORK_PROMPT, look_again);
     handle->reader->group = stream;
     return 0;
 }

@@ -31,7 +31,8 @@ struct group_part {
 /* A READ of it. */
 struct group_reading {
     struct reading *reading;
-    struct record_fetch *fetch; /* under way; NULL: none */
+    struct record_fetch *fetch; /* under way, or what the READ is answered from; NULL: none */
+    bool added;                 /* what it brought is the stream's */
     struct group_owner owner;   /* whose */
     int64_t from_offset;        /* where it began */
     int64_t max_records;
@@ -57,6 +58,7 @@ struct group_stream {
     struct group_map map;
     int64_t skipped;
     struct work news;         /* what changed() has queued; it refers to the handle then */
+    struct alarm again;       /* likewise, and is set: a partition is not known here yet */
     _Atomic bool news_queued; /* likewise */
     bool unread;              /* group_member_polled() was told so last */
     uint64_t stirs;           /* moves when something may be there that was not */

@@ -42,6 +42,7 @@ static void end_fetch(struct group_reading *group)
 static int begin_fetch(struct reading *reading, struct group_part *part)
 {
     struct group_reading *group = reading->group;
+    group->added = false;
     struct record_fetch *fetch = calloc(1, sizeof *fetch);
     if (fetch == NULL)
         return -ENOMEM;
@@ -59,6 +60,15 @@ static int begin_fetch(struct reading *reading, struct group_part *part)
     return 0;
 }
 
+/* Under the handle's lock. out: where the READ's bytes go; NULL: they are the first ones of the fetch. */
+static void give(struct reading *reading, uint8_t *out)
+{
+    struct group_stream *stream = stream_of(reading);
+    reading->got = (int64_t)group_map_give(&stream->map, reading->pos, reading->size, reading->group->max_records, out);
+    if (reading->got > 0)
+        stream_polled(stream, true);
+}
+
 /* What was fetched is the stream's, if it still follows what that holds. Under the handle's lock. 0 or -ENOMEM. */
 static int accept(struct reading *reading)
 {
@@ -69,6 +79,7 @@ static int accept(struct reading *reading)
     if (part == NULL || part->next.offset != group->from_offset || group_map_end(&stream->map) != reading->pos)
         return 0;
     int rc = 0;
+    group->added = true;
     if (fetch->count > 0)
         rc = group_map_add(&stream->map, part->owner, fetch->records, fetch->count, record_fetch_bytes(fetch));
     if (rc != 0)
@@ -110,8 +121,11 @@ static enum asking_next fetch(struct reading *reading)
         rc = accept(reading);
     if (rc != 0)
         failed(reading, rc);
+    if (rc == 0 && group->fetch->count > 0 && group->added) /* the READ is given what is at hand */
+        give(reading, NULL);
     pthread_mutex_unlock(&reading->handle->lock);
-    end_fetch(group);
+    if (reading->got == 0)
+        end_fetch(group);
     return ASKING_OVER;
 }
 
@@ -165,11 +179,9 @@ static int look(struct reading *reading)
     uint8_t *out = reading_bytes(reading);
     if (out == NULL)
         return -ENOMEM;
-    reading->got = (int64_t)group_map_give(&stream->map, reading->pos, reading->size, group->max_records, out);
-    if (reading->got > 0) {
-        stream_polled(stream, true);
+    give(reading, out);
+    if (reading->got > 0)
         return 0;
-    }
     group->stirs = stream->stirs;
     struct group_part *part = stream_next_part(stream);
     if (part != NULL && (part->failures == 0 || group->failed == 0))
@@ -186,6 +198,8 @@ static enum asking_next group_tick(struct asking *asking)
     do {
         if (group->fetch != NULL && fetch(reading) == ASKING_READ)
             return ASKING_READ;
+        if (reading->got > 0)
+            break;
         pthread_mutex_lock(&reading->handle->lock);
         rc = look(reading);
         pthread_mutex_unlock(&reading->handle->lock);
@@ -265,6 +279,14 @@ static void group_parked(struct asking *asking)
         record_fetch_keep(reading->group->fetch);
 }
 
+static void group_answer(struct asking *asking)
+{
+    struct reading *reading = reading_of(asking);
+    const struct record_fetch *fetch = reading->group->fetch;
+    reading_reply(asking->req, reading->handle, reading->pos,
+                  fetch != NULL ? record_fetch_bytes(fetch) : reading_bytes(reading), reading->got);
+}
+
 static void group_free(struct asking *asking)
 {
     struct reading *reading = reading_of(asking);
@@ -276,7 +298,7 @@ static void group_free(struct asking *asking)
 static const struct asking_kind group_kind = {
     .tick = group_tick,
     .parked = group_parked,
-    .answer = reading_answer,
+    .answer = group_answer,
     .free = group_free,
     .wait = group_wait,
     .cancel = group_cancel,

@@ -461,3 +461,49 @@ P
     wait_until '[ "$(sort -u "$T"/done.* | wc -l)" = '$records' ]' 60
     at_most "$(cat "$T"/done.* | wc -l)" $((records + 5 * 500))
 }
+
+@test "who stops reading with records in hand is put out, and ESTALE from then on" {
+    touch orders/1
+    set_attr .groups/kitchen user.config.max.poll.interval.ms 300
+    py "$S" <<'P'
+def partitions(fd): return os.getxattr(f"/proc/self/fd/{fd}", "user.group.partitions")
+idle = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+busy = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+def both():
+    error(os.read, idle, 100), error(os.read, busy, 100)
+    return sorted([partitions(idle), partitions(busy)]) == [b"0", b"1"]
+wait_until(both)
+append("orders/" + partitions(busy).decode(), b"one\n")
+wait_until(lambda: error(os.pread, busy, 100, 0) is None) # it has a record in hand, and the other one has none
+# Who waits at the end is not put out, and takes over.
+wait_until(lambda: error(os.read, idle, 100) is None)
+same(partitions(idle), b"0,1")
+same(error(os.pread, busy, 100, 4), "ESTALE")
+same(error(os.pread, busy, 100, 0), "ESTALE")
+same(error(os.fsync, busy), "ESTALE")
+P
+}
+
+@test "a group may read several topics, each by its own members" {
+    mkdir bills
+    echo order >> orders/0
+    echo bill >> bills/0
+    is "$(bash -c 'read -r a; read -r b <&4; echo $a $b' < "$S" 4< .groups/kitchen/bills)" "order bill"
+    py <<'P'
+fds = [os.open(f".groups/kitchen/{topic}", os.O_RDONLY) for topic in ("orders", "bills")]
+same([os.read(fd, 100) for fd in fds], [b"order\n", b"bill\n"])
+same([os.getxattr(f"/proc/self/fd/{fd}", "user.group.positions") for fd in fds], [b"0:1", b"0:1"])
+P
+}
+
+@test "a child of a killed worker that has the stream open is still the member" {
+    echo one >> orders/0
+    worker "$T/out" bash -c 'read -r a; echo $a; sleep 1000 & echo $! > "$0"; wait' "$T/child"
+    wait_until '[ -s "$T/child" ]'
+    kill -9 "$WORKER"
+    wait "$WORKER" || :
+    bg cat "$S" > "$T/next"
+    is "$(timeout 1 head -n 1 "$S" || echo none)" none
+    kill -9 "$(cat "$T/child")"
+    wait_until '[ "$(cat "$T/next")" = one ]'
+}
