@@ -47,6 +47,9 @@ enum {
     /* Likewise a read of a group's stream, so often that it comes to the same: meanwhile it looks at the member's other
      * partitions. */
     LIMIT_STREAM_ANSWER_MS = 500,
+    /* How long an attribute or a status file waits for groups' coordinators; then it shows what was known last, or is
+     * -ETIMEDOUT. */
+    LIMIT_GROUP_ANSWER_MS = 1000,
     /* How often a mount that is left in another mount namespace alone is looked at again. */
     LIMIT_MOUNT_LOOK_MS = 1000,
     /* Records' bytes that one read of `.json` takes from the log at a time. */

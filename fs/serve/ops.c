@@ -13,6 +13,7 @@
 #include "fs/consume/group_stream.h"
 #include "fs/tree/attr.h"
 #include "fs/tree/group_attr.h"
+#include "fs/tree/group_call.h"
 #include "fs/tree/names.h"
 #include "fs/tree/pagecache.h"
 #include "fs/tree/retry.h"
@@ -301,6 +302,38 @@ static void answer_rmdir(struct change *change, int rc)
     fuse_reply_err(change->park.req, -rc);
 }
 
+struct members_call {
+    struct group_call call; /* first */
+    struct vnode *dir;      /* alive until the request is answered */
+};
+
+/* What its coordinator says of the group: it goes if nobody is in it. */
+static void answer_members(struct group_call *call, int rc)
+{
+    fuse_req_t req = call->park.req;
+    struct members_call *members = (struct members_call *)call;
+    if (rc == 0 && call->op.stale)
+        rc = -ETIMEDOUT; /* who was there last may not be all who are */
+    if (rc == 0 && call->op.described[0].members > 0)
+        rc = -EBUSY;
+    if (rc) {
+        fuse_reply_err(req, -rc);
+        return;
+    }
+    struct change *change = new_name_change(req, members->dir, call->group, answer_rmdir);
+    if (change)
+        change_begun(change, node_delete_group(session_of(req)->node, &change->op, call->group));
+}
+
+static void begin_rmdir_group(fuse_req_t req, struct vnode *dir, const char *name)
+{
+    struct group_call *call = group_call_new(req, sizeof(struct members_call), answer_members);
+    if (!call)
+        return;
+    ((struct members_call *)call)->dir = dir;
+    group_call_begin(call, GROUP_ASK_GROUP, name, NULL, -1);
+}
+
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct vnode *dir = ops_vnode(req, parent);
@@ -311,10 +344,13 @@ static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
         fuse_reply_err(req, EPERM);
         return;
     }
+    if (is_group) {
+        begin_rmdir_group(req, dir, name);
+        return;
+    }
     struct change *change = new_name_change(req, dir, name, answer_rmdir);
     if (change)
-        change_begun(change,
-                     (is_group ? node_delete_group : node_delete_topic)(session_of(req)->node, &change->op, name));
+        change_begun(change, node_delete_topic(session_of(req)->node, &change->op, name));
 }
 
 static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -363,7 +399,9 @@ static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 {
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {.req = req, .ino = ino, .name = name, .size = size, .run = run_getxattr};
-    bool of_log = strncmp(name, "user.log.", strlen("user.log.")) == 0;
+    size_t len = strlen(name), lag = strlen(".lag");
+    bool of_log = strncmp(name, "user.log.", strlen("user.log.")) == 0 ||
+                  (len > lag && strcmp(name + len - lag, ".lag") == 0); /* user.group.G.lag */
     if (vnode && vnode_kind_is_stream(vnode->key.kind))
         group_stream_getxattr(req, vnode, name, size);
     else if (vnode && !(of_log && ops_status_asked(vnode, &request)) && !ops_fenced(vnode, &request))

@@ -72,6 +72,14 @@ static mode_t stream_mode(fuse_req_t req, const struct tree_attr *entry, struct 
     return mode | mode >> 1;
 }
 
+int64_t group_lag(struct partition *part, int64_t committed)
+{
+    int64_t start = partition_log_start(part).offset, end = partition_high_watermark(part).offset;
+    int64_t from = committed > start ? committed : start; /* GROUP_OFFSET_NONE is below all */
+
+    return end > from ? end - from : 0;
+}
+
 /* ---- what stat(2) says ---- */
 
 /* A stream has no size that would be true. With 0 sendfile(2) copies nothing and says that this was all; so it is what

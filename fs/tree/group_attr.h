@@ -18,6 +18,8 @@ bool group_kind(const struct vnode *vnode);
 int group_stat(fuse_req_t req, struct vnode *vnode, struct stat *st);
 /* The mode of a group's entry: who may read it may look names up in it. */
 mode_t group_mode(mode_t mode);
+/* How many records the partition holds that a group with this offset (GROUP_OFFSET_NONE: none) has not committed. */
+int64_t group_lag(struct partition *part, int64_t committed);
 /* Whether the caller has all of these rights (R_OK, W_OK) on the entry. */
 bool group_may(fuse_req_t req, struct node_group *group, int rights);
 

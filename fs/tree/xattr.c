@@ -11,12 +11,15 @@
 
 #include "fs/base/change.h"
 #include "fs/tree/attr.h"
+#include "fs/tree/group_xattr.h"
+#include "replication/group/member.h"
 #include "replication/base/limits.h"
 
 #define CONFIG_PREFIX "user.config."
 enum { VALUE_BYTES = 512 };
 
-/* One attribute that is worked out when asked for. show() writes its text and returns 0, or -ENODATA. */
+/* One attribute that is worked out when asked for. show() writes its text and returns 0, or -ENODATA; NULL: it takes
+ * asking (group_xattr.h). */
 struct shown {
     const char *name;
     int (*show)(struct session *session, const struct vnode *vnode, char *out);
@@ -211,8 +214,21 @@ static int show_assignor(struct session *s, const struct vnode *v, char *out)
     return node_get_group_config(s->node, node_group_name(v->group), "partition.assignment.strategy", out);
 }
 
+static int show_coordinator(struct session *s, const struct vnode *v, char *out)
+{
+    int32_t coordinator = group_coordinator(node_group_room(s->node), node_group_name(v->group));
+    if (coordinator > 0)
+        return number(out, coordinator);
+    strcpy(out, "none");
+    return 0;
+}
+
 static const struct shown of_group[] = {
+    {"user.group.state", NULL},
+    {"user.group.generation", NULL},
     {"user.group.assignor", show_assignor},
+    {"user.group.members", NULL},
+    {"user.group.coordinator", show_coordinator},
     {NULL, NULL},
 };
 
@@ -268,7 +284,7 @@ static int value_of(struct session *session, const struct vnode *vnode, const ch
         return -ESTALE;
     const struct shown *shown = find(vnode, name);
     if (shown)
-        return shown->show(session, vnode, out);
+        return shown->show ? shown->show(session, vnode, out) : 0;
     const char *setting = config_of(vnode, name);
     if (!setting)
         return -ENODATA;
@@ -290,6 +306,10 @@ void xattr_reply(fuse_req_t req, const char *data, size_t len, size_t size)
 void xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t size)
 {
     char value[VALUE_BYTES];
+    if (group_xattr_is(vnode, name)) {
+        group_xattr_get(req, vnode, name, size);
+        return;
+    }
     /* ls asks for labels and ACLs of every file until it hears that there are none here. */
     bool ours = strncmp(name, "user.", strlen("user.")) == 0;
     int rc = ours ? value_of(session_of(req), vnode, name, value) : -EOPNOTSUPP;
@@ -299,19 +319,13 @@ void xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t siz
         xattr_reply(req, value, strlen(value), size);
 }
 
-void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
+void xattr_write_names(struct session *session, const struct vnode *vnode, FILE *out)
 {
-    char *names = NULL;
-    size_t len = 0, count;
-    FILE *out = open_memstream(&names, &len);
-    if (!out) {
-        fuse_reply_err(req, ENOMEM);
-        return;
-    }
+    size_t count;
     /* What MOUNT does not have yet is not listed: all of it is at hand. */
     char value[VALUE_BYTES];
     for (const struct shown *shown = table_of(vnode); shown->name; shown++)
-        if (vnode->key.kind != VNODE_ROOT || shown->show(session_of(req), vnode, value) != -ENODATA)
+        if (vnode->key.kind != VNODE_ROOT || shown->show(session, vnode, value) != -ENODATA)
             fprintf(out, "%s%c", shown->name, '\0');
     const struct config_def *defs = config_defs(&count);
     for (size_t i = 0; i < count; i++)
@@ -320,6 +334,22 @@ void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
     const char *const *settings = group_config_names(&count);
     for (size_t i = 0; i < count && vnode->key.kind == VNODE_GROUP; i++)
         fprintf(out, CONFIG_PREFIX "%s%c", settings[i], '\0');
+}
+
+void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
+{
+    char *names = NULL;
+    size_t len = 0;
+    if (group_xattr_listed(session_of(req), vnode)) {
+        group_xattr_list(req, vnode, size);
+        return;
+    }
+    FILE *out = open_memstream(&names, &len);
+    if (!out) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    xattr_write_names(session_of(req), vnode, out);
     if (fclose(out) == 0)
         xattr_reply(req, names, len, size);
     else
@@ -551,10 +581,16 @@ void xattr_set(fuse_req_t req, struct vnode *vnode, const char *name, const char
     }
     memcpy(text, value, size);
     text[size] = '\0';
-    change(req, vnode, name, text, flags);
+    if (group_xattr_is(vnode, name))
+        group_xattr_set(req, vnode, name, text, flags);
+    else
+        change(req, vnode, name, text, flags);
 }
 
 void xattr_remove(fuse_req_t req, struct vnode *vnode, const char *name)
 {
-    change(req, vnode, name, NULL, 0);
+    if (group_xattr_is(vnode, name))
+        group_xattr_set(req, vnode, name, NULL, 0);
+    else
+        change(req, vnode, name, NULL, 0);
 }

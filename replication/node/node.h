@@ -101,6 +101,7 @@ struct node_group *node_group(struct node *node, const char *name);
 struct node_group *node_group_ref(struct node_group *group);
 void node_group_unref(struct node_group *group);
 /* All of them by name, as node_topics(). */
+size_t node_group_count(struct node *node);
 int node_group_list(struct node *node, struct node_group ***out, size_t *count);
 
 const char *node_group_name(const struct node_group *group);

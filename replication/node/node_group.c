@@ -181,6 +181,14 @@ struct node_group *node_group(struct node *node, const char *name)
     return group_table_find(&node->groups, name);
 }
 
+size_t node_group_count(struct node *node)
+{
+    pthread_rwlock_rdlock(&node->groups.lock);
+    size_t count = node->groups.count;
+    pthread_rwlock_unlock(&node->groups.lock);
+    return count;
+}
+
 int node_group_list(struct node *node, struct node_group ***out, size_t *count)
 {
     struct group_table *table = &node->groups;

@@ -259,3 +259,183 @@ SETTINGS
     is "$(find . | sort | tr '\n' ' ')" '. ./orders ./orders/0 '
     is "$(timeout 10 grep -r one)" 'orders/0:one'
 }
+
+# ---- what coordinators know ----
+
+@test "a group that nobody reads in is empty" {
+    mkdir .groups/kitchen
+    is "$(getfattr -d .groups/kitchen | grep -o 'user.group.*')" "$(cat <<'ATTRIBUTES'
+user.group.assignor="sticky"
+user.group.coordinator="1"
+user.group.generation="0"
+user.group.members="0"
+user.group.state="Empty"
+ATTRIBUTES
+)"
+    for name in state generation assignor members coordinator; do
+        fails 'Operation not permitted' set_attr .groups/kitchen "user.group.$name" 1
+        fails 'Operation not permitted' setfattr -x "user.group.$name" .groups/kitchen
+        fails 'No such attribute' attr .groups "user.group.$name"
+        fails 'No such attribute' attr orders "user.group.$name" || true
+    done
+}
+
+committed() { attr "${2:-orders/0}" "user.group.${1:-kitchen}.committed"; } # [GROUP [FILE]]
+
+@test "an offset is set by number, by counting back, by time and by name" {
+    mkdir orders .groups/kitchen
+    TZ=UTC seq 1 10 >> orders/0
+    later 20
+    since=$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)
+    later 20
+    seq 11 15 >> orders/0
+    while read -r value offset; do
+        set_attr orders/0 user.group.kitchen.committed "$value"
+        is "$value $(committed)" "$value $offset"
+        is "$value $(attr orders/0 user.group.kitchen.lag)" "$value $((15 - offset))"
+    done <<TABLE
+0 0
+7 7
+15 15
+-4 11
+-400 0
+start 0
+end 15
+earliest 0
+latest 15
+2020-01-01 0
+2020-01-01T09:00Z 0
+$since 10
+2099-01-01 15
+-1h 0
+TABLE
+    for value in 16 x '' ' 7' 7x -x 1.5 +3 2020-02-30 -1y; do
+        fails 'Invalid argument' set_attr orders/0 user.group.kitchen.committed "$value"
+    done
+    is "$(committed)" 0
+}
+
+@test "below the log start it is the log start, and the lag counts what there is" {
+    mkdir orders .groups/kitchen
+    seq 10 99 >> orders/0 # 3 bytes a record
+    set_attr orders/0 user.group.kitchen.committed 5
+    fallocate -p -o 0 -l 60 orders/0
+    is "$(committed) $(attr orders/0 user.group.kitchen.lag)" '5 70'
+    set_attr orders/0 user.group.kitchen.committed 7
+    is "$(committed) $(attr orders/0 user.group.kitchen.lag)" '20 70'
+}
+
+@test "each group with an offset here is listed, and no other" {
+    mkdir orders .groups/kitchen .groups/bar .groups/a.b
+    touch orders/1
+    listed() { getfattr -d "$1" | grep -o 'user.group.*' | tr '\n' ' '; }
+    is "$(listed orders/0)" ''
+    fails 'No such attribute' committed
+    fails 'No such attribute' attr orders/0 user.group.kitchen.lag
+    set_attr orders/0 user.group.kitchen.committed 0
+    set_attr orders/0 user.group.a.b.committed 0
+    set_attr orders/1 user.group.bar.committed 0
+    is "$(listed orders/0)" 'user.group.a.b.committed="0" user.group.a.b.lag="0" user.group.kitchen.committed="0" user.group.kitchen.lag="0" '
+    is "$(listed orders/1)" 'user.group.bar.committed="0" user.group.bar.lag="0" '
+    is "$(listed orders/.follow/0)" "$(listed orders/0)"
+    is "$(listed orders/.json/0)" "$(listed orders/0)"
+    is "$(listed orders)$(listed .groups/kitchen/orders)" ''
+    rmdir .groups/a.b
+    is "$(listed orders/0)" 'user.group.kitchen.committed="0" user.group.kitchen.lag="0" '
+}
+
+@test "an offset is forgotten when it is removed" {
+    mkdir orders .groups/kitchen
+    echo one >> orders/0
+    fails 'No such attribute' setfattr -x user.group.kitchen.committed orders/0
+    set_attr orders/0 user.group.kitchen.committed 1
+    setfattr -x user.group.kitchen.committed orders/0
+    fails 'No such attribute' committed
+    fails 'No such attribute' setfattr -x user.group.kitchen.committed orders/0
+}
+
+@test "what is not there, not to be set, and not for all" {
+    mkdir orders .groups/kitchen
+    echo one >> orders/0
+    fails 'Invalid argument' set_attr orders/0 user.group.bar.committed 0
+    fails 'No such attribute' committed bar
+    fails 'No such attribute' setfattr -x user.group.bar.committed orders/0
+    fails 'Operation not permitted' set_attr orders/0 user.group.kitchen.lag 0
+    fails 'Operation not permitted' setfattr -x user.group.kitchen.lag orders/0
+    fails 'Invalid argument' set_attr orders/0 user.group.kitchen.offset 0
+    fails 'Operation not permitted' set_attr orders/0@start user.group.kitchen.committed 0
+    fails 'Operation not permitted' set_attr orders/.follow/0 user.group.kitchen.committed 0
+    fails 'Invalid argument' set_attr orders user.group.kitchen.committed 0
+    fails 'Operation not permitted' set_attr .internal/__consumer_offsets/0 user.group.kitchen.committed 0
+    fails 'No such attribute' committed kitchen .internal/__consumer_offsets/0
+    flags() { python3 -c 'import os, sys; os.setxattr("orders/0", "user.group.kitchen.committed", b"1", getattr(os, sys.argv[1]))' "$1"; }
+    fails 'No data available' flags XATTR_REPLACE
+    flags XATTR_CREATE
+    fails 'File exists' flags XATTR_CREATE
+    flags XATTR_REPLACE
+    is "$(committed)" 1
+}
+
+@test "w on the group's entry, and on the partition, moves an offset" {
+    mkdir orders .groups/kitchen
+    echo one >> orders/0
+    chmod 666 orders/0
+    fails 'Permission denied' as 1234 setfattr -n user.group.kitchen.committed -v 1 orders/0
+    fails 'Permission denied' as 1234 setfattr -x user.group.kitchen.committed orders/0
+    chmod 777 .groups/kitchen
+    as 1234 setfattr -n user.group.kitchen.committed -v 1 orders/0
+    is "$(committed)" 1
+    chmod 644 orders/0
+    fails 'Permission denied' as 1234 setfattr -n user.group.kitchen.committed -v 0 orders/0
+    chown 1234 .groups/kitchen
+    chmod 755 .groups/kitchen
+    chmod 666 orders/0
+    as 1234 setfattr -n user.group.kitchen.committed -v 0 orders/0
+    is "$(as 4321 getfattr --only-values -n user.group.kitchen.committed orders/0)" 0
+}
+
+@test "offsets are there after any stop, and go with the group and with the topic" {
+    mkdir orders .groups/kitchen .groups/bar
+    seq 9 >> orders/0
+    set_attr orders user.config.delete.topic.enable true
+    set_attr orders/0 user.group.kitchen.committed 7
+    set_attr orders/0 user.group.bar.committed 3
+    remount allow_other
+    is "$(committed) $(committed bar)" '7 3'
+    restart_after_kill allow_other
+    is "$(committed) $(committed bar)" '7 3'
+    rmdir .groups/kitchen
+    mkdir .groups/kitchen
+    fails 'No such attribute' committed
+    rmdir orders
+    mkdir orders
+    fails 'No such attribute' committed bar
+    is "$(cat .cluster/groups)" 'group topic partition committed end lag lag_ms lost member host pid'
+}
+
+@test ".cluster/groups has a line a group, topic and partition" {
+    is "$(cat .cluster/groups)" 'group topic partition committed end lag lag_ms lost member host pid'
+    mkdir orders bills .groups/kitchen .groups/bar
+    touch orders/1
+    seq 10 99 >> orders/0
+    later 50
+    set_attr orders/0 user.group.kitchen.committed 10
+    set_attr orders/1 user.group.kitchen.committed end
+    set_attr bills/0 user.group.kitchen.committed end
+    set_attr orders/0 user.group.bar.committed 90
+    fallocate -p -o 0 -l 60 orders/0
+    is "$(sed -E 's/^(kitchen orders 0 10 90 70) [0-9]+/\1 MS/' .cluster/groups)" "$(cat <<'GROUPS'
+group topic partition committed end lag lag_ms lost member host pid
+bar orders 0 90 90 0 0 0 - - -
+kitchen bills 0 0 0 0 0 0 - - -
+kitchen orders 0 10 90 70 MS 10 - - -
+kitchen orders 1 0 0 0 0 0 - - -
+GROUPS
+)"
+    at_least "$(awk '$1 == "kitchen" && $2 == "orders" && $3 == 0 { print $7 }' .cluster/groups)" 50
+    is "$(stat -c '%a %F' .cluster/groups)" '444 regular file'
+    is "$(wc -c < .cluster/groups)" "$(stat -c %s .cluster/groups)"
+    grep -qx 'logmnt_group_lag{group="kitchen",topic="orders",partition="0"} 70' .cluster/metrics
+    grep -qx 'logmnt_groups 2' .cluster/metrics
+    is "$(ls .cluster | tr '\n' ' ')" 'groups metrics nodes partitions '
+}
