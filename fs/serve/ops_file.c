@@ -283,6 +283,10 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         ops_ask_place(req, dir, name, fi, &key, place_created);
         return;
     }
+    if (rc == 0 && key.kind == VNODE_STATUS) {
+        fuse_reply_err(req, ESTALE); /* it is found by LOOKUP, which the kernel does again */
+        return;
+    }
     if (rc == 0) {
         open_created(req, &key, fi, false);
         return;

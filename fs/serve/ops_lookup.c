@@ -14,6 +14,7 @@
 #include "fs/tree/asking.h"
 #include "fs/tree/evictor.h"
 #include "fs/tree/names.h"
+#include "fs/tree/status.h"
 #include "fs/tree/told.h"
 
 static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
@@ -38,11 +39,26 @@ static bool lookup_fenced(fuse_req_t req, struct vnode *dir, const char *name)
     return fenced;
 }
 
+/* The vnode, given out once; NULL: none, and rc says why. */
+static void reply_lookup(fuse_req_t req, struct vnode *vnode, int rc)
+{
+    struct fuse_entry_param entry;
+    if (rc == 0)
+        rc = ops_entry(req, vnode, &entry);
+    if (rc)
+        fuse_reply_err(req, -rc);
+    else if (fuse_reply_entry(req, &entry) == -ENOENT)
+        tree_forget(session_of(req)->tree, entry.ino, 1); /* the caller was interrupted: it never got it */
+}
+
 /* The name means that; what key points to is given back. */
 static void looked_up(fuse_req_t req, struct vnode *dir, const char *name, const struct vnode_key *key)
 {
     struct session *session = session_of(req);
-    struct fuse_entry_param entry;
+    if (key->kind == VNODE_STATUS && status_asks(key->start)) {
+        status_ask(req, key, reply_lookup);
+        return;
+    }
     struct vnode *vnode = ops_vnode_of(session, key, fuse_req_ctx(req)->pid);
     vnode_key_unref(key);
     struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_lookup};
@@ -54,11 +70,7 @@ static void looked_up(fuse_req_t req, struct vnode *dir, const char *name, const
         told_begin(session->tree, vnode->pfile);
     if (vnode && vnode_addressed(vnode))
         evictor_note(session->evictor, vnode, name);
-    int rc = vnode ? ops_entry(req, vnode, &entry) : -ENOMEM;
-    if (rc)
-        fuse_reply_err(req, -rc);
-    else if (fuse_reply_entry(req, &entry) == -ENOENT)
-        tree_forget(session->tree, entry.ino, 1); /* the caller was interrupted: it never got it */
+    reply_lookup(req, vnode, vnode ? 0 : -ENOMEM);
 }
 
 /* ---- an address's place ---- */

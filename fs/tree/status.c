@@ -1,5 +1,6 @@
 #include "fs/tree/status.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
+#include "fs/tree/group_lines.h"
 #include "fs/tree/handle.h"
 #include "fs/tree/tree.h"
 
@@ -19,13 +21,14 @@ static void id_list(FILE *out, const struct replica_set *set)
         fputs("-", out);
 }
 
-static void write_nodes(struct session *session, FILE *out)
+static void write_nodes(struct session *session, const struct group_lines *lines, FILE *out)
 {
     static const char *const roles[] = {
         [NODE_VOTER] = "voter", [NODE_OBSERVER] = "observer", [NODE_REPLACED] = "replaced"};
     struct node_member *members;
     size_t count;
     int32_t controller = node_controller(session->node);
+    (void)lines;
     fputs("id address role state controller epoch\n", out);
     if (node_members(session->node, &members, &count) != 0)
         return;
@@ -82,8 +85,9 @@ static void write_partition(FILE *out, struct topic *topic, struct partition *pa
             partition_high_watermark(part).offset, size.retained_bytes, state);
 }
 
-static void write_partitions(struct session *session, FILE *out)
+static void write_partitions(struct session *session, const struct group_lines *lines, FILE *out)
 {
+    (void)lines;
     fputs("topic partition leader leader_epoch replicas isr start_offset high_watermark bytes state\n", out);
     for_partitions(session, out, write_partition);
 }
@@ -108,7 +112,23 @@ static void metric_size(FILE *out, struct topic *topic, struct partition *part)
             partition_index(part), size.retained_bytes);
 }
 
-static void write_metrics(struct session *session, FILE *out)
+static void write_group_metrics(struct session *session, const struct group_lines *lines, FILE *out)
+{
+    struct group_metrics m;
+    group_metrics(node_group_room(session->node), &m);
+    metric(out, "groups", "gauge", "Consumer groups of the cluster.", node_group_count(session->node));
+    metric(out, "groups_coordinated", "gauge", "Groups that this node is the coordinator of.", m.coordinated);
+    metric(out, "group_members", "gauge", "Open streams of this mount that are members of groups.", m.members);
+    metric(out, "group_commits_total", "counter", "Offsets committed, by this node as coordinator.", m.commits);
+    metric(out, "group_commits_fenced_total", "counter", "Likewise refused: the partition is another's.", m.fenced);
+    metric(out, "group_handovers_total", "counter", "Partitions given to a member, by this node as coordinator.",
+           m.handovers);
+    metric(out, "group_loads_total", "counter", "Partitions of offsets that this node has come to coordinate.",
+           m.loads);
+    group_lines_metrics(lines, out);
+}
+
+static void write_metrics(struct session *session, const struct group_lines *lines, FILE *out)
 {
     struct node_metrics m;
     node_metrics(session->node, &m);
@@ -142,6 +162,7 @@ static void write_metrics(struct session *session, FILE *out)
            (uint64_t)tree_count(session->tree) + 1);
     metric(out, "open_files", "gauge", "Open files and directories of this mount, this one too.",
            (uint64_t)handles_count(session->handles) + 1);
+    write_group_metrics(session, lines, out);
     fputs("# HELP logmnt_high_watermark Offset behind the last committed record.\n"
           "# TYPE logmnt_high_watermark gauge\n",
           out);
@@ -150,10 +171,21 @@ static void write_metrics(struct session *session, FILE *out)
     for_partitions(session, out, metric_size);
 }
 
+static void write_groups(struct session *session, const struct group_lines *lines, FILE *out)
+{
+    (void)session;
+    group_lines_write(lines, out);
+}
+
 static const struct {
     const char *name;
-    void (*write)(struct session *session, FILE *out);
-} files[] = {{"metrics", write_metrics}, {"nodes", write_nodes}, {"partitions", write_partitions}};
+    void (*write)(struct session *session, const struct group_lines *lines, FILE *out);
+    bool asks;  /* with the lines of groups; NULL otherwise */
+    bool whole; /* of all of them, or not at all */
+} files[] = {{"groups", write_groups, true, true},
+             {"metrics", write_metrics, true, false},
+             {"nodes", write_nodes, false, false},
+             {"partitions", write_partitions, false, false}};
 
 const char *status_name(int64_t which)
 {
@@ -168,15 +200,20 @@ int64_t status_find(const char *name)
     return -1;
 }
 
+bool status_asks(int64_t which)
+{
+    return files[which].asks;
+}
+
 /* *text is malloc-ed. 0 or -ENOMEM. */
-static int make_text(struct session *session, int64_t which, char **text, size_t *len)
+static int make_text(struct session *session, int64_t which, const struct group_lines *lines, char **text, size_t *len)
 {
     FILE *out = open_memstream(text, len);
     bool whole;
 
     if (out == NULL)
         return -ENOMEM;
-    files[which].write(session, out);
+    files[which].write(session, lines, out);
     whole = ferror(out) == 0;
     if (fclose(out) == 0 && whole)
         return 0;
@@ -184,17 +221,43 @@ static int make_text(struct session *session, int64_t which, char **text, size_t
     return -ENOMEM;
 }
 
-struct vnode *status_vnode(struct session *session, const struct vnode_key *key)
+static struct vnode *make_vnode(struct session *session, const struct vnode_key *key, const struct group_lines *lines)
 {
     struct clock *clock = node_clock(session->node);
     struct vnode *vnode;
     char *text;
     size_t len;
 
-    if (make_text(session, key->start, &text, &len) != 0)
+    if (make_text(session, key->start, lines, &text, &len) != 0)
         return NULL;
     vnode = tree_text_vnode(session->tree, key, text, len, clock->wall_ms(clock));
     if (vnode == NULL)
         free(text);
     return vnode;
+}
+
+struct vnode *status_vnode(struct session *session, const struct vnode_key *key)
+{
+    assert(!status_asks(key->start));
+    return make_vnode(session, key, NULL);
+}
+
+/* What is not known of some groups is left out of metrics, which tell of much else; of `groups` nothing is left out. */
+static void gathered(fuse_req_t req, const struct group_lines_use *use, const struct group_lines *lines, int rc)
+{
+    struct vnode_key key = {.kind = VNODE_STATUS, .start = use->which};
+    struct vnode *vnode = NULL;
+
+    if (rc == 0 || !files[use->which].whole) {
+        vnode = make_vnode(session_of(req), &key, lines);
+        rc = vnode != NULL ? 0 : -ENOMEM;
+    }
+    use->reply(req, vnode, rc);
+}
+
+void status_ask(fuse_req_t req, const struct vnode_key *key, void (*reply)(fuse_req_t req, struct vnode *vnode, int rc))
+{
+    struct group_lines_use use = {.which = key->start, .reply = reply};
+
+    group_lines_ask(req, &use, gathered);
 }

@@ -97,7 +97,7 @@ P
     is "$(ls orders/.follow | tr '\n' ' ')" '0 1 '
     is "$(ls orders/.json | tr '\n' ' ')" '0 1 '
     is "$(ls orders/.segments | tr '\n' ' ')" '0 1 '
-    is "$(ls .cluster | tr '\n' ' ')" 'metrics nodes partitions '
+    is "$(ls .cluster | tr '\n' ' ')" 'groups metrics nodes partitions '
     ls .internal | grep -qx __cluster_metadata
 }
 
@@ -203,7 +203,7 @@ P
     grep -q orders .cluster/partitions
     is "$(grep -vcE '^(#.*|[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^}]*\})? [-+0-9.eEInfNa]+)$' .cluster/metrics || :)" 0
     at_least "$(grep -vc '^#' .cluster/metrics)" 5
-    for file in nodes partitions metrics; do
+    for file in groups nodes partitions metrics; do
         fails '' sh "echo x >> .cluster/$file"
         fails '' sh "echo x > .cluster/$file"
         fails '' rm ".cluster/$file"
