@@ -192,6 +192,7 @@ static int describe_unheard(struct group_op *op)
 {
     if (op->ask != GROUP_ASK_GROUP || op->described_count > 0)
         return 0;
+    free(op->described); /* room for none */
     op->described = calloc(1, sizeof *op->described);
     if (op->described == NULL)
         return -ENOMEM;
