@@ -12,6 +12,7 @@
 #include "fs/tree/group_lines.h"
 #include "fs/tree/handle.h"
 #include "fs/tree/tree.h"
+#include "replication/metadata/metadata.h"
 
 static void id_list(FILE *out, const struct replica_set *set)
 {
@@ -48,16 +49,27 @@ static void write_nodes(struct session *session, const struct group_lines *lines
     free(members);
 }
 
-/* Calls each() for every partition of every topic. */
+static void for_partitions_of(FILE *out, struct topic *topic,
+                              void (*each)(FILE *out, struct topic *topic, struct partition *part))
+{
+    for (int32_t p = 0; p < topic_partition_count(topic); p++)
+        each(out, topic, topic_partition(topic, p));
+}
+
+/* Calls each() for every partition of every topic that is replicated as topics are: groups' offsets, too. */
 static int for_partitions(struct session *session, FILE *out,
                           void (*each)(FILE *out, struct topic *topic, struct partition *part))
 {
     struct topic **topics;
     size_t count;
     int rc = node_topics(session->node, &topics, &count);
+    struct topic *offsets = node_internal_topic(session->node, METADATA_OFFSETS_TOPIC);
+    if (offsets != NULL) {
+        for_partitions_of(out, offsets, each);
+        topic_unref(offsets);
+    }
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        for (int32_t p = 0; p < topic_partition_count(topics[i]); p++)
-            each(out, topics[i], topic_partition(topics[i], p));
+        for_partitions_of(out, topics[i], each);
         topic_unref(topics[i]);
     }
     if (rc == 0)

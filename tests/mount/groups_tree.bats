@@ -65,6 +65,8 @@ may() { # UID FILE
     is "$(ls .internal/__consumer_offsets | wc -l)" 50
     is "$(attr .internal/__consumer_offsets user.config.cleanup.policy)" compact
     is "$(attr .internal/__consumer_offsets user.config.framing)" msgpack
+    is "$(grep -c '^__consumer_offsets ' .cluster/partitions)" 50
+    grep -qx 'logmnt_high_watermark{topic="__consumer_offsets",partition="49"} 0' .cluster/metrics
     is "$(attr .internal/__consumer_offsets user.topic.replication_factor)" 1
     fails 'Operation not permitted' sh -c 'echo x >> .internal/__consumer_offsets/0'
     fails 'Operation not permitted' rmdir .internal/__consumer_offsets

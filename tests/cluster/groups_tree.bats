@@ -1,0 +1,93 @@
+#!/usr/bin/env bats
+# Consumer groups on the tree of three mounts: one group, whichever mount is asked.
+load lib
+
+form() { # N
+    COUNT=$1
+    start_cluster "$1"
+    wait_until formed 15
+}
+formed() {
+    local node
+    for node in $(seq "$COUNT"); do
+        [ "$(awk '$4 == "up"' "$C/$node/.cluster/nodes" | wc -l)" = "$COUNT" ] || return 1
+    done
+}
+soon() { wait_until "$1" 2; } # CONDITION: within the two seconds that the contract gives another host
+committed() { attr "$C/$1/orders/0" user.group.kitchen.committed; } # NODE
+coordinator() { attr "$C/$1/.groups/kitchen" user.group.coordinator; } # NODE
+
+@test "a group of one mount is a group of all" {
+    form 3
+    mkdir "$C/1/orders" "$C/2/.groups/kitchen"
+    ls "$C/2/.groups/kitchen"
+    for node in 1 3; do soon "[ -d $C/$node/.groups/kitchen ]"; done
+    fails 'File exists' mkdir "$C/3/.groups/kitchen"
+    set_attr "$C/3/.groups/kitchen" user.config.max.poll.records 7
+    chmod 750 "$C/3/.groups/kitchen"
+    chown 1234:2345 "$C/1/.groups/kitchen"
+    for node in 1 2 3; do
+        soon "[ \"\$(attr $C/$node/.groups/kitchen user.config.max.poll.records)\" = 7 ]"
+        soon "[ \"\$(stat -c '%a %u %g' $C/$node/.groups/kitchen)\" = '750 1234 2345' ]"
+        soon "[ -e $C/$node/.groups/kitchen/orders ]"
+        is "$(stat -c %i "$C/$node/.groups/kitchen/orders")" "$(stat -c %i "$C/1/.groups/kitchen/orders")"
+        is "$(attr "$C/$node/.internal/__consumer_offsets" user.topic.replication_factor)" 3
+    done
+    rmdir "$C/1/.groups/kitchen"
+    for node in 2 3; do soon "[ ! -e $C/$node/.groups/kitchen ]"; done
+}
+
+@test "offsets are the same from every mount, and set from any" {
+    form 3
+    mkdir "$C/1/orders" "$C/1/.groups/kitchen"
+    seq 9 >> "$C/1/orders/0"
+    for node in 2 3; do soon "[ -e $C/$node/orders/0 ] && [ -d $C/$node/.groups/kitchen ]"; done
+    for node in 1 2 3; do
+        set_attr "$C/$node/orders/0" user.group.kitchen.committed "$((node + 3))"
+        for other in 1 2 3; do is "$(committed $other)" "$((node + 3))"; done
+    done
+    is "$(coordinator 1) $(coordinator 1)" "$(coordinator 2) $(coordinator 3)"
+    for node in 1 2 3; do
+        is "$(awk 'NR > 1 { $7 = "MS"; print }' "$C/$node/.cluster/groups")" 'kitchen orders 0 6 9 3 MS 0 - - -'
+    done
+    setfattr -x user.group.kitchen.committed "$C/3/orders/0"
+    fails 'No such attribute' committed 1
+}
+
+@test "a coordinator that dies loses nothing, and meanwhile nothing is taken for none" {
+    form 3
+    mkdir "$C/1/orders" "$C/1/.groups/kitchen"
+    seq 9 >> "$C/1/orders/0"
+    for node in 2 3; do soon "[ -e $C/$node/orders/0 ] && [ -d $C/$node/.groups/kitchen ]"; done
+    set_attr "$C/1/orders/0" user.group.kitchen.committed 5
+    dead=$(coordinator 1)
+    cluster kill "$C" "$dead"
+    for node in 1 2 3; do [ "$node" = "$dead" ] || alive=$node; done
+    # Until another one has its offsets: the last known one, or ETIMEDOUT; never ENODATA.
+    deadline=$((SECONDS + 6)) seen=''
+    until [ "$seen" = 5 ]; do
+        seen=$(committed "$alive" 2>"$T/error") || grep -q 'timed out' "$T/error"
+        [ -z "$seen" ] || is "$seen" 5
+        [ "$SECONDS" -lt "$deadline" ]
+    done
+    wait_until 'set_attr "$C/$alive/orders/0" user.group.kitchen.committed 7' 5
+    is "$(committed "$alive")" 7
+    [ "$(coordinator "$alive")" != "$dead" ]
+}
+
+@test "the topic of offsets grows with the cluster" {
+    form 1
+    mkdir "$C/1/orders" "$C/1/.groups/kitchen"
+    seq 9 >> "$C/1/orders/0"
+    set_attr "$C/1/orders/0" user.group.kitchen.committed 5
+    is "$(attr "$C/1/.internal/__consumer_offsets" user.topic.replication_factor)" 1
+    form 3
+    offsets=$C/1/.internal/__consumer_offsets
+    wait_until '[ "$(attr "$offsets" user.topic.replication_factor)" = 3 ]'
+    wait_until '[ "$(for part in "$offsets"/*; do attr "$part" user.log.isr | tr , "\n" | sort | paste -sd ,; done | sort -u)" = 1,2,3 ]' 30
+    # The users' topics stay as they are; and whoever has the offsets may die.
+    is "$(attr "$C/1/orders" user.topic.replication_factor)" 1
+    set_attr "$C/1/orders" user.topic.replication_factor 3
+    wait_until '[ "$(attr "$C/1/orders/0" user.log.isr | wc -c)" = 5 ]' 30
+    wait_until '[ "$(committed 3)" = 5 ]' 5
+}

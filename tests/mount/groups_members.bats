@@ -1,0 +1,160 @@
+#!/usr/bin/env bats
+# A group while it runs, as its attributes and .cluster/groups show it, and what may be done to it meanwhile.
+load lib
+
+setup() {
+    log_setup
+    mount_log allow_other
+    cd "$M"
+    mkdir orders .groups/kitchen
+    S=.groups/kitchen/orders
+}
+
+as() { # UID COMMAND…: as that user, in the group of the same number
+    local uid=$1
+    shift
+    setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
+}
+
+# A worker that writes down each record before it reads on; its pid in WORKER.
+worker() { # OUTPUT [STREAM]
+    setsid bash -c 'while read -r line; do echo "$line"; done' < "${2:-$S}" > "$1" 3>&- &
+    WORKER=$!
+    BG+=("$WORKER")
+}
+
+end_worker() { # PID
+    kill -9 -- "-$1"
+    wait "$1" 2>/dev/null || :
+}
+
+group() { attr .groups/kitchen "user.group.$1"; }
+committed() { attr "${1:-orders/0}" user.group.kitchen.committed; }
+# The line of a partition in .cluster/groups, without what time changes.
+line() { awk -v p="$1" '$1 == "kitchen" && $2 == "orders" && $3 == p { $7 = "MS"; print }' .cluster/groups; } # PARTITION
+
+@test "members and state are shown while there are some" {
+    touch orders/1
+    is "$(group state) $(group members)" 'Empty 0'
+    worker "$T/1"
+    one=$WORKER
+    wait_until '[ "$(group members)" = 1 ]'
+    wait_until '[ "$(group state)" = Stable ]'
+    before=$(group generation)
+    worker "$T/2"
+    two=$WORKER
+    wait_until '[ "$(group members)" = 2 ]'
+    wait_until '[ "$(group state)" = Stable ]'
+    at_least "$(group generation)" $((before + 1))
+    is "$(group coordinator)" 1
+    end_worker "$one"
+    end_worker "$two"
+    wait_until '[ "$(group members)" = 0 ]'
+    wait_until '[ "$(group state)" = Empty ]'
+}
+
+@test "a descriptor that nobody reads is no member" {
+    exec 4< "$S"
+    is "$(group members)" 0
+    rmdir .groups/kitchen
+    fails 'Stale file handle' dd bs=1 count=1 <&4
+    exec 4<&-
+}
+
+@test "rmdir of a group with members is EBUSY, and works when they have gone" {
+    seq 3 >> orders/0
+    worker "$T/1"
+    wait_until '[ "$(cat "$T/1")" = "$(seq 3)" ]'
+    fails 'Device or resource busy' rmdir .groups/kitchen
+    is "$(ls .groups)" kitchen
+    end_worker "$WORKER"
+    wait_until 'rmdir .groups/kitchen' 5
+    is "$(ls .groups)" ''
+    # With its offsets: the next one of that name begins anew.
+    mkdir .groups/kitchen
+    is "$(head -n 1 "$S")" 1
+}
+
+@test ".cluster/groups says who is at a partition, and how far" {
+    touch orders/1
+    seq 3 >> orders/0
+    worker "$T/1"
+    # bash reads on from a record when it has written it down: the last one is committed by nobody.
+    wait_until '[ "$(committed)" = 3 ] && [ "$(line 1 | cut -d" " -f4)" = 0 ]'
+    member=$(line 0 | cut -d' ' -f9)
+    [ "$member" != - ]
+    is "$(line 0)" "kitchen orders 0 3 3 0 MS 0 $member $(uname -n) $WORKER"
+    is "$(line 1)" "kitchen orders 1 0 0 0 MS 0 $member $(uname -n) $WORKER"
+    kill -STOP "$WORKER"
+    wait_until 'grep -q "^State:.T" "/proc/$WORKER/status"'
+    seq 4 9 >> orders/0
+    is "$(line 0)" "kitchen orders 0 3 9 6 MS 0 $member $(uname -n) $WORKER"
+    later 30
+    at_least "$(awk '$3 == 0 { print $7 }' .cluster/groups)" 30
+    kill -CONT "$WORKER"
+    wait_until '[ "$(line 0)" = "kitchen orders 0 9 9 0 MS 0 $member $(uname -n) $WORKER" ]'
+    end_worker "$WORKER"
+    wait_until '[ "$(line 0)" = "kitchen orders 0 9 9 0 MS 0 - - -" ]'
+}
+
+@test "an offset is moved while the group runs, back and on" {
+    seq 5 >> orders/0
+    worker "$T/1"
+    wait_until '[ "$(cat "$T/1")" = "$(seq 5)" ]'
+    set_attr orders/0 user.group.kitchen.committed start
+    wait_until '[ "$(cat "$T/1")" = "$(seq 5; seq 5)" ]'
+    kill -STOP "$WORKER"
+    wait_until 'grep -q "^State:.T" "/proc/$WORKER/status"'
+    seq 6 9 >> orders/0
+    set_attr orders/0 user.group.kitchen.committed -1
+    kill -CONT "$WORKER"
+    wait_until '[ "$(tail -n 1 "$T/1")" = 9 ]'
+    is "$(cat "$T/1")" "$(seq 5; seq 5; echo 9)"
+}
+
+@test "a poison record is stepped over while the workers die of it" {
+    { seq 3; echo poison; seq 5 7; } >> orders/0
+    set_attr .groups/kitchen user.config.max.poll.records 1
+    cat > "$T/worker" <<'WORKER'
+while read -r line; do [ "$line" != poison ] || exit 1; echo "$line"; done
+WORKER
+    bg bash -c 'until bash "$0" < "$1"; do sleep 0.1; done >> "$2"' "$T/worker" "$S" "$T/done"
+    wait_until '[ "$(cat "$T/done" 2>/dev/null)" = "$(seq 3)" ] && [ "$(committed)" = 3 ]'
+    is "$(tail -n +4 orders/0 | head -n 1) $(head -n 1 orders/0@3)" 'poison poison'
+    set_attr orders/0 user.group.kitchen.committed 4
+    wait_until '[ "$(cat "$T/done")" = "$(seq 3; seq 5 7)" ]'
+}
+
+@test "joining needs r on the group's entry and on the topic's partitions" {
+    echo one >> orders/0
+    is "$(as 1234 head -n 1 "$S")" one
+    chmod 700 .groups/kitchen
+    fails 'Permission denied' as 1234 head -n 1 "$S"
+    chmod 755 .groups/kitchen
+    chmod 640 orders/0
+    for stream in "$S" .groups/kitchen/.json/orders; do
+        fails 'Permission denied' as 1234 head -n 1 "$stream"
+    done
+    chown 1234 .groups/kitchen
+    fails 'Permission denied' as 1234 head -n 1 "$S"
+    chown 1234 orders
+    is "$(as 1234 head -n 1 "$S")" one
+    # A member may set its own attributes without w on either.
+    chmod 400 orders/0
+    chmod 500 .groups/kitchen
+    as 1234 python3 -c 'import os
+fd = os.open(".groups/kitchen/orders", os.O_RDONLY)
+os.read(fd, 100)
+os.setxattr(fd, "user.group.commit", b"")'
+    is "$(committed)" 1
+}
+
+@test "a name that is used again while a stream is open is another group" {
+    seq 3 >> orders/0
+    exec 4< "$S"
+    rmdir .groups/kitchen
+    mkdir .groups/kitchen
+    fails 'Stale file handle' cat <&4
+    exec 4<&-
+    is "$(head -n 1 "$S")" 1
+}
