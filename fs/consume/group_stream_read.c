@@ -150,15 +150,15 @@ static void commit_one(void *arg, const struct group_offset *upto)
 static int begin(struct reading *reading)
 {
     struct group_stream *stream = stream_of(reading);
-    struct group_member_settings settings;
+    struct group_config config;
     int rc = stream_join(stream);
     if (rc == 0)
         rc = group_map_read_at(&stream->map, reading->pos);
     if (rc != 0)
         return rc;
-    group_member_settings(stream->member, &settings);
-    reading->group->max_records = settings.max_poll_records;
-    if (settings.enable_auto_commit)
+    node_group_config(reading->handle->vnode->group, &config); /* as of now: a change works at once */
+    reading->group->max_records = config.max_poll_records;
+    if (config.enable_auto_commit)
         group_map_commit(&stream->map, reading->pos, commit_one, stream);
     rc = stream_update(stream);
     if (rc == 0)

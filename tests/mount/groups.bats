@@ -106,7 +106,11 @@ in_hand() {
     printf '%s\n' a bb ccc >> orders/0
     printf '%s\n' dddddddddddd e >> orders/1
     py "$S" <<'P'
-fd = os.open(sys.argv[1], os.O_RDONLY)
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+p = select.poll()
+p.register(fd, select.POLLIN)
+wait_until(lambda: p.poll(0) and os.getxattr(f"/proc/self/fd/{fd}", "user.group.partitions") == b"0,1")
+os.set_blocking(fd, True)
 same(os.read(fd, 9), b"a\nbb\n")
 same(os.read(fd, 4096), b"dddddddddddd\ne\n")  # the next partition's turn
 same(os.read(fd, 4096), b"ccc\n")
@@ -232,7 +236,7 @@ me = f"/proc/self/fd/{fd}"
 same(os.listxattr(me), ["user.group.partitions", "user.group.positions", "user.log.skipped"])
 same(os.getxattr(me, "user.group.partitions"), b"") # nobody has read it: it holds no share
 os.read(fd, 5)
-same(os.getxattr(me, "user.group.partitions"), b"0,1")
+wait_until(lambda: os.getxattr(me, "user.group.partitions") == b"0,1")
 same(os.getxattr(me, "user.group.positions"), b"0:2,1:0")
 same(os.listxattr(sys.argv[1]), [])
 other = os.open(me, os.O_RDONLY) # without a look-up
@@ -363,7 +367,7 @@ threads = [threading.Thread(target=read, args=(d,), daemon=True) for d in (fd, o
 for t in threads: t.start()
 wait_until(lambda: sum(map(len, got)) >= 3000)
 same(sorted(int(n) for part in got for n in part), list(range(3000)))
-same(os.getxattr(f"/proc/self/fd/{fd}", "user.group.partitions"), b"0,1,2")
+wait_until(lambda: os.getxattr(f"/proc/self/fd/{fd}", "user.group.partitions") == b"0,1,2")
 os._exit(0)
 P
 }
@@ -498,12 +502,13 @@ P
 
 @test "a child of a killed worker that has the stream open is still the member" {
     echo one >> orders/0
-    worker "$T/out" bash -c 'read -r a; echo $a; sleep 1000 & echo $! > "$0"; wait' "$T/child"
+    worker "$T/out" bash -c 'read -r a; sleep 1000 <&0 & echo $! > "$0"; wait' "$T/child"
     wait_until '[ -s "$T/child" ]'
+    child=$(cat "$T/child")
+    wait_until 'ls -l /proc/'$child'/fd/0 | grep -q kitchen'
     kill -9 "$WORKER"
     wait "$WORKER" || :
-    bg cat "$S" > "$T/next"
     is "$(timeout 1 head -n 1 "$S" || echo none)" none
-    kill -9 "$(cat "$T/child")"
-    wait_until '[ "$(cat "$T/next")" = one ]'
+    kill -9 "$child"
+    is "$(next_record)" one
 }
