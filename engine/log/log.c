@@ -263,6 +263,20 @@ int log_offline(struct log *log)
     return atomic_load(&log->offline);
 }
 
+bool log_is_busy(struct log *log, uint64_t *progress)
+{
+    bool busy = pthread_mutex_trylock(&log->append_lock) != 0;
+
+    if (!busy) {
+        pthread_mutex_unlock(&log->append_lock);
+    }
+    pthread_mutex_lock(&log->state_lock);
+    busy = busy || log->flush_state == FLUSH_RUNNING;
+    *progress = (uint64_t)log->end.offset + log->flush_rounds + log->segment_count;
+    pthread_mutex_unlock(&log->state_lock);
+    return busy;
+}
+
 bool log_is_damaged(struct log *log)
 {
     return atomic_load_explicit(&log->bad_reported, memory_order_relaxed) || log_offline(log) == -EBADMSG;

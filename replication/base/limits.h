@@ -95,7 +95,8 @@ enum {
      * commits. */
     LIMIT_PROMPT_THREADS = 16,
     LIMIT_BULK_THREADS = 4,
-    LIMIT_POOL_THREADS = 16, /* the larger one */
+    LIMIT_URGENT_THREADS = 4,
+    LIMIT_POOL_THREADS = 16, /* the largest one */
     /* How long a start waits for a daemon that is stopping or dying; -EBUSY after that. */
     LIMIT_LOCK_WAIT_MS = 10000,
     /* The least time between two rounds of the scrub over all closed segments. */
@@ -151,6 +152,10 @@ enum {
     LIMIT_STAT_IDLE_MS = 60000,
     /* Both sides of a session between replicas beat so often; a follower's lag is looked at as often. */
     LIMIT_BEAT_MS = 500,
+    /* A leader that has beaten in a session and was then silent for so many beats has its connections ended. */
+    LIMIT_SILENT_BEATS = 6,
+    /* A leader whose disk has not finished an append or a flush for so long hands over. */
+    LIMIT_STUCK_MS = 10000,
     /* replica.lag.time.max.ms, unless set. */
     LIMIT_REPLICA_LAG_MS = 10000,
     /* Bytes of one partition that a follower has room for beyond its end; a leader sends no more before it has acked.

@@ -1,13 +1,15 @@
 /* replication/executor/executor.h: where and when things are done: the seam between a node and the threads it runs on.
  *
- * A table of functions, passed in and never reached for. In production they are a libuv loop and two pools of threads
+ * A table of functions, passed in and never reached for. In production they are a libuv loop and three pools of threads
  * (executor_uv.h); a simulation gives one thread and a seed. An executor serves one node, from its start to its stop.
  *
- * Works are done by threads of a pool, and may touch the disk. There are two kinds, each with threads of its own:
+ * Works are done by threads of a pool, and may touch the disk. There are three kinds, each with threads of its own:
+ *   urgent   what keeps this node in its cluster: heartbeats, the controller's and the quorum's turns, the beat of
+ *            replicas. They wait for no partition's disk, so that a slow one costs no leadership by silence
  *   prompt   what somebody waits for: interrupts, fences, linger, timeouts, flushes, decisions
  *   bulk     what nobody waits for and may take long: retention, compaction, the scrub, the removal of directories
- * Bulk never holds up prompt. Works of one kind begin in the order of their submission and may be under way together;
- * none waits for another.
+ * Bulk never holds up prompt, and neither of them what is urgent. Works of one kind begin in the order of their
+ * submission and may be under way together; none waits for another.
  *
  * An alarm is a time and a work: once its time has come it rings, as a work of its kind. Neither
  * runs on the thread that keeps the time.
@@ -22,7 +24,7 @@
 
 #include "replication/base/uuid.h"
 
-enum work_kind { WORK_PROMPT, WORK_BULK, WORK_KINDS };
+enum work_kind { WORK_PROMPT, WORK_BULK, WORK_URGENT, WORK_KINDS };
 
 /* Embed it, zero-initialise, set run. It is run() once for each submit, and may be freed or submitted again from there
  * on; not submitted while it is queued. */

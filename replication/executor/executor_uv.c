@@ -48,13 +48,14 @@ struct executor_uv {
     bool silent; /* no alarm rings any more */
     bool ending;
     struct pool pools[WORK_KINDS];
-    int unfinished; /* works that are queued or under way, of both kinds */
+    int unfinished; /* works that are queued or under way, of all kinds */
     pthread_cond_t settled;
     struct loop_call *calls, **last_call; /* for the loop's thread */
     pthread_cond_t called;                /* one of them is over */
 };
 
-static const int pool_limits[WORK_KINDS] = {[WORK_PROMPT] = LIMIT_PROMPT_THREADS, [WORK_BULK] = LIMIT_BULK_THREADS};
+static const int pool_limits[WORK_KINDS] = {
+    [WORK_PROMPT] = LIMIT_PROMPT_THREADS, [WORK_BULK] = LIMIT_BULK_THREADS, [WORK_URGENT] = LIMIT_URGENT_THREADS};
 
 static struct executor_uv *of(struct executor *executor)
 {

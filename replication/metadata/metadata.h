@@ -43,7 +43,9 @@ struct metadata {
     struct metadata_topic **topics;       /* by name */
     struct metadata_topic **topics_by_id; /* the same ones */
     size_t topic_count;
-    struct tree_attr groups_attr;   /* of `.groups` */
+    struct tree_attr groups_attr; /* of `.groups` */
+    /* A command has said all of the two. Until then they are each node's own. */
+    bool root_said, groups_said;
     struct metadata_group **groups; /* by name */
     size_t group_count;
     int64_t next_producer_id;

@@ -246,6 +246,29 @@ void metadata_set_attr(struct tree_attr *attr, const struct command *cmd)
     attr->ctime_ms = cmd->time_ms;
 }
 
+bool metadata_says_all(const struct command *cmd)
+{
+    static const unsigned all = ATTR_UID | ATTR_GID | ATTR_DIR_MODE | ATTR_FILE_MODE | COMMAND_ATTR_MTIME;
+
+    return (cmd->set & all) == all;
+}
+
+/* MOUNT's. What nobody has said of `.groups` is said with it. */
+static void set_root(struct metadata *meta, const struct command *cmd)
+{
+    mode_t groups_mode = meta->groups_attr.dir_mode;
+
+    metadata_set_attr(&meta->root, cmd);
+    if (!metadata_says_all(cmd))
+        return;
+    meta->root_said = true;
+    if (meta->groups_said)
+        return;
+    meta->groups_attr = meta->root;
+    meta->groups_attr.dir_mode = groups_mode;
+    meta->groups_said = true;
+}
+
 int metadata_change_set(struct config_set *set, const struct config_set *cluster, const struct command *cmd)
 {
     if (cmd->type == COMMAND_SET_CONFIG)
@@ -292,7 +315,10 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
         assign_replicas(meta, cmd);
         break;
     case COMMAND_SET_ATTR:
-        metadata_set_attr(cmd->topic[0] != '\0' ? &metadata_topic_find(meta, cmd->topic)->attr : &meta->root, cmd);
+        if (cmd->topic[0] != '\0')
+            metadata_set_attr(&metadata_topic_find(meta, cmd->topic)->attr, cmd);
+        else
+            set_root(meta, cmd);
         break;
     case COMMAND_SET_CONFIG:
     case COMMAND_REMOVE_CONFIG:

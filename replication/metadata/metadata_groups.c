@@ -166,6 +166,7 @@ int metadata_group_apply(struct metadata *meta, const struct command *cmd)
         return 0;
     case COMMAND_SET_GROUP_ATTR:
         metadata_set_attr(cmd->group[0] != '\0' ? &find(meta, cmd->group)->attr : &meta->groups_attr, cmd);
+        meta->groups_said = meta->groups_said || (cmd->group[0] == '\0' && metadata_says_all(cmd));
         return 0;
     default:
         return change_config(find(meta, cmd->group), cmd);

@@ -33,6 +33,8 @@ int metadata_group_fits(const struct metadata *meta, const struct command *cmd, 
 int metadata_group_apply(struct metadata *meta, const struct command *cmd); /* 0, -ENOMEM */
 /* What the command sets of the attributes. */
 void metadata_set_attr(struct tree_attr *attr, const struct command *cmd);
+/* Whether it sets everything that there is. */
+bool metadata_says_all(const struct command *cmd);
 
 /* Sets or removes what the command says. cluster: NULL for the cluster's own settings. -ENOMEM. */
 int metadata_change_set(struct config_set *set, const struct config_set *cluster, const struct command *cmd);

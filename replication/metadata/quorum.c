@@ -444,9 +444,9 @@ static void init(struct quorum *quorum)
 {
     pthread_mutex_init(&quorum->lock, NULL);
     pthread_rwlock_init(&quorum->meta_lock, NULL);
-    mailbox_init(&quorum->mailbox, quorum->executor, WORK_PROMPT, turn);
-    alarm_init(&quorum->tick, WORK_PROMPT, on_tick);
-    alarm_init(&quorum->again, WORK_PROMPT, on_again);
+    mailbox_init(&quorum->mailbox, quorum->executor, WORK_URGENT, turn);
+    alarm_init(&quorum->tick, WORK_URGENT, on_tick);
+    alarm_init(&quorum->again, WORK_URGENT, on_again);
     quorum->held_last = &quorum->held;
     quorum->flush_work.run = on_flush;
     quorum->flush.done = on_flushed;

@@ -202,6 +202,18 @@ static void ask_last_isrs(struct controller_driver *driver)
 
 /* ---- proposals ---- */
 
+/* MOUNT's owner, modes and times are each node's own until they are decided: the first controller says those that it
+ * has. */
+static bool say_root(const struct controller_driver *driver, const struct metadata *meta, struct command *cmd)
+{
+    if (meta->root_said || !quorum_has_peers(&driver->node->quorum))
+        return false;
+    *cmd = (struct command){.type = COMMAND_SET_ATTR,
+                            .attr = meta->root,
+                            .set = ATTR_UID | ATTR_GID | ATTR_DIR_MODE | ATTR_FILE_MODE | COMMAND_ATTR_MTIME};
+    return true;
+}
+
 /* The command that is due; as controller_next(). Under the lock. */
 static int next(struct controller_driver *driver, const struct metadata *meta, struct command *cmd)
 {
@@ -211,6 +223,8 @@ static int next(struct controller_driver *driver, const struct metadata *meta, s
         if (driver->look_last_isr)
             mailbox_kick(&driver->turns);
     }
+    if (rc == 0 && say_root(driver, meta, cmd))
+        return 1;
     return rc != 0 ? rc : controller_next(&driver->controller, meta, now_ms(driver), cmd);
 }
 
@@ -354,8 +368,8 @@ void controller_driver_init(struct controller_driver *driver, struct node *node,
 {
     driver->node = node;
     pthread_mutex_init(&driver->lock, NULL);
-    mailbox_init(&driver->turns, node->executor, WORK_PROMPT, on_turn);
-    alarm_init(&driver->alarm, WORK_PROMPT, on_alarm);
+    mailbox_init(&driver->turns, node->executor, WORK_URGENT, on_turn);
+    alarm_init(&driver->alarm, WORK_URGENT, on_alarm);
     controller_init(&driver->controller, node->options.id, session_timeout_ms);
     network_handle(&node->network, MESSAGE_HEARTBEAT, on_frame, driver);
     network_handle(&node->network, MESSAGE_GONE, on_frame, driver);

@@ -5,7 +5,7 @@
  *       ^                       |                                    |
  *       +----- led(false) ------+------------------------------------+
  *
- * Everything happens in turns of a mailbox (prompt work) but for what the quorum tells, which a turn follows. A command
+ * Everything happens in turns of a mailbox (urgent work) but for what the quorum tells, which a turn follows. A command
  * that fails costs nothing: the next look at the metadata finds what is missing again; on a full disk it gets what the
  * reserve has. While a round of elections by the last ISR is under way other commands are proposed as ever. */
 #ifndef LOGMNT_REPLICATION_NODE_CONTROLLER_DRIVER_H

@@ -518,8 +518,8 @@ void membership_init(struct membership *member, struct node *node, int64_t sessi
     atomic_store(&member->node_epoch, -1);
     atomic_store(&member->lease_until_ms, INT64_MIN);
     atomic_store(&member->state, MEMBER_LEFT); /* until it is started */
-    mailbox_init(&member->turns, node->executor, WORK_PROMPT, on_turn);
-    alarm_init(&member->alarm, WORK_PROMPT, on_alarm);
+    mailbox_init(&member->turns, node->executor, WORK_URGENT, on_turn);
+    alarm_init(&member->alarm, WORK_URGENT, on_alarm);
     member->listener = (struct network_listener){.up = on_up, .down = on_down, .dead = on_dead, .arg = member};
     network_listen(&node->network, &member->listener);
     network_handle(&node->network, MESSAGE_HEARTBEAT_ANSWER, on_frame, member);

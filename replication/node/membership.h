@@ -9,7 +9,7 @@
  * Every start registers anew: the offset of that record is the node epoch (REPLICATION.md). Until it has been applied
  * here this process has a part in no partition. A member sends heartbeats to the controller and says which processes of
  * other nodes it found gone; each answer carries its lease on. A node that is the only voter is the controller itself
- * and has its lease for good. Everything happens in turns of a mailbox (prompt work). */
+ * and has its lease for good. Everything happens in turns of a mailbox (urgent work). */
 #ifndef LOGMNT_REPLICATION_NODE_MEMBERSHIP_H
 #define LOGMNT_REPLICATION_NODE_MEMBERSHIP_H
 

@@ -130,6 +130,7 @@ static void set_session(struct partition *part, void *arg)
 
 static void begin_session(struct fetcher *fetcher, uint64_t session)
 {
+    atomic_store(&fetcher->silent_beats, -1);
     atomic_store(&fetcher->session, session);
     (void)manager_each_replicated(manager_of(fetcher), set_session, fetcher);
 }
@@ -210,7 +211,18 @@ void fetcher_down(struct fetcher *fetcher)
 
 int fetcher_receive(struct fetcher *fetcher, struct frame *frame)
 {
+    atomic_store(&fetcher->silent_beats, 0); /* also while this node's own disk holds its turns up */
     return letter_post(&fetcher->box, LETTER_FRAME, frame);
+}
+
+/* A leader that beats no more, though its link is up (its process is stopped, or stuck): what it was asked is not
+ * answered any more, and a link made anew tells who is there. */
+static void drop_silent(struct fetcher *fetcher)
+{
+    log_line(LOG_WARNING, "node %d: silent for %d ms: its connections begin anew", (int)fetcher->peer->id,
+             LIMIT_SILENT_BEATS * LIMIT_BEAT_MS);
+    atomic_store(&fetcher->silent_beats, -1);
+    network_drop(manager_of(fetcher)->network, fetcher->peer->id);
 }
 
 void fetcher_beat(struct fetcher *fetcher)
@@ -219,6 +231,10 @@ void fetcher_beat(struct fetcher *fetcher)
     uint64_t session = atomic_load(&fetcher->session);
     if (session == 0)
         return;
+    if (atomic_load(&fetcher->silent_beats) >= 0 && atomic_fetch_add(&fetcher->silent_beats, 1) >= LIMIT_SILENT_BEATS) {
+        drop_silent(fetcher);
+        return;
+    }
     size_t len = replica_beat_encode(session, false, NULL, 0, out);
     (void)network_send(manager_of(fetcher)->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_BEAT, out, len, NULL,
                        0);

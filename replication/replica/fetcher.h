@@ -22,6 +22,7 @@ struct fetcher {
     struct mailbox box;
     _Atomic bool down;        /* the peer went down: for the next turn */
     _Atomic bool anew;        /* a new session is to begin, if the peer is up: for the next turn */
+    _Atomic int silent_beats; /* since the peer's last frame; -1: none of this session has come */
     _Atomic uint64_t session; /* changed by the turn; 0: the peer is not up */
 
     struct partition *due, **due_last; /* by fetch_next; each holds a reference */

@@ -306,7 +306,7 @@ int manager_init(struct replica_manager *manager)
     pthread_mutex_init(&manager->lock, NULL);
     flusher_init(&manager->flusher, manager);
     deleter_init(&manager->deleter, manager);
-    alarm_init(&manager->tick, WORK_PROMPT, on_tick);
+    alarm_init(&manager->tick, WORK_URGENT, on_tick);
     for (size_t i = 0; i < sizeof from_leaders / sizeof *from_leaders; i++)
         network_handle(network, from_leaders[i], on_leaders, manager);
     network_handle(network, MESSAGE_FETCH, on_followers, manager);

@@ -1,5 +1,5 @@
 /* replication/replica/partition_damage.c: a replica whose log is damaged gives itself up and fetches all of it again
- * (REPLICATION.md, rule 52).
+ * (REPLICATION.md, rule 54).
  *
  *     WHOLE --- wrong bytes are met below its end, or it could not be opened for them ---> DAMAGED
  *       ^                                                                                    |

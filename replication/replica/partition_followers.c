@@ -498,10 +498,23 @@ static void look_at_followers(struct partition *part, int64_t end, int64_t start
     }
 }
 
+/* A disk that has not finished an append or a flush for LIMIT_STUCK_MS: another one is to lead. */
+static void look_at_disk(struct partition *part)
+{
+    const struct manager_hooks *hooks = &part->manager->hooks;
+    uint64_t progress;
+    bool busy = log_is_busy(part->log, &progress);
+    part->busy_beats = busy && progress == part->busy_progress ? part->busy_beats + 1 : 0;
+    part->busy_progress = progress;
+    if (part->busy_beats >= LIMIT_STUCK_MS / LIMIT_BEAT_MS)
+        (void)hooks->hand_over(hooks->arg, part);
+}
+
 static void tick_leading(struct partition *part)
 {
     struct isr_rules rules;
     int64_t end = log_end(part->log).offset, start = log_start(part->log).offset;
+    look_at_disk(part);
     pthread_mutex_lock(&part->lock);
     look_at_followers(part, end, start);
     partition_isr_rules(part, &rules);

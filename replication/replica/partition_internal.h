@@ -115,6 +115,9 @@ struct partition {
     struct log_point shown_to;       /* the furthest that was heard of in this epoch */
     struct alarm shown_alarm;        /* as forward_alarm */
     bool shown_alarm_set;
+    /* The beat's: for how many of them the log has been at the same write or flush. */
+    uint64_t busy_progress;
+    int busy_beats;
     bool damage_told;                 /* that it is damaged and stays so, partition_damage.c */
     struct fetch fetch;               /* FOLLOWER */
     struct partition_waiter *waiters; /* a list, in no order */

@@ -170,8 +170,8 @@ static uint64_t fingerprint(const struct metadata *meta)
     struct err e;
     uint64_t sum = 0xcbf29ce484222325u;
     struct metadata shown = *meta;
-    shown.root = (struct tree_attr){0}; /* each node's own, until somebody changes it; likewise of .groups */
-    shown.groups_attr = (struct tree_attr){0};
+    if (!meta->root_said) /* each node's own, until the first controller has said it; likewise of .groups */
+        shown.root = shown.groups_attr = (struct tree_attr){0};
     int rc = snapshot_encode(&shown, (struct log_point){meta->next_offset, 0}, &snapshot, &e);
     assert(rc == 0);
     for (size_t i = 0; i < snapshot.len; i++)

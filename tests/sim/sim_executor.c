@@ -48,6 +48,7 @@ static void submit(struct executor *executor, enum work_kind kind, struct work *
 {
     struct sim_executor *sim = of(executor);
     assert(!work->queued);
+    kind = kind == WORK_URGENT ? WORK_PROMPT : kind; /* there is one thread, and chance is the same for both */
     work->queued = true;
     work->next = NULL;
     *sim->queues[kind].last = work;

@@ -24,6 +24,7 @@ struct hand_executor {
 static inline void hand_submit(struct executor *base, enum work_kind kind, struct work *work)
 {
     struct hand_executor *hand = CONTAINER_OF(base, struct hand_executor, executor);
+    kind = kind == WORK_URGENT ? WORK_PROMPT : kind;
     work->queued = true;
     work->next = NULL;
     *hand->last[kind] = work;

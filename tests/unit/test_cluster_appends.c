@@ -1,6 +1,8 @@
 /* Three whole nodes: what is appended anywhere is on all of them, once and in order, whoever leads and whoever dies. */
 #include "tests/unit/cluster_orders.h"
 
+#include "engine/log/log_internal.h"
+
 enum { WRITERS = 6 };
 
 static void what_is_appended_anywhere_is_everywhere(void **state)
@@ -151,6 +153,44 @@ static void where_nobody_has_room_it_is_said_at_once(void **state)
     atomic_fetch_sub(&c->nodes[leader].node->reserve.users, 1);
 }
 
+static int hand_overs;
+
+static bool count_hand_over(void *arg, struct partition *part)
+{
+    (void)arg;
+    hand_overs += part == partition_at(leader_at(1));
+    return true;
+}
+
+/* A write or a flush that does not end, as of a disk that hangs: whoever is at it has the log's lock. */
+static void a_disk_that_hangs_costs_the_leadership_after_a_while(void **state)
+{
+    struct appended appended;
+    (void)state;
+    make_orders();
+    struct partition *part = partition_at(leader_at(1));
+    part->manager->hooks.hand_over = count_hand_over;
+    hand_overs = 0;
+    for (int i = 0; i < 3 * LIMIT_STUCK_MS / LIMIT_BEAT_MS; i++) { /* one that is only busy */
+        append_at(leader_at(1), &appended, i);
+        cluster_await(c, LONG_MS, appended.calls == 1);
+        log_lock(part->log);
+        partition_replica_tick(part);
+        log_unlock(part->log);
+    }
+    assert_int_equal(hand_overs, 0);
+    log_lock(part->log);
+    for (int i = 1; i < LIMIT_STUCK_MS / LIMIT_BEAT_MS; i++)
+        partition_replica_tick(part);
+    int early = hand_overs;
+    partition_replica_tick(part);
+    log_unlock(part->log);
+    assert_int_equal(early, 0);
+    assert_int_equal(hand_overs, 1);
+    partition_replica_tick(part);
+    assert_int_equal(hand_overs, 1);
+}
+
 /* ---- fsync(2), DeleteRecords ---- */
 
 static void an_fsync_is_on_all_disks(void **state)
@@ -198,9 +238,13 @@ int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
-        STORY(what_is_appended_anywhere_is_everywhere),  STORY(a_leader_that_dies_costs_no_write_elsewhere),
-        STORY(a_clean_stop_costs_no_write_elsewhere),    STORY(a_full_leader_hands_over),
-        STORY(where_nobody_has_room_it_is_said_at_once), STORY(an_fsync_is_on_all_disks),
+        STORY(what_is_appended_anywhere_is_everywhere),
+        STORY(a_leader_that_dies_costs_no_write_elsewhere),
+        STORY(a_clean_stop_costs_no_write_elsewhere),
+        STORY(a_full_leader_hands_over),
+        STORY(where_nobody_has_room_it_is_said_at_once),
+        STORY(a_disk_that_hangs_costs_the_leadership_after_a_while),
+        STORY(an_fsync_is_on_all_disks),
         STORY(deleted_anywhere_is_deleted_everywhere),
     };
     return cmocka_run_group_tests_name("appends in a cluster", tests, NULL, NULL);

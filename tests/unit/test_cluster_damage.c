@@ -1,4 +1,4 @@
-/* A replica whose log is damaged gives itself up, and fetches all of it again from the leader: REPLICATION.md, rule 52.
+/* A replica whose log is damaged gives itself up, and fetches all of it again from the leader: REPLICATION.md, rule 54.
  */
 #include "tests/unit/cluster_orders.h"
 

@@ -262,6 +262,32 @@ static void test_bulk_never_holds_up_prompt(void **state)
     assert_int_equal(happened.ids[HELD + 2], 1);
 }
 
+/* Slow work of every other kind holds up no heartbeat. */
+static void test_nothing_holds_up_what_is_urgent(void **state)
+{
+    struct executor *executor = *state;
+    enum { HELD = LIMIT_BULK_THREADS + LIMIT_PROMPT_THREADS };
+    struct held_work held[HELD];
+    sem_t bulk, prompt;
+    hold_all(executor, WORK_BULK, held, LIMIT_BULK_THREADS, &bulk);
+    hold_all(executor, WORK_PROMPT, held + LIMIT_BULK_THREADS, LIMIT_PROMPT_THREADS, &prompt);
+    wait_for(HELD);
+    struct numbered_work urgent = {.work.run = on_run, .id = 1};
+    struct numbered_alarm alarm = numbered_alarm(2);
+    alarm_init(&alarm.alarm, WORK_URGENT, on_ring);
+    executor->submit(executor, WORK_URGENT, &urgent.work);
+    wait_for(HELD + 1);
+    alarm_set(executor, &alarm.alarm, 5);
+    advance(executor, 5);
+    wait_for(HELD + 2);
+    assert_int_equal(happened.ids[HELD], 1);
+    assert_int_equal(happened.ids[HELD + 1], 2);
+    for (int i = 0; i < LIMIT_BULK_THREADS; i++)
+        sem_post(&bulk);
+    let_all_go(executor, LIMIT_PROMPT_THREADS, &prompt);
+    sem_destroy(&bulk);
+}
+
 static void test_works_begin_in_their_order(void **state)
 {
     struct executor *executor = *state;
@@ -414,6 +440,7 @@ int main(void)
         STORY(test_setting_again_moves),
         STORY(test_each_submit_runs_once),
         STORY(test_bulk_never_holds_up_prompt),
+        STORY(test_nothing_holds_up_what_is_urgent),
         STORY(test_works_begin_in_their_order),
         STORY(test_an_alarm_that_is_kept_waiting_rings_once),
         STORY(test_a_stop_runs_what_was_submitted_and_drops_alarms),

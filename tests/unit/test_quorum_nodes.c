@@ -600,6 +600,28 @@ static void test_the_first_start_needs_all_of_them(void **state)
     assert_int_equal(strlen(node_cluster_id(c->nodes[2].node)), 22);
 }
 
+/* Each node has an idea of its own of when MOUNT was made, until that is decided. */
+static void test_mount_is_the_same_on_all_nodes(void **state)
+{
+    struct cluster *c = *state;
+    struct tree_attr one, other;
+    for (int32_t id = 1; id <= 3; id++) {
+        cluster_start(c, id);
+        c->nodes[id].node->quorum.meta.root.uid = 1000 + (uid_t)id;
+        cluster_pass(c, 500);
+    }
+    cluster_await_leader(c);
+    cluster_await(c, 5000,
+                  c->nodes[1].node->quorum.meta.root_said && c->nodes[2].node->quorum.meta.root_said &&
+                      c->nodes[3].node->quorum.meta.root_said);
+    node_root_attr(c->nodes[1].node, &one);
+    assert_in_range(one.uid, 1001, 1003);
+    for (int32_t id = 2; id <= 3; id++) {
+        node_root_attr(c->nodes[id].node, &other);
+        assert_memory_equal(&one, &other, sizeof one);
+    }
+}
+
 static struct cluster *dying;
 
 /* Of node 1: nothing that its log of the metadata holds gets to the disk. */
@@ -654,6 +676,7 @@ int main(void)
         THREE(test_a_full_leader_lets_another_lead),
         THREE(test_a_slow_disk_costs_no_leadership),
         THREE(test_a_clean_stop_hands_over),
+        cmocka_unit_test_setup_teardown(test_mount_is_the_same_on_all_nodes, setup_none, cluster_teardown),
         cmocka_unit_test_setup_teardown(test_the_first_start_needs_all_of_them, setup_none, cluster_teardown),
         cmocka_unit_test_setup_teardown(test_a_beginning_that_was_cut_short_is_gone_on_with, setup_none,
                                         cluster_teardown),
