@@ -34,9 +34,7 @@ struct group_rules {
     int64_t offsets_retention_ms;
     bool from_latest; /* auto.offset.reset */
     /* What its members go by. */
-    int64_t max_poll_records;
     int64_t max_poll_interval_ms;
-    bool enable_auto_commit;
 };
 
 struct reader;

@@ -47,8 +47,6 @@ struct group_member {
     void *arg;
 
     _Atomic uint64_t shown_version;
-    _Atomic int64_t max_poll_records;
-    _Atomic bool enable_auto_commit;
     _Atomic int64_t unread_since_ms; /* on the clock of timers; 0: nothing is unread */
 
     /* lock */

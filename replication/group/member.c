@@ -24,8 +24,6 @@ static void set_rules(struct group_member *member, const struct group_rules *rul
 {
     memcpy(member->group_id, rules->id, UUID_BYTES);
     member->max_poll_interval_ms = rules->max_poll_interval_ms;
-    atomic_store(&member->max_poll_records, rules->max_poll_records);
-    atomic_store(&member->enable_auto_commit, rules->enable_auto_commit);
 }
 
 int group_member_join(struct groups *groups, const struct group_join *join, struct group_member **out)
@@ -115,12 +113,6 @@ int group_member_shares(struct group_member *member, struct group_shares *out)
     }
     pthread_mutex_unlock(&groups->lock);
     return 0;
-}
-
-void group_member_settings(struct group_member *member, struct group_member_settings *out)
-{
-    out->max_poll_records = atomic_load_explicit(&member->max_poll_records, memory_order_relaxed);
-    out->enable_auto_commit = atomic_load_explicit(&member->enable_auto_commit, memory_order_relaxed);
 }
 
 /* The share by which the member has the partition in that epoch; NULL: it has it no more. Under the lock. */

@@ -87,13 +87,6 @@ void group_member_release(struct group_member *member, int32_t partition, int32_
  * time counts. */
 void group_member_polled(struct group_member *member, bool holds_unread);
 
-/* The settings in force of the member's group, as of now: three loads. */
-struct group_member_settings {
-    int64_t max_poll_records;
-    bool enable_auto_commit;
-};
-void group_member_settings(struct group_member *member, struct group_member_settings *out);
-
 /* ---- commits that are answered: fsync(2), user.group.commit ---- */
 
 struct group_commit {

@@ -524,8 +524,6 @@ static void look_at(struct group_member *member, int32_t lost)
         set_gone(member);
     } else if (lost == 0) {
         member->max_poll_interval_ms = rules.max_poll_interval_ms;
-        atomic_store(&member->max_poll_records, rules.max_poll_records);
-        atomic_store(&member->enable_auto_commit, rules.enable_auto_commit);
     }
     int32_t leader = groups->leaders[member->index];
     bool vain = lost != 0 ? member->sent_to == lost : member->sent_to != leader;

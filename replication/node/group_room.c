@@ -35,9 +35,7 @@ static int fact_group(void *arg, const char *name, struct group_rules *out)
                                 .rebalance_timeout_ms = config.rebalance_timeout_ms,
                                 .offsets_retention_ms = offsets_retention_ms(node),
                                 .from_latest = config.reset_to_latest,
-                                .max_poll_records = config.max_poll_records,
-                                .max_poll_interval_ms = config.max_poll_interval_ms,
-                                .enable_auto_commit = config.enable_auto_commit};
+                                .max_poll_interval_ms = config.max_poll_interval_ms};
     memcpy(out->id, node_group_id(group), UUID_BYTES);
     node_group_unref(group);
     return 0;

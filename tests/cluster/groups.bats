@@ -48,6 +48,7 @@ END
 all_done() { [ "$(cat "$T"/done.* 2>/dev/null | sort -u | wc -l)" = "$1" ]; } # RECORDS
 doubled() { echo $(($(cat "$T"/done.* | wc -l) - $(cat "$T"/done.* | sort -u | wc -l))); }
 lines() { cat "$T/done.$1" 2>/dev/null | wc -l; }
+coordinator() { attr "$C/${1:-1}/.groups/kitchen" user.group.coordinator 2>/dev/null; }
 
 @test "members on three hosts share the partitions, and each record is given to one of them" {
     form 3
@@ -83,6 +84,26 @@ lines() { cat "$T/done.$1" 2>/dev/null | wc -l; }
     cluster kill "$C" 3
     produce 1 301 600
     wait_until 'all_done 600' 30
+}
+
+@test "a coordinator that dies puts nobody out, and commits go on" {
+    form 3
+    wait_until '[[ "$(coordinator)" =~ ^[123]$ ]]' 20
+    dead=$(coordinator)
+    set -- $(for node in 1 2 3; do [ $node = "$dead" ] || echo $node; done)
+    worker "$1" a
+    worker "$2" b
+    produce "$1" 1 300
+    wait_until 'all_done 300' 30
+    cluster kill "$C" "$dead"
+    produce "$1" 301 600
+    wait_until 'all_done 600' 40
+    wait_until '[[ "$(coordinator '"$1"')" =~ ^[123]$ ]] && [ "$(coordinator '"$1"')" != '"$dead"' ]' 20
+    # What they have read on from is committed: a member that comes now, behind them, is given nothing old.
+    produce "$2" 601 603
+    wait_until 'all_done 603' 30
+    kill -9 "${BG[@]}"
+    wait_until '[ "$(for i in 0 1 2; do attr "$C/'"$1"'/orders/$i" user.group.kitchen.committed; echo; done | sort -u | tr -d "\n")" = 201 ]' 20
 }
 
 @test "a host that is cut off is put out, and goes on as it comes back" {

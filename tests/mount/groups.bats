@@ -512,3 +512,41 @@ P
     kill -9 "$child"
     is "$(next_record)" one
 }
+
+@test "a reset moves the owner while it reads: what it had in hand is withdrawn, and its commit is ESTALE" {
+    seq 10 >> orders/0
+    py "$S" <<'P'
+fd = os.open(sys.argv[1], os.O_RDONLY)
+me = f"/proc/self/fd/{fd}"
+same(os.read(fd, 5), b"1\n2\n")
+os.setxattr("orders/0", "user.group.kitchen.committed", b"7")
+same(error(os.fsync, fd), "ESTALE")
+os.fsync(fd) # said once
+wait_until(lambda: os.getxattr(me, "user.group.positions") == b"0:7")
+same(os.read(fd, 100), b"8\n9\n10\n")
+same(os.pread(fd, 100, 0), b"1\n2\n") # what was read stays what it was
+os.setxattr("orders/0", "user.group.kitchen.committed", b"start")
+wait_until(lambda: os.getxattr(me, "user.group.positions") == b"0:0")
+same(os.read(fd, 3), b"1\n") # at its present position
+P
+}
+
+@test "nobody steps over a poison record but by its offset" {
+    seq 5 >> orders/0
+    worker "$T/out" bash -c 'while read -r line; do [ "$line" != 3 ] || sleep 1000; echo "$line"; done'
+    wait_until '[ "$(lines "$T/out")" = 2 ]'
+    wait_until '[ "$(attr orders/0 user.group.kitchen.committed)" = 2 ]'
+    set_attr orders/0 user.group.kitchen.committed 3
+    kill_worker "$WORKER"
+    is "$(next_record)" 4
+}
+
+@test "what a group has committed shows on its partitions, and a committed offset outlives the daemon" {
+    seq 10 >> orders/0
+    is "$(bash -c 'for i in 1 2 3 4; do read -r a; done; echo $a' < "$S")" 4
+    wait_until '[ "$(attr orders/0 user.group.kitchen.committed)" = 3 ]'
+    remount
+    is "$(next_record)" 4
+    restart_after_kill
+    is "$(next_record)" 4
+}
