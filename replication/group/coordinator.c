@@ -300,11 +300,11 @@ void coordinator_loaded(struct coordinator *coordinator)
         if (group->readers != NULL) /* the last coordinator may have been about to hand something over */
             group_unsettle(group, false, &coordinator->changes);
     }
+    coordinator_look(coordinator);
     for (link = table_begin(&coordinator->readers); link != NULL; link = table_next(&coordinator->readers, link)) {
         const struct reader *reader = CONTAINER_OF(link, struct reader, link);
         coordinator_heard(coordinator, reader->id.node, reader->id.process);
     }
-    coordinator_look(coordinator);
 }
 
 /* ---- turns ---- */
@@ -507,9 +507,9 @@ enum group_outcome coordinator_join(struct coordinator *coordinator, int32_t nod
     struct group_topic *topic = group != NULL ? topic_of(coordinator, group, item->topic_id) : NULL;
     struct reader *reader = coordinator_reader(coordinator, &id);
 
-    if (topic == NULL)
-        return GROUP_OUTCOME_LATER;
-    if (reader != NULL) { /* asked again */
+    if (topic == NULL || !coordinator->facts->lives(coordinator->facts->arg, node, process))
+        return GROUP_OUTCOME_LATER; /* whom the next look would put out again, too */
+    if (reader != NULL) {           /* asked again */
         group_mark_changed(reader, &coordinator->changes);
         return GROUP_OUTCOME_OK;
     }
@@ -561,16 +561,34 @@ enum group_outcome coordinator_leave(struct coordinator *coordinator, int32_t no
     return outcome;
 }
 
-enum group_outcome coordinator_reset(struct coordinator *coordinator, const struct group_item *item)
+static const struct reset_done *find_reset(const struct coordinator *coordinator, int32_t node, uint64_t process,
+                                           uint64_t ticket)
 {
-    struct group *group = group_of(coordinator, item);
-    struct group_topic *topic = group != NULL ? topic_of(coordinator, group, item->topic_id) : NULL;
+    for (size_t i = 0; i < COORDINATOR_RESETS && i < coordinator->reset_count; i++) {
+        const struct reset_done *reset = &coordinator->resets[i];
+        if (reset->node == node && reset->process == process && reset->ticket == ticket)
+            return reset;
+    }
+    return NULL;
+}
+
+enum group_outcome coordinator_reset(struct coordinator *coordinator, int32_t node, uint64_t process,
+                                     const struct group_item *item)
+{
+    const struct reset_done *before = find_reset(coordinator, node, process, item->ticket);
     int64_t offset = item->kind == GROUP_ITEM_RESET ? item->offset : GROUP_OFFSET_NONE;
 
+    if (before != NULL)
+        return before->outcome;
+    struct group *group = group_of(coordinator, item);
+    struct group_topic *topic = group != NULL ? topic_of(coordinator, group, item->topic_id) : NULL;
     if (topic == NULL || item->partition < 0 || item->partition >= topic->partitions)
         return GROUP_OUTCOME_LATER;
-    return group_reset(group, topic, item->partition, offset, &coordinator->changes) ? GROUP_OUTCOME_OK
-                                                                                     : GROUP_OUTCOME_NONE;
+    bool done = group_reset(group, topic, item->partition, offset, &coordinator->changes);
+    enum group_outcome outcome = done ? GROUP_OUTCOME_OK : GROUP_OUTCOME_NONE;
+    coordinator->resets[coordinator->reset_count++ % COORDINATOR_RESETS] =
+        (struct reset_done){node, process, item->ticket, outcome};
+    return outcome;
 }
 
 static struct group *group_of_start(struct coordinator *coordinator, const struct claim_start *start)

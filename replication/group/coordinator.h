@@ -31,10 +31,22 @@ struct group_session {
     int64_t heard_ms;
 };
 
+/* A question repeats itself until it is answered. What it did is done once. */
+struct reset_done {
+    int32_t node;
+    uint64_t process, ticket;
+    enum group_outcome outcome;
+};
+
+/* More of them in the time in which one may come again are not known any more, and done twice. */
+enum { COORDINATOR_RESETS = 64 };
+
 struct coordinator {
     const struct group_facts *facts;
     struct table groups, readers;
     struct group_session sessions[LIMIT_NODES];
+    struct reset_done resets[COORDINATOR_RESETS]; /* the last ones, in a ring */
+    size_t reset_count;
     struct group_changes changes;
     int64_t tick_ms; /* when time has to be looked at next */
 };
@@ -73,7 +85,9 @@ enum group_outcome coordinator_leave(struct coordinator *coordinator, int32_t no
                                      const struct group_item *item, bool *refused);
 enum group_outcome coordinator_commit(struct coordinator *coordinator, int32_t node, uint64_t process,
                                       const struct group_item *item, bool *refused);
-enum group_outcome coordinator_reset(struct coordinator *coordinator, const struct group_item *item);
+/* One that is asked for again was done already, and is not done again. */
+enum group_outcome coordinator_reset(struct coordinator *coordinator, int32_t node, uint64_t process,
+                                     const struct group_item *item);
 /* A start was found. */
 void coordinator_started(struct coordinator *coordinator, const struct claim_start *start, int64_t offset);
 /* Whether it is still to be found out. */

@@ -335,8 +335,7 @@ bool group_reset(struct group *group, struct group_topic *topic, int32_t partiti
         return false;
     claim->committed = offset;
     claim->commit_ms = changes->wall_ms;
-    if (offset == GROUP_OFFSET_NONE && topic->readers == 0) {
-        claim->epoch = 0; /* nobody is left to be fenced by it */
+    if (is_blank(claim)) {
         group_write_claim(group, topic, partition, true, changes);
         return true;
     }

@@ -259,7 +259,7 @@ static void act_on(struct seat *seat, const struct seat_item *it)
         break;
     case GROUP_ITEM_RESET:
     case GROUP_ITEM_FORGET:
-        answer_only(&seat->answers, seat, it, coordinator_reset(&seat->core, &it->item));
+        answer_only(&seat->answers, seat, it, coordinator_reset(&seat->core, it->node, it->process, &it->item));
         break;
     case GROUP_ITEM_ASK:
         act_ask(seat, it);

@@ -20,6 +20,7 @@ struct cluster {
     bool group, topic;
     int32_t partitions;
     int32_t fenced; /* a node */
+    uint64_t ended; /* a process */
     struct coordinator core;
     struct elements_buffer log; /* the records that were committed */
     int64_t now_ms;
@@ -42,8 +43,8 @@ static int fact_topic(void *arg, const uint8_t id[UUID_BYTES], char name[GROUP_N
 
 static bool fact_lives(void *arg, int32_t node, uint64_t process)
 {
-    (void)process;
-    return node != ((struct cluster *)arg)->fenced;
+    struct cluster *c = arg;
+    return node != c->fenced && process != c->ended;
 }
 
 static int setup(void **state)
@@ -154,17 +155,24 @@ static bool commit(struct cluster *c, int32_t node, uint64_t number, uint64_t pa
     return !refused[0];
 }
 
-static enum group_outcome reset(struct cluster *c, int32_t partition, int64_t offset)
+static enum group_outcome reset_by(struct cluster *c, uint64_t ticket, int32_t partition, int64_t offset)
 {
     struct group_item it = item(offset >= 0 ? GROUP_ITEM_RESET : GROUP_ITEM_FORGET, 0);
     enum group_outcome outcome;
+    it.ticket = ticket;
     it.partition = partition;
     it.offset = offset >= 0 ? offset : 0;
     begin(c);
-    outcome = coordinator_reset(&c->core, &it);
+    outcome = coordinator_reset(&c->core, 1, 7, &it);
     end(c);
     settle(c, 0);
     return outcome;
+}
+
+static enum group_outcome reset(struct cluster *c, int32_t partition, int64_t offset)
+{
+    static uint64_t tickets;
+    return reset_by(c, ++tickets, partition, offset);
 }
 
 static void pass(struct cluster *c, int64_t ms)
@@ -374,6 +382,47 @@ static void a_fenced_node_takes_its_members_along_at_once(void **state)
     settle(c, 0);
     assert_false(is_member(c, 1, 1));
     assert_shares(c, 2, 1, "0:2:0 1:2:0");
+    /* It is not taken in again, to be put out with the next news, before it is there again. */
+    struct group_item it = item(GROUP_ITEM_JOIN, 1);
+    begin(c);
+    assert_int_equal(coordinator_join(&c->core, 1, 7, &it), GROUP_OUTCOME_LATER);
+    end(c);
+    settle(c, 0);
+    assert_false(is_member(c, 1, 1));
+    assert_shares(c, 2, 1, "0:2:0 1:2:0");
+    c->fenced = 0;
+    join(c, 1, 1);
+    assert_true(is_member(c, 1, 1));
+}
+
+/* A node began anew just before the coordinator moved: the records know members of both processes. */
+static void a_move_keeps_the_members_of_the_process_that_lives(void **state)
+{
+    enum { MEMBERS = 8 };
+    struct cluster *c = *state;
+    for (uint64_t process = 8; process < 10; process++) {
+        begin(c);
+        coordinator_heard(&c->core, 2, process);
+        for (uint64_t n = 1; n <= MEMBERS; n++) {
+            struct group_item it = item(GROUP_ITEM_JOIN, n);
+            assert_int_equal(coordinator_join(&c->core, 2, process, &it), GROUP_OUTCOME_OK);
+        }
+        end(c);
+        settle(c, 0);
+    }
+    for (c->ended = 8; c->ended < 10; c->ended++) {
+        struct elements_buffer log = c->log; /* each from the same records */
+        c->log.bytes = malloc(log.room = log.len + 65536);
+        memcpy(c->log.bytes, log.bytes, log.len);
+        move(c);
+        for (uint64_t n = 1; n <= MEMBERS; n++)
+            for (uint64_t process = 8; process < 10; process++) {
+                struct member_id id = {2, process, n};
+                assert_int_equal(coordinator_reader(&c->core, &id) != NULL, process != c->ended);
+            }
+        free(c->log.bytes);
+        c->log = log;
+    }
 }
 
 static void a_reset_hands_over_anew(void **state)
@@ -390,6 +439,45 @@ static void a_reset_hands_over_anew(void **state)
     move(c);
     assert_shares(c, 1, 1, "0:3:0 1:1:0");
     assert_int_equal(reset(c, 2, 1), GROUP_OUTCOME_LATER); /* no such partition, here and now */
+}
+
+/* The answer was lost, or comes too late: the same question comes again, and what has happened since stays. */
+static void a_reset_that_is_asked_for_again_is_done_once(void **state)
+{
+    struct cluster *c = *state;
+    join(c, 1, 1);
+    assert_true(commit(c, 1, 1, 0, 1, 8, false));
+    assert_int_equal(reset_by(c, 900, 0, 2), GROUP_OUTCOME_OK);
+    assert_shares(c, 1, 1, "0:2:2 1:1:0");
+    assert_true(commit(c, 1, 1, 0, 2, 5, false));
+    assert_int_equal(reset_by(c, 900, 0, 2), GROUP_OUTCOME_OK);
+    assert_offsets(c, "0=5 1=0");
+    assert_true(commit(c, 1, 1, 0, 2, 6, false));
+    leave(c, 1, 1);
+    assert_int_equal(reset_by(c, 901, 0, GROUP_OFFSET_NONE), GROUP_OUTCOME_OK);
+    assert_int_equal(reset_by(c, 901, 0, GROUP_OFFSET_NONE), GROUP_OUTCOME_OK);
+    assert_int_equal(reset_by(c, 902, 0, GROUP_OFFSET_NONE), GROUP_OUTCOME_NONE);
+}
+
+/* A node was cut off, and its member does not know yet that it was put out: what it has is of an epoch that does not
+ * come again. */
+static void a_forgotten_offset_lets_no_epoch_come_again(void **state)
+{
+    struct cluster *c = *state;
+    join(c, 1, 1);
+    assert_true(commit(c, 1, 1, 0, 1, 8, false));
+    c->fenced = 1;
+    begin(c);
+    coordinator_look(&c->core);
+    end(c);
+    settle(c, 0);
+    assert_int_equal(reset(c, 0, GROUP_OFFSET_NONE), GROUP_OUTCOME_OK);
+    assert_offsets(c, "1=0");
+    move(c);
+    c->fenced = 0;
+    join(c, 1, 1);
+    assert_false(commit(c, 1, 1, 0, 1, 9, false));
+    assert_shares(c, 1, 1, "0:2:0 1:2:0");
 }
 
 static void a_reset_while_it_is_handed_over_goes_to_the_next_one(void **state)
@@ -560,7 +648,10 @@ int main(void)
         story(nodes_that_are_not_heard_of_take_their_members_along),
         story(a_coordinator_that_stood_still_takes_that_for_nobodys_silence),
         story(a_fenced_node_takes_its_members_along_at_once),
+        story(a_move_keeps_the_members_of_the_process_that_lives),
         story(a_reset_hands_over_anew),
+        story(a_reset_that_is_asked_for_again_is_done_once),
+        story(a_forgotten_offset_lets_no_epoch_come_again),
         story(a_reset_while_it_is_handed_over_goes_to_the_next_one),
         story(a_group_without_members_can_be_set),
         story(offsets_never_go_back_but_by_a_reset),
