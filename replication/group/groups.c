@@ -203,6 +203,17 @@ static void on_turn(struct mailbox *mailbox, struct mail *list)
 
 /* ---- life ---- */
 
+/* The kernel takes any bytes for a host's name; messages and records take printable ones. */
+static void name_host(char host[GROUP_HOST_BYTES])
+{
+    if (gethostname(host, GROUP_HOST_BYTES) != 0)
+        host[0] = '\0';
+    host[GROUP_HOST_BYTES - 1] = '\0';
+    for (char *at = host; *at != '\0'; at++)
+        if (*at <= ' ' || *at > '~')
+            *at = '?';
+}
+
 struct groups *groups_new(const struct group_env *env)
 {
     struct groups *groups = calloc(1, sizeof *groups);
@@ -210,8 +221,7 @@ struct groups *groups_new(const struct group_env *env)
     if (groups == NULL)
         return NULL;
     groups->env = *env;
-    if (gethostname(groups->host, sizeof groups->host - 1) != 0)
-        groups->host[0] = '\0';
+    name_host(groups->host);
     groups->alarm_ms = INT64_MAX;
     pthread_mutex_init(&groups->lock, NULL);
     alarm_init(&groups->alarm, WORK_PROMPT, on_alarm);

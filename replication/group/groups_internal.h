@@ -19,6 +19,7 @@ struct member_share {
     struct group_share share;
     int64_t committed; /* by the reader; GROUP_OFFSET_NONE: nothing yet */
     int64_t answered;  /* so far the coordinator has answered, whatever it said */
+    bool here;         /* this node has the partition, too: until then it is not shown. Set by turns */
     bool released;     /* the reader has given it up: not shown any more */
     bool gave_up;      /* and the coordinator knows */
 };

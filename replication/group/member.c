@@ -108,7 +108,7 @@ int group_member_shares(struct group_member *member, struct group_shares *out)
             return -ENOMEM;
         }
         for (size_t i = 0; i < member->share_count; i++)
-            if (!member->shares[i].released)
+            if (member->shares[i].here && !member->shares[i].released)
                 out->shares[out->count++] = member->shares[i].share;
     }
     pthread_mutex_unlock(&groups->lock);

@@ -33,7 +33,8 @@ enum group_member_state {
     GROUP_MEMBER_GONE,    /* the group or the topic was deleted: -ESTALE */
 };
 
-/* One partition of the topic that is this member's. */
+/* One partition of the topic that is this member's, and that this node has: where the coordinator has heard of an added
+ * one before, it is shown a little later. */
 struct group_share {
     int32_t partition;
     /* The assignment epoch: another one each time that the partition is handed to a member, the same one included: a

@@ -170,6 +170,34 @@ static struct member_share *merge(const struct group_member *member, const struc
     return shares;
 }
 
+/* The coordinator may have heard of added partitions first. Those that this node has by now are shown; what was taken
+ * back before is given up. Not under the lock: the list of shares is the turn's. */
+static void look_for_partitions(struct group_member *member)
+{
+    struct groups *groups = member->groups;
+    bool found = false;
+
+    for (size_t i = 0; i < member->share_count; i++) {
+        struct member_share *share = &member->shares[i];
+        if (share->here)
+            continue;
+        struct partition *part = groups->env.partition(groups->env.facts.arg, member->topic_id, share->share.partition);
+        if (part == NULL && share->share.revoked)
+            group_member_release(member, share->share.partition, share->share.epoch);
+        if (part == NULL)
+            continue;
+        partition_unref(part);
+        pthread_mutex_lock(&groups->lock);
+        share->here = found = true;
+        pthread_mutex_unlock(&groups->lock);
+    }
+    if (!found)
+        return;
+    pthread_mutex_lock(&groups->lock);
+    show(member);
+    pthread_mutex_unlock(&groups->lock);
+}
+
 static bool in_order(const struct group_told *told)
 {
     for (size_t i = 1; i < told->share_count; i++)
@@ -205,6 +233,7 @@ static void told_shares(struct groups *groups, const struct group_told *told)
         } /* else the next beat says that it knows less */
     }
     pthread_mutex_unlock(&groups->lock);
+    look_for_partitions(member);
 }
 
 static struct member_share *share_of(struct group_member *member, uint64_t partition, int32_t epoch)
@@ -393,8 +422,11 @@ static void send_request(struct group_member *member, enum member_request reques
         member->gathering = false;
         member->hurried = false;
     }
-    if (request == REQUEST_COMMIT && member->sent_count == 0)
+    if (request == REQUEST_COMMIT && member->sent_count == 0) { /* what it had was taken from it meanwhile */
+        member->request = REQUEST_NONE;
+        member->again_ms = 0;
         return;
+    }
     if (request == REQUEST_LEAVE) {
         member->session = SESSION_LEAVING;
         if (!member->was_sent) {
@@ -405,6 +437,7 @@ static void send_request(struct group_member *member, enum member_request reques
     struct elements_buffer *to = way_to(groups, member->index);
     if (to == NULL) {
         member->request = request;
+        member->ticket = 0; /* an answer to what was sent before says nothing of what `sent` holds by now */
         member->sent_to = 0;
         member->again_ms = groups->now_ms + LEADERLESS_MS;
         return;
@@ -534,6 +567,7 @@ static void look_at(struct group_member *member, int32_t lost)
         member_due(groups, member);
     }
     pthread_mutex_unlock(&groups->lock);
+    look_for_partitions(member);
 }
 
 void members_look(struct groups *groups, int32_t lost)

@@ -13,6 +13,7 @@ struct cluster_member {
 };
 
 static struct cluster *c;
+static const char *group_name = "kitchen";
 
 static void on_changed(void *arg)
 {
@@ -21,7 +22,7 @@ static void on_changed(void *arg)
 
 static void join(struct cluster_member *m, int32_t node)
 {
-    struct group_join join = {.group = "kitchen", .topic = "orders", .pid = 4711, .changed = on_changed};
+    struct group_join join = {.group = group_name, .topic = "orders", .pid = 4711, .changed = on_changed};
     *m = (struct cluster_member){.node = node};
     assert_int_equal(group_member_join(node_group_room(c->nodes[node].node), &join, &m->member), 0);
 }
@@ -75,7 +76,7 @@ static int32_t coordinator(void)
 {
     for (int32_t id = 1; id <= 3; id++)
         if (c->nodes[id].node != NULL)
-            return group_coordinator(node_group_room(c->nodes[id].node), "kitchen");
+            return group_coordinator(node_group_room(c->nodes[id].node), group_name);
     return 0;
 }
 
@@ -265,8 +266,58 @@ static void a_coordinator_that_is_cut_off_decides_nothing(void **state)
     cluster_pass(c, 1000);
 }
 
+/* A group that another node than the metadata quorum's leader coordinates. */
+static void pick_group(void)
+{
+    static char name[16];
+    struct cluster_op op;
+    for (int i = 0; coordinator() == cluster_leader(c); i++) {
+        snprintf(name, sizeof name, "group%d", i);
+        group_name = name;
+        assert_int_equal(
+            cluster_op_end(c, &op, node_create_group(c->nodes[1].node, cluster_op_init(&op), name, &some_attr)), 0);
+    }
+}
+
+static size_t count_here(int32_t node)
+{
+    struct topic *topic = node_topic(c->nodes[node].node, "orders");
+    int32_t count = topic_partition_count(topic);
+    topic_unref(topic);
+    return (size_t)count;
+}
+
+/* The coordinator hears of added partitions before the member's node does: until that has them, nobody could read them,
+ * and once it has, the member is told. */
+static void a_share_is_shown_once_its_partition_is_there(void **state)
+{
+    struct cluster_member m;
+    struct cluster_op op;
+    set_up(state);
+    pick_group();
+    int32_t leader = cluster_leader(c), node = 6 - leader - coordinator();
+    join(&m, node);
+    cluster_await(c, LONG_MS, is_at_rest(&m, 1));
+    memory_cut(&c->network, node, leader, true);
+    assert_int_equal(
+        cluster_op_end(c, &op,
+                       node_create_partitions(c->nodes[leader].node, cluster_op_init(&op), "orders", PARTITIONS + 1)),
+        0);
+    cluster_pass(c, 1000);
+    assert_int_equal(count_here(node), PARTITIONS);
+    assert_int_equal(look(&m), PARTITIONS);
+    uint64_t version = group_member_version(m.member);
+    memory_cut(&c->network, node, leader, false);
+    cluster_await(c, LONG_MS, count_here(node) == PARTITIONS + 1);
+    cluster_await(c, LONG_MS, look(&m) == PARTITIONS + 1);
+    assert_int_not_equal(group_member_version(m.member), version);
+    leave(&m);
+    cluster_pass(c, 1000);
+}
+
 static int teardown_cluster(void **state)
 {
+    group_name = "kitchen";
     cluster_free(*state);
     return 0;
 }
@@ -281,6 +332,7 @@ int main(void)
         story(a_clean_stop_of_the_coordinator_moves_nobody),
         story(a_host_that_is_lost_gives_its_share_to_the_others),
         story(a_coordinator_that_is_cut_off_decides_nothing),
+        story(a_share_is_shown_once_its_partition_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
