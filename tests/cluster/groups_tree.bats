@@ -13,6 +13,12 @@ formed() {
         [ "$(awk '$4 == "up"' "$C/$node/.cluster/nodes" | wc -l)" = "$COUNT" ] || return 1
     done
 }
+# Three nodes that have the topic of offsets: 150 directories, which all of this machine's nodes make at once.
+form_with_offsets() {
+    form 3
+    wait_until 'mkdir "$C/1/.groups/first" 2>/dev/null || [ -d "$C/1/.groups/first" ]' 15
+    rmdir "$C/1/.groups/first"
+}
 soon() { wait_until "$1" 2; } # CONDITION: within the two seconds that the contract gives another host
 committed() { attr "$C/$1/orders/0" user.group.kitchen.committed; } # NODE
 coordinator() { attr "$C/$1/.groups/kitchen" user.group.coordinator; } # NODE
@@ -38,7 +44,7 @@ coordinator() { attr "$C/$1/.groups/kitchen" user.group.coordinator; } # NODE
 }
 
 @test "offsets are the same from every mount, and set from any" {
-    form 3
+    form_with_offsets
     mkdir "$C/1/orders" "$C/1/.groups/kitchen"
     seq 9 >> "$C/1/orders/0"
     for node in 2 3; do soon "[ -e $C/$node/orders/0 ] && [ -d $C/$node/.groups/kitchen ]"; done
@@ -54,8 +60,30 @@ coordinator() { attr "$C/$1/.groups/kitchen" user.group.coordinator; } # NODE
     fails 'No such attribute' committed 1
 }
 
+@test "a member on one mount is a member on all: who it is, and that its group is not removed" {
+    form_with_offsets
+    mkdir "$C/1/orders" "$C/1/.groups/kitchen"
+    seq 3 >> "$C/1/orders/0"
+    for node in 2 3; do soon "[ -e $C/$node/orders/0 ] && [ -d $C/$node/.groups/kitchen ]"; done
+    bg bash -c 'while read -r line; do :; done < "$0"' "$C/2/.groups/kitchen/orders"
+    reader=$!
+    wait_until '[ "$(committed 3 2>/dev/null)" = 3 ]'
+    for node in 1 2 3; do
+        is "$(attr "$C/$node/.groups/kitchen" user.group.members)" 1
+        is "$(awk 'NR > 1 { print $1, $2, $3, $4, $10, $11 }' "$C/$node/.cluster/groups")" \
+            "kitchen orders 0 3 $(uname -n) $reader"
+        fails 'Device or resource busy' rmdir "$C/$node/.groups/kitchen"
+    done
+    # Moved from another host, it goes on from there.
+    set_attr "$C/1/orders/0" user.group.kitchen.committed start
+    wait_until '[ "$(committed 1)" = 3 ]'
+    kill -9 "$reader"
+    wait_until 'rmdir "$C/3/.groups/kitchen"' 5
+    for node in 1 2; do soon "[ ! -e $C/$node/.groups/kitchen ]"; done
+}
+
 @test "a coordinator that dies loses nothing, and meanwhile nothing is taken for none" {
-    form 3
+    form_with_offsets
     mkdir "$C/1/orders" "$C/1/.groups/kitchen"
     seq 9 >> "$C/1/orders/0"
     for node in 2 3; do soon "[ -e $C/$node/orders/0 ] && [ -d $C/$node/.groups/kitchen ]"; done
