@@ -158,3 +158,36 @@ os.setxattr(fd, "user.group.commit", b"")'
     exec 4<&-
     is "$(head -n 1 "$S")" 1
 }
+
+@test "a removed offset is as if there had never been one, and auto.offset.reset says where to begin" {
+    seq 5 >> orders/0
+    set_attr orders/0 user.group.kitchen.committed 4
+    is "$(head -n 1 "$S")" 5
+    setfattr -x user.group.kitchen.committed orders/0
+    is "$(head -n 1 "$S")" 1
+    # Where a group begins is committed as it is given the partition.
+    is "$(committed)" 0
+    mkdir .groups/late
+    set_attr .groups/late user.config.auto.offset.reset latest
+    worker "$T/late" .groups/late/orders
+    wait_until '[ "$(attr orders/0 user.group.late.committed 2>/dev/null)" = 5 ]'
+    echo 6 >> orders/0
+    wait_until '[ "$(cat "$T/late")" = 6 ]'
+}
+
+@test "what was delivered before a reset is withdrawn, and the stream goes on with the record that was set" {
+    seq 0 4 >> orders/0
+    py "$S" <<'P'
+fd = os.open(sys.argv[1], os.O_RDONLY)
+assert os.read(fd, 4096) == b"0\n1\n2\n3\n4\n"
+os.setxattr("orders/0", "user.group.kitchen.committed", b"3")
+try:
+    os.fsync(fd)
+    raise SystemExit("a commit of what was withdrawn")
+except OSError as e:
+    assert e.errno == errno.ESTALE, e
+assert os.read(fd, 4096) == b"3\n4\n"
+os.fsync(fd)
+assert os.getxattr("orders/0", "user.group.kitchen.committed") == b"5"
+P
+}
