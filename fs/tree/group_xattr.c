@@ -164,6 +164,21 @@ static void answer_of_group(struct group_call *call, int rc)
         reply_number(req, get->of_group == OF_GENERATION ? described->generation : described->members, get->size);
 }
 
+/* NULL: no memory; the request was answered so. */
+static struct get_call *new_get(fuse_req_t req, struct vnode *vnode, size_t size,
+                                void (*answer)(struct group_call *call, int rc))
+{
+    struct group_call *call = group_call_new(req, sizeof(struct get_call), answer);
+    struct get_call *get;
+
+    if (call == NULL)
+        return NULL;
+    get = CONTAINER_OF(call, struct get_call, call);
+    get->vnode = vnode;
+    get->size = size;
+    return get;
+}
+
 void group_xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t size)
 {
     char group[GROUP_NAME_BYTES];
@@ -174,20 +189,17 @@ void group_xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size
         fuse_reply_err(req, ESTALE);
         return;
     }
-    struct group_call *call = group_call_new(req, sizeof(struct get_call), is_group ? answer_of_group : answer_offset);
-    struct get_call *get = CONTAINER_OF(call, struct get_call, call);
-    if (call == NULL)
+    struct get_call *get = new_get(req, vnode, size, is_group ? answer_of_group : answer_offset);
+    if (get == NULL)
         return;
-    get->vnode = vnode;
-    get->size = size;
     if (is_group) {
         get->of_group = find_of_group(name);
-        group_call_begin(call, GROUP_ASK_GROUP, node_group_name(vnode->group), NULL, -1);
+        group_call_begin(&get->call, GROUP_ASK_GROUP, node_group_name(vnode->group), NULL, -1);
         return;
     }
     (void)parse_offset_name(name, group, &which); /* it did: group_xattr_is() */
     get->of_offset = which;
-    group_call_begin(call, GROUP_ASK_GROUP, group, NULL, -1);
+    group_call_begin(&get->call, GROUP_ASK_GROUP, group, NULL, -1);
 }
 
 /* ---- listing ---- */
@@ -219,14 +231,10 @@ static void answer_list(struct group_call *call, int rc)
 
 void group_xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
 {
-    struct group_call *call = group_call_new(req, sizeof(struct get_call), answer_list);
-    struct get_call *get = CONTAINER_OF(call, struct get_call, call);
+    struct get_call *get = new_get(req, vnode, size, answer_list);
 
-    if (call == NULL)
-        return;
-    get->vnode = vnode;
-    get->size = size;
-    group_call_begin(call, GROUP_ASK_PARTITION, NULL, topic_name(vnode->topic), vnode->key.index);
+    if (get != NULL)
+        group_call_begin(&get->call, GROUP_ASK_PARTITION, NULL, topic_name(vnode->topic), vnode->key.index);
 }
 
 /* ---- setting, removing ---- */
