@@ -256,7 +256,7 @@ static bool take_group(const msgpack_object *o, struct group_told_group *group)
     const msgpack_object *at = o->via.array.ptr;
 
     return is_array(o, GROUP) && elements_text(&at[0], group->group, sizeof group->group) &&
-           elements_int32(&at[1], 0, &group->phase) && elements_int32(&at[2], 0, &group->generation) &&
+           take_enum(&at[1], GROUP_PHASES, &group->phase) && elements_int32(&at[2], 0, &group->generation) &&
            elements_int32(&at[3], 0, &group->members);
 }
 

@@ -21,6 +21,7 @@ enum {
     GROUP_MEMBER_ID_BYTES = 64, /* a member's id as text */
     GROUP_OFFSET_NONE = -1,     /* no offset is committed */
     GROUP_HEAD_BYTES = 32,
+    GROUP_PHASES = 4, /* enum group_phase of group/member.h */
 };
 
 /* Who a member is: the node that its stream was opened on, the process of it that runs there, and a number that this

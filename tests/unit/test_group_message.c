@@ -102,6 +102,11 @@ static void what_is_none_is_refused(void **state)
     group_item_encode(&item, &body); /* an index that there is not */
     assert_int_equal(group_item_decode(body.bytes, body.len, &used, &back, &e), -EBADMSG);
     assert_null(back.entries);
+    body = (struct elements_buffer){0};
+    struct group_told_group group = {.group = "g", .phase = GROUP_PHASES};
+    told = (struct group_told){.groups = &group, .group_count = 1};
+    group_told_encode(&told, &body); /* a state that there is not */
+    assert_int_equal(group_told_decode(body.bytes, body.len, &used, &told, &e), -EBADMSG);
     free(body.bytes);
     assert_int_equal(group_item_decode((const uint8_t *)"\x93\x01\x02\x03", 4, &used, &back, &e), -EBADMSG);
     assert_int_equal(group_told_decode((const uint8_t *)"\xc0", 1, &used, &told, &e), -EBADMSG);
