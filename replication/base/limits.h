@@ -188,6 +188,9 @@ enum {
     LIMIT_GROUP_INBOX_BYTES = 32 << 20,
     /* A coordinator's records are committed within this time, or it is read anew. */
     LIMIT_GROUP_APPEND_MS = 30000,
+    /* They are appended in pieces of so many bytes: a batch has a limit (LIMIT_BATCH_BYTES), what a turn brings has
+     * none. */
+    LIMIT_GROUP_APPEND_BYTES = 128 << 10,
     /* Rows of one piece of an answer; more make several pieces. */
     LIMIT_GROUP_ROWS = 4096,
     /* A node that stops waits so long for its members to have left. */

@@ -8,6 +8,7 @@
 #include <syslog.h>
 
 #include "engine/base/container.h"
+#include "engine/record/framing.h"
 #include "replication/group/groups_internal.h"
 
 enum { MARK_INTERVAL_BYTES = 4096, MARKS = 64, LOAD_AGAIN_MS = 500, LEASE_AGAIN_MS = 100 };
@@ -304,6 +305,7 @@ static void publish(struct seat *seat)
 /* The append is over, or never began. */
 static void written(struct seat *seat, int rc, const struct err *e)
 {
+    seat->state = SEAT_READY;
     if (rc == 0) {
         publish(seat);
         return;
@@ -311,18 +313,31 @@ static void written(struct seat *seat, int rc, const struct err *e)
     if (rc != -EREMOTE && rc != -EIO && rc != -ESTALE)
         log_line(LOG_WARNING, "__consumer_offsets-%d: an append failed: %s; its groups are read anew", (int)seat->index,
                  e != NULL && e->text[0] != '\0' ? e->text : strerror(-rc));
-    seat->state = SEAT_READY;
     load_anew(seat);
     seat_look(seat);
 }
 
-static void write_records(struct seat *seat)
+/* Whole records, so many that they are one append. */
+static size_t piece_len(const uint8_t *bytes, size_t len)
 {
-    struct group_changes *changes = &seat->core.changes;
-    struct framing_mark marks[MARKS];
-    struct err e = {""};
+    size_t at = 0;
 
-    seat->iov = (struct iovec){changes->records.bytes, changes->records.len};
+    if (len <= LIMIT_GROUP_APPEND_BYTES)
+        return len;
+    while (at < len) {
+        size_t record = framing_record_len(FRAMING_MSGPACK, bytes + at, len - at);
+        if (at > 0 && at + record > LIMIT_GROUP_APPEND_BYTES)
+            break;
+        at += record;
+    }
+    return at;
+}
+
+/* As partition_append_submit(). */
+static int append(struct seat *seat, struct err *e)
+{
+    struct framing_mark marks[MARKS];
+
     seat->op = (struct append_op){.part = seat->part,
                                   .acks = ACKS_ALL,
                                   .timeout_ms = LIMIT_GROUP_APPEND_MS,
@@ -331,12 +346,28 @@ static void write_records(struct seat *seat)
                                   .in_epoch = true,
                                   .only_epoch = seat->epoch,
                                   .done = on_appended};
-    int rc = append_batch_scan(&seat->op.batch, FRAMING_MSGPACK, &seat->iov, changes->wall_ms, MARK_INTERVAL_BYTES,
-                               marks, MARKS);
+    int rc = append_batch_scan(&seat->op.batch, FRAMING_MSGPACK, &seat->iov, seat->core.changes.wall_ms,
+                               MARK_INTERVAL_BYTES, marks, MARKS);
     assert(rc == 0);
     atomic_store(&seat->append_over, false);
+    return partition_append_submit(&seat->op, e);
+}
+
+/* Appends what is left of the turn's records, one piece behind the other. Of a turn that ends within them the next
+ * coordinator reads the beginning, which nobody was told of: it shares out anew. */
+static void write_records(struct seat *seat)
+{
+    const struct elements_buffer *records = &seat->core.changes.records;
+    struct err e = {""};
+    int rc = 1;
+
     seat->state = SEAT_WRITING;
-    rc = partition_append_submit(&seat->op, &e);
+    while (rc == 1 && seat->written < records->len) {
+        uint8_t *from = records->bytes + seat->written;
+        seat->iov = (struct iovec){from, piece_len(from, records->len - seat->written)};
+        seat->written += seat->iov.iov_len;
+        rc = append(seat, &e);
+    }
     if (rc != 0)
         written(seat, rc > 0 ? 0 : rc, &e);
 }
@@ -368,6 +399,7 @@ static void act(struct seat *seat)
         log_line(LOG_ERR, "__consumer_offsets-%d: out of memory; its groups are read anew", (int)seat->index);
         load_anew(seat);
     } else if (core->changes.record_count > 0) {
+        seat->written = 0;
         write_records(seat);
     } else {
         publish(seat);
@@ -429,8 +461,10 @@ static bool has_lease(const struct seat *seat)
 void seat_run(struct seat *seat)
 {
     if (seat->state == SEAT_WRITING && atomic_load(&seat->append_over)) {
-        seat->state = SEAT_READY;
-        written(seat, seat->append_rc, NULL);
+        if (seat->append_rc == 0)
+            write_records(seat);
+        else
+            written(seat, seat->append_rc, NULL);
         seat_look(seat); /* what it was told meanwhile */
     }
     if (seat->state == SEAT_LOADING)

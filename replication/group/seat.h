@@ -46,7 +46,8 @@ struct seat {
     size_t inbox_bytes;
     bool look;             /* the metadata is another since the last turn */
     struct outbox answers; /* of what is being written */
-    struct append_op op;
+    struct append_op op;   /* WRITING: of a piece of the turn's records */
+    size_t written;        /* so many of their bytes are appended, or being appended */
     struct iovec iov;
     _Atomic bool append_over;
     int append_rc;

@@ -3,6 +3,7 @@
 
 #include "replication/group/listing.h"
 
+#include "replication/replica/partition_read.h"
 #include "tests/unit/node_fixture.h"
 
 /* As wait_until(), while time goes by as it does for everybody: what a coordinator was not ready for is asked again. */
@@ -406,6 +407,45 @@ static void the_listing_says_how_far_behind_a_group_is(void **state)
     leave(&a);
 }
 
+/* The longest batch of all partitions of __consumer_offsets. */
+static uint32_t longest_batch(struct fixture *f)
+{
+    struct topic *offsets = node_internal_topic(f->node, "__consumer_offsets");
+    uint32_t longest = 0;
+    for (int32_t p = 0; p < topic_partition_count(offsets); p++) {
+        struct read_op read = {.part = topic_partition(offsets, p), .kind = READ_RUN, .limit = INT64_MAX, .max = 1};
+        while (partition_read_submit(&read) == 1 && read.found) {
+            longest = read.run.len > longest ? read.run.len : longest;
+            read.at = read.run.base.position + read.run.len;
+        }
+    }
+    topic_unref(offsets);
+    return longest;
+}
+
+/* However much a turn brings, its records come in batches that a log and its followers take. */
+static void a_turn_of_many_records_is_appended_in_pieces(void **state)
+{
+    enum { PARTITIONS = 800 };
+    struct fixture *f = *state;
+    struct reading_member a, b;
+    struct err e = {0};
+    char name[GROUP_NAME_BYTES - 16] = "";
+    memset(name, 'g', sizeof name - 16);
+    kitchen(f, PARTITIONS);
+    assert_int_equal(create_group(f->node, name, &some_attr, &e), 0);
+    join(f, &a, name, "orders");
+    wait_for(f, look(&a) == PARTITIONS);
+    join(f, &b, name, "orders");
+    wait_for(f, look(&b) == 0 && b.shares.state == GROUP_MEMBER_STABLE);
+    leave(&a);
+    wait_for(f, look(&b) == PARTITIONS);
+    assert_in_range(longest_batch(f), LIMIT_GROUP_APPEND_BYTES / 2, LIMIT_GROUP_APPEND_BYTES);
+    crash_and_restart(f);
+    assert_int_equal(committed(f, name, "orders", PARTITIONS - 1), 0);
+    free(b.shares.shares);
+}
+
 static void offsets_of_a_deleted_topic_go_with_it(void **state)
 {
     struct fixture *f = *state;
@@ -437,6 +477,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_member_that_holds_what_it_does_not_read_is_put_out, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_asked_of_a_group, setup, teardown),
         cmocka_unit_test_setup_teardown(the_listing_says_how_far_behind_a_group_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_turn_of_many_records_is_appended_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_of_a_deleted_topic_go_with_it, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
