@@ -140,6 +140,17 @@ static void write_group_metrics(struct session *session, const struct group_line
     group_lines_metrics(lines, out);
 }
 
+static void metric_lag(FILE *out, struct topic *topic, struct partition *part)
+{
+    struct partition_lag lags[LIMIT_REPLICA_SET];
+    int count = partition_lags(part, lags);
+    for (int i = 0; i < count; i++)
+        fprintf(out,
+                "logmnt_replica_lag_records{topic=\"%s\",partition=\"%" PRId32 "\",replica=\"%" PRId32 "\"} %" PRId64
+                "\n",
+                topic_name(topic), partition_index(part), lags[i].replica, lags[i].records);
+}
+
 static void write_metrics(struct session *session, const struct group_lines *lines, FILE *out)
 {
     struct node_metrics m;
@@ -181,6 +192,10 @@ static void write_metrics(struct session *session, const struct group_lines *lin
     for_partitions(session, out, metric_end_offset);
     fputs("# HELP logmnt_log_size_bytes Bytes of records retained.\n# TYPE logmnt_log_size_bytes gauge\n", out);
     for_partitions(session, out, metric_size);
+    fputs("# HELP logmnt_replica_lag_records Records that a replica is behind its leader, which this node is.\n"
+          "# TYPE logmnt_replica_lag_records gauge\n",
+          out);
+    for_partitions(session, out, metric_lag);
 }
 
 static void write_groups(struct session *session, const struct group_lines *lines, FILE *out)

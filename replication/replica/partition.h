@@ -251,4 +251,13 @@ struct partition_info {
 };
 void partition_info(struct partition *part, struct partition_info *out);
 
+/* How far behind a replica is, as this node knows it that leads. */
+struct partition_lag {
+    int32_t replica;  /* node id */
+    int64_t records;  /* between its log's end and this one's; of one not heard of in this epoch: all there are */
+    int64_t heard_ms; /* since its last sign of life; -1: none in this epoch */
+};
+/* Of each of the others; returns how many, 0 where this node does not lead. Any thread. */
+int partition_lags(struct partition *part, struct partition_lag out[LIMIT_REPLICA_SET]);
+
 #endif

@@ -172,6 +172,25 @@ bool partition_has_others(struct partition *part)
     return others;
 }
 
+int partition_lags(struct partition *part, struct partition_lag out[LIMIT_REPLICA_SET])
+{
+    struct log_point start = partition_log_start(part), end = partition_log_end(part);
+    int64_t now_ms = manager_now_ms(part->manager);
+    int count = 0;
+    pthread_mutex_lock(&part->lock);
+    for (int i = 0; partition_leads(part) && i < part->isr.count; i++) {
+        const struct isr_replica *replica = &part->isr.replicas[i];
+        if (replica->id == part->manager->id)
+            continue;
+        int64_t at = replica->fetched && replica->end.offset > start.offset ? replica->end.offset : start.offset;
+        out[count++] = (struct partition_lag){.replica = replica->id,
+                                              .records = at < end.offset ? end.offset - at : 0,
+                                              .heard_ms = replica->fetched ? now_ms - replica->heard_ms : -1};
+    }
+    pthread_mutex_unlock(&part->lock);
+    return count;
+}
+
 void partition_info(struct partition *part, struct partition_info *out)
 {
     bool usable = partition_state(part) == 0;

@@ -26,6 +26,31 @@ static void what_is_appended_anywhere_is_everywhere(void **state)
     assert_string_equal(text, "0\n1\n2\n3\n4\n5\n6\n7\n8\n");
 }
 
+static void a_leader_knows_how_far_behind_its_replicas_are(void **state)
+{
+    struct partition_lag lags[LIMIT_REPLICA_SET];
+    struct appended appended;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), other = leader % 3 + 1;
+    for (int i = 0; i < 3; i++) {
+        append_at(leader, &appended, i);
+        cluster_await(c, LONG_MS, appended.calls == 1);
+    }
+    assert_int_equal(partition_lags(partition_at(other), lags), 0);
+    assert_int_equal(partition_lags(partition_at(leader), lags), 2);
+    assert_int_equal(lags[0].records + lags[1].records, 0);
+    cluster_kill(c, other);
+    for (int i = 0; i < 4; i++) {
+        append_at(leader, &appended, i);
+        cluster_await(c, LONG_MS, appended.calls == 1);
+        assert_int_equal(appended.rc, 0);
+    }
+    assert_int_equal(partition_lags(partition_at(leader), lags), 2);
+    assert_int_equal(lags[0].records + lags[1].records, 4);
+    assert_int_equal(lags[lags[0].records == 0].replica, other);
+}
+
 /* Each node's writers write one line after the other, until so many are over. */
 struct writers {
     struct appended all[1000];
@@ -239,6 +264,7 @@ int main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
         STORY(what_is_appended_anywhere_is_everywhere),
+        STORY(a_leader_knows_how_far_behind_its_replicas_are),
         STORY(a_leader_that_dies_costs_no_write_elsewhere),
         STORY(a_clean_stop_costs_no_write_elsewhere),
         STORY(a_full_leader_hands_over),
