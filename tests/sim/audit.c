@@ -247,7 +247,7 @@ static bool check_points(struct walk *w)
               w->start.offset < w->limit.offset))
         err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64, w->shown.position,
                 part->shown[place].position);
-    else if ((w->audit->all || w->book->node_count == 1) && w->start.offset < part->trimmed.offset)
+    else if ((w->audit->all || w->book->node_count == 1) && !part->may_go && w->start.offset < part->trimmed.offset)
         err_set(w->e, 0, "starts at %" PRId64 ", deleted up to %" PRId64, w->start.offset, part->trimmed.offset);
     else if (!w->topic->retains && w->start.offset > part->trim_asked.offset &&
              !part->may_go) /* what is lost is a hole */

@@ -9,6 +9,7 @@
 
 #include "replication/metadata/snapshot.h"
 #include "replication/node/node_internal.h"
+#include "replication/wire/replica_message.h"
 #include "tests/sim/audit.h"
 
 enum { TOLD_BYTES = 160 };
@@ -219,6 +220,54 @@ void invariants_look(struct sim_node *host)
         learn(host, meta);
 }
 
+/* ---- what is in sync ---- */
+
+/* The node's replica, with a reference; NULL: there is none, or it is not this process's yet. */
+static struct partition *replica_of(struct sim_node *host, const struct known_partition *known)
+{
+    struct replica_key key = {.index = known->index};
+    if (!world_is_up(host) || manager_node_epoch(&host->node->replicas) != host->world->invariants->epochs[place(host)])
+        return NULL;
+    memcpy(key.topic_id, known->topic_id, UUID_BYTES);
+    struct partition *part = manager_find(&host->node->replicas, &key);
+    if (part == NULL || partition_state(part) == 0)
+        return part;
+    partition_unref(part);
+    return NULL;
+}
+
+/* Everybody who is in sync, as was decided last, has all that its leader shows (rule 4). */
+static void check_in_sync(struct world *world, const struct known_partition *known)
+{
+    const struct partition_registration *now = &known->registration;
+    struct sim_node *leader = &world->nodes[now->leader - 1];
+    struct partition *led = replica_of(leader, known);
+    if (led == NULL)
+        return;
+    int64_t shown = audit_high_watermark(led).offset;
+    bool leads = partition_leads(led) && atomic_load(&led->leader_epoch) == now->leader_epoch;
+    partition_unref(led);
+    for (int32_t i = 0; i < now->isr.count && leads; i++) {
+        struct partition *part = replica_of(&world->nodes[now->isr.ids[i] - 1], known);
+        int64_t end = part != NULL ? partition_log_end(part).offset : shown;
+        if (end < shown)
+            world_fail(world, "%s: node %d is in sync and ends at %" PRId64 ", and node %d shows %" PRId64 " (rule 4)",
+                       part->name, now->isr.ids[i], end, now->leader, shown);
+        if (part != NULL)
+            partition_unref(part);
+    }
+}
+
+static void check_all_in_sync(struct sim_node *host)
+{
+    const struct invariants *inv = host->world->invariants;
+    for (int i = 0; i < inv->partition_count; i++) {
+        const struct partition_registration *now = &inv->partitions[i].registration;
+        if (now->leader != LEADER_NONE && replica_set_has(&now->isr, host->id))
+            check_in_sync(host->world, &inv->partitions[i]);
+    }
+}
+
 void invariants_check(struct sim_node *host)
 {
     invariants_look(host);
@@ -227,6 +276,7 @@ void invariants_check(struct sim_node *host)
     const struct raft *raft = &host->node->quorum.raft;
     if (raft->role == RAFT_LEADER)
         check_reign(host, "quorum", raft->state.epoch, host->id);
+    check_all_in_sync(host);
 }
 
 /* ---- who had what ---- */
