@@ -7,6 +7,13 @@
 
 #ifdef LOGMNT_BUGS
 struct bugs {
+    bool diverges_once;         /* KIP-279: one comparison of epochs and no more, whatever it found */
+    bool fetches_not_fenced;    /* KIP-320: a fetch, and its answer, are taken in any epoch */
+    bool isr_not_compared;      /* KIP-497: a change of an ISR is decided whatever that is by then */
+    bool isr_keeps_old_end;     /* KAFKA-15221: who comes back joins by what its last process had */
+    bool counts_diverging;      /* KAFKA-13141: the fetch of a log that does not agree counts */
+    bool leads_on_after_loss;   /* KAFKA-10527: who lost what was not on its disk leads on in the same epoch */
+    bool appends_twice;         /* a log takes what was sent again once more */
     bool recovery_point_ahead;  /* KAFKA-10101: it moves over a tail that nobody has flushed */
     bool clean_mark_late;       /* KAFKA-10471: the mark of a clean stop goes when the start is through */
     bool appends_after_failure; /* KAFKA-10778: a failed write or flush does not end the log */

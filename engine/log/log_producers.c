@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "engine/base/bugs.h"
 #include "engine/log/log_internal.h"
 
 /* ---- questions ---- */
@@ -38,6 +39,9 @@ int log_admit(struct log *log, const struct append_batch *batch, struct err *e)
     case PRODUCER_NEXT:
         break;
     case PRODUCER_DUPLICATE:
+        if (BUG(appends_twice)) {
+            break;
+        }
         return 1;
     case PRODUCER_UNKNOWN:
     case PRODUCER_GAP:

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
 #include "replication/metadata/metadata_internal.h"
 
 /* ---- nodes ---- */
@@ -50,7 +51,7 @@ static int register_node(struct metadata *meta, const struct command *cmd, int64
             continue;
         bool lost = node->incarnation != 0 && node->incarnation != registration.incarnation;
         *node = registration;
-        if (lost || registration.unclean)
+        if (lost || (registration.unclean && !BUG(leads_on_after_loss)))
             forget_node(meta, registration.id, lost);
         return 0;
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
 #include "replication/base/limits.h"
 #include "replication/metadata/metadata_internal.h"
 
@@ -186,7 +187,7 @@ static int check_proposer(const struct partition_registration *from, const struc
 {
     const struct partition_registration *to = &change->to;
     /* A leader that is told -ESTALE has heard of another registration, or will. */
-    if (to->partition_epoch != from->partition_epoch + 1)
+    if (to->partition_epoch != from->partition_epoch + 1 && !BUG(isr_not_compared))
         return LOST(verdict, proposer == 0 ? -EAGAIN : -ESTALE, "partition epoch %d, not %d", from->partition_epoch,
                     to->partition_epoch - 1);
     if (to->leader_epoch < from->leader_epoch || (to->leader != from->leader && to->leader_epoch == from->leader_epoch))

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "engine/base/bugs.h"
+
 void isr_init(struct isr *isr, const int32_t *replicas, int count, struct log_point high_watermark)
 {
     assert(count >= 1 && count <= LIMIT_REPLICA_SET);
@@ -86,7 +88,7 @@ bool isr_fetched(struct isr *isr, int32_t id, const struct isr_fetch *fetch, int
     replica->node_epoch = fetch->node_epoch;
     /* Within one round of fetches nothing goes back (REPLICATION.md, rule 29); a new round may come from a process that
      * has lost what was not on its disk. */
-    if (fetch->first || fetch->end.offset > replica->end.offset)
+    if ((fetch->first && !BUG(isr_keeps_old_end)) || fetch->end.offset > replica->end.offset)
         replica->end = fetch->end;
     if (fetch->first)
         replica->asked_flush = 0;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/base/bugs.h"
 #include "engine/base/limits.h"
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
@@ -303,7 +304,8 @@ static void point_of_divergence(struct partition *part, const struct replica_ans
     log_epoch_end(part->log, answer->found_epoch, &found, &own);
     if (own.offset < 0)
         own = log_end(part->log);
-    *to = found == answer->found_epoch && answer->point.offset < own.offset ? answer->point : own;
+    *to =
+        (found == answer->found_epoch || BUG(diverges_once)) && answer->point.offset < own.offset ? answer->point : own;
 }
 
 void partition_lower_mark(struct partition *part, struct log_point end, struct log_point start)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/base/bugs.h"
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/replica_message.h"
@@ -132,6 +133,8 @@ static void answer_once(struct partition *part, int32_t to, int kind, const stru
 static enum serve_verdict check_epoch(const struct partition *part, const struct replica_fetch *fetch)
 {
     int32_t epoch = atomic_load(&part->leader_epoch);
+    if (BUG(fetches_not_fenced))
+        return partition_leads(part) ? SERVE_DONE : SERVE_FENCED;
     if (fetch->key.leader_epoch > epoch)
         return SERVE_LATER;
     return fetch->key.leader_epoch == epoch && partition_leads(part) ? SERVE_DONE : SERVE_FENCED;
@@ -144,6 +147,8 @@ static int begin_round(struct partition *part, struct serving *serving, int32_t 
     int kind = compare(part, fetch, &answer);
     pthread_mutex_lock(&part->lock);
     struct follower *follower = follower_of(part, from);
+    if (BUG(diverges_once) && kind == MESSAGE_DIVERGING && follower != NULL && follower->state == FOLLOWER_CUTTING)
+        kind = 0;
     bool leads = check_epoch(part, fetch) == SERVE_DONE;
     if (follower == NULL || !leads)
         kind = -1;
@@ -186,8 +191,15 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
         return SERVE_LATER;
     if (partition_usable(part, NULL) != 0 || partition_begin_leading(part, &e) != 0)
         return SERVE_DONE; /* it asks again, perhaps another leader */
-    if (!served && begin_round(part, serving, from, fetch) != 0)
+    if (!served && begin_round(part, serving, from, fetch) != 0) {
+        if (BUG(counts_diverging)) {
+            pthread_mutex_lock(&part->lock);
+            count_fetch(part, from, node_epoch, fetch, true);
+            pthread_mutex_unlock(&part->lock);
+            partition_recommit(part);
+        }
         return SERVE_DONE;
+    }
 
     pthread_mutex_lock(&part->lock);
     bool counts = check_epoch(part, fetch) == SERVE_DONE &&
