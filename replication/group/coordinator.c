@@ -297,8 +297,12 @@ void coordinator_loaded(struct coordinator *coordinator)
     for (link = table_begin(&coordinator->groups); link != NULL; link = table_next(&coordinator->groups, link)) {
         struct group *group = CONTAINER_OF(link, struct group, link);
         find_owners(coordinator, group);
-        if (group->readers != NULL) /* the last coordinator may have been about to hand something over */
+        if (group->readers != NULL) { /* the last coordinator may have been about to hand something over */
             group_unsettle(group, false, &coordinator->changes);
+        } else if (group->empty_since_ms < 0) { /* or had no time left to say since when there is nobody */
+            group->empty_since_ms = coordinator->changes.wall_ms;
+            group_write(group, &coordinator->changes);
+        }
     }
     coordinator_look(coordinator);
     for (link = table_begin(&coordinator->readers); link != NULL; link = table_next(&coordinator->readers, link)) {

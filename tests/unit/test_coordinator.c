@@ -585,6 +585,34 @@ static void offsets_of_an_empty_group_expire(void **state)
     assert_offsets(c, "");
 }
 
+/* The last member's leave was written but for its last record, which says since when the group is empty. */
+static void a_group_that_nobody_saw_empty_is_empty_from_when_it_is_read(void **state)
+{
+    struct cluster *c = *state;
+    size_t last = 0;
+    join(c, 1, 1);
+    assert_true(commit(c, 1, 1, 0, 1, 8, false));
+    for (int i = 0; i < 3; i++) {
+        c->now_ms += 999999;
+        begin(c);
+        coordinator_heard(&c->core, 1, 7);
+        end(c);
+        coordinator_clear(&c->core);
+    }
+    leave(c, 1, 1);
+    for (size_t at = 0; at < c->log.len; at += framing_record_len(FRAMING_MSGPACK, c->log.bytes + at, c->log.len - at))
+        last = at;
+    c->log.len = last;
+    move(c);
+    assert_false(is_member(c, 1, 1));
+    assert_offsets(c, "0=8 1=0");
+    move(c);
+    pass(c, 999999);
+    assert_offsets(c, "0=8 1=0");
+    pass(c, COORDINATOR_TICK_MS);
+    assert_offsets(c, "");
+}
+
 /* The start cannot be found out: the partition waits, others are handed out. */
 static void a_start_that_is_not_known_holds_up_no_other_partition(void **state)
 {
@@ -659,6 +687,7 @@ int main(void)
         story(a_deleted_topic_and_a_deleted_group_leave_nothing),
         story(what_is_no_more_is_found_when_records_are_read),
         story(offsets_of_an_empty_group_expire),
+        story(a_group_that_nobody_saw_empty_is_empty_from_when_it_is_read),
         story(a_start_that_is_not_known_holds_up_no_other_partition),
         story(who_is_no_member_is_told_so),
         story(records_of_others_are_refused),
