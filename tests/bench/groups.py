@@ -6,7 +6,7 @@ import sys
 import time
 
 from cluster import Cluster
-from harness import ALL_CPUS, Row, printed_ns, run, shell
+from harness import ALL_CPUS, PLACEMENTS, Row, printed_ns, run, shell
 
 FREE = {"free": ALL_CPUS}
 CLIENT = os.path.join(os.path.dirname(__file__), "group_client.py")
@@ -30,7 +30,7 @@ class Groups:
         return f"{self.mount}/.groups/bench{self.count}/{topic}"
 
 
-def beside_follow(bench, row, lines, work):
+def beside_follow(bench, row, lines, work, placements=PLACEMENTS):
     """work(FILE): of the stream of a new group, against `.follow`."""
     with bench.mounted() as (ours, _):
         partition = os.path.join(bench.make_topic("bench"), "0")
@@ -39,7 +39,7 @@ def beside_follow(bench, row, lines, work):
         bench.compare(row, {
             ".follow": lambda: work(os.path.join(ours.mount, "bench", ".follow", "0")),
             "ours": (groups.new, lambda: work(groups.stream("bench"))),
-        })
+        }, placements)
 
 
 def groups_cat(bench, row=Row("cat of a group's stream, 1 KiB lines", "≤ 1.25 x .follow", 1.25, (".follow",))):
@@ -61,7 +61,7 @@ def groups_while_read(bench, row=Row("bash's while read of a stream, 100,000 rec
         run("bash", "-c", loop, "bash", path, str(records))
         return time.monotonic() - begun
 
-    beside_follow(bench, row, lines, work)
+    beside_follow(bench, row, lines, work, FREE)
 
 
 def groups_first(bench, row=Row("open of a stream → its first record", "< 20 ms", 20)):
@@ -142,7 +142,8 @@ def on_three(bench, row, partitions, work):
         cluster.start()
         topic = cluster.path(1, "bench")
         run("mkdir", topic)
-        run("setfattr", "-n", "user.topic.partitions", "-v", str(partitions), topic)
+        if partitions > 1:
+            run("setfattr", "-n", "user.topic.partitions", "-v", str(partitions), topic)
         shell('sleep 3; for p in "$1"/[0-9]*; do echo one >> "$p"; done', topic)  # on all mounts, and in sync
         groups = Groups(cluster.path(1))
         samples = []
