@@ -51,6 +51,7 @@ struct node_registration {
     int32_t id;
     int64_t epoch;        /* the offset of its registration; in REGISTER_NODE only a snapshot's */
     uint64_t incarnation; /* of its data directory; 0: not known */
+    uint64_t renewed;     /* the incarnation that the same directory had before; 0: none */
     uint64_t process;     /* of this start; 0: not known */
     char host[NODE_HOST_BYTES];
     int32_t port; /* where it listens; 0: nowhere */

@@ -38,6 +38,8 @@ void pack_registration(msgpack_packer *pk, const struct node_registration *regis
     msgpack_pack_int32(pk, registration->id);
     pack_text(pk, "incarnation");
     msgpack_pack_uint64(pk, registration->incarnation);
+    pack_text(pk, "renewed");
+    msgpack_pack_uint64(pk, registration->renewed);
     pack_text(pk, "process");
     msgpack_pack_uint64(pk, registration->process);
     pack_text(pk, "host");
@@ -231,6 +233,9 @@ bool get_registration(const msgpack_object *map, struct node_registration *out)
     out->epoch = -1;
     if (get(map, "incarnation") == NULL)
         return true;
+    /* What an earlier version wrote was never renewed. */
+    if (get(map, "renewed") != NULL && !get_uint64(map, "renewed", &out->renewed))
+        return false;
     return get_uint64(map, "incarnation", &out->incarnation) && get_uint64(map, "process", &out->process) &&
            get_text(map, "host", out->host, sizeof out->host) && int32_of(get(map, "port"), 0, &out->port) &&
            out->port <= UINT16_MAX && int32_of(get(map, "feature_level"), 0, &out->feature_level) &&

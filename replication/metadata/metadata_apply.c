@@ -49,7 +49,8 @@ static int register_node(struct metadata *meta, const struct command *cmd, int64
         struct node_registration *node = &meta->nodes[i];
         if (node->id != registration.id)
             continue;
-        bool lost = node->incarnation != 0 && node->incarnation != registration.incarnation;
+        bool lost = node->incarnation != 0 && node->incarnation != registration.incarnation &&
+                    node->incarnation != registration.renewed;
         *node = registration;
         if (lost || (registration.unclean && !BUG(leads_on_after_loss)))
             forget_node(meta, registration.id, lost);

@@ -18,13 +18,25 @@ static const char clean_magic[] = "# logmnt clean shutdown";
 
 /* ---- meta.properties ---- */
 
-static int incarnation_parse(const char *text, struct identity *out, struct err *e)
+static int number_parse(const char *text, const char *key, uint64_t *out, struct err *e)
 {
     char value[17], *end;
-    if (!properties_value(text, "incarnation", value, sizeof value) || strspn(value, "0123456789abcdef") != 16)
-        return err_set(e, -EBADMSG, META_FILE ": damaged: its incarnation is no number of 16 hexadecimal digits");
-    out->incarnation = strtoull(value, &end, 16);
-    return out->incarnation != 0 ? 0 : err_set(e, -EBADMSG, META_FILE ": damaged: incarnation 0");
+    if (!properties_value(text, key, value, sizeof value) || strspn(value, "0123456789abcdef") != 16)
+        return err_set(e, -EBADMSG, META_FILE ": damaged: its %s is no number of 16 hexadecimal digits", key);
+    *out = strtoull(value, &end, 16);
+    return *out != 0 ? 0 : err_set(e, -EBADMSG, META_FILE ": damaged: %s 0", key);
+}
+
+/* Neither is there in what the first versions made. */
+static int incarnations_parse(const char *text, struct identity *out, struct err *e)
+{
+    int rc = 0;
+    out->incarnation = out->renewed = 0;
+    if (strstr(text, "\nincarnation=") != NULL)
+        rc = number_parse(text, "incarnation", &out->incarnation, e);
+    if (rc == 0 && strstr(text, "\nrenewed=") != NULL)
+        rc = number_parse(text, "renewed", &out->renewed, e);
+    return rc;
 }
 
 static int meta_parse(const char *text, struct identity *out, struct err *e)
@@ -39,8 +51,7 @@ static int meta_parse(const char *text, struct identity *out, struct err *e)
     if (*end != '\0' || number < 1 || number > INT32_MAX)
         return err_set(e, -EBADMSG, META_FILE ": damaged: node.id=%s", id);
     out->node_id = (int32_t)number;
-    out->incarnation = 0;
-    return strstr(text, "\nincarnation=") != NULL ? incarnation_parse(text, out, e) : 0;
+    return incarnations_parse(text, out, e);
 }
 
 static int meta_write(struct io *io, int dirfd, const struct identity *identity, struct err *e)
@@ -49,12 +60,15 @@ static int meta_write(struct io *io, int dirfd, const struct identity *identity,
     int len =
         snprintf(text, sizeof text, "%s\nversion=1\nnode.id=%" PRId32 "\ncluster.id=%s\nincarnation=%016" PRIx64 "\n",
                  meta_magic, identity->node_id, identity->cluster_id, identity->incarnation);
+    if (identity->renewed != 0)
+        len += snprintf(text + len, sizeof text - (size_t)len, "renewed=%016" PRIx64 "\n", identity->renewed);
     return io_replace_file(io, dirfd, META_FILE, text, (size_t)len, e);
 }
 
 int identity_renew(struct io *io, struct executor *executor, int dirfd, struct identity *identity, struct err *e)
 {
     struct identity renewed = *identity;
+    renewed.renewed = identity->incarnation;
     do {
         int rc = executor_random(executor, &renewed.incarnation, sizeof renewed.incarnation);
         if (rc != 0)

@@ -17,6 +17,7 @@ struct identity {
     /* Of this data directory, never 0: a random number. In the metadata quorum a server is a node and an incarnation,
      * so that one whose disk was lost is somebody else (KIP-853). */
     uint64_t incarnation;
+    uint64_t renewed; /* the one that this directory had before that; 0: none */
 };
 
 /* Reads DATA/meta.properties, or makes it for node_id with a new incarnation and, for a node that is alone, a new
@@ -29,7 +30,7 @@ int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t n
 int identity_join(struct io *io, int dirfd, struct identity *identity, const char *cluster_id, struct err *e);
 
 /* Another incarnation for the same directory, durably: what the old one may have promised binds it no more, and it is
- * no voter where the old one was. Errnos of the disk; *identity is then as it was. */
+ * no voter where the old one was. The node's registration names both, so that it still has what the directory has. Errnos of the disk; *identity is then as it was. */
 int identity_renew(struct io *io, struct executor *executor, int dirfd, struct identity *identity, struct err *e);
 
 /* Was the node stopped cleanly? */

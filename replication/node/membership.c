@@ -341,7 +341,16 @@ static int carry_epochs_over(struct membership *member, struct command *cmd)
     return 0;
 }
 
-/* Alone it knows all that its registration needs it to know, and need not be fenced for a moment. */
+/* This node decides whatever there is to decide, though others may be there, or have been. */
+static bool decides_alone(struct membership *member)
+{
+    struct raft_voters voters;
+    quorum_voters(&member->node->quorum, &voters);
+    return voters.count == 1 && quorum_leads(&member->node->quorum, NULL);
+}
+
+/* Who decides alone knows all that its registration needs it to know, and need not be fenced for a moment. After
+ * `quorum.recover` it must not be: it would be put out of the ISRs for the sake of those that are lost for good. */
 static void submit_registration(struct membership *member)
 {
     struct node *node = member->node;
@@ -350,9 +359,10 @@ static void submit_registration(struct membership *member)
                           .registration = {.id = node->options.id,
                                            .epoch = -1,
                                            .incarnation = node->identity.incarnation,
+                                           .renewed = node->identity.renewed,
                                            .process = node->process,
                                            .feature_level = FEATURE_LEVEL,
-                                           .fenced = !alone,
+                                           .fenced = !alone && !decides_alone(member),
                                            .unclean = member->unclean},
                           .time_ms = node->clock->wall_ms(node->clock)};
     struct command epochs;

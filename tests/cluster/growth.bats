@@ -72,7 +72,8 @@ set_voters() { wait_until "set_attr $C/$1 user.cluster.voters $2 2>/dev/null" 30
     fails 'quorum.recover=2' cluster start -o quorum.recover=2 "$C" 3
     cluster start "$C" 3
     wait_until '[ "$(isr 3)" = 1,2,3 ]' 30
-    cluster kill "$C" 1 2 3
+    cluster kill "$C" 1 2
+    cluster stop "$C" 3
     cluster wipe "$C" 1
     cluster wipe "$C" 2
     cluster start -o quorum.recover=3 "$C" 3
@@ -85,7 +86,26 @@ set_voters() { wait_until "set_attr $C/$1 user.cluster.voters $2 2>/dev/null" 30
     wait_until "[ -d $C/1/bills ] && [ -d $C/2/bills ]" 30
     set_voters 3 1,2,3
     whole
+    for node in 1 2; do wait_until "[ \"\$(wc -l <$C/$node/orders/0)\" = 1000 ]" 10; done
     same
     echo w2 1 >>"$C/2/orders/0"
     same
+}
+
+@test "where the node with the last copy was killed, too, it leads what it has when the others are back, empty" {
+    form
+    seq -f 'w1 %g' 1000 >>"$C/1/orders/0"
+    same
+    cluster kill "$C" 1 2 3
+    cluster wipe "$C" 1
+    cluster wipe "$C" 2
+    cluster start -o quorum.recover=3 "$C" 3
+    # It may have lost what it had acknowledged, and others that were in sync might come back with it.
+    wait_until '[ "$(leader 3)" = none ]' 20
+    cluster start "$C" 1 2
+    set_voters 3 1,2,3
+    whole
+    for node in 1 2; do wait_until "[ \"\$(wc -l <$C/$node/orders/0)\" = 1000 ]" 10; done
+    same
+    is "$(cat "$C/1/orders/0")" "$(seq -f 'w1 %g' 1000)"
 }

@@ -115,6 +115,8 @@ static void test_a_renewed_one_is_on_the_disk_or_nothing_has_changed(void **stat
     assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, &e), 0);
     assert_int_not_equal(found.incarnation, first);
     assert_int_equal(load(1).incarnation, found.incarnation);
+    assert_int_equal(found.renewed, first);
+    assert_int_equal(load(1).renewed, first);
 }
 
 static void test_what_is_damaged_is_refused(void **state)

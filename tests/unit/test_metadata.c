@@ -454,6 +454,7 @@ static void assert_same(const struct metadata *a, const struct metadata *b)
         assert_int_equal(a->nodes[i].id, b->nodes[i].id);
         assert_int_equal(a->nodes[i].epoch, b->nodes[i].epoch);
         assert_int_equal(a->nodes[i].incarnation, b->nodes[i].incarnation);
+        assert_int_equal(a->nodes[i].renewed, b->nodes[i].renewed);
         assert_int_equal(a->nodes[i].process, b->nodes[i].process);
         assert_string_equal(a->nodes[i].host, b->nodes[i].host);
         assert_int_equal(a->nodes[i].port, b->nodes[i].port);
@@ -495,6 +496,7 @@ static void fill(struct metadata *meta)
                            .registration = {.id = 3,
                                             .epoch = -1,
                                             .incarnation = 0xfedcba9876543210u,
+                                            .renewed = 0xfedcba9876543211u,
                                             .process = 77,
                                             .host = "c.example",
                                             .port = 9092,

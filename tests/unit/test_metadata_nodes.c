@@ -182,6 +182,25 @@ static void an_unclean_start_leaves_each_isr_for_the_last_one(void **state)
     assert_false(replica_set_has(&orders(meta)->last_isr, 1));
 }
 
+/* A quorum that is made anew renews its node's incarnation, not its disk. */
+static void a_directory_that_was_renewed_is_no_other_disk(void **state)
+{
+    struct metadata *meta = *state;
+    struct command cmd = {.type = COMMAND_REGISTER_NODE};
+    cmd.registration = (struct node_registration){.id = 3, .epoch = -1, .incarnation = 903, .renewed = 103};
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(orders(meta)->isr.count, 3);
+    /* Killed before: its log is asked, when all others of the last ISR are there or known to be lost. */
+    cmd.registration = (struct node_registration){
+        .id = 1, .epoch = -1, .incarnation = 901, .renewed = 101, .unclean = true};
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_true(replica_set_has(&orders(meta)->last_isr, 1));
+    /* It had an incarnation between that nobody knows of here. */
+    cmd.registration = (struct node_registration){.id = 2, .epoch = -1, .incarnation = 902, .renewed = 802};
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_false(replica_set_has(&orders(meta)->isr, 2));
+}
+
 static void members_that_do_not_belong_together_are_refused(void **state)
 {
     struct metadata *meta = *state;
@@ -255,6 +274,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_leads_again_in_the_same_epoch, setup, teardown),
         cmocka_unit_test_setup_teardown(who_joins_an_isr_lives_and_is_what_its_leader_knew, setup, teardown),
         cmocka_unit_test_setup_teardown(an_unclean_start_leaves_each_isr_for_the_last_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_directory_that_was_renewed_is_no_other_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(members_that_do_not_belong_together_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(partitions_are_made_while_the_replicas_change, setup, teardown),
     };
