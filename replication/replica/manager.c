@@ -379,6 +379,13 @@ int64_t manager_lag_max_ms(const struct replica_manager *manager)
     return manager->lag_max_ms > 0 ? manager->lag_max_ms : LIMIT_REPLICA_LAG_MS;
 }
 
+void manager_tell_now(struct replica_manager *manager, int32_t id)
+{
+    struct replica_peer *peer = find_peer(manager, id);
+    if (peer != NULL)
+        serving_tell_now(&peer->serving);
+}
+
 void manager_registered(struct replica_manager *manager)
 {
     for (int i = 0; i < LIMIT_NODES; i++) {

@@ -144,6 +144,8 @@ void manager_look_again(struct replica_manager *manager);
 uint64_t manager_number(struct replica_manager *manager);
 int64_t manager_now_ms(const struct replica_manager *manager);
 int64_t manager_lag_max_ms(const struct replica_manager *manager);
+/* A node that was told that its append is committed waits for the high watermark to say so. Any thread. */
+void manager_tell_now(struct replica_manager *manager, int32_t id);
 /* The epoch of this node's registration, as applied; -1: none. */
 int64_t manager_node_epoch(struct replica_manager *manager);
 /* A registration of this node was applied: leaders hear of its epoch. */

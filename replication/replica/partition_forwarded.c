@@ -82,6 +82,8 @@ static bool answer_some(struct forwarded *all)
     if (rc < 0 && rc != -ENOTCONN) {
         network_drop(all->part->manager->network, all->from);
     }
+    /* Its writer goes on when its own replica shows what was written. */
+    manager_tell_now(all->part->manager, all->from);
     return more;
 }
 

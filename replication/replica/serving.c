@@ -56,12 +56,17 @@ void serving_mark(struct serving *serving, struct follower *follower)
         alarm_set(manager_of(serving)->executor, &serving->gather, LIMIT_GATHER_MARKS_MS);
 }
 
+void serving_tell_now(struct serving *serving)
+{
+    atomic_store(&serving->gathered, true);
+    mailbox_kick(&serving->box);
+}
+
 static void on_gather(struct alarm *alarm)
 {
     struct serving *serving = CONTAINER_OF(alarm, struct serving, gather);
     atomic_store(&serving->gathering, false);
-    atomic_store(&serving->gathered, true);
-    mailbox_kick(&serving->box);
+    serving_tell_now(serving);
 }
 
 /* The next one of a list, with its reference; NULL: none. */

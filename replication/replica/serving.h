@@ -57,6 +57,8 @@ void serving_down(struct serving *serving);
 void serving_want(struct serving *serving, struct follower *follower, bool far);
 /* The high watermark or the log start moved: the follower is told in a moment, if no records went by then. Likewise. */
 void serving_mark(struct serving *serving, struct follower *follower);
+/* What is marked goes with the next turn: somebody waits for it. Any thread. */
+void serving_tell_now(struct serving *serving);
 /* This node may lead more than before: what was parked is looked at again. Any thread. */
 void serving_look_again(struct serving *serving);
 void serving_beat(struct serving *serving);
