@@ -162,8 +162,10 @@ static void set_registration(struct node *node, struct topic *topic, const struc
     struct partition *part = topic_partition(topic, index);
     if (part == NULL) /* there was no memory for it */
         return;
-    /* What was decided on an earlier process of this node; but nobody else could lead what is only here. */
-    if (!atomic_load(&node->membership.registered) && meta->parts[index].replicas.count > 1)
+    /* What was decided on an earlier process of this node. Where nobody else ever was, nobody else could lead what is
+     * only here; elsewhere it may have been copied since, and be led by another node by now. */
+    if (!atomic_load(&node->membership.registered) &&
+        (meta->parts[index].replicas.count > 1 || quorum_has_peers(&node->quorum)))
         return;
     count_change(node, part, &meta->parts[index]);
     partition_set_registration(part, &meta->parts[index]);
