@@ -14,8 +14,13 @@ form() { # [-o OPTIONS]
 }
 whole() { wait_until '[ "$(isr 1)" = 1,2,3 ] && [[ "$(leader 1)" =~ [0-9] ]]' 30; }
 
-# The same bytes on all mounts, as soon as the high watermark has got there.
-are_same() { [ "$(for node in 1 2 3; do sha256sum <"$C/$node/orders/0"; done | sort -u | wc -l)" = 1 ]; }
+# The same bytes on all mounts, as soon as the high watermark has got to the end on each.
+are_same() {
+    for node in 1 2 3; do
+        [ "$(attr "$C/$node/orders/0" user.log.high_watermark)" = "$(attr "$C/$node/orders/0" user.log.end_offset)" ] || return 1
+    done
+    [ "$(for node in 1 2 3; do sha256sum <"$C/$node/orders/0"; done | sort -u | wc -l)" = 1 ]
+}
 same() { # [LINES]: so many
     [ $# = 0 ] || wait_until "[ \"\$(wc -l <$C/1/orders/0)\" = $1 ]" 10
     wait_until are_same 10 || { wc "$C"/*/orders/0; return 1; }
