@@ -269,16 +269,16 @@ def away(cluster, topic, controls):
 
 
 def losses(bench, row, controls, lose, mend, took):
-    """Rounds: the leader is lost under a writer on another host, and `took(stream, moment)` is what that cost."""
+    """Rounds: the leader is lost under a writer on another host, between two moments; `took` says what that cost."""
     seconds, errors = [], []
     with cluster_of(bench, "loss") as cluster:
         cluster.topic("three", 3, 1)
         for _ in range(bench.runs):
             node, writer = away(cluster, "three", controls)
             with Stream(cluster.path(writer, "three", "0"), pause_s=0.001) as stream:
-                moment = time.monotonic()
+                before = time.monotonic()
                 lose(cluster, node)
-                seconds.append(took(stream, moment) * 1e3)
+                seconds.append(took(stream, before, time.monotonic()) * 1e3)
                 errors += stream.errors
             mend(cluster, node)
             cluster.await_whole("three")
@@ -296,8 +296,8 @@ def start(cluster, node):
     cluster.command("start", node)
 
 
-def next_write(stream, moment):
-    return stream.next_after(moment)
+def next_write(stream, _, lost):
+    return stream.next_after(lost)
 
 
 def kill_leader(bench, row=Row("3 nodes: leader kill -9 → next write elsewhere, p50", "< 300 ms", 300)):
@@ -325,9 +325,9 @@ def cut_controller(bench, row=Row("3 nodes: the same, and it was the controller"
 
 
 def stop_leader(bench, row=Row("3 nodes: clean stop of leader and controller: longest write", "< 100 ms", 100)):
-    def over_the_stop(stream, moment):
+    def over_the_stop(stream, before, _):
         await_condition("writes go on after it", lambda: stream.writes[-1][0] > time.monotonic() - 0.05)
-        return stream.longest_since(moment)
+        return stream.longest_since(before)
 
     losses(bench, row, True, lambda cluster, node: cluster.command("stop", node), start, over_the_stop)
 
@@ -410,7 +410,8 @@ def idle(bench, row=Row("3 nodes, 1,000 partitions: CPU of an idle one", "< 1 % 
     with cluster_of(bench, "idle") as cluster:
         for i in range(10):
             run("mkdir", cluster.path(1, f"t{i}"))
-            run("setfattr", "-n", "user.topic.partitions", "-v", "100", cluster.path(1, f"t{i}"))
+            await_condition("100 partitions", lambda topic=cluster.path(1, f"t{i}"): subprocess.run(
+                ["setfattr", "-n", "user.topic.partitions", "-v", "100", topic], capture_output=True).returncode == 0)
         for i in range(10):
             shell('for p in "$1"/*; do echo x >> "$p"; done', cluster.path(1, f"t{i}"))
         for node in NODES:
