@@ -11,7 +11,14 @@
 
 #include "replication/metadata/command.h"
 
-enum { REGISTRATION_KEYS = 10, NODE_STATE_KEYS = 4, EPOCH_KEYS = 2, VOTERS_KEYS = 2, ORIGIN_KEYS = 1, CLUSTER_KEYS = 1 };
+enum {
+    REGISTRATION_KEYS = 10,
+    NODE_STATE_KEYS = 4,
+    EPOCH_KEYS = 2,
+    VOTERS_KEYS = 2,
+    ORIGIN_KEYS = 1,
+    CLUSTER_KEYS = 1
+};
 
 void pack_text(msgpack_packer *pk, const char *text);
 void pack_registration(msgpack_packer *pk, const struct node_registration *registration);

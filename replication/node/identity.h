@@ -30,7 +30,8 @@ int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t n
 int identity_join(struct io *io, int dirfd, struct identity *identity, const char *cluster_id, struct err *e);
 
 /* Another incarnation for the same directory, durably: what the old one may have promised binds it no more, and it is
- * no voter where the old one was. The node's registration names both, so that it still has what the directory has. Errnos of the disk; *identity is then as it was. */
+ * no voter where the old one was. The node's registration names both, so that it still has what the directory has.
+ * Errnos of the disk; *identity is then as it was. */
 int identity_renew(struct io *io, struct executor *executor, int dirfd, struct identity *identity, struct err *e);
 
 /* Was the node stopped cleanly? */

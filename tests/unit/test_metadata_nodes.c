@@ -191,8 +191,8 @@ static void a_directory_that_was_renewed_is_no_other_disk(void **state)
     assert_int_equal(apply(meta, &cmd), 0);
     assert_int_equal(orders(meta)->isr.count, 3);
     /* Killed before: its log is asked, when all others of the last ISR are there or known to be lost. */
-    cmd.registration = (struct node_registration){
-        .id = 1, .epoch = -1, .incarnation = 901, .renewed = 101, .unclean = true};
+    cmd.registration =
+        (struct node_registration){.id = 1, .epoch = -1, .incarnation = 901, .renewed = 101, .unclean = true};
     assert_int_equal(apply(meta, &cmd), 0);
     assert_true(replica_set_has(&orders(meta)->last_isr, 1));
     /* It had an incarnation between that nobody knows of here. */
