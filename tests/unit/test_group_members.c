@@ -459,7 +459,11 @@ static void offsets_of_a_deleted_topic_go_with_it(void **state)
     assert_int_equal(delete_topic(f->node, "orders", &e), 0);
     wait_for(f, look(&a) == 0 && a.shares.state == GROUP_MEMBER_GONE);
     leave(&a);
-    wait_for(f, ask(f, &waited, GROUP_ASK_GROUP, "kitchen", NULL, 0, 0) == 0 && waited.op.described[0].members == 0);
+    assert_int_equal(ask(f, &waited, GROUP_ASK_GROUP, "kitchen", NULL, 0, 0), 0);
+    while (waited.op.described[0].members > 0) {
+        group_op_free(&waited.op);
+        assert_int_equal(ask(f, &waited, GROUP_ASK_GROUP, "kitchen", NULL, 0, 0), 0);
+    }
     assert_int_equal(waited.op.row_count, 0);
     group_op_free(&waited.op);
 }

@@ -102,6 +102,7 @@ static void what_is_none_is_refused(void **state)
     group_item_encode(&item, &body); /* an index that there is not */
     assert_int_equal(group_item_decode(body.bytes, body.len, &used, &back, &e), -EBADMSG);
     assert_null(back.entries);
+    free(body.bytes);
     body = (struct elements_buffer){0};
     struct group_told_group group = {.group = "g", .phase = GROUP_PHASES};
     told = (struct group_told){.groups = &group, .group_count = 1};
