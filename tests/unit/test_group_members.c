@@ -122,6 +122,8 @@ static int ask(struct fixture *f, struct waited_ask *waited, enum group_ask kind
     if (rc != 0)
         return rc;
     wait_for(f, atomic_load(&waited->over));
+    if (kind == GROUP_RESET || kind == GROUP_FORGET) /* there is nothing to look at */
+        group_op_free(&waited->op);
     return waited->rc;
 }
 
