@@ -204,10 +204,17 @@ static int describe_unheard(struct group_op *op)
 /* Of one that was taken out. */
 static void end(struct group_op *op, int rc)
 {
+    struct remembered *remembered = &op->groups->remembered;
+    bool asks = op->ask != GROUP_RESET && op->ask != GROUP_FORGET;
+
     if (rc == 0)
         rc = describe_unheard(op);
     if (rc == 0)
         sort(op);
+    if (rc == 0 && asks)
+        remembered_keep(remembered, op);
+    if (rc == -ETIMEDOUT && asks && remembered_find(remembered, op) == 0)
+        rc = 0;
     op->done(op, rc);
 }
 

@@ -203,6 +203,8 @@ static void on_turn(struct mailbox *mailbox, struct mail *list)
 
 /* ---- life ---- */
 
+enum { VERSION_BITS = 16 }; /* so many versions a millisecond */
+
 /* The kernel takes any bytes for a host's name; messages and records take printable ones. */
 static void name_host(char host[GROUP_HOST_BYTES])
 {
@@ -223,6 +225,8 @@ struct groups *groups_new(const struct group_env *env)
     groups->env = *env;
     name_host(groups->host);
     groups->alarm_ms = INT64_MAX;
+    /* Above those of an earlier process, should this one lead in the same epoch. */
+    groups->versions = env->clock->wall_ms(env->clock) << VERSION_BITS;
     pthread_mutex_init(&groups->lock, NULL);
     alarm_init(&groups->alarm, WORK_PROMPT, on_alarm);
     mailbox_init(&groups->mailbox, env->executor, WORK_PROMPT, on_turn);
@@ -255,6 +259,7 @@ void groups_free(struct groups *groups)
     for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++)
         seat_free(&groups->seats[i]);
     members_free(groups);
+    remembered_free(&groups->remembered);
     outbox_drop(&groups->requests);
     outbox_drop(&groups->answers);
     struct mail *list = mailbox_free(&groups->mailbox);

@@ -11,6 +11,7 @@
 #include "replication/executor/mailbox.h"
 #include "replication/group/groups.h"
 #include "replication/group/outbox.h"
+#include "replication/group/remembered.h"
 #include "replication/group/seat.h"
 
 /* ---- members ---- */
@@ -91,6 +92,7 @@ struct groups {
     struct alarm alarm;
     struct network_listener listener;
     _Atomic uint64_t numbers; /* of members and tickets */
+    int64_t versions;         /* of what members are told; the turn's */
     _Atomic bool look;        /* the metadata is another */
     _Atomic bool stopping;
     _Atomic uint64_t member_count;
@@ -112,7 +114,8 @@ struct groups {
     struct outbox answers;        /* that need not wait for records */
     struct group_member *told;    /* to be called, or freed, at the end of the turn */
     struct group_commit_op *over; /* likewise: their ends */
-    int64_t next_ms;              /* when a turn is due, as the turn finds it out */
+    struct remembered remembered;
+    int64_t next_ms; /* when a turn is due, as the turn finds it out */
 };
 
 /* A turn comes at that time, or before. Any thread. */
@@ -148,7 +151,12 @@ void members_call(struct groups *groups);
 void members_end_ops(struct groups *groups, int rc);
 /* The room's end: all that there is. */
 void members_free(struct groups *groups);
-void member_due(struct groups *groups, struct group_member *member); /* under the lock */
+
+/* ---- member.c: under the lock ---- */
+
+void member_due(struct groups *groups, struct group_member *member);
+/* The share by which it has the partition in that epoch; NULL: it has it no more. */
+struct member_share *member_find_share(struct group_member *member, int32_t partition, int32_t epoch);
 
 /* ---- ask.c: within a turn ---- */
 

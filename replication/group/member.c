@@ -115,8 +115,7 @@ int group_member_shares(struct group_member *member, struct group_shares *out)
     return 0;
 }
 
-/* The share by which the member has the partition in that epoch; NULL: it has it no more. Under the lock. */
-static struct member_share *find_share(struct group_member *member, int32_t partition, int32_t epoch)
+struct member_share *member_find_share(struct group_member *member, int32_t partition, int32_t epoch)
 {
     size_t low = 0, high = member->share_count;
 
@@ -139,7 +138,7 @@ void group_member_commit(struct group_member *member, int32_t partition, int32_t
     int64_t gather_ms = 0;
 
     pthread_mutex_lock(&groups->lock);
-    struct member_share *share = find_share(member, partition, epoch);
+    struct member_share *share = member_find_share(member, partition, epoch);
     if (share != NULL && !share->released && offset > share->committed) {
         share->committed = offset;
         if (!member->gathering) {
@@ -168,7 +167,7 @@ void group_member_release(struct group_member *member, int32_t partition, int32_
     struct groups *groups = member->groups;
 
     pthread_mutex_lock(&groups->lock);
-    struct member_share *share = find_share(member, partition, epoch);
+    struct member_share *share = member_find_share(member, partition, epoch);
     if (share != NULL && !share->released) {
         share->released = true;
         atomic_fetch_add(&member->shown_version, 1);

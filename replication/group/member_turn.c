@@ -236,20 +236,12 @@ static void told_shares(struct groups *groups, const struct group_told *told)
     look_for_partitions(member);
 }
 
-static struct member_share *share_of(struct group_member *member, uint64_t partition, int32_t epoch)
-{
-    for (size_t i = 0; i < member->share_count; i++)
-        if ((uint64_t)member->shares[i].share.partition == partition && member->shares[i].share.epoch == epoch)
-            return &member->shares[i];
-    return NULL;
-}
-
 /* Whatever the coordinator said of them, it need not be asked again. */
 static void note_answered(struct group_member *member)
 {
     for (size_t i = 0; i < member->sent_count; i++) {
         const struct group_entry *entry = &member->sent[i];
-        struct member_share *share = share_of(member, entry->key, entry->epoch);
+        struct member_share *share = member_find_share(member, (int32_t)entry->key, entry->epoch);
         if (share == NULL)
             continue;
         if (entry->value > share->answered)
@@ -303,7 +295,7 @@ static void told_commit(struct group_commit_op *op, const struct group_told *tol
     if (told->refused_count != op->count)
         return; /* no answer to this one */
     for (size_t i = 0; i < op->count; i++) {
-        struct member_share *share = share_of(member, (uint64_t)op->commits[i].partition, op->commits[i].epoch);
+        struct member_share *share = member_find_share(member, op->commits[i].partition, op->commits[i].epoch);
         op->commits[i].rc = told->refused[i] ? -ESTALE : 0;
         rc = told->refused[i] ? -ESTALE : rc;
         if (share != NULL && !told->refused[i] && op->commits[i].offset > share->answered)
@@ -500,8 +492,10 @@ static int64_t send_due(struct group_member *member)
     struct groups *groups = member->groups;
     int64_t due_ms = send_ops(member);
 
-    if (member->wants_out && (member->request == REQUEST_JOIN || member->request == REQUEST_COMMIT))
+    if (member->wants_out && (member->request == REQUEST_JOIN || member->request == REQUEST_COMMIT)) {
         member->request = REQUEST_NONE; /* whatever comes of it, leaving is behind it */
+        member->again_ms = 0;
+    }
     if (member->again_ms <= groups->now_ms || (member->request == REQUEST_NONE && member->again_ms == 0)) {
         enum member_request request = next_request(member);
         if (request != REQUEST_NONE)

@@ -202,7 +202,7 @@ static void act_beat(struct seat *seat, const struct seat_item *it)
                                   .index = seat->index,
                                   .outcome = GROUP_OUTCOME_UNKNOWN,
                                   .epoch = seat->epoch,
-                                  .version = (int64_t)groups_number(seat->groups)};
+                                  .version = ++seat->groups->versions};
         if (to != NULL)
             group_told_encode(&told, to);
     }
@@ -275,7 +275,7 @@ static void tell_shares(struct seat *seat, struct reader *reader)
     struct elements_buffer *to = outbox_to(&seat->answers, reader->id.node, reader->id.process);
     struct group_told told;
 
-    reader->version = (int64_t)groups_number(seat->groups);
+    reader->version = ++seat->groups->versions;
     if (to == NULL || coordinator_shares(reader, &told) != 0)
         return; /* the next beat finds that it knows less */
     told.index = seat->index;

@@ -46,7 +46,7 @@ static void crash_at_io(struct sim_node *host)
 static void fail_disk(struct sim_node *host)
 {
     struct world *world = host->world;
-    if (host->disk.crash_at != UINT64_MAX)
+    if (host->disk.crash_at != UINT64_MAX || world->groups != NULL)
         return;
     disk_fail_after(&host->disk, chance_below(&world->chance, 30));
     disk_crash_after(&host->disk, 30 + chance_below(&world->chance, 200));

@@ -339,7 +339,9 @@ static void find_unrest_of_partition(struct world *world, const struct metadata_
     bool equal = true;
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
-        struct topic *topic = node_topic(world->nodes[id - 1].node, meta->name);
+        struct node *node = world->nodes[id - 1].node;
+        struct topic *topic =
+            topic_name_internal(meta->name) ? node_internal_topic(node, meta->name) : node_topic(node, meta->name);
         struct partition *replica = topic != NULL ? topic_partition(topic, index) : NULL;
         struct log_point hw = {-1, -1}, own_end = {-1, -1}, own_start = {-1, -1};
         if (replica != NULL && partition_state(replica) == 0) {

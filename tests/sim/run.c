@@ -8,6 +8,7 @@
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/groups.h"
 #include "tests/sim/invariants.h"
 #include "tests/sim/workload.h"
 
@@ -56,7 +57,9 @@ static void live_together(struct world *world)
         world->nodes[i].restart_ms = (int64_t)chance_below(&world->chance, 1000);
     for (int i = 0; i < ACTS && !world_failed(world); i++) {
         struct sim_node *host = world_pick(world);
-        if (host != NULL)
+        if (host != NULL && world->groups != NULL && chance_in(&world->chance, 2))
+            groups_play_act(host);
+        else if (host != NULL)
             workload_act(host);
         world_run(world, (int64_t)chance_below(&world->chance, chance_in(&world->chance, 8) ? 3000 : 60));
     }
@@ -76,6 +79,8 @@ static void find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES])
     }
     if (out[0] == '\0')
         invariants_find_unrest(world, out);
+    if (out[0] == '\0' && world->groups != NULL)
+        groups_play_find_unrest(world, out);
 }
 
 static void rest_together(struct world *world)
@@ -86,6 +91,8 @@ static void rest_together(struct world *world)
     do {
         world_run(world, LOOK_MS);
         workload_calm(world);
+        if (world->groups != NULL)
+            groups_play_calm(world);
         find_unrest(world, unrest);
     } while (unrest[0] != '\0' && world->now_ms < until_ms && !world_failed(world));
     if (unrest[0] != '\0')
@@ -139,6 +146,8 @@ uint64_t run_seed(uint64_t seed, int nodes, bool verbose, struct totals *totals,
     world_init(&world, seed, nodes == 0 ? 3 + (int)(seed % 3) : nodes);
     world.verbose = verbose;
     world.only_metadata = world.node_count > 1 && seed % 4 == 3;
+    if (world.node_count > 1 && seed % 4 == 1)
+        world.groups = groups_play_new(&world);
     if (world.node_count == 1)
         live_alone(&world);
     else
@@ -155,6 +164,7 @@ uint64_t run_seed(uint64_t seed, int nodes, bool verbose, struct totals *totals,
     uint64_t trace = world.trace;
     if (totals != NULL)
         add_up(totals, &world);
+    groups_play_free(world.groups);
     world_free(&world);
     return trace;
 }

@@ -12,6 +12,7 @@
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/invariants.h"
+#include "tests/sim/groups.h"
 #include "tests/sim/workload.h"
 
 enum {
@@ -205,6 +206,7 @@ static void run_dry(struct sim_node *host)
 
 static void call_cancel(struct sim_node *host)
 {
+    groups_play_close(host);
     workload_cancel(host, !host->disk.crashed);
 }
 
@@ -213,6 +215,7 @@ static void forget(struct sim_node *host)
 {
     if (host->ended) {
         workload_abandon(host);
+        groups_play_abandon(host);
         sim_executor_abandon(&host->executor);
     } else if (!world_failed(host->world)) {
         sim_executor_free(&host->executor);
@@ -241,7 +244,7 @@ static void take_down(struct sim_node *host)
 /* Its disk becomes one of the states that the crash may leave. */
 static void settle_disk(struct sim_node *host)
 {
-    host->power |= host->disk.failed; /* what the disk did not take goes now */
+    host->power = (host->power && host->world->groups == NULL) || host->disk.failed; /* what it did not take goes now */
     if (host->power) {
         invariants_power_cut(host);
         host->lost_power = true;

@@ -28,6 +28,7 @@ enum { WORLD_NODES = BOOK_NODES, WORLD_FAILURE_BYTES = 1024 };
 
 struct world;
 struct invariants;
+struct sim_groups;
 
 /* Where the nodes are, as node_options has it. */
 struct addresses {
@@ -69,6 +70,7 @@ struct world {
     struct net net;
     struct book book;
     struct invariants *invariants;
+    struct sim_groups *groups; /* NULL: nobody reads in a group. Else no power is cut (groups.h) */
     bool nested;    /* others live on while a node opens or closes: nobody is started or taken down meanwhile */
     bool healed;    /* no crash any more */
     uint64_t trace; /* a hash of all that happened */

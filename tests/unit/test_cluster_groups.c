@@ -155,6 +155,27 @@ static void members_anywhere_share_and_commit(void **state)
     cluster_pass(c, 1000);
 }
 
+/* What was asked before and not answered yet does not hold up a leave. */
+static void who_leaves_with_a_commit_on_its_way_is_gone_at_once(void **state)
+{
+    struct cluster_member members[2];
+    set_up(state);
+    int32_t leads = coordinator(), away = leads % 3 + 1;
+    join(&members[0], away);
+    join(&members[1], leads);
+    cluster_await(c, LONG_MS, is_at_rest(members, 2));
+    memory_cut(&c->network, leads, away, true);
+    const struct group_share *share = &members[0].shares.shares[0];
+    group_member_commit(members[0].member, share->partition, share->epoch, 1);
+    cluster_pass(c, LIMIT_GROUP_GATHER_MS + 10);
+    memory_cut(&c->network, leads, away, false);
+    cluster_pass(c, 100);
+    leave(&members[0]);
+    cluster_await(c, 200, is_at_rest(&members[1], 1));
+    leave(&members[1]);
+    cluster_pass(c, 1000);
+}
+
 /* Kept as they were before: partitions and epochs. */
 static bool same(const struct group_shares *a, const struct group_shares *b)
 {
@@ -315,6 +336,58 @@ static void a_share_is_shown_once_its_partition_is_there(void **state)
     cluster_pass(c, 1000);
 }
 
+struct cluster_ask {
+    struct group_op op;
+    int calls, rc;
+};
+
+static void on_asked(struct group_op *op, int rc)
+{
+    struct cluster_ask *asked = CONTAINER_OF(op, struct cluster_ask, op);
+    asked->calls++;
+    asked->rc = rc;
+}
+
+static int ask_offset(struct cluster_ask *asked, int32_t node, int32_t partition)
+{
+    *asked = (struct cluster_ask){.op = {.groups = node_group_room(c->nodes[node].node),
+                                         .ask = GROUP_ASK_PARTITION,
+                                         .topic = "orders",
+                                         .partition = partition,
+                                         .timeout_ms = 2000,
+                                         .done = on_asked}};
+    assert_int_equal(group_op_submit(&asked->op), 0);
+    cluster_await(c, 3000, asked->calls == 1);
+    return asked->rc;
+}
+
+/* Nobody can read the offsets: what was known last is told, and where nothing was, that is no "none". */
+static void offsets_that_cannot_be_read_are_not_taken_for_none(void **state)
+{
+    struct cluster_member m;
+    struct cluster_ask asked;
+    set_up(state);
+    join(&m, 1);
+    cluster_await(c, LONG_MS, is_at_rest(&m, 1));
+    assert_int_equal(ask_offset(&asked, 1, 0), 0);
+    assert_int_equal(asked.op.row_count, 1);
+    assert_int_equal(asked.op.rows[0].committed, 0);
+    assert_false(asked.op.stale);
+    group_op_free(&asked.op);
+    cluster_kill(c, 2);
+    cluster_kill(c, 3);
+    cluster_pass(c, 3000);
+    assert_int_equal(ask_offset(&asked, 1, 0), 0);
+    assert_int_equal(asked.op.row_count, 1);
+    assert_int_equal(asked.op.rows[0].committed, 0);
+    assert_true(asked.op.stale);
+    group_op_free(&asked.op);
+    assert_int_equal(ask_offset(&asked, 1, 1), -ETIMEDOUT);
+    group_op_free(&asked.op);
+    assert_int_equal(look(&m), PARTITIONS); /* and what it has it keeps */
+    leave(&m);
+}
+
 static int teardown_cluster(void **state)
 {
     group_name = "kitchen";
@@ -328,11 +401,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         story(members_anywhere_share_and_commit),
+        story(who_leaves_with_a_commit_on_its_way_is_gone_at_once),
         story(a_coordinator_that_dies_moves_nobody_and_commits_go_on),
         story(a_clean_stop_of_the_coordinator_moves_nobody),
         story(a_host_that_is_lost_gives_its_share_to_the_others),
         story(a_coordinator_that_is_cut_off_decides_nothing),
         story(a_share_is_shown_once_its_partition_is_there),
+        story(offsets_that_cannot_be_read_are_not_taken_for_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
