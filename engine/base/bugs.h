@@ -17,6 +17,12 @@ struct bugs {
     bool recovery_point_ahead;  /* KAFKA-10101: it moves over a tail that nobody has flushed */
     bool clean_mark_late;       /* KAFKA-10471: the mark of a clean stop goes when the start is through */
     bool appends_after_failure; /* KAFKA-10778: a failed write or flush does not end the log */
+    /* Of consumer groups. */
+    bool commits_unfenced;        /* KAFKA-6052, KIP-1251's reverse: whoever was a member commits anything */
+    bool offsets_taken_for_none;  /* KAFKA-9835: what cannot be read yet is read as empty */
+    bool coordinator_unloaded;    /* KAFKA-4682: it answers before it has loaded */
+    bool old_coordinator_goes_on; /* KAFKA-5154: it tells what nobody will ever commit */
+    bool leaver_keeps_its_target; /* KAFKA-15556: what a member had is nobody's once it is gone */
 };
 extern struct bugs bugs;
 #define BUG(name) (bugs.name)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
+
 /* ---- what a turn brings ---- */
 
 static void write_record(const struct offsets_record *record, struct group_changes *changes)
@@ -294,7 +296,9 @@ bool group_commit(struct reader *reader, int32_t partition, int32_t epoch, int64
     struct group_topic *topic = reader->topic;
     struct claim *claim = partition < topic->partitions ? &topic->claims[partition] : NULL;
 
-    if (claim == NULL || claim->owner != reader || claim->epoch != epoch) {
+    bool owns = claim != NULL && claim->owner == reader && claim->epoch == epoch;
+
+    if (!owns && !(BUG(commits_unfenced) && claim != NULL && !release)) {
         changes->fenced++;
         return false;
     }
@@ -387,6 +391,8 @@ void group_remove_reader(struct reader *reader, struct group_changes *changes)
     }
     write_reader(reader, true, changes);
     unmark_changed(reader, changes);
+    if (BUG(leaver_keeps_its_target))
+        return;
     group_unsettle(group, true, changes);
 }
 

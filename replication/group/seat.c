@@ -7,6 +7,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/base/bugs.h"
 #include "engine/base/container.h"
 #include "engine/record/framing.h"
 #include "replication/group/groups_internal.h"
@@ -111,6 +112,10 @@ static void begin(struct seat *seat, struct partition *part, int32_t epoch)
     seat->epoch = epoch;
     seat->state = SEAT_LOADING;
     seat->load_ms = 0;
+    if (BUG(coordinator_unloaded)) {
+        coordinator_init(&seat->core, &seat->groups->env.facts);
+        seat->state = SEAT_READY;
+    }
 }
 
 static void load_anew(struct seat *seat)
@@ -133,6 +138,8 @@ void seat_look(struct seat *seat)
     part = env->offsets(env->facts.arg, seat->index);
     if (part != NULL)
         partition_info(part, &info);
+    if (BUG(old_coordinator_goes_on) && seat->state == SEAT_READY)
+        info = (struct partition_info){.leader = env->node, .leader_epoch = seat->epoch};
     if (seat->state != SEAT_AWAY && (info.leader != env->node || info.leader_epoch != seat->epoch))
         leave(seat);
     if (seat->state == SEAT_AWAY && info.leader == env->node)
@@ -306,7 +313,7 @@ static void publish(struct seat *seat)
 static void written(struct seat *seat, int rc, const struct err *e)
 {
     seat->state = SEAT_READY;
-    if (rc == 0) {
+    if (rc == 0 || (BUG(old_coordinator_goes_on) && rc == -EREMOTE)) {
         publish(seat);
         return;
     }
@@ -455,7 +462,7 @@ static bool has_lease(const struct seat *seat)
 {
     const struct group_env *env = &seat->groups->env;
 
-    return env->has_lease(env->facts.arg);
+    return BUG(old_coordinator_goes_on) || env->has_lease(env->facts.arg);
 }
 
 void seat_run(struct seat *seat)

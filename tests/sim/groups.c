@@ -343,6 +343,10 @@ void groups_play_act(struct sim_node *host)
         join(groups, host);
         return;
     }
+    if (what >= 95) { /* it has stalled, and commits what it knew */
+        commit(actor);
+        return;
+    }
     if (!look(actor)) {
         if (actor->waiting == 0)
             drop(actor);
@@ -354,9 +358,8 @@ void groups_play_act(struct sim_node *host)
         commit(actor);
     else if (what < 93 && actor->waiting == 0)
         drop(actor);
-    else if (what < 95 && resets)
+    else if (resets)
         reset(groups, host);
-    /* else it stalls */
 }
 
 /* ---- ends ---- */

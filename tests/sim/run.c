@@ -146,7 +146,7 @@ uint64_t run_seed(uint64_t seed, int nodes, bool verbose, struct totals *totals,
     world_init(&world, seed, nodes == 0 ? 3 + (int)(seed % 3) : nodes);
     world.verbose = verbose;
     world.only_metadata = world.node_count > 1 && seed % 4 == 3;
-    if (world.node_count > 1 && seed % 4 == 1)
+    if (world.node_count > 1 && seed % RUN_GROUPS == 1)
         world.groups = groups_play_new(&world);
     if (world.node_count == 1)
         live_alone(&world);

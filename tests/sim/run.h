@@ -4,6 +4,8 @@
 
 #include "tests/sim/world.h"
 
+enum { RUN_GROUPS = 4 }; /* one seed in so many, the first one, has members of a group in its cluster */
+
 /* How much was proved. */
 struct totals {
     uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, faults[5];
