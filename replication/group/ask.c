@@ -149,8 +149,11 @@ static void sort(struct group_op *op)
 static int take_rows(struct group_op *op, const struct group_told *told)
 {
     const struct group_facts *facts = &op->groups->env.facts;
-    struct group_row *rows = realloc(op->rows, (op->row_count + told->row_count + 1) * sizeof *rows);
+    struct group_row *rows;
 
+    if (told->row_count == 0)
+        return 0;
+    rows = realloc(op->rows, (op->row_count + told->row_count) * sizeof *rows);
     if (rows == NULL)
         return -ENOMEM;
     op->rows = rows;
@@ -171,9 +174,11 @@ static int take_rows(struct group_op *op, const struct group_told *told)
 
 static int take_described(struct group_op *op, const struct group_told *told)
 {
-    struct group_described *described =
-        realloc(op->described, (op->described_count + told->group_count + 1) * sizeof *described);
+    struct group_described *described;
 
+    if (told->group_count == 0)
+        return 0;
+    described = realloc(op->described, (op->described_count + told->group_count) * sizeof *described);
     if (described == NULL)
         return -ENOMEM;
     op->described = described;
@@ -192,7 +197,6 @@ static int describe_unheard(struct group_op *op)
 {
     if (op->ask != GROUP_ASK_GROUP || op->described_count > 0)
         return 0;
-    free(op->described); /* room for none */
     op->described = calloc(1, sizeof *op->described);
     if (op->described == NULL)
         return -ENOMEM;
