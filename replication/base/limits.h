@@ -117,7 +117,7 @@ enum {
     /* Between two attempts to connect: doubled from the first to the last, each with chance in it. */
     LIMIT_BACKOFF_FIRST_MS = 50,
     LIMIT_BACKOFF_LAST_MS = 1000,
-    /* One cause of a refusal is logged once in this time for one peer. */
+    /* One cause of a refusal is logged once in this time for one peer, or one partition of groups' offsets. */
     LIMIT_REFUSAL_LOG_MS = 60000,
     /* Bytes of one read from another node, and the pieces that they may lie in; more take another read. */
     LIMIT_READ_BYTES = 1 << 20,

@@ -309,6 +309,21 @@ static void publish(struct seat *seat)
     seat->state = SEAT_READY;
 }
 
+/* A full disk refuses again whenever the groups have been read anew: one line a minute tells of it. */
+static void log_failure(struct seat *seat, int rc, const struct err *e)
+{
+    int64_t now_ms = seat->groups->now_ms;
+
+    if (rc == -EREMOTE || rc == -EIO || rc == -ESTALE)
+        return;
+    if (rc == seat->logged_rc && now_ms - seat->logged_ms < LIMIT_REFUSAL_LOG_MS)
+        return;
+    seat->logged_rc = rc;
+    seat->logged_ms = now_ms;
+    log_line(LOG_WARNING, "__consumer_offsets-%d: an append failed: %s; its groups are read anew", (int)seat->index,
+             e != NULL && e->text[0] != '\0' ? e->text : strerror(-rc));
+}
+
 /* The append is over, or never began. */
 static void written(struct seat *seat, int rc, const struct err *e)
 {
@@ -317,9 +332,7 @@ static void written(struct seat *seat, int rc, const struct err *e)
         publish(seat);
         return;
     }
-    if (rc != -EREMOTE && rc != -EIO && rc != -ESTALE)
-        log_line(LOG_WARNING, "__consumer_offsets-%d: an append failed: %s; its groups are read anew", (int)seat->index,
-                 e != NULL && e->text[0] != '\0' ? e->text : strerror(-rc));
+    log_failure(seat, rc, e);
     load_anew(seat);
     seat_look(seat);
 }

@@ -51,6 +51,8 @@ struct seat {
     struct iovec iov;
     _Atomic bool append_over;
     int append_rc;
+    int logged_rc; /* of a failed append that was logged, at logged_ms */
+    int64_t logged_ms;
     struct group_load *load;  /* LOADING: under way */
     int64_t load_ms;          /* LOADING: the next attempt */
     struct start_find *finds; /* under way */

@@ -204,3 +204,40 @@ EOF
     remount
     is "$(cat kept/0 again/0)" $'kept\nagain'
 }
+
+@test "a full disk refuses commits in bounded time, tells of it once, and they go on when there is room" {
+    unmount_log
+    mount_log_in_front delivery.timeout.ms=1000
+    cd "$M"
+    mkdir .groups/kitchen
+    seq 20000 >> orders/0
+    py "$DISK/ballast" <<'P'
+def committed():
+    return int(os.getxattr("orders/0", "user.group.kitchen.committed"))
+def delivered():
+    return int(os.getxattr(stream, "user.group.positions").split(b":")[1])
+def fill(path):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for size in (1 << 20, 1 << 12, 1):
+        while error(os.write, fd, b"x" * size) is None:
+            pass
+    os.close(fd)
+stream = os.open(".groups/kitchen/orders", os.O_RDONLY)
+os.read(stream, 200)
+os.fsync(stream) # its place is there before the disk is full
+fill(sys.argv[1])
+refused = None
+while refused is None:
+    check(delivered() < 20000 if os.read(stream, 200) else False, "the disk never refuses a commit")
+    refused = error(os.fsync, stream)
+same(refused, "ETIMEDOUT")
+for i in range(2):
+    same(error(os.fsync, stream), "ETIMEDOUT")
+check(len(os.read(stream, 200)) > 0) # reading does not wait for it
+os.unlink(sys.argv[1])
+while error(os.fsync, stream) is not None:
+    pass
+same(committed(), delivered())
+P
+    is "$(grep -c 'an append failed' "$T/log")" 1
+}
