@@ -32,10 +32,10 @@
 
 /* ---- OPEN ---- */
 
-/* May it be opened like this? */
+/* May it be opened like this? O_TRUNC asks for w, of an open for reading, too. */
 static int check_flags(const struct vnode *vnode, int flags)
 {
-    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+    bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
     switch (vnode->key.kind) {
     case VNODE_PARTITION:
         if (vnode_addressed(vnode))

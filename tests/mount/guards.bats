@@ -72,6 +72,19 @@ P
     done
 }
 
+@test "O_TRUNC is refused of an open for reading, too" {
+    mkdir .groups/kitchen soup
+    echo leek >> soup/0
+    py <<'P'
+flags = os.O_RDONLY | os.O_TRUNC
+same(error(os.open, "soup/0", flags), "EPERM")
+for name in ("soup/0@0", "soup/.follow/0", "soup/.json/0", ".groups/kitchen/soup", ".groups/kitchen/.json/soup",
+             ".cluster/metrics", "soup/.any"):
+    same((name, error(os.open, name, flags)), (name, "EACCES"))
+P
+    is "$(cat soup/0)" leek
+}
+
 @test "with delete.topic.enable a topic goes with its records" {
     set_attr orders user.config.delete.topic.enable true
     rmdir orders
