@@ -111,6 +111,15 @@ static void tell_voters(struct quorum *quorum, const struct log_copy *copy)
     }
 }
 
+/* An epoch that this server had begun to lead, and was stopped before its first record was in the log: nobody else knows
+ * of it, and what others have appended there since may be of an earlier one. */
+static int forget_own_epoch(struct quorum *quorum, struct err *e)
+{
+    if (log_latest_epoch(quorum->log) <= quorum->end_epoch)
+        return 0;
+    return log_truncate(quorum->log, quorum->raft.state.epoch, log_end(quorum->log), e);
+}
+
 /* Appends the batches in order; what the log does not take ends it. 0; -EBADMSG; errnos of the log. */
 static int append(struct quorum *quorum, const struct frame *frame, struct err *e)
 {
@@ -118,8 +127,10 @@ static int append(struct quorum *quorum, const struct frame *frame, struct err *
     size_t len = frame->body_bytes;
     struct log_append_result at;
     struct log_copy copy;
-    int rc = 0;
+    int rc = len > 0 ? forget_own_epoch(quorum, e) : 0;
 
+    if (rc != 0)
+        return rc;
     while (quorum->state == QUORUM_WELL && (rc = quorum_records_next(&data, &len, &copy, e)) > 0) {
         rc = log_append_copy(quorum->log, quorum->raft.state.epoch, &copy, 1, &at, e);
         if (rc < 0)

@@ -1,5 +1,7 @@
 /* The metadata quorum of several whole nodes: elections, commands from anywhere, what is decided on one and seen on
  * all, nodes that die, are cut off and come back. */
+#include <sys/stat.h>
+
 #include "replication/wire/command_message.h"
 #include "replication/wire/message.h"
 #include "tests/unit/cluster_fixture.h"
@@ -344,6 +346,58 @@ static void test_a_snapshot_that_the_log_has_passed_is_none_to_start_with(void *
     assert_same_logs(c, leader, away);
 }
 
+/* The sizes of the metadata log's bytes and entries, or, cut, these sizes again: what came behind was not on the disk
+ * when the power went. */
+static void metadata_files(struct cluster *c, int32_t id, off_t sizes[2], bool cut)
+{
+    static const char *const ends[] = {"log", "batches"};
+    char path[256];
+    for (int i = 0; i < 2; i++) {
+        struct stat st;
+        snprintf(path, sizeof path, "%s/topics/__cluster_metadata-0/00000000000000000000.%s", c->nodes[id].dir,
+                 ends[i]);
+        if (cut)
+            assert_int_equal(truncate(path, sizes[i]), 0);
+        else
+            assert_int_equal(stat(path, &st), 0);
+        sizes[i] = cut ? sizes[i] : st.st_size;
+    }
+    snprintf(path, sizeof path, "rm -f %s/*-checkpoint", c->nodes[id].dir);
+    assert_true(!cut || system(path) == 0);
+}
+
+/* A leader writes down its epoch before the record that begins it. One that died in between has to take what another
+ * one had there before. */
+static void test_an_epoch_that_got_no_record_is_forgotten(void **state)
+{
+    struct cluster *c = *state;
+    int32_t first = cluster_await_leader(c), behind = cluster_follower(c), third = 6 - first - behind;
+    struct tree_attr attr = {.dir_mode = 0744};
+    struct cluster_op op;
+    off_t sizes[2];
+    cluster_pass(c, 1000);
+    metadata_files(c, behind, sizes, false);
+    int32_t epoch = log_latest_epoch(metadata_log(c, behind));
+    /* A record that its followers never get. */
+    memory_take_off(&c->network.ports[first], false);
+    assert_int_equal(node_set_attr(c->nodes[first].node, cluster_op_init(&op), NULL, &attr, ATTR_DIR_MODE), 0);
+    while (hand_step(&c->nodes[first].hand))
+        ;
+    assert_int_equal(log_end(metadata_log(c, behind)).offset, log_end(metadata_log(c, first)).offset - 1);
+    cluster_kill(c, first);
+    (void)cluster_await_leader(c);
+    cluster_pass(c, 1000);
+    assert_true(log_latest_epoch(metadata_log(c, behind)) > epoch);
+    cluster_kill(c, third);
+    cluster_kill(c, behind);
+    metadata_files(c, behind, sizes, true);
+    cluster_start(c, first);
+    cluster_start(c, behind);
+    assert_int_equal(cluster_await_leader(c), first);
+    cluster_await(c, 3000, cluster_mode(c, behind) == 0744);
+    assert_same_logs(c, first, behind);
+}
+
 struct changed {
     struct quorum_change change;
     int calls, rc;
@@ -669,6 +723,7 @@ int main(void)
         THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
         THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),
+        THREE(test_an_epoch_that_got_no_record_is_forgotten),
         cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, cluster_teardown),
         THREE(test_a_disk_is_replaced),
         THREE(test_a_lost_quorum_is_made_anew),
