@@ -111,8 +111,8 @@ static void tell_voters(struct quorum *quorum, const struct log_copy *copy)
     }
 }
 
-/* An epoch that this server had begun to lead, and was stopped before its first record was in the log: nobody else knows
- * of it, and what others have appended there since may be of an earlier one. */
+/* An epoch that this server had begun to lead, and was stopped before its first record was in the log: nobody else
+ * knows of it, and what others have appended there since may be of an earlier one. */
 static int forget_own_epoch(struct quorum *quorum, struct err *e)
 {
     if (log_latest_epoch(quorum->log) <= quorum->end_epoch)

@@ -74,11 +74,11 @@ static void compact_one(struct partition *part, void *arg)
         pass->done = true;
         atomic_fetch_add(&manager->segments_compacted, 1);
         partition_segments_changed(part);
-        flusher_appended(&manager->flusher);
+        flusher_checkpoint_soon(&manager->flusher);
     } else if (rc < 0) {
         if (!part->clean_failed)
             log_line(LOG_ERR, "%s: compaction: %s", part->name, e.text);
-        partition_check_failed(part);
+        partition_fail_if_offline(part);
     }
     part->clean_failed = rc < 0;
 }

@@ -56,7 +56,7 @@ static void on_led(void *arg, bool leads)
 static void on_failed(void *arg)
 {
     struct node *node = arg;
-    partition_check_failed(topic_partition(node->replicas.internal_topic, 0));
+    partition_fail_if_offline(topic_partition(node->replicas.internal_topic, 0));
 }
 
 /* ---- the cluster's id ---- */

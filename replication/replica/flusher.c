@@ -89,7 +89,7 @@ void flusher_due(struct flusher *flusher, struct partition *part)
         executor_prompt(flusher->manager->executor, &flusher->due);
 }
 
-void flusher_appended(struct flusher *flusher)
+void flusher_checkpoint_soon(struct flusher *flusher)
 {
     if (!atomic_load_explicit(&flusher->checkpoint_armed, memory_order_relaxed) &&
         !atomic_exchange(&flusher->checkpoint_armed, true))

@@ -36,6 +36,6 @@ void flusher_request(struct flusher *flusher, struct partition *part);
 /* flush.ms is over: as soon as those before it are flushed. */
 void flusher_due(struct flusher *flusher, struct partition *part);
 /* Something that the checkpoints do not say yet: they are written within LIMIT_CHECKPOINT_INTERVAL_MS. */
-void flusher_appended(struct flusher *flusher);
+void flusher_checkpoint_soon(struct flusher *flusher);
 
 #endif

@@ -287,7 +287,11 @@ static void on_tick(struct alarm *alarm)
         serving_beat(&peer->serving);
         fetcher_beat(&peer->fetcher);
     }
+    /* One at a time: a look that is held up holds up no beat, and no second look. */
+    if (atomic_exchange(&manager->looking, true))
+        return;
     (void)manager_each_replicated(manager, look, NULL);
+    atomic_store(&manager->looking, false);
 }
 
 /* ---- life ---- */

@@ -100,6 +100,7 @@ struct replica_manager {
     struct isr_changes changes;
     bool started;
     struct alarm tick;
+    _Atomic bool looking;     /* at all partitions, in a tick */
     _Atomic uint64_t numbers; /* of sessions and rounds: none is used twice */
 
     pthread_mutex_t due_lock; /* fetcher.c's: of the lists of all fetchers */

@@ -441,7 +441,7 @@ int partition_state(struct partition *part)
     return partition_reach(part, NULL);
 }
 
-void partition_check_failed(struct partition *part)
+void partition_fail_if_offline(struct partition *part)
 {
     if (part->log == NULL || log_offline(part->log) == 0)
         return;

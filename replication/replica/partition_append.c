@@ -135,7 +135,7 @@ static int write_batch(struct append_op *op, struct err *e)
     rc = write_in_gate(op, e);
     pthread_rwlock_unlock(&part->topic->gate);
     if (rc < 0) {
-        partition_check_failed(part);
+        partition_fail_if_offline(part);
         return hand_over(part, rc, e);
     }
     if (atomic_load_explicit(&part->handover_since_ms, memory_order_relaxed) != 0) {
@@ -340,7 +340,7 @@ static int commit_batch(struct append_op *op)
         partition_insync_look(part, false);
     }
     partition_arm_flush(part);
-    flusher_appended(&part->manager->flusher);
+    flusher_checkpoint_soon(&part->manager->flusher);
     if (deposed) {
         rc = send_on(op);
     }

@@ -87,7 +87,9 @@ int partition_drop(struct partition *part, int32_t epoch, struct err *e)
     if (rc != 0)
         return rc;
     partition_lower_mark(part, log_end(part->log), log_start(part->log));
+    pthread_mutex_lock(&part->lock);
     part->damage_told = false;
+    pthread_mutex_unlock(&part->lock);
     atomic_store(&part->resigned, false);
     return 0;
 }

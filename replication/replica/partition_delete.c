@@ -58,9 +58,9 @@ static int retain(struct partition *part, struct err *e)
         partition_holes_made(part);
         atomic_fetch_add(&manager->segments_deleted, (uint64_t)rc);
         partition_segments_changed(part);
-        flusher_appended(&manager->flusher);
+        flusher_checkpoint_soon(&manager->flusher);
     } else if (rc < 0) {
-        partition_check_failed(part);
+        partition_fail_if_offline(part);
     }
     return rc;
 }
@@ -130,7 +130,7 @@ void partition_delete_end(struct partition *part)
     int rc = part->delete_rc;
     struct err e = ops != NULL ? ops->e : (struct err){0};
     part->delete_ops = NULL;
-    partition_check_failed(part);
+    partition_fail_if_offline(part);
     pthread_mutex_lock(&part->lock);
     part->deleting = part->deletes != NULL;
     bool more = part->deleting;
@@ -236,7 +236,7 @@ static int delete_here(struct partition *part, struct delete_records_op *op)
         rc = log_lookup_position(part->log, op->position, hw, &op->point, &op->e);
     }
     if (rc != 0) {
-        partition_check_failed(part);
+        partition_fail_if_offline(part);
         return rc;
     }
     queue(part, op);

@@ -243,7 +243,7 @@ static bool copy_failed(struct partition *part, uint64_t session, const struct r
         return false; /* another epoch has begun; its fetch is asked by itself */
     if (rc == -EBADMSG)
         log_line(LOG_ERR, "%s: from its leader: %s", part->name, e->text);
-    partition_check_failed(part);
+    partition_fail_if_offline(part);
     pthread_mutex_lock(&part->lock);
     if (is_current(part, session, key)) {
         fetch_failed(&part->fetch, err_is_full_disk(rc), now_ms(part));
@@ -289,7 +289,7 @@ static bool take_records(struct partition *part, const struct replica_answer *an
         follow_start(part, answer->start);
     if (answer->batch_count > 0) {
         partition_arm_flush(part);
-        flusher_appended(&part->manager->flusher);
+        flusher_checkpoint_soon(&part->manager->flusher);
     }
     return says;
 }
@@ -356,7 +356,7 @@ static bool take_cut(struct partition *part, int kind, const struct replica_answ
         rc = cut(part, kind, answer, &changed, &e);
     if (rc != 0 && rc != -ESTALE)
         log_line(LOG_ERR, "%s", e.text);
-    partition_check_failed(part);
+    partition_fail_if_offline(part);
     pthread_mutex_lock(&part->lock);
     bool takes = is_current(part, answer->session, &answer->key);
     /* A leader that asks for nothing that changes anything is not asked again at once. */

@@ -20,7 +20,7 @@ int partition_flush(struct partition *part, struct log_flush *flush)
     }
     rc = log_flush(part->log, flush);
     if (rc == 0)
-        partition_check_failed(part);
+        partition_fail_if_offline(part);
     return rc;
 }
 
@@ -141,7 +141,7 @@ int partition_flush_now(struct partition *part)
 {
     int rc = log_flush_all(part->log);
     if (rc != 0)
-        partition_check_failed(part);
+        partition_fail_if_offline(part);
     return rc;
 }
 
@@ -161,7 +161,7 @@ static void on_flush_next(struct work *work)
     struct partition *part = CONTAINER_OF(work, struct partition, flush_next);
     atomic_store(&part->flush_next_queued, false);
     log_flush_next(part->log);
-    partition_check_failed(part);
+    partition_fail_if_offline(part);
     partition_unref(part);
 }
 

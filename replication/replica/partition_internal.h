@@ -227,7 +227,7 @@ int partition_usable(struct partition *part, struct err *e);
  * May wait for the disk then. */
 int partition_reach(struct partition *part, struct err *e);
 /* Something failed: if the log went offline, whoever waits is told. Calls back: no lock held. */
-void partition_check_failed(struct partition *part);
+void partition_fail_if_offline(struct partition *part);
 
 /* ---- the role: partition_role.c ---- */
 
