@@ -148,8 +148,8 @@ void partition_delete_end(struct partition *part)
 
 /* ---- the op ---- */
 
-/*     the leader ---> the deleter's round ---> all in sync have the new log start on the disk ---> over
- *     elsewhere ---> the leader is asked, over changes of leader ---> over */
+/*     the leader ---> knows what was shown ---> the deleter's round ---> all in sync have the new log start on the disk
+ * ---> over elsewhere ---> the leader is asked, over changes of leader ---> over */
 
 static int delete_here(struct partition *part, struct delete_records_op *op);
 
@@ -226,12 +226,55 @@ static void queue(struct partition *part, struct delete_records_op *op)
     }
 }
 
+static void on_shown(struct insync_wait *wait, int rc)
+{
+    struct delete_records_op *op = CONTAINER_OF(wait, struct delete_records_op, wait);
+
+    if (rc == -EREMOTE) {
+        delete_elsewhere(op);
+        return;
+    }
+    if (rc < 0) {
+        err_sys(&op->e, rc, "%s: its replicas", op->part->name);
+    } else {
+        rc = delete_here(op->part, op);
+    }
+    if (rc != 0) {
+        op->done(op, rc);
+    }
+}
+
+/* A leader that has just come to lead may know of a lower high watermark than its predecessor has shown: what is meant
+ * to go up to there would stay in part. Where its epoch began it knows of all of it. true: that is waited for. */
+static bool waits_for_shown(struct partition *part, struct delete_records_op *op, const struct log_point *hw)
+{
+    struct clock *clock = part->manager->clock;
+    int64_t end = log_end(part->log).offset, before;
+
+    if (!atomic_load(&part->replicated) || op->position <= hw->position) {
+        return false;
+    }
+    pthread_mutex_lock(&part->lock);
+    before = atomic_load(&part->epoch_assigned) ? part->epoch_start : end;
+    pthread_mutex_unlock(&part->lock);
+    if (hw->offset >= before) {
+        return false;
+    }
+    op->wait = (struct insync_wait){
+        .committed = before, .deadline_ms = clock->mono_ms(clock) + LIMIT_ASK_MS, .done = on_shown};
+    partition_insync_wait(part, &op->wait);
+    return true;
+}
+
 static int delete_here(struct partition *part, struct delete_records_op *op)
 {
     struct log_point hw = partition_own_high_watermark(part);
     int rc = partition_reach(part, &op->e);
 
     op->point = hw;
+    if (rc == 0 && waits_for_shown(part, op, &hw)) {
+        return 0;
+    }
     if (rc == 0 && op->position < hw.position) {
         rc = log_lookup_position(part->log, op->position, hw, &op->point, &op->e);
     }

@@ -307,6 +307,42 @@ static void who_is_left_alone_shows_all_that_it_has(void **state)
     assert_true(shows(c, 2, "one\ntwo\n"));
 }
 
+struct awaited_deletion {
+    struct delete_records_op op;
+    _Atomic bool over;
+    int rc;
+};
+
+static void on_deleted(struct delete_records_op *op, int rc)
+{
+    struct awaited_deletion *deletion = CONTAINER_OF(op, struct awaited_deletion, op);
+    deletion->rc = rc;
+    atomic_store(&deletion->over, true);
+}
+
+/* Who has just come to lead may know of less than was shown, and is asked to delete all of that. */
+static void what_is_deleted_after_an_election_is_all_that_was_shown(void **state)
+{
+    struct cluster *c = *state;
+    struct awaited_append append;
+    struct awaited_deletion deletion = {.op = {.position = 8, .done = on_deleted}};
+    append_at(c, 1, "one\n");
+    come_to(mark_of(c, 2).offset == 1 && mark_of(c, 3).offset == 1);
+    link_all(c, 3, false);
+    begin_append(c, 1, "two\n", ACKS_LEADER, &append);
+    end_append(c, &append, 0);
+    come_to(end_of(c, 2).offset == 2);
+    elect(c, 2, 2, (const int32_t[]){2, 3});
+    struct partition *part = part_of(c, 2);
+    assert_int_equal(partition_delete_records(part, &deletion.op), 0);
+    link_all(c, 3, true);
+    come_to(atomic_load(&deletion.over));
+    assert_int_equal(deletion.rc, 0);
+    assert_int_equal(partition_log_start(part).offset, 2);
+    come_to(log_start(part->log).offset == 2);
+    partition_unref(part);
+}
+
 static void who_was_away_leaves_the_isr_and_catches_up_from_the_log(void **state)
 {
     struct cluster *c = *state;
@@ -446,6 +482,7 @@ int main(void)
         STORY(an_append_is_on_all_replicas_when_it_is_acknowledged),
         STORY(without_a_follower_of_the_isr_nothing_is_acknowledged),
         STORY(who_is_left_alone_shows_all_that_it_has),
+        STORY(what_is_deleted_after_an_election_is_all_that_was_shown),
         STORY(who_was_away_leaves_the_isr_and_catches_up_from_the_log),
         STORY(a_deposed_leader_with_a_longer_log_is_cut_to_the_point_of_divergence),
         STORY(epochs_without_records_are_forgotten),
