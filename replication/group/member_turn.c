@@ -503,11 +503,13 @@ static int64_t send_due(struct group_member *member)
         else if (member->session == SESSION_OVER)
             call_later(member);
     }
-    if (member->again_ms > groups->now_ms && member->again_ms < due_ms)
-        due_ms = member->again_ms;
-    if (member->request == REQUEST_NONE && member->gathering && member->gather_ms < due_ms)
-        due_ms = member->gather_ms;
-    return due_ms;
+    /* What is gathered waits, too, where the last request is to be made again. */
+    int64_t at_ms = INT64_MAX;
+    if (member->again_ms > groups->now_ms)
+        at_ms = member->again_ms;
+    else if (member->request == REQUEST_NONE && member->gathering && member->gather_ms > groups->now_ms)
+        at_ms = member->gather_ms;
+    return at_ms < due_ms ? at_ms : due_ms;
 }
 
 void members_send(struct groups *groups)
