@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/base/sorted.h"
 #include "replication/metadata/metadata_internal.h"
 
 int topic_name_check(const char *name)
@@ -51,23 +52,14 @@ void metadata_free(struct metadata *meta)
     *meta = (struct metadata){0};
 }
 
+static const char *topic_name_at(const void *list, size_t i)
+{
+    return ((struct metadata_topic *const *)list)[i]->name;
+}
+
 size_t metadata_topic_place(const struct metadata *meta, const char *name, bool *found)
 {
-    size_t low = 0, high = meta->topic_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(meta->topics[middle]->name, name);
-        if (order == 0) {
-            *found = true;
-            return middle;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *found = false;
-    return low;
+    return sorted_place(meta->topics, meta->topic_count, topic_name_at, name, found);
 }
 
 struct metadata_topic *metadata_topic_find(const struct metadata *meta, const char *name)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "replication/base/limits.h"
+#include "replication/base/sorted.h"
 #include "replication/metadata/metadata_internal.h"
 
 int group_name_check(const char *name)
@@ -13,23 +14,14 @@ int group_name_check(const char *name)
     return strlen(name) > ATTRIBUTE_BYTES - AROUND ? -EINVAL : topic_name_check(name);
 }
 
+static const char *group_name_at(const void *list, size_t i)
+{
+    return ((struct metadata_group *const *)list)[i]->name;
+}
+
 size_t metadata_group_place(const struct metadata *meta, const char *name, bool *found)
 {
-    size_t low = 0, high = meta->group_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(meta->groups[middle]->name, name);
-        if (order == 0) {
-            *found = true;
-            return middle;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *found = false;
-    return low;
+    return sorted_place(meta->groups, meta->group_count, group_name_at, name, found);
 }
 
 static struct metadata_group *find(const struct metadata *meta, const char *name)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/base/sorted.h"
 #include "replication/node/node_internal.h"
 
 /* ---- one of them ---- */
@@ -107,24 +108,15 @@ void group_table_free(struct group_table *table)
     pthread_rwlock_destroy(&table->lock);
 }
 
+static const char *group_name_at(const void *list, size_t i)
+{
+    return ((struct node_group *const *)list)[i]->name;
+}
+
 /* Where the name is, or where it would go. The lock is held. */
 static size_t place_of(const struct group_table *table, const char *name, bool *found)
 {
-    size_t low = 0, high = table->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(table->groups[middle]->name, name);
-        if (order == 0) {
-            *found = true;
-            return middle;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *found = false;
-    return low;
+    return sorted_place(table->groups, table->count, group_name_at, name, found);
 }
 
 struct node_group *group_table_find(struct group_table *table, const char *name)

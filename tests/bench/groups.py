@@ -5,8 +5,8 @@ import subprocess
 import sys
 import time
 
-from cluster import Cluster
-from harness import ALL_CPUS, PLACEMENTS, Row, printed_ns, run, shell
+from cluster import NODES, Cluster
+from harness import ALL_CPUS, PLACEMENTS, Row, await_condition, printed_ns, run, shell
 
 FREE = {"free": ALL_CPUS}
 CLIENT = os.path.join(os.path.dirname(__file__), "group_client.py")
@@ -141,15 +141,20 @@ def on_three(bench, row, partitions, work):
     try:
         cluster.start()
         topic = cluster.path(1, "bench")
-        run("mkdir", topic)
+        cluster.topic("bench")
         if partitions > 1:
             run("setfattr", "-n", "user.topic.partitions", "-v", str(partitions), topic)
-        shell('sleep 3; for p in "$1"/[0-9]*; do echo one >> "$p"; done', topic)  # on all mounts, and in sync
+            for node in NODES:
+                await_condition(f"its partitions are on node {node}",
+                                lambda n=node: os.path.exists(cluster.path(n, "bench", str(partitions - 1))))
+        shell('for p in "$1"/[0-9]*; do echo one >> "$p"; done', topic)
         groups = Groups(cluster.path(1))
         samples = []
         for _ in range(bench.runs + 1):
             groups.new()
-            time.sleep(2)
+            for node in NODES:
+                await_condition(f"the group is on node {node}",
+                                lambda n=node: os.path.exists(cluster.path(n, ".groups", f"bench{groups.count}", "bench")))
             samples.append(work(cluster, groups) * 1e3)
         bench.rows.append(row.filled("three nodes", {"ours": samples[1:]}))
     finally:
