@@ -98,7 +98,8 @@ enum raft_event_type {
     RAFT_EVENT_FLUSHED,       /* the log's `flushed` has moved */
     RAFT_EVENT_CHANGE_VOTERS, /* peers: what the voters shall be, 1, 3 or 5. Takes its way through the log, one server a
                                  step. -EINVAL: another number; -EAGAIN: not the leader, not yet deciding, another step
-                                 under way, or a new voter that is not caught up. 0: appended, or so already */
+                                 under way, or one of them that does not fetch or is not caught up. 0: appended, or
+                                 so already */
     RAFT_EVENT_RECOVER,       /* make the quorum anew of this server alone, unless another voter is heard from before an
                                  election timeout is over */
     RAFT_EVENT_APPEND_FAILED, /* what an action asked to append, or a command, could not be: a leader resigns */

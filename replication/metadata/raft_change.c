@@ -7,7 +7,10 @@
  *
  * The order of steps: an old incarnation of a target's node goes before the new one comes (a set holds a node once),
  * otherwise servers come before others go, as far as there is room, and the leader goes last. A server comes only when
- * it is caught up, and no step is begun after which no majority of the voters would be. */
+ * it is caught up, and no step is begun after which no majority of the voters would be.
+ *
+ * Who asks names nodes; which incarnation a node is now, its fetches tell. So all that are named must fetch: of one that
+ * does not, the voter that it was may be gone for good with its disk, and nobody may be told that it is one. */
 #include <errno.h>
 
 #include "replication/metadata/raft_internal.h"
@@ -148,7 +151,7 @@ static struct raft_id server_of(const struct raft *raft, int32_t node)
     for (int32_t i = 0; i < raft->replica_count; i++) {
         const struct raft_replica *replica = &raft->replicas[i];
 
-        if (replica->id.node == node && (last == NULL || replica->fetched_ms > last->fetched_ms))
+        if (replica->id.node == node && (last == NULL || replica->fetched_ms >= last->fetched_ms))
             last = replica;
     }
     return last != NULL ? last->id : voter != NULL ? *voter : (struct raft_id){0};
@@ -159,26 +162,48 @@ static bool is_size(int32_t count)
     return count == 1 || count == 3 || count == 5;
 }
 
-int raft_change_to(struct raft *raft, const struct raft_peers *nodes)
+/* The servers that the nodes are now. */
+static int target_of(const struct raft *raft, const struct raft_peers *nodes, struct raft_voters *target)
 {
-    const struct raft_change *latest = raft_history_latest(&raft->voters);
-    struct raft_voters target = {0}, next;
-
-    if (!is_size(nodes->count))
-        return -EINVAL;
-    if (!raft_may_answer(raft) || raft->stopping)
-        return -EAGAIN;
     for (int32_t i = 0; i < nodes->count; i++) {
         struct raft_id id = server_of(raft, nodes->nodes[i]);
 
         if (id.node == 0)
             return -EAGAIN;
-        if (raft_voters_node(&target, id.node) != NULL)
+        if (raft_voters_node(target, id.node) != NULL)
             return -EINVAL;
-        if (raft_voters_find(&latest->voters, id) < 0 && !is_ready(raft, id))
-            return -EAGAIN;
-        raft_voters_add(&target, id);
+        raft_voters_add(target, id);
     }
+    return 0;
+}
+
+static bool all_are_ready(const struct raft *raft, const struct raft_voters *voters)
+{
+    for (int32_t i = 0; i < voters->count; i++)
+        if (!is_ready(raft, voters->ids[i]))
+            return false;
+    return true;
+}
+
+int raft_change_to(struct raft *raft, const struct raft_peers *nodes)
+{
+    const struct raft_change *latest = raft_history_latest(&raft->voters);
+    struct raft_voters target = {0}, next;
+    bool on_its_way;
+    int rc;
+
+    if (!is_size(nodes->count))
+        return -EINVAL;
+    if (!raft_may_answer(raft) || raft->stopping)
+        return -EAGAIN;
+    rc = target_of(raft, nodes, &target);
+    if (rc != 0)
+        return rc;
+    on_its_way = raft_voters_equal(&target, &latest->target) && !raft_voters_equal(&target, &latest->voters);
+    if (on_its_way)
+        return 0;
+    if (!all_are_ready(raft, &target))
+        return -EAGAIN;
     if (raft_voters_equal(&target, &latest->target))
         return 0;
     if (is_pending(raft))

@@ -62,6 +62,24 @@ set_voters() { wait_until "set_attr $C/$1 user.cluster.voters $2 2>/dev/null" 30
     same 3000
 }
 
+@test "all disks are replaced, one after the other: that a node is a voter is said of its new disk alone" {
+    form
+    seq -f 'w1 %g' 3000 >>"$C/1/orders/0"
+    for gone in 1 2 3; do
+        other=$(others "$gone" | head -n 1)
+        whole
+        cluster kill "$C" "$gone"
+        cluster wipe "$C" "$gone"
+        fails '' set_attr "$C/$other" user.cluster.voters 1,2,3
+        cluster start "$C" "$gone"
+        set_voters "$other" 1,2,3
+        wait_until "[ \"\$(role $other $gone)\" = voter ]" 10
+    done
+    mkdir "$C/1/after"
+    whole
+    same 3000
+}
+
 @test "a quorum that is lost for good is made anew from what one node has, and not while another voter is there" {
     form
     seq -f 'w1 %g' 1000 >>"$C/1/orders/0"

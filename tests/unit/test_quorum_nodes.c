@@ -488,6 +488,7 @@ static void test_a_disk_is_replaced(void **state)
     cluster_kill(c, lost);
     snprintf(command, sizeof command, "rm -rf %s", c->nodes[lost].dir);
     assert_int_equal(system(command), 0);
+    assert_int_equal(change_voters(c, leader, 1, 3), -EAGAIN);
     cluster_start(c, lost);
     cluster_await(c, 3000, cluster_mode(c, lost) == 0711);
     assert_false(raft_is_voter(&c->nodes[lost].node->quorum.raft));

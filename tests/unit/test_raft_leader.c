@@ -306,6 +306,40 @@ static void test_a_replaced_disk_is_another_voter(void **state)
     machine_free(&m);
 }
 
+/* Its successor has not fetched yet: to say that it is a voter would be to count on a disk that is gone. */
+static void test_who_does_not_fetch_is_not_said_to_be_a_voter(void **state)
+{
+    (void)state;
+    struct machine m;
+    struct raft_message msg = {.type = RAFT_FETCH, .from = {3, 77}, .to = server(1), .epoch = 1};
+    machine_init(&m, 1, 3);
+    machine_lead(&m);
+    fetch(&m, 2, 1, 2, 2);
+    fetch(&m, 3, 1, 2, 2);
+    GIVES(change(&m, voters(1, 2, 3, 0, 0)), "");
+    assert_int_equal(m.rc, 0);
+    about(&m, RAFT_EVENT_GONE, 3);
+    GIVES(change(&m, voters(1, 2, 3, 0, 0)), "");
+    assert_int_equal(m.rc, -EAGAIN);
+    msg.fetch.offset = msg.fetch.flushed = 2;
+    message(&m, &msg);
+    GIVES(change(&m, voters(1, 2, 3, 0, 0)), "voters(1 2->1 2 3)");
+    machine_free(&m);
+}
+
+/* A new leader, of which the old disk's voter has heard nothing. */
+static void test_who_has_not_fetched_yet_is_not_said_to_be_a_voter(void **state)
+{
+    (void)state;
+    struct machine m;
+    machine_init(&m, 1, 3);
+    machine_lead(&m);
+    fetch(&m, 2, 1, 2, 2);
+    GIVES(change(&m, voters(1, 2, 3, 0, 0)), "");
+    assert_int_equal(m.rc, -EAGAIN);
+    machine_free(&m);
+}
+
 static void test_truncated_voters_are_those_before(void **state)
 {
     (void)state;
@@ -385,6 +419,8 @@ int main(void)
         cmocka_unit_test(test_no_change_before_a_record_of_the_own_epoch_is_decided),
         cmocka_unit_test(test_who_is_not_there_goes_first_and_the_leader_last),
         cmocka_unit_test(test_a_replaced_disk_is_another_voter),
+        cmocka_unit_test(test_who_does_not_fetch_is_not_said_to_be_a_voter),
+        cmocka_unit_test(test_who_has_not_fetched_yet_is_not_said_to_be_a_voter),
         cmocka_unit_test(test_truncated_voters_are_those_before),
         cmocka_unit_test(test_who_leaves_may_be_the_only_one_that_can_win),
         cmocka_unit_test(test_a_snapshot_brings_its_voters),
