@@ -382,6 +382,21 @@ static int64_t silent_ms(struct coordinator *coordinator, const struct reader *r
 
 /* ---- what the cluster says ---- */
 
+/* The topic, with as many partitions as there are by now: those that are new to it are shared out. NULL: no memory. */
+static struct group_topic *know_topic(struct coordinator *coordinator, struct group *group,
+                                      const uint8_t id[UUID_BYTES], const char *name, int32_t partitions)
+{
+    const struct group_topic *known = group_find_topic(group, id);
+    bool grows = known != NULL && partitions > known->partitions;
+    struct group_topic *topic = group_add_topic(group, id, name, partitions);
+
+    if (topic == NULL)
+        coordinator->changes.failed = true;
+    else if (grows && topic->readers > 0)
+        group_unsettle(group, true, &coordinator->changes);
+    return topic;
+}
+
 static void look_at_topics(struct coordinator *coordinator, struct group *group)
 {
     const struct group_facts *facts = coordinator->facts;
@@ -394,10 +409,7 @@ static void look_at_topics(struct coordinator *coordinator, struct group *group)
             drop_topic(coordinator, group, topic);
             continue;
         }
-        if (partitions > topic->partitions && topic->readers > 0)
-            group_unsettle(group, true, &coordinator->changes);
-        if (group_add_topic(group, topic->id, name, partitions) == NULL)
-            coordinator->changes.failed = true;
+        (void)know_topic(coordinator, group, topic->id, name, partitions);
     }
 }
 
@@ -497,10 +509,7 @@ static struct group_topic *topic_of(struct coordinator *coordinator, struct grou
 
     if (facts->topic(facts->arg, id, name, &partitions) != 0)
         return NULL;
-    struct group_topic *topic = group_add_topic(group, id, name, partitions);
-    if (topic == NULL)
-        coordinator->changes.failed = true;
-    return topic;
+    return know_topic(coordinator, group, id, name, partitions);
 }
 
 enum group_outcome coordinator_join(struct coordinator *coordinator, int32_t node, uint64_t process,

@@ -527,6 +527,27 @@ static void added_partitions_are_shared_out(void **state)
     assert_shares(c, 2, 1, "1:2:0 3:1:0");
 }
 
+/* Whoever asks for something brings the news of added partitions: they are shared out all the same. */
+static void added_partitions_are_shared_out_whoever_finds_them_first(void **state)
+{
+    struct cluster *c = *state;
+    join(c, 1, 1);
+    c->partitions = 3;
+    assert_int_equal(reset(c, 0, 5), GROUP_OUTCOME_OK);
+    assert_shares(c, 1, 1, "0:2:5 1:1:0 2:1:0");
+    c->partitions = 4;
+    join(c, 1, 1); /* asked again */
+    assert_shares(c, 1, 1, "0:2:5 1:1:0 2:1:0 3:1:0");
+    c->partitions = 5;
+    c->ended = 8;
+    struct group_item it = item(GROUP_ITEM_JOIN, 2);
+    begin(c);
+    assert_int_equal(coordinator_join(&c->core, 2, 8, &it), GROUP_OUTCOME_LATER); /* its process is no more */
+    end(c);
+    settle(c, 0);
+    assert_shares(c, 1, 1, "0:2:5 1:1:0 2:1:0 3:1:0 4:1:0");
+}
+
 static void a_deleted_topic_and_a_deleted_group_leave_nothing(void **state)
 {
     struct cluster *c = *state;
@@ -684,6 +705,7 @@ int main(void)
         story(a_group_without_members_can_be_set),
         story(offsets_never_go_back_but_by_a_reset),
         story(added_partitions_are_shared_out),
+        story(added_partitions_are_shared_out_whoever_finds_them_first),
         story(a_deleted_topic_and_a_deleted_group_leave_nothing),
         story(what_is_no_more_is_found_when_records_are_read),
         story(offsets_of_an_empty_group_expire),
