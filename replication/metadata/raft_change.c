@@ -9,8 +9,8 @@
  * otherwise servers come before others go, as far as there is room, and the leader goes last. A server comes only when
  * it is caught up, and no step is begun after which no majority of the voters would be.
  *
- * Who asks names nodes; which incarnation a node is now, its fetches tell. So all that are named must fetch: of one that
- * does not, the voter that it was may be gone for good with its disk, and nobody may be told that it is one. */
+ * Who asks names nodes; which incarnation a node is now, its fetches tell. So all that are named must fetch: of one
+ * that does not, the voter that it was may be gone for good with its disk, and nobody may be told that it is one. */
 #include <errno.h>
 
 #include "replication/metadata/raft_internal.h"
