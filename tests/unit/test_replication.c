@@ -132,6 +132,13 @@ static void start_node(struct cluster *c, int id)
     hub_attach(&c->hub, id, &c->nodes[id].node->network);
 }
 
+/* Each grants itself producer ids, and no two of them the same ones. */
+static void set_producer_ids_apart(struct cluster *c, int id)
+{
+    struct command cmd = {.type = COMMAND_PRODUCER_IDS, .node = NODES + 1, .count = 1000000 * id};
+    assert_int_equal(decide_on(&c->nodes[id], &cmd), 0);
+}
+
 static void link_all(struct cluster *c, int id, bool up)
 {
     for (int other = 1; other <= NODES; other++)
@@ -155,6 +162,7 @@ static int begin(void **state)
         f->disk.io.fsync = bad_fsync;
         f->disk.io.mkdir = bad_mkdir;
         start_node(c, id);
+        set_producer_ids_apart(c, id);
     }
     register_all(c);
     make_topic(c, 9);
@@ -374,6 +382,7 @@ static void a_deposed_leader_with_a_longer_log_is_cut_to_the_point_of_divergence
     begin_append(c, 1, "never\nacknowledged\n", ACKS_ALL, &lost);
     assert_int_equal(end_of(c, 1).offset, 3);
     elect(c, 2, 2, (const int32_t[]){2, 3});
+    pass_everywhere(c, 30000 + LIMIT_BEAT_MS);
     end_append(c, &lost, -ETIMEDOUT);
     append_at(c, 2, "two\n");
     assert_int_equal(end_of(c, 1).offset, 3);
