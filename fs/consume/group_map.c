@@ -176,9 +176,14 @@ static int64_t kept_from(const struct group_map *map)
     return bytes > ends ? bytes : ends;
 }
 
+static bool can_read(const struct group_map *map, int64_t pos)
+{
+    return pos <= map->given_pos && pos >= map->given_pos - LIMIT_STREAM_BACK_BYTES && pos >= kept_from(map);
+}
+
 int group_map_read_at(struct group_map *map, int64_t pos)
 {
-    if (pos > map->given_pos || pos < map->given_pos - LIMIT_STREAM_BACK_BYTES || pos < kept_from(map))
+    if (!can_read(map, pos))
         return -EINVAL;
     if (pos > map->read_pos)
         map->read_pos = pos;
@@ -211,21 +216,25 @@ static size_t fitting(const struct group_stretch *stretch, int64_t pos, size_t s
     return (size_t)(end - pos);
 }
 
-size_t group_map_give(struct group_map *map, int64_t pos, size_t size, int64_t max_records, void *out)
+int64_t group_map_give(struct group_map *map, int64_t pos, size_t size, int64_t max_records, void *out)
 {
     struct group_stretch *stretch = map->last;
-    if (size == 0 || pos >= group_map_end(map))
+    if (!can_read(map, pos))
+        return -EINVAL;
+    if (size == 0 || pos == group_map_end(map))
         return 0;
     while (stretch->pos > pos)
         stretch = stretch->prev;
     size_t given = fitting(stretch, pos, size, max_records);
-    if (out != NULL)
-        (void)history_read(&map->history, pos, out, given);
+    if (out != NULL) {
+        int64_t copied = history_read(&map->history, pos, out, given);
+        assert(copied == (int64_t)given);
+    }
     if (pos + (int64_t)given > map->given_pos) {
         map->given_pos = pos + (int64_t)given;
         trim(map);
     }
-    return given;
+    return (int64_t)given;
 }
 
 /* ---- committing ---- */

@@ -62,8 +62,9 @@ int group_map_read_at(struct group_map *map, int64_t pos);
 
 /* What a read of `size` bytes at pos is given of what is held: whole records of one partition, at most max_records,
  * that come to less than size; or a piece of the first one, if that is longer. out: `size` bytes; NULL: the caller has
- * them. 0: none is held there. */
-size_t group_map_give(struct group_map *map, int64_t pos, size_t size, int64_t max_records, void *out);
+ * them. Their number; 0: none is held there; -EINVAL: since group_map_read_at() others have gone on, so that it lies
+ * more than a MiB back now. */
+int64_t group_map_give(struct group_map *map, int64_t pos, size_t size, int64_t max_records, void *out);
 
 /* Calls each() for the owners of what is delivered before pos and was not committed yet, with how far; an owner may
  * come more than once, with higher offsets. Then that is committed. */

@@ -60,13 +60,18 @@ static int begin_fetch(struct reading *reading, struct group_part *part)
     return 0;
 }
 
-/* Under the handle's lock. out: where the READ's bytes go; NULL: they are the first ones of the fetch. */
-static void give(struct reading *reading, uint8_t *out)
+/* Under the handle's lock. out: where the READ's bytes go; NULL: they are the first ones of the fetch. 0, or a negative
+ * errno. */
+static int give(struct reading *reading, uint8_t *out)
 {
     struct group_stream *stream = stream_of(reading);
-    reading->got = (int64_t)group_map_give(&stream->map, reading->pos, reading->size, reading->group->max_records, out);
-    if (reading->got > 0)
+    int64_t given = group_map_give(&stream->map, reading->pos, reading->size, reading->group->max_records, out);
+    if (given < 0)
+        return (int)given;
+    reading->got = given;
+    if (given > 0)
         stream_polled(stream, true);
+    return 0;
 }
 
 /* What was fetched is the stream's, if it still follows what that holds. Under the handle's lock. 0 or -ENOMEM. */
@@ -122,7 +127,7 @@ static enum asking_next fetch(struct reading *reading)
     if (rc != 0)
         failed(reading, rc);
     if (rc == 0 && group->fetch->count > 0 && group->added) /* the READ is given what is at hand */
-        give(reading, NULL);
+        (void)give(reading, NULL);                          /* it follows what the stream holds */
     pthread_mutex_unlock(&reading->handle->lock);
     if (reading->got == 0)
         end_fetch(group);
@@ -179,9 +184,9 @@ static int look(struct reading *reading)
     uint8_t *out = reading_bytes(reading);
     if (out == NULL)
         return -ENOMEM;
-    give(reading, out);
-    if (reading->got > 0)
-        return 0;
+    rc = give(reading, out);
+    if (rc != 0 || reading->got > 0)
+        return rc;
     group->stirs = stream->stirs;
     struct group_part *part = stream_next_part(stream);
     if (part != NULL && (part->failures == 0 || group->failed == 0))

@@ -1,5 +1,7 @@
 #include "tests/unit/fake_fuse.h"
 
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 void fake_fuse_request(struct fuse_req *req, pid_t tid)
@@ -40,6 +42,18 @@ int fuse_reply_err(fuse_req_t req, int err)
 int fuse_reply_write(fuse_req_t req, size_t count)
 {
     atomic_store(&req->written, count);
+    atomic_fetch_add(&req->answers, 1);
+    return 0;
+}
+
+int fuse_reply_buf(fuse_req_t req, const char *buf, size_t size)
+{
+    req->bytes = malloc(size + 1);
+    assert(req->bytes != NULL);
+    if (size > 0)
+        memcpy(req->bytes, buf, size);
+    req->bytes[size] = '\0';
+    req->len = size;
     atomic_fetch_add(&req->answers, 1);
     return 0;
 }

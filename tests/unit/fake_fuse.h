@@ -16,6 +16,8 @@ struct fuse_req {
     _Atomic int answers; /* how often it was answered */
     _Atomic int err;     /* an errno, or 0 */
     _Atomic size_t written;
+    char *bytes; /* of an answer that is some, with a '\0' behind them; the test's to free. Set before `answers` */
+    size_t len;
 };
 
 /* A request of the thread tid. */

@@ -35,7 +35,7 @@ static void reads(struct group_map *map, int64_t pos, size_t size, const char *w
 {
     char *got = calloc(1, size + 1);
     assert_int_equal(group_map_read_at(map, pos), 0);
-    size_t len = group_map_give(map, pos, size, MANY, got);
+    size_t len = (size_t)group_map_give(map, pos, size, MANY, got);
     assert_int_equal(len, strlen(want));
     assert_string_equal(got, want);
     free(got);
@@ -453,6 +453,32 @@ static void what_is_committed_and_a_mib_back_is_forgotten(void **state)
     group_map_free(&map);
 }
 
+/* A READ that waited while others went on. */
+static void what_is_kept_no_more_is_not_given(void **state)
+{
+    enum { CHUNK = 1000, CHUNKS = 2 * LIMIT_STREAM_BACK_BYTES / CHUNK };
+    struct group_map map = {0};
+    struct said said = {""};
+    char *lines = malloc(CHUNK + 1), got[CHUNK];
+    (void)state;
+    for (int i = 0; i < CHUNK; i++)
+        lines[i] = i % 10 == 9 ? '\n' : 'x';
+    lines[CHUNK] = '\0';
+    for (int i = 0; i < CHUNKS; i++) {
+        struct group_record record = {.offset = i, .len = CHUNK};
+        assert_int_equal(group_map_add(&map, first, &record, 1, lines), 0);
+        assert_int_equal(group_map_read_at(&map, (int64_t)i * CHUNK), 0);
+        assert_int_equal(group_map_give(&map, (int64_t)i * CHUNK, CHUNK + 1, MANY, got), CHUNK);
+        /* Its stretch is there as long as it is not committed, its bytes are not. */
+        assert_int_equal(group_map_give(&map, 0, sizeof got, MANY, got),
+                         (i + 1) * CHUNK > LIMIT_STREAM_BACK_BYTES ? -EINVAL : CHUNK - 1);
+    }
+    group_map_commit(&map, map.given_pos, heard, &said);
+    assert_int_equal(group_map_give(&map, 0, sizeof got, MANY, got), -EINVAL);
+    free(lines);
+    group_map_free(&map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +503,7 @@ int main(void)
         cmocka_unit_test(a_million_uncommitted_records_are_known_one_by_one),
         cmocka_unit_test(of_too_many_uncommitted_ones_the_oldest_are_committed_together),
         cmocka_unit_test(what_is_committed_and_a_mib_back_is_forgotten),
+        cmocka_unit_test(what_is_kept_no_more_is_not_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

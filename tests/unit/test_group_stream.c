@@ -1,0 +1,145 @@
+/* tests/unit/test_group_stream.c: an open file of a group's stream, with requests of many threads in an order that the
+ * test says (interface.md, Consumer groups). */
+#include "tests/unit/one_thread.h"
+
+#include "fs/base/limits.h"
+#include "fs/consume/group_stream.h"
+#include "fs/consume/reader.h"
+#include "fs/produce/produce_file.h"
+#include "tests/unit/fake_fuse.h"
+
+/* ---- an open stream ---- */
+
+struct stream {
+    struct options options;
+    struct session session;
+    struct vnode *vnode;
+    struct handle *handle;
+};
+
+static void open_stream(struct stream *s, struct fixture *f)
+{
+    memset(s, 0, sizeof *s);
+    s->options.delivery_timeout_ms = 30000;
+    s->session.node = f->node;
+    s->session.options = &s->options;
+    s->session.tree = tree_new(f->node, &produce_file_hooks);
+    s->session.handles = handles_new(reader_free);
+    parks_init(&s->session.parks);
+    struct topic *topic = node_topic(f->node, "orders");
+    struct node_group *group = node_group(f->node, "kitchen");
+    struct vnode_key key = {.kind = VNODE_GROUP_STREAM, .topic = topic, .group = group};
+    s->vnode = tree_vnode(s->session.tree, &key);
+    topic_unref(topic);
+    node_group_unref(group);
+    s->handle = handle_new(&s->session, s->vnode);
+    assert_int_equal(reader_open(s->handle), 0);
+    assert_int_equal(group_stream_open(s->handle, getpid()), 0);
+}
+
+static void close_stream(struct stream *s)
+{
+    group_stream_release(s->handle);
+    handle_close(s->handle);
+    handles_free(s->session.handles, &hand.executor);
+    tree_forget(s->session.tree, s->vnode->id, 1);
+    tree_free(s->session.tree);
+}
+
+/* ---- requests ---- */
+
+static void begin_read(struct stream *s, struct fuse_req *req, size_t size, int64_t pos)
+{
+    fake_fuse_request(req, getpid());
+    group_stream_read(req, s->handle, size, pos, 1, false);
+}
+
+static bool is_answered(const struct fuse_req *req)
+{
+    return atomic_load(&req->answers) > 0;
+}
+
+/* How many bytes it was answered with. */
+static size_t given(struct fuse_req *req)
+{
+    assert_true(is_answered(req));
+    assert_int_equal(atomic_load(&req->err), 0);
+    assert_non_null(req->bytes);
+    free(req->bytes);
+    return req->len;
+}
+
+/* ---- the topic and the group ---- */
+
+static void make_group(struct fixture *f)
+{
+    struct counted counted;
+    assert_int_equal(end_of(&counted, node_create_group(f->node, begin_of(&counted), "kitchen", &some_attr)), 0);
+}
+
+/* ---- tests ---- */
+
+/* So many records of 1,000 bytes, by the batch. */
+static void append_many(struct fixture *f, int batches)
+{
+    enum { RECORD = 1000, RECORDS = 500 };
+    char *lines = malloc(RECORDS * RECORD + 1);
+    for (int batch = 0; batch < batches; batch++) {
+        for (int i = 0; i < RECORDS; i++)
+            sprintf(lines + (ptrdiff_t)i * RECORD, "%0*d\n", RECORD - 1, batch * RECORDS + i);
+        append(f, "orders", lines);
+    }
+    free(lines);
+}
+
+/* Threads read at one position, where records come: the one whose work is done first goes on to that position, and the
+ * other one's work is done then. What it asked for is more than a MiB back. */
+static void a_read_is_overtaken(struct fixture *f, int batches, int64_t upto)
+{
+    struct stream s;
+    struct fuse_req first, second;
+    make(f, "orders");
+    make_group(f);
+    open_stream(&s, f);
+    begin_read(&s, &first, 128 << 10, 0);
+    begin_read(&s, &second, 128 << 10, 0);
+    executor_pause(&hand.executor, 1000);
+    assert_false(is_answered(&first) || is_answered(&second));
+    append_many(f, batches);
+    while (!is_answered(&first) && !is_answered(&second))
+        assert_true(hand_step(&hand));
+    struct fuse_req *early = is_answered(&first) ? &first : &second, *late = early == &first ? &second : &first;
+    int64_t pos = (int64_t)given(early);
+    while (pos < upto) {
+        struct fuse_req req;
+        begin_read(&s, &req, 128 << 10, pos);
+        pos += (int64_t)given(&req);
+    }
+    assert_false(is_answered(late));
+    executor_settle(&hand.executor);
+    assert_true(is_answered(late));
+    assert_int_equal(atomic_load(&late->err), EINVAL);
+    assert_null(late->bytes);
+    close_stream(&s);
+}
+
+static void a_read_that_others_went_on_from_is_refused(void **state)
+{
+    a_read_is_overtaken(*state, 6, 2500000);
+}
+
+static void a_read_that_is_long_forgotten_is_refused(void **state)
+{
+    a_read_is_overtaken(*state, 14, 6500000);
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup_one, teardown_one)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(a_read_that_others_went_on_from_is_refused),
+        STORY(a_read_that_is_long_forgotten_is_refused),
+    };
+    return cmocka_run_group_tests_name("group_stream", tests, NULL, NULL);
+}
