@@ -451,6 +451,8 @@ static void init(struct quorum *quorum)
     quorum->flush_work.run = on_flush;
     quorum->flush.done = on_flushed;
     quorum->follows = -1;
+    if (quorum->snapshot_commands == 0)
+        quorum->snapshot_commands = LIMIT_SNAPSHOT_COMMANDS;
     quorum_ops_init(quorum);
     quorum_apply_init(quorum);
     quorum->listener = (struct network_listener){.up = on_up, .down = on_down, .dead = on_dead, .arg = quorum};
@@ -489,7 +491,7 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
         quorum->snapshot_id.epoch = quorum->meta.epoch;
     if (rc == -ENOENT)
         rc = 0;
-    quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
+    quorum->snapshot_at = quorum->meta.next_offset + quorum->snapshot_commands;
     if (rc == 0)
         rc = quorum_server_start(quorum, e);
     end = log_end(quorum->log);

@@ -12,7 +12,7 @@
  * what became of it, on the node where it was asked for.
  *
  * Flushing and applying are works of their own: a slow disk holds up no turn. What is decided is read from the log and
- * applied in order, on the leader and on all others by the same code. When LIMIT_SNAPSHOT_COMMANDS were applied since
+ * applied in order, on the leader and on all others by the same code. When snapshot_commands were applied since
  * the last snapshot a new one is written by bulk work, and the log before it dropped.
  *
  * Failing: a command that does not fit, or that the disk has no room for, changes nothing. A full disk ends a
@@ -129,13 +129,14 @@ struct quorum {
     struct clock *clock;
     struct executor *executor;
     struct network *network;
-    int dirfd;               /* DATA, for the snapshot and the server's state */
-    struct raft_id self;     /* this node and the incarnation of its data directory */
-    struct raft_peers peers; /* the first members, this node included */
-    struct log *log;         /* of __cluster_metadata-0 */
-    const char *name;        /* its name, for messages */
-    bool recover;            /* make the quorum anew of this node alone */
-    int64_t known_offset;    /* offset: all below it, as far as the log holds it, is known to have been decided */
+    int dirfd;                 /* DATA, for the snapshot and the server's state */
+    struct raft_id self;       /* this node and the incarnation of its data directory */
+    struct raft_peers peers;   /* the first members, this node included */
+    struct log *log;           /* of __cluster_metadata-0 */
+    const char *name;          /* its name, for messages */
+    bool recover;              /* make the quorum anew of this node alone */
+    int64_t snapshot_commands; /* from one snapshot to the next; 0: LIMIT_SNAPSHOT_COMMANDS */
+    int64_t known_offset;      /* offset: all below it, as far as the log holds it, is known to have been decided */
 
     /* What it tells, with no lock held. The first four by one thread at a time, and they may use the disk; those that
      * tell of the log come from others.

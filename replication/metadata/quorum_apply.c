@@ -50,7 +50,7 @@ static void snapshot_if_due(struct quorum *quorum)
 
     if (!due)
         return;
-    quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
+    quorum->snapshot_at = quorum->meta.next_offset + quorum->snapshot_commands;
     atomic_store(&quorum->snapshotting, true);
     executor_bulk(quorum->executor, &quorum->snapshot_work);
 }

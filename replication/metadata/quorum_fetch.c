@@ -141,15 +141,15 @@ static int append(struct quorum *quorum, const struct frame *frame, struct err *
     return rc;
 }
 
-/* true: what it brought is in the log. */
-static bool take_records(struct quorum *quorum, const struct frame *frame)
+/* 0: what it brought is in the log; as append(). */
+static int take_records(struct quorum *quorum, const struct frame *frame)
 {
     struct err e = {""};
     int rc = append(quorum, frame, &e);
 
     if (rc == 0) {
         quorum->fetcher.told_why = false;
-        return true;
+        return 0;
     }
     if (log_offline(quorum->log) != 0)
         quorum_fail(quorum, -EIO, &e);
@@ -157,7 +157,7 @@ static bool take_records(struct quorum *quorum, const struct frame *frame)
         log_line(LOG_ERR, "%s: what node %" PRId32 " sent is not taken: %s", quorum->name, quorum->fetcher.from.node,
                  e.text);
     quorum->fetcher.told_why = true;
-    return false;
+    return rc;
 }
 
 /* ---- what came: divergence ---- */
@@ -218,8 +218,10 @@ static bool is_ours(const struct quorum *quorum, const struct raft_message *msg)
 
 void quorum_on_fetch_answer(struct quorum *quorum, const struct raft_message *msg, const struct frame *frame)
 {
-    struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = msg};
+    struct raft_message heard = *msg;
+    struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = &heard};
     bool ours = is_ours(quorum, msg), soon = true;
+    int rc = 0;
 
     if (!ours && msg->epoch == quorum->raft.state.epoch && msg->fetch_answer.outcome != RAFT_FETCH_NOT_LEADER)
         return;
@@ -229,7 +231,7 @@ void quorum_on_fetch_answer(struct quorum *quorum, const struct raft_message *ms
         msg->fetch_answer.offset != log_end(quorum->log).offset)
         return;
     if (ours && msg->fetch_answer.outcome == RAFT_FETCH_OK)
-        soon = take_records(quorum, frame);
+        rc = take_records(quorum, frame);
     else if (ours && msg->fetch_answer.outcome == RAFT_FETCH_DIVERGING)
         diverge(quorum, msg);
     if (ours && msg->fetch_answer.outcome == RAFT_FETCH_SNAPSHOT) {
@@ -238,9 +240,12 @@ void quorum_on_fetch_answer(struct quorum *quorum, const struct raft_message *ms
     }
     if (quorum->state != QUORUM_WELL)
         return;
+    /* What does not go on where this log ends says nothing of it. */
+    if (rc == -EBADMSG)
+        heard.fetch_answer.high_watermark = 0;
     quorum_step(quorum, &event);
     if (ours && msg->fetch_answer.outcome == RAFT_FETCH_OK)
         quorum_ops_answered(quorum);
-    if (ours && soon)
+    if (ours && soon && rc == 0)
         quorum->fetcher.at_ms = now_ms(quorum);
 }

@@ -185,14 +185,13 @@ static void on_replace(struct work *work)
     quorum->meta = install->meta;
     quorum->applied_point = install->id.end;
     pthread_rwlock_unlock(&quorum->meta_lock);
-    quorum->snapshot_at = quorum->meta.next_offset + LIMIT_SNAPSHOT_COMMANDS;
+    quorum->snapshot_at = quorum->meta.next_offset + quorum->snapshot_commands;
     quorum->replaced(quorum->arg, &old);
     metadata_free(&old);
     quorum->committed(quorum->arg, install->id.end, install->id.epoch);
     quorum_ops_skipped(quorum);
     pthread_mutex_lock(&quorum->lock);
     quorum->applied_offset = quorum->meta.next_offset;
-    quorum->snapshot_id = install->id;
     quorum->apply_over = true;
     quorum->apply_rc = 0;
     pthread_mutex_unlock(&quorum->lock);
@@ -257,6 +256,7 @@ static void replace(struct quorum *quorum)
     pthread_mutex_lock(&quorum->lock);
     if (install->id.end.offset > quorum->decided_offset)
         quorum->decided_offset = install->id.end.offset;
+    quorum->snapshot_id = install->id; /* of the file from here on, and of where the log begins */
     pthread_mutex_unlock(&quorum->lock);
     install->state = INSTALL_REPLACING;
     quorum->applying = true;

@@ -8,35 +8,35 @@
 
 #include "replication/metadata/quorum_internal.h"
 #include "replication/metadata/quorum_records.h"
+#include "replication/metadata/raft_compare.h"
 
 /* ---- where two logs part ---- */
 
-/* What a follower whose log ends at offset, with a last record of last_epoch, is to be told (KIP-101, KIP-279,
- * KIP-630). *epoch and *end: DIVERGING: the largest epoch here that is not above the asked one, and where it ends. */
+/* What a follower whose log ends at offset, with a last record of last_epoch, is to be told. *epoch and *end:
+ * DIVERGING: the largest epoch here that is not above the asked one, and where it ends; SNAPSHOT: the snapshot's. */
 static enum raft_fetch_outcome compare(struct quorum *quorum, int64_t offset, int32_t last_epoch, int32_t *epoch,
                                        int64_t *end)
 {
-    int64_t start = log_start(quorum->log).offset;
+    struct raft_compared leader = {.start = log_start(quorum->log).offset};
+    enum raft_fetch_outcome outcome;
+    struct snapshot_id snapshot;
     struct log_point point;
 
-    *epoch = -1;
-    *end = 0;
-    if (offset < start)
-        return RAFT_FETCH_SNAPSHOT;
-    if (last_epoch < 0 && offset == 0)
-        return RAFT_FETCH_OK;
-    log_epoch_end(quorum->log, last_epoch, epoch, &point);
+    /* Behind the start: a snapshot is known before the log begins behind it. */
+    pthread_mutex_lock(&quorum->lock);
+    snapshot = quorum->snapshot_id;
+    pthread_mutex_unlock(&quorum->lock);
+    leader.snapshot_epoch = snapshot.epoch;
+    log_epoch_end(quorum->log, last_epoch, &leader.epoch, &point);
     if (point.offset < 0) { /* above all that are known here */
-        *epoch = log_latest_epoch(quorum->log);
+        leader.epoch = log_latest_epoch(quorum->log);
         point = log_end(quorum->log);
     }
-    *end = point.offset;
-    if (*epoch == last_epoch && *end >= offset)
-        return RAFT_FETCH_OK;
-    /* What they have in common ended before this log begins. */
-    if (*epoch != last_epoch && *end <= start && start > 0)
-        return RAFT_FETCH_SNAPSHOT;
-    return RAFT_FETCH_DIVERGING;
+    leader.end = point.offset;
+    outcome = raft_compare(&leader, offset, last_epoch);
+    *epoch = outcome == RAFT_FETCH_SNAPSHOT ? snapshot.epoch : leader.epoch;
+    *end = outcome == RAFT_FETCH_SNAPSHOT ? snapshot.end.offset : leader.end;
+    return outcome;
 }
 
 /* ---- those who fetch ---- */
@@ -120,11 +120,6 @@ static void answer(struct quorum *quorum, const struct quorum_pending *pending)
         if (rc != 0)
             return;
         body = (struct iovec){.iov_base = records.data, .iov_len = records.len};
-    } else if (msg.fetch_answer.outcome == RAFT_FETCH_SNAPSHOT) {
-        pthread_mutex_lock(&quorum->lock);
-        msg.fetch_answer.end_epoch = quorum->snapshot_id.epoch;
-        msg.fetch_answer.end_offset = quorum->snapshot_id.end.offset;
-        pthread_mutex_unlock(&quorum->lock);
     }
     quorum_send(quorum, &msg, &body, records.len > 0 ? 1 : 0);
     free(records.data);

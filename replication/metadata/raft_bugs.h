@@ -26,6 +26,7 @@ struct raft_bugs {
     bool vote_not_persisted;        /* a vote is sent before it is on the disk */
     bool two_changes_at_once;       /* the next step of the voters does not wait for the last to be decided */
     bool votes_for_behind;          /* the candidate's log is not looked at */
+    bool snapshot_epoch_unread;     /* who parts before the log's start is only known by its offset */
 };
 extern struct raft_bugs raft_bugs;
 #define RAFT_BUG(name) (raft_bugs.name)

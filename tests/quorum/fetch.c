@@ -2,6 +2,7 @@
  * records, with a point of divergence, with its snapshot, or, when there is nothing new, later. */
 #include <string.h>
 
+#include "replication/metadata/raft_compare.h"
 #include "tests/quorum/model.h"
 
 enum { BEAT_MS = 500 };
@@ -121,20 +122,18 @@ void fetch_answer(struct model *model, struct node *node, const struct packet *p
 
 /* ---- the leader ---- */
 
-static bool diverges(const struct node *node, const struct raft_message *msg, int32_t *epoch, int64_t *end)
+/* What the follower is to be told, by the product's own comparison. */
+static enum raft_fetch_outcome compare(const struct node *node, int64_t offset, int32_t last_epoch, int32_t *epoch,
+                                       int64_t *end)
 {
-    *epoch = toy_log_epoch_end(&node->log, msg->fetch.last_epoch, end);
-    return *epoch != msg->fetch.last_epoch || *end < msg->fetch.offset;
-}
+    struct raft_compared leader = {.start = node->log.start, .snapshot_epoch = node->log.start_epoch};
+    enum raft_fetch_outcome outcome;
 
-/* The follower ends before the leader's log starts, or has something else there (KIP-630). */
-static bool needs_snapshot(const struct node *node, const struct raft_message *msg)
-{
-    int64_t end;
-
-    return msg->fetch.offset < node->log.start ||
-           (toy_log_epoch_end(&node->log, msg->fetch.last_epoch, &end) != msg->fetch.last_epoch &&
-            end == node->log.start);
+    leader.epoch = toy_log_epoch_end(&node->log, last_epoch, &leader.end);
+    outcome = raft_compare(&leader, offset, last_epoch);
+    *epoch = outcome == RAFT_FETCH_SNAPSHOT ? node->log.start_epoch : leader.epoch;
+    *end = outcome == RAFT_FETCH_SNAPSHOT ? node->log.start : leader.end;
+    return outcome;
 }
 
 void fetch_request(struct model *model, struct node *node, const struct packet *packet)
@@ -143,7 +142,7 @@ void fetch_request(struct model *model, struct node *node, const struct packet *
     int from = msg->from.node - 1;
     int32_t epoch;
     int64_t end;
-    bool diverging = needs_snapshot(node, msg) || diverges(node, msg, &epoch, &end);
+    bool diverging = compare(node, msg->fetch.offset, msg->fetch.last_epoch, &epoch, &end) != RAFT_FETCH_OK;
 
     /* A beat: the one before it was kept back for as long as that. */
     node->pending[from].beat = node->pending[from].offset >= 0 && node->pending[from].session == packet->session;
@@ -161,8 +160,8 @@ static void send_answer(struct model *model, struct node *node, const struct raf
     struct packet packet;
     int to = answer->to.node - 1;
     int64_t offset = node->pending[to].offset, end;
-    int32_t last_epoch = node->pending[to].last_epoch, epoch;
-    struct raft_message ask = {.fetch = {.offset = offset, .last_epoch = last_epoch}};
+    enum raft_fetch_outcome outcome;
+    int32_t epoch;
 
     packet.message = *answer;
     packet.session = node->pending[to].session;
@@ -173,16 +172,13 @@ static void send_answer(struct model *model, struct node *node, const struct raf
         node->pending[to].offset = -1;
         return;
     }
-    if (needs_snapshot(node, &ask)) {
-        packet.message.fetch_answer.outcome = RAFT_FETCH_SNAPSHOT;
-        packet.message.fetch_answer.end_epoch = node->log.start_epoch;
-        packet.message.fetch_answer.end_offset = packet.base = node->log.start;
+    outcome = compare(node, offset, node->pending[to].last_epoch, &epoch, &end);
+    if (outcome != RAFT_FETCH_OK) {
+        packet.message.fetch_answer.outcome = outcome;
+        packet.message.fetch_answer.end_epoch = epoch;
+        packet.message.fetch_answer.end_offset = packet.base = end;
         packet.set = node->log.start_set;
         packet.set_offset = node->log.start_set_offset;
-    } else if (diverges(node, &ask, &epoch, &end)) {
-        packet.message.fetch_answer.outcome = RAFT_FETCH_DIVERGING;
-        packet.message.fetch_answer.end_epoch = epoch;
-        packet.message.fetch_answer.end_offset = end;
     } else {
         /* Whole batches. */
         for (int64_t at = offset; at < node->log.end && packet.count < FETCH_MAX; at++)

@@ -60,7 +60,9 @@ void toy_log_trim(struct toy_log *log, int64_t start);
 /* A crash: keeps what was flushed and, of the rest, as many whole batches as chance wants. */
 void toy_log_crash(struct toy_log *log, struct chance *chance);
 int32_t toy_log_epoch_at(const struct toy_log *log, int64_t offset); /* of the record before offset */
-/* Kafka's OffsetsForLeaderEpoch: the largest epoch not above `epoch`, and where it ends. */
+/* Kafka's OffsetsForLeaderEpoch: the largest epoch not above `epoch`, and where it ends. As the real log, this one
+ * knows no epochs of what lay before its start but the one that goes on there: below all that it knows, `epoch` itself
+ * ended there. */
 int32_t toy_log_epoch_end(const struct toy_log *log, int32_t epoch, int64_t *end);
 
 /* ---- messages on their way ---- */

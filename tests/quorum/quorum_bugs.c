@@ -36,6 +36,7 @@ static const struct {
     BUG(vote_not_persisted),
     BUG(two_changes_at_once),
     BUG(votes_for_behind),
+    BUG(snapshot_epoch_unread),
 };
 
 enum { BUGS = sizeof bugs / sizeof *bugs };

@@ -120,5 +120,7 @@ int32_t toy_log_epoch_end(const struct toy_log *log, int32_t epoch, int64_t *end
     while (at > log->start && log->records[at - 1].epoch > epoch)
         at--;
     *end = at;
-    return toy_log_epoch_at(log, at);
+    if (at > log->start || (log->end == log->start && epoch >= log->start_epoch))
+        return toy_log_epoch_at(log, at);
+    return epoch;
 }

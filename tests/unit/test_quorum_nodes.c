@@ -346,6 +346,60 @@ static void test_a_snapshot_that_the_log_has_passed_is_none_to_start_with(void *
     assert_same_logs(c, leader, away);
 }
 
+static void cut_off(struct cluster *c, int32_t id, bool cut)
+{
+    for (int32_t other = 1; other <= 3; other++)
+        if (other != id)
+            memory_cut(&c->network, id, other, cut);
+}
+
+/* It appends what nobody will decide. */
+static void append_in_vain(struct cluster *c, int32_t id, struct cluster_op ops[], int count)
+{
+    struct tree_attr lost = {.dir_mode = 0755};
+    int64_t end = log_end(metadata_log(c, id)).offset;
+    for (int i = 0; i < count; i++)
+        assert_int_equal(node_set_attr(c->nodes[id].node, cluster_op_init(&ops[i]), NULL, &lost, ATTR_DIR_MODE), 0);
+    cluster_settle(c);
+    assert_int_equal(log_end(metadata_log(c, id)).offset, end + count);
+}
+
+/* Its log parts from the others' where theirs begin no more, and ends in an epoch that they know nothing of. */
+static void test_who_parts_before_the_logs_start_has_a_snapshot(void **state)
+{
+    struct cluster *c = *state;
+    int32_t first = cluster_await_leader(c), second, third;
+    struct cluster_op ops[3];
+    cluster_pass(c, 1000);
+    int64_t parts = log_end(metadata_log(c, first)).offset;
+    cut_off(c, first, true);
+    append_in_vain(c, first, ops, 3);
+    cluster_await(c, 5000, cluster_leader(c) > 0 && cluster_leader(c) != first);
+    second = cluster_leader(c);
+    third = 6 - first - second;
+    assert_int_equal(log_end(metadata_log(c, second)).offset, parts + 1);
+    for (int32_t id = 1; id <= 3; id++)
+        if (id != first)
+            c->nodes[id].node->quorum.snapshot_at = parts + 2;
+    assert_int_equal(cluster_chmod(c, second, 0711), 0);
+    cluster_await(c, 1000,
+                  log_start(metadata_log(c, second)).offset == parts + 2 &&
+                      log_start(metadata_log(c, third)).offset == parts + 2);
+    /* The next epoch begins right where the logs do. */
+    cluster_kill(c, second);
+    cluster_pass(c, 100);
+    cluster_start(c, second);
+    cluster_await_leader(c);
+    cut_off(c, first, false);
+    cluster_await(c, 5000, cluster_mode(c, first) == 0711);
+    cluster_pass(c, 1000);
+    assert_same_logs(c, second, first);
+    assert_same_logs(c, third, first);
+    assert_true(log_start(metadata_log(c, first)).offset == parts + 2);
+    assert_int_equal(cluster_chmod(c, first, 0722), 0);
+    cluster_await(c, 1000, cluster_mode(c, third) == 0722);
+}
+
 /* The sizes of the metadata log's bytes and entries, or, cut, these sizes again: what came behind was not on the disk
  * when the power went. */
 static void metadata_files(struct cluster *c, int32_t id, off_t sizes[2], bool cut)
@@ -724,6 +778,7 @@ int main(void)
         THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
         THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),
+        THREE(test_who_parts_before_the_logs_start_has_a_snapshot),
         THREE(test_an_epoch_that_got_no_record_is_forgotten),
         cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, cluster_teardown),
         THREE(test_a_disk_is_replaced),
