@@ -43,6 +43,7 @@ struct node_options {
     int64_t log_cleaner_backoff_ms;
     int64_t node_session_timeout_ms; /* 0: 3000 */
     int64_t replica_lag_time_max_ms; /* 0: LIMIT_REPLICA_LAG_MS */
+    int64_t snapshot_commands;       /* 0: LIMIT_SNAPSHOT_COMMANDS */
     int64_t reserve_bytes;           /* reserve.h; 0: none */
     /* Other nodes. What these lead to stays until node_close(). */
     const char *listen_host; /* NULL: no port, and no other node is ever heard of */

@@ -157,6 +157,7 @@ int node_quorum_open(struct node *node, const struct checkpoints *known, struct 
         quorum->network = &node->network;
         quorum->self = (struct raft_id){node->options.id, node->identity.incarnation};
         list_peers(node, &quorum->peers);
+        quorum->snapshot_commands = node->options.snapshot_commands;
         quorum->prepare = node_prepare;
         quorum->applied = node_apply;
         quorum->replayed = node_replay;

@@ -20,7 +20,8 @@ enum {
     DRIFT_MAX_PPM = 500, /* of a clock */
     DOWN_MS = 4000,      /* mostly */
     DOWN_LONG_MS = 30000,
-    STOP_MS = 10000, /* for calls to be answered before a stop */
+    STOP_MS = 10000,        /* for calls to be answered before a stop */
+    SNAPSHOT_COMMANDS = 32, /* so that some nodes of a story get snapshots */
 };
 
 static const int64_t epoch_ms = 1764000000000; /* the simulation begins in November 2025 */
@@ -149,6 +150,7 @@ static void set_peers(struct sim_node *host, struct node_options *options, struc
     options->peers = to->peers;
     options->peer_count = (size_t)world->voter_count;
     options->transport = net_source(&world->net, host->id);
+    options->snapshot_commands = SNAPSHOT_COMMANDS;
 }
 
 static void call_open(struct sim_node *host)
