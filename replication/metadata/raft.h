@@ -168,7 +168,10 @@ struct raft_replica {
     struct raft_id id;
     int64_t offset, flushed; /* -1: has not fetched in this epoch */
     int64_t fetched_ms;      /* when it last did, or when this server became leader */
-    int64_t caught_up_ms;    /* when it last had flushed all that was decided; INT64_MIN: never */
+    /* What was decided when it fetched once: as soon as it has flushed that, it is caught up as of then, however much
+     * was decided meanwhile (Kafka's lastCaughtUpTimeMs). */
+    int64_t decided, decided_ms;
+    int64_t caught_up_ms; /* as of when it last had flushed all that was decided; INT64_MIN: never */
 };
 
 struct raft_config {

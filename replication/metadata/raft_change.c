@@ -15,7 +15,7 @@
 
 #include "replication/metadata/raft_internal.h"
 
-/* It fetched just now, and had flushed all that was decided. */
+/* It fetched just now, and had flushed all that was decided then or not long before. */
 static bool is_ready(const struct raft *raft, struct raft_id id)
 {
     const struct raft_replica *replica = raft_replica_of(raft, id);
@@ -189,7 +189,6 @@ int raft_change_to(struct raft *raft, const struct raft_peers *nodes)
 {
     const struct raft_change *latest = raft_history_latest(&raft->voters);
     struct raft_voters target = {0}, next;
-    bool on_its_way;
     int rc;
 
     if (!is_size(nodes->count))
@@ -199,9 +198,7 @@ int raft_change_to(struct raft *raft, const struct raft_peers *nodes)
     rc = target_of(raft, nodes, &target);
     if (rc != 0)
         return rc;
-    on_its_way = raft_voters_equal(&target, &latest->target) && !raft_voters_equal(&target, &latest->voters);
-    if (on_its_way)
-        return 0;
+    /* Also of a target that is on its way: those who are voters already may be gone by now. */
     if (!all_are_ready(raft, &target))
         return -EAGAIN;
     if (raft_voters_equal(&target, &latest->target))

@@ -49,8 +49,13 @@ static struct raft_replica *replica_of(struct raft *raft, struct raft_id id)
         if (raft_id_equal(raft->replicas[i].id, id))
             return &raft->replicas[i];
     replica = free_replica(raft);
-    *replica = (struct raft_replica){
-        .id = id, .offset = -1, .flushed = -1, .fetched_ms = raft->now_ms, .caught_up_ms = INT64_MIN};
+    *replica = (struct raft_replica){.id = id,
+                                     .offset = -1,
+                                     .flushed = -1,
+                                     .fetched_ms = raft->now_ms,
+                                     .decided = raft->high_watermark,
+                                     .decided_ms = raft->now_ms,
+                                     .caught_up_ms = INT64_MIN};
     return replica;
 }
 
@@ -109,8 +114,11 @@ static void note_fetch(struct raft *raft, struct raft_replica *replica, const st
         replica->offset = offset;
     if (flushed > replica->flushed || RAFT_BUG(ack_moves_back))
         replica->flushed = flushed;
-    if (replica->flushed >= raft->high_watermark)
-        replica->caught_up_ms = raft->now_ms;
+    if (replica->flushed < replica->decided)
+        return;
+    replica->caught_up_ms = replica->flushed >= raft->high_watermark ? raft->now_ms : replica->decided_ms;
+    replica->decided = raft->high_watermark;
+    replica->decided_ms = raft->now_ms;
 }
 
 /* ---- on the way out ---- */

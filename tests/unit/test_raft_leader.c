@@ -340,6 +340,60 @@ static void test_who_has_not_fetched_yet_is_not_said_to_be_a_voter(void **state)
     machine_free(&m);
 }
 
+/* That the way to them goes on says nothing of those who were voters before. */
+static void test_who_is_gone_is_not_said_to_be_a_voter_on_the_way(void **state)
+{
+    (void)state;
+    struct machine m;
+    struct raft_voters four = voters(1, 2, 3, 4, 0), target = voters(1, 2, 3, 4, 5);
+    machine_init(&m, 1, 5);
+    machine_lead(&m);
+    for (int32_t node = 2; node <= 5; node++)
+        fetch(&m, node, 1, 2, 2);
+    GIVES(change(&m, target), "voters(1 2 3 4->1 2 3 4 5)");
+    voters_record(&m, 1, 0, four, target);
+    flushed(&m);
+    GIVES(change(&m, target), "");
+    assert_int_equal(m.rc, 0);
+    about(&m, RAFT_EVENT_GONE, 3);
+    GIVES(change(&m, target), "");
+    assert_int_equal(m.rc, -EAGAIN);
+    /* It goes on without being asked. */
+    fetch(&m, 2, 1, 3, 3);
+    GIVES(fetch(&m, 4, 1, 3, 3), "decided(3) voters(1 2 3 4 5) fetched(3)>4");
+    machine_free(&m);
+}
+
+/* Each time that the one further off says what it has, more has been decided. */
+static void under_load(struct machine *m, int rounds, int behind)
+{
+    for (int i = 0; i < rounds; i++) {
+        commands(m, 1, 3);
+        flushed(m);
+        fetch(m, 2, 1, m->end, m->end);
+        m->now_ms += 5;
+        if (m->end - 3 * (int64_t)behind > 0)
+            fetch(m, 3, 1, m->end - 3 * (int64_t)behind, m->end - 3 * (int64_t)behind);
+    }
+}
+
+static void test_who_follows_decisions_that_never_end_is_caught_up(void **state)
+{
+    (void)state;
+    struct machine m;
+    machine_init(&m, 1, 3);
+    machine_lead(&m);
+    fetch(&m, 2, 1, 2, 2);
+    under_load(&m, 400, 10);
+    GIVES(change(&m, voters(1, 2, 3, 0, 0)), "");
+    assert_int_equal(m.rc, 0);
+    /* Who is further behind than an election's time is not. */
+    under_load(&m, 600, 300);
+    GIVES(change(&m, voters(1, 2, 3, 0, 0)), "");
+    assert_int_equal(m.rc, -EAGAIN);
+    machine_free(&m);
+}
+
 static void test_truncated_voters_are_those_before(void **state)
 {
     (void)state;
@@ -421,6 +475,8 @@ int main(void)
         cmocka_unit_test(test_a_replaced_disk_is_another_voter),
         cmocka_unit_test(test_who_does_not_fetch_is_not_said_to_be_a_voter),
         cmocka_unit_test(test_who_has_not_fetched_yet_is_not_said_to_be_a_voter),
+        cmocka_unit_test(test_who_is_gone_is_not_said_to_be_a_voter_on_the_way),
+        cmocka_unit_test(test_who_follows_decisions_that_never_end_is_caught_up),
         cmocka_unit_test(test_truncated_voters_are_those_before),
         cmocka_unit_test(test_who_leaves_may_be_the_only_one_that_can_win),
         cmocka_unit_test(test_a_snapshot_brings_its_voters),
