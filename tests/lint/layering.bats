@@ -66,7 +66,9 @@ upward() {
 
 @test "FUSE is known in fs alone" { none only_in fs 'fuse[a-z_0-9]*\.h|fuse3?/.*'; }
 
-@test "libuv and OpenSSL are known in replication alone" { none only_in replication 'uv\.h|uv/.*|openssl/.*'; }
+@test "libuv, OpenSSL and msgpack are known in replication alone" {
+    none only_in replication 'uv\.h|uv/.*|openssl/.*|msgpack\.h|msgpack/.*'
+}
 
 @test "ISA-L is known in engine alone" { none only_in engine 'isa-l\.h|isa-l/.*|crc\.h'; }
 
