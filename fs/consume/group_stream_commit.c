@@ -2,7 +2,8 @@
  *
  * Asked for is, of each owner whose records are delivered before the position, how far; and of the present parts what
  * reading on has committed already, since that may still be on its way. What belongs to an owner that is none any more
- * is not asked for: the rest is, and ESTALE says so, once.
+ * is not asked for: the rest is, and ESTALE says so, once. What reading on committed of a part that is gone by now the
+ * member knows: it waits for the coordinator's answer, and says ESTALE likewise.
  */
 #include "fs/consume/group_stream.h"
 
@@ -129,14 +130,12 @@ static void begin(fuse_req_t req, struct handle *handle, int64_t pos)
     pthread_mutex_lock(&handle->lock);
     commit->pos = pos >= 0 ? pos : stream->map.given_pos;
     int rc = plan(commit);
-    if (rc == 0 && commit->op.count > 0)
-        stream->member_refs++;
     commit->op.member = stream->member;
+    bool asks = rc == 0 && stream->member != NULL; /* a stream that nobody has read has none */
+    stream->member_refs += asks;
     pthread_mutex_unlock(&handle->lock);
-    if (rc != 0 || commit->op.count == 0) { /* a stream that nobody has read, too */
-        if (rc == 0)
-            settle(commit, 0);
-        fuse_reply_err(req, rc != 0 ? -rc : commit->stale ? ESTALE : 0);
+    if (!asks) {
+        fuse_reply_err(req, -rc);
         free(commit->op.commits);
         free(commit);
         return;

@@ -59,6 +59,7 @@ struct group_member {
     bool wants_out; /* or it was put out */
     bool gathering; /* something was committed, and waits for more until gather_ms */
     bool hurried;   /* and is not to wait */
+    bool refused;   /* what was committed without an op is not in force, or may not be: the next op says so */
     int64_t gather_ms;
     struct group_commit_op *ops; /* that are not over */
     bool due;                    /* in groups->due */
@@ -157,6 +158,10 @@ void members_free(struct groups *groups);
 void member_due(struct groups *groups, struct group_member *member);
 /* The share by which it has the partition in that epoch; NULL: it has it no more. */
 struct member_share *member_find_share(struct group_member *member, int32_t partition, int32_t epoch);
+/* Whether what was committed of a share that it has given up since is still to be answered. */
+bool member_owes(const struct group_member *member);
+/* The result of an op of which the coordinator has said rc, with what it said of other commits since the last one. */
+int member_take_refused(struct group_member *member, int rc);
 
 /* ---- ask.c: within a turn ---- */
 

@@ -139,7 +139,9 @@ void group_member_commit(struct group_member *member, int32_t partition, int32_t
 
     pthread_mutex_lock(&groups->lock);
     struct member_share *share = member_find_share(member, partition, epoch);
-    if (share != NULL && !share->released && offset > share->committed) {
+    if (share == NULL || (share->released && offset > share->committed)) {
+        member->refused = true;
+    } else if (offset > share->committed) {
         share->committed = offset;
         if (!member->gathering) {
             gather_ms = groups_now_ms(groups) + LIMIT_GROUP_GATHER_MS;
@@ -187,31 +189,56 @@ void group_member_polled(struct group_member *member, bool holds_unread)
 
 /* ---- commits that are answered ---- */
 
+bool member_owes(const struct group_member *member)
+{
+    for (size_t i = 0; i < member->share_count; i++)
+        if (member->shares[i].released && member->shares[i].committed > member->shares[i].answered)
+            return true;
+    return false;
+}
+
+int member_take_refused(struct group_member *member, int rc)
+{
+    bool refused = member->refused;
+
+    member->refused = false;
+    return rc == 0 && refused ? -ESTALE : rc;
+}
+
+/* Under the lock. */
+static void queue_op(struct group_commit_op *op)
+{
+    struct group_member *member = op->member;
+
+    op->state = OP_WAITING;
+    op->answered = op->count == 0;
+    op->rc = 0;
+    op->prev = NULL;
+    op->next = member->ops;
+    if (op->next != NULL)
+        op->next->prev = op;
+    member->ops = op;
+    hurry(member);
+}
+
 int group_commit_submit(struct group_commit_op *op)
 {
     struct group_member *member = op->member;
     struct groups *groups = member->groups;
     int rc = 0;
 
-    if (op->count == 0)
-        return 1;
-    if (atomic_load(&groups->stopping))
-        return -EROFS;
     op->deadline_ms = groups_now_ms(groups) + op->timeout_ms;
     op->ticket = groups_number(groups);
     op->again_ms = 0;
     pthread_mutex_lock(&groups->lock);
-    if (member->state == GROUP_MEMBER_PUT_OUT || member->state == GROUP_MEMBER_GONE) {
+    if (member->state == GROUP_MEMBER_PUT_OUT || member->state == GROUP_MEMBER_GONE)
         rc = -ESTALE;
-    } else {
-        op->state = OP_WAITING;
-        op->prev = NULL;
-        op->next = member->ops;
-        if (op->next != NULL)
-            op->next->prev = op;
-        member->ops = op;
-        hurry(member);
-    }
+    else if (op->count == 0 && !member_owes(member))
+        rc = member_take_refused(member, 0) != 0 ? -ESTALE : 1;
+    else if (atomic_load(&groups->stopping))
+        rc = -EROFS;
+    else
+        queue_op(op);
     pthread_mutex_unlock(&groups->lock);
     if (rc == 0)
         mailbox_kick(&groups->mailbox);

@@ -78,8 +78,8 @@ int group_member_shares(struct group_member *member, struct group_shares *out);
 
 /* All records of the partition below `offset` are processed: for a read that went on. Gathered for
  * LIMIT_GROUP_GATHER_MS at most, and sent at once by a commit op, a release or leave. Nothing comes back: one that is
- * refused is of a share that shares() will not show any more. An offset below one that was committed changes
- * nothing. */
+ * refused is of a share that shares() will not show any more, and the next commit op says -ESTALE. An offset below one
+ * that was committed changes nothing. */
 void group_member_commit(struct group_member *member, int32_t partition, int32_t epoch, int64_t offset);
 /* Gives up a revoked share, behind all that was committed before. It is in shares() no more. */
 void group_member_release(struct group_member *member, int32_t partition, int32_t epoch);
@@ -103,18 +103,21 @@ struct group_commit_op {
     struct group_commit *commits; /* in: each partition once */
     size_t count;                 /* in */
     int64_t timeout_ms;           /* in: delivery.timeout.ms */
-    /* in: once, no lock held, perhaps before submit has returned. rc: 0: all are in force; -ESTALE: those of commits[]
-     * that say so are not, the others are; -ETIMEDOUT: not known; -EROFS: the node stops. */
+    /* in: once, no lock held, perhaps before submit has returned. rc: 0: all are in force, and so is what
+     * group_member_commit() was told before; -ESTALE: those of commits[] that say so are not, the others are, or some
+     * of what group_member_commit() was told since the last op is not, or may not be; -ETIMEDOUT: not known; -EROFS:
+     * the node stops. */
     void (*done)(struct group_commit_op *op, int rc);
     /* private */
     struct group_commit_op *prev, *next;
     uint64_t ticket;
     int64_t deadline_ms, again_ms;
+    bool answered; /* what it asks; it waits for what was committed of shares that were given up since */
     int rc, state;
 };
 
-/* 1: over (count is 0); 0: op->done is or will be called; or a negative errno: over. -ESTALE: the member is PUT_OUT or
- * GONE. */
+/* 1: over, nothing is to be waited for; 0: op->done is or will be called; or a negative errno: over. -ESTALE: the
+ * member is PUT_OUT or GONE; or as done says. */
 int group_commit_submit(struct group_commit_op *op);
 /* true: done is not called; what was sent may yet come into force. false: done was called or is being called. */
 bool group_commit_cancel(struct group_commit_op *op);

@@ -98,11 +98,27 @@ void members_call(struct groups *groups)
 
 /* ---- what becomes of a member ---- */
 
+/* What was committed of a share that it has no more, and is not answered, is nobody's to answer: it may not be in
+ * force. Under the lock, as the next one. */
+static void replace_shares(struct group_member *member, struct member_share *shares, size_t count)
+{
+    struct member_share *old = member->shares;
+    size_t old_count = member->share_count;
+
+    member->shares = shares;
+    member->share_count = count;
+    for (size_t i = 0; i < old_count; i++)
+        if (old[i].committed > old[i].answered &&
+            member_find_share(member, old[i].share.partition, old[i].share.epoch) == NULL)
+            member->refused = true;
+    free(old);
+    if (member->ops != NULL)
+        member_due(member->groups, member); /* one of them may have waited for a share that is gone */
+}
+
 static void drop_shares(struct group_member *member)
 {
-    free(member->shares);
-    member->shares = NULL;
-    member->share_count = 0;
+    replace_shares(member, NULL, 0);
 }
 
 /* The coordinator knows nothing of it: what it had is lost, and it joins anew. Under the lock. */
@@ -223,9 +239,7 @@ static void told_shares(struct groups *groups, const struct group_told *told)
     } else if (in_order(told)) {
         struct member_share *shares = told->share_count > 0 ? merge(member, told) : NULL;
         if (told->share_count == 0 || shares != NULL) {
-            drop_shares(member);
-            member->shares = shares;
-            member->share_count = told->share_count;
+            replace_shares(member, shares, told->share_count);
             member->told_epoch = told->epoch;
             member->told_version = told->version;
             step_inside(member);
@@ -237,15 +251,17 @@ static void told_shares(struct groups *groups, const struct group_told *told)
 }
 
 /* Whatever the coordinator said of them, it need not be asked again. */
-static void note_answered(struct group_member *member)
+static void note_answered(struct group_member *member, const struct group_told *told)
 {
     for (size_t i = 0; i < member->sent_count; i++) {
         const struct group_entry *entry = &member->sent[i];
         struct member_share *share = member_find_share(member, (int32_t)entry->key, entry->epoch);
         if (share == NULL)
             continue;
-        if (entry->value > share->answered)
+        if (entry->value > share->answered && share->committed != GROUP_OFFSET_NONE) {
             share->answered = entry->value;
+            member->refused = member->refused || i >= told->refused_count || told->refused[i];
+        }
         share->gave_up = share->gave_up || entry->release;
     }
 }
@@ -269,7 +285,7 @@ static void told_result(struct group_member *member, const struct group_told *to
         step_inside(member);
         break;
     case REQUEST_COMMIT:
-        note_answered(member);
+        note_answered(member, told);
         if (told->outcome == GROUP_OUTCOME_UNKNOWN)
             step_outside(member);
         break;
@@ -298,10 +314,12 @@ static void told_commit(struct group_commit_op *op, const struct group_told *tol
         struct member_share *share = member_find_share(member, op->commits[i].partition, op->commits[i].epoch);
         op->commits[i].rc = told->refused[i] ? -ESTALE : 0;
         rc = told->refused[i] ? -ESTALE : rc;
-        if (share != NULL && !told->refused[i] && op->commits[i].offset > share->answered)
+        if (share != NULL && op->commits[i].offset > share->answered)
             share->answered = op->commits[i].offset;
     }
-    end_op(op, rc);
+    op->answered = true;
+    op->rc = rc;
+    member_due(member->groups, member);
 }
 
 void members_told(struct groups *groups, int32_t from, const struct group_told *told)
@@ -478,9 +496,13 @@ static int64_t send_ops(struct group_member *member)
             end_op(op, -ETIMEDOUT);
             continue;
         }
-        if (op->again_ms <= member->groups->now_ms)
+        if (op->answered && !member_owes(member)) {
+            end_op(op, member_take_refused(member, op->rc));
+            continue;
+        }
+        if (!op->answered && op->again_ms <= member->groups->now_ms)
             send_op(op);
-        int64_t at_ms = op->again_ms < op->deadline_ms ? op->again_ms : op->deadline_ms;
+        int64_t at_ms = !op->answered && op->again_ms < op->deadline_ms ? op->again_ms : op->deadline_ms;
         due_ms = at_ms < due_ms ? at_ms : due_ms;
     }
     return due_ms;

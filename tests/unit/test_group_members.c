@@ -81,17 +81,26 @@ static void on_committed(struct group_commit_op *op, int rc)
     atomic_store(&waited->over, true);
 }
 
-static int commit_now(struct fixture *f, struct reading_member *m, int32_t partition, int32_t epoch, int64_t offset)
+static int commit_one(struct fixture *f, struct reading_member *m, struct group_commit *commit)
 {
-    struct group_commit commit = {.partition = partition, .epoch = epoch, .offset = offset};
-    struct waited_commit waited = {
-        .op = {.member = m->member, .commits = &commit, .count = 1, .timeout_ms = 30000, .done = on_committed}};
+    struct waited_commit waited = {.op = {.member = m->member,
+                                          .commits = commit,
+                                          .count = commit != NULL ? 1 : 0,
+                                          .timeout_ms = 30000,
+                                          .done = on_committed}};
     int rc = group_commit_submit(&waited.op);
     if (rc != 0)
         return rc;
     wait_for(f, atomic_load(&waited.over));
-    assert_int_equal(commit.rc, waited.rc);
     return waited.rc;
+}
+
+static int commit_now(struct fixture *f, struct reading_member *m, int32_t partition, int32_t epoch, int64_t offset)
+{
+    struct group_commit commit = {.partition = partition, .epoch = epoch, .offset = offset};
+    int rc = commit_one(f, m, &commit);
+    assert_int_equal(commit.rc, commit.rc != 0 ? rc : 0);
+    return rc;
 }
 
 struct waited_ask {
@@ -221,6 +230,76 @@ static void a_commit_is_by_the_epoch_of_its_partition(void **state)
     assert_int_equal(commit_now(f, &a, 0, epoch, 3), -ESTALE);
     wait_for(f, has(&a, 0) && share_of(&a, 0).epoch == epoch + 1);
     assert_int_equal(share_of(&a, 0).start, 0);
+    leave(&a);
+}
+
+static int commit_nothing(struct fixture *f, struct reading_member *m)
+{
+    return commit_one(f, m, NULL);
+}
+
+/* What a read "committed" that went on, after the partition was taken away and before it looked. */
+static void a_commit_without_an_answer_that_was_refused_is_told_by_the_next_one(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    struct waited_ask waited;
+    kitchen(f, 2);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 2);
+    assert_int_equal(commit_nothing(f, &a), 1);
+    assert_int_equal(ask(f, &waited, GROUP_RESET, "kitchen", "orders", 0, 0), 0);
+    wait_for(f, share_of(&a, 0).epoch == 2);
+    group_member_commit(a.member, 0, 1, 3);
+    assert_int_equal(commit_now(f, &a, 1, 1, 0), -ESTALE);
+    assert_int_equal(commit_now(f, &a, 1, 1, 0), 0);
+    group_member_commit(a.member, 0, 1, 3);
+    assert_int_equal(commit_nothing(f, &a), -ESTALE);
+    assert_int_equal(commit_nothing(f, &a), 1);
+    leave(&a);
+}
+
+/* Nobody holds the partition any more when its commit is asked about, which is on its way still. */
+static void a_commit_waits_for_what_was_given_up(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a, b;
+    kitchen(f, 2);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 2);
+    join(f, &b, "kitchen", "orders");
+    wait_for(f, share_of(&a, 0).revoked || share_of(&a, 1).revoked);
+    int32_t moves = share_of(&a, 0).revoked ? 0 : 1;
+    group_member_commit(a.member, moves, 1, 2);
+    group_member_release(a.member, moves, 1);
+    int rc = commit_nothing(f, &a); /* 1: the turn was faster */
+    assert_true(rc == 0 || rc == 1);
+    assert_int_equal(committed(f, "kitchen", "orders", moves), 2);
+    leave(&a);
+    leave(&b);
+}
+
+/* Whoever took it away, and was not heard. */
+static void what_was_committed_and_not_answered_is_not_taken_for_committed(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    struct waited_ask reset = {.op = {.groups = node_group_room(f->node),
+                                      .ask = GROUP_RESET,
+                                      .group = "kitchen",
+                                      .topic = "orders",
+                                      .timeout_ms = 30000,
+                                      .done = on_asked}};
+    kitchen(f, 1);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    group_member_commit(a.member, 0, 1, 3); /* gathered: it waits, as no time passes */
+    assert_int_equal(group_op_submit(&reset.op), 0);
+    wait_until(share_of(&a, 0).epoch == 2);
+    assert_int_equal(commit_now(f, &a, 0, 2, 0), -ESTALE);
+    assert_int_equal(commit_now(f, &a, 0, 2, 0), 0);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 0);
+    wait_for(f, atomic_load(&reset.over));
     leave(&a);
 }
 
@@ -476,6 +555,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_member_has_all_and_starts_at_the_log_start, setup, teardown),
         cmocka_unit_test_setup_teardown(two_share_and_who_leaves_hands_over_where_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(a_commit_is_by_the_epoch_of_its_partition, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_commit_without_an_answer_that_was_refused_is_told_by_the_next_one, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_commit_waits_for_what_was_given_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_committed_and_not_answered_is_not_taken_for_committed, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(who_keeps_a_partition_loses_it_after_rebalance_timeout_ms, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_and_members_are_read_again_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_outlive_a_quiet_week_and_the_end_of_who_read, setup, teardown),
