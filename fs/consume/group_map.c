@@ -358,18 +358,23 @@ bool group_map_last_owner(const struct group_map *map, struct group_owner *owner
     return true;
 }
 
-void group_map_withdraw(struct group_map *map, struct group_owner owner)
+int64_t group_map_withdraw(struct group_map *map, struct group_owner owner)
 {
-    int64_t from = unread_from(map);
+    int64_t from = unread_from(map), offset = -1;
     if (!group_map_holds(map, owner))
-        return;
-    for (const struct group_stretch *stretch = map->last; stretch != NULL && stretch->pos >= from;
-         stretch = stretch->prev)
+        return -1;
+    for (const struct group_stretch *stretch = map->last; stretch != NULL && stretch->pos + stretch->len > from;
+         stretch = stretch->prev) {
+        uint32_t record;
         assert(group_owner_is(stretch->owner, owner));
+        (void)records_until(stretch, from, &record);
+        offset = stretch->offset + record;
+    }
     cut_list(map, from);
     history_cut(&map->history, from);
     if (map->given_pos > from)
         map->given_pos = from;
+    return offset;
 }
 
 int64_t group_map_unfinished(const struct group_map *map, struct group_owner owner)

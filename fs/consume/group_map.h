@@ -76,8 +76,9 @@ int group_map_offsets(const struct group_map *map, int64_t pos, struct group_off
 
 /* The owner is none any more: what it has delivered and its reader has yet to read on from is taken back, from the
  * position that was read at on, or from the end of the record that this lies in: none is torn. What was committed
- * stays. (No other owner's is behind that: what was not read on from is of one read.) */
-void group_map_withdraw(struct group_map *map, struct group_owner owner);
+ * stays. (No other owner's is behind that: what was not read on from is of one read.) Returns the offset of the first
+ * record that was taken back; -1: none was. */
+int64_t group_map_withdraw(struct group_map *map, struct group_owner owner);
 /* Whose the last record that is held is. false: none is. */
 bool group_map_last_owner(const struct group_map *map, struct group_owner *owner);
 /* Whether something of this owner is held that was neither read on from nor committed. */

@@ -136,12 +136,20 @@ static enum asking_next fetch(struct reading *reading)
 
 /* ---- LOOKING ---- */
 
-/* What its reader has yet to read on from is withdrawn, if it is delivered no more. */
+/* What its reader has yet to read on from is withdrawn, if it is delivered no more: by this member only if it keeps the
+ * partition after all. */
 static void withdraw(struct group_stream *stream)
 {
     struct group_owner owner;
-    if (group_map_last_owner(&stream->map, &owner) && stream_part(stream, owner) == NULL)
-        group_map_withdraw(&stream->map, owner);
+    if (!group_map_last_owner(&stream->map, &owner) || stream_part(stream, owner) != NULL)
+        return;
+    int64_t offset = group_map_withdraw(&stream->map, owner);
+    struct group_part *part = offset >= 0 ? stream_any_part(stream, owner) : NULL;
+    if (part == NULL)
+        return;
+    part->next = (struct log_point){.offset = offset};
+    part->placed = false;
+    part->searched = 0;
 }
 
 static void commit_one(void *arg, const struct group_offset *upto)

@@ -297,9 +297,9 @@ static void at_a_hand_over_what_is_behind_the_next_read_is_withdrawn(void **stat
     assert_true(group_map_holds(&map, first));
     assert_int_equal(group_map_read_at(&map, 4), 0); /* bash has done one line, and seeks back */
     commits(&map, 4, "0/7:1");
-    group_map_withdraw(&map, second);
+    assert_int_equal(group_map_withdraw(&map, second), -1);
     assert_true(group_map_holds(&map, first));
-    group_map_withdraw(&map, first);
+    assert_int_equal(group_map_withdraw(&map, first), 1);
     assert_false(group_map_holds(&map, first));
     assert_int_equal(group_map_end(&map), 4);
     assert_int_equal(group_map_read_at(&map, 5), -EINVAL);
@@ -320,7 +320,7 @@ static void what_was_read_on_from_stays(void **state)
     assert_int_equal(group_map_read_at(&map, 8), 0);
     reads(&map, 4, 4096, "two\n");
     assert_false(group_map_holds(&map, first));
-    group_map_withdraw(&map, first);
+    assert_int_equal(group_map_withdraw(&map, first), -1);
     reads(&map, 0, 4096, "one\ntwo\n");
     group_map_free(&map);
 }
@@ -334,7 +334,7 @@ static void a_record_that_was_begun_is_given_to_its_end(void **state)
     reads(&map, 0, 4, "long");
     assert_int_equal(group_map_read_at(&map, 4), 0);
     assert_true(group_map_holds(&map, first));
-    group_map_withdraw(&map, first);
+    assert_int_equal(group_map_withdraw(&map, first), -1);
     reads(&map, 4, 4096, "er\n");
     assert_int_equal(group_map_read_at(&map, 7), 0);
     assert_false(group_map_holds(&map, first));
@@ -350,7 +350,7 @@ static void a_seek_into_a_record_withdraws_what_is_behind_it(void **state)
     add(&map, first, 0, "one\ntwo\nthree\n");
     reads(&map, 0, 4096, "one\ntwo\nthree\n");
     assert_int_equal(group_map_read_at(&map, 5), 0);
-    group_map_withdraw(&map, first);
+    assert_int_equal(group_map_withdraw(&map, first), 2);
     reads(&map, 5, 4096, "wo\n");
     assert_int_equal(group_map_end(&map), 8);
     group_map_free(&map);
@@ -365,7 +365,7 @@ static void what_was_committed_stays(void **state)
     reads(&map, 0, 4096, "one\ntwo\nthree\n");
     commits(&map, 8, "0/7:2");
     assert_int_equal(group_map_read_at(&map, 4), 0);
-    group_map_withdraw(&map, first);
+    assert_int_equal(group_map_withdraw(&map, first), 2);
     reads(&map, 4, 4096, "two\n");
     add(&map, second, 90, "c\n");
     reads(&map, 8, 4096, "c\n");
@@ -382,10 +382,29 @@ static void a_reset_goes_on_at_the_present_position(void **state)
     reads(&map, 0, 4096, "a\nb\n");
     assert_int_equal(group_map_read_at(&map, 2), 0);
     commits(&map, 2, "0/7:51");
-    group_map_withdraw(&map, first);
+    assert_int_equal(group_map_withdraw(&map, first), 51);
     add(&map, first_again, 10, "k\nl\n");
     reads(&map, 2, 4096, "k\nl\n");
     commits(&map, 6, "0/8:12");
+    group_map_free(&map);
+}
+
+/* Compaction has left gaps, so that they are in several stretches. */
+static void a_withdrawal_says_which_record_was_the_first(void **state)
+{
+    struct group_map map = {0};
+    (void)state;
+    add(&map, first, 10, "a\n");
+    add(&map, first, 20, "b\nc\n");
+    add(&map, first, 30, "d\n");
+    reads(&map, 0, 4096, "a\nb\nc\nd\n");
+    assert_int_equal(group_map_read_at(&map, 3), 0);
+    assert_int_equal(group_map_withdraw(&map, first), 21);
+    assert_int_equal(group_map_end(&map), 4);
+    add(&map, first, 21, "c\n");
+    add(&map, first, 30, "d\n");
+    reads(&map, 4, 4096, "c\nd\n");
+    commits(&map, 8, "0/7:11 0/7:22 0/7:31");
     group_map_free(&map);
 }
 
@@ -500,6 +519,7 @@ int main(void)
         cmocka_unit_test(a_seek_into_a_record_withdraws_what_is_behind_it),
         cmocka_unit_test(what_was_committed_stays),
         cmocka_unit_test(a_reset_goes_on_at_the_present_position),
+        cmocka_unit_test(a_withdrawal_says_which_record_was_the_first),
         cmocka_unit_test(a_million_uncommitted_records_are_known_one_by_one),
         cmocka_unit_test(of_too_many_uncommitted_ones_the_oldest_are_committed_together),
         cmocka_unit_test(what_is_committed_and_a_mib_back_is_forgotten),

@@ -3,10 +3,18 @@
 #include "tests/unit/one_thread.h"
 
 #include "fs/base/limits.h"
-#include "fs/consume/group_stream.h"
+#include "fs/consume/group_stream_internal.h"
 #include "fs/consume/reader.h"
 #include "fs/produce/produce_file.h"
 #include "tests/unit/fake_fuse.h"
+
+/* Time passes until the condition holds. */
+#define pass_until(condition)                                                                                          \
+    for (int passed_ms = 0; !(condition); passed_ms += 10) {                                                           \
+        if (passed_ms > 60000)                                                                                         \
+            fail_msg("waited in vain for %s", #condition);                                                             \
+        executor_pause(&hand.executor, 10);                                                                            \
+    }
 
 /* ---- an open stream ---- */
 
@@ -69,6 +77,17 @@ static size_t given(struct fuse_req *req)
     return req->len;
 }
 
+/* A read at pos gets this, perhaps after a while. */
+static void reads(struct stream *s, int64_t pos, const char *want)
+{
+    struct fuse_req req;
+    begin_read(s, &req, 4096, pos);
+    pass_until(is_answered(&req));
+    assert_int_equal(atomic_load(&req.err), 0);
+    assert_string_equal(req.bytes, want);
+    free(req.bytes);
+}
+
 /* ---- the topic and the group ---- */
 
 static void make_group(struct fixture *f)
@@ -77,7 +96,70 @@ static void make_group(struct fixture *f)
     assert_int_equal(end_of(&counted, node_create_group(f->node, begin_of(&counted), "kitchen", &some_attr)), 0);
 }
 
+static void add_partitions(struct fixture *f, int32_t count)
+{
+    struct counted counted;
+    assert_int_equal(end_of(&counted, node_create_partitions(f->node, begin_of(&counted), "orders", count)), 0);
+}
+
+static void append_at(struct fixture *f, int32_t index, const char *lines)
+{
+    struct topic *topic = node_topic(f->node, "orders");
+    struct partition *part = topic_partition(topic, index);
+    struct append_op op = {0};
+    assert_non_null(part);
+    assert_int_equal(append_to(f, part, lines, ACKS_ALL, &op, NULL), 1);
+    topic_unref(topic); /* the partition's reference */
+}
+
+/* ---- another member ---- */
+
+static void on_changed(void *arg)
+{
+    (void)arg;
+}
+
+static struct group_member *join_another(struct fixture *f)
+{
+    struct group_join join = {.group = "kitchen", .topic = "orders", .pid = getpid(), .changed = on_changed};
+    struct group_member *member;
+    assert_int_equal(group_member_join(node_group_room(f->node), &join, &member), 0);
+    return member;
+}
+
+/* How many partitions the stream's member has, or is asked to give up. */
+static size_t parts_of(struct stream *s, bool revoked)
+{
+    struct group_stream *stream = s->handle->reader->group;
+    size_t count = 0;
+    for (size_t i = 0; i < stream->count; i++)
+        count += stream->parts[i]->revoked == revoked;
+    return count;
+}
+
 /* ---- tests ---- */
+
+/* Another member comes; the reader has its hands in a record of the partition that is to go to it, so that it is not
+ * given up; the other one leaves. What was withdrawn meanwhile is delivered by who has the partition still. */
+static void what_was_withdrawn_comes_again_if_the_partition_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct stream s;
+    make(f, "orders");
+    add_partitions(f, 2);
+    make_group(f);
+    append_at(f, 1, "a;b\nc\nd\n");
+    open_stream(&s, f);
+    reads(&s, 0, "a;b\nc\nd\n");
+    struct group_member *other = join_another(f);
+    pass_until(parts_of(&s, true) == 1);
+    assert_int_equal(parts_of(&s, false), 1);
+    reads(&s, 2, "b\n");
+    group_member_leave(other);
+    pass_until(parts_of(&s, false) == 2);
+    reads(&s, 4, "c\nd\n");
+    close_stream(&s);
+}
 
 /* So many records of 1,000 bytes, by the batch. */
 static void append_many(struct fixture *f, int batches)
@@ -138,6 +220,7 @@ static void a_read_that_is_long_forgotten_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(what_was_withdrawn_comes_again_if_the_partition_stays),
         STORY(a_read_that_others_went_on_from_is_refused),
         STORY(a_read_that_is_long_forgotten_is_refused),
     };
