@@ -113,6 +113,8 @@ struct partition {
     _Atomic bool asks_shown;
     struct shown_round *shown_round; /* meanwhile */
     struct log_point shown_to;       /* the furthest that was heard of in this epoch */
+    bool shown_unsure;               /* the log's end may be in front of what was shown, and has not been moved yet */
+    int32_t shown_told;              /* lock: the last epoch whose leader was told what was shown here; -1: none */
     struct alarm shown_alarm;        /* as forward_alarm */
     bool shown_alarm_set;
     /* The beat's: for how many of them the log has been at the same write or flush. */

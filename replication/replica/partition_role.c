@@ -91,7 +91,9 @@ static bool change(struct partition *part, const struct partition_registration *
     enum partition_role before = partition_role(part), after = role_by(registration, manager->id);
     int32_t epoch = partition_epoch_by(registration, atomic_load(&part->leader_epoch));
     bool again = part->registered && after == before && epoch == atomic_load(&part->leader_epoch);
-    bool was_in_sync = part->registered && replica_set_has(&part->registration.isr, manager->id);
+    /* Of what came in between (a snapshot in the place of records) nothing is known. */
+    bool was_in_sync = part->registered && replica_set_has(&part->registration.isr, manager->id) &&
+                       registration->partition_epoch == part->registration.partition_epoch + 1;
     int64_t now_ms = manager->clock->mono_ms(manager->clock);
 
     if (before != ROLE_NONE && after != ROLE_LEADER && !again)

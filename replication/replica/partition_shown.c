@@ -8,7 +8,7 @@
  *
  * Who is elected from an ISR of several has all that was shown. Who is not (an unclean election, the best of a last
  * ISR, the only replica after an unclean stop) begins its epoch behind it: what is lost is a hole, and no position is
- * used again. ASKING it takes no append in and serves no fetch.
+ * used again. ASKING it takes no append in and serves no fetch. An epoch that comes before the end was moved asks anew.
  *
  * A node answers once it has applied the epoch: from then on it shows nothing that an earlier leader says. */
 #include <errno.h>
@@ -51,10 +51,13 @@ static void set_alarm(struct partition *part, int64_t delay_ms)
 void partition_shown_begin(struct partition *part, bool was_in_sync)
 {
     const struct replica_set *isr = &part->registration.isr;
-    bool asks = partition_leads(part) && isr->count == 1 && !was_in_sync && !part->topic->internal &&
-                quorum_has_peers(part->manager->quorum);
+    bool asks = partition_leads(part) && isr->count == 1 && (!was_in_sync || part->shown_unsure) &&
+                !part->topic->internal && quorum_has_peers(part->manager->quorum);
 
-    part->shown_to = (struct log_point){0, 0};
+    /* In an epoch right behind one that did not begin it is still in front of what it heard then. */
+    if (!asks || !part->shown_unsure)
+        part->shown_to = (struct log_point){0, 0};
+    part->shown_unsure = asks;
     free(part->shown_round);
     part->shown_round = asks ? calloc(1, sizeof *part->shown_round) : NULL;
     atomic_store(&part->asks_shown, part->shown_round != NULL);
@@ -75,13 +78,19 @@ static bool has_answered(const struct shown_round *round, int32_t id)
     return false;
 }
 
+/* Under the lock: that epoch's round is under way. */
+static bool asks_in(const struct partition *part, int32_t epoch)
+{
+    return part->shown_round != NULL && atomic_load(&part->leader_epoch) == epoch;
+}
+
 /* Whether one that lives has yet to answer, and may in time. */
-static bool waits_for(struct partition *part, int32_t id)
+static bool waits_for(struct partition *part, int32_t id, int32_t epoch)
 {
     bool waits;
 
     pthread_mutex_lock(&part->lock);
-    waits = part->shown_round != NULL && now_ms(part) - part->shown_round->since_ms < LIMIT_SHOWN_MS &&
+    waits = asks_in(part, epoch) && now_ms(part) - part->shown_round->since_ms < LIMIT_SHOWN_MS &&
             !has_answered(part->shown_round, id);
     pthread_mutex_unlock(&part->lock);
     return waits;
@@ -99,9 +108,9 @@ static void ask(struct partition *part, int32_t to, int32_t epoch)
 }
 
 /* Asks those that are waited for; returns how many they are. */
-static int ask_all(struct partition *part)
+static int ask_all(struct partition *part, int32_t epoch)
 {
-    int32_t ids[LIMIT_NODES], epoch = atomic_load(&part->leader_epoch);
+    int32_t ids[LIMIT_NODES];
     const struct metadata *meta = quorum_acquire(part->manager->quorum);
     int count = 0, left = 0;
 
@@ -110,7 +119,7 @@ static int ask_all(struct partition *part)
             ids[count++] = meta->nodes[i].id;
     quorum_release(part->manager->quorum);
     for (int i = 0; i < count; i++) {
-        if (!waits_for(part, ids[i]))
+        if (!waits_for(part, ids[i], epoch))
             continue;
         ask(part, ids[i], epoch);
         left++;
@@ -118,17 +127,20 @@ static int ask_all(struct partition *part)
     return left;
 }
 
-/* What waited for it goes on. Calls back. */
-static void end_asking(struct partition *part)
+/* What waited for that epoch's round goes on. Calls back. */
+static void end_asking(struct partition *part, int32_t epoch)
 {
     struct err e = {""};
     bool ends;
 
     pthread_mutex_lock(&part->lock);
-    ends = atomic_exchange(&part->asks_shown, false);
-    free(part->shown_round);
-    part->shown_round = NULL;
-    partition_hold_look(part);
+    ends = asks_in(part, epoch);
+    if (ends) {
+        atomic_store(&part->asks_shown, false);
+        free(part->shown_round);
+        part->shown_round = NULL;
+        partition_hold_look(part);
+    }
     pthread_mutex_unlock(&part->lock);
     if (!ends)
         return;
@@ -141,10 +153,12 @@ static void end_asking(struct partition *part)
 
 static void look(struct partition *part)
 {
+    int32_t epoch = atomic_load(&part->leader_epoch);
+
     if (!atomic_load(&part->asks_shown))
         return;
-    if (ask_all(part) == 0 || atomic_load(&part->topic->deleted)) {
-        end_asking(part);
+    if (ask_all(part, epoch) == 0 || atomic_load(&part->topic->deleted)) {
+        end_asking(part, epoch);
         return;
     }
     pthread_mutex_lock(&part->lock);
@@ -215,12 +229,13 @@ int partition_shown_skip(struct partition *part, int32_t epoch, struct err *e)
 
 bool partition_shown_asked(struct partition *part, const struct partition_request *request, struct log_point *out)
 {
+    int32_t epoch = request->head.leader_epoch;
     bool applied;
 
-    /* What was asked of an earlier leader is not shown any more. */
-    (void)remote_look(part, 0);
     pthread_mutex_lock(&part->lock);
-    applied = part->registration.leader_epoch >= request->head.leader_epoch;
+    applied = part->registration.leader_epoch >= epoch;
+    if (applied && epoch > part->shown_told)
+        part->shown_told = epoch; /* what was said in earlier ones is not shown any more */
     *out = part->shown.position > part->isr.high_watermark.position ? part->shown : part->isr.high_watermark;
     pthread_mutex_unlock(&part->lock);
     return applied;
@@ -230,6 +245,7 @@ bool partition_shown_asked(struct partition *part, const struct partition_reques
 
 void partition_shown_init(struct partition *part)
 {
+    part->shown_told = -1;
     alarm_init(&part->shown_alarm, WORK_PROMPT, on_alarm);
 }
 

@@ -18,6 +18,7 @@ struct question {
     int64_t position; /* READ */
     uint32_t max;
     int32_t to;
+    int32_t epoch;  /* the leader's when it was asked, as far as it was known here */
     int64_t due_ms; /* no answer until then: asked again */
 };
 
@@ -70,11 +71,11 @@ static struct log_point shown(struct partition *part)
     return partition_high_watermark(part);
 }
 
-void remote_show(struct partition *part, struct log_point high_watermark)
+bool remote_show(struct partition *part, struct log_point high_watermark, int32_t epoch)
 {
     pthread_mutex_lock(&part->lock);
     struct partition_waiter *waiters = NULL;
-    bool moved = high_watermark.position > part->shown.position;
+    bool counts = epoch >= part->shown_told, moved = counts && high_watermark.position > part->shown.position;
     if (moved) {
         bool news = high_watermark.position > part->isr.high_watermark.position;
         part->shown = high_watermark;
@@ -88,6 +89,7 @@ void remote_show(struct partition *part, struct log_point high_watermark)
     partition_wake(waiters, NULL);
     if (moved)
         partition_tell(part, false);
+    return counts;
 }
 
 bool remote_heard(struct partition *part, struct stat_answer *out)
@@ -198,11 +200,13 @@ static bool can_ask(const struct partition *part, int32_t node)
     return node > 0 && node != part->manager->id && network_up(part->manager->network, node);
 }
 
-/* The node that can answer: the leader, or while that cannot be asked another one in sync; 0: none now. */
-static int32_t answerer_of(struct partition *part)
+/* The node that can answer: the leader, or while that cannot be asked another one in sync; 0: none now. *epoch: the
+ * leader's. */
+static int32_t answerer_of(struct partition *part, int32_t *epoch)
 {
     pthread_mutex_lock(&part->lock);
     int32_t leader = part->registration.leader, node = 0;
+    *epoch = part->registration.leader_epoch;
     struct replica_set isr = part->registration.isr;
     pthread_mutex_unlock(&part->lock);
     if (can_ask(part, leader))
@@ -245,10 +249,11 @@ static bool ask(struct partition *part, const struct question *question, const s
 static struct question *new_question(struct partition *part, struct remote *remote, enum message_kind kind, int64_t now)
 {
     struct question *question = now >= remote->later_ms ? find_question(remote, 0) : NULL;
-    int32_t to = question != NULL ? answerer_of(part) : 0;
+    int32_t epoch, to = question != NULL ? answerer_of(part, &epoch) : 0;
     if (to == 0)
         return NULL;
-    *question = (struct question){.number = reads_number(&part->manager->reads), .kind = kind, .to = to};
+    *question =
+        (struct question){.number = reads_number(&part->manager->reads), .kind = kind, .to = to, .epoch = epoch};
     question->due_ms = now + LIMIT_READ_AGAIN_MS;
     return question;
 }
@@ -541,8 +546,14 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
         }
         return 0;
     }
-    if (outcome == READ_OUTCOME_OK)
-        remote_show(part, high_watermark); /* before anybody is answered by it */
+    /* Before anybody is answered by it. */
+    if (outcome == READ_OUTCOME_OK && !remote_show(part, high_watermark, question.epoch)) {
+        free(frame);
+        pthread_mutex_lock(&remote->lock);
+        (void)pump(part, remote, now_ms(part));
+        pthread_mutex_unlock(&remote->lock);
+        return 0;
+    }
     pthread_mutex_lock(&remote->lock);
     if (question.kind == MESSAGE_READ)
         take_read(part, remote, &question, &answer.read, frame, &over);
@@ -598,7 +609,7 @@ static void answer_own(struct read_op *ops)
 /* Questions that will have no answer, or that somebody else is to be asked by now. */
 static void drop_questions(struct partition *part, struct remote *remote, int32_t lost, int64_t now)
 {
-    int32_t answerer = answerer_of(part);
+    int32_t epoch, answerer = answerer_of(part, &epoch);
     for (int i = 0; i < LIMIT_READS_ASKED; i++) {
         struct question *question = &remote->questions[i];
         if (question->to == lost || question->to != answerer || question->due_ms <= now)
