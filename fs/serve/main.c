@@ -137,6 +137,7 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         .log_retention_check_interval_ms = options->log_retention_check_interval_ms,
         .log_cleaner_backoff_ms = options->log_cleaner_backoff_ms,
         .node_session_timeout_ms = options->node_session_timeout_ms,
+        .replica_lag_time_max_ms = options->replica_lag_time_max_ms,
         .reserve_bytes = LIMIT_RESERVE_BYTES,
         .listen_host = options->cluster.listen_host,
         .listen_port = options->cluster.listen_port,

@@ -10,8 +10,8 @@ isr() { part "$1" "$2" 6; }
 controller() { attr "$C/$1" user.cluster.controller; }
 
 # All nodes up, as each of them sees it, and orders with three partitions, each led by another node.
-three_nodes() {
-    start_cluster -o tls=off 3
+three_nodes() { # [OPTIONS]
+    start_cluster -o "tls=off${1:+,$1}" 3
     for from in 1 2 3; do for id in 1 2 3; do wait_until "[ \"\$(node $from $id)\" = up ]"; done; done
     mkdir "$C/1/orders"
     set_attr "$C/1/orders" user.topic.partitions 3
@@ -101,6 +101,18 @@ three_nodes() {
     cluster heal "$C"
     wait_until "[ \"\$(node $from $away)\" = up ]"
     wait_until "[ \"\$(controller $away)\" = \"\$(controller $from)\" ]"
+}
+
+@test "a follower that stands still leaves the ISR after replica.lag.time.max.ms, though its session lives" {
+    three_nodes replica.lag.time.max.ms=1000,node.session.timeout.ms=60000
+    for still in 1 2 3; do [ "$still" = "$(controller 1)" ] || [ "$still" = "$(leader 1 0)" ] || break; done
+    from=$(leader 1 0)
+    cluster pause "$C" "$still"
+    bg sh -c "echo line >>$C/$from/orders/0"
+    wait_until "! isr $from 0 | tr , '\n' | grep -qx $still" 5
+    is "$(node "$from" "$still")" up
+    cluster resume "$C" "$still"
+    wait_until "isr $from 0 | tr , '\n' | grep -qx $still"
 }
 
 @test "leadership is moved by setfattr, and only to who is in sync" {
