@@ -166,7 +166,10 @@ int partition_copy_batch(struct append_op *op, struct append_batch *out)
     return 0;
 }
 
-/* Under the lock. As partition_hold(). */
+/* Not held: this node leads no more, and whoever sends on what is held may have been here. */
+enum { HOLD_DEPOSED = 2 };
+
+/* Under the lock. As partition_hold(), or HOLD_DEPOSED. */
 static int hold_locked(struct append_op *op, const struct append_batch *copied, struct err *e)
 {
     struct partition *part = op->part;
@@ -177,6 +180,9 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     if (rc < 0) {
         return rc;
     }
+    if (!partition_leads(part)) {
+        return HOLD_DEPOSED;
+    }
     if (op->acks != ACKS_ALL && !partition_is_held(part)) {
         return 1;
     }
@@ -184,9 +190,6 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     case ADMISSION_OPEN:
         return 1;
     case ADMISSION_FAILING:
-        if (!partition_leads(part)) {
-            return err_set(e, -EROFS, "%s has no leader that can be reached", part->name);
-        }
         if (op->acks == ACKS_ALL) {
             return err_set(e, -EROFS, "%s: fewer than min.insync.replicas are in sync", part->name);
         }
@@ -207,27 +210,14 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     return 0;
 }
 
-int partition_hold(struct append_op *op, struct err *e)
+/* As hold_locked(), with a copy of its bytes. */
+static int hold_here(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
     struct append_batch copied;
     void *copy;
-    int rc;
+    int rc = partition_copy_batch(op, &copied);
 
-    op->deadline_ms = 0; /* not read yet: the clock is for who waits */
-    if (!op->from_peer && partition_forwards(part)) {
-        rc = partition_forward(op, e);
-        if (rc != 1) {
-            return rc;
-        }
-    }
-    if (op->from_peer && !partition_leads(part)) {
-        return err_set(e, -EREMOTE, "%s is not led by this node", part->name);
-    }
-    if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN && !partition_is_held(part)) {
-        return 1;
-    }
-    rc = partition_copy_batch(op, &copied);
     if (rc < 0) {
         return err_sys(e, rc, "%s", part->name);
     }
@@ -252,6 +242,31 @@ int partition_hold(struct append_op *op, struct err *e)
     return rc;
 }
 
+int partition_hold(struct append_op *op, struct err *e)
+{
+    struct partition *part = op->part;
+    int rc;
+
+    do {
+        op->deadline_ms = 0; /* not read yet: the clock is for who waits */
+        if (!op->from_peer && partition_forwards(part)) {
+            rc = partition_forward(op, e);
+            if (rc != 1) {
+                return rc;
+            }
+        }
+        if (op->from_peer && !partition_leads(part)) {
+            return err_set(e, -EREMOTE, "%s is not led by this node", part->name);
+        }
+        if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN &&
+            !partition_is_held(part)) {
+            return 1;
+        }
+        rc = hold_here(op, e);
+    } while (rc == HOLD_DEPOSED);
+    return rc;
+}
+
 /* This node leads no more. false: it leads after all. */
 static bool send_on(struct append_op *op)
 {
@@ -268,21 +283,33 @@ static bool send_on(struct append_op *op)
     return true;
 }
 
-void partition_hold_again(struct append_op *op)
+/* false: this node leads no more, as hold_locked(). */
+static bool put_back(struct append_op *op)
 {
     struct partition *part = op->part;
+    bool leads;
 
-    if (partition_forwards(part) && send_on(op)) {
-        return;
-    }
-    atomic_fetch_add(&part->manager->parked_bytes, op->batch.len);
-    atomic_fetch_add(&part->manager->appends_parked, 1);
     pthread_mutex_lock(&part->lock);
-    list_insert(&part->held, NULL, op);
-    atomic_store(&op->state, APPEND_HELD);
-    update(part);
-    set_deadline(part, op->deadline_ms);
+    leads = partition_leads(part);
+    if (leads) {
+        atomic_fetch_add(&part->manager->parked_bytes, op->batch.len);
+        atomic_fetch_add(&part->manager->appends_parked, 1);
+        list_insert(&part->held, NULL, op);
+        atomic_store(&op->state, APPEND_HELD);
+        update(part);
+        set_deadline(part, op->deadline_ms);
+    }
     pthread_mutex_unlock(&part->lock);
+    return leads;
+}
+
+void partition_hold_again(struct append_op *op)
+{
+    do {
+        if (partition_forwards(op->part) && send_on(op)) {
+            return;
+        }
+    } while (!put_back(op));
 }
 
 bool partition_append_cancel(struct append_op *op)

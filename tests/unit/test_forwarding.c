@@ -296,6 +296,36 @@ static void what_was_acknowledged_waits_until_it_shows_here(void **state)
     ends_with(&second, 0);
 }
 
+/* ---- a leadership that ends while an append is about to be held ---- */
+
+static struct pair *deposed_pair;
+
+/* As hand_mono_ms(). The clock is read right before an append is put where it waits: meanwhile another one leads. */
+static int64_t deposed_now(struct clock *clock)
+{
+    struct pair *pair = deposed_pair;
+
+    pair->ends[1].f.clock.clock.mono_ms = hand_mono_ms;
+    led_by(pair, 1, "orders", 2, 7, alone(2));
+    return hand_mono_ms(clock);
+}
+
+static void what_comes_to_be_held_as_the_leadership_ends_is_sent_on(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first;
+
+    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 2);
+    led_by(pair, 1, "orders", 1, 6, alone(1));
+    deposed_pair = pair;
+    pair->ends[1].f.clock.clock.mono_ms = deposed_now;
+    assert_int_equal(append_at(pair, 1, &first, "a\n", ACKS_ALL), 0);
+    settle(pair);
+    time_passes(pair, LIMIT_FORWARD_PAUSE_MS);
+    ends_with(&first, 0);
+    assert_content(&pair->ends[2].f, "orders", "a\n");
+}
+
 /* As the teardown does: what others wait for there ends with it. */
 static void a_leader_that_stops_lets_go(void **state)
 {
@@ -329,6 +359,7 @@ int main(void)
         STORY(a_topic_that_is_deleted_ends_them),
         STORY(the_dying_need_not_wait),
         STORY(what_was_acknowledged_waits_until_it_shows_here),
+        STORY(what_comes_to_be_held_as_the_leadership_ends_is_sent_on),
         STORY(a_leader_that_stops_lets_go),
     };
 
