@@ -134,7 +134,8 @@ struct log_append_result {
  * A batch with a producer's id is judged by what the log has of it, under the append lock too: 1: a duplicate, nothing
  * was appended, *out is not set; -EILSEQ: it leaves out sequences that batch->gap does not cover; -EACCES: its producer
  * epoch is over. -ESTALE: leader_epoch is not the epoch that this replica leads in, and passing errnos
- * (err.h): nothing was appended. -EIO: offline. -EFBIG: larger than a segment can hold. */
+ * (err.h): nothing was appended. -EIO: offline; with out->end set the batch may be there after the next start. -EFBIG:
+ * larger than a segment can hold. */
 int log_append(struct log *log, const struct append_batch *batch, int32_t leader_epoch, struct log_append_result *out,
                struct err *e);
 
@@ -264,6 +265,9 @@ struct log_extent {
  * been checked, since the start or now. Returns 1; 0: there are none; -EIO: offline, or bytes that do not match (which
  * is logged once); other negative errnos of the disk. */
 int log_extent_at(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out, struct err *e);
+/* The same, also of a log that is offline. */
+int log_extent_left_at(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out,
+                       struct err *e);
 /* Its bytes, extent->len of them (which may have been made less). 0, -EIO: the file ends before them, or another errno.
  */
 int log_extent_read(const struct log_extent *extent, void *out, struct err *e);

@@ -181,7 +181,7 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
                      int64_t now_ms, struct log_append_result *out, struct err *e)
 {
     struct batch_entry b = make_entry(seg, batch, leader_epoch);
-    struct segment_growth growth;
+    struct segment_growth growth = {0};
     int rc = segment_pin(seg, e);
 
     if (rc < 0) {
@@ -196,6 +196,10 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
     if (rc == 0) {
         rc = segment_append(seg, &b, batch->iov, batch->iovcnt, batch->marks, batch->mark_count,
                             log->config.index_interval_bytes, &growth, e);
+    }
+    if (rc < 0 && growth.left) {
+        out->base = seg->end;
+        out->end = (struct log_point){.offset = seg->end.offset + b.records, .position = seg->end.position + b.len};
     }
     if (rc == 0) {
         pthread_mutex_lock(&log->state_lock);

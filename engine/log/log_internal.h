@@ -137,6 +137,8 @@ void log_view(struct segment *seg, struct segment_view *out);
 /* The segment whose range holds the position (offset), or the first one behind it; referenced and pinned. False in
  * *found: there is none. Retries over -ESTALE. The caller gives it back with log_put(). Takes the state lock. */
 int log_get_by_position(struct log *log, int64_t position, struct segment_view *out, bool *found, struct err *e);
+/* The same, also of a log that is offline. */
+int log_get_left(struct log *log, int64_t position, struct segment_view *out, bool *found, struct err *e);
 int log_get_by_offset(struct log *log, int64_t offset, struct segment_view *out, bool *found, struct err *e);
 /* The first segment that ends behind from_offset and holds a batch at least as late as ms. */
 int log_get_by_time(struct log *log, int64_t ms, int64_t from_offset, struct segment_view *out, bool *found,

@@ -117,8 +117,11 @@ static void clamp(struct log *log, int64_t *position, int64_t *limit)
     pthread_mutex_unlock(&log->state_lock);
 }
 
-static int extent_between(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out,
-                          struct err *e)
+/* Finds the segment: log_get_by_position() or log_get_left(). */
+typedef int segment_get(struct log *log, int64_t position, struct segment_view *out, bool *found, struct err *e);
+
+static int extent_between(struct log *log, segment_get *get, int64_t position, int64_t limit, size_t max,
+                          struct log_extent *out, struct err *e)
 {
     struct segment_view view;
     struct piece piece;
@@ -128,7 +131,7 @@ static int extent_between(struct log *log, int64_t position, int64_t limit, size
     while (position < limit && max > 0) {
         struct range range = {.max = max};
 
-        rc = log_get_by_position(log, position, &view, &found, e);
+        rc = get(log, position, &view, &found, e);
         if (rc < 0 || !found || view.base.position >= limit) {
             if (rc == 0 && found) {
                 log_put(&view);
@@ -161,7 +164,16 @@ int log_extent_at(struct log *log, int64_t position, int64_t limit, size_t max, 
     struct err local = {0};
 
     clamp(log, &position, &limit);
-    return extent_between(log, position, limit, max, out, e != NULL ? e : &local);
+    return extent_between(log, log_get_by_position, position, limit, max, out, e != NULL ? e : &local);
+}
+
+int log_extent_left_at(struct log *log, int64_t position, int64_t limit, size_t max, struct log_extent *out,
+                       struct err *e)
+{
+    struct err local = {0};
+
+    clamp(log, &position, &limit);
+    return extent_between(log, log_get_left, position, limit, max, out, e != NULL ? e : &local);
 }
 
 int log_run_extent_at(struct log *log, const struct log_run *run, int64_t position, struct log_extent *out,
@@ -171,7 +183,8 @@ int log_run_extent_at(struct log *log, const struct log_run *run, int64_t positi
     int64_t end = run->base.position + run->len;
 
     assert(position >= run->base.position && position < end);
-    return extent_between(log, position, end, (size_t)(end - position), out, e != NULL ? e : &local);
+    return extent_between(log, log_get_by_position, position, end, (size_t)(end - position), out,
+                          e != NULL ? e : &local);
 }
 
 int log_extent_read(const struct log_extent *extent, void *out, struct err *e)

@@ -245,12 +245,13 @@ struct segment_growth {
     uint32_t timeindex_entries;
     uint32_t index_place;
     int64_t timeindex_last_ms;
+    bool left; /* of one that failed: its entry may be there still, for the next open to find */
 };
 
 /* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set
  * here; offset and position are the caller's, at or above the segment's end. Nobody sees it before segment_grow(). A
  * write error cuts the files back to what they were, durably if the entry had been written: passing ones (err.h) come
- * back as they are; any other error, or one in cutting, is -EIO. */
+ * back as they are; any other error, or one in cutting, is -EIO, and growth->left says whether it may be there. */
 int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
                    const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
                    struct segment_growth *growth, struct err *e);

@@ -131,11 +131,14 @@ int segment_append(struct segment *seg, struct batch_entry *b, const struct iove
     }
     batch_entry_encode(b, bytes);
     rc = io_pwritev_all(seg->io, seg->fd[SEGMENT_BATCHES], &entry, 1, segment_file_bytes(seg, SEGMENT_BATCHES));
-    if (rc < 0) {
-        return segment_append_failed(seg, rc, true, e);
+    if (rc == 0) {
+        rc = segment_append_points(seg, marks, mark_count, index_interval_bytes, growth);
     }
-    rc = segment_append_points(seg, marks, mark_count, index_interval_bytes, growth);
-    return rc < 0 ? segment_append_failed(seg, rc, true, e) : 0;
+    if (rc < 0) {
+        rc = segment_append_failed(seg, rc, true, e);
+        growth->left = rc == -EIO;
+    }
+    return rc;
 }
 
 void segment_grow_indexes(struct segment *seg, const struct segment_growth *growth)

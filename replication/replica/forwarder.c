@@ -299,13 +299,19 @@ struct forward *forwarder_expire(struct forwarder *forwarder, int64_t now_ms)
     return expired;
 }
 
+/* The topic is deleted, with all that is in a log: nothing is in doubt. */
+static int failed_rc(const struct forward *forward, int rc)
+{
+    return rc != -ESTALE && expired_rc(forward) == -ETIMEDOUT ? -ETIMEDOUT : rc;
+}
+
 struct forward *forwarder_fail(struct forwarder *forwarder, int rc)
 {
     struct forward *all = forwarder->first;
 
     for (struct forward *forward = all; forward != NULL; forward = forward->next) {
+        forward->rc = failed_rc(forward, rc);
         forward->state = FORWARD_OVER;
-        forward->rc = rc;
         forward->prev = NULL;
     }
     forwarder->first = NULL;

@@ -111,7 +111,7 @@ void forwarder_set_leader(struct forwarder *forwarder, int32_t leader, int32_t l
 
 /* Those whose deadline is at or before now, handed back in order, linked by next, with their rc. */
 struct forward *forwarder_expire(struct forwarder *forwarder, int64_t now_ms);
-/* All of them, likewise, each with rc. */
+/* All of them, likewise, each with rc, or, unless that is -ESTALE, with -ETIMEDOUT where it is in doubt. */
 struct forward *forwarder_fail(struct forwarder *forwarder, int rc);
 int64_t forwarder_deadline(const struct forwarder *forwarder); /* the earliest; INT64_MAX: none */
 

@@ -449,7 +449,7 @@ void partition_fail_if_offline(struct partition *part)
     struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
     pthread_mutex_unlock(&part->lock);
     partition_wake(waiters, NULL);
-    partition_fail_waiting(part, -EIO);
+    partition_hold_offline(part);
 }
 
 /* ---- points ---- */

@@ -85,7 +85,7 @@ struct append_op {
     enum acks acks;            /* in */
     int64_t timeout_ms;        /* in: delivery.timeout.ms, counted from when it begins to wait */
     /* in: another node's, with its producer id and sequence. Where this one does not lead it ends with -EREMOTE: not
-     * appended; -EIO: in a log that leads no more. */
+     * appended. -EIO: the log is offline, or leads no more; with result.end set it may be in it. */
     bool from_peer;
     /* in: the cluster's own record, for a topic of .internal/ that others may not append to. Never one for the metadata
      * log. */
@@ -95,8 +95,9 @@ struct append_op {
     int32_t only_epoch;
     bool told; /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
     /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
-     * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, and whether it stays is not known; -ESTALE, -EIO;
-     * -EINVAL: the topic has become a compacted one, or one with another framing; and what else submit may return. */
+     * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, or may be, and whether it stays is not known;
+     * -ESTALE; -EIO: the log is offline, and it is not in it; -EINVAL: the topic has become a compacted one, or one
+     * with another framing; and what else submit may return. */
     void (*done)(struct append_op *op, int rc);
     struct log_append_result result; /* out: where it is in the log, after success and after -ETIMEDOUT */
     int32_t leader_epoch;            /* out: in which it came into the log */
@@ -121,8 +122,8 @@ struct append_op {
  *       never by this one; what the batch's pointers lead to is not looked at any more
  *   a negative errno: over, nothing was appended. -EPERM: a topic of .internal/. -EAGAIN: the topic has another framing
  *   than the batch by now, and another config generation: cut its bytes anew. -EINVAL: a record without a key, and the
- *   topic is compacted. -EROFS: as above, after another has waited in vain. -ETIMEDOUT, -EIO: flush.messages asked for
- *   a flush, which failed; it may be in the log.
+ *   topic is compacted. -EROFS: as above, after another has waited in vain. -EIO: the log is offline, and it is not in
+ *   it. -ETIMEDOUT: it may be in the log, which has failed, or could not be flushed for flush.messages.
  * With acks=all it is over when the high watermark has passed it, and not before. */
 int partition_append_submit(struct append_op *op, struct err *e);
 

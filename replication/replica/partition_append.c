@@ -16,9 +16,10 @@
  *                       +--- it passes it -------------------------------> OVER (0)
  *
  * Any failure is the end, too: HELD by delivery.timeout.ms (-EROFS) or cancel, COMMITTING by delivery.timeout.ms
- * (-ETIMEDOUT) or forget, both when the topic is deleted (-ESTALE) or the log goes offline (-EIO). tick() alone moves
- * an append on; what it waits for calls tick() again. Who is in HELD and COMMITTING is in a list of partition_hold.c,
- * and whoever takes it out, under the partition's lock, has it to himself.
+ * (-ETIMEDOUT) or forget, both when the topic is deleted (-ESTALE). When the log goes offline, HELD goes to the next
+ * leader, or ends where there is none to come (-EIO), and COMMITTING waits for that one, or ends (-ETIMEDOUT). tick()
+ * alone moves an append on; what it waits for calls tick() again. Who is in HELD and COMMITTING is in a list of
+ * partition_hold.c, and whoever takes it out, under the partition's lock, has it to himself.
  *
  * The short way, with an ISR that has it all: everything on the caller's thread, within submit; no allocation, and no
  * lock held through a callback. */
@@ -126,6 +127,15 @@ static int hand_over(struct partition *part, int rc, struct err *e)
                : rc;
 }
 
+/* The log has failed, and may have it after the next start. Of this node's own nobody asks then any more, so that the
+ * next leader takes it as any other; another node's is to get there under its number. */
+static int hand_over_in_doubt(struct append_op *op, struct err *e)
+{
+    int rc = hand_over(op->part, -EIO, e);
+
+    return op->from_peer ? -EIO : rc == -EIO ? -ETIMEDOUT : rc;
+}
+
 static int write_batch(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
@@ -136,7 +146,7 @@ static int write_batch(struct append_op *op, struct err *e)
     pthread_rwlock_unlock(&part->topic->gate);
     if (rc < 0) {
         partition_fail_if_offline(part);
-        return hand_over(part, rc, e);
+        return rc == -EIO && op->result.end.offset > 0 ? hand_over_in_doubt(op, e) : hand_over(part, rc, e);
     }
     if (atomic_load_explicit(&part->handover_since_ms, memory_order_relaxed) != 0) {
         atomic_store(&part->handover_since_ms, 0);
@@ -199,12 +209,15 @@ struct passed {
     bool waits; /* somebody waits for the in-sync replicas */
 };
 
-/* What the high watermark passes. Under the lock. */
+/* What the high watermark passes; it stands still while nobody knows what this replica still holds. Under the lock. */
 static void look(struct partition *part, bool told, struct passed *passed)
 {
     *passed = (struct passed){.waits = part->insync_waits != NULL};
     if (!partition_leads(part)) {
         return; /* a follower's high watermark is its leader's to say */
+    }
+    if (part->log != NULL && log_offline(part->log) != 0) {
+        return;
     }
     if (isr_update(&part->isr, atomic_load_explicit(&part->min_insync_replicas, memory_order_relaxed))) {
         passed->waiters = partition_collect(part, part->isr.high_watermark.position);
@@ -279,7 +292,7 @@ static int send_on(struct append_op *op)
     if (partition_forward_numbered(op)) {
         return 0;
     }
-    return op->from_peer ? -EIO : -ETIMEDOUT;
+    return partition_doubt(op);
 }
 
 /* Another node has led since it came into the log, or leads now. Under the lock. */
@@ -351,14 +364,29 @@ static int commit_batch(struct append_op *op)
     return rc;
 }
 
-/* It is in the log, and its flush has failed: the log is offline, or what had to be opened could not be, and then
- * nobody can say what will become of it. */
+/* It is in the log, and its flush has failed: the log is offline, and the next leader answers it; or what had to be
+ * opened could not be, and then nobody can say what will become of it. As tick(). */
 static int flush_failed(struct append_op *op, struct err *e)
 {
-    int rc = err_is_passing(op->flush_rc) ? -ETIMEDOUT : op->flush_rc;
+    struct partition *part = partition_ref(op->part); /* with the lock goes the op, and perhaps the last reference */
+    bool numbered = op->numbered, deposed;
+    int rc = -ETIMEDOUT;
 
-    settle_number(op->part, op->numbered);
-    return err_sys(e, rc, "%s: flush.messages: flush", op->part->name);
+    pthread_mutex_lock(&part->lock);
+    deposed = is_deposed(op);
+    if (!err_is_passing(op->flush_rc) && !deposed) {
+        rc = partition_hold_committing(op);
+    }
+    pthread_mutex_unlock(&part->lock);
+    if (deposed) {
+        rc = send_on(op);
+    }
+    settle_number(part, numbered);
+    if (rc < 0) {
+        err_sys(e, rc, "%s: flush.messages: flush", part->name);
+    }
+    partition_unref(part);
+    return rc;
 }
 
 /* ---- the whole way ---- */
@@ -478,6 +506,7 @@ int partition_append_submit(struct append_op *op, struct err *e)
     if (rc < 0 && (rc != -EREMOTE || op->from_peer)) {
         return rc;
     }
+    op->result = (struct log_append_result){0};
     op->leader_epoch = -1;
     op->duplicate = false;
     op->acked = false;

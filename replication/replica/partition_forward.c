@@ -187,9 +187,9 @@ static void on_alarm(struct alarm *alarm)
 }
 
 /* alone: there is no other leader to come. */
-static enum forward_answer meaning_of(int rc, bool alone)
+static enum forward_answer meaning_of(const struct append_answer_batch *batch, bool alone)
 {
-    switch (rc) {
+    switch (batch->rc) {
     case 0:
         return FORWARD_APPENDED;
     case -EILSEQ:
@@ -197,7 +197,10 @@ static enum forward_answer meaning_of(int rc, bool alone)
     case -ETIMEDOUT:
         return FORWARD_UNDECIDED;
     case -EIO:
-        return alone ? FORWARD_REFUSED : FORWARD_LOST;
+        if (batch->end.offset > 0) {
+            return FORWARD_LOST;
+        }
+        return alone ? FORWARD_REFUSED : FORWARD_LATER;
     case -EROFS:
     case -ENOSPC:
     case -EDQUOT:
@@ -224,7 +227,7 @@ void partition_forward_answer(struct partition *part, const struct append_answer
         int rc = batch->rc == -EAGAIN ? -EINVAL : batch->rc;
 
         forward =
-            forwarder_answer(&part->forwarder, answer->head.number, batch->sequence, meaning_of(batch->rc, alone), rc);
+            forwarder_answer(&part->forwarder, answer->head.number, batch->sequence, meaning_of(batch, alone), rc);
         if (forward == NULL) {
             continue;
         }
@@ -475,7 +478,7 @@ void partition_forward_settled(struct partition *part)
 
 /* ---- the end of a leadership ---- */
 
-/* The bytes of an append that is in this node's log, as they lie there. false: they cannot be read. */
+/* The bytes of an append that is in this node's log, offline or not, as they lie there. false: they cannot be read. */
 static bool read_back(struct append_op *op)
 {
     struct partition *part = op->part;
@@ -486,7 +489,7 @@ static bool read_back(struct append_op *op)
     char *copy = malloc(op->batch.len);
 
     while (copy != NULL && len < op->batch.len &&
-           log_extent_at(part->log, position, end, op->batch.len - len, &extent, NULL) == 1) {
+           log_extent_left_at(part->log, position, end, op->batch.len - len, &extent, NULL) == 1) {
         int rc = extent.position == position ? io_pread_all(io, extent.fd, copy + len, extent.len, extent.place) : -EIO;
 
         log_extent_release(&extent);
@@ -526,17 +529,10 @@ bool partition_forward_numbered(struct append_op *op)
     return true;
 }
 
-void partition_hand_over(struct partition *part, struct append_op *committing, struct append_op *held)
+void partition_send_on(struct partition *part, struct append_op *held)
 {
     struct append_op *next;
 
-    for (struct append_op *op = committing; op != NULL; op = next) {
-        next = op->next;
-        op->next = NULL;
-        if (op->acked || !partition_forward_numbered(op)) {
-            partition_finish(op, op->from_peer ? -EIO : -ETIMEDOUT);
-        }
-    }
     for (struct append_op *op = held; op != NULL; op = next) {
         next = op->next;
         op->next = NULL;
@@ -549,6 +545,21 @@ void partition_hand_over(struct partition *part, struct append_op *committing, s
         forwarder_add(&part->forwarder, &op->forward);
         pthread_mutex_unlock(&part->forward_lock);
     }
+    partition_forward_look(part);
+}
+
+void partition_hand_over(struct partition *part, struct append_op *committing, struct append_op *held)
+{
+    struct append_op *next;
+
+    for (struct append_op *op = committing; op != NULL; op = next) {
+        next = op->next;
+        op->next = NULL;
+        if (op->acked || !partition_forward_numbered(op)) {
+            partition_finish(op, partition_doubt(op));
+        }
+    }
+    partition_send_on(part, held);
     atomic_store(&part->handing_over, false);
     partition_forward_look(part);
 }

@@ -118,6 +118,13 @@ static void set_deadline(struct partition *part, int64_t deadline_ms)
               deadline_ms - part->manager->clock->mono_ms(part->manager->clock));
 }
 
+/* A leadership ends before what is in this log is answered, or has ended: the next leader answers it (rule 35). The
+ * high watermark stands still in a log that is offline (partition_append.c). Under the lock. */
+static bool next_leader_answers(const struct partition *part)
+{
+    return !partition_leads(part) || isr_size(&part->isr) > 1;
+}
+
 /* Whether anybody would answer it: whoever told those that wait may have come before. */
 static int check_answered(struct partition *part, struct err *e)
 {
@@ -343,14 +350,21 @@ bool partition_has_held(struct partition *part)
 
 /* ---- in the log ---- */
 
+int partition_doubt(const struct append_op *op)
+{
+    return op->from_peer ? -EIO : -ETIMEDOUT; /* the other node asks the next leader */
+}
+
 int partition_hold_committing(struct append_op *op)
 {
     struct partition *part = op->part;
     struct append_op *before = part->committing.last;
-    int rc = check_answered(part, NULL);
 
-    if (rc < 0) {
-        return rc;
+    if (atomic_load(&part->topic->deleted)) {
+        return -ESTALE;
+    }
+    if (log_offline(part->log) != 0 && (op->acked || !next_leader_answers(part))) {
+        return partition_doubt(op);
     }
     if (op->deadline_ms == 0) {
         op->deadline_ms = partition_deadline_of(op);
@@ -481,7 +495,19 @@ static void on_deadline(struct alarm *alarm)
     partition_unref(part);
 }
 
-void partition_fail_waiting(struct partition *part, int rc)
+/* Ends those that are in a log, linked by next. Calls back. */
+static void finish_in_doubt(struct append_op *committing)
+{
+    while (committing != NULL) {
+        struct append_op *op = committing;
+
+        committing = op->next;
+        op->next = NULL;
+        partition_finish(op, partition_doubt(op));
+    }
+}
+
+void partition_hold_deleted(struct partition *part)
 {
     struct append_op *held, *committing;
 
@@ -490,18 +516,66 @@ void partition_fail_waiting(struct partition *part, int rc)
     committing = take_expired(&part->committing, take_committing, INT64_MAX);
     update(part);
     pthread_mutex_unlock(&part->lock);
-    partition_finish(committing, rc);
-    partition_finish(held, rc);
-    if (rc == -ESTALE) {
-        partition_forward_fail(part, rc);
-        partition_ask_look(part);
+    partition_finish(committing, -ESTALE);
+    partition_finish(held, -ESTALE);
+    partition_forward_fail(part, -ESTALE);
+    partition_ask_look(part);
+    partition_insync_look(part, false);
+}
+
+/* Of those that are in the log, whom a leader elsewhere has acknowledged: they wait for this replica alone. Under the
+ * lock. */
+static struct append_op *take_acked(struct partition *part)
+{
+    struct append_op *first = NULL, **last = &first, *op, *next;
+
+    for (op = part->committing.first; op != NULL; op = next) {
+        next = op->next;
+        if (op->acked) {
+            take_committing(op);
+            *last = op;
+            last = &op->next;
+        }
+    }
+    return first;
+}
+
+void partition_hold_offline(struct partition *part)
+{
+    struct append_op *held, *committing;
+    bool next;
+
+    pthread_mutex_lock(&part->lock);
+    next = next_leader_answers(part);
+    held = take_expired(&part->held, take_held, INT64_MAX);
+    committing = next ? take_acked(part) : take_expired(&part->committing, take_committing, INT64_MAX);
+    update(part);
+    pthread_mutex_unlock(&part->lock);
+    finish_in_doubt(committing);
+    if (next) {
+        partition_send_on(part, held);
+    } else {
+        partition_finish(held, -EIO);
     }
     partition_insync_look(part, false);
 }
 
 void partition_quit(struct partition *part)
 {
-    partition_fail_waiting(part, -EIO);
+    struct append_op *held, *committing, *op;
+
+    pthread_mutex_lock(&part->lock);
+    held = take_expired(&part->held, take_held, INT64_MAX);
+    committing = take_expired(&part->committing, take_committing, INT64_MAX);
+    update(part);
+    pthread_mutex_unlock(&part->lock);
+    finish_in_doubt(committing);
+    while ((op = held) != NULL) {
+        held = op->next;
+        op->next = NULL;
+        partition_finish(op, op->from_peer ? -EREMOTE : -EIO);
+    }
+    partition_insync_look(part, false);
     partition_forward_fail(part, -EIO);
     partition_ask_fail(part, -EIO);
     partition_insync_fail(part, -EIO);

@@ -365,8 +365,8 @@ int partition_hold(struct append_op *op, struct err *e);
 /* One that was held, and was to go into the log when its topic came to be held: back to its place. It may be over
  * already when this returns. */
 void partition_hold_again(struct append_op *op);
-/* Queues one that is in the log until the high watermark has passed it. 0; -ESTALE, -EIO: nobody would answer it.
- * Under the lock. */
+/* Queues one that is in the log until the high watermark has passed it. 0; -ESTALE, or partition_doubt(): nobody would
+ * answer it. Under the lock. */
 int partition_hold_committing(struct append_op *op);
 /* Takes out those that the high watermark has passed. Under the lock; the caller then calls partition_finish(). */
 struct append_op *partition_collect_committed(struct partition *part);
@@ -378,10 +378,13 @@ void partition_hold_look(struct partition *part);
 void partition_resume(struct partition *part);
 /* The same at the start. */
 void partition_hold_init(struct partition *part);
-/* Ends every append that waits with rc. Calls back. Whoever ends a leadership calls it before the log is cut: in
- * another epoch the same offset is another record, and the high watermark's passing it would acknowledge the wrong one.
- */
-void partition_fail_waiting(struct partition *part, int rc);
+/* What one ends with that is in a log, or may be, of which nobody knows what will become. */
+int partition_doubt(const struct append_op *op);
+/* The topic is deleted: ends every append that waits with -ESTALE. Calls back. */
+void partition_hold_deleted(struct partition *part);
+/* The log is offline: what is held goes to the next leader, who is to be one of those in sync, and what is in the log
+ * waits for that; where there is nobody else they end. Calls back. */
+void partition_hold_offline(struct partition *part);
 /* The node stops, and its own appends are over: ends all that others wait for here, and all that nobody waits for.
  * Calls back. */
 void partition_quit(struct partition *part);
@@ -452,6 +455,8 @@ int partition_append_own(struct append_op *op, struct err *e);
 void partition_forward_settled(struct partition *part);
 /* One that has its number and is in this node's log, which leads no more: sent on. false: it cannot be. */
 bool partition_forward_numbered(struct append_op *op);
+/* Those that were held, linked by next, are for who leads next. Calls back. */
+void partition_send_on(struct partition *part, struct append_op *held);
 /* This node leads no more: what waited at the high watermark, in its order, and what was held are sent on, or end.
  * Before anything of the log is cut. Calls back. */
 void partition_hand_over(struct partition *part, struct append_op *committing, struct append_op *held);

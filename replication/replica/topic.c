@@ -248,7 +248,7 @@ void topic_wake_all(struct topic *topic)
         struct partition_waiter *waiters = partition_collect(part, INT64_MAX);
         pthread_mutex_unlock(&part->lock);
         partition_wake(waiters, NULL);
-        partition_fail_waiting(part, -ESTALE);
+        partition_hold_deleted(part);
     }
 }
 

@@ -56,7 +56,7 @@ static void append_over(struct pending *p, int rc)
         const struct book_setting *every = book_setting(p->known, "flush.messages");
         batch->durable = world_alone(p->host) && !every->unknown && strcmp(every->value, "1") == 0;
     } else {
-        batch->state = rc == -ETIMEDOUT || rc == -ESTALE || rc == -EIO ? BATCH_UNKNOWN : BATCH_GONE;
+        batch->state = rc == -ETIMEDOUT || rc == -ESTALE ? BATCH_UNKNOWN : BATCH_GONE;
     }
 }
 

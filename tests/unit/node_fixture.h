@@ -49,7 +49,8 @@ static inline int64_t hand_mono_ms(struct clock *clock)
 struct bad_disk {
     struct io io; /* first; the rest is io_posix() */
     _Atomic int pwritev_rc, fdatasync_rc, mkdir_rc;
-    _Atomic int fsyncs; /* fsync and fdatasync calls */
+    _Atomic int pwritev_left; /* so many calls go well before */
+    _Atomic int fsyncs;       /* fsync and fdatasync calls */
     /* A gate that the test shuts: the first call to come waits in front of it until it is opened; others pass. */
     _Atomic int pwritev_gate, fdatasync_gate; /* enum gate_state */
 };
@@ -68,6 +69,8 @@ static inline ssize_t bad_pwritev(struct io *io, int fd, const struct iovec *iov
 {
     pass_gate(&((struct bad_disk *)io)->pwritev_gate);
     int rc = atomic_load(&((struct bad_disk *)io)->pwritev_rc);
+    if (rc != 0 && atomic_fetch_sub(&((struct bad_disk *)io)->pwritev_left, 1) > 0)
+        rc = 0;
     return rc != 0 ? rc : io_posix()->pwritev(io_posix(), fd, iov, iovcnt, at);
 }
 

@@ -329,7 +329,8 @@ static void test_what_is_in_the_log_ends_with_its_topic(void **state)
     partition_unref(part);
 }
 
-static void test_what_is_in_the_log_ends_with_the_log(void **state)
+/* Whoever is in sync may have it, and may come to lead. */
+static void test_what_is_in_a_log_that_fails_waits_for_the_next_leader(void **state)
 {
     struct fixture *f = *state;
     struct partition *part = followed(f);
@@ -338,9 +339,56 @@ static void test_what_is_in_the_log_ends_with_the_log(void **state)
     atomic_store(&f->disk.pwritev_rc, -EIO);
     assert_int_equal(park(f, part, &next, "b\n"), -EIO);
     atomic_store(&f->disk.pwritev_rc, 0);
-    assert_int_equal(parked.calls, 1);
-    assert_int_equal(parked.rc, -EIO);
+    assert_int_equal(parked.calls, 0);
+    fetched(&parked); /* this replica may not hold it any more */
+    assert_int_equal(parked.calls, 0);
+    pass_ms(f, 30000);
+    wait_until(parked.calls == 1);
+    assert_int_equal(parked.rc, -ETIMEDOUT);
     partition_unref(part);
+}
+
+static void test_what_is_in_the_only_log_may_be_there_when_that_fails(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *part = followed(f);
+    struct parked parked, held, next = {0};
+    set(f, "orders", "min.insync.replicas", "2");
+    assert_int_equal(park(f, part, &parked, "a\n"), 0);
+    pthread_mutex_lock(&part->lock);
+    isr_set_in_sync(&part->isr, FOLLOWER, false);
+    partition_hold_look(part);
+    pthread_mutex_unlock(&part->lock);
+    assert_int_equal(park(f, part, &held, "b\n"), 0);
+    assert_false(partition_append_is_in_log(&held.op));
+    atomic_store(&f->disk.pwritev_rc, -EIO);
+    assert_int_equal(append_to(f, part, "c\n", ACKS_LEADER, &next.op, NULL), -EIO);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    assert_int_equal(parked.calls, 1);
+    assert_int_equal(parked.rc, -ETIMEDOUT);
+    assert_int_equal(held.calls, 1);
+    assert_int_equal(held.rc, -EIO);
+    partition_unref(part);
+}
+
+/* The entry is there when a write of the index fails, and the next start finds it. */
+static void test_what_a_failed_write_has_left_may_be_there(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    create(f, "orders");
+    set(f, "orders", "index.interval.bytes", "0");
+    append(f, "orders", "a\n");
+    struct partition *part = get(f, "orders");
+    atomic_store(&f->disk.pwritev_left, 2);
+    atomic_store(&f->disk.pwritev_rc, -EIO);
+    assert_int_equal(append_to(f, part, "b\n", ACKS_ALL, &op, NULL), -ETIMEDOUT);
+    assert_int_equal(append_to(f, part, "c\n", ACKS_ALL, &op, NULL), -EIO);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    partition_unref(part);
+    node_close(f->node, NULL);
+    start(f);
+    assert_content(f, "orders", "a\nb\n");
 }
 
 /* What was held goes into the log when there are enough, and waits there for the followers. */
@@ -414,8 +462,9 @@ static void test_flush_messages_on_a_disk_that_fails(void **state)
     set(f, "orders", "flush.messages", "1");
     struct partition *part = get(f, "orders");
     atomic_store(&f->disk.fdatasync_rc, -EIO);
-    assert_int_equal(append_to(f, part, "b\n", ACKS_ALL, &op, NULL), -EIO);
+    assert_int_equal(append_to(f, part, "b\n", ACKS_ALL, &op, NULL), -ETIMEDOUT);
     atomic_store(&f->disk.fdatasync_rc, 0);
+    assert_int_equal(append_to(f, part, "c\n", ACKS_ALL, &op, NULL), -EIO);
     assert_int_equal(partition_state(part), -EIO);
     assert_int_equal(partition_high_watermark(part).offset, 1);
     partition_unref(part);
@@ -488,7 +537,9 @@ int main(void)
         STORY(test_the_high_watermark_does_not_come),
         STORY(test_too_few_replicas_behind_an_append),
         STORY(test_what_is_in_the_log_ends_with_its_topic),
-        STORY(test_what_is_in_the_log_ends_with_the_log),
+        STORY(test_what_is_in_a_log_that_fails_waits_for_the_next_leader),
+        STORY(test_what_is_in_the_only_log_may_be_there_when_that_fails),
+        STORY(test_what_a_failed_write_has_left_may_be_there),
         STORY(test_what_was_held_waits_for_the_high_watermark),
         STORY(test_flush_messages_holds_no_thread),
         STORY(test_flush_messages_on_a_disk_that_fails),

@@ -296,6 +296,52 @@ static void what_was_acknowledged_waits_until_it_shows_here(void **state)
     ends_with(&second, 0);
 }
 
+/* The sender has not heard yet that others are in sync with the leader, nor that one of them leads now. */
+static void what_is_in_the_log_of_a_leader_that_is_deposed_may_be_there(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct partition *leader = partition_of(pair, 1, "orders");
+    struct partition_registration registration = {
+        .replicas = both, .isr = both, .leader = 1, .leader_epoch = 5, .partition_epoch = 6};
+    struct appended first;
+
+    partition_set_registration(leader, &registration);
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    settle(pair);
+    assert_int_equal(partition_log_end(leader).offset, 1);
+    registration.leader = 2;
+    registration.leader_epoch = 6;
+    registration.partition_epoch = 7;
+    partition_set_registration(leader, &registration);
+    settle(pair);
+    assert_int_equal(first.calls, 0);
+    assert_true(partition_append_is_in_log(&first.op));
+    time_passes(pair, 30000);
+    ends_with(&first, -ETIMEDOUT);
+}
+
+/* What is not in its log is for when it is back. */
+static void what_a_leader_that_stops_has_held_waits_for_the_next_one(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first;
+
+    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 2);
+    led_by(pair, 1, "orders", 1, 6, alone(1));
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    settle(pair);
+    partition_quit(partition_of(pair, 1, "orders"));
+    while (wire_deliver(&pair->ends[2]) || hand_step(&pair->ends[2].hand)) {
+    }
+    assert_int_equal(first.calls, 0);
+    assert_false(partition_append_is_in_log(&first.op));
+    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 1);
+    led_by(pair, 1, "orders", 1, 7, alone(1));
+    time_passes(pair, LIMIT_FORWARD_PAUSE_MS);
+    ends_with(&first, 0);
+    assert_content(&pair->ends[1].f, "orders", "a\n");
+}
+
 /* ---- a leadership that ends while an append is about to be held ---- */
 
 static struct pair *deposed_pair;
@@ -359,6 +405,8 @@ int main(void)
         STORY(a_topic_that_is_deleted_ends_them),
         STORY(the_dying_need_not_wait),
         STORY(what_was_acknowledged_waits_until_it_shows_here),
+        STORY(what_is_in_the_log_of_a_leader_that_is_deposed_may_be_there),
+        STORY(what_a_leader_that_stops_has_held_waits_for_the_next_one),
         STORY(what_comes_to_be_held_as_the_leadership_ends_is_sent_on),
         STORY(a_leader_that_stops_lets_go),
     };
