@@ -23,24 +23,7 @@ static int by_key(const void *a, const void *b)
     return strcmp(left->key, right->key);
 }
 
-/* A decimal number up to the character `end`, and *at moved behind that. */
-static bool parse_number(char **at, char end, int64_t *out)
-{
-    char *behind;
-
-    if (**at != '-' && (**at < '0' || **at > '9')) {
-        return false;
-    }
-    errno = 0;
-    *out = strtoll(*at, &behind, 10);
-    if (errno != 0 || behind == *at || *behind != end) {
-        return false;
-    }
-    *at = behind + 1;
-    return true;
-}
-
-static bool parse_line(char **at, bool first_version, struct checkpoint_entry *entry)
+static bool parse_line(const char **at, bool first_version, struct checkpoint_entry *entry)
 {
     char *space = strchr(*at, ' ');
     int64_t cuts = 0;
@@ -56,8 +39,9 @@ static bool parse_line(char **at, bool first_version, struct checkpoint_entry *e
     memset(entry->key, 0, sizeof entry->key);
     memcpy(entry->key, *at, len);
     *at = space + 1;
-    if (!parse_number(at, ' ', &entry->offset) || !parse_number(at, first_version ? '\n' : ' ', &entry->position) ||
-        (!first_version && !parse_number(at, '\n', &cuts)) || cuts < 0 || cuts > UINT32_MAX) {
+    if (!seal_number(at, ' ', INT64_MIN, INT64_MAX, &entry->offset) ||
+        !seal_number(at, first_version ? '\n' : ' ', INT64_MIN, INT64_MAX, &entry->position) ||
+        (!first_version && !seal_number(at, '\n', 0, UINT32_MAX, &cuts))) {
         return false;
     }
     entry->cuts = (uint32_t)cuts;
@@ -75,7 +59,7 @@ static size_t count_lines(const char *text)
 }
 
 /* Sorted, each key once. */
-static bool parse(char *body, bool first_version, struct checkpoint_entry *entries, size_t count)
+static bool parse(const char *body, bool first_version, struct checkpoint_entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (!parse_line(&body, first_version, &entries[i])) {

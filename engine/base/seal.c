@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,4 +113,20 @@ int seal_read(struct io *io, int dirfd, const char *name, const char *magic, cha
     (*body)[len - CRC_LINE_LEN] = '\0';
     memmove(*body, *body + first_len, len - CRC_LINE_LEN - first_len + 1);
     return 0;
+}
+
+bool seal_number(const char **at, char end, int64_t min, int64_t max, int64_t *out)
+{
+    char *behind;
+
+    if (**at != '-' && (**at < '0' || **at > '9')) {
+        return false;
+    }
+    errno = 0;
+    *out = strtoll(*at, &behind, 10);
+    if (errno != 0 || behind == *at || *behind != end || *out < min || *out > max) {
+        return false;
+    }
+    *at = behind + 1;
+    return true;
 }

@@ -3,7 +3,9 @@
 #ifndef LOGMNT_ENGINE_BASE_SEAL_H
 #define LOGMNT_ENGINE_BASE_SEAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/base/err.h"
 #include "engine/base/io.h"
@@ -25,5 +27,8 @@ int seal_write(struct io *io, int dirfd, const char *name, const char *magic, co
 /* Reads it. *body is malloc-ed: the lines between the first and the last, each with its newline, NUL-terminated; the
  * caller frees it. -ENOENT: no file; -EBADMSG: magic or CRC do not hold; *body is NULL then. */
 int seal_read(struct io *io, int dirfd, const char *name, const char *magic, char **body, struct err *e);
+
+/* A decimal number, min to max, up to the character `end`, and *at moved behind that. false: there is none. */
+bool seal_number(const char **at, char end, int64_t min, int64_t max, int64_t *out);
 
 #endif

@@ -65,26 +65,9 @@ int epochs_store(struct io *io, int dirfd, const struct epochs *epochs, struct e
     return rc;
 }
 
-/* A decimal number, not below min and at most max, up to the character `end`. */
-static bool parse_number(const char **at, char end, int64_t min, int64_t max, int64_t *out)
-{
-    char *behind;
-
-    if (**at != '-' && (**at < '0' || **at > '9')) {
-        return false;
-    }
-    errno = 0;
-    *out = strtoll(*at, &behind, 10);
-    if (errno != 0 || behind == *at || *behind != end || *out < min || *out > max) {
-        return false;
-    }
-    *at = behind + 1;
-    return true;
-}
-
 static bool parse_point(const char **at, struct log_point *out)
 {
-    return parse_number(at, ' ', 0, INT64_MAX, &out->offset) && parse_number(at, '\n', -1, INT64_MAX, &out->position);
+    return seal_number(at, ' ', 0, INT64_MAX, &out->offset) && seal_number(at, '\n', -1, INT64_MAX, &out->position);
 }
 
 static bool parse_line(const char **at, bool first_version, struct epochs *epochs)
@@ -93,7 +76,7 @@ static bool parse_line(const char **at, bool first_version, struct epochs *epoch
     int64_t number;
 
     if (first_version) {
-        if (!parse_number(at, ' ', 0, INT32_MAX, &number) || !parse_number(at, '\n', 0, INT64_MAX, &point.offset)) {
+        if (!seal_number(at, ' ', 0, INT32_MAX, &number) || !seal_number(at, '\n', 0, INT64_MAX, &point.offset)) {
             return false;
         }
         epochs->entries[epochs->count++] = (struct epochs_entry){(int32_t)number, point};
@@ -101,7 +84,7 @@ static bool parse_line(const char **at, bool first_version, struct epochs *epoch
     }
     if (strncmp(*at, "epoch ", 6) == 0) {
         *at += 6;
-        if (!parse_number(at, ' ', 0, INT32_MAX, &number) || !parse_point(at, &point)) {
+        if (!seal_number(at, ' ', 0, INT32_MAX, &number) || !parse_point(at, &point)) {
             return false;
         }
         epochs->entries[epochs->count++] = (struct epochs_entry){(int32_t)number, point};
@@ -109,7 +92,7 @@ static bool parse_line(const char **at, bool first_version, struct epochs *epoch
     }
     if (strncmp(*at, "cut ", 4) == 0) {
         *at += 4;
-        if (!parse_number(at, ' ', 1, UINT32_MAX, &number) || !parse_point(at, &point) || point.position < 0) {
+        if (!seal_number(at, ' ', 1, UINT32_MAX, &number) || !parse_point(at, &point) || point.position < 0) {
             return false;
         }
         epochs->cuts[epochs->cut_count++] = (struct epochs_cut){(uint32_t)number, point};

@@ -173,46 +173,57 @@ static int finish(struct log *log, int rc, struct log_point limit, struct log_po
     return 0;
 }
 
-int log_lookup_offset(struct log *log, int64_t offset, struct log_point limit, struct log_point *out, struct err *e)
+/* By offset, or by position. */
+struct axis {
+    int64_t (*of)(struct log_point point);
+    int (*get)(struct log *log, int64_t value, struct segment_view *view, bool *found, struct err *e);
+    int (*in)(struct log *log, const struct segment_view *view, int64_t value, struct log_point *out, struct err *e);
+};
+
+static int64_t offset_of(struct log_point point)
+{
+    return point.offset;
+}
+
+static int64_t position_of(struct log_point point)
+{
+    return point.position;
+}
+
+static int lookup(struct log *log, const struct axis *axis, int64_t value, struct log_point limit,
+                  struct log_point *out, struct err *e)
 {
     struct err local = {0};
-    struct log_point start = log_start(log);
+    int64_t start = axis->of(log_start(log));
     struct segment_view view;
     bool found = true;
     int rc = log_check_online(log, e);
 
     e = e != NULL ? e : &local;
-    offset = offset > start.offset ? offset : start.offset;
-    while (rc == 0 && found && offset < limit.offset) {
-        rc = log_get_by_offset(log, offset, &view, &found, e);
+    value = value > start ? value : start;
+    while (rc == 0 && found && value < axis->of(limit)) {
+        rc = axis->get(log, value, &view, &found, e);
         if (rc == 0 && found) {
-            rc = offset_in(log, &view, offset, out, e);
-            offset = view.end.offset;
+            rc = axis->in(log, &view, value, out, e);
+            value = axis->of(view.end);
             log_put(&view);
         }
     }
     return finish(log, rc, limit, out, e);
 }
 
+int log_lookup_offset(struct log *log, int64_t offset, struct log_point limit, struct log_point *out, struct err *e)
+{
+    static const struct axis axis = {offset_of, log_get_by_offset, offset_in};
+
+    return lookup(log, &axis, offset, limit, out, e);
+}
+
 int log_lookup_position(struct log *log, int64_t position, struct log_point limit, struct log_point *out, struct err *e)
 {
-    struct err local = {0};
-    struct log_point start = log_start(log);
-    struct segment_view view;
-    bool found = true;
-    int rc = log_check_online(log, e);
+    static const struct axis axis = {position_of, log_get_by_position, position_in};
 
-    e = e != NULL ? e : &local;
-    position = position > start.position ? position : start.position;
-    while (rc == 0 && found && position < limit.position) {
-        rc = log_get_by_position(log, position, &view, &found, e);
-        if (rc == 0 && found) {
-            rc = position_in(log, &view, position, out, e);
-            position = view.end.position;
-            log_put(&view);
-        }
-    }
-    return finish(log, rc, limit, out, e);
+    return lookup(log, &axis, position, limit, out, e);
 }
 
 int log_lookup_time(struct log *log, int64_t ms, struct log_point limit, struct log_point *out, struct err *e)

@@ -215,29 +215,13 @@ int producers_store(struct io *io, int dirfd, int64_t offset, const struct produ
     return rc;
 }
 
-static bool parse_number(const char **at, char end, int64_t min, int64_t max, int64_t *out)
-{
-    char *behind;
-
-    if (**at != '-' && (**at < '0' || **at > '9')) {
-        return false;
-    }
-    errno = 0;
-    *out = strtoll(*at, &behind, 10);
-    if (errno != 0 || behind == *at || *behind != end || *out < min || *out > max) {
-        return false;
-    }
-    *at = behind + 1;
-    return true;
-}
-
 static bool parse_line(const char **at, struct producer_state *p)
 {
     int64_t epoch, sequence;
 
-    if (!parse_number(at, ' ', 0, INT64_MAX, &p->id) || !parse_number(at, ' ', INT16_MIN, INT16_MAX, &epoch) ||
-        !parse_number(at, ' ', 0, INT32_MAX, &sequence) || !parse_number(at, ' ', 0, INT64_MAX, &p->last_offset) ||
-        !parse_number(at, '\n', INT64_MIN, INT64_MAX, &p->last_ms)) {
+    if (!seal_number(at, ' ', 0, INT64_MAX, &p->id) || !seal_number(at, ' ', INT16_MIN, INT16_MAX, &epoch) ||
+        !seal_number(at, ' ', 0, INT32_MAX, &sequence) || !seal_number(at, ' ', 0, INT64_MAX, &p->last_offset) ||
+        !seal_number(at, '\n', INT64_MIN, INT64_MAX, &p->last_ms)) {
         return false;
     }
     p->epoch = (int16_t)epoch;

@@ -13,6 +13,7 @@
 
 #include "engine/base/limits.h"
 #include "replication/base/limits.h"
+#include "replication/base/sorted.h"
 
 enum value_kind { NUMBER, RATIO, BOOL, POLICY, TIMESTAMP_TYPE, FRAMING, SEPARATOR };
 
@@ -242,24 +243,14 @@ int config_check(const char *name, const char *value, struct err *e)
 
 /* ---- overrides ---- */
 
-/* The place of name: where it is, or where it would go. */
+static const char *name_at(const void *list, size_t i)
+{
+    return ((const struct config_override *)list)[i].name;
+}
+
 static size_t set_place(const struct config_set *set, const char *name, bool *found)
 {
-    size_t low = 0, high = set->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(set->entries[middle].name, name);
-        if (order == 0) {
-            *found = true;
-            return middle;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *found = false;
-    return low;
+    return sorted_place(set->entries, set->count, name_at, name, found);
 }
 
 int config_set_put(struct config_set *set, const char *name, const char *value)
