@@ -14,25 +14,12 @@
 #include <cmocka.h>
 
 #include "engine/log/log_internal.h"
-#include "tests/unit/faulty_io.h"
-#include "tests/unit/log_fixture.h"
-
-static struct log_fixture f;
-static struct faulty_io faulty;
+#include "tests/unit/faulty_log.h"
 
 static int setup(void **state)
 {
     (void)state;
-    log_fixture_init(&f);
-    faulty_io_init(&faulty);
-    f.io = &faulty.io;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    log_fixture_destroy(&f);
+    faulty_log_init();
     return 0;
 }
 

@@ -10,11 +10,8 @@
 #include <cmocka.h>
 
 #include "engine/log/log_internal.h"
-#include "tests/unit/faulty_io.h"
-#include "tests/unit/log_fixture.h"
+#include "tests/unit/faulty_log.h"
 
-static struct log_fixture f;
-static struct faulty_io faulty;
 static _Atomic int left; /* calls of on_flush_left */
 
 static void on_left(void *arg)
@@ -26,18 +23,9 @@ static void on_left(void *arg)
 static int setup(void **state)
 {
     (void)state;
-    log_fixture_init(&f);
-    faulty_io_init(&faulty);
-    f.io = &faulty.io;
+    faulty_log_init();
     log_fixture_open(&f, NULL);
     atomic_store(&left, 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    log_fixture_destroy(&f);
     return 0;
 }
 

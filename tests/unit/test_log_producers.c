@@ -13,27 +13,13 @@
 #include <cmocka.h>
 
 #include "engine/base/crc32c.h"
-#include "tests/unit/faulty_io.h"
-#include "tests/unit/log_fixture.h"
-
-static struct log_fixture f;
-static struct faulty_io faulty;
+#include "tests/unit/faulty_log.h"
 
 static int setup(void **state)
 {
     (void)state;
-    log_fixture_init(&f);
-    faulty_io_init(&faulty);
-    f.io = &faulty.io;
+    faulty_log_init();
     log_fixture_open(&f, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    faulty_io_disarm(&faulty);
-    log_fixture_destroy(&f);
     return 0;
 }
 
