@@ -240,6 +240,7 @@ int stream_update(struct group_stream *stream)
         drop_all(stream);
         rc = stream->over = -ESTALE;
     } else {
+        stream->refused = shares.rc;
         rc = take_shares(stream, &shares);
     }
     if (rc == 0 || rc == -ESTALE)

@@ -51,6 +51,7 @@ struct group_stream {
     struct group_member *leaver; /* it is released, and a commit is still under way: the last one leaves */
     int member_refs;             /* commits under way, and one for the open file */
     int over;                    /* -ESTALE: it is a member no more */
+    int refused;                 /* -ENOSPC: the coordinator has no room to take it in; it is asked again */
     uint64_t version;            /* group_member_version() of the parts */
     struct group_part **parts;   /* by partition */
     size_t count;

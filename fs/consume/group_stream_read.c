@@ -200,6 +200,8 @@ static int look(struct reading *reading)
     if (part != NULL && (part->failures == 0 || group->failed == 0))
         return begin_fetch(reading, part);
     stream_polled(stream, false);
+    if (stream->refused != 0)
+        return stream->refused;
     return group->failed != 0 ? group->failed : reading->nonblock ? -EAGAIN : 1;
 }
 
@@ -348,7 +350,8 @@ void group_stream_poll(fuse_req_t req, struct handle *handle, struct fuse_pollha
         rc = stream_update(stream);
     if (rc == 0)
         stream_give_up(stream);
-    bool now = rc != 0 || stream->map.given_pos < group_map_end(&stream->map) || stream_next_part(stream) != NULL;
+    bool now = rc != 0 || stream->refused != 0 || stream->map.given_pos < group_map_end(&stream->map) ||
+               stream_next_part(stream) != NULL;
     if (rc == 0)
         stream_polled(stream, now);
     if (!now && ph != NULL) {

@@ -181,9 +181,10 @@ enum {
     /* A node with members tells their coordinators so often that it is there. */
     LIMIT_GROUP_BEAT_MS = 500,
     /* What a coordinator has not answered is asked again after this; what it was not ready for, or is led by nobody,
-     * after a shorter while. */
+     * after a shorter while, which doubles each time up to this; where there was no room, after this. */
     LIMIT_GROUP_AGAIN_MS = 1000,
     LIMIT_GROUP_LATER_MS = 20,
+    LIMIT_GROUP_LATEST_MS = 500,
     /* Bytes of requests that wait at one coordinator; what comes then is dropped, and asked again. */
     LIMIT_GROUP_INBOX_BYTES = 32 << 20,
     /* A coordinator's records are committed within this time, or it is read anew. */

@@ -62,7 +62,7 @@ int group_op_submit(struct group_op *op)
     op->row_count = op->described_count = 0;
     op->stale = false;
     op->rc = 0;
-    op->again_ms = 0;
+    op->again_ms = op->later_ms = 0;
     op->deadline_ms = groups_now_ms(groups) + op->timeout_ms;
     op->ticket = groups_number(groups);
     pthread_mutex_lock(&groups->lock);
@@ -261,8 +261,12 @@ static bool take(struct group_op *op, const struct group_told *told, int *rc)
     if ((op->waits_for & bit) == 0)
         return false; /* it was asked twice */
     if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE) {
-        op->again_ms = op->groups->now_ms + LIMIT_GROUP_LATER_MS;
+        op->again_ms = groups_later(op->groups, &op->later_ms);
         return false;
+    }
+    if (told->outcome == GROUP_OUTCOME_FULL) {
+        *rc = -ENOSPC;
+        return true;
     }
     *rc = told->outcome == GROUP_OUTCOME_NONE ? -ENODATA : take_rows(op, told);
     if (*rc == 0)

@@ -72,6 +72,8 @@ struct group_member {
     uint64_t ticket;
     int32_t sent_to;
     int64_t again_ms;         /* when the request is sent again; with none under way: not before */
+    int64_t later_ms;         /* so long it was told to wait last; 0: it was not */
+    int why;                  /* it is not inside: -ENOSPC, its coordinator has no room. lock */
     struct group_entry *sent; /* COMMIT, LEAVE: what it holds; malloc-ed */
     size_t sent_count;
     int32_t told_epoch; /* what the coordinator said last; -1: nothing */
@@ -130,6 +132,14 @@ static inline void groups_due(struct groups *groups, int64_t at_ms)
 {
     if (at_ms < groups->next_ms)
         groups->next_ms = at_ms;
+}
+/* When what was to be asked later is asked again: after a while that doubles. */
+static inline int64_t groups_later(const struct groups *groups, int64_t *later_ms)
+{
+    *later_ms = *later_ms == 0                          ? LIMIT_GROUP_LATER_MS
+                : *later_ms * 2 < LIMIT_GROUP_LATEST_MS ? *later_ms * 2
+                                                        : LIMIT_GROUP_LATEST_MS;
+    return groups->now_ms + *later_ms;
 }
 static inline uint64_t groups_number(struct groups *groups)
 {

@@ -101,6 +101,7 @@ int group_member_shares(struct group_member *member, struct group_shares *out)
     pthread_mutex_lock(&groups->lock);
     out->version = atomic_load(&member->shown_version);
     out->state = member->state;
+    out->rc = member->why;
     if (member->state == GROUP_MEMBER_STABLE && member->share_count > 0) {
         out->shares = calloc(member->share_count, sizeof *out->shares);
         if (out->shares == NULL) {
@@ -229,7 +230,7 @@ int group_commit_submit(struct group_commit_op *op)
 
     op->deadline_ms = groups_now_ms(groups) + op->timeout_ms;
     op->ticket = groups_number(groups);
-    op->again_ms = 0;
+    op->again_ms = op->later_ms = 0;
     pthread_mutex_lock(&groups->lock);
     if (member->state == GROUP_MEMBER_PUT_OUT || member->state == GROUP_MEMBER_GONE)
         rc = -ESTALE;

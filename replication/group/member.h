@@ -50,6 +50,7 @@ struct group_share {
 struct group_shares {
     uint64_t version; /* group_member_version() as of these */
     enum group_member_state state;
+    int rc;                     /* why it is in no group yet, or no more: -ENOSPC, the coordinator has no room; or 0 */
     struct group_share *shares; /* by partition, each once; malloc-ed. NULL if there are none */
     size_t count;
 };
@@ -105,13 +106,14 @@ struct group_commit_op {
     int64_t timeout_ms;           /* in: delivery.timeout.ms */
     /* in: once, no lock held, perhaps before submit has returned. rc: 0: all are in force, and so is what
      * group_member_commit() was told before; -ESTALE: those of commits[] that say so are not, the others are, or some
-     * of what group_member_commit() was told since the last op is not, or may not be; -ETIMEDOUT: not known; -EROFS:
-     * the node stops. */
+     * of what group_member_commit() was told since the last op is not, or may not be; -ENOSPC: the
+     * coordinator has no room for it, and it may come into force when there is some; -ETIMEDOUT: not known; -EROFS: the
+     * node stops. */
     void (*done)(struct group_commit_op *op, int rc);
     /* private */
     struct group_commit_op *prev, *next;
     uint64_t ticket;
-    int64_t deadline_ms, again_ms;
+    int64_t deadline_ms, again_ms, later_ms;
     bool answered; /* what it asks; it waits for what was committed of shares that were given up since */
     int rc, state;
 };
@@ -161,8 +163,8 @@ struct group_op {
     int64_t offset;            /* in: RESET */
     int64_t timeout_ms;        /* in */
     /* in: once, no lock held, perhaps before submit has returned. rc: 0; -ENOENT: no such group, topic or partition;
-     * -ENODATA; -ETIMEDOUT: a coordinator did not answer and nothing was known of what it keeps (of a RESET or FORGET:
-     * not known what became of it); -EROFS: the node stops; -ENOMEM. */
+     * -ENODATA; -ENOSPC: of a RESET or FORGET, as of a commit; -ETIMEDOUT: a coordinator did not answer and nothing was
+     * known of what it keeps (of a RESET or FORGET: not known what became of it); -EROFS: the node stops; -ENOMEM. */
     void (*done)(struct group_op *op, int rc);
     struct group_row *rows; /* out: by group, topic and partition; malloc-ed */
     size_t row_count;
@@ -172,7 +174,7 @@ struct group_op {
     /* private */
     struct group_op *prev, *next;
     uint64_t ticket;
-    int64_t deadline_ms, again_ms;
+    int64_t deadline_ms, again_ms, later_ms;
     uint64_t waits_for; /* a bit a partition of __consumer_offsets that has yet to answer */
     uint8_t group_id[UUID_BYTES], topic_id[UUID_BYTES];
     int rc, state;

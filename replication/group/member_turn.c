@@ -139,8 +139,9 @@ static void step_inside(struct group_member *member)
 {
     if (member->session == SESSION_OUTSIDE)
         member->session = SESSION_INSIDE;
-    if (member->state == GROUP_MEMBER_JOINING) {
-        member->state = GROUP_MEMBER_STABLE;
+    if (member->state == GROUP_MEMBER_JOINING || member->why != 0) {
+        member->state = member->state == GROUP_MEMBER_JOINING ? GROUP_MEMBER_STABLE : member->state;
+        member->why = 0;
         show(member);
     }
 }
@@ -266,6 +267,23 @@ static void note_answered(struct group_member *member, const struct group_told *
     }
 }
 
+/* Its request is to be made again. Under the lock. */
+static void told_later(struct group_member *member, enum member_request request, enum group_outcome outcome)
+{
+    struct groups *groups = member->groups;
+
+    member->hurried = member->hurried || request == REQUEST_COMMIT;
+    if (outcome != GROUP_OUTCOME_FULL) {
+        member->again_ms = groups_later(groups, &member->later_ms);
+        return;
+    }
+    member->again_ms = groups->now_ms + LIMIT_GROUP_LATEST_MS;
+    if (member->session == SESSION_OUTSIDE && member->why == 0) {
+        member->why = -ENOSPC;
+        show(member);
+    }
+}
+
 /* The answer of the member's own request. Under the lock. */
 static void told_result(struct group_member *member, const struct group_told *told)
 {
@@ -275,11 +293,12 @@ static void told_result(struct group_member *member, const struct group_told *to
     member->request = REQUEST_NONE;
     member->again_ms = 0;
     member_due(groups, member);
-    if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE) {
-        member->again_ms = groups->now_ms + LIMIT_GROUP_LATER_MS;
-        member->hurried = member->hurried || request == REQUEST_COMMIT;
+    if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE ||
+        told->outcome == GROUP_OUTCOME_FULL) {
+        told_later(member, request, told->outcome);
         return;
     }
+    member->later_ms = 0;
     switch (request) {
     case REQUEST_JOIN:
         step_inside(member);
@@ -304,8 +323,12 @@ static void told_commit(struct group_commit_op *op, const struct group_told *tol
     int rc = 0;
 
     if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE) {
-        op->again_ms = member->groups->now_ms + LIMIT_GROUP_LATER_MS;
+        op->again_ms = groups_later(member->groups, &op->later_ms);
         member_due(member->groups, member);
+        return;
+    }
+    if (told->outcome == GROUP_OUTCOME_FULL) {
+        end_op(op, -ENOSPC);
         return;
     }
     if (told->refused_count != op->count)
@@ -579,9 +602,9 @@ static void look_at(struct group_member *member, int32_t lost)
     int32_t leader = groups->leaders[member->index];
     bool vain = lost != 0 ? member->sent_to == lost : member->sent_to != leader;
     if (vain && (member->request != REQUEST_NONE || member->ops != NULL)) {
-        member->again_ms = 0;
+        member->again_ms = member->later_ms = 0;
         for (struct group_commit_op *op = member->ops; op != NULL; op = op->next)
-            op->again_ms = 0;
+            op->again_ms = op->later_ms = 0;
         member_due(groups, member);
     }
     pthread_mutex_unlock(&groups->lock);

@@ -12,7 +12,7 @@
 #include "engine/record/framing.h"
 #include "replication/group/groups_internal.h"
 
-enum { MARK_INTERVAL_BYTES = 4096, MARKS = 64, LOAD_AGAIN_MS = 500, LEASE_AGAIN_MS = 100 };
+enum { MARK_INTERVAL_BYTES = 4096, MARKS = 64, LOAD_AGAIN_MS = 500, WRITE_AGAIN_MS = 500, LEASE_AGAIN_MS = 100 };
 
 /* ---- answers ---- */
 
@@ -43,13 +43,35 @@ static void free_item(struct seat_item *it)
     free(it);
 }
 
+/* Those that were acted on, but whose records are in no log. */
+static void answer_acted(struct seat *seat, enum group_outcome outcome)
+{
+    while (seat->acted != NULL) {
+        struct seat_item *it = seat->acted;
+        seat->acted = it->next;
+        if (it->item.kind != GROUP_ITEM_ASK)
+            answer_only(&seat->groups->answers, seat, it, outcome);
+        free_item(it);
+    }
+}
+
+static void drop_acted(struct seat *seat)
+{
+    while (seat->acted != NULL) {
+        struct seat_item *it = seat->acted;
+        seat->acted = it->next;
+        free_item(it);
+    }
+}
+
 /* What waits is to be asked again. */
 static void refuse_all(struct seat *seat, enum group_outcome outcome)
 {
     while (seat->first != NULL) {
         struct seat_item *it = seat->first;
         seat->first = it->next;
-        answer_only(&seat->groups->answers, seat, it, outcome);
+        bool asks = outcome == GROUP_OUTCOME_FULL && it->item.kind == GROUP_ITEM_ASK; /* which takes no room */
+        answer_only(&seat->groups->answers, seat, it, asks ? GROUP_OUTCOME_LATER : outcome);
         free_item(it);
     }
     seat->last = &seat->first;
@@ -81,6 +103,11 @@ static void count_groups(struct seat *seat, bool away)
         atomic_fetch_add(&seat->groups->coordinated, seat->core.groups.count);
 }
 
+static bool is_loaded(const struct seat *seat)
+{
+    return seat->state == SEAT_READY || seat->state == SEAT_WRITING || seat->state == SEAT_STALLED;
+}
+
 /* What it knows is of no use any more. Not while it is WRITING. */
 static void forget(struct seat *seat)
 {
@@ -88,16 +115,18 @@ static void forget(struct seat *seat)
         seat_load_cancel(seat->load);
     seat->load = NULL;
     seat_starts_cancel(seat);
-    if (seat->state == SEAT_READY) {
+    if (is_loaded(seat)) {
         count_groups(seat, true);
         coordinator_free(&seat->core);
     }
     outbox_drop(&seat->answers);
+    seat->full = false;
 }
 
 static void leave(struct seat *seat)
 {
     forget(seat);
+    answer_acted(seat, GROUP_OUTCOME_ELSEWHERE);
     refuse_all(seat, GROUP_OUTCOME_ELSEWHERE);
     if (seat->part != NULL)
         partition_unref(seat->part);
@@ -121,9 +150,11 @@ static void begin(struct seat *seat, struct partition *part, int32_t epoch)
 static void load_anew(struct seat *seat)
 {
     forget(seat);
+    answer_acted(seat, GROUP_OUTCOME_LATER);
     refuse_all(seat, GROUP_OUTCOME_LATER);
     seat->state = SEAT_LOADING;
     seat->load_ms = seat->groups->now_ms + LOAD_AGAIN_MS;
+    groups_due(seat->groups, seat->load_ms);
 }
 
 void seat_look(struct seat *seat)
@@ -179,6 +210,12 @@ void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_i
     }
     seat->core.changes.now_ms = seat->groups->now_ms;
     coordinator_heard(&seat->core, node, process);
+    if (seat->state == SEAT_STALLED) { /* or it is asked again */
+        if (seat->full && item->kind != GROUP_ITEM_ASK)
+            answer_only(&seat->groups->answers, seat, it, GROUP_OUTCOME_FULL);
+        free_item(it);
+        return;
+    }
     bool idle = item->kind == GROUP_ITEM_BEAT && seat->state == SEAT_READY && knows_all(seat, node, process, item);
     if (idle || seat->inbox_bytes + bytes > LIMIT_GROUP_INBOX_BYTES) {
         free_item(it);
@@ -304,13 +341,15 @@ static void publish(struct seat *seat)
     atomic_fetch_add(&groups->handovers, changes->handovers);
     changes->commits = changes->fenced = changes->handovers = 0;
     outbox_send(&seat->answers, &groups->env, MESSAGE_GROUP_ANSWER);
+    drop_acted(seat);
     seat_starts_begin(seat);
     coordinator_clear(&seat->core);
     seat->state = SEAT_READY;
+    seat->full = false;
 }
 
-/* A full disk refuses again whenever the groups have been read anew: one line a minute tells of it. */
-static void log_failure(struct seat *seat, int rc, const struct err *e)
+/* One line a minute tells of it. */
+static void log_failure(struct seat *seat, int rc, const char *then, const struct err *e)
 {
     int64_t now_ms = seat->groups->now_ms;
 
@@ -320,19 +359,44 @@ static void log_failure(struct seat *seat, int rc, const struct err *e)
         return;
     seat->logged_rc = rc;
     seat->logged_ms = now_ms;
-    log_line(LOG_WARNING, "__consumer_offsets-%d: an append failed: %s; its groups are read anew", (int)seat->index,
-             e != NULL && e->text[0] != '\0' ? e->text : strerror(-rc));
+    log_line(LOG_WARNING, "__consumer_offsets-%d: an append failed: %s; %s", (int)seat->index,
+             e != NULL && e->text[0] != '\0' ? e->text : strerror(-rc), then);
+}
+
+/* For sure the log has nothing of the piece that was handed to it, and may take it later. */
+static bool is_refused(int rc)
+{
+    return rc == -EROFS || err_is_passing(rc);
+}
+
+/* Whatever was decided stays decided, and comes into force when the log takes it. */
+static void stall(struct seat *seat, int rc, const struct err *e)
+{
+    seat->state = SEAT_STALLED;
+    seat->written -= seat->iov.iov_len;
+    seat->full = err_is_full_disk(rc);
+    seat->retry_ms = seat->groups->now_ms + WRITE_AGAIN_MS;
+    groups_due(seat->groups, seat->retry_ms);
+    log_failure(seat, rc, "it is tried again", e);
+    if (seat->full) {
+        answer_acted(seat, GROUP_OUTCOME_FULL);
+        refuse_all(seat, GROUP_OUTCOME_FULL);
+    }
+    seat_look(seat);
 }
 
 /* The append is over, or never began. */
 static void written(struct seat *seat, int rc, const struct err *e)
 {
-    seat->state = SEAT_READY;
     if (rc == 0 || (BUG(old_coordinator_goes_on) && rc == -EREMOTE)) {
         publish(seat);
         return;
     }
-    log_failure(seat, rc, e);
+    if (is_refused(rc)) {
+        stall(seat, rc, e);
+        return;
+    }
+    log_failure(seat, rc, "its groups are read anew", e);
     load_anew(seat);
     seat_look(seat);
 }
@@ -408,7 +472,8 @@ static void act(struct seat *seat)
         struct seat_item *it = seat->first;
         seat->first = it->next;
         act_on(seat, it);
-        free_item(it);
+        it->next = seat->acted;
+        seat->acted = it;
     }
     seat->last = &seat->first;
     seat->inbox_bytes = 0;
@@ -487,6 +552,11 @@ void seat_run(struct seat *seat)
             written(seat, seat->append_rc, NULL);
         seat_look(seat); /* what it was told meanwhile */
     }
+    if (seat->state == SEAT_STALLED) {
+        groups_due(seat->groups, seat->retry_ms);
+        if (seat->retry_ms <= seat->groups->now_ms)
+            write_records(seat);
+    }
     if (seat->state == SEAT_LOADING)
         load(seat);
     if (seat->state != SEAT_READY)
@@ -513,7 +583,7 @@ void seat_free(struct seat *seat)
 {
     if (seat->state == SEAT_WRITING) {
         assert(atomic_load(&seat->append_over));
-        seat->state = SEAT_READY;
+        seat->state = SEAT_STALLED;
     }
     leave(seat);
     assert(seat->finds == NULL);

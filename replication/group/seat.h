@@ -1,18 +1,23 @@
 /* replication/group/seat.h: this node as the coordinator of one partition of __consumer_offsets: what reads it, writes
  * it, and lets coordinator.h decide in between.
  *
- *     AWAY --- leads it ---> LOADING --- all is read ---> READY --- a turn has records ---> WRITING
- *      ^                      ^   |                        ^                                  |  |
- *      |                      |   |                        +------- they are committed -------+  |
- *      |                      |   |                                                              |
- *      |                      +---|------------ they are not, or may not be ---------------------+
+ *     AWAY --- leads it ---> LOADING --- all is read ---> READY --- a turn has records ---> WRITING <--+ after a
+ *      ^                      ^   |                        ^                                  |  |  |    | while
+ *      |                      |   |                        +------- they are committed -------+  |  |    |
+ *      |                      |   |                                                              |  +-> STALLED
+ *      |                      +---|----------------- it is not known whether they are -----------+    they are not in
+ *      |                          |                                                                   the log
  *      +--- leads no more, or in another epoch, from anywhere (WRITING: once the append is over)
  *
  * LOADING waits first until the high watermark is where the log ended when the epoch began: until then nobody can say
  * what the groups' offsets are. It reads off the turns (seat_load.c). What is asked of a seat that is LOADING is
  * answered "later", of one that is AWAY "elsewhere"; what comes while it is WRITING waits for the next turn, so that
  * nothing is told before it is committed, in this epoch. Where a group is to begin on a partition is asked of that
- * partition, here or elsewhere (seat_start.c). */
+ * partition, here or elsewhere (seat_start.c).
+ *
+ * STALLED: the log has refused the records, for want of room or of replicas in sync, so that all that is known still
+ * holds, and they are handed to it again and again. Where there is no room, whoever asks for something that takes a
+ * record is told so at once; what else is asked is not answered, and asked again. */
 #ifndef LOGMNT_REPLICATION_GROUP_SEAT_H
 #define LOGMNT_REPLICATION_GROUP_SEAT_H
 
@@ -24,7 +29,7 @@ struct groups;
 struct group_load;
 struct start_find;
 
-enum seat_state { SEAT_AWAY, SEAT_LOADING, SEAT_READY, SEAT_WRITING };
+enum seat_state { SEAT_AWAY, SEAT_LOADING, SEAT_READY, SEAT_WRITING, SEAT_STALLED };
 
 /* One that waits. */
 struct seat_item {
@@ -41,8 +46,9 @@ struct seat {
     enum seat_state state;
     int32_t epoch;           /* not AWAY */
     struct partition *part;  /* not AWAY; referenced */
-    struct coordinator core; /* READY, WRITING */
+    struct coordinator core; /* READY, WRITING, STALLED */
     struct seat_item *first, **last;
+    struct seat_item *acted; /* WRITING, STALLED: whose records these are, that have no answer yet */
     size_t inbox_bytes;
     bool look;             /* the metadata is another since the last turn */
     struct outbox answers; /* of what is being written */
@@ -51,7 +57,9 @@ struct seat {
     struct iovec iov;
     _Atomic bool append_over;
     int append_rc;
-    int logged_rc; /* of a failed append that was logged, at logged_ms */
+    bool full;        /* STALLED: for want of room */
+    int64_t retry_ms; /* STALLED: the next attempt */
+    int logged_rc;    /* of a failed append that was logged, at logged_ms */
     int64_t logged_ms;
     struct group_load *load;  /* LOADING: under way */
     int64_t load_ms;          /* LOADING: the next attempt */

@@ -10,7 +10,8 @@
 #include "engine/record/framing.h"
 #include "replication/wire/elements.h"
 
-enum { ITEM = 12, ENTRY = 4, TOLD = 11, SHARE = 4, ROW = 8, GROUP = 4 };
+/* Of what a coordinator tells 11 elements are from whoever does not know why it is to be asked later. */
+enum { ITEM = 12, ENTRY = 4, TOLD_LEAST = 11, TOLD = 12, SHARE = 4, ROW = 8, GROUP = 4 };
 
 void member_id_text(const struct member_id *id, char out[GROUP_MEMBER_ID_BYTES])
 {
@@ -206,7 +207,8 @@ void group_told_encode(const struct group_told *told, struct elements_buffer *to
     msgpack_pack_int(&pk, (int)told->kind);
     msgpack_pack_uint64(&pk, told->ticket);
     msgpack_pack_int32(&pk, told->index);
-    msgpack_pack_int(&pk, (int)told->outcome);
+    bool full = told->outcome == GROUP_OUTCOME_FULL;
+    msgpack_pack_int(&pk, (int)(full ? GROUP_OUTCOME_LATER : told->outcome));
     msgpack_pack_array(&pk, told->refused_count);
     for (size_t i = 0; i < told->refused_count; i++)
         elements_pack_bool(&pk, told->refused[i]);
@@ -232,6 +234,7 @@ void group_told_encode(const struct group_told *told, struct elements_buffer *to
         msgpack_pack_int64(&pk, told->shares[i].start);
         elements_pack_bool(&pk, told->shares[i].revoked);
     }
+    elements_pack_bool(&pk, full);
 }
 
 static bool take_partition(const msgpack_object *o, int32_t *out)
@@ -293,17 +296,20 @@ int group_told_decode(const uint8_t *data, size_t len, size_t *used, struct grou
 {
     msgpack_unpacked unpacked;
     int32_t kind = 0, outcome = 0;
+    bool full = false;
 
     *told = (struct group_told){0};
-    if (take_item(data, len, TOLD, used, &unpacked) != 0)
+    if (take_item(data, len, TOLD_LEAST, used, &unpacked) != 0)
         return err_set(e, -EBADMSG, "what is no message of a group's coordinator");
     const msgpack_object *at = unpacked.data.via.array.ptr;
     bool good = take_enum(&at[0], GROUP_TOLD_KINDS, &kind) && elements_uint64(&at[1], &told->ticket) &&
                 take_enum(&at[2], LIMIT_OFFSETS_PARTITIONS, &told->index) &&
-                take_enum(&at[3], GROUP_OUTCOMES, &outcome) && elements_bool(&at[5], &told->more) &&
+                take_enum(&at[3], GROUP_OUTCOME_FULL, &outcome) && elements_bool(&at[5], &told->more) &&
                 elements_int32(&at[8], 0, &told->epoch) && elements_int64(&at[9], 0, &told->version);
+    if (unpacked.data.via.array.size >= TOLD)
+        good = good && elements_bool(&at[11], &full);
     told->kind = (enum group_told_kind)kind;
-    told->outcome = (enum group_outcome)outcome;
+    told->outcome = full && outcome == GROUP_OUTCOME_LATER ? GROUP_OUTCOME_FULL : (enum group_outcome)outcome;
     int rc = good ? take_lists(at, told) : -EBADMSG;
     msgpack_unpacked_destroy(&unpacked);
     if (rc == 0)

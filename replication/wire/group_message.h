@@ -95,7 +95,7 @@ enum group_outcome {
     GROUP_OUTCOME_ELSEWHERE, /* this node does not lead that partition */
     GROUP_OUTCOME_UNKNOWN,   /* COMMIT, LEAVE; SHARES: it has no such member */
     GROUP_OUTCOME_NONE,      /* FORGET: there is no offset */
-    GROUP_OUTCOMES,
+    GROUP_OUTCOME_FULL, /* there is no room for its record: it may be in force later, when there is, or asked again */
 };
 
 /* A share of a member: partition, assignment epoch, where it began. */

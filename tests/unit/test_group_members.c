@@ -549,6 +549,46 @@ static void offsets_of_a_deleted_topic_go_with_it(void **state)
     group_op_free(&waited.op);
 }
 
+static uint64_t loads(struct fixture *f)
+{
+    struct group_metrics metrics;
+    group_metrics(node_group_room(f->node), &metrics);
+    return metrics.loads;
+}
+
+/* Whoever asks for what takes a record is told at once, and it is not begun anew for as long as there is no room. */
+static void a_full_disk_is_said_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a, b;
+    struct waited_ask waited;
+    kitchen(f, 2);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 2);
+    uint64_t before = loads(f);
+    atomic_store(&f->disk.pwritev_rc, -ENOSPC);
+    int64_t since_ms = atomic_load(&f->clock.passed_ms);
+    assert_int_equal(commit_now(f, &a, 0, 1, 1), -ENOSPC);
+    assert_int_equal(commit_now(f, &a, 0, 1, 2), -ENOSPC);
+    assert_int_equal(ask(f, &waited, GROUP_RESET, "kitchen", "orders", 1, 0), -ENOSPC);
+    assert_true(atomic_load(&f->clock.passed_ms) - since_ms < 10000); /* no time-out was waited for */
+    join(f, &b, "kitchen", "orders");
+    wait_for(f, look(&b) == 0 && b.shares.rc == -ENOSPC);
+    assert_int_equal(b.shares.state, GROUP_MEMBER_JOINING);
+    pass_ms(f, 9000); /* many attempts, no silence of anybody's */
+    assert_int_equal(commit_now(f, &a, 0, 1, 2), -ENOSPC);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    wait_for(f, look(&b) == 0 && b.shares.state == GROUP_MEMBER_STABLE);
+    assert_int_equal(b.shares.rc, 0);
+    assert_int_equal(commit_now(f, &a, 0, 1, 2), 0);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 2);
+    assert_true(loads(f) == before);
+    leave(&a);
+    leave(&b);
+    crash_and_restart(f);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -569,6 +609,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_listing_says_how_far_behind_a_group_is, setup, teardown),
         cmocka_unit_test_setup_teardown(a_turn_of_many_records_is_appended_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_of_a_deleted_topic_go_with_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_said_at_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,26 @@ static void the_largest_request_comes_back(void **state)
     free(body.bytes);
 }
 
+/* Who is of an earlier build hears "later", and what that says is no full disk's. */
+static void a_full_disk_is_later_to_who_does_not_know_it(void **state)
+{
+    (void)state;
+    struct group_told told = {.outcome = GROUP_OUTCOME_FULL, .version = 3}, back;
+    struct elements_buffer body = {0};
+    struct err e = {""};
+    size_t used;
+    group_told_encode(&told, &body);
+    assert_int_equal(group_told_decode(body.bytes, body.len, &used, &back, &e), 0);
+    assert_int_equal(back.outcome, GROUP_OUTCOME_FULL);
+    group_told_free(&back);
+    assert_int_equal(body.bytes[0], 0x9c); /* an array of 12: here the last one goes */
+    body.bytes[0] = 0x9b;
+    assert_int_equal(group_told_decode(body.bytes, body.len - 1, &used, &back, &e), 0);
+    assert_int_equal(back.outcome, GROUP_OUTCOME_LATER);
+    group_told_free(&back);
+    free(body.bytes);
+}
+
 static void an_answer_with_all_there_is_comes_back(void **state)
 {
     (void)state;
@@ -167,8 +187,11 @@ static void groups_go_where_kafka_puts_them(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_largest_request_comes_back),  cmocka_unit_test(an_answer_with_all_there_is_comes_back),
-        cmocka_unit_test(what_is_none_is_refused),         cmocka_unit_test(records_come_back),
+        cmocka_unit_test(the_largest_request_comes_back),
+        cmocka_unit_test(a_full_disk_is_later_to_who_does_not_know_it),
+        cmocka_unit_test(an_answer_with_all_there_is_comes_back),
+        cmocka_unit_test(what_is_none_is_refused),
+        cmocka_unit_test(records_come_back),
         cmocka_unit_test(groups_go_where_kafka_puts_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
