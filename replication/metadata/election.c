@@ -184,6 +184,25 @@ bool election_resign(const struct partition_registration *part, int32_t node, co
     return true;
 }
 
+bool election_withdraw(const struct partition_registration *part, int32_t node, const struct election_nodes *nodes,
+                       const struct election_rules *rules, struct partition_registration *out)
+{
+    struct partition_registration without;
+    *out = *part;
+    if (!replica_set_has(&part->isr, node) && !replica_set_has(&part->elr, node))
+        return false;
+    election_forget(part, node, false, &without);
+    if (without.isr.count + without.elr.count == 0)
+        return false;
+    election_settle(&without, nodes, rules, out);
+    if (part->leader == node && (out->leader == LEADER_NONE || out->leader == node))
+        return false;
+    if (out->isr.count >= rules->min_insync_replicas)
+        replica_set_remove(&out->last_isr, node);
+    out->leader_epoch = part->leader_epoch + 1;
+    return true;
+}
+
 void election_appoint(const struct partition_registration *part, int32_t node, struct partition_registration *out)
 {
     *out = *part;

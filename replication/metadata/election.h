@@ -71,6 +71,12 @@ bool election_forget(const struct partition_registration *part, int32_t node, bo
  * only one that is known to have what was committed. */
 bool election_resign(const struct partition_registration *part, int32_t node, const struct election_nodes *nodes,
                      const struct election_rules *rules, struct partition_registration *out);
+/* The node's disk does not do what it should (its log is offline, or hangs), and others go on without it: it leads no
+ * more and is neither in sync nor eligible, and whoever leads from here on does so in a new epoch, which *out has
+ * already. As who leaves the ISR is eligible while that is too small to commit anything, it is in the last ISR then:
+ * it may have lost what it had. false: nobody else could lead; or it is neither in sync nor eligible. */
+bool election_withdraw(const struct partition_registration *part, int32_t node, const struct election_nodes *nodes,
+                       const struct election_rules *rules, struct partition_registration *out);
 /* That replica leads, and it alone is in sync: after an unclean stop of all, or an unclean election. */
 void election_appoint(const struct partition_registration *part, int32_t node, struct partition_registration *out);
 

@@ -73,7 +73,7 @@ static void open_parcel(struct parcel *parcel)
         partition_shown_answer(part, parcel->from, &parcel->answer);
         break;
     case MESSAGE_FLUSH_INSYNC_ANSWER:
-        partition_insync_flushed(part, parcel->from, parcel->answer.head.leader_epoch, parcel->answer.upto);
+        partition_insync_flushed(part, parcel->from, &parcel->answer);
         break;
     default:
         break;

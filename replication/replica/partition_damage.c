@@ -1,5 +1,6 @@
-/* replication/replica/partition_damage.c: a replica whose log is damaged gives itself up and fetches all of it again
- * (REPLICATION.md, rule 54).
+/* replication/replica/partition_damage.c: a replica that is of no use to the others says so itself. One whose log is
+ * damaged gives itself up and fetches all of it again (REPLICATION.md, rule 54); one that cannot write, its log being
+ * offline or its disk hanging, withdraws until it can (rule 56).
  *
  *     WHOLE --- wrong bytes are met below its end, or it could not be opened for them ---> DAMAGED
  *       ^                                                                                    |
@@ -11,8 +12,12 @@
  * the old one, so that it cannot come back into the ISR by what its log was before. RESIGNED it follows, and the first
  * fetch of that epoch is said by a log that is empty.
  *
- * Failure: a sole member of an ISR stays as it is and says so once. A drop that fails is tried again with the next
- * fetch. */
+ * Who cannot write withdraws in the same way: out of ISR and eligible replicas, in a new leader epoch in which it says
+ * nothing before it can write again. It asks for that with each beat until it is so, whether anything is appended or
+ * not; who leads and is asked to append does not wait for the beat (node/handover.c).
+ *
+ * Failure: a sole member of an ISR stays as it is, and says so once if it is damaged. A drop that fails is tried again
+ * with the next fetch. */
 #include <errno.h>
 #include <string.h>
 #include <syslog.h>
@@ -32,26 +37,63 @@ static bool is_in_a_set(const struct partition_registration *registration, int32
            replica_set_has(&registration->elr, id) || replica_set_has(&registration->last_isr, id);
 }
 
+bool partition_hangs(const struct partition *part)
+{
+    return atomic_load(&part->busy_beats) >= LIMIT_STUCK_MS / LIMIT_BEAT_MS;
+}
+
+bool partition_cannot_write(const struct partition *part)
+{
+    return !atomic_load(&part->elsewhere) &&
+           (part->log == NULL || log_offline(part->log) != 0 || partition_hangs(part));
+}
+
+/* Under the lock. */
+static bool is_to_withdraw(const struct partition *part)
+{
+    int32_t self = part->manager->id;
+
+    return partition_cannot_write(part) &&
+           (replica_set_has(&part->registration.isr, self) || replica_set_has(&part->registration.elr, self));
+}
+
 void partition_damage_tick(struct partition *part)
 {
-    if (is_damaged(part) && !atomic_load(&part->resigned))
+    bool wants;
+
+    pthread_mutex_lock(&part->lock);
+    wants = is_damaged(part) ? !atomic_load(&part->resigned) : is_to_withdraw(part);
+    pthread_mutex_unlock(&part->lock);
+    if (wants)
         isr_changes_want(&part->manager->changes, part);
+}
+
+static bool resign(struct partition *part, const struct election_nodes *nodes, const struct election_rules *rules,
+                   struct partition_change *change)
+{
+    int32_t self = part->manager->id;
+    bool proposes;
+
+    if (atomic_load(&part->resigned) || !replica_set_has(&part->registration.replicas, self))
+        return false;
+    proposes = election_resign(&part->registration, self, nodes, rules, &change->to);
+    if (!proposes && !part->damage_told)
+        log_line(LOG_CRIT, "%s: its log is damaged, and no other replica is known to have all of it: it stays as it is",
+                 part->name);
+    part->damage_told = true;
+    return proposes;
 }
 
 bool partition_resign(struct partition *part, const struct metadata *meta, const struct election_rules *rules,
                       struct partition_change *change)
 {
     struct election_nodes nodes = metadata_election_nodes(meta);
-    int32_t self = part->manager->id;
-    bool proposes;
+    bool proposes = false;
 
-    if (!is_damaged(part) || atomic_load(&part->resigned) || !replica_set_has(&part->registration.replicas, self))
-        return false;
-    proposes = election_resign(&part->registration, self, &nodes, rules, &change->to);
-    if (!proposes && !part->damage_told)
-        log_line(LOG_CRIT, "%s: its log is damaged, and no other replica is known to have all of it: it stays as it is",
-                 part->name);
-    part->damage_told = true;
+    if (is_damaged(part))
+        proposes = resign(part, &nodes, rules, change);
+    else if (is_to_withdraw(part))
+        proposes = election_withdraw(&part->registration, part->manager->id, &nodes, rules, &change->to);
     for (int i = 0; i < LIMIT_REPLICA_SET; i++)
         change->isr_epochs[i] = -1;
     return proposes;

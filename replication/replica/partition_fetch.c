@@ -91,6 +91,8 @@ bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, s
     pthread_mutex_unlock(&part->lock);
     /* A damaged log is offline, perhaps, until it has been dropped. */
     int rc = due && atomic_load(&part->resigned) ? 0 : partition_reach(part, &e);
+    if (rc == 0 && due && partition_hangs(part))
+        rc = -EIO;
     if (rc == 0 && due)
         rc = begin_following(part, epoch, &e);
     if (rc == 0)

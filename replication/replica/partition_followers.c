@@ -510,23 +510,24 @@ static void look_at_followers(struct partition *part, int64_t end, int64_t start
     }
 }
 
-/* A disk that has not finished an append or a flush for LIMIT_STUCK_MS: another one is to lead. */
+/* For how many beats the disk has not finished an append or a flush. */
 static void look_at_disk(struct partition *part)
 {
-    const struct manager_hooks *hooks = &part->manager->hooks;
     uint64_t progress;
-    bool busy = log_is_busy(part->log, &progress);
+    bool busy = part->log != NULL && log_is_busy(part->log, &progress);
     part->busy_beats = busy && progress == part->busy_progress ? part->busy_beats + 1 : 0;
-    part->busy_progress = progress;
-    if (part->busy_beats >= LIMIT_STUCK_MS / LIMIT_BEAT_MS)
-        (void)hooks->hand_over(hooks->arg, part);
+    if (busy)
+        part->busy_progress = progress;
 }
 
 static void tick_leading(struct partition *part)
 {
+    const struct manager_hooks *hooks = &part->manager->hooks;
     struct isr_rules rules;
     int64_t end = log_end(part->log).offset, start = log_start(part->log).offset;
-    look_at_disk(part);
+    /* Not by what proposes else, whose threads the disk may hold up. */
+    if (partition_hangs(part))
+        (void)hooks->hand_over(hooks->arg, part);
     pthread_mutex_lock(&part->lock);
     look_at_followers(part, end, start);
     partition_isr_rules(part, &rules);
@@ -535,6 +536,7 @@ static void tick_leading(struct partition *part)
     pthread_mutex_unlock(&part->lock);
     if (proposes)
         isr_changes_want(&part->manager->changes, part);
+    partition_insync_look(part, false); /* who could not flush is asked again */
     if (!atomic_load(&part->epoch_assigned))
         topic_resume(part->topic); /* that the epoch begins could not be written, or the cluster does not know it yet */
 }
@@ -542,6 +544,7 @@ static void tick_leading(struct partition *part)
 void partition_replica_tick(struct partition *part)
 {
     struct replica_manager *manager = part->manager;
+    look_at_disk(part);
     partition_damage_tick(part);
     switch (partition_role(part)) {
     case ROLE_LEADER:

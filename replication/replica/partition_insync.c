@@ -7,7 +7,8 @@
  * topic's (-ESTALE), the log's (-EIO).
  *
  * Who is in sync and has not flushed what is waited for is asked to (MESSAGE_FLUSH_INSYNC, with the leader's own
- * epoch), once it holds that, and again when a link came or went. Log starts travel with the replicas' fetches.
+ * epoch), once it holds that, and again when a link came or went, and with the next beat if it could not. Log starts
+ * travel with the replicas' fetches.
  *
  * Under the partition's lock; whatever takes one out of the list ends it. */
 #include <errno.h>
@@ -193,18 +194,23 @@ void partition_insync_look(struct partition *part, bool again)
     finish(over);
 }
 
-void partition_insync_flushed(struct partition *part, int32_t node, int32_t leader_epoch, int64_t flushed)
+void partition_insync_flushed(struct partition *part, int32_t node, const struct partition_answer *answer)
 {
     struct isr_replica *replica;
 
     pthread_mutex_lock(&part->lock);
-    replica =
-        partition_leads(part) && atomic_load(&part->leader_epoch) == leader_epoch ? isr_find(&part->isr, node) : NULL;
-    if (replica != NULL && flushed > replica->flushed) {
-        replica->flushed = flushed;
+    replica = partition_leads(part) && atomic_load(&part->leader_epoch) == answer->head.leader_epoch
+                  ? isr_find(&part->isr, node)
+                  : NULL;
+    if (replica != NULL && answer->rc != 0) {
+        replica->asked_flush = 0; /* the beat asks again */
+    } else if (replica != NULL && answer->upto > replica->flushed) {
+        replica->flushed = answer->upto;
     }
     pthread_mutex_unlock(&part->lock);
-    partition_insync_look(part, false);
+    if (answer->rc == 0) {
+        partition_insync_look(part, false);
+    }
 }
 
 /* ---- waiting ---- */

@@ -119,7 +119,7 @@ struct partition {
     bool shown_alarm_set;
     /* The beat's: for how many of them the log has been at the same write or flush. */
     uint64_t busy_progress;
-    int busy_beats;
+    _Atomic int busy_beats;
     bool damage_told;                 /* that it is damaged and stays so, partition_damage.c */
     struct fetch fetch;               /* FOLLOWER */
     struct partition_waiter *waiters; /* a list, in no order */
@@ -332,12 +332,16 @@ int partition_shown_skip(struct partition *part, int32_t epoch, struct err *e);
  * Calls back. */
 bool partition_shown_asked(struct partition *part, const struct partition_request *request, struct log_point *out);
 
-/* ---- a damaged log: partition_damage.c ---- */
+/* ---- a log that is damaged, or cannot be written to: partition_damage.c ---- */
 
-/* Each LIMIT_BEAT_MS: one that is damaged proposes to resign. */
+/* Its disk has not finished a write or a flush for LIMIT_STUCK_MS, as the beat finds. */
+bool partition_hangs(const struct partition *part);
+/* This replica's log is offline or was not to be opened, or its disk hangs. */
+bool partition_cannot_write(const struct partition *part);
+/* Each LIMIT_BEAT_MS: one that is damaged proposes to resign, one that cannot write to withdraw. */
 void partition_damage_tick(struct partition *part);
-/* What a damaged replica proposes, by the metadata as it is: that it is in no set any more. false: nothing. Under the
- * lock. */
+/* What such a replica proposes, by the metadata as it is: that it is in no set any more, or neither leader nor in sync
+ * nor eligible; *change lacks the partition's names and its epoch. false: nothing. Under the lock. */
 bool partition_resign(struct partition *part, const struct metadata *meta, const struct election_rules *rules,
                       struct partition_change *change);
 /* The registration is another one. new_epoch: this process of the node has said nothing in its leader epoch yet. Under
@@ -493,8 +497,8 @@ void partition_insync_wait(struct partition *part, struct insync_wait *wait);
  * back. */
 void partition_insync_look(struct partition *part, bool again);
 void partition_insync_fail(struct partition *part, int rc); /* ends all of them; calls back */
-/* A replica says how far its log is on its disk, in an epoch. */
-void partition_insync_flushed(struct partition *part, int32_t node, int32_t leader_epoch, int64_t flushed);
+/* A replica says how far its log is on its disk, in an epoch; or that it could not flush. */
+void partition_insync_flushed(struct partition *part, int32_t node, const struct partition_answer *answer);
 
 /* ---- flushing: partition_flush.c ---- */
 

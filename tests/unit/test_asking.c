@@ -3,6 +3,8 @@
 #include "tests/unit/counted_ops.h"
 #include "tests/unit/two_nodes.h"
 
+#include "replication/wire/forward_message.h"
+
 static const struct replica_set both = {.count = 2, .ids = {1, 2}};
 
 static struct replica_set alone(int32_t id)
@@ -110,6 +112,27 @@ static void an_fsync_waits_for_all_in_sync(void **state)
     assert_int_equal(flushed.calls, 1);
     assert_int_equal(flushed.rc, 0);
     assert_int_equal(on_disk(pair, 2), 1);
+}
+
+/* No descriptors, say. */
+static void who_could_not_flush_is_asked_again_by_the_beat(void **state)
+{
+    struct pair *pair = led_by_one(state, both);
+    struct partition *leading = partition_of(pair, 1, "orders");
+    struct flushed flushed;
+    const struct partition_answer failed = {.head.leader_epoch = 5, .rc = -EMFILE};
+
+    append_at(pair, 1, "a\n");
+    assert_int_equal(flush_at(pair, 1, &flushed, 1, 5), 0);
+    pair->held = true;
+    replicate(pair);
+    partition_insync_flushed(leading, 2, &failed);
+    partition_replica_tick(leading);
+    pair->held = false;
+    settle(pair);
+    assert_int_equal(pair->ends[2].received[MESSAGE_FLUSH_INSYNC], 2);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, 0);
 }
 
 static void who_leaves_the_isr_is_not_waited_for(void **state)
@@ -271,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(an_fsync_elsewhere_reaches_the_leaders_disk),
         STORY(an_fsync_waits_for_all_in_sync),
+        STORY(who_could_not_flush_is_asked_again_by_the_beat),
         STORY(who_leaves_the_isr_is_not_waited_for),
         STORY(what_a_later_leader_has_not_is_lost),
         STORY(an_fsync_without_a_leader_ends),

@@ -228,6 +228,57 @@ static void who_is_damaged_resigns_where_others_have_it_all(void **state)
     assert_false(election_resign(&part, 3, &all, &two, &out));
 }
 
+static void who_cannot_write_withdraws_where_others_can_go_on(void **state)
+{
+    (void)state;
+    struct partition_registration part = partition("123", "123", 1), out;
+    struct election_nodes all = nodes("LLL"), no_second = nodes("L-L"), alone = nodes("L--");
+    part.leader_epoch = 4;
+    assert_true(election_withdraw(&part, 1, &all, &two, &out)); /* the leader */
+    assert_int_equal(out.leader, 2);
+    assert_int_equal(out.leader_epoch, 5);
+    is_set(&out.isr, "23");
+    is_set(&out.last_isr, "");
+    assert_true(election_withdraw(&part, 1, &no_second, &two, &out));
+    assert_int_equal(out.leader, 3);
+    is_set(&out.isr, "3");
+    is_set(&out.elr, "2");
+    is_set(&out.last_isr, "1");
+    assert_false(election_withdraw(&part, 1, &alone, &two, &out)); /* nobody else could */
+    assert_true(election_withdraw(&part, 3, &all, &two, &out));    /* a follower: the leader forgets what it knew */
+    assert_int_equal(out.leader, 1);
+    assert_int_equal(out.leader_epoch, 5);
+    is_set(&out.isr, "12");
+    is_set(&out.last_isr, "");
+
+    /* Its disk may have lost what is committed: it is not eligible. */
+    part = partition("123", "12", 1);
+    assert_true(election_withdraw(&part, 2, &all, &two, &out));
+    assert_int_equal(out.leader, 1);
+    is_set(&out.isr, "1");
+    is_set(&out.elr, "");
+    is_set(&out.last_isr, "2");
+
+    part = partition("123", "12", 1);
+    assert_true(election_withdraw(&part, 2, &all, &one, &out)); /* what is committed from here on it does not have */
+    is_set(&out.isr, "1");
+    is_set(&out.last_isr, "");
+
+    part = partition("123", "12", 1);
+    assert_false(election_withdraw(&part, 3, &all, &two, &out)); /* in no set */
+    part = partition("123", "1", 1);
+    assert_false(election_withdraw(&part, 1, &all, &two, &out)); /* what it has may be nowhere else */
+    part.elr = set("2");
+    assert_true(election_withdraw(&part, 1, &all, &two, &out)); /* KIP-966: the other has all that was committed */
+    assert_int_equal(out.leader, 2);
+    is_set(&out.isr, "2");
+    is_set(&out.last_isr, "1");
+
+    struct election_rules unclean = {.min_insync_replicas = 2, .unclean = true};
+    part = partition("123", "12", 1);
+    assert_false(election_withdraw(&part, 1, &alone, &unclean, &out));
+}
+
 static void a_leaders_change_of_the_isr(void **state)
 {
     (void)state;
@@ -336,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_leader_with_enough_others_in_sync_settles_what_was_feared),
         cmocka_unit_test(another_disk_is_no_member_of_the_last_isr),
         cmocka_unit_test(who_is_damaged_resigns_where_others_have_it_all),
+        cmocka_unit_test(who_cannot_write_withdraws_where_others_can_go_on),
         cmocka_unit_test(a_leaders_change_of_the_isr),
         cmocka_unit_test(the_preferred_replica_leads_again_once_it_is_in_sync),
         cmocka_unit_test(a_move_ends_when_the_target_is_in_sync),
