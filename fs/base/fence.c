@@ -18,6 +18,7 @@ struct fence_call {
     struct fence_request request;
     const struct fence *before; /* that it has waited for already; compared, never followed */
     struct workers_look look;   /* who may have had a RELEASE when it came. The fence's lock */
+    uint64_t upto;              /* the last post that was up then */
     int64_t deadline_ms;
     bool queued; /* the fence's lock */
     struct fence_call *next;
@@ -102,11 +103,13 @@ static void take_down(struct fence *fence, struct fence_post *post)
     atomic_fetch_sub(&fence_all_raised, 1);
 }
 
-/* Whether a request must wait that came when the look was taken. Under the lock. */
-static bool must_wait(const struct fence *fence, struct workers_look *look, int64_t now)
+/* Whether a request must wait that came when the look was taken, before the posts behind `upto`. Under the lock. */
+static bool must_wait(const struct fence *fence, struct workers_look *look, uint64_t upto, int64_t now)
 {
     bool open = false;
     for (const struct fence_post *post = fence->posts; post; post = post->next) {
+        if (post->number > upto)
+            continue;
         if (post->certain && post->deadline_ms > now)
             return true;
         open |= !post->certain;
@@ -120,7 +123,7 @@ static struct fence_call *take_calls(struct fence *fence, int64_t now)
     struct fence_call *taken = NULL, **tail = &taken;
     for (struct fence_call **link = &fence->calls; *link;) {
         struct fence_call *call = *link;
-        if (call->deadline_ms > now && must_wait(fence, &call->look, now)) {
+        if (call->deadline_ms > now && must_wait(fence, &call->look, call->upto, now)) {
             link = &call->next;
             continue;
         }
@@ -204,6 +207,7 @@ void fence_raise(struct fence *fence, struct fence_post *post)
     post->deadline_ms = now + longest_ms(fence);
     if (!post->raised) {
         post->raised = true;
+        post->number = ++fence->ever;
         post->prev = NULL;
         post->next = fence->posts;
         if (post->next)
@@ -229,9 +233,10 @@ void fence_keep(struct fence *fence, struct fence_post *post)
 
 void fence_lower(struct fence *fence, struct fence_post *post)
 {
+    int64_t now = now_ms(fence);
     pthread_mutex_lock(&fence->lock);
     take_down(fence, post);
-    struct fence_call *calls = atomic_load(&fence->raised) == 0 ? take_calls(fence, 0) : NULL;
+    struct fence_call *calls = take_calls(fence, now);
     pthread_mutex_unlock(&fence->lock);
     run_calls(calls);
 }
@@ -287,7 +292,8 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     struct workers_look look;
     workers_look(&look); /* who may have what was sent before this request */
     pthread_mutex_lock(&fence->lock);
-    bool up = must_wait(fence, &look, now);
+    uint64_t upto = fence->ever;
+    bool up = must_wait(fence, &look, upto, now);
     pthread_mutex_unlock(&fence->lock);
     if (!up)
         return false;
@@ -306,6 +312,7 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     call->before = again ? again->fence : NULL;
     call->deadline_ms = deadline_ms;
     call->look = look;
+    call->upto = upto;
     atomic_fetch_add(&fence->refs, 1);
     call->park.cancel = call_cancel;
     call->park.aborted = call_aborted;
@@ -313,7 +320,7 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     call->park.fatal_only = true; /* it is short, and no stat(2) or open(2) is to fail for a timer's tick */
     park_begin(&call->park, session, request->req);
     pthread_mutex_lock(&fence->lock);
-    up = must_wait(fence, &call->look, now);
+    up = must_wait(fence, &call->look, call->upto, now);
     if (up) {
         call->queued = true;
         struct fence_call **link = &fence->calls;

@@ -4,7 +4,8 @@
  * the first only. A FLUSH that leaves an unterminated rest raises the partition's fence; that open file's RELEASE (the
  * rest is a record now) or next WRITE (it was not the last close) lowers it. While it is up, a request that looks at
  * the partition is parked if a worker may have a RELEASE in hand that was sent before it (workers.h), until none has
- * any more. A RELEASE that has come and waits for what lingers is waited for, too, but no longer than LIMIT_FENCE_MS.
+ * any more. A RELEASE that has come and waits for its record to be acknowledged is waited for, too, but no longer than
+ * LIMIT_FENCE_MS; and no look waits for a close that came after it, so that many that write and close hold up nobody.
  *
  * Pages of the kernel's cache that are being dropped (pagecache.h) are waited for in the same way, behind a fence whose
  * patience is longer: what waits for a close may come early, and what waits for them may not.
@@ -28,8 +29,9 @@ struct session;
 
 /* An open file's part in a fence; embed it in the handle, zero-initialise. */
 struct fence_post {
-    bool raised;  /* the fence's lock */
-    bool certain; /* its RELEASE has come */
+    bool raised;     /* the fence's lock */
+    bool certain;    /* its RELEASE has come */
+    uint64_t number; /* of those that were ever up in its fence */
     int64_t deadline_ms;
     struct fence_post *prev, *next;
 };
@@ -39,6 +41,7 @@ struct fence {
     _Atomic int refs;
     pthread_mutex_t lock;
     _Atomic int raised; /* how many posts are up */
+    uint64_t ever;      /* how many were */
     struct fence_post *posts;
     struct fence_call *calls;
     struct node *node;
@@ -54,7 +57,7 @@ void fence_unref(struct fence *fence);
 /* The owner gives it up: no post is up and nobody waits, so its alarm need not ring (nor would it, at the end). */
 void fence_free(struct fence *fence);
 void fence_raise(struct fence *fence, struct fence_post *post);
-/* Its RELEASE has come, and fence_lower() will when what lingers is in the log. */
+/* Its RELEASE has come, and fence_lower() will when its record is in the log. */
 void fence_keep(struct fence *fence, struct fence_post *post);
 void fence_lower(struct fence *fence, struct fence_post *post);
 

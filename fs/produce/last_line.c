@@ -12,6 +12,7 @@
 #include "fs/produce/any.h"
 #include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
+#include "fs/produce/sync.h"
 
 /* The last line of an open file on its way to the log. */
 struct last_line {
@@ -47,6 +48,7 @@ static void last_line_over(struct last_line *last, int rc)
     pthread_mutex_unlock(&last_lines.lock);
     if (last->pledged)
         topic_unpledge(last->handle->pfile->topic);
+    sync_last_line_over(last->handle);
     handle_unref(last->handle);
     free(last->bytes);
     free(last);
@@ -112,6 +114,7 @@ void last_line_append(struct handle *handle)
         last->next->prev = last;
     last_lines.head = last;
     pthread_mutex_unlock(&last_lines.lock);
+    sync_last_line_begun(handle);
     if (options->linger_ms > 0) {
         last->pledged = topic_pledge(handle->pfile->topic, FRAMING_LINE);
         if (!last->pledged)

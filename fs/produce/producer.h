@@ -23,7 +23,7 @@ struct produced {
     struct produced_end *any_ends; /* `.any`: likewise, by partition */
     int32_t any_count;
     uint64_t lots;   /* lingering batches that ever got records of this open file: the number of the last one */
-    int outstanding; /* those of them that are not over */
+    int outstanding; /* those of them that are not over, and the last line */
     int error;       /* the first failure that nobody waited for and nobody was told of; 0 or a negative errno */
     bool released;   /* closed for good with something on its way: the fence (producer.post) goes down behind it */
     struct sync_op *waiters;

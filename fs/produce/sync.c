@@ -302,6 +302,29 @@ void sync_released(struct handle *handle)
         fence_keep(handle->pfile->fence, &handle->producer->post);
 }
 
+void sync_last_line_begun(struct handle *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    handle->producer->produced.outstanding++;
+    pthread_mutex_unlock(&handle->lock);
+}
+
+/* Something is over. Under handle's lock. true: the fence is to be lowered, without it. */
+static bool one_over(struct produced *produced)
+{
+    produced->outstanding--;
+    return produced->released && produced->outstanding == 0;
+}
+
+void sync_last_line_over(struct handle *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    bool lower = one_over(&handle->producer->produced);
+    pthread_mutex_unlock(&handle->lock);
+    if (lower)
+        fence_lower(handle->pfile->fence, &handle->producer->post);
+}
+
 uint64_t sync_lot_begun(struct handle *handle)
 {
     pthread_mutex_lock(&handle->lock);
@@ -333,7 +356,7 @@ void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, in
     } else if (rc == 0) {
         note_any(produced, partition, end, leader_epoch);
     }
-    produced->outstanding--;
+    bool lower = one_over(produced);
     for (struct sync_op **link = &produced->waiters; *link;) {
         struct sync_op *op = *link;
         bool waits = number <= op->upto;
@@ -348,7 +371,6 @@ void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, in
     }
     if (rc && !told && !produced->error)
         produced->error = rc;
-    bool lower = produced->released && produced->outstanding == 0;
     pthread_mutex_unlock(&handle->lock);
     if (lower)
         fence_lower(handle->pfile->fence, &handle->producer->post);

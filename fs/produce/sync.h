@@ -15,8 +15,11 @@
 void sync_fsync(fuse_req_t req, struct handle *handle);
 /* close(2) of one descriptor with linger.ms: waits, reports what went wrong since it was last reported. */
 void sync_close(fuse_req_t req, struct handle *handle);
-/* RELEASE: the fence that a close has left up goes down as soon as nothing lingers any more. */
+/* RELEASE: the fence that a close has left up goes down as soon as nothing is on its way any more. */
 void sync_released(struct handle *handle);
+/* The last line is on its way, which sync_released() is to know; and is over. */
+void sync_last_line_begun(struct handle *handle);
+void sync_last_line_over(struct handle *handle);
 /* O_SYNC, O_DSYNC: answers a write(2) of len bytes, which are appended, when they are on the disk. */
 void sync_write(fuse_req_t req, struct handle *handle, size_t len);
 

@@ -25,6 +25,18 @@ load records
     same
 }
 
+@test "a last line without its newline is there for whoever looks after the close, on each host" {
+    form
+    for node in 1 2 3; do
+        for i in $(seq 50); do
+            printf '%s' "from $node, $i" >>"$C/$node/orders/0"
+            is "$(tail -n 1 <"$C/$node/orders/0")" "from $node, $i"
+        done
+    done
+    same
+    is "$(wc -l <"$C/1/orders/0")" 150
+}
+
 @test "a follower of .follow on another host sees each record" {
     form
     bg bash -c "cat $C/2/orders/.follow/0 >$T/followed2"

@@ -113,7 +113,7 @@ static void a_look_waits_only_for_what_was_taken_before_it(void **state)
     fence_raise(look.own, &look.post);
     begin_look();
     for (int i = 0; i < 10; i++) { /* a machine so busy that the worker does not run */
-        pass_ms(f, LIMIT_FENCE_MS);
+        pass_ms(f, LIMIT_FENCE_POST_MS / 20);
         usleep(1000);
     }
     assert_int_equal(atomic_load(&look.req.answers), 0);
@@ -133,6 +133,23 @@ static void what_lingers_is_waited_for_for_a_while(void **state)
     pass_ms(f, LIMIT_FENCE_LOOK_MS);
     assert_int_equal(atomic_load(&look.req.answers), 0);
     wait_until((pass_ms(f, LIMIT_FENCE_MS), atomic_load(&look.req.answers) == 1));
+}
+
+static void a_look_waits_only_for_what_was_closed_before_it(void **state)
+{
+    struct fence_post later = {0};
+    (void)state;
+    fence_raise(look.own, &look.post);
+    fence_keep(look.own, &look.post);
+    workers_read_begin();
+    workers_read_end(false);
+    begin_look();
+    fence_raise(look.own, &later); /* one of many that write and close all the time */
+    fence_keep(look.own, &later);
+    assert_int_equal(atomic_load(&look.req.answers), 0);
+    fence_lower(look.own, &look.post);
+    assert_int_equal(atomic_load(&look.req.answers), 1);
+    fence_lower(look.own, &later);
 }
 
 /* ---- workers ---- */
@@ -214,6 +231,7 @@ int main(void)
         STORY(nobody_waits_when_no_worker_may_have_a_release),
         STORY(a_look_waits_only_for_what_was_taken_before_it),
         STORY(what_lingers_is_waited_for_for_a_while),
+        STORY(a_look_waits_only_for_what_was_closed_before_it),
         STORY(a_handled_signal_does_not_end_the_look),
         STORY(a_fatal_signal_ends_the_look),
         STORY(a_worker_that_sleeps_in_its_read_has_nothing), /* the last one: that worker has its RELEASE for ever */

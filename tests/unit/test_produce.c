@@ -69,6 +69,23 @@ static void one_that_comes_while_another_waits_goes_on_with_its_line(void **stat
     assert_content(*state, "orders", "one\nuser=joe\nx\n");
 }
 
+static void a_look_after_the_close_waits_for_the_last_line(void **state)
+{
+    struct story s;
+    struct fuse_req close;
+    begin(&s, *state);
+    send(&s, 0, "rest");
+    is_answered(&s, 0, 0, 4);
+    fake_fuse_request(&close, getpid());
+    produce_flush(&close, s.any.handle);
+    produce_release(s.any.handle);
+    assert_true(fence_is_up(s.any.handle->pfile->fence));
+    let_go(&s);
+    wait_until(!fence_is_up(s.any.handle->pfile->fence));
+    assert_content(s.f, "orders", "rest\n");
+    close_any(&s.any);
+}
+
 static void they_are_appended_in_the_order_in_which_they_came(void **state)
 {
     struct story s;
@@ -219,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(one_that_comes_while_another_waits_goes_on_with_its_line),
+        STORY(a_look_after_the_close_waits_for_the_last_line),
         STORY(they_are_appended_in_the_order_in_which_they_came),
         STORY(one_that_waits_for_its_turn_can_be_interrupted),
         STORY(when_the_one_that_has_the_turn_is_interrupted_the_next_has_it),

@@ -9,6 +9,40 @@ static void is_answered(struct fuse_req *req, int err)
     assert_int_equal(atomic_load(&req->err), err);
 }
 
+/* The last close, of a file in which something waited. */
+static void begin_release(struct opened *o)
+{
+    fence_raise(o->handle->pfile->fence, &o->handle->producer->post);
+    sync_last_line_begun(o->handle);
+    sync_released(o->handle);
+}
+
+static void a_last_line_keeps_the_fence_up_until_it_is_over(void **state)
+{
+    struct opened o;
+    create(*state, "orders");
+    open_any(&o, *state, "orders");
+    begin_release(&o);
+    assert_true(fence_is_up(o.handle->pfile->fence));
+    sync_last_line_over(o.handle);
+    assert_false(fence_is_up(o.handle->pfile->fence));
+    close_any(&o);
+}
+
+static void a_last_line_that_lingers_keeps_the_fence_up_until_its_batch_is_over(void **state)
+{
+    struct opened o;
+    create(*state, "orders");
+    open_any(&o, *state, "orders");
+    begin_release(&o);
+    uint64_t lot = sync_lot_begun(o.handle);
+    sync_last_line_over(o.handle);
+    assert_true(fence_is_up(o.handle->pfile->fence));
+    sync_lot_done(o.handle, lot, 0, 0, 1, 0);
+    assert_false(fence_is_up(o.handle->pfile->fence));
+    close_any(&o);
+}
+
 static void begin_close(struct opened *o, struct fuse_req *req)
 {
     fake_fuse_request(req, getpid());
@@ -106,6 +140,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(nothing_on_its_way_is_answered_at_once),
+        STORY(a_last_line_keeps_the_fence_up_until_it_is_over),
+        STORY(a_last_line_that_lingers_keeps_the_fence_up_until_its_batch_is_over),
         STORY(only_what_was_there_is_waited_for),
         STORY(each_that_waited_for_it_is_told_of_a_failure_and_nobody_later),
         STORY(a_failure_that_nobody_waited_for_is_told_to_the_next_once),
