@@ -417,14 +417,22 @@ static void look_at_group(struct coordinator *coordinator, struct group *group)
 {
     const struct group_facts *facts = coordinator->facts;
     struct group_rules rules;
+    int rc = facts->group(facts->arg, group->name, &rules);
 
-    if (facts->group(facts->arg, group->name, &rules) != 0 || memcmp(rules.id, group->rules.id, UUID_BYTES) != 0) {
+    if (rc != 0 && rc != -ENOENT) { /* it goes on as it was */
+        look_at_topics(coordinator, group);
+        return;
+    }
+    if (rc != 0 || memcmp(rules.id, group->rules.id, UUID_BYTES) != 0) {
         drop_group(coordinator, group);
         return;
     }
     if (rules.assignor != group->rules.assignor && group->readers != NULL)
         group_unsettle(group, true, &coordinator->changes);
+    if (!group->known && group->readers != NULL)
+        group_unsettle(group, false, &coordinator->changes);
     group->rules = rules;
+    group->known = true;
     look_at_topics(coordinator, group);
 }
 
@@ -470,7 +478,7 @@ void coordinator_tick(struct coordinator *coordinator)
     for (link = table_begin(&coordinator->readers); link != NULL; link = next) {
         struct reader *reader = CONTAINER_OF(link, struct reader, link);
         next = table_next(&coordinator->readers, link);
-        if (silent_ms(coordinator, reader) > reader->group->rules.session_timeout_ms)
+        if (reader->group->known && silent_ms(coordinator, reader) > reader->group->rules.session_timeout_ms)
             remove_reader(coordinator, reader);
     }
     for (link = table_begin(&coordinator->groups); link != NULL; link = table_next(&coordinator->groups, link))
@@ -495,8 +503,10 @@ static struct group *group_of(struct coordinator *coordinator, const struct grou
     }
     if (group == NULL) {
         group = add_group(coordinator, item->group, &rules);
-        if (group != NULL)
+        if (group != NULL) {
             group->empty_since_ms = coordinator->changes.wall_ms;
+            group->known = true;
+        }
     }
     return group;
 }

@@ -15,7 +15,7 @@
 
 /* What the cluster has decided, as this node knows it. */
 struct group_facts {
-    /* 0; -ENOENT: no such group. */
+    /* 0; -ENOENT: no such group; -ENOMEM: there is one, of which no more can be said for now. */
     int (*group)(void *arg, const char *name, struct group_rules *out);
     /* 0; -ENOENT: no such topic. */
     int (*topic)(void *arg, const uint8_t id[UUID_BYTES], char name[GROUP_NAME_BYTES], int32_t *partitions);

@@ -472,6 +472,8 @@ void group_settle(struct group *group, struct group_changes *changes)
 {
     struct plan plan = {0};
 
+    if (!group->known)
+        return; /* by what, is not known; a look goes on with it */
     if (make_plan(group, &plan) != 0 || assignor_assign(group->rules.assignor, plan.topics, (size_t)plan.topic_count,
                                                         plan.members, (size_t)group->reader_count) != 0) {
         changes->failed = true;
@@ -502,6 +504,8 @@ static bool has_expired(const struct group *group, const struct group_topic *top
 
 void group_tick(struct group *group, struct group_changes *changes)
 {
+    if (!group->known)
+        return;
     for (struct group_topic *topic = group->topics; topic != NULL; topic = topic->next) {
         for (int32_t p = 0; p < topic->partitions; p++) {
             struct claim *claim = &topic->claims[p];

@@ -91,7 +91,7 @@ struct group {
     bool unsettled; /* partitions are to be shared out anew */
     bool stirred;   /* since there are other members, partitions or another assignor */
     struct group *next_unsettled;
-    bool known; /* while records are read: rules are as the cluster has them */
+    bool known; /* rules are as the cluster has them; until then it is left as it is */
 };
 
 /* Where a group begins on a partition is to be found out. */

@@ -584,19 +584,21 @@ static void look_at(struct group_member *member, int32_t lost)
     char name[GROUP_NAME_BYTES];
     struct group_rules rules;
     int32_t partitions;
+    bool known = false;
     int rc = 0;
 
     if (lost == 0) {
         rc = env->facts.group(env->facts.arg, member->group, &rules);
         if (rc == 0 && memcmp(rules.id, member->group_id, UUID_BYTES) != 0)
             rc = -ENOENT;
-        if (rc == 0)
+        known = rc == 0;
+        if (rc == 0 || rc == -ENOMEM)
             rc = env->facts.topic(env->facts.arg, member->topic_id, name, &partitions);
     }
     pthread_mutex_lock(&groups->lock);
     if (rc != 0) {
         set_gone(member);
-    } else if (lost == 0) {
+    } else if (known) {
         member->max_poll_interval_ms = rules.max_poll_interval_ms;
     }
     int32_t leader = groups->leaders[member->index];

@@ -18,6 +18,15 @@ static int64_t offsets_retention_ms(struct node *node)
     return config_number(value) * MINUTE_MS;
 }
 
+/* There may have been no memory for what the node keeps of it: it is there all the same. */
+static int is_group(struct node *node, const char *name)
+{
+    bool is = metadata_group(quorum_acquire(&node->quorum), name) != NULL;
+
+    quorum_release(&node->quorum);
+    return is ? -ENOMEM : -ENOENT;
+}
+
 static int fact_group(void *arg, const char *name, struct group_rules *out)
 {
     static const enum assignor assignors[] = {[GROUP_STRATEGY_RANGE] = ASSIGNOR_RANGE,
@@ -28,7 +37,7 @@ static int fact_group(void *arg, const char *name, struct group_rules *out)
     struct group_config config;
 
     if (group == NULL)
-        return -ENOENT;
+        return is_group(node, name);
     node_group_config(group, &config);
     *out = (struct group_rules){.assignor = assignors[config.strategy],
                                 .session_timeout_ms = config.session_timeout_ms,

@@ -18,6 +18,7 @@ struct cluster {
     struct group_facts facts;
     struct group_rules rules;
     bool group, topic;
+    bool short_of_memory; /* for groups */
     int32_t partitions;
     int32_t fenced; /* a node */
     uint64_t ended; /* a process */
@@ -30,6 +31,8 @@ static int fact_group(void *arg, const char *name, struct group_rules *out)
 {
     struct cluster *c = arg;
     *out = c->rules;
+    if (c->short_of_memory)
+        return -ENOMEM;
     return c->group && strcmp(name, "kitchen") == 0 ? 0 : -ENOENT;
 }
 
@@ -574,6 +577,29 @@ static void a_deleted_topic_and_a_deleted_group_leave_nothing(void **state)
 }
 
 /* What the last coordinator did not live to do the next one does. */
+static void a_group_that_there_is_no_memory_for_is_not_taken_for_deleted(void **state)
+{
+    struct cluster *c = *state;
+    join(c, 1, 1);
+    assert_true(commit(c, 1, 1, 0, 1, 8, false));
+    c->short_of_memory = true;
+    begin(c);
+    coordinator_look(&c->core);
+    end(c);
+    assert_int_equal(c->core.changes.record_count, 0);
+    coordinator_clear(&c->core);
+    assert_true(is_member(c, 1, 1));
+    assert_offsets(c, "0=8 1=0");
+    leave(c, 1, 1);
+    move(c); /* nor is its retention known then */
+    pass(c, 2000);
+    assert_offsets(c, "0=8 1=0");
+    c->short_of_memory = false;
+    move(c);
+    pass(c, 2000000);
+    assert_offsets(c, "");
+}
+
 static void what_is_no_more_is_found_when_records_are_read(void **state)
 {
     struct cluster *c = *state;
@@ -707,6 +733,7 @@ int main(void)
         story(added_partitions_are_shared_out),
         story(added_partitions_are_shared_out_whoever_finds_them_first),
         story(a_deleted_topic_and_a_deleted_group_leave_nothing),
+        story(a_group_that_there_is_no_memory_for_is_not_taken_for_deleted),
         story(what_is_no_more_is_found_when_records_are_read),
         story(offsets_of_an_empty_group_expire),
         story(a_group_that_nobody_saw_empty_is_empty_from_when_it_is_read),

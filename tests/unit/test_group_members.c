@@ -1,6 +1,7 @@
 /* Members of consumer groups on one node, from joining to leaving, with the coordinator and its records behind them. */
 #include "replication/group/member.h"
 
+#include "replication/group/groups.h"
 #include "replication/group/listing.h"
 
 #include "replication/replica/partition_read.h"
@@ -589,6 +590,23 @@ static void a_full_disk_is_said_at_once(void **state)
     assert_int_equal(committed(f, "kitchen", "orders", 0), 2);
 }
 
+/* Its creation, as this node applied it, found no memory; the cluster has it. */
+static void a_group_that_the_node_has_no_memory_for_keeps_its_offsets(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    kitchen(f, 1);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    assert_int_equal(commit_now(f, &a, 0, 1, 2), 0);
+    node_group_unref(group_table_remove(&f->node->groups, "kitchen"));
+    groups_changed(node_group_room(f->node));
+    assert_int_equal(commit_now(f, &a, 0, 1, 3), 0);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 3);
+    assert_int_equal(look(&a), 1);
+    leave(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -609,6 +627,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_listing_says_how_far_behind_a_group_is, setup, teardown),
         cmocka_unit_test_setup_teardown(a_turn_of_many_records_is_appended_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_of_a_deleted_topic_go_with_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_group_that_the_node_has_no_memory_for_keeps_its_offsets, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said_at_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
