@@ -103,7 +103,7 @@ static void drop_group(struct coordinator *coordinator, struct group *group)
 
 void coordinator_init(struct coordinator *coordinator, const struct group_facts *facts)
 {
-    *coordinator = (struct coordinator){.facts = facts, .changes = {.due_ms = INT64_MAX}};
+    *coordinator = (struct coordinator){.facts = facts, .changes = {.facts = facts, .due_ms = INT64_MAX}};
 }
 
 void coordinator_free(struct coordinator *coordinator)
@@ -206,6 +206,7 @@ static int replay_claim(struct group *group, const struct offsets_record *record
     topic->claims[record->partition] = (struct claim){.committed = record->committed,
                                                       .commit_ms = record->commit_ms,
                                                       .epoch = record->epoch,
+                                                      .leader_epoch = record->leader_epoch,
                                                       .start = record->committed,
                                                       .replayed = record->member};
     return 0;
@@ -228,7 +229,7 @@ static void replay_tombstone(struct coordinator *coordinator, const struct offse
     case OFFSETS_PARTITION:
         topic = group_find_topic(group, record->topic_id);
         if (topic != NULL && record->partition < topic->partitions)
-            topic->claims[record->partition] = (struct claim){.committed = GROUP_OFFSET_NONE};
+            topic->claims[record->partition] = (struct claim){.committed = GROUP_OFFSET_NONE, .leader_epoch = -1};
         break;
     }
 }

@@ -21,6 +21,9 @@ struct group_facts {
     int (*topic)(void *arg, const uint8_t id[UUID_BYTES], char name[GROUP_NAME_BYTES], int32_t *partitions);
     /* Whether that process of the node may be alive: false where it is fenced, or another one has registered. */
     bool (*lives)(void *arg, int32_t node, uint64_t process);
+    /* As partition_led_end(). */
+    bool (*led_end)(void *arg, const uint8_t id[UUID_BYTES], int32_t partition, int32_t epoch, int32_t *now,
+                    int64_t *end);
     void *arg;
 };
 

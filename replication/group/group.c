@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "engine/base/bugs.h"
+#include "engine/base/err.h"
+#include "replication/group/coordinator.h"
 
 /* ---- what a turn brings ---- */
 
@@ -60,6 +63,7 @@ void group_write_claim(const struct group *group, const struct group_topic *topi
     record.committed = claim->committed;
     record.commit_ms = claim->commit_ms;
     record.epoch = claim->epoch;
+    record.leader_epoch = claim->leader_epoch;
     if (claim->owner != NULL)
         record.member = claim->owner->id;
     write_record(&record, changes);
@@ -138,7 +142,7 @@ static bool grow(struct group_topic *topic, int32_t partitions)
         return false;
     topic->claims = claims;
     for (int32_t p = topic->partitions; p < partitions; p++)
-        claims[p] = (struct claim){.committed = GROUP_OFFSET_NONE};
+        claims[p] = (struct claim){.committed = GROUP_OFFSET_NONE, .leader_epoch = -1};
     topic->partitions = partitions;
     return true;
 }
@@ -210,11 +214,43 @@ static void ask_start(struct group *group, struct group_topic *topic, int32_t pa
     topic->claims[partition].asked = true;
 }
 
+/* So far all is processed, as of now. */
+static void set_committed(struct group_topic *topic, int32_t partition, int64_t offset, struct group_changes *changes)
+{
+    const struct group_facts *facts = changes->facts;
+    struct claim *claim = &topic->claims[partition];
+    int64_t end;
+
+    claim->committed = offset;
+    claim->commit_ms = changes->wall_ms;
+    if (!facts->led_end(facts->arg, topic->id, partition, INT32_MAX, &claim->leader_epoch, &end))
+        claim->leader_epoch = -1;
+}
+
+/* The power may have taken records that were committed, and others may have their offsets by now: those nobody was
+ * given (KIP-320). So it begins where the log that is there, and the one in which it was committed, part. */
+static void rewind_lost(struct group *group, struct group_topic *topic, int32_t partition,
+                        struct group_changes *changes)
+{
+    const struct group_facts *facts = changes->facts;
+    struct claim *claim = &topic->claims[partition];
+    int32_t now;
+    int64_t end;
+
+    if (claim->leader_epoch < 0 || !facts->led_end(facts->arg, topic->id, partition, claim->leader_epoch, &now, &end) ||
+        end >= claim->committed)
+        return;
+    log_line(LOG_WARNING, "group %s: %s/%d has lost records that were committed, and goes on at %lld instead of %lld",
+             group->name, topic->name, (int)partition, (long long)end, (long long)claim->committed);
+    set_committed(topic, partition, end, changes);
+}
+
 static void give(struct group *group, struct group_topic *topic, int32_t partition, struct group_changes *changes)
 {
     struct claim *claim = &topic->claims[partition];
 
     assert(claim->owner == NULL && claim->committed != GROUP_OFFSET_NONE);
+    rewind_lost(group, topic, partition, changes);
     claim->state = CLAIM_OWNED;
     claim->owner = claim->target;
     claim->epoch++;
@@ -283,10 +319,8 @@ void group_started(struct group *group, struct group_topic *topic, int32_t parti
     if (claim->state != CLAIM_STARTING)
         return;
     claim->state = CLAIM_FREE;
-    if (claim->committed == GROUP_OFFSET_NONE) {
-        claim->committed = offset;
-        claim->commit_ms = changes->wall_ms;
-    }
+    if (claim->committed == GROUP_OFFSET_NONE)
+        set_committed(topic, partition, offset, changes);
     advance(group, topic, partition, changes);
 }
 
@@ -303,8 +337,7 @@ bool group_commit(struct reader *reader, int32_t partition, int32_t epoch, int64
         return false;
     }
     if (offset > claim->committed) {
-        claim->committed = offset;
-        claim->commit_ms = changes->wall_ms;
+        set_committed(topic, partition, offset, changes);
         changes->commits++;
         if (!release)
             group_write_claim(reader->group, topic, partition, false, changes);
@@ -339,6 +372,7 @@ bool group_reset(struct group *group, struct group_topic *topic, int32_t partiti
         return false;
     claim->committed = offset;
     claim->commit_ms = changes->wall_ms;
+    claim->leader_epoch = -1; /* wherever that is */
     if (is_blank(claim)) {
         group_write_claim(group, topic, partition, true, changes);
         return true;
@@ -515,7 +549,7 @@ void group_tick(struct group *group, struct group_changes *changes)
                 changes->due_ms = claim->revoke_ms;
             } else if (has_expired(group, topic, claim, changes->wall_ms)) {
                 group_write_claim(group, topic, p, true, changes);
-                *claim = (struct claim){.committed = GROUP_OFFSET_NONE, .asked = claim->asked};
+                *claim = (struct claim){.committed = GROUP_OFFSET_NONE, .leader_epoch = -1, .asked = claim->asked};
             }
         }
     }

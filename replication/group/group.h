@@ -37,6 +37,7 @@ struct group_rules {
     int64_t max_poll_interval_ms;
 };
 
+struct group_facts;
 struct reader;
 
 enum claim_state { CLAIM_FREE, CLAIM_STARTING, CLAIM_OWNED, CLAIM_REVOKING };
@@ -48,6 +49,7 @@ struct claim {
     int32_t epoch;
     int64_t committed;         /* GROUP_OFFSET_NONE */
     int64_t commit_ms;         /* wall time */
+    int32_t leader_epoch;      /* in which this node led the partition when that was committed; -1: not known */
     int64_t start;             /* committed, when it was handed over */
     int64_t revoke_ms;         /* REVOKING: until then, on the clock of timers */
     bool asked;                /* STARTING: the question is under way */
@@ -105,6 +107,7 @@ struct claim_start {
 
 /* What one turn has brought, for whoever holds the groups to act on. */
 struct group_changes {
+    const struct group_facts *facts;
     int64_t now_ms, wall_ms; /* in: the clocks, as of this turn */
     int64_t due_ms;          /* when a partition that is being revoked is due, the first one; INT64_MAX: none */
     struct elements_buffer records;

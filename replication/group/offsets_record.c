@@ -8,7 +8,9 @@
 
 enum { GROUP_KEY = 1, PARTITION_KEY = 3, MEMBER_KEY = 4 };
 /* With key and version. */
-enum { GROUP_ELEMENTS = 5, MEMBER_ELEMENTS = 6, PARTITION_ELEMENTS = 9 };
+enum { GROUP_ELEMENTS = 5, MEMBER_ELEMENTS = 6, PARTITION_ELEMENTS = 10 };
+/* What has fewer is of an earlier build. */
+enum { PARTITION_LEAST = 9 };
 
 static void pack_text(msgpack_packer *pk, const char *text)
 {
@@ -75,6 +77,7 @@ void offsets_record_encode(const struct offsets_record *record, struct elements_
         msgpack_pack_int64(&pk, record->commit_ms);
         msgpack_pack_int32(&pk, record->epoch);
         pack_member(&pk, &record->member);
+        msgpack_pack_int32(&pk, record->leader_epoch);
         break;
     }
 }
@@ -127,9 +130,10 @@ static bool take_value(const msgpack_object *at, uint32_t count, struct offsets_
         return count >= MEMBER_ELEMENTS && take_id(&at[3], record->topic_id) &&
                elements_text(&at[4], record->host, sizeof record->host) && elements_int32(&at[5], 0, &record->pid);
     case OFFSETS_PARTITION:
-        return count >= PARTITION_ELEMENTS && elements_int64(&at[3], GROUP_OFFSET_NONE, &record->committed) &&
+        return count >= PARTITION_LEAST && elements_int64(&at[3], GROUP_OFFSET_NONE, &record->committed) &&
                elements_int64(&at[4], 0, &record->commit_ms) && elements_int32(&at[5], 0, &record->epoch) &&
-               take_member(&at[6], 0, &record->member);
+               take_member(&at[6], 0, &record->member) &&
+               (count < PARTITION_ELEMENTS || elements_int32(&at[9], -1, &record->leader_epoch));
     }
     return false;
 }
@@ -139,7 +143,7 @@ int offsets_record_decode(const uint8_t *data, size_t len, struct offsets_record
     msgpack_unpacked unpacked;
     int32_t version;
 
-    *record = (struct offsets_record){.committed = GROUP_OFFSET_NONE};
+    *record = (struct offsets_record){.committed = GROUP_OFFSET_NONE, .leader_epoch = -1};
     if (elements_take(data, len, 2, &unpacked) != 0)
         return err_set(e, -EBADMSG, "a record that is no array of key and value");
     const msgpack_object *at = unpacked.data.via.array.ptr;

@@ -193,6 +193,19 @@ int partition_lags(struct partition *part, struct partition_lag out[LIMIT_REPLIC
     return count;
 }
 
+bool partition_led_end(struct partition *part, int32_t epoch, int32_t *now, int64_t *end)
+{
+    struct log_point ended;
+    int32_t found;
+
+    *now = atomic_load(&part->leader_epoch);
+    if (!partition_leads(part) || part->log == NULL || partition_state(part) != 0)
+        return false;
+    log_epoch_end(part->log, epoch, &found, &ended);
+    *end = ended.offset >= 0 ? ended.offset : log_end(part->log).offset;
+    return true;
+}
+
 void partition_info(struct partition *part, struct partition_info *out)
 {
     bool usable = partition_state(part) == 0;

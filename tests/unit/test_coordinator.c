@@ -22,6 +22,10 @@ struct cluster {
     int32_t partitions;
     int32_t fenced; /* a node */
     uint64_t ended; /* a process */
+    /* Of all partitions, which this node leads: the epoch, and where the one before it ended. */
+    int32_t leader_epoch;
+    int64_t epoch_start;
+    bool led_elsewhere;
     struct coordinator core;
     struct elements_buffer log; /* the records that were committed */
     int64_t now_ms;
@@ -50,10 +54,20 @@ static bool fact_lives(void *arg, int32_t node, uint64_t process)
     return node != c->fenced && process != c->ended;
 }
 
+static bool fact_led_end(void *arg, const uint8_t id[UUID_BYTES], int32_t partition, int32_t epoch, int32_t *now,
+                         int64_t *end)
+{
+    struct cluster *c = arg;
+    (void)id, (void)partition;
+    *now = c->leader_epoch;
+    *end = epoch < c->leader_epoch ? c->epoch_start : 1000000;
+    return !c->led_elsewhere;
+}
+
 static int setup(void **state)
 {
     struct cluster *c = calloc(1, sizeof *c);
-    c->facts = (struct group_facts){fact_group, fact_topic, fact_lives, c};
+    c->facts = (struct group_facts){fact_group, fact_topic, fact_lives, fact_led_end, c};
     c->rules = (struct group_rules){.id = "kitchen",
                                     .assignor = ASSIGNOR_STICKY,
                                     .session_timeout_ms = 10000,
@@ -515,6 +529,45 @@ static void offsets_never_go_back_but_by_a_reset(void **state)
     assert_offsets(c, "0=8 1=0");
 }
 
+/* The power took records that were committed, and others have their offsets by now (KIP-320). */
+static void what_was_committed_and_lost_is_begun_with_again(void **state)
+{
+    struct cluster *c = *state;
+    join(c, 1, 1);
+    assert_true(commit(c, 1, 1, 0, 1, 1000, false));
+    assert_true(commit(c, 1, 1, 1, 1, 900, false));
+    c->leader_epoch = 1;
+    c->epoch_start = 900;
+    leave(c, 1, 1);
+    move(c);
+    assert_offsets(c, "0=1000 1=900");
+    join(c, 1, 2);
+    assert_shares(c, 1, 2, "0:2:900 1:2:900");
+    assert_offsets(c, "0=900 1=900");
+    /* What is processed of those that took their place is nobody's loss; nor is what somebody has set. */
+    assert_true(commit(c, 1, 2, 0, 2, 1100, false));
+    assert_int_equal(reset(c, 1, 2000000), GROUP_OUTCOME_OK);
+    leave(c, 1, 2);
+    move(c);
+    join(c, 1, 3);
+    assert_shares(c, 1, 3, "0:3:1100 1:4:2000000");
+}
+
+/* Which epoch that was is not known where another node leads, nor of what an earlier build wrote. */
+static void what_cannot_be_known_to_be_lost_stays_committed(void **state)
+{
+    struct cluster *c = *state;
+    join(c, 1, 1);
+    c->led_elsewhere = true;
+    assert_true(commit(c, 1, 1, 0, 1, 1000, true));
+    c->led_elsewhere = false;
+    c->leader_epoch = 1;
+    c->epoch_start = 900;
+    leave(c, 1, 1);
+    join(c, 1, 2);
+    assert_shares(c, 1, 2, "0:3:1000 1:2:0");
+}
+
 static void added_partitions_are_shared_out(void **state)
 {
     struct cluster *c = *state;
@@ -730,6 +783,8 @@ int main(void)
         story(a_reset_while_it_is_handed_over_goes_to_the_next_one),
         story(a_group_without_members_can_be_set),
         story(offsets_never_go_back_but_by_a_reset),
+        story(what_was_committed_and_lost_is_begun_with_again),
+        story(what_cannot_be_known_to_be_lost_stays_committed),
         story(added_partitions_are_shared_out),
         story(added_partitions_are_shared_out_whoever_finds_them_first),
         story(a_deleted_topic_and_a_deleted_group_leave_nothing),

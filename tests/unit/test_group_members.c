@@ -271,11 +271,12 @@ static void a_commit_waits_for_what_was_given_up(void **state)
     join(f, &b, "kitchen", "orders");
     wait_for(f, share_of(&a, 0).revoked || share_of(&a, 1).revoked);
     int32_t moves = share_of(&a, 0).revoked ? 0 : 1;
-    group_member_commit(a.member, moves, 1, 2);
+    int64_t offset = moves == 0 ? 2 : 0; /* the other one is empty */
+    group_member_commit(a.member, moves, 1, offset);
     group_member_release(a.member, moves, 1);
     int rc = commit_nothing(f, &a); /* 1: the turn was faster */
     assert_true(rc == 0 || rc == 1);
-    assert_int_equal(committed(f, "kitchen", "orders", moves), 2);
+    assert_int_equal(committed(f, "kitchen", "orders", moves), offset);
     leave(&a);
     leave(&b);
 }
@@ -346,6 +347,32 @@ static void offsets_and_members_are_read_again_after_a_restart(void **state)
             crash_and_restart(f);
         assert_int_equal(committed(f, "kitchen", "orders", 0), round + 1);
     }
+}
+
+/* The disk has the group's offset and not the records, of which nothing was on it yet when the power went. */
+static void what_the_power_took_and_others_replaced_is_given_out(void **state)
+{
+    struct fixture *f = *state;
+    struct reading_member a;
+    char path[256];
+    kitchen(f, 1);
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    assert_int_equal(commit_now(f, &a, 0, 1, 3), 0);
+    leave(&a);
+    stop(f);
+    path_in(f, "clean-shutdown", path);
+    assert_int_equal(unlink(path), 0);
+    path_in(f, "recovery-point-offset-checkpoint", path);
+    assert_int_equal(unlink(path), 0);
+    path_in(f, "topics/orders-0/00000000000000000000.log", path);
+    assert_int_equal(truncate(path, 4), 0);
+    start(f);
+    append(f, "orders", "four\nfive\nsix\n");
+    join(f, &a, "kitchen", "orders");
+    wait_for(f, look(&a) == 1);
+    assert_int_equal(share_of(&a, 0).start, 0);
+    leave(&a);
 }
 
 /* Its last member's process dies: from then on a week, and not from the last commit on. */
@@ -620,6 +647,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(who_keeps_a_partition_loses_it_after_rebalance_timeout_ms, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_and_members_are_read_again_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_the_power_took_and_others_replaced_is_given_out, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_outlive_a_quiet_week_and_the_end_of_who_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_is_made_anew_knows_nothing_of_the_old_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_member_that_holds_what_it_does_not_read_is_put_out, setup, teardown),

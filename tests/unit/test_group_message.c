@@ -144,6 +144,7 @@ static void records_come_back(void **state)
             struct err e = {""};
             memset(record.group, 'g', sizeof record.group - 1);
             record.committed = GROUP_OFFSET_NONE;
+            record.leader_epoch = -1;
             if (kind == OFFSETS_MEMBER || (kind == OFFSETS_PARTITION && !tombstone))
                 record.member = (struct member_id){INT32_MAX, UINT64_MAX, UINT64_MAX};
             if (kind == OFFSETS_PARTITION) {
@@ -165,6 +166,7 @@ static void records_come_back(void **state)
                     record.committed = INT64_MAX;
                     record.commit_ms = INT64_MAX;
                     record.epoch = INT32_MAX;
+                    record.leader_epoch = INT32_MAX;
                 }
             }
             offsets_record_encode(&record, &bytes);
