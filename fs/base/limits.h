@@ -48,6 +48,9 @@ enum {
     /* Likewise a read of a group's stream, so often that it comes to the same: meanwhile it looks at the member's other
      * partitions. */
     LIMIT_STREAM_ANSWER_MS = 500,
+    /* A partition of a group's stream that did not answer is tried again aside after this, while others have records.
+     */
+    LIMIT_STREAM_PROBE_MS = 500,
     /* How long an attribute or a status file waits for groups' coordinators; then it shows what was known last, or is
      * -ETIMEDOUT. */
     LIMIT_GROUP_ANSWER_MS = 1000,

@@ -59,23 +59,32 @@ static void part_free(struct group_part *part)
     free(part);
 }
 
+/* A call of it is over: news for who waits, if there are any. The lock is held, and given back. */
+static void part_called(struct group_part *part, bool news)
+{
+    struct handle *handle = part->stream->handle;
+    struct woken woken = {0};
+    if (news)
+        woken = stir(part->stream);
+    bool last = part->dropped && !part->armed && !part->probing;
+    pthread_mutex_unlock(&handle->lock);
+    wake(&woken);
+    if (last)
+        part_free(part);
+    handle_unref(handle);
+}
+
 /* One of its own that has records now. */
 static void part_ready(struct partition_waiter *waiter)
 {
     struct group_part *part = CONTAINER_OF(waiter, struct group_part, waiter);
     struct group_stream *stream = part->stream;
-    struct handle *handle = stream->handle;
-    pthread_mutex_lock(&handle->lock);
+    pthread_mutex_lock(&stream->handle->lock);
     part->armed = false;
-    bool dropped = part->dropped;
-    if (!dropped && stream->waiting == NULL && !stream->unread)
+    part->failures = 0;
+    if (!part->dropped && stream->waiting == NULL && !stream->unread)
         stream_polled(stream, true); /* nobody asks for them */
-    struct woken woken = stir(stream);
-    pthread_mutex_unlock(&handle->lock);
-    wake(&woken);
-    if (dropped)
-        part_free(part);
-    handle_unref(handle);
+    part_called(part, true);
 }
 
 /* true: it is waited for. false: no need. */
@@ -96,13 +105,13 @@ static bool arm(struct group_part *part, int64_t position)
 
 static void part_drop(struct group_part *part)
 {
-    if (part->armed && !partition_unwait(part->part, &part->waiter)) {
-        part->dropped = true; /* it is being called, and will wait for the lock */
-        return;
+    if (part->armed && partition_unwait(part->part, &part->waiter)) {
+        part->armed = false;
+        handle_unref(part->stream->handle); /* the caller has one, too */
     }
-    if (part->armed)
-        handle_unref(part->stream->handle);
-    part_free(part);
+    part->dropped = part->armed || part->probing; /* it is being called, or will be */
+    if (!part->dropped)
+        part_free(part);
 }
 
 static struct group_part *part_new(struct group_stream *stream, const struct group_share *share)
@@ -170,10 +179,74 @@ static struct group_part *first_with_records(struct group_stream *stream, bool f
     return first;
 }
 
+/* ---- those that fail ---- */
+
+static int64_t now_ms(const struct group_stream *stream)
+{
+    struct clock *clock = node_clock(stream->handle->session->node);
+    return clock->mono_ms(clock);
+}
+
+void stream_part_failed(struct group_part *part)
+{
+    part->failures++;
+    part->probe_ms = now_ms(part->stream) + LIMIT_STREAM_PROBE_MS;
+}
+
+static void probed(struct group_part *part, int rc)
+{
+    pthread_mutex_lock(&part->stream->handle->lock);
+    part->probing = false;
+    if (rc == 0)
+        part->failures = 0;
+    part->probe_ms = now_ms(part->stream) + LIMIT_STREAM_PROBE_MS;
+    part_called(part, rc == 0);
+}
+
+static void probe_done(struct read_op *op, int rc)
+{
+    probed(CONTAINER_OF(op, struct group_part, probe), rc);
+}
+
+static void probe(struct work *work)
+{
+    struct group_part *part = CONTAINER_OF(work, struct group_part, probe_work);
+    int rc = partition_read_submit(&part->probe);
+    if (rc != 0)
+        probed(part, rc < 0 ? rc : 0);
+}
+
+/* Others have records, and are read: who fails is asked aside meanwhile, so that it has its turn again. */
+static void probe_failing(struct group_stream *stream)
+{
+    for (size_t i = 0; i < stream->count; i++) {
+        struct group_part *part = stream->parts[i];
+        struct log_point high_watermark;
+        if (part->failures == 0 || part->revoked || part->probing || now_ms(stream) < part->probe_ms)
+            continue;
+        if (!has_records(part, &high_watermark) && arm(part, high_watermark.position))
+            continue;
+        part->probing = true;
+        part->probe = (struct read_op){.part = part->part,
+                                       .kind = FIND_OFFSET,
+                                       .at = part->next.offset,
+                                       .limit = INT64_MAX,
+                                       .max = 1,
+                                       .timeout_ms = LIMIT_STREAM_ANSWER_MS,
+                                       .done = probe_done};
+        part->probe_work.run = probe;
+        handle_ref(stream->handle);
+        executor_prompt(node_executor(stream->handle->session->node), &part->probe_work);
+    }
+}
+
 struct group_part *stream_next_part(struct group_stream *stream)
 {
     struct group_part *part = first_with_records(stream, false);
-    return part != NULL ? part : first_with_records(stream, true);
+    if (part == NULL)
+        return first_with_records(stream, true);
+    probe_failing(stream);
+    return part;
 }
 
 /* ---- the member ---- */

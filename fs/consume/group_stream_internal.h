@@ -15,17 +15,22 @@ struct group_part {
     struct group_owner owner;
     struct partition *part; /* referenced */
     bool revoked;           /* delivers no more */
-    int failures;           /* questions in a row that failed; it is asked behind those without */
+    int failures;           /* questions in a row that failed; it is asked behind those without, and probed */
+    int64_t probe_ms;       /* not before, on the clock of timers */
     struct log_point next;  /* the record to deliver next */
     bool placed;            /* next.position is known */
     int64_t searched;       /* an offset: from `next` to here nothing was found */
     int64_t committed;      /* what was committed in this epoch; GROUP_OFFSET_NONE */
     uint32_t mean_len;      /* of the records last delivered */
-    /* Waits for records, from when none were found. Refers to the handle, and is the partition's, while it is armed;
-     * one that was dropped meanwhile is freed by its call. */
+    /* Waits for records, from when none were found. Refers to the handle, and is the partition's, while it is armed. */
     struct partition_waiter waiter;
-    bool armed, dropped;
-    bool kept; /* while the parts are made anew */
+    bool armed;
+    /* Asks, of no READ, whether it answers again. Refers to the handle while it is under way. */
+    struct read_op probe;
+    struct work probe_work;
+    bool probing;
+    bool dropped; /* the last call of the two frees it */
+    bool kept;    /* while the parts are made anew */
 };
 
 /* A READ of it. */
@@ -77,6 +82,8 @@ int stream_update(struct group_stream *stream);
 void stream_give_up(struct group_stream *stream);
 /* The part that is to be asked next; NULL: none has records, and each is waited for from now on. */
 struct group_part *stream_next_part(struct group_stream *stream);
+/* A question of it has failed. */
+void stream_part_failed(struct group_part *part);
 /* The part of an owner, which may be about to be given up; NULL: it is not the member's any more. */
 struct group_part *stream_any_part(struct group_stream *stream, struct group_owner owner);
 /* The part of an owner that delivers; NULL: it does not, or is not the member's any more. */

@@ -108,7 +108,7 @@ static void failed(struct reading *reading, int rc)
     struct group_reading *group = reading->group;
     struct group_part *part = stream_part(stream_of(reading), group->owner);
     if (part != NULL)
-        part->failures++;
+        stream_part_failed(part);
     bool again = rc == -ETIMEDOUT && part != NULL && part->failures < LIMIT_ANSWER_MS / LIMIT_STREAM_ANSWER_MS;
     group->failed = again ? 0 : rc;
 }

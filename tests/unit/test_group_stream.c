@@ -161,6 +161,54 @@ static void what_was_withdrawn_comes_again_if_the_partition_stays(void **state)
     close_stream(&s);
 }
 
+/* ---- a disk that cannot read a partition ---- */
+
+static const char *unreadable; /* a part of its path; NULL: none */
+
+static ssize_t bad_pread(struct io *io, int fd, void *buf, size_t len, int64_t at)
+{
+    char link[64], path[4096] = "";
+    (void)io;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (unreadable != NULL && readlink(link, path, sizeof path - 1) > 0 && strstr(path, unreadable) != NULL)
+        return -EIO;
+    return io_posix()->pread(io_posix(), fd, buf, len, at);
+}
+
+/* Whoever writes to the one is faster than the reader: it never comes to its end. */
+static void a_partition_that_failed_once_has_its_turn_again(void **state)
+{
+    struct fixture *f = *state;
+    struct stream s;
+    int64_t pos = 0;
+    f->disk.io.pread = bad_pread;
+    make(f, "orders");
+    add_partitions(f, 2);
+    make_group(f);
+    open_stream(&s, f);
+    struct fuse_req req;
+    begin_read(&s, &req, 4096, 0);
+    pass_until(parts_of(&s, false) == 2);
+    unreadable = "/orders-0/";
+    append_at(f, 0, "zero\n");
+    append_at(f, 1, "one\n");
+    pass_until(is_answered(&req));
+    unreadable = NULL;
+    for (int rounds = 0;; rounds++) {
+        bool zero = strcmp(req.bytes, "zero\n") == 0;
+        pos += (int64_t)given(&req);
+        if (zero)
+            break;
+        assert_in_range(rounds, 0, 60); /* of 100 ms each */
+        append_at(f, 1, "one\n");
+        executor_pause(&hand.executor, 100);
+        begin_read(&s, &req, 4096, pos);
+        assert_true(is_answered(&req));
+    }
+    assert_true(pos > 5); /* it did fail */
+    close_stream(&s);
+}
+
 /* So many records of 1,000 bytes, by the batch. */
 static void append_many(struct fixture *f, int batches)
 {
@@ -221,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(what_was_withdrawn_comes_again_if_the_partition_stays),
+        STORY(a_partition_that_failed_once_has_its_turn_again),
         STORY(a_read_that_others_went_on_from_is_refused),
         STORY(a_read_that_is_long_forgotten_is_refused),
     };
