@@ -249,19 +249,56 @@ static bool done_of(const struct group_map *map, const struct group_stretch *str
     return records > 0 && *end > map->committed_pos;
 }
 
-void group_map_commit(struct group_map *map, int64_t pos, void (*each)(void *arg, const struct group_offset *upto),
-                      void *arg)
+/* What is to be committed: all, or of these owners what is asked for. */
+struct asked {
+    const struct group_offset *offsets; /* NULL: all */
+    size_t count;
+};
+
+/* How far of an owner's records may be committed, if that is less than `upto`. */
+static int64_t least_asked(const struct asked *asked, const struct group_offset *upto)
+{
+    if (asked->offsets == NULL)
+        return upto->offset;
+    for (size_t i = 0; i < asked->count; i++) {
+        if (group_owner_is(asked->offsets[i].owner, upto->owner))
+            return asked->offsets[i].offset < upto->offset ? asked->offsets[i].offset : upto->offset;
+    }
+    return -1;
+}
+
+static int64_t end_of_record(const struct group_stretch *stretch, int64_t offset)
+{
+    int64_t end = stretch->pos;
+    for (int64_t i = 0; i < offset - stretch->offset; i++)
+        end += stretch->lens[i];
+    return end;
+}
+
+/* What was folded. false: it is not to be committed. */
+static bool commit_folded(struct group_map *map, int64_t pos, const struct asked *asked,
+                          void (*each)(void *arg, const struct group_offset *upto), void *arg)
+{
+    if (pos < map->folded_pos)
+        return true; /* what is before it is committed, or goes with it */
+    for (size_t i = 0; i < map->folded_count; i++) {
+        if (least_asked(asked, &map->folded[i]) < map->folded[i].offset)
+            return false;
+    }
+    for (size_t i = 0; i < map->folded_count; i++)
+        each(arg, &map->folded[i]);
+    map->folded_count = 0;
+    if (map->folded_pos > map->committed_pos)
+        map->committed_pos = map->folded_pos;
+    return true;
+}
+
+static void commit(struct group_map *map, int64_t pos, const struct asked *asked,
+                   void (*each)(void *arg, const struct group_offset *upto), void *arg)
 {
     int64_t committed = map->committed_pos;
-    if (pos <= committed)
+    if (pos <= committed || !commit_folded(map, pos, asked, each, arg))
         return;
-    if (pos >= map->folded_pos) {
-        for (size_t i = 0; i < map->folded_count; i++)
-            each(arg, &map->folded[i]);
-        map->folded_count = 0;
-        if (map->folded_pos > committed)
-            map->committed_pos = map->folded_pos;
-    }
     struct group_stretch *stretch = map->last;
     while (stretch != NULL && stretch->prev != NULL && stretch->prev->pos + stretch->prev->len > committed)
         stretch = stretch->prev;
@@ -270,10 +307,32 @@ void group_map_commit(struct group_map *map, int64_t pos, void (*each)(void *arg
         int64_t end;
         if (!done_of(map, stretch, pos, &upto, &end))
             continue;
-        each(arg, &upto);
-        map->committed_pos = end;
+        int64_t least = least_asked(asked, &upto);
+        bool less = least < upto.offset;
+        if (less) {
+            upto.offset = least;
+            end = end_of_record(stretch, least);
+        }
+        if (end > map->committed_pos) {
+            each(arg, &upto);
+            map->committed_pos = end;
+        }
+        if (less)
+            break;
     }
     trim(map);
+}
+
+void group_map_commit(struct group_map *map, int64_t pos, void (*each)(void *arg, const struct group_offset *upto),
+                      void *arg)
+{
+    commit(map, pos, &(struct asked){0}, each, arg);
+}
+
+void group_map_settle(struct group_map *map, int64_t pos, const struct group_offset *asked, size_t count,
+                      void (*each)(void *arg, const struct group_offset *upto), void *arg)
+{
+    commit(map, pos, &(struct asked){.offsets = asked, .count = count}, each, arg);
 }
 
 /* Takes upto into a list that has room for it. */

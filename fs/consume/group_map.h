@@ -70,8 +70,12 @@ int64_t group_map_give(struct group_map *map, int64_t pos, size_t size, int64_t 
  * come more than once, with higher offsets. Then that is committed. */
 void group_map_commit(struct group_map *map, int64_t pos, void (*each)(void *arg, const struct group_offset *upto),
                       void *arg);
-/* The same, as a malloc-ed list with each owner once, and nothing is committed yet. 0; -ENOMEM; -EINVAL: pos is beyond
- * what was given; -ERANGE: it is so far back that it was folded. */
+/* The same of what is among `asked`, each owner once, alone: since they were listed some may have been withdrawn, and
+ * others' may be there now. */
+void group_map_settle(struct group_map *map, int64_t pos, const struct group_offset *asked, size_t count,
+                      void (*each)(void *arg, const struct group_offset *upto), void *arg);
+/* What group_map_commit() would call, as a malloc-ed list with each owner once, and nothing is committed yet. 0;
+ * -ENOMEM; -EINVAL: pos is beyond what was given; -ERANGE: it is so far back that it was folded. */
 int group_map_offsets(const struct group_map *map, int64_t pos, struct group_offset **out, size_t *count);
 
 /* The owner is none any more: what it has delivered and its reader has yet to read on from is taken back, from the

@@ -2,8 +2,9 @@
  *
  * Asked for is, of each owner whose records are delivered before the position, how far; and of the present parts what
  * reading on has committed already, since that may still be on its way. What belongs to an owner that is none any more
- * is not asked for: the rest is, and ESTALE says so, once. What reading on committed of a part that is gone by now the
- * member knows: it waits for the coordinator's answer, and says ESTALE likewise.
+    if (!asks) {
+        fuse_reply_err(req, -rc);
+        forget(commit);
  */
 #include "fs/consume/group_stream.h"
 
@@ -19,6 +20,8 @@ struct stream_commit {
     struct group_commit_op op;
     struct handle *handle; /* referenced */
     int64_t pos;
+    struct group_offset *offsets; /* of all owners that have delivered before pos; malloc-ed */
+    size_t offset_count;
     bool stale; /* some of it is another's by now */
 };
 
@@ -47,19 +50,17 @@ static void add(struct stream_commit *commit, const struct group_part *part, int
 static int plan(struct stream_commit *commit)
 {
     struct group_stream *stream = stream_of(commit);
-    struct group_offset *offsets;
-    size_t count;
     int rc = stream_update(stream);
     if (rc == 0)
-        rc = group_map_offsets(&stream->map, commit->pos, &offsets, &count);
+        rc = group_map_offsets(&stream->map, commit->pos, &commit->offsets, &commit->offset_count);
     if (rc != 0)
         return rc;
     commit->op.commits = calloc(stream->count + 1, sizeof *commit->op.commits); /* 1: calloc(0) may be NULL */
     rc = commit->op.commits == NULL ? -ENOMEM : 0;
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        struct group_part *part = stream_any_part(stream, offsets[i].owner);
+    for (size_t i = 0; rc == 0 && i < commit->offset_count; i++) {
+        struct group_part *part = stream_any_part(stream, commit->offsets[i].owner);
         if (part != NULL)
-            add(commit, part, offsets[i].offset);
+            add(commit, part, commit->offsets[i].offset);
         else
             commit->stale = true;
     }
@@ -67,7 +68,6 @@ static int plan(struct stream_commit *commit)
         if (stream->parts[i]->committed != GROUP_OFFSET_NONE)
             add(commit, stream->parts[i], stream->parts[i]->committed);
     }
-    free(offsets);
     return rc;
 }
 
@@ -79,7 +79,7 @@ static void settle(struct stream_commit *commit, int rc)
     if (rc != 0 && rc != -ESTALE)
         return;
     pthread_mutex_lock(&commit->handle->lock);
-    group_map_commit(&stream->map, commit->pos, stream_committed, stream);
+    group_map_settle(&stream->map, commit->pos, commit->offsets, commit->offset_count, stream_committed, stream);
     pthread_mutex_unlock(&commit->handle->lock);
 }
 
@@ -108,13 +108,19 @@ static void aborted(struct park *park, int rc)
     fuse_reply_err(park->req, -rc);
 }
 
+static void forget(struct stream_commit *commit)
+{
+    free(commit->offsets);
+    free(commit->op.commits);
+    free(commit);
+}
+
 static void commit_free(struct park *park)
 {
     struct stream_commit *commit = CONTAINER_OF(park, struct stream_commit, park);
     stream_member_put(stream_of(commit));
     handle_unref(commit->handle);
-    free(commit->op.commits);
-    free(commit);
+    forget(commit);
 }
 
 /* pos -1: all that has been given. */
@@ -136,8 +142,7 @@ static void begin(fuse_req_t req, struct handle *handle, int64_t pos)
     pthread_mutex_unlock(&handle->lock);
     if (!asks) {
         fuse_reply_err(req, -rc);
-        free(commit->op.commits);
-        free(commit);
+        forget(commit);
         return;
     }
     handle_ref(handle);

@@ -66,6 +66,15 @@ static void commits(struct group_map *map, int64_t pos, const char *want)
     assert_string_equal(said.text, want);
 }
 
+/* What was asked for is answered. */
+static void settles(struct group_map *map, int64_t pos, const struct group_offset *asked, size_t count,
+                    const char *want)
+{
+    struct said said = {""};
+    group_map_settle(map, pos, asked, count, heard, &said);
+    assert_string_equal(said.text, want);
+}
+
 static void would_commit(struct group_map *map, int64_t pos, const char *want)
 {
     struct said said = {""};
@@ -283,6 +292,43 @@ static void what_was_not_given_cannot_be_committed(void **state)
     would_commit(&map, 6, "0/7:1"); /* `two` is not delivered whole */
     reads(&map, 6, 3, "o\n");
     would_commit(&map, 8, "0/7:2");
+    group_map_free(&map);
+}
+
+/* Asked for while the reader had all of the one partition; by the answer most of it has been withdrawn, and another
+ * one's records are in its place. */
+static void what_was_not_asked_for_is_not_settled(void **state)
+{
+    struct group_map map = {0};
+    struct group_offset *asked;
+    size_t count;
+    (void)state;
+    add(&map, first, 0, "a\nb\nc\n");
+    reads(&map, 0, 4096, "a\nb\nc\n");
+    assert_int_equal(group_map_offsets(&map, 6, &asked, &count), 0);
+    assert_int_equal(group_map_read_at(&map, 2), 0);
+    assert_int_equal(group_map_withdraw(&map, first), 1);
+    add(&map, second, 90, "k\nl\nm\n");
+    reads(&map, 2, 4096, "k\nl\nm\n");
+    settles(&map, 6, asked, count, "0/7:1");
+    assert_int_equal(map.committed_pos, 2);
+    would_commit(&map, 6, "1/7:92");
+    free(asked);
+    group_map_free(&map);
+}
+
+/* The same owner's records may be in their own place, further than they were asked for. */
+static void no_more_is_settled_than_was_asked_for(void **state)
+{
+    struct group_map map = {0};
+    struct group_offset asked = {.owner = first, .offset = 2};
+    (void)state;
+    add(&map, first, 0, "a\nb\nc\n");
+    reads(&map, 0, 4096, "a\nb\nc\n");
+    settles(&map, 6, &asked, 1, "0/7:2");
+    assert_int_equal(map.committed_pos, 4);
+    settles(&map, 6, &asked, 1, "");
+    commits(&map, 6, "0/7:3");
     group_map_free(&map);
 }
 
@@ -513,6 +559,8 @@ int main(void)
         cmocka_unit_test(a_read_at_p_commits_the_complete_records_before_p),
         cmocka_unit_test(each_partition_has_its_own_offsets),
         cmocka_unit_test(what_was_not_given_cannot_be_committed),
+        cmocka_unit_test(what_was_not_asked_for_is_not_settled),
+        cmocka_unit_test(no_more_is_settled_than_was_asked_for),
         cmocka_unit_test(at_a_hand_over_what_is_behind_the_next_read_is_withdrawn),
         cmocka_unit_test(what_was_read_on_from_stays),
         cmocka_unit_test(a_record_that_was_begun_is_given_to_its_end),
