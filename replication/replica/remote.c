@@ -514,6 +514,14 @@ static void summary(const struct frame *frame, const struct answer *answer, uint
                                : answer->stat.high_watermark;
 }
 
+/* As of when they were answered. More may be shown by now: whether there is anything up to there this answer does not
+ * say. Bytes may be at hand from a later answer. */
+static void date(struct over *over, struct log_point answered, struct log_point shown)
+{
+    for (struct read_op *op = over->first; op != NULL; op = op->next)
+        op->high_watermark = op->kind == READ_BYTES && op->found ? shown : answered;
+}
+
 int remote_answer(struct partition *part, int32_t from, struct frame *frame, struct err *e)
 {
     struct answer answer;
@@ -561,8 +569,7 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
         take_lookup(part, &question, &answer.lookup, &over);
     else
         holes = take_stat(part, remote, &question, &answer.stat, &over);
-    for (struct read_op *op = over.first; op != NULL; op = op->next)
-        op->high_watermark = shown(part);
+    date(&over, high_watermark, shown(part));
     (void)pump(part, remote, now_ms(part));
     pthread_mutex_unlock(&remote->lock);
     if (question.kind != MESSAGE_READ)

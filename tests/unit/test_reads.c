@@ -14,8 +14,9 @@ struct wire {
     struct transport back;      /* the leader's */
     struct fixture *reader, *leader;
     struct partition *here, *there;
-    _Atomic bool deaf;  /* nothing reaches the leader */
-    _Atomic int damage; /* so many answers with bytes lose one */
+    _Atomic bool deaf;   /* nothing reaches the leader */
+    _Atomic int damage;  /* so many answers with bytes lose one */
+    _Atomic int appends; /* so many records of 9 bytes are acknowledged here while an answer is on its way; 0: none */
     _Atomic int asked[MESSAGE_KINDS];
     _Atomic int drops;
 };
@@ -78,6 +79,9 @@ static int send_back(struct transport *transport, int32_t node, enum channel cha
     struct frame *frame = carry(out, wire->there, wire->here);
     if (frame->body_bytes > 0 && atomic_load(&wire->damage) > 0 && atomic_fetch_sub(&wire->damage, 1) > 0)
         frame->body[frame->body_bytes / 2] ^= 1;
+    int appends = atomic_load(&wire->appends);
+    if (appends > 0)
+        (void)remote_show(wire->here, (struct log_point){appends, appends * 9}, 5);
     events.frame(events.arg, 2, channel, frame);
     return 0;
 }
@@ -357,6 +361,28 @@ static void test_an_end_before_what_was_shown_is_waited_out_and_never_told(void 
     partition_read_release(&asked.op);
 }
 
+/* An append of this host's own is acknowledged meanwhile. */
+static void test_that_there_is_nothing_is_said_of_no_more_than_the_answer_knew(void **state)
+{
+    struct wire *wire = *state;
+    append_lines(wire->leader, 0, 1);
+    assert_int_equal(delete_records(wire->there, 9, NULL), 0);
+    atomic_store(&wire->appends, 2);
+    struct asked asked = ask(wire->here, READ_BYTES, 0);
+    assert_int_equal(partition_high_watermark(wire->here).position, 18);
+    assert_int_equal(asked.rc, 0);
+    assert_false(asked.op.found);
+    assert_int_equal(asked.op.high_watermark.position, 9);
+    append_lines(wire->leader, 1, 1);
+    assert_int_equal(delete_records(wire->there, 18, NULL), 0);
+    atomic_store(&wire->appends, 3);
+    asked = ask(wire->here, FIND_OFFSET, 0);
+    assert_int_equal(partition_high_watermark(wire->here).position, 27);
+    assert_int_equal(asked.rc, 0);
+    assert_int_equal(asked.op.point.position, 18);
+    assert_int_equal(asked.op.high_watermark.position, 18);
+}
+
 static void test_nobody_to_ask_is_a_timeout_after_five_seconds(void **state)
 {
     struct wire *wire = *state;
@@ -585,6 +611,7 @@ int main(void)
         TEST(test_how_it_is_is_known_once_asked_and_for_two_seconds),
         TEST(test_what_was_read_ahead_is_gone_when_it_was_removed),
         TEST(test_an_end_before_what_was_shown_is_waited_out_and_never_told),
+        TEST(test_that_there_is_nothing_is_said_of_no_more_than_the_answer_knew),
         TEST(test_nobody_to_ask_is_a_timeout_after_five_seconds),
         TEST(test_a_stat_waits_a_second_and_then_tells_what_was_heard_last),
         TEST(test_a_link_that_comes_back_and_a_new_leader_are_asked_again),
