@@ -131,6 +131,7 @@ struct partition {
     struct log_point shown;         /* lock: the furthest high watermark that was heard of; never goes down */
     _Atomic int64_t shown_position; /* its position */
     _Atomic bool elsewhere;         /* this node is no replica */
+    _Atomic bool catching_up;       /* or follows, and is not in sync: others know more than its replica may for long */
     _Atomic bool remote_active;     /* in reads.active */
     struct partition *remote_next;  /* there; reads' lock */
     uint64_t batches_appended, records_appended, bytes_appended;
@@ -404,6 +405,11 @@ void partition_hold_stop(struct partition *part, bool cancel); /* as partition_s
 
 /* Whether this node is no replica by that registration. */
 bool partition_is_elsewhere(const struct partition *part, const struct partition_registration *registration);
+/* Whether growth is heard of from the leader before it comes into this node's own replica, if there is one. */
+static inline bool partition_listens(const struct partition *part)
+{
+    return atomic_load(&part->elsewhere) || atomic_load(&part->catching_up);
+}
 /* The high watermark that this node's own replica knows. */
 struct log_point partition_own_high_watermark(struct partition *part);
 

@@ -21,6 +21,7 @@
 
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/remote.h"
 
 static enum partition_role role_by(const struct partition_registration *registration, int32_t self)
 {
@@ -105,6 +106,7 @@ static bool change(struct partition *part, const struct partition_registration *
     part->registered = true;
     set_min_insync(part);
     atomic_store(&part->elsewhere, partition_is_elsewhere(part, registration));
+    atomic_store(&part->catching_up, after == ROLE_FOLLOWER && !replica_set_has(&registration->isr, manager->id));
     isr_decide(&part->isr, &registration->replicas, &registration->isr);
     atomic_store(&part->replicated, registration->replicas.count > 1);
     if (!again) {
@@ -150,7 +152,7 @@ void partition_set_registration(struct partition *part, const struct partition_r
         partition_forward_look(part);
     partition_ask_look(part);
     partition_insync_look(part, false);
-    reads_moved(&part->manager->reads, part);
+    remote_moved(part);
     if (registration->replicas.count > 1 && !part->topic->own) {
         manager_add(part->manager, part);
         begin(part);

@@ -6,6 +6,7 @@
 
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/remote.h"
 
 static void take_out(struct partition *part, struct partition_waiter *waiter)
 {
@@ -39,8 +40,8 @@ bool partition_wait(struct partition *part, struct partition_waiter *waiter)
     /* It went offline between the look and the queue: whoever told the others may have come before us. */
     if (wait && !elsewhere && log_offline(part->log) != 0 && partition_unwait(part, waiter))
         return false;
-    if (wait && elsewhere) /* it is growth on another node that is waited for */
-        reads_activate(&part->manager->reads, part, true);
+    if (wait && partition_listens(part)) /* it is growth on another node that is waited for */
+        remote_listen(part);
     return wait;
 }
 

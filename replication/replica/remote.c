@@ -302,7 +302,7 @@ static bool ask_for_news(struct partition *part, struct remote *remote, int64_t 
     bool wanted =
         part->waiters != NULL || atomic_load(&part->hear) != HEAR_UNTOLD || now - remote->used_ms < LIMIT_STAT_IDLE_MS;
     pthread_mutex_unlock(&part->lock);
-    wanted = wanted && atomic_load(&part->elsewhere) && !atomic_load(&part->topic->deleted);
+    wanted = wanted && partition_listens(part) && !atomic_load(&part->topic->deleted);
     if (!wanted || is_asked(remote, MESSAGE_STAT, 0))
         return wanted;
     struct question *question = new_question(part, remote, MESSAGE_STAT, now);
@@ -674,4 +674,23 @@ int64_t remote_look(struct partition *part, int32_t lost)
     pthread_mutex_unlock(&remote->lock);
     finish(&over);
     return due_ms;
+}
+
+/* ---- who waits ---- */
+
+/* Without memory growth comes with this node's own replica, or with the next read. */
+void remote_listen(struct partition *part)
+{
+    if (remote_of(part) != NULL)
+        reads_activate(&part->manager->reads, part, true);
+}
+
+void remote_moved(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    bool waits = part->waiters != NULL;
+    pthread_mutex_unlock(&part->lock);
+    if (waits && partition_listens(part))
+        (void)remote_of(part);
+    reads_moved(&part->manager->reads, part);
 }

@@ -1,7 +1,8 @@
 /* replication/replica/remote.h: a partition as the replica on another node has it: what has been asked of its leader,
  * what it has said, and bytes that were read ahead.
  *
- * For a node that holds no replica, and for one whose replica is behind what its mount has shown. Each op that waits is
+ * For a node that holds no replica, and for one whose replica is behind what its mount has shown; of one that is not in
+ * sync, as while it is made, growth is heard of here, so that its mount stands still for nobody. Each op that waits is
  * in the partition's list (partition_read_queue()); remote_look() is the one tick: it sees who is answered, whose time
  * is over and what is to be sent.
  *
@@ -47,5 +48,9 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
 /* Time has passed, a node has come up or gone down (`lost`; 0: none), or the leader is another one. Returns when to
  * look again, on the monotonic clock; INT64_MAX: when something happens. Calls back: no lock held. */
 int64_t remote_look(struct partition *part, int32_t lost);
+/* Somebody waits for growth that the leader knows of first: it is asked for it. */
+void remote_listen(struct partition *part);
+/* Another leader is to be asked, or other replicas: what is under way is looked at soon. */
+void remote_moved(struct partition *part);
 
 #endif

@@ -519,6 +519,59 @@ static void test_growth_elsewhere_wakes_who_waits_here(void **state)
     assert_true(partition_unwait(wire->here, &reader.waiter));
 }
 
+static void followed_by_us(struct partition *part, int32_t epoch, bool in_sync)
+{
+    struct partition_registration registration = {.leader = 2, .leader_epoch = epoch, .partition_epoch = epoch};
+    registration.replicas = (struct replica_set){.count = 2, .ids = {2, 1}};
+    registration.isr = (struct replica_set){.count = in_sync ? 2 : 1, .ids = {2, 1}};
+    partition_set_registration(part, &registration);
+}
+
+/* Nothing is copied in these stories, as while the replica is made of very much, or has been down for long. */
+static void test_who_waits_at_a_replica_that_is_not_in_sync_hears_of_growth(void **state)
+{
+    struct wire *wire = *state;
+    struct reader reader = {.waiter = {.position = 0, .ready = on_ready}};
+    char text[256];
+    followed_by_us(wire->here, 6, false);
+    assert_true(partition_wait(wire->here, &reader.waiter));
+    append_lines(wire->leader, 0, 1);
+    wait_until(atomic_load(&reader.ready) || (pass_ms(wire->reader, 20), false));
+    read_all(wire->here, 0, 4096, text);
+    assert_string_equal(text, "record 0\n");
+    assert_int_equal(ask(wire->here, FIND_OFFSET, 1).op.point.offset, 1);
+}
+
+static void test_who_waits_at_a_replica_that_falls_behind_hears_of_growth(void **state)
+{
+    struct wire *wire = *state;
+    struct reader reader = {.waiter = {.position = 0, .ready = on_ready}};
+    followed_by_us(wire->here, 6, true);
+    assert_true(partition_wait(wire->here, &reader.waiter));
+    append_lines(wire->leader, 0, 1);
+    followed_by_us(wire->here, 7, false);
+    wait_until(atomic_load(&reader.ready) || (pass_ms(wire->reader, 20), false));
+}
+
+/* A host without a replica gets one. */
+static void test_who_waits_elsewhere_hears_of_growth_while_a_replica_is_made(void **state)
+{
+    struct wire *wire = *state;
+    struct reader reader = {.waiter = {.position = 9, .ready = on_ready}};
+    append_lines(wire->leader, 0, 1);
+    assert_int_equal(ask(wire->here, FIND_END, 0).op.point.offset, 1);
+    assert_true(partition_wait(wire->here, &reader.waiter));
+    followed_by_us(wire->here, 6, false);
+    for (int i = 1; i <= 2; i++) { /* what was asked elsewhere before may be answered still */
+        append_lines(wire->leader, i, 1);
+        wait_until(atomic_load(&reader.ready) || (pass_ms(wire->reader, 20), false));
+        assert_int_equal(partition_high_watermark(wire->here).position, 9 * i + 9);
+        reader = (struct reader){.waiter = {.position = 9 * i + 9, .ready = on_ready}};
+        assert_true(partition_wait(wire->here, &reader.waiter));
+    }
+    assert_true(partition_unwait(wire->here, &reader.waiter));
+}
+
 /* As many as of a node that has all of a large topic's partitions in view. */
 static void test_who_waits_for_news_holds_up_no_read(void **state)
 {
@@ -619,6 +672,9 @@ int main(void)
         TEST(test_bytes_that_were_damaged_on_their_way_are_never_shown),
         TEST(test_one_that_was_taken_back_is_not_answered),
         TEST(test_growth_elsewhere_wakes_who_waits_here),
+        TEST(test_who_waits_at_a_replica_that_is_not_in_sync_hears_of_growth),
+        TEST(test_who_waits_at_a_replica_that_falls_behind_hears_of_growth),
+        TEST(test_who_waits_elsewhere_hears_of_growth_while_a_replica_is_made),
         TEST(test_who_waits_for_news_holds_up_no_read),
         TEST(test_a_replica_that_is_behind_reads_on_at_its_leader),
         TEST(test_there_are_no_segments_of_a_replica_elsewhere),
