@@ -52,21 +52,20 @@ static void expel(struct partition_registration *out, const struct election_node
         set_isr(out, &isr, rules);
 }
 
-static void choose(struct partition_registration *out, const struct election_nodes *nodes,
-                   const struct election_rules *rules)
+/* LEADER_NONE: nobody lives who has all that was committed. */
+static int32_t chosen(const struct partition_registration *part, const struct election_nodes *nodes)
 {
-    int32_t leader = first_of(out, &out->isr, nodes);
-    if (leader == LEADER_NONE && out->isr.count == 0)
-        leader = first_of(out, &out->elr, nodes);
-    if (leader != LEADER_NONE) {
+    int32_t leader = first_of(part, &part->isr, nodes);
+    if (leader == LEADER_NONE && part->isr.count == 0)
+        leader = first_of(part, &part->elr, nodes);
+    return leader;
+}
+
+static void choose(struct partition_registration *out, const struct election_nodes *nodes)
+{
+    int32_t leader = chosen(out, nodes);
+    if (leader != LEADER_NONE)
         elect(out, leader);
-        return;
-    }
-    out->leader = LEADER_NONE;
-    if (!rules->unclean || (leader = first_of(out, &out->replicas, nodes)) == LEADER_NONE)
-        return;
-    out->isr.count = out->elr.count = out->last_isr.count = 0; /* what that loses was agreed to */
-    elect(out, leader);
 }
 
 /* The replicas are what they shall be once all of those are in sync. */
@@ -109,7 +108,7 @@ bool election_settle(const struct partition_registration *part, const struct ele
     }
     expel(out, nodes, rules);
     if (out->leader == LEADER_NONE)
-        choose(out, nodes, rules);
+        choose(out, nodes);
     end_move(out, nodes, rules);
     return !partition_registration_equal(part, out);
 }
@@ -208,6 +207,18 @@ void election_appoint(const struct partition_registration *part, int32_t node, s
     *out = *part;
     out->isr.count = out->elr.count = 0;
     elect(out, node);
+}
+
+bool election_needs_unclean(const struct partition_registration *part, const struct election_nodes *nodes,
+                            const struct election_rules *rules, struct replica_set *asked)
+{
+    asked->count = 0;
+    if (!rules->unclean || part->leader != LEADER_NONE || chosen(part, nodes) != LEADER_NONE)
+        return false;
+    for (int32_t i = 0; i < part->replicas.count; i++)
+        if (nodes->stays(nodes->arg, part->replicas.ids[i]))
+            replica_set_add(asked, part->replicas.ids[i]);
+    return asked->count > 0;
 }
 
 bool election_needs_last_isr(const struct partition_registration *part)

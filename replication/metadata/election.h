@@ -6,7 +6,8 @@
  * decided.
  *
  * The rules: leaders come from the ISR, then from the eligible leader replicas (KIP-966), and only where
- * unclean.leader.election.enable says so from any replica. A member that leaves the ISR while it falls below
+ * unclean.leader.election.enable says so from any replica: of those that live the one with the greatest (epoch, end
+ * offset), for which they are asked (last_isr.h). A member that leaves the ISR while it falls below
  * min.insync.replicas stays eligible, for nothing is committed without it. One that lost what was not on its disk goes
  * to the last ISR (election_forget()); when ISR and eligible replicas are empty, all of the last ISR have to be heard
  * before the one with the greatest (epoch, end offset) leads. An election takes nobody but the leader out of the last
@@ -80,6 +81,10 @@ bool election_withdraw(const struct partition_registration *part, int32_t node, 
 /* That replica leads, and it alone is in sync: after an unclean stop of all, or an unclean election. */
 void election_appoint(const struct partition_registration *part, int32_t node, struct partition_registration *out);
 
+/* Whether nobody lives who may lead but by an unclean election, which the rules allow: *asked are the replicas that do.
+ */
+bool election_needs_unclean(const struct partition_registration *part, const struct election_nodes *nodes,
+                            const struct election_rules *rules, struct replica_set *asked);
 /* Whether the ISR and the eligible replicas are empty, so that the last ISR decides. */
 bool election_needs_last_isr(const struct partition_registration *part);
 bool partition_registration_equal(const struct partition_registration *a,

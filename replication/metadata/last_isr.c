@@ -12,22 +12,31 @@ void last_isr_restart(struct last_isr *asked)
     asked->next_part = 0;
 }
 
-/* Without a leader, and all of the last ISR live. */
-static bool can_be_asked(const struct partition_registration *part, const struct election_nodes *nodes)
+/* Who is asked for a partition without a leader; false: nobody, or not yet. *unclean: anyone who lives will do. */
+static bool can_be_asked(const struct metadata *meta, const struct metadata_topic *topic, int32_t index,
+                         const struct election_nodes *nodes, struct replica_set *asked, bool *unclean)
 {
-    if (!election_needs_last_isr(part))
+    const struct partition_registration *part = &topic->parts[index];
+    struct election_rules rules;
+    if (part->leader != LEADER_NONE)
         return false;
-    for (int32_t i = 0; i < part->last_isr.count; i++)
-        if (!nodes->stays(nodes->arg, part->last_isr.ids[i]))
-            return false;
-    return true;
+    metadata_election_rules(meta, topic, index, &rules);
+    *unclean = election_needs_unclean(part, nodes, &rules, asked);
+    if (*unclean)
+        return true;
+    *asked = part->last_isr;
+    bool all = election_needs_last_isr(part);
+    for (int32_t i = 0; i < asked->count && all; i++)
+        all = nodes->stays(nodes->arg, asked->ids[i]);
+    return all;
 }
 
-static void add(struct last_isr *asked, const struct metadata_topic *topic, int32_t index)
+static void add(struct last_isr *asked, const struct metadata_topic *topic, int32_t index,
+                const struct replica_set *waits, bool unclean)
 {
     struct last_isr_partition *part = &asked->parts[asked->count++];
     *part = (struct last_isr_partition){
-        .index = index, .partition_epoch = topic->parts[index].partition_epoch, .waits = topic->parts[index].last_isr};
+        .index = index, .partition_epoch = topic->parts[index].partition_epoch, .unclean = unclean, .waits = *waits};
     memcpy(part->topic_id, topic->id, UUID_BYTES);
 }
 
@@ -41,8 +50,10 @@ bool last_isr_begin(struct last_isr *asked, const struct metadata *meta)
         for (; asked->next_part < topic->partitions; asked->next_part++) {
             if (asked->count == LAST_ISR_PARTITIONS)
                 return true;
-            if (can_be_asked(&topic->parts[asked->next_part], &nodes))
-                add(asked, topic, asked->next_part);
+            struct replica_set waits;
+            bool unclean;
+            if (can_be_asked(meta, topic, asked->next_part, &nodes, &waits, &unclean))
+                add(asked, topic, asked->next_part, &waits, unclean);
         }
     }
     asked->next_topic = 0;
@@ -101,6 +112,21 @@ bool last_isr_complete(const struct last_isr *asked)
     return true;
 }
 
+bool last_isr_late(struct last_isr *asked)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < asked->count; i++) {
+        if (!asked->parts[i].unclean || asked->parts[i].best == 0)
+            continue;
+        asked->parts[count] = asked->parts[i];
+        asked->parts[count++].waits.count = 0;
+    }
+    asked->count = count;
+    asked->next_topic = 0;
+    asked->next_part = 0;
+    return count > 0;
+}
+
 /* The partition as it is now gets its leader, in an epoch above all that a log of the last ISR has: one of a version
  * whose logs had epochs of their own may be ahead of the registration. */
 static void appoint(struct command *out, const struct last_isr_partition *part,
@@ -110,11 +136,25 @@ static void appoint(struct command *out, const struct last_isr_partition *part,
     *change = (struct partition_change){.index = part->index};
     memcpy(change->topic_id, part->topic_id, UUID_BYTES);
     election_appoint(now, part->best, &change->to);
+    if (part->unclean)
+        change->to.last_isr.count = 0; /* what that loses was agreed to */
     change->to.partition_epoch = now->partition_epoch + 1;
     change->to.leader_epoch = (part->best_epoch > now->leader_epoch ? part->best_epoch : now->leader_epoch) + 1;
     for (int32_t i = 0; i < LIMIT_REPLICA_SET; i++)
         change->isr_epochs[i] = -1;
     change->isr_epochs[0] = part->best_node_epoch;
+}
+
+/* The question is what it was, and the one that has most is known. */
+static bool is_answered(const struct metadata *meta, const struct metadata_topic *topic,
+                        const struct last_isr_partition *part)
+{
+    struct election_nodes nodes = metadata_election_nodes(meta);
+    struct replica_set asked;
+    bool unclean;
+    return part->best != 0 && (part->unclean || !part->lost) &&
+           topic->parts[part->index].partition_epoch == part->partition_epoch &&
+           can_be_asked(meta, topic, part->index, &nodes, &asked, &unclean) && unclean == part->unclean;
 }
 
 int last_isr_end(struct last_isr *asked, const struct metadata *meta, struct command *out)
@@ -127,11 +167,8 @@ int last_isr_end(struct last_isr *asked, const struct metadata *meta, struct com
         const struct last_isr_partition *part = &asked->parts[i];
         const struct metadata_topic *topic = metadata_topic_by_id(meta, part->topic_id);
         asked->lost |= part->lost;
-        if (topic == NULL || part->lost || part->best == 0)
-            continue;
-        const struct partition_registration *now = &topic->parts[part->index];
-        if (now->partition_epoch == part->partition_epoch && election_needs_last_isr(now))
-            appoint(out, part, now);
+        if (topic != NULL && is_answered(meta, topic, part))
+            appoint(out, part, &topic->parts[part->index]);
     }
     asked->count = 0;
     if (out->change_count > 0)

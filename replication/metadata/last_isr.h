@@ -3,7 +3,12 @@
  *
  * The controller asks in rounds: some partitions at a time, each of whose last ISR lives; every member says what its
  * log holds; when all have, the greatest (epoch, end offset) leads. A member that cannot tell (its log is damaged)
- * leaves its partitions as they are: an operator may take it out of the replicas. What came of a round is judged again
+ * leaves its partitions as they are: an operator may take it out of the replicas.
+ *
+ * Unclean elections (unclean.leader.election.enable) are held likewise, among the replicas that live: who cannot tell,
+ * or does not in time (last_isr_late()), is passed over.
+ *
+ * What came of a round is judged again
  * when it is applied: the partition epoch and the node epochs have to be those of the round.
  *
  * A pure state machine beside the metadata. No clock, no locks: its owner's thread, the metadata held still. */
@@ -29,6 +34,7 @@ struct last_isr_partition {
     uint8_t topic_id[UUID_BYTES];
     int32_t index;
     int32_t partition_epoch;
+    bool unclean;             /* anyone who lives is asked, and none of them is waited for for long */
     struct replica_set waits; /* members that have not answered */
     bool lost;                /* one cannot tell */
     /* of those that have answered, the one that has most */
@@ -60,6 +66,10 @@ void last_isr_answer(struct last_isr *asked, uint64_t round, int32_t node, int64
                      const struct last_isr_found *found, int32_t count);
 /* Every member has answered. */
 bool last_isr_complete(const struct last_isr *asked);
+/* Time is up for a round: of those that have not answered nothing is waited for any more where the election is an
+ * unclean one; the others are asked for again. Returns whether anything is left of the round, which is complete. The
+ * next one begins with the first partition. */
+bool last_isr_late(struct last_isr *asked);
 /* Ends a round that is complete. 1: *out is the command to propose (command_free() it); 0: nothing came of it;
  * -ENOMEM. */
 int last_isr_end(struct last_isr *asked, const struct metadata *meta, struct command *out);

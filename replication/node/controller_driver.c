@@ -175,8 +175,10 @@ static bool begin_round(struct controller_driver *driver, const struct metadata 
     bool due = now_ms(driver) - driver->last_isr_sent_ms >= LAST_ISR_AGAIN_MS;
     /* A member has not answered, or could not tell for want of room, which may be over. */
     if (due && (asked->count > 0 || asked->lost)) {
-        last_isr_restart(asked);
         driver->look_last_isr = true;
+        if (last_isr_late(asked))
+            return false;
+        last_isr_restart(asked);
     }
     if (asked->count > 0 || !driver->look_last_isr)
         return false;
@@ -356,7 +358,7 @@ void controller_driver_applied(struct controller_driver *driver, const struct co
     /* Whose disk has lost something may have answered before it did. */
     if (nodes)
         last_isr_restart(&driver->last_isr);
-    driver->look_last_isr |= nodes || cmd->type == COMMAND_CHANGE_PARTITIONS || cmd->type == COMMAND_ASSIGN_REPLICAS;
+    driver->look_last_isr |= nodes || cmd->type == COMMAND_CHANGE_PARTITIONS || driver->controller.look;
     pthread_mutex_unlock(&driver->lock);
     if (active)
         mailbox_kick(&driver->turns);

@@ -113,16 +113,21 @@ static void the_last_member_of_an_isr_is_waited_for(void **state)
     is_set(&back.isr, "1");
 }
 
-static void unclean_elections_take_any_replica_and_only_when_allowed(void **state)
+static void unclean_elections_are_among_those_that_live_and_only_when_allowed(void **state)
 {
     (void)state;
     struct partition_registration part = partition("123", "1", 1), out;
     struct election_rules unclean = {.min_insync_replicas = 1, .unclean = true};
-    struct election_nodes left = nodes("-LL");
+    struct election_nodes left = nodes("-LL"), back = nodes("LLL"), none = nodes("---");
+    struct replica_set asked;
+    assert_false(election_needs_unclean(&part, &left, &unclean, &asked)); /* it has a leader, as far as is decided */
     assert_true(election_settle(&part, &left, &unclean, &out));
-    assert_int_equal(out.leader, 2);
-    is_set(&out.isr, "2");
-    is_set(&out.elr, "");
+    assert_int_equal(out.leader, LEADER_NONE);
+    assert_true(election_needs_unclean(&out, &left, &unclean, &asked));
+    is_set(&asked, "23");
+    assert_false(election_needs_unclean(&out, &left, &one, &asked));
+    assert_false(election_needs_unclean(&out, &none, &unclean, &asked));
+    assert_false(election_needs_unclean(&out, &back, &unclean, &asked)); /* who has all of it is back */
 }
 
 /* KIP-841's and Kafka's controlled shutdown: leadership goes first, then the place in the ISR. */
@@ -380,7 +385,7 @@ int main(void)
         cmocka_unit_test(a_dead_follower_leaves_the_isr_and_the_leader_stays),
         cmocka_unit_test(below_the_minimum_who_leaves_stays_eligible),
         cmocka_unit_test(the_last_member_of_an_isr_is_waited_for),
-        cmocka_unit_test(unclean_elections_take_any_replica_and_only_when_allowed),
+        cmocka_unit_test(unclean_elections_are_among_those_that_live_and_only_when_allowed),
         cmocka_unit_test(a_leader_that_shuts_down_hands_over),
         cmocka_unit_test(an_unclean_stop_strikes_from_isr_and_eligible),
         cmocka_unit_test(who_is_elected_before_it_is_heard_of_settles_nothing),

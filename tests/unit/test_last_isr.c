@@ -197,6 +197,95 @@ static void many_are_asked_for_in_rounds(void **state)
     let_go(c);
 }
 
+/* Node 1, the only one in sync, is gone, and any other may lead. */
+static struct cluster *after_the_last_has_gone(void)
+{
+    struct cluster *c = after_a_power_cut(1);
+    struct command set = {.type = COMMAND_SET_CONFIG, .name = "unclean.leader.election.enable", .value = "true"};
+    last_isr_begin(&c->asked, &c->meta);
+    for (int32_t id = 1; id <= 3; id++)
+        answer(c, id, 1, 1);
+    assert_int_equal(propose(c), 1);
+    assert_int_equal(part(c, 0)->leader, 1);
+    assert_int_equal(apply(c, &set), 0);
+    fence(c, 1, true);
+    struct command cmd = {.type = COMMAND_CHANGE_PARTITIONS, .change_count = 1};
+    struct partition_change change = {.isr_epochs = {-1, -1, -1, -1, -1, -1, -1, -1}};
+    struct election_nodes nodes = metadata_election_nodes(&c->meta);
+    struct election_rules rules;
+    metadata_election_rules(&c->meta, metadata_topic(&c->meta, "orders"), 0, &rules);
+    assert_true(election_settle(part(c, 0), &nodes, &rules, &change.to));
+    assert_int_equal(change.to.leader, LEADER_NONE);
+    change.to.leader_epoch++;
+    change.to.partition_epoch++;
+    cmd.changes = &change;
+    assert_int_equal(apply(c, &cmd), 0);
+    return c;
+}
+
+static void an_unclean_election_takes_who_has_most(void **state)
+{
+    (void)state;
+    for (int32_t most = 2; most <= 3; most++) {
+        struct cluster *c = after_the_last_has_gone();
+        assert_false(last_isr_begin(&c->asked, &c->meta));
+        assert_int_equal(c->asked.count, 1);
+        assert_int_equal(answer(c, 1, 9, 9), 0);
+        answer(c, most, 1, 100);
+        assert_false(last_isr_complete(&c->asked));
+        answer(c, 5 - most, 0, 500);
+        assert_true(last_isr_complete(&c->asked));
+        assert_int_equal(propose(c), 1);
+        assert_int_equal(part(c, 0)->leader, most);
+        assert_int_equal(part(c, 0)->isr.count, 1);
+        assert_int_equal(part(c, 0)->elr.count, 0);
+        assert_int_equal(part(c, 0)->last_isr.count, 0);
+        let_go(c);
+    }
+}
+
+static void an_unclean_election_waits_for_nobody_without_end(void **state)
+{
+    (void)state;
+    struct cluster *c = after_the_last_has_gone();
+    last_isr_begin(&c->asked, &c->meta);
+    assert_false(last_isr_late(&c->asked)); /* nobody has answered: they are asked again */
+    last_isr_begin(&c->asked, &c->meta);
+    answer(c, 3, 1, 1);
+    assert_true(last_isr_late(&c->asked));
+    assert_true(last_isr_complete(&c->asked));
+    assert_int_equal(propose(c), 1);
+    assert_int_equal(part(c, 0)->leader, 3);
+    let_go(c);
+}
+
+static void who_cannot_tell_is_passed_over_in_an_unclean_election(void **state)
+{
+    (void)state;
+    struct cluster *c = after_the_last_has_gone();
+    last_isr_begin(&c->asked, &c->meta);
+    answer(c, 3, 1, 1);
+    answer(c, 2, -1, -1);
+    assert_true(last_isr_complete(&c->asked));
+    assert_int_equal(propose(c), 1);
+    assert_int_equal(part(c, 0)->leader, 3);
+    let_go(c);
+}
+
+/* The only one in sync came back before the others' answers. */
+static void who_has_all_of_it_comes_before_an_unclean_election(void **state)
+{
+    (void)state;
+    struct cluster *c = after_the_last_has_gone();
+    last_isr_begin(&c->asked, &c->meta);
+    answer(c, 2, 1, 1);
+    answer(c, 3, 1, 1);
+    fence(c, 1, false);
+    assert_int_equal(propose(c), 0);
+    assert_int_equal(part(c, 0)->leader, LEADER_NONE);
+    let_go(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +295,10 @@ int main(void)
         cmocka_unit_test(who_registers_anew_meanwhile_is_not_elected),
         cmocka_unit_test(a_damaged_log_leaves_the_partition_as_it_is),
         cmocka_unit_test(many_are_asked_for_in_rounds),
+        cmocka_unit_test(an_unclean_election_takes_who_has_most),
+        cmocka_unit_test(an_unclean_election_waits_for_nobody_without_end),
+        cmocka_unit_test(who_cannot_tell_is_passed_over_in_an_unclean_election),
+        cmocka_unit_test(who_has_all_of_it_comes_before_an_unclean_election),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
