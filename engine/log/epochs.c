@@ -225,6 +225,13 @@ struct log_point epochs_end(const struct epochs *epochs, int32_t epoch, struct l
     return epochs->count > 0 && *found_epoch == epoch ? log_end : (struct log_point){-1, -1};
 }
 
+int32_t epochs_before(const struct epochs *epochs, int64_t offset)
+{
+    uint32_t n = count_below(epochs, offset);
+
+    return n > 0 ? epochs->entries[n - 1].epoch : -1;
+}
+
 bool epochs_agree(const struct epochs *epochs, int64_t offset, int32_t epoch)
 {
     uint32_t n = count_below(epochs, offset + 1);

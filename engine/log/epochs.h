@@ -50,6 +50,8 @@ int epochs_assign(struct epochs *epochs, int32_t epoch, struct log_point start);
  * an epoch above all known ones. *found_epoch is the largest epoch ≤ the asked one (KIP-279); below all, it is the
  * asked one, which ended where the first known one starts; -1: there are none. */
 struct log_point epochs_end(const struct epochs *epochs, int32_t epoch, struct log_point log_end, int32_t *found_epoch);
+/* Of the record that ends at the offset, or is the last one in front of it; -1: not known. */
+int32_t epochs_before(const struct epochs *epochs, int64_t offset);
 /* Whether a batch that begins at this offset can have this epoch. */
 bool epochs_agree(const struct epochs *epochs, int64_t offset, int32_t epoch);
 /* Forgets what begins at or above end (Kafka's truncateFromEnd). */

@@ -116,6 +116,9 @@ int32_t log_latest_epoch(struct log *log); /* the last one that has begun in thi
  * Above all of them, and in a log without epochs, *end is {-1, -1}. Takes the state lock. */
 void log_epoch_end(struct log *log, int32_t epoch, int32_t *found_epoch, struct log_point *end);
 
+/* The epoch of the record that ends at the offset, or is the last one in front of it; -1: not known. */
+int32_t log_epoch_before(struct log *log, int64_t offset);
+
 /* How many times the log was cut back (log_truncate(), log_reset()). Whoever notes a figure of the log in a file, for a
  * struct log_known or for log_clip(), asks for this first and notes it too. */
 uint32_t log_cuts(struct log *log);

@@ -142,6 +142,16 @@ void log_epoch_end(struct log *log, int32_t epoch, int32_t *found_epoch, struct 
     pthread_mutex_unlock(&log->state_lock);
 }
 
+int32_t log_epoch_before(struct log *log, int64_t offset)
+{
+    int32_t epoch;
+
+    pthread_mutex_lock(&log->state_lock);
+    epoch = epochs_before(&log->epochs, offset);
+    pthread_mutex_unlock(&log->state_lock);
+    return epoch;
+}
+
 uint32_t log_cuts(struct log *log)
 {
     uint32_t cuts;

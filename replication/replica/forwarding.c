@@ -28,15 +28,12 @@ struct parcel {
 /* One that the link does not take, and one that is too early, is asked for again. */
 static void say_shown(struct partition *part, int32_t from, const struct partition_request *request)
 {
-    struct partition_answer answer = {.head = request->head};
+    struct partition_answer answer;
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
-    struct log_point shown;
 
-    if (!partition_shown_asked(part, request, &shown)) {
+    if (!partition_shown_asked(part, request, &answer)) {
         return;
     }
-    answer.upto = shown.offset;
-    answer.position = shown.position;
     (void)forwarding_send(part->manager, from, CHANNEL_CONTROL, MESSAGE_SHOWN_ANSWER, header,
                           partition_answer_encode(&answer, header), NULL, 0);
 }

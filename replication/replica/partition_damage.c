@@ -125,6 +125,7 @@ int partition_drop(struct partition *part, int32_t epoch, struct err *e)
 
     log_line(LOG_WARNING, "%s: its log is damaged: it is dropped and fetched again from node %d", part->name,
              (int)part->registration.leader);
+    partition_shown_keep(part);
     rc = drop(part, epoch, e);
     if (rc != 0)
         return rc;

@@ -30,7 +30,10 @@ static int begin_leading(struct partition *part, struct err *e)
     if (partition_asks_shown(part)) {
         return err_set(e, -ESTALE, "%s: what was shown of it is asked for", part->name);
     }
-    rc = log_lead(part->log, atomic_load(&part->leader_epoch), e);
+    rc = partition_shown_cut(part, atomic_load(&part->leader_epoch), e);
+    if (rc == 0) {
+        rc = log_lead(part->log, atomic_load(&part->leader_epoch), e);
+    }
     if (rc == 0) {
         rc = partition_shown_skip(part, atomic_load(&part->leader_epoch), e);
     }

@@ -313,10 +313,6 @@ static void point_of_divergence(struct partition *part, const struct replica_ans
 void partition_lower_mark(struct partition *part, struct log_point end, struct log_point start)
 {
     pthread_mutex_lock(&part->lock);
-    if (part->isr.high_watermark.position > part->shown.position) {
-        part->shown = part->isr.high_watermark;
-        atomic_store(&part->shown_position, part->shown.position);
-    }
     if (part->isr.high_watermark.offset > end.offset)
         part->isr.high_watermark = end;
     if (part->isr.high_watermark.offset < start.offset)
@@ -324,29 +320,43 @@ void partition_lower_mark(struct partition *part, struct log_point end, struct l
     pthread_mutex_unlock(&part->lock);
 }
 
-static int cut(struct partition *part, int kind, const struct replica_answer *answer, bool *changed, struct err *e)
+/* What failed for want of room may have gone half-way, and is gone on with by the next answer. */
+static int cut_at(struct partition *part, int32_t epoch, struct log_point to, bool keeps, bool *changed, struct err *e)
 {
-    int32_t epoch = answer->key.leader_epoch, last = log_latest_epoch(part->log);
-    struct log_point before = log_end(part->log), to = answer->point;
+    struct log_point before = log_end(part->log);
+    int32_t last = log_latest_epoch(part->log);
     int rc;
-    if (kind == MESSAGE_DIVERGING)
-        point_of_divergence(part, answer, &to);
-    if (kind == MESSAGE_DIVERGING && to.offset >= log_start(part->log).offset) {
-        log_line(LOG_NOTICE, "%s: cut from offset %" PRId64 " back to %" PRId64 ", where epoch %" PRId32 " ended",
-                 part->name, before.offset, to.offset, answer->found_epoch);
-        rc = log_truncate(part->log, epoch, to, e);
-    } else {
-        log_line(LOG_NOTICE, "%s: begins anew at offset %" PRId64, part->name, to.offset);
-        rc = log_reset(part->log, epoch, to, e);
-    }
+
+    partition_shown_keep(part);
+    rc = keeps ? log_truncate(part->log, epoch, to, e) : log_reset(part->log, epoch, to, e);
     struct log_point end = log_end(part->log);
+
     *changed = end.offset != before.offset || log_latest_epoch(part->log) != last;
-    /* What failed for want of room may have gone half-way, and is gone on with by the next answer. */
     if (rc == 0 || *changed) {
         partition_lower_mark(part, end, log_start(part->log));
         changed_much(part);
     }
     return rc;
+}
+
+int partition_cut(struct partition *part, int32_t epoch, struct log_point to, struct err *e)
+{
+    bool changed;
+    return cut_at(part, epoch, to, to.offset >= log_start(part->log).offset, &changed, e);
+}
+
+static int cut(struct partition *part, int kind, const struct replica_answer *answer, bool *changed, struct err *e)
+{
+    struct log_point before = log_end(part->log), to = answer->point;
+    if (kind == MESSAGE_DIVERGING)
+        point_of_divergence(part, answer, &to);
+    bool keeps = kind == MESSAGE_DIVERGING && to.offset >= log_start(part->log).offset;
+    if (keeps)
+        log_line(LOG_NOTICE, "%s: cut from offset %" PRId64 " back to %" PRId64 ", where epoch %" PRId32 " ended",
+                 part->name, before.offset, to.offset, answer->found_epoch);
+    else
+        log_line(LOG_NOTICE, "%s: begins anew at offset %" PRId64, part->name, to.offset);
+    return cut_at(part, answer->key.leader_epoch, to, keeps, changed, e);
 }
 
 static bool take_cut(struct partition *part, int kind, const struct replica_answer *answer)

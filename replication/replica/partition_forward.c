@@ -163,7 +163,7 @@ static void finish(struct forward *over)
             continue;
         }
         if (op->forward.rc == 0 && op->acks == ACKS_ALL) {
-            (void)remote_show(op->part, op->result.end,
+            (void)remote_show(op->part, op->result.end, op->leader_epoch,
                               op->leader_epoch); /* who reads here sees it, from the leader if need be */
         }
         atomic_store(&op->state, APPEND_OVER);

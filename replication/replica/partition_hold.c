@@ -438,7 +438,7 @@ void partition_finish(struct append_op *ops, int rc)
         free(op->copy);
         op->copy = NULL;
         if (op->acked) {
-            (void)remote_show(op->part, op->result.end,
+            (void)remote_show(op->part, op->result.end, op->leader_epoch,
                               op->leader_epoch); /* its time may be over before this replica has it */
         }
         op->done(op, op->acked ? 0 : rc);

@@ -113,7 +113,10 @@ struct partition {
     _Atomic bool asks_shown;
     struct shown_round *shown_round; /* meanwhile */
     struct log_point shown_to;       /* the furthest that was heard of in this epoch */
+    struct log_point shown_cut;      /* from here on the log may differ from what was shown; INT64_MAX: nowhere */
     bool shown_unsure;               /* the log's end may be in front of what was shown, and has not been moved yet */
+    int32_t shown_epoch;             /* lock: the leader epoch in which `shown` was said, at the latest */
+    int32_t shown_record_epoch;      /* lock: that of the last record in front of it; -1: not known */
     int32_t shown_told;              /* lock: the last epoch whose leader was told what was shown here; -1: none */
     struct alarm shown_alarm;        /* as forward_alarm */
     bool shown_alarm_set;
@@ -310,8 +313,12 @@ bool partition_take_answer(struct partition *part, int kind, const struct replic
                            size_t len);
 bool partition_take_mark(struct partition *part, uint64_t session, const struct replica_mark *mark);
 
-/* What is not there any more cannot be read here; what was shown stays in view. Takes the lock. */
+/* What is not there any more cannot be read here; what was shown stays in view (partition_shown_keep()). Takes the
+ * lock.
+ */
 void partition_lower_mark(struct partition *part, struct log_point end, struct log_point start);
+/* The log, which follows in that epoch, ends there from now on, or begins there. Errors of log_truncate(). */
+int partition_cut(struct partition *part, int32_t epoch, struct log_point to, struct err *e);
 
 /* ---- what was shown: partition_shown.c ---- */
 
@@ -326,12 +333,20 @@ static inline bool partition_asks_shown(const struct partition *part)
 }
 /* A node's answer. Calls back. */
 void partition_shown_answer(struct partition *part, int32_t from, const struct partition_answer *answer);
+/* Before this node's log is cut, or is none any more: what its own high watermark has shown is remembered. Uses the
+ * log.
+ */
+void partition_shown_keep(struct partition *part);
+/* It is to lead in the epoch, in which its log does not yet: what may differ from what was shown is cut off. Errors of
+ * log_truncate(). */
+int partition_shown_cut(struct partition *part, int32_t epoch, struct err *e);
 /* It leads in the epoch, in which nothing was appended yet: its log's end goes to where something was shown. Errors of
  * log_skip(). The life lock is held. */
 int partition_shown_skip(struct partition *part, int32_t epoch, struct err *e);
 /* A leader asks: the furthest that this node has shown, in *out. false: it has not applied the leader's epoch yet.
  * Calls back. */
-bool partition_shown_asked(struct partition *part, const struct partition_request *request, struct log_point *out);
+bool partition_shown_asked(struct partition *part, const struct partition_request *request,
+                           struct partition_answer *out);
 
 /* ---- a log that is damaged, or cannot be written to: partition_damage.c ---- */
 

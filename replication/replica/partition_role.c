@@ -101,6 +101,8 @@ static bool change(struct partition *part, const struct partition_registration *
         fence(part, epoch);
     if (after == ROLE_LEADER && registration->replicas.count > 1)
         make_followers(part);
+    if (!atomic_load(&part->elsewhere) && partition_is_elsewhere(part, registration))
+        partition_shown_keep(part);
     pthread_mutex_lock(&part->lock);
     part->registration = *registration;
     part->registered = true;

@@ -18,9 +18,14 @@ bool partition_serves(struct partition *part)
 }
 
 /* A leader that is new may not know yet how far its predecessor's high watermark was: no end is told before that. */
-static enum read_outcome readiness(struct partition *part, int64_t shown, struct log_point *high_watermark)
+static enum read_outcome readiness(struct partition *part, int64_t shown, struct log_point *high_watermark,
+                                   struct read_epochs *epochs)
 {
-    *high_watermark = partition_own_high_watermark(part);
+    pthread_mutex_lock(&part->lock);
+    *high_watermark = part->isr.high_watermark;
+    epochs->leader = atomic_load(&part->leader_epoch);
+    pthread_mutex_unlock(&part->lock);
+    epochs->record = part->log != NULL ? log_epoch_before(part->log, high_watermark->offset) : -1;
     return partition_serves(part) && high_watermark->position >= shown ? READ_OUTCOME_OK : READ_OUTCOME_LATER;
 }
 
@@ -51,7 +56,7 @@ size_t partition_serve_read(struct partition *part, const struct read_request *r
     answer->count = 0;
     answer->crc = 0;
     answer->end = request->position;
-    answer->outcome = readiness(part, request->shown, &answer->high_watermark);
+    answer->outcome = readiness(part, request->shown, &answer->high_watermark, &answer->epochs);
     if (answer->outcome != READ_OUTCOME_OK)
         return 0;
     while (rc == 0 && got < request->max) {
@@ -86,14 +91,20 @@ static enum read_kind kind_of(enum lookup_kind kind)
 void partition_serve_lookup(struct partition *part, const struct lookup_request *request, struct lookup_answer *answer)
 {
     struct read_op op = {.part = part, .kind = kind_of(request->kind), .at = request->at, .limit = INT64_MAX, .max = 1};
-    answer->outcome = readiness(part, request->shown, &answer->high_watermark);
+    answer->outcome = readiness(part, request->shown, &answer->high_watermark, &answer->epochs);
     if (answer->outcome != READ_OUTCOME_OK)
         return;
     if (partition_read_here(&op) < 0) {
         answer->outcome = READ_OUTCOME_FAILED;
         return;
     }
+    /* Another epoch's would be another one's. */
+    if (atomic_load(&part->leader_epoch) != answer->epochs.leader) {
+        answer->outcome = READ_OUTCOME_LATER;
+        return;
+    }
     answer->high_watermark = op.high_watermark;
+    answer->epochs.record = log_epoch_before(part->log, op.high_watermark.offset);
     answer->point = op.kind == READ_RUN ? op.log_start : op.point;
     answer->found = op.kind == READ_RUN && op.found;
     if (!answer->found)
@@ -107,7 +118,7 @@ void partition_serve_lookup(struct partition *part, const struct lookup_request 
 void partition_serve_stat(struct partition *part, struct stat_answer *answer)
 {
     struct log_size size = {0};
-    answer->outcome = readiness(part, 0, &answer->high_watermark);
+    answer->outcome = readiness(part, 0, &answer->high_watermark, &answer->epochs);
     if (answer->outcome != READ_OUTCOME_OK)
         return;
     log_size(part->log, &size);

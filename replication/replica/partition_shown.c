@@ -10,6 +10,12 @@
  * ISR, the only replica after an unclean stop) begins its epoch behind it: what is lost is a hole, and no position is
  * used again. ASKING it takes no append in and serves no fetch. An epoch that comes before the end was moved asks anew.
  *
+ * Nor has a position two contents: what its log may hold otherwise than it was shown is cut off first. Who answers says
+ * how far its own log, below its own high watermark, agrees with the asker's; as with a fetch, that may take another
+ * question, of an earlier epoch of the asker's log. What was shown beyond that, by another node's word, agrees where
+ * it was said in no later epoch than the log's last one, or where the asker has records of the same leader; else
+ * nothing is known to agree but what the asker, or another that answers, knows to be committed.
+ *
  * A node answers once it has applied the epoch: from then on it shows nothing that an earlier leader says. */
 #include <errno.h>
 #include <inttypes.h>
@@ -24,11 +30,22 @@
 
 enum { ASK_AGAIN_MS = 100 };
 
+static const struct log_point NOWHERE = {INT64_MAX, INT64_MAX};
+
+/* What one has said. */
+struct shown_said {
+    int32_t node;
+    struct log_point shown;
+    struct shown_from from;
+};
+
 /* What has been heard, while it is asked. */
 struct shown_round {
     int64_t since_ms;
+    uint64_t number;   /* of the question, and its answers; 0: none was asked yet */
+    int32_t log_epoch; /* of this node's log, that it is about; -1: it has none */
     int count;
-    int32_t answered[LIMIT_NODES]; /* by these */
+    struct shown_said said[LIMIT_NODES];
 };
 
 static int64_t now_ms(const struct partition *part)
@@ -57,6 +74,7 @@ void partition_shown_begin(struct partition *part, bool was_in_sync)
     /* In an epoch right behind one that did not begin it is still in front of what it heard then. */
     if (!asks || !part->shown_unsure)
         part->shown_to = (struct log_point){0, 0};
+    part->shown_cut = NOWHERE;
     part->shown_unsure = asks;
     free(part->shown_round);
     part->shown_round = asks ? calloc(1, sizeof *part->shown_round) : NULL;
@@ -69,37 +87,47 @@ void partition_shown_begin(struct partition *part, bool was_in_sync)
     }
 }
 
-/* Under the lock, while it is asked. */
-static bool has_answered(const struct shown_round *round, int32_t id)
-{
-    for (int i = 0; i < round->count; i++)
-        if (round->answered[i] == id)
-            return true;
-    return false;
-}
-
 /* Under the lock: that epoch's round is under way. */
 static bool asks_in(const struct partition *part, int32_t epoch)
 {
     return part->shown_round != NULL && atomic_load(&part->leader_epoch) == epoch;
 }
 
-/* Whether one that lives has yet to answer, and may in time. */
-static bool waits_for(struct partition *part, int32_t id, int32_t epoch)
+static bool has_answered(const struct shown_round *round, int32_t id)
 {
-    bool waits;
-
-    pthread_mutex_lock(&part->lock);
-    waits = asks_in(part, epoch) && now_ms(part) - part->shown_round->since_ms < LIMIT_SHOWN_MS &&
-            !has_answered(part->shown_round, id);
-    pthread_mutex_unlock(&part->lock);
-    return waits;
+    for (int i = 0; i < round->count; i++)
+        if (round->said[i].node == id)
+            return true;
+    return false;
 }
 
-static void ask(struct partition *part, int32_t to, int32_t epoch)
+static bool is_over(struct partition *part, const struct shown_round *round)
 {
-    struct partition_request request = {.head = {.number = 1, .partition = part->index, .leader_epoch = epoch},
-                                        .epoch = -1};
+    return now_ms(part) - round->since_ms >= LIMIT_SHOWN_MS;
+}
+
+/* The round as it stands, with its first question. false: it is over. */
+static bool look_at_round(struct partition *part, int32_t epoch, struct shown_round *out)
+{
+    int32_t log_epoch = part->log != NULL ? log_latest_epoch(part->log) : -1;
+    bool asks;
+
+    pthread_mutex_lock(&part->lock);
+    asks = asks_in(part, epoch);
+    if (asks && part->shown_round->number == 0) {
+        part->shown_round->number = 1;
+        part->shown_round->log_epoch = log_epoch;
+    }
+    if (asks)
+        *out = *part->shown_round;
+    pthread_mutex_unlock(&part->lock);
+    return asks;
+}
+
+static void ask(struct partition *part, int32_t to, int32_t epoch, const struct shown_round *round)
+{
+    struct partition_request request = {
+        .head = {.number = round->number, .partition = part->index, .leader_epoch = epoch}, .epoch = round->log_epoch};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
 
     memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
@@ -107,34 +135,128 @@ static void ask(struct partition *part, int32_t to, int32_t epoch)
                        partition_request_encode(&request, header), NULL, 0);
 }
 
-/* Asks those that are waited for; returns how many they are. */
-static int ask_all(struct partition *part, int32_t epoch)
+/* Asks those that live, have yet to answer, and may in time; returns how many they are. */
+static int ask_all(struct partition *part, int32_t epoch, const struct shown_round *round)
 {
     int32_t ids[LIMIT_NODES];
     const struct metadata *meta = quorum_acquire(part->manager->quorum);
-    int count = 0, left = 0;
+    int count = 0;
 
-    for (size_t i = 0; i < meta->node_count && count < LIMIT_NODES; i++)
-        if (meta->nodes[i].id != part->manager->id && !meta->nodes[i].fenced)
+    for (size_t i = 0; i < meta->node_count && count < LIMIT_NODES && !is_over(part, round); i++)
+        if (meta->nodes[i].id != part->manager->id && !meta->nodes[i].fenced && !has_answered(round, meta->nodes[i].id))
             ids[count++] = meta->nodes[i].id;
     quorum_release(part->manager->quorum);
-    for (int i = 0; i < count; i++) {
-        if (!waits_for(part, ids[i], epoch))
-            continue;
-        ask(part, ids[i], epoch);
-        left++;
+    for (int i = 0; i < count; i++)
+        ask(part, ids[i], epoch, round);
+    return count;
+}
+
+/* ---- what of the log may differ from what was shown ---- */
+
+static void lower(struct log_point *cut, struct log_point to)
+{
+    if (to.offset < cut->offset)
+        *cut = to;
+}
+
+/* Where this log and one that has answered part ways below that one's high watermark goes into *cut. Returns the epoch
+ * of this log to ask about, as they may do so earlier; -1: they do not. */
+static int32_t compare(struct partition *part, const struct shown_from *from, struct log_point *cut)
+{
+    int32_t found;
+    struct log_point to;
+
+    if (from->own.offset < 0)
+        return -1;
+    log_epoch_end(part->log, from->found_epoch, &found, &to);
+    if (to.offset < 0)
+        to = log_end(part->log);
+    if (found == from->found_epoch && from->end.offset < to.offset)
+        to = from->end;
+    if (to.offset >= from->own.offset || to.offset >= log_end(part->log).offset)
+        return -1;
+    lower(cut, to);
+    return found < from->found_epoch ? found : -1;
+}
+
+/* What was shown by another's word is what is here, as far as here is anything: it was said in no later epoch than this
+ * log's last one, whose leader had it, or this log has records of the same leader there. */
+static bool agrees(struct partition *part, int32_t log_epoch, struct log_point shown, int32_t epoch,
+                   int32_t record_epoch)
+{
+    return epoch <= log_epoch || record_epoch == log_epoch ||
+           (record_epoch >= 0 && shown.offset <= log_end(part->log).offset &&
+            log_epoch_before(part->log, shown.offset) == record_epoch);
+}
+
+/* All have answered that will: *cut is from where on the log may differ from what they have shown. Returns as compare()
+ * does. */
+static int32_t judge(struct partition *part, const struct shown_round *round, struct log_point *cut)
+{
+    int32_t again = -1;
+    struct log_point known;
+    struct shown_said own = {.from = SHOWN_FROM_NOTHING};
+
+    *cut = NOWHERE;
+    if (round->log_epoch < 0)
+        return -1;
+    pthread_mutex_lock(&part->lock);
+    known = part->isr.high_watermark;
+    own.shown = part->shown;
+    own.from.epoch = part->shown_epoch;
+    own.from.record_epoch = part->shown_record_epoch;
+    pthread_mutex_unlock(&part->lock);
+    for (int i = 0; i < round->count; i++) {
+        const struct shown_from *from = &round->said[i].from;
+        int32_t ask = compare(part, from, cut);
+
+        if (ask >= 0 && (again < 0 || ask < again))
+            again = ask;
+        if (from->own.offset > known.offset)
+            known = from->own;
     }
-    return left;
+    for (int i = -1; i < round->count; i++) {
+        const struct shown_said *said = i < 0 ? &own : &round->said[i];
+
+        if (said->shown.offset > known.offset && known.offset < log_end(part->log).offset &&
+            !agrees(part, round->log_epoch, said->shown, said->from.epoch, said->from.record_epoch))
+            lower(cut, known);
+    }
+    return again;
+}
+
+/* The round is answered, or its time is over: what is to be cut is known, or they are asked once more. */
+static bool asks_once_more(struct partition *part, int32_t epoch, const struct shown_round *seen)
+{
+    struct log_point cut;
+    int32_t again = judge(part, seen, &cut);
+    struct shown_round *round;
+    bool more;
+
+    pthread_mutex_lock(&part->lock);
+    round = part->shown_round;
+    more = asks_in(part, epoch) && round->number == seen->number;
+    if (more)
+        lower(&part->shown_cut, cut);
+    more = more && again >= 0 && !is_over(part, round);
+    if (more) {
+        round->number++;
+        round->log_epoch = again;
+        round->count = 0;
+        set_alarm(part, 0);
+    }
+    pthread_mutex_unlock(&part->lock);
+    return more;
 }
 
 /* What waited for that epoch's round goes on. Calls back. */
-static void end_asking(struct partition *part, int32_t epoch)
+static void end_asking(struct partition *part, int32_t epoch, uint64_t number)
 {
     struct err e = {""};
     bool ends;
 
     pthread_mutex_lock(&part->lock);
-    ends = asks_in(part, epoch);
+    ends = asks_in(part, epoch) && part->shown_round->number == number;
     if (ends) {
         atomic_store(&part->asks_shown, false);
         free(part->shown_round);
@@ -154,16 +276,18 @@ static void end_asking(struct partition *part, int32_t epoch)
 static void look(struct partition *part)
 {
     int32_t epoch = atomic_load(&part->leader_epoch);
+    bool deleted = atomic_load(&part->topic->deleted);
+    struct shown_round round;
 
-    if (!atomic_load(&part->asks_shown))
+    if (!atomic_load(&part->asks_shown) || !look_at_round(part, epoch, &round))
         return;
-    if (ask_all(part, epoch) == 0 || atomic_load(&part->topic->deleted)) {
-        end_asking(part, epoch);
-        return;
+    if (!deleted && ask_all(part, epoch, &round) > 0) {
+        pthread_mutex_lock(&part->lock);
+        set_alarm(part, ASK_AGAIN_MS);
+        pthread_mutex_unlock(&part->lock);
+    } else if (deleted || !asks_once_more(part, epoch, &round)) {
+        end_asking(part, epoch, round.number);
     }
-    pthread_mutex_lock(&part->lock);
-    set_alarm(part, ASK_AGAIN_MS);
-    pthread_mutex_unlock(&part->lock);
 }
 
 static void on_alarm(struct alarm *alarm)
@@ -184,10 +308,10 @@ void partition_shown_answer(struct partition *part, int32_t from, const struct p
 
     pthread_mutex_lock(&part->lock);
     round = part->shown_round;
-    counts = round != NULL && answer->head.leader_epoch == atomic_load(&part->leader_epoch) && answer->rc == 0 &&
+    counts = asks_in(part, answer->head.leader_epoch) && answer->head.number == round->number && answer->rc == 0 &&
              round->count < LIMIT_NODES && !has_answered(round, from);
     if (counts)
-        round->answered[round->count++] = from;
+        round->said[round->count++] = (struct shown_said){from, {answer->upto, answer->position}, answer->from};
     /* Of two histories each may be further by one of the two. */
     if (counts && answer->upto > part->shown_to.offset)
         part->shown_to.offset = answer->upto;
@@ -199,6 +323,29 @@ void partition_shown_answer(struct partition *part, int32_t from, const struct p
 }
 
 /* ---- the log's end ---- */
+
+int partition_shown_cut(struct partition *part, int32_t epoch, struct err *e)
+{
+    struct log_point end = log_end(part->log), to;
+    int rc;
+
+    pthread_mutex_lock(&part->lock);
+    to = part->shown_cut;
+    pthread_mutex_unlock(&part->lock);
+    /* A log that follows in an epoch never leads in it. One that led in the epoch before, without a break, was cut for
+     * that one. */
+    if (to.offset >= end.offset || log_follow(part->log, epoch - 1, NULL) != 0)
+        return 0;
+    log_line(LOG_WARNING, "%s: what is here at offsets %" PRId64 " to %" PRId64 " may not be what was shown there: cut",
+             part->name, to.offset, end.offset - 1);
+    rc = partition_cut(part, epoch - 1, to, e);
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&part->lock);
+    part->shown_cut = NOWHERE; /* and what is skipped behind it is not cut */
+    pthread_mutex_unlock(&part->lock);
+    return 0;
+}
 
 int partition_shown_skip(struct partition *part, int32_t epoch, struct err *e)
 {
@@ -227,17 +374,57 @@ int partition_shown_skip(struct partition *part, int32_t epoch, struct err *e)
 
 /* ---- answering ---- */
 
-bool partition_shown_asked(struct partition *part, const struct partition_request *request, struct log_point *out)
+void partition_shown_keep(struct partition *part)
+{
+    int32_t record_epoch, epoch = atomic_load(&part->leader_epoch);
+    struct log_point own = partition_own_high_watermark(part);
+
+    record_epoch = part->log != NULL ? log_epoch_before(part->log, own.offset) : -1;
+    pthread_mutex_lock(&part->lock);
+    if (own.position > part->shown.position) {
+        part->shown = own;
+        part->shown_epoch = epoch;
+        part->shown_record_epoch = record_epoch;
+        atomic_store(&part->shown_position, own.position);
+    }
+    pthread_mutex_unlock(&part->lock);
+}
+
+/* What of its log is comparable with the asker's. */
+static void say_log(struct partition *part, int32_t asked_epoch, struct log_point own, struct shown_from *out)
+{
+    if (atomic_load(&part->elsewhere) || !partition_is_open(part))
+        return;
+    out->own = own;
+    log_epoch_end(part->log, asked_epoch, &out->found_epoch, &out->end);
+    if (out->end.offset < 0) { /* as in a comparison of a fetch */
+        out->found_epoch = log_latest_epoch(part->log);
+        out->end = log_end(part->log);
+    }
+}
+
+bool partition_shown_asked(struct partition *part, const struct partition_request *request,
+                           struct partition_answer *out)
 {
     int32_t epoch = request->head.leader_epoch;
+    struct log_point own, shown;
     bool applied;
 
+    *out = (struct partition_answer){.head = request->head, .from = SHOWN_FROM_NOTHING};
     pthread_mutex_lock(&part->lock);
     applied = part->registration.leader_epoch >= epoch;
     if (applied && epoch > part->shown_told)
         part->shown_told = epoch; /* what was said in earlier ones is not shown any more */
-    *out = part->shown.position > part->isr.high_watermark.position ? part->shown : part->isr.high_watermark;
+    shown = own = part->isr.high_watermark;
+    if (part->shown.position > own.position) {
+        shown = part->shown;
+        out->from.epoch = part->shown_epoch;
+        out->from.record_epoch = part->shown_record_epoch;
+    }
     pthread_mutex_unlock(&part->lock);
+    out->upto = shown.offset;
+    out->position = shown.position;
+    say_log(part, request->epoch, own, &out->from);
     return applied;
 }
 

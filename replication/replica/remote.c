@@ -71,7 +71,7 @@ static struct log_point shown(struct partition *part)
     return partition_high_watermark(part);
 }
 
-bool remote_show(struct partition *part, struct log_point high_watermark, int32_t epoch)
+bool remote_show(struct partition *part, struct log_point high_watermark, int32_t epoch, int32_t record_epoch)
 {
     pthread_mutex_lock(&part->lock);
     struct partition_waiter *waiters = NULL;
@@ -79,6 +79,8 @@ bool remote_show(struct partition *part, struct log_point high_watermark, int32_
     if (moved) {
         bool news = high_watermark.position > part->isr.high_watermark.position;
         part->shown = high_watermark;
+        part->shown_epoch = epoch;
+        part->shown_record_epoch = record_epoch;
         atomic_store(&part->shown_position, high_watermark.position);
         waiters = partition_collect(part, high_watermark.position);
         if (news)
@@ -504,7 +506,7 @@ static int take_apart(const struct frame *frame, struct answer *out, struct err 
 
 /* All three begin alike: whose it is, how it ended, and the high watermark. */
 static void summary(const struct frame *frame, const struct answer *answer, uint64_t *number,
-                    enum read_outcome *outcome, struct log_point *high_watermark)
+                    enum read_outcome *outcome, struct log_point *high_watermark, struct read_epochs *epochs)
 {
     bool read = frame->kind == MESSAGE_READ_ANSWER, lookup = frame->kind == MESSAGE_LOOKUP_ANSWER;
     *number = read ? answer->read.head.number : lookup ? answer->lookup.head.number : answer->stat.head.number;
@@ -512,6 +514,7 @@ static void summary(const struct frame *frame, const struct answer *answer, uint
     *high_watermark = read     ? answer->read.high_watermark
                       : lookup ? answer->lookup.high_watermark
                                : answer->stat.high_watermark;
+    *epochs = read ? answer->read.epochs : lookup ? answer->lookup.epochs : answer->stat.epochs;
 }
 
 /* As of when they were answered. More may be shown by now: whether there is anything up to there this answer does not
@@ -530,6 +533,7 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
     struct log_point high_watermark;
     enum read_outcome outcome;
     uint64_t number;
+    struct read_epochs epochs;
     bool holes = false;
     int rc = take_apart(frame, &answer, e);
 
@@ -537,7 +541,7 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
         free(frame);
         return rc;
     }
-    summary(frame, &answer, &number, &outcome, &high_watermark);
+    summary(frame, &answer, &number, &outcome, &high_watermark, &epochs);
     pthread_mutex_lock(&remote->lock);
     struct question *place = find_question(remote, number);
     bool expected = place != NULL && place->to == from && frame->kind == place->kind + 1;
@@ -555,7 +559,9 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
         return 0;
     }
     /* Before anybody is answered by it. */
-    if (outcome == READ_OUTCOME_OK && !remote_show(part, high_watermark, question.epoch)) {
+    if (epochs.leader < 0)
+        epochs.leader = question.epoch; /* a version that does not say it */
+    if (outcome == READ_OUTCOME_OK && !remote_show(part, high_watermark, epochs.leader, epochs.record)) {
         free(frame);
         pthread_mutex_lock(&remote->lock);
         (void)pump(part, remote, now_ms(part));

@@ -35,10 +35,11 @@ void remote_free(struct remote *remote); /* NULL: nothing */
 bool remote_is_known(struct partition *part);
 /* What the leader said last; false: nothing yet. */
 bool remote_heard(struct partition *part, struct stat_answer *out);
-/* The partition's high watermark is known to be that far, as said in a leader epoch: whoever waits for less is woken,
+/* The partition's high watermark is known to be that far, as said in a leader epoch, and behind a record
+ * of that one (-1: not known): whoever waits for less is woken,
  * and the layer above told. false: a leader of a later one was told how far it was shown here, and what earlier ones
  * say does not count any more (REPLICATION.md, rule 53). Calls back: no lock held. */
-bool remote_show(struct partition *part, struct log_point high_watermark, int32_t epoch);
+bool remote_show(struct partition *part, struct log_point high_watermark, int32_t epoch, int32_t record_epoch);
 
 /* ---- what happens: node/reads.c ---- */
 

@@ -7,7 +7,7 @@
 #include "engine/base/limits.h"
 #include "replication/wire/elements.h"
 
-enum { HEAD = 4, REQUEST = HEAD + 3, REQUEST_BATCH = 10, ANSWER = HEAD + 1, ANSWER_BATCH = 6 };
+enum { HEAD = 4, REQUEST = HEAD + 3, REQUEST_BATCH = 10, ANSWER = HEAD + 1, ANSWER_BATCH = 6, SHOWN_FROM = 7 };
 
 /* ---- errnos ---- */
 
@@ -111,11 +111,18 @@ size_t partition_answer_encode(const struct partition_answer *answer, uint8_t ou
 {
     struct elements_out to;
 
-    elements_begin(&to, out, LIMIT_FORWARD_MESSAGE_BYTES, HEAD + 3);
+    elements_begin(&to, out, LIMIT_FORWARD_MESSAGE_BYTES, HEAD + 3 + SHOWN_FROM);
     pack_head(&to, &answer->head);
     msgpack_pack_int(&to.pk, errno_number(answer->rc));
     msgpack_pack_int64(&to.pk, answer->upto);
     msgpack_pack_int64(&to.pk, answer->position);
+    msgpack_pack_int32(&to.pk, answer->from.epoch);
+    msgpack_pack_int32(&to.pk, answer->from.record_epoch);
+    msgpack_pack_int32(&to.pk, answer->from.found_epoch);
+    msgpack_pack_int64(&to.pk, answer->from.end.offset);
+    msgpack_pack_int64(&to.pk, answer->from.end.position);
+    msgpack_pack_int64(&to.pk, answer->from.own.offset);
+    msgpack_pack_int64(&to.pk, answer->from.own.position);
     return to.len;
 }
 
@@ -263,6 +270,19 @@ int partition_request_decode(const uint8_t *data, size_t len, struct partition_r
     return none(ok, "a partition's request", &unpacked, e);
 }
 
+/* They came later, and may not be there. */
+static bool take_shown_from(const msgpack_object_array *all, struct shown_from *out)
+{
+    const msgpack_object *at = &all->ptr[HEAD + 3];
+
+    *out = SHOWN_FROM_NOTHING;
+    return all->size < HEAD + 3 + SHOWN_FROM ||
+           (elements_int32(&at[0], -1, &out->epoch) && elements_int32(&at[1], -1, &out->record_epoch) &&
+            elements_int32(&at[2], -1, &out->found_epoch) && elements_int64(&at[3], -1, &out->end.offset) &&
+            elements_int64(&at[4], -1, &out->end.position) && elements_int64(&at[5], -1, &out->own.offset) &&
+            elements_int64(&at[6], -1, &out->own.position));
+}
+
 int partition_answer_decode(const uint8_t *data, size_t len, struct partition_answer *out, struct err *e)
 {
     msgpack_unpacked unpacked;
@@ -275,6 +295,6 @@ int partition_answer_decode(const uint8_t *data, size_t len, struct partition_an
     }
     at = unpacked.data.via.array.ptr;
     ok = take_head(at, &out->head) && take_errno(&at[HEAD], &out->rc) && elements_int64(&at[HEAD + 1], 0, &out->upto) &&
-         elements_int64(&at[HEAD + 2], 0, &out->position);
+         elements_int64(&at[HEAD + 2], 0, &out->position) && take_shown_from(&unpacked.data.via.array, &out->from);
     return none(ok, "a partition's answer", &unpacked, e);
 }

@@ -60,9 +60,20 @@ struct append_answer {
  * was it shown? */
 struct partition_request {
     struct forward_head head;
-    int32_t epoch; /* FLUSH: in which the record before `upto` was acknowledged; -1: not known */
+    int32_t epoch; /* FLUSH: in which the record before `upto` was acknowledged; SHOWN: of the sender's log; -1: none */
     int64_t upto;  /* an offset, or DELETE_RECORDS's position */
 };
+
+/* SHOWN: what tells whether a log may go on behind what was shown. All -1: it tells nothing. */
+struct shown_from {
+    int32_t epoch;        /* the leader's when it was; -1: it was by the sender's own high watermark */
+    int32_t record_epoch; /* that of the last record in front; -1: not known */
+    int32_t found_epoch;  /* the largest one in its log that is not above the asked one, */
+    struct log_point end; /* and where that ends */
+    struct log_point own; /* its own high watermark; -1: it has no replica */
+};
+
+#define SHOWN_FROM_NOTHING ((struct shown_from){-1, -1, -1, {-1, -1}, {-1, -1}})
 
 struct partition_answer {
     struct forward_head head;
@@ -70,6 +81,7 @@ struct partition_answer {
     int64_t
         upto; /* FLUSH_INSYNC: how far the sender's log is on its disk, SHOWN: how far it was shown, offset; else 0 */
     int64_t position; /* SHOWN: that of upto; else 0 */
+    struct shown_from from;
 };
 
 /* An errno that is none of these travels as -EIO. Their numbers on the wire are no machine's. */

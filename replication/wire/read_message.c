@@ -2,6 +2,8 @@
 #include "replication/wire/read_message.h"
 
 #include <errno.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "engine/base/crc32c.h"
 #include "replication/wire/elements.h"
@@ -9,6 +11,7 @@
 enum {
     HEAD = 3,
     POINT = 2,
+    EPOCHS = 2,
     READ_REQUEST = HEAD + 3,
     READ_ANSWER = HEAD + 1 + POINT + 3,
     LOOKUP_REQUEST = HEAD + 3,
@@ -35,6 +38,12 @@ static void pack_point(struct elements_out *to, struct log_point point)
     msgpack_pack_int64(&to->pk, point.position);
 }
 
+static void pack_epochs(struct elements_out *to, const struct read_epochs *epochs)
+{
+    msgpack_pack_int32(&to->pk, epochs->leader);
+    msgpack_pack_int32(&to->pk, epochs->record);
+}
+
 size_t read_request_encode(const struct read_request *request, uint8_t out[LIMIT_READ_MESSAGE_BYTES])
 {
     struct elements_out to;
@@ -51,7 +60,7 @@ size_t read_answer_encode(const struct read_answer *answer, uint8_t out[LIMIT_RE
 {
     struct elements_out to;
 
-    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, READ_ANSWER);
+    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, READ_ANSWER + EPOCHS);
     pack_head(&to, &answer->head);
     msgpack_pack_int(&to.pk, (int)answer->outcome);
     pack_point(&to, answer->high_watermark);
@@ -62,6 +71,7 @@ size_t read_answer_encode(const struct read_answer *answer, uint8_t out[LIMIT_RE
         msgpack_pack_int64(&to.pk, answer->pieces[i].position);
         msgpack_pack_uint32(&to.pk, answer->pieces[i].len);
     }
+    pack_epochs(&to, &answer->epochs);
     return to.len;
 }
 
@@ -81,7 +91,7 @@ size_t lookup_answer_encode(const struct lookup_answer *answer, uint8_t out[LIMI
 {
     struct elements_out to;
 
-    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, LOOKUP_ANSWER);
+    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, LOOKUP_ANSWER + EPOCHS);
     pack_head(&to, &answer->head);
     msgpack_pack_int(&to.pk, (int)answer->outcome);
     pack_point(&to, answer->high_watermark);
@@ -91,6 +101,7 @@ size_t lookup_answer_encode(const struct lookup_answer *answer, uint8_t out[LIMI
     msgpack_pack_uint32(&to.pk, answer->len);
     msgpack_pack_uint32(&to.pk, answer->records);
     msgpack_pack_int64(&to.pk, answer->timestamp_ms);
+    pack_epochs(&to, &answer->epochs);
     return to.len;
 }
 
@@ -109,7 +120,7 @@ size_t stat_answer_encode(const struct stat_answer *answer, uint8_t out[LIMIT_RE
 {
     struct elements_out to;
 
-    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, STAT_ANSWER);
+    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, STAT_ANSWER + EPOCHS);
     pack_head(&to, &answer->head);
     msgpack_pack_int(&to.pk, (int)answer->outcome);
     pack_point(&to, answer->high_watermark);
@@ -118,6 +129,7 @@ size_t stat_answer_encode(const struct stat_answer *answer, uint8_t out[LIMIT_RE
     msgpack_pack_int64(&to.pk, answer->retained_bytes);
     msgpack_pack_uint32(&to.pk, answer->segments);
     msgpack_pack_int64(&to.pk, answer->mtime_ms);
+    pack_epochs(&to, &answer->epochs);
     return to.len;
 }
 
@@ -251,7 +263,24 @@ struct form {
     const char *name;
     size_t elements;
     bool (*take)(const msgpack_object *at, void *out);
+    size_t epochs_at; /* in *out: read_epochs, which are the next elements, where they are there; 0: it has none */
 };
+
+static bool take_epochs(const struct form *form, const msgpack_object_array *all, void *out)
+{
+    struct read_epochs epochs = {-1, -1};
+    const msgpack_object *at = &all->ptr[form->elements];
+
+    if (form->epochs_at == 0) {
+        return true;
+    }
+    if (all->size >= form->elements + EPOCHS &&
+        !(elements_int32(&at[0], -1, &epochs.leader) && elements_int32(&at[1], -1, &epochs.record))) {
+        return false;
+    }
+    memcpy((char *)out + form->epochs_at, &epochs, sizeof epochs);
+    return true;
+}
 
 static int decode(const struct form *form, const uint8_t *data, size_t len, void *out, struct err *e)
 {
@@ -259,7 +288,9 @@ static int decode(const struct form *form, const uint8_t *data, size_t len, void
     int rc = len <= LIMIT_READ_MESSAGE_BYTES ? elements_take(data, len, form->elements, &unpacked) : -EBADMSG;
 
     if (rc == 0) {
-        rc = form->take(unpacked.data.via.array.ptr, out) ? 0 : -EBADMSG;
+        const msgpack_object_array *all = &unpacked.data.via.array;
+
+        rc = form->take(all->ptr, out) && take_epochs(form, all, out) ? 0 : -EBADMSG;
         msgpack_unpacked_destroy(&unpacked);
     }
     return rc != 0 ? err_set(e, rc, "not a %s", form->name) : 0;
@@ -267,14 +298,14 @@ static int decode(const struct form *form, const uint8_t *data, size_t len, void
 
 int read_head_decode(const uint8_t *data, size_t len, struct read_head *out, struct err *e)
 {
-    static const struct form form = {"message about reading", HEAD, read_head_take};
+    static const struct form form = {"message about reading", HEAD, read_head_take, 0};
 
     return decode(&form, data, len, out, e);
 }
 
 int read_request_decode(const uint8_t *data, size_t len, struct read_request *out, struct err *e)
 {
-    static const struct form form = {"read", READ_REQUEST, read_request_take};
+    static const struct form form = {"read", READ_REQUEST, read_request_take, 0};
 
     return decode(&form, data, len, out, e);
 }
@@ -282,7 +313,8 @@ int read_request_decode(const uint8_t *data, size_t len, struct read_request *ou
 int read_answer_decode(const uint8_t *data, size_t len, const uint8_t *body, size_t body_bytes, struct read_answer *out,
                        struct err *e)
 {
-    static const struct form form = {"read's answer", READ_ANSWER, read_answer_take};
+    static const struct form form = {"read's answer", READ_ANSWER, read_answer_take,
+                                     offsetof(struct read_answer, epochs)};
     size_t bytes = 0;
     int rc = decode(&form, data, len, out, e);
 
@@ -303,28 +335,30 @@ int read_answer_decode(const uint8_t *data, size_t len, const uint8_t *body, siz
 
 int lookup_request_decode(const uint8_t *data, size_t len, struct lookup_request *out, struct err *e)
 {
-    static const struct form form = {"look-up", LOOKUP_REQUEST, lookup_request_take};
+    static const struct form form = {"look-up", LOOKUP_REQUEST, lookup_request_take, 0};
 
     return decode(&form, data, len, out, e);
 }
 
 int lookup_answer_decode(const uint8_t *data, size_t len, struct lookup_answer *out, struct err *e)
 {
-    static const struct form form = {"look-up's answer", LOOKUP_ANSWER, lookup_answer_take};
+    static const struct form form = {"look-up's answer", LOOKUP_ANSWER, lookup_answer_take,
+                                     offsetof(struct lookup_answer, epochs)};
 
     return decode(&form, data, len, out, e);
 }
 
 int stat_request_decode(const uint8_t *data, size_t len, struct stat_request *out, struct err *e)
 {
-    static const struct form form = {"question how a partition is", STAT_REQUEST, stat_request_take};
+    static const struct form form = {"question how a partition is", STAT_REQUEST, stat_request_take, 0};
 
     return decode(&form, data, len, out, e);
 }
 
 int stat_answer_decode(const uint8_t *data, size_t len, struct stat_answer *out, struct err *e)
 {
-    static const struct form form = {"word on how a partition is", STAT_ANSWER, stat_answer_take};
+    static const struct form form = {"word on how a partition is", STAT_ANSWER, stat_answer_take,
+                                     offsetof(struct stat_answer, epochs)};
 
     return decode(&form, data, len, out, e);
 }

@@ -37,10 +37,17 @@ struct read_request {
     uint32_t max; /* bytes; 1 … LIMIT_READ_BYTES */
 };
 
+/* Of an answer's high watermark. */
+struct read_epochs {
+    int32_t leader; /* in which who answers knew it; -1: not said */
+    int32_t record; /* that of the last record in front of it; -1: not known */
+};
+
 /* MESSAGE_READ_ANSWER: its body is the pieces' bytes, one behind the other. */
 struct read_answer {
     struct read_head head;
     enum read_outcome outcome;
+    struct read_epochs epochs;
     struct log_point high_watermark;
     int64_t end; /* from the asked position to here there is nothing but the pieces */
     uint32_t crc;
@@ -64,6 +71,7 @@ struct lookup_request {
 struct lookup_answer {
     struct read_head head;
     enum read_outcome outcome;
+    struct read_epochs epochs;
     struct log_point high_watermark;
     struct log_point point; /* the place; of LOOKUP_RUN the log start */
     bool found;             /* LOOKUP_RUN: there is one, and the rest is it */
@@ -83,6 +91,7 @@ struct stat_request {
 struct stat_answer {
     struct read_head head;
     enum read_outcome outcome;
+    struct read_epochs epochs;
     struct log_point high_watermark, log_start, log_end;
     int64_t retained_bytes;
     uint32_t segments;

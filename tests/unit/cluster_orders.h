@@ -81,7 +81,7 @@ static inline void on_appended(struct append_op *op, int rc)
     appended->rc = rc;
 }
 
-static inline void append_at(int32_t id, struct appended *appended, int number)
+static inline void append_acks_at(int32_t id, struct appended *appended, int number, enum acks acks)
 {
     *appended = (struct appended){.op.done = on_appended};
     snprintf(appended->line, sizeof appended->line, "%d\n", number);
@@ -90,13 +90,18 @@ static inline void append_at(int32_t id, struct appended *appended, int number)
     appended->op.batch.records = 1;
     appended->op.batch.crc = crc32c(0, appended->line, appended->iov.iov_len);
     appended->op.part = partition_at(id);
-    appended->op.acks = ACKS_ALL;
+    appended->op.acks = acks;
     appended->op.timeout_ms = 30000;
     int rc = partition_append_submit(&appended->op, NULL);
     if (rc != 0) {
         appended->calls = 1;
         appended->rc = rc < 0 ? rc : 0;
     }
+}
+
+static inline void append_at(int32_t id, struct appended *appended, int number)
+{
+    append_acks_at(id, appended, number, ACKS_ALL);
 }
 
 static inline int times(const char *text, const char *line)

@@ -149,7 +149,8 @@ static void an_epoch_that_comes_while_it_asks_asks_anew(void **state)
 static void what_earlier_leaders_said_shows_nothing_more(void **state)
 {
     struct partition_request request = {.epoch = -1};
-    struct log_point out, more = {5, 50};
+    struct partition_answer out;
+    struct log_point more = {5, 50};
     int32_t leader, follower, elsewhere;
     (void)state;
     make_orders_of_two(&leader, &follower, &elsewhere);
@@ -158,14 +159,104 @@ static void what_earlier_leaders_said_shows_nothing_more(void **state)
     int32_t epoch = part->registration.leader_epoch;
     request.head.leader_epoch = epoch + 1;
     assert_false(partition_shown_asked(part, &request, &out));
-    assert_true(remote_show(part, (struct log_point){2, 6}, epoch));
+    assert_true(remote_show(part, (struct log_point){2, 6}, epoch, epoch));
     request.head.leader_epoch = epoch;
     assert_true(partition_shown_asked(part, &request, &out));
     assert_int_equal(out.position, 6);
-    assert_false(remote_show(part, more, epoch - 1));
+    assert_false(remote_show(part, more, epoch - 1, epoch - 1));
     assert_int_equal(partition_high_watermark(part).position, 6);
-    assert_true(remote_show(part, more, epoch));
+    assert_true(remote_show(part, more, epoch, epoch));
     assert_int_equal(partition_high_watermark(part).position, 50);
+}
+
+/* The leader, cut off, has two lines more that only it has: of others the next one makes what is shown, and is lost. */
+static void lose_what_followed_a_tail(int32_t *first, int32_t *second, int32_t *third)
+{
+    struct appended tail[2];
+    make_orders_of_two(first, second, third);
+    append_one(*first, 10);
+    cluster_await(c, LONG_MS, partition_own_high_watermark(partition_at(*second)).offset == 1);
+    memory_cut(&c->network, *first, *second, true);
+    memory_cut(&c->network, *first, *third, true);
+    for (int i = 0; i < 2; i++)
+        append_acks_at(*first, &tail[i], 77 + i, ACKS_LEADER);
+    cluster_settle(c);
+    assert_int_equal(tail[1].calls, 1);
+    assert_int_equal(tail[1].rc, 0);
+    assert_int_equal(log_end(partition_at(*first)->log).offset, 3);
+    cluster_await(c, LONG_MS, leader_at(*third) == *second);
+}
+
+static void two_more_are_shown(int32_t at)
+{
+    append_one(at, 11);
+    append_one(at, 12);
+    assert_int_equal(partition_high_watermark(partition_at(at)).position, 9);
+}
+
+/* Nobody lives who has a replica of what was shown: the tail would stand where other bytes were. */
+static void a_tail_of_its_own_is_cut_by_whom_shows_another(void **state)
+{
+    char text[64];
+    int32_t first, second, third;
+    (void)state;
+    lose_what_followed_a_tail(&first, &second, &third);
+    two_more_are_shown(third);
+    cluster_kill(c, first);
+    memory_cut(&c->network, first, second, false);
+    memory_cut(&c->network, first, third, false);
+    cluster_kill(c, second);
+    cluster_start(c, first);
+    cluster_await(c, LONG_MS, leader_at(third) == first);
+    cluster_await(c, LONG_MS, partition_own_high_watermark(partition_at(first)).offset == 3);
+    assert_int_equal(partition_own_high_watermark(partition_at(first)).position, 9);
+    text_of(partition_at(first), text, sizeof text);
+    assert_string_equal(text, "10\n");
+    append_one(third, 13);
+    text_of(partition_at(first), text, sizeof text);
+    assert_string_equal(text, "10\n13\n");
+}
+
+/* What the asker's log has in front of the skip: what one that answers has there, below its own high watermark. */
+static void a_tail_is_compared_with_the_logs_of_others(void **state)
+{
+    struct partition_request request = {.head = {.number = 1}};
+    struct partition_answer answer;
+    int32_t first, second, third;
+    (void)state;
+    lose_what_followed_a_tail(&first, &second, &third);
+    two_more_are_shown(third);
+    struct partition *part = partition_at(second);
+    request.head.leader_epoch = part->registration.leader_epoch;
+    request.epoch = log_latest_epoch(partition_at(first)->log);
+    assert_true(partition_shown_asked(part, &request, &answer));
+    assert_int_equal(answer.upto, 3);
+    assert_int_equal(answer.from.epoch, -1);
+    assert_int_equal(answer.from.found_epoch, request.epoch);
+    assert_int_equal(answer.from.end.offset, 1);
+    assert_int_equal(answer.from.own.offset, 3);
+    request.head.leader_epoch = partition_at(third)->registration.leader_epoch;
+    assert_true(partition_shown_asked(partition_at(third), &request, &answer));
+    assert_int_equal(answer.from.epoch, part->registration.leader_epoch);
+    assert_int_equal(answer.from.own.offset, -1);
+    /* The first one is told so, as if it had come to lead. */
+    decide_at(first, 2, second);
+    decide_at(first, 1, first);
+    struct partition *asker = partition_at(first);
+    assert_true(asker->asks_shown);
+    while (hand_step(&c->nodes[first].hand))
+        ;
+    answer = (struct partition_answer){.head = {.number = 1, .leader_epoch = asker->registration.leader_epoch},
+                                       .upto = 3,
+                                       .position = 9,
+                                       .from = {-1, -1, request.epoch, {1, 3}, {3, 9}}};
+    partition_shown_answer(asker, second, &answer);
+    cluster_await(c, LONG_MS, !asker->asks_shown);
+    assert_int_equal(log_end(asker->log).offset, 3);
+    assert_int_equal(log_end(asker->log).position, 9);
+    char text[64];
+    text_of(asker, text, sizeof text);
+    assert_string_equal(text, "10\n");
 }
 
 int main(void)
@@ -178,6 +269,8 @@ int main(void)
         STORY(who_missed_a_change_asks),
         STORY(an_epoch_that_comes_while_it_asks_asks_anew),
         STORY(what_earlier_leaders_said_shows_nothing_more),
+        STORY(a_tail_of_its_own_is_cut_by_whom_shows_another),
+        STORY(a_tail_is_compared_with_the_logs_of_others),
     };
     return cmocka_run_group_tests_name("what was shown", tests, NULL, NULL);
 }

@@ -239,6 +239,10 @@ static void agreement(void **state)
     assign(2, 6);
     assign(4, 11);
     assert_true(epochs_agree(&epochs, 6, 2));
+    assert_int_equal(epochs_before(&epochs, 6), -1);
+    assert_int_equal(epochs_before(&epochs, 7), 2);
+    assert_int_equal(epochs_before(&epochs, 11), 2);
+    assert_int_equal(epochs_before(&epochs, 12), 4);
     assert_true(epochs_agree(&epochs, 10, 2));
     assert_false(epochs_agree(&epochs, 11, 2));
     assert_true(epochs_agree(&epochs, 11, 4));

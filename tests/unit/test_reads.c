@@ -347,7 +347,7 @@ static void test_an_end_before_what_was_shown_is_waited_out_and_never_told(void 
 {
     struct wire *wire = *state;
     append_lines(wire->leader, 0, 1);
-    remote_show(wire->here, (struct log_point){2, 18}, 0); /* as another leader has said */
+    remote_show(wire->here, (struct log_point){2, 18}, 0, 0); /* as another leader has said */
     struct asked asked = question(wire->here, READ_BYTES, 9);
     assert_true(begin(&asked));
     wait_until(wire->asked[MESSAGE_READ] >= 2 || (pass_ms(wire->reader, 10), false)); /* each time told: later */
@@ -605,7 +605,7 @@ static void test_a_replica_that_is_behind_reads_on_at_its_leader(void **state)
     read_all(wire->here, 0, 4096, text);
     assert_string_equal(text, ""); /* as far as this replica knows */
     assert_int_equal(wire->asked[MESSAGE_READ], 0);
-    remote_show(wire->here, (struct log_point){2, 18}, 0);
+    remote_show(wire->here, (struct log_point){2, 18}, 0, 0);
     assert_int_equal(partition_high_watermark(wire->here).position, 18);
     read_all(wire->here, 0, 4096, text);
     assert_string_equal(text, "record 0\nrecord 1\n");
