@@ -18,8 +18,7 @@ enum {
     LIMIT_FENCE_POST_MS = 2000,
     /* How often it looks whether somebody still has. */
     LIMIT_FENCE_LOOK_MS = 2,
-    /* Threads with an open answered ESTALE whose retry has not come yet; the oldest is forgotten, and its retry then
-     * shares a node. */
+    /* Threads with an open answered ESTALE whose retry has not come yet; the opens of others share a node meanwhile. */
     LIMIT_RETRIES = 256,
     /* How long a clean stop waits for lingering records that cannot be appended. */
     LIMIT_STOP_MS = 10000,

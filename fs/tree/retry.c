@@ -1,5 +1,7 @@
 #include "fs/tree/retry.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "fs/base/limits.h"
@@ -16,7 +18,7 @@ struct retries {
     struct tree *tree;
     pthread_mutex_t lock;
     _Atomic int count;
-    unsigned next; /* the oldest */
+    unsigned next; /* to be looked at when all are taken */
     struct retry all[LIMIT_RETRIES];
 };
 
@@ -49,15 +51,32 @@ void retries_free(struct retries *retries)
     free(retries);
 }
 
-/* Under the lock. */
-static struct retry *find(struct retries *retries, pid_t tid, const struct vnode_key *key)
+/* A thread's; tid 0: one that is free. A thread opens one file at a time, so it has one at most. Under the lock. */
+static struct retry *find(struct retries *retries, pid_t tid)
 {
-    for (int i = 0; i < LIMIT_RETRIES; i++) {
-        struct retry *retry = &retries->all[i];
-        if (retry->tid == tid && retry->topic == key->topic && retry->index == key->index)
-            return retry;
-    }
+    for (int i = 0; i < LIMIT_RETRIES; i++)
+        if (retries->all[i].tid == tid)
+            return &retries->all[i];
     return NULL;
+}
+
+static bool is_of(const struct retry *retry, const struct vnode_key *key)
+{
+    return retry->topic == key->topic && retry->index == key->index;
+}
+
+/* A free one, or the next one whose thread has ended, looking at one each time. NULL: none; a living thread's is never
+ * taken from it, since its retry would be answered ESTALE, which the kernel does not repeat. Under the lock. */
+static struct retry *take(struct retries *retries)
+{
+    struct retry *retry = find(retries, 0);
+    if (retry)
+        return retry;
+    retry = &retries->all[retries->next++ % LIMIT_RETRIES];
+    if (kill(retry->tid, 0) == 0 || errno != ESRCH)
+        return NULL;
+    clear(retries, retry);
+    return retry;
 }
 
 struct vnode *retries_lookup(struct retries *retries, pid_t tid, const struct vnode_key *key)
@@ -65,7 +84,9 @@ struct vnode *retries_lookup(struct retries *retries, pid_t tid, const struct vn
     if (atomic_load(&retries->count) == 0 || tid == 0)
         return NULL;
     pthread_mutex_lock(&retries->lock);
-    struct retry *retry = find(retries, tid, key);
+    struct retry *retry = find(retries, tid);
+    if (retry && !is_of(retry, key))
+        retry = NULL;
     if (retry && !retry->fresh)
         retry->fresh = sharing_fresh(retries->tree, key, tid);
     struct vnode *fresh = retry ? retry->fresh : NULL;
@@ -81,16 +102,15 @@ bool retries_open(struct retries *retries, pid_t tid, const struct vnode *vnode,
     if (!contended && atomic_load(&retries->count) == 0)
         return false;
     pthread_mutex_lock(&retries->lock);
-    struct retry *retry = find(retries, tid, &vnode->key);
-    bool again = contended && !retry;
+    struct retry *retry = tid != 0 ? find(retries, tid) : NULL;
+    bool is_retry = retry && is_of(retry, &vnode->key);
+    if (retry)
+        clear(retries, retry);
+    retry = contended && !is_retry ? take(retries) : NULL;
     if (retry) {
-        clear(retries, retry);
-    } else if (again) {
-        retry = &retries->all[retries->next++ % LIMIT_RETRIES];
-        clear(retries, retry);
         *retry = (struct retry){.tid = tid, .topic = vnode->topic, .index = vnode->key.index};
         atomic_fetch_add(&retries->count, 1);
     }
     pthread_mutex_unlock(&retries->lock);
-    return again;
+    return retry != NULL;
 }

@@ -2,7 +2,8 @@
  *
  * An open for writing of a node that others have seen is answered ESTALE; the kernel walks the path again, asking anew
  * for every component, and the LOOKUPs of that walk (told by their thread) get a fresh node (docs/ARCHITECTURE.md,
- * The life of a write). */
+ * The life of a write). ESTALE twice would be the caller's: while as many retries are expected as can be kept, an open
+ * shares its node instead. */
 #ifndef LOGMNT_FS_TREE_RETRY_H
 #define LOGMNT_FS_TREE_RETRY_H
 

@@ -1,7 +1,11 @@
 /* tests/unit/test_sharing.c: an open for writing has its node for itself. Threads are numbers here. */
 #include "tests/unit/node_fixture.h"
 
+#include <signal.h>
+
+#include "fs/base/limits.h"
 #include "fs/produce/produce_file.h"
+#include "fs/tree/retry.h"
 #include "fs/tree/sharing.h"
 
 enum { ANN = 101, BEN = 102 };
@@ -153,6 +157,88 @@ static void what_was_retired_is_given_no_more_and_reached_while_it_lives(void **
     end(&s);
 }
 
+/* ---- retries ---- */
+
+enum { OPENERS = LIMIT_RETRIES + 50 };
+
+static struct opener {
+    pthread_t thread;
+    _Atomic pid_t tid;
+    bool sent_away[2]; /* by its first open, its retry */
+} openers[OPENERS];
+
+static struct {
+    struct retries *retries;
+    const struct vnode *vnode;
+    pthread_barrier_t barrier;
+    bool ends_there; /* after its first open: it was killed */
+} opening;
+
+static void *open_at_once(void *arg)
+{
+    struct opener *self = arg;
+    atomic_store(&self->tid, gettid());
+    self->sent_away[0] = retries_open(opening.retries, gettid(), opening.vnode, false);
+    pthread_barrier_wait(&opening.barrier);
+    self->sent_away[1] =
+        self->sent_away[0] && !opening.ends_there && retries_open(opening.retries, gettid(), opening.vnode, false);
+    return NULL;
+}
+
+static void open_all_at_once(struct story *s, int count, bool ends_there)
+{
+    opening.retries = retries_new(s->tree);
+    opening.vnode = look_up(s, ANN);
+    opening.ends_there = ends_there;
+    pthread_barrier_init(&opening.barrier, NULL, (unsigned)count);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&openers[i].thread, NULL, open_at_once, &openers[i]), 0);
+    for (int i = 0; i < count; i++)
+        pthread_join(openers[i].thread, NULL);
+    pthread_barrier_destroy(&opening.barrier);
+}
+
+static void however_many_open_at_once_none_is_sent_away_twice(void **state)
+{
+    struct story s = begin(state);
+    int sent_away = 0;
+    open_all_at_once(&s, OPENERS, false);
+    for (int i = 0; i < OPENERS; i++) {
+        sent_away += openers[i].sent_away[0];
+        assert_false(openers[i].sent_away[1]);
+    }
+    assert_int_equal(sent_away, LIMIT_RETRIES);
+    retries_free(opening.retries);
+    end(&s);
+}
+
+static void who_ended_before_its_retry_makes_room_for_others(void **state)
+{
+    struct story s = begin(state);
+    open_all_at_once(&s, LIMIT_RETRIES, true);
+    for (int i = 0; i < LIMIT_RETRIES; i++) /* joined, it may still be on its way out */
+        wait_until(kill(atomic_load(&openers[i].tid), 0) != 0);
+    assert_true(retries_open(opening.retries, getpid(), opening.vnode, false));
+    assert_false(retries_open(opening.retries, getpid(), opening.vnode, false));
+    retries_free(opening.retries);
+    end(&s);
+}
+
+static void an_open_of_another_file_is_the_end_of_a_retry(void **state)
+{
+    struct story s = begin(state);
+    struct vnode_key any = {.kind = VNODE_ANY, .index = -1, .topic = s.topic};
+    opening.retries = retries_new(s.tree);
+    opening.vnode = look_up(&s, ANN);
+    struct vnode *other = sharing_lookup(s.tree, &any, ANN);
+    assert_true(retries_open(opening.retries, ANN, opening.vnode, false));
+    assert_true(retries_open(opening.retries, ANN, other, false));
+    assert_null(retries_lookup(opening.retries, ANN, &s.key));
+    assert_non_null(retries_lookup(opening.retries, ANN, &any));
+    retries_free(opening.retries);
+    end(&s);
+}
+
 #define STORY(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -167,6 +253,9 @@ int main(void)
         STORY(what_is_open_is_nobodys_to_write),
         STORY(a_thread_that_cannot_be_told_shares),
         STORY(what_was_retired_is_given_no_more_and_reached_while_it_lives),
+        STORY(however_many_open_at_once_none_is_sent_away_twice),
+        STORY(who_ended_before_its_retry_makes_room_for_others),
+        STORY(an_open_of_another_file_is_the_end_of_a_retry),
     };
     return cmocka_run_group_tests_name("sharing", tests, NULL, NULL);
 }
