@@ -114,12 +114,18 @@ static int arm(struct rereads *rereads, pid_t tid)
     return 1;
 }
 
+/* Whether these are what io_uring asks for before it repeats a read. */
+static bool is_arming(uint32_t events)
+{
+    return (events & (POLLIN | POLLERR | POLLHUP | POLLOUT)) == (POLLIN | POLLERR);
+}
+
 int rereads_poll(struct rereads *rereads, pid_t tid, uint32_t events)
 {
     bool probes = events == POLLIN;
     int rc;
 
-    if ((events & POLLHUP) != 0 || (!probes && ((events & POLLERR) == 0 || is_empty(rereads)))) {
+    if (!probes && (!is_arming(events) || is_empty(rereads))) {
         return 0;
     }
     pthread_mutex_lock(&rereads->lock);

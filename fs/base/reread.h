@@ -6,12 +6,13 @@
  * read may be several READs:
  *
  *     POLL for POLLIN alone ──→ PROBED ──→ READ ──→ READING ──┬──→ READ, … (the next piece)
- *                                                             └──→ POLL for POLLERR without POLLHUP, and something was
- *                                                                  given ──→ ARMED
+ *                                                             └──→ POLL for POLLIN and POLLERR without POLLHUP, and
+ *                                                                  something was given ──→ ARMED
  *     ARMED ──→ READ at the position of one of those: the repetition, which gets nothing ──→ forgotten
  *
- * An open file with O_NONBLOCK is not probed: there each READ may be the first. poll(2), select(2) and epoll always ask
- * for POLLHUP, too, and a kernel that moves the position asks for what follows: all of that is answered as ever.
+ * An open file with O_NONBLOCK is not probed: there each READ may be the first. poll(2), epoll and a
+ * select(2) for reading always ask for POLLHUP, too, other selects not for POLLIN, and a kernel that moves the position
+ * asks for what follows: all of that is answered as ever.
  *
  * Any thread; a mutex inside, taken only where somebody came with io_uring, or with O_NONBLOCK. */
 #ifndef LOGMNT_FS_BASE_REREAD_H

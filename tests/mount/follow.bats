@@ -91,6 +91,18 @@ check(p.poll(0), "poll says a plain file is not readable")
 P
 }
 
+@test "select for writing or for exceptions takes nothing from the read that follows" {
+    seq 10 >> orders/0
+    py <<'P'
+for name in ("orders/.follow/0", "orders/0", "orders/0@start"):
+    fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    for n in range(2):
+        same(os.pread(fd, 4, 0), b"1\n2\n")
+        select.select([], [fd], [], 0)
+        select.select([], [], [fd], 0)
+P
+}
+
 @test ".follow/0 has its partition's size" {
     seq 100 >> orders/0
     is "$(size orders/.follow/0)" "$(size orders/0)"

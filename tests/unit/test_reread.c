@@ -14,6 +14,7 @@ enum {
     PROBE = POLLIN,                                   /* may it be read without waiting? */
     ARM = POLLIN | POLLRDNORM | POLLPRI | POLLERR,    /* before it tries again */
     SELECT = POLLIN | POLLRDNORM | POLLERR | POLLHUP, /* a program's own */
+    SELECT_WRITING = POLLPRI | POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR,
     ME = 7,
     OTHER = 8,
 };
@@ -79,6 +80,16 @@ static void reads_without_io_uring_are_never_repetitions(void **state)
     assert_int_equal(rereads_read(*state, ME, 100, true), 0);
 }
 
+/* fs/select.c in Linux: of what is to be written only, POLLHUP is not asked for. */
+static void a_select_for_writing_alone_is_a_programs_own(void **state)
+{
+    assert_int_equal(rereads_read(*state, ME, 100, true), 0);
+    rereads_given(*state, ME, 100, 6);
+    assert_int_equal(rereads_poll(*state, ME, SELECT_WRITING), 0);
+    assert_int_equal(rereads_poll(*state, ME, POLLPRI), 0); /* for exceptions alone */
+    assert_int_equal(rereads_read(*state, ME, 100, true), 0);
+}
+
 static void another_thread_reads_for_itself(void **state)
 {
     assert_int_equal(rereads_poll(*state, ME, PROBE), 0);
@@ -136,6 +147,7 @@ int main(void)
         STORY(a_read_in_pieces_is_tried_again_from_its_start),
         STORY(a_kernel_that_moves_the_position_is_answered),
         STORY(reads_without_io_uring_are_never_repetitions),
+        STORY(a_select_for_writing_alone_is_a_programs_own),
         STORY(another_thread_reads_for_itself),
         STORY(a_read_that_waits_is_not_one_that_repeats),
         STORY(several_of_one_thread_are_told_apart),
