@@ -49,6 +49,8 @@ static void json_stat(const struct vnode *vnode, struct log_point high_watermark
     st->st_blocks = st->st_size / 512; /* fewer would say that there are holes in it */
 }
 
+/* Of a file of size 0 the kernel answers sendfile(2) and splice(2) itself: that is the end. So an endless one has a
+ * byte at least, which it will have, and they come to us, and are refused. */
 static void partition_stat(const struct vnode *vnode, const struct tree_attr *attr, struct stat *st)
 {
     struct partition *part = vnode->pfile->part;
@@ -67,6 +69,8 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
     }
     if (vnode->key.kind != VNODE_PARTITION || vnode_addressed(vnode))
         st->st_mode &= S_IFREG | 0444;
+    if (vnode->key.kind == VNODE_FOLLOW && st->st_size == 0)
+        st->st_size = 1;
     if (vnode->key.kind == VNODE_JSON)
         json_stat(vnode, high_watermark, st);
 }

@@ -83,7 +83,8 @@ int64_t group_lag(struct partition *part, int64_t committed)
 /* ---- what stat(2) says ---- */
 
 /* A stream has no size that would be true. With 0 sendfile(2) copies nothing and says that this was all; so it is what
- * there is in all partitions, in whole pages, which `wc -c` does not believe (attr_json_size()). */
+ * there is in all partitions, in whole pages, which `wc -c` does not believe (attr_json_size()), and one where there is
+ * nothing. */
 static void stream_stat(const struct vnode *vnode, struct stat *st, int64_t ctime_ms)
 {
     enum { SIZE_UNIT = 4096 };
@@ -102,6 +103,8 @@ static void stream_stat(const struct vnode *vnode, struct stat *st, int64_t ctim
     topic_config(vnode->topic, &config);
     st->st_size = vnode->key.kind == VNODE_GROUP_JSON ? attr_json_size(config.log.framing, records, bytes)
                                                       : (bytes + SIZE_UNIT - 1) / SIZE_UNIT * SIZE_UNIT;
+    if (st->st_size == 0)
+        st->st_size = SIZE_UNIT;
     st->st_blocks = st->st_size / 512;
 }
 

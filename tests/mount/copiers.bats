@@ -213,6 +213,28 @@ P
     sort "$T/shipped" | cmp - <(sort whole/0)
 }
 
+@test "sendfile and splice of a stream in which nothing is yet are EINVAL, and no end" {
+    mkdir empty .groups/g
+    py <<'P'
+for name in ("empty/.follow/0", "whole/.follow/0@end", ".groups/g/empty", ".groups/g/.json/empty"):
+    fd, (r, w) = os.open(name, os.O_RDONLY), os.pipe()
+    same(error(os.sendfile, w, fd, None, 4096), "EINVAL")
+    same(error(os.splice, fd, w, 4096), "EINVAL")
+P
+}
+
+@test "busybox cat of a stream in which nothing is yet waits for the first line" {
+    mkdir empty .groups/g
+    for source in empty/.follow/0 whole/.follow/0@end .groups/g/empty; do
+        bg busybox cat "$source" > "$T/seen"
+        reader=$!
+        wait_until 'grep -qs "^0 " /proc/'$reader'/syscall && ls -l /proc/'$reader'/fd | grep -q '$source
+        for topic in empty whole; do echo "for $source" >> $topic/0; done
+        wait_until 'grep -qx "for '$source'" $T/seen'
+        kill "$reader"
+    done
+}
+
 @test "what follows gives each line once: tail -f of a partition, cat and grep of .follow" {
     bg sh "exec tail -n +1 -f trimmed/0 > $T/tail"
     bg sh "exec cat trimmed/.follow/0 > $T/cat"
