@@ -364,11 +364,12 @@ struct xattr_change {
     char name[XATTR_NAME_MAX + 1];
 };
 
+/* What may do when it is tried again is EAGAIN below; of that setxattr(2) in Linux makes EOPNOTSUPP. */
 static void answer_change(struct change *change, int rc)
 {
     if (rc && change->op.e.text[0])
         log_line(LOG_NOTICE, "%s: %s", ((struct xattr_change *)change)->name, change->op.e.text);
-    fuse_reply_err(change->park.req, -rc);
+    fuse_reply_err(change->park.req, rc == -EAGAIN ? EBUSY : -rc);
 }
 
 static struct change *new_change(fuse_req_t req, const char *name)

@@ -5,7 +5,7 @@ load records
 
 role() { awk -v id="$2" '$1 == id { print $3 }' "$C/$1/.cluster/nodes"; } # AS-SEEN-FROM NODE
 node_state() { awk -v id="$2" '$1 == id { print $4 }' "$C/$1/.cluster/nodes"; }
-# EAGAIN until all of them are connected and caught up.
+# EBUSY until all of them are connected and caught up.
 set_voters() { wait_until "set_attr $C/$1 user.cluster.voters $2 2>/dev/null" 30; } # NODE LIST
 
 @test "one node grows to three under writers: its records are copied, none is lost, and then any of them may die" {
@@ -70,7 +70,7 @@ set_voters() { wait_until "set_attr $C/$1 user.cluster.voters $2 2>/dev/null" 30
         whole
         cluster kill "$C" "$gone"
         cluster wipe "$C" "$gone"
-        fails '' set_attr "$C/$other" user.cluster.voters 1,2,3
+        fails 'resource busy' set_attr "$C/$other" user.cluster.voters 1,2,3
         cluster start "$C" "$gone"
         set_voters "$other" 1,2,3
         wait_until "[ \"\$(role $other $gone)\" = voter ]" 10

@@ -47,6 +47,7 @@ three_nodes() { # [OPTIONS]
     wait_until "! awk '\$3 == $dead || \$3 == \"none\"' $C/$from/.cluster/partitions | grep -q orders"
     at_most $((SECONDS - before)) 2
     for p in 0 1 2; do ! isr $from $p | tr , '\n' | grep -qx $dead; done
+    fails 'resource busy' set_attr "$C/$from/orders/0" user.log.leader $dead
     grep -qx 'logmnt_nodes_fenced 1' "$C/$from/.cluster/metrics"
     grep -qx 'logmnt_partitions_under_replicated 3' "$C/$from/.cluster/metrics"
     cluster start "$C" $dead

@@ -237,6 +237,13 @@ P
     is "$(awk '$1 == "orders" { print $3, $5, $6, $10 }' .cluster/partitions)" '1 1 1 ok'
 }
 
+@test "voters that are not connected are EBUSY, and nothing has changed" {
+    py <<'P'
+same(error(os.setxattr, ".", "user.cluster.voters", b"1,2,3"), "EBUSY")
+same(os.getxattr(".", "user.cluster.voters"), b"1")
+P
+}
+
 @test "a node alone is controller and voter, and its status says so" {
     is "$(attr . user.cluster.voters)" 1
     is "$(awk '{ print $1, $2, $3, $4, $5 }' .cluster/nodes)" 'id address role state controller
