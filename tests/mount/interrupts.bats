@@ -99,6 +99,24 @@ P
     done
 }
 
+@test "a handled signal ends a wait with EINTR, with SA_RESTART too" {
+    hold
+    py <<'P'
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True) # python's own calls go on by themselves
+def waits(call):
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2) # again, should the first come too early
+    same((call(), errno.errorcode.get(ctypes.get_errno())), (-1, "EINTR"))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, False)
+buffer = ctypes.create_string_buffer(b"line\n")
+reader, writer = os.open("orders/.follow/0", os.O_RDONLY), os.open("orders/0", APPEND)
+waits(lambda: libc.read(reader, buffer, 5))
+waits(lambda: libc.write(writer, b"line\n", 5))
+P
+}
+
 @test "a follower whose program handles the signal loses nothing" {
     py <<'P'
 hits = []
