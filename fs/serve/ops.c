@@ -46,13 +46,12 @@ struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key,
 int ops_entry(fuse_req_t req, struct vnode *vnode, struct fuse_entry_param *entry)
 {
     memset(entry, 0, sizeof(*entry));
-    int rc = attr_stat(req, vnode, &entry->attr);
+    int rc = attr_stat(req, vnode, &entry->attr, &entry->attr_timeout);
     if (rc) {
         tree_forget(session_of(req)->tree, vnode->id, 1);
         return rc;
     }
     entry->ino = vnode->id;
-    entry->attr_timeout = attr_timeout(vnode, &entry->attr);
     entry->entry_timeout = attr_entry_timeout(vnode);
     return 0;
 }
@@ -102,11 +101,12 @@ static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void reply_attr(fuse_req_t req, struct vnode *vnode)
 {
     struct stat st;
-    int rc = attr_stat(req, vnode, &st);
+    double timeout;
+    int rc = attr_stat(req, vnode, &st, &timeout);
     if (rc)
         fuse_reply_err(req, -rc);
     else
-        fuse_reply_attr(req, &st, attr_timeout(vnode, &st));
+        fuse_reply_attr(req, &st, timeout);
 }
 
 static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

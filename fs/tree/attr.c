@@ -75,13 +75,14 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
         json_stat(vnode, high_watermark, st);
 }
 
-static int segment_stat(struct vnode *vnode, const struct tree_attr *attr, struct stat *st)
+static int segment_stat(struct vnode *vnode, const struct tree_attr *attr, struct stat *st, bool *closed)
 {
     struct log_file file;
     struct err e = {0};
     int rc = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra, &file, &e);
     if (rc == 0 && file.generation != vnode->key.generation)
         rc = -ENOENT;
+    *closed = rc == 0 && !file.active;
     struct stat open_file;
     if ((rc == -ENOENT || rc == -ESTALE) && passthrough_stat(&vnode->pass, &open_file)) {
         /* Deleted, with its topic perhaps, or rewritten, and still open. */
@@ -96,7 +97,7 @@ static int segment_stat(struct vnode *vnode, const struct tree_attr *attr, struc
     return rc;
 }
 
-static int topic_stat(struct vnode *vnode, struct stat *st)
+static int topic_stat(struct vnode *vnode, struct stat *st, bool *closed)
 {
     struct tree_attr attr;
     topic_attr(vnode->topic, &attr);
@@ -115,7 +116,7 @@ static int topic_stat(struct vnode *vnode, struct stat *st)
         st->st_mode = S_IFREG | (attr.file_mode & 0222);
         return 0;
     case VNODE_SEGMENT_FILE:
-        return segment_stat(vnode, &attr, st);
+        return segment_stat(vnode, &attr, st, closed);
     case VNODE_TOPIC:
         attr_set_times(st, attr.mtime_ms, attr.ctime_ms);
         st->st_mode = S_IFDIR | attr.dir_mode;
@@ -124,34 +125,6 @@ static int topic_stat(struct vnode *vnode, struct stat *st)
         attr_set_times(st, attr.mtime_ms, attr.ctime_ms);
         st->st_mode = S_IFDIR | (attr.dir_mode & 0555);
     }
-    st->st_nlink = 2;
-    return 0;
-}
-
-int attr_stat(fuse_req_t req, struct vnode *vnode, struct stat *st)
-{
-    struct session *session = session_of(req);
-    memset(st, 0, sizeof(*st));
-    st->st_ino = tree_ino(&vnode->key);
-    st->st_nlink = 1;
-    st->st_blksize = ATTR_BLKSIZE;
-    if (group_kind(vnode))
-        return group_stat(req, vnode, st);
-    if (vnode->topic)
-        return topic_stat(vnode, st);
-    struct tree_attr attr;
-    node_root_attr(session->node, &attr);
-    st->st_uid = attr.uid;
-    st->st_gid = attr.gid;
-    attr_set_times(st, attr.mtime_ms, attr.ctime_ms);
-    if (vnode->key.kind == VNODE_STATUS) {
-        attr_set_times(st, vnode->made_ms, vnode->made_ms);
-        st->st_mode = S_IFREG | 0444;
-        st->st_size = (off_t)vnode->text_len;
-        st->st_blocks = (st->st_size + 511) / 512;
-        return 0;
-    }
-    st->st_mode = S_IFDIR | (vnode->key.kind == VNODE_ROOT ? attr.dir_mode : attr.dir_mode & 0555);
     st->st_nlink = 2;
     return 0;
 }
@@ -173,23 +146,54 @@ double attr_entry_timeout(const struct vnode *vnode)
     }
 }
 
-double attr_timeout(const struct vnode *vnode, const struct stat *st)
+/* Seconds; closed: a segment's file that does not change any more. */
+static double timeout_of(const struct vnode *vnode, bool closed)
 {
-    (void)st;
-    if (vnode->key.kind == VNODE_SEGMENT_FILE) {
-        struct log_file file;
-        struct err e = {0};
-        bool closed = partition_file_find(vnode->pfile->part, vnode->key.start, (enum segment_file)vnode->key.extra,
-                                          &file, &e) == 0 &&
-                      !file.active && file.generation == vnode->key.generation;
-        return closed ? CLOSED_SEGMENT_TIMEOUT_S : 0;
-    }
+    if (closed)
+        return CLOSED_SEGMENT_TIMEOUT_S;
     if (vnode->key.kind == VNODE_STATUS)
         return DIR_TIMEOUT_S;
     /* The mode of a directory of views is its topic's or its group's, whose chmod the kernel does not see as theirs. */
     if ((vnode->topic && vnode->key.kind != VNODE_TOPIC) || vnode->key.kind == VNODE_GROUP_JSON_DIR)
         return 0;
     return attr_entry_timeout(vnode);
+}
+
+/* As attr_stat(); *closed: as in timeout_of(), by the same look as the size. */
+static int any_stat(fuse_req_t req, struct vnode *vnode, struct stat *st, bool *closed)
+{
+    struct session *session = session_of(req);
+    memset(st, 0, sizeof(*st));
+    st->st_ino = tree_ino(&vnode->key);
+    st->st_nlink = 1;
+    st->st_blksize = ATTR_BLKSIZE;
+    if (group_kind(vnode))
+        return group_stat(req, vnode, st);
+    if (vnode->topic)
+        return topic_stat(vnode, st, closed);
+    struct tree_attr attr;
+    node_root_attr(session->node, &attr);
+    st->st_uid = attr.uid;
+    st->st_gid = attr.gid;
+    attr_set_times(st, attr.mtime_ms, attr.ctime_ms);
+    if (vnode->key.kind == VNODE_STATUS) {
+        attr_set_times(st, vnode->made_ms, vnode->made_ms);
+        st->st_mode = S_IFREG | 0444;
+        st->st_size = (off_t)vnode->text_len;
+        st->st_blocks = (st->st_size + 511) / 512;
+        return 0;
+    }
+    st->st_mode = S_IFDIR | (vnode->key.kind == VNODE_ROOT ? attr.dir_mode : attr.dir_mode & 0555);
+    st->st_nlink = 2;
+    return 0;
+}
+
+int attr_stat(fuse_req_t req, struct vnode *vnode, struct stat *st, double *timeout)
+{
+    bool closed = false;
+    int rc = any_stat(req, vnode, st, &closed);
+    *timeout = timeout_of(vnode, closed);
+    return rc;
 }
 
 bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid)

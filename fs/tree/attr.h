@@ -12,9 +12,10 @@
  * tests/bench). */
 enum { ATTR_BLKSIZE = 512 << 10 };
 
-/* As whoever made the request sees it. 0; -ESTALE: the topic or the group was deleted; -ENOENT: the segment's file is
- * gone. */
-int attr_stat(fuse_req_t req, struct vnode *vnode, struct stat *st);
+/* As whoever made the request sees it, and for how many seconds the kernel may believe it: partitions and what shows
+ * them 0, so that a watching program sees growth without delay. 0; -ESTALE: the topic or the group was deleted;
+ * -ENOENT: the segment's file is gone. */
+int attr_stat(fuse_req_t req, struct vnode *vnode, struct stat *st, double *timeout);
 /* A file's times; mtime_ms -1: there is none. */
 void attr_set_times(struct stat *st, int64_t mtime_ms, int64_t ctime_ms);
 /* The st_size of `.json`: not less than the text of that many records of that many bytes can be, whatever is in them,
@@ -22,8 +23,7 @@ void attr_set_times(struct stat *st, int64_t mtime_ms, int64_t ctime_ms);
  * silence: with 0 sendfile copies nothing and says that this was all; with one that is too small who announces a size
  * (HTTP) cuts; one that ends within a page is believed by `wc -c`. */
 int64_t attr_json_size(enum framing framing, int64_t records, int64_t bytes);
-/* Seconds. Partitions and what shows them: 0, so that a watching program sees growth without delay. */
-double attr_timeout(const struct vnode *vnode, const struct stat *st);
+/* Likewise what its name means. */
 double attr_entry_timeout(const struct vnode *vnode);
 /* Whether the caller of a request is the owner of what the vnode is of (a topic, a group, MOUNT), or root. */
 bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid);
