@@ -18,7 +18,6 @@
 enum {
     INIT_FLAG_EXT = 1 << 30,         /* FUSE_INIT_EXT: flags2 is heeded */
     INIT_FLAG2_PASSTHROUGH = 1 << 5, /* FUSE_PASSTHROUGH, bit 37 of flags and flags2 */
-    OPEN_NOFLUSH = 1 << 5,
     OPEN_PASSTHROUGH = 1 << 7,
 };
 
@@ -159,6 +158,6 @@ void passthrough_release(struct passthrough *pass, struct fuse_session *fuse)
 
 int passthrough_reply_open(fuse_req_t req, uint64_t fh, int32_t backing_id)
 {
-    struct open_answer answer = {.fh = fh, .open_flags = OPEN_PASSTHROUGH | OPEN_NOFLUSH, .backing_id = backing_id};
+    struct open_answer answer = {.fh = fh, .open_flags = OPEN_PASSTHROUGH, .backing_id = backing_id};
     return fuse_reply_buf(req, (const char *)&answer, sizeof(answer));
 }

@@ -75,7 +75,6 @@ static int open_segment(struct session *session, struct handle *handle, struct f
     handle->backing_id = passthrough_open(&vnode->pass, session->fuse, handle->fd, !file.active);
     fi->keep_cache = !file.active;
     fi->direct_io = file.active;
-    fi->noflush = 1;
     return 0;
 }
 
@@ -85,18 +84,18 @@ static int open_kind(struct session *session, struct handle *handle, struct fuse
     switch (vnode->key.kind) {
     case VNODE_JSON:
     case VNODE_FOLLOW:
-        fi->direct_io = fi->noflush = 1;
+        fi->direct_io = 1;
         return reader_open(handle);
     case VNODE_GROUP_STREAM:
     case VNODE_GROUP_JSON: {
-        fi->direct_io = fi->noflush = 1;
+        fi->direct_io = 1;
         int rc = reader_open(handle);
         return rc ? rc : group_stream_open(handle, process_of(tid));
     }
     case VNODE_SEGMENT_FILE:
         return open_segment(session, handle, fi);
     case VNODE_STATUS:
-        fi->keep_cache = fi->noflush = 1; /* its pages never change */
+        fi->keep_cache = 1; /* its pages never change */
         return 0;
     case VNODE_PARTITION: {
         fi->direct_io = 1;

@@ -12,12 +12,25 @@ struct lock_op {
     struct locks_request request;
 };
 
-/* The table of what was opened: a partition's is shared by all its nodes. NULL: no memory. */
+/* The table of what was opened: a partition's is that of its addresses and views, too. NULL: nothing was ever locked.
+ */
+static struct locks *known_table_of(struct vnode *vnode)
+{
+    switch (vnode->key.kind) {
+    case VNODE_PARTITION:
+    case VNODE_ANY:
+    case VNODE_FOLLOW:
+    case VNODE_JSON:
+        return vnode->pfile->locks;
+    default:
+        return atomic_load(&vnode->locks);
+    }
+}
+
+/* NULL: no memory. */
 static struct locks *table_of(struct vnode *vnode)
 {
-    if (vnode->pfile && (vnode->key.kind == VNODE_PARTITION || vnode->key.kind == VNODE_ANY))
-        return vnode->pfile->locks;
-    struct locks *locks = atomic_load(&vnode->locks), *none = NULL;
+    struct locks *locks = known_table_of(vnode), *none = NULL;
     if (locks)
         return locks;
     locks = locks_new();
@@ -144,17 +157,12 @@ void ops_lock_flush(struct handle *handle, uint64_t owner)
     struct held_locks *held = &handle->held;
     pthread_mutex_lock(&handle->lock);
     bool others = held->flocked;
-    bool its = false;
-    for (size_t i = 0; i < held->owner_count; i++) {
-        if (held->owners[i] == owner)
-            its = true;
-        else
-            others = true;
-    }
+    for (size_t i = 0; i < held->owner_count; i++)
+        others |= held->owners[i] != owner;
     pthread_mutex_unlock(&handle->lock);
-    struct locks *locks = table_of(handle->vnode);
+    struct locks *locks = known_table_of(handle->vnode);
     /* fcntl(2): a process loses its locks with any close of the file, through whichever open file they were taken. */
-    if (locks && (its || handle->pfile))
+    if (locks)
         locks_release_owner(locks, LOCKS_POSIX, owner);
     if (others && handle->pfile)
         fence_raise(handle->pfile->lock_fence, &held->post);

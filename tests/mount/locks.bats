@@ -107,6 +107,35 @@ check(child(0, 100, fcntl.LOCK_EX))
 P
 }
 
+@test "any close by the process drops its fcntl locks of whatever was locked" {
+    seq 10 >> orders/0
+    py <<'P'
+def seen(path): # as F_GETLK tells another process
+    pid = os.fork()
+    if pid == 0:
+        got = fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        os._exit(struct.unpack("hhqqi4x", got)[0])
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == fcntl.F_RDLCK
+segment = "orders/.segments/0/" + sorted(os.listdir("orders/.segments/0"))[0]
+for path in ("orders/0", "orders/0@start", "orders/.follow/0", "orders/.follow/0@start", "orders/.json/0", segment):
+    a, b = os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY)
+    fcntl.lockf(a, fcntl.LOCK_SH)
+    check(seen(path), path, "was not locked")
+    os.close(b)
+    check(not seen(path), path, "is still locked")
+    os.close(a)
+P
+}
+
+@test "a partition's addresses and views are locked with it" {
+    seq 10 >> orders/0
+    for one in 0 0@start .follow/0 .json/0@start; do
+        for other in 0 0@end .follow/0 .follow/0@start .json/0; do
+            fails '' flock -n "orders/$one" flock -n "orders/$other" true
+        done
+    done
+}
+
 @test "F_GETLK says who holds it" {
     py <<'P'
 a = os.open("orders/0", os.O_RDWR)
