@@ -149,10 +149,11 @@ static struct group *replayed_group(struct coordinator *coordinator, const struc
 static int replay_reader(struct coordinator *coordinator, struct group *group, const struct offsets_record *record)
 {
     struct reader *reader = coordinator_reader(coordinator, &record->member);
-    struct group_topic *topic = group_add_topic(group, record->topic_id, "", 0);
+    struct group_topic *topic = group_add_topic(group, record->topic_id, "", record->partitions);
 
     if (topic == NULL)
         return -ENOMEM;
+    topic->counted = topic->counted || record->partitions > 0;
     if (reader == NULL) {
         struct reader **at = &group->readers;
         reader = calloc(1, sizeof *reader);
@@ -388,13 +389,18 @@ static struct group_topic *know_topic(struct coordinator *coordinator, struct gr
                                       const uint8_t id[UUID_BYTES], const char *name, int32_t partitions)
 {
     const struct group_topic *known = group_find_topic(group, id);
-    bool grows = known != NULL && partitions > known->partitions;
+    int32_t before = known != NULL ? known->partitions : 0;
     struct group_topic *topic = group_add_topic(group, id, name, partitions);
 
-    if (topic == NULL)
+    if (topic == NULL) {
         coordinator->changes.failed = true;
-    else if (grows && topic->readers > 0)
+        return NULL;
+    }
+    if (topic->partitions > before && topic->readers > 0 && topic->counted)
+        group_begin_added(group, topic, before, &coordinator->changes);
+    else if (topic->partitions > before && topic->readers > 0)
         group_unsettle(group, true, &coordinator->changes);
+    topic->counted = true;
     return topic;
 }
 

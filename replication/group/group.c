@@ -48,6 +48,7 @@ static void write_reader(const struct reader *reader, bool tombstone, struct gro
     memcpy(record.topic_id, reader->topic->id, UUID_BYTES);
     memcpy(record.host, reader->host, sizeof record.host);
     record.pid = reader->pid;
+    record.partitions = reader->topic->partitions;
     write_record(&record, changes);
 }
 
@@ -243,6 +244,15 @@ static void rewind_lost(struct group *group, struct group_topic *topic, int32_t 
     log_line(LOG_WARNING, "group %s: %s/%d has lost records that were committed, and goes on at %lld instead of %lld",
              group->name, topic->name, (int)partition, (long long)end, (long long)claim->committed);
     set_committed(topic, partition, end, changes);
+}
+
+void group_begin_added(struct group *group, struct group_topic *topic, int32_t from, struct group_changes *changes)
+{
+    for (int32_t p = from; p < topic->partitions; p++) {
+        set_committed(topic, p, 0, changes);
+        group_write_claim(group, topic, p, false, changes);
+    }
+    group_unsettle(group, true, changes);
 }
 
 static void give(struct group *group, struct group_topic *topic, int32_t partition, struct group_changes *changes)

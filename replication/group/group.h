@@ -62,6 +62,7 @@ struct group_topic {
     char name[GROUP_NAME_BYTES]; /* "": not known yet */
     struct claim *claims;        /* of each partition that there is */
     int32_t partitions;
+    bool counted; /* there were no others: what comes is added to it */
     int32_t readers;
     int32_t place; /* while partitions are shared out */
 };
@@ -128,6 +129,9 @@ void group_free(struct group *group);
 /* The topic in the group, added if it is not there; grown if it has more partitions by now. NULL: no memory. */
 struct group_topic *group_add_topic(struct group *group, const uint8_t id[UUID_BYTES], const char *name,
                                     int32_t partitions);
+/* The partitions from `from` on were added to a topic that the group reads: whatever auto.offset.reset says it begins
+ * with their first record, since it has been there all the time (KAFKA-12478). */
+void group_begin_added(struct group *group, struct group_topic *topic, int32_t from, struct group_changes *changes);
 struct group_topic *group_find_topic(struct group *group, const uint8_t id[UUID_BYTES]);
 /* The topic was deleted: offsets go, with tombstones. Its readers are removed. */
 void group_drop_topic(struct group *group, struct group_topic *topic, struct group_changes *changes);

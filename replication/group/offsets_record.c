@@ -8,9 +8,9 @@
 
 enum { GROUP_KEY = 1, PARTITION_KEY = 3, MEMBER_KEY = 4 };
 /* With key and version. */
-enum { GROUP_ELEMENTS = 5, MEMBER_ELEMENTS = 6, PARTITION_ELEMENTS = 10 };
+enum { GROUP_ELEMENTS = 5, MEMBER_ELEMENTS = 7, PARTITION_ELEMENTS = 10 };
 /* What has fewer is of an earlier build. */
-enum { PARTITION_LEAST = 9 };
+enum { MEMBER_LEAST = 6, PARTITION_LEAST = 9 };
 
 static void pack_text(msgpack_packer *pk, const char *text)
 {
@@ -71,6 +71,7 @@ void offsets_record_encode(const struct offsets_record *record, struct elements_
         pack_id(&pk, record->topic_id);
         pack_text(&pk, record->host);
         msgpack_pack_int32(&pk, record->pid);
+        msgpack_pack_int32(&pk, record->partitions);
         break;
     case OFFSETS_PARTITION:
         msgpack_pack_int64(&pk, record->committed);
@@ -127,8 +128,10 @@ static bool take_value(const msgpack_object *at, uint32_t count, struct offsets_
         return count >= GROUP_ELEMENTS && elements_int32(&at[3], 0, &record->generation) &&
                elements_int64(&at[4], -1, &record->empty_since_ms);
     case OFFSETS_MEMBER:
-        return count >= MEMBER_ELEMENTS && take_id(&at[3], record->topic_id) &&
-               elements_text(&at[4], record->host, sizeof record->host) && elements_int32(&at[5], 0, &record->pid);
+        return count >= MEMBER_LEAST && take_id(&at[3], record->topic_id) &&
+               elements_text(&at[4], record->host, sizeof record->host) && elements_int32(&at[5], 0, &record->pid) &&
+               (count < MEMBER_ELEMENTS ||
+                (elements_int32(&at[6], 0, &record->partitions) && record->partitions <= LIMIT_TOPIC_PARTITIONS));
     case OFFSETS_PARTITION:
         return count >= PARTITION_LEAST && elements_int64(&at[3], GROUP_OFFSET_NONE, &record->committed) &&
                elements_int64(&at[4], 0, &record->commit_ms) && elements_int32(&at[5], 0, &record->epoch) &&

@@ -2,7 +2,7 @@
  * key first, so that compaction keeps the last of each key; nil behind the key alone is its tombstone.
  *
  *   [[group], version, group id, generation, empty since]
- *   [[group, node, process, number], version, group id, topic id, host, pid]                        a member
+ *   [[group, node, process, number], version, group id, topic id, host, pid, partitions]            a member
  *   [[group, topic id, partition], version, group id, offset, commit time, epoch, node, process, number, leader epoch]
  *
  * docs/DISK_FORMAT.md lays them down. A version that this build does not know is -EBADMSG, never skipped. Pure. */
@@ -33,6 +33,7 @@ struct offsets_record {
     int64_t empty_since_ms; /* GROUP: wall time; -1: it has members */
     char host[GROUP_HOST_BYTES];
     int32_t pid;
+    int32_t partitions;   /* MEMBER: of its topic, when it joined; 0: not known */
     int64_t committed;    /* PARTITION: GROUP_OFFSET_NONE */
     int64_t commit_ms;    /* wall time */
     int32_t leader_epoch; /* in which its coordinator led the partition when that was committed; -1: not known */

@@ -568,6 +568,37 @@ static void what_cannot_be_known_to_be_lost_stays_committed(void **state)
     assert_shares(c, 1, 2, "0:3:1000 1:2:0");
 }
 
+/* KAFKA-12478: the group was there when the first record of the partition was written. */
+static void an_added_partition_is_read_from_its_first_record(void **state)
+{
+    struct cluster *c = *state;
+    c->rules.from_latest = true;
+    join(c, 1, 1);
+    c->partitions = 3;
+    begin(c);
+    coordinator_look(&c->core);
+    end(c);
+    assert_int_equal(c->core.changes.start_count, 0);
+    settle(c, 700);
+    assert_shares(c, 1, 1, "0:1:0 1:1:0 2:1:0");
+    /* Nor does it matter whether a coordinator saw it. */
+    c->partitions = 4;
+    move(c);
+    assert_int_equal(c->core.changes.start_count, 0);
+    assert_shares(c, 1, 1, "0:1:0 1:1:0 2:1:0 3:1:0");
+    /* One that reads nothing of the topic begins as all do. */
+    leave(c, 1, 1);
+    assert_int_equal(reset(c, 3, GROUP_OFFSET_NONE), GROUP_OUTCOME_OK);
+    c->partitions = 5;
+    struct group_item it = item(GROUP_ITEM_JOIN, 2);
+    begin(c);
+    coordinator_heard(&c->core, 1, 7);
+    assert_int_equal(coordinator_join(&c->core, 1, 7, &it), GROUP_OUTCOME_OK);
+    end(c);
+    settle(c, 700);
+    assert_shares(c, 1, 2, "0:2:0 1:2:0 2:2:0 3:2:700 4:1:700");
+}
+
 static void added_partitions_are_shared_out(void **state)
 {
     struct cluster *c = *state;
@@ -785,6 +816,7 @@ int main(void)
         story(offsets_never_go_back_but_by_a_reset),
         story(what_was_committed_and_lost_is_begun_with_again),
         story(what_cannot_be_known_to_be_lost_stays_committed),
+        story(an_added_partition_is_read_from_its_first_record),
         story(added_partitions_are_shared_out),
         story(added_partitions_are_shared_out_whoever_finds_them_first),
         story(a_deleted_topic_and_a_deleted_group_leave_nothing),

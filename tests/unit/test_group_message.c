@@ -161,6 +161,7 @@ static void records_come_back(void **state)
                     memset(record.topic_id, 9, UUID_BYTES);
                     memset(record.host, 'h', sizeof record.host - 1);
                     record.pid = INT32_MAX;
+                    record.partitions = LIMIT_TOPIC_PARTITIONS;
                 }
                 if (kind == OFFSETS_PARTITION) {
                     record.committed = INT64_MAX;
