@@ -633,11 +633,15 @@ void members_look(struct groups *groups, int32_t lost)
 }
 
 /* A member that holds what it does not read. Under the lock. */
-static void look_at_polls(struct group_member *member)
+static void look_at_polls(struct group_member *member, int64_t missed_ms)
 {
     struct groups *groups = member->groups;
     int64_t since_ms = atomic_load(&member->unread_since_ms);
 
+    /* Unless it was read just now. */
+    if (since_ms != 0 && missed_ms > 0 && since_ms < groups->now_ms - missed_ms &&
+        atomic_compare_exchange_strong(&member->unread_since_ms, &since_ms, since_ms + missed_ms))
+        since_ms += missed_ms;
     if (member->state != GROUP_MEMBER_STABLE || since_ms == 0 ||
         groups->now_ms - since_ms <= member->max_poll_interval_ms)
         return;
@@ -691,14 +695,19 @@ static void beat_all(struct groups *groups)
 
 void members_tick(struct groups *groups)
 {
-    if (atomic_load(&groups->member_count) == 0)
+    if (atomic_load(&groups->member_count) == 0) {
+        groups->beat_ms = 0;
         return;
+    }
     if (groups->now_ms >= groups->beat_ms) {
+        /* Time in which this node stood still is nobody's silence. */
+        int64_t missed_ms = groups->beat_ms > 0 ? groups->now_ms - groups->beat_ms : 0;
         groups->beat_ms = groups->now_ms + LIMIT_GROUP_BEAT_MS;
         pthread_mutex_lock(&groups->lock);
         for (struct table_link *link = table_begin(&groups->members); link != NULL;
              link = table_next(&groups->members, link))
-            look_at_polls(CONTAINER_OF(link, struct group_member, link));
+            look_at_polls(CONTAINER_OF(link, struct group_member, link),
+                          missed_ms > LIMIT_GROUP_BEAT_MS ? missed_ms : 0);
         beat_all(groups);
         pthread_mutex_unlock(&groups->lock);
     }
