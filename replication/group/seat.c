@@ -12,7 +12,14 @@
 #include "engine/record/framing.h"
 #include "replication/group/groups_internal.h"
 
-enum { MARK_INTERVAL_BYTES = 4096, MARKS = 64, LOAD_AGAIN_MS = 500, WRITE_AGAIN_MS = 500, LEASE_AGAIN_MS = 100 };
+enum {
+    MARK_INTERVAL_BYTES = 4096,
+    MARKS = 64,
+    LOAD_AGAIN_MS = 500,
+    LOAD_LATEST_MS = 30000,
+    WRITE_AGAIN_MS = 500,
+    LEASE_AGAIN_MS = 100
+};
 
 /* ---- answers ---- */
 
@@ -141,6 +148,7 @@ static void begin(struct seat *seat, struct partition *part, int32_t epoch)
     seat->epoch = epoch;
     seat->state = SEAT_LOADING;
     seat->load_ms = 0;
+    seat->load_wait_ms = 0;
     if (BUG(coordinator_unloaded)) {
         coordinator_init(&seat->core, &seat->groups->env.facts);
         seat->state = SEAT_READY;
@@ -349,17 +357,17 @@ static void publish(struct seat *seat)
 }
 
 /* One line a minute tells of it. */
-static void log_failure(struct seat *seat, int rc, const char *then, const struct err *e)
+static void log_failure(struct seat *seat, int rc, const char *what, const char *then, const struct err *e)
 {
     int64_t now_ms = seat->groups->now_ms;
 
-    if (rc == -EREMOTE || rc == -EIO || rc == -ESTALE)
+    if (rc == -EREMOTE || rc == -ESTALE || (rc == -EIO && seat->state != SEAT_LOADING))
         return;
     if (rc == seat->logged_rc && now_ms - seat->logged_ms < LIMIT_REFUSAL_LOG_MS)
         return;
     seat->logged_rc = rc;
     seat->logged_ms = now_ms;
-    log_line(LOG_WARNING, "__consumer_offsets-%d: an append failed: %s; %s", (int)seat->index,
+    log_line(LOG_WARNING, "__consumer_offsets-%d: %s failed: %s; %s", (int)seat->index, what,
              e != NULL && e->text[0] != '\0' ? e->text : strerror(-rc), then);
 }
 
@@ -377,7 +385,7 @@ static void stall(struct seat *seat, int rc, const struct err *e)
     seat->full = err_is_full_disk(rc);
     seat->retry_ms = seat->groups->now_ms + WRITE_AGAIN_MS;
     groups_due(seat->groups, seat->retry_ms);
-    log_failure(seat, rc, "it is tried again", e);
+    log_failure(seat, rc, "an append", "it is tried again", e);
     if (seat->full) {
         answer_acted(seat, GROUP_OUTCOME_FULL);
         refuse_all(seat, GROUP_OUTCOME_FULL);
@@ -396,7 +404,7 @@ static void written(struct seat *seat, int rc, const struct err *e)
         stall(seat, rc, e);
         return;
     }
-    log_failure(seat, rc, "its groups are read anew", e);
+    log_failure(seat, rc, "an append", "its groups are read anew", e);
     load_anew(seat);
     seat_look(seat);
 }
@@ -491,18 +499,32 @@ static void act(struct seat *seat)
     }
 }
 
+/* What is damaged will be so in half a second, too. */
+static void load_later(struct seat *seat, int rc)
+{
+    int64_t wait_ms = rc == -EBADMSG ? seat->load_wait_ms * 2 : LOAD_AGAIN_MS;
+
+    if (wait_ms < LOAD_AGAIN_MS)
+        wait_ms = LOAD_AGAIN_MS;
+    seat->load_wait_ms = wait_ms < LOAD_LATEST_MS ? wait_ms : LOAD_LATEST_MS;
+    seat->load_ms = seat->groups->now_ms + seat->load_wait_ms;
+}
+
 /* All is read: the first turn brings it to what the cluster says by now. */
 static void loaded(struct seat *seat)
 {
     struct groups *groups = seat->groups;
     struct clock *clock = groups->env.clock;
-    int rc = seat_load_take(seat->load, &seat->core);
+    struct err e = {""};
+    int rc = seat_load_take(seat->load, &seat->core, &e);
 
     seat->load = NULL;
     if (rc != 0) {
-        seat->load_ms = groups->now_ms + LOAD_AGAIN_MS;
+        log_failure(seat, rc, "reading it", "it is tried again", &e);
+        load_later(seat, rc);
         return;
     }
+    seat->load_wait_ms = 0;
     atomic_fetch_add(&groups->loads, 1);
     seat->state = SEAT_READY;
     count_groups(seat, false);

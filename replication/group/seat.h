@@ -61,6 +61,7 @@ struct seat {
     int64_t retry_ms; /* STALLED: the next attempt */
     int logged_rc;    /* of a failed append that was logged, at logged_ms */
     int64_t logged_ms;
+    int64_t load_wait_ms;     /* LOADING: so long the last attempt that failed was waited behind */
     struct group_load *load;  /* LOADING: under way */
     int64_t load_ms;          /* LOADING: the next attempt */
     struct start_find *finds; /* under way */
@@ -84,8 +85,8 @@ void seat_stop(struct seat *seat);
 /* Begins to read the seat's partition. What comes of it is in load once load->over: then seat_load_take() takes it. */
 struct group_load *seat_load_begin(struct seat *seat);
 bool seat_load_over(struct group_load *load);
-/* 0: *out is what the records say; or a negative errno, logged. Frees load. */
-int seat_load_take(struct group_load *load, struct coordinator *out);
+/* 0: *out is what the records say; or a negative errno with the reason. Frees load. */
+int seat_load_take(struct group_load *load, struct coordinator *out, struct err *e);
 /* Nobody wants it any more. */
 void seat_load_cancel(struct group_load *load);
 

@@ -104,6 +104,8 @@ static int replay(struct group_load *load)
         if (len == 0)
             break;
         rc = coordinator_replay(&load->core, load->bytes + at, len, &load->e);
+        if (rc != 0)
+            (void)err_wrap(&load->e, rc, "position %lld", (long long)(load->position - (int64_t)(load->len - at)));
         at += len;
     }
     memmove(load->bytes, load->bytes + at, load->len - at);
@@ -120,6 +122,9 @@ static int take(struct group_load *load)
         load->position = load->target;
         return 0;
     }
+    /* Compaction went on since, and the record whose beginning was read is not needed: its key has a later one. */
+    if (read->extent.position != load->position)
+        load->len = 0;
     if (load->room - load->len < len) {
         size_t room = load->len + len;
         uint8_t *more = realloc(load->bytes, room);
@@ -206,7 +211,7 @@ bool seat_load_over(struct group_load *load)
     return atomic_load(&load->over);
 }
 
-int seat_load_take(struct group_load *load, struct coordinator *out)
+int seat_load_take(struct group_load *load, struct coordinator *out, struct err *e)
 {
     int rc = load->rc;
 
@@ -214,8 +219,7 @@ int seat_load_take(struct group_load *load, struct coordinator *out)
         *out = load->core;
         coordinator_init(&load->core, load->core.facts);
     } else {
-        log_line(LOG_WARNING, "__consumer_offsets-%d cannot be read, and is tried again: %s", (int)load->index,
-                 load->e.text[0] != '\0' ? load->e.text : strerror(-rc));
+        *e = load->e;
     }
     unref(load);
     return rc;
