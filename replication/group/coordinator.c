@@ -204,12 +204,14 @@ static int replay_claim(struct group *group, const struct offsets_record *record
 
     if (topic == NULL)
         return -ENOMEM;
-    topic->claims[record->partition] = (struct claim){.committed = record->committed,
-                                                      .commit_ms = record->commit_ms,
-                                                      .epoch = record->epoch,
-                                                      .leader_epoch = record->leader_epoch,
-                                                      .start = record->committed,
-                                                      .replayed = record->member};
+    topic->claims[record->partition] = (struct claim){
+        .committed = record->committed,
+        .commit_ms = record->commit_ms,
+        .epoch = record->epoch,
+        .leader_epoch = record->leader_epoch,
+        .reset = {.node = record->reset.node, .process = record->reset.process, .ticket = record->reset.number},
+        .start = record->committed,
+        .replayed = record->member};
     return 0;
 }
 
@@ -614,7 +616,15 @@ enum group_outcome coordinator_reset(struct coordinator *coordinator, int32_t no
     struct group_topic *topic = group != NULL ? topic_of(coordinator, group, item->topic_id) : NULL;
     if (topic == NULL || item->partition < 0 || item->partition >= topic->partitions)
         return GROUP_OUTCOME_LATER;
+    /* Done by the coordinator that was before: which offset it says by now is for others to say. */
+    struct reset_origin origin = {node, process, item->ticket}, *last = &topic->claims[item->partition].reset;
+    if (last->node == node && last->process == process && last->ticket == item->ticket)
+        return GROUP_OUTCOME_OK;
+    struct reset_origin before_it = *last;
+    *last = origin;
     bool done = group_reset(group, topic, item->partition, offset, &coordinator->changes);
+    if (!done)
+        topic->claims[item->partition].reset = before_it;
     enum group_outcome outcome = done ? GROUP_OUTCOME_OK : GROUP_OUTCOME_NONE;
     coordinator->resets[coordinator->reset_count++ % COORDINATOR_RESETS] =
         (struct reset_done){node, process, item->ticket, outcome};

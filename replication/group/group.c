@@ -65,6 +65,7 @@ void group_write_claim(const struct group *group, const struct group_topic *topi
     record.commit_ms = claim->commit_ms;
     record.epoch = claim->epoch;
     record.leader_epoch = claim->leader_epoch;
+    record.reset = (struct member_id){claim->reset.node, claim->reset.process, claim->reset.ticket};
     if (claim->owner != NULL)
         record.member = claim->owner->id;
     write_record(&record, changes);

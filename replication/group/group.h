@@ -40,6 +40,12 @@ struct group_rules {
 struct group_facts;
 struct reader;
 
+/* Who asked for a reset: a question repeats itself until it is answered. */
+struct reset_origin {
+    int32_t node; /* 0: nobody */
+    uint64_t process, ticket;
+};
+
 enum claim_state { CLAIM_FREE, CLAIM_STARTING, CLAIM_OWNED, CLAIM_REVOKING };
 
 struct claim {
@@ -50,6 +56,7 @@ struct claim {
     int64_t committed;         /* GROUP_OFFSET_NONE */
     int64_t commit_ms;         /* wall time */
     int32_t leader_epoch;      /* in which this node led the partition when that was committed; -1: not known */
+    struct reset_origin reset; /* the last one */
     int64_t start;             /* committed, when it was handed over */
     int64_t revoke_ms;         /* REVOKING: until then, on the clock of timers */
     bool asked;                /* STARTING: the question is under way */

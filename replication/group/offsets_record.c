@@ -8,7 +8,7 @@
 
 enum { GROUP_KEY = 1, PARTITION_KEY = 3, MEMBER_KEY = 4 };
 /* With key and version. */
-enum { GROUP_ELEMENTS = 5, MEMBER_ELEMENTS = 7, PARTITION_ELEMENTS = 10 };
+enum { GROUP_ELEMENTS = 5, MEMBER_ELEMENTS = 7, PARTITION_ELEMENTS = 13 };
 /* What has fewer is of an earlier build. */
 enum { MEMBER_LEAST = 6, PARTITION_LEAST = 9 };
 
@@ -79,6 +79,7 @@ void offsets_record_encode(const struct offsets_record *record, struct elements_
         msgpack_pack_int32(&pk, record->epoch);
         pack_member(&pk, &record->member);
         msgpack_pack_int32(&pk, record->leader_epoch);
+        pack_member(&pk, &record->reset);
         break;
     }
 }
@@ -136,7 +137,8 @@ static bool take_value(const msgpack_object *at, uint32_t count, struct offsets_
         return count >= PARTITION_LEAST && elements_int64(&at[3], GROUP_OFFSET_NONE, &record->committed) &&
                elements_int64(&at[4], 0, &record->commit_ms) && elements_int32(&at[5], 0, &record->epoch) &&
                take_member(&at[6], 0, &record->member) &&
-               (count < PARTITION_ELEMENTS || elements_int32(&at[9], -1, &record->leader_epoch));
+               (count < PARTITION_ELEMENTS ||
+                (elements_int32(&at[9], -1, &record->leader_epoch) && take_member(&at[10], 0, &record->reset)));
     }
     return false;
 }

@@ -3,7 +3,8 @@
  *
  *   [[group], version, group id, generation, empty since]
  *   [[group, node, process, number], version, group id, topic id, host, pid, partitions]            a member
- *   [[group, topic id, partition], version, group id, offset, commit time, epoch, node, process, number, leader epoch]
+ *   [[group, topic id, partition], version, group id, offset, commit time, epoch, node, process, number, leader epoch,
+ *    node, process, ticket of its last reset]
  *
  * docs/DISK_FORMAT.md lays them down. A version that this build does not know is -EBADMSG, never skipped. Pure. */
 #ifndef LOGMNT_REPLICATION_GROUP_OFFSETS_RECORD_H
@@ -33,11 +34,12 @@ struct offsets_record {
     int64_t empty_since_ms; /* GROUP: wall time; -1: it has members */
     char host[GROUP_HOST_BYTES];
     int32_t pid;
-    int32_t partitions;   /* MEMBER: of its topic, when it joined; 0: not known */
-    int64_t committed;    /* PARTITION: GROUP_OFFSET_NONE */
-    int64_t commit_ms;    /* wall time */
-    int32_t leader_epoch; /* in which its coordinator led the partition when that was committed; -1: not known */
-    int32_t epoch;        /* the assignment epoch in which it was handed over last; 0: never was */
+    int32_t partitions;     /* MEMBER: of its topic, when it joined; 0: not known */
+    int64_t committed;      /* PARTITION: GROUP_OFFSET_NONE */
+    int64_t commit_ms;      /* wall time */
+    int32_t leader_epoch;   /* in which its coordinator led the partition when that was committed; -1: not known */
+    struct member_id reset; /* who asked for its last reset; number is the ticket. node 0: nobody, or not known */
+    int32_t epoch;          /* the assignment epoch in which it was handed over last; 0: never was */
 };
 
 /* Adds it to a batch. */

@@ -478,6 +478,20 @@ static void a_reset_that_is_asked_for_again_is_done_once(void **state)
 
 /* A node was cut off, and its member does not know yet that it was put out: what it has is of an epoch that does not
  * come again. */
+/* Its coordinator died before it could say so. */
+static void a_reset_that_is_asked_for_again_of_the_next_coordinator_is_done_once(void **state)
+{
+    struct cluster *c = *state;
+    join(c, 1, 1);
+    assert_int_equal(reset_by(c, 5000, 0, 3), GROUP_OUTCOME_OK);
+    assert_true(commit(c, 1, 1, 0, 2, 8, false));
+    move(c);
+    assert_int_equal(reset_by(c, 5000, 0, 3), GROUP_OUTCOME_OK);
+    assert_offsets(c, "0=8 1=0");
+    assert_int_equal(reset_by(c, 5001, 0, 3), GROUP_OUTCOME_OK);
+    assert_offsets(c, "0=3 1=0");
+}
+
 static void a_forgotten_offset_lets_no_epoch_come_again(void **state)
 {
     struct cluster *c = *state;
@@ -810,6 +824,7 @@ int main(void)
         story(a_move_keeps_the_members_of_the_process_that_lives),
         story(a_reset_hands_over_anew),
         story(a_reset_that_is_asked_for_again_is_done_once),
+        story(a_reset_that_is_asked_for_again_of_the_next_coordinator_is_done_once),
         story(a_forgotten_offset_lets_no_epoch_come_again),
         story(a_reset_while_it_is_handed_over_goes_to_the_next_one),
         story(a_group_without_members_can_be_set),

@@ -168,6 +168,7 @@ static void records_come_back(void **state)
                     record.commit_ms = INT64_MAX;
                     record.epoch = INT32_MAX;
                     record.leader_epoch = INT32_MAX;
+                    record.reset = (struct member_id){INT32_MAX, UINT64_MAX, UINT64_MAX};
                 }
             }
             offsets_record_encode(&record, &bytes);
