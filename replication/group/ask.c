@@ -23,6 +23,11 @@ static bool of_one_partition(const struct group_op *op)
     return op->ask == GROUP_ASK_PARTITION || op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
 }
 
+static bool is_reset(const struct group_op *op)
+{
+    return op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
+}
+
 /* Names to ids. */
 static int resolve(struct group_op *op)
 {
@@ -63,6 +68,8 @@ int group_op_submit(struct group_op *op)
     op->stale = false;
     op->rc = 0;
     op->again_ms = op->later_ms = 0;
+    op->askings = 0;
+    memset(op->pieces, 0, sizeof op->pieces);
     op->deadline_ms = groups_now_ms(groups) + op->timeout_ms;
     op->ticket = groups_number(groups);
     pthread_mutex_lock(&groups->lock);
@@ -209,7 +216,7 @@ static int describe_unheard(struct group_op *op)
 static void end(struct group_op *op, int rc)
 {
     struct remembered *remembered = &op->groups->remembered;
-    bool asks = op->ask != GROUP_RESET && op->ask != GROUP_FORGET;
+    bool asks = !is_reset(op);
 
     if (rc == 0)
         rc = describe_unheard(op);
@@ -253,6 +260,37 @@ static void put_back(struct group_op *op, bool over, int rc)
         end(op, rc);
 }
 
+static void drop_rows(struct group_op *op, int32_t index)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < op->row_count; i++)
+        if (group_index(op->rows[i].group) != index)
+            op->rows[kept++] = op->rows[i];
+    op->row_count = kept;
+}
+
+/* Pieces may be lost: one counts that goes on where the last one of its asking ended, or begins a later asking. A
+ * coordinator of an earlier build does not number them. */
+static bool is_next_piece(struct group_op *op, const struct group_told *told)
+{
+    struct group_pieces *pieces = &op->pieces[told->index];
+
+    if (told->version == 0 || is_reset(op) || told->version < group_piece(1, 0))
+        return true;
+    for (uint64_t asking = pieces->asking + 1; asking <= op->askings; asking++) {
+        if (told->version != group_piece(asking, 0))
+            continue;
+        drop_rows(op, told->index);
+        *pieces = (struct group_pieces){.asking = asking, .next = 1};
+        return true;
+    }
+    if (pieces->asking == 0 || told->version != group_piece(pieces->asking, pieces->next))
+        return false;
+    pieces->next++;
+    return true;
+}
+
 /* true: all that it waits for has come. */
 static bool take(struct group_op *op, const struct group_told *told, int *rc)
 {
@@ -268,6 +306,8 @@ static bool take(struct group_op *op, const struct group_told *told, int *rc)
         *rc = -ENOSPC;
         return true;
     }
+    if (!is_next_piece(op, told))
+        return false;
     *rc = told->outcome == GROUP_OUTCOME_NONE ? -ENODATA : take_rows(op, told);
     if (*rc == 0)
         *rc = take_described(op, told);
@@ -316,6 +356,7 @@ static void send_to(struct group_op *op, int32_t index)
         item.partition = op->partition;
     }
     item.offset = op->ask == GROUP_RESET ? op->offset : 0;
+    item.number = is_reset(op) ? 0 : op->askings;
     group_item_encode(&item, to);
 }
 
@@ -344,6 +385,7 @@ void ops_send(struct groups *groups)
     for (struct group_op *op = groups->ops; op != NULL; op = op->next) {
         if (op->again_ms <= groups->now_ms) {
             op->again_ms = groups->now_ms + LIMIT_GROUP_AGAIN_MS;
+            op->askings++;
             for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++)
                 if ((op->waits_for >> i & 1) != 0)
                     send_to(op, i);

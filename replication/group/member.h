@@ -154,6 +154,12 @@ enum group_ask {
     GROUP_FORGET, /* removes it: -ENODATA if there is none */
 };
 
+/* How far the answer of one coordinator has come: the pieces of one asking, in order. */
+struct group_pieces {
+    uint64_t asking; /* 0: none came yet */
+    uint32_t next;
+};
+
 /* Embed it, zeroed; fill in what is "in"; keep it until it is over; group_op_free() then. */
 struct group_op {
     struct groups *groups;     /* in */
@@ -176,6 +182,8 @@ struct group_op {
     uint64_t ticket;
     int64_t deadline_ms, again_ms, later_ms;
     uint64_t waits_for; /* a bit a partition of __consumer_offsets that has yet to answer */
+    uint64_t askings;   /* how often it was asked */
+    struct group_pieces pieces[LIMIT_OFFSETS_PARTITIONS];
     uint8_t group_id[UUID_BYTES], topic_id[UUID_BYTES];
     int rc, state;
 };

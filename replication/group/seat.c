@@ -30,7 +30,8 @@ static void answer(struct outbox *box, const struct seat *seat, const struct sea
     told->kind = GROUP_TOLD_RESULT;
     told->ticket = it->item.ticket;
     told->index = seat->index;
-    told->version = (int64_t)it->item.number;
+    if (it->item.kind != GROUP_ITEM_ASK)
+        told->version = (int64_t)it->item.number;
     if (to != NULL)
         group_told_encode(told, to);
 }
@@ -280,12 +281,14 @@ static void act_ask(struct seat *seat, const struct seat_item *it)
 {
     struct group_told all, piece;
     size_t told = 0;
+    uint32_t number = 0;
 
     if (coordinator_ask(&seat->core, &it->item, &all) != 0)
         return;
     do {
         size_t rows = all.row_count - told < LIMIT_GROUP_ROWS ? all.row_count - told : LIMIT_GROUP_ROWS;
-        piece = (struct group_told){.rows = all.rows + told, .row_count = rows};
+        piece = (struct group_told){
+            .rows = all.rows + told, .row_count = rows, .version = group_piece(it->item.number, number++)};
         told += rows;
         piece.more = told < all.row_count;
         if (!piece.more) {

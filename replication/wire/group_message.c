@@ -184,6 +184,13 @@ int group_item_decode(const uint8_t *data, size_t len, size_t *used, struct grou
 
 /* ---- what a coordinator tells ---- */
 
+enum { PIECE_BITS = 24 };
+
+int64_t group_piece(uint64_t asking, uint32_t piece)
+{
+    return (int64_t)((asking & INT32_MAX) << PIECE_BITS | (piece & ((1U << PIECE_BITS) - 1)));
+}
+
 static void pack_row(msgpack_packer *pk, const struct group_told_row *row)
 {
     msgpack_pack_array(pk, ROW);

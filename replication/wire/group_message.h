@@ -66,7 +66,7 @@ struct group_item {
     int32_t index;                /* the partition of __consumer_offsets that the group belongs to */
     char group[GROUP_NAME_BYTES]; /* name and id */
     uint8_t group_id[UUID_BYTES];
-    uint64_t number; /* the member's */
+    uint64_t number; /* the member's; ASK: of this asking, from 1, which the answer's pieces name */
     uint8_t topic_id[UUID_BYTES];
     int32_t partition;
     int64_t offset;
@@ -139,12 +139,15 @@ struct group_told {
     struct group_told_group *groups;
     size_t group_count;
     /* SHARES: as of this version in this epoch of the coordinator's; the later one counts. RESULT: version is the
-     * member's number */
+     * member's number, of an ASK group_piece() */
     int32_t epoch;
     int64_t version;
     struct group_told_share *shares;
     size_t share_count;
 };
+
+/* The version of a piece of an answer, from 0, to that asking. */
+int64_t group_piece(uint64_t asking, uint32_t piece);
 
 void group_told_encode(const struct group_told *told, struct elements_buffer *to);
 /* As group_item_decode(); group_told_free() frees the lists, whatever came. */
