@@ -7,6 +7,7 @@
 
 #include "tests/unit/hand_executor.h"
 #include "tests/unit/memory_network.h"
+#include "tests/unit/scratch.h"
 
 struct cluster_node {
     struct cluster *cluster;
@@ -134,8 +135,7 @@ static inline struct cluster *cluster_new(int count)
 {
     struct cluster *c = calloc(1, sizeof *c);
     struct clock *machine = clock_system();
-    strcpy(c->dir, "/tmp/logmnt-test-cluster-XXXXXX");
-    assert_non_null(mkdtemp(c->dir));
+    scratch_make(c->dir, sizeof c->dir, "cluster");
     c->clock.clock = (struct clock){.wall_ms = hand_wall_ms, .mono_ms = hand_mono_ms};
     c->clock.wall_start_ms = machine->wall_ms(machine);
     memory_network_init(&c->network);

@@ -16,6 +16,7 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/base/limits.h"
+#include "tests/unit/scratch.h"
 
 static struct log_fixture *of_clock(struct clock *clock)
 {
@@ -46,8 +47,7 @@ static int no_sync(struct io *io, int fd)
 void log_fixture_init(struct log_fixture *f)
 {
     memset(f, 0, sizeof *f);
-    strcpy(f->path, "/tmp/logmnt-test-log-XXXXXX");
-    assert_non_null(mkdtemp(f->path));
+    scratch_make(f->path, sizeof f->path, "log");
     f->clock = (struct clock){now_ms, now_ms};
     atomic_init(&f->now_ms, 1700000000000);
     f->posix = *io_posix();

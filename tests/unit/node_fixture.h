@@ -24,6 +24,7 @@
 #include "replication/node/node_internal.h"
 #include "replication/replica/partition.h"
 #include "tests/unit/commands.h"
+#include "tests/unit/scratch.h"
 
 /* ---- a clock: the machine's, moved on by what the test says ---- */
 
@@ -166,8 +167,7 @@ static inline int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct clock *machine = clock_system();
-    strcpy(f->dir, "/tmp/logmnt-test-node-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    scratch_make(f->dir, sizeof f->dir, "node");
     f->clock.clock = (struct clock){.wall_ms = hand_wall_ms, .mono_ms = hand_mono_ms};
     f->clock.wall_start_ms = machine->wall_ms(machine);
     f->disk.io = *io_posix();

@@ -1,5 +1,6 @@
 /* Checkpoints come back as they were, sorted; a damaged file is refused by name and never half believed. */
 #include "engine/base/checkpoint.h"
+#include "tests/unit/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,14 +17,12 @@
 
 static int dirfd_of_test = -1;
 static bool by_name;
-static char dir_path[] = "/tmp/logmnt-test-checkpoint-XXXXXX";
+static char dir_path[64];
 
 static int make_dir(void **state)
 {
     (void)state;
-    if (mkdtemp(dir_path) == NULL) {
-        return -1;
-    }
+    scratch_make(dir_path, sizeof dir_path, "checkpoint");
     dirfd_of_test = open(dir_path, O_RDONLY | O_DIRECTORY);
     return dirfd_of_test < 0 ? -1 : 0;
 }

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "replication/executor/executor_uv.h"
+#include "tests/unit/scratch.h"
 
 struct directory {
     char name[64];
@@ -27,8 +28,7 @@ struct directory {
 static int setup(void **state)
 {
     struct directory *dir = calloc(1, sizeof *dir);
-    strcpy(dir->name, "/tmp/logmnt-test-lock-XXXXXX");
-    assert_non_null(mkdtemp(dir->name));
+    scratch_make(dir->name, sizeof dir->name, "lock");
     dir->fd = open(dir->name, O_RDONLY | O_DIRECTORY);
     assert_int_equal(executor_uv_start(clock_system(), &dir->executor, NULL), 0);
     *state = dir;

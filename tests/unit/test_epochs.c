@@ -1,6 +1,7 @@
 /* The cache epoch → start offset; expectations follow Kafka's LeaderEpochFileCacheTest. After each change the file is
  * loaded again and must say the same. */
 #include "engine/log/epochs.h"
+#include "tests/unit/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,17 +17,14 @@
 #include <cmocka.h>
 
 static int dirfd_of_test = -1;
-static char dir_path[] = "/tmp/logmnt-test-epochs-XXXXXX";
+static char dir_path[64];
 static struct epochs epochs;
 static struct err e;
 
 static int make_dir(void **state)
 {
     (void)state;
-    snprintf(dir_path, sizeof dir_path, "/tmp/logmnt-test-epochs-XXXXXX");
-    if (mkdtemp(dir_path) == NULL) {
-        return -1;
-    }
+    scratch_make(dir_path, sizeof dir_path, "epochs");
     dirfd_of_test = open(dir_path, O_RDONLY | O_DIRECTORY);
     return dirfd_of_test < 0 ? -1 : epochs_load(io_posix(), dirfd_of_test, &epochs, &e);
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/faulty_io.h"
+#include "tests/unit/scratch.h"
 
 static char dir_path[64];
 static int dirfd_of_test;
@@ -35,9 +36,7 @@ static int make_dir(void **state)
 {
     (void)state;
     drawn = 1;
-    snprintf(dir_path, sizeof dir_path, "/tmp/logmnt-test-identity-XXXXXX");
-    if (mkdtemp(dir_path) == NULL)
-        return -1;
+    scratch_make(dir_path, sizeof dir_path, "identity");
     dirfd_of_test = open(dir_path, O_RDONLY | O_DIRECTORY);
     return dirfd_of_test < 0;
 }

@@ -13,7 +13,7 @@
 
 static int make_file(void)
 {
-    char path[] = "/tmp/logmnt-test-index-XXXXXX";
+    char path[] = "/dev/shm/logmnt-test-index-XXXXXX";
     int fd = mkstemp(path);
 
     assert_true(fd >= 0);

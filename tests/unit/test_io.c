@@ -1,6 +1,7 @@
 /* The disk calls: short reads and writes are looped over, small files replaced whole. A table in front of the real one
  * makes each write short, or fails the n-th call. */
 #include "engine/base/io.h"
+#include "tests/unit/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,14 +18,12 @@
 #include <cmocka.h>
 
 static int dirfd_of_test = -1;
-static char dir_path[] = "/tmp/logmnt-test-io-XXXXXX";
+static char dir_path[64];
 
 static int make_dir(void **state)
 {
     (void)state;
-    if (mkdtemp(dir_path) == NULL) {
-        return -1;
-    }
+    scratch_make(dir_path, sizeof dir_path, "io");
     dirfd_of_test = open(dir_path, O_RDONLY | O_DIRECTORY);
     return dirfd_of_test < 0 ? -1 : 0;
 }

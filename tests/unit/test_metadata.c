@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "replication/metadata/snapshot.h"
+#include "tests/unit/scratch.h"
 
 static const struct tree_attr root = {.uid = 1, .gid = 2, .dir_mode = 0755, .file_mode = 0644};
 
@@ -523,8 +524,8 @@ struct directory {
 
 static struct directory make_directory(void)
 {
-    struct directory dir = {.name = "/tmp/logmnt-test-metadata-XXXXXX"};
-    assert_non_null(mkdtemp(dir.name));
+    struct directory dir;
+    scratch_make(dir.name, sizeof dir.name, "metadata");
     dir.fd = open(dir.name, O_RDONLY | O_DIRECTORY);
     assert_true(dir.fd >= 0);
     return dir;

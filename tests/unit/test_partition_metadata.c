@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "replication/replica/partition_metadata.h"
+#include "tests/unit/scratch.h"
 
 struct place {
     char path[64];
@@ -23,8 +24,7 @@ static int set_up(void **state)
 {
     struct place *place = calloc(1, sizeof *place);
     assert_non_null(place);
-    strcpy(place->path, "/tmp/logmnt-identity-XXXXXX");
-    assert_non_null(mkdtemp(place->path));
+    scratch_make(place->path, sizeof place->path, "metadata");
     place->dirfd = open(place->path, O_RDONLY | O_DIRECTORY);
     assert_true(place->dirfd >= 0);
     *state = place;

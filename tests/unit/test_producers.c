@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "engine/base/limits.h"
+#include "tests/unit/scratch.h"
 
 static char dir_path[64];
 static int dirfd_of_test;
@@ -24,10 +25,7 @@ static struct err e;
 static int setup(void **state)
 {
     (void)state;
-    strcpy(dir_path, "/tmp/logmnt-test-producers-XXXXXX");
-    if (mkdtemp(dir_path) == NULL) {
-        return -1;
-    }
+    scratch_make(dir_path, sizeof dir_path, "producers");
     dirfd_of_test = open(dir_path, O_RDONLY | O_DIRECTORY);
     return dirfd_of_test < 0;
 }

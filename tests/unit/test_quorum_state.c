@@ -15,6 +15,7 @@
 
 #include "engine/base/seal.h"
 #include "tests/unit/faulty_io.h"
+#include "tests/unit/scratch.h"
 
 static const struct raft_id self = {2, 0x0123456789abcdefu};
 static const struct raft_state voted = {.epoch = 7, .vote = {3, UINT64_MAX}};
@@ -26,9 +27,7 @@ static int dirfd_of_test;
 static int make_dir(void **state)
 {
     (void)state;
-    snprintf(dir_path, sizeof dir_path, "/tmp/logmnt-test-quorum-state-XXXXXX");
-    if (mkdtemp(dir_path) == NULL)
-        return -1;
+    scratch_make(dir_path, sizeof dir_path, "quorum-state");
     dirfd_of_test = open(dir_path, O_RDONLY | O_DIRECTORY);
     return dirfd_of_test < 0;
 }

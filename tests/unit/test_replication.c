@@ -2,6 +2,7 @@
  * metadata quorum of its own, and the test is the controller: what it decides it decides on all of them. */
 #include "tests/unit/hub.h"
 #include "tests/unit/node_fixture.h"
+#include "tests/unit/scratch.h"
 
 enum { NODES = 3 };
 
@@ -152,8 +153,7 @@ static int begin(void **state)
     hub_init(&c->hub);
     for (int id = 1; id <= NODES; id++) {
         struct fixture *f = &c->nodes[id];
-        strcpy(f->dir, "/tmp/logmnt-test-replication-XXXXXX");
-        assert_non_null(mkdtemp(f->dir));
+        scratch_make(f->dir, sizeof f->dir, "replication");
         f->clock.clock = (struct clock){.wall_ms = hand_wall_ms, .mono_ms = hand_mono_ms};
         f->clock.wall_start_ms = clock_system()->wall_ms(clock_system());
         f->disk.io = *io_posix();

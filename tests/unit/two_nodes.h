@@ -7,6 +7,7 @@
 #include "tests/unit/node_fixture.h"
 
 #include "tests/unit/hand_executor.h"
+#include "tests/unit/scratch.h"
 
 struct wire_frame {
     struct wire_frame *next;
@@ -171,8 +172,7 @@ static inline void open_end(struct pair *pair, int id)
                                    .executor = &end->hand.executor};
     struct err e = {0};
 
-    strcpy(end->f.dir, "/tmp/logmnt-test-pair-XXXXXX");
-    assert_non_null(mkdtemp(end->f.dir));
+    scratch_make(end->f.dir, sizeof end->f.dir, "pair");
     end->f.clock.clock = (struct clock){.wall_ms = hand_wall_ms, .mono_ms = hand_mono_ms};
     end->f.clock.wall_start_ms = 1764201600000;
     end->f.disk.io = *io_posix();
