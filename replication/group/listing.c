@@ -117,9 +117,13 @@ static void tick(struct group_look *look, int rc)
     } while (rc != 0);
 }
 
+/* ---- all of them ---- */
+
+enum { LOOKS_AT_ONCE = 16 };
+
 static void begin(struct group_look *look)
 {
-    if (look->part == NULL) {
+    if (look->part == NULL || atomic_load(&look->listing->unwanted)) {
         over(look->listing);
         return;
     }
@@ -128,11 +132,39 @@ static void begin(struct group_look *look)
         tick(look, rc);
 }
 
-static void on_rows(struct group_op *op, int rc)
+static void make_look(struct group_listing *listing, size_t i)
 {
-    struct group_listing *listing = CONTAINER_OF(op, struct group_listing, op);
-    struct group_env *env = &op->groups->env;
-    size_t count = op->row_count;
+    struct group_env *env = &listing->op.groups->env;
+    const struct group_row *row = &listing->op.rows[i];
+    struct group_look *look = &listing->looks[i];
+    uint8_t id[UUID_BYTES];
+
+    listing->lines[i] = (struct group_line){.row = row, .end = -1, .lag = -1, .lag_ms = -1, .lost = -1};
+    look->listing = listing;
+    look->line = &listing->lines[i];
+    if (env->topic_named(env->facts.arg, row->topic, id) == 0)
+        look->part = env->partition(env->facts.arg, id, row->partition);
+}
+
+/* Begins the next ones; behind what waits by then, those after them. */
+static void look_on(struct work *work)
+{
+    struct group_listing *listing = CONTAINER_OF(work, struct group_listing, work);
+    size_t count = listing->op.row_count;
+
+    for (size_t i = 0; i < LOOKS_AT_ONCE && listing->begun < count; i++)
+        begin(&listing->looks[listing->begun++]);
+    if (listing->begun < count)
+        executor_prompt(listing->op.groups->env.executor, &listing->work);
+    else
+        over(listing);
+}
+
+static void take_rows(struct work *work)
+{
+    struct group_listing *listing = CONTAINER_OF(work, struct group_listing, work);
+    size_t count = listing->op.row_count;
+    int rc = listing->rc;
 
     listing->lines = rc == 0 ? calloc(count + 1, sizeof *listing->lines) : NULL;
     listing->looks = rc == 0 ? calloc(count + 1, sizeof *listing->looks) : NULL;
@@ -140,19 +172,22 @@ static void on_rows(struct group_op *op, int rc)
         listing->done(listing, rc == 0 ? -ENOMEM : rc);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        uint8_t id[UUID_BYTES];
-        struct group_look *look = &listing->looks[i];
-        listing->lines[i] = (struct group_line){.row = &op->rows[i], .end = -1, .lag = -1, .lag_ms = -1, .lost = -1};
-        look->listing = listing;
-        look->line = &listing->lines[i];
-        if (env->topic_named(env->facts.arg, op->rows[i].topic, id) == 0)
-            look->part = env->partition(env->facts.arg, id, op->rows[i].partition);
-    }
-    atomic_store(&listing->left, count + 1);
     for (size_t i = 0; i < count; i++)
-        begin(&listing->looks[i]);
-    over(listing);
+        make_look(listing, i);
+    atomic_store(&listing->left, count + 1);
+    listing->begun = 0;
+    listing->work.run = look_on;
+    look_on(work);
+}
+
+/* Within a turn of the room's, which touches no partition. */
+static void on_rows(struct group_op *op, int rc)
+{
+    struct group_listing *listing = CONTAINER_OF(op, struct group_listing, op);
+
+    listing->rc = rc;
+    listing->work.run = take_rows;
+    executor_prompt(op->groups->env.executor, &listing->work);
 }
 
 int group_listing_submit(struct group_listing *listing)
@@ -163,6 +198,7 @@ int group_listing_submit(struct group_listing *listing)
 
 bool group_listing_cancel(struct group_listing *listing)
 {
+    atomic_store(&listing->unwanted, true);
     return group_op_cancel(&listing->op);
 }
 

@@ -8,14 +8,6 @@
 #include "fs/produce/produce_file.h"
 #include "tests/unit/fake_fuse.h"
 
-/* Time passes until the condition holds. */
-#define pass_until(condition)                                                                                          \
-    for (int passed_ms = 0; !(condition); passed_ms += 10) {                                                           \
-        if (passed_ms > 60000)                                                                                         \
-            fail_msg("waited in vain for %s", #condition);                                                             \
-        executor_pause(&hand.executor, 10);                                                                            \
-    }
-
 /* ---- an open stream ---- */
 
 struct stream {
@@ -86,30 +78,6 @@ static void reads(struct stream *s, int64_t pos, const char *want)
     assert_int_equal(atomic_load(&req.err), 0);
     assert_string_equal(req.bytes, want);
     free(req.bytes);
-}
-
-/* ---- the topic and the group ---- */
-
-static void make_group(struct fixture *f)
-{
-    struct counted counted;
-    assert_int_equal(end_of(&counted, node_create_group(f->node, begin_of(&counted), "kitchen", &some_attr)), 0);
-}
-
-static void add_partitions(struct fixture *f, int32_t count)
-{
-    struct counted counted;
-    assert_int_equal(end_of(&counted, node_create_partitions(f->node, begin_of(&counted), "orders", count)), 0);
-}
-
-static void append_at(struct fixture *f, int32_t index, const char *lines)
-{
-    struct topic *topic = node_topic(f->node, "orders");
-    struct partition *part = topic_partition(topic, index);
-    struct append_op op = {0};
-    assert_non_null(part);
-    assert_int_equal(append_to(f, part, lines, ACKS_ALL, &op, NULL), 1);
-    topic_unref(topic); /* the partition's reference */
 }
 
 /* ---- another member ---- */
