@@ -185,7 +185,7 @@ enum {
     LIMIT_GROUP_AGAIN_MS = 1000,
     LIMIT_GROUP_LATER_MS = 20,
     LIMIT_GROUP_LATEST_MS = 500,
-    /* Bytes of requests that wait at one coordinator; what comes then is dropped, and asked again. */
+    /* Memory of requests that wait at one coordinator; what comes then is dropped, and asked again. */
     LIMIT_GROUP_INBOX_BYTES = 32 << 20,
     /* A coordinator's records are committed within this time, or it is read anew. */
     LIMIT_GROUP_APPEND_MS = 30000,

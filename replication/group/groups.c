@@ -105,7 +105,7 @@ static int take_requests(struct groups *groups, int32_t from, uint64_t process, 
         if (rc != 0)
             return rc;
         at += used;
-        seat_take(&groups->seats[item.index], from, process, &item, used);
+        seat_take(&groups->seats[item.index], from, process, &item);
     }
     return 0;
 }

@@ -72,6 +72,14 @@ static void drop_acted(struct seat *seat)
     }
 }
 
+/* Nothing is in it any more. */
+static void forget_inbox(struct seat *seat)
+{
+    seat->last = &seat->first;
+    seat->inbox_bytes = 0;
+    seat->beat_count = 0;
+}
+
 /* What waits is to be asked again. */
 static void refuse_all(struct seat *seat, enum group_outcome outcome)
 {
@@ -82,8 +90,7 @@ static void refuse_all(struct seat *seat, enum group_outcome outcome)
         answer_only(&seat->groups->answers, seat, it, asks ? GROUP_OUTCOME_LATER : outcome);
         free_item(it);
     }
-    seat->last = &seat->first;
-    seat->inbox_bytes = 0;
+    forget_inbox(seat);
 }
 
 /* ---- life ---- */
@@ -202,15 +209,27 @@ static bool knows_all(struct seat *seat, int32_t node, uint64_t process, const s
     return true;
 }
 
-void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_item *item, size_t bytes)
+/* Whether one of that node's waits, which says as much but of the last moment; it waits from here on. */
+static bool beat_waits(struct seat *seat, int32_t node)
 {
+    for (int i = 0; i < seat->beat_count; i++)
+        if (seat->beats[i] == node)
+            return true;
+    if (seat->beat_count < LIMIT_NODES)
+        seat->beats[seat->beat_count++] = node;
+    return false;
+}
+
+void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_item *item)
+{
+    size_t bytes = sizeof(struct seat_item) + item->entry_count * sizeof *item->entries;
     struct seat_item *it = calloc(1, sizeof *it);
 
     if (it == NULL) { /* asked again */
         free(item->entries);
         return;
     }
-    *it = (struct seat_item){.node = node, .process = process, .bytes = bytes, .item = *item};
+    *it = (struct seat_item){.node = node, .process = process, .item = *item};
     if (seat->state == SEAT_AWAY || seat->state == SEAT_LOADING) {
         answer_only(&seat->groups->answers, seat, it,
                     seat->state == SEAT_AWAY ? GROUP_OUTCOME_ELSEWHERE : GROUP_OUTCOME_LATER);
@@ -225,8 +244,9 @@ void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_i
         free_item(it);
         return;
     }
-    bool idle = item->kind == GROUP_ITEM_BEAT && seat->state == SEAT_READY && knows_all(seat, node, process, item);
-    if (idle || seat->inbox_bytes + bytes > LIMIT_GROUP_INBOX_BYTES) {
+    bool beat = item->kind == GROUP_ITEM_BEAT;
+    bool idle = beat && seat->state == SEAT_READY && knows_all(seat, node, process, item);
+    if (idle || seat->inbox_bytes + bytes > LIMIT_GROUP_INBOX_BYTES || (beat && beat_waits(seat, node))) {
         free_item(it);
         return;
     }
@@ -486,8 +506,7 @@ static void act(struct seat *seat)
         it->next = seat->acted;
         seat->acted = it;
     }
-    seat->last = &seat->first;
-    seat->inbox_bytes = 0;
+    forget_inbox(seat);
     coordinator_tick(core);
     coordinator_end(core);
     count_groups(seat, false);

@@ -36,7 +36,6 @@ struct seat_item {
     struct seat_item *next;
     int32_t node;
     uint64_t process;
-    size_t bytes;
     struct group_item item; /* its entries are owned */
 };
 
@@ -48,8 +47,10 @@ struct seat {
     struct partition *part;  /* not AWAY; referenced */
     struct coordinator core; /* READY, WRITING, STALLED */
     struct seat_item *first, **last;
-    struct seat_item *acted; /* WRITING, STALLED: whose records these are, that have no answer yet */
-    size_t inbox_bytes;
+    struct seat_item *acted;    /* WRITING, STALLED: whose records these are, that have no answer yet */
+    size_t inbox_bytes;         /* of memory */
+    int32_t beats[LIMIT_NODES]; /* the nodes of which a BEAT waits */
+    int beat_count;
     bool look;             /* the metadata is another since the last turn */
     struct outbox answers; /* of what is being written */
     struct append_op op;   /* WRITING: of a piece of the turn's records */
@@ -74,7 +75,7 @@ void seat_free(struct seat *seat);
 /* All within a turn. The partition may have another leader. */
 void seat_look(struct seat *seat);
 /* An item, whose entries are the seat's from here on. */
-void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_item *item, size_t bytes);
+void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_item *item);
 /* Acts on what has come, by what is due, and by what has ended. */
 void seat_run(struct seat *seat);
 /* For a stop: an append that waits waits no longer. */

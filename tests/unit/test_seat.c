@@ -1,0 +1,89 @@
+/* tests/unit/test_seat.c: what waits at a coordinator while its records are being written. */
+#include "tests/unit/one_thread.h"
+
+#include "replication/group/groups_internal.h"
+
+enum { SELF = 1, OTHER = 2 };
+
+static struct group_item item_of(enum group_item_kind kind, int32_t index, size_t entries)
+{
+    struct group_item item = {.kind = kind, .index = index, .ticket = 99, .number = 77, .partition = -1};
+    strcpy(item.group, "kitchen");
+    item.entries = calloc(entries + 1, sizeof *item.entries);
+    item.entry_count = entries;
+    for (size_t i = 0; i < entries; i++)
+        item.entries[i] = (struct group_entry){.key = 1000 + i, .epoch = 1, .value = 1};
+    return item;
+}
+
+static void give(struct seat *seat, int32_t node, enum group_item_kind kind, size_t entries)
+{
+    struct group_item item = item_of(kind, seat->index, entries);
+    seat_take(seat, node, 4711, &item);
+}
+
+static size_t waiting(const struct seat *seat)
+{
+    size_t count = 0;
+    for (const struct seat_item *it = seat->first; it != NULL; it = it->next)
+        count++;
+    return count;
+}
+
+static struct seat *ready_seat(struct fixture *f)
+{
+    struct groups *groups = node_group_room(f->node);
+    make(f, "orders");
+    make_group(f);
+    struct seat *seat = &groups->seats[group_index("kitchen")];
+    pass_until(seat->state == SEAT_READY);
+    return seat;
+}
+
+/* It acts on what waits. */
+static void turn(struct seat *seat)
+{
+    mailbox_kick(&seat->groups->mailbox);
+    executor_settle(&hand.executor);
+    assert_int_equal(waiting(seat), 0);
+}
+
+/* A coordinator that cannot write for long. */
+static void of_a_nodes_beats_one_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct seat *seat = ready_seat(f);
+    for (int i = 0; i < 100; i++) {
+        give(seat, SELF, GROUP_ITEM_BEAT, 3);
+        give(seat, OTHER, GROUP_ITEM_BEAT, 3);
+    }
+    assert_int_equal(waiting(seat), 2);
+    turn(seat);
+    give(seat, SELF, GROUP_ITEM_BEAT, 3);
+    assert_int_equal(waiting(seat), 1);
+    turn(seat);
+}
+
+static void what_waits_is_bounded_by_the_memory_that_it_takes(void **state)
+{
+    struct fixture *f = *state;
+    struct seat *seat = ready_seat(f);
+    size_t bytes = 0;
+    for (int i = 0; i < 200000; i++)
+        give(seat, OTHER, GROUP_ITEM_COMMIT, 1);
+    for (const struct seat_item *it = seat->first; it != NULL; it = it->next)
+        bytes += sizeof *it + it->item.entry_count * sizeof *it->item.entries;
+    assert_in_range(bytes, LIMIT_GROUP_INBOX_BYTES / 2, LIMIT_GROUP_INBOX_BYTES);
+    turn(seat);
+}
+
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup_one, teardown_one)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(of_a_nodes_beats_one_waits),
+        STORY(what_waits_is_bounded_by_the_memory_that_it_takes),
+    };
+    return cmocka_run_group_tests_name("seat", tests, NULL, NULL);
+}
