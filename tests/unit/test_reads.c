@@ -81,7 +81,7 @@ static int send_back(struct transport *transport, int32_t node, enum channel cha
         frame->body[frame->body_bytes / 2] ^= 1;
     int appends = atomic_load(&wire->appends);
     if (appends > 0)
-        (void)remote_show(wire->here, (struct log_point){appends, appends * 9}, 5);
+        (void)remote_show(wire->here, (struct log_point){appends, appends * 9}, 5, 5);
     events.frame(events.arg, 2, channel, frame);
     return 0;
 }
