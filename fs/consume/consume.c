@@ -47,6 +47,7 @@ void consume_begin(struct reading *reading, bool backwards)
     *copy = (struct copying){.base = consume_base(reading->handle), .size = reading->size, .backwards = backwards};
     copy->at = copy->base + posmap_translate(map, reading->pos, &copy->known);
     copy->limit = INT64_MAX;
+    copy->passing.edge = INT64_MAX;
     copy->plain = map->runs == NULL;
 }
 
@@ -90,6 +91,7 @@ static int take_piece(struct reading *reading)
     if (rc == 0)
         rc = note_piece(reading);
     if (rc == 0) {
+        passed_piece(reading);
         copy->at = op->extent.position + (int64_t)op->extent.len;
         reading->got += (int64_t)op->extent.len;
     }

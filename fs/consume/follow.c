@@ -34,29 +34,37 @@ static int begin(struct reading *reading)
     pthread_mutex_lock(&handle->lock);
     int64_t next_pos = handle->reader->next_pos;
     int rc = reading->pos > next_pos || reading->pos < next_pos - LIMIT_STREAM_BACK_BYTES ? -EINVAL : 0;
-    if (rc == 0)
+    if (rc == 0) {
         consume_begin(reading, false);
+        passed_begin(reading);
+    }
     pthread_mutex_unlock(&handle->lock);
     return rc;
 }
 
-/* What was got is shown from here on. */
-static void end(struct reading *reading)
+/* What was got is shown from here on. true: a question is to be asked first. */
+static bool end(struct reading *reading)
 {
     struct handle *handle = reading->handle;
     const struct copying *copy = &reading->copy;
+    int64_t got = reading->got;
     if (!reading->nonblock)
         reading->got = leave_one(reading->got, reading->size, copy->at >= copy->limit);
     pthread_mutex_lock(&handle->lock);
     if (reading->pos + reading->got > handle->reader->next_pos)
         handle->reader->next_pos = reading->pos + reading->got;
     pthread_mutex_unlock(&handle->lock);
+    return passed_end(reading, got - reading->got);
 }
 
 /* Reads, or waits on. */
 static enum asking_next follow_tick(struct asking *asking)
 {
     struct reading *reading = reading_of(asking);
+    if (reading->copy.begun && reading->copy.passing.finding) {
+        passed_found(reading);
+        return ASKING_OVER;
+    }
     int rc = reading->copy.begun ? 0 : begin(reading);
     if (rc) {
         reading->got = rc;
@@ -64,8 +72,8 @@ static enum asking_next follow_tick(struct asking *asking)
     }
     if (consume_go(reading) == ASKING_READ)
         return ASKING_READ;
-    if (reading->got > 0)
-        end(reading);
+    if (reading->got > 0 && end(reading))
+        return ASKING_READ;
     if (reading->got == 0 && reading->nonblock)
         reading->got = -EAGAIN;
     if (reading->got != 0)
@@ -103,6 +111,8 @@ static bool take_fresh(struct reading *reading, const struct partition_fresh *fr
     }
     reading->got = leave_one((int64_t)got, reading->size, into + (int64_t)got == (int64_t)fresh->len);
     handle->reader->next_pos += reading->got;
+    if (reading->got > 0)
+        passed_fresh(handle, fresh->position + into, buffer, (size_t)reading->got);
     pthread_mutex_unlock(&handle->lock);
     return reading->got > 0;
 }

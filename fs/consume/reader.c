@@ -11,6 +11,8 @@ int reader_open(struct handle *handle)
     if (reader == NULL)
         return -ENOMEM;
     handle->reader = reader;
+    if (handle->vnode->key.kind == VNODE_FOLLOW)
+        passed_open(handle);
     if (handle->vnode->key.kind != VNODE_JSON)
         return 0;
     reader->json = calloc(1, sizeof *reader->json);

@@ -4,6 +4,7 @@
 #define LOGMNT_FS_CONSUME_READER_H
 
 #include "fs/consume/history.h"
+#include "fs/consume/passed.h"
 #include "fs/consume/posmap.h"
 #include "fs/tree/handle.h"
 
@@ -19,9 +20,10 @@ struct json_view {
 struct group_stream;
 
 struct reader {
-    struct posmap map; /* partitions, .follow */
-    int64_t read_pos;  /* partitions: where the last read began */
-    int64_t next_pos;  /* .follow: file position behind what was read */
+    struct posmap map;    /* partitions, .follow */
+    int64_t read_pos;     /* partitions: where the last read began */
+    int64_t next_pos;     /* .follow: file position behind what was read */
+    struct passed passed; /* .follow */
     struct fuse_pollhandle *poll_handle;
     struct poll_watch *poll_watch;
     struct json_view *json;     /* .json alone */

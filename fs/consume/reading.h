@@ -7,6 +7,7 @@
 #define LOGMNT_FS_CONSUME_READING_H
 
 #include "engine/base/container.h"
+#include "fs/consume/passed.h"
 #include "fs/tree/asking.h"
 #include "fs/tree/handle.h"
 
@@ -21,6 +22,7 @@ struct copying {
     bool known;     /* it goes on where the open file has read */
     bool backwards; /* it is the block right before the one that was read last */
     int extents;
+    struct passing passing; /* .follow */
 };
 
 struct making;

@@ -35,7 +35,7 @@ struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key,
 {
     if (key->kind == VNODE_STATUS)
         return status_vnode(session, key);
-    if (vnode_kind_is_stream(key->kind))
+    if (vnode_kind_is_stream(key->kind) || key->kind == VNODE_FOLLOW) /* their attributes are an open file's */
         return tree_fresh_vnode(session->tree, key);
     if (!sharing_kind(key))
         return tree_vnode(session->tree, key);

@@ -48,6 +48,7 @@ struct handle {
     struct producer *producer; /* producer.h: partitions and .any; who has the turn, and locks of its own */
     struct reader *reader;     /* reader.h: partitions and their views; handle's lock */
     struct held_locks held;    /* handle's lock */
+    _Atomic int64_t skipped;   /* .follow: records that its reads passed over */
     struct rereads rereads;    /* who reads it by io_uring; its own lock */
     struct listing *listing;   /* directories: ops_dir.c's; handle's lock */
     /* handles' lock */

@@ -12,6 +12,7 @@
 #include "fs/base/change.h"
 #include "fs/tree/attr.h"
 #include "fs/tree/group_xattr.h"
+#include "fs/tree/handle.h"
 #include "replication/group/member.h"
 #include "replication/base/limits.h"
 
@@ -123,7 +124,21 @@ static int show_isr(struct session *s, const struct vnode *v, char *out)
     return ids(out, &info.isr);
 }
 
-static const struct shown of_partition[] = {
+/* The node's open file's: each look-up gives a node of its own, so that there is one, unless another one came to it
+ * without a look-up. */
+static int show_skipped(struct session *s, const struct vnode *v, char *out)
+{
+    struct handle *handle;
+    int count = handles_of(s->handles, v, &handle);
+    if (count != 1)
+        return count == 0 ? -ENODATA : -EBUSY;
+    number(out, atomic_load(&handle->skipped));
+    handle_unref(handle);
+    return 0;
+}
+
+static const struct shown of_follow[] = {
+    {"user.log.skipped", show_skipped},
     {"user.log.start_offset", show_start_offset},
     {"user.log.high_watermark", show_high_watermark},
     {"user.log.end_offset", show_end_offset},
@@ -137,6 +152,7 @@ static const struct shown of_partition[] = {
     {"user.log.isr", show_isr},
     {NULL, NULL},
 };
+static const struct shown *const of_partition = of_follow + 1;
 
 /* ---- a topic, MOUNT ---- */
 
@@ -237,9 +253,10 @@ static const struct shown *table_of(const struct vnode *vnode)
     static const struct shown none[] = {{NULL, NULL}};
     switch (vnode->key.kind) {
     case VNODE_PARTITION:
-    case VNODE_FOLLOW:
     case VNODE_JSON:
         return of_partition;
+    case VNODE_FOLLOW:
+        return of_follow;
     case VNODE_TOPIC:
         return of_topic;
     case VNODE_GROUP:
@@ -322,10 +339,11 @@ void xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t siz
 void xattr_write_names(struct session *session, const struct vnode *vnode, FILE *out)
 {
     size_t count;
-    /* What MOUNT does not have yet is not listed: all of it is at hand. */
+    /* What MOUNT does not have yet, or a node without an open file, is not listed: all of that is at hand. */
     char value[VALUE_BYTES];
     for (const struct shown *shown = table_of(vnode); shown->name; shown++)
-        if (vnode->key.kind != VNODE_ROOT || shown->show(session, vnode, value) != -ENODATA)
+        if ((vnode->key.kind != VNODE_ROOT && vnode->key.kind != VNODE_FOLLOW) ||
+            shown->show(session, vnode, value) != -ENODATA)
             fprintf(out, "%s%c", shown->name, '\0');
     const struct config_def *defs = config_defs(&count);
     for (size_t i = 0; i < count; i++)

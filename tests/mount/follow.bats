@@ -209,6 +209,91 @@ P
     is "$(cat "$T/seen")" "$(seq 991 1001)"
 }
 
+# Of 1000 … 1099, five bytes each.
+drop() { fallocate -p -o 0 -l "$(($1 * 5))" orders/0; }       # the first N
+next() { dd bs=5 count=1 status=none <&"$1"; }                # DESCRIPTOR: one record
+skipped() { attr "/proc/$BASHPID/fd/$1" user.log.skipped; }
+
+@test "user.log.skipped counts the records that the reads of an open file passed over" {
+    seq 1000 1099 >> orders/0
+    exec 4< orders/.follow/0 5< orders/.follow/0@20 6< orders/.follow/0@end
+    is "$(next 4)" 1000
+    drop 10
+    is "$(skipped 4)" 0 # nothing was passed over yet
+    is "$(next 4)" 1010
+    is "$(skipped 4)" 9
+    is "$(next 4)" 1011
+    is "$(skipped 4)" 9
+    drop 30
+    is "$(next 4)" 1030
+    is "$(skipped 4)" 27
+    is "$(next 5)" 1030
+    is "$(skipped 5)" 10
+    is "$(timeout 5 head -n 69 <&4)" "$(seq 1031 1099)"
+    drop 100
+    echo 1100 >> orders/0
+    is "$(next 4)" 1100
+    is "$(next 6)" 1100
+    is "$(skipped 4)" 27
+    is "$(skipped 6)" 0
+    is "$(next 5)" 1100
+    is "$(skipped 5)" 79
+}
+
+@test "user.log.skipped counts a record that was read by half, and none twice that is read again" {
+    seq 1000 1099 >> orders/0
+    exec 4< orders/.follow/0
+    is "$(dd bs=7 count=1 status=none <&4)" $'1000\n10'
+    drop 10
+    is "$(next 4)" 1010
+    is "$(skipped 4)" 9
+    py <<'P'
+fd = os.open("orders/.follow/0", os.O_RDONLY)
+def skipped():
+    return int(os.getxattr(f"/proc/self/fd/{fd}", "user.log.skipped"))
+same(os.read(fd, 10), b"1010\n1011\n")
+same(os.pread(fd, 5, 5), b"1011\n")
+subprocess.run(["fallocate", "-p", "-o", "0", "-l", "100", "orders/0"], check=True)
+same(os.pread(fd, 5, 0), b"1020\n")
+same(skipped(), 8)
+same(os.pread(fd, 10, 0), b"1020\n1021\n")
+same(os.read(fd, 5), b"1022\n")
+same(skipped(), 8)
+P
+}
+
+@test "user.log.skipped is an open file's own" {
+    seq 1000 1099 >> orders/0
+    drop 50
+    exec 4< orders/.follow/0 5< orders/.follow/0
+    is "$(next 4)" 1050
+    is "$(skipped 4)" 0 # it began with the first one that there was
+    drop 60
+    is "$(next 4)" 1060
+    is "$(skipped 4)" 9
+    is "$(skipped 5)" 0
+    getfattr -d "/proc/$BASHPID/fd/4" 2> /dev/null | grep -qx 'user.log.skipped="9"'
+    fails 'No such attribute' attr orders/.follow/0 user.log.skipped
+    fails 'No such attribute' attr orders/0 user.log.skipped
+    ! getfattr -d orders/.follow/0 | grep -q skipped
+    fails 'not permitted' set_attr "/proc/$BASHPID/fd/4" user.log.skipped 0
+    exec 6< "/proc/$BASHPID/fd/4"
+    fails 'busy' skipped 4
+}
+
+@test "user.log.skipped counts objects, too" {
+    set_attr orders user.config.framing msgpack
+    printf '\x92\x01\x02%.0s' {1..100} >> orders/0
+    exec 4< orders/.follow/0
+    dd bs=4 count=1 status=none <&4 > "$T/seen"
+    fallocate -p -o 0 -l 30 orders/0
+    dd bs=7 count=1 status=none <&4 > "$T/seen"
+    is "$(skipped 4)" 9
+    fallocate -p -o 0 -l 60 orders/0
+    dd bs=3 count=1 status=none <&4 > "$T/seen"
+    is "$(skipped 4)" 17
+}
+
 @test "a page of lines is never held back for a full buffer" {
     py <<'P'
 fd = os.open("orders/.follow/0", os.O_RDONLY)
