@@ -1,0 +1,94 @@
+/* What the voters' disks do to the metadata quorum: one is full, one is slow, one hangs. */
+#include "tests/unit/cluster_fixture.h"
+
+static void test_a_full_voter_stops_no_decision(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), full = cluster_follower(c);
+    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
+    atomic_store(&c->nodes[full].disk.pwritev_rc, -ENOSPC);
+    assert_int_equal(cluster_chmod(c, leader, 0722), 0);
+    assert_int_equal(cluster_chmod(c, 6 - leader - full, 0733), 0);
+    cluster_pass(c, 3000);
+    assert_int_equal(cluster_leader(c), leader);
+    /* It acknowledges nothing that it has not: the other one is needed. */
+    assert_int_equal(cluster_mode(c, full), 0711);
+    atomic_store(&c->nodes[full].disk.pwritev_rc, 0);
+    cluster_await(c, 3000, cluster_mode(c, full) == 0733);
+    assert_int_equal(cluster_chmod(c, full, 0744), 0);
+}
+
+static void test_a_full_leader_lets_another_lead(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), follower = cluster_follower(c);
+    cluster_pass(c, 1000);
+    atomic_store(&c->nodes[leader].disk.pwritev_rc, -ENOSPC);
+    /* Nobody sees an error. */
+    assert_int_equal(cluster_chmod(c, follower, 0722), 0);
+    assert_int_not_equal(cluster_leader(c), leader);
+    atomic_store(&c->nodes[leader].disk.pwritev_rc, 0);
+    cluster_await(c, 4000, cluster_mode(c, leader) == 0722);
+    assert_int_equal(cluster_chmod(c, leader, 0733), 0);
+}
+
+static bool stuck;
+
+static void flush_when_it_can(struct work *work)
+{
+    struct quorum *quorum = CONTAINER_OF(work, struct quorum, flush_work);
+    if (stuck) { /* the disk has not answered */
+        executor_bulk(quorum->executor, work);
+        return;
+    }
+    quorum->flush.upto = log_end(quorum->log).offset;
+    if (log_flush(quorum->log, &quorum->flush) == 1)
+        quorum->flush.done(&quorum->flush, 0);
+}
+
+/* As cluster_pass(), one work a node at a time: one that waits for a disk is always there. */
+static void pass_with_a_stuck_disk(struct cluster *c, int64_t ms)
+{
+    for (; ms > 0; ms -= 5) {
+        atomic_fetch_add(&c->clock.passed_ms, 5);
+        for (int i = 0; i < 60; i++) {
+            for (int32_t id = 1; id <= 3; id++)
+                hand_step(&c->nodes[id].hand);
+            while (memory_step(&c->network))
+                ;
+        }
+    }
+}
+
+static void test_a_slow_disk_costs_no_leadership(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), follower = cluster_follower(c);
+    struct tree_attr attr = {.dir_mode = 0722};
+    struct cluster_op op;
+    cluster_pass(c, 1000);
+    c->nodes[leader].node->quorum.flush_work.run = flush_when_it_can;
+    stuck = true;
+    assert_int_equal(node_set_attr(c->nodes[follower].node, cluster_op_init(&op), NULL, &attr, ATTR_DIR_MODE), 0);
+    pass_with_a_stuck_disk(c, 500);
+    /* The disks of the two others are a majority. */
+    assert_int_equal(op.calls, 1);
+    assert_int_equal(op.rc, 0);
+    assert_int_equal(cluster_mode(c, leader), 0722);
+    pass_with_a_stuck_disk(c, 5000);
+    assert_int_equal(cluster_leader(c), leader);
+    stuck = false;
+    assert_int_equal(cluster_chmod(c, leader, 0733), 0);
+    assert_int_equal(cluster_leader(c), leader);
+}
+
+int main(void)
+{
+#define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
+    const struct CMUnitTest tests[] = {
+        THREE(test_a_full_voter_stops_no_decision),
+        THREE(test_a_full_leader_lets_another_lead),
+        THREE(test_a_slow_disk_costs_no_leadership),
+    };
+    return cmocka_run_group_tests_name("quorum_disks", tests, NULL, NULL);
+}
