@@ -36,6 +36,8 @@ enum {
     /* A fetch of the metadata log that was not answered is sent again after this: so leader and follower hear of each
      * other. */
     LIMIT_QUORUM_BEAT_MS = 500,
+    /* A turn that has not ended for so long waits for the disk: commands for another node go out without it. */
+    LIMIT_QUORUM_TURN_MS = 1000,
     /* A piece of a snapshot of the metadata, and how long one is waited for before it is asked for again. */
     LIMIT_SNAPSHOT_PIECE_BYTES = 1 << 20,
     LIMIT_SNAPSHOT_AGAIN_MS = 1000,

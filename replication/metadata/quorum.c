@@ -351,6 +351,7 @@ static void publish(struct quorum *quorum)
             quorum->applied_offset > quorum->raft.epoch_start;
     before = quorum->leader;
     quorum->leader = leader;
+    quorum->leader_epoch = quorum->raft.state.epoch;
     quorum->voters = *raft_voters(&quorum->raft);
     quorum->leading = leads;
     quorum->majority_ms = leads ? raft_majority_fetched_ms(&quorum->raft) : 0;
@@ -419,6 +420,7 @@ static void turn(struct mailbox *mailbox, struct mail *list)
 {
     struct quorum *quorum = CONTAINER_OF(mailbox, struct quorum, mailbox);
 
+    atomic_store(&quorum->turn_ms, now_ms(quorum));
     unstall_if_due(quorum);
     take_ends(quorum);
     take(quorum, list);
@@ -436,6 +438,7 @@ static void turn(struct mailbox *mailbox, struct mail *list)
     if (quorum->state != QUORUM_WELL) /* it may have come to that just now */
         quorum_ops_give(quorum);
     set_tick(quorum);
+    atomic_store(&quorum->turn_ms, 0);
 }
 
 /* ---- life ---- */

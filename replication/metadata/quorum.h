@@ -199,8 +199,9 @@ struct quorum {
     /* A flush, and an apply, that failed for want of descriptors or memory. */
     struct alarm again, apply_again;
     struct network_listener listener;
-    _Atomic int mails;  /* frames that wait for a turn */
-    _Atomic int pieces; /* of snapshots, that bulk works send */
+    _Atomic int64_t turn_ms; /* since when a turn is under way; 0: none is */
+    _Atomic int mails;       /* frames that wait for a turn */
+    _Atomic int pieces;      /* of snapshots, that bulk works send */
 
     struct work flush_work;
     struct log_flush flush;
@@ -228,7 +229,7 @@ struct quorum {
     bool refusing;                  /* a command has timed out, and no controller has answered since */
     int32_t recovery_refused_by;    /* a voter that is there; 0: none is */
     /* as of the last turn, for those who ask */
-    int32_t leader;
+    int32_t leader, leader_epoch;
     struct raft_voters voters;
     bool leading;
     int64_t majority_ms;

@@ -99,6 +99,15 @@ static void queue_again(struct quorum *quorum, struct proposal *proposal)
         quorum->queued_last = &proposal->next;
 }
 
+static struct proposal *find_given(struct quorum *quorum, int32_t node, uint64_t number)
+{
+    struct proposal *proposal = quorum->given;
+
+    while (proposal != NULL && (proposal->cmd.origin.node != node || proposal->cmd.origin.number != number))
+        proposal = proposal->next;
+    return proposal;
+}
+
 /* Sets the alarm to the earliest deadline, if there is one. */
 static void set_deadline(struct quorum *quorum)
 {
@@ -117,6 +126,81 @@ void quorum_ops_init(struct quorum *quorum)
     quorum->queued_last = &quorum->queued;
     quorum->given_last = &quorum->given;
     alarm_init(&quorum->deadline, WORK_PROMPT, on_deadline);
+}
+
+/* ---- sending ---- */
+
+static int send_command(struct quorum *quorum, int32_t to, const struct command_request *request, uint8_t *data,
+                        size_t len)
+{
+    struct iovec body = {.iov_base = data, .iov_len = len};
+    uint8_t header[COMMAND_REQUEST_BYTES];
+    size_t header_len = command_request_encode(request, header);
+
+    return network_send(quorum->network, to, CHANNEL_CONTROL, MESSAGE_COMMAND, header, header_len, &body, 1);
+}
+
+/* A command that is GIVEN, with its bytes: by the time it is sent it may be over. */
+struct sending {
+    int32_t to;
+    struct command_request request;
+    uint8_t *data;
+    size_t len;
+};
+
+/* false: nothing is to be sent to another node, as far as the last turn knew. */
+static bool take_past_turn(struct quorum *quorum, struct sending *out)
+{
+    struct proposal *proposal;
+    bool takes;
+
+    pthread_mutex_lock(&quorum->lock);
+    proposal = quorum->queued;
+    takes = proposal != NULL && is_own(quorum, proposal) && quorum->leader != 0 && quorum->leader != quorum->self.node;
+    out->data = takes ? malloc(proposal->len) : NULL;
+    takes = out->data != NULL;
+    if (takes) {
+        take_out(proposal, &quorum->queued, &quorum->queued_last);
+        proposal->epoch = quorum->leader_epoch;
+        put_last(proposal, &quorum->given_last);
+        out->to = quorum->leader;
+        out->request = (struct command_request){.number = proposal->cmd.origin.number, .epoch = proposal->epoch};
+        out->len = proposal->len;
+        memcpy(out->data, proposal->data, proposal->len);
+    }
+    pthread_mutex_unlock(&quorum->lock);
+    return takes;
+}
+
+/* It did not go out, and is queued as if nothing had been tried; unless it is over by now. */
+static void not_sent(struct quorum *quorum, const struct command_request *request)
+{
+    struct proposal *proposal;
+
+    pthread_mutex_lock(&quorum->lock);
+    proposal = find_given(quorum, quorum->self.node, request->number);
+    if (proposal != NULL && proposal->epoch == request->epoch) {
+        take_out(proposal, &quorum->given, &quorum->given_last);
+        queue_again(quorum, proposal);
+    }
+    pthread_mutex_unlock(&quorum->lock);
+}
+
+/* A turn may wait for a disk that hangs: just then this node has leaderships to hand over. */
+static void give_past_turn(struct quorum *quorum)
+{
+    int64_t since_ms = atomic_load(&quorum->turn_ms);
+    struct sending sending;
+    int rc = 0;
+
+    if (since_ms == 0 || quorum->clock->mono_ms(quorum->clock) - since_ms < LIMIT_QUORUM_TURN_MS)
+        return;
+    while (rc == 0 && take_past_turn(quorum, &sending)) {
+        rc = send_command(quorum, sending.to, &sending.request, sending.data, sending.len);
+        free(sending.data);
+        if (rc != 0)
+            not_sent(quorum, &sending.request);
+    }
 }
 
 /* ---- submitting ---- */
@@ -196,10 +280,12 @@ int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct comm
             set_deadline(quorum);
     }
     pthread_mutex_unlock(&quorum->lock);
-    if (rc == 0)
+    if (rc == 0) {
         mailbox_kick(&quorum->mailbox);
-    else
+        give_past_turn(quorum);
+    } else {
         free_proposal(proposal);
+    }
     return rc;
 }
 
@@ -349,15 +435,6 @@ void quorum_ops_answered(struct quorum *quorum)
 
 /* ---- applied ---- */
 
-static struct proposal *find_given(struct quorum *quorum, int32_t node, uint64_t number)
-{
-    struct proposal *proposal = quorum->given;
-
-    while (proposal != NULL && (proposal->cmd.origin.node != node || proposal->cmd.origin.number != number))
-        proposal = proposal->next;
-    return proposal;
-}
-
 void quorum_ops_applied(struct quorum *quorum, const struct command *cmd, int rc, const struct err *e)
 {
     struct proposal *proposal = NULL;
@@ -491,16 +568,6 @@ static void give_to_log(struct quorum *quorum)
 
 /* ---- given: to who leads ---- */
 
-static int send_command(struct quorum *quorum, int32_t to, const struct proposal *proposal)
-{
-    struct command_request request = {.number = proposal->cmd.origin.number, .epoch = proposal->epoch};
-    struct iovec body = {.iov_base = proposal->data, .iov_len = proposal->len};
-    uint8_t header[COMMAND_REQUEST_BYTES];
-    size_t len = command_request_encode(&request, header);
-
-    return network_send(quorum->network, to, CHANNEL_CONTROL, MESSAGE_COMMAND, header, len, &body, 1);
-}
-
 static void give_to_leader(struct quorum *quorum, struct raft_id leader)
 {
     struct proposal *proposal;
@@ -512,7 +579,9 @@ static void give_to_leader(struct quorum *quorum, struct raft_id leader)
             take_back(quorum, proposal, false);
             not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number, proposal->asked);
             free_proposal(proposal);
-        } else if (send_command(quorum, leader.node, proposal) != 0) {
+        } else if (send_command(quorum, leader.node,
+                                &(struct command_request){proposal->cmd.origin.number, proposal->epoch}, proposal->data,
+                                proposal->len) != 0) {
             /* It is not on its way; when the link is there again, or the next turn comes, it is tried again. */
             take_back(quorum, proposal, true);
             return;

@@ -82,6 +82,43 @@ static void test_a_slow_disk_costs_no_leadership(void **state)
     assert_int_equal(cluster_leader(c), leader);
 }
 
+/* The two others alone. */
+static void settle_without(struct cluster *c, int32_t id)
+{
+    bool more = true;
+    while (more) {
+        more = false;
+        for (int32_t other = 1; other <= 3; other++)
+            while (other != id && hand_step(&c->nodes[other].hand))
+                more = true;
+        while (memory_step(&c->network))
+            more = true;
+    }
+}
+
+static void test_a_turn_that_hangs_holds_no_command_back(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), hung = cluster_follower(c);
+    struct quorum *quorum = &c->nodes[hung].node->quorum;
+    struct tree_attr attr = {.dir_mode = 0722};
+    struct cluster_op op;
+    cluster_pass(c, 1000);
+    atomic_store(&quorum->turn_ms, hand_mono_ms(&c->clock.clock) - LIMIT_QUORUM_TURN_MS);
+    assert_int_equal(node_set_attr(c->nodes[hung].node, cluster_op_init(&op), NULL, &attr, ATTR_DIR_MODE), 0);
+    for (int i = 0; i < 200 && cluster_mode(c, leader) != 0722; i++) {
+        atomic_fetch_add(&c->clock.passed_ms, 5);
+        settle_without(c, hung);
+    }
+    assert_int_equal(cluster_mode(c, leader), 0722);
+    assert_int_equal(op.calls, 0);
+    cluster_await(c, 1000, op.calls == 1); /* its disk goes on */
+    assert_int_equal(op.rc, 0);
+    assert_int_equal(cluster_mode(c, hung), 0722);
+    cluster_pass(c, 1000);
+    assert_int_equal(op.calls, 1);
+}
+
 int main(void)
 {
 #define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
@@ -89,6 +126,7 @@ int main(void)
         THREE(test_a_full_voter_stops_no_decision),
         THREE(test_a_full_leader_lets_another_lead),
         THREE(test_a_slow_disk_costs_no_leadership),
+        THREE(test_a_turn_that_hangs_holds_no_command_back),
     };
     return cmocka_run_group_tests_name("quorum_disks", tests, NULL, NULL);
 }
