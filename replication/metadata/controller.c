@@ -31,7 +31,7 @@ static void begin_session(struct controller *controller, int32_t id, int64_t now
         return; /* the metadata has no more than that */
     if (node == NULL)
         node = &controller->nodes[controller->count++];
-    *node = (struct controller_node){.id = id, .heard_ms = now_ms, .applied_offset = -1};
+    *node = (struct controller_node){.id = id, .heard_ms = now_ms, .applied_offset = -1, .owed_ms = INT64_MAX};
 }
 
 static void look_anew(struct controller *controller)
@@ -51,6 +51,7 @@ void controller_begin(struct controller *controller, const struct metadata *meta
 {
     controller_init(controller, controller->self, controller->session_timeout_ms);
     controller->active = true;
+    controller->elected_offset = meta->next_offset;
     for (size_t i = 0; i < meta->node_count; i++)
         begin_session(controller, meta->nodes[i].id, now_ms);
     look_anew(controller);
@@ -60,6 +61,15 @@ void controller_begin(struct controller *controller, const struct metadata *meta
 void controller_end(struct controller *controller)
 {
     controller->active = false;
+}
+
+/* What it owes at its heartbeat: what was decided by now, once it has acted upon what was before. */
+static void note_owed(struct controller_node *node, int64_t decided_offset, int64_t now_ms)
+{
+    if (node->applied_offset < node->owed_offset)
+        return;
+    node->owed_offset = decided_offset;
+    node->owed_ms = node->applied_offset < decided_offset ? now_ms : INT64_MAX;
 }
 
 bool controller_heartbeat(struct controller *controller, const struct metadata *meta, int64_t now_ms,
@@ -76,8 +86,9 @@ bool controller_heartbeat(struct controller *controller, const struct metadata *
     node->heard_ms = now_ms;
     node->applied_offset = beat->applied_offset;
     node->wants_stop = beat->wants_stop;
+    note_owed(node, meta->next_offset, now_ms);
     answer->known = true;
-    answer->fenced = known->fenced;
+    answer->fenced = known->fenced || beat->applied_offset < controller->elected_offset;
     answer->may_stop = known->shutting_down && !controller->look;
     return true;
 }
@@ -129,7 +140,6 @@ void controller_gone(struct controller *controller, const struct metadata *meta,
 void controller_applied(struct controller *controller, const struct metadata *meta, const struct command *cmd,
                         int64_t now_ms)
 {
-    (void)meta;
     if (!controller->active)
         return;
     switch (cmd->type) {
@@ -158,6 +168,8 @@ void controller_applied(struct controller *controller, const struct metadata *me
         /* What a leader has changed may be the end of a move. */
         if (cmd->node != 0)
             look_anew(controller);
+        else
+            controller->elected_offset = meta->next_offset;
         break;
     case COMMAND_SET_PARTITIONS:
     case COMMAND_SET_ATTR:
@@ -185,16 +197,26 @@ static void change_node(struct command *out, const struct node_registration *nod
     out->registration.shutting_down = shutting_down;
 }
 
+/* When its session ends, as of what was heard of it; INT64_MAX: not by time. */
+static int64_t session_end_ms(const struct controller *controller, const struct controller_node *node)
+{
+    int64_t silent_ms = node->heard_ms + controller->session_timeout_ms;
+    int64_t late_ms = node->owed_ms != INT64_MAX ? node->owed_ms + CONTROLLER_LATE_MS : INT64_MAX;
+    if (node->id == controller->self)
+        return INT64_MAX;
+    return late_ms < silent_ms ? late_ms : silent_ms;
+}
+
 /* The change that this node's session asks for, if there is one. */
 static bool next_of_node(const struct controller *controller, const struct controller_node *node,
                          const struct node_registration *known, int64_t now_ms, struct command *out)
 {
-    bool silent = node->id != controller->self && now_ms - node->heard_ms >= controller->session_timeout_ms;
-    if (!known->fenced && (node->dead || silent)) {
+    bool over = node->dead || now_ms >= session_end_ms(controller, node);
+    if (!known->fenced && over) {
         change_node(out, known, true, known->shutting_down);
         return true;
     }
-    if (node->dead || silent)
+    if (over)
         return false;
     if (!known->fenced && node->wants_stop && !known->shutting_down) {
         change_node(out, known, false, true);
@@ -333,9 +355,9 @@ int64_t controller_deadline_ms(const struct controller *controller, const struct
     for (int32_t i = 0; i < controller->count; i++) {
         const struct controller_node *node = &controller->nodes[i];
         const struct node_registration *known = metadata_node(meta, node->id);
-        int64_t silent_ms = node->heard_ms + controller->session_timeout_ms;
-        if (known != NULL && !known->fenced && node->id != controller->self && silent_ms < deadline_ms)
-            deadline_ms = silent_ms;
+        int64_t end_ms = session_end_ms(controller, node);
+        if (known != NULL && !known->fenced && end_ms < deadline_ms)
+            deadline_ms = end_ms;
     }
     return deadline_ms;
 }

@@ -18,6 +18,8 @@
 #include "replication/metadata/metadata.h"
 
 enum {
+    /* A node that has not acted for so long upon what was decided is fenced: what it leads it may have lost. */
+    CONTROLLER_LATE_MS = LIMIT_STUCK_MS,
     /* After a node has come back, until leadership is given back to it: what it left is settled by then. */
     CONTROLLER_PREFER_DELAY_MS = 10000,
     /* Partitions whose leadership is given back at once, and the pause until the next ones. */
@@ -37,9 +39,11 @@ struct controller_node {
     int32_t id;
     int64_t heard_ms;       /* the last heartbeat of its registration in force */
     int64_t applied_offset; /* as of that */
-    bool dead;              /* its process has ended */
-    bool wants_stop;        /* a clean stop: it hands over first */
-    uint64_t gone_process;  /* that the votes are about */
+    /* All below owed_offset was decided by owed_ms, and the node has yet to act upon it; INT64_MAX: it owes nothing. */
+    int64_t owed_offset, owed_ms;
+    bool dead;             /* its process has ended */
+    bool wants_stop;       /* a clean stop: it hands over first */
+    uint64_t gone_process; /* that the votes are about */
     struct gone_vote gone[LIMIT_VOTERS];
 };
 
@@ -49,6 +53,8 @@ struct controller {
     bool active;
     struct controller_node nodes[LIMIT_NODES];
     int32_t count;
+
+    int64_t elected_offset; /* behind the last record by which somebody may lead no more */
 
     /* Looking through the partitions: from here on they have not been looked at since something changed. */
     bool look;
@@ -63,13 +69,13 @@ struct controller {
 struct heartbeat {
     int32_t node;
     int64_t node_epoch;
-    int64_t applied_offset; /* of the metadata log: everything below was applied by it */
+    int64_t applied_offset; /* of the metadata log: everything below was applied by it, and acted upon */
     bool wants_stop;
 };
 
 struct heartbeat_answer {
-    bool known; /* false: that registration is not in force; register anew */
-    bool fenced;
+    bool known;    /* false: that registration is not in force; register anew */
+    bool fenced;   /* or it may not know that another one leads what it has led: no lease is carried on */
     bool may_stop; /* nothing waits for it any more: it leads nothing that another could lead */
 };
 

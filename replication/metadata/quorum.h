@@ -129,6 +129,7 @@ struct quorum {
     struct clock *clock;
     struct executor *executor;
     struct network *network;
+    struct reserve *reserve;   /* DATA's */
     int dirfd;                 /* DATA, for the snapshot and the server's state */
     struct raft_id self;       /* this node and the incarnation of its data directory */
     struct raft_peers peers;   /* the first members, this node included */
@@ -199,9 +200,10 @@ struct quorum {
     /* A flush, and an apply, that failed for want of descriptors or memory. */
     struct alarm again, apply_again;
     struct network_listener listener;
-    _Atomic int64_t turn_ms; /* since when a turn is under way; 0: none is */
-    _Atomic int mails;       /* frames that wait for a turn */
-    _Atomic int pieces;      /* of snapshots, that bulk works send */
+    _Atomic int64_t turn_ms;      /* since when a turn is under way; 0: none is */
+    _Atomic int64_t acted_offset; /* everything below was applied, and the node was told of it and has returned */
+    _Atomic int mails;            /* frames that wait for a turn */
+    _Atomic int pieces;           /* of snapshots, that bulk works send */
 
     struct work flush_work;
     struct log_flush flush;

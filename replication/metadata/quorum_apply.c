@@ -37,6 +37,7 @@ static int apply_one(struct quorum *quorum, const struct command *cmd, struct lo
     }
     if (rc == 0)
         quorum->applied(quorum->arg, cmd);
+    atomic_store(&quorum->acted_offset, end.offset);
     quorum->committed(quorum->arg, end, quorum->meta.epoch);
     if (cmd->type == COMMAND_BEGIN_EPOCH)
         quorum_ops_epoch(quorum, cmd->epoch);

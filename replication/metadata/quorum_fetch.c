@@ -16,6 +16,7 @@
 
 #include "engine/record/framing.h"
 #include "replication/base/limits.h"
+#include "replication/base/reserve.h"
 #include "replication/metadata/quorum_internal.h"
 #include "replication/metadata/quorum_records.h"
 
@@ -120,7 +121,8 @@ static int forget_own_epoch(struct quorum *quorum, struct err *e)
     return log_truncate(quorum->log, quorum->raft.state.epoch, log_end(quorum->log), e);
 }
 
-/* Appends the batches in order; what the log does not take ends it. 0; -EBADMSG; errnos of the log. */
+/* Appends the batches in order, but for those that the log has already; what it does not take ends it. 0; -EBADMSG;
+ * errnos of the log. */
 static int append(struct quorum *quorum, const struct frame *frame, struct err *e)
 {
     const uint8_t *data = frame->body;
@@ -132,6 +134,8 @@ static int append(struct quorum *quorum, const struct frame *frame, struct err *
     if (rc != 0)
         return rc;
     while (quorum->state == QUORUM_WELL && (rc = quorum_records_next(&data, &len, &copy, e)) > 0) {
+        if (copy.base.offset < log_end(quorum->log).offset)
+            continue;
         rc = log_append_copy(quorum->log, quorum->raft.state.epoch, &copy, 1, &at, e);
         if (rc < 0)
             return rc;
@@ -147,6 +151,11 @@ static int take_records(struct quorum *quorum, const struct frame *frame)
     struct err e = {""};
     int rc = append(quorum, frame, &e);
 
+    /* They may be what makes room: a topic deleted, a leadership that is another's. */
+    if (reserve_begin(quorum->reserve, rc)) {
+        rc = append(quorum, frame, &e);
+        reserve_end(quorum->reserve);
+    }
     if (rc == 0) {
         quorum->fetcher.told_why = false;
         return 0;

@@ -187,6 +187,7 @@ static void on_replace(struct work *work)
     pthread_rwlock_unlock(&quorum->meta_lock);
     quorum->snapshot_at = quorum->meta.next_offset + quorum->snapshot_commands;
     quorum->replaced(quorum->arg, &old);
+    atomic_store(&quorum->acted_offset, quorum->meta.next_offset);
     metadata_free(&old);
     quorum->committed(quorum->arg, install->id.end, install->id.epoch);
     quorum_ops_skipped(quorum);

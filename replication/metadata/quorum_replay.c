@@ -107,5 +107,6 @@ int quorum_replay(struct quorum *quorum, struct err *e)
     if (rc == 0 && quorum->decided_offset > quorum->meta.next_offset)
         rc = quorum_each_record(quorum, quorum->meta.next_offset, quorum->decided_offset, replay_one, e);
     quorum->applied_offset = quorum->meta.next_offset;
+    atomic_store(&quorum->acted_offset, quorum->meta.next_offset);
     return rc;
 }

@@ -209,8 +209,7 @@ static void beat(struct membership *member, int32_t controller)
                                              .wants_stop = atomic_load(&member->state) == MEMBER_LEAVING}};
     struct heartbeat_answer answer;
     uint8_t header[MEMBER_MESSAGE_BYTES];
-    msg.beat.applied_offset = quorum_acquire(&node->quorum)->next_offset;
-    quorum_release(&node->quorum);
+    msg.beat.applied_offset = atomic_load(&node->quorum.acted_offset);
     msg.number = ++member->number;
     int64_t sent_ms = member->sent_ms[msg.number % HEARTBEAT_NUMBERS] = now_ms(member);
     if (controller == node->options.id) {

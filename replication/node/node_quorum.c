@@ -155,6 +155,7 @@ int node_quorum_open(struct node *node, const struct checkpoints *known, struct 
         quorum->clock = node->clock;
         quorum->executor = node->executor;
         quorum->network = &node->network;
+        quorum->reserve = &node->reserve;
         quorum->self = (struct raft_id){node->options.id, node->identity.incarnation};
         list_peers(node, &quorum->peers);
         quorum->snapshot_commands = node->options.snapshot_commands;

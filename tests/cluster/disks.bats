@@ -127,3 +127,23 @@ P
     whole
     same 102
 }
+
+# A write of the metadata hangs there, too: it cannot learn what is decided, and is fenced.
+@test "the leader's disk hangs, and so does what is decided meanwhile: another one leads, and writes go on" {
+    form_on_disks 96 1 2 3
+    boss=$(controller 1)
+    still=$(others "$boss" | head -n 1)
+    lead "$still"
+    seq -f 'w1 %g' 100 >>"$C/$boss/orders/0"
+    same
+    fsfreeze -f "$T/disk/$still"
+    bg bash -c "echo w1 101 >>$C/$boss/orders/0"
+    mkdir "$C/$boss/more"
+    wait_until "[[ \"\$(leader $boss)\" =~ ^[123]$ ]] && [ \"\$(leader $boss)\" != $still ]" 25
+    wait "$!"
+    [[ "$(isr "$boss")" != *$still* ]]
+    echo w1 102 >>"$C/$(others "$still" | tail -n 1)/orders/0"
+    fsfreeze -u "$T/disk/$still"
+    whole
+    same 102
+}

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "replication/metadata/plan.h"
+
 enum { SESSION_MS = 3000 };
 
 struct cluster {
@@ -37,6 +39,16 @@ static void run(struct cluster *c)
         assert_true(++c->commands < 1000);
     }
     assert_int_equal(rc, 0);
+}
+
+/* A heartbeat of a node that has acted upon what was decided below that offset. */
+static struct heartbeat_answer beat_at(struct cluster *c, int32_t id, int64_t applied_offset)
+{
+    struct heartbeat_answer answer;
+    struct heartbeat heartbeat = {id, metadata_node(&c->meta, id)->epoch, applied_offset, false};
+    assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &heartbeat, &answer));
+    run(c);
+    return answer;
 }
 
 static struct heartbeat_answer beat(struct cluster *c, int32_t id, bool wants_stop)
@@ -93,6 +105,72 @@ static int teardown(void **state)
     metadata_free(&c->meta);
     free(c);
     return 0;
+}
+
+static void set_mode(struct cluster *c)
+{
+    const struct command cmd = {.type = COMMAND_SET_ATTR, .set = ATTR_DIR_MODE, .attr.dir_mode = 0755};
+    apply(c, &cmd);
+    run(c);
+}
+
+static void all_but_one_beat(struct cluster *c)
+{
+    beat(c, 2, false);
+    beat(c, 3, false);
+}
+
+/* Its disk hangs, or is full, and so it does not know what was decided. */
+static void who_does_not_act_upon_what_was_decided_is_fenced(void **state)
+{
+    struct cluster *c = *state;
+    int64_t before = c->meta.next_offset;
+    set_mode(c);
+    for (int passed_ms = 0; passed_ms < CONTROLLER_LATE_MS; passed_ms += 500) {
+        beat_at(c, 1, before);
+        all_but_one_beat(c);
+        assert_false(metadata_node(&c->meta, 1)->fenced);
+        c->now_ms += 500;
+    }
+    beat_at(c, 1, before);
+    all_but_one_beat(c);
+    assert_true(metadata_node(&c->meta, 1)->fenced);
+    assert_int_equal(part(c, 0)->leader, 2);
+    c->now_ms += 500;
+    beat_at(c, 1, before); /* not by its being alive alone */
+    assert_true(metadata_node(&c->meta, 1)->fenced);
+    beat(c, 1, false);
+    assert_false(metadata_node(&c->meta, 1)->fenced);
+}
+
+/* It is always a little behind, since there is always more. */
+static void who_is_behind_for_a_moment_is_not_late(void **state)
+{
+    struct cluster *c = *state;
+    for (int passed_ms = 0; passed_ms < 3 * CONTROLLER_LATE_MS; passed_ms += 500) {
+        int64_t before = c->meta.next_offset;
+        set_mode(c);
+        c->now_ms += 500;
+        assert_false(beat_at(c, 1, before).fenced);
+        all_but_one_beat(c);
+    }
+    assert_false(metadata_node(&c->meta, 1)->fenced);
+}
+
+/* Who leads what it has led it does not know, maybe. */
+static void no_lease_is_carried_on_before_an_election_is_known(void **state)
+{
+    struct cluster *c = *state;
+    int64_t before = c->meta.next_offset;
+    struct command cmd = {.type = COMMAND_CHANGE_PARTITIONS};
+    assert_false(beat_at(c, 1, before).fenced);
+    memcpy(cmd.id, metadata_topic(&c->meta, "orders")->id, UUID_BYTES);
+    assert_int_equal(plan_leader(&cmd, &c->meta, 0, 2, NULL), 0);
+    apply(c, &cmd);
+    command_free(&cmd);
+    assert_true(beat_at(c, 1, before).fenced);
+    assert_false(metadata_node(&c->meta, 1)->fenced);
+    assert_false(beat(c, 1, false).fenced);
 }
 
 static void who_registers_is_fenced_until_it_has_applied_that(void **state)
@@ -316,6 +394,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_registers_is_fenced_until_it_has_applied_that, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_does_not_act_upon_what_was_decided_is_fenced, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_behind_for_a_moment_is_not_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_lease_is_carried_on_before_an_election_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_fences_after_a_session_and_not_before, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dead_process_is_fenced_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_process_is_gone_once_a_majority_of_the_voters_finds_it_so, setup, teardown),

@@ -110,15 +110,51 @@ static void who_registers_anew_comes_back_into_the_isr(void **state)
     }
 }
 
+static int32_t leader_at(struct cluster *c, int32_t seen_from, const char *topic)
+{
+    struct quorum *quorum = &c->nodes[seen_from].node->quorum;
+    const struct metadata_topic *known = metadata_topic(quorum_acquire(quorum), topic);
+    int32_t leader = known == NULL || known->partitions == 0 ? LEADER_NONE : known->parts[0].leader;
+    quorum_release(quorum);
+    return leader;
+}
+
+/* Its disk has no room for what is decided, so it goes on leading what another one leads: with acks=1, until its lease
+ * is over. It is not in sync any more either, and nobody elects it. */
+static void who_cannot_learn_that_another_leads_loses_its_lease(void **state)
+{
+    struct cluster *c = *state;
+    await_members(c);
+    int32_t controller = cluster_leader(c), away = cluster_follower(c), other = 6 - controller - away;
+    struct cluster_op op;
+    assert_int_equal(cluster_mkdir(c, controller, "orders"), 0);
+    cluster_await(c, 5000, in_sync(c, controller, "orders") == 3);
+    if (leader_at(c, controller, "orders") != away)
+        assert_int_equal(
+            cluster_op_end(c, &op, node_set_leader(c->nodes[controller].node, cluster_op_init(&op), "orders", 0, away)),
+            0);
+    cluster_pass(c, 1000);
+    atomic_store(&c->nodes[away].disk.pwritev_rc, -ENOSPC);
+    assert_int_equal(
+        cluster_op_end(c, &op, node_set_leader(c->nodes[other].node, cluster_op_init(&op), "orders", 0, other)), 0);
+    assert_int_equal(leader_at(c, controller, "orders"), other);
+    assert_int_equal(leader_at(c, away, "orders"), away);
+    cluster_await(c, 2300, !has_lease(c, away));
+    assert_false(is_fenced(c, controller, away));
+    cluster_await(c, CONTROLLER_LATE_MS, is_fenced(c, controller, away));
+    atomic_store(&c->nodes[away].disk.pwritev_rc, 0);
+    cluster_await(c, 10000, has_lease(c, away) && !is_fenced(c, away, away));
+    cluster_await(c, 10000, in_sync(c, controller, "orders") == 3);
+}
+
 #define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        THREE(a_member_has_a_lease_for_as_long_as_it_is_answered),
-        THREE(cut_off_it_ends_before_the_node_is_fenced),
-        THREE(a_controller_that_is_cut_off_has_none_either),
-        THREE(who_registers_anew_comes_back_into_the_isr),
+        THREE(a_member_has_a_lease_for_as_long_as_it_is_answered),  THREE(cut_off_it_ends_before_the_node_is_fenced),
+        THREE(a_controller_that_is_cut_off_has_none_either),        THREE(who_registers_anew_comes_back_into_the_isr),
+        THREE(who_cannot_learn_that_another_leads_loses_its_lease),
     };
     return cmocka_run_group_tests_name("lease", tests, NULL, NULL);
 }

@@ -18,6 +18,28 @@ static void test_a_full_voter_stops_no_decision(void **state)
     assert_int_equal(cluster_chmod(c, full, 0744), 0);
 }
 
+static struct reserve *reserve;
+
+/* A disk that has the room of the reserve, and no other. */
+static ssize_t pwritev_into_reserve(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
+{
+    (void)io;
+    return reserve_in_use(reserve) ? io_posix()->pwritev(io_posix(), fd, iov, iovcnt, at) : -ENOSPC;
+}
+
+static void test_a_full_voter_learns_what_is_decided(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), full = cluster_follower(c);
+    cluster_pass(c, 1000);
+    reserve = &c->nodes[full].node->reserve;
+    c->nodes[full].disk.io.pwritev = pwritev_into_reserve;
+    assert_int_equal(cluster_chmod(c, leader, 0722), 0);
+    cluster_await(c, 1000, cluster_mode(c, full) == 0722);
+    assert_false(reserve_in_use(reserve));
+    c->nodes[full].disk.io.pwritev = bad_pwritev;
+}
+
 static void test_a_full_leader_lets_another_lead(void **state)
 {
     struct cluster *c = *state;
@@ -121,12 +143,14 @@ static void test_a_turn_that_hangs_holds_no_command_back(void **state)
 
 int main(void)
 {
-#define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
-        THREE(test_a_full_voter_stops_no_decision),
-        THREE(test_a_full_leader_lets_another_lead),
-        THREE(test_a_slow_disk_costs_no_leadership),
-        THREE(test_a_turn_that_hangs_holds_no_command_back),
+        cmocka_unit_test_setup_teardown(test_a_full_voter_stops_no_decision, cluster_setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_voter_learns_what_is_decided, cluster_setup_three,
+                                        cluster_teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_leader_lets_another_lead, cluster_setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(test_a_slow_disk_costs_no_leadership, cluster_setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_hangs_holds_no_command_back, cluster_setup_three,
+                                        cluster_teardown),
     };
     return cmocka_run_group_tests_name("quorum_disks", tests, NULL, NULL);
 }
