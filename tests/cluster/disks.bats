@@ -147,3 +147,24 @@ P
     whole
     same 102
 }
+
+@test "the leader's disk dies: another one leads, no write elsewhere fails, and it is started again with its disk" {
+    form_on_disks 96 1 2 3
+    boss=$(controller 1)
+    dead=$(others "$boss" | head -n 1)
+    lead "$dead"
+    for node in $(others "$dead"); do bg writer "$node" "w$node"; done
+    more
+    power_off "$dead"
+    wait_until "[[ \"\$(leader $boss)\" =~ ^[123]$ ]] && [ \"\$(leader $boss)\" != $dead ]" 10
+    more 100
+    [[ "$(isr "$boss")" != *$dead* ]]
+    end_writers
+    for node in $(others "$dead"); do [ ! -s "$T/w$node.failed" ] || { head -n 3 "$T/w$node.failed"; return 1; }; done
+    cluster kill "$C" "$dead"
+    power_on "$dead"
+    cluster start "$C"
+    whole
+    same
+    intact "$dead"
+}
