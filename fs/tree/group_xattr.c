@@ -288,6 +288,7 @@ static void begin_change(fuse_req_t req, const struct wish *wish, enum group_ask
 
 struct wish_place {
     struct asking asking; /* first */
+    struct work work;
     struct wish wish;
     bool asked;
 };
@@ -331,6 +332,12 @@ static const struct asking_kind place_kind = {
     .fatal_only = true,
 };
 
+static void go_place(struct work *work)
+{
+    asking_go(&CONTAINER_OF(work, struct wish_place, work)->asking);
+}
+
+/* On a thread of the pool: who calls may be a turn of the room of groups, which waits for no disk. */
 static void find_place(fuse_req_t req, const struct wish *wish)
 {
     struct wish_place *place = calloc(1, sizeof *place);
@@ -344,7 +351,8 @@ static void find_place(fuse_req_t req, const struct wish *wish)
     place->asking.kind = &place_kind;
     place->asking.op.timeout_ms = LIMIT_GROUP_ANSWER_MS;
     place->wish = *wish;
-    asking_go(&place->asking);
+    place->work.run = go_place;
+    executor_prompt(node_executor(place->asking.session->node), &place->work);
 }
 
 /* ---- the flags of setxattr(2) ---- */
