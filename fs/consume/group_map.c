@@ -398,6 +398,17 @@ static int64_t unread_from(const struct group_map *map)
     return at < pos ? at + stretch->lens[record] : pos;
 }
 
+bool group_map_owes(const struct group_map *map, struct group_owner owner)
+{
+    const struct group_stretch *stretch = map->last;
+    while (stretch != NULL && stretch->pos + stretch->len > map->committed_pos) {
+        if (group_owner_is(stretch->owner, owner) && stretch->pos < map->given_pos)
+            return true;
+        stretch = stretch->prev;
+    }
+    return false;
+}
+
 bool group_map_holds(const struct group_map *map, struct group_owner owner)
 {
     const struct group_stretch *stretch = map->last;

@@ -87,6 +87,8 @@ int64_t group_map_withdraw(struct group_map *map, struct group_owner owner);
 bool group_map_last_owner(const struct group_map *map, struct group_owner *owner);
 /* Whether something of this owner is held that was neither read on from nor committed. */
 bool group_map_holds(const struct group_map *map, struct group_owner owner);
+/* Whether something of it was given, and is not committed. */
+bool group_map_owes(const struct group_map *map, struct group_owner owner);
 /* The offset of the record that is not wholly given yet, if it is this owner's; -1. */
 int64_t group_map_unfinished(const struct group_map *map, struct group_owner owner);
 

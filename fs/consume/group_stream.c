@@ -327,7 +327,8 @@ void stream_give_up(struct group_stream *stream)
     size_t kept = 0;
     for (size_t i = 0; i < stream->count; i++) {
         struct group_part *part = stream->parts[i];
-        if (!part->revoked || group_map_holds(&stream->map, part->owner)) {
+        if (!part->revoked || group_map_holds(&stream->map, part->owner) ||
+            (stream->by_hand && group_map_owes(&stream->map, part->owner))) {
             stream->parts[kept++] = part;
             continue;
         }

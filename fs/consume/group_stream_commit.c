@@ -80,6 +80,8 @@ static void settle(struct stream_commit *commit, int rc)
         return;
     pthread_mutex_lock(&commit->handle->lock);
     group_map_settle(&stream->map, commit->pos, commit->offsets, commit->offset_count, stream_committed, stream);
+    if (stream->member != NULL)
+        stream_give_up(stream); /* what was kept until it is committed */
     pthread_mutex_unlock(&commit->handle->lock);
 }
 

@@ -52,6 +52,7 @@ struct group_stream {
     struct handle *handle;
     pid_t pid; /* that opened it */
     bool json;
+    bool by_hand; /* enable.auto.commit is off, as of the last READ: what was read on from is not committed by that */
     struct group_member *member; /* NULL: it has not joined, or has been released */
     struct group_member *leaver; /* it is released, and a commit is still under way: the last one leaves */
     int member_refs;             /* commits under way, and one for the open file */

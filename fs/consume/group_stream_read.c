@@ -171,6 +171,7 @@ static int begin(struct reading *reading)
         return rc;
     node_group_config(reading->handle->vnode->group, &config); /* as of now: a change works at once */
     reading->group->max_records = config.max_poll_records;
+    stream->by_hand = !config.enable_auto_commit;
     if (config.enable_auto_commit)
         group_map_commit(&stream->map, reading->pos, commit_one, stream);
     rc = stream_update(stream);

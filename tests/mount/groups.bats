@@ -227,6 +227,30 @@ P
     is "$(next_record)" 3
 }
 
+@test "with enable.auto.commit=false a partition that is taken away can be committed before it is given up" {
+    touch orders/1
+    seq 10 >> orders/0
+    seq 10 >> orders/1
+    set_attr .groups/kitchen user.config.enable.auto.commit false
+    py "$S" <<'P'
+def owned(fd):
+    return len(os.getxattr(f"/proc/self/fd/{fd}", "user.group.partitions").split(b","))
+fd = os.open(sys.argv[1], os.O_RDONLY)
+got = os.read(fd, 21) + os.read(fd, 21)
+same(got, b"1\n2\n3\n4\n5\n6\n7\n8\n9\n" * 2)
+other = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+same(error(os.read, other, 100), "EAGAIN")
+late = time.time() + 3 # less than rebalance.timeout.ms
+while owned(fd) == 2:
+    check(time.time() < late, "nothing is taken away")
+got = os.read(fd, 21) # reads on, from what it keeps
+os.fsync(fd)
+while error(os.read, other, 100) is not None:
+    pass
+P
+    is "$(for i in 0 1; do attr orders/$i user.group.kitchen.committed; echo; done | sort -n | xargs)" "9 10"
+}
+
 @test "an open file shows its member's partitions and positions" {
     touch orders/1
     seq 10 >> orders/0

@@ -402,6 +402,27 @@ static void a_seek_into_a_record_withdraws_what_is_behind_it(void **state)
     group_map_free(&map);
 }
 
+/* With enable.auto.commit=false reading on is not enough to be done with it. */
+static void what_was_read_on_from_is_owed_until_it_is_committed(void **state)
+{
+    struct group_map map = {0};
+    (void)state;
+    add(&map, first, 0, "one\ntwo\n");
+    assert_false(group_map_owes(&map, first)); /* nothing of it was given */
+    reads(&map, 0, 4096, "one\ntwo\n");
+    assert_int_equal(group_map_read_at(&map, 8), 0);
+    assert_false(group_map_holds(&map, first));
+    assert_true(group_map_owes(&map, first));
+    add(&map, second, 90, "c\n");
+    reads(&map, 8, 4096, "c\n");
+    commits(&map, 4, "0/7:1");
+    assert_true(group_map_owes(&map, first));
+    commits(&map, 8, "0/7:2");
+    assert_false(group_map_owes(&map, first));
+    assert_true(group_map_owes(&map, second));
+    group_map_free(&map);
+}
+
 /* fsync(2) by who has not read on: nobody will be given it again, so it stays to be read here. */
 static void what_was_committed_stays(void **state)
 {
@@ -565,6 +586,7 @@ int main(void)
         cmocka_unit_test(what_was_read_on_from_stays),
         cmocka_unit_test(a_record_that_was_begun_is_given_to_its_end),
         cmocka_unit_test(a_seek_into_a_record_withdraws_what_is_behind_it),
+        cmocka_unit_test(what_was_read_on_from_is_owed_until_it_is_committed),
         cmocka_unit_test(what_was_committed_stays),
         cmocka_unit_test(a_reset_goes_on_at_the_present_position),
         cmocka_unit_test(a_withdrawal_says_which_record_was_the_first),
