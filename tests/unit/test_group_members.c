@@ -628,6 +628,39 @@ static void a_full_disk_is_said_at_once(void **state)
     assert_int_equal(committed(f, "kitchen", "orders", 0), 2);
 }
 
+static _Atomic int complaints;
+
+static void count_complaint(int level, const char *line)
+{
+    (void)level;
+    atomic_fetch_add(&complaints, strstr(line, "reading it failed: position ") != NULL);
+}
+
+/* Of a build that is to come, in a partition that is read again and again: a line a minute says where it lies. */
+static void a_record_that_cannot_be_read_is_told_of_once_a_minute(void **state)
+{
+    static const char record[] = "\x93\x91\xa1g\x02\xa1i";
+    struct fixture *f = *state;
+    struct iovec iov = {(void *)(uintptr_t)record, sizeof record - 1};
+    struct append_op op = {.acks = ACKS_ALL, .timeout_ms = 30000, .internal = true};
+    kitchen(f, 1);
+    struct topic *offsets = node_internal_topic(f->node, "__consumer_offsets");
+    op.part = topic_partition(offsets, group_index("kitchen"));
+    assert_int_equal(append_batch_scan(&op.batch, FRAMING_MSGPACK, &iov, hand_wall_ms(&f->clock.clock), 4096, NULL, 0),
+                     0);
+    assert_int_equal(partition_append_submit(&op, NULL), 1);
+    topic_unref(offsets);
+    log_sink_set(count_complaint);
+    crash_and_restart(f);
+    wait_for(f, atomic_load(&complaints) == 1);
+    for (int i = 0; i < 80; i++) {
+        pass_ms(f, 500);
+        executor_settle(f->node->executor);
+    }
+    assert_int_equal(atomic_load(&complaints), 1);
+    log_sink_set(NULL);
+}
+
 /* A piece of the coordinator's answer, as it comes: with the row of one partition. */
 static void tell_piece(struct fixture *f, struct waited_ask *waited, uint32_t piece, int32_t partition, bool more)
 {
@@ -719,6 +752,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_turn_of_many_records_is_appended_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_of_a_deleted_topic_go_with_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_the_node_has_no_memory_for_keeps_its_offsets, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_record_that_cannot_be_read_is_told_of_once_a_minute, setup, teardown),
         cmocka_unit_test_setup_teardown(an_answer_that_lost_a_piece_is_not_taken_for_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said_at_once, setup, teardown),
     };
