@@ -27,6 +27,10 @@
 static struct follower *follower_of(struct partition *part, int32_t id)
 {
     struct follower *unused = NULL;
+    /* One that is none any more has kept its place. Should it be one again, by what this node has not applied yet, what
+     * it says would count nowhere, and nothing of it again but with a new round. */
+    if (isr_find(&part->isr, id) == NULL)
+        return NULL;
     for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
         struct follower *follower = &part->followers[i];
         if (follower->id == id)
@@ -34,10 +38,8 @@ static struct follower *follower_of(struct partition *part, int32_t id)
         if (unused == NULL && follower->id == 0)
             unused = follower;
     }
-    if (unused != NULL && isr_find(&part->isr, id) != NULL)
+    if (unused != NULL)
         *unused = (struct follower){.id = id, .part = part};
-    else
-        unused = NULL;
     return unused;
 }
 

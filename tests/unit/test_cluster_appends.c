@@ -259,6 +259,28 @@ static void deleted_anywhere_is_deleted_everywhere(void **state)
     }
 }
 
+/* In one leader epoch: what it says before the leader has heard that it is one again counts nowhere. */
+static void who_is_a_replica_again_is_heard(void **state)
+{
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), other = leader % 3 + 1;
+    struct partition *led = partition_at(leader), *follows = partition_at(other);
+    struct partition_registration next = led->registration;
+    next.replicas = next.isr = (struct replica_set){.count = 1, .ids = {leader}};
+    next.partition_epoch++;
+    partition_set_registration(follows, &next);
+    partition_set_registration(led, &next);
+    cluster_pass(c, 100);
+    next.replicas = (struct replica_set){.count = 2, .ids = {leader, other}};
+    next.partition_epoch++;
+    partition_set_registration(follows, &next);
+    cluster_pass(c, 100);
+    partition_set_registration(led, &next);
+    assert_non_null(isr_find(&led->isr, other));
+    cluster_await(c, LONG_MS, isr_find(&led->isr, other)->fetched);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
@@ -268,6 +290,7 @@ int main(void)
         STORY(a_leader_that_dies_costs_no_write_elsewhere),
         STORY(a_clean_stop_costs_no_write_elsewhere),
         STORY(a_full_leader_hands_over),
+        STORY(who_is_a_replica_again_is_heard),
         STORY(where_nobody_has_room_it_is_said_at_once),
         STORY(a_disk_that_hangs_costs_the_leadership_after_a_while),
         STORY(an_fsync_is_on_all_disks),
