@@ -22,6 +22,7 @@ struct walk {
     struct log_point shown; /* st_size */
     bool *seen;             /* BOOK_LINES a batch */
     int64_t next_offset;
+    int32_t leader_epoch;
     const struct audit *audit;
     struct err *e;
 };
@@ -66,21 +67,28 @@ static bool check_line(struct walk *w, const char *line, uint32_t len, struct lo
         err_set(w->e, 0, "offset %" PRId64 ": other bytes than line %" PRId64 ".%d has", at.offset, serial, number);
         return false;
     }
+    struct log_point base = {at.offset - number, at.position - before};
+    if (!book_show(w->part, w->audit->place, serial, base, w->leader_epoch, w->e))
+        return false;
+    if (at.offset < w->next_offset) {
+        err_set(w->e, 0, "offset %" PRId64 " comes after %" PRId64, at.offset, w->next_offset - 1);
+        return false;
+    }
+    w->next_offset = at.offset + 1;
+    if (batch->state == BATCH_GONE && batch->lost && !w->audit->all)
+        return true;
+    if (batch->state == BATCH_GONE && batch->lost)
+        batch->state = BATCH_IN;
     if (batch->state == BATCH_GONE) {
         err_set(w->e, 0, "offset %" PRId64 ": line %" PRId64 ".%d was refused, or lost and not shown since", at.offset,
                 serial, number);
         return false;
     }
     /* No reader ever misses it again. */
-    if (!book_place(w->part, serial, (struct log_point){at.offset - number, at.position - before}, w->e) ||
-        !book_promise(w->part, serial, w->e))
+    if (!book_place(w->part, serial, base, w->e) || !book_promise(w->part, serial, w->e))
         return false;
     if (w->seen[serial * BOOK_LINES + number]) {
         err_set(w->e, 0, "line %" PRId64 ".%d is there twice", serial, number);
-        return false;
-    }
-    if (at.offset < w->next_offset) {
-        err_set(w->e, 0, "offset %" PRId64 " comes after %" PRId64, at.offset, w->next_offset - 1);
         return false;
     }
     if (batch->state == BATCH_UNKNOWN) {
@@ -93,7 +101,6 @@ static bool check_line(struct walk *w, const char *line, uint32_t len, struct lo
         if (!book_promise(w->part, serial, w->e))
             return false;
     }
-    w->next_offset = at.offset + 1;
     w->seen[serial * BOOK_LINES + number] = true;
     w->book->lines_checked++;
     return true;
@@ -209,6 +216,7 @@ static bool check_missing(struct walk *w, int64_t serial)
             continue;
         if (book_may_go(batch)) {
             batch->state = BATCH_GONE;
+            batch->lost = true;
             w->book->lines_lost += (uint64_t)batch->lines;
             return true;
         }
@@ -222,6 +230,9 @@ static bool check_missing(struct walk *w, int64_t serial)
 
 static bool check_batches(struct walk *w)
 {
+    /* A leader that it has not heard of yet, and that could not ask it, goes on behind less than what is here. */
+    if (w->leader_epoch < w->part->stale_epoch[w->audit->place])
+        return true;
     for (int64_t i = 0; i < w->part->count; i++) {
         struct book_batch *batch = &w->part->batches[i];
         if (batch->state == BATCH_IN && batch->placed && !check_missing(w, i))
@@ -276,6 +287,7 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
         err_sys(e, state, "%s-%d", topic->name, index);
         return false;
     }
+    w.leader_epoch = part->registration.leader_epoch;
     w.start = partition_log_start(part);
     w.limit = audit_high_watermark(part);
     w.shown = partition_high_watermark(part);
@@ -289,6 +301,18 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
     w.part->shown[audit->place] = w.shown;
     if (w.start.position > w.part->start_shown[audit->place].position) /* one that begins anew has nothing yet */
         w.part->start_shown[audit->place] = w.start;
+    return good;
+}
+
+bool audit_size(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
+                struct err *e)
+{
+    struct log_point *before = &topic->parts[index].shown[audit->place], now = partition_high_watermark(part);
+    bool good = now.position >= before->position;
+    if (!good)
+        err_set(e, 0, "%s-%d: its size went back from %" PRId64 " to %" PRId64, topic->name, index, before->position,
+                now.position);
+    *before = now;
     return good;
 }
 

@@ -22,6 +22,9 @@ bool audit_node(const struct audit *audit, struct err *e);
 /* One of its replicas. */
 bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
                      struct err *e);
+/* st_size of one that is elsewhere: it goes back on no mount. */
+bool audit_size(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
+                struct err *e);
 /* What nobody knows of settings (changes that timed out) is from here on as this node has it. */
 void audit_learn_settings(const struct audit *audit);
 /* How far this replica is read. What a mount was told of may be ahead of it, and is then read from the leader; where

@@ -21,6 +21,8 @@ void book_free(struct book *book)
                 free(part->batches[i].bytes);
             free(part->batches);
             free(part->by_offset);
+            for (int i = 0; i < BOOK_NODES; i++)
+                free(part->views[i]);
         }
         free(book->topics[t]);
     }
@@ -205,7 +207,9 @@ static bool settle(struct book_partition *part, int64_t serial, struct err *e)
                     serial, batch->base.offset, batch->base.position, part->by_offset[i], other->base.offset);
             return false;
         }
-        (book_may_go(batch) ? batch : other)->state = BATCH_GONE;
+        struct book_batch *gone = book_may_go(batch) ? batch : other;
+        gone->lost = gone->state != BATCH_GONE;
+        gone->state = BATCH_GONE;
     }
     batch->settled = batch->state != BATCH_GONE && !book_may_go(batch);
     return !batch->settled || in_order(part, serial, e);
@@ -243,14 +247,62 @@ void book_may_lose(struct book_partition *part)
     }
 }
 
+void book_moved(struct book_partition *part)
+{
+    for (int64_t i = 0; i < part->count; i++)
+        part->batches[i].durable = false;
+}
+
+void book_elected_unclean(struct book_partition *part)
+{
+    book_moved(part);
+    book_may_lose(part);
+}
+
+/* ---- what mounts have shown ---- */
+
+bool book_show(struct book_partition *part, int place, int64_t serial, struct log_point base, int32_t epoch,
+               struct err *e)
+{
+    struct book_view view = {serial, base.position, part->batches[serial].len};
+    if (epoch < part->stale_epoch[place])
+        return true;
+    for (int64_t i = 0; i < part->view_count[place]; i++) {
+        const struct book_view *other = &part->views[place][i];
+        if (other->serial == serial && other->position == view.position)
+            return true;
+        if (view.position < other->position + other->len && other->position < view.position + view.len) {
+            err_set(e, 0, "position %" PRId64 " shows batch %" PRId64 ", and has shown batch %" PRId64 " (rule 53)",
+                    view.position, serial, other->serial);
+            return false;
+        }
+    }
+    if (part->view_count[place] == part->view_room[place]) {
+        part->view_room[place] = part->view_room[place] == 0 ? 64 : 2 * part->view_room[place];
+        part->views[place] = realloc(part->views[place], (size_t)part->view_room[place] * sizeof *part->views[place]);
+        assert(part->views[place] != NULL);
+    }
+    part->views[place][part->view_count[place]++] = view;
+    return true;
+}
+
+void book_unbind(struct book_partition *part, int place, int32_t epoch)
+{
+    part->view_count[place] = 0;
+    part->stale_epoch[place] = epoch;
+}
+
 /* ---- ends ---- */
 
 void book_ended(struct book *book, int place)
 {
-    for (int t = 0; t < book->count; t++)
-        for (int p = 0; p < BOOK_PARTITIONS; p++)
-            book->topics[t]->parts[p].shown[place] = book->topics[t]->parts[p].start_shown[place] =
-                (struct log_point){0};
+    for (int t = 0; t < book->count; t++) {
+        for (int p = 0; p < BOOK_PARTITIONS; p++) {
+            struct book_partition *part = &book->topics[t]->parts[p];
+            part->shown[place] = part->start_shown[place] = (struct log_point){0};
+            part->view_count[place] = 0;
+        }
+    }
 }
 
 void book_stopped_cleanly(struct book *book)

@@ -6,7 +6,9 @@
  * out.
  *
  * What may be lost: a batch that was promised (acks=all was answered, or somebody has read it) while another replica in
- * sync has it, or it is on the disk, never. One that was acknowledged by a leader alone may go with that leader. */
+ * sync has it, or it is on the disk, never. One that was acknowledged by a leader alone may go with that leader; and
+ * any with an unclean election. But what a mount has shown at a place is there or nothing is, as long as it is mounted.
+ */
 #ifndef LOGMNT_TESTS_SIM_BOOK_H
 #define LOGMNT_TESTS_SIM_BOOK_H
 
@@ -22,7 +24,7 @@ enum {
     BOOK_LINES = 6, /* in a batch, at most */
     BOOK_LINE_BYTES = 400,
     BOOK_KEYS = 8,
-    BOOK_SETTINGS = 8,
+    BOOK_SETTINGS = 9,
 };
 
 enum batch_state {
@@ -39,6 +41,7 @@ struct book_batch {
     bool may_go;    /* whoever was in sync has lost its power since */
     bool placed;    /* base is known */
     bool settled;   /* and it stays there, and no other does */
+    bool lost;      /* GONE: it was there. Who has not heard of that yet may still show it */
     int32_t epoch;  /* of the leader that acknowledged it */
     int64_t writer; /* one mount of one node: what it wrote is in the order in which it wrote */
     int lines;
@@ -47,6 +50,13 @@ struct book_batch {
     char *bytes;
     uint32_t len;
     struct log_point base;
+};
+
+/* A batch where a mount has shown it. */
+struct book_view {
+    int64_t serial;
+    int64_t position;
+    uint32_t len;
 };
 
 struct book_partition {
@@ -59,6 +69,11 @@ struct book_partition {
     bool may_go;                 /* whoever was in sync has lost its power: records that were shown may be gone */
     /* By place of the node, since its start: the high watermark and the log start that were seen last. */
     struct log_point shown[BOOK_NODES], start_shown[BOOK_NODES];
+    /* Likewise, all that it was seen to show: nothing else is ever there, though it may be lost (rule 53). */
+    struct book_view *views[BOOK_NODES];
+    int64_t view_count[BOOK_NODES], view_room[BOOK_NODES];
+    int32_t stale_epoch[BOOK_NODES]; /* what it shows in earlier leader epochs binds nobody: it could not be asked */
+    int32_t asks_epoch;              /* whose leader may have lost some, and has not begun yet; 0: none */
 };
 
 enum topic_state { TOPIC_MAKING, TOPIC_THERE, TOPIC_UNKNOWN, TOPIC_GONE };
@@ -79,6 +94,7 @@ struct book_topic {
     bool delete_asked;                  /* and nobody knows what came of it */
     int64_t gone_at;                    /* GONE: when (world.clock); what was asked for before may have met it */
     bool compacts, retains;             /* ever asked for: records may be missing, the start may move */
+    bool unclean;                       /* likewise: whoever lives may be elected */
     int32_t partitions, partitions_max; /* acknowledged; perhaps */
     struct book_setting settings[BOOK_SETTINGS];
     int setting_count;
@@ -120,6 +136,17 @@ bool book_place(struct book_partition *part, int64_t serial, struct log_point ba
 bool book_promise(struct book_partition *part, int64_t serial, struct err *e);
 /* Whoever was in sync has lost its power: what is not on the disk may be gone. */
 void book_may_lose(struct book_partition *part);
+/* An unclean election: also what is on the disk. */
+void book_elected_unclean(struct book_partition *part);
+/* A replica is one no more. It may have been the only one that had on its disk what was flushed: those that stay have
+ * all of it, but need not have flushed it. */
+void book_moved(struct book_partition *part);
+/* A mount shows (a line of) it there, in that leader epoch as it knows it. False with the reason: it has shown
+ * something else there. */
+bool book_show(struct book_partition *part, int place, int64_t serial, struct log_point base, int32_t epoch,
+               struct err *e);
+/* What it shows in earlier epochs binds nobody: it could not be asked by who leads in this one. */
+void book_unbind(struct book_partition *part, int place, int32_t epoch);
 struct book_setting *book_setting(struct book_topic *topic, const char *name);
 
 /* A node has ended: what it has shown is no promise any more. */

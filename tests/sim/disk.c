@@ -646,6 +646,15 @@ void disk_free(struct disk *disk)
     free(disk->changes);
 }
 
+void disk_wipe(struct disk *disk)
+{
+    struct disk old = *disk;
+    disk_free(disk);
+    disk_init(disk, old.random);
+    disk->capacity_bytes = old.capacity_bytes;
+    memcpy(disk->faults, old.faults, sizeof old.faults);
+}
+
 void disk_crash_after(struct disk *disk, uint64_t n)
 {
     disk->crash_at = disk->calls + n;

@@ -49,6 +49,8 @@ enum { DISK_FAULT_FULL, DISK_FAULT_TORN, DISK_FAULT_LOST, DISK_FAULT_ZEROS, DISK
 
 void disk_init(struct disk *disk, uint64_t seed);
 void disk_free(struct disk *disk);
+/* Another disk, with nothing on it, is in its place. The node is gone, and the disk was restarted. */
+void disk_wipe(struct disk *disk);
 
 /* From the n-th changing call from now on (0: the next) nothing changes any more, and every call fails with -EIO. */
 void disk_crash_after(struct disk *disk, uint64_t n);

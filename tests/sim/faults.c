@@ -4,9 +4,10 @@
 #include "tests/sim/faults.h"
 
 #include "tests/sim/chance.h"
+#include "tests/sim/invariants.h"
 #include "tests/sim/workload.h"
 
-enum { KINDS_ALONE = 7, KINDS = 13 };
+enum { KINDS_ALONE = 7, KINDS = 13, MOVED_MS = 5000 };
 
 enum fault {
     FAULT_DISK_FULL,
@@ -173,6 +174,29 @@ static void mend(struct world *world)
         net_heal(&world->net);
         world_note(world, "the network is whole");
     }
+}
+
+/* Everything is well, as far as the node itself goes. */
+static bool is_sound(const struct sim_node *host)
+{
+    const struct disk *disk = &host->disk;
+    return world_is_up(host) && !disk->failed && disk->capacity_bytes == INT64_MAX && disk->crash_at == UINT64_MAX &&
+           disk->fail_at == UINT64_MAX && !host->lost_power;
+}
+
+void faults_wipe(struct sim_node *host)
+{
+    struct world *world = host->world;
+    bool may = world->wiped == 0 && !world->healed && !world->voters_open && !world->nested &&
+               world->now_ms - world->moved_ms > MOVED_MS;
+    for (int i = 0; i < world->node_count && may; i++)
+        may = is_sound(&world->nodes[i]);
+    if (!may || !invariants_can_be_spared(host))
+        return;
+    net_heal(&world->net);
+    world_note(world, "node %d loses its disk", host->id);
+    host->wipe = true;
+    world_kill(host, true);
 }
 
 void faults_happen(struct sim_node *host)

@@ -5,6 +5,8 @@
 #include "tests/sim/world.h"
 
 /* One thing that goes wrong, or is mended, by chance; host is up, and mostly it that is concerned. */
+/* Its disk is replaced by an empty one, where all that is on it is on others', too. */
+void faults_wipe(struct sim_node *host);
 void faults_happen(struct sim_node *host);
 /* Nothing is in anybody's way any more, and nothing goes wrong from here on. Who is down will be started. */
 void faults_heal(struct world *world);

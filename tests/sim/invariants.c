@@ -9,6 +9,7 @@
 
 #include "replication/metadata/snapshot.h"
 #include "replication/node/node_internal.h"
+#include "replication/replica/partition_internal.h"
 #include "replication/wire/replica_message.h"
 #include "tests/sim/audit.h"
 
@@ -131,12 +132,42 @@ static void tell_partitions(const struct world *world, const struct metadata *me
         }
 }
 
+/* Somebody leads who had not all that was committed. */
+static void look_at_election(struct world *world, const struct metadata_topic *meta, int32_t index)
+{
+    const struct partition_registration *now = &meta->parts[index], *before = NULL;
+    char id[UUID_TEXT_BYTES];
+    struct invariants *inv = world->invariants;
+    for (int i = 0; i < inv->partition_count && before == NULL; i++)
+        if (inv->partitions[i].index == index && memcmp(inv->partitions[i].topic_id, meta->id, UUID_BYTES) == 0)
+            before = &inv->partitions[i].registration;
+    uuid_text(meta->id, id);
+    struct book_topic *topic = book_topic_by_id(&world->book, id);
+    if (topic == NULL || before == NULL)
+        return;
+    if (!replica_set_within(&before->replicas, &now->replicas))
+        book_moved(&topic->parts[index]);
+    if (now->leader == LEADER_NONE || now->leader_epoch == before->leader_epoch)
+        return;
+    bool had_all = replica_set_has(&before->isr, now->leader) || replica_set_has(&before->elr, now->leader);
+    if (!had_all || now->leader == before->leader)
+        topic->parts[index].asks_epoch = now->leader_epoch;
+    if (had_all || !topic->unclean)
+        return;
+    world_note(world, "%s-%d: node %d leads, and was not in sync", meta->name, index, now->leader);
+    world->unclean++;
+    book_elected_unclean(&topic->parts[index]);
+}
+
 /* The newest metadata is what this node has. */
 static void learn(struct sim_node *host, const struct metadata *meta)
 {
     struct invariants *inv = host->world->invariants;
     if (host->world->verbose)
         tell_partitions(host->world, meta);
+    for (size_t t = 0; t < meta->topic_count; t++)
+        for (int32_t p = 0; p < meta->topics[t]->partitions; p++)
+            look_at_election(host->world, meta->topics[t], p);
     inv->newest = meta->next_offset;
     inv->partition_count = 0;
     for (size_t t = 0; t < meta->topic_count; t++)
@@ -258,11 +289,44 @@ static void check_in_sync(struct world *world, const struct known_partition *kno
     }
 }
 
+static bool was_told(struct sim_node *host, const struct book_topic *known, const struct known_partition *part,
+                     int32_t epoch)
+{
+    struct topic *topic =
+        host->node != NULL && !host->in_call && !host->ended ? node_topic(host->node, known->name) : NULL;
+    bool told = topic != NULL && strcmp(topic_id(topic), known->id) == 0 &&
+                part->index < topic_partition_count(topic) && topic_partition(topic, part->index)->shown_told >= epoch;
+    if (topic != NULL)
+        topic_unref(topic);
+    return told;
+}
+
+/* It has begun to lead, and asked those that live what they have shown: what the others have binds it not. */
+static void look_at_asked(struct sim_node *host, const struct known_partition *known)
+{
+    struct world *world = host->world;
+    struct partition *led = replica_of(host, known);
+    char id[UUID_TEXT_BYTES];
+    uuid_text(known->topic_id, id);
+    struct book_topic *topic = book_topic_by_id(&world->book, id);
+    int32_t epoch = led != NULL && partition_leads(led) && atomic_load(&led->epoch_assigned) ? led->leader_epoch : -1;
+    if (led != NULL)
+        partition_unref(led);
+    if (topic == NULL || topic->parts[known->index].asks_epoch == 0 || topic->parts[known->index].asks_epoch > epoch)
+        return;
+    topic->parts[known->index].asks_epoch = 0;
+    for (int i = 0; i < world->node_count; i++)
+        if (&world->nodes[i] != host && !was_told(&world->nodes[i], topic, known, epoch))
+            book_unbind(&topic->parts[known->index], i, epoch);
+}
+
 static void check_all_in_sync(struct sim_node *host)
 {
     const struct invariants *inv = host->world->invariants;
     for (int i = 0; i < inv->partition_count; i++) {
         const struct partition_registration *now = &inv->partitions[i].registration;
+        if (now->leader == host->id)
+            look_at_asked(host, &inv->partitions[i]);
         if (now->leader != LEADER_NONE && replica_set_has(&now->isr, host->id))
             check_in_sync(host->world, &inv->partitions[i]);
     }
@@ -280,6 +344,42 @@ void invariants_check(struct sim_node *host)
 }
 
 /* ---- who had what ---- */
+
+/* All of its replicas are in sync, as was decided, and nobody is about to change that. */
+static bool is_settled(struct sim_node *host, const struct known_partition *known)
+{
+    const struct partition_registration *now = &known->registration;
+    if (!replica_set_has(&now->replicas, host->id))
+        return true;
+    if (now->leader == LEADER_NONE || now->target.count > 0 || now->replicas.count < 2 ||
+        now->isr.count != now->replicas.count)
+        return false;
+    struct partition *led = replica_of(&host->world->nodes[now->leader - 1], known);
+    bool settled = led != NULL && partition_leads(led) && !led->isr_pending;
+    if (led != NULL)
+        partition_unref(led);
+    return settled;
+}
+
+bool invariants_can_be_spared(struct sim_node *host)
+{
+    struct world *world = host->world;
+    const struct invariants *inv = world->invariants;
+    int32_t ids[LIMIT_VOTERS];
+    int32_t voters = node_voters(host->node, ids);
+    bool votes = false;
+    for (int32_t i = 0; i < voters; i++)
+        votes = votes || ids[i] == host->id;
+    if (voters == 0 || (votes && voters < 3))
+        return false;
+    for (int i = 0; i < world->node_count; i++)
+        if (world->nodes[i].node->quorum.meta.next_offset != inv->newest)
+            return false;
+    for (int i = 0; i < inv->partition_count; i++)
+        if (!is_settled(host, &inv->partitions[i]))
+            return false;
+    return true;
+}
 
 static bool survives(const struct sim_node *host, const struct replica_set *set)
 {
@@ -302,10 +402,11 @@ void invariants_power_cut(struct sim_node *host)
         const struct known_partition *known = &inv->partitions[i];
         uuid_text(known->topic_id, id);
         struct book_topic *topic = book_topic_by_id(&world->book, id);
-        bool concerned =
-            replica_set_has(&known->registration.isr, host->id) || replica_set_has(&known->registration.elr, host->id);
-        if (topic != NULL && concerned && !survives(host, &known->registration.isr) &&
-            !survives(host, &known->registration.elr))
+        const struct partition_registration *now = &known->registration;
+        bool concerned = replica_set_has(&now->isr, host->id) || replica_set_has(&now->elr, host->id) ||
+                         replica_set_has(&now->last_isr, host->id);
+        if (topic != NULL && concerned && !survives(host, &now->isr) && !survives(host, &now->elr) &&
+            !survives(host, &now->last_isr))
             book_may_lose(&topic->parts[known->index]);
     }
 }

@@ -20,6 +20,9 @@ void invariants_check(struct sim_node *host);
 void invariants_look(struct sim_node *host);
 /* What is not equal on all nodes, which are all up, or not as it has to be in the end; out[0] '\0': nothing. */
 void invariants_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES]);
+/* Nothing is lost with its disk: everybody knows the same, all replicas are in sync, and one that is here has another.
+ */
+bool invariants_can_be_spared(struct sim_node *host);
 /* Its power goes: what nobody else had in sync may be lost. */
 void invariants_power_cut(struct sim_node *host);
 

@@ -27,7 +27,7 @@ struct pending {
     struct flush_op flush;
     /* a command */
     struct command_op command;
-    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS, SETS_DEFAULT } changes;
+    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS, SETS_DEFAULT, MOVES, VOTES } changes;
     struct book_setting *setting;
     bool was_unknown;
     char value[32];

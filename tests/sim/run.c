@@ -131,6 +131,8 @@ static void add_up(struct totals *totals, const struct world *world)
     totals->crashes += world->crashes;
     totals->power_cuts += world->power_cuts;
     totals->stops += world->stops;
+    totals->unclean += world->unclean;
+    totals->wipes += world->wipes;
     totals->sessions += world->net.sessions;
     totals->frames += world->net.frames;
     totals->deaths += world->net.deaths;
@@ -146,6 +148,7 @@ uint64_t run_seed(uint64_t seed, int nodes, bool verbose, struct totals *totals,
     world_init(&world, seed, nodes == 0 ? 3 + (int)(seed % 3) : nodes);
     world.verbose = verbose;
     world.only_metadata = world.node_count > 1 && seed % 4 == 3;
+    world.moves = world.node_count > 1 && seed % 4 == 2;
     if (world.node_count > 1 && seed % RUN_GROUPS == 1)
         world.groups = groups_play_new(&world);
     if (world.node_count == 1)

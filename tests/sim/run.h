@@ -8,7 +8,7 @@ enum { RUN_GROUPS = 4 }; /* one seed in so many, the first one, has members of a
 
 /* How much was proved. */
 struct totals {
-    uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, faults[5];
+    uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, unclean, wipes, faults[5];
     uint64_t sessions, frames, deaths, lived_ms;
 };
 

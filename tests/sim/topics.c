@@ -73,6 +73,18 @@ static void default_set(struct pending *p, int rc)
                    p->value);
 }
 
+/* The same voters again name the disks that they have now. */
+static void voters_set(struct pending *p, int rc)
+{
+    struct world *world = p->host->world;
+    if (rc == 0 && p->index == world->wiped)
+        world->wiped = 0;
+    if (rc == 0)
+        world->voters_open = false;
+    else if (rc == -EINVAL || rc == -EAGAIN)
+        world->voters_open = p->was_unknown;
+}
+
 /* Nobody heard how it ended. */
 void topics_unheard(struct pending *p)
 {
@@ -96,9 +108,14 @@ void topics_over(struct pending *p, int rc)
                : p->changes == SETS_DEFAULT   ? default_name
                : p->changes == ADDS_PARTITION ? "partitions"
                : p->changes == MAKES_TOPIC    ? "made"
+               : p->changes == MOVES          ? "moved"
+               : p->changes == VOTES          ? "voters"
                                               : "deleted",
                p->index, p->value);
-    pending_check_errno(p, "a command", rc, allowed);
+    /* Another move is under way, or who shall lead is not in sync. */
+    if (rc != -EAGAIN || !p->host->world->moves ||
+        (p->changes != MOVES && p->changes != VOTES && p->changes != ADDS_PARTITION))
+        pending_check_errno(p, "a command", rc, allowed);
     switch (p->changes) {
     case MAKES_TOPIC:
         topic_made(p, rc);
@@ -121,6 +138,11 @@ void topics_over(struct pending *p, int rc)
         break;
     case SETS_DEFAULT:
         default_set(p, rc);
+        break;
+    case VOTES:
+        voters_set(p, rc);
+        break;
+    case MOVES:
         break;
     }
 }
@@ -233,4 +255,66 @@ void topics_set_something(struct sim_node *host, struct topic *topic, struct boo
     if (strcmp(name, "key.separator") == 0 && known->parts[0].count > 0)
         return;
     topics_set(host, topic, known, name, settings[which].value);
+}
+
+/* Some by chance; or where a disk was replaced, those that there are. */
+static int32_t choose_voters(struct sim_node *host, int32_t ids[WORLD_NODES])
+{
+    static const int32_t counts[] = {1, 3, 3, 5};
+    struct world *world = host->world;
+    int32_t count = 0, left = counts[chance_below(&world->chance, 4)];
+    if (world->wiped != 0)
+        return node_voters(host->node, ids);
+    for (int32_t id = 1; id <= world->node_count && left > 0; id++)
+        if (left > world->node_count - id || chance_in(&world->chance, 2)) {
+            ids[count++] = id;
+            left--;
+        }
+    return count;
+}
+
+void topics_change_voters(struct sim_node *host)
+{
+    struct world *world = host->world;
+    int32_t ids[WORLD_NODES], count = choose_voters(host, ids);
+    struct pending *p = command_new(host, NULL, NULL, VOTES);
+    /* One that is not back yet is still meant as who it was. */
+    p->index = world->wiped != 0 && !world->nodes[world->wiped - 1].lost_power ? world->wiped : -1;
+    p->was_unknown = world->voters_open;
+    world->voters_open = true;
+    int rc = node_change_voters(host->node, &p->command, ids, count);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+void topics_move(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    struct world *world = host->world;
+    uint64_t nodes = (uint64_t)world->node_count, what = chance_below(&world->chance, 8);
+    if (what < 2) {
+        known->unclean = true;
+        topics_set(host, topic, known, "unclean.leader.election.enable", what == 0 ? "true" : "");
+        return;
+    }
+    /* Nobody may know yet that a disk is gone, to which it would be moved. */
+    if (what >= 5 && world->wiped != 0)
+        return;
+    struct replica_set replicas = {0};
+    struct pending *p = command_new(host, topic, known, MOVES);
+    int rc;
+    world->moved_ms = world->now_ms;
+    p->index = index;
+    if (what < 5) {
+        rc = node_set_leader(host->node, &p->command, known->name, index,
+                             1 + (int32_t)chance_below(&world->chance, nodes));
+    } else if (what == 5) {
+        rc = node_set_replication_factor(host->node, &p->command, known->name,
+                                         1 + (int32_t)chance_below(&world->chance, 3));
+    } else {
+        for (uint64_t more = 1 + chance_below(&world->chance, 3); more > 0; more--)
+            replica_set_add(&replicas, 1 + (int32_t)chance_below(&world->chance, nodes));
+        rc = node_assign_replicas(host->node, &p->command, known->name, index, &replicas);
+    }
+    if (rc != 0)
+        topics_over(p, rc);
 }

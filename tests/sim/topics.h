@@ -13,6 +13,10 @@ void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *k
 void topics_force(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
                   const char *value);
 void topics_set_something(struct sim_node *host, struct topic *topic, struct book_topic *known);
+/* Who leads, or holds, one of its partitions, or all; or whether an election may be an unclean one. */
+void topics_move(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index);
+/* Who votes on the metadata. */
+void topics_change_voters(struct sim_node *host);
 /* A setting of MOUNT. */
 void topics_set_default(struct sim_node *host);
 /* A command has ended so; or nobody heard how. */

@@ -43,7 +43,7 @@ static void append_over(struct pending *p, int rc)
         struct log_append_result at = p->append.result;
         world_note(p->host->world, "  acks %d, at %" PRId64 "/%" PRId64 " to %" PRId64 ", epoch %d", p->append.acks,
                    at.base.offset, at.base.position, at.end.offset, (int)p->append.leader_epoch);
-        if (batch->state == BATCH_OPEN || batch->state == BATCH_UNKNOWN)
+        if (batch->state == BATCH_OPEN || batch->state == BATCH_UNKNOWN || batch->lost)
             batch->state = BATCH_IN;
         batch->epoch = p->append.leader_epoch;
         struct book_partition *part = &p->known->parts[p->index];
@@ -114,6 +114,9 @@ static void flush_over(struct pending *p, int rc)
     struct book_partition *part = &p->known->parts[p->index];
     for (int64_t i = 0; i < part->count && rc == 0; i++) {
         struct book_batch *batch = &part->batches[i];
+        /* One that an unclean election may have lost was of an earlier epoch. */
+        if (p->known->unclean && batch->may_go && batch->epoch != p->flush.leader_epoch)
+            continue;
         if (batch->state == BATCH_IN && batch->placed && batch->base.offset + batch->lines <= p->point.offset)
             batch->durable = true;
     }
@@ -237,8 +240,10 @@ static void do_read(struct sim_node *host, struct topic *topic, struct book_topi
     struct err e = {""};
     struct partition *part = topic_partition(topic, index);
     struct audit audit = {.book = &host->world->book, .node = host->node, .place = host->id - 1};
-    if (known->state == TOPIC_THERE && !known->deleting && !topic_deleted(topic) && audit_holds(&audit, part) &&
-        !audit_partition(&audit, known, index, part, &e))
+    if (known->state != TOPIC_THERE || known->deleting || topic_deleted(topic))
+        return;
+    if (!(audit_holds(&audit, part) ? audit_partition(&audit, known, index, part, &e)
+                                    : audit_size(&audit, known, index, part, &e)))
         world_fail(host->world, "node %d reads: %s", host->id, e.text);
 }
 
@@ -267,7 +272,7 @@ static void do_look_up(struct sim_node *host, struct topic *topic, struct book_t
                    host->id, known->name, index, offset, found.offset, found.position, rc,
                    (int64_t)(batch - book->batches), batch->base.offset, batch->base.position);
     rc = look_up(part, FIND_LAST, hw.offset - offset, &found);
-    if (rc != 0 || (!known->compacts && found.offset != offset))
+    if (rc != 0 || (!known->compacts && !book->may_go && found.offset != offset)) /* records: holes are none */
         world_fail(host->world, "%s-%d: the last %" PRId64 " begin at %" PRId64 " (%d)", known->name, index,
                    hw.offset - offset, found.offset, rc);
     rc = look_up(part, FIND_POSITION, batch->base.position, &found);
@@ -307,6 +312,14 @@ void workload_act(struct sim_node *host)
         topics_set_default(host);
         return;
     }
+    if (world->moves && chance_in(&world->chance, world->wiped != 0 ? 8 : 25) && host->pending_count < PENDING_MAX) {
+        topics_change_voters(host);
+        return;
+    }
+    if (world->moves && chance_in(&world->chance, 12))
+        faults_wipe(host);
+    if (!world_is_up(host))
+        return;
     struct topic *topic = node_topic(host->node, name);
     struct book_topic *known = topic != NULL ? book_topic_by_id(&world->book, topic_id(topic)) : NULL;
     if (topic == NULL && host->pending_count < PENDING_MAX &&
@@ -324,6 +337,8 @@ void workload_act(struct sim_node *host)
         ; /* on its way */
     else if (world->only_metadata)
         change_topic(host, topic, known);
+    else if (world->moves && chance_in(&world->chance, 12))
+        topics_move(host, topic, known, index);
     else if (what < 50)
         do_append(host, topic, known, index, (int64_t)chance_below(&world->chance, DELIVERY_TIMEOUT_MS));
     else if (what < 60)

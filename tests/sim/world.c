@@ -252,6 +252,15 @@ static void settle_disk(struct sim_node *host)
         host->lost_power = true;
     }
     disk_restart(&host->disk, host->power);
+    if (host->wipe) {
+        invariants_power_cut(host);
+        host->lost_power = true;
+        disk_wipe(&host->disk);
+        host->world->wiped = host->id;
+        host->world->wipes++;
+        world_note(host->world, "node %d comes back with another disk", host->id);
+    }
+    host->wipe = false;
     book_ended(&host->world->book, place(host));
     host->power = false;
     host->resume_ms = 0;

@@ -51,6 +51,7 @@ struct sim_node {
     bool ended;              /* its process has ended itself */
     int rc;                  /* of the last open or close */
     bool power;              /* the armed crash is a power cut, not a kill */
+    bool wipe;               /* the disk goes with it when it is next taken down */
     bool lost_power;         /* since it registered last: what it had in sync may be gone */
     int64_t restart_ms;      /* DOWN: when it is started again */
     int64_t resume_ms;       /* UP: paused until then */
@@ -66,15 +67,19 @@ struct world {
     struct sim_node nodes[WORLD_NODES];
     int node_count;
     int voter_count;    /* nodes 1 to that many are the first members; the others join */
+    bool moves;         /* leaders and replicas change at users' will, and elections may be unclean */
     bool only_metadata; /* topics come and go, and nobody writes to them */
     struct net net;
     struct book book;
     struct invariants *invariants;
+    int64_t moved_ms;          /* when replicas were assigned last: for a while that may yet come into force */
+    int32_t wiped;             /* whose disk was replaced, and the voters have not been set again since; 0: none */
+    bool voters_open;          /* a change of the voters may be under way */
     struct sim_groups *groups; /* NULL: nobody reads in a group. Else no power is cut (groups.h) */
     bool nested;    /* others live on while a node opens or closes: nobody is started or taken down meanwhile */
     bool healed;    /* no crash any more */
     uint64_t trace; /* a hash of all that happened */
-    uint64_t steps, answers, crashes, power_cuts, stops, starts;
+    uint64_t steps, answers, crashes, power_cuts, stops, starts, unclean, wipes;
     char failure[WORLD_FAILURE_BYTES]; /* "": none */
     bool verbose;
 };
