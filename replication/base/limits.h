@@ -76,6 +76,10 @@ enum {
      * asks again. */
     LIMIT_HANDOVER_MS = 2000,
     LIMIT_HANDOVER_AGAIN_MS = 10000,
+    /* A partition that was found empty takes no append in for so long at most, unless its leader is asked again; then,
+     * and from so much later on again, it asks for another leader epoch to go on in. */
+    LIMIT_SEAL_MS = 3000,
+    LIMIT_SEAL_AGAIN_MS = 100,
     /* DeleteRecords of another node's, and what a leader does for another node: given up after this. */
     LIMIT_ASK_MS = 30000,
     /* The command that asks for a producer id, and from one that failed to the next. */

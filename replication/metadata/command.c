@@ -31,7 +31,8 @@ enum field {
     FIELD_VOTERS = 1 << 14,
     FIELD_PARTITION = 1 << 15,
     FIELD_GROUP = 1 << 16,
-    FIELDS_END = 1 << 17,
+    FIELD_SEALS = 1 << 17, /* where there are any: in COMMAND_VERSION_SEALS, with the id */
+    FIELDS_END = 1 << 18,
 };
 
 static const struct {
@@ -40,11 +41,11 @@ static const struct {
 } types[COMMAND_TYPES] = {
     [COMMAND_REGISTER_NODE] = {"register_node", FIELD_REGISTRATION},
     [COMMAND_CREATE_TOPIC] = {"create_topic", FIELD_TOPIC | FIELD_ID | FIELD_ATTR | FIELD_PARTITIONS | FIELD_REPLICAS},
-    [COMMAND_DELETE_TOPIC] = {"delete_topic", FIELD_TOPIC | FIELD_ID},
+    [COMMAND_DELETE_TOPIC] = {"delete_topic", FIELD_TOPIC | FIELD_ID | FIELD_SEALS},
     [COMMAND_CREATE_PARTITIONS] = {"create_partitions", FIELD_TOPIC | FIELD_ID | FIELD_PARTITIONS | FIELD_REPLICAS},
     [COMMAND_SET_ATTR] = {"set_attr", FIELD_TOPIC | FIELD_ATTR | FIELD_SET},
-    [COMMAND_SET_CONFIG] = {"set_config", FIELD_TOPIC | FIELD_NAME | FIELD_VALUE},
-    [COMMAND_REMOVE_CONFIG] = {"remove_config", FIELD_TOPIC | FIELD_NAME},
+    [COMMAND_SET_CONFIG] = {"set_config", FIELD_TOPIC | FIELD_NAME | FIELD_VALUE | FIELD_SEALS},
+    [COMMAND_REMOVE_CONFIG] = {"remove_config", FIELD_TOPIC | FIELD_NAME | FIELD_SEALS},
     [COMMAND_CHANGE_NODE] = {"change_node", FIELD_STATE},
     [COMMAND_CHANGE_PARTITIONS] = {"change_partitions", FIELD_PROPOSER | FIELD_CHANGES},
     [COMMAND_SET_PARTITIONS] = {"set_partitions", FIELD_CHANGES},
@@ -92,6 +93,13 @@ static void pack_replicas(msgpack_packer *pk, const struct command *cmd)
     }
 }
 
+/* Those of the type, as the version has them. */
+static unsigned fields_of(enum command_type type, bool sealed)
+{
+    unsigned fields = types[type].fields;
+    return sealed ? fields | FIELD_ID : fields & ~(unsigned)FIELD_SEALS;
+}
+
 /* Keys that each field stands for. */
 static size_t key_count(unsigned fields)
 {
@@ -109,13 +117,13 @@ static size_t key_count(unsigned fields)
 
 static void pack_command(msgpack_packer *pk, const struct command *cmd)
 {
-    unsigned fields = types[cmd->type].fields;
+    unsigned fields = fields_of(cmd->type, cmd->seals != NULL);
     msgpack_pack_map(pk, key_count(fields) + (cmd->origin.node != 0 ? ORIGIN_KEYS : 0) +
                              (cmd->cluster[0] != '\0' ? CLUSTER_KEYS : 0));
     pack_text(pk, "type");
     pack_text(pk, types[cmd->type].name);
     pack_text(pk, "version");
-    msgpack_pack_int(pk, COMMAND_VERSION);
+    msgpack_pack_int(pk, cmd->seals != NULL ? COMMAND_VERSION_SEALS : COMMAND_VERSION);
     pack_text(pk, "time");
     msgpack_pack_int64(pk, cmd->time_ms);
     if (cmd->origin.node != 0)
@@ -170,6 +178,8 @@ static void pack_command(msgpack_packer *pk, const struct command *cmd)
     }
     if (fields & FIELD_REPLICAS)
         pack_replicas(pk, cmd);
+    if (fields & FIELD_SEALS)
+        pack_seals(pk, cmd);
     if (fields & FIELD_NAME) {
         pack_text(pk, "name");
         pack_text(pk, cmd->name);
@@ -262,27 +272,29 @@ static int get_replicas(const msgpack_object *map, struct command *cmd)
     return 0;
 }
 
-static int decode_type(const msgpack_object *map, struct command *cmd, struct err *e)
+static int decode_type(const msgpack_object *map, struct command *cmd, bool *sealed, struct err *e)
 {
     char name[32];
     int64_t version;
     if (!get_text(map, "type", name, sizeof name) || !get_number(map, "version", 0, INT32_MAX, &version))
         return err_set(e, -EBADMSG, "metadata command without type or version");
-    if (version != COMMAND_VERSION)
+    int type = 0;
+    while (type < COMMAND_TYPES && strcmp(types[type].name, name) != 0)
+        type++;
+    if (type == COMMAND_TYPES)
+        return err_set(e, -EBADMSG, "unknown metadata command %s", name);
+    int last = types[type].fields & FIELD_SEALS ? COMMAND_VERSION_SEALS : COMMAND_VERSION;
+    if (version < COMMAND_VERSION || version > last)
         return err_set(e, -EBADMSG, "metadata command %s of version %" PRId64 ", this build knows %d", name, version,
-                       COMMAND_VERSION);
-    for (int type = 0; type < COMMAND_TYPES; type++) {
-        if (strcmp(types[type].name, name) == 0) {
-            cmd->type = (enum command_type)type;
-            return 0;
-        }
-    }
-    return err_set(e, -EBADMSG, "unknown metadata command %s", name);
+                       last);
+    cmd->type = (enum command_type)type;
+    *sealed = version == COMMAND_VERSION_SEALS;
+    return 0;
 }
 
-static int decode_fields(const msgpack_object *map, struct command *cmd, struct err *e)
+static int decode_fields(const msgpack_object *map, struct command *cmd, bool sealed, struct err *e)
 {
-    unsigned fields = types[cmd->type].fields;
+    unsigned fields = fields_of(cmd->type, sealed);
     const char *bad = NULL;
     int64_t number = 0;
     if (!get_number(map, "time", INT64_MIN, INT64_MAX, &cmd->time_ms))
@@ -332,6 +344,8 @@ static int decode_fields(const msgpack_object *map, struct command *cmd, struct 
     int rc = 0;
     if (bad == NULL && (fields & FIELD_REPLICAS) && (rc = get_replicas(map, cmd)) != 0)
         bad = "replicas";
+    if (bad == NULL && (fields & FIELD_SEALS) && (rc = get_seals(map, cmd)) != 0)
+        bad = "seals";
     if (bad == NULL && (fields & FIELD_CHANGES) && (rc = get_changes(map, &cmd->changes, &cmd->change_count)) != 0)
         bad = "changes";
     if (rc == -ENOMEM)
@@ -345,6 +359,7 @@ int command_decode(const void *data, size_t len, struct command *cmd, struct err
 {
     msgpack_unpacked unpacked;
     size_t used = 0;
+    bool sealed = false;
     int rc;
     *cmd = (struct command){0};
     msgpack_unpacked_init(&unpacked);
@@ -354,9 +369,9 @@ int command_decode(const void *data, size_t len, struct command *cmd, struct err
         unpacked.data.type != MSGPACK_OBJECT_MAP)
         rc = err_set(e, -EBADMSG, "metadata command is not one MessagePack map");
     else
-        rc = decode_type(&unpacked.data, cmd, e);
+        rc = decode_type(&unpacked.data, cmd, &sealed, e);
     if (rc == 0)
-        rc = decode_fields(&unpacked.data, cmd, e);
+        rc = decode_fields(&unpacked.data, cmd, sealed, e);
     msgpack_unpacked_destroy(&unpacked);
     if (rc != 0)
         command_free(cmd);
@@ -367,6 +382,8 @@ void command_free(struct command *cmd)
 {
     free(cmd->replicas);
     free(cmd->changes);
+    free(cmd->seals);
+    cmd->seals = NULL;
     cmd->replicas = NULL;
     cmd->changes = NULL;
 }

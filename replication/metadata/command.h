@@ -18,7 +18,8 @@
 #include "replication/metadata/tree_attr.h"
 #include "replication/wire/raft_voters.h"
 
-enum { COMMAND_VERSION = 1, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
+/* The second version is that of a command with seals. */
+enum { COMMAND_VERSION = 1, COMMAND_VERSION_SEALS = 2, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
 
 enum command_type {
     COMMAND_REGISTER_NODE,       /* registration */
@@ -73,6 +74,13 @@ struct partition_change {
     int64_t isr_epochs[LIMIT_REPLICA_SET];
 };
 
+/* A partition was empty in that leader epoch, and its leader, in that registration, takes no append in while they last
+ * (replication/replica/partition_seal.c). */
+struct command_seal {
+    int32_t leader_epoch;
+    int64_t node_epoch;
+};
+
 /* Who proposed a command, so that the node which did can tell its own among those that it applies. */
 struct command_origin {
     int32_t node;       /* 0: not known: the quorum's own records, and those of a version that had no origins */
@@ -103,6 +111,11 @@ struct command {
     int32_t replication_factor;
     int32_t *replicas; /* replication_factor ids for each partition, one partition behind the other; malloc-ed */
     int32_t replica_count;
+    /* DELETE_TOPIC, SET_CONFIG, REMOVE_CONFIG, with id: only if each partition is sealed so; malloc-ed. NULL: in any
+     * case
+     */
+    struct command_seal *seals;
+    int32_t seal_count;
     char name[CONFIG_NAME_BYTES];
     char value[CONFIG_VALUE_BYTES];
 };

@@ -133,6 +133,17 @@ void pack_voters(msgpack_packer *pk, const struct command *cmd)
     pack_servers(pk, &cmd->target);
 }
 
+void pack_seals(msgpack_packer *pk, const struct command *cmd)
+{
+    pack_text(pk, "seals");
+    msgpack_pack_array(pk, (size_t)cmd->seal_count);
+    for (int32_t i = 0; i < cmd->seal_count; i++) {
+        msgpack_pack_array(pk, 2);
+        msgpack_pack_int32(pk, cmd->seals[i].leader_epoch);
+        msgpack_pack_int64(pk, cmd->seals[i].node_epoch);
+    }
+}
+
 void pack_origin(msgpack_packer *pk, const struct command_origin *origin)
 {
     pack_text(pk, "origin");
@@ -358,5 +369,25 @@ int get_changes(const msgpack_object *map, struct partition_change **out, int32_
     }
     *out = changes;
     *count = (int32_t)all->via.array.size;
+    return 0;
+}
+
+int get_seals(const msgpack_object *map, struct command *cmd)
+{
+    const msgpack_object *all = get(map, "seals");
+    if (all == NULL || all->type != MSGPACK_OBJECT_ARRAY || all->via.array.size == 0 ||
+        all->via.array.size > LIMIT_TOPIC_PARTITIONS)
+        return -EBADMSG;
+    cmd->seals = calloc(all->via.array.size, sizeof *cmd->seals);
+    if (cmd->seals == NULL)
+        return -ENOMEM;
+    cmd->seal_count = (int32_t)all->via.array.size;
+    for (uint32_t i = 0; i < all->via.array.size; i++) {
+        const msgpack_object *one = &all->via.array.ptr[i];
+        if (one->type != MSGPACK_OBJECT_ARRAY || one->via.array.size < 2 ||
+            !int32_of(&one->via.array.ptr[0], 0, &cmd->seals[i].leader_epoch) ||
+            !number_of(&one->via.array.ptr[1], 0, INT64_MAX, &cmd->seals[i].node_epoch))
+            return -EBADMSG;
+    }
     return 0;
 }

@@ -27,6 +27,7 @@ void pack_changes(msgpack_packer *pk, const struct partition_change *changes, in
 void pack_epoch(msgpack_packer *pk, const struct command *cmd);
 void pack_voters(msgpack_packer *pk, const struct command *cmd);
 void pack_origin(msgpack_packer *pk, const struct command_origin *origin);
+void pack_seals(msgpack_packer *pk, const struct command *cmd);
 void pack_cluster(msgpack_packer *pk, const char *cluster);
 
 const msgpack_object *get(const msgpack_object *map, const char *key); /* NULL: missing */
@@ -42,6 +43,8 @@ bool get_voters(const msgpack_object *map, struct command *out);
 bool get_origin(const msgpack_object *map, struct command_origin *out);
 /* Without the key "". */
 bool get_cluster(const msgpack_object *map, char out[UUID_TEXT_BYTES]);
+/* Of each it makes cmd->seals. 0, -EBADMSG, -ENOMEM. */
+int get_seals(const msgpack_object *map, struct command *cmd);
 /* *out is malloc-ed. 0, -EBADMSG, -ENOMEM. */
 int get_changes(const msgpack_object *map, struct partition_change **out, int32_t *count);
 

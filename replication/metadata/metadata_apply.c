@@ -286,6 +286,10 @@ static int change_config(struct metadata *meta, const struct command *cmd)
     struct metadata_topic *topic = cmd->topic[0] != '\0' ? metadata_topic_find(meta, cmd->topic) : NULL;
     int rc =
         metadata_change_set(topic != NULL ? &topic->config : &meta->config, topic != NULL ? &meta->config : NULL, cmd);
+    for (int32_t i = 0; rc == 0 && cmd->seals != NULL && i < topic->partitions; i++) {
+        topic->parts[i].leader_epoch++; /* appends go on */
+        topic->parts[i].partition_epoch++;
+    }
     if (rc == 0)
         *(topic != NULL ? &topic->attr.ctime_ms : &meta->root.ctime_ms) = cmd->time_ms;
     return rc;

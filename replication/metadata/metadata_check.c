@@ -38,11 +38,32 @@ static int check_same_topic(const struct metadata *meta, const struct command *c
     return 0;
 }
 
+/* Each partition of it was empty, and its leader takes nothing in before it leads in a later epoch (REPLICATION.md,
+ * rule 58). */
+static int check_seals(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    int rc = cmd->seals != NULL ? check_same_topic(meta, cmd, verdict) : 0;
+    if (rc != 0 || cmd->seals == NULL)
+        return rc;
+    const struct metadata_topic *topic = metadata_topic_find(meta, cmd->topic);
+    if (cmd->seal_count != topic->partitions)
+        return LOST(verdict, -EAGAIN, "topic %s has %d partitions by now", cmd->topic, topic->partitions);
+    for (int32_t i = 0; i < topic->partitions; i++) {
+        const struct partition_registration *part = &topic->parts[i];
+        const struct node_registration *leader = metadata_node(meta, part->leader);
+        if (leader == NULL || part->leader_epoch != cmd->seals[i].leader_epoch ||
+            leader->epoch != cmd->seals[i].node_epoch)
+            return LOST(verdict, -EAGAIN, "partition %s-%d is led anew, and may take records in", cmd->topic, i);
+    }
+    return 0;
+}
+
 static int check_delete_topic(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
     if (topic_name_internal(cmd->topic))
         return err_set(verdict->e, -EINVAL, "topic %s is the cluster's own", cmd->topic);
-    return check_same_topic(meta, cmd, verdict);
+    int rc = check_same_topic(meta, cmd, verdict);
+    return rc != 0 ? rc : check_seals(meta, cmd, verdict);
 }
 
 static int check_create_partitions(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
@@ -82,8 +103,11 @@ static int check_config(const struct metadata *meta, const struct command *cmd, 
 {
     struct err *e = verdict->e;
     const struct metadata_topic *topic = NULL;
+    int rc;
     if (cmd->topic[0] != '\0' && (topic = metadata_topic_find(meta, cmd->topic)) == NULL)
         return LOST(verdict, -ENOENT, "no topic %s", cmd->topic);
+    if ((rc = check_seals(meta, cmd, verdict)) != 0)
+        return rc;
     const struct config_def *def = config_find(cmd->name);
     if (def == NULL)
         return err_set(e, -EINVAL, "%s: no such setting", cmd->name);
@@ -94,7 +118,7 @@ static int check_config(const struct metadata *meta, const struct command *cmd, 
             return LOST(verdict, -ENODATA, "%s: not set", cmd->name);
         return 0;
     }
-    int rc = config_check(cmd->name, cmd->value, e);
+    rc = config_check(cmd->name, cmd->value, e);
     if (rc == 0)
         rc = check_lags(&meta->config, topic != NULL ? &topic->config : NULL, cmd, verdict);
     if (rc == 0 && strcmp(cmd->name, "default.replication.factor") == 0 &&

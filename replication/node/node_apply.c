@@ -183,17 +183,30 @@ static void change_partitions(struct node *node, const struct command *cmd)
     }
 }
 
-/* All of a topic's: another target moves them. */
-static void assign_replicas(struct node *node, const struct command *cmd)
+static void set_registrations(struct node *node, const char *name)
 {
-    const struct metadata_topic *meta = metadata_topic(&node->quorum.meta, cmd->topic);
-    struct topic *topic = catalog_find(&node->replicas.catalog, cmd->topic);
+    const struct metadata_topic *meta = metadata_topic(&node->quorum.meta, name);
+    struct topic *topic = catalog_find(&node->replicas.catalog, name);
     if (topic == NULL)
         return;
     for (int32_t p = 0; p < meta->partitions; p++)
         set_registration(node, topic, meta, p);
     topic_unref(topic);
+}
+
+/* Another target moves them all. */
+static void assign_replicas(struct node *node, const struct command *cmd)
+{
+    set_registrations(node, cmd->topic);
     update_topics(node, cmd);
+}
+
+/* What was sealed goes on only when the setting is in force. */
+static void change_config(struct node *node, const struct command *cmd)
+{
+    update_topics(node, cmd);
+    if (cmd->seals != NULL)
+        set_registrations(node, cmd->topic);
 }
 
 void node_apply_registrations(struct node *node, int32_t replica)
@@ -271,9 +284,11 @@ static void apply(struct node *node, const struct command *cmd)
             update_topics(node, cmd);
         break;
     case COMMAND_CREATE_PARTITIONS:
+        update_topics(node, cmd);
+        break;
     case COMMAND_SET_CONFIG:
     case COMMAND_REMOVE_CONFIG:
-        update_topics(node, cmd);
+        change_config(node, cmd);
         break;
     case COMMAND_REGISTER_NODE:
         register_node(node, cmd);

@@ -2,16 +2,16 @@
  *
  *   node_… ──┬────────────────→ DECIDING ──┬── applied, or refused ───────────────────────→ done
  *            │                    ↑ ↑  └────┘ the disk is full, and the reserve makes room
- *            ├→ HOLDING ── held ──┘ │       │
+ *            ├→ SEALING ── all ───┘ │  └→ SEALING: led anew
  *            │    └── in use → done │       └── made, but not on this disk ──→ UNDOING ──→ done
  *            └→ PREPARING ── made ──┘
  *                  └── not, or not on this disk ──→ done
  *
  * Preparing: the first group's mkdir makes the topic of groups' offsets first; it stays whatever becomes of the group.
  *
- * Holding a topic: once the appends under way are through, those that come are parked, so that what is empty stays so
- * until the decision; nobody waits at the gate meanwhile. All transitions are made by tick(), one after the other: each
- * state waits for one thing. */
+ * Sealing a topic: each partition's leader says that it is empty, and takes nothing in until it leads in another epoch.
+ * The command carries these epochs, and is refused where one is over: then they are asked again. All transitions are
+ * made by tick(), one after the other: each state waits for one thing. */
 #include "replication/node/node_commands.h"
 
 #include <errno.h>
@@ -20,28 +20,47 @@
 #include <string.h>
 
 #include "replication/base/limits.h"
+#include "replication/executor/alarms.h"
 #include "replication/metadata/plan.h"
 #include "replication/node/node_internal.h"
+#include "replication/wire/message.h"
+
+/* What a partition's leader is asked for, and has given. */
+struct seal_wanted {
+    struct ask ask;
+    struct command_op *op;
+    bool given;
+};
 
 /* ---- the end ---- */
 
-/* Gives back what it holds. */
-static void give_back(struct command_op *op)
+/* What was decided has ended them. */
+static void unseal(struct command_op *op, bool decided)
 {
-    if (op->holds)
-        topic_release(op->topic);
+    for (int32_t i = 0; i < op->seal_count && !decided; i++)
+        if (op->seals[i].given && !topic_deleted(op->topic))
+            partition_seal_give_back(topic_partition(op->topic, i));
+    free(op->seals);
+    op->seals = NULL;
+    op->seal_count = 0;
+}
+
+/* Gives back what it holds. */
+static void give_back(struct command_op *op, bool decided)
+{
+    unseal(op, decided);
     if (op->reserved)
         reserve_end(&op->node->reserve);
     if (op->topic != NULL)
         topic_unref(op->topic);
-    op->holds = op->reserved = false;
+    op->reserved = false;
     op->topic = NULL;
     command_free(&op->cmd);
 }
 
 static void finish(struct command_op *op, int rc)
 {
-    give_back(op);
+    give_back(op, rc == 0);
     op->done(op, rc);
 }
 
@@ -57,15 +76,20 @@ static void on_decided(struct quorum_op *quorum, int rc)
     tick(op, rc);
 }
 
+/* The kernel holds a directory's lock meanwhile; with peers it is not this node's disk that is waited for. */
+static int64_t left_ms(const struct command_op *op)
+{
+    int64_t left = op->begun_ms + LIMIT_METADATA_MS - op->node->clock->mono_ms(op->node->clock);
+    if (!quorum_has_peers(&op->node->quorum) || op->timeout_ms <= left)
+        return op->timeout_ms;
+    return left > 0 ? left : 0;
+}
+
 /* 0: on_decided() follows. */
 static int submit(struct command_op *op, enum command_state state)
 {
-    int64_t left_ms = op->begun_ms + LIMIT_METADATA_MS - op->node->clock->mono_ms(op->node->clock);
     op->state = state;
-    /* The kernel holds a directory's lock meanwhile; with peers it is not this node's disk that is waited for. */
-    op->quorum.timeout_ms = op->timeout_ms;
-    if (quorum_has_peers(&op->node->quorum) && op->timeout_ms > left_ms)
-        op->quorum.timeout_ms = left_ms > 0 ? left_ms : 0;
+    op->quorum.timeout_ms = left_ms(op);
     op->quorum.done = on_decided;
     int rc = quorum_submit(&op->node->quorum, &op->quorum, &op->cmd);
     if (rc != 0)
@@ -136,6 +160,16 @@ static int decide_group(struct command_op *op)
     return rc == 0 ? decide(op) : err_sys(&op->e, rc, "choose a group's id");
 }
 
+static int check_held(struct command_op *op);
+static int seal(struct command_op *op, bool again);
+
+/* Every partition was empty, as its leader says. */
+static int decide_sealed(struct command_op *op)
+{
+    int rc = check_held(op);
+    return rc == 0 ? decide(op) : rc;
+}
+
 static bool makes_room(const struct command_op *op)
 {
     return op->cmd.type == COMMAND_DELETE_TOPIC || op->cmd.type == COMMAND_SET_CONFIG ||
@@ -154,13 +188,17 @@ static void tick(struct command_op *op, int rc)
         if (rc != 0)
             finish(op, rc);
         return;
-    case COMMAND_HOLDING:
+    case COMMAND_SEALING:
         if (rc == 0)
-            rc = decide(op);
+            rc = decide_sealed(op);
+        if (rc == -EAGAIN)
+            rc = seal(op, true);
         if (rc != 0)
             finish(op, rc);
         return;
     case COMMAND_DECIDING:
+        if (rc == -EAGAIN && op->seals != NULL && (rc = seal(op, true)) == 0)
+            return;
         if (makes_room(op) && !op->reserved && reserve_begin(&op->node->reserve, rc)) {
             op->reserved = true;
             rc = decide(op);
@@ -182,32 +220,104 @@ static void tick(struct command_op *op, int rc)
     }
 }
 
-/* ---- holding ---- */
+/* ---- a topic that has to be empty ---- */
 
+static int refuse(struct command_op *op)
+{
+    const char *name = op->topic->name;
+    if (op->cmd.type == COMMAND_DELETE_TOPIC)
+        return err_set(&op->e, -ENOTEMPTY, "topic %s holds records and its delete.topic.enable is false", name);
+    return err_set(&op->e, -EBUSY, "framing: topic %s is not empty, or records are on their way to it", name);
+}
+
+/* What this node knows by itself. */
 static int check_held(struct command_op *op)
 {
     bool deletes = op->cmd.type == COMMAND_DELETE_TOPIC;
-    const char *name = op->topic->name;
-    if (deletes && !topic_empty(op->topic))
-        return err_set(&op->e, -ENOTEMPTY, "topic %s holds records and its delete.topic.enable is false", name);
-    if (!deletes && !topic_awaits_none(op->topic))
-        return err_set(&op->e, -EBUSY, "framing: topic %s is not empty, or records are on their way to it", name);
+    return (deletes ? topic_empty : topic_awaits_none)(op->topic) ? 0 : refuse(op);
+}
+
+/* The last one goes on. That one is not empty says more than that another was not heard of. */
+static void one_answered(struct command_op *op, int rc)
+{
+    int before = 0;
+    if (rc != 0 && !atomic_compare_exchange_strong(&op->seals_rc, &before, rc) && rc != -ETIMEDOUT)
+        atomic_store(&op->seals_rc, rc);
+    if (atomic_fetch_sub(&op->seals_left, 1) != 1)
+        return;
+    rc = atomic_load(&op->seals_rc);
+    if (rc == -ENOTEMPTY)
+        rc = refuse(op);
+    else if (rc != 0)
+        err_sys(&op->e, rc, "topic %s: ask its leaders whether it is empty", op->topic->name);
+    tick(op, rc);
+}
+
+static void on_asked(struct ask *ask, int rc)
+{
+    struct seal_wanted *seal = CONTAINER_OF(ask, struct seal_wanted, ask);
+    struct command_op *op = seal->op;
+    seal->given = rc == 0 && ask->answer_upto == 0;
+    op->cmd.seals[seal - op->seals] = (struct command_seal){ask->leader_epoch, ask->answer_position};
+    one_answered(op, rc == 0 && !seal->given ? -ENOTEMPTY : rc);
+}
+
+/* One of each partition that there is now. */
+static int make_seals(struct command_op *op)
+{
+    int32_t count = topic_partition_count(op->topic);
+    free(op->seals);
+    free(op->cmd.seals);
+    op->seals = calloc((size_t)count, sizeof *op->seals);
+    op->cmd.seals = calloc((size_t)count, sizeof *op->cmd.seals);
+    op->seal_count = op->seals != NULL ? count : 0;
+    op->cmd.seal_count = count;
+    if (op->seals == NULL || op->cmd.seals == NULL)
+        return err_sys(&op->e, -ENOMEM, "topic %s: ask its leaders whether it is empty", op->topic->name);
     return 0;
 }
 
-/* Prompt work: it waits for the appends that are under way. */
-static void on_hold(struct work *work)
+/* 0: a tick() follows, perhaps before this returns. again: some are led anew, and as likely not known everywhere yet.
+ */
+static int seal(struct command_op *op, bool again)
 {
-    struct command_op *op = CONTAINER_OF(work, struct command_op, work);
-    topic_hold(op->topic);
-    op->holds = true;
-    tick(op, check_held(op));
+    struct clock *clock = op->node->clock;
+    int rc = make_seals(op);
+    if (rc != 0)
+        return rc;
+    op->state = COMMAND_SEALING;
+    atomic_store(&op->seals_rc, 0);
+    atomic_store(&op->seals_left, op->seal_count + 1);
+    for (int32_t i = 0; i < op->seal_count; i++) {
+        op->seals[i].op = op;
+        op->seals[i].ask = (struct ask){.kind = MESSAGE_SEAL,
+                                        .epoch = op->cmd.type == COMMAND_DELETE_TOPIC ? -1 : 1,
+                                        .upto = LIMIT_SEAL_MS,
+                                        .deadline_ms = alarms_deadline_ms(clock->mono_ms(clock), left_ms(op)),
+                                        .to_self = true,
+                                        .later = again,
+                                        .done = on_asked};
+        partition_ask(topic_partition(op->topic, i), &op->seals[i].ask);
+    }
+    one_answered(op, 0);
+    return 0;
 }
 
-static int hold(struct command_op *op)
+/* Prompt work: the answers may come at once. What is in use here is not disturbed elsewhere. */
+static void on_seal(struct work *work)
 {
-    op->state = COMMAND_HOLDING;
-    op->work.run = on_hold;
+    struct command_op *op = CONTAINER_OF(work, struct command_op, work);
+    int rc = check_held(op);
+    if (rc == 0)
+        rc = seal(op, false);
+    if (rc != 0)
+        finish(op, rc);
+}
+
+static int begin_sealing(struct command_op *op)
+{
+    op->state = COMMAND_SEALING;
+    op->work.run = on_seal;
     executor_prompt(op->node->executor, &op->work);
     return 0;
 }
@@ -219,7 +329,9 @@ static int begin(struct node *node, struct command_op *op, enum command_type typ
 {
     op->node = node;
     op->topic = NULL;
-    op->holds = op->reserved = false;
+    op->seals = NULL;
+    op->seal_count = 0;
+    op->reserved = false;
     op->e = op->quorum.e = (struct err){0};
     op->begun_ms = node->clock->mono_ms(node->clock);
     op->quorum.proposal = NULL;
@@ -249,7 +361,7 @@ static int begin_on(struct node *node, struct command_op *op, enum command_type 
 static int begun(struct command_op *op, int rc)
 {
     if (rc != 0)
-        give_back(op);
+        give_back(op, false);
     return rc;
 }
 
@@ -283,8 +395,8 @@ int node_delete_topic(struct node *node, struct command_op *op, const char *name
         topic_config(op->topic, &config);
         if (config.delete_topic_enable)
             rc = decide(op);
-        else if ((rc = check_held(op)) == 0) /* once before it is held, so that a topic in use is not disturbed */
-            rc = hold(op);
+        else
+            rc = begin_sealing(op);
     }
     return begun(op, rc);
 }
@@ -376,7 +488,7 @@ int node_set_config(struct node *node, struct command_op *op, const char *topic,
         memcpy(op->cmd.value, value, strlen(value) + 1);
     /* Framing says how to read what is there, so it changes only while nothing is. */
     if (rc == 0)
-        rc = topic != NULL && strcmp(name, "framing") == 0 ? hold(op) : decide(op);
+        rc = topic != NULL && strcmp(name, "framing") == 0 ? begin_sealing(op) : decide(op);
     return begun(op, rc);
 }
 
@@ -507,6 +619,6 @@ bool node_command_cancel(struct command_op *op)
     if (op->cmd.type == COMMAND_SET_VOTERS ? !quorum_change_cancel(&op->node->quorum, &op->change)
                                            : !quorum_cancel(&op->node->quorum, &op->quorum))
         return false;
-    give_back(op);
+    give_back(op, false);
     return true;
 }

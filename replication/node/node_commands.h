@@ -10,7 +10,9 @@
 #include "replication/metadata/quorum.h"
 #include "replication/node/node.h"
 
-enum command_state { COMMAND_PREPARING, COMMAND_HOLDING, COMMAND_DECIDING, COMMAND_UNDOING };
+enum command_state { COMMAND_PREPARING, COMMAND_SEALING, COMMAND_DECIDING, COMMAND_UNDOING };
+
+struct seal_wanted;
 
 /* One change on its way; the caller embeds it, zeroed, sets the first two and keeps it until it is over. */
 struct command_op {
@@ -29,14 +31,17 @@ struct command_op {
     struct quorum_op quorum, undo;
     struct quorum_change change; /* of the quorum's voters */
     struct work work;
-    bool holds;    /* the topic */
+    struct seal_wanted *seals; /* SEALING: of each partition's leader */
+    int32_t seal_count;
+    _Atomic int32_t seals_left; /* not answered, and one for who asks */
+    _Atomic int seals_rc;
     bool reserved; /* between reserve_begin() and reserve_end() */
     int rc;        /* UNDOING: why */
 };
 
 /* Each returns 0: op->done will be called; or a negative errno with the reason in op->e: it is over, and nothing has
  * happened. Either may be any of those named, and done's also -ENOSPC, -EDQUOT, -EIO (the disk), -ETIMEDOUT (it may yet
- * come into force), -ENOMEM. */
+ * come into force; a topic that has to be empty: or a partition's leader could not be asked), -ENOMEM. */
 
 /* -EEXIST, -EINVAL (name). Partitions and replication factor: the cluster's defaults. */
 int node_create_topic(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr);

@@ -55,12 +55,14 @@ static void open_parcel(struct parcel *parcel)
     case MESSAGE_FLUSH:
     case MESSAGE_FLUSH_INSYNC:
     case MESSAGE_DELETE_RECORDS:
+    case MESSAGE_SEAL:
         if (partition_asked(part, parcel->from, parcel->frame->kind, &parcel->request) < 0) {
             network_drop(network, parcel->from);
         }
         break;
     case MESSAGE_FLUSH_ANSWER:
     case MESSAGE_DELETE_RECORDS_ANSWER:
+    case MESSAGE_SEAL_ANSWER:
         partition_ask_answer(part, &parcel->answer);
         break;
     case MESSAGE_SHOWN:
@@ -163,11 +165,13 @@ static void refuse(struct replica_manager *manager, const struct parcel *parcel)
         refuse_append(manager, parcel->from, &parcel->append);
         return;
     }
-    if (kind != MESSAGE_FLUSH && kind != MESSAGE_DELETE_RECORDS) {
+    if (kind != MESSAGE_FLUSH && kind != MESSAGE_DELETE_RECORDS && kind != MESSAGE_SEAL) {
         return; /* an answer that nobody waits for, or a leader that asks again */
     }
     answer.head = parcel->request.head;
-    kind = kind == MESSAGE_FLUSH ? MESSAGE_FLUSH_ANSWER : MESSAGE_DELETE_RECORDS_ANSWER;
+    kind = kind == MESSAGE_FLUSH            ? MESSAGE_FLUSH_ANSWER
+           : kind == MESSAGE_DELETE_RECORDS ? MESSAGE_DELETE_RECORDS_ANSWER
+                                            : MESSAGE_SEAL_ANSWER;
     send_answer(manager, parcel->from, (enum message_kind)kind, header, partition_answer_encode(&answer, header));
 }
 
@@ -196,6 +200,7 @@ static int take_apart(struct parcel *parcel, const struct forward_head **head, s
     case MESSAGE_FLUSH_INSYNC:
     case MESSAGE_DELETE_RECORDS:
     case MESSAGE_SHOWN:
+    case MESSAGE_SEAL:
         *head = &parcel->request.head;
         return partition_request_decode(frame->header, frame->header_bytes, &parcel->request, e);
     default:
@@ -389,7 +394,7 @@ void forwarding_init(struct forwarding *forwarding, struct replica_manager *mana
     static const enum message_kind kinds[] = {
         MESSAGE_APPEND,         MESSAGE_APPEND_ANSWER,         MESSAGE_FLUSH,        MESSAGE_FLUSH_ANSWER,
         MESSAGE_DELETE_RECORDS, MESSAGE_DELETE_RECORDS_ANSWER, MESSAGE_FLUSH_INSYNC, MESSAGE_FLUSH_INSYNC_ANSWER,
-        MESSAGE_SHOWN,          MESSAGE_SHOWN_ANSWER};
+        MESSAGE_SHOWN,          MESSAGE_SHOWN_ANSWER,          MESSAGE_SEAL,         MESSAGE_SEAL_ANSWER};
 
     *forwarding = (struct forwarding){.manager = manager,
                                       .listener = {.up = on_up, .down = on_down, .arg = forwarding},

@@ -49,11 +49,18 @@ static int64_t node_epoch(const void *arg, int32_t id)
     return node == NULL || node->fenced || node->shutting_down ? -1 : node->epoch;
 }
 
+/* That the leader waits for, before it takes appends in; 0: none. Under the lock. */
+static int32_t wanted_epoch(const struct partition *part)
+{
+    int32_t seal = partition_seal_wants(part);
+    return seal > part->epoch_wanted ? seal : part->epoch_wanted;
+}
+
 /* The leader proposes the controller's part: a later epoch, with everything else as it is. Under the lock. */
 static bool raise_epoch(struct partition *part, struct partition_change *change)
 {
     change->to = part->registration;
-    change->to.leader_epoch = part->epoch_wanted;
+    change->to.leader_epoch = wanted_epoch(part);
     for (int i = 0; i < LIMIT_REPLICA_SET; i++)
         change->isr_epochs[i] = -1;
     return true;
@@ -76,7 +83,7 @@ static bool propose(struct partition *part, const struct metadata *meta, struct 
     rules.arg = meta;
     bool resigns = !part->isr_pending && partition_resign(part, meta, &election, change);
     bool proposes = resigns || (partition_leads(part) && !part->isr_pending);
-    *raises = resigns || (proposes && part->epoch_wanted > part->registration.leader_epoch);
+    *raises = resigns || (proposes && wanted_epoch(part) > part->registration.leader_epoch);
     if (*raises && !resigns)
         proposes = raise_epoch(part, change);
     else if (resigns)
@@ -130,24 +137,28 @@ static void collect(struct isr_changes *changes)
     struct command *command = &changes->command;
     int32_t most = changes->single ? 1 : ISR_CHANGES_MAX;
     struct partition *part;
-    bool raises = false, alone = false;
+    bool raises, raise = false;
     *command = (struct command){.type = COMMAND_CHANGE_PARTITIONS,
                                 .node = changes->manager->id,
                                 .changes = calloc((size_t)most, sizeof *command->changes)};
-    while (command->changes != NULL && command->change_count < most && !raises && (part = take(changes)) != NULL) {
+    while (command->changes != NULL && command->change_count < most && (part = take(changes)) != NULL) {
         bool proposes = propose(part, quorum_acquire(quorum), &command->changes[command->change_count], &raises);
+        bool other = proposes && command->change_count > 0 && raises != raise;
         quorum_release(quorum);
-        alone = raises && command->change_count == 0;
-        if (raises && !alone) { /* it goes alone, with the next command */
+        if (other) { /* with the next command */
             take_back(part);
             isr_changes_want(changes, part);
         }
-        if (proposes && (!raises || alone))
+        if (proposes && !other) {
+            raise = raises;
             changes->parts[command->change_count++] = part;
-        else
+        } else {
             partition_unref(part);
+        }
+        if (other)
+            break;
     }
-    if (alone)
+    if (raise)
         command->node = 0; /* as the controller's: a leader by itself changes no epoch */
     if (command->change_count > 0)
         submit(changes);

@@ -224,6 +224,7 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     partition_ask_init(part);
     partition_insync_init(part);
     partition_shown_init(part);
+    partition_seal_init(part);
     partition_feed_init(part);
     part->registration = *registration;
     struct topic_config config;
@@ -378,6 +379,7 @@ void partition_stop_alarms(struct partition *part, bool cancel)
     partition_ask_stop(part, cancel);
     partition_insync_stop(part, cancel);
     partition_shown_stop(part, cancel);
+    partition_seal_stop(part, cancel);
     partition_flush_stop(part, cancel);
 }
 

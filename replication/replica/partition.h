@@ -30,7 +30,12 @@ struct ask {
     int32_t epoch; /* forward_message.h's partition_request */
     int64_t upto;
     int64_t deadline_ms;
+    bool to_self; /* should this node lead, it is asked all the same; else -EREMOTE */
+    bool later;   /* not before LIMIT_FORWARD_PAUSE_MS, or before something changes */
     void (*done)(struct ask *ask, int rc);
+    /* done, rc 0: from the answer, with the epoch in which it was asked */
+    int32_t leader_epoch;
+    int64_t answer_upto, answer_position;
     enum { ASK_OVER, ASK_WAITING, ASK_SENT } state;
     int rc;
     uint64_t number;

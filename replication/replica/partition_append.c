@@ -1,7 +1,7 @@
 /* replication/replica/partition_append.c: an append, from its submit to its end.
  *
  *     NEW --+-- acks=all, too few in sync --> HELD --- enough, and its turn --+
- *           |   or the topic is held (topic.h), ^                             |
+ *           |   or it is sealed,                ^                             |
  *           |   or this node does not lead      |                             |
  *           |                                   +--- it has come to be held --+
  *           |                                                                 |
@@ -79,13 +79,13 @@ static void note_duplicate(struct append_op *op)
     op->result = (struct log_append_result){end, end};
 }
 
-/* 1: the topic is held, or this node leads no more, or in another epoch; nothing was done. */
+/* 1: it is sealed, or this node leads no more, or in another epoch; nothing was done. */
 static int write_in_gate(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
     int rc;
 
-    /* Looked at within the gate, which is shut for a moment when a topic comes to be held. */
+    /* Looked at within the gate, which is shut for a moment when a partition comes to be sealed. */
     if (partition_is_held(part)) {
         return 1;
     }

@@ -1,13 +1,13 @@
 /* replication/replica/partition_ask.c: what this node asks a partition's leader elsewhere to do, other than appending:
- * to flush, to delete records. Each may be done twice, so it is simply asked again whenever an answer may have been
- * lost.
+ * to flush, to delete records, to seal. Each may be done twice, so it is simply asked again whenever an answer may have
+ * been lost.
  *
  *     WAITING --- the leader can be sent to ---> SENT --- answered ---> OVER
  *        ^                                        |
  *        +--- the leader or a link is another, or it refused for now (again after LIMIT_FORWARD_PAUSE_MS)
  *
  * OVER also: its deadline (-ETIMEDOUT); the topic is deleted (-ESTALE); this node has come to lead (-EREMOTE): whoever
- * asked does it here.
+ * asked does it here, unless it is asked like another one (to_self).
  *
  * Under the forward lock, which is held through a send. */
 #include <errno.h>
@@ -102,7 +102,7 @@ static void look(struct partition *part, bool again, struct ask ***last)
         next = ask->next;
         if (atomic_load(&part->topic->deleted)) {
             end(part, ask, -ESTALE, last);
-        } else if (leads) {
+        } else if (leads && !ask->to_self) {
             end(part, ask, -EREMOTE, last);
         } else if ((ask->state == ASK_WAITING || again) && leader != LEADER_NONE) {
             ask->number = ++part->ask_number;
@@ -138,7 +138,11 @@ void partition_ask(struct partition *part, struct ask *ask)
         part->asks->prev = ask;
     }
     part->asks = ask;
-    look(part, false, &last);
+    if (ask->later) {
+        set_alarm(part, true);
+    } else {
+        look(part, false, &last);
+    }
     pthread_mutex_unlock(&part->forward_lock);
     finish(over);
     partition_unref(part);
@@ -170,6 +174,9 @@ void partition_ask_answer(struct partition *part, const struct partition_answer 
         ask->state = ASK_WAITING;
         set_alarm(part, true);
     } else if (ask != NULL) {
+        ask->leader_epoch = answer->head.leader_epoch;
+        ask->answer_upto = answer->upto;
+        ask->answer_position = answer->position;
         end(part, ask, answer->rc, &last);
     }
     pthread_mutex_unlock(&part->forward_lock);

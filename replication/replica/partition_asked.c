@@ -1,6 +1,6 @@
 /* replication/replica/partition_asked.c: what other nodes ask this one to do with a partition, other than appending: to
- * flush and to delete records, as its leader; to flush its replica, as a follower. Each is a work of its own, since it
- * may wait for the disk, and its end goes back.
+ * flush, to delete records and to seal, as its leader; to flush its replica, as a follower. Each is a work of its own,
+ * since it may wait for the disk, and its end goes back.
  *
  * Where this node is not what it is taken for the answer is -EREMOTE, and who asked looks again. An answer that the
  * link cannot take ends the link, so that the other side asks again. */
@@ -24,25 +24,42 @@ struct asked {
     };
 };
 
-static void answer(struct asked *asked, int rc)
+static enum message_kind answer_kind(int kind)
+{
+    switch (kind) {
+    case MESSAGE_FLUSH:
+        return MESSAGE_FLUSH_ANSWER;
+    case MESSAGE_FLUSH_INSYNC:
+        return MESSAGE_FLUSH_INSYNC_ANSWER;
+    case MESSAGE_SEAL:
+        return MESSAGE_SEAL_ANSWER;
+    default:
+        return MESSAGE_DELETE_RECORDS_ANSWER;
+    }
+}
+
+static void send_answer(struct asked *asked, const struct partition_answer *message)
 {
     struct partition *part = asked->part;
-    struct partition_answer message = {.head = asked->request.head, .rc = forward_errno_travels(rc)};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
-    int kind = asked->kind == MESSAGE_FLUSH          ? MESSAGE_FLUSH_ANSWER
-               : asked->kind == MESSAGE_FLUSH_INSYNC ? MESSAGE_FLUSH_INSYNC_ANSWER
-                                                     : MESSAGE_DELETE_RECORDS_ANSWER;
+    int rc = forwarding_send(part->manager, asked->from, CHANNEL_CONTROL, answer_kind(asked->kind), header,
+                             partition_answer_encode(message, header), NULL, 0);
 
-    if (asked->kind == MESSAGE_FLUSH_INSYNC && rc == 0) {
-        message.upto = log_recovery_point(part->log);
-    }
-    rc = forwarding_send(part->manager, asked->from, CHANNEL_CONTROL, (enum message_kind)kind, header,
-                         partition_answer_encode(&message, header), NULL, 0);
     if (rc < 0 && rc != -ENOTCONN) {
         network_drop(part->manager->network, asked->from);
     }
     free(asked);
     partition_unref(part);
+}
+
+static void answer(struct asked *asked, int rc)
+{
+    struct partition_answer message = {.head = asked->request.head, .rc = forward_errno_travels(rc)};
+
+    if (asked->kind == MESSAGE_FLUSH_INSYNC && rc == 0) {
+        message.upto = log_recovery_point(asked->part->log);
+    }
+    send_answer(asked, &message);
 }
 
 /* ---- as the leader ---- */
@@ -92,6 +109,14 @@ static void delete_records(struct asked *asked)
     }
 }
 
+static void seal(struct asked *asked)
+{
+    struct partition_answer message = {.head = asked->request.head};
+
+    message.rc = partition_seal(asked->part, &asked->request, &message);
+    send_answer(asked, &message);
+}
+
 /* ---- as a follower ---- */
 
 static void on_own_flushed(struct log_flush *own, int rc)
@@ -134,6 +159,9 @@ static void on_work(struct work *work)
         } else {
             flush_own(asked);
         }
+        break;
+    case MESSAGE_SEAL:
+        seal(asked);
         break;
     default:
         delete_records(asked);

@@ -10,8 +10,8 @@
  *      +--------- the last one is in the log -------+
  *
  * update() alone moves it, under the lock. In RESUMING one thread puts the held ones into the log, one after the other,
- * and who comes is held behind them, so their order stays. While the topic is held (topic.h), or another node leads,
- * nothing is enough, for any acks. */
+ * and who comes is held behind them, so their order stays. While it is sealed (partition_seal.c), or another node
+ * leads, nothing is enough, for any acks. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -69,7 +69,7 @@ static bool may_lead(const struct partition *part)
 
 bool partition_is_held(const struct partition *part)
 {
-    return !may_lead(part) || topic_held(part->topic);
+    return !may_lead(part) || partition_is_sealed(part);
 }
 
 static bool enough_in_sync(const struct partition *part)
@@ -79,7 +79,7 @@ static bool enough_in_sync(const struct partition *part)
 
 static void update(struct partition *part)
 {
-    bool enough = enough_in_sync(part) && !topic_held(part->topic);
+    bool enough = enough_in_sync(part) && !partition_is_sealed(part);
     bool held = part->held.first != NULL || part->resumed != NULL;
     int admission = atomic_load_explicit(&part->admission, memory_order_relaxed);
 
@@ -609,7 +609,7 @@ static struct append_op *may_resume(struct partition *part)
         assert(op != NULL);
         return op;
     }
-    /* They waited for the topic or the leadership alone. */
+    /* They waited for a seal's end or the leadership alone. */
     while (op != NULL && (op->acks == ACKS_ALL || partition_is_held(part))) {
         op = op->next;
     }

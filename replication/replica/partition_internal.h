@@ -120,6 +120,11 @@ struct partition {
     int32_t shown_told;              /* lock: the last epoch whose leader was told what was shown here; -1: none */
     struct alarm shown_alarm;        /* as forward_alarm */
     bool shown_alarm_set;
+    /* LEADER: it is sealed in the registration's leader epoch, until seal_ms; partition_seal.c: lock, and the gate */
+    _Atomic bool sealed;
+    int64_t seal_ms;
+    struct alarm seal_alarm; /* as forward_alarm */
+    bool seal_alarm_set;
     /* The beat's: for how many of them the log has been at the same write or flush. */
     uint64_t busy_progress;
     _Atomic int busy_beats;
@@ -348,6 +353,27 @@ int partition_shown_skip(struct partition *part, int32_t epoch, struct err *e);
 bool partition_shown_asked(struct partition *part, const struct partition_request *request,
                            struct partition_answer *out);
 
+/* ---- a seal: partition_seal.c ---- */
+
+void partition_seal_init(struct partition *part);
+void partition_seal_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
+/* As the leader: seals it if it is empty, for request->upto ms, or (0) ends that: answer->upto and position. 0, or
+ * -EREMOTE: not the leader in that epoch, or it cannot tell yet. Waits for the appends that are under way. */
+int partition_seal(struct partition *part, const struct partition_request *request, struct partition_answer *answer);
+static inline bool partition_is_sealed(const struct partition *part)
+{
+    return atomic_load_explicit(&part->sealed, memory_order_relaxed);
+}
+/* The leader epoch that is to come before it takes appends in again; 0: it is not sealed, or still wanted. Under the
+ * lock. */
+int32_t partition_seal_wants(const struct partition *part);
+/* The registration is of another leader epoch. Under the lock. */
+void partition_seal_broken(struct partition *part);
+/* What its leader was asked for is not wanted any more: once, and if that gets lost the seal ends by itself. */
+void partition_seal_give_back(struct partition *part);
+/* Nothing is retained in this node's own log. false also of what cannot be looked at. */
+bool partition_is_empty(struct partition *part);
+
 /* ---- a log that is damaged, or cannot be written to: partition_damage.c ---- */
 
 /* Its disk has not finished a write or a flush for LIMIT_STUCK_MS, as the beat finds. */
@@ -382,7 +408,7 @@ void partition_append_resume(struct append_op *op);
 /* Copies the bytes and queues the append if it cannot go into the log now. 1: it can; 0: HELD, it may be over already;
  * or a negative errno. */
 int partition_hold(struct append_op *op, struct err *e);
-/* One that was held, and was to go into the log when its topic came to be held: back to its place. It may be over
+/* One that was held, and was to go into the log when its partition came to be sealed: back to its place. It may be over
  * already when this returns. */
 void partition_hold_again(struct append_op *op);
 /* Queues one that is in the log until the high watermark has passed it. 0; -ESTALE, or partition_doubt(): nobody would
@@ -410,7 +436,7 @@ void partition_hold_offline(struct partition *part);
 void partition_quit(struct partition *part);
 /* This node leads no more: those that wait are sent on to the next leader. Calls back. */
 void partition_depose(struct partition *part);
-/* Appends of any acks are held: the topic is, or this node does not lead, or has no lease. */
+/* Appends of any acks are held: it is sealed, or this node does not lead, or has no lease. */
 bool partition_is_held(const struct partition *part);
 /* Appends are held, or one that was is on its way into the log. */
 bool partition_has_held(struct partition *part);
@@ -492,7 +518,8 @@ void partition_hand_over(struct partition *part, struct append_op *committing, s
 int partition_forwarded(struct partition *part, int32_t from, const struct append_request *request,
                         const uint8_t *body);
 
-/* The same for MESSAGE_FLUSH, _FLUSH_INSYNC and _DELETE_RECORDS (kind): the answer goes to node `from`. -ENOMEM. */
+/* The same for MESSAGE_FLUSH, _FLUSH_INSYNC, _DELETE_RECORDS and _SEAL (kind): the answer goes to node `from`. -ENOMEM.
+ */
 int partition_asked(struct partition *part, int32_t from, int kind, const struct partition_request *request);
 
 /* ---- asking the leader: partition_ask.c ---- */

@@ -104,8 +104,11 @@ static bool change(struct partition *part, const struct partition_registration *
     if (!atomic_load(&part->elsewhere) && partition_is_elsewhere(part, registration))
         partition_shown_keep(part);
     pthread_mutex_lock(&part->lock);
+    bool epoch_moved = part->registration.leader_epoch != registration->leader_epoch;
     part->registration = *registration;
     part->registered = true;
+    if (epoch_moved)
+        partition_seal_broken(part);
     set_min_insync(part);
     atomic_store(&part->elsewhere, partition_is_elsewhere(part, registration));
     atomic_store(&part->catching_up, after == ROLE_FOLLOWER && !replica_set_has(&registration->isr, manager->id));

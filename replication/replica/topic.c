@@ -137,8 +137,7 @@ bool topic_empty(struct topic *topic)
 {
     for (int32_t i = 0; i < topic_partition_count(topic); i++) {
         struct partition *part = topic_partition(topic, i);
-        /* What cannot be looked at may hold records. */
-        if (!partition_is_open(part) || partition_log_start(part).offset < partition_log_end(part).offset)
+        if (partition_leads(part) && !partition_is_empty(part))
             return false;
     }
     return true;
@@ -167,21 +166,6 @@ bool topic_pledge(struct topic *topic, enum framing framing)
 void topic_unpledge(struct topic *topic)
 {
     atomic_fetch_sub(&topic->pledges, 1);
-}
-
-/* ---- holding ---- */
-
-void topic_hold(struct topic *topic)
-{
-    pthread_rwlock_wrlock(&topic->gate);
-    atomic_fetch_add(&topic->holds, 1);
-    pthread_rwlock_unlock(&topic->gate);
-}
-
-void topic_release(struct topic *topic)
-{
-    atomic_fetch_sub(&topic->holds, 1);
-    topic_resume(topic);
 }
 
 /* ---- changes ---- */

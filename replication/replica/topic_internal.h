@@ -2,7 +2,7 @@
  * requests need, with its partitions. For replication/ alone; fs/ sees topic.h.
  *
  * Locks: `lock` guards attr, config and the array of partitions, for a few loads and stores. `gate` is held for reading
- * by each append while it is under way, and for writing, for a moment, by whoever begins to hold the topic or changes
+ * by each append while it is under way, and for writing, for a moment, by whoever seals a partition of it or changes
  * its framing; never over a decision. Counted: the catalog, callers, timers and works of its partitions hold
  * references. */
 #ifndef LOGMNT_REPLICATION_REPLICA_TOPIC_INTERNAL_H
@@ -39,7 +39,6 @@ struct topic {
     struct tree_attr attr;
     struct topic_config config;
     _Atomic uint64_t config_generation;
-    _Atomic int holds;        /* topic_hold(); rises with the gate shut */
     _Atomic uint64_t pledges; /* records on their way that are cut by this framing; rises with the gate open only */
     struct partition **partitions;
     _Atomic int32_t partition_count;
@@ -61,19 +60,9 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
  * them. */
 void topic_resume(struct topic *topic);
 
-/* From here on appends are parked, and those that were under way are over: what is empty stays so until
- * topic_release(). Waits for those, which is a write to the disk. */
-void topic_hold(struct topic *topic);
-/* What was parked goes on, or fails if the topic was deleted, by prompt work. */
-void topic_release(struct topic *topic);
-static inline bool topic_held(const struct topic *topic)
-{
-    return atomic_load_explicit(&topic->holds, memory_order_relaxed) > 0;
-}
-
-/* No records retained in any partition. */
+/* No records retained in any partition that this node leads; of others their leaders know. */
 bool topic_empty(struct topic *topic);
-/* Nor any on their way to it. While it is held. */
+/* Nor any on their way to it from this node. */
 bool topic_awaits_none(struct topic *topic);
 
 /* Takes the names away on the disk: from here on its directories are called …-delete, and calls answer -ESTALE. */

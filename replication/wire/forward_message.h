@@ -57,11 +57,13 @@ struct append_answer {
 
 /* MESSAGE_FLUSH: everything below an end offset of an epoch on the disk of every in-sync replica. MESSAGE_FLUSH_INSYNC:
  * on that of the receiver, which follows the sender. MESSAGE_DELETE_RECORDS: up to a position. MESSAGE_SHOWN: how far
- * was it shown? */
+ * was it shown? MESSAGE_SEAL: is it empty, and stays so? */
 struct partition_request {
     struct forward_head head;
-    int32_t epoch; /* FLUSH: in which the record before `upto` was acknowledged; SHOWN: of the sender's log; -1: none */
-    int64_t upto;  /* an offset, or DELETE_RECORDS's position */
+    /* FLUSH: in which the record before `upto` was acknowledged; SHOWN: of the sender's log; SEAL: 1: none may wait
+     * either; or -1 */
+    int32_t epoch;
+    int64_t upto; /* an offset, or DELETE_RECORDS's position, or for how many ms to SEAL, 0: no longer */
 };
 
 /* SHOWN: what tells whether a log may go on behind what was shown. All -1: it tells nothing. */
@@ -78,9 +80,10 @@ struct shown_from {
 struct partition_answer {
     struct forward_head head;
     int rc;
-    int64_t
-        upto; /* FLUSH_INSYNC: how far the sender's log is on its disk, SHOWN: how far it was shown, offset; else 0 */
-    int64_t position; /* SHOWN: that of upto; else 0 */
+    /* FLUSH_INSYNC: how far the sender's log is on its disk, SHOWN: how far it was shown, offset; SEAL: 1: it is not
+     * empty; else 0 */
+    int64_t upto;
+    int64_t position; /* SHOWN: that of upto; SEAL: the sender's node epoch; else 0 */
     struct shown_from from;
 };
 

@@ -43,6 +43,8 @@ enum message_kind {
     MESSAGE_FLUSH_INSYNC_ANSWER,
     MESSAGE_SHOWN, /* a leader asks any node */
     MESSAGE_SHOWN_ANSWER,
+    MESSAGE_SEAL, /* any node asks the leader */
+    MESSAGE_SEAL_ANSWER,
 
     /* Reads from elsewhere, replica/partition_read. */
     MESSAGE_READ = 80,

@@ -64,6 +64,66 @@ soon() { wait_until "$1" 2; }
     done
 }
 
+@test "a topic with records is not deleted, and keeps its framing, whichever mount is asked" {
+    form 3
+    set_attr "$C/1" user.config.default.replication.factor 1
+    for holder in 1 2 3; do
+        mkdir "$C/1/t"
+        for node in 1 2 3; do soon "[ -e $C/$node/t/0 ]"; done
+        soon "[[ \"\$(attr $C/$holder/t/0 user.log.leader)\" =~ ^[0-9]+$ ]]"
+        seq 100 >>"$C/$holder/t/0"
+        for node in 1 2 3; do
+            fails 'Directory not empty' rmdir "$C/$node/t"
+            fails 'Device or resource busy' set_attr "$C/$node/t" user.config.framing msgpack
+        done
+        is "$(cat "$C/$holder/t/0")" "$(seq 100)"
+        set_attr "$C/1/t" user.config.delete.topic.enable true
+        rmdir "$C/1/t"
+        for node in 1 2 3; do soon "[ ! -e $C/$node/t ]"; done
+    done
+}
+
+@test "rmdir on one mount and a write on another at the same moment: one of the two fails" {
+    form 3
+    python3 - "$C" <<'END'
+import os, sys, threading, time
+mounts = sys.argv[1]
+
+def attempt(call, *args):
+    try:
+        call(*args)
+        return True
+    except OSError:
+        return False
+
+for turn in range(60):
+    here, there = f"{mounts}/{turn % 3 + 1}/t{turn}", f"{mounts}/{(turn + 1 + turn // 3 % 2) % 3 + 1}/t{turn}"
+    os.mkdir(here)
+    deadline = time.monotonic() + 10
+    while not os.path.exists(f"{there}/0"):
+        assert time.monotonic() < deadline, there
+    fd = os.open(f"{here}/0", os.O_WRONLY | os.O_APPEND)
+    both, ok = threading.Barrier(2), {}
+
+    def write():
+        both.wait()
+        ok["write"] = attempt(os.write, fd, b"acked\n")
+
+    def rmdir():
+        both.wait()
+        ok["rmdir"] = attempt(os.rmdir, there)
+
+    threads = [threading.Thread(target=call) for call in (write, rmdir)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    attempt(os.close, fd)
+    assert ok["write"] != ok["rmdir"], (turn, ok)
+    assert os.path.exists(f"{here}/0") == ok["write"], (turn, ok)
+END
+}
+
 @test "what exists is EEXIST and what is not there is ENOENT, on every mount alike" {
     form 3
     mkdir "$C/1/orders"

@@ -274,7 +274,7 @@ static void test_appends_wait_for_an_rmdir_without_a_thread(void **state)
     partition_unref(part);
 }
 
-static void test_appends_go_on_when_the_rmdir_is_refused(void **state)
+static void test_no_append_goes_on_while_an_rmdir_may_have_been_decided(void **state)
 {
     struct fixture *f = *state;
     struct counted removal;
@@ -286,12 +286,35 @@ static void test_appends_go_on_when_the_rmdir_is_refused(void **state)
     wait_for_sync();
     assert_int_equal(append_rc(f, &first, part, ACKS_ALL), 0);
     assert_int_equal(append_rc(f, &second, part, ACKS_LEADER), 0);
-    open_gate(-EIO); /* the metadata log is offline from here on */
+    open_gate(-EIO); /* the metadata log is offline from here on, and the next start may find the command in it */
     assert_int_equal(end_of(&removal), -EIO);
+    pass_ms(f, 30000);
+    assert_int_equal(end_of_append(&first), -EROFS);
+    assert_int_equal(end_of_append(&second), -EROFS);
+    assert_content(f, "orders", "");
+    partition_unref(part);
+}
+
+static void test_appends_go_on_when_a_framing_is_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct counted other, change;
+    struct appended first, second;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    shut(f);
+    assert_int_equal(node_set_config(f->node, begin_of(&other), "orders", "retention.ms", "1000"), 0);
+    wait_for_sync();
+    assert_int_equal(node_set_config(f->node, begin_of(&change), "orders", "framing", "msgpack"), 0);
+    wait_until(partition_is_sealed(part));
+    assert_int_equal(append_rc(f, &first, part, ACKS_ALL), 0);
+    assert_int_equal(append_rc(f, &second, part, ACKS_LEADER), 0);
+    wait_until(node_command_cancel(&change.op));
+    open_gate(0);
     assert_int_equal(end_of_append(&first), 0);
     assert_int_equal(end_of_append(&second), 0);
+    assert_int_equal(end_of(&other), 0);
     assert_content(f, "orders", "late\nlate\n");
-    assert_int_equal(append_rc(f, &first, part, ACKS_ALL), 1);
     partition_unref(part);
 }
 
@@ -510,7 +533,8 @@ int main(void)
         STORY(test_cancelling),
         STORY(test_the_deadline),
         STORY(test_appends_wait_for_an_rmdir_without_a_thread),
-        STORY(test_appends_go_on_when_the_rmdir_is_refused),
+        STORY(test_no_append_goes_on_while_an_rmdir_may_have_been_decided),
+        STORY(test_appends_go_on_when_a_framing_is_cancelled),
         STORY(test_an_append_cut_by_the_old_framing_is_refused),
         STORY(test_a_decision_does_not_wait_for_what_the_last_one_set_free),
         STORY(test_delete_records_holds_no_thread),

@@ -87,6 +87,11 @@ static int register_node(struct metadata *meta, int32_t node)
     return apply(meta, &cmd);
 }
 
+static const char *in_force(const struct metadata *meta, const char *topic, const char *name)
+{
+    return config_in_force(&meta->config, &metadata_topic(meta, topic)->config, name);
+}
+
 /* ---- topics ---- */
 
 static void test_a_topic_is_made_and_deleted(void **state)
@@ -118,6 +123,45 @@ static void test_a_topic_is_made_and_deleted(void **state)
     assert_int_equal(meta->root.mtime_ms, 3000);
     /* Commands that did not fit are counted too. */
     assert_int_equal(meta->next_offset, 4);
+}
+
+/* REPLICATION.md, rule 58. */
+static void test_a_topic_that_has_to_be_empty(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(register_node(meta, 1), 0);
+    assert_int_equal(create(meta, "orders", 7, 1), 0);
+    const struct metadata_topic *topic = metadata_topic(meta, "orders");
+    int32_t epoch = topic->parts[0].leader_epoch, change = topic->parts[0].partition_epoch;
+    struct command_seal seals[3] = {{epoch, 0}, {epoch, 0}, {epoch, 0}};
+    struct command cmd = topic_command(COMMAND_SET_CONFIG, "orders", 7, 1);
+    strcpy(cmd.name, "framing");
+    strcpy(cmd.value, "msgpack");
+    cmd.seals = seals;
+    cmd.seal_count = 3;
+    assert_int_equal(apply(meta, &cmd), -EAGAIN); /* of other partitions */
+    cmd.seal_count = 2;
+    seals[1].leader_epoch = epoch + 1;
+    assert_int_equal(apply(meta, &cmd), -EAGAIN);
+    seals[1].leader_epoch = epoch;
+    seals[0].node_epoch = 1; /* of another process */
+    assert_int_equal(apply(meta, &cmd), -EAGAIN);
+    seals[0].node_epoch = 0;
+    cmd.id[0] = 8;
+    assert_int_equal(apply(meta, &cmd), -ENOENT);
+    cmd.id[0] = 7;
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_string_equal(in_force(meta, "orders", "framing"), "msgpack");
+    /* Appends go on in the next epoch, and the seals are over. */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(topic->parts[i].leader_epoch, epoch + 1);
+        assert_int_equal(topic->parts[i].partition_epoch, change + 1);
+    }
+    cmd.type = COMMAND_DELETE_TOPIC;
+    assert_int_equal(apply(meta, &cmd), -EAGAIN);
+    seals[0].leader_epoch = seals[1].leader_epoch = epoch + 1;
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_null(metadata_topic(meta, "orders"));
 }
 
 static void test_topics_are_kept_in_order(void **state)
@@ -194,11 +238,6 @@ static void test_attributes(void **state)
 }
 
 /* ---- settings ---- */
-
-static const char *in_force(const struct metadata *meta, const char *topic, const char *name)
-{
-    return config_in_force(&meta->config, &metadata_topic(meta, topic)->config, name);
-}
 
 static void test_settings(void **state)
 {
@@ -614,6 +653,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_topic_is_made_and_deleted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_topic_that_has_to_be_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_topics_are_kept_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_follow_kafka, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partitions_only_grow, setup, teardown),

@@ -1,0 +1,154 @@
+/* replication/replica/partition_seal.c: a partition that was found empty, and stays so until that was decided upon
+ * (REPLICATION.md, rule 58).
+ *
+ *     OPEN --- its leader is asked, and it is empty ---> SEALED --- given back, or its time is over ---> BREAKING
+ *      ^                                                    |                                               |
+ *      +------------- another leader epoch is decided ------+-----------------------------------------------+
+ *
+ * SEALED it takes no append in. Who asked has the leader epoch, and the leader's node epoch, put into the command that
+ * needs it to be empty, and the metadata holds them against its own when the command is applied. One that changes a
+ * setting begins the next leader epoch itself. BREAKING it asks for another one, and appends go on in that: by then the
+ * command was applied, or never will be. So it needs no clock; the seal's time only says from when on the leader asks.
+ *
+ * A seal is not on the disk: a process that starts has another node epoch. */
+#include <errno.h>
+#include <string.h>
+
+#include "replication/replica/topic_internal.h"
+#include "replication/replica/partition_internal.h"
+#include "replication/wire/forward_message.h"
+
+static int64_t now_ms(const struct partition *part)
+{
+    return part->manager->clock->mono_ms(part->manager->clock);
+}
+
+bool partition_is_empty(struct partition *part)
+{
+    return partition_is_open(part) && log_start(part->log).offset >= log_end(part->log).offset;
+}
+
+/* ---- its end ---- */
+
+int32_t partition_seal_wants(const struct partition *part)
+{
+    return partition_is_sealed(part) && part->seal_ms <= now_ms(part) ? part->registration.leader_epoch + 1 : 0;
+}
+
+void partition_seal_broken(struct partition *part)
+{
+    atomic_store(&part->sealed, false);
+}
+
+/* The alarm holds a reference from when it is set until it has rung or was stopped. Under the lock. */
+static void set_alarm(struct partition *part, int64_t delay_ms)
+{
+    if (part->seal_alarm_set && part->seal_alarm.deadline_ms <= now_ms(part) + delay_ms)
+        return;
+    if (!part->seal_alarm_set)
+        partition_ref(part);
+    part->seal_alarm_set = true;
+    alarm_set(part->manager->executor, &part->seal_alarm, delay_ms);
+}
+
+static void on_alarm(struct alarm *alarm)
+{
+    struct partition *part = CONTAINER_OF(alarm, struct partition, seal_alarm);
+    bool breaks;
+
+    pthread_mutex_lock(&part->lock);
+    part->seal_alarm_set = false;
+    breaks = partition_seal_wants(part) != 0;
+    if (breaks)
+        set_alarm(part, LIMIT_SEAL_AGAIN_MS); /* until it is decided */
+    else if (partition_is_sealed(part))
+        set_alarm(part, part->seal_ms - now_ms(part));
+    pthread_mutex_unlock(&part->lock);
+    if (breaks && !atomic_load(&part->topic->deleted))
+        isr_changes_want(&part->manager->changes, part);
+    partition_unref(part);
+}
+
+static void end_seal(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    if (partition_is_sealed(part)) {
+        part->seal_ms = now_ms(part);
+        set_alarm(part, 0);
+    }
+    pthread_mutex_unlock(&part->lock);
+}
+
+/* ---- the leader is asked ---- */
+
+/* The gate is shut, and the lock is held: no append is between its look at the seal and the log. */
+static bool may_seal(struct partition *part, const struct partition_request *request)
+{
+    bool waits = part->held.first != NULL || part->resumed != NULL;
+
+    return partition_is_empty(part) && !(request->epoch == 1 && waits);
+}
+
+int partition_seal(struct partition *part, const struct partition_request *request, struct partition_answer *answer)
+{
+    int64_t node_epoch = manager_own_epoch(part->manager);
+    int64_t ms = request->upto < LIMIT_SEAL_MS ? request->upto : LIMIT_SEAL_MS;
+    bool leads;
+
+    if (ms == 0) {
+        end_seal(part);
+        return 0;
+    }
+    pthread_rwlock_wrlock(&part->topic->gate);
+    pthread_mutex_lock(&part->lock);
+    leads = partition_leads(part) && part->registered && node_epoch >= 0 && !partition_asks_shown(part) &&
+            part->registration.leader_epoch == request->head.leader_epoch;
+    answer->upto = leads && !may_seal(part, request);
+    answer->position = leads ? node_epoch : 0;
+    if (leads && answer->upto == 0) {
+        atomic_store(&part->sealed, true);
+        part->seal_ms = now_ms(part) + ms;
+        partition_hold_look(part);
+        set_alarm(part, ms);
+    }
+    pthread_mutex_unlock(&part->lock);
+    pthread_rwlock_unlock(&part->topic->gate);
+    return leads ? 0 : -EREMOTE;
+}
+
+void partition_seal_give_back(struct partition *part)
+{
+    struct partition_request request = {.head = {.number = 1, .partition = part->index}, .epoch = -1};
+    uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
+    int32_t leader;
+
+    pthread_mutex_lock(&part->lock);
+    leader = part->registration.leader;
+    request.head.leader_epoch = part->registration.leader_epoch;
+    pthread_mutex_unlock(&part->lock);
+    if (leader == LEADER_NONE)
+        return;
+    memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
+    (void)forwarding_send(part->manager, leader, CHANNEL_CONTROL, MESSAGE_SEAL, header,
+                          partition_request_encode(&request, header), NULL, 0);
+}
+
+/* ---- start and stop ---- */
+
+void partition_seal_init(struct partition *part)
+{
+    alarm_init(&part->seal_alarm, WORK_PROMPT, on_alarm);
+}
+
+void partition_seal_stop(struct partition *part, bool cancel)
+{
+    bool set;
+
+    pthread_mutex_lock(&part->lock);
+    set = part->seal_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->seal_alarm));
+    if (set)
+        part->seal_alarm_set = false;
+    pthread_mutex_unlock(&part->lock);
+    if (set)
+        partition_unref(part);
+}

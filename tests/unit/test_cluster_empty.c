@@ -1,0 +1,232 @@
+/* Three whole nodes: what has to be empty to be deleted, or to get another framing, is so at the leaders of its
+ * partitions, and stays so until that is decided: no record that anybody was told of is lost. */
+#include "tests/unit/cluster_orders.h"
+
+#include <errno.h>
+
+static void set_at(int32_t id, const char *topic, const char *name, const char *value)
+{
+    struct cluster_op op;
+    assert_int_equal(
+        cluster_op_end(c, &op, node_set_config(c->nodes[id].node, cluster_op_init(&op), topic, name, value)), 0);
+}
+
+static int set_framing(int32_t id)
+{
+    struct cluster_op op;
+    return cluster_op_end(c, &op,
+                          node_set_config(c->nodes[id].node, cluster_op_init(&op), "orders", "framing", "msgpack"));
+}
+
+/* On one node alone, as every node knows; returns which. */
+static int32_t make_lone_orders(void)
+{
+    set_at(1, NULL, "default.replication.factor", "1");
+    assert_int_equal(cluster_mkdir(c, 1, "orders"), 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, leader_at(id) != LEADER_NONE);
+    return leader_at(1);
+}
+
+static void append_all(int32_t id, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct appended appended;
+        append_at(id, &appended, i);
+        cluster_await(c, LONG_MS, appended.calls == 1);
+        assert_int_equal(appended.rc, 0);
+    }
+}
+
+static int32_t epoch_at(int32_t id)
+{
+    struct partition *part = partition_at(id);
+    pthread_mutex_lock(&part->lock);
+    int32_t epoch = part->registration.leader_epoch;
+    pthread_mutex_unlock(&part->lock);
+    return epoch;
+}
+
+/* ---- who is asked ---- */
+
+static void where_it_was_never_heard_of_it_is_not_empty(void **state)
+{
+    (void)state;
+    int32_t leader = make_lone_orders();
+    append_all(leader, 3);
+    for (int32_t id = 1; id <= 3; id++) {
+        assert_int_equal(cluster_rmdir(c, id, "orders"), -ENOTEMPTY);
+        assert_int_equal(set_framing(id), -EBUSY);
+    }
+    assert_int_equal(partition_at(leader)->log != NULL ? log_end(partition_at(leader)->log).offset : -1, 3);
+    append_all(leader % 3 + 1, 1); /* nor is it held */
+}
+
+static void an_empty_one_goes_from_any_node(void **state)
+{
+    (void)state;
+    for (int32_t id = 1; id <= 3; id++) {
+        make_lone_orders();
+        assert_int_equal(cluster_rmdir(c, id, "orders"), 0);
+        for (int32_t other = 1; other <= 3; other++)
+            cluster_await(c, LONG_MS, !cluster_has(c, other, "orders"));
+    }
+}
+
+static void what_was_emptied_is_empty(void **state)
+{
+    (void)state;
+    make_orders();
+    append_all(1, 3);
+    int32_t leader = leader_at(1);
+    struct deleted deleted = {.op = {.position = INT64_MAX, .done = on_deleted}};
+    assert_int_equal(partition_delete_records(partition_at(leader), &deleted.op), 0);
+    cluster_await(c, LONG_MS, deleted.calls == 1);
+    assert_int_equal(deleted.rc, 0);
+    assert_int_equal(cluster_rmdir(c, leader % 3 + 1, "orders"), 0);
+}
+
+static void without_its_leader_nobody_knows(void **state)
+{
+    (void)state;
+    int32_t leader = make_lone_orders(), other = leader % 3 + 1;
+    append_all(leader, 3);
+    cluster_kill(c, leader);
+    cluster_await(c, LONG_MS, cluster_leader(c) > 0 && leader_at(other) == LEADER_NONE);
+    assert_int_equal(cluster_rmdir(c, other, "orders"), -ETIMEDOUT);
+    assert_true(cluster_has(c, other, "orders"));
+    cluster_start(c, leader);
+    cluster_await(c, LONG_MS, leader_at(leader) == leader);
+    assert_int_equal(log_end(partition_at(leader)->log).offset, 3);
+}
+
+static void a_replica_that_is_behind_is_not_asked(void **state)
+{
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), behind = leader % 3 + 1, third = behind % 3 + 1;
+    cluster_kill(c, behind);
+    append_all(leader, 3);
+    cluster_kill(c, leader);
+    cluster_start(c, behind);
+    cluster_await(c, LONG_MS, cluster_leader(c) > 0 && cluster_has(c, behind, "orders"));
+    int rc = cluster_rmdir(c, behind, "orders");
+    assert_true(rc == -ENOTEMPTY || rc == -ETIMEDOUT || rc == -EROFS);
+    cluster_await(c, LONG_MS, leader_at(third) == third && leader_at(behind) == third);
+    assert_int_equal(log_end(partition_at(third)->log).offset, 3);
+}
+
+/* ---- at the same moment ---- */
+
+static bool step(void)
+{
+    bool more = false;
+    for (int id = 1; id <= 3; id++)
+        more = (c->nodes[id].node != NULL && hand_step(&c->nodes[id].hand)) || more;
+    return memory_step(&c->network) || more;
+}
+
+/* So many steps are between the two. */
+static void race(int32_t at, int32_t from, int steps, bool rmdir_first, enum acks acks)
+{
+    struct appended appended = {.calls = 0};
+    struct cluster_op op;
+    bool gone = false;
+    int rc = 0;
+    make_orders();
+    for (int i = 0; i < 2; i++) {
+        if ((i == 0) == rmdir_first)
+            rc = node_delete_topic(c->nodes[from].node, cluster_op_init(&op), "orders");
+        else if (partition_at(at) == NULL)
+            gone = true;
+        else
+            append_acks_at(at, &appended, 1, acks);
+        for (int k = 0; i == 0 && k < steps; k++)
+            (void)step();
+    }
+    rc = cluster_op_end(c, &op, rc);
+    if (!gone)
+        cluster_await(c, 40000, appended.calls == 1);
+    if (rc == 0) {
+        assert_true(gone || appended.rc == -ESTALE);
+    } else {
+        assert_int_equal(rc, -ENOTEMPTY);
+        assert_int_equal(appended.rc, 0);
+        set_at(1, "orders", "delete.topic.enable", "true");
+        assert_int_equal(cluster_rmdir(c, 1, "orders"), 0);
+    }
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, !cluster_has(c, id, "orders"));
+}
+
+static void an_append_and_an_rmdir_at_the_same_moment(void **state)
+{
+    (void)state;
+    for (int steps = 0; steps < 24; steps++)
+        for (int32_t at = 1; at <= 3; at++)
+            race(at, at % 3 + 1, steps, steps % 2 == 0, (steps / 2 + at) % 2 == 0 ? ACKS_LEADER : ACKS_ALL);
+}
+
+/* ---- how it ends ---- */
+
+static void a_leader_that_changes_meanwhile_is_asked_again(void **state)
+{
+    struct cluster_op op, moved;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), other = leader % 3 + 1;
+    int rc = node_set_leader(c->nodes[other].node, cluster_op_init(&moved), "orders", 0, other);
+    for (int i = 0; i < 3; i++)
+        (void)step();
+    int deleted = node_delete_topic(c->nodes[other % 3 + 1].node, cluster_op_init(&op), "orders");
+    (void)cluster_op_end(c, &moved, rc);
+    assert_int_equal(cluster_op_end(c, &op, deleted), 0);
+}
+
+static void who_asked_dies_and_appends_go_on(void **state)
+{
+    struct appended appended;
+    struct cluster_op op;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), asker = leader % 3 + 1;
+    if (asker == cluster_leader(c))
+        asker = asker % 3 + 1;
+    assert_int_equal(node_delete_topic(c->nodes[asker].node, cluster_op_init(&op), "orders"), 0);
+    while (!partition_is_sealed(partition_at(leader)))
+        assert_true(step());
+    cluster_kill(c, asker);
+    append_at(leader, &appended, 1);
+    cluster_await(c, LONG_MS, appended.calls == 1);
+    assert_int_equal(appended.rc, 0);
+}
+
+static void another_framing_and_appends_go_on(void **state)
+{
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), epoch = epoch_at(1);
+    assert_int_equal(set_framing(leader % 3 + 1), 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, epoch_at(id) == epoch + 1);
+    assert_false(partition_is_sealed(partition_at(leader)));
+    assert_int_equal(set_framing(leader % 3 + 1), 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, epoch_at(id) == epoch + 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(where_it_was_never_heard_of_it_is_not_empty, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(an_empty_one_goes_from_any_node, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(what_was_emptied_is_empty, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(without_its_leader_nobody_knows, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(a_replica_that_is_behind_is_not_asked, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(a_leader_that_changes_meanwhile_is_asked_again, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(who_asked_dies_and_appends_go_on, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(another_framing_and_appends_go_on, setup_three, cluster_teardown),
+    };
+    return cmocka_run_group_tests_name("cluster_empty", tests, NULL, NULL);
+}
