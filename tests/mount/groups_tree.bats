@@ -22,7 +22,7 @@ may() { # UID FILE
 @test "mkdir makes a group, rmdir removes it" {
     mkdir orders .groups/kitchen .groups/bar
     is "$(ls .groups | tr '\n' ' ')" 'bar kitchen '
-    is "$(stat -c %F .groups .groups/kitchen .groups/kitchen/orders | tr '\n' ,)" 'directory,directory,regular empty file,'
+    is "$(stat -c %F .groups .groups/kitchen .groups/kitchen/orders | tr '\n' ,)" 'directory,directory,regular file,'
     is "$(ls -a | tr '\n' ' ')" '. .. orders '
     rmdir .groups/kitchen
     is "$(ls .groups)" bar
@@ -37,7 +37,7 @@ may() { # UID FILE
     is "$(ls .groups/kitchen | tr '\n' ' ')" 'bills orders '
     is "$(ls -A .groups/kitchen | tr '\n' ' ')" 'bills orders '
     is "$(ls .groups/kitchen/.json | tr '\n' ' ')" 'bills orders '
-    is "$(stat -c %F .groups/kitchen/.json/orders)" 'regular empty file'
+    is "$(stat -c %F .groups/kitchen/.json/orders)" 'regular file'
     rmdir bills
     is "$(ls .groups/kitchen .groups/kitchen/.json | tr '\n' ' ')" '.groups/kitchen: orders  .groups/kitchen/.json: orders '
     fails 'No such file or directory' stat .groups/kitchen/bills
