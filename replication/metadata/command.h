@@ -32,7 +32,7 @@ enum command_type {
     COMMAND_CHANGE_NODE,         /* registration: id, epoch, fenced, shutting_down */
     COMMAND_CHANGE_PARTITIONS,   /* node (who proposes: a partition's leader, or 0: the controller), changes */
     COMMAND_SET_PARTITIONS,      /* changes: a snapshot's, taken as they are */
-    COMMAND_PRODUCER_IDS,        /* node, count: that many more are that node's */
+    COMMAND_PRODUCER_IDS,        /* node, count: that many more are that node's; 0: nobody's */
     COMMAND_BEGIN_EPOCH,         /* epoch, leader: the quorum's, as each of its leaders begins (KIP-595) */
     COMMAND_ASSIGN_REPLICAS,     /* topic, id, partition (-1: all of them), replicas that it, or each, shall have */
     COMMAND_SET_VOTERS,          /* voters, target: the quorum's (KIP-853); in force from when it is in the log on */

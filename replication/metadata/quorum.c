@@ -362,6 +362,7 @@ static void publish(struct quorum *quorum)
                  (int)quorum->raft.state.epoch);
     if (leads != quorum->leads && quorum->started) {
         quorum->leads = leads;
+        quorum->recovering = quorum->recovering && !leads;
         if (leads)
             quorum_ops_answered(quorum);
         quorum->led(quorum->arg, leads);
@@ -522,10 +523,8 @@ int quorum_recovered(struct quorum *quorum, struct err *e)
     int rc = 0;
 
     pthread_mutex_lock(&quorum->lock);
-    if (quorum->recovery_refused_by != 0)
-        rc = err_set(e, -EBUSY,
-                     "quorum.recover: node %d, a voter, is there: where voters are left, the quorum is not made anew",
-                     (int)quorum->recovery_refused_by);
+    if (quorum->recover_rc != 0)
+        rc = err_set(e, quorum->recover_rc, "%s", quorum->recover_e.text);
     else if (!quorum->recover || quorum->leading)
         rc = 1;
     pthread_mutex_unlock(&quorum->lock);

@@ -154,8 +154,9 @@ struct quorum {
     /* The cluster begins with this node: its id, chosen and on the disk. 0 or a negative errno. */
     int (*found_cluster)(void *arg, char id[UUID_TEXT_BYTES], struct err *e);
     /* recover: another incarnation for this node's data directory, durably: the old one may have promised something to
-     * those that are lost. 0 or a negative errno. */
-    int (*renew)(void *arg, uint64_t *incarnation, struct err *e);
+     * those that are lost. registered: the one that the log's last registration of the node names; 0: none. 0 or a
+     * negative errno. */
+    int (*renew)(void *arg, uint64_t registered, uint64_t *incarnation, struct err *e);
     /* This node leads and knows all that was ever decided, or does no more (it may be told again of what it knows). By
      * a turn: it waits for nothing. */
     void (*led)(void *arg, bool leads);
@@ -166,7 +167,8 @@ struct quorum {
     /* The turn's alone. */
     struct mailbox mailbox;
     bool started;
-    bool recovering;                /* quorum.recover: it listens, and then was told to make the quorum anew */
+    bool recovering;                /* quorum.recover: it listens, then makes the quorum anew; until it leads */
+    uint64_t registered;            /* recovering: the incarnation as which the log knows this node; 0: it does not */
     int64_t recover_at_ms;          /* listens until then; INT64_MAX: no more */
     bool knows_all;                 /* at the start: all of the log is decided */
     struct mail *held, **held_last; /* links that came or went while the server was stalled */
@@ -229,7 +231,8 @@ struct quorum {
     struct snapshot_id snapshot_id; /* of the file; offset 0: there is none */
     bool trimmed;                   /* a snapshot was written, and the log before it dropped */
     bool refusing;                  /* a command has timed out, and no controller has answered since */
-    int32_t recovery_refused_by;    /* a voter that is there; 0: none is */
+    int recover_rc;                 /* why the quorum is not made anew; 0: no reason yet */
+    struct err recover_e;
     /* as of the last turn, for those who ask */
     int32_t leader, leader_epoch;
     struct raft_voters voters;
@@ -250,8 +253,9 @@ struct quorum {
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e);
 /* After quorum_open(): all that was ever decided is applied, for this node is the only voter. */
 bool quorum_knows_all(const struct quorum *quorum);
-/* recover, after quorum_start(): 1: it is made anew, or needed not to be; 0: not yet; -EBUSY: another voter is there,
- * and the node must not go on, with the reason. Any thread. */
+/* recover, after quorum_start(): 1: it is made anew, or needed not to be; 0: not yet, perhaps for want of room on the
+ * disk; -EBUSY: another voter is there; errnos of the disk: with the reason, and the node must not go on. Any thread.
+ */
 int quorum_recovered(struct quorum *quorum, struct err *e);
 /* From here on it takes part, and calls back. Once; the network has no transport yet. */
 void quorum_start(struct quorum *quorum);

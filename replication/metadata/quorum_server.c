@@ -91,6 +91,9 @@ int quorum_append_record(struct quorum *quorum, const void *data, size_t len, in
     return rc;
 }
 
+/* Of producers that those who are lost knew of batches may be in the logs that are left. */
+static const int64_t skipped_producer_ids = (int64_t)1 << 32;
+
 static int append_own(struct quorum *quorum, struct command *cmd, int32_t epoch, struct log_append_result *out,
                       struct err *e)
 {
@@ -142,6 +145,16 @@ static int append_leader(struct quorum *quorum, const struct raft_action *action
     return rc;
 }
 
+/* A quorum that is made anew may not know of the last producer ids that the lost one has given: none of them is given
+ * again (REPLICATION.md, rule 34). */
+static int skip_producer_ids(struct quorum *quorum, int32_t epoch, struct err *e)
+{
+    struct command cmd = {.type = COMMAND_PRODUCER_IDS, .count = skipped_producer_ids};
+    struct log_append_result at;
+
+    return append_own(quorum, &cmd, epoch, &at, e);
+}
+
 /* Also the first record of all, which names the cluster and is on the disk before anybody stands by it. */
 static int append_voters(struct quorum *quorum, const struct raft_action *action, struct err *e)
 {
@@ -152,6 +165,8 @@ static int append_voters(struct quorum *quorum, const struct raft_action *action
 
     if (action->type == RAFT_BOOTSTRAP)
         rc = quorum->found_cluster(quorum->arg, cmd.cluster, e);
+    if (rc == 0 && quorum->recovering)
+        rc = skip_producer_ids(quorum, action->append.epoch, e);
     /* A log with several voters and no state would be of one that may have forgotten a vote. */
     if (rc == 0 && action->type == RAFT_BOOTSTRAP)
         rc = quorum_state_write(quorum->io, quorum->dirfd, quorum->self, &quorum->raft.state, e);
@@ -200,11 +215,6 @@ static int act(struct quorum *quorum, const struct raft_action *action, struct e
             quorum->decided_offset = action->offset;
         pthread_mutex_unlock(&quorum->lock);
         return 0;
-    case RAFT_RECOVERY_REFUSED:
-        pthread_mutex_lock(&quorum->lock);
-        quorum->recovery_refused_by = action->node;
-        pthread_mutex_unlock(&quorum->lock);
-        return err_set(e, -EBUSY, "quorum.recover: node %" PRId32 ", a voter, is there", action->node);
     case RAFT_ROLE: /* whoever needs it looks at the end of the turn */
         return 0;
     }
@@ -228,6 +238,12 @@ void quorum_fail(struct quorum *quorum, int rc, const struct err *e)
 {
     if (quorum->state == QUORUM_FAILED)
         return;
+    if (quorum->recovering) {
+        pthread_mutex_lock(&quorum->lock);
+        quorum->recover_rc = rc;
+        quorum->recover_e = *e;
+        pthread_mutex_unlock(&quorum->lock);
+    }
     log_line(LOG_CRIT, "%s: this node takes no part in the quorum any more: %s", quorum->name, e->text);
     quorum->state = QUORUM_FAILED;
     quorum->stall_rc = rc;
@@ -245,7 +261,8 @@ static bool survive(struct quorum *quorum, const struct raft_action *action, int
         quorum_fail(quorum, log_offline(quorum->log) != 0 ? -EIO : rc, e);
         return false;
     }
-    if (appends && !quorum_is_alone(quorum)) {
+    /* Who makes the quorum anew has nobody to let lead. */
+    if (appends && !quorum_is_alone(quorum) && !quorum->recovering) {
         log_line(LOG_WARNING, "%s: this node does not lead the quorum: %s", quorum->name, e->text);
         tell_later(quorum, RAFT_EVENT_APPEND_FAILED, NULL, 0);
         return true;
@@ -404,6 +421,27 @@ static int make_state(struct quorum *quorum, struct err *e)
 
 /* ---- a quorum that is lost for good ---- */
 
+static int note_registration(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *e)
+{
+    (void)end;
+    (void)e;
+    if (cmd->type == COMMAND_REGISTER_NODE && cmd->registration.id == quorum->self.node)
+        quorum->registered = cmd->registration.incarnation;
+    return 0;
+}
+
+/* As which server this node is registered once all of its log is decided. */
+static int find_registration(struct quorum *quorum, struct err *e)
+{
+    const struct metadata *meta = quorum_acquire(quorum);
+    const struct node_registration *node = metadata_node(meta, quorum->self.node);
+    int64_t next = meta->next_offset;
+
+    quorum->registered = node != NULL ? node->incarnation : 0;
+    quorum_release(quorum);
+    return quorum_each_record(quorum, next, log_end(quorum->log).offset, note_registration, e);
+}
+
 /* Another server of it from here on, which has promised nobody anything. The epochs that the old one knew still count:
  * the new ones are to be far above them. */
 static int renew(struct quorum *quorum, const struct raft_state *known, struct err *e)
@@ -414,14 +452,13 @@ static int renew(struct quorum *quorum, const struct raft_state *known, struct e
 
     if (latest > state.epoch)
         state.epoch = latest;
-    rc = quorum->renew(quorum->arg, &quorum->self.incarnation, e);
+    rc = quorum->renew(quorum->arg, quorum->registered, &quorum->self.incarnation, e);
     if (rc == 0)
         rc = quorum_state_write(quorum->io, quorum->dirfd, quorum->self, &state, e);
     if (rc != 0)
         return rc;
     quorum->raft.config.self = quorum->self;
     quorum->state_lost = false;
-    quorum->recovering = true;
     raft_set_state(&quorum->raft, &state);
     return 0;
 }
@@ -517,9 +554,12 @@ void quorum_recover_tend(struct quorum *quorum)
     raft_free(&quorum->raft);
     rc = read_server(quorum, &e);
     if (rc == 0)
+        rc = find_registration(quorum, &e);
+    if (rc == 0)
         rc = renew(quorum, &known, &e);
     quorum->fetcher = (struct quorum_fetcher){.from = {0}};
     if (rc != 0) {
+        err_wrap(&e, rc, "quorum.recover");
         quorum_fail(quorum, rc, &e);
         return;
     }
@@ -538,9 +578,8 @@ void quorum_recover_heard(struct quorum *quorum, struct raft_id from)
         raft_voters_find(raft_voters(&quorum->raft), from) < 0)
         return;
     quorum->recover_at_ms = INT64_MAX;
-    pthread_mutex_lock(&quorum->lock);
-    quorum->recovery_refused_by = from.node;
-    pthread_mutex_unlock(&quorum->lock);
-    err_set(&e, -EBUSY, "quorum.recover: node %" PRId32 ", a voter, is there", from.node);
+    err_set(&e, -EBUSY,
+            "quorum.recover: node %" PRId32 ", a voter, is there: where voters are left, the quorum is not made anew",
+            from.node);
     quorum_fail(quorum, -EBUSY, &e);
 }

@@ -185,7 +185,6 @@ static void on_fetch_answer(struct raft *raft, const struct raft_message *msg)
 
 static void on_message(struct raft *raft, const struct raft_message *msg, bool diverging)
 {
-    raft_recover_heard(raft, msg->from);
     switch (msg->type) {
     case RAFT_VOTE:
         raft_on_vote(raft, msg);
@@ -359,7 +358,7 @@ void raft_init(struct raft *raft, const struct raft_config *config, const struct
     raft->config = *config;
     raft->role = RAFT_OBSERVER;
     raft->state = raft->persisted = *state;
-    raft->election_at_ms = raft->find_at_ms = raft->recover_at_ms = raft->epoch_start = INT64_MAX;
+    raft->election_at_ms = raft->find_at_ms = raft->epoch_start = INT64_MAX;
     for (int i = 0; i < LIMIT_NODES; i++)
         raft->empty[i].answered_ms = INT64_MIN;
 }
@@ -400,9 +399,7 @@ int64_t raft_deadline_ms(const struct raft *raft)
     int64_t at = raft->role == RAFT_LEADER ? raft_lead_deadline_ms(raft) : raft->election_at_ms;
     int64_t find = raft_find_deadline_ms(raft);
 
-    if (find < at)
-        at = find;
-    return raft->recover_at_ms < at ? raft->recover_at_ms : at;
+    return find < at ? find : at;
 }
 
 const struct raft_voters *raft_voters(const struct raft *raft)

@@ -16,7 +16,7 @@
  * raft_log`.
  *
  * Failing: an event that the machine can make nothing of (an old answer, a message of another epoch) changes nothing.
- * Messages may be lost, doubled, late and in any order. Only CHANGE_VOTERS, RECOVER and what allocates has an errno. */
+ * Messages may be lost, doubled, late and in any order. Only CHANGE_VOTERS and what allocates has an errno. */
 #ifndef LOGMNT_REPLICATION_METADATA_RAFT_H
 #define LOGMNT_REPLICATION_METADATA_RAFT_H
 
@@ -45,6 +45,9 @@ enum {
     /* A recovered quorum, and a lone voter that has lost its state, begin so many epochs later: they need not have
      * heard of the last epochs that were lost. */
     RAFT_RECOVER_EPOCHS = 1000,
+    /* A recovered quorum by chance so many more: two servers that recover it from the same past are to be two, whose
+     * (offset, epoch) name other records. */
+    RAFT_RECOVER_CHANCE = 1000000,
     /* In one step. */
     RAFT_ACTIONS_MAX = 24,
     /* Fetchers whose progress a leader remembers; beyond, the observer that was silent for longest is forgotten. */
@@ -100,8 +103,8 @@ enum raft_event_type {
                                  step. -EINVAL: another number; -EAGAIN: not the leader, not yet deciding, another step
                                  under way, or one of them that does not fetch or is not caught up. 0: appended, or
                                  so already */
-    RAFT_EVENT_RECOVER,       /* make the quorum anew of this server alone, unless another voter is heard from before an
-                                 election timeout is over */
+    RAFT_EVENT_RECOVER, /* make the quorum anew of this server alone: its owner has listened, and no other voter is
+                           there */
     RAFT_EVENT_APPEND_FAILED, /* what an action asked to append, or a command, could not be: a leader resigns */
     RAFT_EVENT_STOP, /* the node stops cleanly: it will not stand again. A leader appends no more, and hands over
                         as soon as a voter has all of its log, RAFT_LEAVE_MS later at the latest */
@@ -130,16 +133,15 @@ struct raft_event {
 /* ---- out ---- */
 
 enum raft_action_type {
-    RAFT_PERSIST,          /* state, durably */
-    RAFT_APPEND_LEADER,    /* append: the record that begins its epoch */
-    RAFT_APPEND_VOTERS,    /* append: the record of its voters and target, in its epoch */
-    RAFT_BOOTSTRAP,        /* append: as APPEND_VOTERS; the cluster begins with it: choose the cluster's id first, and
-                              flush before going on */
-    RAFT_SEND,             /* message; of a FETCH_ANSWER the log's side fills in what it knows, and may keep it back
-                              for a while if it is RAFT_FETCH_OK and there is nothing to say */
-    RAFT_ROLE,             /* the role, the epoch, or whom to fetch from has changed */
-    RAFT_HIGH_WATERMARK,   /* offset: all below it is decided */
-    RAFT_RECOVERY_REFUSED, /* node: that voter is there; the node must not go on */
+    RAFT_PERSIST,        /* state, durably */
+    RAFT_APPEND_LEADER,  /* append: the record that begins its epoch */
+    RAFT_APPEND_VOTERS,  /* append: the record of its voters and target, in its epoch */
+    RAFT_BOOTSTRAP,      /* append: as APPEND_VOTERS; the cluster begins with it: choose the cluster's id first, and
+                            flush before going on */
+    RAFT_SEND,           /* message; of a FETCH_ANSWER the log's side fills in what it knows, and may keep it back
+                            for a while if it is RAFT_FETCH_OK and there is nothing to say */
+    RAFT_ROLE,           /* the role, the epoch, or whom to fetch from has changed */
+    RAFT_HIGH_WATERMARK, /* offset: all below it is decided */
 };
 
 struct raft_action {
@@ -152,7 +154,6 @@ struct raft_action {
             struct raft_voters voters, target;
         } append;
         int64_t offset;
-        int32_t node;
     };
 };
 
@@ -214,7 +215,6 @@ struct raft {
         uint64_t incarnation;
         int64_t answered_ms; /* that it is empty and has the same list */
     } empty[LIMIT_NODES];    /* by place in config.peers */
-    int64_t recover_at_ms;   /* INT64_MAX: not asked for */
 
     /* A leader's. */
     int64_t epoch_start; /* the offset of the record that began its epoch; INT64_MAX: not in the log yet */

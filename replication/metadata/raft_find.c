@@ -155,8 +155,7 @@ static void bootstrap_if_all_empty(struct raft *raft)
     struct raft_voters voters = {0};
     int32_t empty = 0;
 
-    if (!is_empty(raft) || raft->change_asked || raft->recover_at_ms != INT64_MAX || peers->count == 0 ||
-        peers->nodes[0] != raft->config.self.node)
+    if (!is_empty(raft) || raft->change_asked || peers->count == 0 || peers->nodes[0] != raft->config.self.node)
         return;
     for (int32_t i = 0; i < peers->count; i++) {
         bool self = peers->nodes[i] == raft->config.self.node;
@@ -207,31 +206,14 @@ void raft_bootstrap_start(struct raft *raft)
 
 /* ---- a quorum that is lost for good ---- */
 
+/* This server makes itself the only voter, in an epoch of its own. */
 void raft_recover(struct raft *raft)
-{
-    if (raft->role == RAFT_LEADER)
-        return;
-    raft->recover_at_ms = raft->now_ms + RAFT_ELECTION_MAX_MS;
-}
-
-void raft_recover_heard(struct raft *raft, struct raft_id from)
-{
-    if (raft->recover_at_ms == INT64_MAX || raft_id_equal(from, raft->config.self) ||
-        raft_voters_find(raft_voters(raft), from) < 0)
-        return;
-    raft->recover_at_ms = INT64_MAX;
-    raft_act(raft, RAFT_RECOVERY_REFUSED)->node = from.node;
-}
-
-/* No other voter has been heard from: this server makes itself the only one, in an epoch of its own. */
-void raft_recover_tick(struct raft *raft)
 {
     struct raft_voters alone = {.count = 1, .ids = {raft->config.self}};
     struct raft_action *action;
 
-    if (raft->now_ms < raft->recover_at_ms)
+    if (raft->role == RAFT_LEADER)
         return;
-    raft->recover_at_ms = INT64_MAX;
     raft_become_sole_leader(raft);
     action = raft_act(raft, RAFT_APPEND_VOTERS);
     action->append.epoch = raft->state.epoch;

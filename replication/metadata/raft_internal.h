@@ -72,8 +72,5 @@ void raft_on_find_answer(struct raft *raft, const struct raft_message *msg);
 /* A start with no voters in the log. */
 void raft_bootstrap_start(struct raft *raft);
 void raft_recover(struct raft *raft);
-void raft_recover_tick(struct raft *raft);
-/* A message of another voter has come. */
-void raft_recover_heard(struct raft *raft, struct raft_id from);
 
 #endif

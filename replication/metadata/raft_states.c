@@ -100,7 +100,9 @@ void raft_become_leader(struct raft *raft)
 
 void raft_become_sole_leader(struct raft *raft)
 {
-    raft->state = (struct raft_state){.epoch = raft->state.epoch + RAFT_RECOVER_EPOCHS, .vote = raft->config.self};
+    int32_t epoch = raft->state.epoch + RAFT_RECOVER_EPOCHS + (int32_t)raft_random(raft, RAFT_RECOVER_CHANCE);
+
+    raft->state = (struct raft_state){.epoch = epoch, .vote = raft->config.self};
     raft_become_leader(raft);
 }
 
@@ -279,8 +281,6 @@ static void on_timeout(struct raft *raft)
 
 void raft_tick(struct raft *raft)
 {
-    /* First: it may begin an epoch. */
-    raft_recover_tick(raft);
     if (raft->role == RAFT_LEADER)
         raft_lead_tick(raft);
     else if (raft->now_ms >= raft->election_at_ms)

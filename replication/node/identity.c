@@ -65,10 +65,12 @@ static int meta_write(struct io *io, int dirfd, const struct identity *identity,
     return io_replace_file(io, dirfd, META_FILE, text, (size_t)len, e);
 }
 
-int identity_renew(struct io *io, struct executor *executor, int dirfd, struct identity *identity, struct err *e)
+int identity_renew(struct io *io, struct executor *executor, int dirfd, struct identity *identity, uint64_t registered,
+                   struct err *e)
 {
     struct identity renewed = *identity;
-    renewed.renewed = identity->incarnation;
+    if (registered == 0 || registered != identity->renewed)
+        renewed.renewed = identity->incarnation;
     do {
         int rc = executor_random(executor, &renewed.incarnation, sizeof renewed.incarnation);
         if (rc != 0)
@@ -100,7 +102,7 @@ static int meta_create(struct io *io, struct executor *executor, int dirfd, int3
     *out = (struct identity){.node_id = node_id};
     if (alone)
         uuid_text(uuid, out->cluster_id);
-    return identity_renew(io, executor, dirfd, out, e);
+    return identity_renew(io, executor, dirfd, out, 0, e);
 }
 
 int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, bool alone,
@@ -118,7 +120,7 @@ int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t n
         rc = err_set(e, -EINVAL, META_FILE ": the directory belongs to node %" PRId32 ", not to node %" PRId32,
                      out->node_id, node_id);
     if (rc == 0 && out->incarnation == 0)
-        rc = identity_renew(io, executor, dirfd, out, e);
+        rc = identity_renew(io, executor, dirfd, out, 0, e);
     return rc;
 }
 

@@ -17,7 +17,7 @@ struct identity {
     /* Of this data directory, never 0: a random number. In the metadata quorum a server is a node and an incarnation,
      * so that one whose disk was lost is somebody else (KIP-853). */
     uint64_t incarnation;
-    uint64_t renewed; /* the one that this directory had before that; 0: none */
+    uint64_t renewed; /* the one that this directory had before that and was last registered under; 0: none */
 };
 
 /* Reads DATA/meta.properties, or makes it for node_id with a new incarnation and, for a node that is alone, a new
@@ -31,8 +31,10 @@ int identity_join(struct io *io, int dirfd, struct identity *identity, const cha
 
 /* Another incarnation for the same directory, durably: what the old one may have promised binds it no more, and it is
  * no voter where the old one was. The node's registration names both, so that it still has what the directory has.
- * Errnos of the disk; *identity is then as it was. */
-int identity_renew(struct io *io, struct executor *executor, int dirfd, struct identity *identity, struct err *e);
+ * registered: as which one the cluster knows the node; where that is `renewed` still, nobody has heard of the last one,
+ * and it stays so. 0: not known. Errnos of the disk; *identity is then as it was. */
+int identity_renew(struct io *io, struct executor *executor, int dirfd, struct identity *identity, uint64_t registered,
+                   struct err *e);
 
 /* Was the node stopped cleanly? */
 int identity_clean(struct io *io, int dirfd, bool *clean, struct err *e);

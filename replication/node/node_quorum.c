@@ -86,10 +86,10 @@ static int on_found_cluster(void *arg, char id[UUID_TEXT_BYTES], struct err *e)
     return 0;
 }
 
-static int on_renew(void *arg, uint64_t *incarnation, struct err *e)
+static int on_renew(void *arg, uint64_t registered, uint64_t *incarnation, struct err *e)
 {
     struct node *node = arg;
-    int rc = identity_renew(node->io, node->executor, node->data_dirfd, &node->identity, e);
+    int rc = identity_renew(node->io, node->executor, node->data_dirfd, &node->identity, registered, e);
     if (rc == 0)
         *incarnation = node->identity.incarnation;
     return rc;

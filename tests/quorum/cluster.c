@@ -33,7 +33,8 @@ bool chance_percent(struct chance *chance, unsigned percent)
 
 static uint32_t machine_random(void *arg, uint32_t below)
 {
-    return chance_below(arg, below);
+    /* Epochs are places in an array here. */
+    return chance_below(arg, below == RAFT_RECOVER_CHANCE ? EPOCHS_MAX / 8 : below);
 }
 
 /* ---- what happens next: a heap ---- */
@@ -297,7 +298,6 @@ static bool do_action(struct model *model, struct node *node, const struct raft_
         break;
     case RAFT_ROLE:
     case RAFT_HIGH_WATERMARK:
-    case RAFT_RECOVERY_REFUSED:
         break;
     }
     return true;
@@ -404,10 +404,10 @@ void node_start(struct model *model, struct node *node)
         node_event(model, node, &(struct raft_event){.type = RAFT_EVENT_RESET, .change = &change});
     }
     tell_records(model, node, node->log.start);
+    node_event(model, node, &event);
     if (node->recover)
         node_event(model, node, &(struct raft_event){.type = RAFT_EVENT_RECOVER});
     node->recover = false;
-    node_event(model, node, &event);
     model_trace(model, "node %d.%d starts, incarnation %llu, epoch %d, log %lld to %lld", node->self.node, node->run,
                 (unsigned long long)node->self.incarnation, node->disk.epoch, (long long)node->log.start,
                 (long long)node->log.end);

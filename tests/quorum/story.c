@@ -174,7 +174,7 @@ static void recover(struct model *model)
         if (is_ahead(&model->nodes[i].log, &best->log))
             best = &model->nodes[i];
     model_trace(model, "recover node %d", best->self.node);
-    /* It is refused while another voter answers. What a crash loses here was not decided. */
+    /* That no other voter answers is its owner's to find out. What a crash loses here was not decided. */
     for (int i = 0; i < model->count; i++) {
         model->nodes[i].log.flushed = model->nodes[i].log.end;
         node_crash(model, &model->nodes[i]);
@@ -186,7 +186,7 @@ static void recover(struct model *model)
     model->lost_for_good = true;
     forget_lost(model, &best->log);
     node_start(model, best);
-    model_until(model, model->now + RAFT_ELECTION_MAX_MS + 200);
+    model_until(model, model->now + 200);
     for (int i = 0; i < model->count; i++)
         if (!model->nodes[i].up)
             node_start(model, &model->nodes[i]);

@@ -3,7 +3,7 @@
  * Node n has incarnation 100 n. Chance always draws 0, so timeouts are RAFT_ELECTION_MIN_MS and rank alone staggers.
  * Actions read, in their order:
  *   persist(EPOCH,VOTE,LEADER)  lead(EPOCH)  voters(1 2->1 2 3)  bootstrap(1 2 3)  role(NAME)  decided(OFFSET)
- *   refused(NODE), and messages as NAME>NODE:
+ *   and messages as NAME>NODE:
  *   prevote vote  yes no preyes preno  begin begun  end[2 3] ended  fetched(HIGH_WATERMARK) notleader  find found empty
  */
 #ifndef LOGMNT_TESTS_UNIT_RAFT_FIXTURE_H
@@ -243,9 +243,6 @@ static inline void put_action(struct machine *m, const struct raft_action *actio
         break;
     case RAFT_HIGH_WATERMARK:
         put(m, "decided(%lld)", (long long)action->offset);
-        break;
-    case RAFT_RECOVERY_REFUSED:
-        put(m, "refused(%d)", action->node);
         break;
     }
 }

@@ -84,7 +84,7 @@ static void test_no_incarnation_is_0(void **state)
     drawn = 0;
     struct identity found = load(3);
     struct err e;
-    assert_int_equal(identity_renew(io_posix(), &chance, dirfd_of_test, &found, &e), 0);
+    assert_int_equal(identity_renew(io_posix(), &chance, dirfd_of_test, &found, 0, &e), 0);
     assert_int_not_equal(found.incarnation, 0);
 }
 
@@ -107,15 +107,25 @@ static void test_a_renewed_one_is_on_the_disk_or_nothing_has_changed(void **stat
     struct err e = {0};
     faulty_io_init(&faulty);
     faulty_io_arm(&faulty, FAULTY_FSYNC, 1, -EIO);
-    assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, &e), -EIO);
+    assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, first, &e), -EIO);
     assert_int_equal(found.incarnation, first);
     assert_int_equal(load(1).incarnation, first);
     faulty_io_disarm(&faulty);
-    assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, &e), 0);
+    assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, first, &e), 0);
     assert_int_not_equal(found.incarnation, first);
     assert_int_equal(load(1).incarnation, found.incarnation);
     assert_int_equal(found.renewed, first);
     assert_int_equal(load(1).renewed, first);
+    /* Nobody has heard of the second: the first is what the cluster knows. */
+    assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, first, &e), 0);
+    assert_int_equal(load(1).renewed, first);
+    /* It has; and of one that another disk had it has heard of old. */
+    for (int i = 0; i < 2; i++) {
+        uint64_t last = found.incarnation;
+        assert_int_equal(identity_renew(&faulty.io, &chance, dirfd_of_test, &found, i == 0 ? last : 77, &e), 0);
+        assert_int_not_equal(found.incarnation, last);
+        assert_int_equal(load(1).renewed, last);
+    }
 }
 
 static void test_what_is_damaged_is_refused(void **state)

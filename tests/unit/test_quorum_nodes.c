@@ -558,43 +558,6 @@ static void test_a_disk_is_replaced(void **state)
     assert_int_equal(cluster_chmod(c, lost, 0722), 0);
 }
 
-/* Two of three disks are gone for good. */
-static void test_a_lost_quorum_is_made_anew(void **state)
-{
-    struct cluster *c = *state;
-    struct err e = {0};
-    cluster_await_leader(c);
-    assert_int_equal(cluster_chmod(c, 2, 0711), 0);
-    cluster_pass(c, 1000);
-    uint64_t incarnation = c->nodes[2].node->identity.incarnation;
-    cluster_kill(c, 2);
-    /* While others are there it is refused, and nothing has changed. */
-    c->nodes[2].recover = true;
-    assert_int_equal(cluster_try_start(c, 2, &e), -EBUSY);
-    assert_non_null(strstr(e.text, "quorum.recover"));
-    hand_executor_free(&c->nodes[2].hand);
-    c->nodes[2].node = NULL;
-    c->nodes[2].recover = false;
-    cluster_start(c, 2);
-    assert_true(c->nodes[2].node->identity.incarnation == incarnation);
-    cluster_await(c, 3000, raft_is_voter(&c->nodes[2].node->quorum.raft) && cluster_leader(c) > 0);
-    assert_int_equal(cluster_chmod(c, 2, 0722), 0);
-    cluster_pass(c, 1000);
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_kill(c, id);
-    c->nodes[2].recover = true;
-    cluster_start(c, 2);
-    assert_int_equal(cluster_leader(c), 2);
-    assert_true(c->nodes[2].node->identity.incarnation != incarnation);
-    assert_int_equal(voters_of(c, 2).count, 1);
-    assert_int_equal(cluster_mode(c, 2), 0722);
-    assert_int_equal(cluster_chmod(c, 2, 0733), 0);
-    /* The option may stay. */
-    cluster_stop(c, 2);
-    cluster_start(c, 2);
-    assert_int_equal(cluster_chmod(c, 2, 0744), 0);
-}
-
 /* ---- starts and stops ---- */
 
 static void test_a_clean_stop_hands_over(void **state)
@@ -701,7 +664,6 @@ int main(void)
         THREE(test_an_epoch_that_got_no_record_is_forgotten),
         cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, cluster_teardown),
         THREE(test_a_disk_is_replaced),
-        THREE(test_a_lost_quorum_is_made_anew),
         THREE(test_a_clean_stop_hands_over),
         cmocka_unit_test_setup_teardown(test_mount_is_the_same_on_all_nodes, setup_none, cluster_teardown),
         cmocka_unit_test_setup_teardown(test_the_first_start_needs_all_of_them, setup_none, cluster_teardown),
