@@ -231,7 +231,8 @@ static int check_open(struct quorum *quorum, struct err *e)
         return err_set(e, -EROFS, "this node stops");
     if (quorum->voters.count == 0 && quorum->peers.count > 1)
         return err_set(e, -EROFS, "there is no cluster yet: not all of its first nodes are here");
-    if (quorum->refusing)
+    /* Who leads waits for no answer of another: a late turn of its own was all that it met. */
+    if (quorum->refusing && !quorum->leading)
         return err_set(e, -EROFS, "no controller has answered since a command timed out");
     return 0;
 }

@@ -162,6 +162,26 @@ static void test_a_leader_that_is_cut_off_decides_nothing(void **state)
     assert_int_equal(cluster_chmod(c, leader, 0733), 0);
 }
 
+/* A command's time ends before the turn comes in which it would have been appended: the machine stood still. */
+static void test_a_leader_whose_turn_came_late_takes_the_next_command(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c);
+    struct quorum *quorum = &c->nodes[leader].node->quorum;
+    struct tree_attr attr = {.dir_mode = 0722};
+    struct cluster_op op;
+    cluster_pass(c, 1000);
+    cluster_op_init(&op);
+    op.op.timeout_ms = 100;
+    assert_int_equal(node_set_attr(c->nodes[leader].node, &op.op, NULL, &attr, ATTR_DIR_MODE), 0);
+    atomic_fetch_add(&c->clock.passed_ms, 150);
+    quorum->deadline.ring(&quorum->deadline);
+    assert_int_equal(op.calls, 1);
+    assert_int_equal(op.rc, -ETIMEDOUT);
+    assert_int_equal(cluster_chmod(c, leader, 0733), 0);
+    assert_int_equal(cluster_leader(c), leader);
+}
+
 static void test_two_of_three_are_enough_and_one_is_not(void **state)
 {
     struct cluster *c = *state;
@@ -654,6 +674,7 @@ int main(void)
         THREE(test_a_command_survives_the_election),
         THREE(test_a_late_answer_doubles_no_command),
         THREE(test_a_leader_that_is_cut_off_decides_nothing),
+        THREE(test_a_leader_whose_turn_came_late_takes_the_next_command),
         THREE(test_two_of_three_are_enough_and_one_is_not),
         THREE(test_all_are_killed_and_come_back),
         THREE(test_topics_of_a_moment_before_all_died_are_there_again),
