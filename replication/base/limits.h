@@ -80,6 +80,8 @@ enum {
      * and from so much later on again, it asks for another leader epoch to go on in. */
     LIMIT_SEAL_MS = 3000,
     LIMIT_SEAL_AGAIN_MS = 100,
+    /* From an attempt that failed to the next. */
+    LIMIT_HANDOVER_PAUSE_MS = 100,
     /* DeleteRecords of another node's, and what a leader does for another node: given up after this. */
     LIMIT_ASK_MS = 30000,
     /* The command that asks for a producer id, and from one that failed to the next. */

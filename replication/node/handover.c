@@ -12,6 +12,7 @@
 struct handover {
     struct quorum_op withdrawal;
     struct command_op op;
+    struct node *node;
     struct partition *part; /* referenced */
 };
 
@@ -41,7 +42,11 @@ static void end(struct handover *handover, int rc, const struct err *e)
     struct partition *part = handover->part;
 
     if (rc < 0) {
-        log_line(LOG_WARNING, "%s: hand it over: %s", part->name, e->text);
+        atomic_store(&part->handover_next_ms,
+                     handover->node->clock->mono_ms(handover->node->clock) + LIMIT_HANDOVER_PAUSE_MS);
+        if (!atomic_exchange(&part->handover_failure_told, true)) {
+            log_line(LOG_WARNING, "%s: hand it over: %s", part->name, e->text);
+        }
     }
     atomic_store(&part->handover_under_way, false);
     free(handover);
@@ -58,7 +63,7 @@ static void on_withdrawn(struct quorum_op *op, int rc)
     end(CONTAINER_OF(op, struct handover, withdrawal), rc, &op->e);
 }
 
-static struct handover *begin(struct partition *part)
+static struct handover *begin(struct node *node, struct partition *part)
 {
     struct handover *handover = calloc(1, sizeof *handover);
 
@@ -66,6 +71,7 @@ static struct handover *begin(struct partition *part)
         atomic_store(&part->handover_under_way, false);
         return NULL;
     }
+    handover->node = node;
     handover->part = partition_ref(part);
     return handover;
 }
@@ -73,13 +79,15 @@ static struct handover *begin(struct partition *part)
 /* That node has room: it is to lead, and this one follows it. */
 static void ask(struct node *node, struct partition *part, int32_t to)
 {
-    struct handover *handover = begin(part);
+    struct handover *handover = begin(node, part);
 
     if (handover == NULL) {
         return;
     }
     handover->op = (struct command_op){.timeout_ms = LIMIT_HANDOVER_MS, .done = on_done};
-    log_line(LOG_WARNING, "%s: this node cannot append, node %d is to lead it", part->name, (int)to);
+    if (!atomic_exchange(&part->handover_told, true)) {
+        log_line(LOG_WARNING, "%s: this node cannot append, node %d is to lead it", part->name, (int)to);
+    }
     int rc = node_set_leader(node, &handover->op, topic_name(part->topic), part->index, to);
     if (rc < 0) {
         on_done(&handover->op, rc);
@@ -109,7 +117,7 @@ static bool plan_withdrawal(struct node *node, struct partition *part, struct pa
 
 static void withdraw(struct node *node, struct partition *part, struct partition_change *change)
 {
-    struct handover *handover = begin(part);
+    struct handover *handover = begin(node, part);
     struct command cmd = {.type = COMMAND_CHANGE_PARTITIONS,
                           .changes = change,
                           .change_count = 1,
@@ -119,7 +127,9 @@ static void withdraw(struct node *node, struct partition *part, struct partition
         return;
     }
     handover->withdrawal = (struct quorum_op){.timeout_ms = LIMIT_HANDOVER_MS, .done = on_withdrawn};
-    log_line(LOG_WARNING, "%s: this node cannot write, node %d is to lead it", part->name, (int)change->to.leader);
+    if (!atomic_exchange(&part->handover_told, true)) {
+        log_line(LOG_WARNING, "%s: this node cannot write, node %d is to lead it", part->name, (int)change->to.leader);
+    }
     int rc = quorum_submit(&node->quorum, &handover->withdrawal, &cmd);
     if (rc < 0) {
         on_withdrawn(&handover->withdrawal, rc);
@@ -139,11 +149,15 @@ bool node_hand_over(struct node *node, struct partition *part)
     if (since_ms == 0 || now_ms - since_ms > LIMIT_HANDOVER_AGAIN_MS) {
         since_ms = now_ms;
         atomic_store(&part->handover_since_ms, now_ms);
+        atomic_store(&part->handover_next_ms, now_ms);
+        atomic_store(&part->handover_told, false);
+        atomic_store(&part->handover_failure_told, false);
     }
     if (now_ms - since_ms > LIMIT_HANDOVER_MS) {
         return false;
     }
-    if (atomic_exchange(&part->handover_under_way, true)) {
+    /* Each append that meets it comes here, and again and again. */
+    if (now_ms < atomic_load(&part->handover_next_ms) || atomic_exchange(&part->handover_under_way, true)) {
         return true;
     }
     if (withdraws) {

@@ -167,9 +167,10 @@ struct partition {
     _Atomic bool handing_over;     /* a leadership has ended, and what waited for it is not in the forwarder yet */
     _Atomic bool replicated;       /* there are replicas elsewhere: what is appended here gets a number */
     _Atomic int forward_under_way; /* numbered here, and neither over nor waiting for the high watermark yet */
-    /* this node leads and cannot append: since when another one is asked for, 0: it can; node/handover.c */
-    _Atomic int64_t handover_since_ms;
-    _Atomic bool handover_under_way;
+    /* this node leads and cannot append: since when another one is asked for, 0: it can; when to ask next, and what was
+     * said of it since then; node/handover.c */
+    _Atomic int64_t handover_since_ms, handover_next_ms;
+    _Atomic bool handover_under_way, handover_told, handover_failure_told;
     /* what the leader elsewhere is asked to do, partition_ask.c: the forward lock */
     struct ask *asks;
     uint64_t ask_number;

@@ -162,6 +162,31 @@ static void a_full_leader_hands_over(void **state)
     is_all_there(&w);
 }
 
+/* No command is taken for a while: whoever waits is tried again and again meanwhile, the hand-over now and then. */
+static void a_hand_over_that_fails_is_tried_now_and_then(void **state)
+{
+    static struct writers w;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    struct quorum *quorum = &c->nodes[leader].node->quorum;
+    begin(&w, 0);
+    write_until(&w, 30);
+    atomic_fetch_add(&c->nodes[leader].node->reserve.users, 1);
+    quorum->stopped = true; /* it answers at once */
+    uint64_t before = quorum->next_number;
+    for (int64_t ms = 0; ms < LIMIT_HANDOVER_MS / 2; ms += 5) {
+        go_on(&w, 60);
+        cluster_pass(c, 5);
+    }
+    assert_in_range(quorum->next_number - before, 5, 15);
+    quorum->stopped = false;
+    write_until(&w, 120);
+    assert_true(leader_at(1) != leader);
+    atomic_fetch_sub(&c->nodes[leader].node->reserve.users, 1);
+    is_all_there(&w);
+}
+
 static void where_nobody_has_room_it_is_said_at_once(void **state)
 {
     struct appended appended;
@@ -291,6 +316,7 @@ int main(void)
         STORY(a_clean_stop_costs_no_write_elsewhere),
         STORY(a_full_leader_hands_over),
         STORY(who_is_a_replica_again_is_heard),
+        STORY(a_hand_over_that_fails_is_tried_now_and_then),
         STORY(where_nobody_has_room_it_is_said_at_once),
         STORY(a_disk_that_hangs_costs_the_leadership_after_a_while),
         STORY(an_fsync_is_on_all_disks),
