@@ -169,14 +169,32 @@ def set_voters(node, *of):
                       lambda: set_attribute("%s/%d" % (DIR, node), "user.cluster.voters", ",".join(map(str, of))))
 
 
+def known(node, other):
+    """What the other one's .cluster/nodes says of the node: its role and its epoch."""
+    try:
+        with open("%s/%d/.cluster/nodes" % (DIR, other)) as lines:
+            columns = next(line.split() for line in lines if line.split()[0] == str(node))
+    except (OSError, StopIteration):
+        return "", ""
+    return columns[2], columns[5]
+
+
+def is_voter_since(node, other, epoch):
+    """It has registered since it had that epoch, and the disk that it has now is a voter's."""
+    role, now = known(node, other)
+    return role == "voter" and now != epoch
+
+
 def lose_disk(node, other):
     """The node comes back empty, is a voter again by the same list, and in sync."""
     if not await_that("all replicas are in sync before a disk is lost", all_in_sync):
         return
     cluster("kill", node)
     cluster("wipe", node)
+    epoch = known(node, other)[1]
     cluster("start", node)
     if set_voters(other, *NODES):
+        await_that("node %d is a voter with its new disk" % node, lambda: is_voter_since(node, other, epoch))
         await_that("all replicas are in sync after node %d lost its disk" % node, all_in_sync)
 
 
