@@ -41,6 +41,8 @@ enum {
     /* A piece of a snapshot of the metadata, and how long one is waited for before it is asked for again. */
     LIMIT_SNAPSHOT_PIECE_BYTES = 1 << 20,
     LIMIT_SNAPSHOT_AGAIN_MS = 1000,
+    /* A leader of the quorum that cannot read what is asked for says so, and lets another one lead, this often. */
+    LIMIT_UNREADABLE_MS = 60000,
     /* A change of the quorum's voters that was not answered is asked for again after this. */
     LIMIT_CHANGE_AGAIN_MS = 200,
     /* How often a start looks whether the quorum was made anew. */

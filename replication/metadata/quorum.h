@@ -190,6 +190,7 @@ struct quorum {
     bool leads;      /* as led() was told last */
     bool stop_begun; /* the machine was told that the node stops */
     struct quorum_pending pending[LIMIT_NODES];
+    int64_t unreadable_ms; /* not said before that what is asked for cannot be read */
     struct quorum_fetcher fetcher;
     uint64_t next_session;
     struct quorum_install install;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/crc32c.h"
 #include "replication/base/limits.h"
 
 static int grow(struct quorum_records *records, size_t *room, size_t more)
@@ -59,6 +60,18 @@ static int put_bytes(struct io *io, struct log *log, const struct log_run *run, 
     return 0;
 }
 
+/* A batch as others take it over: they would refuse one that is damaged, and ask for it again and again. */
+static int put_batch(struct io *io, struct log *log, const struct log_run *run, uint8_t *out, struct err *e)
+{
+    int rc;
+
+    put_head(run, out);
+    rc = put_bytes(io, log, run, out + QUORUM_BATCH_BYTES, e);
+    if (rc == 0 && crc32c(0, out + QUORUM_BATCH_BYTES, run->len) != run->entry.crc)
+        rc = err_set(e, -EBADMSG, "the batch at offset %" PRId64 " is damaged", run->base.offset);
+    return rc;
+}
+
 int quorum_records_read(struct io *io, struct log *log, int64_t offset, struct quorum_records *out, struct err *e)
 {
     struct log_point end = log_end(log), at;
@@ -77,19 +90,18 @@ int quorum_records_read(struct io *io, struct log *log, int64_t offset, struct q
         if (out->len > 0 && out->len + QUORUM_BATCH_BYTES + run.len > LIMIT_QUORUM_FETCH_BYTES)
             return 0;
         rc = grow(out, &room, QUORUM_BATCH_BYTES + run.len);
-        if (rc == 0) {
-            put_head(&run, out->data + out->len);
-            rc = put_bytes(io, log, &run, out->data + out->len + QUORUM_BATCH_BYTES, e);
-        }
+        if (rc == 0)
+            rc = put_batch(io, log, &run, out->data + out->len, e);
         if (rc == 0)
             out->len += QUORUM_BATCH_BYTES + run.len;
         at.position = run.base.position + run.len;
     }
-    if (rc < 0) {
-        free(out->data);
-        *out = (struct quorum_records){0};
-    }
-    return rc < 0 ? rc : 0;
+    /* What lies before one that cannot be read goes first. */
+    if (rc >= 0 || out->len > 0)
+        return 0;
+    free(out->data);
+    *out = (struct quorum_records){0};
+    return rc;
 }
 
 int quorum_records_next(const uint8_t **data, size_t *len, struct log_copy *out, struct err *e)

@@ -19,7 +19,7 @@ struct quorum_records {
 };
 
 /* The batches from offset on, at most LIMIT_QUORUM_FETCH_BYTES of them, but for a first one that is longer. None:
- * {NULL, 0}. Errnos of the disk; -ENOMEM. *out is empty then. */
+ * {NULL, 0}. The first one: -EBADMSG: it is damaged; errnos of the disk; -ENOMEM. *out is empty then. */
 int quorum_records_read(struct io *io, struct log *log, int64_t offset, struct quorum_records *out, struct err *e);
 
 /* Takes one batch off the front of what is left; what it points to is in data. 1: *out is one; 0: nothing is left;

@@ -4,7 +4,11 @@
  * its offset, a later high watermark, that its log diverges, or that the log begins behind it; or when the same fetch
  * comes a second time, which is a follower's beat: it wants to hear that this leader lives. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <syslog.h>
+
+#include "replication/base/limits.h"
 
 #include "replication/metadata/quorum_internal.h"
 #include "replication/metadata/quorum_records.h"
@@ -97,6 +101,20 @@ void quorum_serve_answer(struct quorum *quorum, const struct raft_message *msg)
     quorum_send(quorum, &answer, NULL, 0);
 }
 
+/* What a follower asks for cannot be read here. Others have it: with its next beat it asks one of those, who leads. */
+static void unreadable(struct quorum *quorum, int32_t node, int rc, const struct err *e)
+{
+    struct raft_event event = {.type = RAFT_EVENT_UNREADABLE};
+    int64_t now_ms = quorum->clock->mono_ms(quorum->clock);
+
+    if (now_ms < quorum->unreadable_ms)
+        return;
+    quorum->unreadable_ms = now_ms + LIMIT_UNREADABLE_MS;
+    log_line(LOG_ERR, "%s: what node %" PRId32 " asks for cannot be read: %s", quorum->name, node, e->text);
+    if (!err_is_passing(rc))
+        quorum_step(quorum, &event);
+}
+
 static void answer(struct quorum *quorum, const struct quorum_pending *pending)
 {
     struct raft_message msg = {.type = RAFT_FETCH_ANSWER,
@@ -116,9 +134,10 @@ static void answer(struct quorum *quorum, const struct quorum_pending *pending)
     if (msg.fetch_answer.outcome == RAFT_FETCH_OK) {
         msg.fetch_answer.high_watermark = quorum->raft.high_watermark;
         rc = quorum_records_read(quorum->io, quorum->log, pending->offset, &records, &e);
-        /* It comes again with its next beat. */
-        if (rc != 0)
+        if (rc != 0) {
+            unreadable(quorum, pending->from.node, rc, &e);
             return;
+        }
         body = (struct iovec){.iov_base = records.data, .iov_len = records.len};
     }
     quorum_send(quorum, &msg, &body, records.len > 0 ? 1 : 0);

@@ -345,6 +345,10 @@ static int work(struct raft *raft, const struct raft_event *event)
         if (raft->role == RAFT_LEADER)
             raft_resign(raft);
         return 0;
+    case RAFT_EVENT_UNREADABLE:
+        if (raft->role == RAFT_LEADER && raft_other_is_ready(raft))
+            raft_resign(raft);
+        return 0;
     case RAFT_EVENT_STOP:
         on_stop(raft);
         return 0;

@@ -106,8 +106,10 @@ enum raft_event_type {
     RAFT_EVENT_RECOVER, /* make the quorum anew of this server alone: its owner has listened, and no other voter is
                            there */
     RAFT_EVENT_APPEND_FAILED, /* what an action asked to append, or a command, could not be: a leader resigns */
-    RAFT_EVENT_STOP, /* the node stops cleanly: it will not stand again. A leader appends no more, and hands over
-                        as soon as a voter has all of its log, RAFT_LEAVE_MS later at the latest */
+    RAFT_EVENT_UNREADABLE, /* a follower asks for what cannot be read in this log: a leader resigns, if a voter that can
+                              be talked to is caught up */
+    RAFT_EVENT_STOP,       /* the node stops cleanly: it will not stand again. A leader appends no more, and hands over
+                              as soon as a voter has all of its log, RAFT_LEAVE_MS later at the latest */
 };
 
 struct raft_event {

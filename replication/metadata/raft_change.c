@@ -24,6 +24,16 @@ static bool is_ready(const struct raft *raft, struct raft_id id)
                                                     raft->now_ms - replica->caught_up_ms <= RAFT_ELECTION_MIN_MS);
 }
 
+bool raft_other_is_ready(const struct raft *raft)
+{
+    const struct raft_voters *voters = raft_voters(raft);
+    bool ready = false;
+
+    for (int32_t i = 0; i < voters->count; i++)
+        ready = ready || (!raft_id_equal(voters->ids[i], raft->config.self) && is_ready(raft, voters->ids[i]));
+    return ready;
+}
+
 static bool majority_is_ready(const struct raft *raft, const struct raft_voters *voters)
 {
     int ready = 0;

@@ -62,6 +62,8 @@ const struct raft_replica *raft_replica_of(const struct raft *raft, struct raft_
 /* raft_change.c: a leader's steps from the voters in force to their target. */
 int raft_change_to(struct raft *raft, const struct raft_peers *nodes);
 void raft_change_step(struct raft *raft);
+/* Another voter can be talked to and is caught up. */
+bool raft_other_is_ready(const struct raft *raft);
 
 /* raft_find.c */
 void raft_find_tick(struct raft *raft);

@@ -160,9 +160,10 @@ void node_send(struct model *model, struct node *node, const struct packet *pack
 
 /* ---- a node's machine ---- */
 
-static const char *const event_names[] = {
-    "start",     "tick",  "connected", "lost",    "gone",   "message", "leader record", "voters record",
-    "truncated", "reset", "trimmed",   "flushed", "change", "recover", "append failed", "stop"};
+static const char *const event_names[] = {"start",      "tick",          "connected",     "lost",      "gone",
+                                          "message",    "leader record", "voters record", "truncated", "reset",
+                                          "trimmed",    "flushed",       "change",        "recover",   "append failed",
+                                          "unreadable", "stop"};
 
 void node_event(struct model *model, struct node *node, const struct raft_event *event)
 {

@@ -1,4 +1,4 @@
-/* What the voters' disks do to the metadata quorum: one is full, one is slow, one hangs. */
+/* What the voters' disks do to the metadata quorum: one is full, one is slow, one hangs, one is damaged. */
 #include "tests/unit/cluster_fixture.h"
 
 static void test_a_full_voter_stops_no_decision(void **state)
@@ -141,6 +141,37 @@ static void test_a_turn_that_hangs_holds_no_command_back(void **state)
     assert_int_equal(op.calls, 1);
 }
 
+/* A byte of the beginning of its metadata log, which it read long ago. */
+static void damage_metadata(struct cluster *c, int32_t id)
+{
+    char path[256];
+    uint8_t byte;
+    snprintf(path, sizeof path, "%s/topics/__cluster_metadata-0/00000000000000000000.log", c->nodes[id].dir);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, 20), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, 20), 1);
+    close(fd);
+}
+
+static void test_a_leader_whose_log_is_damaged_is_not_the_only_one_to_ask(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), lost = cluster_follower(c);
+    char command[200];
+    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
+    cluster_pass(c, 1000);
+    cluster_kill(c, lost);
+    snprintf(command, sizeof command, "rm -rf %s", c->nodes[lost].dir);
+    assert_int_equal(system(command), 0);
+    damage_metadata(c, leader);
+    cluster_start(c, lost);
+    cluster_await(c, 5000, cluster_mode(c, lost) == 0711);
+    assert_int_equal(cluster_leader(c), 6 - leader - lost);
+    assert_int_equal(cluster_chmod(c, lost, 0722), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +182,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_slow_disk_costs_no_leadership, cluster_setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_that_hangs_holds_no_command_back, cluster_setup_three,
                                         cluster_teardown),
+        cmocka_unit_test_setup_teardown(test_a_leader_whose_log_is_damaged_is_not_the_only_one_to_ask,
+                                        cluster_setup_three, cluster_teardown),
     };
     return cmocka_run_group_tests_name("quorum_disks", tests, NULL, NULL);
 }

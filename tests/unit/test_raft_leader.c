@@ -182,6 +182,22 @@ static void test_a_leader_that_cannot_append_resigns(void **state)
     machine_free(&m);
 }
 
+/* Another one that has it all may be able to read it. */
+static void test_a_leader_that_cannot_read_its_log_lets_another_lead(void **state)
+{
+    (void)state;
+    struct machine m;
+    machine_init(&m, 1, 3);
+    machine_lead(&m);
+    GIVES(at_offset(&m, RAFT_EVENT_UNREADABLE, 0), "");
+    fetch(&m, 2, 1, 2, 2);
+    about(&m, RAFT_EVENT_LOST, 2);
+    GIVES(at_offset(&m, RAFT_EVENT_UNREADABLE, 0), "");
+    fetch(&m, 2, 1, 2, 2);
+    GIVES(at_offset(&m, RAFT_EVENT_UNREADABLE, 0), "end[2 3]>2 end[2 3]>3 role(resigned)");
+    machine_free(&m);
+}
+
 static void test_a_higher_epoch_ends_a_leader(void **state)
 {
     (void)state;
@@ -467,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_a_leader_that_stops_waits_for_who_has_all_of_its_log),
         cmocka_unit_test(test_a_leader_that_stops_waits_for_nobody_who_is_away_and_not_for_ever),
         cmocka_unit_test(test_a_leader_that_cannot_append_resigns),
+        cmocka_unit_test(test_a_leader_that_cannot_read_its_log_lets_another_lead),
         cmocka_unit_test(test_a_higher_epoch_ends_a_leader),
         cmocka_unit_test(test_one_voter_grows_to_three_in_two_steps),
         cmocka_unit_test(test_voters_that_cannot_be),
