@@ -22,6 +22,9 @@ enum {
     LIMIT_RETRIES = 256,
     /* How long a clean stop waits for lingering records that cannot be appended. */
     LIMIT_STOP_MS = 10000,
+    /* Leader epochs but the last one in which what an open file wrote was acknowledged, and which no fsync has asked
+     * for yet; of more the next fsync is -EIO. */
+    LIMIT_EARLIER_EPOCHS = 256,
     /* How often a wait that a signal did not end is looked at again: is there a fatal one, does it still wait? */
     LIMIT_LOOK_AGAIN_MS = 100,
     /* How far back a stream, `.follow` or `.json`, may be read again; -EINVAL before that. A power of two. */

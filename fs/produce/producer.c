@@ -33,6 +33,7 @@ void producer_free(struct handle *handle)
             tree_pfile_put(handle->session->tree, producer->targets[i]);
     free(producer->targets);
     free(producer->produced.any_ends);
+    free(producer->produced.earlier);
     pthread_mutex_destroy(&producer->lock);
     turn_destroy(&producer->turn);
     free(producer);

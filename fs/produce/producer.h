@@ -9,19 +9,21 @@ struct last_line;
 struct sync_op;
 struct write_op;
 
-/* Where what was acknowledged ends, and in which leader epoch that was: the last one that acknowledged anything. */
+/* Where what was acknowledged in a leader epoch ends. */
 struct produced_end {
-    int64_t upto; /* behind the last record; 0: nothing yet */
+    int32_t partition;
     int32_t leader_epoch;
+    int64_t upto; /* behind the last record; 0: nothing yet */
 };
 
-/* What was appended through an open file, and with linger.ms what is still on its way. handle's lock but for upto,
- * which may rise without. */
+/* What was appended through an open file, and with linger.ms what is still on its way. handle's lock. */
 struct produced {
-    _Atomic int64_t upto; /* a partition's own file: as produced_end */
-    _Atomic int32_t leader_epoch;
+    struct produced_end own;       /* a partition's own file: in the last epoch that acknowledged anything */
     struct produced_end *any_ends; /* `.any`: likewise, by partition */
     int32_t any_count;
+    struct produced_end *earlier; /* in earlier epochs, which no fsync has asked for yet */
+    int32_t earlier_count;
+    bool forgot;     /* there were more of them than are kept */
     uint64_t lots;   /* lingering batches that ever got records of this open file: the number of the last one */
     int outstanding; /* those of them that are not over, and the last line */
     int error;       /* the first failure that nobody waited for and nobody was told of; 0 or a negative errno */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/base/container.h"
+#include "fs/base/limits.h"
 #include "fs/produce/accumulator.h"
 #include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
@@ -12,6 +13,8 @@
 struct sync_flush {
     struct flush_op flush;
     struct sync_op *op;
+    int32_t partition;
+    bool earlier; /* what an earlier leader epoch acknowledged */
 };
 
 struct sync_op {
@@ -60,39 +63,68 @@ static void drop_pending(struct sync_op *op)
         finish(op);
 }
 
+/* It was asked for, and what has become of it is told. */
+static void forget_earlier(struct handle *handle, const struct sync_flush *asked)
+{
+    struct produced *produced = &handle->producer->produced;
+    pthread_mutex_lock(&handle->lock);
+    for (int32_t i = 0; i < produced->earlier_count; i++) {
+        struct produced_end *known = &produced->earlier[i];
+        if (known->partition == asked->partition && known->leader_epoch == asked->flush.leader_epoch &&
+            known->upto <= asked->flush.upto) {
+            *known = produced->earlier[--produced->earlier_count];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&handle->lock);
+}
+
 static void flush_done(struct flush_op *flush, int rc)
 {
-    struct sync_op *op = CONTAINER_OF(flush, struct sync_flush, flush)->op;
+    struct sync_flush *asked = CONTAINER_OF(flush, struct sync_flush, flush);
+    struct sync_op *op = asked->op;
     int none = 0;
+    if (asked->earlier && (rc == 0 || rc == -EIO))
+        forget_earlier(op->handle, asked);
     if (rc)
         atomic_compare_exchange_strong(&op->rc, &none, rc);
     drop_pending(op);
 }
 
-/* Collects what must be on disk: each partition that was appended to; a file that was only read: all there is. */
+static void plan(struct sync_op *op, const struct produced_end *end, bool earlier)
+{
+    struct sync_flush *flush = &op->flushes[op->flush_count++];
+    flush->partition = end->partition;
+    flush->earlier = earlier;
+    flush->flush.upto = end->upto;
+    flush->flush.leader_epoch = end->leader_epoch;
+}
+
+/* Collects what must be on disk: each partition that was appended to, by each leader epoch in which it was; a file that
+ * was only read: all there is. */
 static int plan_flushes(struct sync_op *op)
 {
     struct handle *handle = op->handle;
     struct partition *part = handle->pfile->part;
     struct produced *produced = &handle->producer->produced;
     pthread_mutex_lock(&handle->lock);
-    int32_t count = part ? 1 : produced->any_count;
-    op->flushes = calloc(count ? (size_t)count : 1, sizeof(*op->flushes));
-    for (int32_t i = 0; op->flushes && !part && i < count; i++) {
-        op->flushes[i].flush.upto = produced->any_ends[i].upto;
-        op->flushes[i].flush.leader_epoch = produced->any_ends[i].leader_epoch;
-    }
-    int64_t upto = atomic_load(&produced->upto);
-    int32_t leader_epoch = atomic_load(&produced->leader_epoch);
+    op->flushes = calloc((size_t)(1 + produced->any_count + produced->earlier_count), sizeof(*op->flushes));
+    if (op->flushes && part)
+        plan(op, &produced->own, false);
+    for (int32_t i = 0; op->flushes && i < produced->any_count; i++)
+        plan(op, &produced->any_ends[i], false);
+    for (int32_t i = 0; op->flushes && i < produced->earlier_count; i++)
+        plan(op, &produced->earlier[i], true);
+    bool forgot = produced->forgot;
+    produced->forgot = false;
     pthread_mutex_unlock(&handle->lock);
     if (!op->flushes)
         return -ENOMEM;
-    op->flush_count = count;
-    if (part) {
-        op->flushes[0].flush.upto = upto ? upto : partition_log_end(part).offset;
-        op->flushes[0].flush.leader_epoch = upto ? leader_epoch : -1;
+    if (part && !op->flushes[0].flush.upto) {
+        op->flushes[0].flush.upto = partition_log_end(part).offset;
+        op->flushes[0].flush.leader_epoch = -1;
     }
-    return 0;
+    return forgot ? -EIO : 0;
 }
 
 static void start_flushes(struct sync_op *op)
@@ -104,7 +136,7 @@ static void start_flushes(struct sync_op *op)
     struct pfile *pfile = op->handle->pfile;
     for (int32_t i = 0; i < op->flush_count; i++) {
         struct sync_flush *flush = &op->flushes[i];
-        struct partition *part = pfile->part ? pfile->part : topic_partition(pfile->topic, i);
+        struct partition *part = pfile->part ? pfile->part : topic_partition(pfile->topic, flush->partition);
         if (!flush->flush.upto || !part)
             continue;
         flush->op = op;
@@ -234,59 +266,65 @@ void sync_write(fuse_req_t req, struct handle *handle, size_t len)
     start(req, handle, true, false, (int64_t)len);
 }
 
-/* Under handle's lock: another leader epoch than the last. */
-static void note_epoch(struct produced *produced, int64_t end, int32_t leader_epoch)
-{
-    if (leader_epoch > atomic_load(&produced->leader_epoch)) {
-        atomic_store(&produced->upto, end);
-        atomic_store(&produced->leader_epoch, leader_epoch);
-    }
-}
-
-/* In the last epoch. */
-static void note_own(struct produced *produced, int64_t end, int32_t leader_epoch)
-{
-    if (leader_epoch < atomic_load_explicit(&produced->leader_epoch, memory_order_relaxed))
-        return;
-    int64_t upto = atomic_load_explicit(&produced->upto, memory_order_relaxed);
-    while (upto < end && !atomic_compare_exchange_weak(&produced->upto, &upto, end))
-        ;
-}
-
 /* Under handle's lock. */
-static void note_any(struct produced *produced, int32_t partition, int64_t end, int32_t leader_epoch)
+static void note_earlier(struct produced *produced, const struct produced_end *end)
+{
+    if (end->upto == 0)
+        return;
+    for (int32_t i = 0; i < produced->earlier_count; i++) {
+        struct produced_end *known = &produced->earlier[i];
+        if (known->partition == end->partition && known->leader_epoch == end->leader_epoch) {
+            known->upto = known->upto < end->upto ? end->upto : known->upto;
+            return;
+        }
+    }
+    struct produced_end *grown = NULL;
+    if (produced->earlier_count < LIMIT_EARLIER_EPOCHS)
+        grown = realloc(produced->earlier, (size_t)(produced->earlier_count + 1) * sizeof(*grown));
+    if (!grown) {
+        produced->forgot = true;
+        return;
+    }
+    produced->earlier = grown;
+    grown[produced->earlier_count++] = *end;
+}
+
+/* Of `.any`. NULL: no memory. Under handle's lock. */
+static struct produced_end *any_end(struct produced *produced, int32_t partition)
 {
     if (partition >= produced->any_count) {
         struct produced_end *ends = realloc(produced->any_ends, (size_t)(partition + 1) * sizeof(*ends));
-        if (!ends) { /* an fsync could not promise anything */
-            produced->error = -ENOMEM;
-            return;
-        }
+        if (!ends)
+            return NULL;
         for (int32_t i = produced->any_count; i <= partition; i++)
-            ends[i] = (struct produced_end){0, -1};
+            ends[i] = (struct produced_end){.partition = i, .leader_epoch = -1};
         produced->any_ends = ends;
         produced->any_count = partition + 1;
     }
-    struct produced_end *known = &produced->any_ends[partition];
-    if (leader_epoch > known->leader_epoch)
-        *known = (struct produced_end){end, leader_epoch};
-    else if (leader_epoch == known->leader_epoch && known->upto < end)
-        known->upto = end;
+    return &produced->any_ends[partition];
+}
+
+/* Under handle's lock. */
+static void note(struct handle *handle, const struct produced_end *end)
+{
+    struct produced *produced = &handle->producer->produced;
+    struct produced_end *last = handle->pfile->part ? &produced->own : any_end(produced, end->partition);
+    if (!last) { /* an fsync could not promise anything */
+        produced->error = -ENOMEM;
+    } else if (end->leader_epoch < last->leader_epoch) {
+        note_earlier(produced, end);
+    } else if (end->leader_epoch > last->leader_epoch) {
+        note_earlier(produced, last);
+        *last = *end;
+    } else if (last->upto < end->upto) {
+        last->upto = end->upto;
+    }
 }
 
 void sync_appended(struct handle *handle, int32_t partition, int64_t end, int32_t leader_epoch)
 {
-    struct produced *produced = &handle->producer->produced;
-    bool own = handle->pfile->part;
-    if (own && leader_epoch == atomic_load_explicit(&produced->leader_epoch, memory_order_relaxed)) {
-        note_own(produced, end, leader_epoch);
-        return;
-    }
     pthread_mutex_lock(&handle->lock);
-    if (own)
-        note_epoch(produced, end, leader_epoch);
-    else
-        note_any(produced, partition, end, leader_epoch);
+    note(handle, &(struct produced_end){.partition = partition, .leader_epoch = leader_epoch, .upto = end});
     pthread_mutex_unlock(&handle->lock);
 }
 
@@ -350,12 +388,8 @@ void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, in
     struct sync_op *ready = NULL;
     bool told = false;
     pthread_mutex_lock(&handle->lock);
-    if (rc == 0 && handle->pfile->part) {
-        note_epoch(produced, end, leader_epoch);
-        note_own(produced, end, leader_epoch);
-    } else if (rc == 0) {
-        note_any(produced, partition, end, leader_epoch);
-    }
+    if (rc == 0)
+        note(handle, &(struct produced_end){.partition = partition, .leader_epoch = leader_epoch, .upto = end});
     bool lower = one_over(produced);
     for (struct sync_op **link = &produced->waiters; *link;) {
         struct sync_op *op = *link;

@@ -134,6 +134,87 @@ static void what_one_that_was_given_up_would_have_told_is_told_to_the_next(void 
     close_any(&o);
 }
 
+static void begin_fsync(struct opened *o, struct fuse_req *req)
+{
+    fake_fuse_request(req, getpid());
+    sync_fsync(req, o->handle);
+}
+
+/* This node has followed since, and leads again from the start of its log. */
+static struct partition *led_in_epoch_6(struct fixture *f, const char *topic)
+{
+    const struct partition_registration registration = {.replicas = {.count = 2, .ids = {1, 2}},
+                                                        .isr = {.count = 1, .ids = {1}},
+                                                        .leader = 1,
+                                                        .leader_epoch = 6,
+                                                        .partition_epoch = 6};
+    struct append_op op = {0};
+    struct partition *part = get(f, topic);
+    partition_set_registration(part, &registration);
+    assert_int_equal(append_to(f, part, "one\n", ACKS_LEADER, &op, NULL), 1);
+    assert_int_equal(op.leader_epoch, 6);
+    return part;
+}
+
+/* acks=1: the leader of epoch 5 took it along. That the next one has acknowledged something, too, hides nothing. */
+static void what_an_earlier_leader_lost_is_told_once(void **state)
+{
+    struct opened o;
+    struct fuse_req first, second;
+    create(*state, "orders");
+    struct partition *part = led_in_epoch_6(*state, "orders");
+    open_any(&o, *state, "orders");
+    sync_appended(o.handle, 0, 101, 5);
+    sync_appended(o.handle, 0, 1, 6);
+    begin_fsync(&o, &first);
+    wait_until(atomic_load(&first.answers) == 1);
+    is_answered(&first, EIO);
+    begin_fsync(&o, &second);
+    wait_until(atomic_load(&second.answers) == 1);
+    is_answered(&second, 0);
+    close_any(&o);
+    partition_unref(part);
+}
+
+/* The answers do not come in the order of the epochs. */
+static void an_earlier_leader_that_answers_late_is_asked_for_too(void **state)
+{
+    struct opened o;
+    struct fuse_req first, second;
+    create(*state, "orders");
+    struct partition *part = led_in_epoch_6(*state, "orders");
+    open_any(&o, *state, "orders");
+    sync_appended(o.handle, 0, 1, 6);
+    begin_fsync(&o, &first);
+    wait_until(atomic_load(&first.answers) == 1);
+    is_answered(&first, 0);
+    sync_appended(o.handle, 0, 101, 5);
+    begin_fsync(&o, &second);
+    wait_until(atomic_load(&second.answers) == 1);
+    is_answered(&second, EIO);
+    close_any(&o);
+    partition_unref(part);
+}
+
+static void more_epochs_than_are_kept_are_told_of(void **state)
+{
+    struct opened o;
+    struct fuse_req first, second;
+    create(*state, "orders");
+    struct partition *part = led_in_epoch_6(*state, "orders");
+    open_any(&o, *state, "orders");
+    for (int i = 0; i <= LIMIT_EARLIER_EPOCHS + 1; i++)
+        sync_appended(o.handle, 0, 1, 6 + i);
+    begin_fsync(&o, &first);
+    wait_until(atomic_load(&first.answers) == 1);
+    is_answered(&first, EIO);
+    begin_fsync(&o, &second);
+    wait_until(atomic_load(&second.answers) == 1);
+    is_answered(&second, 0);
+    close_any(&o);
+    partition_unref(part);
+}
+
 #define STORY(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -145,6 +226,9 @@ int main(void)
         STORY(only_what_was_there_is_waited_for),
         STORY(each_that_waited_for_it_is_told_of_a_failure_and_nobody_later),
         STORY(a_failure_that_nobody_waited_for_is_told_to_the_next_once),
+        STORY(what_an_earlier_leader_lost_is_told_once),
+        STORY(an_earlier_leader_that_answers_late_is_asked_for_too),
+        STORY(more_epochs_than_are_kept_are_told_of),
         STORY(what_one_that_was_given_up_would_have_told_is_told_to_the_next),
     };
     return cmocka_run_group_tests_name("sync", tests, NULL, NULL);
