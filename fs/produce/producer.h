@@ -13,7 +13,8 @@ struct write_op;
 struct produced_end {
     int32_t partition;
     int32_t leader_epoch;
-    int64_t upto; /* behind the last record; 0: nothing yet */
+    int64_t upto; /* behind the last record; 0: nothing yet, or with acks=0 the partition knows */
+    bool any;     /* something was appended */
 };
 
 /* What was appended through an open file, and with linger.ms what is still on its way. handle's lock. */

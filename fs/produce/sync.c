@@ -112,7 +112,8 @@ static int plan_flushes(struct sync_op *op)
     if (op->flushes && part)
         plan(op, &produced->own, false);
     for (int32_t i = 0; op->flushes && i < produced->any_count; i++)
-        plan(op, &produced->any_ends[i], false);
+        if (produced->any_ends[i].any)
+            plan(op, &produced->any_ends[i], false);
     for (int32_t i = 0; op->flushes && i < produced->earlier_count; i++)
         plan(op, &produced->earlier[i], true);
     bool forgot = produced->forgot;
@@ -121,7 +122,7 @@ static int plan_flushes(struct sync_op *op)
     if (!op->flushes)
         return -ENOMEM;
     if (part && !op->flushes[0].flush.upto) {
-        op->flushes[0].flush.upto = partition_log_end(part).offset;
+        op->flushes[0].flush.upto = partition_high_watermark(part).offset;
         op->flushes[0].flush.leader_epoch = -1;
     }
     return forgot ? -EIO : 0;
@@ -137,7 +138,7 @@ static void start_flushes(struct sync_op *op)
     for (int32_t i = 0; i < op->flush_count; i++) {
         struct sync_flush *flush = &op->flushes[i];
         struct partition *part = pfile->part ? pfile->part : topic_partition(pfile->topic, flush->partition);
-        if (!flush->flush.upto || !part)
+        if (!part)
             continue;
         flush->op = op;
         flush->flush.part = part;
@@ -311,11 +312,15 @@ static void note(struct handle *handle, const struct produced_end *end)
     struct produced_end *last = handle->pfile->part ? &produced->own : any_end(produced, end->partition);
     if (!last) { /* an fsync could not promise anything */
         produced->error = -ENOMEM;
-    } else if (end->leader_epoch < last->leader_epoch) {
+        return;
+    }
+    last->any = true;
+    if (end->leader_epoch < last->leader_epoch) {
         note_earlier(produced, end);
     } else if (end->leader_epoch > last->leader_epoch) {
         note_earlier(produced, last);
         *last = *end;
+        last->any = true;
     } else if (last->upto < end->upto) {
         last->upto = end->upto;
     }

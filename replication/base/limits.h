@@ -63,6 +63,9 @@ enum {
     /* Batches in one of them, and bytes, unless one batch alone has more. */
     LIMIT_FORWARD_BATCHES = 64,
     LIMIT_FORWARD_BYTES = 1 << 20,
+    /* Leader epochs in which appends with acks=0 ended that no fsync has asked for yet; of more the next one is -EIO.
+     */
+    LIMIT_LATE_EPOCHS = 8,
     /* A leader that refused for now is asked again after this, if nothing has changed before. */
     LIMIT_FORWARD_PAUSE_MS = 20,
     /* An eighth of an append's time, and at most this, is left for the answer: the leader ends what is not in its log

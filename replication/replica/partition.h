@@ -51,6 +51,12 @@ struct insync_wait {
     struct insync_wait *prev, *next;
 };
 
+/* partition_late.c: where what was appended elsewhere with acks=0 ends, of one leader epoch. */
+struct late_end {
+    int64_t upto;
+    int32_t leader_epoch;
+};
+
 enum acks { ACKS_NONE = 0, ACKS_LEADER = 1, ACKS_ALL = -1 };
 
 struct partition *partition_ref(struct partition *part);
@@ -148,11 +154,20 @@ struct flush_op {
     struct partition *part; /* in; the caller's reference lasts until it is over */
     int64_t upto; /* in, an offset: everything below is to be committed and on the disk of every replica in sync */
     int32_t leader_epoch; /* in: append_op's, of what ends there; -1: not known */
+    bool from_peer;       /* in: another node's; this one's own is also told of appends with acks=0 that it has sent */
     int64_t timeout_ms;   /* in */
     /* in: once, no lock held, perhaps before the submit has returned. rc: 0; -EIO: not on the disk, or what was
-     * acknowledged in that epoch (with acks 0 or 1) is lost; -ETIMEDOUT; -ESTALE; errnos of the disk. */
+     * acknowledged in that epoch (with acks 0 or 1) is lost; -ETIMEDOUT; -ESTALE; errnos of the disk; and of an append
+     * with acks=0 that was sent elsewhere, what append_op's done may be told. */
     void (*done)(struct flush_op *op, int rc);
-    /* private to partition_flush.c */
+    /* private to partition_flush.c and partition_late.c */
+    uint64_t late_number; /* of appends with acks=0: up to that one they are waited for … */
+    int late_left;        /* … and so many of them are not over */
+    int late_rc;          /* the first failure of one */
+    bool late_asked;      /* upto and leader_epoch are of what came of them */
+    int late_count;       /* where they end, what is still to be asked for */
+    struct late_end late_ends[LIMIT_LATE_EPOCHS];
+    struct flush_op *next;
     int64_t deadline_ms;
     struct log_flush flush;
     struct insync_wait wait;

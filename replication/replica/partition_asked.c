@@ -85,6 +85,7 @@ static void flush(struct asked *asked)
 
     if (is_leader(asked)) {
         asked->flush = (struct flush_op){.part = asked->part,
+                                         .from_peer = true,
                                          .upto = asked->request.upto,
                                          .leader_epoch = asked->request.epoch,
                                          .timeout_ms = LIMIT_ASK_MS,

@@ -26,19 +26,20 @@ int partition_flush(struct partition *part, struct log_flush *flush)
 
 /* ---- fsync(2) ---- */
 
-/*     the leader, alone in the replicas ---> its log is flushed ---> over
- *     the leader ---> its log is flushed ---> all in sync have committed and flushed it ---> over
- *     elsewhere ---> the leader is asked, over changes of leader ---> over
- * From each to the other when this node comes to lead, or leads no more. */
+/*     this node has sent some with acks=0 ---> they are over (partition_late.c), and where they end is asked for
+ * likewise the leader, alone in the replicas ---> its log is flushed ---> over the leader ---> its log is flushed --->
+ * all in sync have committed and flushed it ---> over elsewhere ---> the leader is asked, over changes of leader --->
+ * over From each to the other when this node comes to lead, or leads no more. */
 
 static void flush_elsewhere(struct flush_op *op);
 static int flush_here(struct flush_op *op);
+static void finish(struct flush_op *op, int rc);
 
 static void on_alone(struct log_flush *flush, int rc)
 {
     struct flush_op *op = CONTAINER_OF(flush, struct flush_op, flush);
 
-    op->done(op, rc);
+    finish(op, rc);
 }
 
 static void on_insync(struct insync_wait *wait, int rc)
@@ -48,7 +49,7 @@ static void on_insync(struct insync_wait *wait, int rc)
     if (rc == -EREMOTE) {
         flush_elsewhere(op);
     } else {
-        op->done(op, rc);
+        finish(op, rc);
     }
 }
 
@@ -57,7 +58,7 @@ static void on_flushed_here(struct log_flush *flush, int rc)
     struct flush_op *op = CONTAINER_OF(flush, struct flush_op, flush);
 
     if (rc < 0) {
-        op->done(op, rc);
+        finish(op, rc);
         return;
     }
     op->wait = (struct insync_wait){
@@ -76,7 +77,7 @@ static void on_asked(struct ask *ask, int rc)
         }
         rc = rc > 0 ? 0 : rc;
     }
-    op->done(op, rc);
+    finish(op, rc);
 }
 
 static void flush_elsewhere(struct flush_op *op)
@@ -122,17 +123,76 @@ static int flush_here(struct flush_op *op)
     return rc;
 }
 
+/* What is to be asked for. As partition_flush_submit(). */
+static int ask(struct flush_op *op)
+{
+    if (op->upto == 0) {
+        return 1;
+    }
+    if (partition_leads(op->part)) {
+        return flush_here(op);
+    }
+    flush_elsewhere(op);
+    return 0;
+}
+
+/* What was asked for has ended so, not with 0. Likewise. */
+static int go_on(struct flush_op *op, int rc)
+{
+    while (rc != 0) {
+        if (op->late_asked && (rc > 0 || rc == -EIO)) {
+            partition_late_asked(op);
+        }
+        if (rc < 0 || op->late_count == 0) {
+            return rc;
+        }
+        op->late_asked = true;
+        op->late_count--;
+        op->upto = op->late_ends[op->late_count].upto;
+        op->leader_epoch = op->late_ends[op->late_count].leader_epoch;
+        rc = ask(op);
+    }
+    return 0;
+}
+
+static void finish(struct flush_op *op, int rc)
+{
+    rc = go_on(op, rc < 0 ? rc : 1);
+    if (rc != 0) {
+        op->done(op, rc < 0 ? rc : 0);
+    }
+}
+
+/* Likewise. */
+static int begin(struct flush_op *op)
+{
+    int rc = op->late_rc < 0 ? op->late_rc : ask(op);
+
+    return rc == 0 ? 0 : go_on(op, rc);
+}
+
+void partition_flush_late_over(struct flush_op *op)
+{
+    int rc = begin(op);
+
+    if (rc != 0) {
+        op->done(op, rc < 0 ? rc : 0);
+    }
+}
+
 int partition_flush_submit(struct flush_op *op)
 {
     struct clock *clock = op->part->manager->clock;
     int64_t now_ms = clock->mono_ms(clock);
 
     op->deadline_ms = op->timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + op->timeout_ms;
-    if (partition_leads(op->part)) {
-        return flush_here(op);
+    op->late_asked = false;
+    op->late_rc = 0;
+    op->late_count = 0;
+    if (!op->from_peer && partition_late_wait(op)) {
+        return 0;
     }
-    flush_elsewhere(op);
-    return 0;
+    return begin(op);
 }
 
 /* ---- this replica's ---- */

@@ -334,35 +334,6 @@ static int refuse(struct partition *part, const struct append_op *op, struct err
     return 0;
 }
 
-static void end_detached(struct append_op *op, int rc)
-{
-    struct partition *part = op->part;
-
-    (void)rc; /* acks=0: nobody is told */
-    free(op);
-    partition_unref(part);
-}
-
-/* acks=0: one of its own, that nobody waits for. NULL: no memory. */
-static struct append_op *detach(struct append_op *op)
-{
-    struct append_op *own = calloc(1, sizeof *own);
-
-    if (own == NULL) {
-        return NULL;
-    }
-    own->part = partition_ref(op->part);
-    own->batch = op->batch;
-    own->acks = op->acks;
-    own->deadline_ms = op->deadline_ms;
-    own->done = end_detached;
-    own->copy = op->copy;
-    own->iov = op->iov;
-    own->batch.iov = &own->iov;
-    op->copy = NULL;
-    return own;
-}
-
 /* Under the forward lock. As partition_forward(). */
 static int forward_locked(struct append_op *op, bool away, struct err *e)
 {
@@ -379,7 +350,7 @@ static int forward_locked(struct append_op *op, bool away, struct err *e)
     }
     /* While few wait nobody waits for them; more of them wait for the leader, so that they do not pile up. */
     if (op->acks == ACKS_NONE && part->forwarder.count < LIMIT_FORWARD_BATCHES) {
-        own = detach(op);
+        own = partition_late_detach(op);
         if (own == NULL) {
             return err_sys(e, -ENOMEM, "%s", part->name);
         }

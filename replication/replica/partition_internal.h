@@ -67,6 +67,16 @@ struct read_block {
     uint8_t bytes[];
 };
 
+/* What went to a leader elsewhere with acks=0, partition_late.c. */
+struct late {
+    uint64_t number; /* the last one's */
+    int under_way;
+    int rc; /* the first failure that no fsync was told of */
+    int count;
+    struct late_end ends[LIMIT_LATE_EPOCHS];
+    struct flush_op *flushes; /* that wait */
+};
+
 struct partition {
     struct topic *topic;
     struct replica_manager *manager;
@@ -163,6 +173,7 @@ struct partition {
     struct forwarder forwarder;
     struct alarm forward_alarm; /* holds a reference from when it is set until it has rung */
     bool forward_alarm_set;
+    struct late late;
     _Atomic bool forwards;         /* not all that was on its way is over: none goes to the log past it */
     _Atomic bool handing_over;     /* a leadership has ended, and what waited for it is not in the forwarder yet */
     _Atomic bool replicated;       /* there are replicas elsewhere: what is appended here gets a number */
@@ -513,6 +524,15 @@ void partition_send_on(struct partition *part, struct append_op *held);
  * Before anything of the log is cut. Calls back. */
 void partition_hand_over(struct partition *part, struct append_op *committing, struct append_op *held);
 
+/* ---- appends with acks=0 that nobody waits for: partition_late.c ---- */
+
+/* One of its own, with the bytes, for the forwarder; the caller's is over. NULL: no memory. Under the forward lock. */
+struct append_op *partition_late_detach(struct append_op *op);
+/* An fsync comes. true: some are under way, partition_flush_late_over() follows. */
+bool partition_late_wait(struct flush_op *op);
+/* What it has asked for is answered. */
+void partition_late_asked(struct flush_op *op);
+
 /* ---- appends from elsewhere: partition_forwarded.c ---- */
 
 /* A request's batches, whose bytes are in body, are appended in their order; the answers go to node `from`. -ENOMEM. */
@@ -554,6 +574,9 @@ void partition_insync_flushed(struct partition *part, int32_t node, const struct
 /* Everything below flush->upto on the disk of this replica. As log_flush(): 1: it is there already; 0: flush->done is
  * or will be called. */
 int partition_flush(struct partition *part, struct log_flush *flush);
+
+/* Those with acks=0 that it waited for are over. Calls back. */
+void partition_flush_late_over(struct flush_op *op);
 
 void partition_flush_init(struct partition *part);
 /* A log that was opened just now, which nobody else knows yet: no thread flushes for others without end. */

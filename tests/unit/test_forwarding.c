@@ -80,6 +80,115 @@ static void acks_0_waits_for_nothing(void **state)
     assert_content(&pair->ends[1].f, "orders", "a\n");
 }
 
+/* ---- acks=0 and fsync ---- */
+
+struct flushed {
+    struct flush_op op;
+    int calls, rc;
+};
+
+static void on_flushed(struct flush_op *op, int rc)
+{
+    struct flushed *flushed = CONTAINER_OF(op, struct flushed, op);
+
+    flushed->calls++;
+    flushed->rc = rc;
+}
+
+/* By a program that knows of nothing that it has written but that it has. */
+static void flush_at(struct pair *pair, int id, struct flushed *flushed)
+{
+    int rc;
+
+    *flushed = (struct flushed){
+        .op = {.part = partition_of(pair, id, "orders"), .leader_epoch = -1, .timeout_ms = 30000, .done = on_flushed}};
+    rc = partition_flush_submit(&flushed->op);
+    if (rc != 0) {
+        on_flushed(&flushed->op, rc < 0 ? rc : 0);
+    }
+}
+
+static void an_fsync_waits_for_what_acks_0_has_not_sent(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended none;
+    struct flushed first, second, third;
+
+    set_link(pair, false);
+    assert_int_equal(append_at(pair, 2, &none, "a\n", ACKS_NONE), 1);
+    flush_at(pair, 2, &first);
+    flush_at(pair, 2, &second);
+    settle(pair);
+    assert_int_equal(first.calls + second.calls, 0);
+    set_link(pair, true);
+    settle(pair);
+    assert_int_equal(first.calls, 1);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.calls, 1);
+    assert_int_equal(second.rc, 0);
+    assert_int_equal(log_recovery_point(partition_of(pair, 1, "orders")->log), 1);
+    /* And for one that was over before it came. */
+    assert_int_equal(append_at(pair, 2, &none, "b\n", ACKS_NONE), 1);
+    settle(pair);
+    assert_int_equal(log_recovery_point(partition_of(pair, 1, "orders")->log), 1);
+    flush_at(pair, 2, &third);
+    settle(pair);
+    assert_int_equal(third.calls, 1);
+    assert_int_equal(third.rc, 0);
+    assert_int_equal(log_recovery_point(partition_of(pair, 1, "orders")->log), 2);
+}
+
+static void an_fsync_is_told_once_what_acks_0_has_lost(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended none;
+    struct flushed flushed;
+
+    led_by(pair, 1, "orders", LEADER_NONE, 6, (struct replica_set){.count = 0});
+    assert_int_equal(append_at(pair, 2, &none, "a\n", ACKS_NONE), 1);
+    flush_at(pair, 2, &flushed);
+    time_passes(pair, 30000);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, -EROFS);
+    led_by(pair, 1, "orders", 1, 7, alone(1));
+    flush_at(pair, 2, &flushed);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, 0);
+    /* While nobody waits it is for the next one. */
+    led_by(pair, 1, "orders", LEADER_NONE, 8, (struct replica_set){.count = 0});
+    assert_int_equal(append_at(pair, 2, &none, "b\n", ACKS_NONE), 1);
+    time_passes(pair, 30000);
+    led_by(pair, 1, "orders", 1, 9, alone(1));
+    flush_at(pair, 2, &flushed);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, -EROFS);
+    flush_at(pair, 2, &flushed);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, 0);
+}
+
+/* The leader that acknowledged it has not told the others: the next one's log has none of it. */
+static void an_fsync_tells_what_a_leader_has_taken_along_of_acks_0(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended none;
+    struct flushed flushed;
+
+    assert_int_equal(append_at(pair, 2, &none, "a\n", ACKS_NONE), 1);
+    settle(pair);
+    led_by(pair, 2, "orders", 2, 6, alone(2));
+    assert_int_equal(append_at(pair, 2, &none, "b\n", ACKS_NONE), 1);
+    settle(pair);
+    flush_at(pair, 2, &flushed);
+    settle(pair);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, -EIO);
+    flush_at(pair, 2, &flushed);
+    settle(pair);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, 0);
+}
+
 static void what_comes_together_travels_together(void **state)
 {
     struct pair *pair = led_by_one(state);
@@ -394,6 +503,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(an_append_reaches_the_leader_and_comes_back),
         STORY(acks_0_waits_for_nothing),
+        STORY(an_fsync_waits_for_what_acks_0_has_not_sent),
+        STORY(an_fsync_is_told_once_what_acks_0_has_lost),
+        STORY(an_fsync_tells_what_a_leader_has_taken_along_of_acks_0),
         STORY(what_comes_together_travels_together),
         STORY(an_answer_that_is_lost_doubles_nothing),
         STORY(a_leader_that_changes_gets_what_waits),
