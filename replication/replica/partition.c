@@ -274,6 +274,14 @@ void partition_retire(struct partition *part)
     partition_holes_made(part);
 }
 
+/* There is another log, and the settings may have changed since it was opened with them. */
+static void renew_config(struct partition *part)
+{
+    struct topic_config config;
+    topic_config(part->topic, &config);
+    partition_set_config(part, &config);
+}
+
 int partition_reopen(struct partition *part, struct err *e)
 {
     int rc = 0;
@@ -287,11 +295,8 @@ int partition_reopen(struct partition *part, struct err *e)
         else
             err_set(e, rc = -EIO, "%s is offline after an error", part->name);
         part->open_rc = rc;
-        if (rc == 0) {
-            struct topic_config config; /* it may have changed since the log was opened with it */
-            topic_config(part->topic, &config);
-            partition_set_config(part, &config);
-        }
+        if (rc == 0)
+            renew_config(part);
         if (atomic_load(&part->topic->deleted)) /* meanwhile: whoever retired its partitions saw no log here */
             retire(part);
     }
@@ -305,16 +310,24 @@ static uint32_t later(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
+struct damaged_log {
+    struct log *log;
+    struct damaged_log *next;
+};
+
 int partition_make_anew(struct partition *part, struct err *e)
 {
     const struct log_known *known = &part->known, nothing = {0};
+    struct damaged_log *damaged = calloc(1, sizeof *damaged);
     struct topic_config config;
     struct log *log;
     bool named = false;
     uint32_t cuts = later(later(known->recovery_cuts, known->start_cuts),
                           later(known->cleaner_cuts, part->known_high_watermark.cuts));
 
-    assert(part->damaged_log == NULL && log_offline(part->log) != 0);
+    assert(log_offline(part->log) != 0);
+    if (damaged == NULL)
+        return err_sys(e, -ENOMEM, "%s", part->name);
     int rc = log_clear(&part->manager->env, part->name, later(cuts, log_cuts(part->log)), e);
     if (rc == 0)
         rc = claim_directory(part, false, &named, e);
@@ -322,23 +335,32 @@ int partition_make_anew(struct partition *part, struct err *e)
     if (rc == 0)
         rc = log_open(&part->manager->env, part->name, &config.log, &nothing, &log, NULL, e);
     if (rc != 0)
-        return rc;
-    if (!named && (rc = name_directory(part, e)) != 0) {
-        log_close(log, NULL);
-        return rc;
-    }
+        goto err_after_memory;
+    if (!named && (rc = name_directory(part, e)) != 0)
+        goto err_after_open;
     partition_flush_begin(part, log);
-    part->damaged_log = part->log;
+    *damaged = (struct damaged_log){part->log, part->damaged_logs};
+    part->damaged_logs = damaged;
     atomic_store(&part->log, log);
     atomic_store(&part->life, LIFE_OPEN);
+    renew_config(part);
     return 0;
+err_after_open:
+    log_close(log, NULL);
+err_after_memory:
+    free(damaged);
+    return rc;
 }
 
 int partition_free(struct partition *part, bool destroy, struct err *e)
 {
     int rc = 0;
-    if (part->damaged_log != NULL)
-        log_close(part->damaged_log, NULL);
+    while (part->damaged_logs != NULL) {
+        struct damaged_log *damaged = part->damaged_logs;
+        part->damaged_logs = damaged->next;
+        log_close(damaged->log, NULL);
+        free(damaged);
+    }
     if (part->log != NULL)
         atomic_fetch_add(&part->manager->flushes_gone, log_flushes(part->log));
     if (part->log != NULL)

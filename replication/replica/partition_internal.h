@@ -39,6 +39,7 @@ enum admission { ADMISSION_OPEN, ADMISSION_HOLDING, ADMISSION_FAILING, ADMISSION
  * in hand. */
 enum { PARTITION_FOLLOWERS = 2 * LIMIT_REPLICA_SET };
 
+struct damaged_log;
 struct isr_rules;
 struct metadata;
 struct partition_answer;
@@ -85,7 +86,7 @@ struct partition {
     char checkpoint_key[CHECKPOINT_NAME_BYTES]; /* its topic's id and its number */
     _Atomic int life;                           /* enum partition_life; changed under life_lock */
     struct log *_Atomic log;                    /* NULL: FOREIGN or CLOSED */
-    struct log *damaged_log; /* that `log` has taken the place of; offline, and kept for who still looks at it */
+    struct damaged_log *damaged_logs; /* that `log` has taken the place of; offline, and kept for who still looks */
 
     /* what the checkpoints said: they go on saying it of a log that could not be opened */
     struct log_known known;

@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 
+#include "engine/log/log_internal.h"
+
 enum { LINES = 12 };
 
 static void set_orders(const char *name, const char *value)
@@ -96,6 +98,19 @@ static void a_follower_that_finds_wrong_bytes(void **state)
     assert_int_equal(leader_at(id), leader);
 }
 
+/* As a cut that meets wrong bytes takes its log offline: what has taken its place is dropped likewise. */
+static void a_follower_that_is_damaged_twice(void **state)
+{
+    char text[256];
+    (void)state;
+    fill_orders(text, sizeof text);
+    int32_t id = other_than(leader_at(1));
+    for (int i = 0; i < 2; i++) {
+        log_go_offline(partition_at(id)->log, -EBADMSG, "wrong bytes");
+        cluster_await(c, LONG_MS, was_fetched_again(id, text));
+    }
+}
+
 static void a_leader_that_finds_wrong_bytes(void **state)
 {
     char text[256];
@@ -148,9 +163,8 @@ int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
-        STORY(a_follower_that_cannot_open_its_log),
-        STORY(a_follower_that_finds_wrong_bytes),
-        STORY(a_leader_that_finds_wrong_bytes),
+        STORY(a_follower_that_cannot_open_its_log),    STORY(a_follower_that_finds_wrong_bytes),
+        STORY(a_follower_that_is_damaged_twice),       STORY(a_leader_that_finds_wrong_bytes),
         STORY(who_is_alone_in_sync_keeps_what_it_has),
     };
     return cmocka_run_group_tests_name("damaged replicas", tests, NULL, NULL);
