@@ -187,6 +187,72 @@ static void a_hand_over_that_fails_is_tried_now_and_then(void **state)
     is_all_there(&w);
 }
 
+static void over_once(struct appended *all, int count)
+{
+    static char text[1 << 16];
+    for (int i = 0; i < count; i++) {
+        cluster_await(c, LONG_MS, all[i].calls == 1);
+        assert_int_equal(all[i].rc, 0);
+    }
+    cluster_pass(c, 1000);
+    for (int i = 0; i < count; i++) {
+        text_of(partition_at(leader_at(1)), text, sizeof text);
+        assert_int_equal(times(text, all[i].line), 1);
+    }
+}
+
+/* The first one is on its way to the others when the second one meets the disk's error: the next leader has it. */
+static void what_is_in_a_log_that_fails_is_answered_by_the_next_leader(void **state)
+{
+    struct appended all[2];
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    append_at(leader, &all[0], 1);
+    assert_int_equal(all[0].calls, 0);
+    atomic_store(&c->nodes[leader].disk.pwritev_rc, -EIO);
+    append_at(leader, &all[1], 2);
+    atomic_store(&c->nodes[leader].disk.pwritev_rc, 0);
+    assert_int_equal(all[0].calls + all[1].calls, 0);
+    over_once(all, 2);
+    assert_true(leader_at(1) != leader);
+}
+
+/* The same, of one that another node has sent. */
+static void what_others_sent_to_a_log_that_fails_is_answered_by_the_next_leader(void **state)
+{
+    struct appended all[2];
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    struct partition *part = partition_at(leader);
+    append_at(leader % 3 + 1, &all[0], 1);
+    while (partition_log_end(part).offset == 0)
+        assert_true(memory_step(&c->network) || hand_step(&c->nodes[leader].hand));
+    assert_int_equal(all[0].calls, 0);
+    atomic_store(&c->nodes[leader].disk.pwritev_rc, -EIO);
+    append_at(leader, &all[1], 2);
+    atomic_store(&c->nodes[leader].disk.pwritev_rc, 0);
+    over_once(all, 2);
+    assert_true(leader_at(1) != leader);
+}
+
+static void what_cannot_be_flushed_is_answered_by_the_next_leader(void **state)
+{
+    struct appended all[2];
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    atomic_store(&partition_at(leader)->flush_messages, 1); /* as a setting */
+    atomic_store(&c->nodes[leader].disk.fdatasync_rc, -EIO);
+    append_at(leader, &all[0], 1);
+    atomic_store(&c->nodes[leader].disk.fdatasync_rc, 0);
+    assert_int_equal(all[0].calls, 0);
+    append_at(leader, &all[1], 2);
+    over_once(all, 2);
+    assert_true(leader_at(1) != leader);
+}
+
 static void where_nobody_has_room_it_is_said_at_once(void **state)
 {
     struct appended appended;
@@ -317,6 +383,9 @@ int main(void)
         STORY(a_full_leader_hands_over),
         STORY(who_is_a_replica_again_is_heard),
         STORY(a_hand_over_that_fails_is_tried_now_and_then),
+        STORY(what_is_in_a_log_that_fails_is_answered_by_the_next_leader),
+        STORY(what_others_sent_to_a_log_that_fails_is_answered_by_the_next_leader),
+        STORY(what_cannot_be_flushed_is_answered_by_the_next_leader),
         STORY(where_nobody_has_room_it_is_said_at_once),
         STORY(a_disk_that_hangs_costs_the_leadership_after_a_while),
         STORY(an_fsync_is_on_all_disks),
