@@ -298,8 +298,12 @@ void partition_send_fresh(struct append_op *op)
         ready = true;
         int rc = send_batches(part, follower, &marks, encoded, 1, batch->iov, batch->iovcnt, op->result.end, out);
         /* Whoever appended meanwhile found this thread sending, and left. */
-        if (rc == 0 && log_end(part->log).offset > op->result.end.offset)
+        if (rc != 0 || log_end(part->log).offset <= op->result.end.offset)
+            continue;
+        pthread_mutex_lock(&part->lock);
+        if (follower->id != 0) /* it may be none any more, and its place another's */
             serving_want(serving_of(part, follower), follower, false);
+        pthread_mutex_unlock(&part->lock);
     }
 }
 

@@ -418,6 +418,13 @@ int partition_append_own(struct append_op *op, struct err *e)
     if (producer_id < 0) { /* another node's with its number, or one that cannot be sent on */
         return partition_append_leading(part, batch, &op->leader_epoch, &op->result, e);
     }
+    /* Not under the lock: it may flush the log, and tell those whose flush that was. */
+    if (!atomic_load_explicit(&part->epoch_assigned, memory_order_acquire)) {
+        rc = partition_begin_leading(part, e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
     pthread_mutex_lock(&part->forward_lock);
     if (!forwarder_idle(&part->forwarder)) {
         pthread_mutex_unlock(&part->forward_lock);
