@@ -247,14 +247,15 @@ static void answer_create(struct change *change, int rc)
 {
     struct create_change *create = (struct create_change *)change;
     struct vnode_key key;
-    if (rc)
+    bool made = rc == 0;
+    if (rc && rc != -EEXIST) /* somebody else was first */
         log_line(LOG_ERR, "touch %s/%s: %s", topic_name(create->dir->topic), create->name, change->op.e.text);
     else
         rc = names_resolve(session_of(change->park.req), create->dir, create->name, &key);
     if (rc)
         fuse_reply_err(change->park.req, -rc);
     else
-        open_created(change->park.req, &key, &create->fi, true);
+        open_created(change->park.req, &key, &create->fi, made);
 }
 
 /* An address, of which LOOKUP has said ENOENT. */

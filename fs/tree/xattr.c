@@ -410,12 +410,20 @@ static void set_config(fuse_req_t req, const struct vnode *vnode, const char *na
         change_begun(change, node_set_config(node, &change->op, topic, name, value));
 }
 
+/* Not more than there are. */
+static void answer_partitions(struct change *change, int rc)
+{
+    answer_change(change, rc == -EEXIST ? -EINVAL : rc);
+}
+
 static void set_partitions(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t count)
 {
     struct change *change = new_change(req, name);
-    if (change)
+    if (change) {
+        change->answer = answer_partitions;
         change_begun(change,
                      node_create_partitions(session_of(req)->node, &change->op, topic_name(vnode->topic), count));
+    }
 }
 
 static void set_factor(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t factor)

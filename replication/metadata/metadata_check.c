@@ -79,7 +79,9 @@ static int check_create_partitions(const struct metadata *meta, const struct com
         return LOST(verdict, -EAGAIN, "topic %s has %d replicas of each partition by now", cmd->topic, factor);
     if (cmd->replica_count % factor != 0)
         return err_set(verdict->e, -EINVAL, "topic %s: replicas do not match its partitions", cmd->topic);
-    if (cmd->partitions <= topic->partitions || cmd->replica_count != (cmd->partitions - topic->partitions) * factor)
+    if (cmd->partitions <= topic->partitions)
+        return LOST(verdict, -EEXIST, "topic %s has %d partitions already", cmd->topic, topic->partitions);
+    if (cmd->replica_count != (cmd->partitions - topic->partitions) * factor)
         return LOST(verdict, -EINVAL, "topic %s has %d partitions already", cmd->topic, topic->partitions);
     return 0;
 }

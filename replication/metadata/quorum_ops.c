@@ -535,6 +535,10 @@ static int append(struct quorum *quorum, struct proposal *proposal, struct err *
     int rc = metadata_check(quorum_acquire(quorum), &proposal->cmd, e);
 
     quorum_release(quorum);
+    /* What is there already is refused where it was asked for, by a record that changes nothing: then it is there, too.
+     */
+    if (rc == -EEXIST && !is_own(quorum, proposal))
+        rc = 0;
     if (rc == 0)
         rc = quorum->prepare(quorum->arg, &proposal->cmd, e);
     if (rc == 0)

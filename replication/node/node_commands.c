@@ -408,7 +408,9 @@ int node_create_partitions(struct node *node, struct command_op *op, const char 
         int32_t have = topic_partition_count(op->topic);
         op->cmd.partitions = count;
         op->cmd.replication_factor = op->topic->replication_factor;
-        if (count <= have || count > LIMIT_TOPIC_PARTITIONS) {
+        if (count > 0 && count <= have) {
+            rc = err_set(&op->e, -EEXIST, "topic %s has %d partitions already", name, have);
+        } else if (count <= 0 || count > LIMIT_TOPIC_PARTITIONS) {
             rc = err_set(&op->e, -EINVAL, "topic %s: %d partitions, it has %d and can have %d", name, count, have,
                          LIMIT_TOPIC_PARTITIONS);
         } else {

@@ -47,7 +47,8 @@ struct command_op {
 int node_create_topic(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr);
 /* -ENOENT; -ENOTEMPTY: it retains records and delete.topic.enable is not true. */
 int node_delete_topic(struct node *node, struct command_op *op, const char *name);
-/* -ENOENT; -EINVAL: not more than there are, or over 10,000; -EAGAIN: its replication factor has changed meanwhile. */
+/* -ENOENT; -EEXIST: there are as many, on this node, too; -EINVAL: over 10,000; -EAGAIN: its replication factor has
+ * changed meanwhile. */
 int node_create_partitions(struct node *node, struct command_op *op, const char *name, int32_t count);
 
 /* Which nodes shall hold a partition, the first one preferred as leader: those that are missing are added and fetch,

@@ -64,6 +64,23 @@ soon() { wait_until "$1" 2; }
     done
 }
 
+@test "touch of the same partition on two mounts at the same moment: it is there on both" {
+    form 3
+    mkdir "$C/1/t"
+    for node in 2 3; do soon "[ -e $C/$node/t/0 ]"; done
+    for partition in $(seq 20); do
+        touch "$C/1/t/$partition" & first=$!
+        touch "$C/2/t/$partition"
+        wait $first
+        ls "$C/1/t/$partition" "$C/2/t/$partition"
+        soon "[ -e $C/3/t/$partition ]"
+    done
+    fails 'Invalid argument' set_attr "$C/1/t" user.topic.partitions 21
+    touch "$C/3/t/21"
+    touch "$C/1/t/21"
+    is "$(attr "$C/1/t" user.topic.partitions)" 22
+}
+
 @test "a topic with records is not deleted, and keeps its framing, whichever mount is asked" {
     form 3
     set_attr "$C/1" user.config.default.replication.factor 1

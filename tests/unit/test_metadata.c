@@ -205,9 +205,9 @@ static void test_partitions_only_grow(void **state)
     assert_int_equal(apply(meta, &cmd), 0);
     assert_int_equal(metadata_topic(meta, "orders")->partitions, 5);
     assert_int_equal(metadata_topic(meta, "orders")->attr.mtime_ms, 2000);
-    assert_int_equal(apply(meta, &cmd), -EINVAL);
+    assert_int_equal(apply(meta, &cmd), -EEXIST);
     cmd.partitions = 4;
-    assert_int_equal(apply(meta, &cmd), -EINVAL);
+    assert_int_equal(apply(meta, &cmd), -EEXIST);
     cmd.partitions = 7; /* with replicas for three */
     assert_int_equal(apply(meta, &cmd), -EINVAL);
 }
@@ -356,7 +356,7 @@ static void test_only_a_race_is_passed_over(void **state)
     partitions.replication_factor = 1;
     partitions.partitions = 2; /* as many as it has by now */
     partitions.replica_count = 1;
-    assert_int_equal(apply_as_it_is(meta, &partitions), -EINVAL);
+    assert_int_equal(apply_as_it_is(meta, &partitions), -EEXIST);
     partitions.partitions = 5; /* replicas for 2, 3 and 4, and 2 is there by now */
     partitions.replica_count = 3;
     struct command between = partitions;

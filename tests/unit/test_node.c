@@ -34,7 +34,7 @@ static void test_the_tree_is_kept(void **state)
     assert_int_equal(create_topic(f->node, "orders", &some_attr, &e), -EEXIST);
     assert_int_equal(create_topic(f->node, "__x", &some_attr, &e), -EINVAL);
     assert_int_equal(create_partitions(f->node, "orders", 4, &e), 0);
-    assert_int_equal(create_partitions(f->node, "orders", 4, &e), -EINVAL);
+    assert_int_equal(create_partitions(f->node, "orders", 4, &e), -EEXIST);
     assert_int_equal(create_partitions(f->node, "orders", 10001, &e), -EINVAL);
     assert_int_equal(create_partitions(f->node, "gone", 2, &e), -ENOENT);
     struct tree_attr attr = {.file_mode = 0600, .uid = 7};

@@ -182,6 +182,63 @@ static void test_a_leader_whose_turn_came_late_takes_the_next_command(void **sta
     assert_int_equal(cluster_leader(c), leader);
 }
 
+static size_t metadata_node_count(struct cluster *c, int32_t id)
+{
+    size_t count = quorum_acquire(&c->nodes[id].node->quorum)->node_count;
+    quorum_release(&c->nodes[id].node->quorum);
+    return count;
+}
+
+struct second_op {
+    struct command_op op;
+    int32_t partitions; /* that its node has when it is over */
+    int calls, rc;
+};
+
+static void on_second(struct command_op *op, int rc)
+{
+    struct second_op *second = CONTAINER_OF(op, struct second_op, op);
+    struct topic *topic = node_topic(op->node, "orders");
+    second->partitions = topic != NULL ? topic_partition_count(topic) : 0;
+    second->calls++;
+    second->rc = rc;
+    if (topic != NULL)
+        topic_unref(topic);
+}
+
+/* Of all that make the same one is first, and to the others it is there. */
+static void make_everywhere(struct cluster *c, int32_t partitions)
+{
+    struct second_op ops[3];
+    int made = 0;
+    for (int32_t id = 1; id <= 3; id++) {
+        struct second_op *op = &ops[id - 1];
+        *op = (struct second_op){.op = {.timeout_ms = 30000, .done = on_second}};
+        assert_int_equal(partitions == 1 ? node_create_topic(c->nodes[id].node, &op->op, "orders", &some_attr)
+                                         : node_create_partitions(c->nodes[id].node, &op->op, "orders", partitions),
+                         0);
+    }
+    for (int i = 0; i < 3; i++) {
+        cluster_await(c, 10000, ops[i].calls == 1);
+        assert_int_equal(ops[i].partitions, partitions);
+        assert_true(ops[i].rc == 0 || ops[i].rc == -EEXIST);
+        made += ops[i].rc == 0;
+    }
+    assert_int_equal(made, 1);
+}
+
+static void test_what_another_node_has_just_made_is_there(void **state)
+{
+    struct cluster *c = *state;
+    (void)cluster_await_leader(c);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, 10000, metadata_node_count(c, id) == 3);
+    make_everywhere(c, 1);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, 10000, cluster_has(c, id, "orders"));
+    make_everywhere(c, 2);
+}
+
 static void test_two_of_three_are_enough_and_one_is_not(void **state)
 {
     struct cluster *c = *state;
@@ -675,6 +732,7 @@ int main(void)
         THREE(test_a_late_answer_doubles_no_command),
         THREE(test_a_leader_that_is_cut_off_decides_nothing),
         THREE(test_a_leader_whose_turn_came_late_takes_the_next_command),
+        THREE(test_what_another_node_has_just_made_is_there),
         THREE(test_two_of_three_are_enough_and_one_is_not),
         THREE(test_all_are_killed_and_come_back),
         THREE(test_topics_of_a_moment_before_all_died_are_there_again),
