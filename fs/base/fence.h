@@ -75,19 +75,19 @@ struct fence_request {
     fuse_req_t req;
     fuse_ino_t ino;
     const char *name; /* copied; NULL: none */
-    const char *data; /* WRITE: size bytes, copied; NULL: none */
+    const char *data; /* WRITE, SETXATTR: size bytes, copied; NULL: none */
     size_t size;
     off_t off;
     struct fuse_file_info fi;
     bool has_fi;
     struct flock lock; /* SETLK */
-    int arg;           /* SETLK: whether it may wait; FLOCK: its operation */
+    int arg;           /* SETLK: whether it may wait; FLOCK: its operation; SETXATTR: flags */
     void (*run)(const struct fence_request *request);
 };
 
 /* Parks the request until what it must not overtake is done. false: there is nothing, or this request has waited for
- * this fence already, or for as long as it may: go on. A request looks behind two fences at most, its partition's and
- * `.any`'s. */
+ * this fence already, or for as long as it may: go on. One that looks behind several waits no longer for all than for
+ * one. */
 bool fence_wait(struct fence *fence, struct session *session, const struct fence_request *request);
 /* Whether this thread is running a request that has waited, which may be one of the pool's. */
 bool fence_runs_again(void);

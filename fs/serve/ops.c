@@ -81,6 +81,21 @@ bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request)
     return ops_fenced(vnode, request) || (fence && fence_wait(fence, session, request));
 }
 
+/* A request that needs the topic to be empty: behind the closes of all its partitions and of `.any`. */
+static bool topic_fenced(struct session *session, struct topic *topic, const struct fence_request *request)
+{
+    bool fenced = false;
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0)
+        return false;
+    for (int32_t i = -1; !fenced && i < topic_partition_count(topic); i++) {
+        struct pfile *pfile = tree_pfile_find(session->tree, topic, i);
+        fenced = pfile && fence_wait(pfile->fence, session, request);
+        if (pfile)
+            tree_pfile_put(session->tree, pfile);
+    }
+    return fenced;
+}
+
 /* ---- FORGET ---- */
 
 static void do_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
@@ -334,6 +349,26 @@ static void begin_rmdir_group(fuse_req_t req, struct vnode *dir, const char *nam
     group_call_begin(call, GROUP_ASK_GROUP, name, NULL, -1);
 }
 
+static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+
+static void run_rmdir(const struct fence_request *request)
+{
+    do_rmdir(request->req, request->ino, request->name);
+}
+
+static void begin_rmdir_topic(fuse_req_t req, struct vnode *dir, const char *name)
+{
+    struct session *session = session_of(req);
+    struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_rmdir};
+    struct topic *topic = node_topic(session->node, name);
+    bool fenced = topic && topic_fenced(session, topic, &request);
+    if (topic)
+        topic_unref(topic);
+    struct change *change = fenced ? NULL : new_name_change(req, dir, name, answer_rmdir);
+    if (change)
+        change_begun(change, node_delete_topic(session->node, &change->op, name));
+}
+
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct vnode *dir = ops_vnode(req, parent);
@@ -344,13 +379,10 @@ static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
         fuse_reply_err(req, EPERM);
         return;
     }
-    if (is_group) {
+    if (is_group)
         begin_rmdir_group(req, dir, name);
-        return;
-    }
-    struct change *change = new_name_change(req, dir, name, answer_rmdir);
-    if (change)
-        change_begun(change, node_delete_topic(session_of(req)->node, &change->op, name));
+    else
+        begin_rmdir_topic(req, dir, name);
 }
 
 static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -417,9 +449,33 @@ static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
         xattr_list(req, vnode, size);
 }
 
+static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+static void run_setxattr(const struct fence_request *request)
+{
+    do_setxattr(request->req, request->ino, request->name, request->data, request->size, request->arg);
+}
+
+static void run_removexattr(const struct fence_request *request)
+{
+    do_removexattr(request->req, request->ino, request->name);
+}
+
+/* A topic's framing, which it keeps once it has a record. */
+static bool framing_fenced(struct vnode *vnode, const struct fence_request *request)
+{
+    return vnode->key.kind == VNODE_TOPIC && strcmp(request->name, "user.config.framing") == 0 &&
+           topic_fenced(session_of(request->req), vnode->topic, request);
+}
+
 static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
     struct vnode *vnode = ops_vnode(req, ino);
+    struct fence_request request = {
+        .req = req, .ino = ino, .name = name, .data = value, .size = size, .arg = flags, .run = run_setxattr};
+    if (vnode && framing_fenced(vnode, &request))
+        return;
     if (vnode && vnode_kind_is_stream(vnode->key.kind))
         group_stream_setxattr(req, vnode, name, value, size);
     else if (vnode)
@@ -429,6 +485,9 @@ static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     struct vnode *vnode = ops_vnode(req, ino);
+    struct fence_request request = {.req = req, .ino = ino, .name = name, .run = run_removexattr};
+    if (vnode && framing_fenced(vnode, &request))
+        return;
     if (vnode && vnode_kind_is_stream(vnode->key.kind))
         group_stream_removexattr(req, vnode, name);
     else if (vnode)

@@ -343,3 +343,28 @@ check(memory() < rss + limit, "kB of memory", rss, memory())
 same(os.stat("orders/0").st_size, 21000)
 P
 }
+
+@test "rmdir and a change of framing right after a close find the record that the close made" {
+    python3 - "$M" <<'END'
+import errno, os, sys
+
+def refused(expected, call, *args):
+    try:
+        call(*args)
+    except OSError as e:
+        assert e.errno == expected, e
+        return
+    raise AssertionError(args)
+
+for turn in range(300):
+    topic = f"{sys.argv[1]}/t{turn}"
+    os.mkdir(topic)
+    fd = os.open(f"{topic}/{'0' if turn % 3 else '.any'}", os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"precious")
+    os.close(fd)
+    if turn % 2:
+        refused(errno.ENOTEMPTY, os.rmdir, topic)
+    else:
+        refused(errno.EBUSY, os.setxattr, topic, "user.config.framing", b"msgpack")
+END
+}
