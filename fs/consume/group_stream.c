@@ -383,9 +383,13 @@ int stream_join(struct group_stream *stream)
     if (stream->over != 0 || stream->member != NULL)
         return stream->over;
     struct handle *handle = stream->handle;
+    struct node_group *group = handle->vnode->group;
+    struct topic *topic = handle->vnode->topic;
     struct group_join join = {
-        .group = node_group_name(handle->vnode->group),
-        .topic = topic_name(handle->vnode->topic),
+        .group = node_group_name(group),
+        .topic = topic_name(topic),
+        .group_id = node_group_id(group),
+        .topic_id = topic_uuid(topic),
         .pid = stream->pid,
         .changed = changed,
         .arg = stream,

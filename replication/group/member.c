@@ -42,6 +42,9 @@ int group_member_join(struct groups *groups, const struct group_join *join, stru
         rc = env->topic_named(env->facts.arg, join->topic, topic_id);
     if (rc != 0)
         return rc;
+    if ((join->group_id != NULL && memcmp(join->group_id, rules.id, UUID_BYTES) != 0) ||
+        (join->topic_id != NULL && memcmp(join->topic_id, topic_id, UUID_BYTES) != 0))
+        return -ENOENT;
     if (atomic_fetch_add(&groups->member_count, 1) >= LIMIT_GROUP_MEMBERS) {
         atomic_fetch_sub(&groups->member_count, 1);
         return -ENOSPC;

@@ -57,7 +57,9 @@ struct group_shares {
 
 struct group_join {
     const char *group, *topic; /* names; copied */
-    pid_t pid;                 /* the process that opened the stream */
+    /* Those that are meant; NULL: whichever have the names. */
+    const uint8_t *group_id, *topic_id;
+    pid_t pid; /* the process that opened the stream */
     /* Something in shares() is another than before. By any thread, but never by two at once; perhaps before
      * group_member_join() has returned, but *out is set by then. It queues what is to be done and returns. Not to call
      * group_member_leave(). */
@@ -65,8 +67,8 @@ struct group_join {
     void *arg;
 };
 
-/* Joins. 0: *out is the caller's until group_member_leave(). -ENOENT: no such group, or no such topic; -ENOSPC: too
- * many members on this node (LIMIT_GROUP_MEMBERS); -ENOMEM; -EROFS: the node stops. */
+/* Joins. 0: *out is the caller's until group_member_leave(). -ENOENT: no such group, or no such topic, or another one
+ * has its name; -ENOSPC: too many members on this node (LIMIT_GROUP_MEMBERS); -ENOMEM; -EROFS: the node stops. */
 int group_member_join(struct groups *groups, const struct group_join *join, struct group_member **out);
 /* Leaves, with what was committed so far. No changed() is under way when it returns, and none comes any more. All ops
  * of the member are over. */

@@ -248,6 +248,11 @@ const char *topic_id(const struct topic *topic)
     return topic->id_text;
 }
 
+const uint8_t *topic_uuid(const struct topic *topic)
+{
+    return topic->id;
+}
+
 uint64_t topic_number(const struct topic *topic)
 {
     /* The first five bytes are random in full (the version is in the seventh). */

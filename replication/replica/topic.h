@@ -18,8 +18,9 @@ struct topic *topic_ref(struct topic *topic);
 void topic_unref(struct topic *topic);
 
 const char *topic_name(const struct topic *topic);
-const char *topic_id(const struct topic *topic);  /* 22 characters */
-uint64_t topic_number(const struct topic *topic); /* a number of 40 bits made from the id: for st_ino */
+const char *topic_id(const struct topic *topic);      /* 22 characters */
+const uint8_t *topic_uuid(const struct topic *topic); /* the same as UUID_BYTES */
+uint64_t topic_number(const struct topic *topic);     /* a number of 40 bits made from the id: for st_ino */
 bool topic_deleted(const struct topic *topic);
 bool topic_internal(const struct topic *topic); /* one of .internal/: read only */
 int32_t topic_partition_count(const struct topic *topic);

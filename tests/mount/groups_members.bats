@@ -61,6 +61,23 @@ line() { awk -v p="$1" '$1 == "kitchen" && $2 == "orders" && $3 == p { $7 = "MS"
     exec 4<&-
 }
 
+@test "an open stream of a deleted group, or topic, is none of what has its name by then" {
+    echo one >>orders/0
+    exec 5<.groups/kitchen/orders
+    rmdir .groups/kitchen
+    mkdir .groups/kitchen
+    fails 'Stale file handle' cat <&5
+    exec 5<&-
+    exec 5<.groups/kitchen/orders
+    set_attr orders user.config.delete.topic.enable true
+    rmdir orders
+    mkdir orders
+    echo two >>orders/0
+    fails 'Stale file handle' cat <&5
+    exec 5<&-
+    is "$(timeout 5 head -n 1 .groups/kitchen/orders)" two
+}
+
 @test "rmdir of a group with members is EBUSY, and works when they have gone" {
     seq 3 >> orders/0
     worker "$T/1"
