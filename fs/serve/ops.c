@@ -205,6 +205,30 @@ static int begin_setattr(struct node *node, struct change *change, const struct 
     return node_set_attr(node, &change->op, vnode->topic ? topic_name(vnode->topic) : NULL, attr, set);
 }
 
+/* By whomever: the kernel takes the set-id bits away where somebody writes. */
+static bool only_drops_set_id(const struct vnode *vnode, const struct tree_attr *attr, unsigned set)
+{
+    struct tree_attr now;
+    if (set != ATTR_FILE_MODE)
+        return false;
+    topic_attr(vnode->topic, &now);
+    return (attr->file_mode & ~now.file_mode) == 0 && (now.file_mode & ~attr->file_mode & 01777) == 0;
+}
+
+/* Whether the caller may, by what is so now: the kernel judges by what it was told last, and by another look-up of the
+ * same file, or on another mount, that may have changed. chown by an owner gives his file to a group that he is in. */
+static int check_setattr(fuse_req_t req, const struct vnode *vnode, const struct tree_attr *attr, unsigned set)
+{
+    uid_t uid = fuse_req_ctx(req)->uid;
+    if (vnode_deleted(vnode))
+        return -ESTALE;
+    if (uid == 0 || only_drops_set_id(vnode, attr, set))
+        return 0;
+    if (!attr_is_owner(session_of(req), vnode, uid) || ((set & ATTR_UID) && attr->uid != uid))
+        return -EPERM;
+    return !(set & ATTR_GID) || attr_in_group(req, attr->gid) ? 0 : -EPERM;
+}
+
 static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
     (void)fi;
@@ -219,6 +243,11 @@ static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
     }
     if (set == 0) {
         reply_attr(req, vnode);
+        return;
+    }
+    int rc = check_setattr(req, vnode, &attr, (unsigned)set);
+    if (rc) {
+        fuse_reply_err(req, -rc);
         return;
     }
     struct change *change = change_new(req, sizeof(struct attr_change), answer_setattr);

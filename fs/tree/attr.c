@@ -1,6 +1,7 @@
 #include "fs/tree/attr.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/tree/group_attr.h"
@@ -194,6 +195,27 @@ int attr_stat(fuse_req_t req, struct vnode *vnode, struct stat *st, double *time
     int rc = any_stat(req, vnode, st, &closed);
     *timeout = timeout_of(vnode, closed);
     return rc;
+}
+
+bool attr_in_group(fuse_req_t req, gid_t gid)
+{
+    enum { SOME_GROUPS = 64 };
+    gid_t some[SOME_GROUPS], *all = some;
+    bool found = fuse_req_ctx(req)->gid == gid;
+    int count = found ? 0 : fuse_req_getgroups(req, SOME_GROUPS, some);
+
+    if (count > SOME_GROUPS) {
+        int room = count;
+        all = malloc((size_t)room * sizeof *all);
+        count = all != NULL ? fuse_req_getgroups(req, room, all) : 0;
+        if (count > room) /* they were others meanwhile */
+            count = room;
+    }
+    for (int i = 0; i < count && !found; i++)
+        found = all[i] == gid;
+    if (all != some)
+        free(all);
+    return found;
 }
 
 bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid)

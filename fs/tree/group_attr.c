@@ -1,7 +1,6 @@
 #include "fs/tree/group_attr.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "fs/tree/attr.h"
@@ -18,27 +17,6 @@ mode_t group_mode(mode_t mode)
     return mode | (mode & 0444) >> 2;
 }
 
-static bool in_group(fuse_req_t req, gid_t gid)
-{
-    enum { SOME_GROUPS = 64 };
-    gid_t some[SOME_GROUPS], *all = some;
-    bool found = fuse_req_ctx(req)->gid == gid;
-    int count = found ? 0 : fuse_req_getgroups(req, SOME_GROUPS, some);
-
-    if (count > SOME_GROUPS) {
-        int room = count;
-        all = malloc((size_t)room * sizeof *all);
-        count = all != NULL ? fuse_req_getgroups(req, room, all) : 0;
-        if (count > room) /* they were others meanwhile */
-            count = room;
-    }
-    for (int i = 0; i < count && !found; i++)
-        found = all[i] == gid;
-    if (all != some)
-        free(all);
-    return found;
-}
-
 /* How far to the left the caller's three bits of a mode are. */
 static int class_of(fuse_req_t req, const struct tree_attr *attr)
 {
@@ -46,7 +24,7 @@ static int class_of(fuse_req_t req, const struct tree_attr *attr)
 
     if (fuse_req_ctx(req)->uid == attr->uid)
         return OWNER;
-    return in_group(req, attr->gid) ? GROUP : OTHERS;
+    return attr_in_group(req, attr->gid) ? GROUP : OTHERS;
 }
 
 bool group_may(fuse_req_t req, struct node_group *group, int rights)

@@ -139,6 +139,43 @@ as() { # UID COMMAND…: as that user, in the group of the same number
     fails 'Operation not permitted' as 1234 chown 0 orders
 }
 
+@test "who was the owner when he opened a file changes nothing of it later, nor of another one of its name" {
+    mkdir orders bills .groups/kitchen
+    chown 1234:1234 orders bills .groups/kitchen
+    cat >"$T/late.py" <<'END'
+import errno, os, sys
+mount, done = sys.argv[1:]
+opened = {name: os.open(f"{mount}/{name}", os.O_RDONLY) for name in ("orders/0", "bills", "bills/0", ".groups/kitchen")}
+open(f"{done}/opened", "w").close()
+while not os.path.exists(f"{done}/changed"):
+    pass
+for name, fd in opened.items():
+    for call in (lambda: os.fchmod(fd, 0o666), lambda: os.fchown(fd, -1, 1234)):
+        try:
+            call()
+            print(name, "allowed")
+        except OSError as e:
+            print(name, errno.errorcode[e.errno])
+END
+    mkdir -m 777 "$T/done"
+    bg as 1234 python3 "$T/late.py" "$M" "$T/done" >"$T/late"
+    wait_until "[ -e $T/done/opened ]" 10
+    chown 0:0 orders
+    rmdir bills .groups/kitchen
+    mkdir bills .groups/kitchen
+    touch "$T/done/changed"
+    wait "${BG[@]}"
+    BG=()
+    is "$(uniq "$T/late")" 'orders/0 EPERM
+bills ESTALE
+bills/0 ESTALE
+.groups/kitchen ESTALE'
+    is "$(stat -c '%n %a %u %g' orders/0 bills bills/0 .groups/kitchen)" 'orders/0 644 0 0
+bills 755 0 0
+bills/0 644 0 0
+.groups/kitchen 755 0 0'
+}
+
 @test "rmdir needs w on MOUNT, and with the sticky bit the owner" {
     chmod 1777 .
     as 1234 mkdir orders
