@@ -161,9 +161,20 @@ static struct pending *command_new(struct sim_node *host, struct topic *topic, s
     return p;
 }
 
+/* Whether replicas may be placed now: nobody may know yet that a disk is gone, on which they would be. */
+static bool may_place(struct world *world)
+{
+    if (world->wiped != 0)
+        return false;
+    world->moved_ms = world->now_ms;
+    return true;
+}
+
 void topics_make(struct sim_node *host, const char *name)
 {
     static const struct tree_attr attr = {.dir_mode = 0755, .file_mode = 0644};
+    if (!may_place(host->world))
+        return;
     struct pending *p = command_new(host, NULL, book_add_topic(&host->world->book, name), MAKES_TOPIC);
     int rc = node_create_topic(host->node, &p->command, name, &attr);
     if (rc == 0 && !p->over)
@@ -185,7 +196,7 @@ void topics_delete(struct sim_node *host, struct topic *topic, struct book_topic
 
 void topics_add_partition(struct sim_node *host, struct topic *topic, struct book_topic *known)
 {
-    if (known->partitions_max != known->partitions || known->partitions == BOOK_PARTITIONS)
+    if (known->partitions_max != known->partitions || known->partitions == BOOK_PARTITIONS || !may_place(host->world))
         return;
     struct pending *p = command_new(host, topic, known, ADDS_PARTITION);
     p->index = ++known->partitions_max;
@@ -296,8 +307,7 @@ void topics_move(struct sim_node *host, struct topic *topic, struct book_topic *
         topics_set(host, topic, known, "unclean.leader.election.enable", what == 0 ? "true" : "");
         return;
     }
-    /* Nobody may know yet that a disk is gone, to which it would be moved. */
-    if (what >= 5 && world->wiped != 0)
+    if (what >= 5 && !may_place(world))
         return;
     struct replica_set replicas = {0};
     struct pending *p = command_new(host, topic, known, MOVES);

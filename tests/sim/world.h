@@ -72,9 +72,9 @@ struct world {
     struct net net;
     struct book book;
     struct invariants *invariants;
-    int64_t moved_ms;          /* when replicas were assigned last: for a while that may yet come into force */
-    int32_t wiped;             /* whose disk was replaced, and the voters have not been set again since; 0: none */
-    bool voters_open;          /* a change of the voters may be under way */
+    int64_t moved_ms; /* when replicas were placed last, or a leader: for a while that may yet come into force */
+    int32_t wiped;    /* whose disk was replaced, and the voters have not been set again since; 0: none */
+    bool voters_open; /* a change of the voters may be under way */
     struct sim_groups *groups; /* NULL: nobody reads in a group. Else no power is cut (groups.h) */
     bool nested;    /* others live on while a node opens or closes: nobody is started or taken down meanwhile */
     bool healed;    /* no crash any more */
