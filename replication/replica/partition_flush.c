@@ -26,10 +26,11 @@ int partition_flush(struct partition *part, struct log_flush *flush)
 
 /* ---- fsync(2) ---- */
 
-/*     this node has sent some with acks=0 ---> they are over (partition_late.c), and where they end is asked for
- * likewise the leader, alone in the replicas ---> its log is flushed ---> over the leader ---> its log is flushed --->
- * all in sync have committed and flushed it ---> over elsewhere ---> the leader is asked, over changes of leader --->
- * over From each to the other when this node comes to lead, or leads no more. */
+/*     this node has sent some with acks=0 ---> they are over (partition_late.c), and where they end is asked for, too
+ *     the leader, alone in the replicas ---> its log is flushed ---> over
+ *     the leader ---> its log is flushed ---> all in sync have committed and flushed it ---> over
+ *     elsewhere ---> the leader is asked, over changes of leader ---> over
+ * From each to the other when this node comes to lead, or leads no more. */
 
 static void flush_elsewhere(struct flush_op *op);
 static int flush_here(struct flush_op *op);
@@ -91,7 +92,8 @@ static void flush_elsewhere(struct flush_op *op)
 }
 
 /* Where the log's map says that an epoch ended earlier, what was acknowledged in it behind that is lost (acks 0 and 1
- * may be; KIP-101). */
+ * may be, and of an only replica all that was not on its disk; KIP-101). The last epoch of the map ends where the log
+ * does, as long as the next one has not begun. */
 static bool is_lost(const struct flush_op *op)
 {
     struct log_point end;
@@ -101,7 +103,9 @@ static bool is_lost(const struct flush_op *op)
         return false;
     }
     log_epoch_end(op->part->log, op->leader_epoch, &found, &end);
-    return end.offset >= 0 && end.offset < op->upto;
+    if (end.offset < 0)
+        end = log_end(op->part->log);
+    return end.offset < op->upto;
 }
 
 /* As partition_flush_submit(). */
@@ -111,7 +115,7 @@ static int flush_here(struct flush_op *op)
     bool alone = !atomic_load(&part->replicated);
     int rc = partition_reach(part, NULL);
 
-    if (rc < 0 || (!alone && is_lost(op))) {
+    if (rc < 0 || is_lost(op)) {
         return rc < 0 ? rc : -EIO;
     }
     op->flush = (struct log_flush){.upto = op->upto, .done = alone ? on_alone : on_flushed_here};
