@@ -27,6 +27,7 @@
 #include "engine/base/container.h"
 #include "engine/base/limits.h"
 #include "replication/base/limits.h"
+#include "replication/base/reserve.h"
 #include "replication/metadata/quorum_internal.h"
 #include "replication/wire/snapshot_message.h"
 
@@ -227,7 +228,27 @@ static int cut_behind(struct quorum *quorum, struct err *e)
     return quorum_cut(quorum, quorum->decided_offset > start ? quorum->decided_offset : start, e);
 }
 
-/* The log begins anew behind the snapshot, which is on the disk. */
+static int begin_anew_once(struct quorum *quorum, int32_t epoch, struct log_point end, struct err *e)
+{
+    int rc = log_reset(quorum->log, epoch, end, e);
+
+    return rc == 0 ? snapshot_adopt(quorum->io, quorum->dirfd, e) : rc;
+}
+
+/* The log begins behind the snapshot, which is on the disk under its new name and gets the old one's. A full node, too,
+ * has to learn what was decided. */
+static int begin_anew(struct quorum *quorum, int32_t epoch, struct log_point end, struct err *e)
+{
+    int rc = begin_anew_once(quorum, epoch, end, e);
+
+    if (reserve_begin(quorum->reserve, rc)) {
+        rc = begin_anew_once(quorum, epoch, end, e);
+        reserve_end(quorum->reserve);
+    }
+    return rc;
+}
+
+/* The log begins anew behind the snapshot. */
 static void replace(struct quorum *quorum)
 {
     struct quorum_install *install = &quorum->install;
@@ -241,9 +262,7 @@ static void replace(struct quorum *quorum)
     if (rc == 0 && quorum->state != QUORUM_WELL)
         return;
     if (rc == 0)
-        rc = log_reset(quorum->log, quorum->follows, install->id.end, &e);
-    if (rc == 0)
-        rc = snapshot_adopt(quorum->io, quorum->dirfd, &e);
+        rc = begin_anew(quorum, quorum->follows, install->id.end, &e);
     if (err_is_passing(rc) && log_offline(quorum->log) == 0) {
         install->at_ms = now_ms(quorum) + LIMIT_STALL_MS;
         log_line(LOG_ERR, "%s: %s", quorum->name, e.text);
@@ -327,9 +346,7 @@ int quorum_install_resume(struct quorum *quorum, struct err *e)
     }
     if (rc == 0)
         rc = log_follow(quorum->log, id.epoch, e);
-    if (rc == 0)
-        rc = log_reset(quorum->log, id.epoch, id.end, e);
-    return rc == 0 ? snapshot_adopt(quorum->io, quorum->dirfd, e) : rc;
+    return rc == 0 ? begin_anew(quorum, id.epoch, id.end, e) : rc;
 }
 
 /* ---- pieces for others: bulk ---- */
