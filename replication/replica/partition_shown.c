@@ -13,8 +13,9 @@
  * Nor has a position two contents: what its log may hold otherwise than it was shown is cut off first. Who answers says
  * how far its own log, below its own high watermark, agrees with the asker's; as with a fetch, that may take another
  * question, of an earlier epoch of the asker's log. What was shown beyond that, by another node's word, agrees where
- * it was said in no later epoch than the log's last one, or where the asker has records of the same leader; else
- * nothing is known to agree but what the asker, or another that answers, knows to be committed.
+ * it was said in no later epoch than the log's last one, or where the asker has records of the same leader; else, where
+ * elections may be unclean, nothing is known to agree but what the asker, or another that answers, knows to be
+ * committed.
  *
  * A node answers once it has applied the epoch: from then on it shows nothing that an earlier leader says. */
 #include <errno.h>
@@ -189,6 +190,20 @@ static bool agrees(struct partition *part, int32_t log_epoch, struct log_point s
             log_epoch_before(part->log, shown.offset) == record_epoch);
 }
 
+/* Only an unclean election makes a leader of a log that is no prefix of what was shown. Who lost its power may have
+ * lost the end of it, and with that the epoch in which that was shown, but has nothing else there. */
+static bool may_be_unclean(struct partition *part)
+{
+    const struct metadata *meta = quorum_acquire(part->manager->quorum);
+    const struct metadata_topic *topic = metadata_topic_by_id(meta, part->topic->id);
+    struct election_rules rules = {0};
+
+    if (topic != NULL && part->index < topic->partitions)
+        metadata_election_rules(meta, topic, part->index, &rules);
+    quorum_release(part->manager->quorum);
+    return rules.unclean;
+}
+
 /* All have answered that will: *cut is from where on the log may differ from what they have shown. Returns as compare()
  * does. */
 static int32_t judge(struct partition *part, const struct shown_round *round, struct log_point *cut)
@@ -215,7 +230,7 @@ static int32_t judge(struct partition *part, const struct shown_round *round, st
         if (from->own.offset > known.offset)
             known = from->own;
     }
-    for (int i = -1; i < round->count; i++) {
+    for (int i = may_be_unclean(part) ? -1 : round->count; i < round->count; i++) {
         const struct shown_said *said = i < 0 ? &own : &round->said[i];
 
         if (said->shown.offset > known.offset && known.offset < log_end(part->log).offset &&

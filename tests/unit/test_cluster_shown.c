@@ -259,6 +259,38 @@ static void a_tail_is_compared_with_the_logs_of_others(void **state)
     assert_string_equal(text, "10\n");
 }
 
+/* The leader of a later epoch has lost its power, and with the end of its log that epoch: what is left was shown. */
+static void what_is_left_where_elections_are_clean_is_kept(void **state)
+{
+    struct appended tail;
+    struct log_point found;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), second = leader % 3 + 1, third = second % 3 + 1;
+    append_one(leader, 10);
+    memory_cut(&c->network, leader, second, true);
+    memory_cut(&c->network, leader, third, true);
+    append_acks_at(leader, &tail, 77, ACKS_LEADER);
+    cluster_settle(c);
+    struct partition *asker = partition_at(leader);
+    assert_int_equal(log_end(asker->log).offset, 2);
+    decide_at(leader, 2, leader); /* which does not come to lead in it */
+    decide_at(leader, 2, leader);
+    assert_true(asker->asks_shown);
+    while (hand_step(&c->nodes[leader].hand))
+        ;
+    struct partition_answer answer = {.head = {.number = 1, .leader_epoch = asker->registration.leader_epoch},
+                                      .upto = 5,
+                                      .position = 15,
+                                      .from = {9, 9, -1, {-1, -1}, {-1, -1}}};
+    partition_shown_answer(asker, second, &answer);
+    cluster_await(c, LONG_MS, !asker->asks_shown);
+    assert_int_equal(log_end(asker->log).offset, 5);
+    assert_int_equal(log_end(asker->log).position, 15);
+    assert_int_equal(log_lookup_offset(asker->log, 1, log_end(asker->log), &found, NULL), 0);
+    assert_int_equal(found.offset, 1);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
@@ -271,6 +303,7 @@ int main(void)
         STORY(what_earlier_leaders_said_shows_nothing_more),
         STORY(a_tail_of_its_own_is_cut_by_whom_shows_another),
         STORY(a_tail_is_compared_with_the_logs_of_others),
+        STORY(what_is_left_where_elections_are_clean_is_kept),
     };
     return cmocka_run_group_tests_name("what was shown", tests, NULL, NULL);
 }
