@@ -241,6 +241,14 @@ void fence_lower(struct fence *fence, struct fence_post *post)
     run_calls(calls);
 }
 
+void fence_lower_soon(struct fence *fence, struct fence_post *post)
+{
+    pthread_mutex_lock(&fence->lock);
+    take_down(fence, post);
+    arm(fence); /* whoever waits looks again */
+    pthread_mutex_unlock(&fence->lock);
+}
+
 static bool call_cancel(struct park *park)
 {
     struct fence_call *call = CONTAINER_OF(park, struct fence_call, park);

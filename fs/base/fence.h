@@ -60,6 +60,8 @@ void fence_raise(struct fence *fence, struct fence_post *post);
 /* Its RELEASE has come, and fence_lower() will when its record is in the log. */
 void fence_keep(struct fence *fence, struct fence_post *post);
 void fence_lower(struct fence *fence, struct fence_post *post);
+/* The same by a thread that has no time for the requests that waited: they run a little later. */
+void fence_lower_soon(struct fence *fence, struct fence_post *post);
 
 /* How many posts are up in all fences: one load says that there is nothing to look for. */
 extern _Atomic int fence_all_raised;

@@ -120,6 +120,16 @@ void park_answer(struct park *park)
     unlink_park(park);
 }
 
+void parks_hold(struct session *session)
+{
+    atomic_fetch_add(&session->parks.alive, 1);
+}
+
+void parks_let_go(struct session *session)
+{
+    atomic_fetch_sub(&session->parks.alive, 1);
+}
+
 void parks_abort(struct session *session)
 {
     struct parks *parks = &session->parks;

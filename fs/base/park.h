@@ -58,6 +58,9 @@ struct parks {
 void parks_init(struct parks *parks);
 /* Ends every one of them with -ENOTCONN. No request is being served any more. */
 void parks_abort(struct session *session);
+/* Between two parks, on its way to another thread, a request is held so: parks_abort() waits until it is let go. */
+void parks_hold(struct session *session);
+void parks_let_go(struct session *session);
 
 /* Registers the request, before it goes into its queue. park_settle() follows once it is in there, and catches an
  * interrupt that came in between; after park_settle() the park may be gone. */

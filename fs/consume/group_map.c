@@ -401,6 +401,9 @@ static int64_t unread_from(const struct group_map *map)
 bool group_map_owes(const struct group_map *map, struct group_owner owner)
 {
     const struct group_stretch *stretch = map->last;
+    for (size_t i = 0; i < map->folded_count; i++)
+        if (group_owner_is(map->folded[i].owner, owner))
+            return true;
     while (stretch != NULL && stretch->pos + stretch->len > map->committed_pos) {
         if (group_owner_is(stretch->owner, owner) && stretch->pos < map->given_pos)
             return true;

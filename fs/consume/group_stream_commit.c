@@ -2,10 +2,7 @@
  *
  * Asked for is, of each owner whose records are delivered before the position, how far; and of the present parts what
  * reading on has committed already, since that may still be on its way. What belongs to an owner that is none any more
-    if (!asks) {
-        fuse_reply_err(req, -rc);
-        forget(commit);
- */
+ * is not asked for: the rest is, and ESTALE says so, once. */
 #include "fs/consume/group_stream.h"
 
 #include <errno.h>

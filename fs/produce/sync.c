@@ -365,7 +365,7 @@ void sync_last_line_over(struct handle *handle)
     bool lower = one_over(&handle->producer->produced);
     pthread_mutex_unlock(&handle->lock);
     if (lower)
-        fence_lower(handle->pfile->fence, &handle->producer->post);
+        fence_lower_soon(handle->pfile->fence, &handle->producer->post);
 }
 
 uint64_t sync_lot_begun(struct handle *handle)
@@ -412,7 +412,7 @@ void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, in
         produced->error = rc;
     pthread_mutex_unlock(&handle->lock);
     if (lower)
-        fence_lower(handle->pfile->fence, &handle->producer->post);
+        fence_lower_soon(handle->pfile->fence, &handle->producer->post);
     while (ready) {
         struct sync_op *next = ready->next;
         start_flushes(ready);

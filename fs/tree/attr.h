@@ -25,9 +25,9 @@ void attr_set_times(struct stat *st, int64_t mtime_ms, int64_t ctime_ms);
 int64_t attr_json_size(enum framing framing, int64_t records, int64_t bytes);
 /* Likewise what its name means. */
 double attr_entry_timeout(const struct vnode *vnode);
-/* Whether the caller of a request is the owner of what the vnode is of (a topic, a group, MOUNT), or root. */
 /* The caller is in that group. */
 bool attr_in_group(fuse_req_t req, gid_t gid);
+/* Whether the caller of a request is the owner of what the vnode is of (a topic, a group, MOUNT), or root. */
 bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid);
 
 #endif

@@ -334,7 +334,11 @@ static const struct asking_kind place_kind = {
 
 static void go_place(struct work *work)
 {
-    asking_go(&CONTAINER_OF(work, struct wish_place, work)->asking);
+    struct wish_place *place = CONTAINER_OF(work, struct wish_place, work);
+    struct session *session = place->asking.session;
+
+    asking_go(&place->asking);
+    parks_let_go(session);
 }
 
 /* On a thread of the pool: who calls may be a turn of the room of groups, which waits for no disk. */
@@ -352,6 +356,7 @@ static void find_place(fuse_req_t req, const struct wish *wish)
     place->asking.op.timeout_ms = LIMIT_GROUP_ANSWER_MS;
     place->wish = *wish;
     place->work.run = go_place;
+    parks_hold(place->asking.session);
     executor_prompt(node_executor(place->asking.session->node), &place->work);
 }
 

@@ -225,8 +225,8 @@ static void set_committed(struct group_topic *topic, int32_t partition, int64_t 
 
     claim->committed = offset;
     claim->commit_ms = changes->wall_ms;
-    if (!facts->led_end(facts->arg, topic->id, partition, INT32_MAX, &claim->leader_epoch, &end))
-        claim->leader_epoch = -1;
+    if (!facts->led_end(facts->arg, topic->id, partition, INT32_MAX, &claim->leader_epoch, &end) || offset > end)
+        claim->leader_epoch = -1; /* another leads it by now, of whom this node has not heard */
 }
 
 /* The power may have taken records that were committed, and others may have their offsets by now: those nobody was

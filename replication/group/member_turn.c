@@ -309,6 +309,7 @@ static void told_result(struct group_member *member, const struct group_told *to
             step_outside(member);
         break;
     case REQUEST_LEAVE:
+        note_answered(member, told);
         finish(member);
         break;
     case REQUEST_NONE:
