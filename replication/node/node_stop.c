@@ -43,10 +43,15 @@ struct flushes {
     bool clean; /* every log is in order */
 };
 
+static void quit_one(struct partition *part, void *arg)
+{
+    (void)arg;
+    partition_quit(part);
+}
+
 static void collect_one(struct partition *part, void *arg)
 {
     struct flushes *all = arg;
-    partition_quit(part);
     partition_stop_alarms(part, false);
     if (all->count == all->room) {
         size_t room = all->room == 0 ? 64 : 2 * all->room;
@@ -130,7 +135,11 @@ int node_close(struct node *node, struct err *e)
     /* What an unclean stop before this start left may not have been looked at. */
     if (!atomic_load(&node->replicas.caught_up) && !node->replicas.known.clean_shutdown)
         all.clean = false;
-    int rc = manager_each_partition(&node->replicas, collect_one, &all);
+    int rc = manager_each_partition(&node->replicas, quit_one, NULL);
+    /* What ended there may have more to do here, with any partition: a command gives back its seals. */
+    executor_settle(node->executor);
+    if (rc == 0)
+        rc = manager_each_partition(&node->replicas, collect_one, &all);
     flush_all(node, &all);
     free(all.parts);
     if (rc == 0)

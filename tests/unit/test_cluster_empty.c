@@ -201,6 +201,24 @@ static void who_asked_dies_and_appends_go_on(void **state)
     assert_int_equal(appended.rc, 0);
 }
 
+static void who_asked_stops_before_all_have_answered(void **state)
+{
+    struct cluster_op op;
+    (void)state;
+    set_at(1, NULL, "num.partitions", "2");
+    int32_t asker = make_lone_orders(), other;
+    struct topic *topic = node_topic(c->nodes[asker].node, "orders");
+    cluster_await(c, LONG_MS, (other = topic_partition(topic, 1)->registration.leader) != LEADER_NONE);
+    topic_unref(topic);
+    assert_int_not_equal(other, asker);
+    cluster_kill(c, other);
+    assert_int_equal(node_delete_topic(c->nodes[asker].node, cluster_op_init(&op), "orders"), 0);
+    cluster_await(c, LONG_MS, partition_is_sealed(partition_at(asker)));
+    cluster_kill(c, asker);
+    assert_int_equal(op.calls, 1);
+    assert_int_equal(op.rc, -EIO);
+}
+
 static void another_framing_and_appends_go_on(void **state)
 {
     (void)state;
@@ -226,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_leader_that_changes_meanwhile_is_asked_again, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_dies_and_appends_go_on, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(who_asked_stops_before_all_have_answered, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(another_framing_and_appends_go_on, setup_three, cluster_teardown),
     };
     return cmocka_run_group_tests_name("cluster_empty", tests, NULL, NULL);
