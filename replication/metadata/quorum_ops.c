@@ -263,7 +263,7 @@ int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct comm
         return err_set(&op->e, -EIO, "%s is offline after an error", quorum->name);
     rc = metadata_check(quorum_acquire(quorum), cmd, &op->e);
     quorum_release(quorum);
-    if (rc != 0)
+    if (rc != 0 && rc != -EEXIST) /* decided, and perhaps not yet there for who would look for it: append() */
         return rc;
     named.origin = new_origin(quorum);
     proposal = new_proposal(&named);
@@ -535,9 +535,9 @@ static int append(struct quorum *quorum, struct proposal *proposal, struct err *
     int rc = metadata_check(quorum_acquire(quorum), &proposal->cmd, e);
 
     quorum_release(quorum);
-    /* What is there already is refused where it was asked for, by a record that changes nothing: then it is there, too.
-     */
-    if (rc == -EEXIST && !is_own(quorum, proposal))
+    /* What is decided already is refused where it was asked for, by a record that changes nothing: behind that of what
+     * exists, which the node has acted upon by then. */
+    if (rc == -EEXIST)
         rc = 0;
     if (rc == 0)
         rc = quorum->prepare(quorum->arg, &proposal->cmd, e);
