@@ -155,6 +155,7 @@ void partition_set_registration(struct partition *part, const struct partition_r
         partition_depose(part);
     else
         partition_forward_look(part);
+    partition_fail_if_offline(part); /* with nobody else in sync by now nobody else answers what waits */
     partition_ask_look(part);
     partition_insync_look(part, false);
     remote_moved(part);

@@ -155,6 +155,41 @@ static void who_is_alone_in_sync_stays_until_it_is_started_again(void **state)
     assert_int_equal(appended.rc, 0);
 }
 
+/* A decision of the controller's. */
+static void shrink_isr_to(int32_t id)
+{
+    struct partition_change change = {.to = partition_at(id)->registration};
+    struct command cmd = {.type = COMMAND_CHANGE_PARTITIONS, .changes = &change, .change_count = 1};
+    struct quorum_op op = {.timeout_ms = 30000, .done = cluster_registered};
+    memcpy(change.topic_id, partition_at(id)->topic->id, UUID_BYTES);
+    change.to.isr = (struct replica_set){0};
+    replica_set_add(&change.to.isr, id);
+    change.to.partition_epoch++;
+    for (int i = 0; i < LIMIT_REPLICA_SET; i++)
+        change.isr_epochs[i] = -1;
+    assert_int_equal(quorum_submit(&c->nodes[id].node->quorum, &op, &cmd), 0);
+    cluster_await(c, 1000, op.proposal == NULL);
+    cluster_await(c, 1000, isr_at(id) == 1);
+}
+
+/* Another leader was to answer it, and there is none to come any more. */
+static void who_comes_to_be_alone_in_sync_answers_what_waits(void **state)
+{
+    struct appended appended;
+    (void)state;
+    make_orders();
+    append_is_there_soon(1, 1);
+    int32_t leader = leader_at(1), one = other_than(leader), two = other_than(one);
+    fail_log(one);
+    fail_log(two);
+    append_at(leader, &appended, 2);
+    fail_log(leader);
+    assert_int_equal(appended.calls, 0);
+    shrink_isr_to(leader);
+    cluster_await(c, 400, appended.calls == 1);
+    assert_int_equal(appended.rc, -ETIMEDOUT);
+}
+
 /* So many beats with the log at the same write or flush: whoever is at it has its lock. */
 static void hang(int32_t id)
 {
@@ -204,6 +239,7 @@ int main(void)
         STORY(a_leader_that_fails_at_an_append_is_not_waited_for),
         STORY(who_is_made_leader_hands_over),
         STORY(who_is_alone_in_sync_stays_until_it_is_started_again),
+        STORY(who_comes_to_be_alone_in_sync_answers_what_waits),
         STORY(a_leader_whose_disk_hangs_is_not_waited_for),
         STORY(a_follower_whose_disk_hangs_is_not_waited_for),
     };
