@@ -109,10 +109,13 @@ static bool plan_withdrawal(struct node *node, struct partition *part, struct pa
         pthread_mutex_unlock(&part->lock);
     }
     quorum_release(&node->quorum);
+    if (!leads) {
+        return false;
+    }
     memcpy(change->topic_id, part->topic->id, UUID_BYTES);
     change->index = part->index;
     change->to.partition_epoch++;
-    return leads;
+    return true;
 }
 
 static void withdraw(struct node *node, struct partition *part, struct partition_change *change)
