@@ -104,6 +104,19 @@ int partition_append_leading(struct partition *part, const struct append_batch *
     return append(part, batch, *epoch, out, e);
 }
 
+int32_t partition_begun_epoch(const struct partition *part)
+{
+    int32_t epoch = atomic_load(&part->leader_epoch); /* first: an earlier one the log refuses */
+
+    return atomic_load_explicit(&part->epoch_assigned, memory_order_acquire) ? epoch : -1;
+}
+
+int partition_append_begun(struct partition *part, const struct append_batch *batch, int32_t epoch,
+                           struct log_append_result *out, struct err *e)
+{
+    return append(part, batch, epoch, out, e);
+}
+
 int partition_append_in_epoch(struct partition *part, const struct append_batch *batch, int32_t epoch,
                               struct log_append_result *out, struct err *e)
 {

@@ -400,6 +400,25 @@ int partition_forward_away(struct append_op *op, struct err *e)
 
 /* ---- appended here ---- */
 
+/* 0: the forward lock is held, and that epoch has begun. It is not begun under the lock, not even when it comes
+ * between: that may flush the log, and tell those whose flush that was. */
+static int lock_in_epoch(struct partition *part, int32_t *epoch, struct err *e)
+{
+    for (;;) {
+        int rc = partition_begun_epoch(part) < 0 ? partition_begin_leading(part, e) : 0;
+
+        if (rc != 0) {
+            return rc;
+        }
+        pthread_mutex_lock(&part->forward_lock);
+        *epoch = partition_begun_epoch(part);
+        if (*epoch >= 0) {
+            return 0;
+        }
+        pthread_mutex_unlock(&part->forward_lock);
+    }
+}
+
 int partition_append_own(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
@@ -418,14 +437,10 @@ int partition_append_own(struct append_op *op, struct err *e)
     if (producer_id < 0) { /* another node's with its number, or one that cannot be sent on */
         return partition_append_leading(part, batch, &op->leader_epoch, &op->result, e);
     }
-    /* Not under the lock: it may flush the log, and tell those whose flush that was. */
-    if (!atomic_load_explicit(&part->epoch_assigned, memory_order_acquire)) {
-        rc = partition_begin_leading(part, e);
-        if (rc != 0) {
-            return rc;
-        }
+    rc = lock_in_epoch(part, &op->leader_epoch, e);
+    if (rc != 0) {
+        return rc;
     }
-    pthread_mutex_lock(&part->forward_lock);
     if (!forwarder_idle(&part->forwarder)) {
         pthread_mutex_unlock(&part->forward_lock);
         return err_set(e, -ESTALE, "%s: some are on their way to another leader", part->name);
@@ -435,7 +450,7 @@ int partition_append_own(struct append_op *op, struct err *e)
     batch->sequence = forwarder_take_sequence(&part->forwarder, batch->records);
     batch->gap = BATCH_GAP_ALL;
     atomic_fetch_add(&part->forward_under_way, 1);
-    rc = partition_append_leading(part, batch, &op->leader_epoch, &op->result, e);
+    rc = partition_append_begun(part, batch, op->leader_epoch, &op->result, e);
     pthread_mutex_unlock(&part->forward_lock);
     op->numbered = rc == 0;
     if (rc != 0) {

@@ -287,6 +287,11 @@ int partition_append_leading(struct partition *part, const struct append_batch *
 /* The same, in that epoch or not at all. */
 int partition_append_in_epoch(struct partition *part, const struct append_batch *batch, int32_t epoch,
                               struct log_append_result *out, struct err *e);
+/* The leader epoch, if its beginning is on the disk; -1: partition_begin_leading() first. */
+int32_t partition_begun_epoch(const struct partition *part);
+/* In the one that it said, or not at all: flushes nothing, and calls nobody back. -ESTALE: it is over. */
+int partition_append_begun(struct partition *part, const struct append_batch *batch, int32_t epoch,
+                           struct log_append_result *out, struct err *e);
 
 /* ---- leading, with followers: partition_followers.c ---- */
 
