@@ -44,7 +44,7 @@ void controller_driver_stop(struct controller_driver *driver);
 /* The quorum's (quorum.h): this node leads it and has applied all that was decided before, or it does not lead it any
  * more. No lock held. */
 void controller_driver_led(void *arg, bool leads);
-/* Right after each command was applied, in the quorum's turn. */
+/* Right after each command was applied, in the quorum's turn, and before this node acts upon it. */
 void controller_driver_applied(struct controller_driver *driver, const struct command *cmd);
 
 /* Any thread. false: it does not lead, and says nothing. */

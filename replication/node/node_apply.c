@@ -329,8 +329,8 @@ void node_apply(void *arg, const struct command *cmd)
 {
     struct node *node = arg;
     membership_applied(&node->membership, cmd);
+    controller_driver_applied(&node->controller, cmd); /* first: what an election takes, no lease is carried on past */
     apply(node, cmd);
-    controller_driver_applied(&node->controller, cmd);
     groups_changed(node->group_room);
 }
 
