@@ -63,11 +63,19 @@ void controller_end(struct controller *controller)
     controller->active = false;
 }
 
-/* What it owes at its heartbeat: what was decided by now, once it has acted upon what was before. */
-static void note_owed(struct controller_node *node, int64_t decided_offset, int64_t now_ms)
+/* What it owes at its heartbeat: what was decided by now, once it has acted upon what was before. While it gets on with
+ * that, however slowly, it is not stuck. */
+static void note_owed(struct controller_node *node, const struct heartbeat *beat, int64_t decided_offset,
+                      int64_t now_ms)
 {
-    if (node->applied_offset < node->owed_offset)
+    bool gets_on = beat->applied_offset > node->applied_offset || beat->acted_count != node->acted_count;
+    node->applied_offset = beat->applied_offset;
+    node->acted_count = beat->acted_count;
+    if (node->applied_offset < node->owed_offset) {
+        if (gets_on)
+            node->owed_ms = now_ms;
         return;
+    }
     node->owed_offset = decided_offset;
     node->owed_ms = node->applied_offset < decided_offset ? now_ms : INT64_MAX;
 }
@@ -84,9 +92,8 @@ bool controller_heartbeat(struct controller *controller, const struct metadata *
     if (known == NULL || node == NULL || known->epoch != beat->node_epoch || node->dead)
         return true;
     node->heard_ms = now_ms;
-    node->applied_offset = beat->applied_offset;
     node->wants_stop = beat->wants_stop;
-    note_owed(node, meta->next_offset, now_ms);
+    note_owed(node, beat, meta->next_offset, now_ms);
     answer->known = true;
     answer->fenced = known->fenced || beat->applied_offset < controller->elected_offset;
     answer->may_stop = known->shutting_down && !controller->look;

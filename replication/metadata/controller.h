@@ -18,7 +18,8 @@
 #include "replication/metadata/metadata.h"
 
 enum {
-    /* A node that has not acted for so long upon what was decided is fenced: what it leads it may have lost. */
+    /* A node that has not acted for so long upon what was decided, nor got on with it, is fenced: what it leads it may
+     * have lost. */
     CONTROLLER_LATE_MS = LIMIT_STUCK_MS,
     /* After a node has come back, until leadership is given back to it: what it left is settled by then. */
     CONTROLLER_PREFER_DELAY_MS = 10000,
@@ -39,7 +40,9 @@ struct controller_node {
     int32_t id;
     int64_t heard_ms;       /* the last heartbeat of its registration in force */
     int64_t applied_offset; /* as of that */
-    /* All below owed_offset was decided by owed_ms, and the node has yet to act upon it; INT64_MAX: it owes nothing. */
+    uint64_t acted_count;   /* as of that */
+    /* All below owed_offset was decided by owed_ms, and the node has yet to act upon it, and has not got on with it
+     * since; INT64_MAX: it owes nothing. */
     int64_t owed_offset, owed_ms;
     bool dead;             /* its process has ended */
     bool wants_stop;       /* a clean stop: it hands over first */
@@ -71,6 +74,7 @@ struct heartbeat {
     int64_t node_epoch;
     int64_t applied_offset; /* of the metadata log: everything below was applied by it, and acted upon */
     bool wants_stop;
+    uint64_t acted_count; /* moves while it acts upon what follows; 0: it does not say */
 };
 
 struct heartbeat_answer {

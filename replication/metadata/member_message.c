@@ -13,11 +13,12 @@ enum { HEARTBEAT_ELEMENTS = 4, ANSWER_ELEMENTS = 4, GONE_ELEMENTS = 2, LAST_ISR_
 size_t heartbeat_encode(const struct heartbeat_message *msg, uint8_t out[MEMBER_MESSAGE_BYTES])
 {
     struct elements_out to;
-    elements_begin(&to, out, MEMBER_MESSAGE_BYTES, HEARTBEAT_ELEMENTS);
+    elements_begin(&to, out, MEMBER_MESSAGE_BYTES, HEARTBEAT_ELEMENTS + 1);
     msgpack_pack_uint64(&to.pk, msg->number);
     msgpack_pack_int64(&to.pk, msg->beat.node_epoch);
     msgpack_pack_int64(&to.pk, msg->beat.applied_offset);
     elements_pack_bool(&to.pk, msg->beat.wants_stop);
+    msgpack_pack_uint64(&to.pk, msg->beat.acted_count);
     return to.len;
 }
 
@@ -30,6 +31,9 @@ int heartbeat_decode(const uint8_t *data, size_t len, struct heartbeat_message *
     const msgpack_object *at = unpacked.data.via.array.ptr;
     bool good = elements_uint64(&at[0], &out->number) && elements_int64(&at[1], 0, &out->beat.node_epoch) &&
                 elements_int64(&at[2], 0, &out->beat.applied_offset) && elements_bool(&at[3], &out->beat.wants_stop);
+    /* Who is of an older build does not say how it gets on. */
+    if (good && unpacked.data.via.array.size > HEARTBEAT_ELEMENTS)
+        good = elements_uint64(&at[HEARTBEAT_ELEMENTS], &out->beat.acted_count);
     msgpack_unpacked_destroy(&unpacked);
     return good ? 0 : err_set(e, -EBADMSG, "a heartbeat that is none");
 }

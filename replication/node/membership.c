@@ -210,6 +210,7 @@ static void beat(struct membership *member, int32_t controller)
     struct heartbeat_answer answer;
     uint8_t header[MEMBER_MESSAGE_BYTES];
     msg.beat.applied_offset = atomic_load(&node->quorum.acted_offset);
+    msg.beat.acted_count = atomic_load(&node->replicas.acted_count);
     msg.number = ++member->number;
     int64_t sent_ms = member->sent_ms[msg.number % HEARTBEAT_NUMBERS] = now_ms(member);
     if (controller == node->options.id) {

@@ -169,6 +169,7 @@ static void set_registration(struct node *node, struct topic *topic, const struc
         return;
     count_change(node, part, &meta->parts[index]);
     partition_set_registration(part, &meta->parts[index]);
+    atomic_fetch_add(&node->replicas.acted_count, 1);
 }
 
 static void change_partitions(struct node *node, const struct command *cmd)

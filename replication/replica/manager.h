@@ -88,6 +88,9 @@ struct replica_manager {
     _Atomic bool caught_up;
     _Atomic bool checkpoints_ahead; /* a crash took records below a high watermark that they hold */
     _Atomic bool stopping;
+    /* Goes up with each partition that a decided command was acted upon for: one that takes long is not one that hangs.
+     */
+    _Atomic uint64_t acted_count;
     pthread_rwlock_t feed_lock; /* held for reading while it is called */
     struct node_feed *feed;
 

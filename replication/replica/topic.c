@@ -91,6 +91,7 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
     struct partition *part;
     struct err e = {0};
     int rc = partition_open(topic, index, &meta->parts[index], known, made, &part, &e);
+    atomic_fetch_add(&topic->manager->acted_count, 1);
     /* Corruption was logged by the log that went offline. */
     if (rc != 0 && (part == NULL || part->log == NULL) && topic->own)
         err_set(topic->manager->internal_reason, rc, "%s", e.text);

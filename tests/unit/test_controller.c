@@ -41,21 +41,26 @@ static void run(struct cluster *c)
     assert_int_equal(rc, 0);
 }
 
-/* A heartbeat of a node that has acted upon what was decided below that offset. */
-static struct heartbeat_answer beat_at(struct cluster *c, int32_t id, int64_t applied_offset)
+/* A heartbeat of a node that has acted upon what was decided below that offset, and how far it is with what follows. */
+static struct heartbeat_answer beat_within(struct cluster *c, int32_t id, int64_t applied_offset, uint64_t acted_count)
 {
     struct heartbeat_answer answer;
-    struct heartbeat heartbeat = {id, metadata_node(&c->meta, id)->epoch, applied_offset, false};
+    struct heartbeat heartbeat = {id, metadata_node(&c->meta, id)->epoch, applied_offset, false, acted_count};
     assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &heartbeat, &answer));
     run(c);
     return answer;
+}
+
+static struct heartbeat_answer beat_at(struct cluster *c, int32_t id, int64_t applied_offset)
+{
+    return beat_within(c, id, applied_offset, 0);
 }
 
 static struct heartbeat_answer beat(struct cluster *c, int32_t id, bool wants_stop)
 {
     struct heartbeat_answer answer;
     const struct node_registration *node = metadata_node(&c->meta, id);
-    struct heartbeat heartbeat = {id, node->epoch, c->meta.next_offset, wants_stop};
+    struct heartbeat heartbeat = {id, node->epoch, c->meta.next_offset, wants_stop, 0};
     assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &heartbeat, &answer));
     run(c);
     return answer;
@@ -157,6 +162,42 @@ static void who_is_behind_for_a_moment_is_not_late(void **state)
     assert_false(metadata_node(&c->meta, 1)->fenced);
 }
 
+static void beat_slowly(struct cluster *c, int64_t applied_offset, uint64_t acted_count)
+{
+    beat_within(c, 1, applied_offset, acted_count);
+    all_but_one_beat(c);
+    c->now_ms += 500;
+}
+
+/* A command for thousands of partitions takes long on a slow disk. */
+static void who_gets_on_within_a_command_is_not_late(void **state)
+{
+    struct cluster *c = *state;
+    int64_t before = c->meta.next_offset;
+    set_mode(c);
+    for (int step = 0; step < 3 * CONTROLLER_LATE_MS / 500; step++) {
+        beat_slowly(c, before, (uint64_t)step / 10);
+        assert_false(metadata_node(&c->meta, 1)->fenced);
+    }
+    for (int passed_ms = 0; passed_ms <= CONTROLLER_LATE_MS; passed_ms += 500)
+        beat_slowly(c, before, 5);
+    assert_true(metadata_node(&c->meta, 1)->fenced); /* it hangs */
+}
+
+/* As do many of them. */
+static void who_gets_on_from_command_to_command_is_not_late(void **state)
+{
+    struct cluster *c = *state;
+    int64_t before = c->meta.next_offset;
+    int steps = 3 * CONTROLLER_LATE_MS / 5000;
+    for (int i = 0; i < steps; i++)
+        set_mode(c);
+    for (int step = 0; step < 10 * steps; step++) {
+        beat_slowly(c, before + step / 10, 0);
+        assert_false(metadata_node(&c->meta, 1)->fenced);
+    }
+}
+
 /* Who leads what it has led it does not know, maybe. */
 static void no_lease_is_carried_on_before_an_election_is_known(void **state)
 {
@@ -178,7 +219,7 @@ static void who_registers_is_fenced_until_it_has_applied_that(void **state)
     struct cluster *c = *state;
     struct heartbeat_answer answer;
     enrol(c, 4, false);
-    struct heartbeat early = {4, metadata_node(&c->meta, 4)->epoch, metadata_node(&c->meta, 4)->epoch, false};
+    struct heartbeat early = {4, metadata_node(&c->meta, 4)->epoch, metadata_node(&c->meta, 4)->epoch, false, 0};
     assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &early, &answer));
     run(c);
     assert_true(answer.known && answer.fenced);
@@ -250,7 +291,7 @@ static void a_heartbeat_of_another_registration_is_not_known(void **state)
 {
     struct cluster *c = *state;
     struct heartbeat_answer answer;
-    struct heartbeat old = {1, metadata_node(&c->meta, 1)->epoch, 1000, false};
+    struct heartbeat old = {1, metadata_node(&c->meta, 1)->epoch, 1000, false, 0};
     enrol(c, 1, false);
     assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &old, &answer));
     assert_false(answer.known);
@@ -261,7 +302,7 @@ static void a_heartbeat_of_a_registration_that_is_not_applied_yet_waits(void **s
 {
     struct cluster *c = *state;
     struct heartbeat_answer answer;
-    struct heartbeat early = {1, c->meta.next_offset, c->meta.next_offset + 1, false};
+    struct heartbeat early = {1, c->meta.next_offset, c->meta.next_offset + 1, false, 0};
     assert_false(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &early, &answer));
     early.node_epoch--; /* some other record's */
     assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &early, &answer));
@@ -396,6 +437,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_registers_is_fenced_until_it_has_applied_that, setup, teardown),
         cmocka_unit_test_setup_teardown(who_does_not_act_upon_what_was_decided_is_fenced, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_behind_for_a_moment_is_not_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_gets_on_within_a_command_is_not_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_gets_on_from_command_to_command_is_not_late, setup, teardown),
         cmocka_unit_test_setup_teardown(no_lease_is_carried_on_before_an_election_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_fences_after_a_session_and_not_before, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dead_process_is_fenced_at_once, setup, teardown),

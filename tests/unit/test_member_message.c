@@ -16,11 +16,12 @@ static void the_largest_of_each_come_back(void **state)
     (void)state;
     uint8_t bytes[MEMBER_MESSAGE_BYTES];
     struct err e = {""};
-    struct heartbeat_message beat = {UINT64_MAX, {0, INT64_MAX, INT64_MAX - 1, true}}, beat_back;
+    struct heartbeat_message beat = {UINT64_MAX, {0, INT64_MAX, INT64_MAX - 1, true, UINT64_MAX}}, beat_back;
     size_t len = heartbeat_encode(&beat, bytes);
     assert_int_equal(heartbeat_decode(bytes, len, &beat_back, &e), 0);
     assert_true(beat_back.number == UINT64_MAX && beat_back.beat.node_epoch == INT64_MAX);
     assert_true(beat_back.beat.applied_offset == INT64_MAX - 1 && beat_back.beat.wants_stop);
+    assert_true(beat_back.beat.acted_count == UINT64_MAX);
 
     struct heartbeat_answer_message answer = {UINT64_MAX, {true, false, true}}, answer_back;
     len = heartbeat_answer_encode(&answer, bytes);
@@ -60,6 +61,16 @@ static void a_full_question_comes_back(void **state)
     }
 }
 
+static void an_older_heartbeat_does_not_say_how_it_gets_on(void **state)
+{
+    (void)state;
+    struct err e = {""};
+    struct heartbeat_message beat;
+    assert_int_equal(heartbeat_decode((const uint8_t *)"\x94\x01\x02\x03\xc3", 5, &beat, &e), 0);
+    assert_true(beat.number == 1 && beat.beat.node_epoch == 2 && beat.beat.applied_offset == 3);
+    assert_true(beat.beat.wants_stop && beat.beat.acted_count == 0);
+}
+
 static void what_is_none_is_refused(void **state)
 {
     (void)state;
@@ -72,7 +83,9 @@ static void what_is_none_is_refused(void **state)
     assert_int_equal(heartbeat_decode((const uint8_t *)"\xa1x", 2, &beat, &e), -EBADMSG);
     assert_int_equal(heartbeat_decode((const uint8_t *)"\x93\x01\x01\x01", 4, &beat, &e), -EBADMSG);
     assert_int_equal(heartbeat_decode((const uint8_t *)"\x94\x01\x01\x01\xc2\x00", 6, &beat, &e), -EBADMSG);
-    assert_int_equal(heartbeat_decode((const uint8_t *)"\x95\x01\x01\x01\xc2\x00", 6, &beat, &e), 0); /* later ones */
+    assert_int_equal(heartbeat_decode((const uint8_t *)"\x95\x01\x01\x01\xc2\xc2", 6, &beat, &e), -EBADMSG);
+    assert_int_equal(heartbeat_decode((const uint8_t *)"\x96\x01\x01\x01\xc2\x00\x00", 7, &beat, &e),
+                     0);                                                                    /* later ones */
     assert_int_equal(gone_decode((const uint8_t *)"\x92\x00\x01", 3, &gone, &e), -EBADMSG); /* there is no node 0 */
     /* 257 partitions, each an empty array */
     uint8_t many[8 + 257] = "\x93\x01\xff\xdc\x01\x01";
@@ -90,6 +103,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_largest_of_each_come_back),
         cmocka_unit_test(a_full_question_comes_back),
+        cmocka_unit_test(an_older_heartbeat_does_not_say_how_it_gets_on),
         cmocka_unit_test(what_is_none_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
