@@ -18,7 +18,10 @@
 #include "replication/metadata/tree_attr.h"
 #include "replication/wire/raft_voters.h"
 
-/* The second version is that of a command with seals. */
+/* The highest feature level that this build knows, and from which one on a node knows commands with seals. */
+enum { FEATURE_LEVEL = 2, FEATURE_LEVEL_SEALS = 2 };
+
+/* The second version is that of a command with seals: an older build that meets one stops for good. */
 enum { COMMAND_VERSION = 1, COMMAND_VERSION_SEALS = 2, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
 
 enum command_type {

@@ -332,11 +332,22 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
     return err_set(verdict->e, -EINVAL, "no such command");
 }
 
+int metadata_check_level(const struct metadata *meta, int32_t level, struct err *e)
+{
+    for (size_t i = 0; i < meta->node_count; i++)
+        if (meta->nodes[i].feature_level < level)
+            return err_set(e, -ETIMEDOUT, "node %d is of an older build, which does not know this: upgrade it first",
+                           meta->nodes[i].id);
+    return 0;
+}
+
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e)
 {
     struct verdict verdict = {.e = e};
     int rc = metadata_fits(meta, cmd, &verdict);
     if (rc == 0 && (cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG))
         rc = check_keys(meta, cmd, e);
+    if (rc == 0 && cmd->seals != NULL)
+        rc = metadata_check_level(meta, FEATURE_LEVEL_SEALS, e);
     return rc;
 }

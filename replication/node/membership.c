@@ -14,7 +14,6 @@ enum {
     HEARTBEAT_URGENT_MS = 50,
     LEAVE_MS = 10000,
     LEAVE_LOOK_MS = 10,
-    FEATURE_LEVEL = 1,
 };
 
 static int64_t now_ms(const struct membership *member)

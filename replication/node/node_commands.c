@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "replication/base/limits.h"
 #include "replication/executor/alarms.h"
@@ -303,11 +304,25 @@ static int seal(struct command_op *op, bool again)
     return 0;
 }
 
+/* Before anything is sealed for it. */
+static int check_level(struct command_op *op)
+{
+    int rc = metadata_check_level(quorum_acquire(&op->node->quorum), FEATURE_LEVEL_SEALS, &op->e);
+    quorum_release(&op->node->quorum);
+    if (rc != 0)
+        log_line(LOG_WARNING, "topic %s cannot be %s: %s", op->topic->name,
+                 op->cmd.type == COMMAND_DELETE_TOPIC ? "deleted as an empty one" : "given another framing",
+                 op->e.text);
+    return rc;
+}
+
 /* Prompt work: the answers may come at once. What is in use here is not disturbed elsewhere. */
 static void on_seal(struct work *work)
 {
     struct command_op *op = CONTAINER_OF(work, struct command_op, work);
     int rc = check_held(op);
+    if (rc == 0)
+        rc = check_level(op);
     if (rc == 0)
         rc = seal(op, false);
     if (rc != 0)

@@ -57,8 +57,6 @@ static bool listed(const struct node *node, int32_t id)
     return false;
 }
 
-enum { FEATURE_LEVEL = 1 }; /* the highest that this build knows */
-
 static int meet_all(struct node *node)
 {
     int rc = 0;

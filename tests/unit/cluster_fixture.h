@@ -247,7 +247,8 @@ static inline void cluster_register(struct cluster *c, int32_t id)
                                            .incarnation = node->identity.incarnation,
                                            .process = node->process,
                                            .host = "memory",
-                                           .port = id}};
+                                           .port = id,
+                                           .feature_level = FEATURE_LEVEL}};
     struct quorum_op op = {.timeout_ms = INT64_MAX, .done = cluster_registered};
     assert_int_equal(quorum_submit(&node->quorum, &op, &cmd), 0);
     cluster_await(c, 5000, op.proposal == NULL);

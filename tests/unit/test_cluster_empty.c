@@ -73,6 +73,30 @@ static void an_empty_one_goes_from_any_node(void **state)
     }
 }
 
+static void register_fourth(int32_t feature_level)
+{
+    struct command cmd = {.type = COMMAND_REGISTER_NODE,
+                          .registration = {.id = 4, .epoch = -1, .fenced = true, .feature_level = feature_level}};
+    struct quorum_op op = {.timeout_ms = INT64_MAX, .done = cluster_registered};
+    assert_int_equal(quorum_submit(&c->nodes[1].node->quorum, &op, &cmd), 0);
+    cluster_await(c, 5000, op.proposal == NULL);
+}
+
+static void a_node_of_an_older_build_is_not_stopped(void **state)
+{
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), epoch = epoch_at(leader);
+    register_fourth(FEATURE_LEVEL_SEALS - 1);
+    assert_int_equal(cluster_rmdir(c, leader, "orders"), -ETIMEDOUT);
+    assert_int_equal(set_framing(leader), -ETIMEDOUT);
+    append_all(leader, 1);
+    assert_int_equal(epoch_at(leader), epoch); /* nothing was sealed */
+    assert_int_equal(cluster_mkdir(c, 1, "bills"), 0);
+    register_fourth(FEATURE_LEVEL);
+    assert_int_equal(cluster_rmdir(c, leader, "bills"), 0);
+}
+
 static void what_was_emptied_is_empty(void **state)
 {
     (void)state;
@@ -239,6 +263,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(where_it_was_never_heard_of_it_is_not_empty, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(an_empty_one_goes_from_any_node, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(what_was_emptied_is_empty, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(a_node_of_an_older_build_is_not_stopped, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(without_its_leader_nobody_knows, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_replica_that_is_behind_is_not_asked, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),

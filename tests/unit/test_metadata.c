@@ -83,7 +83,8 @@ static int set_config(struct metadata *meta, const char *topic, const char *name
 
 static int register_node(struct metadata *meta, int32_t node)
 {
-    struct command cmd = {.type = COMMAND_REGISTER_NODE, .registration = {.id = node, .epoch = -1}};
+    struct command cmd = {.type = COMMAND_REGISTER_NODE,
+                          .registration = {.id = node, .epoch = -1, .feature_level = FEATURE_LEVEL}};
     return apply(meta, &cmd);
 }
 
@@ -161,6 +162,31 @@ static void test_a_topic_that_has_to_be_empty(void **state)
     assert_int_equal(apply(meta, &cmd), -EAGAIN);
     seals[0].leader_epoch = seals[1].leader_epoch = epoch + 1;
     assert_int_equal(apply(meta, &cmd), 0);
+    assert_null(metadata_topic(meta, "orders"));
+}
+
+/* It would stop for good at such a command. */
+static void test_no_seals_while_a_node_is_of_an_older_build(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(register_node(meta, 1), 0);
+    assert_int_equal(create(meta, "orders", 7, 1), 0);
+    int32_t epoch = metadata_topic(meta, "orders")->parts[0].leader_epoch;
+    struct command_seal seals[2] = {{epoch, 0}, {epoch, 0}};
+    struct command cmd = topic_command(COMMAND_DELETE_TOPIC, "orders", 7, 1), bare = cmd;
+    struct command node = {.type = COMMAND_REGISTER_NODE,
+                           .registration = {.id = 2, .epoch = -1, .feature_level = FEATURE_LEVEL_SEALS - 1}};
+    cmd.seals = seals;
+    cmd.seal_count = 2;
+    assert_int_equal(metadata_check(meta, &cmd, NULL), 0);
+    assert_int_equal(apply(meta, &node), 0);
+    assert_int_equal(metadata_check(meta, &cmd, NULL), -ETIMEDOUT);
+    assert_int_equal(metadata_check(meta, &bare, NULL), 0);
+    assert_int_equal(register_node(meta, 2), 0); /* it was upgraded */
+    assert_int_equal(metadata_check(meta, &cmd, NULL), 0);
+    assert_int_equal(apply(meta, &node), 0); /* one that was decided before is a decision */
+    struct err e = {""};
+    assert_int_equal(metadata_apply(meta, &cmd, meta->next_offset, &e), 0);
     assert_null(metadata_topic(meta, "orders"));
 }
 
@@ -654,6 +680,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_topic_is_made_and_deleted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_topic_that_has_to_be_empty, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_seals_while_a_node_is_of_an_older_build, setup, teardown),
         cmocka_unit_test_setup_teardown(test_topics_are_kept_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_follow_kafka, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partitions_only_grow, setup, teardown),
