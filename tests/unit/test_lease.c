@@ -147,6 +147,23 @@ static void who_cannot_learn_that_another_leads_loses_its_lease(void **state)
     cluster_await(c, 10000, in_sync(c, controller, "orders") == 3);
 }
 
+/* What the heartbeat carries: each partition of a command counts. */
+static void who_makes_partitions_gets_on_with_each(void **state)
+{
+    struct cluster *c = *state;
+    struct cluster_op op;
+    uint64_t before[4];
+    await_members(c);
+    assert_int_equal(cluster_mkdir(c, 1, "orders"), 0);
+    cluster_pass(c, 1000);
+    for (int32_t id = 1; id <= 3; id++)
+        before[id] = atomic_load(&c->nodes[id].node->replicas.acted_count);
+    assert_int_equal(
+        cluster_op_end(c, &op, node_create_partitions(c->nodes[1].node, cluster_op_init(&op), "orders", 9)), 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, 1000, atomic_load(&c->nodes[id].node->replicas.acted_count) >= before[id] + 8);
+}
+
 #define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
 
 int main(void)
@@ -154,7 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         THREE(a_member_has_a_lease_for_as_long_as_it_is_answered),  THREE(cut_off_it_ends_before_the_node_is_fenced),
         THREE(a_controller_that_is_cut_off_has_none_either),        THREE(who_registers_anew_comes_back_into_the_isr),
-        THREE(who_cannot_learn_that_another_leads_loses_its_lease),
+        THREE(who_cannot_learn_that_another_leads_loses_its_lease), THREE(who_makes_partitions_gets_on_with_each),
     };
     return cmocka_run_group_tests_name("lease", tests, NULL, NULL);
 }
