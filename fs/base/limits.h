@@ -9,7 +9,8 @@ enum {
      * wait in the kernel's queue. */
     LIMIT_WORKERS = 10,
     /* How long a look at a partition waits for a last line that a close has left on its way to the log, which takes a
-     * round to the leader and its followers; then it goes on without: looks do not wait for appends that stand still. */
+     * round to the leader and its followers; then it goes on without: looks do not wait for appends that stand still.
+     */
     LIMIT_FENCE_MS = 250,
     /* How long a look or a write waits for pages of the kernel's cache to be dropped, which takes a tenth of a
      * millisecond where there is a CPU; then a look is told of no more than the pages know. */
