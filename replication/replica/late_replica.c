@@ -14,7 +14,7 @@
 /* A prime: pieces end within lines, pages and batches. */
 enum { PIECE_BYTES = 65537 };
 
-struct late {
+struct late_read {
     struct work work;
     struct partition *part; /* referenced */
 };
@@ -47,7 +47,7 @@ static int fetch(struct read_op *op)
 
 static void answer(struct work *work)
 {
-    struct late *late = CONTAINER_OF(work, struct late, work);
+    struct late_read *late = CONTAINER_OF(work, struct late_read, work);
     struct read_op *op = take_first(late->part);
     if (op != NULL) {
         if (op->max > PIECE_BYTES)
@@ -63,7 +63,7 @@ static void answer(struct work *work)
 
 int late_replica_submit(struct read_op *op)
 {
-    struct late *late = calloc(1, sizeof *late);
+    struct late_read *late = calloc(1, sizeof *late);
     if (late == NULL)
         return -ENOMEM;
     struct executor *executor = op->part->manager->executor;
