@@ -28,6 +28,7 @@ struct pending *pending_new(struct sim_node *host, enum pending_kind kind, struc
     p->known = known;
     p->index = index;
     p->asked = ++host->world->book.asked;
+    p->full = host->world->book.full;
     if (topic != NULL) {
         p->topic = topic_ref(topic);
         p->part = index >= 0 ? topic_partition(topic, index) : NULL;
@@ -72,7 +73,7 @@ bool pending_over(struct pending *p, const char *what, int rc)
 /* An answer that no caller of a sound node gets. */
 void pending_check_errno(struct pending *p, const char *what, int rc, const int *allowed)
 {
-    bool full = p->host->world->book.full && (rc == -ENOSPC || rc == -EDQUOT || rc == -EIO);
+    bool full = (p->full || p->host->world->book.full) && (rc == -ENOSPC || rc == -EDQUOT || rc == -EIO);
     if (!world_alone(p->host) && (rc == -EROFS || rc == -ETIMEDOUT || rc == -ESTALE))
         return;
     if (p->host->stops && rc == -EIO)

@@ -17,6 +17,7 @@ struct pending {
     struct book_topic *known;
     int32_t index;
     bool over;
+    bool full;     /* a disk was, when it was asked */
     int64_t asked; /* when (book.asked) */
     struct pending *next;
     /* an append */

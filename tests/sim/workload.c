@@ -429,6 +429,12 @@ static bool commands_wait(const struct sim_node *host)
     return false;
 }
 
+/* One whose deletion timed out may be there still. */
+static bool may_be_there(const struct book_topic *known)
+{
+    return known->state == TOPIC_THERE || known->state == TOPIC_UNKNOWN;
+}
+
 void workload_heal(struct sim_node *host)
 {
     struct world *world = host->world;
@@ -438,7 +444,7 @@ void workload_heal(struct sim_node *host)
         ;
     for (int t = 0; t < world->book.count && world_alone(host); t++) {
         struct book_topic *known = world->book.topics[t];
-        struct topic *topic = known->state == TOPIC_THERE ? node_topic(host->node, known->name) : NULL;
+        struct topic *topic = may_be_there(known) ? node_topic(host->node, known->name) : NULL;
         if (topic == NULL)
             continue;
         topics_set(host, topic, known, "min.insync.replicas", "1");
@@ -521,7 +527,7 @@ static void prove_node(struct sim_node *host)
     workload_sweep(host);
     for (int t = 0; t < world->book.count && !world_failed(world); t++) {
         struct book_topic *known = world->book.topics[t];
-        struct topic *topic = known->state == TOPIC_THERE ? node_topic(host->node, known->name) : NULL;
+        struct topic *topic = may_be_there(known) ? node_topic(host->node, known->name) : NULL;
         if (topic == NULL)
             continue;
         for (int32_t p = 0; p < topic_partition_count(topic) && !world_failed(world); p++)
