@@ -10,6 +10,9 @@
  * setting begins the next leader epoch itself. BREAKING it asks for another one, and appends go on in that: by then the
  * command was applied, or never will be. So it needs no clock; the seal's time only says from when on the leader asks.
  *
+ * A node without peers opens again in the same epoch, when its command has ended or the seal's time is over. There a
+ * command that is decided later still, since the disk stood still, takes along what was appended meanwhile.
+ *
  * A seal is not on the disk: a process that starts has another node epoch. */
 #include <errno.h>
 #include <string.h>
