@@ -454,15 +454,10 @@ static void set_replicas(fuse_req_t req, const struct vnode *vnode, const char *
 static void set_voters(fuse_req_t req, const char *name, const struct replica_set *set)
 {
     struct change *change = new_change(req, name);
-    int32_t voters[LIMIT_REPLICA_SET];
-    for (int32_t i = 0; i < set->count; i++) {
-        int32_t at = i;
-        for (; at > 0 && voters[at - 1] > set->ids[i]; at--)
-            voters[at] = voters[at - 1];
-        voters[at] = set->ids[i];
-    }
+    struct replica_set voters = *set;
+    replica_set_sort(&voters);
     if (change)
-        change_begun(change, node_change_voters(session_of(req)->node, &change->op, voters, set->count));
+        change_begun(change, node_change_voters(session_of(req)->node, &change->op, voters.ids, voters.count));
 }
 
 /* A number as text, from 1 to max; -EINVAL. *end is behind it. */

@@ -48,6 +48,16 @@ bool replica_set_equal(const struct replica_set *a, const struct replica_set *b)
     return a->count == b->count && memcmp(a->ids, b->ids, (size_t)a->count * sizeof a->ids[0]) == 0;
 }
 
+void replica_set_sort(struct replica_set *set)
+{
+    for (int32_t i = 1; i < set->count; i++) {
+        int32_t id = set->ids[i], at = i;
+        for (; at > 0 && set->ids[at - 1] > id; at--)
+            set->ids[at] = set->ids[at - 1];
+        set->ids[at] = id;
+    }
+}
+
 bool replica_set_within(const struct replica_set *some, const struct replica_set *all)
 {
     for (int32_t i = 0; i < some->count; i++)

@@ -21,5 +21,6 @@ bool replica_set_add_all(struct replica_set *set, const struct replica_set *some
 void replica_set_remove_all(struct replica_set *set, const struct replica_set *some);
 bool replica_set_equal(const struct replica_set *a, const struct replica_set *b); /* in the same order */
 bool replica_set_within(const struct replica_set *some, const struct replica_set *all);
+void replica_set_sort(struct replica_set *set); /* by id */
 
 #endif

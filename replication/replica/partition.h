@@ -271,7 +271,8 @@ int partition_file_open(struct partition *part, const struct log_file *file, int
 struct partition_info {
     int32_t leader; /* node id; -1: none, or this one, and its log is offline */
     int32_t leader_epoch;
-    struct replica_set replicas, isr;
+    struct replica_set replicas; /* whom to prefer as the leader first */
+    struct replica_set isr;      /* by id */
 };
 void partition_info(struct partition *part, struct partition_info *out);
 

@@ -223,6 +223,7 @@ void partition_info(struct partition *part, struct partition_info *out)
                                    .replicas = part->registration.replicas,
                                    .isr = part->registration.isr};
     pthread_mutex_unlock(&part->lock);
+    replica_set_sort(&out->isr);
     if (out->leader != part->manager->id)
         return;
     out->leader_epoch = atomic_load(&part->leader_epoch);

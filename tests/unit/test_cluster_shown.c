@@ -30,6 +30,20 @@ static void a_hole_at_the_end_comes_to_the_followers(void **state)
         cluster_await(c, LONG_MS, partition_own_high_watermark(partition_at(id)).offset == to.offset + 1);
 }
 
+/* Scripts compare it: it has one order, whoever leads. */
+static void the_isr_is_in_the_order_of_the_ids(void **state)
+{
+    struct partition_info info;
+    (void)state;
+    assert_int_equal(cluster_mkdir(c, 1, "first"), 0);
+    make_orders(); /* so that another node leads it than the first */
+    for (int32_t id = 1; id <= 3; id++) {
+        partition_info(partition_at(id), &info);
+        assert_int_equal(info.replicas.ids[0], 2);
+        assert_true(replica_set_equal(&info.isr, &(struct replica_set){3, {1, 2, 3}}));
+    }
+}
+
 /* Three nodes, two of which have a replica: *elsewhere has none. */
 static void make_orders_of_two(int32_t *leader, int32_t *follower, int32_t *elsewhere)
 {
@@ -296,6 +310,7 @@ int main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
         STORY(a_hole_at_the_end_comes_to_the_followers),
+        STORY(the_isr_is_in_the_order_of_the_ids),
         STORY(what_an_unclean_election_loses_is_a_hole),
         STORY(who_was_in_sync_asks_nobody),
         STORY(who_missed_a_change_asks),
