@@ -13,8 +13,9 @@ enum {
      */
     LIMIT_FENCE_MS = 250,
     /* How long a look or a write waits for pages of the kernel's cache to be dropped, which takes a tenth of a
-     * millisecond where there is a CPU; then a look is told of no more than the pages know. */
-    LIMIT_DROP_MS = 5000,
+     * millisecond where there is a CPU, and longer where a page waits for a leader elsewhere (LIMIT_ANSWER_MS); then a
+     * look is told of no more than the pages know. */
+    LIMIT_DROP_MS = 1000,
     /* How long after a FLUSH its RELEASE is looked for, and a look waits at most for whoever may have that in hand. */
     LIMIT_FENCE_POST_MS = 2000,
     /* How often it looks whether somebody still has. */

@@ -35,10 +35,16 @@ struct sync_op {
     struct sync_flush *flushes;
 };
 
+/* What was written is in the log, whatever became of the flush: its writer is told that it may be there. */
+static int sync_error(int64_t written, int rc)
+{
+    return written >= 0 ? ETIMEDOUT : -rc;
+}
+
 static void reply(struct sync_op *op, int rc)
 {
     if (rc)
-        fuse_reply_err(op->park.req, -rc);
+        fuse_reply_err(op->park.req, sync_error(op->written, rc));
     else if (op->written >= 0)
         fuse_reply_write(op->park.req, (size_t)op->written);
     else
@@ -219,7 +225,7 @@ static void start(fuse_req_t req, struct handle *handle, bool to_disk, bool clos
 {
     struct sync_op *op = calloc(1, sizeof(*op));
     if (!op) {
-        fuse_reply_err(req, ENOMEM);
+        fuse_reply_err(req, sync_error(written, -ENOMEM));
         return;
     }
     op->handle = handle_ref(handle);

@@ -20,7 +20,8 @@ void sync_released(struct handle *handle);
 /* The last line is on its way, which sync_released() is to know; and is over. */
 void sync_last_line_begun(struct handle *handle);
 void sync_last_line_over(struct handle *handle);
-/* O_SYNC, O_DSYNC: answers a write(2) of len bytes, which are appended, when they are on the disk. */
+/* O_SYNC, O_DSYNC: answers a write(2) of len bytes, which are appended, when they are on the disk. ETIMEDOUT: they may
+ * not be, for whatever reason, or others that this open file had written before. */
 void sync_write(fuse_req_t req, struct handle *handle, size_t len);
 
 /* A record of this open file ends at `end` in this partition, acknowledged in that leader epoch. */

@@ -215,6 +215,37 @@ static void more_epochs_than_are_kept_are_told_of(void **state)
     partition_unref(part);
 }
 
+static void begin_write(struct opened *o, struct fuse_req *req, size_t len)
+{
+    fake_fuse_request(req, getpid());
+    sync_write(req, o->handle, len);
+}
+
+/* O_SYNC: EIO would say that nothing of it is in the log, and that it may be written again. */
+static void a_write_whose_flush_fails_may_be_there(void **state)
+{
+    struct fixture *f = *state;
+    struct opened o;
+    struct fuse_req first, second;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    struct append_op op = {0};
+    assert_int_equal(append_to(f, part, "one\n", ACKS_LEADER, &op, NULL), 1);
+    open_any(&o, f, "orders");
+    sync_appended(o.handle, 0, 1, op.leader_epoch);
+    atomic_store(&f->disk.fdatasync_rc, -EIO);
+    begin_write(&o, &first, 4);
+    wait_until(atomic_load(&first.answers) == 1);
+    is_answered(&first, ETIMEDOUT);
+    atomic_store(&f->disk.fdatasync_rc, 0);
+    sync_lot_done(o.handle, sync_lot_begun(o.handle), 0, -ENOSPC, 0, 0);
+    begin_write(&o, &second, 4);
+    wait_until(atomic_load(&second.answers) == 1);
+    is_answered(&second, ETIMEDOUT);
+    close_any(&o);
+    partition_unref(part);
+}
+
 #define STORY(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -228,6 +259,7 @@ int main(void)
         STORY(a_failure_that_nobody_waited_for_is_told_to_the_next_once),
         STORY(what_an_earlier_leader_lost_is_told_once),
         STORY(an_earlier_leader_that_answers_late_is_asked_for_too),
+        STORY(a_write_whose_flush_fails_may_be_there),
         STORY(more_epochs_than_are_kept_are_told_of),
         STORY(what_one_that_was_given_up_would_have_told_is_told_to_the_next),
     };
