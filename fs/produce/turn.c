@@ -17,14 +17,14 @@ void turn_destroy(struct turn *turn)
     pthread_mutex_destroy(&turn->lock);
 }
 
-static bool change(struct turn *turn, int from, int to)
+static bool move(struct turn *turn, int from, int to)
 {
     return atomic_compare_exchange_strong_explicit(&turn->state, &from, to, memory_order_acq_rel, memory_order_acquire);
 }
 
 bool turn_try(struct turn *turn)
 {
-    return change(turn, TURN_FREE, TURN_TAKEN);
+    return move(turn, TURN_FREE, TURN_TAKEN);
 }
 
 /* Under the lock. */
@@ -63,7 +63,7 @@ bool turn_wait(struct turn *turn, struct turn_waiter *waiter)
 
     pthread_mutex_lock(&turn->lock);
     /* Whoever has it may give it back right now, so that it is ours; once QUEUED it cannot without the lock. */
-    while (atomic_load(&turn->state) != TURN_QUEUED && !change(turn, TURN_TAKEN, TURN_QUEUED)) {
+    while (atomic_load(&turn->state) != TURN_QUEUED && !move(turn, TURN_TAKEN, TURN_QUEUED)) {
         if (turn_try(turn)) {
             taken = true;
             break;
@@ -93,7 +93,7 @@ void turn_give(struct turn *turn, struct executor *executor)
 {
     struct turn_waiter *next;
 
-    if (change(turn, TURN_TAKEN, TURN_FREE)) {
+    if (move(turn, TURN_TAKEN, TURN_FREE)) {
         return;
     }
     pthread_mutex_lock(&turn->lock);

@@ -188,7 +188,7 @@ static void arm(struct executor_uv *executor, int64_t deadline_ms)
 }
 
 /* Everything that a turn of the loop has to look at. */
-static void turn(struct executor_uv *executor)
+static void look_around(struct executor_uv *executor)
 {
     pthread_mutex_lock(&executor->lock);
     ring_due(executor);
@@ -206,7 +206,7 @@ static void turn(struct executor_uv *executor)
 
 static void on_timer(uv_timer_t *timer)
 {
-    turn(timer->data);
+    look_around(timer->data);
 }
 
 static struct loop_call *take_calls(struct executor_uv *executor)
@@ -226,7 +226,7 @@ static void on_wake(uv_async_t *wake)
         next = call->next; /* a call that is over is its caller's */
         call->run(call, &executor->loop);
     }
-    turn(executor);
+    look_around(executor);
 }
 
 static void *run_loop(void *arg)

@@ -15,7 +15,7 @@ static void run_turn(struct work *work)
     mailbox->kicked = false;
     pthread_mutex_unlock(&mailbox->lock);
 
-    mailbox->turn(mailbox, list);
+    mailbox->take(mailbox, list);
 
     pthread_mutex_lock(&mailbox->lock);
     mailbox->busy = mailbox->first != NULL || mailbox->kicked;
@@ -27,9 +27,9 @@ static void run_turn(struct work *work)
 }
 
 void mailbox_init(struct mailbox *mailbox, struct executor *executor, enum work_kind kind,
-                  void (*turn)(struct mailbox *mailbox, struct mail *list))
+                  void (*take)(struct mailbox *mailbox, struct mail *list))
 {
-    *mailbox = (struct mailbox){.executor = executor, .kind = kind, .turn = turn, .work = {.run = run_turn}};
+    *mailbox = (struct mailbox){.executor = executor, .kind = kind, .take = take, .work = {.run = run_turn}};
     mailbox->last = &mailbox->first;
     pthread_mutex_init(&mailbox->lock, NULL);
 }

@@ -22,7 +22,7 @@ struct mail {
 struct mailbox {
     struct executor *executor;
     enum work_kind kind;
-    void (*turn)(struct mailbox *mailbox, struct mail *list);
+    void (*take)(struct mailbox *mailbox, struct mail *list);
     pthread_mutex_t lock; /* of what follows; for a few loads and stores */
     struct mail *first, **last;
     bool busy;   /* a turn is queued or under way */
@@ -30,10 +30,10 @@ struct mailbox {
     struct work work;
 };
 
-/* turn: gets all that has come, linked in order, and owns it; NULL: it was kicked and nothing had come. No lock held.
+/* take: gets all that has come, linked in order, and owns it; NULL: it was kicked and nothing had come. No lock held.
  */
 void mailbox_init(struct mailbox *mailbox, struct executor *executor, enum work_kind kind,
-                  void (*turn)(struct mailbox *mailbox, struct mail *list));
+                  void (*take)(struct mailbox *mailbox, struct mail *list));
 /* No turn is queued or under way, nothing is posted any more. What lies there still is returned, for its owner to free;
  * there is none once the executor was settled after the last post. */
 struct mail *mailbox_free(struct mailbox *mailbox);

@@ -29,7 +29,7 @@ struct sharing {
     bool *stuck; /* a member from whom nothing can move, as things are */
 };
 
-static bool reads(const struct sharing *sharing, int32_t member, int32_t topic)
+static bool is_subscribed(const struct sharing *sharing, int32_t member, int32_t topic)
 {
     const struct assign_member *of = &sharing->members[member];
 
@@ -57,9 +57,9 @@ static void range(struct sharing *sharing)
         struct assign_topic *topic = &sharing->topics[t];
         int32_t readers = 0, next = 0, place = 0;
         for (int32_t m = 0; m < members; m++)
-            readers += reads(sharing, m, t);
+            readers += is_subscribed(sharing, m, t);
         for (int32_t m = 0; m < members; m++) {
-            if (!reads(sharing, m, t))
+            if (!is_subscribed(sharing, m, t))
                 continue;
             int32_t count = topic->partitions / readers + (place < topic->partitions % readers);
             for (int32_t i = 0; i < count; i++)
@@ -79,9 +79,9 @@ static void roundrobin(struct sharing *sharing)
     for (int32_t t = 0; t < (int32_t)sharing->topic_count; t++) {
         bool read = false;
         for (int32_t m = 0; m < members && !read; m++)
-            read = reads(sharing, m, t);
+            read = is_subscribed(sharing, m, t);
         for (int32_t p = 0; read && p < sharing->topics[t].partitions; p++) {
-            while (!reads(sharing, at, t))
+            while (!is_subscribed(sharing, at, t))
                 at = (at + 1) % members;
             sharing->topics[t].owners[p] = at;
             at = (at + 1) % members;
@@ -97,7 +97,7 @@ static void keep(struct sharing *sharing)
         struct assign_topic *topic = &sharing->topics[t];
         for (int32_t p = 0; p < topic->partitions; p++) {
             int32_t owner = topic->owners[p];
-            if (owner < 0 || owner >= (int32_t)sharing->member_count || !reads(sharing, owner, t))
+            if (owner < 0 || owner >= (int32_t)sharing->member_count || !is_subscribed(sharing, owner, t))
                 topic->owners[p] = -1;
             else
                 sharing->load[owner]++;
@@ -114,7 +114,7 @@ static void give_free(struct sharing *sharing)
             if (topic->owners[p] >= 0)
                 continue;
             for (int32_t m = 0; m < (int32_t)sharing->member_count; m++)
-                if (reads(sharing, m, t) && (least < 0 || sharing->load[m] < sharing->load[least]))
+                if (is_subscribed(sharing, m, t) && (least < 0 || sharing->load[m] < sharing->load[least]))
                     least = m;
             topic->owners[p] = least;
             if (least >= 0)
@@ -143,7 +143,7 @@ static int32_t reach_from(struct sharing *sharing, int32_t giver, int32_t end)
         if (!owns_of(sharing, giver, topic))
             continue;
         for (int32_t m = 0; m < (int32_t)sharing->member_count; m++) {
-            if (sharing->steps[m].giver >= 0 || !reads(sharing, m, topic))
+            if (sharing->steps[m].giver >= 0 || !is_subscribed(sharing, m, topic))
                 continue;
             sharing->steps[m] = (struct step){giver, topic};
             sharing->queue[end++] = m;

@@ -39,7 +39,7 @@ int32_t partition_epoch_by(const struct partition_registration *registration, in
 }
 
 /* Nothing of an epoch before this one comes into the log from here on, of our own or copied. The life lock is held. */
-static void fence(struct partition *part, int32_t epoch)
+static void fence_off(struct partition *part, int32_t epoch)
 {
     struct err e = {0};
     if (part->log != NULL && log_follow(part->log, epoch, &e) != 0)
@@ -86,7 +86,7 @@ void partition_set_min_insync(struct partition *part)
 }
 
 /* The registration is not the one that is in force. The life lock is held. Returns whether a leadership has ended. */
-static bool change(struct partition *part, const struct partition_registration *registration)
+static bool become(struct partition *part, const struct partition_registration *registration)
 {
     struct replica_manager *manager = part->manager;
     enum partition_role before = partition_role(part), after = role_by(registration, manager->id);
@@ -98,7 +98,7 @@ static bool change(struct partition *part, const struct partition_registration *
     int64_t now_ms = manager->clock->mono_ms(manager->clock);
 
     if (before != ROLE_NONE && after != ROLE_LEADER && !again)
-        fence(part, epoch);
+        fence_off(part, epoch);
     if (after == ROLE_LEADER && registration->replicas.count > 1)
         make_followers(part);
     if (!atomic_load(&part->elsewhere) && partition_is_elsewhere(part, registration))
@@ -149,7 +149,7 @@ void partition_set_registration(struct partition *part, const struct partition_r
         pthread_mutex_unlock(&part->life_lock);
         return;
     }
-    ended = change(part, registration);
+    ended = become(part, registration);
     pthread_mutex_unlock(&part->life_lock);
     if (ended)
         partition_depose(part);

@@ -185,7 +185,7 @@ static void set_id(struct serving *serving, uint64_t id)
     (void)manager_each_replicated(manager_of(serving), silence, serving);
 }
 
-static void park(struct serving *serving, const struct replica_fetch *fetch)
+static void keep(struct serving *serving, const struct replica_fetch *fetch)
 {
     struct parked_fetch *parked = serving->parked_count < LIMIT_PARKED_FETCHES ? malloc(sizeof *parked) : NULL;
     if (parked == NULL)
@@ -196,7 +196,7 @@ static void park(struct serving *serving, const struct replica_fetch *fetch)
     serving->parked_count++;
 }
 
-static void fence(struct serving *serving, const struct replica_fetch *fetch)
+static void refuse(struct serving *serving, const struct replica_fetch *fetch)
 {
     uint8_t out[REPLICA_ANSWER_BYTES];
     struct replica_answer answer = {.session = atomic_load(&serving->id), .key = fetch->key};
@@ -212,9 +212,9 @@ static void serve(struct serving *serving, const struct replica_fetch *fetch)
     if (part != NULL)
         verdict = partition_serve(part, serving, serving->peer->id, serving->node_epoch, fetch);
     if (verdict == SERVE_LATER)
-        park(serving, fetch);
+        keep(serving, fetch);
     else if (verdict == SERVE_FENCED)
-        fence(serving, fetch);
+        refuse(serving, fetch);
     if (part != NULL)
         partition_unref(part);
 }
