@@ -96,3 +96,14 @@ reaches() { cluster exec "$C" "$1" timeout 1 bash -c ": </dev/tcp/10.44.0.$2/944
     fails 'another cluster has this name' cluster -n "t$$" 1 "$T/other"
     fails 'its name is' cluster -n other 1 "$C"
 }
+
+@test "README's three hosts do what README says" {
+    awk '/^    mount-scripts\/logmnt-cluster 3/, /logmnt-cluster down/' "$ROOT/README.md" | grep -v ' down ' |
+        sed "s|logmnt-cluster 3 |logmnt-cluster -n t$$ 3 |; s|/tmp/trio|$C|g" >"$T/tour"
+    at_least "$(wc -l <"$T/tour")" 9
+    (cd "$ROOT" && bash -e "$T/tour" 3>&-)
+    lines='table 4: two espressi'$'\n''table 7: one tea'
+    for node in 1 2 3; do wait_until "[ \"\$(cat $C/$node/orders/0)\" = '$lines' ]"; done
+    wait_until '[ "$(awk "/^orders/ { print \$6, \$NF }" "$C/1/.cluster/partitions")" = "1,2,3 ok" ]' 10
+    is "$(awk '{ print $1, $4 }' "$C/1/.cluster/nodes")" $'id state\n1 up\n2 up\n3 up'
+}
