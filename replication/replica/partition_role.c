@@ -11,6 +11,8 @@
  * the leader is another one by other ways only waits for that. Under the life lock and the lock; who holds either one
  * sees the role and its epoch together.
  *
+ * Of two leaderships between which it missed what came (a snapshot in the place of records) the first ends, too.
+ *
  * A leader that is one no more: its log follows first, so that no append of the old epoch is under way any more; then
  * what waits at the high watermark is told, before anything of the log may be cut. */
 #include <assert.h>
@@ -124,14 +126,14 @@ static bool become(struct partition *part, const struct partition_registration *
         struct log_point end = part->isr.replicas[0].end;
         if (after == ROLE_LEADER)
             isr_begin(&part->isr, now_ms);
-        /* Its only replica has been so since it was opened: where it ends is known. */
-        if (after == ROLE_LEADER && before == ROLE_NONE && part->isr.count == 1)
-            isr_advance(&part->isr, manager->id, end);
         partition_followers_reset(part);
         atomic_store(&part->epoch_wanted, 0);
         fetch_follow(&part->fetch, after == ROLE_FOLLOWER ? registration->leader : 0, epoch, 0);
         atomic_store(&part->role, after);
         partition_shown_begin(part, was_in_sync);
+        /* Its only replica has been so since it was opened: where it ends is known, unless it may be cut. */
+        if (after == ROLE_LEADER && before == ROLE_NONE && part->isr.count == 1 && !partition_asks_shown(part))
+            isr_advance(&part->isr, manager->id, end);
     }
     part->isr_pending = false;
     partition_damage_decided(part, !again);
@@ -140,15 +142,11 @@ static bool become(struct partition *part, const struct partition_registration *
     return before == ROLE_LEADER && after != ROLE_LEADER;
 }
 
-void partition_set_registration(struct partition *part, const struct partition_registration *registration)
+/* Acts on it, which is not the one in force. */
+static void act(struct partition *part, const struct partition_registration *registration)
 {
-    bool ended, first;
+    bool ended;
     pthread_mutex_lock(&part->life_lock);
-    first = !part->registered;
-    if (part->registered && partition_registration_equal(&part->registration, registration)) {
-        pthread_mutex_unlock(&part->life_lock);
-        return;
-    }
     ended = become(part, registration);
     pthread_mutex_unlock(&part->life_lock);
     if (ended)
@@ -158,6 +156,36 @@ void partition_set_registration(struct partition *part, const struct partition_r
     partition_fail_if_offline(part); /* with nobody else in sync by now nobody else answers what waits */
     partition_ask_look(part);
     partition_insync_look(part, false);
+}
+
+/* It leads, and is to lead on, but another one may have in between: it did not see each change (a snapshot in the place
+ * of records). Each end of a leadership raises the epoch, and so does the next one's begin. */
+static bool has_missed_its_end(const struct partition *part, const struct partition_registration *registration)
+{
+    return part->registered && partition_leads(part) && registration->leader == part->manager->id &&
+           registration->partition_epoch != part->registration.partition_epoch + 1 &&
+           registration->leader_epoch > atomic_load(&part->leader_epoch) + 1;
+}
+
+/* The least that came in between: nobody leads, and who is in sync is not known. */
+static void end_leadership(struct partition *part, const struct partition_registration *registration)
+{
+    struct partition_registration between = *registration;
+    between.leader = LEADER_NONE;
+    between.isr.count = 0;
+    between.leader_epoch--;
+    between.partition_epoch--;
+    act(part, &between);
+}
+
+void partition_set_registration(struct partition *part, const struct partition_registration *registration)
+{
+    bool first = !part->registered;
+    if (part->registered && partition_registration_equal(&part->registration, registration))
+        return;
+    if (has_missed_its_end(part, registration))
+        end_leadership(part, registration);
+    act(part, registration);
     remote_moved(part);
     if (registration->replicas.count > 1 && !part->topic->own) {
         manager_add(part->manager, part);

@@ -184,19 +184,17 @@ static void what_earlier_leaders_said_shows_nothing_more(void **state)
 }
 
 /* The leader, cut off, has two lines more that only it has: of others the next one makes what is shown, and is lost. */
-static void lose_what_followed_a_tail(int32_t *first, int32_t *second, int32_t *third)
+static void lose_what_followed_a_tail(int32_t *first, int32_t *second, int32_t *third, struct appended tail[2],
+                                      enum acks acks)
 {
-    struct appended tail[2];
     make_orders_of_two(first, second, third);
     append_one(*first, 10);
     cluster_await(c, LONG_MS, partition_own_high_watermark(partition_at(*second)).offset == 1);
     memory_cut(&c->network, *first, *second, true);
     memory_cut(&c->network, *first, *third, true);
     for (int i = 0; i < 2; i++)
-        append_acks_at(*first, &tail[i], 77 + i, ACKS_LEADER);
+        append_acks_at(*first, &tail[i], 77 + i, acks);
     cluster_settle(c);
-    assert_int_equal(tail[1].calls, 1);
-    assert_int_equal(tail[1].rc, 0);
     assert_int_equal(log_end(partition_at(*first)->log).offset, 3);
     cluster_await(c, LONG_MS, leader_at(*third) == *second);
 }
@@ -212,9 +210,12 @@ static void two_more_are_shown(int32_t at)
 static void a_tail_of_its_own_is_cut_by_whom_shows_another(void **state)
 {
     char text[64];
+    struct appended tail[2];
     int32_t first, second, third;
     (void)state;
-    lose_what_followed_a_tail(&first, &second, &third);
+    lose_what_followed_a_tail(&first, &second, &third, tail, ACKS_LEADER);
+    assert_int_equal(tail[1].calls, 1);
+    assert_int_equal(tail[1].rc, 0);
     two_more_are_shown(third);
     cluster_kill(c, first);
     memory_cut(&c->network, first, second, false);
@@ -236,9 +237,10 @@ static void a_tail_is_compared_with_the_logs_of_others(void **state)
 {
     struct partition_request request = {.head = {.number = 1}};
     struct partition_answer answer;
+    struct appended tail[2];
     int32_t first, second, third;
     (void)state;
-    lose_what_followed_a_tail(&first, &second, &third);
+    lose_what_followed_a_tail(&first, &second, &third, tail, ACKS_LEADER);
     two_more_are_shown(third);
     struct partition *part = partition_at(second);
     request.head.leader_epoch = part->registration.leader_epoch;
@@ -271,6 +273,92 @@ static void a_tail_is_compared_with_the_logs_of_others(void **state)
     char text[64];
     text_of(asker, text, sizeof text);
     assert_string_equal(text, "10\n");
+}
+
+/* That another one led, and is lost, it never hears: what it applies next is that it leads once more. What waited in
+ * its log is not there any more when that ends where it did, and is appended anew. */
+static void who_missed_that_another_one_led_begins_as_any_leader(void **state)
+{
+    char text[64];
+    struct appended tail[2];
+    int32_t first, second, third;
+    (void)state;
+    lose_what_followed_a_tail(&first, &second, &third, tail, ACKS_ALL);
+    two_more_are_shown(third);
+    struct partition *part = partition_at(first);
+    struct partition_registration again = partition_at(third)->registration;
+    int32_t epoch = log_latest_epoch(part->log), between = again.leader_epoch;
+    again.leader = first;
+    again.isr = (struct replica_set){.count = 1, .ids = {first}};
+    again.leader_epoch++;
+    again.partition_epoch++;
+    assert_true(again.partition_epoch > part->registration.partition_epoch + 1);
+    partition_set_registration(part, &again);
+    assert_true(part->asks_shown);
+    while (hand_step(&c->nodes[first].hand))
+        ;
+    assert_int_equal(tail[0].calls + tail[1].calls, 0);
+    struct partition_answer answer = {.head = {.number = 1, .leader_epoch = again.leader_epoch},
+                                      .upto = 3,
+                                      .position = 9,
+                                      .from = {between, between, -1, {-1, -1}, {-1, -1}}};
+    assert_true(epoch < between);
+    /* By who has elected it. */
+    atomic_store(&c->nodes[first].node->membership.lease_until_ms, INT64_MAX);
+    partition_shown_answer(part, third, &answer);
+    cluster_await(c, LONG_MS, tail[0].calls == 1 && tail[1].calls == 1);
+    text_of(part, text, sizeof text);
+    assert_string_equal(text, "10\n77\n78\n");
+    assert_int_equal(tail[0].rc, 0);
+    assert_int_equal(tail[1].rc, 0);
+    assert_int_equal(tail[0].op.result.base.offset, 3);
+    assert_int_equal(log_end(part->log).offset, 5);
+}
+
+/* Of the only replica, too: what was cut off is not held by it. */
+static void the_only_one_that_missed_it_knows_where_its_log_ends(void **state)
+{
+    struct appended tail[3];
+    struct cluster_op op;
+    (void)state;
+    assert_int_equal(
+        cluster_op_end(
+            c, &op, node_set_config(c->nodes[1].node, cluster_op_init(&op), NULL, "default.replication.factor", "1")),
+        0);
+    assert_int_equal(cluster_op_end(c, &op,
+                                    node_set_config(c->nodes[1].node, cluster_op_init(&op), NULL,
+                                                    "unclean.leader.election.enable", "true")),
+                     0);
+    assert_int_equal(cluster_mkdir(c, 1, "orders"), 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, leader_at(id) != LEADER_NONE);
+    int32_t leader = leader_at(1);
+    struct partition *part = partition_at(leader);
+    cluster_await(c, LONG_MS, !part->asks_shown);
+    atomic_store(&part->min_insync_config, 2); /* as a setting */
+    partition_set_min_insync(part);
+    for (int i = 0; i < 3; i++)
+        append_acks_at(leader, &tail[i], 77 + i, ACKS_LEADER);
+    cluster_settle(c);
+    assert_int_equal(log_end(part->log).offset, 3);
+    assert_int_equal(partition_own_high_watermark(part).offset, 0);
+    struct partition_registration again = part->registration;
+    again.leader_epoch += 2;
+    again.partition_epoch += 2;
+    partition_set_registration(part, &again);
+    assert_true(part->asks_shown);
+    cluster_pass(c, 200); /* they are asked, and do not know of it yet */
+    struct partition_answer answer = {.head = {.number = 1, .leader_epoch = again.leader_epoch},
+                                      .upto = 1,
+                                      .position = 3,
+                                      .from = {9, 9, -1, {-1, -1}, {-1, -1}}};
+    partition_shown_answer(part, leader % 3 + 1, &answer);
+    cluster_await(c, LONG_MS, !part->asks_shown);
+    assert_int_equal(log_end(part->log).offset, 1);
+    atomic_store(&part->min_insync_config, 1);
+    partition_set_min_insync(part);
+    partition_resume(part);
+    assert_int_equal(partition_own_high_watermark(part).offset, 1);
 }
 
 /* The leader of a later epoch has lost its power, and with the end of its log that epoch: what is left was shown. */
@@ -318,6 +406,8 @@ int main(void)
         STORY(what_earlier_leaders_said_shows_nothing_more),
         STORY(a_tail_of_its_own_is_cut_by_whom_shows_another),
         STORY(a_tail_is_compared_with_the_logs_of_others),
+        STORY(who_missed_that_another_one_led_begins_as_any_leader),
+        STORY(the_only_one_that_missed_it_knows_where_its_log_ends),
         STORY(what_is_left_where_elections_are_clean_is_kept),
     };
     return cmocka_run_group_tests_name("what was shown", tests, NULL, NULL);
