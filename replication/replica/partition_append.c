@@ -421,7 +421,7 @@ static int tick(struct append_op *op, struct err *e)
     while (rc > 0) {
         switch (atomic_load_explicit(&op->state, memory_order_relaxed)) {
         case APPEND_NEW:
-            rc = op->acks == ACKS_ALL || partition_is_held(op->part) || partition_forwards(op->part)
+            rc = op->acks == ACKS_ALL || partition_holds_any(op->part) || partition_forwards(op->part)
                      ? partition_hold(op, e)
                      : 1;
             if (rc == 2) {

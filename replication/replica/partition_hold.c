@@ -11,7 +11,8 @@
  *
  * update() alone moves it, under the lock. In RESUMING one thread puts the held ones into the log, one after the other,
  * and who comes is held behind them, so their order stays. While it is sealed (partition_seal.c), or another node
- * leads, nothing is enough, for any acks. */
+ * leads, nothing is enough, for any acks. What was held then with other acks than all need not wait for RESUMING; who
+ * comes with such acks is held behind it, too (held_any). */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -40,9 +41,22 @@ static void list_remove(struct append_list *list, struct append_op *op)
     op->next = NULL;
 }
 
+/* Behind `before` (NULL: at the front). */
+static void put_held(struct append_op *op, struct append_op *before)
+{
+    struct partition *part = op->part;
+
+    atomic_fetch_add(&part->manager->parked_bytes, op->batch.len);
+    atomic_fetch_add(&part->manager->appends_parked, 1);
+    atomic_fetch_add(&part->held_any, op->acks != ACKS_ALL);
+    list_insert(&part->held, before, op);
+    atomic_store(&op->state, APPEND_HELD);
+}
+
 static void take_held(struct append_op *op)
 {
     list_remove(&op->part->held, op);
+    atomic_fetch_sub(&op->part->held_any, op->acks != ACKS_ALL);
     atomic_fetch_sub(&op->part->manager->parked_bytes, op->batch.len);
     atomic_fetch_sub(&op->part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_OVER);
@@ -180,7 +194,6 @@ enum { HOLD_DEPOSED = 2 };
 static int hold_locked(struct append_op *op, const struct append_batch *copied, struct err *e)
 {
     struct partition *part = op->part;
-    struct replica_manager *manager = part->manager;
     int rc = check_answered(part, e);
 
     update(part);
@@ -190,7 +203,7 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     if (!partition_leads(part)) {
         return HOLD_DEPOSED;
     }
-    if (op->acks != ACKS_ALL && !partition_is_held(part)) {
+    if (op->acks != ACKS_ALL && !partition_holds_any(part)) {
         return 1;
     }
     switch (atomic_load_explicit(&part->admission, memory_order_relaxed)) {
@@ -204,14 +217,11 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     default:
         break;
     }
-    if (atomic_fetch_add(&manager->parked_bytes, op->batch.len) + op->batch.len > LIMIT_PARKED_BYTES) {
-        atomic_fetch_sub(&manager->parked_bytes, op->batch.len);
+    if (atomic_load(&part->manager->parked_bytes) + op->batch.len > LIMIT_PARKED_BYTES) {
         return err_set(e, -EROFS, "too many bytes wait for min.insync.replicas");
     }
-    atomic_fetch_add(&manager->appends_parked, 1);
     op->batch = *copied;
-    list_insert(&part->held, part->held.last, op);
-    atomic_store(&op->state, APPEND_HELD);
+    put_held(op, part->held.last);
     update(part);
     set_deadline(part, op->deadline_ms);
     return 0;
@@ -299,10 +309,7 @@ static bool put_back(struct append_op *op)
     pthread_mutex_lock(&part->lock);
     leads = partition_leads(part);
     if (leads) {
-        atomic_fetch_add(&part->manager->parked_bytes, op->batch.len);
-        atomic_fetch_add(&part->manager->appends_parked, 1);
-        list_insert(&part->held, NULL, op);
-        atomic_store(&op->state, APPEND_HELD);
+        put_held(op, NULL);
         update(part);
         set_deadline(part, op->deadline_ms);
     }
@@ -625,14 +632,17 @@ static struct append_op *next_to_resume(struct partition *part, bool finished)
     pthread_mutex_lock(&part->lock);
     if (finished) {
         part->resumed = NULL;
+        atomic_fetch_sub(&part->held_any, part->resumes_any);
     }
     update(part);
     if (part->resumed == NULL) {
         op = may_resume(part);
     }
     if (op != NULL) {
-        take_held(op);
         part->resumed = op;
+        part->resumes_any = op->acks != ACKS_ALL;
+        atomic_fetch_add(&part->held_any, part->resumes_any); /* at no time fewer */
+        take_held(op);
     }
     pthread_mutex_unlock(&part->lock);
     return op;

@@ -164,6 +164,8 @@ struct partition {
     _Atomic int admission;
     struct append_list held;       /* in the order in which they came */
     struct append_op *resumed;     /* of them, the one that a thread is putting into the log */
+    bool resumes_any;              /* acks of that one are not all */
+    _Atomic int held_any;          /* how many of them have such acks, with it; read without the lock, too */
     struct append_list committing; /* in the log; ascending */
     struct alarm deadline_alarm;   /* holds a reference from when it is set until it has rung */
     bool deadline_alarm_set;
@@ -457,6 +459,11 @@ void partition_quit(struct partition *part);
 void partition_depose(struct partition *part);
 /* Appends of any acks are held: it is sealed, or this node does not lead, or has no lease. */
 bool partition_is_held(const struct partition *part);
+/* One with other acks than all has to wait: likewise, or others of them were held, and are not all in the log yet. */
+static inline bool partition_holds_any(const struct partition *part)
+{
+    return partition_is_held(part) || atomic_load_explicit(&part->held_any, memory_order_acquire) > 0;
+}
 /* Appends are held, or one that was is on its way into the log. */
 bool partition_has_held(struct partition *part);
 void partition_hold_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */

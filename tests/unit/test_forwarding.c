@@ -1,5 +1,6 @@
 /* Appends on a node that does not lead the partition: they reach the leader and come back, over links that end and
  * leaders that change. */
+#include "replication/wire/forward_message.h"
 #include "tests/unit/two_nodes.h"
 
 static const struct replica_set both = {.count = 2, .ids = {1, 2}};
@@ -481,6 +482,35 @@ static void what_comes_to_be_held_as_the_leadership_ends_is_sent_on(void **state
     assert_content(&pair->ends[2].f, "orders", "a\n");
 }
 
+/* A seal holds all acks, and ends with the leader's next epoch: what comes before the held ones have gone on comes
+ * behind them, and so does what comes when too few are in sync for acks=all. */
+static void what_was_held_goes_before_what_comes_when_nothing_is_held_any_more(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct partition *leader = partition_of(pair, 1, "orders");
+    struct partition_request request = {.head = {.leader_epoch = 5}, .upto = LIMIT_SEAL_MS};
+    struct partition_answer answer;
+    struct appended first, none, second, third;
+
+    assert_int_equal(partition_seal(leader, &request, &answer), 0);
+    assert_int_equal(answer.upto, 0);
+    assert_int_equal(append_at(pair, 1, &first, "a\n", ACKS_LEADER), 0);
+    assert_int_equal(append_at(pair, 1, &none, "b\n", ACKS_NONE), 0);
+    atomic_store(&leader->min_insync_config, 2);
+    led_by(pair, 1, "orders", 1, 6, alone(1));
+    assert_false(partition_is_held(leader));
+    assert_int_equal(append_at(pair, 1, &second, "c\n", ACKS_LEADER), 0);
+    settle(pair);
+    ends_with(&first, 0);
+    ends_with(&none, 0);
+    ends_with(&second, 0);
+    assert_int_equal(append_at(pair, 1, &third, "d\n", ACKS_LEADER), 1);
+    atomic_store(&leader->min_insync_config, 1); /* so that it shows */
+    led_by(pair, 1, "orders", 1, 7, alone(1));
+    settle(pair);
+    assert_content(&pair->ends[1].f, "orders", "a\nb\nc\nd\n");
+}
+
 /* As the teardown does: what others wait for there ends with it. */
 static void a_leader_that_stops_lets_go(void **state)
 {
@@ -520,6 +550,7 @@ int main(void)
         STORY(what_is_in_the_log_of_a_leader_that_is_deposed_may_be_there),
         STORY(what_a_leader_that_stops_has_held_waits_for_the_next_one),
         STORY(what_comes_to_be_held_as_the_leadership_ends_is_sent_on),
+        STORY(what_was_held_goes_before_what_comes_when_nothing_is_held_any_more),
         STORY(a_leader_that_stops_lets_go),
     };
 
