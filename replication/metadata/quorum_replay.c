@@ -78,7 +78,9 @@ int quorum_each_record(struct quorum *quorum, int64_t from, int64_t to,
         return rc;
     struct replay replay = {.quorum = quorum, .each = each, .offset = first.offset, .to = to};
     replay.position = first.position;
-    replay.data = malloc(2 * LIMIT_COMMAND_BYTES);
+    /* A command that was read in part, and what is read next; mostly there is much less. */
+    int64_t left = end.position - first.position;
+    replay.data = malloc(left < 2 * LIMIT_COMMAND_BYTES ? (size_t)left + 1 : 2 * LIMIT_COMMAND_BYTES);
     if (replay.data == NULL)
         return err_sys(e, -ENOMEM, "replay");
     while (replay.offset < to && (rc = replay_read(&replay, end.position, e)) > 0)

@@ -92,14 +92,15 @@ static int add_partitions(struct bytes *bytes, const struct metadata_topic *topi
 {
     int rc = 0;
     struct command cmd = {.type = COMMAND_SET_PARTITIONS, .time_ms = topic->attr.ctime_ms};
-    cmd.changes = calloc(LIMIT_COMMAND_CHANGES, sizeof *cmd.changes);
+    int32_t most = topic->partitions < LIMIT_COMMAND_CHANGES ? topic->partitions : LIMIT_COMMAND_CHANGES;
+    cmd.changes = calloc((size_t)most, sizeof *cmd.changes);
     if (cmd.changes == NULL)
         return -ENOMEM;
     for (int32_t p = 0; p < topic->partitions && rc == 0; p++) {
         struct partition_change *change = &cmd.changes[cmd.change_count++];
         *change = (struct partition_change){.index = p, .to = topic->parts[p]};
         memcpy(change->topic_id, topic->id, UUID_BYTES);
-        if (cmd.change_count < LIMIT_COMMAND_CHANGES && p + 1 < topic->partitions)
+        if (cmd.change_count < most && p + 1 < topic->partitions)
             continue;
         rc = add_command(bytes, &cmd);
         cmd.change_count = 0;
