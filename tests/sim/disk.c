@@ -1,9 +1,10 @@
 /* tests/sim/disk.c: inodes, names, descriptors.
  *
- * A file has its bytes as the node sees them, in a reserved piece of address space that never moves (so that mappings
- * stay right while it grows), and beside them what is durable: a copy as of the last fsync and the list of changes
- * since then. A directory likewise has its names now and its durable ones; the changes of names are one list for the
- * whole disk, since a rename touches two directories and the order of changes of one file counts across them. */
+ * A file has its bytes as the node sees them, in a piece of address space that never moves (disk_space.c), so that
+ * mappings stay right while it grows, and beside them what is durable: a copy as of the last fsync and the list of
+ * changes since then. A directory likewise has its names now and its durable ones; the changes of names are one list
+ * for the whole disk, since a rename touches two directories and the order of changes of one file counts across them.
+ */
 #include "tests/sim/disk_internal.h"
 
 #include <assert.h>
@@ -11,7 +12,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "engine/base/container.h"
 #include "tests/sim/chance.h"
@@ -77,11 +77,8 @@ static struct inode *inode_new(struct disk *disk, bool directory)
     assert(inode != NULL);
     inode->number = disk->inode_count > 0 ? disk->inodes[disk->inode_count - 1]->number + 1 : 1;
     inode->directory = directory;
-    if (!directory) {
-        inode->bytes =
-            mmap(NULL, FILE_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        assert(inode->bytes != MAP_FAILED);
-    }
+    if (!directory)
+        inode->bytes = disk_space_take();
     disk->inodes = grown(disk->inodes, &disk->inode_room, disk->inode_count, sizeof *disk->inodes);
     disk->inodes[disk->inode_count++] = inode;
     return inode;
@@ -102,7 +99,7 @@ static void inode_free(struct inode *inode)
     free(inode->now.entries);
     free(inode->safe.entries);
     if (inode->bytes != NULL)
-        munmap(inode->bytes, FILE_BYTES_MAX);
+        disk_space_give(inode->bytes, inode->size);
     free(inode);
 }
 
@@ -398,15 +395,18 @@ static int disk_ftruncate(struct io *io, int fd, int64_t size)
 
 static void put_durable(struct inode *inode, int64_t size)
 {
-    inode->durable = realloc(inode->durable, (size_t)size + 1);
-    assert(inode->durable != NULL);
+    if (size >= inode->durable_room) {
+        inode->durable_room = 2 * size + 64;
+        inode->durable = realloc(inode->durable, (size_t)inode->durable_room);
+        assert(inode->durable != NULL);
+    }
     if (size > inode->durable_size)
         memset(inode->durable + inode->durable_size, 0, (size_t)(size - inode->durable_size));
     inode->durable_size = size;
 }
 
-/* Of a damaged file: what was doomed is not on the disk, but for its size. */
-static void file_partly_safe(struct inode *inode)
+/* What has changed is on the disk; of what is doomed no more than its size. */
+static void changes_safe(struct inode *inode)
 {
     for (uint32_t i = 0; i < inode->change_count; i++) {
         const struct change *change = &inode->changes[i];
@@ -421,33 +421,33 @@ static void file_partly_safe(struct inode *inode)
 
 void disk_file_safe(struct inode *inode)
 {
-    if (inode->damaged) {
-        file_partly_safe(inode);
-        return;
-    }
-    inode->durable = realloc(inode->durable, (size_t)inode->size + 1);
-    assert(inode->durable != NULL);
-    memcpy(inode->durable, inode->bytes, (size_t)inode->size);
-    inode->durable_size = inode->size;
+    put_durable(inode, inode->size);
+    if (inode->size > 0)
+        memcpy(inode->durable, inode->bytes, (size_t)inode->size);
     changes_drop(inode);
 }
 
 /* The changes of names that concern a directory are durable, and those before them that they build on. */
 static void directory_safe(struct disk *disk, const struct inode *dir)
 {
-    uint32_t left = 0;
-    bool *chosen = calloc(disk->change_count + 1, sizeof *chosen);
+    uint32_t left = 0, count = 0, *chosen = calloc(disk->change_count + 1, sizeof *chosen); /* descending */
     assert(chosen != NULL);
     for (uint32_t i = disk->change_count; i-- > 0;) {
-        chosen[i] = concerns(&disk->changes[i], dir);
-        for (uint32_t j = i + 1; j < disk->change_count && !chosen[i]; j++)
-            chosen[i] = chosen[j] && disk_same_name(&disk->changes[i], &disk->changes[j]);
+        bool goes = concerns(&disk->changes[i], dir);
+        for (uint32_t j = 0; j < count && !goes; j++)
+            goes = disk_same_name(&disk->changes[i], &disk->changes[chosen[j]]);
+        if (goes)
+            chosen[count++] = i;
     }
     for (uint32_t i = 0; i < disk->change_count; i++) {
-        if (chosen[i])
+        if (count > 0 && chosen[count - 1] == i) {
+            count--;
             disk_name_safe(&disk->changes[i]);
-        else
-            disk->changes[left++] = disk->changes[i];
+        } else {
+            if (left != i)
+                disk->changes[left] = disk->changes[i];
+            left++;
+        }
     }
     disk->change_count = left;
     free(chosen);
@@ -468,10 +468,9 @@ static int disk_fsync(struct io *io, int fd)
         return 0;
     }
     if (!fails_now(disk)) {
-        disk_file_safe(inode);
+        changes_safe(inode);
         return 0;
     }
-    inode->damaged |= inode->change_count > 0;
     for (uint32_t i = 0; i < inode->change_count; i++)
         inode->changes[i].doomed = true;
     return -EIO;
@@ -578,7 +577,7 @@ static int disk_map(struct io *io, int fd, size_t len, const void **out)
         return -EIO;
     if (file == NULL || file->inode->directory)
         return -EBADF;
-    assert(len <= FILE_BYTES_MAX);
+    (void)len;            /* of which there is no more than a file can be */
     file->inode->opens++; /* for ever: what is mapped stays, until disk_restart() */
     *out = file->inode->bytes;
     return 0;

@@ -95,10 +95,8 @@ void disk_restart(struct disk *disk, bool power)
         else if (power)
             lose_bytes(disk, inode);
         /* What the power cut left is on the disk; what a killed process left is still only in memory. */
-        if (power && !inode->directory) {
-            inode->damaged = false;
+        if (power && !inode->directory)
             disk_file_safe(inode);
-        }
     }
     if (power)
         disk->change_count = 0;

@@ -4,7 +4,7 @@
 
 #include "tests/sim/disk.h"
 
-enum { FILE_BYTES_MAX = 256 << 20, SECTOR_BYTES = 512, NAME_BYTES = 256 };
+enum { FILE_BYTES_MAX = 4 << 20, SECTOR_BYTES = 512, NAME_BYTES = 256 };
 
 /* A change of a file since its last fsync. */
 struct change {
@@ -32,13 +32,12 @@ struct inode {
     uint32_t opens;
     bool kept; /* found by a walk */
     /* a file */
-    uint8_t *bytes; /* FILE_BYTES_MAX of address space */
+    uint8_t *bytes; /* FILE_BYTES_MAX of address space, zeros behind its size */
     int64_t size;
     uint8_t *durable;
-    int64_t durable_size;
+    int64_t durable_size, durable_room;
     struct change *changes;
     uint32_t change_count, change_room;
-    bool damaged; /* durable and bytes differ for ever: a sync has failed */
     /* a directory */
     struct names now, safe;
 };
@@ -67,5 +66,9 @@ bool disk_same_name(const struct name_change *a, const struct name_change *b);
 /* As the file is, it is on the disk. */
 void disk_file_safe(struct inode *inode);
 void disk_set_size(struct inode *inode, int64_t size);
+
+/* FILE_BYTES_MAX of zeros; given back with as many bytes at its beginning that may be others. */
+uint8_t *disk_space_take(void);
+void disk_space_give(uint8_t *bytes, int64_t used);
 
 #endif

@@ -21,11 +21,28 @@ struct reign {
     int32_t epoch, leader;
 };
 
+/* What a node's replica is for the others. */
+struct state {
+    int64_t mounts, resume_ms; /* in which life of the node, without a break */
+    int64_t end, shown;        /* -1: it cannot be asked */
+    int32_t leads_in;          /* an epoch; -1: it does not lead */
+};
+
+/* A node's replica: found again only when the node has applied something since, and held against the others' only when
+ * it is not as it was. */
+struct sight {
+    struct partition *part;  /* NULL: there was none */
+    int64_t mounts, applied; /* in which life of the node that was, and as of which next_offset */
+    struct state held;       /* against the others' */
+};
+
 /* A partition, as the newest metadata has it. */
 struct known_partition {
     uint8_t topic_id[UUID_BYTES];
     int32_t index;
     struct partition_registration registration;
+    struct book_topic *topic; /* NULL: none of the users' */
+    struct sight sights[WORLD_NODES];
 };
 
 struct invariants {
@@ -88,16 +105,20 @@ static void check_reign(struct sim_node *host, const char *what, int32_t epoch, 
 
 /* ---- the metadata ---- */
 
-static void learn_partition(struct invariants *inv, const uint8_t id[UUID_BYTES], int32_t index,
+static void learn_partition(struct world *world, const uint8_t id[UUID_BYTES], int32_t index,
                             const struct partition_registration *registration)
 {
+    struct invariants *inv = world->invariants;
+    char text[UUID_TEXT_BYTES];
     if (inv->partition_count == inv->partition_room) {
         inv->partition_room = inv->partition_room == 0 ? 16 : 2 * inv->partition_room;
         inv->partitions = realloc(inv->partitions, (size_t)inv->partition_room * sizeof *inv->partitions);
         assert(inv->partitions != NULL);
     }
     struct known_partition *known = &inv->partitions[inv->partition_count++];
-    *known = (struct known_partition){.index = index, .registration = *registration};
+    uuid_text(id, text);
+    *known = (struct known_partition){
+        .index = index, .registration = *registration, .topic = book_topic_by_id(&world->book, text)};
     memcpy(known->topic_id, id, UUID_BYTES);
 }
 
@@ -172,7 +193,7 @@ static void learn(struct sim_node *host, const struct metadata *meta)
     inv->partition_count = 0;
     for (size_t t = 0; t < meta->topic_count; t++)
         for (int32_t p = 0; p < meta->topics[t]->partitions; p++)
-            learn_partition(inv, meta->topics[t]->id, p, &meta->topics[t]->parts[p]);
+            learn_partition(host->world, meta->topics[t]->id, p, &meta->topics[t]->parts[p]);
     for (size_t n = 0; n < meta->node_count; n++) {
         int at = meta->nodes[n].id - 1;
         inv->epochs[at] = meta->nodes[n].epoch;
@@ -253,39 +274,68 @@ void invariants_look(struct sim_node *host)
 
 /* ---- what is in sync ---- */
 
-/* The node's replica, with a reference; NULL: there is none, or it is not this process's yet. */
-static struct partition *replica_of(struct sim_node *host, const struct known_partition *known)
+/* It lives, and what it has is its own process's. */
+static bool is_there(struct sim_node *host)
+{
+    return world_is_up(host) &&
+           manager_node_epoch(&host->node->replicas) == host->world->invariants->epochs[place(host)];
+}
+
+/* The replica of a node that is there, as it is until its next step, usable or not; NULL: there is none. */
+static struct partition *replica_in(struct sim_node *host, struct known_partition *known)
 {
     struct replica_key key = {.index = known->index};
-    if (!world_is_up(host) || manager_node_epoch(&host->node->replicas) != host->world->invariants->epochs[place(host)])
-        return NULL;
+    struct sight *sight = &known->sights[place(host)];
+    int64_t applied = host->node->quorum.meta.next_offset;
+    if (sight->part != NULL && sight->mounts == host->mounts && sight->applied == applied)
+        return sight->part;
     memcpy(key.topic_id, known->topic_id, UUID_BYTES);
-    struct partition *part = manager_find(&host->node->replicas, &key);
-    if (part == NULL || partition_state(part) == 0)
-        return part;
-    partition_unref(part);
-    return NULL;
+    *sight = (struct sight){.part = manager_find(&host->node->replicas, &key),
+                            .mounts = host->mounts,
+                            .applied = applied,
+                            .held = sight->held};
+    if (sight->part != NULL)
+        partition_unref(sight->part); /* its topic has a reference as long as the metadata are these */
+    return sight->part;
+}
+
+/* Likewise; NULL: it cannot be asked. */
+static struct partition *replica_of(struct sim_node *host, struct known_partition *known)
+{
+    struct partition *part = is_there(host) ? replica_in(host, known) : NULL;
+    return part != NULL && partition_state(part) == 0 ? part : NULL;
+}
+
+/* Whether the replica of a node that is there is not what it was when it was held against the others' last. */
+static bool has_moved(struct sim_node *host, struct known_partition *known)
+{
+    struct partition *part = replica_in(host, known);
+    struct state *held = &known->sights[place(host)].held, before = *held;
+    *held =
+        (struct state){.mounts = host->mounts, .resume_ms = host->resume_ms, .end = -1, .shown = -1, .leads_in = -1};
+    if (part != NULL && part->log != NULL) {
+        held->end = partition_log_end(part).offset;
+        held->shown = audit_high_watermark(part).offset;
+        held->leads_in = partition_leads(part) ? atomic_load(&part->leader_epoch) : -1;
+    }
+    return before.mounts != held->mounts || before.resume_ms != held->resume_ms || before.end != held->end ||
+           before.shown != held->shown || before.leads_in != held->leads_in;
 }
 
 /* Everybody who is in sync, as was decided last, has all that its leader shows (rule 4). */
-static void check_in_sync(struct world *world, const struct known_partition *known)
+static void check_in_sync(struct world *world, struct known_partition *known)
 {
     const struct partition_registration *now = &known->registration;
-    struct sim_node *leader = &world->nodes[now->leader - 1];
-    struct partition *led = replica_of(leader, known);
-    if (led == NULL)
+    struct partition *led = replica_of(&world->nodes[now->leader - 1], known);
+    if (led == NULL || !partition_leads(led) || atomic_load(&led->leader_epoch) != now->leader_epoch)
         return;
     int64_t shown = audit_high_watermark(led).offset;
-    bool leads = partition_leads(led) && atomic_load(&led->leader_epoch) == now->leader_epoch;
-    partition_unref(led);
-    for (int32_t i = 0; i < now->isr.count && leads; i++) {
+    for (int32_t i = 0; i < now->isr.count; i++) {
         struct partition *part = replica_of(&world->nodes[now->isr.ids[i] - 1], known);
         int64_t end = part != NULL ? partition_log_end(part).offset : shown;
         if (end < shown)
             world_fail(world, "%s: node %d is in sync and ends at %" PRId64 ", and node %d shows %" PRId64 " (rule 4)",
                        part->name, now->isr.ids[i], end, now->leader, shown);
-        if (part != NULL)
-            partition_unref(part);
     }
 }
 
@@ -302,17 +352,15 @@ static bool was_told(struct sim_node *host, const struct book_topic *known, cons
 }
 
 /* It has begun to lead, and asked those that live what they have shown: what the others have binds it not. */
-static void look_at_asked(struct sim_node *host, const struct known_partition *known)
+static void look_at_asked(struct sim_node *host, struct known_partition *known)
 {
     struct world *world = host->world;
+    struct book_topic *topic = known->topic;
+    if (topic == NULL || topic->parts[known->index].asks_epoch == 0)
+        return;
     struct partition *led = replica_of(host, known);
-    char id[UUID_TEXT_BYTES];
-    uuid_text(known->topic_id, id);
-    struct book_topic *topic = book_topic_by_id(&world->book, id);
     int32_t epoch = led != NULL && partition_leads(led) && atomic_load(&led->epoch_assigned) ? led->leader_epoch : -1;
-    if (led != NULL)
-        partition_unref(led);
-    if (topic == NULL || topic->parts[known->index].asks_epoch == 0 || topic->parts[known->index].asks_epoch > epoch)
+    if (topic->parts[known->index].asks_epoch > epoch)
         return;
     topic->parts[known->index].asks_epoch = 0;
     for (int i = 0; i < world->node_count; i++)
@@ -323,11 +371,12 @@ static void look_at_asked(struct sim_node *host, const struct known_partition *k
 static void check_all_in_sync(struct sim_node *host)
 {
     const struct invariants *inv = host->world->invariants;
-    for (int i = 0; i < inv->partition_count; i++) {
+    bool there = is_there(host);
+    for (int i = 0; i < inv->partition_count && there; i++) {
         const struct partition_registration *now = &inv->partitions[i].registration;
         if (now->leader == host->id)
             look_at_asked(host, &inv->partitions[i]);
-        if (now->leader != LEADER_NONE && replica_set_has(&now->isr, host->id))
+        if (now->leader != LEADER_NONE && replica_set_has(&now->isr, host->id) && has_moved(host, &inv->partitions[i]))
             check_in_sync(host->world, &inv->partitions[i]);
     }
 }
@@ -346,7 +395,7 @@ void invariants_check(struct sim_node *host)
 /* ---- who had what ---- */
 
 /* All of its replicas are in sync, as was decided, and nobody is about to change that. */
-static bool is_settled(struct sim_node *host, const struct known_partition *known)
+static bool is_settled(struct sim_node *host, struct known_partition *known)
 {
     const struct partition_registration *now = &known->registration;
     if (!replica_set_has(&now->replicas, host->id))
@@ -355,10 +404,7 @@ static bool is_settled(struct sim_node *host, const struct known_partition *know
         now->isr.count != now->replicas.count)
         return false;
     struct partition *led = replica_of(&host->world->nodes[now->leader - 1], known);
-    bool settled = led != NULL && partition_leads(led) && !led->isr_pending;
-    if (led != NULL)
-        partition_unref(led);
-    return settled;
+    return led != NULL && partition_leads(led) && !led->isr_pending;
 }
 
 bool invariants_can_be_spared(struct sim_node *host)

@@ -6,7 +6,7 @@
 
 enum { RUN_GROUPS = 4 }; /* one seed in so many, the first one, has members of a group in its cluster */
 
-/* How much was proved. */
+/* How much was proved; counts, all of them uint64_t. */
 struct totals {
     uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, unclean, wipes, faults[5];
     uint64_t sessions, frames, deaths, lived_ms;
