@@ -38,6 +38,38 @@ reaches() { cluster exec "$C" "$1" timeout 1 bash -c ": </dev/tcp/10.44.0.$2/944
     ls "$C/data/2/meta.properties"
 }
 
+# In front of PATH: a daemon that mounts when it is told to, and a stat that does just before it looks what a daemon does
+# meanwhile: it takes the dead mount of node 1 away. The second look tells the daemon to go on.
+meddle() {
+    mkdir "$T/bin"
+    cat >"$T/bin/logmnt" <<END
+#!/bin/bash
+: >"$T/launched"
+until [ -e "$T/go" ]; do sleep 0.02; done
+exec "$LOGMNT" "\$@"
+END
+    cat >"$T/bin/stat" <<END
+#!/bin/bash
+if [ -e "$T/taken" ]; then
+    : >"$T/go"
+elif [ -e "$T/launched" ]; then
+    umount -l "$C/1" && : >"$T/taken"
+fi
+exec $(command -v stat) "\$@"
+END
+    chmod +x "$T"/bin/*
+}
+
+@test "a dead mount that goes while a start looks is no mount of the new daemon" {
+    start_cluster -o tls=off 1
+    cluster kill "$C" 1
+    meddle
+    PATH=$T/bin:$PATH LOGMNT=$T/bin/logmnt cluster start "$C"
+    [ -e "$T/go" ]
+    is "$(state 1)" running
+    is "$(attr "$C/1" user.node.id)" 1
+}
+
 @test "links are cut and healed: a cable, a pair, one way" {
     start_cluster -o tls=off 3
     for from in 1 2 3; do for to in 1 2 3; do reaches $from $to; done; done
