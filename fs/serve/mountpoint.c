@@ -27,8 +27,8 @@ char *mountpoint_path(const char *given, struct err *e)
     bool whole = !*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     char *parent = whole ? realpath(copy, NULL) : NULL;
     if (!whole) {
-        struct stat st;
-        if (lstat(copy, &st) == 0 && S_ISLNK(st.st_mode)) {
+        char target;
+        if (readlink(copy, &target, 1) >= 0) { /* of what is mounted there lstat(2) would ask the attributes */
             whole = true;
             parent = realpath(copy, NULL);
         } else if (!slash) {
@@ -49,6 +49,12 @@ char *mountpoint_path(const char *given, struct err *e)
     free(parent);
     free(copy);
     return out;
+}
+
+/* What asks a mount without a daemon is told; ECONNABORTED: its daemon ended while the question was on its way. */
+static bool is_dead(int rc)
+{
+    return rc == -ENOTCONN || rc == -ECONNABORTED;
 }
 
 static int take_away_dead(const char *path, struct err *e)
@@ -96,7 +102,7 @@ int mountpoint_check(const char *path, struct err *e)
 {
     struct stat st;
     int rc = stat(path, &st) ? -errno : 0;
-    if (rc && rc != -ENOTCONN)
+    if (rc && !is_dead(rc))
         return err_sys(e, rc, "mount point %s", path);
     if (rc == 0 && !S_ISDIR(st.st_mode))
         return err_set(e, -ENOTDIR, "mount point %s is not a directory", path);
@@ -109,7 +115,7 @@ int mountpoint_prepare(const char *path, const char *data_dir, struct err *e)
     struct statvfs fs;
     /* statfs always asks the file system; stat may be answered from the attributes that a dead one left behind. */
     int rc = statvfs(path, &fs) || stat(path, &st) ? -errno : 0;
-    if (rc == -ENOTCONN) {
+    if (is_dead(rc)) {
         rc = take_away_dead(path, e);
         if (rc)
             return rc;

@@ -112,6 +112,22 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     is "$(grep -c " $M " /proc/mounts)" 1
 }
 
+@test "a daemon that is killed while the next start asks its mount leaves a dead one, too" {
+    mount_log
+    mkdir "$M/orders"
+    kill -STOP "$PID"
+    "$LOGMNT" -f -o "data=$T/other" "$M" 2> "$T/err" 3>&- 4>&- 5>&- &
+    BG+=("$!")
+    wait_until "grep -qs request_wait_answer /proc/$!/wchan"
+    kill -9 "$PID"
+    wait_until 'is_mounted || [ -s "$T/err" ]'
+    is "$(cat "$T/err")" ''
+    mkdir "$M/bills"
+    [ -e "$T/other/topics/bills-0" ]
+    fusermount3 -u "$M"
+    wait "${BG[0]}"
+}
+
 @test "a second daemon is refused by the lock, at once, and the first goes on" {
     mount_log
     mkdir "$M/orders" "$T/other"
@@ -234,7 +250,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
                 timeout 60 "$LOGMNT" -o "data=$DATA" "$M" < "$T/lock" 3>&- 4>&- 5>&-
             fi
         )
-        wait_until 'mountpoint -q "$M"'
+        wait_until is_mounted
         PID=$(daemon_pid)
         is "$(readlink "/proc/$PID/cwd")" /
         flock -n "$T/lock" true
@@ -272,7 +288,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     wait_until '! pgrep -f -- "^$LOGMNT -o data=../../data"'
     "$LOGMNT" -f -o data=data mnt 3>&- 4>&- 5>&- &
     BG+=("$!")
-    wait_until 'mountpoint -q "$M"'
+    wait_until is_mounted
     is "$(ls "$M")" orders
     fusermount3 -u "$M"
     wait "${BG[0]}"

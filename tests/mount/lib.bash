@@ -96,11 +96,15 @@ mount_log() { # [OPTIONS]: returns once the mount answers
     [ -n "$PID" ] || { echo "logmnt returned 0, but no daemon runs"; return 1; }
 }
 
+# In this order: what a dead mount answers may be what the kernel remembers, and a live one is not there yet when the
+# directory below it answers.
+is_mounted() { stat -f "$M" > /dev/null 2>&1 && mountpoint -q "$M"; }
+
 mount_log_in_front() { # [OPTIONS]: its own log goes to $T/log
     "$LOGMNT" -f -o "data=$DATA${1:+,$1}" "$M" 2>"$T/log" 3>&- 4>&- 5>&- &
     PID=$!
     BG+=("$PID")
-    wait_until 'mountpoint -q "$M"'
+    wait_until is_mounted
 }
 
 unmount_log() {
