@@ -1,7 +1,6 @@
 #include "fs/serve/mountpoint.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +71,18 @@ static int take_away_dead(const char *path, struct err *e)
     return err_set(e, -ENOTCONN, "mount point %s holds a dead mount that cannot be taken away", path);
 }
 
+/* Whether a field of the mount table, which ends with a space, is that path: it has some bytes as \ooo. */
+static bool is_field(const char *field, const char *path)
+{
+    for (; *path; path++) {
+        unsigned byte = (unsigned char)*field;
+        field += *field == '\\' && sscanf(field, "\\%3o", &byte) == 1 ? 4 : 1;
+        if (byte != (unsigned char)*path)
+            return false;
+    }
+    return *field == ' ';
+}
+
 /* Whether a live logmnt is mounted exactly there. */
 static bool has_logmnt(const char *path)
 {
@@ -80,10 +91,9 @@ static bool has_logmnt(const char *path)
     size_t size = 0;
     bool found = false;
     while (mounts && !found && getline(&line, &size, mounts) > 0) {
-        char at[PATH_MAX];
-        const char *type = strstr(line, " - ");
-        found = type && strncmp(type, " - fuse.logmnt ", 15) == 0 && sscanf(line, "%*s %*s %*s %*s %4095s", at) == 1 &&
-                strcmp(at, path) == 0;
+        int at = 0;
+        sscanf(line, "%*s %*s %*s %*s %n", &at);
+        found = strstr(line, " - fuse.logmnt ") && is_field(line + at, path);
     }
     free(line);
     if (mounts)

@@ -119,6 +119,7 @@ END
     fails '0: from 1 to 64' start_cluster 0
     fails 'there is no cluster here' cluster status "$T"
     fails '1 to 9 letters' cluster -n a-b 1 "$C"
+    fails 'without commas' cluster -n "t$$" 1 "$T/tab"$'\t'
     mkdir -p "$T/full/x"
     fails 'is not empty' cluster 1 "$T/full"
     start_cluster -o tls=off 1

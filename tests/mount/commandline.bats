@@ -143,6 +143,18 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     is "$(cat "$M/orders/0")" x
 }
 
+@test "a second log is refused where one is mounted, whatever the name" {
+    local name
+    for name in mnt 'a b' 'a\b' $'tab\tnewline\nhash#' 'a\040b'; do
+        M=$T/$name
+        mkdir -p "$M"
+        mount_log
+        fails 'a logmnt is mounted there already' "$LOGMNT" -o "data=$T/other" "$M"
+        unmount_log
+        ! mountpoint -q "$M"
+    done
+}
+
 @test "a data directory belongs to one node id" {
     mount_log id=7
     is "$(attr "$M" user.node.id)" 7
