@@ -119,10 +119,17 @@ remount() { # [OPTIONS]: a clean stop and a new start
     cd "$M"
 }
 
+# With the last of its threads. Until then it holds its files, and its mount is not dead, though its command line may be
+# gone and it may be called a zombie.
+has_ended() { # PID
+    ! awk '/^State:/ { dead = $2 ~ /[ZX]/ } /^Threads:/ { threads = $2 } END { exit dead && threads <= 1 }' \
+        "/proc/$1/status" 2> /dev/null
+}
+
 kill_log() { # kill -9; the dead mount stays
     cd /
     kill -9 "$PID"
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until "has_ended $PID"
 }
 
 restart_after_kill() { # [OPTIONS]
@@ -150,7 +157,7 @@ end_bg() {
     pids=$(with_children $pids)
     kill -9 $pids 2>/dev/null
     for pid in "${BG[@]}"; do wait "$pid" 2>/dev/null; done
-    for pid in $pids; do wait_until "[ ! -e /proc/$pid ] || grep -qs '^State:.Z' /proc/$pid/status"; done
+    for pid in $pids; do wait_until "has_ended $pid"; done
 }
 
 # Until the clock has moved on by some milliseconds, so that what follows has a later timestamp.
