@@ -30,14 +30,26 @@ static int64_t lower(int64_t a, int64_t b)
 
 /* ---- this node's replica ---- */
 
+/* As partition_read_here(); 0: another node is to be asked. */
+static int find_epoch_end(struct read_op *op)
+{
+    op->high_watermark = partition_own_high_watermark(op->part);
+    int rc = partition_epoch_end(op->part, (int32_t)op->at, &op->leader_epoch, &op->point.offset);
+    op->found = rc > 0;
+    return rc;
+}
+
 int partition_read_here(struct read_op *op)
 {
     struct partition *part = op->part;
+    if (op->kind == FIND_EPOCH_END)
+        return find_epoch_end(op);
     int rc = partition_reach(part, NULL);
     if (rc != 0)
         return rc;
     struct log *log = part->log;
     struct log_point hw = op->high_watermark = partition_own_high_watermark(part);
+    op->leader_epoch = log_epoch_before(log, hw.offset); /* first: what is replaced meanwhile is of a later one */
     switch (op->kind) {
     case READ_BYTES:
         rc = log_extent_at(log, op->at, lower(op->limit, hw.position), op->max, &op->extent, NULL);
@@ -62,6 +74,7 @@ int partition_read_here(struct read_op *op)
         op->point = hw;
         break;
     case READ_STATUS:
+    case FIND_EPOCH_END:
         break;
     }
     op->found = rc > 0;
@@ -125,6 +138,10 @@ static bool is_behind(const struct read_op *op)
 
 int partition_read_submit(struct read_op *op)
 {
+    if (op->kind == FIND_EPOCH_END) {
+        int rc = find_epoch_end(op);
+        return rc != 0 ? rc : remote_submit(op);
+    }
     if (atomic_load_explicit(&op->part->elsewhere, memory_order_acquire))
         return remote_submit(op);
 #ifdef LOGMNT_LATE_REPLICA

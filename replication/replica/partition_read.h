@@ -5,7 +5,7 @@
  * then a piece of a file; what has to be fetched from elsewhere comes later, and bytes are in memory. Who asks cannot
  * tell which before it is over, and need not: partition_read_copy() takes both.
  *
- * Nothing at or behind the high watermark is ever answered. Any thread. */
+ * Nothing at or behind the high watermark is ever answered, but that an epoch ended there. Any thread. */
 #ifndef LOGMNT_REPLICATION_REPLICA_PARTITION_READ_H
 #define LOGMNT_REPLICATION_REPLICA_PARTITION_READ_H
 
@@ -25,6 +25,8 @@ enum read_kind {
     FIND_LAST,     /* a number: the record that so many ones begin with, the last of them at the high watermark */
     FIND_POSITION, /* the first record that ends behind this position */
     FIND_END,      /* the high watermark; `at` is not looked at */
+    FIND_EPOCH_END, /* a leader epoch: the first record behind it in the leader's log, as far as that reaches, committed
+                       or not; point.offset alone. INT64_MAX: who leads cannot say */
     READ_STATUS,   /* how it is, as partition.h's points, size and time tell from then on; likewise */
 };
 
@@ -42,8 +44,11 @@ struct read_op {
      * -ETIMEDOUT: nobody who has the bytes was reached in time. */
     void (*done)(struct read_op *op, int rc);
     struct log_point high_watermark; /* out: as it was when this was answered */
-    bool found;                      /* out, READ_*: there is something */
+    bool found;                      /* out, READ_*: there is something; FIND_EPOCH_END: that is known */
     struct log_point point;          /* out, FIND_* */
+    /* out, but of READ_STATUS: the log that this is from has no record of a later leader epoch below that high
+     * watermark; -1: not known. FIND_EPOCH_END: the epoch in which its leader said so. */
+    int32_t leader_epoch;
     struct log_run run;              /* out, READ_RUN */
     struct log_point log_start;      /* out, READ_RUN: nothing of the run that lies before it is there any more */
     /* out, READ_BYTES: where they are. fd -1: in `bytes`. To be given back by partition_read_release(), if found. */

@@ -229,6 +229,29 @@ int partition_lags(struct partition *part, struct partition_lag out[LIMIT_REPLIC
     return count;
 }
 
+int partition_epoch_end(struct partition *part, int32_t epoch, int32_t *now, int64_t *end)
+{
+    struct log_point log_ends, ended;
+    int32_t found;
+
+    *now = atomic_load(&part->leader_epoch);
+    if (!partition_leads(part) || *now < epoch || partition_asks_shown(part))
+        return 0;
+    int rc = partition_reach(part, NULL);
+    if (rc != 0)
+        return rc;
+    log_epoch_end(part->log, epoch, &found, &ended);
+    log_ends = log_end(part->log);
+    if (ended.offset < 0)
+        ended = log_ends; /* it is later than all that have begun */
+    /* Behind what was shown and lost, and what was removed since, there may be nothing for a while. */
+    rc = ended.offset < log_ends.offset ? log_lookup_offset(part->log, ended.offset, log_ends, &ended, NULL) : 0;
+    if (rc < 0)
+        return rc;
+    *end = ended.offset;
+    return partition_leads(part) && atomic_load(&part->leader_epoch) == *now;
+}
+
 bool partition_led_end(struct partition *part, int32_t epoch, int32_t *now, int64_t *end)
 {
     struct log_point ended;
@@ -240,6 +263,15 @@ bool partition_led_end(struct partition *part, int32_t epoch, int32_t *now, int6
     log_epoch_end(part->log, epoch, &found, &ended);
     *end = ended.offset >= 0 ? ended.offset : log_end(part->log).offset;
     return true;
+}
+
+int32_t partition_leader_epoch(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    bool leads = part->registration.leader == part->manager->id;
+    int32_t epoch = leads ? atomic_load(&part->leader_epoch) : part->registration.leader_epoch;
+    pthread_mutex_unlock(&part->lock);
+    return epoch;
 }
 
 void partition_info(struct partition *part, struct partition_info *out)

@@ -88,8 +88,21 @@ static enum read_kind kind_of(enum lookup_kind kind)
     return kinds[kind];
 }
 
+/* Of the leader alone. */
+static void serve_epoch_end(struct partition *part, int32_t epoch, struct lookup_answer *answer)
+{
+    (void)readiness(part, 0, &answer->high_watermark, &answer->epochs);
+    int rc = partition_epoch_end(part, epoch, &answer->epochs.leader, &answer->epoch_end);
+    answer->outcome = rc < 0 ? READ_OUTCOME_FAILED : rc == 0 ? READ_OUTCOME_LATER : READ_OUTCOME_OK;
+}
+
 void partition_serve_lookup(struct partition *part, const struct lookup_request *request, struct lookup_answer *answer)
 {
+    if (request->kind == LOOKUP_END && request->epoch >= 0) {
+        serve_epoch_end(part, request->epoch, answer);
+        return;
+    }
+    answer->epoch_end = -1;
     struct read_op op = {.part = part, .kind = kind_of(request->kind), .at = request->at, .limit = INT64_MAX, .max = 1};
     answer->outcome = readiness(part, request->shown, &answer->high_watermark, &answer->epochs);
     if (answer->outcome != READ_OUTCOME_OK)

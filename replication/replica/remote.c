@@ -155,8 +155,10 @@ static bool serve(struct remote *remote, struct read_op *op, int64_t now)
         return false;
     if (op->from < op->limit && !remote_cache_serve(&remote->cache, op, now))
         return false;
-    if (op->from >= op->limit)
+    if (op->from >= op->limit) {
         op->found = false;
+        op->leader_epoch = -1;
+    }
     return true;
 }
 
@@ -225,7 +227,8 @@ static bool ask(struct partition *part, const struct question *question, const s
 {
     static const enum lookup_kind kinds[] = {
         [READ_RUN] = LOOKUP_RUN,   [FIND_OFFSET] = LOOKUP_OFFSET,     [FIND_TIME] = LOOKUP_TIME,
-        [FIND_LAST] = LOOKUP_LAST, [FIND_POSITION] = LOOKUP_POSITION, [FIND_END] = LOOKUP_END};
+        [FIND_LAST] = LOOKUP_LAST, [FIND_POSITION] = LOOKUP_POSITION, [FIND_END] = LOOKUP_END,
+        [FIND_EPOCH_END] = LOOKUP_END};
     uint8_t header[LIMIT_READ_MESSAGE_BYTES];
     struct read_head head = {.number = question->number, .partition = part->index};
     int64_t known = shown(part).position;
@@ -237,7 +240,10 @@ static bool ask(struct partition *part, const struct question *question, const s
         request.max = question->max;
         len = read_request_encode(&request, header);
     } else if (question->kind == MESSAGE_LOOKUP) {
-        struct lookup_request request = {.head = head, .shown = known, .kind = kinds[op->kind], .at = op->at};
+        struct lookup_request request = {
+            .head = head, .shown = known, .kind = kinds[op->kind], .at = op->at, .epoch = -1};
+        if (op->kind == FIND_EPOCH_END)
+            request.epoch = (int32_t)op->at;
         len = lookup_request_encode(&request, header);
     } else {
         struct stat_request request = {.head = head, .known = wait_ms > 0 ? known : -1, .wait_ms = (uint32_t)wait_ms};
@@ -443,6 +449,13 @@ static void take_read(struct partition *part, struct remote *remote, const struc
     free(frame);
 }
 
+/* One that does not know the question has told of the high watermark. */
+static void take_epoch_end(struct read_op *op, const struct lookup_answer *answer)
+{
+    op->found = true;
+    op->point.offset = answer->epoch_end >= 0 ? answer->epoch_end : INT64_MAX;
+}
+
 static void take_lookup(struct partition *part, const struct question *question, const struct lookup_answer *answer,
                         struct over *over)
 {
@@ -453,6 +466,8 @@ static void take_lookup(struct partition *part, const struct question *question,
         op->found = answer->found && answer->base.position < op->limit;
         op->run = (struct log_run){
             .base = answer->base, .len = answer->len, .records = answer->records, .timestamp_ms = answer->timestamp_ms};
+        if (op->kind == FIND_EPOCH_END)
+            take_epoch_end(op, answer);
         end_op(over, op, answer->outcome == READ_OUTCOME_FAILED ? -EIO : 0);
     }
     pthread_mutex_unlock(&part->lock);
@@ -518,11 +533,15 @@ static void summary(const struct frame *frame, const struct answer *answer, uint
 }
 
 /* As of when they were answered. More may be shown by now: whether there is anything up to there this answer does not
- * say. Bytes may be at hand from a later answer. */
-static void date(struct over *over, struct log_point answered, struct log_point shown)
+ * say. Bytes may be at hand from a later answer, or an earlier one. */
+static void date(struct over *over, struct log_point answered, const struct read_epochs *epochs, struct log_point shown)
 {
-    for (struct read_op *op = over->first; op != NULL; op = op->next)
-        op->high_watermark = op->kind == READ_BYTES && op->found ? shown : answered;
+    for (struct read_op *op = over->first; op != NULL; op = op->next) {
+        bool at_hand = op->kind == READ_BYTES && op->found;
+        op->high_watermark = at_hand ? shown : answered;
+        if (!at_hand)
+            op->leader_epoch = op->kind == FIND_EPOCH_END ? epochs->leader : epochs->record;
+    }
 }
 
 int remote_answer(struct partition *part, int32_t from, struct frame *frame, struct err *e)
@@ -575,7 +594,7 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
         take_lookup(part, &question, &answer.lookup, &over);
     else
         holes = take_stat(part, remote, &question, &answer.stat, &over);
-    date(&over, high_watermark, shown(part));
+    date(&over, high_watermark, &epochs, shown(part));
     (void)pump(part, remote, now_ms(part));
     pthread_mutex_unlock(&remote->lock);
     if (question.kind != MESSAGE_READ)
@@ -588,15 +607,18 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
 
 /* ---- the tick ---- */
 
-/* This node's own replica has caught up with what was shown: those that waited for that, in a list by next. */
+/* This node's own replica has caught up with what was shown, or leads by now: those that waited for that, in a list by
+ * next. */
 static struct read_op *take_own(struct partition *part)
 {
     struct read_op *first = NULL, **last = &first;
     pthread_mutex_lock(&part->lock);
     bool caught_up = !atomic_load(&part->elsewhere) && part->isr.high_watermark.position >= part->shown.position;
-    for (struct read_op *op = part->reads.first, *next; op != NULL && caught_up; op = next) {
+    bool leads = partition_leads(part) && !partition_asks_shown(part);
+    for (struct read_op *op = part->reads.first, *next; op != NULL; op = next) {
         next = op->next;
-        if (op->kind == READ_STATUS || op->lost)
+        bool here = op->kind == FIND_EPOCH_END ? leads : caught_up && op->kind != READ_STATUS && !op->lost;
+        if (!here)
             continue;
         partition_read_take_out(op);
         op->next = NULL;

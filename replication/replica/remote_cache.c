@@ -13,6 +13,7 @@ struct chunk {
     struct read_block *block; /* its frame's body */
     int64_t from, end;
     int64_t born_ms;
+    int32_t leader_epoch; /* read_op's */
     uint32_t count;
     struct {
         int64_t position;
@@ -98,8 +99,12 @@ int remote_cache_add(struct remote_cache *cache, int64_t from, const struct read
         return -ENOMEM;
     }
     block->frame = frame;
-    *chunk =
-        (struct chunk){.block = block, .from = from, .end = answer->end, .born_ms = now_ms, .count = answer->count};
+    *chunk = (struct chunk){.block = block,
+                            .from = from,
+                            .end = answer->end,
+                            .born_ms = now_ms,
+                            .leader_epoch = answer->epochs.record,
+                            .count = answer->count};
     for (uint32_t i = 0; i < answer->count; i++) {
         chunk->pieces[i].position = answer->pieces[i].position;
         chunk->pieces[i].len = answer->pieces[i].len;
@@ -177,6 +182,7 @@ bool remote_cache_serve(struct remote_cache *cache, struct read_op *op, int64_t 
         atomic_fetch_add(&op->block->refs, 1);
         op->bytes = chunk->block->frame->body + chunk->pieces[i].at + skip;
         op->found = true;
+        op->leader_epoch = chunk->leader_epoch;
         note_reader(cache, op->at, op->from + (int64_t)len);
         return true;
     }

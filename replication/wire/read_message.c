@@ -2,7 +2,6 @@
 #include "replication/wire/read_message.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <string.h>
 
 #include "engine/base/crc32c.h"
@@ -79,11 +78,12 @@ size_t lookup_request_encode(const struct lookup_request *request, uint8_t out[L
 {
     struct elements_out to;
 
-    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, LOOKUP_REQUEST);
+    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, LOOKUP_REQUEST + 1);
     pack_head(&to, &request->head);
     msgpack_pack_int64(&to.pk, request->shown);
     msgpack_pack_int(&to.pk, (int)request->kind);
     msgpack_pack_int64(&to.pk, request->at);
+    msgpack_pack_int32(&to.pk, request->epoch);
     return to.len;
 }
 
@@ -91,7 +91,7 @@ size_t lookup_answer_encode(const struct lookup_answer *answer, uint8_t out[LIMI
 {
     struct elements_out to;
 
-    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, LOOKUP_ANSWER + EPOCHS);
+    elements_begin(&to, out, LIMIT_READ_MESSAGE_BYTES, LOOKUP_ANSWER + EPOCHS + 1);
     pack_head(&to, &answer->head);
     msgpack_pack_int(&to.pk, (int)answer->outcome);
     pack_point(&to, answer->high_watermark);
@@ -102,6 +102,7 @@ size_t lookup_answer_encode(const struct lookup_answer *answer, uint8_t out[LIMI
     msgpack_pack_uint32(&to.pk, answer->records);
     msgpack_pack_int64(&to.pk, answer->timestamp_ms);
     pack_epochs(&to, &answer->epochs);
+    msgpack_pack_int64(&to.pk, answer->epoch_end);
     return to.len;
 }
 
@@ -258,29 +259,49 @@ static bool stat_answer_take(const msgpack_object *at, void *arg)
            take_int64(&at, INT64_MIN, &out->mtime_ms);
 }
 
-/* A message of some kind: at least so many elements, of which take() makes *out. */
+/* What later versions have put behind: elements from `from` on. Where they are not there *out says so. */
+static bool take_epochs(const msgpack_object_array *all, size_t from, struct read_epochs *out)
+{
+    *out = (struct read_epochs){-1, -1};
+    return all->size < from + EPOCHS ||
+           (elements_int32(&all->ptr[from], -1, &out->leader) && elements_int32(&all->ptr[from + 1], -1, &out->record));
+}
+
+static bool read_answer_more(const msgpack_object_array *all, size_t from, void *arg)
+{
+    return take_epochs(all, from, &((struct read_answer *)arg)->epochs);
+}
+
+static bool lookup_request_more(const msgpack_object_array *all, size_t from, void *arg)
+{
+    struct lookup_request *out = arg;
+
+    out->epoch = -1;
+    return all->size <= from || elements_int32(&all->ptr[from], -1, &out->epoch);
+}
+
+static bool lookup_answer_more(const msgpack_object_array *all, size_t from, void *arg)
+{
+    struct lookup_answer *out = arg;
+
+    out->epoch_end = -1;
+    return take_epochs(all, from, &out->epochs) &&
+           (all->size <= from + EPOCHS || elements_int64(&all->ptr[from + EPOCHS], -1, &out->epoch_end));
+}
+
+static bool stat_answer_more(const msgpack_object_array *all, size_t from, void *arg)
+{
+    return take_epochs(all, from, &((struct stat_answer *)arg)->epochs);
+}
+
+/* A message of some kind: at least so many elements, of which take() makes *out; more() looks behind them, NULL: that
+ * is for later versions. */
 struct form {
     const char *name;
     size_t elements;
     bool (*take)(const msgpack_object *at, void *out);
-    size_t epochs_at; /* in *out: read_epochs, which are the next elements, where they are there; 0: it has none */
+    bool (*more)(const msgpack_object_array *all, size_t from, void *out);
 };
-
-static bool take_epochs(const struct form *form, const msgpack_object_array *all, void *out)
-{
-    struct read_epochs epochs = {-1, -1};
-    const msgpack_object *at = &all->ptr[form->elements];
-
-    if (form->epochs_at == 0) {
-        return true;
-    }
-    if (all->size >= form->elements + EPOCHS &&
-        !(elements_int32(&at[0], -1, &epochs.leader) && elements_int32(&at[1], -1, &epochs.record))) {
-        return false;
-    }
-    memcpy((char *)out + form->epochs_at, &epochs, sizeof epochs);
-    return true;
-}
 
 static int decode(const struct form *form, const uint8_t *data, size_t len, void *out, struct err *e)
 {
@@ -289,8 +310,9 @@ static int decode(const struct form *form, const uint8_t *data, size_t len, void
 
     if (rc == 0) {
         const msgpack_object_array *all = &unpacked.data.via.array;
+        bool ok = form->take(all->ptr, out) && (form->more == NULL || form->more(all, form->elements, out));
 
-        rc = form->take(all->ptr, out) && take_epochs(form, all, out) ? 0 : -EBADMSG;
+        rc = ok ? 0 : -EBADMSG;
         msgpack_unpacked_destroy(&unpacked);
     }
     return rc != 0 ? err_set(e, rc, "not a %s", form->name) : 0;
@@ -298,14 +320,14 @@ static int decode(const struct form *form, const uint8_t *data, size_t len, void
 
 int read_head_decode(const uint8_t *data, size_t len, struct read_head *out, struct err *e)
 {
-    static const struct form form = {"message about reading", HEAD, read_head_take, 0};
+    static const struct form form = {"message about reading", HEAD, read_head_take, NULL};
 
     return decode(&form, data, len, out, e);
 }
 
 int read_request_decode(const uint8_t *data, size_t len, struct read_request *out, struct err *e)
 {
-    static const struct form form = {"read", READ_REQUEST, read_request_take, 0};
+    static const struct form form = {"read", READ_REQUEST, read_request_take, NULL};
 
     return decode(&form, data, len, out, e);
 }
@@ -313,8 +335,7 @@ int read_request_decode(const uint8_t *data, size_t len, struct read_request *ou
 int read_answer_decode(const uint8_t *data, size_t len, const uint8_t *body, size_t body_bytes, struct read_answer *out,
                        struct err *e)
 {
-    static const struct form form = {"read's answer", READ_ANSWER, read_answer_take,
-                                     offsetof(struct read_answer, epochs)};
+    static const struct form form = {"read's answer", READ_ANSWER, read_answer_take, read_answer_more};
     size_t bytes = 0;
     int rc = decode(&form, data, len, out, e);
 
@@ -335,30 +356,28 @@ int read_answer_decode(const uint8_t *data, size_t len, const uint8_t *body, siz
 
 int lookup_request_decode(const uint8_t *data, size_t len, struct lookup_request *out, struct err *e)
 {
-    static const struct form form = {"look-up", LOOKUP_REQUEST, lookup_request_take, 0};
+    static const struct form form = {"look-up", LOOKUP_REQUEST, lookup_request_take, lookup_request_more};
 
     return decode(&form, data, len, out, e);
 }
 
 int lookup_answer_decode(const uint8_t *data, size_t len, struct lookup_answer *out, struct err *e)
 {
-    static const struct form form = {"look-up's answer", LOOKUP_ANSWER, lookup_answer_take,
-                                     offsetof(struct lookup_answer, epochs)};
+    static const struct form form = {"look-up's answer", LOOKUP_ANSWER, lookup_answer_take, lookup_answer_more};
 
     return decode(&form, data, len, out, e);
 }
 
 int stat_request_decode(const uint8_t *data, size_t len, struct stat_request *out, struct err *e)
 {
-    static const struct form form = {"question how a partition is", STAT_REQUEST, stat_request_take, 0};
+    static const struct form form = {"question how a partition is", STAT_REQUEST, stat_request_take, NULL};
 
     return decode(&form, data, len, out, e);
 }
 
 int stat_answer_decode(const uint8_t *data, size_t len, struct stat_answer *out, struct err *e)
 {
-    static const struct form form = {"word on how a partition is", STAT_ANSWER, stat_answer_take,
-                                     offsetof(struct stat_answer, epochs)};
+    static const struct form form = {"word on how a partition is", STAT_ANSWER, stat_answer_take, stat_answer_more};
 
     return decode(&form, data, len, out, e);
 }

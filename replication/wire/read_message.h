@@ -66,6 +66,7 @@ struct lookup_request {
     int64_t shown;
     enum lookup_kind kind;
     int64_t at;
+    int32_t epoch; /* LOOKUP_END: asked is where this leader epoch ended, of the leader alone; -1: it is not */
 };
 
 struct lookup_answer {
@@ -78,6 +79,7 @@ struct lookup_answer {
     struct log_point base;
     uint32_t len, records;
     int64_t timestamp_ms;
+    int64_t epoch_end; /* the offset of the first record behind the epoch that was asked about; -1: not said */
 };
 
 /* MESSAGE_STAT: how the partition is; held back, for as long as wait_ms, while its high watermark is not above `known`.

@@ -309,6 +309,82 @@ static void test_places_and_runs_are_the_leaders(void **state)
     assert_false(run.op.found);
 }
 
+/* Five records of the log's first epoch, and one of a later one. */
+static void lead_in_two_epochs(struct wire *wire)
+{
+    struct partition_registration later = {.leader = 1, .leader_epoch = 7, .partition_epoch = 7};
+    append_lines(wire->leader, 0, 5);
+    later.replicas = later.isr = (struct replica_set){.count = 1, .ids = {1}};
+    partition_set_registration(wire->there, &later);
+    append_lines(wire->leader, 5, 1);
+}
+
+static void test_where_an_epoch_ended_is_the_leaders_to_say(void **state)
+{
+    struct wire *wire = *state;
+    lead_in_two_epochs(wire);
+    struct partition *parts[] = {wire->there, wire->here};
+    for (int i = 0; i < 2; i++) {
+        struct asked asked = ask(parts[i], FIND_EPOCH_END, 0);
+        assert_int_equal(asked.rc, 0);
+        assert_true(asked.op.found);
+        assert_int_equal(asked.op.point.offset, 5);
+        assert_int_equal(asked.op.leader_epoch, 7);
+        assert_int_equal(ask(parts[i], FIND_EPOCH_END, 3).op.point.offset, 5);
+        assert_int_equal(ask(parts[i], FIND_EPOCH_END, 7).op.point.offset, 6);
+    }
+    /* Behind that nothing is there up to what was written then. */
+    assert_int_equal(delete_records(wire->there, 54, NULL), 0);
+    append_lines(wire->leader, 6, 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ask(parts[i], FIND_EPOCH_END, 0).op.point.offset, 6);
+}
+
+/* Who leads in an earlier epoch than that cannot know. */
+static void test_an_earlier_leader_is_not_believed(void **state)
+{
+    struct wire *wire = *state;
+    lead_in_two_epochs(wire);
+    struct asked asked = question(wire->here, FIND_EPOCH_END, 8);
+    assert_true(begin(&asked));
+    wait_until(atomic_load(&asked.over) || (pass_ms(wire->reader, 20), false));
+    assert_int_equal(asked.rc, -ETIMEDOUT);
+}
+
+/* What is answered is of a log that has no later epoch in front of its high watermark. */
+static void test_answers_tell_the_epoch_of_the_last_record(void **state)
+{
+    static const enum read_kind kinds[] = {READ_RUN, FIND_OFFSET, FIND_POSITION, FIND_END};
+    struct wire *wire = *state;
+    struct partition *parts[] = {wire->there, wire->here};
+    append_lines(wire->leader, 0, 1);
+    for (int i = 0; i < 2; i++) {
+        struct asked asked = question(parts[i], READ_BYTES, 0);
+        asked.op.max = 4;
+        if (begin(&asked))
+            wait_until(atomic_load(&asked.over));
+        assert_true(asked.op.found);
+        assert_int_equal(asked.op.leader_epoch, 0);
+        partition_read_release(&asked.op);
+    }
+    lead_in_two_epochs(wire);
+    for (int i = 0; i < 2; i++) {
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            assert_int_equal(ask(parts[i], kinds[k], 0).op.leader_epoch, 7);
+        struct asked end = ask(parts[i], READ_BYTES, 63);
+        assert_false(end.op.found);
+        assert_int_equal(end.op.leader_epoch, 7);
+    }
+    /* Bytes that are at hand since then are of the log as it was. */
+    struct asked asked = ask(wire->here, READ_BYTES, 4);
+    assert_int_equal(asked.op.extent.len, 5);
+    assert_int_equal(asked.op.leader_epoch, 0);
+    partition_read_release(&asked.op);
+    asked = ask(wire->here, READ_BYTES, 54);
+    assert_int_equal(asked.op.leader_epoch, 7);
+    partition_read_release(&asked.op);
+}
+
 static void test_how_it_is_is_known_once_asked_and_for_two_seconds(void **state)
 {
     struct wire *wire = *state;
@@ -653,6 +729,35 @@ static void test_messages_that_are_none_are_refused(void **state)
     assert_int_equal(read_request_decode(out, read_request_encode(&request, out), &decoded, &e), -EBADMSG);
 }
 
+/* Its answers end where they did. */
+static void test_an_earlier_version_knows_nothing_of_epochs(void **state)
+{
+    struct lookup_answer answer = {.head = {.number = 1}, .epochs = {3, 2}, .epoch_end = 1}, again;
+    struct lookup_request request = {.head = {.number = 1}, .kind = LOOKUP_END, .epoch = 5}, asked;
+    uint8_t out[LIMIT_READ_MESSAGE_BYTES];
+    struct err e = {0};
+    (void)state;
+    size_t len = lookup_answer_encode(&answer, out);
+    assert_int_equal(lookup_answer_decode(out, len, &again, &e), 0);
+    assert_int_equal(again.epoch_end, 1);
+    assert_true(out[0] == 0xdc && out[2] == 17); /* an array of 17 elements */
+    out[2] = 16;
+    assert_int_equal(lookup_answer_decode(out, len - 1, &again, &e), 0);
+    assert_int_equal(again.epoch_end, -1);
+    assert_int_equal(again.epochs.leader, 3);
+    out[2] = 14;
+    assert_int_equal(lookup_answer_decode(out, len - 3, &again, &e), 0);
+    assert_int_equal(again.epochs.record, -1);
+    assert_int_equal(again.epoch_end, -1);
+    len = lookup_request_encode(&request, out);
+    assert_int_equal(lookup_request_decode(out, len, &asked, &e), 0);
+    assert_int_equal(asked.epoch, 5);
+    assert_int_equal(out[0], 0x97);
+    out[0] = 0x96;
+    assert_int_equal(lookup_request_decode(out, len - 1, &asked, &e), 0);
+    assert_int_equal(asked.epoch, -1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_wire, teardown_wire)
 
 int main(void)
@@ -661,6 +766,10 @@ int main(void)
         TEST(test_bytes_come_from_the_leader_and_far_fewer_questions_than_reads),
         TEST(test_an_end_is_asked_for_each_time),
         TEST(test_places_and_runs_are_the_leaders),
+        TEST(test_where_an_epoch_ended_is_the_leaders_to_say),
+        TEST(test_an_earlier_leader_is_not_believed),
+        TEST(test_answers_tell_the_epoch_of_the_last_record),
+        TEST(test_an_earlier_version_knows_nothing_of_epochs),
         TEST(test_how_it_is_is_known_once_asked_and_for_two_seconds),
         TEST(test_what_was_read_ahead_is_gone_when_it_was_removed),
         TEST(test_an_end_before_what_was_shown_is_waited_out_and_never_told),
