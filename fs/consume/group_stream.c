@@ -16,6 +16,23 @@
 #include "fs/consume/group_stream_internal.h"
 #include "fs/consume/reader.h"
 
+/* ---- looks at what the coordinator says ---- */
+
+/* One is queued, or will be in a moment. */
+static bool news_begin(struct group_stream *stream)
+{
+    bool begun = !atomic_exchange(&stream->news_queued, true);
+    if (begun)
+        handle_ref(stream->handle);
+    return begun;
+}
+
+static void look_later(struct group_stream *stream, int64_t delay_ms)
+{
+    if (news_begin(stream))
+        alarm_set(node_executor(stream->handle->session->node), &stream->again, delay_ms);
+}
+
 /* ---- who waits ---- */
 
 /* Something may be there that was not: takes out who waits for that, to be woken without the lock. */
@@ -124,6 +141,7 @@ static struct group_part *part_new(struct group_stream *stream, const struct gro
     part->owner = (struct group_owner){.partition = share->partition, .epoch = share->epoch};
     part->part = partition_ref(partition);
     part->next.offset = share->start;
+    part->leader_epoch = share->leader_epoch;
     part->committed = GROUP_OFFSET_NONE;
     return part;
 }
@@ -160,26 +178,7 @@ static bool has_records(const struct group_part *part, struct log_point *high_wa
     return high_watermark->offset > from;
 }
 
-/* Of those that fail, or do not, the first one behind whose turn it was. */
-static struct group_part *first_with_records(struct group_stream *stream, bool failing)
-{
-    struct group_part *first = NULL;
-    for (size_t i = 0; i < stream->count; i++) {
-        struct group_part *part = stream->parts[i];
-        struct log_point high_watermark;
-        bool behind = part->owner.partition > stream->turn;
-        if (part->revoked || (part->failures > 0) != failing || (first != NULL && !behind))
-            continue;
-        if (!has_records(part, &high_watermark) && arm(part, high_watermark.position))
-            continue;
-        if (behind)
-            return part;
-        first = part;
-    }
-    return first;
-}
-
-/* ---- those that fail ---- */
+/* ---- questions aside, of no READ ---- */
 
 static int64_t now_ms(const struct group_stream *stream)
 {
@@ -193,14 +192,36 @@ void stream_part_failed(struct group_part *part)
     part->probe_ms = now_ms(part->stream) + LIMIT_STREAM_PROBE_MS;
 }
 
+void stream_part_lost(struct group_part *part, int64_t offset)
+{
+    part->lost = true;
+    group_member_lost(part->stream->member, part->owner.partition, part->owner.epoch, offset);
+}
+
+/* Whether the log has what is before `next` is known, or is asked again. */
+static void take_epoch_end(struct group_part *part, int rc)
+{
+    if (part->dropped || part->revoked || part->lost)
+        return;
+    if (rc != 0 || !part->probe.found)
+        look_later(part->stream, LIMIT_STREAM_PROBE_MS);
+    else if (part->probe.point.offset < part->next.offset)
+        stream_part_lost(part, part->probe.point.offset);
+    else
+        part->leader_epoch = part->probe.leader_epoch;
+}
+
 static void probed(struct group_part *part, int rc)
 {
+    bool answers = rc == 0 && part->probe.kind == FIND_OFFSET;
     pthread_mutex_lock(&part->stream->handle->lock);
     part->probing = false;
-    if (rc == 0)
-        part->failures = 0;
     part->probe_ms = now_ms(part->stream) + LIMIT_STREAM_PROBE_MS;
-    part_called(part, rc == 0);
+    if (part->probe.kind == FIND_EPOCH_END)
+        take_epoch_end(part, rc);
+    else if (answers)
+        part->failures = 0;
+    part_called(part, answers);
 }
 
 static void probe_done(struct read_op *op, int rc)
@@ -216,27 +237,68 @@ static void probe(struct work *work)
         probed(part, rc < 0 ? rc : 0);
 }
 
+static void ask_aside(struct group_part *part, enum read_kind kind, int64_t at)
+{
+    struct handle *handle = part->stream->handle;
+    part->probing = true;
+    part->probe = (struct read_op){.part = part->part,
+                                   .kind = kind,
+                                   .at = at,
+                                   .limit = INT64_MAX,
+                                   .max = 1,
+                                   .timeout_ms = LIMIT_STREAM_ANSWER_MS,
+                                   .done = probe_done};
+    part->probe_work.run = probe;
+    handle_ref(handle);
+    executor_prompt(node_executor(handle->session->node), &part->probe_work);
+}
+
+/* It has no records, and another epoch by now than when it was read: they may be before `next`, in the place of those
+ * that were read (record_fetch.c says how). */
+static void ask_lost(struct group_part *part)
+{
+    if (part->probing || part->leader_epoch < 0 || partition_leader_epoch(part->part) <= part->leader_epoch)
+        return;
+    if (now_ms(part->stream) < part->probe_ms)
+        look_later(part->stream, LIMIT_STREAM_PROBE_MS);
+    else
+        ask_aside(part, FIND_EPOCH_END, part->leader_epoch);
+}
+
+/* ---- whose turn it is ---- */
+
+/* Of those that fail, or do not, the first one behind whose turn it was. */
+static struct group_part *first_with_records(struct group_stream *stream, bool failing)
+{
+    struct group_part *first = NULL;
+    for (size_t i = 0; i < stream->count; i++) {
+        struct group_part *part = stream->parts[i];
+        struct log_point high_watermark;
+        bool behind = part->owner.partition > stream->turn;
+        if (part->revoked || part->lost || (part->failures > 0) != failing || (first != NULL && !behind))
+            continue;
+        bool has = has_records(part, &high_watermark);
+        if (!has)
+            ask_lost(part);
+        if (!has && arm(part, high_watermark.position))
+            continue;
+        if (behind)
+            return part;
+        first = part;
+    }
+    return first;
+}
+
 /* Others have records, and are read: who fails is asked aside meanwhile, so that it has its turn again. */
 static void probe_failing(struct group_stream *stream)
 {
     for (size_t i = 0; i < stream->count; i++) {
         struct group_part *part = stream->parts[i];
         struct log_point high_watermark;
-        if (part->failures == 0 || part->revoked || part->probing || now_ms(stream) < part->probe_ms)
+        if (part->failures == 0 || part->revoked || part->lost || part->probing || now_ms(stream) < part->probe_ms)
             continue;
-        if (!has_records(part, &high_watermark) && arm(part, high_watermark.position))
-            continue;
-        part->probing = true;
-        part->probe = (struct read_op){.part = part->part,
-                                       .kind = FIND_OFFSET,
-                                       .at = part->next.offset,
-                                       .limit = INT64_MAX,
-                                       .max = 1,
-                                       .timeout_ms = LIMIT_STREAM_ANSWER_MS,
-                                       .done = probe_done};
-        part->probe_work.run = probe;
-        handle_ref(stream->handle);
-        executor_prompt(node_executor(stream->handle->session->node), &part->probe_work);
+        if (has_records(part, &high_watermark) || !arm(part, high_watermark.position))
+            ask_aside(part, FIND_OFFSET, part->next.offset);
     }
 }
 
@@ -250,15 +312,6 @@ struct group_part *stream_next_part(struct group_stream *stream)
 }
 
 /* ---- the member ---- */
-
-/* It is queued, or will be in a moment. */
-static bool news_begin(struct group_stream *stream)
-{
-    bool begun = !atomic_exchange(&stream->news_queued, true);
-    if (begun)
-        handle_ref(stream->handle);
-    return begun;
-}
 
 /* The parts of these shares. 0; -EAGAIN: one is of a partition that this node has yet to hear of, and it is looked
  * again soon; -ENOMEM: nothing has changed. */
@@ -294,8 +347,8 @@ static int take_shares(struct group_stream *stream, const struct group_shares *s
     free(stream->parts);
     stream->parts = parts;
     stream->count = count;
-    if (unknown && news_begin(stream))
-        alarm_set(node_executor(stream->handle->session->node), &stream->again, LIMIT_LOOK_AGAIN_MS);
+    if (unknown)
+        look_later(stream, LIMIT_LOOK_AGAIN_MS);
     return unknown ? -EAGAIN : 0;
 }
 
@@ -373,9 +426,9 @@ static void look_again(struct alarm *alarm)
 static void changed(void *arg)
 {
     struct group_stream *stream = arg;
-    if (!news_begin(stream))
-        return;
-    executor_prompt(node_executor(stream->handle->session->node), &stream->news);
+    struct executor *executor = node_executor(stream->handle->session->node);
+    if (news_begin(stream) || alarm_cancel(executor, &stream->again))
+        executor_prompt(executor, &stream->news);
 }
 
 int stream_join(struct group_stream *stream)

@@ -39,8 +39,10 @@ static void add(struct stream_commit *commit, const struct group_part *part, int
             return;
         }
     }
-    op->commits[op->count++] =
-        (struct group_commit){.partition = part->owner.partition, .epoch = part->owner.epoch, .offset = offset};
+    op->commits[op->count++] = (struct group_commit){.partition = part->owner.partition,
+                                                     .epoch = part->owner.epoch,
+                                                     .offset = offset,
+                                                     .leader_epoch = part->leader_epoch};
 }
 
 /* 0 or a negative errno. */

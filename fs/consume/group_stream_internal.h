@@ -19,13 +19,16 @@ struct group_part {
     int64_t probe_ms;       /* not before, on the clock of timers */
     struct log_point next;  /* the record to deliver next */
     bool placed;            /* next.position is known */
+    int32_t leader_epoch;   /* record_fetch's, of next */
+    bool lost;              /* the log has less than was read of it: delivers no more until it is handed over anew */
     int64_t searched;       /* an offset: from `next` to here nothing was found */
     int64_t committed;      /* what was committed in this epoch; GROUP_OFFSET_NONE */
     uint32_t mean_len;      /* of the records last delivered */
     /* Waits for records, from when none were found. Refers to the handle, and is the partition's, while it is armed. */
     struct partition_waiter waiter;
     bool armed;
-    /* Asks, of no READ, whether it answers again. Refers to the handle while it is under way. */
+    /* Asks, of no READ, whether it answers again, or where there are no records whether some were lost. Refers to the
+     * handle while it is under way. */
     struct read_op probe;
     struct work probe_work;
     bool probing;
@@ -65,7 +68,7 @@ struct group_stream {
     struct group_map map;
     int64_t skipped;
     struct work news;         /* what changed() has queued; it refers to the handle then */
-    struct alarm again;       /* likewise, and is set: a partition is not known here yet */
+    struct alarm again;       /* likewise, and is set: what is not known here yet is looked at later */
     _Atomic bool news_queued; /* likewise */
     bool unread;              /* group_member_polled() was told so last */
     uint64_t stirs;           /* moves when something may be there that was not */
@@ -85,6 +88,8 @@ void stream_give_up(struct group_stream *stream);
 struct group_part *stream_next_part(struct group_stream *stream);
 /* A question of it has failed. */
 void stream_part_failed(struct group_part *part);
+/* Its log parts from the one that it was read from, at this offset. */
+void stream_part_lost(struct group_part *part, int64_t offset);
 /* The part of an owner, which may be about to be given up; NULL: it is not the member's any more. */
 struct group_part *stream_any_part(struct group_stream *stream, struct group_owner owner);
 /* The part of an owner that delivers; NULL: it does not, or is not the member's any more. */

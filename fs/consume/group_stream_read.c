@@ -53,6 +53,7 @@ static int begin_fetch(struct reading *reading, struct group_part *part)
     fetch->mean_len = part->mean_len;
     fetch->next = part->next;
     fetch->placed = part->placed;
+    fetch->leader_epoch = part->leader_epoch;
     group->fetch = fetch;
     group->owner = part->owner;
     group->from_offset = part->next.offset;
@@ -83,6 +84,10 @@ static int accept(struct reading *reading)
     struct group_part *part = stream_part(stream, group->owner);
     if (part == NULL || part->next.offset != group->from_offset || group_map_end(&stream->map) != reading->pos)
         return 0;
+    if (fetch->lost_from >= 0) {
+        stream_part_lost(part, fetch->lost_from);
+        return 0;
+    }
     int rc = 0;
     group->added = true;
     if (fetch->count > 0)
@@ -97,6 +102,7 @@ static int accept(struct reading *reading)
     }
     part->next = fetch->next;
     part->placed = fetch->placed;
+    part->leader_epoch = fetch->leader_epoch;
     part->failures = 0;
     stream->skipped += fetch->passed;
     return 0;
@@ -155,7 +161,9 @@ static void withdraw(struct group_stream *stream)
 static void commit_one(void *arg, const struct group_offset *upto)
 {
     struct group_stream *stream = arg;
-    group_member_commit(stream->member, upto->owner.partition, upto->owner.epoch, upto->offset);
+    const struct group_part *part = stream_any_part(stream, upto->owner);
+    group_member_commit(stream->member, upto->owner.partition, upto->owner.epoch, upto->offset,
+                        part != NULL ? part->leader_epoch : -1);
     stream_committed(stream, upto);
 }
 

@@ -45,6 +45,7 @@ static int making_begin(struct reading *reading)
     making->fetch.room = LIMIT_JSON_TEXT_BYTES;
     making->fetch.max_records = INT64_MAX;
     making->fetch.next = json->next;
+    making->fetch.leader_epoch = -1;
     reading->making = making;
     return 0;
 }

@@ -7,6 +7,11 @@
  *                          │
  *     .json: NEW, OFFSET ──→ RUN ──→ BYTES … ──its end──→ RUN …
  *
+ * An answer out of a log that has come to a later leader epoch than the one that `next` is of says nothing yet: the
+ * power, or an unclean election, may have taken what is before `next`, and others may have its offsets (KIP-320). So
+ * the leader is asked first where that epoch ended (EPOCH), and the question is asked again; or it is over, and
+ * lost_from says from where on all is to be read again. What was fetched by then is given first.
+ *
  * Retention and compaction may make a hole between two questions: what was not whole by then is gone, and looked for
  * behind it.
  */
@@ -148,7 +153,8 @@ static void ask(struct record_fetch *fetch, struct read_op *op, enum record_fetc
     static const enum read_kind kinds[] = {[FETCH_OFFSET] = FIND_OFFSET,
                                            [FETCH_POSITION] = FIND_POSITION,
                                            [FETCH_RUN] = READ_RUN,
-                                           [FETCH_BYTES] = READ_BYTES};
+                                           [FETCH_BYTES] = READ_BYTES,
+                                           [FETCH_EPOCH] = FIND_EPOCH_END};
     fetch->stage = stage;
     op->kind = kinds[stage];
     op->at = stage == FETCH_OFFSET ? fetch->next.offset : fetch->next.position;
@@ -192,6 +198,47 @@ static void ask_placed(struct record_fetch *fetch, struct read_op *op)
         ask(fetch, op, FETCH_RUN);
     else
         ask_bytes(fetch, op);
+}
+
+/* ---- the log of another epoch ---- */
+
+static bool is_later(const struct record_fetch *fetch, const struct read_op *op)
+{
+    return fetch->stage != FETCH_NEW && fetch->stage != FETCH_EPOCH && fetch->leader_epoch >= 0 &&
+           op->leader_epoch > fetch->leader_epoch;
+}
+
+/* The answer is not looked at. Returns as answers do. */
+static int ask_epoch(struct record_fetch *fetch, struct read_op *op)
+{
+    if (fetch->stage == FETCH_BYTES && op->found)
+        partition_read_release(op);
+    if (fetch->count > 0)
+        return 1;
+    fetch->again.stage = fetch->stage;
+    fetch->again.at = op->at;
+    fetch->again.limit = op->limit;
+    fetch->again.max = op->max;
+    fetch->again.leader_epoch = op->leader_epoch;
+    ask(fetch, op, FETCH_EPOCH);
+    op->at = fetch->leader_epoch;
+    return 0;
+}
+
+static int take_epoch(struct record_fetch *fetch, struct read_op *op)
+{
+    if (!op->found || op->leader_epoch < fetch->again.leader_epoch)
+        return -ETIMEDOUT; /* the leader is another one by now */
+    if (op->point.offset < fetch->begun_at) {
+        fetch->lost_from = op->point.offset;
+        return 1;
+    }
+    fetch->leader_epoch = op->leader_epoch;
+    ask(fetch, op, fetch->again.stage);
+    op->at = fetch->again.at;
+    op->limit = fetch->again.limit;
+    op->max = fetch->again.max;
+    return 0;
 }
 
 /* ---- answers; each returns 0: the next question is asked; 1: over; or a negative errno ---- */
@@ -283,8 +330,15 @@ static int take_bytes(struct record_fetch *fetch, struct read_op *op)
 static int take_answer(struct record_fetch *fetch, struct read_op *op)
 {
     int rc;
+    if (is_later(fetch, op))
+        return ask_epoch(fetch, op);
+    if (fetch->stage != FETCH_NEW && fetch->stage != FETCH_EPOCH)
+        fetch->epoch_now = op->leader_epoch;
     switch (fetch->stage) {
     case FETCH_NEW:
+        fetch->begun_at = fetch->next.offset;
+        fetch->lost_from = -1;
+        fetch->epoch_now = fetch->leader_epoch;
         topic_config(partition_topic(fetch->part), &fetch->config);
         if (fetch->placed)
             ask_placed(fetch, op);
@@ -296,6 +350,8 @@ static int take_answer(struct record_fetch *fetch, struct read_op *op)
         return take_place(fetch, op);
     case FETCH_RUN:
         return take_run(fetch, op);
+    case FETCH_EPOCH:
+        return take_epoch(fetch, op);
     case FETCH_BYTES:
         if (!op->found && fetch->json)
             return find_behind(fetch, op, 0);
@@ -326,5 +382,6 @@ enum asking_next record_fetch_go(struct record_fetch *fetch, struct read_op *op,
     if (fetch->lost)
         fetch->count = 0;
     *over = fetch->lost ? -ENOMEM : rc < 0 && fetch->count == 0 ? rc : 0; /* records first; the error comes again */
+    fetch->leader_epoch = fetch->epoch_now;
     return ASKING_OVER;
 }

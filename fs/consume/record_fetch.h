@@ -16,6 +16,7 @@ enum record_fetch_stage {
     FETCH_POSITION, /* which record is behind a hole */
     FETCH_RUN,      /* .json: which records have one timestamp */
     FETCH_BYTES,
+    FETCH_EPOCH, /* whether the log has what is before next.offset still */
 };
 
 struct record_fetch {
@@ -26,6 +27,8 @@ struct record_fetch {
     uint32_t mean_len;      /* in: of a record's bytes, by guess; 0: no idea */
     struct log_point next;  /* in: the record to begin with; out: the one behind those that were fetched */
     bool placed;            /* likewise: next.position is known */
+    int32_t leader_epoch;   /* likewise: no record before next is of a later one; -1: not known */
+    int64_t lost_from;      /* out: where the log parts from the one that next was of, before that; -1: it does not */
     int64_t passed;         /* out: records that retention had removed */
     size_t raw_len;         /* out: how many bytes of the partition they are */
     struct group_record *records;
@@ -37,6 +40,14 @@ struct record_fetch {
     uint8_t *own;               /* the partition's bytes, own_capacity of them; NULL: in this thread's buffer */
     size_t own_capacity;
     bool lost;         /* there was no memory to keep its bytes */
+    int64_t begun_at;  /* next.offset, as it came */
+    int32_t epoch_now; /* of the last answer, leader_epoch's kind */
+    struct {           /* the question that waits for FETCH_EPOCH's answer */
+        enum record_fetch_stage stage;
+        int64_t at, limit;
+        size_t max;
+        int32_t leader_epoch; /* of its answer */
+    } again;
     size_t have, used; /* of those bytes, and how many of them are records that were taken */
     struct log_run run;
     int64_t run_end;

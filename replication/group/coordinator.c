@@ -103,7 +103,7 @@ static void drop_group(struct coordinator *coordinator, struct group *group)
 
 void coordinator_init(struct coordinator *coordinator, const struct group_facts *facts)
 {
-    *coordinator = (struct coordinator){.facts = facts, .changes = {.facts = facts, .due_ms = INT64_MAX}};
+    *coordinator = (struct coordinator){.facts = facts, .changes = {.due_ms = INT64_MAX}};
 }
 
 void coordinator_free(struct coordinator *coordinator)
@@ -211,6 +211,7 @@ static int replay_claim(struct group *group, const struct offsets_record *record
         .leader_epoch = record->leader_epoch,
         .reset = {.node = record->reset.node, .process = record->reset.process, .ticket = record->reset.number},
         .start = record->committed,
+        .start_epoch = record->leader_epoch,
         .replayed = record->member};
     return 0;
 }
@@ -575,11 +576,8 @@ enum group_outcome coordinator_commit(struct coordinator *coordinator, int32_t n
 {
     struct reader *reader = reader_of(coordinator, node, process, item);
 
-    for (size_t i = 0; i < item->entry_count; i++) {
-        const struct group_entry *entry = &item->entries[i];
-        refused[i] = reader == NULL || !group_commit(reader, (int32_t)entry->key, entry->epoch, entry->value,
-                                                     entry->release, &coordinator->changes);
-    }
+    for (size_t i = 0; i < item->entry_count; i++)
+        refused[i] = reader == NULL || !group_commit(reader, &item->entries[i], &coordinator->changes);
     return reader != NULL ? GROUP_OUTCOME_OK : GROUP_OUTCOME_UNKNOWN;
 }
 
@@ -638,13 +636,14 @@ static struct group *group_of_start(struct coordinator *coordinator, const struc
     return group != NULL && memcmp(group->rules.id, start->group_id, UUID_BYTES) == 0 ? group : NULL;
 }
 
-void coordinator_started(struct coordinator *coordinator, const struct claim_start *start, int64_t offset)
+void coordinator_started(struct coordinator *coordinator, const struct claim_start *start, int64_t offset,
+                         int32_t leader_epoch)
 {
     struct group *group = group_of_start(coordinator, start);
     struct group_topic *topic = group != NULL ? group_find_topic(group, start->topic_id) : NULL;
 
     if (topic != NULL && start->partition < topic->partitions)
-        group_started(group, topic, start->partition, offset, &coordinator->changes);
+        group_started(group, topic, start->partition, offset, leader_epoch, &coordinator->changes);
 }
 
 bool coordinator_starts(struct coordinator *coordinator, const struct claim_start *start)

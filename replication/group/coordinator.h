@@ -21,9 +21,6 @@ struct group_facts {
     int (*topic)(void *arg, const uint8_t id[UUID_BYTES], char name[GROUP_NAME_BYTES], int32_t *partitions);
     /* Whether that process of the node may be alive: false where it is fenced, or another one has registered. */
     bool (*lives)(void *arg, int32_t node, uint64_t process);
-    /* As partition_led_end(). */
-    bool (*led_end)(void *arg, const uint8_t id[UUID_BYTES], int32_t partition, int32_t epoch, int32_t *now,
-                    int64_t *end);
     void *arg;
 };
 
@@ -91,8 +88,9 @@ enum group_outcome coordinator_commit(struct coordinator *coordinator, int32_t n
 /* One that is asked for again was done already, and is not done again. */
 enum group_outcome coordinator_reset(struct coordinator *coordinator, int32_t node, uint64_t process,
                                      const struct group_item *item);
-/* A start was found. */
-void coordinator_started(struct coordinator *coordinator, const struct claim_start *start, int64_t offset);
+/* A start was found, with read_op's leader epoch. */
+void coordinator_started(struct coordinator *coordinator, const struct claim_start *start, int64_t offset,
+                         int32_t leader_epoch);
 /* Whether it is still to be found out. */
 bool coordinator_starts(struct coordinator *coordinator, const struct claim_start *start);
 

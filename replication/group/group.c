@@ -9,7 +9,6 @@
 
 #include "engine/base/bugs.h"
 #include "engine/base/err.h"
-#include "replication/group/coordinator.h"
 
 /* ---- what a turn brings ---- */
 
@@ -217,40 +216,17 @@ static void ask_start(struct group *group, struct group_topic *topic, int32_t pa
 }
 
 /* So far all is processed, as of now. */
-static void set_committed(struct group_topic *topic, int32_t partition, int64_t offset, struct group_changes *changes)
+static void set_committed(struct claim *claim, int64_t offset, int32_t leader_epoch, struct group_changes *changes)
 {
-    const struct group_facts *facts = changes->facts;
-    struct claim *claim = &topic->claims[partition];
-    int64_t end;
-
     claim->committed = offset;
     claim->commit_ms = changes->wall_ms;
-    if (!facts->led_end(facts->arg, topic->id, partition, INT32_MAX, &claim->leader_epoch, &end) || offset > end)
-        claim->leader_epoch = -1; /* another leads it by now, of whom this node has not heard */
-}
-
-/* The power may have taken records that were committed, and others may have their offsets by now: those nobody was
- * given (KIP-320). So it begins where the log that is there, and the one in which it was committed, part. */
-static void rewind_lost(struct group *group, struct group_topic *topic, int32_t partition,
-                        struct group_changes *changes)
-{
-    const struct group_facts *facts = changes->facts;
-    struct claim *claim = &topic->claims[partition];
-    int32_t now;
-    int64_t end;
-
-    if (claim->leader_epoch < 0 || !facts->led_end(facts->arg, topic->id, partition, claim->leader_epoch, &now, &end) ||
-        end >= claim->committed)
-        return;
-    log_line(LOG_WARNING, "group %s: %s/%d has lost records that were committed, and goes on at %lld instead of %lld",
-             group->name, topic->name, (int)partition, (long long)end, (long long)claim->committed);
-    set_committed(topic, partition, end, changes);
+    claim->leader_epoch = leader_epoch;
 }
 
 void group_begin_added(struct group *group, struct group_topic *topic, int32_t from, struct group_changes *changes)
 {
     for (int32_t p = from; p < topic->partitions; p++) {
-        set_committed(topic, p, 0, changes);
+        set_committed(&topic->claims[p], 0, -1, changes);
         group_write_claim(group, topic, p, false, changes);
     }
     group_unsettle(group, true, changes);
@@ -261,11 +237,11 @@ static void give(struct group *group, struct group_topic *topic, int32_t partiti
     struct claim *claim = &topic->claims[partition];
 
     assert(claim->owner == NULL && claim->committed != GROUP_OFFSET_NONE);
-    rewind_lost(group, topic, partition, changes);
     claim->state = CLAIM_OWNED;
     claim->owner = claim->target;
     claim->epoch++;
     claim->start = claim->committed;
+    claim->start_epoch = claim->leader_epoch;
     changes->handovers++;
     group_mark_changed(claim->owner, changes);
     group_write_claim(group, topic, partition, false, changes);
@@ -322,7 +298,7 @@ static void advance(struct group *group, struct group_topic *topic, int32_t part
 }
 
 void group_started(struct group *group, struct group_topic *topic, int32_t partition, int64_t offset,
-                   struct group_changes *changes)
+                   int32_t leader_epoch, struct group_changes *changes)
 {
     struct claim *claim = &topic->claims[partition];
 
@@ -331,34 +307,8 @@ void group_started(struct group *group, struct group_topic *topic, int32_t parti
         return;
     claim->state = CLAIM_FREE;
     if (claim->committed == GROUP_OFFSET_NONE)
-        set_committed(topic, partition, offset, changes);
+        set_committed(claim, offset, leader_epoch, changes);
     advance(group, topic, partition, changes);
-}
-
-bool group_commit(struct reader *reader, int32_t partition, int32_t epoch, int64_t offset, bool release,
-                  struct group_changes *changes)
-{
-    struct group_topic *topic = reader->topic;
-    struct claim *claim = partition < topic->partitions ? &topic->claims[partition] : NULL;
-
-    bool owns = claim != NULL && claim->owner == reader && claim->epoch == epoch;
-
-    if (!owns && !(BUG(commits_unfenced) && claim != NULL && !release)) {
-        changes->fenced++;
-        return false;
-    }
-    if (offset > claim->committed) {
-        set_committed(topic, partition, offset, changes);
-        changes->commits++;
-        if (!release)
-            group_write_claim(reader->group, topic, partition, false, changes);
-    }
-    if (release) {
-        set_free(claim, changes);
-        group_write_claim(reader->group, topic, partition, false, changes);
-        advance(reader->group, topic, partition, changes);
-    }
-    return true;
 }
 
 /* What its owner has is withdrawn: whoever is to have it gets it anew, at once. */
@@ -372,6 +322,50 @@ static void hand_over_anew(struct group *group, struct group_topic *topic, int32
     set_free(claim, changes);
     group_write_claim(group, topic, partition, false, changes);
     advance(group, topic, partition, changes);
+}
+
+/* It was committed, and is not there any more. */
+static void rewind_lost(struct group *group, struct group_topic *topic, int32_t partition, int64_t offset,
+                        struct group_changes *changes)
+{
+    struct claim *claim = &topic->claims[partition];
+
+    if (offset < claim->committed) {
+        log_line(LOG_WARNING, "group %s: %s/%d has lost records that were committed, and goes on at %lld, not %lld",
+                 group->name, topic->name, (int)partition, (long long)offset, (long long)claim->committed);
+        set_committed(claim, offset, claim->leader_epoch, changes);
+    }
+    hand_over_anew(group, topic, partition, changes);
+}
+
+bool group_commit(struct reader *reader, const struct group_entry *entry, struct group_changes *changes)
+{
+    struct group_topic *topic = reader->topic;
+    int32_t partition = (int32_t)entry->key;
+    struct claim *claim = partition < topic->partitions ? &topic->claims[partition] : NULL;
+
+    bool owns = claim != NULL && claim->owner == reader && claim->epoch == entry->epoch;
+
+    if (!owns && !(BUG(commits_unfenced) && claim != NULL && !entry->release && !entry->lost)) {
+        changes->fenced++;
+        return false;
+    }
+    if (entry->lost) {
+        rewind_lost(reader->group, topic, partition, entry->value, changes);
+        return true;
+    }
+    if (entry->value > claim->committed) {
+        set_committed(claim, entry->value, entry->leader_epoch, changes);
+        changes->commits++;
+        if (!entry->release)
+            group_write_claim(reader->group, topic, partition, false, changes);
+    }
+    if (entry->release) {
+        set_free(claim, changes);
+        group_write_claim(reader->group, topic, partition, false, changes);
+        advance(reader->group, topic, partition, changes);
+    }
+    return true;
 }
 
 bool group_reset(struct group *group, struct group_topic *topic, int32_t partition, int64_t offset,

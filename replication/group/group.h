@@ -37,7 +37,6 @@ struct group_rules {
     int64_t max_poll_interval_ms;
 };
 
-struct group_facts;
 struct reader;
 
 /* Who asked for a reset: a question repeats itself until it is answered. */
@@ -55,9 +54,10 @@ struct claim {
     int32_t epoch;
     int64_t committed;         /* GROUP_OFFSET_NONE */
     int64_t commit_ms;         /* wall time */
-    int32_t leader_epoch;      /* in which this node led the partition when that was committed; -1: not known */
+    int32_t leader_epoch;      /* no record in front of that is of a later one (KIP-320); -1: not known */
     struct reset_origin reset; /* the last one */
-    int64_t start;             /* committed, when it was handed over */
+    int64_t start;             /* committed, when it was handed over … */
+    int32_t start_epoch;       /* … and its leader epoch */
     int64_t revoke_ms;         /* REVOKING: until then, on the clock of timers */
     bool asked;                /* STARTING: the question is under way */
     struct member_id replayed; /* whose the records say it is, until all of them are read */
@@ -115,7 +115,6 @@ struct claim_start {
 
 /* What one turn has brought, for whoever holds the groups to act on. */
 struct group_changes {
-    const struct group_facts *facts;
     int64_t now_ms, wall_ms; /* in: the clocks, as of this turn */
     int64_t due_ms;          /* when a partition that is being revoked is due, the first one; INT64_MAX: none */
     struct elements_buffer records;
@@ -153,17 +152,17 @@ void group_unsettle(struct group *group, bool stirred, struct group_changes *cha
 /* Shares out. */
 void group_settle(struct group *group, struct group_changes *changes);
 
-/* All below offset is processed; release: it gives the partition up. false: refused, for this reader does not own the
- * partition by that epoch. */
-bool group_commit(struct reader *reader, int32_t partition, int32_t epoch, int64_t offset, bool release,
-                  struct group_changes *changes);
+/* All below entry->value is processed; release: it gives the partition up. lost: it has read more than is there of that
+ * by now, which others may have the offsets of: so the partition is handed over anew, and begins there at the latest.
+ * false: refused, for this reader does not own the partition by that epoch. */
+bool group_commit(struct reader *reader, const struct group_entry *entry, struct group_changes *changes);
 /* Sets (or, GROUP_OFFSET_NONE, forgets) the offset; its owner is handed the partition anew. false: there was none to
  * forget. */
 bool group_reset(struct group *group, struct group_topic *topic, int32_t partition, int64_t offset,
                  struct group_changes *changes);
 /* Where it begins is known. */
 void group_started(struct group *group, struct group_topic *topic, int32_t partition, int64_t offset,
-                   struct group_changes *changes);
+                   int32_t leader_epoch, struct group_changes *changes);
 /* What is due by changes->now_ms and wall_ms: partitions that are not given up, offsets that have expired. */
 void group_tick(struct group *group, struct group_changes *changes);
 

@@ -18,11 +18,13 @@
 
 struct member_share {
     struct group_share share;
-    int64_t committed; /* by the reader; GROUP_OFFSET_NONE: nothing yet */
-    int64_t answered;  /* so far the coordinator has answered, whatever it said */
-    bool here;         /* this node has the partition, too: until then it is not shown. Set by turns */
-    bool released;     /* the reader has given it up: not shown any more */
-    bool gave_up;      /* and the coordinator knows */
+    int64_t committed;    /* by the reader; GROUP_OFFSET_NONE: nothing yet */
+    int32_t leader_epoch; /* of that */
+    int64_t lost_from;    /* group_member_lost(); GROUP_OFFSET_NONE: nothing is. It goes when this share does */
+    int64_t answered;     /* so far the coordinator has answered, whatever it said */
+    bool here;            /* this node has the partition, too: until then it is not shown. Set by turns */
+    bool released;        /* the reader has given it up: not shown any more */
+    bool gave_up;         /* and the coordinator knows */
 };
 
 /* Where a member is with its coordinator.

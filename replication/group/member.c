@@ -136,7 +136,8 @@ struct member_share *member_find_share(struct group_member *member, int32_t part
     return NULL;
 }
 
-void group_member_commit(struct group_member *member, int32_t partition, int32_t epoch, int64_t offset)
+void group_member_commit(struct group_member *member, int32_t partition, int32_t epoch, int64_t offset,
+                         int32_t leader_epoch)
 {
     struct groups *groups = member->groups;
     int64_t gather_ms = 0;
@@ -147,6 +148,7 @@ void group_member_commit(struct group_member *member, int32_t partition, int32_t
         member->refused = true;
     } else if (offset > share->committed) {
         share->committed = offset;
+        share->leader_epoch = leader_epoch;
         if (!member->gathering) {
             gather_ms = groups_now_ms(groups) + LIMIT_GROUP_GATHER_MS;
             member->gathering = true;
@@ -166,6 +168,21 @@ static void hurry(struct group_member *member)
 
     member->hurried = true;
     member_due(groups, member);
+}
+
+void group_member_lost(struct group_member *member, int32_t partition, int32_t epoch, int64_t offset)
+{
+    struct groups *groups = member->groups;
+
+    pthread_mutex_lock(&groups->lock);
+    struct member_share *share = member_find_share(member, partition, epoch);
+    if (share != NULL) {
+        share->lost_from = offset;
+        hurry(member);
+    }
+    pthread_mutex_unlock(&groups->lock);
+    if (share != NULL)
+        mailbox_kick(&groups->mailbox);
 }
 
 void group_member_release(struct group_member *member, int32_t partition, int32_t epoch)

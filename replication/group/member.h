@@ -44,6 +44,9 @@ struct group_share {
     /* The record offset to begin at in this epoch. Who has delivered in this epoch already goes on where it is,
      * whatever this says by then. It may be below the log's start (retention), and a high watermark may be below it. */
     int64_t start;
+    /* No record in front of start is of a later one (KIP-320): where the partition's log is of a later one by then,
+     * that must not have begun before start, or those records are lost (group_member_lost()). -1: not known. */
+    int32_t leader_epoch;
     bool revoked; /* deliver no more; group_member_release() once the reader has read on or holds nothing of it */
 };
 
@@ -79,11 +82,15 @@ uint64_t group_member_version(const struct group_member *member);
 /* A consistent snapshot; the caller frees out->shares. -ENOMEM. */
 int group_member_shares(struct group_member *member, struct group_shares *out);
 
-/* All records of the partition below `offset` are processed: for a read that went on. Gathered for
- * LIMIT_GROUP_GATHER_MS at most, and sent at once by a commit op, a release or leave. Nothing comes back: one that is
- * refused is of a share that shares() will not show any more, and the next commit op says -ESTALE. An offset below one
- * that was committed changes nothing. */
-void group_member_commit(struct group_member *member, int32_t partition, int32_t epoch, int64_t offset);
+/* All records of the partition below `offset` are processed: for a read that went on. leader_epoch: as a share's, of
+ * that offset. Gathered for LIMIT_GROUP_GATHER_MS at most, and sent at once by a commit op, a release or leave. Nothing
+ * comes back: one that is refused is of a share that shares() will not show any more, and the next commit op says
+ * -ESTALE. An offset below one that was committed changes nothing. */
+void group_member_commit(struct group_member *member, int32_t partition, int32_t epoch, int64_t offset,
+                         int32_t leader_epoch);
+/* What was read or committed behind `offset` is in the partition's log no more, and others may have its offsets. The
+ * share comes to be another one, of another epoch, which begins there at the latest. */
+void group_member_lost(struct group_member *member, int32_t partition, int32_t epoch, int64_t offset);
 /* Gives up a revoked share, behind all that was committed before. It is in shares() no more. */
 void group_member_release(struct group_member *member, int32_t partition, int32_t epoch);
 /* The reader asked for more (a read or a poll). holds_unread: from here on it has records that it has yet to read, or
@@ -94,9 +101,10 @@ void group_member_polled(struct group_member *member, bool holds_unread);
 /* ---- commits that are answered: fsync(2), user.group.commit ---- */
 
 struct group_commit {
-    int32_t partition; /* in, and the next two: as group_member_commit() */
+    int32_t partition; /* in, and the next three: as group_member_commit() */
     int32_t epoch;
     int64_t offset;
+    int32_t leader_epoch;
     int rc; /* out: 0; -ESTALE: the partition is or was another's since */
 };
 

@@ -176,13 +176,15 @@ static struct member_share *merge(const struct group_member *member, const struc
 
     for (size_t i = 0; shares != NULL && i < told->share_count; i++) {
         const struct group_told_share *from = &told->shares[i];
-        shares[i] = (struct member_share){.committed = GROUP_OFFSET_NONE, .answered = GROUP_OFFSET_NONE};
+        shares[i] = (struct member_share){
+            .committed = GROUP_OFFSET_NONE, .answered = GROUP_OFFSET_NONE, .lost_from = GROUP_OFFSET_NONE};
         while (at < member->share_count && member->shares[at].share.partition < from->partition)
             at++;
         if (at < member->share_count && member->shares[at].share.partition == from->partition &&
             member->shares[at].share.epoch == from->epoch)
             shares[i] = member->shares[at];
-        shares[i].share = (struct group_share){from->partition, from->epoch, from->start, from->revoked};
+        shares[i].share =
+            (struct group_share){from->partition, from->epoch, from->start, from->leader_epoch, from->revoked};
     }
     return shares;
 }
@@ -257,7 +259,7 @@ static void note_answered(struct group_member *member, const struct group_told *
     for (size_t i = 0; i < member->sent_count; i++) {
         const struct group_entry *entry = &member->sent[i];
         struct member_share *share = member_find_share(member, (int32_t)entry->key, entry->epoch);
-        if (share == NULL)
+        if (share == NULL || entry->lost)
             continue;
         if (entry->value > share->answered && share->committed != GROUP_OFFSET_NONE) {
             share->answered = entry->value;
@@ -265,6 +267,15 @@ static void note_answered(struct group_member *member, const struct group_told *
         }
         share->gave_up = share->gave_up || entry->release;
     }
+}
+
+/* Under the lock. */
+static bool has_lost(const struct group_member *member)
+{
+    for (size_t i = 0; i < member->share_count; i++)
+        if (member->shares[i].lost_from != GROUP_OFFSET_NONE)
+            return true;
+    return false;
 }
 
 /* Its request is to be made again. Under the lock. */
@@ -307,6 +318,8 @@ static void told_result(struct group_member *member, const struct group_told *to
         note_answered(member, told);
         if (told->outcome == GROUP_OUTCOME_UNKNOWN)
             step_outside(member);
+        else if (has_lost(member)) /* until the share that comes in its place is told */
+            told_later(member, request, GROUP_OUTCOME_LATER);
         break;
     case REQUEST_LEAVE:
         note_answered(member, told);
@@ -383,24 +396,34 @@ static bool is_unanswered(const struct member_share *share)
     return share->committed > share->answered || (share->released && !share->gave_up);
 }
 
+static void add_entry(struct group_member *member, const struct member_share *share, int64_t value, bool lost)
+{
+    member->sent[member->sent_count++] = (struct group_entry){.key = (uint64_t)share->share.partition,
+                                                              .epoch = share->share.epoch,
+                                                              .value = value > 0 ? value : 0,
+                                                              .release = share->released && !lost,
+                                                              .leader_epoch = share->leader_epoch,
+                                                              .lost = lost};
+}
+
 /* What the coordinator has yet to answer, into member->sent. false: no memory. */
 static bool collect(struct group_member *member)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < member->share_count; i++)
+    for (size_t i = 0; i < member->share_count; i++) {
         count += is_unanswered(&member->shares[i]);
+        count += member->shares[i].lost_from != GROUP_OFFSET_NONE;
+    }
     free(member->sent);
     member->sent_count = 0;
     member->sent = calloc(count + 1, sizeof *member->sent);
     for (size_t i = 0; member->sent != NULL && i < member->share_count; i++) {
         const struct member_share *share = &member->shares[i];
         if (is_unanswered(share))
-            member->sent[member->sent_count++] =
-                (struct group_entry){.key = (uint64_t)share->share.partition,
-                                     .epoch = share->share.epoch,
-                                     .value = share->committed > 0 ? share->committed : 0,
-                                     .release = share->released};
+            add_entry(member, share, share->committed, false);
+        if (share->lost_from != GROUP_OFFSET_NONE)
+            add_entry(member, share, share->lost_from, true);
     }
     return member->sent != NULL;
 }
@@ -503,8 +526,10 @@ static void send_op(struct group_commit_op *op)
         return;
     item.entry_count = op->count;
     for (size_t i = 0; i < op->count; i++)
-        item.entries[i] = (struct group_entry){
-            .key = (uint64_t)op->commits[i].partition, .epoch = op->commits[i].epoch, .value = op->commits[i].offset};
+        item.entries[i] = (struct group_entry){.key = (uint64_t)op->commits[i].partition,
+                                               .epoch = op->commits[i].epoch,
+                                               .value = op->commits[i].offset,
+                                               .leader_epoch = op->commits[i].leader_epoch};
     group_item_encode(&item, to);
     free(item.entries);
 }

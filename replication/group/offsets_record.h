@@ -37,7 +37,7 @@ struct offsets_record {
     int32_t partitions;     /* MEMBER: of its topic, when it joined; 0: not known */
     int64_t committed;      /* PARTITION: GROUP_OFFSET_NONE */
     int64_t commit_ms;      /* wall time */
-    int32_t leader_epoch;   /* in which its coordinator led the partition when that was committed; -1: not known */
+    int32_t leader_epoch;   /* of the records in front of that none is of a later one; -1: not known */
     struct member_id reset; /* who asked for its last reset; number is the ticket. node 0: nobody, or not known */
     int32_t epoch;          /* the assignment epoch in which it was handed over last; 0: never was */
 };

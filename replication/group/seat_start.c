@@ -95,7 +95,7 @@ static bool goes_on(struct seat *seat, struct start_find *find)
     if (find->orphan || !coordinator_starts(&seat->core, &find->start))
         return false;
     if (find->rc == 0) {
-        coordinator_started(&seat->core, &find->start, find->op.point.offset);
+        coordinator_started(&seat->core, &find->start, find->op.point.offset, find->op.leader_epoch);
         return false;
     }
     if (find->again_ms == 0)

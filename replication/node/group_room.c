@@ -73,19 +73,6 @@ static bool fact_lives(void *arg, int32_t id, uint64_t process)
     return lives;
 }
 
-static struct partition *partition_by_id(void *arg, const uint8_t topic_id[UUID_BYTES], int32_t index);
-
-static bool fact_led_end(void *arg, const uint8_t id[UUID_BYTES], int32_t partition, int32_t epoch, int32_t *now,
-                         int64_t *end)
-{
-    struct partition *part = partition_by_id(arg, id, partition);
-    bool leads = part != NULL && partition_led_end(part, epoch, now, end);
-
-    if (part != NULL)
-        partition_unref(part);
-    return leads;
-}
-
 static int send_frame(void *arg, int32_t to, enum message_kind kind, const void *header, size_t header_bytes,
                       const void *body, size_t body_bytes)
 {
@@ -153,7 +140,7 @@ int group_room_open(struct node *node, struct err *e)
         .network = &node->network,
         .node = node->options.id,
         .process = node->process,
-        .facts = {.group = fact_group, .topic = fact_topic, .lives = fact_lives, .led_end = fact_led_end, .arg = node},
+        .facts = {.group = fact_group, .topic = fact_topic, .lives = fact_lives, .arg = node},
         .send = send_frame,
         .has_lease = has_lease,
         .topic_named = topic_named,

@@ -73,11 +73,8 @@ int partition_state(struct partition *part);
 struct log_point partition_high_watermark(struct partition *part); /* never goes down */
 struct log_point partition_log_start(struct partition *part);
 struct log_point partition_log_end(struct partition *part);
-/* For the node that leads it: *now is the epoch in which it does, *end the offset at which the epoch `epoch` ended in
- * its log (the log's end, if no later one has begun). false: this node does not lead it, or its log is offline. */
-bool partition_led_end(struct partition *part, int32_t epoch, int32_t *now, int64_t *end);
-int32_t partition_leader_epoch(struct partition *part);    /* as far as this node knows */
-int64_t partition_mtime_ms(struct partition *part); /* the last append */
+int32_t partition_leader_epoch(struct partition *part); /* as far as this node knows */
+int64_t partition_mtime_ms(struct partition *part);     /* the last append */
 void partition_size(struct partition *part, struct log_size *out);
 
 /* ---- appending ---- */

@@ -272,8 +272,8 @@ static inline bool partition_leads(const struct partition *part)
     return atomic_load_explicit(&part->role, memory_order_relaxed) == ROLE_LEADER;
 }
 /* For the node that leads it: *now is the epoch in which it does, *end the offset of the first record behind the epoch
- * `epoch` in its log, or that log's end. 1: so it is; 0: this node does not lead it, or in an earlier epoch, or it is to
- * hear first what was shown of it; or a negative errno. Reads the disk. */
+ * `epoch` in its log, or that log's end. 1: so it is; 0: this node does not lead it, or in an earlier epoch, or it is
+ * to hear first what was shown of it; or a negative errno. Reads the disk. */
 int partition_epoch_end(struct partition *part, int32_t epoch, int32_t *now, int64_t *end);
 /* Settings or replicas are others. */
 void partition_set_min_insync(struct partition *part);

@@ -27,7 +27,7 @@ enum read_kind {
     FIND_END,      /* the high watermark; `at` is not looked at */
     FIND_EPOCH_END, /* a leader epoch: the first record behind it in the leader's log, as far as that reaches, committed
                        or not; point.offset alone. INT64_MAX: who leads cannot say */
-    READ_STATUS,   /* how it is, as partition.h's points, size and time tell from then on; likewise */
+    READ_STATUS,    /* how it is, as partition.h's points, size and time tell from then on; likewise */
 };
 
 struct read_block;
@@ -49,8 +49,8 @@ struct read_op {
     /* out, but of READ_STATUS: the log that this is from has no record of a later leader epoch below that high
      * watermark; -1: not known. FIND_EPOCH_END: the epoch in which its leader said so. */
     int32_t leader_epoch;
-    struct log_run run;              /* out, READ_RUN */
-    struct log_point log_start;      /* out, READ_RUN: nothing of the run that lies before it is there any more */
+    struct log_run run;         /* out, READ_RUN */
+    struct log_point log_start; /* out, READ_RUN: nothing of the run that lies before it is there any more */
     /* out, READ_BYTES: where they are. fd -1: in `bytes`. To be given back by partition_read_release(), if found. */
     struct log_extent extent;
     const uint8_t *bytes;

@@ -252,19 +252,6 @@ int partition_epoch_end(struct partition *part, int32_t epoch, int32_t *now, int
     return partition_leads(part) && atomic_load(&part->leader_epoch) == *now;
 }
 
-bool partition_led_end(struct partition *part, int32_t epoch, int32_t *now, int64_t *end)
-{
-    struct log_point ended;
-    int32_t found;
-
-    *now = atomic_load(&part->leader_epoch);
-    if (!partition_leads(part) || part->log == NULL || partition_state(part) != 0)
-        return false;
-    log_epoch_end(part->log, epoch, &found, &ended);
-    *end = ended.offset >= 0 ? ended.offset : log_end(part->log).offset;
-    return true;
-}
-
 int32_t partition_leader_epoch(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);

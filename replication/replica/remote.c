@@ -226,8 +226,8 @@ static int32_t answerer_of(struct partition *part, int32_t *epoch)
 static bool ask(struct partition *part, const struct question *question, const struct read_op *op, int64_t wait_ms)
 {
     static const enum lookup_kind kinds[] = {
-        [READ_RUN] = LOOKUP_RUN,   [FIND_OFFSET] = LOOKUP_OFFSET,     [FIND_TIME] = LOOKUP_TIME,
-        [FIND_LAST] = LOOKUP_LAST, [FIND_POSITION] = LOOKUP_POSITION, [FIND_END] = LOOKUP_END,
+        [READ_RUN] = LOOKUP_RUN,      [FIND_OFFSET] = LOOKUP_OFFSET,     [FIND_TIME] = LOOKUP_TIME,
+        [FIND_LAST] = LOOKUP_LAST,    [FIND_POSITION] = LOOKUP_POSITION, [FIND_END] = LOOKUP_END,
         [FIND_EPOCH_END] = LOOKUP_END};
     uint8_t header[LIMIT_READ_MESSAGE_BYTES];
     struct read_head head = {.number = question->number, .partition = part->index};

@@ -10,8 +10,19 @@
 #include "engine/record/framing.h"
 #include "replication/wire/elements.h"
 
-/* Of what a coordinator tells 11 elements are from whoever does not know why it is to be asked later. */
-enum { ITEM = 12, ENTRY = 4, TOLD_LEAST = 11, TOLD = 12, SHARE = 4, ROW = 8, GROUP = 4 };
+/* Of what a coordinator tells 11 elements are from whoever does not know why it is to be asked later; entries and
+ * shares of 4 from whoever does not know of leader epochs, and those of a beat have no more. */
+enum {
+    ITEM = 12,
+    ENTRY_LEAST = 4,
+    ENTRY = 6,
+    TOLD_LEAST = 11,
+    TOLD = 12,
+    SHARE_LEAST = 4,
+    SHARE = 5,
+    ROW = 8,
+    GROUP = 4
+};
 
 void member_id_text(const struct member_id *id, char out[GROUP_MEMBER_ID_BYTES])
 {
@@ -110,6 +121,19 @@ static int take_item(const uint8_t *data, size_t len, size_t elements, size_t *u
 
 /* ---- items ---- */
 
+static void pack_entry(msgpack_packer *pk, const struct group_entry *entry, bool of_partition)
+{
+    msgpack_pack_array(pk, of_partition ? ENTRY : ENTRY_LEAST);
+    msgpack_pack_uint64(pk, entry->key);
+    msgpack_pack_int32(pk, entry->epoch);
+    msgpack_pack_int64(pk, entry->value);
+    elements_pack_bool(pk, entry->release);
+    if (!of_partition)
+        return;
+    msgpack_pack_int32(pk, entry->leader_epoch);
+    elements_pack_bool(pk, entry->lost);
+}
+
 void group_item_encode(const struct group_item *item, struct elements_buffer *to)
 {
     msgpack_packer pk;
@@ -127,22 +151,23 @@ void group_item_encode(const struct group_item *item, struct elements_buffer *to
     msgpack_pack_int32(&pk, item->pid);
     pack_text(&pk, item->host);
     msgpack_pack_array(&pk, item->entry_count);
-    for (size_t i = 0; i < item->entry_count; i++) {
-        msgpack_pack_array(&pk, ENTRY);
-        msgpack_pack_uint64(&pk, item->entries[i].key);
-        msgpack_pack_int32(&pk, item->entries[i].epoch);
-        msgpack_pack_int64(&pk, item->entries[i].value);
-        elements_pack_bool(&pk, item->entries[i].release);
-    }
+    for (size_t i = 0; i < item->entry_count; i++)
+        pack_entry(&pk, &item->entries[i], item->kind != GROUP_ITEM_BEAT);
 }
 
 static bool take_entry(const msgpack_object *o, bool of_partition, struct group_entry *entry)
 {
     const msgpack_object *at = o->via.array.ptr;
+    bool good = is_array(o, ENTRY_LEAST) && elements_uint64(&at[0], &entry->key) &&
+                elements_int32(&at[1], -1, &entry->epoch) && elements_int64(&at[2], 0, &entry->value) &&
+                elements_bool(&at[3], &entry->release);
 
-    return is_array(o, ENTRY) && elements_uint64(&at[0], &entry->key) && elements_int32(&at[1], -1, &entry->epoch) &&
-           elements_int64(&at[2], 0, &entry->value) && elements_bool(&at[3], &entry->release) &&
-           (!of_partition || entry->key < LIMIT_TOPIC_PARTITIONS);
+    entry->leader_epoch = -1;
+    if (!good || !of_partition)
+        return good;
+    return entry->key < LIMIT_TOPIC_PARTITIONS &&
+           (!is_array(o, ENTRY) ||
+            (elements_int32(&at[4], -1, &entry->leader_epoch) && elements_bool(&at[5], &entry->lost)));
 }
 
 static int take_entries(const msgpack_object *o, struct group_item *item)
@@ -240,6 +265,7 @@ void group_told_encode(const struct group_told *told, struct elements_buffer *to
         msgpack_pack_int32(&pk, told->shares[i].epoch);
         msgpack_pack_int64(&pk, told->shares[i].start);
         elements_pack_bool(&pk, told->shares[i].revoked);
+        msgpack_pack_int32(&pk, told->shares[i].leader_epoch);
     }
     elements_pack_bool(&pk, full);
 }
@@ -274,9 +300,11 @@ static bool take_share(const msgpack_object *o, struct group_told_share *share)
 {
     const msgpack_object *at = o->via.array.ptr;
 
-    return is_array(o, SHARE) && take_partition(&at[0], &share->partition) &&
+    share->leader_epoch = -1;
+    return is_array(o, SHARE_LEAST) && take_partition(&at[0], &share->partition) &&
            elements_int32(&at[1], 0, &share->epoch) && elements_int64(&at[2], 0, &share->start) &&
-           elements_bool(&at[3], &share->revoked);
+           elements_bool(&at[3], &share->revoked) &&
+           (!is_array(o, SHARE) || elements_int32(&at[4], -1, &share->leader_epoch));
 }
 
 static int take_lists(const msgpack_object *at, struct group_told *told)

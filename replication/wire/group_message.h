@@ -58,6 +58,10 @@ struct group_entry {
                       epoch */
     int64_t value; /* BEAT: the version of that; else an offset */
     bool release;  /* the partition is given up behind that */
+    /* COMMIT, LEAVE: the log that the records in front of that were read from has none of a later leader epoch there
+     * (KIP-320); -1: not known */
+    int32_t leader_epoch;
+    bool lost; /* COMMIT, LEAVE: and what was behind it is lost: from there on it is to be read again */
 };
 
 struct group_item {
@@ -104,6 +108,7 @@ struct group_told_share {
     int32_t epoch;
     int64_t start;
     bool revoked;
+    int32_t leader_epoch; /* of start, as in a commit's entry */
 };
 
 /* What a group has in a partition; topic by its id. */

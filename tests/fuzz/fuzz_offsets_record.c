@@ -22,15 +22,6 @@ static int fact_topic(void *arg, const uint8_t id[UUID_BYTES], char name[GROUP_N
     return (id[0] & 1) != 0 ? 0 : -1;
 }
 
-static bool fact_led_end(void *arg, const uint8_t id[UUID_BYTES], int32_t partition, int32_t epoch, int32_t *now,
-                         int64_t *end)
-{
-    (void)arg, (void)id, (void)partition;
-    *now = epoch;
-    *end = 3;
-    return true;
-}
-
 static bool fact_lives(void *arg, int32_t node, uint64_t process)
 {
     (void)arg;
@@ -68,7 +59,7 @@ static void check_shares(struct coordinator *core)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct group_facts facts = {fact_group, fact_topic, fact_lives, fact_led_end, NULL};
+    static const struct group_facts facts = {fact_group, fact_topic, fact_lives, NULL};
     struct coordinator core;
     struct err e = {""};
     int rc = 0;

@@ -20,6 +20,7 @@ static const char *const topic_read = "orders";
 struct holding {
     int32_t epoch; /* 0: nothing */
     int64_t next;
+    int32_t leader_epoch; /* group_share's, of next */
     bool revoked;
 };
 
@@ -117,6 +118,37 @@ static struct topic *look_at_topic(struct sim_groups *groups, struct sim_node *h
     return topic;
 }
 
+/* ---- its log ---- */
+
+/* The topic's partition on the node that leads it, with a reference to the topic; NULL: none that is up does. */
+static struct partition *led_at(struct world *world, int32_t partition)
+{
+    for (int i = 0; i < world->node_count; i++) {
+        struct sim_node *host = &world->nodes[i];
+        struct topic *topic = world_is_up(host) ? node_topic(host->node, topic_read) : NULL;
+        struct partition *part = topic != NULL ? topic_partition(topic, partition) : NULL;
+        if (part != NULL && strcmp(topic_id(topic), world->groups->topic_id) == 0 && partition_leads(part))
+            return part;
+        if (topic != NULL)
+            topic_unref(topic);
+    }
+    return NULL;
+}
+
+/* No power is cut here: nothing that was committed is ever lost, whoever leads. */
+static void check_kept(struct world *world, int32_t partition, int64_t offset, int32_t leader_epoch)
+{
+    struct partition *part = leader_epoch >= 0 ? led_at(world, partition) : NULL;
+    int32_t now;
+    int64_t end;
+    if (part == NULL)
+        return;
+    if (partition_epoch_end(part, leader_epoch, &now, &end) > 0 && end < offset)
+        world_fail(world, "partition %d: epoch %d is said to end at %lld, and %lld was committed", (int)partition,
+                   (int)leader_epoch, (long long)end, (long long)offset);
+    partition_unref(part);
+}
+
 /* ---- what a member is given ---- */
 
 static void given(struct actor *actor, const struct group_share *share)
@@ -164,11 +196,14 @@ static bool look(struct actor *actor)
         const struct group_share *share = &shares.shares[i];
         assert(share->partition < BOOK_PARTITIONS);
         struct holding *held = &now[share->partition];
-        *held = (struct holding){.epoch = share->epoch, .next = share->start, .revoked = share->revoked};
-        if (actor->parts[share->partition].epoch == share->epoch)
+        *held = (struct holding){share->epoch, share->start, share->leader_epoch, share->revoked};
+        if (actor->parts[share->partition].epoch == share->epoch) {
             held->next = actor->parts[share->partition].next;
-        else
+            held->leader_epoch = actor->parts[share->partition].leader_epoch;
+        } else {
             given(actor, share);
+            check_kept(actor->host->world, share->partition, share->start, share->leader_epoch);
+        }
     }
     memcpy(actor->parts, now, sizeof now);
     free(shares.shares);
@@ -199,17 +234,21 @@ static void join(struct sim_groups *groups, struct sim_node *host)
     world_note(groups->world, "member %d joins at node %d", actor->serial, host->id);
 }
 
-/* How far the partition reaches, as the furthest replica that is up shows it: a node without one would ask. */
-static int64_t end_of(struct world *world, int32_t partition)
+/* How far the partition reaches, as the furthest replica that is up shows it: a node without one would ask. And the
+ * epoch of what is in front of that. */
+static int64_t end_of(struct world *world, int32_t partition, int32_t *leader_epoch)
 {
     int64_t end = 0;
+    *leader_epoch = -1;
     for (int i = 0; i < world->node_count; i++) {
         struct sim_node *host = &world->nodes[i];
         struct topic *topic = world_is_up(host) ? node_topic(host->node, topic_read) : NULL;
         struct partition *part = topic != NULL ? topic_partition(topic, partition) : NULL;
-        bool same = topic != NULL && strcmp(topic_id(topic), world->groups->topic_id) == 0;
-        if (part != NULL && same && partition_high_watermark(part).offset > end)
-            end = partition_high_watermark(part).offset;
+        bool same = part != NULL && part->log != NULL && strcmp(topic_id(topic), world->groups->topic_id) == 0;
+        if (same && partition_own_high_watermark(part).offset > end) {
+            end = partition_own_high_watermark(part).offset;
+            *leader_epoch = log_epoch_before(part->log, end);
+        }
         if (topic != NULL)
             topic_unref(topic);
     }
@@ -226,17 +265,21 @@ static void read_on(struct actor *actor, int64_t records)
         struct partition *part = held->epoch > 0 ? topic_partition(topic, p) : NULL;
         if (part == NULL)
             continue;
-        group_member_commit(actor->member, p, held->epoch, held->next);
+        group_member_commit(actor->member, p, held->epoch, held->next, held->leader_epoch);
         if (held->revoked) {
             group_member_release(actor->member, p, held->epoch);
             *held = (struct holding){0};
             continue;
         }
-        int64_t start = partition_log_start(part).offset, end = end_of(groups->world, p);
+        int32_t leader_epoch;
+        int64_t start = partition_log_start(part).offset, end = end_of(groups->world, p, &leader_epoch);
         if (held->next < start) /* retention */
             held->next = start;
-        if (end > held->next)
+        if (end > held->next) {
+            check_kept(groups->world, p, held->next, held->leader_epoch);
             held->next = end - held->next > records ? held->next + records : end;
+            held->leader_epoch = leader_epoch;
+        }
         if (held->next > groups->parts[p].given)
             groups->parts[p].given = held->next;
     }
@@ -270,8 +313,10 @@ static void commit(struct actor *actor)
     if (actor->parts[p].epoch == 0)
         return;
     struct sim_commit *made = calloc(1, sizeof *made);
-    made->commit =
-        (struct group_commit){.partition = p, .epoch = actor->parts[p].epoch, .offset = actor->parts[p].next};
+    made->commit = (struct group_commit){.partition = p,
+                                         .epoch = actor->parts[p].epoch,
+                                         .offset = actor->parts[p].next,
+                                         .leader_epoch = actor->parts[p].leader_epoch};
     made->op = (struct group_commit_op){
         .member = actor->member, .commits = &made->commit, .count = 1, .timeout_ms = COMMIT_MS, .done = on_committed};
     made->groups = groups;
@@ -440,7 +485,8 @@ void groups_play_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES])
             snprintf(out, WORLD_FAILURE_BYTES, "member %d: %d commits are not answered", actor->serial, actor->waiting);
     }
     for (int32_t p = 0; p < count && out[0] == '\0'; p++) {
-        int64_t end = end_of(world, p);
+        int32_t leader_epoch;
+        int64_t end = end_of(world, p, &leader_epoch);
         if (owners[p] != 1)
             snprintf(out, WORLD_FAILURE_BYTES, "partition %d has %d owners of %d members", (int)p, owners[p], members);
         else if (groups->parts[p].given < end)

@@ -24,12 +24,9 @@ struct cluster {
     bool group, topic;
     bool short_of_memory; /* for groups */
     int32_t partitions;
-    int32_t fenced; /* a node */
-    uint64_t ended; /* a process */
-    /* Of all partitions, which this node leads: the epoch, and where the one before it ended. */
-    int32_t leader_epoch;
-    int64_t epoch_start;
-    bool led_elsewhere;
+    int32_t fenced;       /* a node */
+    uint64_t ended;       /* a process */
+    int32_t leader_epoch; /* of what commits say and of starts that are found */
     struct coordinator core;
     struct elements_buffer log; /* the records that were committed */
     int64_t now_ms;
@@ -58,20 +55,10 @@ static inline bool fact_lives(void *arg, int32_t node, uint64_t process)
     return node != c->fenced && process != c->ended;
 }
 
-static inline bool fact_led_end(void *arg, const uint8_t id[UUID_BYTES], int32_t partition, int32_t epoch, int32_t *now,
-                                int64_t *end)
-{
-    struct cluster *c = arg;
-    (void)id, (void)partition;
-    *now = c->leader_epoch;
-    *end = epoch < c->leader_epoch ? c->epoch_start : 1000000;
-    return !c->led_elsewhere;
-}
-
 static inline int setup(void **state)
 {
     struct cluster *c = calloc(1, sizeof *c);
-    c->facts = (struct group_facts){fact_group, fact_topic, fact_lives, fact_led_end, c};
+    c->facts = (struct group_facts){fact_group, fact_topic, fact_lives, c};
     c->rules = (struct group_rules){.id = "kitchen",
                                     .assignor = ASSIGNOR_STICKY,
                                     .session_timeout_ms = 10000,
@@ -126,7 +113,7 @@ static inline void settle(struct cluster *c, int64_t start)
         begin(c);
         for (size_t i = 0; i < count; i++)
             if (coordinator_starts(&c->core, &all[i]))
-                coordinator_started(&c->core, &all[i], start);
+                coordinator_started(&c->core, &all[i], start, c->leader_epoch);
         end(c);
     }
     coordinator_clear(&c->core);
@@ -160,13 +147,12 @@ static inline void leave(struct cluster *c, int32_t node, uint64_t number)
 }
 
 /* true: accepted. */
-static inline bool commit(struct cluster *c, int32_t node, uint64_t number, uint64_t partition, int32_t epoch,
-                          int64_t offset, bool release)
+static inline bool commit_entry(struct cluster *c, int32_t node, uint64_t number, struct group_entry *entry)
 {
-    struct group_entry entry = {.key = partition, .epoch = epoch, .value = offset, .release = release};
     struct group_item it = item(GROUP_ITEM_COMMIT, number);
     bool refused[1];
-    it.entries = &entry;
+    entry->leader_epoch = c->leader_epoch;
+    it.entries = entry;
     it.entry_count = 1;
     begin(c);
     coordinator_heard(&c->core, node, 7);
@@ -174,6 +160,21 @@ static inline bool commit(struct cluster *c, int32_t node, uint64_t number, uint
     end(c);
     settle(c, 0);
     return !refused[0];
+}
+
+static inline bool commit(struct cluster *c, int32_t node, uint64_t number, uint64_t partition, int32_t epoch,
+                          int64_t offset, bool release)
+{
+    struct group_entry entry = {.key = partition, .epoch = epoch, .value = offset, .release = release};
+    return commit_entry(c, node, number, &entry);
+}
+
+/* Its reader finds that nothing is there from that offset on of what it has read. */
+static inline bool lose(struct cluster *c, int32_t node, uint64_t number, uint64_t partition, int32_t epoch,
+                        int64_t offset)
+{
+    struct group_entry entry = {.key = partition, .epoch = epoch, .value = offset, .lost = true};
+    return commit_entry(c, node, number, &entry);
 }
 
 static inline enum group_outcome reset_by(struct cluster *c, uint64_t ticket, int32_t partition, int64_t offset)

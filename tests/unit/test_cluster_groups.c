@@ -166,7 +166,7 @@ static void who_leaves_with_a_commit_on_its_way_is_gone_at_once(void **state)
     cluster_await(c, LONG_MS, is_at_rest(members, 2));
     memory_cut(&c->network, leads, away, true);
     const struct group_share *share = &members[0].shares.shares[0];
-    group_member_commit(members[0].member, share->partition, share->epoch, 1);
+    group_member_commit(members[0].member, share->partition, share->epoch, 1, 0);
     cluster_pass(c, LIMIT_GROUP_GATHER_MS + 10);
     memory_cut(&c->network, leads, away, false);
     cluster_pass(c, 100);

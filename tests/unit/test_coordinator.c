@@ -297,7 +297,7 @@ static void a_start_that_is_not_known_holds_up_no_other_partition(void **state)
     struct claim_start first = c->core.changes.starts[1];
     coordinator_clear(&c->core);
     begin(c);
-    coordinator_started(&c->core, &first, 3);
+    coordinator_started(&c->core, &first, 3, -1);
     end(c);
     coordinator_clear(&c->core);
     char expected[16];

@@ -1,43 +1,80 @@
 /* Topics that grow, go, or lose records, and groups that nobody reads, as a coordinator sees them. */
 #include "tests/unit/coordinator_fixture.h"
 
-/* The power took records that were committed, and others have their offsets by now (KIP-320). */
+/* The leader epoch of what a member was given last with a partition (KIP-320). */
+static int32_t start_epoch(struct cluster *c, uint64_t number, size_t partition)
+{
+    struct member_id id = {1, 7, number};
+    struct group_told told;
+    assert_int_equal(coordinator_shares(coordinator_reader(&c->core, &id), &told), 0);
+    assert_true(partition < told.share_count);
+    int32_t epoch = told.shares[partition].leader_epoch;
+    group_told_free(&told);
+    return epoch;
+}
+
+/* Whoever begins at an offset is told the leader epoch of what is before it, through changes of coordinator. */
+static void an_offset_goes_with_its_leader_epoch(void **state)
+{
+    struct cluster *c = *state;
+    c->leader_epoch = 3;
+    join(c, 1, 1);
+    assert_int_equal(start_epoch(c, 1, 0), 3);
+    c->leader_epoch = 5;
+    assert_true(commit(c, 1, 1, 0, 1, 1000, false));
+    assert_int_equal(start_epoch(c, 1, 0), 3); /* it is told where it began */
+    leave(c, 1, 1);
+    move(c);
+    join(c, 1, 2);
+    assert_shares(c, 1, 2, "0:2:1000 1:2:0");
+    assert_int_equal(start_epoch(c, 2, 0), 5);
+    assert_int_equal(start_epoch(c, 2, 1), 3);
+    move(c);
+    assert_int_equal(start_epoch(c, 2, 0), 5);
+    /* What somebody has set is wherever that is. */
+    assert_int_equal(reset(c, 0, 2000000), GROUP_OUTCOME_OK);
+    assert_shares(c, 1, 2, "0:3:2000000 1:2:0");
+    assert_int_equal(start_epoch(c, 2, 0), -1);
+}
+
+/* The power took records that were committed, and others have their offsets by now: its owner has found that. */
 static void what_was_committed_and_lost_is_begun_with_again(void **state)
 {
     struct cluster *c = *state;
     join(c, 1, 1);
     assert_true(commit(c, 1, 1, 0, 1, 1000, false));
-    assert_true(commit(c, 1, 1, 1, 1, 900, false));
-    c->leader_epoch = 1;
-    c->epoch_start = 900;
-    leave(c, 1, 1);
+    assert_true(commit(c, 1, 1, 1, 1, 850, false));
+    assert_true(lose(c, 1, 1, 0, 1, 900));
+    assert_shares(c, 1, 1, "0:2:900 1:1:0");
+    assert_offsets(c, "0=900 1=850");
+    /* What was read and not committed, too. */
+    assert_true(lose(c, 1, 1, 1, 1, 900));
+    assert_shares(c, 1, 1, "0:2:900 1:2:850");
+    /* Said again, or of what was delivered before. */
+    assert_false(lose(c, 1, 1, 0, 1, 900));
+    assert_false(commit(c, 1, 1, 0, 1, 1100, false));
+    assert_true(commit(c, 1, 1, 0, 2, 910, false));
+    assert_offsets(c, "0=910 1=850");
     move(c);
-    assert_offsets(c, "0=1000 1=900");
-    join(c, 1, 2);
-    assert_shares(c, 1, 2, "0:2:900 1:2:900");
-    assert_offsets(c, "0=900 1=900");
-    /* What is processed of those that took their place is nobody's loss; nor is what somebody has set. */
-    assert_true(commit(c, 1, 2, 0, 2, 1100, false));
-    assert_int_equal(reset(c, 1, 2000000), GROUP_OUTCOME_OK);
-    leave(c, 1, 2);
-    move(c);
-    join(c, 1, 3);
-    assert_shares(c, 1, 3, "0:3:1100 1:4:2000000");
+    assert_shares(c, 1, 1, "0:2:910 1:2:850");
 }
 
-/* Which epoch that was is not known where another node leads, nor of what an earlier build wrote. */
-static void what_cannot_be_known_to_be_lost_stays_committed(void **state)
+/* While it is being taken away: whoever is to have it begins there. */
+static void what_is_lost_while_it_is_handed_over_goes_to_the_next_one(void **state)
 {
     struct cluster *c = *state;
     join(c, 1, 1);
-    c->led_elsewhere = true;
-    assert_true(commit(c, 1, 1, 0, 1, 1000, true));
-    c->led_elsewhere = false;
-    c->leader_epoch = 1;
-    c->epoch_start = 900;
-    leave(c, 1, 1);
+    assert_true(commit(c, 1, 1, 0, 1, 1000, false));
+    assert_true(commit(c, 1, 1, 1, 1, 1000, false));
     join(c, 1, 2);
-    assert_shares(c, 1, 2, "0:3:1000 1:2:0");
+    struct member_id id = {1, 7, 1};
+    struct group_told told;
+    assert_int_equal(coordinator_shares(coordinator_reader(&c->core, &id), &told), 0);
+    uint64_t moves = told.shares[0].revoked ? 0 : 1;
+    assert_true(told.shares[moves].revoked);
+    group_told_free(&told);
+    assert_true(lose(c, 1, 1, moves, 1, 900));
+    assert_shares(c, 1, 2, moves == 0 ? "0:2:900" : "1:2:900");
 }
 
 /* KAFKA-12478: the group was there when the first record of the partition was written. */
@@ -219,8 +256,9 @@ static void a_group_that_nobody_saw_empty_is_empty_from_when_it_is_read(void **s
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        story(an_offset_goes_with_its_leader_epoch),
         story(what_was_committed_and_lost_is_begun_with_again),
-        story(what_cannot_be_known_to_be_lost_stays_committed),
+        story(what_is_lost_while_it_is_handed_over_goes_to_the_next_one),
         story(an_added_partition_is_read_from_its_first_record),
         story(added_partitions_are_shared_out),
         story(added_partitions_are_shared_out_whoever_finds_them_first),

@@ -205,7 +205,7 @@ static void two_share_and_who_leaves_hands_over_where_it_was(void **state)
     wait_for(f, has(&b, moves));
     assert_int_equal(share_of(&b, moves).epoch, 2);
     assert_int_equal(share_of(&a, stays).epoch, 1);
-    group_member_commit(a.member, stays, 1, stays == 0 ? 2 : 0);
+    group_member_commit(a.member, stays, 1, stays == 0 ? 2 : 0, 0);
     leave(&a);
     wait_for(f, look(&b) == 2);
     assert_int_equal(share_of(&b, stays).epoch, 2);
@@ -260,10 +260,10 @@ static void a_commit_without_an_answer_that_was_refused_is_told_by_the_next_one(
     assert_int_equal(commit_nothing(f, &a), 1);
     assert_int_equal(ask(f, &waited, GROUP_RESET, "kitchen", "orders", 0, 0), 0);
     wait_for(f, share_of(&a, 0).epoch == 2);
-    group_member_commit(a.member, 0, 1, 3);
+    group_member_commit(a.member, 0, 1, 3, 0);
     assert_int_equal(commit_now(f, &a, 1, 1, 0), -ESTALE);
     assert_int_equal(commit_now(f, &a, 1, 1, 0), 0);
-    group_member_commit(a.member, 0, 1, 3);
+    group_member_commit(a.member, 0, 1, 3, 0);
     assert_int_equal(commit_nothing(f, &a), -ESTALE);
     assert_int_equal(commit_nothing(f, &a), 1);
     leave(&a);
@@ -281,7 +281,7 @@ static void a_commit_waits_for_what_was_given_up(void **state)
     wait_for(f, share_of(&a, 0).revoked || share_of(&a, 1).revoked);
     int32_t moves = share_of(&a, 0).revoked ? 0 : 1;
     int64_t offset = moves == 0 ? 2 : 0; /* the other one is empty */
-    group_member_commit(a.member, moves, 1, offset);
+    group_member_commit(a.member, moves, 1, offset, 0);
     group_member_release(a.member, moves, 1);
     int rc = commit_nothing(f, &a); /* 1: the turn was faster */
     assert_true(rc == 0 || rc == 1);
@@ -304,7 +304,7 @@ static void what_was_committed_and_not_answered_is_not_taken_for_committed(void 
     kitchen(f, 1);
     join(f, &a, "kitchen", "orders");
     wait_for(f, look(&a) == 1);
-    group_member_commit(a.member, 0, 1, 3); /* gathered: it waits, as no time passes */
+    group_member_commit(a.member, 0, 1, 3, 0); /* gathered: it waits, as no time passes */
     assert_int_equal(group_op_submit(&reset.op), 0);
     wait_until(share_of(&a, 0).epoch == 2);
     assert_int_equal(commit_now(f, &a, 0, 2, 0), -ESTALE);
@@ -348,7 +348,7 @@ static void offsets_and_members_are_read_again_after_a_restart(void **state)
         join(f, &a, "kitchen", "orders");
         wait_for(f, look(&a) == 1);
         assert_int_equal(share_of(&a, 0).start, round);
-        group_member_commit(a.member, 0, share_of(&a, 0).epoch, round + 1);
+        group_member_commit(a.member, 0, share_of(&a, 0).epoch, round + 1, 0);
         leave(&a);
         if (round == 0)
             restart(f);
@@ -358,29 +358,25 @@ static void offsets_and_members_are_read_again_after_a_restart(void **state)
     }
 }
 
-/* The disk has the group's offset and not the records, of which nothing was on it yet when the power went. */
-static void what_the_power_took_and_others_replaced_is_given_out(void **state)
+/* Its reader finds that the log has less than was committed (KIP-320): it is given the partition anew, what was read on
+ * from in the meantime is committed first, and nothing of what it had counts any more. */
+static void what_a_reader_finds_lost_is_handed_over_anew(void **state)
 {
     struct fixture *f = *state;
     struct reading_member a;
-    char path[256];
     kitchen(f, 1);
     join(f, &a, "kitchen", "orders");
     wait_for(f, look(&a) == 1);
-    assert_int_equal(commit_now(f, &a, 0, 1, 3), 0);
-    leave(&a);
-    stop(f);
-    path_in(f, "clean-shutdown", path);
-    assert_int_equal(unlink(path), 0);
-    path_in(f, "recovery-point-offset-checkpoint", path);
-    assert_int_equal(unlink(path), 0);
-    path_in(f, "topics/orders-0/00000000000000000000.log", path);
-    assert_int_equal(truncate(path, 4), 0);
-    start(f);
-    append(f, "orders", "four\nfive\nsix\n");
-    join(f, &a, "kitchen", "orders");
-    wait_for(f, look(&a) == 1);
-    assert_int_equal(share_of(&a, 0).start, 0);
+    assert_int_equal(share_of(&a, 0).leader_epoch, 0); /* the log's first */
+    assert_int_equal(commit_now(f, &a, 0, 1, 2), 0);
+    group_member_commit(a.member, 0, 1, 3, 7);
+    group_member_lost(a.member, 0, 1, 1);
+    wait_for(f, look(&a) == 1 && share_of(&a, 0).epoch == 2);
+    assert_int_equal(share_of(&a, 0).start, 1);
+    assert_int_equal(share_of(&a, 0).leader_epoch, 7);
+    assert_int_equal(committed(f, "kitchen", "orders", 0), 1);
+    assert_int_equal(commit_now(f, &a, 0, 1, 3), -ESTALE);
+    assert_int_equal(commit_now(f, &a, 0, 2, 2), 0);
     leave(&a);
 }
 
@@ -743,7 +739,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(who_keeps_a_partition_loses_it_after_rebalance_timeout_ms, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_and_members_are_read_again_after_a_restart, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_the_power_took_and_others_replaced_is_given_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_reader_finds_lost_is_handed_over_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_outlive_a_quiet_week_and_the_end_of_who_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_is_made_anew_knows_nothing_of_the_old_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_member_that_holds_what_it_does_not_read_is_put_out, setup, teardown),

@@ -18,7 +18,8 @@
 static void the_largest_request_comes_back(void **state)
 {
     (void)state;
-    struct group_entry entries[] = {{LIMIT_TOPIC_PARTITIONS - 1, INT32_MAX, INT64_MAX, true}, {0, -1, 0, false}};
+    struct group_entry entries[] = {{LIMIT_TOPIC_PARTITIONS - 1, INT32_MAX, INT64_MAX, true, INT32_MAX, true},
+                                    {0, -1, 0, false, -1, false}};
     struct group_item item = {.kind = GROUP_ITEM_COMMIT,
                               .ticket = UINT64_MAX,
                               .index = LIMIT_OFFSETS_PARTITIONS - 1,
@@ -46,6 +47,8 @@ static void the_largest_request_comes_back(void **state)
     assert_true(back.ticket == item.ticket && back.number == item.number && back.offset == item.offset);
     assert_int_equal(back.entry_count, 2);
     assert_true(back.entries[0].value == INT64_MAX && back.entries[0].release && !back.entries[1].release);
+    assert_true(back.entries[0].leader_epoch == INT32_MAX && back.entries[0].lost && !back.entries[1].lost);
+    assert_int_equal(back.entries[1].leader_epoch, -1);
     free(back.entries);
     assert_int_equal(group_item_decode(body.bytes, first - 1, &used, &back, &e), -EBADMSG);
     free(body.bytes);
@@ -78,7 +81,7 @@ static void an_answer_with_all_there_is_comes_back(void **state)
     struct group_told_row row = {
         .group = "g", .partition = 3, .committed = -1, .owner = {1, 2, 3}, .pid = 4, .host = "h"};
     struct group_told_group group = {.group = "g", .phase = 2, .generation = 5, .members = 6};
-    struct group_told_share share = {.partition = 7, .epoch = 8, .start = 9, .revoked = true};
+    struct group_told_share share = {.partition = 7, .epoch = 8, .start = 9, .revoked = true, .leader_epoch = 10};
     struct group_told told = {.kind = GROUP_TOLD_SHARES,
                               .ticket = 1,
                               .index = 2,
@@ -104,9 +107,39 @@ static void an_answer_with_all_there_is_comes_back(void **state)
     assert_true(back.more && back.refused[0] && !back.refused[1] && back.outcome == GROUP_OUTCOME_NONE);
     assert_true(back.rows[0].committed == -1 && back.rows[0].owner.number == 3);
     assert_int_equal(back.groups[0].members, 6);
-    assert_true(back.shares[0].start == 9 && back.shares[0].revoked);
+    assert_true(back.shares[0].start == 9 && back.shares[0].revoked && back.shares[0].leader_epoch == 10);
     assert_true(back.epoch == 3 && back.version == 4);
     group_told_free(&back);
+    free(body.bytes);
+}
+
+/* Entries of 4 elements, and a share of 4: leader epochs are not known. */
+static void what_an_earlier_build_says_is_understood(void **state)
+{
+    (void)state;
+    struct group_entry entry = {.key = 5, .epoch = 6, .value = 7, .leader_epoch = 8};
+    struct group_item item = {.kind = GROUP_ITEM_COMMIT, .partition = -1, .entries = &entry, .entry_count = 1}, back;
+    struct group_told_share share = {.partition = 7, .epoch = 8, .start = 9, .revoked = true, .leader_epoch = 10};
+    struct group_told told = {.kind = GROUP_TOLD_SHARES, .shares = &share, .share_count = 1}, heard;
+    struct elements_buffer body = {0};
+    struct err e = {""};
+    size_t used;
+    group_item_encode(&item, &body);
+    uint8_t *at = body.bytes + body.len - 7; /* 0x96 5 6 7 false 8 false */
+    assert_int_equal(at[0], 0x96);
+    at[0] = 0x94;
+    assert_int_equal(group_item_decode(body.bytes, body.len - 2, &used, &back, &e), 0);
+    assert_true(back.entries[0].value == 7 && back.entries[0].leader_epoch == -1 && !back.entries[0].lost);
+    free(back.entries);
+    body.len = 0;
+    group_told_encode(&told, &body);
+    at = body.bytes + body.len - 7; /* 0x95 7 8 9 true 10, and the last element of all */
+    assert_int_equal(at[0], 0x95);
+    at[0] = 0x94;
+    at[5] = at[6];
+    assert_int_equal(group_told_decode(body.bytes, body.len - 1, &used, &heard, &e), 0);
+    assert_true(heard.shares[0].start == 9 && heard.shares[0].revoked && heard.shares[0].leader_epoch == -1);
+    group_told_free(&heard);
     free(body.bytes);
 }
 
@@ -194,6 +227,7 @@ int main(void)
         cmocka_unit_test(the_largest_request_comes_back),
         cmocka_unit_test(a_full_disk_is_later_to_who_does_not_know_it),
         cmocka_unit_test(an_answer_with_all_there_is_comes_back),
+        cmocka_unit_test(what_an_earlier_build_says_is_understood),
         cmocka_unit_test(what_is_none_is_refused),
         cmocka_unit_test(records_come_back),
         cmocka_unit_test(groups_go_where_kafka_puts_them),

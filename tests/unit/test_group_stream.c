@@ -3,61 +3,9 @@
 #include "tests/unit/one_thread.h"
 
 #include "fs/base/limits.h"
-#include "fs/consume/group_stream_internal.h"
-#include "fs/consume/reader.h"
-#include "fs/produce/produce_file.h"
-#include "tests/unit/fake_fuse.h"
-
-/* ---- an open stream ---- */
-
-struct stream {
-    struct options options;
-    struct session session;
-    struct vnode *vnode;
-    struct handle *handle;
-};
-
-static void open_stream(struct stream *s, struct fixture *f)
-{
-    memset(s, 0, sizeof *s);
-    s->options.delivery_timeout_ms = 30000;
-    s->session.node = f->node;
-    s->session.options = &s->options;
-    s->session.tree = tree_new(f->node, &produce_file_hooks);
-    s->session.handles = handles_new(reader_free);
-    parks_init(&s->session.parks);
-    struct topic *topic = node_topic(f->node, "orders");
-    struct node_group *group = node_group(f->node, "kitchen");
-    struct vnode_key key = {.kind = VNODE_GROUP_STREAM, .topic = topic, .group = group};
-    s->vnode = tree_vnode(s->session.tree, &key);
-    topic_unref(topic);
-    node_group_unref(group);
-    s->handle = handle_new(&s->session, s->vnode);
-    assert_int_equal(reader_open(s->handle), 0);
-    assert_int_equal(group_stream_open(s->handle, getpid()), 0);
-}
-
-static void close_stream(struct stream *s)
-{
-    group_stream_release(s->handle);
-    handle_close(s->handle);
-    handles_free(s->session.handles, &hand.executor);
-    tree_forget(s->session.tree, s->vnode->id, 1);
-    tree_free(s->session.tree);
-}
+#include "tests/unit/group_stream_fixture.h"
 
 /* ---- requests ---- */
-
-static void begin_read(struct stream *s, struct fuse_req *req, size_t size, int64_t pos)
-{
-    fake_fuse_request(req, getpid());
-    group_stream_read(req, s->handle, size, pos, 1, false);
-}
-
-static bool is_answered(const struct fuse_req *req)
-{
-    return atomic_load(&req->answers) > 0;
-}
 
 /* How many bytes it was answered with. */
 static size_t given(struct fuse_req *req)
@@ -75,9 +23,16 @@ static void reads(struct stream *s, int64_t pos, const char *want)
     struct fuse_req req;
     begin_read(s, &req, 4096, pos);
     pass_until(is_answered(&req));
+    assert_given(&req, want);
+}
+
+/* All that was delivered is committed. */
+static void commits(struct stream *s)
+{
+    struct fuse_req req;
+    begin_fsync(s, &req);
+    pass_until(is_answered(&req));
     assert_int_equal(atomic_load(&req.err), 0);
-    assert_string_equal(req.bytes, want);
-    free(req.bytes);
 }
 
 /* ---- another member ---- */
@@ -117,7 +72,7 @@ static void what_was_withdrawn_comes_again_if_the_partition_stays(void **state)
     add_partitions(f, 2);
     make_group(f);
     append_at(f, 1, "a;b\nc\nd\n");
-    open_stream(&s, f);
+    open_stream(&s, f->node, "kitchen");
     reads(&s, 0, "a;b\nc\nd\n");
     struct group_member *other = join_another(f);
     pass_until(parts_of(&s, true) == 1);
@@ -153,7 +108,7 @@ static void a_partition_that_failed_once_has_its_turn_again(void **state)
     make(f, "orders");
     add_partitions(f, 2);
     make_group(f);
-    open_stream(&s, f);
+    open_stream(&s, f->node, "kitchen");
     struct fuse_req req;
     begin_read(&s, &req, 4096, 0);
     pass_until(parts_of(&s, false) == 2);
@@ -177,6 +132,53 @@ static void a_partition_that_failed_once_has_its_turn_again(void **state)
     close_stream(&s);
 }
 
+/* ---- the power goes ---- */
+
+/* The disk has what the group has committed, and of the records only so many bytes. */
+static void lose_power(struct fixture *f, int64_t kept_bytes)
+{
+    char path[256];
+    close_on_one(f);
+    path_in(f, "clean-shutdown", path);
+    assert_int_equal(unlink(path), 0);
+    path_in(f, "recovery-point-offset-checkpoint", path);
+    assert_int_equal(unlink(path), 0);
+    path_in(f, "topics/orders-0/00000000000000000000.log", path);
+    assert_int_equal(truncate(path, kept_bytes), 0);
+    assert_int_equal(open_on_one(f), 0);
+    executor_settle(&hand.executor);
+}
+
+/* What is written then has the offsets of what is lost: as many as were committed, more, and fewer. */
+static void what_took_the_place_of_lost_records_is_given_out(void **state)
+{
+    static const char *const lines[] = {"four\n", "five\n", "six\n", "seven\n"};
+    struct fixture *f = *state;
+    struct stream s;
+    make(f, "orders");
+    make_group(f);
+    append_at(f, 0, "one\n");
+    append_at(f, 0, "two\n");
+    append_at(f, 0, "three\n");
+    open_stream(&s, f->node, "kitchen");
+    reads(&s, 0, "one\ntwo\nthree\n");
+    commits(&s);
+    close_stream(&s);
+    for (int left = 1; left <= 4; left++) { /* and what was given of those is lost as well, but the first one */
+        char want[32] = "";
+        lose_power(f, 4);
+        for (int i = 0; i < left; i++) {
+            append_at(f, 0, lines[i]);
+            strcat(want, lines[i]);
+        }
+        open_stream(&s, f->node, "kitchen");
+        reads(&s, 0, want);
+        commits(&s);
+        close_stream(&s);
+        executor_settle(&hand.executor);
+    }
+}
+
 /* So many records of 1,000 bytes, by the batch. */
 static void append_many(struct fixture *f, int batches)
 {
@@ -198,7 +200,7 @@ static void a_read_is_overtaken(struct fixture *f, int batches, int64_t upto)
     struct fuse_req first, second;
     make(f, "orders");
     make_group(f);
-    open_stream(&s, f);
+    open_stream(&s, f->node, "kitchen");
     begin_read(&s, &first, 128 << 10, 0);
     begin_read(&s, &second, 128 << 10, 0);
     executor_pause(&hand.executor, 1000);
@@ -238,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(what_was_withdrawn_comes_again_if_the_partition_stays),
         STORY(a_partition_that_failed_once_has_its_turn_again),
+        STORY(what_took_the_place_of_lost_records_is_given_out),
         STORY(a_read_that_others_went_on_from_is_refused),
         STORY(a_read_that_is_long_forgotten_is_refused),
     };
