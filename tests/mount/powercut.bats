@@ -99,3 +99,19 @@ P
     restart_machine
     is "$(head -n 1 "$M/orders/0")" one
 }
+
+@test "a group that had committed lost records is given what is written in their place" {
+    mkdir "$M/.groups/kitchen"
+    seq 1000 >> "$M/orders/0"
+    py "$M/.groups/kitchen/orders" "$M/.internal/__consumer_offsets" <<'P'
+stream, got = os.open(sys.argv[1], os.O_RDONLY), b""
+while got.count(b"\n") < 1000:
+    got += os.read(stream, 65536)
+os.fsync(stream)
+for name in os.listdir(sys.argv[2]): # the disk has what is committed, and of the records what it has
+    os.fsync(os.open(sys.argv[2] + "/" + name, os.O_RDONLY))
+P
+    cut_power
+    seq 2001 2200 >> "$M/orders/0"
+    is "$(head -n 200 "$M/.groups/kitchen/orders")" "$(seq 2001 2200)"
+}
