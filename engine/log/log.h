@@ -21,6 +21,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/err.h"
+#include "engine/base/histogram.h"
 #include "engine/base/io.h"
 #include "engine/log/producers.h"
 #include "engine/record/batch.h"
@@ -35,9 +36,10 @@ struct log;
 struct log_env {
     struct io *io;
     struct clock *clock;
-    struct segment_cache *cache; /* the LRU of open segment files */
-    int topics_dirfd;            /* DATA/topics */
-    _Atomic bool check_crcs;     /* check.crcs: batches are checked before they are first shown */
+    struct segment_cache *cache;  /* the LRU of open segment files */
+    int topics_dirfd;             /* DATA/topics */
+    _Atomic bool check_crcs;      /* check.crcs: batches are checked before they are first shown */
+    struct histogram flush_times; /* of rounds of log_flush(): fdatasync of what there is of a log */
     /* Called once when a log goes offline or corruption is met, with the reason; must not call back. May be NULL. */
     void (*on_offline)(void *arg, const char *name, const char *reason);
     /* Called when more than LIMIT_UNFLUSHED_BYTES wait for a flush or a segment rolled: please call log_flush()

@@ -169,6 +169,16 @@ static int round_run(struct log *log, struct round *round)
     return rc < 0 ? log_fail(log, rc, &e) : 0;
 }
 
+/* Likewise. */
+static int round_run_timed(struct log *log, struct round *round)
+{
+    int64_t begun_us = clock_mono_us(log->env->clock);
+    int rc = round_run(log, round);
+
+    histogram_add(&log->env->flush_times, clock_mono_us(log->env->clock) - begun_us);
+    return rc;
+}
+
 /* Tells them, in the order in which they came. A log that was cut back meanwhile has not kept what some waited for. */
 static void round_answer(const struct round *round, int rc)
 {
@@ -209,7 +219,7 @@ static void lead(struct log *log)
     do {
         round_begin(log, &round);
         pthread_mutex_unlock(&log->state_lock);
-        rc = round_run(log, &round);
+        rc = round_run_timed(log, &round);
         pthread_mutex_lock(&log->state_lock);
         if (round.upto > log->flush_floor) {
             round.upto = log->flush_floor;

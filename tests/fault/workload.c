@@ -62,7 +62,7 @@ void workload_init(struct workload *w, const struct workload_plan *plan, struct 
     (void)mkdir(root, 0700);
     (void)mkdir(topics, 0700);
     w->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    w->clock = (struct clock){now_ms, now_ms};
+    w->clock = (struct clock){.wall_ms = now_ms, .mono_ms = now_ms};
     w->env = (struct log_env){.io = &recorder->io,
                               .clock = &w->clock,
                               .topics_dirfd = open(topics, O_RDONLY | O_DIRECTORY | O_CLOEXEC),

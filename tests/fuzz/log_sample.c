@@ -24,7 +24,7 @@ static int64_t read_clock(struct clock *clock)
     return now_ms;
 }
 
-static struct clock still_clock = {read_clock, read_clock};
+static struct clock still_clock = {.wall_ms = read_clock, .mono_ms = read_clock};
 
 static void ignore_line(int level, const char *line)
 {

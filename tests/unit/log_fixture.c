@@ -48,7 +48,7 @@ void log_fixture_init(struct log_fixture *f)
 {
     memset(f, 0, sizeof *f);
     scratch_make(f->path, sizeof f->path, "log");
-    f->clock = (struct clock){now_ms, now_ms};
+    f->clock = (struct clock){.wall_ms = now_ms, .mono_ms = now_ms};
     atomic_init(&f->now_ms, 1700000000000);
     f->posix = *io_posix();
     f->posix.fdatasync = no_sync;

@@ -136,6 +136,33 @@ static void who_comes_meanwhile_shares_the_next(void **state)
 }
 
 /* The others write on and on: the thread that flushed for all is gone when its own is answered, all the same. */
+/* The clock stands still but while the first one waits for the disk. */
+static void a_round_is_timed_once_whoever_shares_it(void **state)
+{
+    struct request first, late[3];
+    struct histogram_view times;
+    pthread_t thread;
+
+    (void)state;
+    log_fixture_append(&f, "one\n");
+    first = of_all();
+    faulty_io_shut(&faulty, FAULTY_FDATASYNC);
+    pthread_create(&thread, NULL, flush_thread, &first);
+    faulty_io_await(&faulty, 1);
+    log_fixture_append(&f, "two\n");
+    for (int i = 0; i < 3; i++) {
+        late[i] = of_all();
+        assert_int_equal(log_flush(f.log, &late[i].flush), 0);
+    }
+    atomic_fetch_add(&f.now_ms, 250);
+    faulty_io_unshut(&faulty);
+    pthread_join(thread, NULL);
+    assert_int_equal(log_flush(f.log, &first.flush), 1); /* it is there: no round */
+    histogram_read(&f.env.flush_times, &times);
+    assert_int_equal(times.count, 2);
+    assert_int_equal(times.sum_us, 250000);
+}
+
 static void the_lead_is_handed_on(void **state)
 {
     struct request mine, others[2];
@@ -333,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_flush_is_one_pair),
         TEST(who_comes_meanwhile_shares_the_next),
+        TEST(a_round_is_timed_once_whoever_shares_it),
         TEST(the_lead_is_handed_on),
         TEST(who_comes_next_takes_the_lead),
         TEST(two_writers_do_not_capture_a_thread),
