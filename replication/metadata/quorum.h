@@ -29,6 +29,7 @@
 #include "engine/base/err.h"
 #include "engine/base/io.h"
 #include "engine/log/log.h"
+#include "replication/base/latency.h"
 #include "replication/executor/executor.h"
 #include "replication/executor/mailbox.h"
 #include "replication/metadata/metadata.h"
@@ -47,6 +48,7 @@ struct quorum_op {
     void (*done)(struct quorum_op *op, int rc);
     struct err e; /* why not */
     /* private */
+    int64_t begun_us;
     struct proposal *proposal; /* NULL: it is over */
 };
 
@@ -198,6 +200,8 @@ struct quorum {
     int32_t nodes[LIMIT_NODES];
     int32_t refused_by; /* the node that did not take commands in refused_epoch; 0: none */
     int32_t refused_epoch;
+
+    struct latency op_times; /* any thread: from quorum_submit() to done() */
 
     struct alarm tick; /* whatever is due next */
     /* A flush, and an apply, that failed for want of descriptors or memory. */

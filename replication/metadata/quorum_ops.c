@@ -65,6 +65,13 @@ static struct quorum_op *detach(struct proposal *proposal)
     return op;
 }
 
+/* Nobody else's any more. No lock held. */
+static void tell_over(struct quorum *quorum, struct quorum_op *op, int rc)
+{
+    latency_note(&quorum->op_times, clock_mono_us(quorum->clock) - op->begun_us, rc);
+    op->done(op, rc);
+}
+
 /* Each under the lock. */
 static void put_last(struct proposal *proposal, struct proposal ***last)
 {
@@ -270,7 +277,8 @@ int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct comm
     if (proposal == NULL)
         return err_sys(&op->e, -ENOMEM, "metadata command");
     proposal->op = op;
-    proposal->deadline_ms = alarms_deadline_ms(quorum->clock->mono_ms(quorum->clock), op->timeout_ms);
+    op->begun_us = clock_mono_us(quorum->clock);
+    proposal->deadline_ms = alarms_deadline_ms(op->begun_us / 1000, op->timeout_ms);
 
     pthread_mutex_lock(&quorum->lock);
     rc = check_open(quorum, &op->e);
@@ -337,7 +345,7 @@ static void refuse(struct quorum *quorum, struct proposal *proposal, int rc, con
         pthread_mutex_unlock(&quorum->lock);
         if (op != NULL) {
             op->e = *e;
-            op->done(op, rc);
+            tell_over(quorum, op, rc);
         }
     }
     free_proposal(proposal);
@@ -376,7 +384,7 @@ static void on_deadline(struct alarm *alarm)
         if (unused != NULL)
             free_proposal(unused);
         if (op != NULL)
-            op->done(op, err_set(&op->e, -ETIMEDOUT, "no decision in %" PRId64 " ms", op->timeout_ms));
+            tell_over(quorum, op, err_set(&op->e, -ETIMEDOUT, "no decision in %" PRId64 " ms", op->timeout_ms));
     } while (op != NULL);
 }
 
@@ -399,7 +407,7 @@ void quorum_ops_end(struct quorum *quorum, int queued_rc, int given_rc, const ch
             op = detach(proposal);
         pthread_mutex_unlock(&quorum->lock);
         if (op != NULL)
-            op->done(op, err_set(&op->e, rc, "%s: %s", quorum->name, reason));
+            tell_over(quorum, op, err_set(&op->e, rc, "%s: %s", quorum->name, reason));
         if (proposal != NULL)
             free_proposal(proposal);
     } while (proposal != NULL);
@@ -421,7 +429,7 @@ void quorum_ops_skipped(struct quorum *quorum)
         op = detach(list);
         pthread_mutex_unlock(&quorum->lock);
         if (op != NULL)
-            op->done(op, err_set(&op->e, -ETIMEDOUT, "what became of it is in a snapshot, and not known"));
+            tell_over(quorum, op, err_set(&op->e, -ETIMEDOUT, "what became of it is in a snapshot, and not known"));
         free_proposal(list);
     }
 }
@@ -452,7 +460,7 @@ void quorum_ops_applied(struct quorum *quorum, const struct command *cmd, int rc
     pthread_mutex_unlock(&quorum->lock);
     if (op != NULL) {
         op->e = *e;
-        op->done(op, rc);
+        tell_over(quorum, op, rc);
     }
     if (proposal != NULL)
         free_proposal(proposal);

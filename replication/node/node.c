@@ -471,52 +471,25 @@ int node_internal_topics(struct node *node, struct topic ***out, size_t *count)
     return 0;
 }
 
-static void count_one(struct partition *part, void *arg)
+static void each_of(struct topic *topic, void (*each)(struct partition *part, void *arg), void *arg)
 {
-    struct node_metrics *metrics = arg;
-    pthread_mutex_lock(&part->lock);
-    metrics->batches_appended += part->batches_appended;
-    metrics->records_appended += part->records_appended;
-    metrics->bytes_appended += part->bytes_appended;
-    pthread_mutex_unlock(&part->lock);
-    if (part->log != NULL)
-        metrics->flushes += log_flushes(part->log);
-    if (part->topic->own)
-        return;
-    metrics->partitions++;
-    metrics->partitions_offline += partition_usable(part, NULL) == -EIO;
+    for (int32_t p = 0; p < topic_partition_count(topic); p++)
+        each(topic_partition(topic, p), arg);
+    topic_unref(topic);
 }
 
-static void count_cluster(const struct metadata *meta, struct node_metrics *metrics)
+int node_each_partition(struct node *node, void (*each)(struct partition *part, void *arg), void *arg)
 {
-    metrics->nodes = meta->node_count;
-    for (size_t i = 0; i < meta->node_count; i++)
-        metrics->nodes_fenced += meta->nodes[i].fenced;
-    for (size_t i = 0; i < meta->topic_count; i++)
-        for (int32_t p = 0; p < meta->topics[i]->partitions; p++) {
-            const struct partition_registration *part = &meta->topics[i]->parts[p];
-            metrics->partitions_without_leader += part->leader == LEADER_NONE;
-            metrics->partitions_under_replicated += part->isr.count < part->replicas.count;
-        }
-}
-
-void node_metrics(struct node *node, struct node_metrics *out)
-{
-    *out = (struct node_metrics){.batches_appended = atomic_load(&node->replicas.batches_gone),
-                                 .records_appended = atomic_load(&node->replicas.records_gone),
-                                 .bytes_appended = atomic_load(&node->replicas.bytes_gone),
-                                 .flushes = atomic_load(&node->replicas.flushes_gone),
-                                 .segments_deleted = atomic_load(&node->replicas.segments_deleted),
-                                 .segments_compacted = atomic_load(&node->replicas.segments_compacted),
-                                 .topics = catalog_count(&node->replicas.catalog),
-                                 .appends_parked = atomic_load(&node->replicas.appends_parked)};
-    manager_each_partition(&node->replicas, count_one, out);
-    out->leader_changes = atomic_load(&node->leader_changes);
-    out->isr_shrinks = atomic_load(&node->isr_shrinks);
-    out->isr_expands = atomic_load(&node->isr_expands);
-    out->node_epoch = atomic_load(&node->membership.node_epoch);
-    count_cluster(quorum_acquire(&node->quorum), out);
-    quorum_release(&node->quorum);
+    struct topic *offsets = node_internal_topic(node, METADATA_OFFSETS_TOPIC), **topics;
+    size_t count;
+    int rc = node_topics(node, &topics, &count);
+    if (offsets != NULL)
+        each_of(offsets, each, arg);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        each_of(topics[i], each, arg);
+    if (rc == 0)
+        free(topics);
+    return rc;
 }
 
 /* ---- what commands have made ---- */

@@ -20,6 +20,7 @@
 #include "replication/metadata/config.h"
 #include "replication/metadata/group_config.h"
 #include "replication/metadata/tree_attr.h"
+#include "replication/base/latency.h"
 #include "replication/base/limits.h"
 #include "replication/replica/topic.h"
 #include "replication/wire/hello.h"
@@ -87,6 +88,9 @@ struct topic *node_internal_topic(struct node *node, const char *name);
 /* All topics by name, referenced. *out is malloc-ed; the caller unrefs each and frees it. */
 int node_topics(struct node *node, struct topic ***out, size_t *count);
 int node_internal_topics(struct node *node, struct topic ***out, size_t *count);
+/* Calls each with every partition of the topics that are replicated as topics are, the groups' offsets among them, by
+ * name, while it holds a reference to its topic. -ENOMEM: some were left out. */
+int node_each_partition(struct node *node, void (*each)(struct partition *part, void *arg), void *arg);
 
 void node_root_attr(struct node *node, struct tree_attr *out); /* of MOUNT; at first the daemon's uid and gid, 0755 */
 
@@ -157,7 +161,19 @@ struct node_metrics {
     uint64_t leader_changes, isr_shrinks, isr_expands;               /* as applied here */
     uint64_t nodes, nodes_fenced;
     int64_t node_epoch; /* -1: not registered yet */
+    /* How long they took: appends of this node's own, by their acks - ACKS_ALL; fsyncs of its own, of one partition
+     * each; commands of its own; those of the appends that went to a leader elsewhere; rounds of fdatasync of a log. */
+    struct latency_view appends[3], fsyncs, commands;
+    struct histogram_view forwards, log_flushes;
 };
 void node_metrics(struct node *node, struct node_metrics *out);
+
+/* How long a replica on another node takes to acknowledge what this one sends it near a log's end. */
+struct node_acks {
+    int32_t replica; /* node id */
+    struct histogram_view times;
+};
+/* Of each node that this one has sent to; returns how many. */
+int node_acks(struct node *node, struct node_acks out[LIMIT_NODES]);
 
 #endif

@@ -4,8 +4,42 @@
 #include <assert.h>
 #include <stddef.h>
 
+/* ---- how long it takes ---- */
+
+static void stop_timing(struct follower *follower)
+{
+    follower->timed_us = 0;
+}
+
+bool follower_times(const struct follower *follower)
+{
+    return follower->timed_us == 0;
+}
+
+void follower_time(struct follower *follower, int64_t now_us)
+{
+    assert(follower->sending && follower->timed_us == 0);
+    follower->timed_us = now_us;
+    follower->timed_offset = -1;
+}
+
+int64_t follower_timed(struct follower *follower)
+{
+    int64_t since_us = follower->timed_us;
+    /* What is being sent can be acknowledged before its sender says that it was sent, but nothing further can. */
+    int64_t all = follower->timed_offset < 0 ? follower->sent.offset + 1 : follower->timed_offset;
+
+    if (since_us == 0 || follower->acked.offset < all)
+        return 0;
+    stop_timing(follower);
+    return since_us;
+}
+
+/* ---- its states ---- */
+
 void follower_silence(struct follower *follower)
 {
+    stop_timing(follower);
     follower->state = FOLLOWER_SILENT;
     follower->round = 0;
     follower->session = 0;
@@ -13,6 +47,7 @@ void follower_silence(struct follower *follower)
 
 void follower_cut(struct follower *follower, uint64_t session, uint64_t round)
 {
+    stop_timing(follower);
     follower->state = FOLLOWER_CUTTING;
     follower->session = session;
     follower->round = round;
@@ -20,6 +55,7 @@ void follower_cut(struct follower *follower, uint64_t session, uint64_t round)
 
 void follower_begin(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit)
 {
+    stop_timing(follower);
     follower->state = FOLLOWER_SERVED;
     follower->session = session;
     follower->round = round;
@@ -62,6 +98,12 @@ void follower_sent(struct follower *follower, uint64_t round, const struct log_p
 {
     assert(follower->sending);
     follower->sending = false;
+    if (follower->timed_us != 0 && follower->timed_offset < 0) {
+        if (end != NULL && end->offset > follower->sent.offset)
+            follower->timed_offset = end->offset;
+        else
+            stop_timing(follower); /* nothing was sent that would be acknowledged */
+    }
     if (end == NULL || follower->state != FOLLOWER_SERVED || follower->round != round)
         return;
     follower->sent = *end;

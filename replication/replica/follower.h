@@ -8,7 +8,7 @@
  *
  * SERVED, what lies between `acked` and `sent` is on its way; of that there may be as much as the follower's credit
  * says, or one piece. While `sending` some thread is about to send, and it alone moves `sent`; whoever comes meanwhile
- * leaves, and that thread looks again.
+ * leaves, and that thread looks again. How long the follower takes is measured of one sending at a time.
  *
  * Pure: no I/O, no clock, no locks; the partition's lock guards it. */
 #ifndef LOGMNT_REPLICATION_REPLICA_FOLLOWER_H
@@ -33,6 +33,8 @@ struct follower {
     bool answered;     /* the round has had an answer */
     int64_t told_mark; /* the high watermark and the log start that it was told, offsets */
     int64_t told_start;
+    int64_t timed_us;     /* since when an acknowledgement is timed; 0: none is */
+    int64_t timed_offset; /* of all below; -1: it is being sent, and its end is not known yet */
     /* serving.c's, under its lock: in the lists of those that something is to be sent to */
     _Atomic bool queued, marked;
     struct follower *next, *mark_next;
@@ -45,6 +47,12 @@ void follower_silence(struct follower *follower);
 void follower_cut(struct follower *follower, uint64_t session, uint64_t round);
 /* The round agrees up to end, which the follower has. */
 void follower_begin(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit);
+/* Of what is about to be sent by who has that right the acknowledgement is timed, if that of nothing sent earlier is.
+ */
+bool follower_times(const struct follower *follower);
+void follower_time(struct follower *follower, int64_t now_us);
+/* What was timed is acknowledged: since when it was; 0: it is not, or nothing is timed. */
+int64_t follower_timed(struct follower *follower);
 /* A further fetch of the round. false: of another one, or an end that was neither sent nor is being sent: nothing
  * has changed. */
 bool follower_ack(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit);

@@ -16,6 +16,7 @@
 #include "engine/base/container.h"
 #include "engine/base/io.h"
 #include "engine/log/log.h"
+#include "replication/base/latency.h"
 #include "replication/base/limits.h"
 #include "replication/base/reserve.h"
 #include "replication/executor/executor.h"
@@ -95,6 +96,9 @@ struct replica_manager {
     struct node_feed *feed;
 
     /* figures */
+    struct latency append_times[3]; /* appends of this node's own, by acks (partition_append.c), to their answer */
+    struct histogram forward_times; /* those of them that a leader elsewhere has appended */
+    struct latency flush_times;     /* fsyncs of this node's own */
     _Atomic uint64_t segments_deleted, segments_compacted, appends_parked;
     _Atomic uint64_t batches_gone, records_gone, bytes_gone, flushes_gone; /* of partitions that were deleted */
     _Atomic int64_t parked_bytes;

@@ -105,7 +105,8 @@ struct append_op {
     /* in, with from_peer: it is appended in this leader epoch or not at all (-EREMOTE). */
     bool in_epoch;
     int32_t only_epoch;
-    bool told; /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
+    bool told;       /* in: the kernel tells watchers of its directory (partition_news), with a write(2)'s end */
+    int64_t came_us; /* in: when it came, by clock_wall_us(), if that was looked at already; 0: now */
     /* in: the end of an append that had to wait, with no lock held. rc: 0; -EROFS: too few replicas in sync for all of
      * timeout_ms, nothing was appended; -ETIMEDOUT: it is in the log, or may be, and whether it stays is not known;
      * -ESTALE; -EIO: the log is offline, and it is not in it; -EINVAL: the topic has become a compacted one, or one
@@ -117,10 +118,13 @@ struct append_op {
     _Atomic int state; /* enum append_state */
     void *copy;        /* HELD, FORWARDED: the bytes and marks */
     bool duplicate;    /* the log has it already; result.end is at or behind its end */
+    bool detached;     /* its caller was answered already, partition_late.c */
     bool acked;        /* the leader elsewhere has acknowledged it: COMMITTING until it shows here */
     bool numbered;     /* it got its sequence here, and is counted as under way */
     struct forward forward;
     struct iovec iov;
+    int64_t begun_wall_us; /* came_us, or when it was submitted */
+    int64_t begun_us;      /* the same by clock_mono_us(); 0: it has not begun to wait */
     int64_t deadline_ms;
     struct log_flush flush;
     _Atomic bool flush_met; /* of two, the flush and who began it, one has come to where the other goes on */
@@ -164,6 +168,7 @@ struct flush_op {
     int late_rc;          /* the first failure of one */
     bool late_asked;      /* upto and leader_epoch are of what came of them */
     int late_count;       /* where they end, what is still to be asked for */
+    int64_t begun_us;     /* partition_flush.c's, as append_op's */
     struct late_end late_ends[LIMIT_LATE_EPOCHS];
     struct flush_op *next;
     int64_t deadline_ms;

@@ -32,6 +32,39 @@
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 
+/* ---- how long it takes ---- */
+
+/* Where it was written; another node's is counted there. */
+static bool is_counted(const struct append_op *op)
+{
+    return !op->from_peer && !op->internal && !op->detached;
+}
+
+/* The short way has one look at a clock, at its end: at its beginning its batch got its time. That is the wall's, which
+ * may be put on or back; so what waits is counted on by the clock of timers. */
+void partition_append_waits(struct append_op *op)
+{
+    struct clock *clock = op->part->manager->clock;
+    int64_t passed_us;
+
+    if (op->begun_us == 0 && is_counted(op)) {
+        passed_us = clock_wall_us(clock) - op->begun_wall_us;
+        op->begun_us = clock_mono_us(clock) - (passed_us > 0 ? passed_us : 0);
+    }
+}
+
+void partition_append_note(const struct append_op *op, int rc)
+{
+    struct replica_manager *manager = op->part->manager;
+    int64_t us;
+
+    if (is_counted(op)) {
+        us = op->begun_us != 0 ? clock_mono_us(manager->clock) - op->begun_us
+                               : clock_wall_us(manager->clock) - op->begun_wall_us;
+        latency_note(&manager->append_times[op->acks - ACKS_ALL], us, rc);
+    }
+}
+
 /* ---- into the log ---- */
 
 /* Within the gate, which is shut while the framing changes. */
@@ -190,6 +223,7 @@ static int flush_batch(struct append_op *op)
         return 1;
     }
     op->flush = (struct log_flush){.upto = op->result.end.offset, .done = on_flushed};
+    partition_append_waits(op);
     atomic_store(&op->flush_met, false);
     op->batch.iov = NULL; /* should the caller be gone when it is flushed */
     if (partition_flush(op->part, &op->flush) == 0 && !atomic_exchange(&op->flush_met, true)) {
@@ -493,7 +527,7 @@ static int check_log(struct append_op *op, struct err *e)
     return rc < 0 && partition_leads(part) ? hand_over(part, rc, e) : rc;
 }
 
-int partition_append_submit(struct append_op *op, struct err *e)
+static int submit(struct append_op *op, struct err *e)
 {
     int rc;
 
@@ -520,6 +554,19 @@ int partition_append_submit(struct append_op *op, struct err *e)
         return rc > 0 ? 1 : rc;
     }
     return tick(op, e);
+}
+
+int partition_append_submit(struct append_op *op, struct err *e)
+{
+    int rc;
+
+    op->begun_us = 0;
+    op->begun_wall_us = op->came_us == 0 && is_counted(op) ? clock_wall_us(op->part->manager->clock) : op->came_us;
+    rc = submit(op, e);
+    if (rc != 0 && rc != -EAGAIN) { /* that is no answer: it comes again */
+        partition_append_note(op, rc < 0 ? rc : 0);
+    }
+    return rc;
 }
 
 void partition_append_resume(struct append_op *op)

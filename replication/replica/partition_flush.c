@@ -159,11 +159,23 @@ static int go_on(struct flush_op *op, int rc)
     return 0;
 }
 
+/* It is answered, with rc: 1, or a negative errno; another node's is counted there. Returns what done() is told. */
+static int note(const struct flush_op *op, int rc)
+{
+    struct replica_manager *manager = op->part->manager;
+
+    rc = rc < 0 ? rc : 0;
+    if (!op->from_peer) {
+        latency_note(&manager->flush_times, clock_mono_us(manager->clock) - op->begun_us, rc);
+    }
+    return rc;
+}
+
 static void finish(struct flush_op *op, int rc)
 {
     rc = go_on(op, rc < 0 ? rc : 1);
     if (rc != 0) {
-        op->done(op, rc < 0 ? rc : 0);
+        op->done(op, note(op, rc));
     }
 }
 
@@ -180,15 +192,18 @@ void partition_flush_late_over(struct flush_op *op)
     int rc = begin(op);
 
     if (rc != 0) {
-        op->done(op, rc < 0 ? rc : 0);
+        op->done(op, note(op, rc));
     }
 }
 
 int partition_flush_submit(struct flush_op *op)
 {
     struct clock *clock = op->part->manager->clock;
-    int64_t now_ms = clock->mono_ms(clock);
+    int64_t now_ms;
+    int rc;
 
+    op->begun_us = clock_mono_us(clock);
+    now_ms = op->begun_us / 1000;
     op->deadline_ms = op->timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + op->timeout_ms;
     op->late_asked = false;
     op->late_rc = 0;
@@ -196,7 +211,11 @@ int partition_flush_submit(struct flush_op *op)
     if (!op->from_peer && partition_late_wait(op)) {
         return 0;
     }
-    return begin(op);
+    rc = begin(op);
+    if (rc != 0) {
+        (void)note(op, rc);
+    }
+    return rc;
 }
 
 /* ---- this replica's ---- */

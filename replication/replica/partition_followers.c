@@ -206,6 +206,11 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
     pthread_mutex_lock(&part->lock);
     bool counts = check_epoch(part, fetch) == SERVE_DONE &&
                   follower_ack(follower, id, fetch->key.round, fetch->end, fetch->credit);
+    if (counts) {
+        int64_t sent_us = follower_timed(follower);
+        if (sent_us != 0)
+            histogram_add(&serving->ack_times, clock_mono_us(part->manager->clock) - sent_us);
+    }
     if (counts)
         count_fetch(part, from, node_epoch, fetch, !served);
     struct isr_rules rules;
@@ -230,11 +235,15 @@ struct marks {
     struct log_point from, high_watermark;
 };
 
-/* Takes the right to send to the follower. Under the lock. */
-static bool take(struct partition *part, struct follower *follower, int64_t base, uint32_t bytes, struct marks *marks)
+/* Takes the right to send to the follower. timed: it is near, so that its acknowledgement tells how long it takes.
+ * Under the lock. */
+static bool take(struct partition *part, struct follower *follower, int64_t base, uint32_t bytes, bool timed,
+                 struct marks *marks)
 {
     if (!partition_leads(part) || !follower_take(follower, base, bytes))
         return false;
+    if (timed && follower_times(follower))
+        follower_time(follower, clock_mono_us(part->manager->clock));
     *marks = (struct marks){.session = follower->session,
                             .round = follower->round,
                             .epoch = atomic_load(&part->leader_epoch),
@@ -289,7 +298,7 @@ void partition_send_fresh(struct append_op *op)
         struct marks marks;
         pthread_mutex_lock(&part->lock);
         bool turn = follower->id != 0 && op->leader_epoch == atomic_load(&part->leader_epoch) &&
-                    take(part, follower, op->result.base.offset, batch->len, &marks);
+                    take(part, follower, op->result.base.offset, batch->len, true, &marks);
         pthread_mutex_unlock(&part->lock);
         if (!turn)
             continue;
@@ -433,7 +442,7 @@ bool partition_follower_next(struct partition *part, struct follower *follower, 
         bool due = follower->state == FOLLOWER_SERVED && (behind > 0 || !follower->answered);
         bool far = due && behind > LIMIT_NEAR_BYTES;
         uint32_t room = follower_room(follower);
-        bool turn = due && bulk >= far && take(part, follower, -1, 1, &marks);
+        bool turn = due && bulk >= far && take(part, follower, -1, 1, !far, &marks);
         pthread_mutex_unlock(&part->lock);
         if (far && !bulk)
             return true;

@@ -158,6 +158,9 @@ static void finish(struct forward *over)
         over = over->next;
         atomic_fetch_sub(&manager->parked_bytes, op->batch.len);
         atomic_fetch_sub(&manager->appends_parked, 1);
+        if (op->begun_us != 0 && op->forward.rc == 0) {
+            histogram_add(&manager->forward_times, clock_mono_us(manager->clock) - op->begun_us);
+        }
         op->next = NULL;
         if (op->forward.rc == 0 && op->acks == ACKS_ALL && partition_hold_showing(op)) {
             continue;

@@ -151,10 +151,11 @@ static int check_answered(struct partition *part, struct err *e)
     return 0;
 }
 
-int64_t partition_deadline_of(const struct append_op *op)
+int64_t partition_deadline_of(struct append_op *op)
 {
     int64_t now_ms = op->part->manager->clock->mono_ms(op->part->manager->clock);
 
+    partition_append_waits(op);
     return op->timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + op->timeout_ms;
 }
 
@@ -448,6 +449,7 @@ void partition_finish(struct append_op *ops, int rc)
             (void)remote_show(op->part, op->result.end, op->leader_epoch,
                               op->leader_epoch); /* its time may be over before this replica has it */
         }
+        partition_append_note(op, op->acked ? 0 : rc);
         op->done(op, op->acked ? 0 : rc);
     }
 }

@@ -427,6 +427,10 @@ void partition_commit(struct partition *part, struct log_point end);
 void partition_recommit(struct partition *part);
 /* What was held goes into the log; it is HELD no more and in no list. Calls back. */
 void partition_append_resume(struct append_op *op);
+/* From here on somebody else will answer it. Each time but the first does nothing. */
+void partition_append_waits(struct append_op *op);
+/* It is answered with rc now: how long it took is counted, if it is this node's own. */
+void partition_append_note(const struct append_op *op, int rc);
 
 /* ---- appends that wait: partition_hold.c ---- */
 
@@ -497,7 +501,7 @@ void read_block_unref(struct read_block *block);
 
 /* A copy of the batch in one piece, with its marks behind the bytes. op->copy and op->iov are its memory. -ENOMEM. */
 int partition_copy_batch(struct append_op *op, struct append_batch *out);
-int64_t partition_deadline_of(const struct append_op *op);
+int64_t partition_deadline_of(struct append_op *op);
 /* One that the leader elsewhere has acknowledged and that is not below this replica's high watermark yet, though it is
  * in sync: COMMITTING until it is, or LIMIT_SHOW_MS have passed. false: it need not wait. */
 bool partition_hold_showing(struct append_op *op);

@@ -169,6 +169,8 @@ struct append_op *partition_late_detach(struct append_op *op)
     own->part = partition_ref(op->part);
     own->batch = op->batch;
     own->acks = op->acks;
+    own->begun_us = op->begun_us;
+    own->detached = true;
     own->deadline_ms = op->deadline_ms;
     own->done = on_done;
     own->copy = op->copy;

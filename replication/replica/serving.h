@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/base/histogram.h"
 #include "replication/executor/mailbox.h"
 #include "replication/replica/follower.h"
 #include "replication/wire/frame.h"
@@ -25,8 +26,9 @@ struct serving {
     _Atomic bool down;   /* the peer went down: for the next turn */
     _Atomic uint64_t id; /* changed by the turn; 0: none */
     _Atomic int64_t heard_ms;
-    _Atomic bool gathering; /* the alarm is set */
-    _Atomic bool gathered;  /* it has rung: marks go with the next turn */
+    struct histogram ack_times; /* from a sending near the log's end to its acknowledgement */
+    _Atomic bool gathering;     /* the alarm is set */
+    _Atomic bool gathered;      /* it has rung: marks go with the next turn */
     struct alarm gather;
 
     pthread_mutex_t lock; /* of the lists; each follower in one of them holds a reference to its partition */

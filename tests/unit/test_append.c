@@ -91,6 +91,37 @@ static void test_a_parked_append_times_out(void **state)
     partition_unref(part);
 }
 
+/* What waits is counted by the clock of timers: the time of day may be set meanwhile. */
+static void test_how_long_they_took_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *part = two_needed(f);
+    struct parked first, second, third = {.calls = 0};
+    struct node_metrics metrics;
+    assert_int_equal(park(f, part, &first, "a\n"), 0);
+    assert_int_equal(park(f, part, &second, "b\n"), 0);
+    assert_true(partition_append_cancel(&second.op));
+    pass_ms(f, 5000);
+    f->clock.wall_start_ms += 3600000;
+    set(f, "orders", "min.insync.replicas", "1");
+    assert_int_equal(first.calls, 1);
+    assert_int_equal(append_to(f, part, "c\n", ACKS_LEADER, &third.op, NULL), 1);
+    set(f, "orders", "min.insync.replicas", "2");
+    assert_int_equal(park(f, part, &second, "d\n"), 0);
+    pass_ms(f, 30000);
+    wait_until(second.calls == 1);
+    assert_int_equal(second.rc, -EROFS);
+    node_metrics(f->node, &metrics);
+    assert_int_equal(metrics.appends[ACKS_ALL - ACKS_ALL].times.count, 1);
+    assert_int_equal(metrics.appends[ACKS_ALL - ACKS_ALL].times.sum_us, 5000000);
+    assert_int_equal(metrics.appends[ACKS_ALL - ACKS_ALL].failures, 1);
+    assert_int_equal(metrics.appends[ACKS_LEADER - ACKS_ALL].times.count, 1);
+    assert_int_equal(metrics.appends[ACKS_LEADER - ACKS_ALL].times.sum_us, 0);
+    assert_int_equal(metrics.appends[ACKS_NONE - ACKS_ALL].times.count, 0);
+    assert_int_equal(metrics.forwards.count, 0);
+    partition_unref(part);
+}
+
 static void test_a_parked_append_is_taken_back(void **state)
 {
     struct fixture *f = *state;
@@ -528,6 +559,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(test_appends_wait_for_replicas_and_go_on_in_order),
         STORY(test_a_parked_append_times_out),
+        STORY(test_how_long_they_took_is_counted),
         STORY(test_a_parked_append_is_taken_back),
         STORY(test_parked_appends_end_with_their_topic),
         STORY(test_too_few_replicas_while_an_append_is_under_way),

@@ -331,6 +331,54 @@ static void an_fsync_is_on_all_disks(void **state)
     }
 }
 
+/* Where it was asked for, and there alone; a leader counts what its replicas acknowledge. */
+static void how_long_they_took_is_counted_where_they_came(void **state)
+{
+    enum { HERE = 3, ELSEWHERE = 4, UNANSWERED = 2 };
+    struct appended appended;
+    struct node_metrics at_leader, at_other;
+    struct node_acks acks[LIMIT_NODES];
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), other = leader % 3 + 1;
+    for (int i = 0; i < HERE + ELSEWHERE; i++) {
+        append_at(i < HERE ? leader : other, &appended, i);
+        cluster_await(c, LONG_MS, appended.calls == 1);
+        assert_int_equal(appended.rc, 0);
+    }
+    struct flushed flushed = {.op = {.part = partition_at(other),
+                                     .upto = appended.op.result.end.offset,
+                                     .leader_epoch = appended.op.leader_epoch,
+                                     .timeout_ms = 30000,
+                                     .done = on_flushed}};
+    assert_in_range(partition_flush_submit(&flushed.op), 0, 0);
+    cluster_await(c, LONG_MS, flushed.calls == 1);
+    for (int i = 0; i < UNANSWERED; i++) {
+        append_acks_at(other, &appended, i, ACKS_NONE);
+        assert_int_equal(appended.calls, 1);
+        cluster_await(c, LONG_MS,
+                      partition_high_watermark(partition_at(leader)).offset == HERE + ELSEWHERE + i + 1 &&
+                          !atomic_load(&partition_at(other)->forwards));
+    }
+    node_metrics(c->nodes[leader].node, &at_leader);
+    node_metrics(c->nodes[other].node, &at_other);
+    assert_int_equal(at_leader.appends[ACKS_ALL - ACKS_ALL].times.count, HERE);
+    assert_int_equal(at_leader.appends[ACKS_NONE - ACKS_ALL].times.count, 0);
+    assert_int_equal(at_leader.forwards.count, 0);
+    assert_int_equal(at_leader.fsyncs.times.count, 0);
+    assert_int_equal(at_other.appends[ACKS_ALL - ACKS_ALL].times.count, ELSEWHERE);
+    assert_int_equal(at_other.appends[ACKS_NONE - ACKS_ALL].times.count, UNANSWERED);
+    assert_int_equal(at_other.forwards.count, ELSEWHERE + UNANSWERED);
+    assert_int_equal(at_other.fsyncs.times.count, 1);
+    assert_int_equal(node_acks(c->nodes[other].node, acks), 0);
+    assert_int_equal(node_acks(c->nodes[leader].node, acks), 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_not_equal(acks[i].replica, leader);
+        assert_int_equal(acks[i].times.count, HERE + ELSEWHERE + UNANSWERED);
+    }
+    assert_int_not_equal(acks[0].replica, acks[1].replica);
+}
+
 static void deleted_anywhere_is_deleted_everywhere(void **state)
 {
     struct appended appended;
@@ -389,6 +437,7 @@ int main(void)
         STORY(where_nobody_has_room_it_is_said_at_once),
         STORY(a_disk_that_hangs_costs_the_leadership_after_a_while),
         STORY(an_fsync_is_on_all_disks),
+        STORY(how_long_they_took_is_counted_where_they_came),
         STORY(deleted_anywhere_is_deleted_everywhere),
     };
     return cmocka_run_group_tests_name("appends in a cluster", tests, NULL, NULL);

@@ -45,11 +45,83 @@ static void what_is_being_sent_may_be_acknowledged(void **state)
     assert_true(follower_ack(&follower, SESSION, ROUND, at_2, CREDIT));
 }
 
+/* ---- how long it takes to acknowledge ---- */
+
+static void begin_timed(struct follower *follower, int64_t base, int64_t now_us)
+{
+    assert_true(follower_take(follower, base, 10));
+    assert_true(follower_times(follower));
+    follower_time(follower, now_us);
+}
+
+static void one_sending_at_a_time_is_timed(void **state)
+{
+    struct follower follower;
+
+    (void)state;
+    memset(&follower, 0, sizeof follower);
+    follower_begin(&follower, SESSION, ROUND, at_0, CREDIT);
+    begin_timed(&follower, 0, 100);
+    follower_sent(&follower, ROUND, &at_1, 0, 0);
+    assert_true(follower_take(&follower, 1, 10));
+    assert_false(follower_times(&follower)); /* the one before still is */
+    follower_sent(&follower, ROUND, &at_2, 0, 0);
+    assert_int_equal(follower_timed(&follower), 0);
+    assert_true(follower_ack(&follower, SESSION, ROUND, at_1, CREDIT));
+    assert_int_equal(follower_timed(&follower), 100);
+    assert_int_equal(follower_timed(&follower), 0);
+    assert_true(follower_times(&follower));
+}
+
+static void an_acknowledgement_that_is_faster_than_its_sender_is_timed_too(void **state)
+{
+    struct follower follower;
+
+    (void)state;
+    memset(&follower, 0, sizeof follower);
+    follower_begin(&follower, SESSION, ROUND, at_0, CREDIT);
+    begin_timed(&follower, 0, 100);
+    assert_int_equal(follower_timed(&follower), 0);
+    assert_true(follower_ack(&follower, SESSION, ROUND, at_1, CREDIT));
+    assert_int_equal(follower_timed(&follower), 100);
+    follower_sent(&follower, ROUND, &at_1, 0, 0);
+    begin_timed(&follower, 1, 200);
+    follower_sent(&follower, ROUND, &at_2, 0, 0);
+    assert_true(follower_ack(&follower, SESSION, ROUND, at_2, CREDIT));
+    assert_int_equal(follower_timed(&follower), 200);
+}
+
+/* What could not be sent, what held no records, and what a round that is over was sent, is never acknowledged. */
+static void what_will_not_be_acknowledged_is_not_waited_for(void **state)
+{
+    struct follower follower;
+
+    (void)state;
+    memset(&follower, 0, sizeof follower);
+    follower_begin(&follower, SESSION, ROUND, at_0, CREDIT);
+    begin_timed(&follower, 0, 100);
+    follower_sent(&follower, ROUND, NULL, 0, 0);
+    begin_timed(&follower, -1, 200);
+    follower_sent(&follower, ROUND, &at_0, 0, 0);
+    begin_timed(&follower, 0, 300);
+    follower_sent(&follower, ROUND, &at_1, 0, 0);
+    follower_begin(&follower, SESSION, ROUND + 1, at_1, CREDIT);
+    assert_int_equal(follower_timed(&follower), 0);
+    begin_timed(&follower, 1, 400);
+    follower_silence(&follower);
+    follower_sent(&follower, ROUND + 1, &at_2, 0, 0);
+    follower_begin(&follower, SESSION, ROUND + 2, at_2, CREDIT);
+    assert_true(follower_times(&follower));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_end_that_was_never_sent_is_none),
         cmocka_unit_test(what_is_being_sent_may_be_acknowledged),
+        cmocka_unit_test(one_sending_at_a_time_is_timed),
+        cmocka_unit_test(an_acknowledgement_that_is_faster_than_its_sender_is_timed_too),
+        cmocka_unit_test(what_will_not_be_acknowledged_is_not_waited_for),
     };
 
     return cmocka_run_group_tests_name("follower", tests, NULL, NULL);

@@ -579,6 +579,8 @@ static void test_metrics_count(void **state)
 {
     struct fixture *f = *state;
     struct node_metrics metrics;
+    node_metrics(f->node, &metrics);
+    uint64_t commands = metrics.commands.times.count; /* of the start */
     create(f, "orders");
     append(f, "orders", "one\ntwo\n");
     append(f, "orders", "three\n");
@@ -586,6 +588,8 @@ static void test_metrics_count(void **state)
     assert_int_equal(metrics.batches_appended, 2);
     assert_int_equal(metrics.records_appended, 3);
     assert_int_equal(metrics.bytes_appended, 14);
+    assert_int_equal(metrics.appends[ACKS_ALL - ACKS_ALL].times.count, 2);
+    assert_int_equal(metrics.commands.times.count, commands + 1);
     assert_int_equal(metrics.topics, 1);
     assert_int_equal(metrics.partitions, 1);
     assert_int_equal(metrics.partitions_offline, 0);
