@@ -161,9 +161,10 @@ static void describe(struct handle *handle, struct write_part *part)
 {
     const struct log_config *config = &handle->producer->config.log;
     const struct iovec *bytes = &part->iov[0];
-    struct clock *clock = node_clock(handle->session->node);
-    append_batch_scan(&part->append.batch, config->framing, bytes, clock->wall_ms(clock), index_interval(handle),
-                      part->owned, marks_max(bytes->iov_len, index_interval(handle)));
+    int64_t now_us = clock_wall_us(node_clock(handle->session->node));
+    append_batch_scan(&part->append.batch, config->framing, bytes, now_us / 1000, index_interval(handle), part->owned,
+                      marks_max(bytes->iov_len, index_interval(handle)));
+    part->append.came_us = now_us;
 }
 
 /* One part for each partition, in their order. NULL: no memory. */

@@ -145,22 +145,24 @@ static int scan_write(struct handle *handle, const uint8_t *data, size_t len, st
     return rc;
 }
 
-static void fill_batch(struct handle *handle, const uint8_t *data, struct scanned *scanned, struct iovec iov[2],
-                       struct append_batch *batch)
+/* Returns its time in µs. */
+static int64_t fill_batch(struct handle *handle, const uint8_t *data, struct scanned *scanned, struct iovec iov[2],
+                          struct append_batch *batch)
 {
     struct producer *producer = handle->producer;
-    struct clock *clock = node_clock(handle->session->node);
+    int64_t now_us = clock_wall_us(node_clock(handle->session->node));
     int n = 0;
     if (producer->rest_len)
         iov[n++] = (struct iovec){producer->rest, producer->rest_len};
     iov[n++] = (struct iovec){(void *)data, scanned->result.end};
     for (uint32_t i = 0; producer->rest_len && i < scanned->mark_count; i++)
         scanned->marks[i].place += (uint32_t)producer->rest_len;
-    append_batch_init(batch, producer->config.log.framing, iov, n, clock->wall_ms(clock));
+    append_batch_init(batch, producer->config.log.framing, iov, n, now_us / 1000);
     batch->records = scanned->result.records;
     batch->crc = scanned->crc;
     batch->marks = scanned->marks;
     batch->mark_count = scanned->mark_count;
+    return now_us;
 }
 
 static struct write_op *take_op(struct handle *handle)
@@ -178,7 +180,7 @@ static bool append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
     if (op) {
         struct write_part *part = write_op_add(op);
         part->pfile = any_target(handle, scanned->result.end);
-        fill_batch(handle, data, scanned, part->iov, &part->append.batch);
+        part->append.came_us = fill_batch(handle, data, scanned, part->iov, &part->append.batch);
     } else {
         op = any_split(handle, data, scanned->result.end);
     }
@@ -245,7 +247,7 @@ static int linger_whole(struct handle *handle, const uint8_t *data, struct scann
     struct iovec iov[2];
     struct append_batch batch;
     struct pfile *pfile = any_target(handle, scanned->result.end);
-    fill_batch(handle, data, scanned, iov, &batch);
+    (void)fill_batch(handle, data, scanned, iov, &batch);
     if (pfile)
         return accumulator_add(session, pfile, handle, &batch);
     accumulators_give_back(session->accumulators, batch.len);

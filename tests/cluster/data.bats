@@ -25,6 +25,25 @@ load records
     same
 }
 
+@test "each host counts what was written there, and the leader what its replicas acknowledge" {
+    counted() { awk -v name="$2" '$1 == name { print $2 }' "$C/$1/.cluster/metrics"; } # NODE NAME
+    form
+    leads=$(leader 1)
+    elsewhere=$(others "$leads" | head -n 1)
+    for i in $(seq 20); do echo "$i" >>"$C/$elsewhere/orders/0"; done
+    for i in $(seq 5); do echo "$i" >>"$C/$leads/orders/0"; done
+    sync "$C/$elsewhere/orders/0"
+    is "$(counted "$elsewhere" 'logmnt_append_seconds_count{acks="all"}')" 20
+    is "$(counted "$elsewhere" logmnt_forwarded_append_seconds_count)" 20
+    is "$(counted "$elsewhere" logmnt_fsync_seconds_count)" 1
+    is "$(counted "$leads" 'logmnt_append_seconds_count{acks="all"}')" 5
+    is "$(counted "$leads" logmnt_forwarded_append_seconds_count)" 0
+    is "$(counted "$leads" logmnt_fsync_seconds_count)" 0
+    for node in $(others "$leads"); do
+        at_least "$(counted "$leads" "logmnt_replica_ack_seconds_count{replica=\"$node\"}")" 1
+    done
+}
+
 @test "a last line without its newline is there for whoever looks after the close, on each host" {
     form
     for node in 1 2 3; do
