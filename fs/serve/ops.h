@@ -1,7 +1,8 @@
 /* fs/serve/ops.h: the table of requests, and what its files share.
  *
- * ops.c: attributes and the tree; ops_lookup.c: names; ops_file.c: open files; ops_dir.c: directories; ops_lock.c:
- * locks; ops_outside.c: what the daemon does to its own mount. */
+ * ops.c: the table; ops_vnode.c: what all of them begin with; ops_attr.c, ops_xattr.c: attributes; ops_tree.c: names
+ * that come and go; ops_lookup.c: names; ops_file.c: open files; ops_dir.c: directories; ops_lock.c: locks;
+ * ops_outside.c: what the daemon does to its own mount. */
 #ifndef LOGMNT_FS_SERVE_OPS_H
 #define LOGMNT_FS_SERVE_OPS_H
 
@@ -25,6 +26,9 @@ bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request);
 
 /* The same, whether or not a node is known. */
 bool ops_pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request);
+
+/* A request that needs the topic to be empty: behind the closes of all its partitions and of `.any`. */
+bool ops_topic_fenced(struct session *session, struct topic *topic, const struct fence_request *request);
 
 /* Asks how a partition is whose replica is on another node, if what is known is old, and then runs the request again;
  * or answers it: -ETIMEDOUT. false: it is known, or the vnode is of no partition. */
@@ -51,6 +55,9 @@ void ops_dir_close(struct handle *handle);
 /* FLUSH and RELEASE of a file through which locks were taken. */
 void ops_lock_flush(struct handle *handle, uint64_t owner);
 void ops_lock_release(struct handle *handle);
+void ops_attr_register(struct fuse_lowlevel_ops *ops);
+void ops_xattr_register(struct fuse_lowlevel_ops *ops);
+void ops_tree_register(struct fuse_lowlevel_ops *ops);
 void ops_lookup_register(struct fuse_lowlevel_ops *ops);
 void ops_file_register(struct fuse_lowlevel_ops *ops);
 void ops_dir_register(struct fuse_lowlevel_ops *ops);

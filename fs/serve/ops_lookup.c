@@ -1,4 +1,4 @@
-/* fs/serve/ops_lookup.c: LOOKUP: from a name to a node.
+/* fs/serve/ops_lookup.c: LOOKUP: from a name to a node; and FORGET, its end.
  *
  * The happy path: what does the name mean (names.h)? → an address's place, which its partition is asked for, and may
  * not know at once: then the request is parked (asking.h) → the node, and what stat(2) says of it. A LOOKUP that must
@@ -167,7 +167,22 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         looked_up(req, dir, name, &key);
 }
 
+static void do_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
+{
+    tree_forget(session_of(req)->tree, ino, lookups);
+    fuse_reply_none(req);
+}
+
+static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    for (size_t i = 0; i < count; i++)
+        tree_forget(session_of(req)->tree, forgets[i].ino, forgets[i].nlookup);
+    fuse_reply_none(req);
+}
+
 void ops_lookup_register(struct fuse_lowlevel_ops *ops)
 {
     ops->lookup = do_lookup;
+    ops->forget = do_forget;
+    ops->forget_multi = do_forget_multi;
 }
