@@ -42,12 +42,14 @@ struct ask {
     struct ask *prev, *next;
 };
 
-/* partition_insync.c: what is waited for of every in-sync replica, as offsets; 0: not that. */
+/* partition_insync.c: what is waited for of every in-sync replica, as offsets; 0: not that. All 0: that the leader can
+ * begin its epoch. */
 struct insync_wait {
     int64_t committed, flushed, start;
     int64_t deadline_ms;
     void (*done)(struct insync_wait *wait, int rc);
     int rc;
+    bool unsure; /* out: so it is in a log that may be cut yet, when the leader begins its epoch */
     struct insync_wait *prev, *next;
 };
 

@@ -81,6 +81,27 @@ int partition_begin_leading(struct partition *part, struct err *e)
     return rc;
 }
 
+int partition_settle(struct partition *part)
+{
+    bool unsure, waits;
+    int32_t epoch;
+    int rc;
+
+    do {
+        pthread_mutex_lock(&part->lock);
+        epoch = atomic_load(&part->leader_epoch);
+        unsure = part->shown_unsure;
+        waits = partition_awaits_epoch(part);
+        pthread_mutex_unlock(&part->lock);
+        if (!unsure || waits) {
+            return !unsure;
+        }
+        rc = partition_begin_leading(part, NULL);
+    } while (rc == 0 || (rc == -ESTALE && (!partition_leads(part) || atomic_load(&part->leader_epoch) != epoch ||
+                                           atomic_load(&part->epoch_wanted) != 0)));
+    return rc;
+}
+
 /* Should the epoch have ended since, the log refuses it. */
 static int append(struct partition *part, const struct append_batch *batch, int32_t epoch,
                   struct log_append_result *out, struct err *e)

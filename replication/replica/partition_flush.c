@@ -27,6 +27,7 @@ int partition_flush(struct partition *part, struct log_flush *flush)
 /* ---- fsync(2) ---- */
 
 /*     this node has sent some with acks=0 ---> they are over (partition_late.c), and where they end is asked for, too
+ *     the leader, and its log may be cut when its epoch begins ---> that has begun
  *     the leader, alone in the replicas ---> its log is flushed ---> over
  *     the leader ---> its log is flushed ---> all in sync have committed and flushed it ---> over
  *     elsewhere ---> the leader is asked, over changes of leader ---> over
@@ -36,11 +37,41 @@ static void flush_elsewhere(struct flush_op *op);
 static int flush_here(struct flush_op *op);
 static void finish(struct flush_op *op, int rc);
 
+/* Where the log's map says that an epoch ended earlier, what was acknowledged in it behind that is lost (acks 0 and 1
+ * may be, and of an only replica all that was not on its disk; KIP-101). The last epoch of the map ends where the log
+ * does, as long as the next one has not begun. */
+static bool is_lost(const struct flush_op *op)
+{
+    struct log_point end;
+    int32_t found;
+
+    if (op->leader_epoch < 0 || op->leader_epoch >= atomic_load(&op->part->leader_epoch)) {
+        return false;
+    }
+    log_epoch_end(op->part->log, op->leader_epoch, &found, &end);
+    if (end.offset < 0)
+        end = log_end(op->part->log);
+    return end.offset < op->upto;
+}
+
+/* What was waited for has come, or not (rc). An epoch that came meanwhile may have cut the log, or will (unsure), and
+ * what it has there since is something else. As partition_flush_submit(). */
+static int look_again(struct flush_op *op, int rc, bool unsure)
+{
+    if (rc < 0 || unsure) {
+        return rc < 0 ? rc : flush_here(op);
+    }
+    return is_lost(op) ? -EIO : 1;
+}
+
 static void on_alone(struct log_flush *flush, int rc)
 {
     struct flush_op *op = CONTAINER_OF(flush, struct flush_op, flush);
 
-    finish(op, rc);
+    rc = look_again(op, rc, partition_shown_unsure(op->part));
+    if (rc != 0) {
+        finish(op, rc);
+    }
 }
 
 static void on_insync(struct insync_wait *wait, int rc)
@@ -49,7 +80,25 @@ static void on_insync(struct insync_wait *wait, int rc)
 
     if (rc == -EREMOTE) {
         flush_elsewhere(op);
-    } else {
+        return;
+    }
+    rc = look_again(op, rc, wait->unsure);
+    if (rc != 0) {
+        finish(op, rc);
+    }
+}
+
+/* The epoch can begin, or leads no more. */
+static void on_settled(struct insync_wait *wait, int rc)
+{
+    struct flush_op *op = CONTAINER_OF(wait, struct flush_op, wait);
+
+    if (rc == -EREMOTE) {
+        flush_elsewhere(op);
+        return;
+    }
+    rc = rc < 0 ? rc : flush_here(op);
+    if (rc != 0) {
         finish(op, rc);
     }
 }
@@ -91,30 +140,21 @@ static void flush_elsewhere(struct flush_op *op)
     partition_ask(op->part, &op->ask);
 }
 
-/* Where the log's map says that an epoch ended earlier, what was acknowledged in it behind that is lost (acks 0 and 1
- * may be, and of an only replica all that was not on its disk; KIP-101). The last epoch of the map ends where the log
- * does, as long as the next one has not begun. */
-static bool is_lost(const struct flush_op *op)
-{
-    struct log_point end;
-    int32_t found;
-
-    if (op->leader_epoch < 0 || op->leader_epoch >= atomic_load(&op->part->leader_epoch)) {
-        return false;
-    }
-    log_epoch_end(op->part->log, op->leader_epoch, &found, &end);
-    if (end.offset < 0)
-        end = log_end(op->part->log);
-    return end.offset < op->upto;
-}
-
-/* As partition_flush_submit(). */
+/* The log is judged once it stays as it is. As partition_flush_submit(). */
 static int flush_here(struct flush_op *op)
 {
     struct partition *part = op->part;
     bool alone = !atomic_load(&part->replicated);
     int rc = partition_reach(part, NULL);
 
+    if (rc == 0) {
+        rc = partition_settle(part);
+        if (rc == 0) {
+            op->wait = (struct insync_wait){.deadline_ms = op->deadline_ms, .done = on_settled};
+            partition_insync_wait(part, &op->wait);
+            return 0;
+        }
+    }
     if (rc < 0 || is_lost(op)) {
         return rc < 0 ? rc : -EIO;
     }
@@ -124,7 +164,7 @@ static int flush_here(struct flush_op *op)
         on_flushed_here(&op->flush, 0);
         rc = 0;
     }
-    return rc;
+    return rc == 1 ? look_again(op, 0, partition_shown_unsure(part)) : rc;
 }
 
 /* What is to be asked for. As partition_flush_submit(). */

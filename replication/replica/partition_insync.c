@@ -29,12 +29,16 @@ static void take(struct partition *part, struct insync_wait *wait, int rc, struc
     wait->prev = NULL;
     wait->next = NULL;
     wait->rc = rc;
+    wait->unsure = part->shown_unsure;
     **last = wait;
     *last = &wait->next;
 }
 
 static bool is_met(const struct partition *part, const struct insync_wait *wait)
 {
+    if (partition_awaits_epoch(part)) {
+        return false;
+    }
     return part->isr.high_watermark.offset >= wait->committed && isr_flushed(&part->isr) >= wait->flushed &&
            isr_start(&part->isr, &part->registration.elr) >= wait->start;
 }

@@ -280,6 +280,15 @@ void partition_set_min_insync(struct partition *part);
 
 /* ---- the leader epoch: partition_epoch.c ---- */
 
+/* Whether what is in this node's log stays there for as long as it leads in this epoch, or it does not lead: 1, after
+ * the epoch has begun if it is to; 0: that waits for what others have shown, or for another epoch; -ESTALE: deleted;
+ * errors of log_lead(), and of what is moved then. */
+int partition_settle(struct partition *part);
+/* It is to wait for that. Under the lock. */
+static inline bool partition_awaits_epoch(const struct partition *part)
+{
+    return part->shown_unsure && (atomic_load(&part->asks_shown) || atomic_load(&part->epoch_wanted) != 0);
+}
 /* Of `__cluster_metadata`, whose log is the quorum's: all below end is decided, and in this epoch `leader` leads
  * (LEADER_NONE: not known). Readers see it. Calls back. */
 void partition_quorum_decided(struct partition *part, struct log_point end, int32_t leader, int32_t epoch);
@@ -360,6 +369,8 @@ static inline bool partition_asks_shown(const struct partition *part)
 {
     return atomic_load_explicit(&part->asks_shown, memory_order_acquire);
 }
+/* Its epoch is to begin with a look at what others have shown, and has not: its log may be cut yet. Takes the lock. */
+bool partition_shown_unsure(struct partition *part);
 /* A node's answer. Calls back. */
 void partition_shown_answer(struct partition *part, int32_t from, const struct partition_answer *answer);
 /* Before this node's log is cut, or is none any more: what its own high watermark has shown is remembered. Uses the

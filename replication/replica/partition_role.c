@@ -235,10 +235,13 @@ int partition_epoch_end(struct partition *part, int32_t epoch, int32_t *now, int
     int32_t found;
 
     *now = atomic_load(&part->leader_epoch);
-    if (!partition_leads(part) || *now < epoch || partition_asks_shown(part))
+    if (!partition_leads(part) || *now < epoch)
         return 0;
     int rc = partition_reach(part, NULL);
     if (rc != 0)
+        return rc;
+    rc = partition_settle(part);
+    if (rc <= 0)
         return rc;
     log_epoch_end(part->log, epoch, &found, &ended);
     log_ends = log_end(part->log);

@@ -88,6 +88,16 @@ void partition_shown_begin(struct partition *part, bool was_in_sync)
     }
 }
 
+bool partition_shown_unsure(struct partition *part)
+{
+    bool unsure;
+
+    pthread_mutex_lock(&part->lock);
+    unsure = part->shown_unsure;
+    pthread_mutex_unlock(&part->lock);
+    return unsure;
+}
+
 /* Under the lock: that epoch's round is under way. */
 static bool asks_in(const struct partition *part, int32_t epoch)
 {
@@ -285,6 +295,7 @@ static void end_asking(struct partition *part, int32_t epoch, uint64_t number)
         log_line(LOG_WARNING, "%s: %s", part->name, e.text); /* the first append tries again */
     topic_resume(part->topic);
     manager_look_again(part->manager);
+    partition_insync_look(part, false);
     reads_moved(&part->manager->reads, part);
 }
 

@@ -315,6 +315,80 @@ static void who_missed_that_another_one_led_begins_as_any_leader(void **state)
     assert_int_equal(log_end(part->log).offset, 5);
 }
 
+/* An fsync of what was acknowledged in that epoch, of this node's own or of another one's. */
+static void flush_at(int32_t id, struct flushed *flushed, int64_t upto, int32_t epoch, bool from_peer)
+{
+    *flushed = (struct flushed){.op = {.part = partition_at(id),
+                                       .upto = upto,
+                                       .leader_epoch = epoch,
+                                       .from_peer = from_peer,
+                                       .timeout_ms = LONG_MS,
+                                       .done = on_flushed}};
+    assert_int_equal(partition_flush_submit(&flushed->op), 0);
+}
+
+/* What it had acknowledged alone is cut off when its epoch begins, and none of it was when it was asked for. */
+static void what_is_cut_off_is_on_no_disk(void **state)
+{
+    struct appended tail[2];
+    struct flushed before, after, peer;
+    int32_t first, second, third;
+    (void)state;
+    lose_what_followed_a_tail(&first, &second, &third, tail, ACKS_LEADER);
+    two_more_are_shown(third);
+    struct partition *part = partition_at(first);
+    struct partition_registration again = partition_at(third)->registration;
+    int32_t epoch = log_latest_epoch(part->log), between = again.leader_epoch;
+    flush_at(first, &before, 3, epoch, false);
+    again.leader = first;
+    again.isr = (struct replica_set){.count = 1, .ids = {first}};
+    again.leader_epoch++;
+    again.partition_epoch++;
+    partition_set_registration(part, &again);
+    assert_true(part->asks_shown);
+    flush_at(first, &after, 3, epoch, false);
+    flush_at(first, &peer, 3, epoch, true);
+    while (hand_step(&c->nodes[first].hand))
+        ;
+    assert_true(before.calls + after.calls + peer.calls == 0);
+    struct partition_answer answer = {.head = {.number = 1, .leader_epoch = again.leader_epoch},
+                                      .upto = 3,
+                                      .position = 9,
+                                      .from = {between, between, -1, {-1, -1}, {-1, -1}}};
+    atomic_store(&c->nodes[first].node->membership.lease_until_ms, INT64_MAX);
+    partition_shown_answer(part, third, &answer);
+    cluster_await(c, LONG_MS, before.calls + after.calls + peer.calls == 3);
+    assert_int_equal(log_end(part->log).offset, 3);
+    assert_int_equal(before.rc, -EIO);
+    assert_int_equal(after.rc, -EIO);
+    assert_int_equal(peer.rc, -EIO);
+}
+
+/* It has heard what was shown, and its epoch has not begun: what that cuts is no end of an earlier one. */
+static void an_epoch_ends_where_it_does_once_the_next_has_begun(void **state)
+{
+    struct appended tail[2];
+    int32_t first, second, third, now;
+    int64_t end = -1;
+    (void)state;
+    lose_what_followed_a_tail(&first, &second, &third, tail, ACKS_LEADER);
+    struct partition *part = partition_at(first);
+    int32_t epoch = part->registration.leader_epoch;
+    decide_at(first, 2, LEADER_NONE);
+    decide_at(first, 1, first);
+    assert_true(part->asks_shown);
+    assert_int_equal(partition_epoch_end(part, epoch, &now, &end), 0);
+    pthread_mutex_lock(&part->lock);
+    part->shown_cut = part->isr.high_watermark;
+    free(part->shown_round); /* as where there is no memory for it */
+    part->shown_round = NULL;
+    atomic_store(&part->asks_shown, false);
+    pthread_mutex_unlock(&part->lock);
+    assert_int_equal(partition_epoch_end(part, epoch, &now, &end), 1);
+    assert_int_equal(end, 1);
+    assert_int_equal(log_end(part->log).offset, 1);
+}
+
 /* Of the only replica, too: what was cut off is not held by it. */
 static void the_only_one_that_missed_it_knows_where_its_log_ends(void **state)
 {
@@ -407,6 +481,8 @@ int main(void)
         STORY(a_tail_of_its_own_is_cut_by_whom_shows_another),
         STORY(a_tail_is_compared_with_the_logs_of_others),
         STORY(who_missed_that_another_one_led_begins_as_any_leader),
+        STORY(what_is_cut_off_is_on_no_disk),
+        STORY(an_epoch_ends_where_it_does_once_the_next_has_begun),
         STORY(the_only_one_that_missed_it_knows_where_its_log_ends),
         STORY(what_is_left_where_elections_are_clean_is_kept),
     };
