@@ -374,6 +374,58 @@ void coordinator_heard(struct coordinator *coordinator, int32_t node, uint64_t p
         *session = (struct group_session){node, process, coordinator->changes.now_ms};
 }
 
+static struct reader *listed_reader(struct coordinator *coordinator, int32_t node, uint64_t process,
+                                    const struct group_entry *entry)
+{
+    struct member_id id = {node, process, entry->key};
+
+    return coordinator_reader(coordinator, &id);
+}
+
+/* Whether the beat would list it, if it was a member. */
+static bool is_meant(const struct reader *reader, int32_t node, uint64_t process, const struct group_item *beat)
+{
+    return reader->id.node == node && reader->id.process == process && reader->id.number <= beat->number;
+}
+
+bool coordinator_lists_all(struct coordinator *coordinator, int32_t node, uint64_t process,
+                           const struct group_item *beat)
+{
+    struct table *readers = &coordinator->readers;
+    size_t listed = 0, meant = 0;
+
+    for (size_t i = 0; i < beat->entry_count; i++)
+        listed += listed_reader(coordinator, node, process, &beat->entries[i]) != NULL;
+    if (listed == readers->count)
+        return true;
+    for (struct table_link *link = table_begin(readers); link != NULL; link = table_next(readers, link))
+        meant += is_meant(CONTAINER_OF(link, struct reader, link), node, process, beat);
+    return listed == meant || beat->number == 0;
+}
+
+void coordinator_drop_unlisted(struct coordinator *coordinator, int32_t node, uint64_t process,
+                               const struct group_item *beat)
+{
+    struct table *readers = &coordinator->readers;
+    struct table_link *link, *next;
+
+    if (coordinator_lists_all(coordinator, node, process, beat))
+        return;
+    for (size_t i = 0; i < beat->entry_count; i++) {
+        struct reader *reader = listed_reader(coordinator, node, process, &beat->entries[i]);
+        if (reader != NULL)
+            reader->listed = true;
+    }
+    for (link = table_begin(readers); link != NULL; link = next) {
+        struct reader *reader = CONTAINER_OF(link, struct reader, link);
+        next = table_next(readers, link);
+        if (!reader->listed && is_meant(reader, node, process, beat))
+            remove_reader(coordinator, reader);
+        else
+            reader->listed = false;
+    }
+}
+
 /* How long the member's process was not heard of. One that was never heard of, or not since another of its node was, is
  * as old as can be. */
 static int64_t silent_ms(struct coordinator *coordinator, const struct reader *reader)

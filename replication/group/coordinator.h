@@ -72,6 +72,12 @@ void coordinator_clear(struct coordinator *coordinator);
 
 /* A node was heard of. */
 void coordinator_heard(struct coordinator *coordinator, int32_t node, uint64_t process);
+/* Whether there is no reader of that process but those that its beat lists, and such as have joined since. */
+bool coordinator_lists_all(struct coordinator *coordinator, int32_t node, uint64_t process,
+                           const struct group_item *beat);
+/* Those that there are go. */
+void coordinator_drop_unlisted(struct coordinator *coordinator, int32_t node, uint64_t process,
+                               const struct group_item *beat);
 /* The cluster's metadata is another. */
 void coordinator_look(struct coordinator *coordinator);
 /* What is due by time. */

@@ -85,6 +85,7 @@ struct reader {
     int32_t pid;
     int64_t version; /* of its shares, as they were told last */
     bool changed;    /* they are others since: in the list of changes */
+    bool listed;     /* while it is looked which ones their process has */
     struct reader *next_changed;
     int32_t place; /* while partitions are shared out */
 };

@@ -680,14 +680,25 @@ static void look_at_polls(struct group_member *member, int64_t missed_ms)
 static void beat(struct groups *groups, int32_t index, struct group_entry *entries, size_t count)
 {
     struct elements_buffer *to = way_to(groups, index);
-    struct group_item item = {
-        .kind = GROUP_ITEM_BEAT, .index = index, .partition = -1, .entries = entries, .entry_count = count};
+    struct group_item item = {.kind = GROUP_ITEM_BEAT,
+                              .index = index,
+                              .number = atomic_load(&groups->numbers),
+                              .partition = -1,
+                              .entries = entries,
+                              .entry_count = count};
 
     if (to != NULL)
         group_item_encode(&item, to);
 }
 
-/* What each coordinator's members here know of what it said. Under the lock. */
+/* A coordinator may have it as a reader. */
+static bool may_be_in(const struct group_member *member)
+{
+    return member->session != SESSION_OVER && member->was_sent;
+}
+
+/* Which members each coordinator may have, and what they know of what it said. Under the lock; one that has a number
+ * and is not in the table yet has sent nothing. */
 static void beat_all(struct groups *groups)
 {
     struct group_entry *entries = calloc(groups->members.count + 1, sizeof *entries);
@@ -698,7 +709,7 @@ static void beat_all(struct groups *groups)
         return; /* at the next beat */
     for (link = table_begin(&groups->members); link != NULL; link = table_next(&groups->members, link)) {
         const struct group_member *member = CONTAINER_OF(link, struct group_member, link);
-        ends[member->index] += member->session == SESSION_INSIDE;
+        ends[member->index] += may_be_in(member);
     }
     for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
         size_t count = ends[i];
@@ -707,9 +718,11 @@ static void beat_all(struct groups *groups)
     }
     for (link = table_begin(&groups->members); link != NULL; link = table_next(&groups->members, link)) {
         const struct group_member *member = CONTAINER_OF(link, struct group_member, link);
-        if (member->session == SESSION_INSIDE)
-            entries[ends[member->index]++] =
-                (struct group_entry){.key = member->number, .epoch = member->told_epoch, .value = member->told_version};
+        if (may_be_in(member))
+            entries[ends[member->index]++] = (struct group_entry){.key = member->number,
+                                                                  .epoch = member->told_epoch,
+                                                                  .value = member->told_version,
+                                                                  .release = member->session != SESSION_INSIDE};
     }
     for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
         size_t first = i > 0 ? ends[i - 1] : 0;

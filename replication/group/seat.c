@@ -203,10 +203,12 @@ static bool knows_all(struct seat *seat, int32_t node, uint64_t process, const s
         const struct group_entry *entry = &item->entries[i];
         struct member_id id = {node, process, entry->key};
         const struct reader *reader = coordinator_reader(&seat->core, &id);
+        if (entry->release)
+            continue;
         if (reader == NULL || entry->epoch != seat->epoch || entry->value != reader->version)
             return false;
     }
-    return true;
+    return coordinator_lists_all(&seat->core, node, process, item);
 }
 
 /* Whether one of that node's waits, which says as much but of the last moment; it waits from here on. */
@@ -257,13 +259,16 @@ void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_i
 
 /* ---- acting on it ---- */
 
-/* Members that it has not, or that know less than it has told. */
+/* Members that it has not, or that know less than it has told; and readers that are nobody's any more. */
 static void act_beat(struct seat *seat, const struct seat_item *it)
 {
+    coordinator_drop_unlisted(&seat->core, it->node, it->process, &it->item);
     for (size_t i = 0; i < it->item.entry_count; i++) {
         const struct group_entry *entry = &it->item.entries[i];
         struct member_id id = {it->node, it->process, entry->key};
         struct reader *reader = coordinator_reader(&seat->core, &id);
+        if (entry->release)
+            continue;
         if (reader != NULL) {
             if (entry->epoch != seat->epoch || entry->value != reader->version)
                 group_mark_changed(reader, &seat->core.changes);

@@ -42,7 +42,7 @@ int group_head_decode(const uint8_t *data, size_t len, uint64_t *process, struct
 /* ---- from a members' node ---- */
 
 enum group_item_kind {
-    GROUP_ITEM_BEAT,   /* entries: the members here, what they know */
+    GROUP_ITEM_BEAT,   /* entries: the members here, what they know; number: which they may be */
     GROUP_ITEM_JOIN,   /* group, number, topic, pid, host */
     GROUP_ITEM_LEAVE,  /* group, number, entries: what was committed so far */
     GROUP_ITEM_COMMIT, /* likewise */
@@ -57,7 +57,7 @@ struct group_entry {
     int32_t epoch; /* BEAT: the coordinator's epoch in which it said what it said last, -1: nothing; else the assignment
                       epoch */
     int64_t value; /* BEAT: the version of that; else an offset */
-    bool release;  /* the partition is given up behind that */
+    bool release;  /* the partition is given up behind that; BEAT: it is on its way in, or out */
     /* COMMIT, LEAVE: the log that the records in front of that were read from has none of a later leader epoch there
      * (KIP-320); -1: not known */
     int32_t leader_epoch;
@@ -70,7 +70,9 @@ struct group_item {
     int32_t index;                /* the partition of __consumer_offsets that the group belongs to */
     char group[GROUP_NAME_BYTES]; /* name and id */
     uint8_t group_id[UUID_BYTES];
-    uint64_t number; /* the member's; ASK: of this asking, from 1, which the answer's pieces name */
+    /* The member's; ASK: of this asking, from 1, which the answer's pieces name; BEAT: no other member of this process
+     * has this or a lower one; 0: not said. */
+    uint64_t number;
     uint8_t topic_id[UUID_BYTES];
     int32_t partition;
     int64_t offset;

@@ -333,6 +333,46 @@ static void records_of_others_are_refused(void **state)
     assert_int_equal(coordinator_replay(&c->core, (const uint8_t *)"\x92\x91\xa1g\xc0", 5, &e), 0); /* a tombstone */
 }
 
+/* ---- beats ---- */
+
+/* Node 1 says which members it has, up to a number. */
+static void beat(struct cluster *c, uint64_t upto, size_t count, const uint64_t *numbers)
+{
+    struct group_item it = item(GROUP_ITEM_BEAT, upto);
+    struct group_entry entries[4];
+    for (size_t i = 0; i < count; i++)
+        entries[i] = (struct group_entry){.key = numbers[i], .release = i > 0};
+    it.entries = entries;
+    it.entry_count = count;
+    begin(c);
+    coordinator_heard(&c->core, 1, 7);
+    coordinator_drop_unlisted(&c->core, 1, 7, &it);
+    end(c);
+    settle(c, 0);
+}
+
+/* However it came to be: a member that its node has not, while that lives, would have its share for ever. */
+static void a_member_that_its_node_has_not_is_none(void **state)
+{
+    struct cluster *c = *state;
+    c->partitions = 3;
+    join(c, 1, 1);
+    join(c, 1, 2);
+    join(c, 1, 9);
+    join(c, 2, 3);
+    beat(c, 8, 2, (const uint64_t[]){1, 2}); /* it has one, and another on its way; the last one has come since */
+    assert_true(is_member(c, 1, 1) && is_member(c, 1, 2) && is_member(c, 1, 9) && is_member(c, 2, 3));
+    beat(c, 0, 1, (const uint64_t[]){1}); /* an earlier build, which does not say */
+    assert_true(is_member(c, 1, 2));
+    beat(c, 8, 1, (const uint64_t[]){1});
+    assert_true(is_member(c, 1, 1) && is_member(c, 1, 9) && is_member(c, 2, 3));
+    assert_false(is_member(c, 1, 2));
+    beat(c, 9, 1, (const uint64_t[]){1});
+    assert_false(is_member(c, 1, 9));
+    leave(c, 2, 3);
+    assert_shares(c, 1, 1, "0:1:0 1:1:0 2:1:0"); /* what was to be theirs stays its own */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +396,7 @@ int main(void)
         story(a_start_that_is_not_known_holds_up_no_other_partition),
         story(who_is_no_member_is_told_so),
         story(records_of_others_are_refused),
+        story(a_member_that_its_node_has_not_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,11 @@ static void give(struct seat *seat, int32_t node, enum group_item_kind kind, siz
     seat_take(seat, node, 4711, &item);
 }
 
+static void on_changed(void *arg)
+{
+    (void)arg;
+}
+
 static size_t waiting(const struct seat *seat)
 {
     size_t count = 0;
@@ -46,6 +51,30 @@ static void turn(struct seat *seat)
     mailbox_kick(&seat->groups->mailbox);
     executor_settle(&hand.executor);
     assert_int_equal(waiting(seat), 0);
+}
+
+/* Its record is there, as one may be whose member's node knows nothing of it: a beat says who is. */
+static void a_member_that_is_nobodys_is_put_out(void **state)
+{
+    struct fixture *f = *state;
+    struct seat *seat = ready_seat(f);
+    struct group_join join = {.group = "kitchen", .topic = "orders", .pid = 1, .changed = on_changed};
+    struct group_member *member;
+    assert_int_equal(group_member_join(seat->groups, &join, &member), 0);
+    pass_until(seat->core.readers.count == 1);
+    struct group_item item = item_of(GROUP_ITEM_JOIN, seat->index, 0);
+    struct topic *topic = node_topic(f->node, "orders");
+    memcpy(item.topic_id, topic->id, UUID_BYTES);
+    topic_unref(topic);
+    memcpy(item.group_id, member->group_id, UUID_BYTES);
+    item.number = groups_number(seat->groups);
+    seat_take(seat, SELF, seat->groups->env.process, &item);
+    mailbox_kick(&seat->groups->mailbox);
+    pass_until(seat->core.readers.count == 2);
+    pass_until(seat->core.readers.count == 1);
+    assert_int_equal(member->session, SESSION_INSIDE);
+    group_member_leave(member);
+    pass_until(seat->core.readers.count == 0);
 }
 
 /* A coordinator that cannot write for long. */
@@ -82,6 +111,7 @@ static void what_waits_is_bounded_by_the_memory_that_it_takes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(a_member_that_is_nobodys_is_put_out),
         STORY(of_a_nodes_beats_one_waits),
         STORY(what_waits_is_bounded_by_the_memory_that_it_takes),
     };
