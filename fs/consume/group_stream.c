@@ -304,6 +304,8 @@ static void probe_failing(struct group_stream *stream)
 
 struct group_part *stream_next_part(struct group_stream *stream)
 {
+    if (stream->member != NULL && group_member_is_silent(stream->member))
+        return NULL; /* the coordinator's word is waited for */
     struct group_part *part = first_with_records(stream, false);
     if (part == NULL)
         return first_with_records(stream, true);

@@ -193,6 +193,8 @@ enum {
     LIMIT_GROUP_GATHER_MS = 100,
     /* A node with members tells their coordinators so often that it is there. */
     LIMIT_GROUP_BEAT_MS = 500,
+    /* A coordinator is not taken for silent in less, whatever session.timeout.ms says. */
+    LIMIT_GROUP_SILENT_LEAST_MS = 2 * LIMIT_GROUP_BEAT_MS,
     /* What a coordinator has not answered is asked again after this; what it was not ready for, or is led by nobody,
      * after a shorter while, which doubles each time up to this; where there was no room, after this. */
     LIMIT_GROUP_AGAIN_MS = 1000,

@@ -120,7 +120,9 @@ static int take_answers(struct groups *groups, int32_t from, const struct frame 
         if (rc != 0)
             return rc;
         at += used;
-        if (told.kind != GROUP_TOLD_RESULT || !ops_told(groups, &told))
+        if (told.kind == GROUP_TOLD_HEARD && from == groups->leaders[told.index])
+            members_heard(groups, told.index, told.version);
+        else if (told.kind == GROUP_TOLD_SHARES || (told.kind == GROUP_TOLD_RESULT && !ops_told(groups, &told)))
             members_told(groups, from, &told);
         group_told_free(&told);
     }

@@ -50,6 +50,8 @@ struct group_member {
     void (*changed)(void *arg);
     void *arg;
 
+    _Atomic int64_t inside_ms; /* when its coordinator took it in last */
+    _Atomic int64_t session_timeout_ms;
     _Atomic uint64_t shown_version;
     _Atomic int64_t unread_since_ms; /* on the clock of timers; 0: nothing is unread */
 
@@ -102,6 +104,10 @@ struct groups {
     _Atomic bool stopping;
     _Atomic uint64_t member_count;
     _Atomic uint64_t coordinated, commits, fenced, handovers, loads;
+    /* Of each coordinator: when the last beat that it answered was sent, and whether a member of its has been told that
+     * it is silent, and is to be told of the next one. */
+    _Atomic int64_t heard_ms[LIMIT_OFFSETS_PARTITIONS];
+    _Atomic bool silent[LIMIT_OFFSETS_PARTITIONS];
 
     pthread_mutex_t lock;
     /* lock */
@@ -154,8 +160,6 @@ static inline uint64_t groups_number(struct groups *groups)
 void members_told(struct groups *groups, int32_t from, const struct group_told *told);
 /* The metadata is another, or a link ended (lost: a node; 0: none): what was sent in vain is sent again. */
 void members_look(struct groups *groups, int32_t lost);
-/* Time has gone on: requests that were not answered, members that do not read, beats. */
-void members_tick(struct groups *groups);
 /* What is due goes into requests. */
 void members_send(struct groups *groups);
 /* Calls changed() and ends of ops, with nothing held. */
@@ -164,6 +168,18 @@ void members_call(struct groups *groups);
 void members_end_ops(struct groups *groups, int rc);
 /* The room's end: all that there is. */
 void members_free(struct groups *groups);
+
+/* Where what a coordinator is asked goes; NULL: nobody is it, or there is no memory. */
+struct elements_buffer *members_way_to(struct groups *groups, int32_t index);
+/* Under the lock: what shares() tells is another. */
+void member_show(struct group_member *member);
+
+/* ---- member_beat.c: within a turn ---- */
+
+/* The coordinator of that index has answered a beat that was sent then, or there is none to answer. */
+void members_heard(struct groups *groups, int32_t index, int64_t sent_ms);
+/* Time has gone on: members that do not read, beats. */
+void members_tick(struct groups *groups);
 
 /* ---- member.c: under the lock ---- */
 

@@ -24,6 +24,7 @@ static void set_rules(struct group_member *member, const struct group_rules *rul
 {
     memcpy(member->group_id, rules->id, UUID_BYTES);
     member->max_poll_interval_ms = rules->max_poll_interval_ms;
+    atomic_store(&member->session_timeout_ms, rules->session_timeout_ms);
 }
 
 int group_member_join(struct groups *groups, const struct group_join *join, struct group_member **out)
@@ -90,6 +91,24 @@ void group_member_leave(struct group_member *member)
 }
 
 /* ---- what it has ---- */
+
+static bool is_silent(const struct group_member *member)
+{
+    int64_t heard_ms = atomic_load(&member->groups->heard_ms[member->index]);
+    int64_t inside_ms = atomic_load(&member->inside_ms), timeout_ms = atomic_load(&member->session_timeout_ms);
+
+    if (timeout_ms < LIMIT_GROUP_SILENT_LEAST_MS)
+        timeout_ms = LIMIT_GROUP_SILENT_LEAST_MS;
+    return groups_now_ms(member->groups) - (heard_ms > inside_ms ? heard_ms : inside_ms) > timeout_ms;
+}
+
+bool group_member_is_silent(struct group_member *member)
+{
+    if (!is_silent(member))
+        return false;
+    atomic_store(&member->groups->silent[member->index], true);
+    return is_silent(member); /* or whoever has heard of it meanwhile may have looked before */
+}
 
 uint64_t group_member_version(const struct group_member *member)
 {

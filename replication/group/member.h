@@ -77,6 +77,11 @@ int group_member_join(struct groups *groups, const struct group_join *join, stru
  * of the member are over. */
 void group_member_leave(struct group_member *member);
 
+/* Whether its coordinator has been silent for the group's session.timeout.ms, so that others may have been given what
+ * it has: nothing more is to be delivered. Once true, changed() comes when it is heard of again. A look at the clock.
+ */
+bool group_member_is_silent(struct group_member *member);
+
 /* Moves with each change of what shares() tells: one atomic load. */
 uint64_t group_member_version(const struct group_member *member);
 /* A consistent snapshot; the caller frees out->shares. -ENOMEM. */

@@ -30,8 +30,7 @@ static void call_later(struct group_member *member)
     groups->told = member;
 }
 
-/* What shares() tells is another. Under the lock. */
-static void show(struct group_member *member)
+void member_show(struct group_member *member)
 {
     atomic_fetch_add_explicit(&member->shown_version, 1, memory_order_release);
     call_later(member);
@@ -130,19 +129,21 @@ static void step_outside(struct group_member *member)
     member->request = REQUEST_NONE;
     member->again_ms = 0;
     drop_shares(member);
-    show(member);
+    member_show(member);
     member_due(member->groups, member);
 }
 
 /* Its coordinator has it. Under the lock. */
 static void step_inside(struct group_member *member)
 {
-    if (member->session == SESSION_OUTSIDE)
+    if (member->session == SESSION_OUTSIDE) {
         member->session = SESSION_INSIDE;
+        atomic_store(&member->inside_ms, member->groups->now_ms);
+    }
     if (member->state == GROUP_MEMBER_JOINING || member->why != 0) {
         member->state = member->state == GROUP_MEMBER_JOINING ? GROUP_MEMBER_STABLE : member->state;
         member->why = 0;
-        show(member);
+        member_show(member);
     }
 }
 
@@ -162,7 +163,7 @@ static void set_gone(struct group_member *member)
     member->state = GROUP_MEMBER_GONE;
     drop_shares(member);
     end_ops(member, -ESTALE);
-    show(member);
+    member_show(member);
     finish(member);
 }
 
@@ -213,7 +214,7 @@ static void look_for_partitions(struct group_member *member)
     if (!found)
         return;
     pthread_mutex_lock(&groups->lock);
-    show(member);
+    member_show(member);
     pthread_mutex_unlock(&groups->lock);
 }
 
@@ -246,7 +247,7 @@ static void told_shares(struct groups *groups, const struct group_told *told)
             member->told_epoch = told->epoch;
             member->told_version = told->version;
             step_inside(member);
-            show(member);
+            member_show(member);
         } /* else the next beat says that it knows less */
     }
     pthread_mutex_unlock(&groups->lock);
@@ -291,7 +292,7 @@ static void told_later(struct group_member *member, enum member_request request,
     member->again_ms = groups->now_ms + LIMIT_GROUP_LATEST_MS;
     if (member->session == SESSION_OUTSIDE && member->why == 0) {
         member->why = -ENOSPC;
-        show(member);
+        member_show(member);
     }
 }
 
@@ -384,7 +385,7 @@ void members_told(struct groups *groups, int32_t from, const struct group_told *
 
 /* ---- what is sent ---- */
 
-static struct elements_buffer *way_to(struct groups *groups, int32_t index)
+struct elements_buffer *members_way_to(struct groups *groups, int32_t index)
 {
     int32_t leader = groups->leaders[index];
 
@@ -491,7 +492,7 @@ static void send_request(struct group_member *member, enum member_request reques
             return;
         }
     }
-    struct elements_buffer *to = way_to(groups, member->index);
+    struct elements_buffer *to = members_way_to(groups, member->index);
     if (to == NULL) {
         member->request = request;
         member->ticket = 0; /* an answer to what was sent before says nothing of what `sent` holds by now */
@@ -517,7 +518,7 @@ static void send_op(struct group_commit_op *op)
 {
     struct group_member *member = op->member;
     struct groups *groups = member->groups;
-    struct elements_buffer *to = way_to(groups, member->index);
+    struct elements_buffer *to = members_way_to(groups, member->index);
     struct group_item item = item_of(member, GROUP_ITEM_COMMIT, op->ticket);
 
     op->again_ms = groups->now_ms + (to != NULL ? LIMIT_GROUP_AGAIN_MS : LEADERLESS_MS);
@@ -626,6 +627,7 @@ static void look_at(struct group_member *member, int32_t lost)
         set_gone(member);
     } else if (known) {
         member->max_poll_interval_ms = rules.max_poll_interval_ms;
+        atomic_store(&member->session_timeout_ms, rules.session_timeout_ms);
     }
     int32_t leader = groups->leaders[member->index];
     bool vain = lost != 0 ? member->sent_to == lost : member->sent_to != leader;
@@ -656,101 +658,6 @@ void members_look(struct groups *groups, int32_t lost)
     for (size_t i = 0; i < count; i++)
         look_at(all[i], lost);
     free(all);
-}
-
-/* A member that holds what it does not read. Under the lock. */
-static void look_at_polls(struct group_member *member, int64_t missed_ms)
-{
-    struct groups *groups = member->groups;
-    int64_t since_ms = atomic_load(&member->unread_since_ms);
-
-    /* Unless it was read just now. */
-    if (since_ms != 0 && missed_ms > 0 && since_ms < groups->now_ms - missed_ms &&
-        atomic_compare_exchange_strong(&member->unread_since_ms, &since_ms, since_ms + missed_ms))
-        since_ms += missed_ms;
-    if (member->state != GROUP_MEMBER_STABLE || since_ms == 0 ||
-        groups->now_ms - since_ms <= member->max_poll_interval_ms)
-        return;
-    member->state = GROUP_MEMBER_PUT_OUT;
-    member->wants_out = true;
-    show(member);
-    member_due(groups, member);
-}
-
-static void beat(struct groups *groups, int32_t index, struct group_entry *entries, size_t count)
-{
-    struct elements_buffer *to = way_to(groups, index);
-    struct group_item item = {.kind = GROUP_ITEM_BEAT,
-                              .index = index,
-                              .number = atomic_load(&groups->numbers),
-                              .partition = -1,
-                              .entries = entries,
-                              .entry_count = count};
-
-    if (to != NULL)
-        group_item_encode(&item, to);
-}
-
-/* A coordinator may have it as a reader. */
-static bool may_be_in(const struct group_member *member)
-{
-    return member->session != SESSION_OVER && member->was_sent;
-}
-
-/* Which members each coordinator may have, and what they know of what it said. Under the lock; one that has a number
- * and is not in the table yet has sent nothing. */
-static void beat_all(struct groups *groups)
-{
-    struct group_entry *entries = calloc(groups->members.count + 1, sizeof *entries);
-    size_t ends[LIMIT_OFFSETS_PARTITIONS + 1] = {0}, at = 0;
-    struct table_link *link;
-
-    if (entries == NULL)
-        return; /* at the next beat */
-    for (link = table_begin(&groups->members); link != NULL; link = table_next(&groups->members, link)) {
-        const struct group_member *member = CONTAINER_OF(link, struct group_member, link);
-        ends[member->index] += may_be_in(member);
-    }
-    for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
-        size_t count = ends[i];
-        ends[i] = at;
-        at += count;
-    }
-    for (link = table_begin(&groups->members); link != NULL; link = table_next(&groups->members, link)) {
-        const struct group_member *member = CONTAINER_OF(link, struct group_member, link);
-        if (may_be_in(member))
-            entries[ends[member->index]++] = (struct group_entry){.key = member->number,
-                                                                  .epoch = member->told_epoch,
-                                                                  .value = member->told_version,
-                                                                  .release = member->session != SESSION_INSIDE};
-    }
-    for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
-        size_t first = i > 0 ? ends[i - 1] : 0;
-        if (ends[i] > first)
-            beat(groups, i, &entries[first], ends[i] - first);
-    }
-    free(entries);
-}
-
-void members_tick(struct groups *groups)
-{
-    if (atomic_load(&groups->member_count) == 0) {
-        groups->beat_ms = 0;
-        return;
-    }
-    if (groups->now_ms >= groups->beat_ms) {
-        /* Time in which this node stood still is nobody's silence. */
-        int64_t missed_ms = groups->beat_ms > 0 ? groups->now_ms - groups->beat_ms : 0;
-        groups->beat_ms = groups->now_ms + LIMIT_GROUP_BEAT_MS;
-        pthread_mutex_lock(&groups->lock);
-        for (struct table_link *link = table_begin(&groups->members); link != NULL;
-             link = table_next(&groups->members, link))
-            look_at_polls(CONTAINER_OF(link, struct group_member, link),
-                          missed_ms > LIMIT_GROUP_BEAT_MS ? missed_ms : 0);
-        beat_all(groups);
-        pthread_mutex_unlock(&groups->lock);
-    }
-    groups_due(groups, groups->beat_ms);
 }
 
 /* ---- the end ---- */

@@ -222,8 +222,32 @@ static bool beat_waits(struct seat *seat, int32_t node)
     return false;
 }
 
+/* What is answered without a record has nothing to stop it where another node leads by now: so it waits for the lease.
+ * A node that alone makes up the cluster has it for good. */
+static bool has_lease(const struct seat *seat)
+{
+    const struct group_env *env = &seat->groups->env;
+
+    return BUG(old_coordinator_goes_on) || env->has_lease(env->facts.arg);
+}
+
+/* Its sender is not cut off. Said at once, whatever the seat is at: nobody is given anything before it was told. */
+static void answer_beat(struct seat *seat, int32_t node, uint64_t process, int64_t sent_ms)
+{
+    struct group_told told = {.kind = GROUP_TOLD_HEARD, .index = seat->index, .version = sent_ms};
+    struct elements_buffer *to;
+
+    if (sent_ms == 0 || seat->state == SEAT_AWAY || !has_lease(seat))
+        return;
+    to = outbox_to(&seat->groups->answers, node, process);
+    if (to != NULL)
+        group_told_encode(&told, to);
+}
+
 void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_item *item)
 {
+    if (item->kind == GROUP_ITEM_BEAT)
+        answer_beat(seat, node, process, item->offset);
     size_t bytes = sizeof(struct seat_item) + item->entry_count * sizeof *item->entries;
     struct seat_item *it = calloc(1, sizeof *it);
 
@@ -581,15 +605,6 @@ static int64_t due_ms(const struct seat *seat)
     if (core->groups.count == 0)
         return INT64_MAX;
     return core->tick_ms < core->changes.due_ms ? core->tick_ms : core->changes.due_ms;
-}
-
-/* What is answered without a record has nothing to stop it where another node leads by now: so it waits for the lease.
- * A node that alone makes up the cluster has it for good. */
-static bool has_lease(const struct seat *seat)
-{
-    const struct group_env *env = &seat->groups->env;
-
-    return BUG(old_coordinator_goes_on) || env->has_lease(env->facts.arg);
 }
 
 void seat_run(struct seat *seat)

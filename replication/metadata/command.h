@@ -18,8 +18,9 @@
 #include "replication/metadata/tree_attr.h"
 #include "replication/wire/raft_voters.h"
 
-/* The highest feature level that this build knows, and from which one on a node knows commands with seals. */
-enum { FEATURE_LEVEL = 2, FEATURE_LEVEL_SEALS = 2 };
+/* The highest feature level that this build knows, and from which one on a node knows commands with seals, and answers
+ * beats of groups' members. */
+enum { FEATURE_LEVEL = 3, FEATURE_LEVEL_SEALS = 2, FEATURE_LEVEL_BEATS = 3 };
 
 /* The second version is that of a command with seals: an older build that meets one stops for good. */
 enum { COMMAND_VERSION = 1, COMMAND_VERSION_SEALS = 2, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };

@@ -88,6 +88,16 @@ static bool has_lease(void *arg)
     return membership_has_lease(&node->membership);
 }
 
+static bool answers_beats(void *arg, int32_t id)
+{
+    struct node *node = arg;
+    const struct node_registration *known = metadata_node(quorum_acquire(&node->quorum), id);
+    bool answers = known != NULL && known->feature_level >= FEATURE_LEVEL_BEATS;
+
+    quorum_release(&node->quorum);
+    return answers;
+}
+
 static int topic_named(void *arg, const char *name, uint8_t id[UUID_BYTES])
 {
     struct topic *topic = node_topic(arg, name);
@@ -143,6 +153,7 @@ int group_room_open(struct node *node, struct err *e)
         .facts = {.group = fact_group, .topic = fact_topic, .lives = fact_lives, .arg = node},
         .send = send_frame,
         .has_lease = has_lease,
+        .answers_beats = answers_beats,
         .topic_named = topic_named,
         .partition = partition_by_id,
         .offsets = offsets,

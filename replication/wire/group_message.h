@@ -75,7 +75,7 @@ struct group_item {
     uint64_t number;
     uint8_t topic_id[UUID_BYTES];
     int32_t partition;
-    int64_t offset;
+    int64_t offset; /* RESET; BEAT: a time of the sender's, which its answer has, too; 0: it is not answered */
     int32_t pid;
     char host[GROUP_HOST_BYTES];
     struct group_entry *entries; /* malloc-ed by decode */
@@ -92,6 +92,7 @@ int group_item_decode(const uint8_t *data, size_t len, size_t *used, struct grou
 enum group_told_kind {
     GROUP_TOLD_RESULT, /* of the item with that ticket */
     GROUP_TOLD_SHARES, /* what a member has now */
+    GROUP_TOLD_HEARD,  /* a beat came, of which this has the time as its version */
     GROUP_TOLD_KINDS,
 };
 

@@ -12,7 +12,9 @@
 #include "replication/node/node_internal.h"
 #include "tests/sim/chance.h"
 
-enum { ACTORS = 6, EPOCHS = 4096, READ_RECORDS = 5, COMMIT_MS = 20000 };
+/* The last one: for how long who hears nothing may go on with what others have: session.timeout.ms, by clocks that
+ * differ. */
+enum { ACTORS = 6, EPOCHS = 4096, READ_RECORDS = 5, COMMIT_MS = 20000, GOES_ON_MS = 11000 };
 
 static const char *const topic_read = "orders";
 
@@ -35,7 +37,8 @@ struct actor {
 /* What is known of a partition, whoever had it. */
 struct truth {
     int owners[EPOCHS]; /* by epoch: the member's serial; 0: nobody's so far */
-    int32_t top_epoch;  /* the latest that was given out */
+    int32_t top_epoch;  /* the latest that was given out … */
+    int64_t top_ms;     /* … and when that was first heard of */
     int64_t given;      /* below it all was given to somebody */
     int64_t committed;  /* a commit up to there was answered */
     bool was_reset;     /* somebody has asked for that, so that it may go back */
@@ -171,8 +174,10 @@ static void given(struct actor *actor, const struct group_share *share)
         world_fail(world, "partition %d: a member begins at %lld, and a commit of %lld was answered",
                    (int)share->partition, (long long)share->start, (long long)truth->committed);
     *owner = actor->serial;
-    if (share->epoch > truth->top_epoch)
+    if (share->epoch > truth->top_epoch) {
         truth->top_epoch = share->epoch;
+        truth->top_ms = world->now_ms;
+    }
     if (truth->given == 0)
         truth->given = share->start;
     world_note(world, "member %d: partition %d, epoch %d, from %lld", actor->serial, (int)share->partition,
@@ -255,6 +260,16 @@ static int64_t end_of(struct world *world, int32_t partition, int32_t *leader_ep
     return end;
 }
 
+/* Who has had it before is told, or stops. */
+static void check_late(struct sim_groups *groups, const struct actor *actor, int32_t partition, int32_t epoch)
+{
+    const struct truth *truth = &groups->parts[partition];
+    int64_t since_ms = groups->world->now_ms - truth->top_ms;
+    if (epoch < truth->top_epoch && since_ms > GOES_ON_MS)
+        world_fail(groups->world, "member %d reads partition %d in epoch %d, %lld ms after it was given out in %d",
+                   actor->serial, (int)partition, (int)epoch, (long long)since_ms, (int)truth->top_epoch);
+}
+
 /* Reads on: what it was given before is processed. */
 static void read_on(struct actor *actor, int64_t records)
 {
@@ -275,7 +290,8 @@ static void read_on(struct actor *actor, int64_t records)
         int64_t start = partition_log_start(part).offset, end = end_of(groups->world, p, &leader_epoch);
         if (held->next < start) /* retention */
             held->next = start;
-        if (end > held->next) {
+        if (end > held->next && !group_member_is_silent(actor->member)) {
+            check_late(groups, actor, p, held->epoch);
             check_kept(groups->world, p, held->next, held->leader_epoch);
             held->next = end - held->next > records ? held->next + records : end;
             held->leader_epoch = leader_epoch;

@@ -336,6 +336,48 @@ static void a_share_is_shown_once_its_partition_is_there(void **state)
     cluster_pass(c, 1000);
 }
 
+/* Its coordinator is of a build that answers no beats, as far as anybody knows. */
+static void register_as_of_an_earlier_build(int32_t id)
+{
+    struct node *node = c->nodes[id].node;
+    struct command cmd = {.type = COMMAND_REGISTER_NODE,
+                          .registration = {.id = id,
+                                           .epoch = -1,
+                                           .incarnation = node->identity.incarnation,
+                                           .process = node->process,
+                                           .host = "memory",
+                                           .port = id,
+                                           .feature_level = FEATURE_LEVEL_BEATS - 1}};
+    struct quorum_op op = {.timeout_ms = INT64_MAX, .done = cluster_registered};
+    assert_int_equal(quorum_submit(&node->quorum, &op, &cmd), 0);
+    cluster_await(c, 5000, op.proposal == NULL);
+}
+
+/* Between the two alone nothing comes through. */
+static void a_coordinator_of_an_earlier_build_is_not_waited_for(void **state)
+{
+    struct cluster_member m;
+    set_up(state);
+    pick_group();
+    int32_t leads = coordinator(), node = 6 - cluster_leader(c) - leads;
+    join(&m, node);
+    cluster_await(c, LONG_MS, is_at_rest(&m, 1));
+    memory_cut(&c->network, node, leads, true);
+    cluster_pass(c, 11000);
+    assert_true(group_member_is_silent(m.member));
+    memory_cut(&c->network, node, leads, false);
+    cluster_await(c, LONG_MS, !group_member_is_silent(m.member));
+    register_as_of_an_earlier_build(leads);
+    cluster_await(c, LONG_MS, coordinator() == leads && is_at_rest(&m, 1));
+    memory_cut(&c->network, node, leads, true);
+    cluster_pass(c, 11000);
+    assert_int_equal(coordinator(), leads);
+    assert_false(group_member_is_silent(m.member));
+    memory_cut(&c->network, node, leads, false);
+    leave(&m);
+    cluster_pass(c, 1000);
+}
+
 struct cluster_ask {
     struct group_op op;
     int calls, rc;
@@ -407,6 +449,7 @@ int main(void)
         story(a_host_that_is_lost_gives_its_share_to_the_others),
         story(a_coordinator_that_is_cut_off_decides_nothing),
         story(a_share_is_shown_once_its_partition_is_there),
+        story(a_coordinator_of_an_earlier_build_is_not_waited_for),
         story(offsets_that_cannot_be_read_are_not_taken_for_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

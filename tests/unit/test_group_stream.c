@@ -179,6 +179,30 @@ static void what_took_the_place_of_lost_records_is_given_out(void **state)
     }
 }
 
+/* All stood still for longer than session.timeout.ms: whether what it has is another's by then it has to hear first. */
+static void who_stood_still_asks_before_it_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct stream s;
+    struct fuse_req req;
+    struct group_shares shares;
+    make(f, "orders");
+    make_group(f);
+    append_at(f, 0, "one\n");
+    open_stream(&s, f->node, "kitchen");
+    reads(&s, 0, "one\n");
+    append_at(f, 0, "two\n");
+    atomic_fetch_add(&f->clock.passed_ms, 11000);
+    begin_read(&s, &req, 4096, 4);
+    assert_false(is_answered(&req));
+    pass_until(is_answered(&req));
+    assert_given(&req, "two\n");
+    assert_int_equal(group_member_shares(s.handle->reader->group->member, &shares), 0);
+    assert_int_equal(shares.shares[0].epoch, 1); /* it was not: the coordinator stood still, too */
+    free(shares.shares);
+    close_stream(&s);
+}
+
 /* So many records of 1,000 bytes, by the batch. */
 static void append_many(struct fixture *f, int batches)
 {
@@ -241,6 +265,7 @@ int main(void)
         STORY(what_was_withdrawn_comes_again_if_the_partition_stays),
         STORY(a_partition_that_failed_once_has_its_turn_again),
         STORY(what_took_the_place_of_lost_records_is_given_out),
+        STORY(who_stood_still_asks_before_it_goes_on),
         STORY(a_read_that_others_went_on_from_is_refused),
         STORY(a_read_that_is_long_forgotten_is_refused),
     };
