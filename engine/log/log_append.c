@@ -26,8 +26,25 @@ int log_make_room(struct log *log, struct err *e)
     return log_check_online(log, e);
 }
 
-/* What the old segment needs before another can follow. The header and the names of a log's first segment have not been
- * synced when it was made; all others have. */
+bool log_first_is_unsynced(const struct log *log)
+{
+    const struct segment *first = log->segments[0];
+
+    return log->segment_count == 1 && !atomic_load(&first->sealed) && atomic_load(&first->flushed) == 0;
+}
+
+int log_sync_first(struct log *log, struct err *e)
+{
+    struct segment *first = log->segments[0];
+    int rc = first->io->fdatasync(first->io, first->fd[SEGMENT_BATCHES]);
+
+    if (rc == 0) {
+        rc = first->io->fsync(first->io, log->dir.fd);
+    }
+    return rc < 0 ? err_set(e, -EIO, "flush segment %" PRId64 " (%s)", first->base.offset, strerror(-rc)) : 0;
+}
+
+/* What the old segment needs before another can follow. */
 static int close_old(struct log *log, struct segment *old, struct err *e)
 {
     int rc;
@@ -36,16 +53,7 @@ static int close_old(struct log *log, struct segment *old, struct err *e)
         return 0; /* one with the end of its range: all of it is on the disk */
     }
     rc = segment_finish_timeindex(old, e);
-    if (rc == 0 && log->segment_count == 1 && atomic_load(&old->flushed) == 0) {
-        rc = old->io->fdatasync(old->io, old->fd[SEGMENT_BATCHES]);
-        if (rc == 0) {
-            rc = old->io->fsync(old->io, log->dir.fd);
-        }
-        if (rc < 0) {
-            return err_sys(e, -EIO, "flush segment %" PRId64 " (%s)", old->base.offset, strerror(-rc));
-        }
-    }
-    return rc;
+    return rc == 0 && log_first_is_unsynced(log) ? log_sync_first(log, e) : rc;
 }
 
 int log_roll_locked(struct log *log, struct err *e)

@@ -196,6 +196,12 @@ int log_bytes_before(struct log *log, struct log_point point, int64_t *out, stru
 /* Compaction got as far as offset, unless the log was cut since there were so many cuts. Takes the state lock. */
 bool log_set_cleaner_offset(struct log *log, int64_t offset, uint32_t cuts);
 
+/* The header and the names of a log's first segment are not synced when it is made; all others' are. They have to be
+ * before there is another one beside it: by that an open tells a header that a power cut has lost from a damaged one.
+ * Append lock. log_sync_first(): it is pinned; -EIO. */
+bool log_first_is_unsynced(const struct log *log);
+int log_sync_first(struct log *log, struct err *e);
+
 /* Seals the active segment, if it holds anything, and begins the next one. Append lock. Errors: as of log_fail();
  * unless -EIO nothing has changed. */
 int log_roll_locked(struct log *log, struct err *e);

@@ -183,12 +183,32 @@ static int build_copy(struct log *log, struct segment *from, struct cut *cut, st
     return 0;
 }
 
+/* A crash may leave the old first segment beside the one that takes its place. */
+static int settle_first(struct log *log, struct err *e)
+{
+    int rc;
+
+    if (!log_first_is_unsynced(log)) {
+        return 0;
+    }
+    rc = segment_pin(log->segments[0], e);
+    if (rc == 0) {
+        rc = log_sync_first(log, e);
+        segment_unpin(log->segments[0]);
+    }
+    return rc;
+}
+
 /* An empty one, which takes appends. */
 static int build_empty(struct log *log, struct cut *cut, struct err *e)
 {
-    struct segment *by = segment_new(&log->segment_env, cut->to);
-    int rc;
+    struct segment *by;
+    int rc = settle_first(log, e);
 
+    if (rc < 0) {
+        return rc;
+    }
+    by = segment_new(&log->segment_env, cut->to);
     if (by == NULL) {
         return err_sys(e, -ENOMEM, "new segment");
     }
@@ -226,6 +246,13 @@ static int prepare(struct log *log, struct cut *cut, struct err *e)
 
 /* ---- 2: the cut is decided ---- */
 
+/* Where nothing stays, also nothing below the point, the log is cut back to its beginning first: so no figure of the
+ * old one counts for what a crash in step 3 leaves of it. */
+static bool takes_two(const struct log *log, const struct cut *cut, bool all)
+{
+    return all && cut->to.offset > log->start.offset;
+}
+
 /* The epochs as a cut leaves them; all: none is left. */
 static int change_epochs(struct log *log, const struct cut *cut, bool all, struct err *e)
 {
@@ -234,7 +261,7 @@ static int change_epochs(struct log *log, const struct cut *cut, bool all, struc
     if (epochs_copy(&log->epochs, &next) < 0) {
         return err_sys(e, -ENOMEM, "leader-epochs");
     }
-    if (epochs_cut(&next, cut->to) < 0) {
+    if ((takes_two(log, cut, all) && epochs_cut(&next, log->start) < 0) || epochs_cut(&next, cut->to) < 0) {
         epochs_free(&next);
         return err_sys(e, -ENOMEM, "leader-epochs");
     }
@@ -294,7 +321,8 @@ static int decide(struct log *log, struct cut *cut, bool all, struct err *e)
 {
     int rc = 0;
 
-    snprintf(cut->suffix, sizeof cut->suffix, ".%" PRIu32 ".cut", epochs_cuts(&log->epochs) + 1);
+    snprintf(cut->suffix, sizeof cut->suffix, ".%" PRIu32 ".cut",
+             epochs_cuts(&log->epochs) + (takes_two(log, cut, all) ? 2 : 1));
     if (cut->by != NULL) {
         rc = log_swap_prepare(log, cut->by, cut->suffix, e);
         if (rc < 0) {

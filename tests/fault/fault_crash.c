@@ -132,6 +132,15 @@ static const struct workload_plan plans[] = {
       [STEP_RESET] = 2,
       [STEP_KILL] = 1,
       [STEP_REOPEN] = 1}},
+    /* A log that has its very first segment, whose header nothing has synced yet. */
+    {"reset-young",
+     FRAMING_LINE,
+     CLEANUP_DELETE,
+     700,
+     -1,
+     4,
+     true,
+     {[STEP_APPEND] = 1, [STEP_CHECKPOINT] = 1, [STEP_COPY] = 1, [STEP_RESET] = 4, [STEP_KILL] = 1}},
     {"cut-compacted",
      FRAMING_LINE,
      CLEANUP_COMPACT | CLEANUP_DELETE,
@@ -505,8 +514,17 @@ static int teardown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {PLAN(0), PLAN(1), PLAN(2), PLAN(3), PLAN(4),
-                                       PLAN(5), PLAN(6), PLAN(7), PLAN(8), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {PLAN(0),
+                                       PLAN(1),
+                                       PLAN(2),
+                                       PLAN(3),
+                                       PLAN(4),
+                                       PLAN(5),
+                                       PLAN(6),
+                                       PLAN(7),
+                                       PLAN(8),
+                                       PLAN(9),
+                                       cmocka_unit_test(test_refused)};
 
     return cmocka_run_group_tests_name("fault_crash", tests, setup, teardown);
 }

@@ -621,6 +621,21 @@ static void it_begins_anew_anywhere(void **state)
     }
 }
 
+/* What a crash leaves of the old one was never flushed, as far as any checkpoint knows, but starts where it did: also
+ * where the new one begins behind all of it. */
+static void no_figure_of_the_old_log_counts_for_the_new(void **state)
+{
+    uint32_t cuts = log_cuts(f.log);
+
+    (void)state;
+    append_records(0, 12, 1, "old");
+    assert_int_equal(log_flush_all(f.log), 0);
+    assert_int_equal(log_delete_records(f.log, (struct log_point){3, 30}, &f.e), 0);
+    expect_reset(40, 400);
+    assert_int_equal(log_clip(f.log, cuts, (struct log_point){12, 120}).offset, 3);
+    assert_int_equal(log_clip(f.log, log_cuts(f.log), (struct log_point){40, 400}).offset, 40);
+}
+
 static void a_reset_is_a_followers(void **state)
 {
     struct log_point to = {5, 50};
@@ -726,6 +741,7 @@ int main(void)
         TEST(a_failed_sync_takes_it_offline),
         TEST(a_shown_file_is_not_shortened),
         TEST(it_begins_anew_anywhere),
+        TEST(no_figure_of_the_old_log_counts_for_the_new),
         TEST(a_reset_is_a_followers),
         TEST(readers_go_on_meanwhile),
     };
