@@ -41,6 +41,7 @@ struct book_batch {
     bool may_go;    /* whoever was in sync has lost its power since */
     bool placed;    /* base is known */
     bool settled;   /* and it stays there, and no other does */
+    bool late;      /* acks=0, and it was on its way when that was said: the next fsync tells if it has failed */
     bool lost;      /* GONE: it was there. Who has not heard of that yet may still show it */
     int32_t epoch;  /* of the leader that acknowledged it */
     int64_t writer; /* one mount of one node: what it wrote is in the order in which it wrote */

@@ -48,6 +48,7 @@ static void append_over(struct pending *p, int rc)
         batch->epoch = p->append.leader_epoch;
         struct book_partition *part = &p->known->parts[p->index];
         /* One that is on its way to a leader elsewhere with acks=0, or was there already, has no place yet. */
+        batch->late = at.base.offset == at.end.offset && p->append.acks == ACKS_NONE;
         bool good = at.base.offset == at.end.offset || book_place(part, p->serial, at.base, &e);
         if (good && (p->append.acks == ACKS_ALL || world_alone(p->host)))
             good = book_promise(part, p->serial, &e);
@@ -101,11 +102,30 @@ static void do_append(struct sim_node *host, struct topic *topic, struct book_to
 
 /* ---- flushes ---- */
 
+/* Whether an fsync with that end may tell of an append of its mount's with acks=0 that has failed since. */
+static bool tells_of_late(struct pending *p, int rc)
+{
+    struct book_partition *part = &p->known->parts[p->index];
+    bool any = false;
+    if (rc != -EROFS && rc != -ETIMEDOUT)
+        return false;
+    for (int64_t i = 0; i < part->count; i++) {
+        struct book_batch *batch = &part->batches[i];
+        if (!batch->late || batch->writer != writer_of(p->host, ACKS_NONE))
+            continue;
+        any = true;
+        batch->late = false;
+        if (!batch->placed)
+            batch->state = BATCH_UNKNOWN;
+    }
+    return any;
+}
+
 static void flush_over(struct pending *p, int rc)
 {
     static const int allowed[] = {-ESTALE, -EIO, 0};
     bool deleted = topic_deleted(p->topic);
-    if (!pending_over(p, "fsync", rc))
+    if (!pending_over(p, "fsync", rc) || tells_of_late(p, rc))
         return;
     /* What flush.messages or a deleted topic did to the log is told by -EIO, and that a leader that died has taken
      * along what it alone had acknowledged: those of sound ones succeed. */
