@@ -90,13 +90,11 @@ struct members_call {
     struct vnode *dir;      /* alive until the request is answered */
 };
 
-/* What its coordinator says of the group: it goes if nobody is in it. */
+/* What its coordinator says of the group: it goes if nobody is in it, and nobody comes meanwhile. */
 static void answer_members(struct group_call *call, int rc)
 {
     fuse_req_t req = call->park.req;
     struct members_call *members = (struct members_call *)call;
-    if (rc == 0 && call->op.stale)
-        rc = -ETIMEDOUT; /* who was there last may not be all who are */
     if (rc == 0 && call->op.described[0].members > 0)
         rc = -EBUSY;
     if (rc) {
@@ -105,7 +103,7 @@ static void answer_members(struct group_call *call, int rc)
     }
     struct change *change = new_name_change(req, members->dir, call->group, answer_rmdir);
     if (change)
-        change_begun(change, node_delete_group(session_of(req)->node, &change->op, call->group));
+        change_begun(change, node_delete_group(session_of(req)->node, &change->op, call->group, call->op.group_id));
 }
 
 static void begin_rmdir_group(fuse_req_t req, struct vnode *dir, const char *name)
@@ -114,7 +112,7 @@ static void begin_rmdir_group(fuse_req_t req, struct vnode *dir, const char *nam
     if (!call)
         return;
     ((struct members_call *)call)->dir = dir;
-    group_call_begin(call, GROUP_ASK_GROUP, name, NULL, -1);
+    group_call_begin(call, GROUP_SEAL, name, NULL, -1);
 }
 
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);

@@ -207,6 +207,8 @@ enum {
     /* They are appended in pieces of so many bytes: a batch has a limit (LIMIT_BATCH_BYTES), what a turn brings has
      * none. */
     LIMIT_GROUP_APPEND_BYTES = 128 << 10,
+    /* Who is about to remove a group that nobody is in has so long until somebody may join it. */
+    LIMIT_GROUP_SEAL_MS = 10000,
     /* Rows of one piece of an answer; more make several pieces. */
     LIMIT_GROUP_ROWS = 4096,
     /* A node that stops waits so long for its members to have left. */

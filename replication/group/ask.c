@@ -13,19 +13,19 @@ static const uint64_t all_indexes = (UINT64_C(1) << LIMIT_OFFSETS_PARTITIONS) - 
 
 /* ---- any thread ---- */
 
+static bool is_reset(const struct group_op *op)
+{
+    return op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
+}
+
 static bool of_one_group(const struct group_op *op)
 {
-    return op->ask == GROUP_ASK_GROUP || op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
+    return op->ask == GROUP_ASK_GROUP || op->ask == GROUP_SEAL || is_reset(op);
 }
 
 static bool of_one_partition(const struct group_op *op)
 {
-    return op->ask == GROUP_ASK_PARTITION || op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
-}
-
-static bool is_reset(const struct group_op *op)
-{
-    return op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
+    return op->ask == GROUP_ASK_PARTITION || is_reset(op);
 }
 
 /* Names to ids. */
@@ -202,7 +202,7 @@ static int take_described(struct group_op *op, const struct group_told *told)
 /* A group that its coordinator has never heard of is empty. */
 static int describe_unheard(struct group_op *op)
 {
-    if (op->ask != GROUP_ASK_GROUP || op->described_count > 0)
+    if ((op->ask != GROUP_ASK_GROUP && op->ask != GROUP_SEAL) || op->described_count > 0)
         return 0;
     op->described = calloc(1, sizeof *op->described);
     if (op->described == NULL)
@@ -216,7 +216,7 @@ static int describe_unheard(struct group_op *op)
 static void end(struct group_op *op, int rc)
 {
     struct remembered *remembered = &op->groups->remembered;
-    bool asks = !is_reset(op);
+    bool asks = !is_reset(op) && op->ask != GROUP_SEAL;
 
     if (rc == 0)
         rc = describe_unheard(op);
@@ -332,11 +332,9 @@ bool ops_told(struct groups *groups, const struct group_told *told)
 
 static void send_to(struct group_op *op, int32_t index)
 {
-    static const enum group_item_kind kinds[] = {[GROUP_ASK_GROUP] = GROUP_ITEM_ASK,
-                                                 [GROUP_ASK_PARTITION] = GROUP_ITEM_ASK,
-                                                 [GROUP_ASK_ALL] = GROUP_ITEM_ASK,
-                                                 [GROUP_RESET] = GROUP_ITEM_RESET,
-                                                 [GROUP_FORGET] = GROUP_ITEM_FORGET};
+    static const enum group_item_kind kinds[] = {
+        [GROUP_ASK_GROUP] = GROUP_ITEM_ASK, [GROUP_ASK_PARTITION] = GROUP_ITEM_ASK, [GROUP_ASK_ALL] = GROUP_ITEM_ASK,
+        [GROUP_SEAL] = GROUP_ITEM_ASK,      [GROUP_RESET] = GROUP_ITEM_RESET,       [GROUP_FORGET] = GROUP_ITEM_FORGET};
     struct groups *groups = op->groups;
     int32_t leader = groups->leaders[index];
     struct elements_buffer *to = leader != 0 ? outbox_to(&groups->requests, leader, groups->env.process) : NULL;
@@ -355,7 +353,7 @@ static void send_to(struct group_op *op, int32_t index)
         memcpy(item.topic_id, op->topic_id, UUID_BYTES);
         item.partition = op->partition;
     }
-    item.offset = op->ask == GROUP_RESET ? op->offset : 0;
+    item.offset = op->ask == GROUP_RESET ? op->offset : op->ask == GROUP_SEAL;
     item.number = is_reset(op) ? 0 : op->askings;
     group_item_encode(&item, to);
 }

@@ -598,6 +598,8 @@ enum group_outcome coordinator_join(struct coordinator *coordinator, int32_t nod
         group_mark_changed(reader, &coordinator->changes);
         return GROUP_OUTCOME_OK;
     }
+    if (coordinator->changes.now_ms < group->sealed_ms)
+        return GROUP_OUTCOME_LATER;
     reader = calloc(1, sizeof *reader);
     if (reader == NULL) {
         coordinator->changes.failed = true;
@@ -610,6 +612,15 @@ enum group_outcome coordinator_join(struct coordinator *coordinator, int32_t nod
     table_add(&coordinator->readers, &reader->link, hash_id(&id));
     group_add_reader(group, reader, &coordinator->changes);
     return GROUP_OUTCOME_OK;
+}
+
+bool coordinator_seal(struct coordinator *coordinator, const struct group_item *item)
+{
+    struct group *group = group_of(coordinator, item);
+
+    if (group != NULL && group->reader_count == 0)
+        group->sealed_ms = coordinator->changes.now_ms + LIMIT_GROUP_SEAL_MS;
+    return group != NULL;
 }
 
 static struct reader *reader_of(struct coordinator *coordinator, int32_t node, uint64_t process,

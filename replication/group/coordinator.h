@@ -94,6 +94,9 @@ enum group_outcome coordinator_commit(struct coordinator *coordinator, int32_t n
 /* One that is asked for again was done already, and is not done again. */
 enum group_outcome coordinator_reset(struct coordinator *coordinator, int32_t node, uint64_t process,
                                      const struct group_item *item);
+/* Who asks is about to remove the group: if nobody is in it nobody joins it for a while. false: this node does not know
+ * of it yet. */
+bool coordinator_seal(struct coordinator *coordinator, const struct group_item *item);
 /* A start was found, with read_op's leader epoch. */
 void coordinator_started(struct coordinator *coordinator, const struct claim_start *start, int64_t offset,
                          int32_t leader_epoch);

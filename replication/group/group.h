@@ -96,6 +96,7 @@ struct group {
     struct group_rules rules;
     int32_t generation;
     int64_t empty_since_ms; /* wall time; -1: it has members */
+    int64_t sealed_ms;      /* until then nobody joins it, on the clock of timers */
     struct reader *readers;
     int32_t reader_count;
     struct group_topic *topics;

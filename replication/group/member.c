@@ -27,6 +27,20 @@ static void set_rules(struct group_member *member, const struct group_rules *rul
     atomic_store(&member->session_timeout_ms, rules->session_timeout_ms);
 }
 
+/* Whether its group and its topic are there. */
+static bool is_possible(const struct group_member *member)
+{
+    const struct group_facts *facts = &member->groups->env.facts;
+    char name[GROUP_NAME_BYTES];
+    struct group_rules rules;
+    int32_t partitions;
+    int rc = facts->group(facts->arg, member->group, &rules);
+
+    if (rc == 0 && memcmp(rules.id, member->group_id, UUID_BYTES) != 0)
+        rc = -ENOENT;
+    return rc != -ENOENT && facts->topic(facts->arg, member->topic_id, name, &partitions) != -ENOENT;
+}
+
 int group_member_join(struct groups *groups, const struct group_join *join, struct group_member **out)
 {
     struct group_env *env = &groups->env;
@@ -71,6 +85,8 @@ int group_member_join(struct groups *groups, const struct group_join *join, stru
     table_add(&groups->members, &member->link, member->number);
     member_due(groups, member);
     pthread_mutex_unlock(&groups->lock);
+    if (!is_possible(member)) /* and the look that came with it did not see the member yet */
+        atomic_store(&groups->look, true);
     mailbox_kick(&groups->mailbox);
     return 0;
 }

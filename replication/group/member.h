@@ -165,6 +165,7 @@ enum group_ask {
     GROUP_ASK_GROUP,     /* of `group`: its description, and a row for each of its partitions */
     GROUP_ASK_PARTITION, /* of `topic` and `partition`: the row of each group that has an offset there */
     GROUP_ASK_ALL,       /* everything */
+    GROUP_SEAL,          /* as ASK_GROUP, and if nobody is in it nobody joins it for LIMIT_GROUP_SEAL_MS; never stale */
     GROUP_RESET,  /* sets the group's offset of the partition, in force when it is over: the owner goes on there */
     GROUP_FORGET, /* removes it: -ENODATA if there is none */
 };
@@ -192,6 +193,7 @@ struct group_op {
     struct group_described *described; /* out: by group; malloc-ed. With ASK_GROUP one, with ASK_ALL all */
     size_t described_count;
     bool stale; /* out: some of it is what was known last, since a coordinator did not answer in time */
+    uint8_t group_id[UUID_BYTES]; /* out: of `group`, as of the submit */
     /* private */
     struct group_op *prev, *next;
     uint64_t ticket;
@@ -199,7 +201,7 @@ struct group_op {
     uint64_t waits_for; /* a bit a partition of __consumer_offsets that has yet to answer */
     uint64_t askings;   /* how often it was asked */
     struct group_pieces pieces[LIMIT_OFFSETS_PARTITIONS];
-    uint8_t group_id[UUID_BYTES], topic_id[UUID_BYTES];
+    uint8_t topic_id[UUID_BYTES];
     int rc, state;
 };
 

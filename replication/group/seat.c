@@ -332,6 +332,10 @@ static void act_ask(struct seat *seat, const struct seat_item *it)
     size_t told = 0;
     uint32_t number = 0;
 
+    if (it->item.offset != 0 && !coordinator_seal(&seat->core, &it->item)) {
+        answer_only(&seat->answers, seat, it, GROUP_OUTCOME_LATER);
+        return;
+    }
     if (coordinator_ask(&seat->core, &it->item, &all) != 0)
         return;
     do {

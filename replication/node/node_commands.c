@@ -572,9 +572,11 @@ static int begin_on_group(struct node *node, struct command_op *op, enum command
     return rc;
 }
 
-int node_delete_group(struct node *node, struct command_op *op, const char *name)
+int node_delete_group(struct node *node, struct command_op *op, const char *name, const uint8_t *id)
 {
     int rc = begin_on_group(node, op, COMMAND_DELETE_GROUP, name);
+    if (rc == 0 && id != NULL && memcmp(id, op->cmd.id, UUID_BYTES) != 0)
+        rc = err_set(&op->e, -ENOENT, "group %s is another one by now", name);
     if (rc == 0)
         rc = decide(op);
     return begun(op, rc);

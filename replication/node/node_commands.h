@@ -73,8 +73,8 @@ int node_set_config(struct node *node, struct command_op *op, const char *topic,
 
 /* -EEXIST, -EINVAL (name). The first one makes the topic of groups' offsets, which stays whatever becomes of it. */
 int node_create_group(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr);
-/* With its offsets, whoever is in it. -ENOENT. */
-int node_delete_group(struct node *node, struct command_op *op, const char *name);
+/* With its offsets, whoever is in it. id: the one that is meant; NULL: whichever has the name. -ENOENT. */
+int node_delete_group(struct node *node, struct command_op *op, const char *name, const uint8_t *id);
 /* name NULL: `.groups`. As node_set_attr() and node_set_config(), for a group; it has no defaults on MOUNT. */
 int node_set_group_attr(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr,
                         unsigned set);

@@ -75,7 +75,9 @@ struct group_item {
     uint64_t number;
     uint8_t topic_id[UUID_BYTES];
     int32_t partition;
-    int64_t offset; /* RESET; BEAT: a time of the sender's, which its answer has, too; 0: it is not answered */
+    /* RESET; ASK: 1: nobody joins the group for a while, if it is empty; BEAT: a time of the
+     * sender's, which its answer has, too; 0: it is not answered */
+    int64_t offset;
     int32_t pid;
     char host[GROUP_HOST_BYTES];
     struct group_entry *entries; /* malloc-ed by decode */

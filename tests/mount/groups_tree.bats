@@ -30,6 +30,26 @@ may() { # UID FILE
     fails 'No such file or directory' cat .groups/kitchen/orders
 }
 
+@test "a group that is removed while somebody joins is gone for who joins, or in use for who removes it" {
+    mkdir orders
+    for i in {1..40}; do
+        mkdir .groups/kitchen
+        cat .groups/kitchen/orders > "$T/out" 2> "$T/err" 3>&- &
+        reader=$!
+        BG+=("$reader")
+        [ $((i % 2)) = 0 ] || until grep -q kitchen/orders < <(readlink /proc/$reader/fd/*) || ! kill -0 $reader; do :; done
+        if rmdir .groups/kitchen 2> "$T/rmdir"; then
+            wait $reader && false
+            grep -qE 'Stale file handle|No such file or directory' "$T/err"
+        else
+            grep -q 'Device or resource busy' "$T/rmdir"
+            kill $reader
+            wait $reader || :
+            wait_until 'rmdir .groups/kitchen 2> /dev/null'
+        fi
+    done
+}
+
 @test "a group has a stream of every topic, by name and as JSON" {
     mkdir .groups/kitchen
     is "$(ls .groups/kitchen)" ''

@@ -88,7 +88,7 @@ static inline int delete_group(struct node *node, const char *name, struct err *
 {
     struct awaited awaited;
     await_begin(&awaited);
-    return await_end(&awaited, node_delete_group(node, &awaited.op, name), e);
+    return await_end(&awaited, node_delete_group(node, &awaited.op, name, NULL), e);
 }
 
 static inline int set_group_attr(struct node *node, const char *name, const struct tree_attr *attr, unsigned set,

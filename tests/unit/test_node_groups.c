@@ -285,7 +285,7 @@ static int make_on(struct cluster *c, int32_t id, const char *name)
 static int delete_on(struct cluster *c, int32_t id, const char *name)
 {
     struct cluster_op op;
-    return cluster_op_end(c, &op, node_delete_group(c->nodes[id].node, cluster_op_init(&op), name));
+    return cluster_op_end(c, &op, node_delete_group(c->nodes[id].node, cluster_op_init(&op), name, NULL));
 }
 
 static int set_on(struct cluster *c, int32_t id, const char *name, const char *records)
