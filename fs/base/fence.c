@@ -54,13 +54,19 @@ void fence_unref(struct fence *fence)
     free(fence);
 }
 
+/* Unless there is something to look for. Under the lock; true: the alarm's reference is the caller's to drop. */
+static bool disarm(struct fence *fence, bool *on, struct alarm *alarm, bool needed)
+{
+    bool cancelled = *on && !needed && alarm_cancel(node_executor(fence->node), alarm);
+    *on &= !cancelled;
+    return cancelled;
+}
+
 void fence_free(struct fence *fence)
 {
     pthread_mutex_lock(&fence->lock);
-    bool alarm = fence->alarm_on && alarm_cancel(node_executor(fence->node), &fence->alarm);
-    bool look = fence->look_on && alarm_cancel(node_executor(fence->node), &fence->look);
-    fence->alarm_on = fence->alarm_on && !alarm;
-    fence->look_on = fence->look_on && !look;
+    bool alarm = disarm(fence, &fence->alarm_on, &fence->alarm, false);
+    bool look = disarm(fence, &fence->look_on, &fence->look, fence->calls);
     pthread_mutex_unlock(&fence->lock);
     if (alarm)
         fence_unref(fence);
@@ -262,7 +268,10 @@ static bool call_cancel(struct park *park)
             link = &(*link)->next;
         *link = call->next;
     }
+    bool look = disarm(fence, &fence->look_on, &fence->look, fence->calls);
     pthread_mutex_unlock(&fence->lock);
+    if (look)
+        fence_unref(fence); /* not the last one: the call has its own */
     return was;
 }
 

@@ -54,7 +54,8 @@ struct fence {
 
 struct fence *fence_new(struct node *node); /* NULL: no memory */
 void fence_unref(struct fence *fence);
-/* The owner gives it up: no post is up and nobody waits, so its alarm need not ring (nor would it, at the end). */
+/* The owner gives it up: no post is up, so nobody need look for any (nor would the alarm ring, at the end). Who waits
+ * still, since the last post went down a moment ago (fence_lower_soon()), looks again as it would have. */
 void fence_free(struct fence *fence);
 void fence_raise(struct fence *fence, struct fence_post *post);
 /* Its RELEASE has come, and fence_lower() will when its record is in the log. */

@@ -24,10 +24,10 @@ setup() {
     export ASAN_OPTIONS=log_path=$T/sanitizer:detect_leaks=1
     export UBSAN_OPTIONS=log_path=$T/sanitizer:print_stacktrace=1
     export TSAN_OPTIONS=log_path=$T/sanitizer:second_deadlock_stack=1
-    # A call that no daemon answers cannot be interrupted: then only the daemons' end ends the test.
-    setsid bash -c 'sleep $((BATS_TEST_TIMEOUT + 10)) & echo $! > "$0/watchdog"; wait $! || exit
-        cat "$0"/c/pid/* | xargs -r kill -9' "$T" >/dev/null 2>&1 3>&- &
-    disown
+    # A call that no daemon answers cannot be interrupted: then only the daemons' end ends the test. Not a child of
+    # bats', which ends those first.
+    (setsid bash -c 'sleep $((BATS_TEST_TIMEOUT + 10)) & echo $! > "$0/watchdog"; wait $! || exit
+        cat "$0"/c/pid/* | xargs -r kill -9' "$T" >/dev/null 2>&1 3>&- &)
 }
 
 teardown() {

@@ -36,10 +36,9 @@ log_setup() {
     export UBSAN_OPTIONS=log_path=$T/sanitizer:print_stacktrace=1
     export TSAN_OPTIONS=log_path=$T/sanitizer:second_deadlock_stack=1
     # A call that the daemon never answers cannot be interrupted: then only the daemon's end ends the test.
-    # Nor does a program that ignores bats' SIGTERM end by itself. In a session of its own, so that bats does not end it.
-    setsid bash -c 'sleep $((BATS_TEST_TIMEOUT + 10)) & echo $! > "$0/watchdog"; wait $! || exit
-        umount -c -f "$1"; fusermount3 -uz "$1"; pkill -9 -f -- "^$LOGMNT .*data=$0/"; pkill -9 -P "$2"' "$T" "$M" $$ >/dev/null 2>&1 3>&- &
-    disown
+    # Nor does a program that ignores bats' SIGTERM end by itself. Not a child of bats', which ends those first.
+    (setsid bash -c 'sleep $((BATS_TEST_TIMEOUT + 10)) & echo $! > "$0/watchdog"; wait $! || exit
+        umount -c -f "$1"; fusermount3 -uz "$1"; pkill -9 -f -- "^$LOGMNT .*data=$0/"; pkill -9 -P "$2"' "$T" "$M" $$ >/dev/null 2>&1 3>&- &)
 }
 
 log_teardown() {

@@ -135,6 +135,20 @@ static void what_lingers_is_waited_for_for_a_while(void **state)
     wait_until((pass_ms(f, LIMIT_FENCE_MS), atomic_load(&look.req.answers) == 1));
 }
 
+/* The last line was acknowledged, and its file's last user went, before the request could look again. */
+static void who_waits_is_answered_though_the_fence_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    fence_raise(look.own, &look.post);
+    fence_keep(look.own, &look.post);
+    begin_look();
+    assert_int_equal(atomic_load(&look.req.answers), 0);
+    fence_lower_soon(look.own, &look.post);
+    fence_free(look.own);
+    look.own = fence_new(f->node);
+    wait_until((pass_ms(f, LIMIT_FENCE_LOOK_MS), atomic_load(&look.req.answers) == 1));
+}
+
 static void a_look_waits_only_for_what_was_closed_before_it(void **state)
 {
     struct fence_post later = {0};
@@ -231,6 +245,7 @@ int main(void)
         STORY(nobody_waits_when_no_worker_may_have_a_release),
         STORY(a_look_waits_only_for_what_was_taken_before_it),
         STORY(what_lingers_is_waited_for_for_a_while),
+        STORY(who_waits_is_answered_though_the_fence_is_given_up),
         STORY(a_look_waits_only_for_what_was_closed_before_it),
         STORY(a_handled_signal_does_not_end_the_look),
         STORY(a_fatal_signal_ends_the_look),
