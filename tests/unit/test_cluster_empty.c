@@ -225,6 +225,35 @@ static void who_asked_dies_and_appends_go_on(void **state)
     assert_int_equal(appended.rc, 0);
 }
 
+/* The seal ends, and what it held is not in the log yet. */
+static void who_was_held_is_not_overtaken(void **state)
+{
+    struct appended first, second;
+    struct cluster_op op;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), asker = leader % 3 + 1;
+    struct partition *part = partition_at(leader);
+    if (asker == cluster_leader(c))
+        asker = asker % 3 + 1;
+    assert_int_equal(node_delete_topic(c->nodes[asker].node, cluster_op_init(&op), "orders"), 0);
+    while (!partition_is_sealed(part))
+        assert_true(step());
+    cluster_kill(c, asker);
+    append_acks_at(leader, &first, 1, ACKS_NONE);
+    assert_int_equal(first.calls, 0);
+    while (partition_is_sealed(part))
+        if (!step())
+            atomic_fetch_add(&c->clock.passed_ms, 5);
+    assert_int_equal(first.calls, 0);
+    append_acks_at(leader, &second, 2, ACKS_LEADER);
+    cluster_await(c, LONG_MS, first.calls == 1 && second.calls == 1);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.rc, 0);
+    assert_int_equal(first.op.result.base.offset, 0);
+    assert_int_equal(second.op.result.base.offset, 1);
+}
+
 static void who_asked_stops_before_all_have_answered(void **state)
 {
     struct cluster_op op;
@@ -269,6 +298,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_leader_that_changes_meanwhile_is_asked_again, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_dies_and_appends_go_on, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(who_was_held_is_not_overtaken, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_stops_before_all_have_answered, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(another_framing_and_appends_go_on, setup_three, cluster_teardown),
     };
