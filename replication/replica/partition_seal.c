@@ -43,9 +43,12 @@ void partition_seal_broken(struct partition *part)
     atomic_store(&part->sealed, false);
 }
 
-/* The alarm holds a reference from when it is set until it has rung or was stopped. Under the lock. */
+/* The alarm holds a reference from when it is set until it has rung or was stopped, which a deletion does once. Under
+ * the lock. */
 static void set_alarm(struct partition *part, int64_t delay_ms)
 {
+    if (atomic_load(&part->topic->deleted))
+        return;
     if (part->seal_alarm_set && part->seal_alarm.deadline_ms <= now_ms(part) + delay_ms)
         return;
     if (!part->seal_alarm_set)

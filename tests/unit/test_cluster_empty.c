@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "replication/wire/forward_message.h"
+
 static void set_at(int32_t id, const char *topic, const char *name, const char *value)
 {
     struct cluster_op op;
@@ -254,6 +256,26 @@ static void who_was_held_is_not_overtaken(void **state)
     assert_int_equal(second.op.result.base.offset, 1);
 }
 
+/* That it is not wanted any more is heard when the topic is gone: nothing keeps that. */
+static void a_seal_that_is_given_back_late_holds_no_topic(void **state)
+{
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    struct topic *topic = node_topic(c->nodes[leader].node, "orders");
+    struct partition *part = topic_partition(topic, 0);
+    struct partition_request request = {.head.leader_epoch = epoch_at(leader), .epoch = -1, .upto = LIMIT_SEAL_MS};
+    struct partition_answer answer = {.upto = 0};
+    assert_int_equal(partition_seal(part, &request, &answer), 0);
+    set_at(leader, "orders", "delete.topic.enable", "true");
+    assert_int_equal(cluster_rmdir(c, leader, "orders"), 0);
+    request.upto = 0;
+    assert_int_equal(partition_seal(part, &request, &answer), 0);
+    cluster_pass(c, 2 * LIMIT_SEAL_AGAIN_MS);
+    assert_int_equal(atomic_load(&topic->refs), 1);
+    topic_unref(topic);
+}
+
 static void who_asked_stops_before_all_have_answered(void **state)
 {
     struct cluster_op op;
@@ -299,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_leader_that_changes_meanwhile_is_asked_again, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_dies_and_appends_go_on, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_was_held_is_not_overtaken, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(a_seal_that_is_given_back_late_holds_no_topic, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_stops_before_all_have_answered, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(another_framing_and_appends_go_on, setup_three, cluster_teardown),
     };
