@@ -251,6 +251,8 @@ static void one_answered(struct command_op *op, int rc)
     rc = atomic_load(&op->seals_rc);
     if (rc == -ENOTEMPTY)
         rc = refuse(op);
+    else if (rc == -ESTALE)
+        rc = err_set(&op->e, -ENOENT, "no topic %s", op->topic->name);
     else if (rc != 0)
         err_sys(&op->e, rc, "topic %s: ask its leaders whether it is empty", op->topic->name);
     tick(op, rc);

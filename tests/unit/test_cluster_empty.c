@@ -193,6 +193,26 @@ static void an_append_and_an_rmdir_at_the_same_moment(void **state)
             race(at, at % 3 + 1, steps, steps % 2 == 0, (steps / 2 + at) % 2 == 0 ? ACKS_LEADER : ACKS_ALL);
 }
 
+static void of_two_rmdirs_one_finds_nothing(void **state)
+{
+    (void)state;
+    for (int steps = 0; steps < 24; steps++) {
+        int32_t from = steps % 3 + 1, other = from % 3 + 1;
+        struct cluster_op first, second;
+        make_orders();
+        int rc = node_delete_topic(c->nodes[from].node, cluster_op_init(&first), "orders");
+        for (int k = 0; k < steps; k++)
+            (void)step();
+        int other_rc = node_delete_topic(c->nodes[other].node, cluster_op_init(&second), "orders");
+        rc = cluster_op_end(c, &first, rc);
+        other_rc = cluster_op_end(c, &second, other_rc);
+        assert_int_equal(rc == 0 ? other_rc : rc, -ENOENT);
+        assert_int_equal(rc + other_rc, -ENOENT);
+        for (int32_t id = 1; id <= 3; id++)
+            cluster_await(c, LONG_MS, !cluster_has(c, id, "orders"));
+    }
+}
+
 /* ---- how it ends ---- */
 
 static void a_leader_that_changes_meanwhile_is_asked_again(void **state)
@@ -318,6 +338,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_its_leader_nobody_knows, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_replica_that_is_behind_is_not_asked, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(of_two_rmdirs_one_finds_nothing, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_leader_that_changes_meanwhile_is_asked_again, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_dies_and_appends_go_on, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_was_held_is_not_overtaken, setup_three, cluster_teardown),
