@@ -35,23 +35,21 @@ struct seal_wanted {
 
 /* ---- the end ---- */
 
-/* rc: what became of the command. What was decided has ended them. */
-static void unseal(struct command_op *op, int rc)
+/* What was decided has ended them. */
+static void unseal(struct command_op *op, bool decided)
 {
-    bool fails = rc == -EIO; /* the next start may find it decided */
-
-    for (int32_t i = 0; i < op->seal_count && rc != 0; i++)
+    for (int32_t i = 0; i < op->seal_count && !decided; i++)
         if (op->seals[i].given && !topic_deleted(op->topic))
-            partition_seal_give_back(topic_partition(op->topic, i), fails);
+            partition_seal_give_back(topic_partition(op->topic, i));
     free(op->seals);
     op->seals = NULL;
     op->seal_count = 0;
 }
 
 /* Gives back what it holds. */
-static void give_back(struct command_op *op, int rc)
+static void give_back(struct command_op *op, bool decided)
 {
-    unseal(op, rc);
+    unseal(op, decided);
     if (op->reserved)
         reserve_end(&op->node->reserve);
     if (op->topic != NULL)
@@ -63,7 +61,7 @@ static void give_back(struct command_op *op, int rc)
 
 static void finish(struct command_op *op, int rc)
 {
-    give_back(op, rc);
+    give_back(op, rc == 0);
     op->done(op, rc);
 }
 
@@ -380,7 +378,7 @@ static int begin_on(struct node *node, struct command_op *op, enum command_type 
 static int begun(struct command_op *op, int rc)
 {
     if (rc != 0)
-        give_back(op, rc);
+        give_back(op, false);
     return rc;
 }
 
@@ -642,6 +640,6 @@ bool node_command_cancel(struct command_op *op)
     if (op->cmd.type == COMMAND_SET_VOTERS ? !quorum_change_cancel(&op->node->quorum, &op->change)
                                            : !quorum_cancel(&op->node->quorum, &op->quorum))
         return false;
-    give_back(op, -EINTR);
+    give_back(op, false);
     return true;
 }

@@ -404,9 +404,8 @@ static inline bool partition_is_sealed(const struct partition *part)
 int32_t partition_seal_wants(const struct partition *part);
 /* The registration is of another leader epoch. Under the lock. */
 void partition_seal_broken(struct partition *part);
-/* What its leader was asked for is not wanted any more: once, and if that gets lost the seal ends by itself. fails:
- * nothing can be decided here any more. */
-void partition_seal_give_back(struct partition *part, bool fails);
+/* What its leader was asked for is not wanted any more: once, and if that gets lost the seal ends by itself. */
+void partition_seal_give_back(struct partition *part);
 /* Nothing is retained in this node's own log. false also of what cannot be looked at. */
 bool partition_is_empty(struct partition *part);
 

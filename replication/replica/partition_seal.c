@@ -9,14 +9,14 @@
  * needs it to be empty, and the metadata holds them against its own when the command is applied. One that changes a
  * setting begins the next leader epoch itself. BREAKING it asks for another one, and appends go on in that: by then the
  * command was applied, or never will be. So it needs no clock; the seal's time only says from when on the leader asks.
- *
- * A node without peers opens again in the same epoch, when its command has ended or the seal's time is over. There a
- * command that is decided later still, since the disk stood still, takes along what was appended meanwhile.
+ * A node without peers does the same: who has asked may have given up on a command that its disk decides later still,
+ * and what one does not want another may.
  *
  * A seal is not on the disk: a process that starts has another node epoch. */
 #include <errno.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/forward_message.h"
@@ -57,39 +57,25 @@ static void set_alarm(struct partition *part, int64_t delay_ms)
     alarm_set(part->manager->executor, &part->seal_alarm, delay_ms);
 }
 
-/* Alone this node has made the command itself, and knows what became of it: no other leader epoch is needed. Where its
- * log has failed, the next start may find it decided: then the seal stays. */
-static bool is_alone(struct partition *part)
-{
-    return partition_leads(part) && !quorum_has_peers(part->manager->quorum);
-}
-
-static void open_again(struct partition *part)
-{
-    pthread_mutex_lock(&part->lock);
-    partition_seal_broken(part);
-    partition_hold_look(part);
-    pthread_mutex_unlock(&part->lock);
-    topic_resume(part->topic);
-}
-
 static void on_alarm(struct alarm *alarm)
 {
     struct partition *part = CONTAINER_OF(alarm, struct partition, seal_alarm);
-    bool breaks, alone;
+    bool breaks;
 
     pthread_mutex_lock(&part->lock);
     part->seal_alarm_set = false;
     breaks = partition_seal_wants(part) != 0;
-    alone = is_alone(part);
-    if (breaks && !alone)
+    if (breaks && BUG(seal_ends_by_time)) {
+        partition_seal_broken(part);
+        partition_hold_look(part);
+        topic_resume(part->topic);
+    }
+    if (breaks)
         set_alarm(part, LIMIT_SEAL_AGAIN_MS); /* until it is decided */
-    else if (!breaks && partition_is_sealed(part) && part->seal_ms != INT64_MAX)
+    else if (partition_is_sealed(part))
         set_alarm(part, part->seal_ms - now_ms(part));
     pthread_mutex_unlock(&part->lock);
-    if (breaks && alone)
-        open_again(part);
-    else if (breaks && !atomic_load(&part->topic->deleted))
+    if (breaks && !atomic_load(&part->topic->deleted))
         isr_changes_want(&part->manager->changes, part);
     partition_unref(part);
 }
@@ -141,27 +127,12 @@ int partition_seal(struct partition *part, const struct partition_request *reque
     return leads ? 0 : -EREMOTE;
 }
 
-static void end_alone(struct partition *part, bool fails)
-{
-    if (!fails) {
-        open_again(part);
-        return;
-    }
-    pthread_mutex_lock(&part->lock);
-    part->seal_ms = INT64_MAX;
-    pthread_mutex_unlock(&part->lock);
-}
-
-void partition_seal_give_back(struct partition *part, bool fails)
+void partition_seal_give_back(struct partition *part)
 {
     struct partition_request request = {.head = {.number = 1, .partition = part->index}, .epoch = -1};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
     int32_t leader;
 
-    if (is_alone(part)) {
-        end_alone(part, fails);
-        return;
-    }
     pthread_mutex_lock(&part->lock);
     leader = part->registration.leader;
     request.head.leader_epoch = part->registration.leader_epoch;

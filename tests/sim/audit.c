@@ -420,8 +420,11 @@ static bool audit_the_rest(const struct audit *audit, struct err *e)
             err_set(e, 0, "topic %s (%s) is not there", known->name, known->id);
             return false;
         }
-        if (!there && known->state != TOPIC_GONE && !known->deleting)
+        if (!there && known->state != TOPIC_GONE && !known->deleting) {
             book_topic_gone(audit->book, known);
+            if (!book_may_be_gone(known, e))
+                return false;
+        }
     }
     return true;
 }

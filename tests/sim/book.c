@@ -66,6 +66,28 @@ void book_topic_gone(struct book *book, struct book_topic *topic)
     topic->gone_at = ++book->asked;
 }
 
+/* DeleteRecords may have removed all of it. */
+static bool may_be_trimmed(const struct book_partition *part, const struct book_batch *batch)
+{
+    return part->trim_asked.offset >= (batch->placed ? batch->base.offset + batch->lines : 1);
+}
+
+bool book_may_be_gone(const struct book_topic *topic, struct err *e)
+{
+    for (int p = 0; p < BOOK_PARTITIONS && !topic->delete_any && !topic->retains; p++) {
+        const struct book_partition *part = &topic->parts[p];
+        for (int64_t i = 0; i < part->count; i++) {
+            const struct book_batch *batch = &part->batches[i];
+            if (batch->state != BATCH_IN || book_may_go(batch) || may_be_trimmed(part, batch))
+                continue;
+            err_set(e, 0, "%s (%s) was to be deleted if it is empty, is gone, and has batch %" PRId64 " in %d",
+                    topic->name, topic->id, i, p);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool book_name_was_taken(const struct book *book, const struct book_topic *but, const char *name, int64_t since)
 {
     for (int t = 0; t < book->count; t++) {

@@ -93,6 +93,7 @@ struct book_topic {
     enum topic_state state;
     bool deleting;
     bool delete_asked;                  /* and nobody knows what came of it */
+    bool delete_any;                    /* ever asked for with all that it holds; else only if that is nothing */
     int64_t gone_at;                    /* GONE: when (world.clock); what was asked for before may have met it */
     bool compacts, retains;             /* ever asked for: records may be missing, the start may move */
     bool unclean;                       /* likewise: whoever lives may be elected */
@@ -120,6 +121,9 @@ struct book_topic *book_add_topic(struct book *book, const char *name);
 struct book_topic *book_topic(struct book *book, const char *name);
 struct book_topic *book_topic_by_id(struct book *book, const char *id);
 void book_topic_gone(struct book *book, struct book_topic *topic);
+/* Whether the topic may have been deleted as an empty one, or could be otherwise. False, with the reason: something
+ * that was promised is in it. */
+bool book_may_be_gone(const struct book_topic *topic, struct err *e);
 /* Another one of that name may have been there since then. */
 bool book_name_was_taken(const struct book *book, const struct book_topic *but, const char *name, int64_t since);
 

@@ -149,6 +149,7 @@ uint64_t run_seed(uint64_t seed, int nodes, bool verbose, struct totals *totals,
     world.verbose = verbose;
     world.only_metadata = world.node_count > 1 && seed % 4 == 3;
     world.moves = world.node_count > 1 && seed % 4 == 2;
+    world.races = seed % RUN_RACES == 4;
     if (world.node_count > 1 && seed % RUN_GROUPS == 1)
         world.groups = groups_play_new(&world);
     if (world.node_count == 1)

@@ -5,6 +5,7 @@
 #include "tests/sim/world.h"
 
 enum { RUN_GROUPS = 4 }; /* one seed in so many, the first one, has members of a group in its cluster */
+enum { RUN_RACES = 8 };  /* in one of so many new topics are deleted again, and written to at the same time */
 
 /* How much was proved; counts, all of them uint64_t. */
 struct totals {

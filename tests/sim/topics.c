@@ -45,12 +45,15 @@ static void topic_made(struct pending *p, int rc)
 static void topic_gone(struct pending *p, int rc)
 {
     struct world *world = p->host->world;
+    struct err e = {""};
     p->known->deleting = false;
     if (rc == -ETIMEDOUT || rc == -EIO || (rc == -ENOENT && p->known->state == TOPIC_UNKNOWN)) {
         p->known->state = TOPIC_UNKNOWN;
         p->known->delete_asked = true;
     } else if (rc == 0) {
         book_topic_gone(&world->book, p->known);
+        if (!book_may_be_gone(p->known, &e))
+            world_fail(world, "node %d: %s", p->host->id, e.text);
     } else if (rc == -ENOENT && !p->known->delete_asked && p->known->state == TOPIC_THERE) {
         world_fail(world, "node %d: topic %s is there, and was not found to be deleted", p->host->id, p->known->name);
     }
@@ -190,6 +193,7 @@ void topics_delete(struct sim_node *host, struct topic *topic, struct book_topic
     known->deleting = true;
     struct pending *p = command_new(host, topic, known, DELETES_TOPIC);
     int rc = node_delete_topic(host->node, &p->command, known->name);
+    known->delete_any |= rc == 0 && p->command.state != COMMAND_SEALING;
     if (rc != 0)
         topics_over(p, rc);
 }

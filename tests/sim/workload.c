@@ -52,6 +52,8 @@ static void append_over(struct pending *p, int rc)
         bool good = at.base.offset == at.end.offset || book_place(part, p->serial, at.base, &e);
         if (good && (p->append.acks == ACKS_ALL || world_alone(p->host)))
             good = book_promise(part, p->serial, &e);
+        if (good && p->known->state == TOPIC_GONE)
+            good = book_may_be_gone(p->known, &e);
         if (!good)
             world_fail(p->host->world, "%s-%d, answered: %s", p->known->name, p->index, e.text);
         const struct book_setting *every = book_setting(p->known, "flush.messages");
@@ -318,6 +320,32 @@ static void change_topic(struct sim_node *host, struct topic *topic, struct book
     }
 }
 
+static bool has_batches(const struct book_topic *known)
+{
+    bool has = false;
+    for (int p = 0; p < BOOK_PARTITIONS; p++)
+        has = has || known->parts[p].count > 0;
+    return has;
+}
+
+/* A topic that has nothing is deleted, or it is written to while somebody deletes it, and while time passes that such a
+ * command is not decided in. true: one of these. */
+static bool race(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    enum { PASS_MS = 2 * LIMIT_SEAL_MS };
+    struct world *world = host->world;
+    bool undecided = known->deleting || known->state == TOPIC_UNKNOWN;
+    if (!world->races || known->delete_any || known->state == TOPIC_GONE || !chance_in(&world->chance, 2))
+        return false;
+    if (undecided && world_alone(host) && chance_in(&world->chance, 3))
+        world_pass(world, (int64_t)chance_below(&world->chance, PASS_MS));
+    else if (undecided)
+        do_append(host, topic, known, index, (int64_t)chance_below(&world->chance, DELIVERY_TIMEOUT_MS));
+    else if (!has_batches(known))
+        topics_delete(host, topic, known);
+    return undecided || known->deleting;
+}
+
 void workload_act(struct sim_node *host)
 {
     struct world *world = host->world;
@@ -353,6 +381,8 @@ void workload_act(struct sim_node *host)
         known->state = TOPIC_THERE;
     if (host->pending_count >= PENDING_MAX)
         do_read(host, topic, known, index);
+    else if (race(host, topic, known, index))
+        ; /* who comes first? */
     else if (known->state != TOPIC_THERE)
         ; /* on its way */
     else if (world->only_metadata)
@@ -512,8 +542,10 @@ static void wait_for_answers(struct sim_node *host)
     struct world *world = host->world;
     int64_t until_ms = world->now_ms + PROOF_MS;
     if (world_alone(host)) {
-        while (world_busy(world))
-            world_step(world);
+        /* What a full disk has refused is tried again after a while. */
+        while ((world_busy(world) || (workload_waiting(host, false) > 0 && world->now_ms < until_ms)) &&
+               world_step(world))
+            ;
         return;
     }
     while (workload_waiting(host, false) > 0 && world->now_ms < until_ms && !world_failed(world))

@@ -69,6 +69,7 @@ struct world {
     int voter_count;    /* nodes 1 to that many are the first members; the others join */
     bool moves;         /* leaders and replicas change at users' will, and elections may be unclean */
     bool only_metadata; /* topics come and go, and nobody writes to them */
+    bool races;         /* rmdirs of new topics, and appends to those, at the same time */
     struct net net;
     struct book book;
     struct invariants *invariants;

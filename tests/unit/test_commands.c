@@ -295,6 +295,52 @@ static void test_no_append_goes_on_while_an_rmdir_may_have_been_decided(void **s
     partition_unref(part);
 }
 
+static void test_no_append_goes_on_before_an_rmdir_that_nobody_waits_for_is_decided(void **state)
+{
+    struct fixture *f = *state;
+    struct counted removal;
+    struct appended first, second;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    shut(f);
+    begin_of(&removal)->timeout_ms = 1000;
+    assert_int_equal(node_delete_topic(f->node, &removal.op, "orders"), 0);
+    wait_for_sync();
+    assert_int_equal(append_rc(f, &first, part, ACKS_LEADER), 0);
+    pass_ms(f, 1000);
+    assert_int_equal(end_of(&removal), -ETIMEDOUT);
+    pass_ms(f, LIMIT_SEAL_MS);
+    int rc = append_rc(f, &second, part, ACKS_LEADER);
+    open_gate(0);
+    assert_int_equal(rc, 0);
+    assert_int_equal(end_of_append(&first), -ESTALE);
+    assert_int_equal(end_of_append(&second), -ESTALE);
+    partition_unref(part);
+}
+
+static void test_no_append_goes_on_when_one_of_two_is_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct counted other, removal, change;
+    struct appended late;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    shut(f);
+    assert_int_equal(node_set_config(f->node, begin_of(&other), "orders", "retention.ms", "1000"), 0);
+    wait_for_sync();
+    assert_int_equal(node_delete_topic(f->node, begin_of(&removal), "orders"), 0);
+    wait_until(partition_is_sealed(part));
+    assert_int_equal(node_set_config(f->node, begin_of(&change), "orders", "framing", "msgpack"), 0);
+    wait_until(node_command_cancel(&change.op));
+    int rc = append_rc(f, &late, part, ACKS_LEADER);
+    open_gate(0);
+    assert_int_equal(rc, 0);
+    assert_int_equal(end_of(&removal), 0);
+    assert_int_equal(end_of_append(&late), -ESTALE);
+    assert_int_equal(end_of(&other), 0);
+    partition_unref(part);
+}
+
 static void test_appends_go_on_when_a_framing_is_cancelled(void **state)
 {
     struct fixture *f = *state;
@@ -534,6 +580,8 @@ int main(void)
         STORY(test_the_deadline),
         STORY(test_appends_wait_for_an_rmdir_without_a_thread),
         STORY(test_no_append_goes_on_while_an_rmdir_may_have_been_decided),
+        STORY(test_no_append_goes_on_before_an_rmdir_that_nobody_waits_for_is_decided),
+        STORY(test_no_append_goes_on_when_one_of_two_is_cancelled),
         STORY(test_appends_go_on_when_a_framing_is_cancelled),
         STORY(test_an_append_cut_by_the_old_framing_is_refused),
         STORY(test_a_decision_does_not_wait_for_what_the_last_one_set_free),
