@@ -27,7 +27,8 @@ bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request);
 /* The same, whether or not a node is known. */
 bool ops_pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request);
 
-/* A request that needs the topic to be empty: behind the closes of all its partitions and of `.any`. */
+/* A request that needs the topic to be empty: behind the closes of all its partitions and of `.any`, for
+ * LIMIT_FENCE_POST_MS in all. false also where it has records: whatever they bring. */
 bool ops_topic_fenced(struct session *session, struct topic *topic, const struct fence_request *request);
 
 /* Asks how a partition is whose replica is on another node, if what is known is old, and then runs the request again;

@@ -122,12 +122,20 @@ static void run_rmdir(const struct fence_request *request)
     do_rmdir(request->req, request->ino, request->name);
 }
 
+/* What goes with all that it holds waits for no more of it. */
+static bool rmdir_fenced(struct session *session, struct topic *topic, const struct fence_request *request)
+{
+    struct topic_config config;
+    topic_config(topic, &config);
+    return !config.delete_topic_enable && ops_topic_fenced(session, topic, request);
+}
+
 static void begin_rmdir_topic(fuse_req_t req, struct vnode *dir, const char *name)
 {
     struct session *session = session_of(req);
     struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_rmdir};
     struct topic *topic = node_topic(session->node, name);
-    bool fenced = topic && ops_topic_fenced(session, topic, &request);
+    bool fenced = topic && rmdir_fenced(session, topic, &request);
     if (topic)
         topic_unref(topic);
     struct change *change = fenced ? NULL : new_name_change(req, dir, name, answer_rmdir);

@@ -73,7 +73,7 @@ bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request)
 bool ops_topic_fenced(struct session *session, struct topic *topic, const struct fence_request *request)
 {
     bool fenced = false;
-    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0)
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !topic_empty(topic))
         return false;
     for (int32_t i = -1; !fenced && i < topic_partition_count(topic); i++) {
         struct pfile *pfile = tree_pfile_find(session->tree, topic, i);

@@ -33,6 +33,9 @@ void topic_attr(struct topic *topic, struct tree_attr *out);
 uint64_t topic_config_generation(const struct topic *topic); /* one atomic load */
 void topic_config(struct topic *topic, struct topic_config *out);
 
+/* No records retained in any partition that this node leads; of others their leaders know. */
+bool topic_empty(struct topic *topic);
+
 /* Records that are cut by this framing are on their way to the topic: until topic_unpledge() no change of it is begun
  * (-EBUSY). false: it was changed already, and the config generation with it. */
 bool topic_pledge(struct topic *topic, enum framing framing);

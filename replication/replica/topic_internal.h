@@ -60,9 +60,7 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
  * them. */
 void topic_resume(struct topic *topic);
 
-/* No records retained in any partition that this node leads; of others their leaders know. */
-bool topic_empty(struct topic *topic);
-/* Nor any on their way to it from this node. */
+/* As topic_empty(), and none are on their way to it from this node. */
 bool topic_awaits_none(struct topic *topic);
 
 /* Takes the names away on the disk: from here on its directories are called …-delete, and calls answer -ESTALE. */
