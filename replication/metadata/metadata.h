@@ -78,7 +78,7 @@ void metadata_free(struct metadata *meta);
  * contradicts itself (config_check_keys()) is refused here alone: metadata_apply() takes what an earlier version, which
  * did not ask, has decided. */
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e);
-/* -ETIMEDOUT: one of the nodes is of an older build, which does not know commands of that feature level. */
+/* -ETIMEDOUT: one of the nodes that live is of an older build, which does not know commands of that feature level. */
 int metadata_check_level(const struct metadata *meta, int32_t level, struct err *e);
 /* Applies the command that lies at offset, and counts it also when it does not fit. One that fitted when it was
  * proposed and lost a race with one applied since changes nothing: -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC,

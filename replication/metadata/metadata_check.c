@@ -335,7 +335,7 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
 int metadata_check_level(const struct metadata *meta, int32_t level, struct err *e)
 {
     for (size_t i = 0; i < meta->node_count; i++)
-        if (meta->nodes[i].feature_level < level)
+        if (meta->nodes[i].feature_level < level && !meta->nodes[i].fenced)
             return err_set(e, -ETIMEDOUT, "node %d is of an older build, which does not know this: upgrade it first",
                            meta->nodes[i].id);
     return 0;

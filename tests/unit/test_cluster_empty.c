@@ -75,10 +75,10 @@ static void an_empty_one_goes_from_any_node(void **state)
     }
 }
 
-static void register_fourth(int32_t feature_level)
+static void register_fourth(int32_t feature_level, bool fenced)
 {
     struct command cmd = {.type = COMMAND_REGISTER_NODE,
-                          .registration = {.id = 4, .epoch = -1, .fenced = true, .feature_level = feature_level}};
+                          .registration = {.id = 4, .epoch = -1, .fenced = fenced, .feature_level = feature_level}};
     struct quorum_op op = {.timeout_ms = INT64_MAX, .done = cluster_registered};
     assert_int_equal(quorum_submit(&c->nodes[1].node->quorum, &op, &cmd), 0);
     cluster_await(c, 5000, op.proposal == NULL);
@@ -89,13 +89,13 @@ static void a_node_of_an_older_build_is_not_stopped(void **state)
     (void)state;
     make_orders();
     int32_t leader = leader_at(1), epoch = epoch_at(leader);
-    register_fourth(FEATURE_LEVEL_SEALS - 1);
+    register_fourth(FEATURE_LEVEL_SEALS - 1, false);
     assert_int_equal(cluster_rmdir(c, leader, "orders"), -ETIMEDOUT);
     assert_int_equal(set_framing(leader), -ETIMEDOUT);
     append_all(leader, 1);
     assert_int_equal(epoch_at(leader), epoch); /* nothing was sealed */
     assert_int_equal(cluster_mkdir(c, 1, "bills"), 0);
-    register_fourth(FEATURE_LEVEL);
+    register_fourth(FEATURE_LEVEL_SEALS - 1, true); /* it is gone, and may never come back */
     assert_int_equal(cluster_rmdir(c, leader, "bills"), 0);
 }
 

@@ -182,6 +182,13 @@ static void test_no_seals_while_a_node_is_of_an_older_build(void **state)
     assert_int_equal(apply(meta, &node), 0);
     assert_int_equal(metadata_check(meta, &cmd, NULL), -ETIMEDOUT);
     assert_int_equal(metadata_check(meta, &bare, NULL), 0);
+    struct command fences = {.type = COMMAND_CHANGE_NODE,
+                             .registration = {.id = 2, .epoch = metadata_node(meta, 2)->epoch, .fenced = true}};
+    assert_int_equal(apply(meta, &fences), 0); /* one that is gone may never come back */
+    assert_int_equal(metadata_check(meta, &cmd, NULL), 0);
+    fences.registration.fenced = false;
+    assert_int_equal(apply(meta, &fences), 0);
+    assert_int_equal(metadata_check(meta, &cmd, NULL), -ETIMEDOUT);
     assert_int_equal(register_node(meta, 2), 0); /* it was upgraded */
     assert_int_equal(metadata_check(meta, &cmd, NULL), 0);
     assert_int_equal(apply(meta, &node), 0); /* one that was decided before is a decision */
