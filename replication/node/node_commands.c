@@ -2,16 +2,18 @@
  *
  *   node_… ──┬────────────────→ DECIDING ──┬── applied, or refused ───────────────────────→ done
  *            │                    ↑ ↑  └────┘ the disk is full, and the reserve makes room
- *            ├→ SEALING ── all ───┘ │  └→ SEALING: led anew
- *            │    └── in use → done │       └── made, but not on this disk ──→ UNDOING ──→ done
- *            └→ PREPARING ── made ──┘
+ *            ├→ LOOKING ─┬→ SEALING ─┘ │  └→ SEALING: led anew
+ *            │           └── in use ───┼─────── made, but not on this disk ──→ UNDOING ──→ done
+ *            │                ↓ done   │
+ *            └→ PREPARING ── made ─────┘
  *                  └── not, or not on this disk ──→ done
  *
  * Preparing: the first group's mkdir makes the topic of groups' offsets first; it stays whatever becomes of the group.
  *
  * Sealing a topic: each partition's leader says that it is empty, and takes nothing in until it leads in another epoch.
- * The command carries these epochs, and is refused where one is over: then they are asked again. All transitions are
- * made by tick(), one after the other: each state waits for one thing. */
+ * The command carries these epochs, and is refused where one is over: then they are asked again. Of several partitions
+ * all are looked at before one is sealed: nobody's append waits where it fails. All transitions are made by tick(), one
+ * after the other: each state waits for one thing. */
 #include "replication/node/node_commands.h"
 
 #include <errno.h>
@@ -24,6 +26,7 @@
 #include "replication/executor/alarms.h"
 #include "replication/metadata/plan.h"
 #include "replication/node/node_internal.h"
+#include "replication/wire/forward_message.h"
 #include "replication/wire/message.h"
 
 /* What a partition's leader is asked for, and has given. */
@@ -162,7 +165,7 @@ static int decide_group(struct command_op *op)
 }
 
 static int check_held(struct command_op *op);
-static int seal(struct command_op *op, bool again);
+static int ask_leaders(struct command_op *op, enum command_state state, bool again);
 
 /* Every partition was empty, as its leader says. */
 static int decide_sealed(struct command_op *op)
@@ -189,16 +192,22 @@ static void tick(struct command_op *op, int rc)
         if (rc != 0)
             finish(op, rc);
         return;
+    case COMMAND_LOOKING:
+        if (rc == 0)
+            rc = ask_leaders(op, COMMAND_SEALING, false);
+        if (rc != 0)
+            finish(op, rc);
+        return;
     case COMMAND_SEALING:
         if (rc == 0)
             rc = decide_sealed(op);
         if (rc == -EAGAIN)
-            rc = seal(op, true);
+            rc = ask_leaders(op, COMMAND_SEALING, true);
         if (rc != 0)
             finish(op, rc);
         return;
     case COMMAND_DECIDING:
-        if (rc == -EAGAIN && op->seals != NULL && (rc = seal(op, true)) == 0)
+        if (rc == -EAGAIN && op->seals != NULL && (rc = ask_leaders(op, COMMAND_SEALING, true)) == 0)
             return;
         if (makes_room(op) && !op->reserved && reserve_begin(&op->node->reserve, rc)) {
             op->reserved = true;
@@ -260,9 +269,10 @@ static void on_asked(struct ask *ask, int rc)
 {
     struct seal_wanted *seal = CONTAINER_OF(ask, struct seal_wanted, ask);
     struct command_op *op = seal->op;
-    seal->given = rc == 0 && ask->answer_upto == 0;
+    bool empty = rc == 0 && ask->answer_upto == 0;
+    seal->given = empty && op->state == COMMAND_SEALING;
     op->cmd.seals[seal - op->seals] = (struct command_seal){ask->leader_epoch, ask->answer_position};
-    one_answered(op, rc == 0 && !seal->given ? -ENOTEMPTY : rc);
+    one_answered(op, rc == 0 && !empty ? -ENOTEMPTY : rc);
 }
 
 /* One of each partition that there is now. */
@@ -280,21 +290,22 @@ static int make_seals(struct command_op *op)
     return 0;
 }
 
-/* 0: a tick() follows, perhaps before this returns. again: some are led anew, and as likely not known everywhere yet.
- */
-static int seal(struct command_op *op, bool again)
+/* LOOKING or SEALING. 0: a tick() follows, perhaps before this returns. again: some are led anew, and as likely not
+ * known everywhere yet. */
+static int ask_leaders(struct command_op *op, enum command_state state, bool again)
 {
+    enum seal_request seal = op->cmd.type == COMMAND_DELETE_TOPIC ? SEAL_EMPTY : SEAL_AWAITS_NONE;
     struct clock *clock = op->node->clock;
     int rc = make_seals(op);
     if (rc != 0)
         return rc;
-    op->state = COMMAND_SEALING;
+    op->state = state;
     atomic_store(&op->seals_rc, 0);
     atomic_store(&op->seals_left, op->seal_count + 1);
     for (int32_t i = 0; i < op->seal_count; i++) {
         op->seals[i].op = op;
         op->seals[i].ask = (struct ask){.kind = MESSAGE_SEAL,
-                                        .epoch = op->cmd.type == COMMAND_DELETE_TOPIC ? -1 : 1,
+                                        .epoch = state == COMMAND_LOOKING ? SEAL_LOOK : seal,
                                         .upto = LIMIT_SEAL_MS,
                                         .deadline_ms = alarms_deadline_ms(clock->mono_ms(clock), left_ms(op)),
                                         .to_self = true,
@@ -326,14 +337,14 @@ static void on_seal(struct work *work)
     if (rc == 0)
         rc = check_level(op);
     if (rc == 0)
-        rc = seal(op, false);
+        rc = ask_leaders(op, topic_partition_count(op->topic) > 1 ? COMMAND_LOOKING : COMMAND_SEALING, false);
     if (rc != 0)
         finish(op, rc);
 }
 
 static int begin_sealing(struct command_op *op)
 {
-    op->state = COMMAND_SEALING;
+    op->state = COMMAND_LOOKING;
     op->work.run = on_seal;
     executor_prompt(op->node->executor, &op->work);
     return 0;

@@ -10,7 +10,7 @@
 #include "replication/metadata/quorum.h"
 #include "replication/node/node.h"
 
-enum command_state { COMMAND_PREPARING, COMMAND_SEALING, COMMAND_DECIDING, COMMAND_UNDOING };
+enum command_state { COMMAND_PREPARING, COMMAND_LOOKING, COMMAND_SEALING, COMMAND_DECIDING, COMMAND_UNDOING };
 
 struct seal_wanted;
 
@@ -31,7 +31,7 @@ struct command_op {
     struct quorum_op quorum, undo;
     struct quorum_change change; /* of the quorum's voters */
     struct work work;
-    struct seal_wanted *seals; /* SEALING: of each partition's leader */
+    struct seal_wanted *seals; /* LOOKING, SEALING: of each partition's leader */
     int32_t seal_count;
     _Atomic int32_t seals_left; /* not answered, and one for who asks */
     _Atomic int seals_rc;

@@ -392,8 +392,9 @@ bool partition_shown_asked(struct partition *part, const struct partition_reques
 
 void partition_seal_init(struct partition *part);
 void partition_seal_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
-/* As the leader: seals it if it is empty, for request->upto ms, or (0) ends that: answer->upto and position. 0, or
- * -EREMOTE: not the leader in that epoch, or it cannot tell yet. Waits for the appends that are under way. */
+/* As the leader: is it empty? If so seals it for request->upto ms, unless it only looks; 0 ms: ends that. answer->upto
+ * and position. 0, or -EREMOTE: not the leader in that epoch, or it cannot tell yet. Waits for the appends that are
+ * under way where there seem to be none. */
 int partition_seal(struct partition *part, const struct partition_request *request, struct partition_answer *answer);
 static inline bool partition_is_sealed(const struct partition *part)
 {

@@ -92,44 +92,72 @@ static void end_seal(struct partition *part)
 
 /* ---- the leader is asked ---- */
 
-/* The gate is shut, and the lock is held: no append is between its look at the seal and the log. */
-static bool may_seal(struct partition *part, const struct partition_request *request)
+/* It leads in the epoch in which it is asked, and knows what there is. Under the lock. */
+static bool may_tell(const struct partition *part, const struct partition_request *request)
 {
-    bool waits = part->held.first != NULL || part->resumed != NULL;
-
-    return partition_is_empty(part) && !(request->epoch == 1 && waits);
+    return partition_leads(part) && part->registered && !partition_asks_shown(part) &&
+           part->registration.leader_epoch == request->head.leader_epoch;
 }
 
-int partition_seal(struct partition *part, const struct partition_request *request, struct partition_answer *answer)
+static bool is_in_use(struct partition *part, const struct partition_request *request)
 {
-    int64_t node_epoch = manager_own_epoch(part->manager);
+    return !partition_is_empty(part) || (request->epoch == SEAL_AWAITS_NONE && partition_has_held(part));
+}
+
+/* From here on it takes nothing in. false: it may not tell any more. */
+static bool shut(struct partition *part, const struct partition_request *request)
+{
     int64_t ms = request->upto < LIMIT_SEAL_MS ? request->upto : LIMIT_SEAL_MS;
     bool leads;
 
-    if (ms == 0) {
-        end_seal(part);
-        return 0;
-    }
-    pthread_rwlock_wrlock(&part->topic->gate);
     pthread_mutex_lock(&part->lock);
-    leads = partition_leads(part) && part->registered && node_epoch >= 0 && !partition_asks_shown(part) &&
-            part->registration.leader_epoch == request->head.leader_epoch;
-    answer->upto = leads && !may_seal(part, request);
-    answer->position = leads ? node_epoch : 0;
-    if (leads && answer->upto == 0) {
+    leads = may_tell(part, request);
+    if (leads) {
         atomic_store(&part->sealed, true);
         part->seal_ms = now_ms(part) + ms;
         partition_hold_look(part);
         set_alarm(part, ms);
     }
     pthread_mutex_unlock(&part->lock);
+    return leads;
+}
+
+/* With the gate shut no append is between its look at the seal and the log; and who leads in an epoch before and after
+ * the look has led all the while. */
+static int seal_at_gate(struct partition *part, const struct partition_request *request,
+                        struct partition_answer *answer)
+{
+    bool leads;
+
+    pthread_rwlock_wrlock(&part->topic->gate);
+    answer->upto = is_in_use(part, request);
+    leads = answer->upto != 0 || shut(part, request);
     pthread_rwlock_unlock(&part->topic->gate);
     return leads ? 0 : -EREMOTE;
 }
 
+int partition_seal(struct partition *part, const struct partition_request *request, struct partition_answer *answer)
+{
+    int64_t node_epoch = manager_own_epoch(part->manager);
+    bool leads;
+
+    if (request->upto == 0) {
+        end_seal(part);
+        return 0;
+    }
+    pthread_mutex_lock(&part->lock);
+    leads = may_tell(part, request);
+    pthread_mutex_unlock(&part->lock);
+    if (!leads || node_epoch < 0)
+        return -EREMOTE;
+    answer->position = node_epoch;
+    answer->upto = is_in_use(part, request);
+    return answer->upto == 0 && request->epoch != SEAL_LOOK ? seal_at_gate(part, request, answer) : 0;
+}
+
 void partition_seal_give_back(struct partition *part)
 {
-    struct partition_request request = {.head = {.number = 1, .partition = part->index}, .epoch = -1};
+    struct partition_request request = {.head = {.number = 1, .partition = part->index}, .epoch = SEAL_EMPTY};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
     int32_t leader;
 

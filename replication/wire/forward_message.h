@@ -58,10 +58,15 @@ struct append_answer {
 /* MESSAGE_FLUSH: everything below an end offset of an epoch on the disk of every in-sync replica. MESSAGE_FLUSH_INSYNC:
  * on that of the receiver, which follows the sender. MESSAGE_DELETE_RECORDS: up to a position. MESSAGE_SHOWN: how far
  * was it shown? MESSAGE_SEAL: is it empty, and stays so? */
+enum seal_request {
+    SEAL_EMPTY = -1,      /* it has no records */
+    SEAL_LOOK = 0,        /* likewise, now: it is not sealed */
+    SEAL_AWAITS_NONE = 1, /* nor does one wait to get in */
+};
+
 struct partition_request {
     struct forward_head head;
-    /* FLUSH: in which the record before `upto` was acknowledged; SHOWN: of the sender's log; SEAL: 1: none may wait
-     * either; or -1 */
+    /* FLUSH: in which the record before `upto` was acknowledged; SHOWN: of the sender's log; SEAL: enum seal_request */
     int32_t epoch;
     int64_t upto; /* an offset, or DELETE_RECORDS's position, or for how many ms to SEAL, 0: no longer */
 };

@@ -193,7 +193,7 @@ void topics_delete(struct sim_node *host, struct topic *topic, struct book_topic
     known->deleting = true;
     struct pending *p = command_new(host, topic, known, DELETES_TOPIC);
     int rc = node_delete_topic(host->node, &p->command, known->name);
-    known->delete_any |= rc == 0 && p->command.state != COMMAND_SEALING;
+    known->delete_any |= rc == 0 && p->command.state != COMMAND_LOOKING;
     if (rc != 0)
         topics_over(p, rc);
 }

@@ -30,6 +30,29 @@ static int32_t make_lone_orders(void)
     return leader_at(1);
 }
 
+/* By a node's own account. */
+static int32_t led_by(int32_t id, int32_t index)
+{
+    struct topic *topic = node_topic(c->nodes[id].node, "orders");
+    struct partition *part = topic_partition(topic, index);
+    pthread_mutex_lock(&part->lock);
+    int32_t leader = part->registration.leader;
+    pthread_mutex_unlock(&part->lock);
+    topic_unref(topic);
+    return leader;
+}
+
+/* Two partitions, each on one node alone; returns where the first one is. */
+static int32_t make_two(void)
+{
+    set_at(1, NULL, "num.partitions", "2");
+    int32_t first = make_lone_orders();
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, led_by(id, 1) != LEADER_NONE);
+    assert_int_not_equal(led_by(first, 1), first);
+    return first;
+}
+
 static void append_all(int32_t id, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -140,6 +163,57 @@ static void a_replica_that_is_behind_is_not_asked(void **state)
     assert_true(rc == -ENOTEMPTY || rc == -ETIMEDOUT || rc == -EROFS);
     cluster_await(c, LONG_MS, leader_at(third) == third && leader_at(behind) == third);
     assert_int_equal(log_end(partition_at(third)->log).offset, 3);
+}
+
+/* ---- what is bound to fail ---- */
+
+/* It is over when the one that has records has answered; the other one, whose leader is asked as soon, was not sealed.
+ */
+static void where_one_has_records_the_others_are_not_sealed(void **state)
+{
+    (void)state;
+    int32_t first = make_two(), second = led_by(first, 1), epoch;
+    struct topic *topic = node_topic(c->nodes[second].node, "orders");
+    struct partition *empty = topic_partition(topic, 1);
+    append_all(first, 1);
+    epoch = empty->registration.leader_epoch;
+    for (int32_t id = 1; id <= 3; id++) {
+        assert_int_equal(cluster_rmdir(c, id, "orders"), -ENOTEMPTY);
+        assert_int_equal(set_framing(id), -EBUSY);
+        assert_false(partition_is_sealed(empty));
+    }
+    cluster_pass(c, 2 * LIMIT_SEAL_AGAIN_MS);
+    assert_int_equal(empty->registration.leader_epoch, epoch);
+    topic_unref(topic);
+}
+
+static void where_one_cannot_be_asked_the_others_are_not_sealed(void **state)
+{
+    (void)state;
+    int32_t first = make_two(), second = led_by(first, 1), third = 6 - first - second;
+    int32_t epoch = epoch_at(first);
+    cluster_kill(c, second);
+    cluster_await(c, LONG_MS, cluster_leader(c) > 0);
+    assert_int_equal(cluster_rmdir(c, third, "orders"), -ETIMEDOUT);
+    assert_false(partition_is_sealed(partition_at(first)));
+    cluster_pass(c, 2 * LIMIT_SEAL_AGAIN_MS);
+    assert_int_equal(epoch_at(first), epoch);
+}
+
+/* An append that is under way holds the gate: one with records answers without it. */
+static void one_with_records_shuts_no_gate(void **state)
+{
+    (void)state;
+    int32_t leader = make_lone_orders();
+    append_all(leader, 1);
+    struct partition *part = partition_at(leader);
+    struct partition_request request = {.head.leader_epoch = epoch_at(leader), .epoch = SEAL_EMPTY, .upto = 1};
+    struct partition_answer answer = {.upto = 0};
+    pthread_rwlock_rdlock(&part->topic->gate);
+    assert_int_equal(partition_seal(part, &request, &answer), 0);
+    pthread_rwlock_unlock(&part->topic->gate);
+    assert_int_equal(answer.upto, 1);
+    assert_false(partition_is_sealed(part));
 }
 
 /* ---- at the same moment ---- */
@@ -284,7 +358,8 @@ static void a_seal_that_is_given_back_late_holds_no_topic(void **state)
     int32_t leader = leader_at(1);
     struct topic *topic = node_topic(c->nodes[leader].node, "orders");
     struct partition *part = topic_partition(topic, 0);
-    struct partition_request request = {.head.leader_epoch = epoch_at(leader), .epoch = -1, .upto = LIMIT_SEAL_MS};
+    struct partition_request request = {
+        .head.leader_epoch = epoch_at(leader), .epoch = SEAL_EMPTY, .upto = LIMIT_SEAL_MS};
     struct partition_answer answer = {.upto = 0};
     assert_int_equal(partition_seal(part, &request, &answer), 0);
     set_at(leader, "orders", "delete.topic.enable", "true");
@@ -300,15 +375,14 @@ static void who_asked_stops_before_all_have_answered(void **state)
 {
     struct cluster_op op;
     (void)state;
-    set_at(1, NULL, "num.partitions", "2");
-    int32_t asker = make_lone_orders(), other;
-    struct topic *topic = node_topic(c->nodes[asker].node, "orders");
-    cluster_await(c, LONG_MS, (other = topic_partition(topic, 1)->registration.leader) != LEADER_NONE);
-    topic_unref(topic);
-    assert_int_not_equal(other, asker);
-    cluster_kill(c, other);
+    int32_t asker = make_two(), other = led_by(asker, 1);
     assert_int_equal(node_delete_topic(c->nodes[asker].node, cluster_op_init(&op), "orders"), 0);
-    cluster_await(c, LONG_MS, partition_is_sealed(partition_at(asker)));
+    while (op.op.state != COMMAND_SEALING)
+        if (!step())
+            atomic_fetch_add(&c->clock.passed_ms, 5);
+    memory_cut(&c->network, asker, other, true);
+    while (!partition_is_sealed(partition_at(asker)))
+        assert_true(hand_step(&c->nodes[asker].hand));
     cluster_kill(c, asker);
     assert_int_equal(op.calls, 1);
     assert_int_equal(op.rc, -EIO);
@@ -337,6 +411,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_node_of_an_older_build_is_not_stopped, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(without_its_leader_nobody_knows, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_replica_that_is_behind_is_not_asked, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(where_one_has_records_the_others_are_not_sealed, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(where_one_cannot_be_asked_the_others_are_not_sealed, setup_three,
+                                        cluster_teardown),
+        cmocka_unit_test_setup_teardown(one_with_records_shuts_no_gate, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(of_two_rmdirs_one_finds_nothing, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_leader_that_changes_meanwhile_is_asked_again, setup_three, cluster_teardown),
