@@ -66,6 +66,24 @@ static bool raise_epoch(struct partition *part, struct partition_change *change)
     return true;
 }
 
+/* The eligible replicas are so no more: the ISR is large enough to commit something without them. Under the lock. */
+static bool clears_eligible(const struct partition *part, const struct election_rules *election)
+{
+    return part->registration.elr.count > 0 && part->registration.isr.count >= election->min_insync_replicas;
+}
+
+/* Who is to be in the ISR, or eligible. Under the lock. */
+static bool change_isr(struct partition *part, const struct isr_rules *rules, const struct election_rules *election,
+                       struct partition_change *change)
+{
+    struct replica_set isr;
+    bool differs = isr_propose(&part->isr, rules, &isr, change->isr_epochs);
+
+    if (differs || clears_eligible(part, election))
+        election_set_isr(&part->registration, &isr, election, &change->to);
+    return differs || clears_eligible(part, election);
+}
+
 /* What the partition proposes, by the metadata as it is. raises: another leader epoch, which is the controller's part.
  */
 static bool propose(struct partition *part, const struct metadata *meta, struct partition_change *change, bool *raises)
@@ -73,7 +91,6 @@ static bool propose(struct partition *part, const struct metadata *meta, struct 
     const struct metadata_topic *topic = metadata_topic_by_id(meta, part->topic->id);
     struct election_rules election;
     struct isr_rules rules;
-    struct replica_set isr;
     if (topic == NULL || part->index >= topic->partitions)
         return false;
     metadata_election_rules(meta, topic, part->index, &election);
@@ -88,11 +105,8 @@ static bool propose(struct partition *part, const struct metadata *meta, struct 
         proposes = raise_epoch(part, change);
     else if (resigns)
         proposes = true;
-    else if (proposes && atomic_load(&part->epoch_assigned) &&
-             isr_propose(&part->isr, &rules, &isr, change->isr_epochs))
-        election_set_isr(&part->registration, &isr, &election, &change->to);
     else
-        proposes = false;
+        proposes = proposes && atomic_load(&part->epoch_assigned) && change_isr(part, &rules, &election, change);
     if (proposes) {
         part->isr_pending = true;
         memcpy(change->topic_id, part->topic->id, UUID_BYTES);

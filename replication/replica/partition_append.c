@@ -253,7 +253,8 @@ static void look(struct partition *part, bool told, struct passed *passed)
     if (part->log != NULL && log_offline(part->log) != 0) {
         return;
     }
-    if (isr_update(&part->isr, atomic_load_explicit(&part->min_insync_replicas, memory_order_relaxed))) {
+    if (!partition_has_eligible(part) &&
+        isr_update(&part->isr, atomic_load_explicit(&part->min_insync_replicas, memory_order_relaxed))) {
         passed->waiters = partition_collect(part, part->isr.high_watermark.position);
         passed->committed = partition_collect_committed(part);
         passed->moved = true;

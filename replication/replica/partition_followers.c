@@ -504,6 +504,16 @@ void partition_isr_rules(struct partition *part, struct isr_rules *out)
                               .now_ms = manager_now_ms(manager)};
 }
 
+void partition_look_at_eligible(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    bool wants = partition_leads(part) && !part->isr_pending && partition_has_eligible(part) &&
+                 isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
+    pthread_mutex_unlock(&part->lock);
+    if (wants)
+        isr_changes_want(&part->manager->changes, part);
+}
+
 /* ---- the beat ---- */
 
 /* Under the lock: who is alive, and to whom something could not be sent. */
@@ -551,6 +561,7 @@ static void tick_leading(struct partition *part)
     pthread_mutex_unlock(&part->lock);
     if (proposes)
         isr_changes_want(&part->manager->changes, part);
+    partition_look_at_eligible(part);
     partition_insync_look(part, false); /* who could not flush is asked again */
     if (!atomic_load(&part->epoch_assigned))
         topic_resume(part->topic); /* that the epoch begins could not be written, or the cluster does not know it yet */

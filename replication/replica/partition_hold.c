@@ -88,7 +88,8 @@ bool partition_is_held(const struct partition *part)
 
 static bool enough_in_sync(const struct partition *part)
 {
-    return may_lead(part) && isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
+    return may_lead(part) && !partition_has_eligible(part) &&
+           isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
 }
 
 static void update(struct partition *part)
@@ -672,6 +673,7 @@ void partition_resume(struct partition *part)
     }
     partition_recommit(part);
     partition_arm_flush(part);
+    partition_look_at_eligible(part);
     for (op = next_to_resume(part, false); op != NULL; op = next_to_resume(part, true)) {
         partition_append_resume(op);
     }

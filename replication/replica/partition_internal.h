@@ -336,6 +336,14 @@ void partition_followers_reset(struct partition *part);
 void partition_mark_followers(struct partition *part);
 /* As of now, but for the nodes. Under the lock. */
 void partition_isr_rules(struct partition *part, struct isr_rules *out);
+/* Others than those in sync may come to lead, without what is not committed yet: nothing is, until it is decided that
+ * they may not. Under the lock. */
+static inline bool partition_has_eligible(const struct partition *part)
+{
+    return part->registration.elr.count > 0;
+}
+/* That is asked for, where those in sync are enough by now: settings or the replicas to be are others. */
+void partition_look_at_eligible(struct partition *part);
 /* Each LIMIT_BEAT_MS. */
 void partition_replica_tick(struct partition *part);
 
