@@ -166,6 +166,9 @@ int log_append_copy(struct log *log, int32_t leader_epoch, const struct log_copy
  * already. -EINVAL: the point lies before the end, or in one of the two; -ESTALE, -EIO as above; passing errnos: the
  * end may have moved already, but a power cut could take it back: to be called again. */
 int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
+/* As a follower, before what comes next: in the leader's log that epoch begins here, if no later one is known here. It
+ * is on the disk when this returns. -EBADMSG: an epoch above leader_epoch; -ESTALE, -EIO, passing errnos as above. */
+int log_copy_epoch(struct log *log, int32_t leader_epoch, int32_t epoch, struct err *e);
 
 /* ---- producers ---- */
 

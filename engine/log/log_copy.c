@@ -22,6 +22,28 @@ static struct segment *active_segment(const struct log *log)
     return log->segments[log->segment_count - 1];
 }
 
+/* ---- epochs ---- */
+
+/* That an epoch begins there is on the disk before anything of it is. */
+static int begin_epoch(struct log *log, int32_t epoch, struct log_point base, struct err *e)
+{
+    struct epochs next;
+
+    if (epoch <= epochs_latest(&log->epochs)) {
+        return 0;
+    }
+    if (epochs_copy(&log->epochs, &next) < 0) {
+        return err_sys(e, -ENOMEM, "begin epoch %" PRId32, epoch);
+    }
+    epochs_truncate_start(&next, log->start);
+    epochs_forget_cuts(&next, log->segments[0]->base.offset);
+    if (epochs_assign(&next, epoch, base) < 0) {
+        epochs_free(&next);
+        return err_sys(e, -ENOMEM, "begin epoch %" PRId32, epoch);
+    }
+    return log_change_epochs(log, &next, NULL, NULL, e);
+}
+
 /* ---- holes ---- */
 
 /* Whether a point may come behind another: in both coordinates, and of each record there is at least a byte. */
@@ -89,14 +111,23 @@ int log_skip_locked(struct log *log, struct log_point to, struct err *e)
     return rc == 0 ? log_settle_directory(log, e) : rc;
 }
 
+/* This replica leads or follows in that epoch. */
+static int check_role(const struct log *log, int32_t leader_epoch, struct err *e)
+{
+    if (log->role == LOG_IDLE || log->role_epoch != leader_epoch) {
+        return err_set(e, -ESTALE, "epoch %" PRId32 " is over", leader_epoch);
+    }
+    return 0;
+}
+
 int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e)
 {
     int rc;
 
     log_lock(log);
     rc = log_check_online(log, e);
-    if (rc == 0 && (log->role == LOG_IDLE || log->role_epoch != leader_epoch)) {
-        rc = err_set(e, -ESTALE, "epoch %" PRId32 " is over", leader_epoch);
+    if (rc == 0) {
+        rc = check_role(log, leader_epoch, e);
     }
     if (rc == 0 && !is_at(to, log->end)) {
         rc = is_behind(to, log->end) ? log_skip_locked(log, to, e)
@@ -111,6 +142,25 @@ int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct 
         }
     }
     return rc < 0 ? err_wrap(e, rc, "move the end of %s", log->name) : 0;
+}
+
+int log_copy_epoch(struct log *log, int32_t leader_epoch, int32_t epoch, struct err *e)
+{
+    int rc;
+
+    log_lock(log);
+    rc = log_check_online(log, e);
+    if (rc == 0) {
+        rc = check_role(log, leader_epoch, e);
+    }
+    if (rc == 0 && epoch > leader_epoch) {
+        rc = err_set(e, -EBADMSG, "epoch %" PRId32 " in epoch %" PRId32, epoch, leader_epoch);
+    }
+    if (rc == 0) {
+        rc = begin_epoch(log, epoch, log->end, e);
+    }
+    log_unlock(log);
+    return rc < 0 ? err_wrap(e, rc, "copy to %s", log->name) : 0;
 }
 
 /* ---- what came ---- */
@@ -176,26 +226,6 @@ static int make_place(struct log *log, const struct log_copy *copy, struct err *
         }
     }
     return rc;
-}
-
-/* That the batch's epoch begins here is on the disk before the batch is. */
-static int begin_epoch(struct log *log, const struct log_copy *copy, struct err *e)
-{
-    struct epochs next;
-
-    if (copy->entry.leader_epoch <= epochs_latest(&log->epochs)) {
-        return 0;
-    }
-    if (epochs_copy(&log->epochs, &next) < 0) {
-        return err_sys(e, -ENOMEM, "begin epoch %" PRId32, copy->entry.leader_epoch);
-    }
-    epochs_truncate_start(&next, log->start);
-    epochs_forget_cuts(&next, log->segments[0]->base.offset);
-    if (epochs_assign(&next, copy->entry.leader_epoch, copy->base) < 0) {
-        epochs_free(&next);
-        return err_sys(e, -ENOMEM, "begin epoch %" PRId32, copy->entry.leader_epoch);
-    }
-    return log_change_epochs(log, &next, NULL, NULL, e);
 }
 
 struct copying {
@@ -290,7 +320,7 @@ static int copy_locked(struct log *log, int32_t leader_epoch, const struct log_c
         rc = make_place(log, &copies[0], e);
     }
     if (rc == 0) {
-        rc = begin_epoch(log, &copies[0], e);
+        rc = begin_epoch(log, copies[0].entry.leader_epoch, copies[0].base, e);
     }
     if (rc < 0) {
         return rc;

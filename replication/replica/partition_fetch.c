@@ -268,6 +268,9 @@ static bool take_records(struct partition *part, const struct replica_answer *an
     struct err e = {0};
     struct marked marked = {NULL, NULL, false};
     int rc = partition_usable(part, &e);
+    /* A hole may come first, in which it began. */
+    if (rc == 0 && answer->found_epoch > log_latest_epoch(part->log))
+        rc = log_copy_epoch(part->log, answer->key.leader_epoch, answer->found_epoch, &e);
     if (rc == 0)
         rc = copy_all(part, answer, bytes, len, &e);
     if (rc == 0)

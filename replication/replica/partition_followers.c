@@ -252,15 +252,16 @@ static bool take(struct partition *part, struct follower *follower, int64_t base
     return true;
 }
 
-/* Sends batches that are encoded already, and gives the right back. end: behind the last of them, and behind a hole
- * that the log ends with. */
+/* Sends batches that are encoded already, and gives the right back. end: behind the last of them, and behind a hole in
+ * which the log ends, or another epoch begins. epoch: of what comes first, a batch or a hole; -1: nothing does. */
 static int send_batches(struct partition *part, struct follower *follower, const struct marks *marks,
                         const uint8_t *batches, uint32_t count, const struct iovec *body, int body_count,
-                        struct log_point end, uint8_t *out)
+                        struct log_point end, int32_t epoch, uint8_t *out)
 {
     struct log_point start = log_start(part->log);
     struct replica_answer answer = {.session = marks->session,
                                     .point = marks->from,
+                                    .found_epoch = epoch,
                                     .high_watermark = marks->high_watermark,
                                     .start = start,
                                     .upto = end,
@@ -305,7 +306,8 @@ void partition_send_fresh(struct append_op *op)
         if (!ready)
             replica_batch_encode(&fresh, encoded);
         ready = true;
-        int rc = send_batches(part, follower, &marks, encoded, 1, batch->iov, batch->iovcnt, op->result.end, out);
+        int rc = send_batches(part, follower, &marks, encoded, 1, batch->iov, batch->iovcnt, op->result.end,
+                              op->leader_epoch, out);
         /* Whoever appended meanwhile found this thread sending, and left. */
         if (rc != 0 || log_end(part->log).offset <= op->result.end.offset)
             continue;
@@ -326,6 +328,7 @@ struct piece {
     uint32_t count;
     size_t len, room;
     struct log_point end;
+    int32_t epoch; /* of what comes first, a batch or a hole; -1: nothing does */
 };
 
 static void piece_free(struct piece *piece)
@@ -373,23 +376,42 @@ static int read_bytes(struct partition *part, const struct log_run *run, uint8_t
     return 0;
 }
 
+/* Whether the piece ends before the batch or the log's end at `to`, since another epoch begins in the hole between.
+ * What comes first goes up to where that is. */
+static bool ends_in_hole(struct partition *part, struct piece *piece, int64_t to)
+{
+    struct log_point next;
+    int32_t found;
+
+    if (to <= piece->end.offset || log_epoch_before(part->log, to) == log_epoch_before(part->log, piece->end.offset))
+        return false;
+    if (piece->count > 0)
+        return true;
+    log_epoch_end(part->log, piece->epoch, &found, &next);
+    if (next.position < 0 || next.offset <= piece->end.offset || next.offset >= to)
+        return false;
+    piece->end = next;
+    return true;
+}
+
 /* Reads what lies behind `from`, up to about `room` bytes, one batch at least. 0: piece->count says how many. */
 static int read_piece(struct partition *part, struct log_point from, uint32_t room, struct piece *piece, struct err *e)
 {
     struct log_point limit = log_end(part->log);
     *piece = (struct piece){.out = malloc(REPLICA_ANSWER_BYTES + LIMIT_PIECE_BATCHES * REPLICA_BATCH_BYTES),
                             .batches = malloc(LIMIT_PIECE_BATCHES * REPLICA_BATCH_BYTES),
-                            .end = from};
+                            .end = from,
+                            .epoch = from.offset < limit.offset ? log_epoch_before(part->log, from.offset + 1) : -1};
     if (piece->out == NULL || piece->batches == NULL)
         return -ENOMEM;
     while (piece->count < LIMIT_PIECE_BATCHES) {
         struct log_run run;
         int rc = log_run_at(part->log, piece->end.position, limit.position, &run, e);
-        if (rc == 0)
+        if (rc == 0 && !ends_in_hole(part, piece, limit.offset))
             piece->end = limit; /* what is left up to there, if anything, is a hole */
         if (rc <= 0)
             return rc;
-        if (piece->count > 0 && piece->len + run.len > room)
+        if ((piece->count > 0 && piece->len + run.len > room) || ends_in_hole(part, piece, run.base.offset))
             return 0;
         if (run.base.position < piece->end.position || run.base.offset < piece->end.offset)
             return err_set(e, -EBADMSG, "no batch begins at offset %" PRId64, piece->end.offset);
@@ -415,9 +437,9 @@ static int send_piece(struct partition *part, struct follower *follower, const s
     int rc = read_piece(part, marks->from, room < LIMIT_PIECE_BYTES ? room : LIMIT_PIECE_BYTES, &piece, &e);
     if (rc == 0) {
         struct iovec body = {.iov_base = piece.bytes, .iov_len = piece.len};
-        rc =
-            send_batches(part, follower, marks, piece.batches, piece.count, &body, piece.len > 0, piece.end, piece.out);
-        rc = rc == 0 ? piece.count > 0 : rc;
+        rc = send_batches(part, follower, marks, piece.batches, piece.count, &body, piece.len > 0, piece.end,
+                          piece.epoch, piece.out);
+        rc = rc == 0 ? piece.end.offset > marks->from.offset : rc;
     } else {
         if (!err_is_passing(rc) && rc != -ENOENT)
             log_line(LOG_ERR, "%s: for node %d: %s", part->name, (int)follower->id, e.text);

@@ -90,11 +90,13 @@ struct replica_answer {
     /* Records: where the follower is expected to be; Diverging: where the leader's found_epoch ends; Reset: where the
      * leader's log begins; Fenced: none. */
     struct log_point point;
-    int32_t found_epoch; /* Diverging: the largest epoch of the leader's log that is not above the asked one */
+    /* Diverging: the largest epoch of the leader's log that is not above the asked one; Records: that of what lies
+     * right behind the point, a record or a hole; -1: nothing does */
+    int32_t found_epoch;
     struct log_point high_watermark; /* Records */
     struct log_point start;          /* Records: the leader's log start */
     struct log_point upto; /* Records: there is nothing but the batches up to here: behind the last of them, or behind
-                              a hole that the leader's log ends with */
+                              a hole in which the leader's log ends, or another of its epochs begins */
     uint32_t batch_count;
     const uint8_t *batches; /* encoded: REPLICA_BATCH_BYTES each */
 };

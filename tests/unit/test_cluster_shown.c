@@ -1,4 +1,5 @@
 /* What was shown stays in view, also where it is lost. */
+#include "engine/log/log_internal.h"
 #include "replication/replica/remote.h"
 #include "replication/wire/forward_message.h"
 #include "tests/unit/cluster_orders.h"
@@ -28,6 +29,88 @@ static void a_hole_at_the_end_comes_to_the_followers(void **state)
     append_one(1, 11);
     for (int32_t id = 1; id <= 3; id++)
         cluster_await(c, LONG_MS, partition_own_high_watermark(partition_at(id)).offset == to.offset + 1);
+}
+
+static void led_at(int32_t leader)
+{
+    struct cluster_op op;
+    assert_int_equal(
+        cluster_op_end(c, &op, node_set_leader(c->nodes[leader].node, cluster_op_init(&op), "orders", 0, leader)), 0);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, leader_at(id) == leader);
+}
+
+/* It has an epoch as records have: the next leader knows it, and has nobody cut it off. */
+static void a_hole_at_the_end_is_of_its_leaders_epoch(void **state)
+{
+    (void)state;
+    make_orders();
+    append_one(1, 10);
+    int32_t first = leader_at(1), second = first % 3 + 1, third = second % 3 + 1;
+    led_at(second);
+    struct partition *part = partition_at(second);
+    cluster_await(c, LONG_MS, atomic_load(&part->epoch_assigned));
+    struct log_point to = {6, log_end(part->log).position + 50};
+    assert_int_equal(log_skip(part->log, part->leader_epoch, to, NULL), 0);
+    partition_commit(part, to);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, partition_own_high_watermark(partition_at(id)).offset == 6);
+    uint32_t cuts = log_cuts(part->log);
+    led_at(third);
+    append_one(1, 11);
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_await(c, LONG_MS, partition_own_high_watermark(partition_at(id)).offset == 7);
+    assert_int_equal(log_cuts(part->log), cuts);
+}
+
+/* Of all of which there is something. */
+static void assert_same_epochs(int32_t a, int32_t b)
+{
+    int32_t last = log_epoch_before(partition_at(a)->log, log_end(partition_at(a)->log).offset);
+    for (int32_t epoch = 0; epoch <= last; epoch++) {
+        int32_t found[2];
+        struct log_point end[2];
+        log_epoch_end(partition_at(a)->log, epoch, &found[0], &end[0]);
+        log_epoch_end(partition_at(b)->log, epoch, &found[1], &end[1]);
+        assert_int_equal(found[0], found[1]);
+        assert_int_equal(end[0].offset, end[1].offset);
+    }
+}
+
+/* Nor does who copies what is behind it take the epoch in front of it for longer than it was: by that an fsync knows
+ * what is lost. */
+static void a_hole_in_front_of_a_record_is_of_that_ones_epoch(void **state)
+{
+    (void)state;
+    make_orders();
+    append_one(1, 10);
+    int32_t first = leader_at(1), second = first % 3 + 1, third = second % 3 + 1;
+    led_at(second);
+    struct partition *part = partition_at(second);
+    cluster_await(c, LONG_MS, atomic_load(&part->epoch_assigned));
+    cluster_stop(c, third);
+    cluster_await(c, LONG_MS, isr_at(second) == 2);
+    struct log_point to = {6, log_end(part->log).position + 50};
+    assert_int_equal(log_skip(part->log, part->leader_epoch, to, NULL), 0);
+    partition_commit(part, to);
+    append_one(second, 11);
+    append_one(second, 12);
+    cluster_start(c, third);
+    cluster_await(c, LONG_MS, isr_at(second) == 3);
+    assert_int_equal(log_end(partition_at(third)->log).offset, 8);
+    assert_same_epochs(second, first);
+    assert_same_epochs(second, third);
+    /* One that has nothing gets the records in front of the hole and behind it, and one at a log's end. */
+    led_at(third);
+    part = partition_at(third);
+    cluster_await(c, LONG_MS, atomic_load(&part->epoch_assigned));
+    to = (struct log_point){20, log_end(part->log).position + 50};
+    assert_int_equal(log_skip(part->log, part->leader_epoch, to, NULL), 0);
+    partition_commit(part, to);
+    atomic_store(&partition_at(first)->log->bad_reported, true); /* it fetches all of it again */
+    cluster_await(c, LONG_MS, !atomic_load(&partition_at(first)->log->bad_reported) && isr_at(third) == 3);
+    assert_int_equal(log_end(partition_at(first)->log).offset, 20);
+    assert_same_epochs(third, first);
 }
 
 /* Scripts compare it: it has one order, whoever leads. */
@@ -472,6 +555,8 @@ int main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
         STORY(a_hole_at_the_end_comes_to_the_followers),
+        STORY(a_hole_at_the_end_is_of_its_leaders_epoch),
+        STORY(a_hole_in_front_of_a_record_is_of_that_ones_epoch),
         STORY(the_isr_is_in_the_order_of_the_ids),
         STORY(what_an_unclean_election_loses_is_a_hole),
         STORY(who_was_in_sync_asks_nobody),

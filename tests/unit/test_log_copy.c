@@ -386,6 +386,22 @@ static void the_end_can_be_moved_on(void **state)
     expect_end(101, 5007);
 }
 
+static void an_epoch_may_begin_with_a_hole(void **state)
+{
+    const struct log_copy copies[] = {copy_of(0, 0, 2, "a\n"), copy_of(6, 60, 4, "b\n")};
+
+    (void)state;
+    assert_int_equal(take(&copies[0], 1), 1);
+    assert_int_equal(log_copy_epoch(f.log, 5, 6, &f.e), -EBADMSG);
+    assert_int_equal(log_copy_epoch(f.log, 4, 4, &f.e), -ESTALE);
+    assert_int_equal(log_copy_epoch(f.log, 5, 2, &f.e), 0);
+    assert_int_equal(log_copy_epoch(f.log, 5, 4, &f.e), 0);
+    expect_epoch_end(2, 2, 1, 2);
+    assert_int_equal(take(&copies[1], 1), 1);
+    expect_epoch_end(2, 2, 1, 2);
+    expect_epoch_end(4, 4, 7, 62);
+}
+
 /* ---- a whole log ---- */
 
 /* Copies everything of `from` that is not in f.log yet. */
@@ -459,12 +475,19 @@ static void a_compacted_leader_is_copied_as_it_is(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(entries_are_what_they_were),  TEST(gaps_are_kept),
-        TEST(a_dense_segment_stays_dense), TEST(a_gap_can_be_wide),
-        TEST(batches_roll_segments),       TEST(what_does_not_follow_is_refused),
-        TEST(what_came_before_is_taken),   TEST(who_does_not_follow_takes_nothing),
-        TEST(a_full_disk_takes_none),      TEST(a_failed_write_is_the_end),
-        TEST(the_end_can_be_moved_on),     TEST(a_compacted_leader_is_copied_as_it_is),
+        TEST(entries_are_what_they_were),
+        TEST(gaps_are_kept),
+        TEST(a_dense_segment_stays_dense),
+        TEST(a_gap_can_be_wide),
+        TEST(batches_roll_segments),
+        TEST(what_does_not_follow_is_refused),
+        TEST(what_came_before_is_taken),
+        TEST(who_does_not_follow_takes_nothing),
+        TEST(a_full_disk_takes_none),
+        TEST(a_failed_write_is_the_end),
+        TEST(the_end_can_be_moved_on),
+        TEST(an_epoch_may_begin_with_a_hole),
+        TEST(a_compacted_leader_is_copied_as_it_is),
     };
 
     return cmocka_run_group_tests_name("log_copy", tests, NULL, NULL);
