@@ -9,7 +9,7 @@
 void isr_init(struct isr *isr, const int32_t *replicas, int count, struct log_point high_watermark)
 {
     assert(count >= 1 && count <= LIMIT_REPLICA_SET);
-    *isr = (struct isr){.count = count, .high_watermark = high_watermark};
+    *isr = (struct isr){.count = count, .high_watermark = high_watermark, .promised = INT64_MAX};
     for (int i = 0; i < count; i++)
         isr->replicas[i] = (struct isr_replica){
             .id = replicas[i], .in_sync = true, .fetched = true, .node_epoch = -1, .end = high_watermark};
@@ -33,11 +33,13 @@ void isr_decide(struct isr *isr, const struct replica_set *replicas, const struc
         isr->replicas[i] = known != NULL ? *known : (struct isr_replica){.id = replicas->ids[i], .node_epoch = -1};
         isr->replicas[i].in_sync = replica_set_has(in_sync, replicas->ids[i]);
         isr->replicas[i].joins = false;
+        isr->replicas[i].flushes = isr->replicas[i].flushes && !isr->replicas[i].in_sync;
     }
 }
 
-void isr_begin(struct isr *isr, int64_t now_ms)
+void isr_begin(struct isr *isr, int64_t promised, int64_t now_ms)
 {
+    isr->promised = promised;
     for (int i = 0; i < isr->count; i++) {
         struct isr_replica *replica = &isr->replicas[i];
         *replica = (struct isr_replica){.id = replica->id,
@@ -132,10 +134,16 @@ int64_t isr_flushed(const struct isr *isr)
     int64_t least = INT64_MAX;
     for (int i = 0; i < isr->count; i++) {
         const struct isr_replica *replica = &isr->replicas[i];
-        if (counts(replica) && (!replica->fetched || replica->flushed < least))
+        if ((counts(replica) || replica->flushes) && (!replica->fetched || replica->flushed < least))
             least = replica->fetched ? replica->flushed : 0;
     }
     return least;
+}
+
+void isr_promise(struct isr *isr, int64_t flushed)
+{
+    if (flushed > isr->promised)
+        isr->promised = flushed;
 }
 
 int64_t isr_start(const struct isr *isr, const struct replica_set *elr)
@@ -177,10 +185,52 @@ static bool is_there(const struct isr *isr, const struct isr_replica *replica, c
            replica->end.offset >= rules->epoch_start && rules->now_ms - replica->heard_ms <= rules->lag_max_ms;
 }
 
-static bool may_join(const struct isr *isr, const struct isr_replica *replica, const struct isr_rules *rules)
+static bool has_flushed(struct isr *isr, const struct isr_replica *replica, const struct isr_rules *rules)
 {
-    return is_there(isr, replica, rules) && rules->node_epoch != NULL && replica->node_epoch >= 0 &&
+    const struct isr_replica *self = isr_find(isr, rules->self);
+    return replica->flushed >= rules->flushed && self != NULL && self->flushed >= rules->flushed;
+}
+
+/* What was promised, by fsync or DeleteRecords, holds with it, too (rules 39 and 40). */
+static bool is_ready(struct isr *isr, const struct isr_replica *replica, const struct isr_rules *rules)
+{
+    return is_there(isr, replica, rules) && has_flushed(isr, replica, rules) && replica->start >= rules->start;
+}
+
+static bool may_join(struct isr *isr, const struct isr_replica *replica, const struct isr_rules *rules)
+{
+    return is_ready(isr, replica, rules) && rules->node_epoch != NULL && replica->node_epoch >= 0 &&
            rules->node_epoch(rules->arg, replica->id) == replica->node_epoch;
+}
+
+/* While it flushes others may promise more and more: so it counts for that, but not without end. */
+static void prepare(struct isr *isr, struct isr_replica *replica, const struct isr_rules *rules)
+{
+    if (replica->flushes && rules->now_ms - replica->flushes_ms > LIMIT_STUCK_MS) {
+        replica->flushes = false;
+        replica->flushes_ms = rules->now_ms + LIMIT_STUCK_MS;
+    }
+    if (replica->in_sync || replica->joins || !is_there(isr, replica, rules)) {
+        replica->flushes = false;
+    } else if (!replica->flushes && !has_flushed(isr, replica, rules) && rules->now_ms >= replica->flushes_ms) {
+        replica->flushes = true;
+        replica->flushes_ms = rules->now_ms;
+    }
+}
+
+void isr_prepare(struct isr *isr, const struct isr_rules *rules)
+{
+    for (int i = 0; i < isr->count; i++)
+        if (isr->replicas[i].id != rules->self)
+            prepare(isr, &isr->replicas[i], rules);
+}
+
+bool isr_has_joiners(const struct isr *isr)
+{
+    for (int i = 0; i < isr->count; i++)
+        if (isr->replicas[i].flushes)
+            return true;
+    return false;
 }
 
 /* REPLICATION.md, rule 27. */
@@ -189,13 +239,13 @@ static bool must_leave(const struct isr_replica *replica, const struct isr_rules
     return replica->full || rules->now_ms - replica->caught_up_ms > rules->lag_max_ms;
 }
 
-bool isr_is_due(const struct isr *isr, const struct isr_rules *rules)
+bool isr_is_due(struct isr *isr, const struct isr_rules *rules)
 {
     bool due = false;
     for (int i = 0; i < isr->count && !due; i++) {
         const struct isr_replica *replica = &isr->replicas[i];
         if (replica->id != rules->self)
-            due = replica->in_sync ? must_leave(replica, rules) : is_there(isr, replica, rules);
+            due = replica->in_sync ? must_leave(replica, rules) : is_ready(isr, replica, rules);
     }
     return due;
 }

@@ -94,6 +94,7 @@ static bool propose(struct partition *part, const struct metadata *meta, struct 
     if (topic == NULL || part->index >= topic->partitions)
         return false;
     metadata_election_rules(meta, topic, part->index, &election);
+    partition_note_own(part);
     pthread_mutex_lock(&part->lock);
     partition_isr_rules(part, &rules);
     rules.node_epoch = node_epoch;

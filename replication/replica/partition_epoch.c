@@ -46,6 +46,8 @@ static int begin_leading(struct partition *part, struct err *e)
     pthread_mutex_lock(&part->lock);
     isr_advance(&part->isr, part->manager->id, end);
     part->epoch_start = start.offset; /* it may have begun before this node was started */
+    if (part->isr.promised == INT64_MAX)
+        part->isr.promised = end.offset; /* that all of it was committed, and flushed by others, may be */
     part->shown_unsure = false;
     pthread_mutex_unlock(&part->lock);
     atomic_store(&part->epoch_assigned, true);

@@ -35,6 +35,7 @@ int partition_flush(struct partition *part, struct log_flush *flush)
 
 static void flush_elsewhere(struct flush_op *op);
 static int flush_here(struct flush_op *op);
+static void on_flushed_here(struct log_flush *flush, int rc);
 static void finish(struct flush_op *op, int rc);
 
 /* Where the log's map says that an epoch ended earlier, what was acknowledged in it behind that is lost (acks 0 and 1
@@ -64,10 +65,15 @@ static int look_again(struct flush_op *op, int rc, bool unsure)
     return is_lost(op) ? -EIO : 1;
 }
 
+/* Others may have come to be replicas meanwhile: who joins later flushes what was on this one's disk before that. */
 static void on_alone(struct log_flush *flush, int rc)
 {
     struct flush_op *op = CONTAINER_OF(flush, struct flush_op, flush);
 
+    if (rc == 0 && atomic_load(&op->part->replicated)) {
+        on_flushed_here(flush, rc);
+        return;
+    }
     rc = look_again(op, rc, partition_shown_unsure(op->part));
     if (rc != 0) {
         finish(op, rc);
@@ -160,7 +166,7 @@ static int flush_here(struct flush_op *op)
     }
     op->flush = (struct log_flush){.upto = op->upto, .done = alone ? on_alone : on_flushed_here};
     rc = partition_flush(part, &op->flush);
-    if (rc == 1 && !alone) {
+    if (rc == 1 && (!alone || atomic_load(&part->replicated))) {
         on_flushed_here(&op->flush, 0);
         rc = 0;
     }

@@ -203,6 +203,7 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
         return SERVE_DONE;
     }
 
+    partition_note_own(part);
     pthread_mutex_lock(&part->lock);
     bool counts = check_epoch(part, fetch) == SERVE_DONE &&
                   follower_ack(follower, id, fetch->key.round, fetch->end, fetch->credit);
@@ -215,11 +216,16 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
         count_fetch(part, from, node_epoch, fetch, !served);
     struct isr_rules rules;
     partition_isr_rules(part, &rules);
+    if (counts)
+        isr_prepare(&part->isr, &rules);
+    bool asks = counts && isr_has_joiners(&part->isr);
     bool proposes = counts && !part->isr_pending && isr_is_due(&part->isr, &rules);
     pthread_mutex_unlock(&part->lock);
     if (!counts)
         return SERVE_DONE;
     partition_recommit(part);
+    if (asks)
+        partition_insync_look(part, false);
     if (proposes)
         isr_changes_want(&part->manager->changes, part);
     serving_want(serving, follower, false);
@@ -522,6 +528,8 @@ void partition_isr_rules(struct partition *part, struct isr_rules *out)
     *out = (struct isr_rules){.self = part->manager->id,
                               .leader_end = self != NULL ? self->end.offset : INT64_MAX,
                               .epoch_start = part->epoch_start,
+                              .flushed = partition_promised(part),
+                              .start = self != NULL ? self->start : INT64_MAX,
                               .lag_max_ms = manager_lag_max_ms(manager),
                               .now_ms = manager_now_ms(manager)};
 }
@@ -550,6 +558,8 @@ static void look_at_followers(struct partition *part, int64_t end, int64_t start
         int64_t heard_ms = atomic_load(&serving->heard_ms);
         if (follower->session == atomic_load(&serving->id) && heard_ms > replica->heard_ms)
             replica->heard_ms = heard_ms;
+        if (replica->start < start)
+            follower->told_start = -1; /* it may have had no room for it */
         if (follower->sent.offset < end || !follower->answered)
             serving_want(serving, follower, false);
         else if (follower->told_mark < part->isr.high_watermark.offset || follower->told_start < start)
@@ -575,10 +585,13 @@ static void tick_leading(struct partition *part)
     /* Not by what proposes else, whose threads the disk may hold up. */
     if (partition_hangs(part))
         (void)hooks->hand_over(hooks->arg, part);
+    partition_note_own(part);
     pthread_mutex_lock(&part->lock);
     look_at_followers(part, end, start);
     partition_isr_rules(part, &rules);
     isr_look(&part->isr, &rules);
+    if (atomic_load(&part->epoch_assigned))
+        isr_prepare(&part->isr, &rules);
     bool proposes = !part->isr_pending && isr_is_due(&part->isr, &rules);
     pthread_mutex_unlock(&part->lock);
     if (proposes)

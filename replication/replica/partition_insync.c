@@ -7,8 +7,8 @@
  * topic's (-ESTALE), the log's (-EIO).
  *
  * Who is in sync and has not flushed what is waited for is asked to (MESSAGE_FLUSH_INSYNC, with the leader's own
- * epoch), once it holds that, and again when a link came or went, and with the next beat if it could not. Log starts
- * travel with the replicas' fetches.
+ * epoch), once it holds that, and again when a link came or went, and with the next beat if it could not. So is who is
+ * to join the ISR and has not flushed what was promised before. Log starts travel with the replicas' fetches.
  *
  * Under the partition's lock; whatever takes one out of the list ends it. */
 #include <errno.h>
@@ -66,6 +66,9 @@ static struct insync_wait *collect(struct partition *part)
         int rc = judge(part, wait);
 
         next = wait->next;
+        if (rc == 1) {
+            isr_promise(&part->isr, wait->flushed);
+        }
         if (rc != 0) {
             take(part, wait, rc < 0 ? rc : 0, &last);
         }
@@ -110,57 +113,80 @@ struct asking {
     int32_t leader_epoch;
     int count;
     int32_t nodes[LIMIT_REPLICA_SET];
-    int64_t upto;
+    int64_t upto[LIMIT_REPLICA_SET];
 };
 
-/* Who holds what is waited for and is not known to have it on its disk. */
-static void choose(struct partition *part, struct asking *out)
+/* What is waited for that is committed. */
+static int64_t waited_for(const struct partition *part)
 {
-    out->leader_epoch = atomic_load(&part->leader_epoch);
-    out->count = 0;
-    out->upto = 0;
+    int64_t upto = 0;
+
     for (const struct insync_wait *wait = part->insync_waits; wait != NULL; wait = wait->next) {
-        if (wait->committed <= part->isr.high_watermark.offset && wait->flushed > out->upto) {
-            out->upto = wait->flushed;
+        if (wait->committed <= part->isr.high_watermark.offset && wait->flushed > upto) {
+            upto = wait->flushed;
         }
     }
+    return upto;
+}
+
+/* Who holds what is waited for, or (who is to join) what was promised before, and is not known to have it on its disk.
+ */
+static void choose(struct partition *part, struct asking *out)
+{
+    int64_t waited = waited_for(part), promised = partition_promised(part);
+
+    out->leader_epoch = atomic_load(&part->leader_epoch);
+    out->count = 0;
     for (int i = 0; i < part->isr.count; i++) {
         struct isr_replica *replica = &part->isr.replicas[i];
+        int64_t upto = replica->flushes && promised > waited ? promised : waited;
 
-        if (replica->id == part->manager->id || (!replica->in_sync && !replica->joins) ||
-            replica->flushed >= out->upto || replica->asked_flush >= out->upto) {
+        if (replica->id == part->manager->id || (!replica->in_sync && !replica->joins && !replica->flushes) ||
+            replica->end.offset < upto || replica->flushed >= upto || replica->asked_flush >= upto) {
             continue;
         }
-        replica->asked_flush = out->upto;
+        replica->asked_flush = upto;
+        out->upto[out->count] = upto;
         out->nodes[out->count++] = replica->id;
+    }
+}
+
+static void ask_to_flush(struct partition *part, const struct asking *asking, int i)
+{
+    struct network *network = part->manager->network;
+    struct partition_request request = {.head = {.number = 1, /* its answer says of itself how far */
+                                                 .partition = part->index,
+                                                 .leader_epoch = asking->leader_epoch},
+                                        .epoch = -1,
+                                        .upto = asking->upto[i]};
+    uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
+    int rc;
+
+    memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
+    rc = network_send(network, asking->nodes[i], CHANNEL_CONTROL, MESSAGE_FLUSH_INSYNC, header,
+                      partition_request_encode(&request, header), NULL, 0);
+    /* What cannot be sent now is when the link is up again. */
+    if (rc < 0 && rc != -ENOTCONN) {
+        network_drop(network, asking->nodes[i]);
     }
 }
 
 static void send_all(struct partition *part, const struct asking *asking)
 {
-    struct partition_request request = {.head = {.number = 1, /* its answer says of itself how far */
-                                                 .partition = part->index,
-                                                 .leader_epoch = asking->leader_epoch},
-                                        .epoch = -1,
-                                        .upto = asking->upto};
-    uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
-    size_t len;
-
-    memcpy(request.head.topic_id, part->topic->id, UUID_BYTES);
-    len = partition_request_encode(&request, header);
     for (int i = 0; i < asking->count; i++) {
-        struct network *network = part->manager->network;
-        int rc = network_send(network, asking->nodes[i], CHANNEL_CONTROL, MESSAGE_FLUSH_INSYNC, header, len, NULL, 0);
-
-        /* What cannot be sent now is when the link is up again. */
-        if (rc < 0 && rc != -ENOTCONN) {
-            network_drop(network, asking->nodes[i]);
-        }
+        ask_to_flush(part, asking, i);
     }
 }
 
-/* What this replica has itself. */
-static void note_own(struct partition *part)
+int64_t partition_promised(const struct partition *part)
+{
+    int64_t messages = atomic_load_explicit(&part->flush_messages, memory_order_relaxed);
+    int64_t unflushed = messages != INT64_MAX ? part->isr.high_watermark.offset - messages + 1 : 0;
+
+    return unflushed > part->isr.promised ? unflushed : part->isr.promised;
+}
+
+void partition_note_own(struct partition *part)
 {
     int64_t flushed = part->log != NULL ? log_recovery_point(part->log) : 0;
     int64_t start = part->log != NULL ? log_start(part->log).offset : 0;
@@ -177,23 +203,31 @@ static void note_own(struct partition *part)
 
 void partition_insync_look(struct partition *part, bool again)
 {
+    const struct isr_replica *own;
     struct insync_wait *over;
     struct asking asking;
+    bool waits, joiners, lacks;
 
     pthread_mutex_lock(&part->lock);
-    if (part->insync_waits == NULL) {
-        pthread_mutex_unlock(&part->lock);
+    joiners = isr_has_joiners(&part->isr);
+    waits = part->insync_waits != NULL;
+    pthread_mutex_unlock(&part->lock);
+    if (!waits && !joiners) {
         return;
     }
-    pthread_mutex_unlock(&part->lock);
-    note_own(part);
+    partition_note_own(part);
     pthread_mutex_lock(&part->lock);
     for (int i = 0; i < part->isr.count && again; i++) {
         part->isr.replicas[i].asked_flush = 0;
     }
     over = collect(part);
     choose(part, &asking);
+    own = isr_find(&part->isr, part->manager->id);
+    lacks = joiners && partition_leads(part) && own != NULL && own->flushed < partition_promised(part);
     pthread_mutex_unlock(&part->lock);
+    if (lacks) { /* who was not in sync when it was promised */
+        flusher_due(&part->manager->flusher, part);
+    }
     send_all(part, &asking);
     finish(over);
 }
@@ -201,19 +235,27 @@ void partition_insync_look(struct partition *part, bool again)
 void partition_insync_flushed(struct partition *part, int32_t node, const struct partition_answer *answer)
 {
     struct isr_replica *replica;
+    struct isr_rules rules;
+    bool joins;
 
     pthread_mutex_lock(&part->lock);
     replica = partition_leads(part) && atomic_load(&part->leader_epoch) == answer->head.leader_epoch
                   ? isr_find(&part->isr, node)
                   : NULL;
-    if (replica != NULL && answer->rc != 0) {
+    if (replica != NULL && (answer->rc != 0 || answer->upto < replica->asked_flush)) {
         replica->asked_flush = 0; /* the beat asks again */
-    } else if (replica != NULL && answer->upto > replica->flushed) {
+    }
+    if (replica != NULL && answer->rc == 0 && answer->upto > replica->flushed) {
         replica->flushed = answer->upto;
     }
+    partition_isr_rules(part, &rules);
+    joins = replica != NULL && replica->flushes && !part->isr_pending && isr_is_due(&part->isr, &rules);
     pthread_mutex_unlock(&part->lock);
     if (answer->rc == 0) {
         partition_insync_look(part, false);
+    }
+    if (joins) {
+        isr_changes_want(&part->manager->changes, part);
     }
 }
 

@@ -609,6 +609,11 @@ void partition_insync_wait(struct partition *part, struct insync_wait *wait);
  * back. */
 void partition_insync_look(struct partition *part, bool again);
 void partition_insync_fail(struct partition *part, int rc); /* ends all of them; calls back */
+/* What this replica has on its own disk goes into its ISR. Takes the log's locks and the lock. */
+void partition_note_own(struct partition *part);
+/* The offset that who joins the ISR has to have on its disk: so far fsync or flush.messages has promised it. Under the
+ * lock. */
+int64_t partition_promised(const struct partition *part);
 /* A replica says how far its log is on its disk, in an epoch; or that it could not flush. */
 void partition_insync_flushed(struct partition *part, int32_t node, const struct partition_answer *answer);
 

@@ -97,7 +97,7 @@ static bool become(struct partition *part, const struct partition_registration *
     /* Of what came in between (a snapshot in the place of records) nothing is known. */
     bool was_in_sync = part->registered && replica_set_has(&part->registration.isr, manager->id) &&
                        registration->partition_epoch == part->registration.partition_epoch + 1;
-    int64_t now_ms = manager->clock->mono_ms(manager->clock);
+    int64_t now_ms = manager->clock->mono_ms(manager->clock), flushed;
 
     if (before != ROLE_NONE && after != ROLE_LEADER && !again)
         fence_off(part, epoch);
@@ -105,7 +105,13 @@ static bool become(struct partition *part, const struct partition_registration *
         make_followers(part);
     if (!atomic_load(&part->elsewhere) && partition_is_elsewhere(part, registration))
         partition_shown_keep(part);
+    /* First: who flushes alone looks at it behind that (partition_flush.c). */
+    if (registration->replicas.count > 1)
+        atomic_store(&part->replicated, true);
+    flushed = part->log != NULL ? log_recovery_point(part->log) : INT64_MAX;
     pthread_mutex_lock(&part->lock);
+    if (part->registration.replicas.count == 1)
+        isr_promise(&part->isr, flushed);
     bool epoch_moved = part->registration.leader_epoch != registration->leader_epoch;
     part->registration = *registration;
     part->registered = true;
@@ -125,7 +131,7 @@ static bool become(struct partition *part, const struct partition_registration *
             part->led_since_epoch = epoch;
         struct log_point end = part->isr.replicas[0].end;
         if (after == ROLE_LEADER)
-            isr_begin(&part->isr, now_ms);
+            isr_begin(&part->isr, was_in_sync ? flushed : INT64_MAX, now_ms);
         partition_followers_reset(part);
         atomic_store(&part->epoch_wanted, 0);
         fetch_follow(&part->fetch, after == ROLE_FOLLOWER ? registration->leader : 0, epoch, 0);

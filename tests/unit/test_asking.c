@@ -135,6 +135,38 @@ static void who_could_not_flush_is_asked_again_by_the_beat(void **state)
     assert_int_equal(flushed.rc, 0);
 }
 
+static void it_has_fetched(struct partition *leading, int64_t end)
+{
+    const struct isr_fetch said = {.first = true, .node_epoch = 1, .end = {end, 2 * end}};
+
+    assert_true(isr_fetched(&leading->isr, 2, &said, manager_now_ms(leading->manager)));
+    partition_replica_tick(leading);
+}
+
+/* Nothing is committed yet: it could be in sync before it has what it is to flush. */
+static void who_is_to_join_is_asked_to_flush_what_it_has(void **state)
+{
+    struct pair *pair = led_by_one(state, alone(1));
+    struct partition *leading = partition_of(pair, 1, "orders");
+
+    atomic_store(&leading->min_insync_config, 2);
+    led_by(pair, 1, "orders", 1, 5, alone(1));
+    partition_set_min_insync(leading);
+    append_at(pair, 1, "a\n");
+    assert_int_equal(log_flush_all(leading->log), 0);
+    isr_promise(&leading->isr, 1);
+    it_has_fetched(leading, 0);
+    settle(pair);
+    assert_int_equal(pair->ends[2].received[MESSAGE_FLUSH_INSYNC], 0);
+    replicate(pair);
+    it_has_fetched(leading, 1);
+    assert_true(isr_has_joiners(&leading->isr));
+    settle(pair);
+    assert_int_equal(pair->ends[2].received[MESSAGE_FLUSH_INSYNC], 1);
+    assert_int_equal(on_disk(pair, 2), 1);
+    assert_int_equal(isr_find(&leading->isr, 2)->flushed, 1);
+}
+
 static void who_leaves_the_isr_is_not_waited_for(void **state)
 {
     struct pair *pair = led_by_one(state, both);
@@ -295,6 +327,7 @@ int main(void)
         STORY(an_fsync_elsewhere_reaches_the_leaders_disk),
         STORY(an_fsync_waits_for_all_in_sync),
         STORY(who_could_not_flush_is_asked_again_by_the_beat),
+        STORY(who_is_to_join_is_asked_to_flush_what_it_has),
         STORY(who_leaves_the_isr_is_not_waited_for),
         STORY(what_a_later_leader_has_not_is_lost),
         STORY(an_fsync_without_a_leader_ends),

@@ -119,7 +119,7 @@ static struct isr led(int in_sync)
     struct replica_set all = ids(3, three), some = ids(in_sync, three);
     isr_init(&isr, three, 3, at(4));
     isr_decide(&isr, &all, &some);
-    isr_begin(&isr, 0);
+    isr_begin(&isr, 0, 0);
     isr_advance(&isr, 1, at(10));
     return isr;
 }
@@ -170,7 +170,7 @@ static void test_a_leader_begins_with_the_end_that_its_log_has_now(void **state)
 {
     (void)state;
     struct isr isr = led(1); /* its log ends at 10 */
-    isr_begin(&isr, 5);
+    isr_begin(&isr, 0, 5);
     assert_false(isr_update(&isr, 1));
     isr_advance(&isr, 1, at(7));
     assert_true(isr_update(&isr, 1));
@@ -263,6 +263,87 @@ static void test_who_may_join(void **state)
     }
 }
 
+/* What was promised to be on the disks of all in sync is on those of who comes, too. While that flushes it counts for
+ * what is promised then, so that it gets there. */
+static void test_who_joins_has_flushed_what_was_promised(void **state)
+{
+    (void)state;
+    struct isr isr = led(2);
+    struct replica_set proposed;
+    int64_t epochs[LIMIT_REPLICA_SET];
+    struct isr_rules rules = rules_at(5, &all_live);
+    struct isr_fetch said = {.first = true, .node_epoch = 103, .end = at(10), .flushed = 3, .start = 2};
+    isr_find(&isr, 1)->flushed = 9;
+    fetch(&isr, 2, 10, 1);
+    assert_int_equal(isr_flushed(&isr), 9);
+    isr_promise(&isr, 9);
+    rules.flushed = isr.promised;
+    isr_fetched(&isr, 3, &said, 5);
+    assert_false(isr_is_due(&isr, &rules));
+    assert_false(isr_propose(&isr, &rules, &proposed, epochs));
+    assert_false(isr_has_joiners(&isr));
+    isr_prepare(&isr, &rules);
+    assert_true(isr_has_joiners(&isr));
+    assert_int_equal(isr_flushed(&isr), 3);
+    said = (struct isr_fetch){.node_epoch = 103, .end = at(10), .flushed = 9, .start = 2};
+    isr_fetched(&isr, 3, &said, 5);
+    assert_int_equal(isr_flushed(&isr), 9);
+    rules.start = 3; /* and has removed what was */
+    assert_false(isr_propose(&isr, &rules, &proposed, epochs));
+    rules.start = 2;
+    assert_true(isr_is_due(&isr, &rules));
+    assert_true(isr_propose(&isr, &rules, &proposed, epochs));
+    assert_int_equal(proposed.count, 3);
+}
+
+/* The leader itself, who was not in sync when it was promised. */
+static void test_nobody_joins_before_the_leader_has_flushed(void **state)
+{
+    (void)state;
+    struct isr isr = led(1);
+    struct replica_set proposed;
+    int64_t epochs[LIMIT_REPLICA_SET];
+    struct isr_rules rules = rules_at(5, &all_live);
+    rules.flushed = 8;
+    fetch(&isr, 3, 10, 5);
+    assert_false(isr_propose(&isr, &rules, &proposed, epochs));
+    isr_prepare(&isr, &rules);
+    assert_true(isr_has_joiners(&isr));
+    isr_find(&isr, 1)->flushed = 8;
+    assert_true(isr_propose(&isr, &rules, &proposed, epochs));
+}
+
+/* One that never gets there holds fsyncs up for ten seconds, and then for as long not. */
+static void test_who_does_not_flush_is_not_waited_for_without_end(void **state)
+{
+    (void)state;
+    struct isr isr = led(1);
+    struct isr_fetch said = {.first = true, .node_epoch = 103, .end = at(10), .flushed = 3};
+    bool waited[42];
+    isr_find(&isr, 1)->flushed = 10;
+    for (int s = 0; s <= 41; s++) {
+        struct isr_rules rules = rules_at(1000 * s, &all_live);
+        rules.flushed = 9;
+        isr_fetched(&isr, 3, &said, 1000 * s);
+        isr_prepare(&isr, &rules);
+        waited[s] = isr_flushed(&isr) == 3;
+    }
+    assert_true(waited[0] && waited[10] && !waited[11] && !waited[20] && waited[21] && waited[31] && !waited[32]);
+    /* Who is not there any more is not waited for either. */
+    struct isr_rules rules = rules_at(41000, &all_live);
+    isr = led(1);
+    isr_find(&isr, 1)->flushed = 10;
+    isr_fetched(&isr, 3, &said, 41000);
+    rules.flushed = 9;
+    isr_prepare(&isr, &rules);
+    assert_true(isr_has_joiners(&isr));
+    said.full = true;
+    isr_fetched(&isr, 3, &said, 41000);
+    isr_prepare(&isr, &rules);
+    assert_false(isr_has_joiners(&isr));
+    assert_int_equal(isr_flushed(&isr), 10);
+}
+
 static void test_who_lags_leaves(void **state)
 {
     (void)state;
@@ -351,6 +432,9 @@ int main(void)
         cmocka_unit_test(test_the_maximal_isr_decides),
         cmocka_unit_test(test_who_is_only_proposed_makes_no_minimum),
         cmocka_unit_test(test_who_may_join),
+        cmocka_unit_test(test_who_joins_has_flushed_what_was_promised),
+        cmocka_unit_test(test_nobody_joins_before_the_leader_has_flushed),
+        cmocka_unit_test(test_who_does_not_flush_is_not_waited_for_without_end),
         cmocka_unit_test(test_who_lags_leaves),
         cmocka_unit_test(test_who_is_silent_leaves),
         cmocka_unit_test(test_who_follows_a_moving_end_stays),
