@@ -276,6 +276,14 @@ struct log_point audit_high_watermark(struct partition *part)
     return hw;
 }
 
+/* The leader epoch by which it shows what is in its log: one in which it has neither led nor followed yet says nothing.
+ */
+static int32_t shown_epoch(struct partition *part)
+{
+    int32_t latest = part->log != NULL ? log_latest_epoch(part->log) : -1;
+    return atomic_load(&part->epoch_assigned) ? part->registration.leader_epoch : latest > 0 ? latest : 0;
+}
+
 bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
                      struct err *e)
 {
@@ -287,7 +295,7 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
         err_sys(e, state, "%s-%d", topic->name, index);
         return false;
     }
-    w.leader_epoch = part->registration.leader_epoch;
+    w.leader_epoch = shown_epoch(part);
     w.start = partition_log_start(part);
     w.limit = audit_high_watermark(part);
     w.shown = partition_high_watermark(part);

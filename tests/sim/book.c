@@ -269,15 +269,11 @@ void book_may_lose(struct book_partition *part)
     }
 }
 
-void book_moved(struct book_partition *part)
+void book_elected_unclean(struct book_partition *part, int32_t epoch)
 {
+    part->unclean_epoch = epoch;
     for (int64_t i = 0; i < part->count; i++)
         part->batches[i].durable = false;
-}
-
-void book_elected_unclean(struct book_partition *part)
-{
-    book_moved(part);
     book_may_lose(part);
 }
 

@@ -68,6 +68,7 @@ struct book_partition {
     struct log_point trimmed;    /* DeleteRecords up to here were acknowledged */
     struct log_point trim_asked; /* and asked for */
     bool may_go;                 /* whoever was in sync has lost its power: records that were shown may be gone */
+    int32_t unclean_epoch;       /* who led before the last unclean election promises nothing since */
     /* By place of the node, since its start: the high watermark and the log start that were seen last. */
     struct log_point shown[BOOK_NODES], start_shown[BOOK_NODES];
     /* Likewise, all that it was seen to show: nothing else is ever there, though it may be lost (rule 53). */
@@ -141,11 +142,8 @@ bool book_place(struct book_partition *part, int64_t serial, struct log_point ba
 bool book_promise(struct book_partition *part, int64_t serial, struct err *e);
 /* Whoever was in sync has lost its power: what is not on the disk may be gone. */
 void book_may_lose(struct book_partition *part);
-/* An unclean election: also what is on the disk. */
-void book_elected_unclean(struct book_partition *part);
-/* A replica is one no more. It may have been the only one that had on its disk what was flushed: those that stay have
- * all of it, but need not have flushed it. */
-void book_moved(struct book_partition *part);
+/* An unclean election, in that leader epoch: also what is on the disk. */
+void book_elected_unclean(struct book_partition *part, int32_t epoch);
 /* A mount shows (a line of) it there, in that leader epoch as it knows it. False with the reason: it has shown
  * something else there. */
 bool book_show(struct book_partition *part, int place, int64_t serial, struct log_point base, int32_t epoch,

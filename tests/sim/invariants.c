@@ -153,7 +153,25 @@ static void tell_partitions(const struct world *world, const struct metadata *me
         }
 }
 
-/* Somebody leads who had not all that was committed. */
+/* One of them has not lost its power since it registered. but: nor loses it now. */
+static bool survives(const struct world *world, const struct replica_set *set, int32_t but)
+{
+    for (int32_t i = 0; i < set->count; i++)
+        if (set->ids[i] != but && !world->nodes[set->ids[i] - 1].lost_power)
+            return true;
+    return false;
+}
+
+/* Somebody has all that was committed: who may be elected. Those of the last ISR are asked only when nobody else is
+ * left; until then the others may go on without them. */
+static bool all_survives(const struct world *world, const struct partition_registration *now, int32_t but)
+{
+    return survives(world, &now->isr, but) || survives(world, &now->elr, but) ||
+           (now->isr.count + now->elr.count == 0 && survives(world, &now->last_isr, but));
+}
+
+/* Somebody leads who had not all that was committed; or who had it and has lost its power is all that is left of those
+ * who had it. */
 static void look_at_election(struct world *world, const struct metadata_topic *meta, int32_t index)
 {
     const struct partition_registration *now = &meta->parts[index], *before = NULL;
@@ -166,8 +184,8 @@ static void look_at_election(struct world *world, const struct metadata_topic *m
     struct book_topic *topic = book_topic_by_id(&world->book, id);
     if (topic == NULL || before == NULL)
         return;
-    if (!replica_set_within(&before->replicas, &now->replicas))
-        book_moved(&topic->parts[index]);
+    if (all_survives(world, before, 0) && !all_survives(world, now, 0))
+        book_may_lose(&topic->parts[index]);
     if (now->leader == LEADER_NONE || now->leader_epoch == before->leader_epoch)
         return;
     bool had_all = replica_set_has(&before->isr, now->leader) || replica_set_has(&before->elr, now->leader);
@@ -177,7 +195,7 @@ static void look_at_election(struct world *world, const struct metadata_topic *m
         return;
     world_note(world, "%s-%d: node %d leads, and was not in sync", meta->name, index, now->leader);
     world->unclean++;
-    book_elected_unclean(&topic->parts[index]);
+    book_elected_unclean(&topic->parts[index], now->leader_epoch);
 }
 
 /* The newest metadata is what this node has. */
@@ -427,14 +445,6 @@ bool invariants_can_be_spared(struct sim_node *host)
     return true;
 }
 
-static bool survives(const struct sim_node *host, const struct replica_set *set)
-{
-    for (int32_t i = 0; i < set->count; i++)
-        if (set->ids[i] != host->id && !host->world->nodes[set->ids[i] - 1].lost_power)
-            return true;
-    return false;
-}
-
 void invariants_power_cut(struct sim_node *host)
 {
     struct world *world = host->world;
@@ -451,8 +461,7 @@ void invariants_power_cut(struct sim_node *host)
         const struct partition_registration *now = &known->registration;
         bool concerned = replica_set_has(&now->isr, host->id) || replica_set_has(&now->elr, host->id) ||
                          replica_set_has(&now->last_isr, host->id);
-        if (topic != NULL && concerned && !survives(host, &now->isr) && !survives(host, &now->elr) &&
-            !survives(host, &now->last_isr))
+        if (topic != NULL && concerned && !all_survives(world, now, host->id))
             book_may_lose(&topic->parts[known->index]);
     }
 }

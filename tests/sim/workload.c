@@ -47,6 +47,8 @@ static void append_over(struct pending *p, int rc)
             batch->state = BATCH_IN;
         batch->epoch = p->append.leader_epoch;
         struct book_partition *part = &p->known->parts[p->index];
+        /* By one that has not heard of the unclean election yet. */
+        batch->may_go |= batch->epoch >= 0 && batch->epoch < part->unclean_epoch;
         /* One that is on its way to a leader elsewhere with acks=0, or was there already, has no place yet. */
         batch->late = at.base.offset == at.end.offset && p->append.acks == ACKS_NONE;
         bool good = at.base.offset == at.end.offset || book_place(part, p->serial, at.base, &e);
@@ -136,8 +138,8 @@ static void flush_over(struct pending *p, int rc)
     struct book_partition *part = &p->known->parts[p->index];
     for (int64_t i = 0; i < part->count && rc == 0; i++) {
         struct book_batch *batch = &part->batches[i];
-        /* One that an unclean election may have lost was of an earlier epoch. */
-        if (p->known->unclean && batch->may_go && batch->epoch != p->flush.leader_epoch)
+        /* One that may have been lost was of an earlier epoch. */
+        if (batch->may_go && (batch->epoch != p->flush.leader_epoch || batch->epoch < part->unclean_epoch))
             continue;
         if (batch->state == BATCH_IN && batch->placed && batch->base.offset + batch->lines <= p->point.offset)
             batch->durable = true;
