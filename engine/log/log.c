@@ -263,18 +263,19 @@ int log_offline(struct log *log)
     return atomic_load(&log->offline);
 }
 
-bool log_is_busy(struct log *log, uint64_t *progress)
+void log_busy(struct log *log, struct log_busy *out)
 {
-    bool busy = pthread_mutex_trylock(&log->append_lock) != 0;
+    bool writes = pthread_mutex_trylock(&log->append_lock) != 0;
 
-    if (!busy) {
+    if (!writes) {
         pthread_mutex_unlock(&log->append_lock);
     }
     pthread_mutex_lock(&log->state_lock);
-    busy = busy || log->flush_state == FLUSH_RUNNING;
-    *progress = (uint64_t)log->end.offset + log->flush_rounds + log->segment_count;
+    *out = (struct log_busy){.writes = writes,
+                             .flushes = log->flush_state == FLUSH_RUNNING,
+                             .written = (uint64_t)log->end.offset + log->segment_count,
+                             .flushed = log->flush_rounds + log->flush_segments};
     pthread_mutex_unlock(&log->state_lock);
-    return busy;
 }
 
 bool log_is_damaged(struct log *log)

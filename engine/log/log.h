@@ -234,9 +234,13 @@ int64_t log_cleaner_offset(struct log *log);
 int64_t log_last_append_ms(struct log *log); /* the last batch's timestamp; the newest file's mtime when empty */
 const char *log_name(struct log *log);
 int log_offline(struct log *log); /* 0, or the negative errno it is offline with; -EBADMSG: damaged */
-/* Whether something of it is being written or flushed at this moment. *progress: a number that is another one once
- * something of that has ended. Waits for nothing; takes the state lock. */
-bool log_is_busy(struct log *log, uint64_t *progress);
+/* What it is at: each of the numbers is another one once something of that has ended. */
+struct log_busy {
+    bool writes, flushes;
+    uint64_t written, flushed;
+};
+/* As at this moment. Waits for nothing; takes the state lock. */
+void log_busy(struct log *log, struct log_busy *out);
 bool log_is_damaged(struct log *log); /* wrong bytes were met in it, since it was opened or reset */
 
 struct log_size {

@@ -78,6 +78,7 @@ static bool round_next(struct log *log, struct round *round, struct segment_view
         segment_ref(out->seg);
         round->begun = true;
         round->next_base = out->base.offset + 1;
+        log->flush_segments++;
     }
     pthread_mutex_unlock(&log->state_lock);
     return found;

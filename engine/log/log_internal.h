@@ -61,6 +61,7 @@ struct log {
     struct log_flush *flush_first, **flush_last; /* who waits for a round that has not begun, in order */
     uint32_t flush_threads;                      /* of them, threads in log_flush_all() */
     uint64_t flush_rounds;                       /* that have begun */
+    uint64_t flush_segments;                     /* that rounds have come to */
     int64_t flush_floor;                         /* the lowest offset that the log was cut to in the round under way */
     pthread_cond_t flush_changed;                /* such a thread's answer is there, or the lead was left */
     void (*on_flush_left)(void *arg);

@@ -567,14 +567,17 @@ static void look_at_followers(struct partition *part, int64_t end, int64_t start
     }
 }
 
-/* For how many beats the disk has not finished an append or a flush. */
+/* For how many beats the disk has not finished a write, or a flush: one that goes on while others end hangs, too. */
 static void look_at_disk(struct partition *part)
 {
-    uint64_t progress;
-    bool busy = part->log != NULL && log_is_busy(part->log, &progress);
-    part->busy_beats = busy && progress == part->busy_progress ? part->busy_beats + 1 : 0;
-    if (busy)
-        part->busy_progress = progress;
+    struct log_busy before = part->busy, *now = &part->busy;
+
+    *now = (struct log_busy){.writes = false};
+    if (part->log != NULL)
+        log_busy(part->log, now);
+    part->write_beats = now->writes && now->written == before.written ? part->write_beats + 1 : 0;
+    part->flush_beats = now->flushes && now->flushed == before.flushed ? part->flush_beats + 1 : 0;
+    atomic_store(&part->busy_beats, part->write_beats > part->flush_beats ? part->write_beats : part->flush_beats);
 }
 
 static void tick_leading(struct partition *part)

@@ -137,8 +137,10 @@ struct partition {
     int64_t seal_ms;
     struct alarm seal_alarm; /* as forward_alarm */
     bool seal_alarm_set;
-    /* The beat's: for how many of them the log has been at the same write or flush. */
-    uint64_t busy_progress;
+    /* The beat's: what the log was at, for how many of them it has been at the same write and at the same flush, and
+     * the greater of the two. */
+    struct log_busy busy;
+    int write_beats, flush_beats;
     _Atomic int busy_beats;
     bool damage_told;                 /* that it is damaged and stays so, partition_damage.c */
     struct fetch fetch;               /* FOLLOWER */

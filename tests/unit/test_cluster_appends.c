@@ -307,6 +307,33 @@ static void a_disk_that_hangs_costs_the_leadership_after_a_while(void **state)
     assert_int_equal(hand_overs, 1);
 }
 
+/* It ends at some time, or the appends do; what waits for it waits for longer than that. */
+static void a_flush_that_hangs_costs_the_leadership_too(void **state)
+{
+    struct appended appended;
+    (void)state;
+    make_orders();
+    struct partition *part = partition_at(leader_at(1));
+    part->manager->hooks.hand_over = count_hand_over;
+    hand_overs = 0;
+    part->log->flush_state = FLUSH_RUNNING;
+    int appends = 0, early = 0;
+    for (int i = 0; i <= LIMIT_STUCK_MS / LIMIT_BEAT_MS; i++) {
+        append_at(leader_at(1), &appended, i); /* which goes on */
+        cluster_settle(c);
+        appends += appended.calls;
+        early = hand_overs;
+        part->log->flush_segments += i == 0; /* the round has come further */
+        partition_replica_tick(part);
+    }
+    part->log->flush_state = FLUSH_IDLE;
+    assert_int_equal(appends, LIMIT_STUCK_MS / LIMIT_BEAT_MS + 1);
+    assert_int_equal(early, 0);
+    assert_int_equal(hand_overs, 1);
+    partition_replica_tick(part);
+    assert_false(partition_hangs(part));
+}
+
 /* ---- fsync(2), DeleteRecords ---- */
 
 static void an_fsync_is_on_all_disks(void **state)
@@ -436,6 +463,7 @@ int main(void)
         STORY(what_cannot_be_flushed_is_answered_by_the_next_leader),
         STORY(where_nobody_has_room_it_is_said_at_once),
         STORY(a_disk_that_hangs_costs_the_leadership_after_a_while),
+        STORY(a_flush_that_hangs_costs_the_leadership_too),
         STORY(an_fsync_is_on_all_disks),
         STORY(how_long_they_took_is_counted_where_they_came),
         STORY(deleted_anywhere_is_deleted_everywhere),
