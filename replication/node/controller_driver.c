@@ -102,6 +102,12 @@ static void take_last_isr(struct controller_driver *driver, int32_t from, const 
     pthread_mutex_unlock(&driver->lock);
 }
 
+void controller_driver_last_isr(struct controller_driver *driver, int32_t from, const struct last_isr_message *msg)
+{
+    take_last_isr(driver, from, msg);
+    mailbox_kick(&driver->turns);
+}
+
 static void take_last_isr_frame(struct controller_driver *driver, int32_t from, const struct frame *frame)
 {
     struct err e = {""};
@@ -145,8 +151,7 @@ static void ask_node(struct controller_driver *driver, int32_t id, struct last_i
         (void)network_send(&node->network, id, CHANNEL_CONTROL, MESSAGE_LAST_ISR, header, len, NULL, 0);
         return;
     }
-    if (membership_last_isr(&node->membership, msg))
-        take_last_isr(driver, id, msg);
+    own_logs_ask(&node->own_logs, id, msg);
 }
 
 /* Every member of the round that has not answered. */

@@ -18,6 +18,7 @@
 #include "replication/metadata/last_isr.h"
 #include "replication/metadata/quorum.h"
 
+struct last_isr_message;
 struct node;
 
 struct controller_driver {
@@ -50,6 +51,8 @@ void controller_driver_applied(struct controller_driver *driver, const struct co
 /* Any thread. false: it does not lead, and says nothing. */
 bool controller_driver_beat(struct controller_driver *driver, const struct heartbeat *beat,
                             struct heartbeat_answer *answer);
+/* A node's answer on its logs. */
+void controller_driver_last_isr(struct controller_driver *driver, int32_t from, const struct last_isr_message *msg);
 /* A voter finds that process gone. */
 void controller_driver_gone(struct controller_driver *driver, int32_t voter, int32_t node, uint64_t process);
 

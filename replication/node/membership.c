@@ -227,55 +227,16 @@ static void beat(struct membership *member, int32_t controller)
 
 /* ---- last ISRs ---- */
 
-static void look_into_log(struct node *node, const char *topic_name, struct last_isr_found *found)
-{
-    struct topic *topic = catalog_find(&node->replicas.catalog, topic_name);
-    struct partition *part = topic != NULL ? topic_partition(topic, found->index) : NULL;
-    /* One that could not be opened for want of room may find some now. */
-    if (part != NULL && partition_reach(part, NULL) == 0 && partition_is_open(part) && log_offline(part->log) == 0) {
-        int32_t epoch = log_latest_epoch(part->log);
-        found->epoch = epoch > 0 ? epoch : 0;
-        found->end_offset = log_end(part->log).offset;
-    }
-    if (topic != NULL)
-        topic_unref(topic);
-}
-
-bool membership_last_isr(struct membership *member, struct last_isr_message *msg)
-{
-    struct node *node = member->node;
-    msg->node_epoch = atomic_load(&member->node_epoch);
-    if (msg->node_epoch < 0)
-        return false;
-    for (int32_t i = 0; i < msg->count; i++) {
-        char name[TOPIC_NAME_BYTES] = "";
-        const struct metadata_topic *topic =
-            metadata_topic_by_id(quorum_acquire(&node->quorum), msg->found[i].topic_id);
-        if (topic != NULL)
-            memcpy(name, topic->name, sizeof name);
-        quorum_release(&node->quorum);
-        msg->found[i].epoch = -1;
-        msg->found[i].end_offset = -1;
-        if (name[0] != '\0')
-            look_into_log(node, name, &msg->found[i]);
-    }
-    return true;
-}
-
-static void answer_last_isr(struct membership *member, int32_t from, const struct frame *frame)
+static void take_last_isr(struct membership *member, int32_t from, const struct frame *frame)
 {
     struct err e = {""};
-    uint8_t header[LAST_ISR_MESSAGE_BYTES];
     struct last_isr_message *msg = malloc(sizeof *msg);
     if (msg == NULL)
         return; /* the controller asks again */
-    if (last_isr_decode(frame->header, frame->header_bytes, msg, &e) != 0) {
+    if (last_isr_decode(frame->header, frame->header_bytes, msg, &e) != 0)
         log_line(LOG_WARNING, "node %d: %s", (int)from, e.text);
-    } else if (membership_last_isr(member, msg)) {
-        size_t len = last_isr_encode(msg, header);
-        (void)network_send(&member->node->network, from, CHANNEL_CONTROL, MESSAGE_LAST_ISR_ANSWER, header, len, NULL,
-                           0);
-    }
+    else
+        own_logs_ask(&member->node->own_logs, from, msg);
     free(msg);
 }
 
@@ -498,7 +459,7 @@ static void take_mail(struct membership *member, const struct member_mail *mail)
     else if (mail->frame->kind == MESSAGE_HEARTBEAT_ANSWER)
         take_answer_frame(member, mail->from, mail->frame);
     else if (mail->frame->kind == MESSAGE_LAST_ISR)
-        answer_last_isr(member, mail->from, mail->frame);
+        take_last_isr(member, mail->from, mail->frame);
 }
 
 static void on_turn(struct mailbox *mailbox, struct mail *list)

@@ -84,8 +84,6 @@ void membership_stop(struct membership *member);
 
 /* Right after each command was applied, in the quorum's turn, before anybody else acts on it. */
 void membership_applied(struct membership *member, const struct command *cmd);
-/* What this node's logs have of the partitions that are asked for. false: it cannot say yet. */
-bool membership_last_isr(struct membership *member, struct last_isr_message *msg);
 
 /* Whether this node may acknowledge as a leader: it heard the controller within three quarters of
  * node.session.timeout.ms, counted from when the heartbeat was sent that was answered last (REPLICATION.md). A load,

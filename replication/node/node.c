@@ -368,6 +368,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     if (rc != 0)
         goto err_after_topics;
     membership_init(&node->membership, node, session_timeout_ms(node));
+    own_logs_init(&node->own_logs, node);
     controller_driver_init(&node->controller, node, session_timeout_ms(node));
     reserve_open(&node->reserve, io, node->data_dirfd, options->reserve_bytes);
     rc = group_room_open(node, e);

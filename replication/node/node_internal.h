@@ -12,6 +12,7 @@
 #include "replication/node/membership.h"
 #include "replication/node/node.h"
 #include "replication/node/node_group.h"
+#include "replication/node/own_logs.h"
 #include "replication/node/scrubber.h"
 #include "replication/replica/manager.h"
 #include "replication/replica/topic_internal.h"
@@ -41,6 +42,7 @@ struct node {
     struct quorum quorum;
     struct replica_manager replicas;
     struct membership membership;
+    struct own_logs own_logs;
     struct controller_driver controller;
     struct cleaner cleaner;
     struct scrubber scrubber;

@@ -112,6 +112,39 @@ static void a_leader_that_fails_at_an_append_is_not_waited_for(void **state)
     assert_false(is_in_sync(leader, other));
 }
 
+/* Of the last ISR, it is asked what its log has, which there was no room to open: the turn that sends its heartbeats
+ * opens none, and the answer comes once it is open. */
+static void a_log_is_opened_for_an_election_off_the_turn_of_heartbeats(void **state)
+{
+    static struct last_isr_message msg;
+    static uint8_t header[LAST_ISR_MESSAGE_BYTES];
+    (void)state;
+    int32_t id = cluster_follower(c), leader = cluster_leader(c);
+    struct node *node = c->nodes[id].node;
+    atomic_store(&c->nodes[id].disk.mkdir_rc, -ENOSPC);
+    assert_int_equal(cluster_mkdir(c, leader, "orders"), 0);
+    cluster_await(c, LONG_MS, partition_at(id) != NULL);
+    assert_null(partition_at(id)->log);
+    msg = (struct last_isr_message){.round = 1, .node_epoch = -1, .count = 1};
+    memcpy(msg.found[0].topic_id, partition_at(id)->topic->id, UUID_BYTES);
+    size_t len = last_isr_encode(&msg, header);
+    struct frame *frame = calloc(1, sizeof *frame + len);
+    frame->kind = MESSAGE_LAST_ISR;
+    frame->header_bytes = (uint32_t)len;
+    frame->header = (uint8_t *)(frame + 1);
+    memcpy(frame->header, header, len);
+    struct transport_events events = network_events(&node->network);
+    events.frame(events.arg, leader, CHANNEL_CONTROL, frame);
+    atomic_store(&c->nodes[id].disk.mkdir_rc, 0);
+    uint64_t frames = c->network.frames;
+    assert_true(hand_step(&c->nodes[id].hand));
+    assert_null(partition_at(id)->log);
+    assert_int_equal(c->network.frames, frames);
+    assert_true(hand_step(&c->nodes[id].hand));
+    assert_non_null(partition_at(id)->log);
+    assert_int_equal(c->network.frames, frames + 1);
+}
+
 /* An election that comes before it could withdraw. */
 static void who_is_made_leader_hands_over(void **state)
 {
@@ -234,6 +267,7 @@ int main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
         STORY(a_follower_leaves_though_nobody_appends),
+        STORY(a_log_is_opened_for_an_election_off_the_turn_of_heartbeats),
         STORY(an_fsync_does_not_wait_for_a_follower_that_fails_at_it),
         STORY(a_leader_hands_over_though_nobody_appends),
         STORY(a_leader_that_fails_at_an_append_is_not_waited_for),
