@@ -302,30 +302,45 @@ static bool send_on(struct append_op *op)
     return true;
 }
 
-/* false: this node leads no more, as hold_locked(). */
-static bool put_back(struct append_op *op)
+/* 0; or HOLD_DEPOSED or a negative errno, as hold_locked(). Of a log that went offline it is told as the others. */
+static int put_back(struct append_op *op)
 {
-    struct partition *part = op->part;
-    bool leads;
+    struct partition *part = partition_ref(op->part); /* with the lock goes the op, and perhaps the last reference */
+    int rc = 0;
 
     pthread_mutex_lock(&part->lock);
-    leads = partition_leads(part);
-    if (leads) {
+    if (atomic_load(&part->topic->deleted)) {
+        rc = -ESTALE;
+    } else if (!partition_leads(part)) {
+        rc = HOLD_DEPOSED;
+    } else {
         put_held(op, NULL);
         update(part);
         set_deadline(part, op->deadline_ms);
     }
     pthread_mutex_unlock(&part->lock);
-    return leads;
+    if (rc == 0) {
+        partition_fail_if_offline(part); /* whoever told those that wait may have come before */
+    }
+    partition_unref(part);
+    return rc;
 }
 
 void partition_hold_again(struct append_op *op)
 {
+    int rc;
+
     do {
         if (partition_forwards(op->part) && send_on(op)) {
             return;
         }
-    } while (!put_back(op));
+        rc = put_back(op);
+    } while (rc == HOLD_DEPOSED);
+    if (rc < 0) {
+        atomic_store(&op->state, APPEND_OVER);
+        op->next = NULL;
+        partition_finish(op, rc);
+    }
 }
 
 bool partition_append_cancel(struct append_op *op)

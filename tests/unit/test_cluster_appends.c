@@ -447,6 +447,85 @@ static void who_is_a_replica_again_is_heard(void **state)
     cluster_await(c, LONG_MS, isr_find(&led->isr, other)->fetched);
 }
 
+/* ---- between two looks ---- */
+
+/* Something that happens right behind a look at the clock, or at the lease. */
+static struct {
+    struct membership *member;
+    int64_t answered_ms, until_ms; /* before the answer that is waited for */
+    struct partition *part;
+    struct appended appended;
+    int32_t at;
+    bool lapsed;
+} between;
+
+/* The lease that was in force when the answer came runs out, and an append comes. */
+static int64_t mono_ms_and_it_lapses(struct clock *clock)
+{
+    int64_t now_ms = hand_mono_ms(clock);
+    if (between.member->answered_ms == between.answered_ms || between.appended.op.part != NULL)
+        return now_ms;
+    assert_true(between.until_ms > now_ms);
+    atomic_fetch_add(&c->clock.passed_ms, between.until_ms - now_ms);
+    append_acks_at(between.at, &between.appended, 7, ACKS_LEADER);
+    return now_ms;
+}
+
+static void a_lease_that_runs_out_as_the_next_one_comes_holds_nothing(void **state)
+{
+    (void)state;
+    make_orders();
+    memset(&between, 0, sizeof between);
+    between.at = leader_at(1);
+    between.member = &c->nodes[between.at].node->membership;
+    cluster_pass(c, 1000);
+    between.answered_ms = between.member->answered_ms;
+    between.until_ms = atomic_load(&between.member->lease_until_ms);
+    c->clock.clock.mono_ms = mono_ms_and_it_lapses;
+    cluster_await(c, LONG_MS, between.appended.op.part != NULL);
+    c->clock.clock.mono_ms = hand_mono_ms;
+    assert_true(membership_has_lease(between.member));
+    cluster_settle(c);
+    assert_int_equal(between.appended.calls, 1);
+    assert_int_equal(between.appended.rc, 0);
+}
+
+/* Behind the last look in front of the log, within the gate and not under the lock. */
+static bool lapses_and_is_deleted(void *arg)
+{
+    (void)arg;
+    if (between.lapsed)
+        return false;
+    if (between.part->resumed == NULL || pthread_mutex_trylock(&between.part->lock) != 0)
+        return true;
+    pthread_mutex_unlock(&between.part->lock);
+    between.lapsed = true;
+    atomic_store(&between.part->topic->deleted, true);
+    partition_hold_deleted(between.part);
+    return false;
+}
+
+static void what_is_put_back_into_a_topic_that_was_deleted_is_over(void **state)
+{
+    (void)state;
+    make_orders();
+    memset(&between, 0, sizeof between);
+    between.at = leader_at(1);
+    struct partition *part = between.part = partition_at(between.at);
+    bool (*has_lease)(void *arg) = part->manager->hooks.has_lease;
+    atomic_store(&part->sealed, true);
+    append_acks_at(between.at, &between.appended, 7, ACKS_LEADER);
+    assert_int_equal(atomic_load(&between.appended.op.state), APPEND_HELD);
+    atomic_store(&part->sealed, false);
+    part->manager->hooks.has_lease = lapses_and_is_deleted;
+    partition_resume(part);
+    part->manager->hooks.has_lease = has_lease;
+    atomic_store(&part->topic->deleted, false); /* it was not, for the rest of the story */
+    assert_int_equal(between.appended.calls, 1);
+    assert_int_equal(between.appended.rc, -ESTALE);
+    assert_int_equal(log_end(part->log).offset, 0);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
@@ -465,6 +544,8 @@ int main(void)
         STORY(a_disk_that_hangs_costs_the_leadership_after_a_while),
         STORY(a_flush_that_hangs_costs_the_leadership_too),
         STORY(an_fsync_is_on_all_disks),
+        STORY(a_lease_that_runs_out_as_the_next_one_comes_holds_nothing),
+        STORY(what_is_put_back_into_a_topic_that_was_deleted_is_over),
         STORY(how_long_they_took_is_counted_where_they_came),
         STORY(deleted_anywhere_is_deleted_everywhere),
     };
