@@ -54,8 +54,9 @@ enum {
     /* Commands applied since the last snapshot of the metadata before the next one is written and the log before it
      * dropped. */
     LIMIT_SNAPSHOT_COMMANDS = 4096,
-    /* Bytes of parked appends, over all partitions; when they are used up the next acks=all append that would have to
-     * wait fails at once with -EROFS. */
+    /* Bytes of parked appends, over all partitions; when they are used up the next append that would have to wait fails
+     * at once with -EROFS. Those that come to two partitions at the same time may both get the last of them: it is
+     * exceeded by one append of each thread at most. */
     LIMIT_PARKED_BYTES = 256 << 20,
     /* Requests of appends under way to one partition's leader, without an answer; what comes meanwhile waits, and goes
      * together. */

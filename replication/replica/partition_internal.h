@@ -7,7 +7,8 @@
  * A partition lives as long as its topic: a reference to it is one to the topic.
  *
  * `lock` is the partition's own: held for a few loads and stores, never through I/O nor a callback. The log below has
- * its own locks; none of them is taken under it. */
+ * its own locks; of them the state lock alone is taken under it, for a look at where the log begins and ends
+ * (partition_seal.c), and nothing takes `lock` under that one. */
 #ifndef LOGMNT_REPLICATION_REPLICA_PARTITION_INTERNAL_H
 #define LOGMNT_REPLICATION_REPLICA_PARTITION_INTERNAL_H
 
