@@ -67,20 +67,47 @@ static bool continues(const struct group_stretch *stretch, struct group_owner ow
            stretch->offset + stretch->records == offset && stretch->records < STRETCH_RECORDS;
 }
 
-static int add_record(struct group_map *map, struct group_stretch *stretch, uint32_t len)
+/* Room for the lengths of so many more. 0 or -ENOMEM. */
+static int reserve(struct group_stretch *stretch, uint32_t more)
 {
-    if (stretch->records == stretch->capacity) {
-        uint32_t capacity = stretch->capacity > 0 ? stretch->capacity * 2 : 8;
-        uint32_t *lens = realloc(stretch->lens, capacity * sizeof *lens);
-        if (lens == NULL)
-            return -ENOMEM;
-        stretch->lens = lens;
-        stretch->capacity = capacity;
-    }
-    stretch->lens[stretch->records++] = len;
-    stretch->len += len;
-    map->weight++;
+    uint32_t capacity = stretch->capacity > 0 ? stretch->capacity : 8;
+    while (capacity < stretch->records + more)
+        capacity *= 2;
+    if (capacity == stretch->capacity)
+        return 0;
+    uint32_t *lens = realloc(stretch->lens, capacity * sizeof *lens);
+    if (lens == NULL)
+        return -ENOMEM;
+    stretch->lens = lens;
+    stretch->capacity = capacity;
     return 0;
+}
+
+/* How many of the records, of which the first one goes on where the stretch ends, do so. */
+static uint32_t run_of(const struct group_stretch *stretch, const struct group_record *records, size_t count)
+{
+    uint32_t run = 1, most = STRETCH_RECORDS - stretch->records;
+    while (run < most && run < count && records[run].offset == records[0].offset + run)
+        run++;
+    return run;
+}
+
+/* Adds as many as fit into the stretch. Their number, or -ENOMEM. */
+static int add_run(struct group_map *map, struct group_stretch *stretch, const struct group_record *records,
+                   size_t count)
+{
+    uint32_t run = run_of(stretch, records, count);
+    uint32_t *lens;
+    if (reserve(stretch, run) != 0)
+        return -ENOMEM;
+    lens = stretch->lens + stretch->records;
+    for (uint32_t i = 0; i < run; i++) {
+        lens[i] = records[i].len;
+        stretch->len += records[i].len;
+    }
+    stretch->records += run;
+    map->weight += run;
+    return (int)run;
 }
 
 /* The end of the last of its records that ends at or before pos, and their number. */
@@ -91,7 +118,13 @@ static int64_t records_until(const struct group_stretch *stretch, int64_t pos, u
         *records = stretch->records;
         return stretch->pos + stretch->len;
     }
-    for (*records = 0; *records < stretch->records && at + stretch->lens[*records] <= pos; (*records)++)
+    if (pos - stretch->pos > stretch->len / 2) {
+        *records = stretch->records;
+        for (at += stretch->len; at > pos;)
+            at -= stretch->lens[--*records];
+        return at;
+    }
+    for (*records = 0; at + stretch->lens[*records] <= pos; (*records)++)
         at += stretch->lens[*records];
     return at;
 }
@@ -149,23 +182,49 @@ static void trim(struct group_map *map)
 
 /* ---- giving ---- */
 
-int group_map_add(struct group_map *map, struct group_owner owner, const struct group_record *records, size_t count,
-                  const void *bytes)
+/* In the list. 0, or -ENOMEM: as many as were added are to be cut off. */
+static int add_records(struct group_map *map, struct group_owner owner, const struct group_record *records,
+                       size_t count, int64_t *end)
 {
-    int64_t begin = group_map_end(map), pos = begin;
-    int rc = 0;
-    for (size_t i = 0; i < count && rc == 0; i++) {
+    int added = 0;
+    *end = group_map_end(map);
+    for (size_t i = 0; i < count; i += (size_t)added) {
         struct group_stretch *stretch = map->last;
-        if (!continues(stretch, owner, pos, records[i].offset))
-            stretch = stretch_new(map, owner, pos, records[i].offset);
-        rc = stretch == NULL ? -ENOMEM : add_record(map, stretch, records[i].len);
-        pos += records[i].len;
+        if (!continues(stretch, owner, *end, records[i].offset))
+            stretch = stretch_new(map, owner, *end, records[i].offset);
+        added = stretch == NULL ? -ENOMEM : add_run(map, stretch, records + i, count - i);
+        if (added < 0)
+            return added;
+        *end = stretch->pos + stretch->len;
     }
-    if (rc == 0)
-        rc = history_append_unread(&map->history, bytes, (size_t)(pos - begin), map->given_pos);
+    return 0;
+}
+
+/* piece: NULL where the bytes are copied. */
+static int add(struct group_map *map, struct group_owner owner, const struct group_record *records, size_t count,
+               const void *bytes, struct history_piece *piece)
+{
+    int64_t begin = group_map_end(map), end;
+    int rc = add_records(map, owner, records, count, &end);
+    if (rc == 0 && piece != NULL)
+        rc = history_append_piece(&map->history, piece, (size_t)(end - begin), map->given_pos);
+    else if (rc == 0)
+        rc = history_append_unread(&map->history, bytes, (size_t)(end - begin), map->given_pos);
     if (rc != 0)
         cut_list(map, begin);
     return rc;
+}
+
+int group_map_add(struct group_map *map, struct group_owner owner, const struct group_record *records, size_t count,
+                  const void *bytes)
+{
+    return add(map, owner, records, count, bytes, NULL);
+}
+
+int group_map_add_piece(struct group_map *map, struct group_owner owner, const struct group_record *records,
+                        size_t count, struct history_piece *piece)
+{
+    return add(map, owner, records, count, NULL, piece);
 }
 
 /* Where what can be read again begins: after a withdrawal that is less than a MiB before what was given. */
@@ -190,30 +249,36 @@ int group_map_read_at(struct group_map *map, int64_t pos)
     return 0;
 }
 
+/* Where the last of at most max_records records of one owner, from that one of the stretch on, ends that ends at `room`
+ * or before; `at`, where it begins: none does. */
+static int64_t end_of_fitting(const struct group_stretch *stretch, uint32_t record, int64_t at, int64_t room,
+                              int64_t max_records)
+{
+    struct group_owner owner = stretch->owner;
+    while (stretch->pos + stretch->len <= room && stretch->records - record <= max_records) {
+        at = stretch->pos + stretch->len;
+        max_records -= stretch->records - record;
+        stretch = stretch->next;
+        if (stretch == NULL || !group_owner_is(stretch->owner, owner))
+            return at;
+        record = 0;
+    }
+    for (; max_records > 0 && record < stretch->records && at + stretch->lens[record] <= room; max_records--)
+        at += stretch->lens[record++];
+    return at;
+}
+
 /* How many bytes a read of `size` at pos, in stretch, is given. */
 static size_t fitting(const struct group_stretch *stretch, int64_t pos, size_t size, int64_t max_records)
 {
     uint32_t record;
     int64_t at = records_until(stretch, pos, &record);
-    int64_t room = pos + (int64_t)size - 1; /* whole records end here at the latest */
-    int64_t end = at + stretch->lens[record];
-    if (end > room) {
-        int64_t piece = size < READ_NEVER_CUT ? (int64_t)size : (int64_t)size - 1;
-        return (size_t)(end - pos < piece ? end - pos : piece);
-    }
-    for (int64_t count = 1; count < max_records; count++) {
-        if (++record == stretch->records) {
-            const struct group_stretch *next = stretch->next;
-            if (next == NULL || !group_owner_is(next->owner, stretch->owner))
-                break;
-            stretch = next;
-            record = 0;
-        }
-        if (end + stretch->lens[record] > room)
-            break;
-        end += stretch->lens[record];
-    }
-    return (size_t)(end - pos);
+    int64_t end = end_of_fitting(stretch, record, at, pos + (int64_t)size - 1, max_records);
+    if (end > at)
+        return (size_t)(end - pos);
+    int64_t left = at + stretch->lens[record] - pos;
+    int64_t piece = size < READ_NEVER_CUT ? (int64_t)size : (int64_t)size - 1;
+    return (size_t)(left < piece ? left : piece);
 }
 
 int64_t group_map_give(struct group_map *map, int64_t pos, size_t size, int64_t max_records, void *out)

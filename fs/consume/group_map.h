@@ -55,6 +55,9 @@ struct group_map { /* zero-initialise */
  * changed. */
 int group_map_add(struct group_map *map, struct group_owner owner, const struct group_record *records, size_t count,
                   const void *bytes);
+/* The same where the bytes are the first ones of a piece. */
+int group_map_add_piece(struct group_map *map, struct group_owner owner, const struct group_record *records,
+                        size_t count, struct history_piece *piece);
 
 /* A read at pos, of so many bytes. 0: everything before pos is done; -EINVAL: nothing was given there, or it lies more
  * than a MiB back. */

@@ -90,8 +90,10 @@ static int accept(struct reading *reading)
     }
     int rc = 0;
     group->added = true;
-    if (fetch->count > 0)
-        rc = group_map_add(&stream->map, part->owner, fetch->records, fetch->count, record_fetch_bytes(fetch));
+    if (fetch->count > 0 && fetch->json)
+        rc = group_map_add(&stream->map, part->owner, fetch->records, fetch->count, fetch->text.data);
+    else if (fetch->count > 0)
+        rc = group_map_add_piece(&stream->map, part->owner, fetch->records, fetch->count, fetch->piece);
     if (rc != 0)
         return rc;
     if (fetch->count > 0) {
@@ -125,7 +127,7 @@ static enum asking_next fetch(struct reading *reading)
     struct group_reading *group = reading->group;
     struct asking *asking = &reading->asking;
     int rc;
-    if (record_fetch_go(group->fetch, &asking->op, asking->rc, asking->parked, &rc) == ASKING_READ)
+    if (record_fetch_go(group->fetch, &asking->op, asking->rc, &rc) == ASKING_READ)
         return ASKING_READ;
     pthread_mutex_lock(&reading->handle->lock);
     if (rc == 0)
@@ -299,8 +301,6 @@ static void group_parked(struct asking *asking)
 {
     struct reading *reading = reading_of(asking);
     handle_ref(reading->handle);
-    if (reading->group->fetch != NULL)
-        record_fetch_keep(reading->group->fetch);
 }
 
 static void group_answer(struct asking *asking)

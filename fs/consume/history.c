@@ -1,6 +1,5 @@
-/* fs/consume/history.c: a ring in which the byte of stream position P is at P modulo the capacity, so that nothing
- * moves when bytes come and go. A ring that is too small doubles until it holds what is to be kept; then the newest
- * bytes overwrite the oldest.
+/* fs/consume/history.c: a list of pieces, the oldest first; each goes when all of it is older than what is kept. Small
+ * pieces of the stream share one, so that there are never many.
  */
 #include "fs/consume/history.h"
 
@@ -8,81 +7,117 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HISTORY_FIRST_BYTES = 4096 };
+/* A piece that small ones share has between these; what comes to the larger one is worth a piece of its own. */
+enum { PIECE_LEAST_BYTES = 4096, PIECE_BYTES = 16384 };
 
-/* Copies len bytes of the stream from or to the ring, around its end if need be. */
-static void ring_put(uint8_t *ring, size_t capacity, int64_t pos, const uint8_t *data, size_t len)
+/* ---- pieces ---- */
+
+struct history_piece *history_piece_new(size_t capacity)
 {
-    size_t at = (size_t)pos & (capacity - 1);
-    size_t first = len < capacity - at ? len : capacity - at;
-
-    memcpy(ring + at, data, first);
-    memcpy(ring, data + first, len - first);
+    struct history_piece *piece = malloc(sizeof *piece + capacity);
+    if (piece == NULL)
+        return NULL;
+    atomic_init(&piece->refs, 1);
+    piece->capacity = capacity;
+    return piece;
 }
 
-static void ring_get(const struct history *history, int64_t pos, uint8_t *out, size_t len)
+void history_piece_unref(struct history_piece *piece)
 {
-    size_t at = (size_t)pos & (history->capacity - 1);
-    size_t first = len < history->capacity - at ? len : history->capacity - at;
-
-    memcpy(out, history->ring + at, first);
-    memcpy(out + first, history->ring, len - first);
+    if (piece != NULL && atomic_fetch_sub(&piece->refs, 1) == 1)
+        free(piece);
 }
 
-/* Makes room for `need` bytes. 0 or -ENOMEM. */
-static int grow(struct history *history, size_t need)
+/* The history's reference goes with it. */
+static void add_piece(struct history *history, struct history_piece *piece, size_t len)
 {
-    size_t capacity = history->capacity > 0 ? history->capacity : HISTORY_FIRST_BYTES;
-    uint8_t *ring;
-
-    while (capacity < need) {
-        capacity *= 2;
-    }
-    if (capacity == history->capacity) {
-        return 0;
-    }
-    ring = malloc(capacity);
-    if (ring == NULL) {
-        return -ENOMEM;
-    }
-    if (history->len > 0) {
-        int64_t start = history->end - (int64_t)history->len;
-        size_t at = (size_t)start & (history->capacity - 1);
-        size_t first = history->len < history->capacity - at ? history->len : history->capacity - at;
-
-        ring_put(ring, capacity, start, history->ring + at, first);
-        ring_put(ring, capacity, start + (int64_t)first, history->ring, history->len - first);
-    }
-    free(history->ring);
-    history->ring = ring;
-    history->capacity = capacity;
-    return 0;
+    piece->pos = history->end;
+    piece->len = len;
+    piece->closed = false;
+    piece->next = NULL;
+    piece->prev = history->last;
+    if (piece->prev != NULL)
+        piece->prev->next = piece;
+    else
+        history->first = piece;
+    history->last = piece;
+    history->capacity += piece->capacity;
 }
+
+static void take_out(struct history *history, struct history_piece *piece)
+{
+    if (piece->prev != NULL)
+        piece->prev->next = piece->next;
+    else
+        history->first = piece->next;
+    if (piece->next != NULL)
+        piece->next->prev = piece->prev;
+    else
+        history->last = piece->prev;
+    history->capacity -= piece->capacity;
+    history_piece_unref(piece);
+}
+
+/* ---- appending ---- */
 
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
+/* How many bytes are kept when the stream ends at `end`, and was shown up to shown_pos. */
+static size_t limit(int64_t end, int64_t shown_pos)
+{
+    return LIMIT_STREAM_BACK_BYTES + (end > shown_pos ? (size_t)(end - shown_pos) : 0);
+}
+
+/* len bytes were added behind its end, of which the last `kept` are there. */
+static void ends_at(struct history *history, int64_t end, size_t kept, int64_t shown_pos)
+{
+    size_t len = (size_t)(end - history->end) > kept ? kept : history->len + kept;
+    history->end = end;
+    history->len = least(len, limit(end, shown_pos));
+    int64_t start = end - (int64_t)history->len;
+    while (history->first != NULL && history->first->pos + (int64_t)history->first->len <= start)
+        take_out(history, history->first);
+}
+
+static size_t room(const struct history_piece *piece)
+{
+    return piece == NULL || piece->closed ? 0 : piece->capacity - piece->len;
+}
+
+/* The capacity of a new piece for so many bytes: as they come, so much of them is still to come. */
+static size_t capacity_for(const struct history *history, size_t len)
+{
+    size_t capacity = least(history->len, PIECE_BYTES);
+    if (capacity < PIECE_LEAST_BYTES)
+        capacity = PIECE_LEAST_BYTES;
+    return len > capacity ? len : capacity;
+}
+
 int history_append_unread(struct history *history, const void *data, size_t len, int64_t shown_pos)
 {
     int64_t end = history->end + (int64_t)len;
-    size_t unread = end > shown_pos ? (size_t)(end - shown_pos) : 0;
-    size_t limit = LIMIT_STREAM_BACK_BYTES + unread;
-    size_t keep = least(len, limit);
-    const uint8_t *from = (const uint8_t *)data + (len - keep);
-    int rc;
-
-    if (len == 0) {
-        return 0;
+    size_t kept = least(len, limit(end, shown_pos));
+    const uint8_t *from = (const uint8_t *)data + (len - kept);
+    size_t here = kept == len ? least(kept, room(history->last)) : 0;
+    struct history_piece *piece = NULL;
+    if (here < kept) {
+        piece = history_piece_new(capacity_for(history, kept - here));
+        if (piece == NULL)
+            return -ENOMEM;
     }
-    rc = grow(history, least(history->len + keep, limit));
-    if (rc < 0) {
-        return rc;
+    if (here > 0) {
+        memcpy(history->last->bytes + history->last->len, from, here);
+        history->last->len += here;
     }
-    history->end = end;
-    ring_put(history->ring, history->capacity, end - (int64_t)keep, from, keep);
-    history->len = least(history->len + keep, history->capacity);
+    if (piece != NULL) {
+        memcpy(piece->bytes, from + here, kept - here);
+        add_piece(history, piece, kept - here);
+        piece->pos = end - (int64_t)piece->len;
+    }
+    ends_at(history, end, kept, shown_pos);
     return 0;
 }
 
@@ -91,32 +126,51 @@ int history_append(struct history *history, const void *data, size_t len)
     return history_append_unread(history, data, len, history->end + (int64_t)len);
 }
 
+int history_append_piece(struct history *history, struct history_piece *piece, size_t len, int64_t shown_pos)
+{
+    int64_t end = history->end + (int64_t)len;
+    if (len < PIECE_BYTES || len < piece->capacity / 2)
+        return history_append_unread(history, piece->bytes, len, shown_pos);
+    atomic_fetch_add(&piece->refs, 1);
+    add_piece(history, piece, len);
+    ends_at(history, end, len, shown_pos);
+    return 0;
+}
+
 void history_cut(struct history *history, int64_t pos)
 {
+    while (history->last != NULL && history->last->pos >= pos)
+        take_out(history, history->last);
+    if (history->last != NULL) {
+        history->last->len = least(history->last->len, (size_t)(pos - history->last->pos));
+        history->last->closed = true; /* somebody may still answer with what was behind that */
+    }
     history->len -= (size_t)(history->end - pos);
     history->end = pos;
 }
 
+/* ---- reading ---- */
+
 int64_t history_read(const struct history *history, int64_t pos, void *out, size_t len)
 {
-    int64_t left;
-
-    if (pos > history->end || pos < history->end - (int64_t)history->len) {
+    if (pos > history->end || pos < history->end - (int64_t)history->len)
         return -EINVAL;
+    len = least(len, (size_t)(history->end - pos));
+    const struct history_piece *piece = history->last;
+    while (len > 0 && piece->pos > pos)
+        piece = piece->prev;
+    for (size_t done = 0; done < len; piece = piece->next) {
+        size_t skip = (size_t)(pos + (int64_t)done - piece->pos);
+        size_t part = least(len - done, piece->len - skip);
+        memcpy((uint8_t *)out + done, piece->bytes + skip, part);
+        done += part;
     }
-    left = history->end - pos;
-    if (left == 0) {
-        return 0;
-    }
-    if (len > (size_t)left) {
-        len = (size_t)left;
-    }
-    ring_get(history, pos, out, len);
     return (int64_t)len;
 }
 
 void history_free(struct history *history)
 {
-    free(history->ring);
+    while (history->first != NULL)
+        take_out(history, history->first);
     *history = (struct history){0};
 }

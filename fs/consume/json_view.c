@@ -73,7 +73,7 @@ static enum asking_next make(struct reading *reading, int *rc)
 {
     struct record_fetch *fetch = &reading->making->fetch;
     struct asking *asking = &reading->asking;
-    if (record_fetch_go(fetch, &asking->op, asking->rc, asking->parked, rc) == ASKING_READ)
+    if (record_fetch_go(fetch, &asking->op, asking->rc, rc) == ASKING_READ)
         return ASKING_READ;
     if (fetch->count > 0)
         making_end(reading);
@@ -128,19 +128,13 @@ static enum asking_next json_tick(struct asking *asking)
     if (reading->making != NULL && make(reading, &rc) == ASKING_READ)
         return ASKING_READ;
     while (rc == 0 && (rc = show(reading)) == 1) {
-        rc = reading_keep(reading); /* the fetch has the thread's buffer */
+        rc = asking->parked ? reading_keep(reading) : 0;
         if (rc == 0 && make(reading, &rc) == ASKING_READ)
             return ASKING_READ;
     }
     if (rc < 0 && reading->got <= 0)
         reading->got = rc;
     return ASKING_OVER;
-}
-
-static void json_parked(struct asking *asking)
-{
-    record_fetch_keep(&reading_of(asking)->making->fetch);
-    reading_parked(asking);
 }
 
 static void json_free(struct asking *asking)
@@ -151,7 +145,7 @@ static void json_free(struct asking *asking)
 
 static const struct asking_kind json_kind = {
     .tick = json_tick,
-    .parked = json_parked,
+    .parked = reading_parked,
     .answer = reading_answer,
     .free = json_free,
     .fatal_only = true,

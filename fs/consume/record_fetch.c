@@ -22,60 +22,42 @@
 #include <string.h>
 
 #include "fs/base/limits.h"
-#include "fs/consume/reading.h"
 
-enum { FETCH_LEAST_BYTES = 4096 };
+/* Of a question; and of records at first. */
+enum { FETCH_LEAST_BYTES = 4096, FETCH_RECORDS = 512 };
 
 void record_fetch_free(struct record_fetch *fetch)
 {
     free(fetch->records);
-    free(fetch->own);
+    history_piece_unref(fetch->piece);
     free(fetch->text.data);
 }
 
 /* ---- the buffer ---- */
 
-static uint8_t *buffer(const struct record_fetch *fetch)
+/* For what the question has brought; a new one is as large as what was asked for, and a little more, so that records
+ * that are longer than was guessed still come into it. 0 or -ENOMEM. */
+static int make_room(struct record_fetch *fetch, const struct read_op *op)
 {
-    return fetch->own != NULL ? fetch->own : reading_buffer();
-}
-
-static size_t buffer_capacity(const struct record_fetch *fetch)
-{
-    return fetch->own != NULL ? fetch->own_capacity : LIMIT_REQUEST_BYTES;
-}
-
-/* Takes its bytes along into a buffer of its own. 0 or -ENOMEM. */
-static int move(struct record_fetch *fetch, size_t capacity)
-{
-    uint8_t *own = malloc(capacity);
-    if (own == NULL)
+    int64_t there = op->high_watermark.position - op->extent.position;
+    size_t need = fetch->have + op->extent.len, capacity = need > 2 * fetch->have ? need : 2 * fetch->have;
+    if (fetch->piece != NULL && need <= fetch->piece->capacity)
+        return 0;
+    if (there > (int64_t)op->extent.len)
+        capacity += ((int64_t)op->max < there ? op->max : (size_t)there) - op->extent.len;
+    struct history_piece *piece = history_piece_new(capacity + FETCH_LEAST_BYTES);
+    if (piece == NULL)
         return -ENOMEM;
     if (fetch->have > 0)
-        memcpy(own, buffer(fetch), fetch->have);
-    free(fetch->own);
-    fetch->own = own;
-    fetch->own_capacity = capacity;
+        memcpy(piece->bytes, fetch->piece->bytes, fetch->have);
+    history_piece_unref(fetch->piece);
+    fetch->piece = piece;
     return 0;
-}
-
-void record_fetch_keep(struct record_fetch *fetch)
-{
-    if (fetch->own == NULL && fetch->have > 0)
-        fetch->lost = move(fetch, fetch->have) != 0;
-}
-
-static int make_room(struct record_fetch *fetch, size_t len)
-{
-    size_t need = fetch->have + len;
-    if (need <= buffer_capacity(fetch))
-        return buffer(fetch) != NULL ? 0 : -ENOMEM;
-    return move(fetch, need > 2 * fetch->have ? need : 2 * fetch->have);
 }
 
 const uint8_t *record_fetch_bytes(const struct record_fetch *fetch)
 {
-    return fetch->json ? (const uint8_t *)fetch->text.data : buffer(fetch);
+    return fetch->json ? (const uint8_t *)fetch->text.data : fetch->piece->bytes;
 }
 
 /* ---- taking records out of it ---- */
@@ -86,47 +68,65 @@ static size_t shown(const struct record_fetch *fetch)
     return fetch->json ? fetch->text.len : fetch->used;
 }
 
-/* Takes the record at `used`. 0; 1: it does not fit any more; or a negative errno. */
-static int take_record(struct record_fetch *fetch, size_t len)
+/* Room for one more. 0 or -ENOMEM. */
+static int reserve(struct record_fetch *fetch)
 {
-    const struct log_config *config = &fetch->config.log;
-    size_t before = shown(fetch), after = before + len;
-    if (fetch->count == fetch->capacity) {
-        size_t capacity = fetch->capacity > 0 ? fetch->capacity * 2 : 16;
-        struct group_record *records = realloc(fetch->records, capacity * sizeof *records);
-        if (records == NULL)
-            return -ENOMEM;
-        fetch->records = records;
-        fetch->capacity = capacity;
-    }
-    if (fetch->json) {
-        struct json_record record = {
-            .partition = partition_index(fetch->part),
-            .offset = fetch->next.offset,
-            .timestamp_ms = fetch->run.timestamp_ms,
-            .framing = config->framing,
-            .separator = config->key_separator,
-            .separator_len = config->key_separator_len,
-            .bytes = buffer(fetch) + fetch->used,
-            .len = len - (config->framing == FRAMING_LINE),
-        };
-        int rc = json_append_record(&fetch->text, &record);
-        if (rc != 0)
-            return rc;
-        after = fetch->text.len;
-    }
-    if (after > fetch->room && fetch->count > 0) {
-        if (fetch->json)
-            fetch->text.len = before;
-        return 1;
-    }
-    fetch->records[fetch->count++] =
-        (struct group_record){.offset = fetch->next.offset, .len = (uint32_t)(after - before)};
+    if (fetch->count < fetch->capacity)
+        return 0;
+    size_t capacity = fetch->capacity > 0 ? fetch->capacity * 2 : FETCH_RECORDS;
+    struct group_record *records = realloc(fetch->records, capacity * sizeof *records);
+    if (records == NULL)
+        return -ENOMEM;
+    fetch->records = records;
+    fetch->capacity = capacity;
+    return 0;
+}
+
+/* The record at `used`, which is `shown_len` long in the stream. */
+static void note_record(struct record_fetch *fetch, size_t len, size_t shown_len)
+{
+    fetch->records[fetch->count++] = (struct group_record){.offset = fetch->next.offset, .len = (uint32_t)shown_len};
     fetch->used += len;
     fetch->raw_len += len;
     fetch->next.offset++;
     fetch->next.position += (int64_t)len;
-    return 0;
+}
+
+/* Writes the line of the record at `used`. 0; 1: it does not fit any more; or -ENOMEM. */
+static int write_line(struct record_fetch *fetch, size_t len)
+{
+    const struct log_config *config = &fetch->config.log;
+    size_t before = fetch->text.len;
+    struct json_record record = {
+        .partition = partition_index(fetch->part),
+        .offset = fetch->next.offset,
+        .timestamp_ms = fetch->run.timestamp_ms,
+        .framing = config->framing,
+        .separator = config->key_separator,
+        .separator_len = config->key_separator_len,
+        .bytes = fetch->piece->bytes + fetch->used,
+        .len = len - (config->framing == FRAMING_LINE),
+    };
+    int rc = json_append_record(&fetch->text, &record);
+    if (rc == 0 && fetch->text.len > fetch->room && fetch->count > 0) {
+        fetch->text.len = before;
+        rc = 1;
+    }
+    return rc;
+}
+
+/* Takes the record at `used`. 0; 1: it does not fit any more; or a negative errno. */
+static int take_record(struct record_fetch *fetch, size_t len)
+{
+    size_t before = shown(fetch);
+    int rc = reserve(fetch);
+    if (rc == 0 && fetch->json)
+        rc = write_line(fetch, len);
+    else if (rc == 0)
+        rc = before + len > fetch->room && fetch->count > 0;
+    if (rc == 0)
+        note_record(fetch, len, fetch->json ? fetch->text.len - before : len);
+    return rc;
 }
 
 /* All that there are. 0: more may be wanted; 1: it is enough; or a negative errno. */
@@ -134,7 +134,7 @@ static int take_records(struct record_fetch *fetch)
 {
     int rc = 0;
     while (rc == 0) {
-        const uint8_t *at = buffer(fetch) + fetch->used;
+        const uint8_t *at = fetch->piece->bytes + fetch->used;
         size_t left = fetch->have - fetch->used;
         if ((int64_t)fetch->count == fetch->max_records || (fetch->count > 0 && shown(fetch) >= fetch->room))
             return 1;
@@ -171,7 +171,7 @@ static size_t wanted(const struct record_fetch *fetch)
     uint64_t records = (uint64_t)fetch->max_records - fetch->count;
     uint64_t want = room;
     if (fetch->mean_len > 0 && records < room / fetch->mean_len)
-        want = records * fetch->mean_len * 9 / 8;
+        want = records * fetch->mean_len * 33 / 32;
     if (want < pending * 4)
         want = pending * 4;
     want = want > pending ? want - pending : 0;
@@ -305,9 +305,9 @@ static int take_bytes(struct record_fetch *fetch, struct read_op *op)
 {
     if (op->extent.position != op->at)
         return find_behind(fetch, op, op->extent.position);
-    int rc = make_room(fetch, op->extent.len);
+    int rc = make_room(fetch, op);
     if (rc == 0)
-        rc = partition_read_copy(op, buffer(fetch) + fetch->have);
+        rc = partition_read_copy(op, fetch->piece->bytes + fetch->have);
     if (rc != 0)
         return rc;
     fetch->have += op->extent.len;
@@ -367,21 +367,13 @@ static int take_answer(struct record_fetch *fetch, struct read_op *op)
     return -EIO;
 }
 
-enum asking_next record_fetch_go(struct record_fetch *fetch, struct read_op *op, int rc, bool parked, int *over)
+enum asking_next record_fetch_go(struct record_fetch *fetch, struct read_op *op, int rc, int *over)
 {
-    if (fetch->stage == FETCH_NEW)
-        rc = 0;
-    if (fetch->lost && rc == 0 && fetch->stage == FETCH_BYTES && op->found)
-        partition_read_release(op);
+    if (fetch->stage == FETCH_NEW || rc == 0)
+        rc = take_answer(fetch, op);
     if (rc == 0)
-        rc = fetch->lost ? -ENOMEM : take_answer(fetch, op);
-    if (rc == 0 && parked)
-        record_fetch_keep(fetch);
-    if (rc == 0 && !fetch->lost)
         return ASKING_READ;
-    if (fetch->lost)
-        fetch->count = 0;
-    *over = fetch->lost ? -ENOMEM : rc < 0 && fetch->count == 0 ? rc : 0; /* records first; the error comes again */
+    *over = rc < 0 && fetch->count == 0 ? rc : 0; /* records first; the error comes again */
     fetch->leader_epoch = fetch->epoch_now;
     return ASKING_OVER;
 }

@@ -37,31 +37,26 @@ struct record_fetch {
     enum record_fetch_stage stage;
     struct topic_config config; /* as it was when this began */
     size_t capacity;            /* of records */
-    uint8_t *own;               /* the partition's bytes, own_capacity of them; NULL: in this thread's buffer */
-    size_t own_capacity;
-    bool lost;         /* there was no memory to keep its bytes */
-    int64_t begun_at;  /* next.offset, as it came */
-    int32_t epoch_now; /* of the last answer, leader_epoch's kind */
-    struct {           /* the question that waits for FETCH_EPOCH's answer */
+    int64_t begun_at;           /* next.offset, as it came */
+    int32_t epoch_now;          /* of the last answer, leader_epoch's kind */
+    struct {                    /* the question that waits for FETCH_EPOCH's answer */
         enum record_fetch_stage stage;
         int64_t at, limit;
         size_t max;
         int32_t leader_epoch; /* of its answer */
     } again;
-    size_t have, used; /* of those bytes, and how many of them are records that were taken */
+    struct history_piece *piece; /* the partition's bytes; NULL: none yet */
+    size_t have, used;           /* of those bytes, and how many of them are records that were taken */
     struct log_run run;
     int64_t run_end;
     struct json_text text;
 };
 
 /* Fill in what is "in" of a zeroed one. Takes the answer to the last question, if there was one, of which rc was the
- * outcome, and goes on. parked: another thread may go on next. ASKING_READ: op's kind, at, limit and max are what is to
- * be asked. ASKING_OVER: *over is 0, with count records, or none if there are none there now; or a negative errno with
- * none. */
-enum asking_next record_fetch_go(struct record_fetch *fetch, struct read_op *op, int rc, bool parked, int *over);
-/* It is about to be another thread's, to which this one's buffer stays behind. */
-void record_fetch_keep(struct record_fetch *fetch);
-/* What was fetched, as the stream shows it. */
+ * outcome, and goes on. ASKING_READ: op's kind, at, limit and max are what is to be asked. ASKING_OVER: *over is 0,
+ * with count records, or none if there are none there now; or a negative errno with none. */
+enum asking_next record_fetch_go(struct record_fetch *fetch, struct read_op *op, int rc, int *over);
+/* What was fetched, as the stream shows it: but for `.json` the first bytes of fetch->piece. */
 const uint8_t *record_fetch_bytes(const struct record_fetch *fetch);
 void record_fetch_free(struct record_fetch *fetch);
 

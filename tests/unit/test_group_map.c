@@ -496,6 +496,77 @@ static void give_many(struct group_map *map, struct group_owner owner, int64_t o
     }
 }
 
+/* They are in more than one stretch. */
+static void what_is_given_again_is_bounded_by_records_and_size(void **state)
+{
+    enum { RECORDS = 5000, SIZE = 1 << 20 };
+    struct group_map map = {0};
+    (void)state;
+    give_many(&map, first, 5, RECORDS);
+    assert_int_equal(group_map_give(&map, 0, SIZE, MANY, NULL), TINY * MANY);
+    assert_int_equal(group_map_give(&map, TINY, SIZE, 4200, NULL), TINY * 4200);
+    assert_int_equal(group_map_give(&map, 0, SIZE, RECORDS, NULL), TINY * RECORDS);
+    assert_int_equal(group_map_give(&map, 0, TINY * 4200, RECORDS, NULL), TINY * 4199);
+    assert_int_equal(group_map_give(&map, 0, TINY * 4200 + 1, RECORDS, NULL), TINY * 4200);
+    assert_int_equal(group_map_give(&map, TINY * 4096 - 1, SIZE, MANY, NULL), TINY * MANY - 1);
+    group_map_free(&map);
+}
+
+static void each_position_says_which_records_end_before_it(void **state)
+{
+    enum { RECORDS = 101, LONGEST = 7 };
+    struct group_map map = {0};
+    struct group_record records[RECORDS];
+    char bytes[RECORDS * LONGEST] = {0};
+    int64_t len = 0, ended = 0, end = 0;
+    (void)state;
+    for (int i = 0; i < RECORDS; i++) {
+        records[i] = (struct group_record){.offset = 10 + i, .len = 1 + (uint32_t)(i * i % LONGEST)};
+        len += records[i].len;
+    }
+    assert_int_equal(group_map_add(&map, first, records, RECORDS, bytes), 0);
+    assert_int_equal(group_map_give(&map, 0, sizeof bytes + 1, RECORDS, NULL), len);
+    for (int64_t pos = 1; pos <= len; pos++) {
+        char want[32] = "";
+        for (; ended < RECORDS && end + records[ended].len <= pos; ended++)
+            end += records[ended].len;
+        if (ended > 0)
+            snprintf(want, sizeof want, "0/7:%d", (int)(10 + ended));
+        would_commit(&map, pos, want);
+    }
+    assert_int_equal(ended, RECORDS);
+    group_map_free(&map);
+}
+
+/* What was read into a piece is answered from there, also when it is the stream's no more. */
+static void bytes_that_lie_in_a_piece_are_shared_with_it(void **state)
+{
+    enum { RECORDS = 10, LEN = 4000 };
+    struct group_map map = {0};
+    struct group_record records[RECORDS];
+    struct history_piece *piece = history_piece_new(RECORDS * LEN);
+    char got[2 * LEN];
+    (void)state;
+    memset(piece->bytes, 'x', RECORDS * LEN);
+    for (int i = 0; i < RECORDS; i++)
+        records[i] = (struct group_record){.offset = i, .len = LEN};
+    assert_int_equal(group_map_add_piece(&map, first, records, RECORDS, piece), 0);
+    assert_int_equal(group_map_give(&map, 0, 1 << 20, MANY, NULL), RECORDS * LEN);
+    assert_int_equal(group_map_read_at(&map, 3 * LEN - 7), 0);
+    assert_int_equal(group_map_give(&map, 3 * LEN - 7, LEN, MANY, got), 7);
+    assert_int_equal(group_map_withdraw(&map, first), 3);
+    assert_int_equal(group_map_end(&map), 3 * LEN);
+    char line[] = "yy\n";
+    assert_int_equal(group_map_add(&map, second, &(struct group_record){.offset = 9, .len = 3}, 1, line), 0);
+    for (int i = 0; i < RECORDS * LEN; i++)
+        assert_int_equal(piece->bytes[i], 'x');
+    history_piece_unref(piece);
+    assert_int_equal(group_map_read_at(&map, 3 * LEN), 0);
+    assert_int_equal(group_map_give(&map, 3 * LEN, sizeof got, MANY, got), 3);
+    assert_memory_equal(got, "yy\n", 3);
+    group_map_free(&map);
+}
+
 static void a_million_uncommitted_records_are_known_one_by_one(void **state)
 {
     enum { MILLION = 1000 * 1000 };
@@ -590,6 +661,9 @@ int main(void)
         cmocka_unit_test(what_was_committed_stays),
         cmocka_unit_test(a_reset_goes_on_at_the_present_position),
         cmocka_unit_test(a_withdrawal_says_which_record_was_the_first),
+        cmocka_unit_test(what_is_given_again_is_bounded_by_records_and_size),
+        cmocka_unit_test(each_position_says_which_records_end_before_it),
+        cmocka_unit_test(bytes_that_lie_in_a_piece_are_shared_with_it),
         cmocka_unit_test(a_million_uncommitted_records_are_known_one_by_one),
         cmocka_unit_test(of_too_many_uncommitted_ones_the_oldest_are_committed_together),
         cmocka_unit_test(what_is_committed_and_a_mib_back_is_forgotten),
