@@ -364,6 +364,39 @@ static void a_way_of_several_steps(void **state)
     assert_int_equal(load(&s, 2), 2);
 }
 
+/* As large as groups get: what is in balance stays, and who comes or leaves moves its share alone. */
+static void ten_thousand_partitions_of_thousands_of_members(void **state)
+{
+    enum { PARTITIONS = 10000, MEMBERS = 5000, LEFT = MEMBERS - 1 };
+    static int32_t owners[PARTITIONS], has[PARTITIONS], topics[] = {0};
+    static struct assign_member members[PARTITIONS];
+    struct assign_topic topic = {.partitions = PARTITIONS, .owners = owners};
+    (void)state;
+    for (int p = 0; p < PARTITIONS; p++) {
+        members[p] = (struct assign_member){.topics = topics, .topic_count = 1};
+        owners[p] = -1;
+    }
+    assert_int_equal(assignor_assign(ASSIGNOR_STICKY, &topic, 1, members, MEMBERS), 0);
+    for (int p = 0; p < PARTITIONS; p++)
+        assert_int_equal(owners[p], p % MEMBERS);
+    assert_int_equal(assignor_assign(ASSIGNOR_STICKY, &topic, 1, members, MEMBERS), 0);
+    for (int p = 0; p < PARTITIONS; p++)
+        assert_int_equal(owners[p], p % MEMBERS);
+    /* The last one leaves: the first two have three. */
+    for (int p = LEFT; p < PARTITIONS; p += MEMBERS)
+        owners[p] = -1;
+    assert_int_equal(assignor_assign(ASSIGNOR_STICKY, &topic, 1, members, LEFT), 0);
+    for (int p = 0; p < PARTITIONS; p++)
+        assert_int_equal(owners[p], p % MEMBERS != LEFT ? p % MEMBERS : p == LEFT ? 0 : 1);
+    /* As many come as there are partitions: of each that somebody had, the first one stays. */
+    assert_int_equal(assignor_assign(ASSIGNOR_STICKY, &topic, 1, members, PARTITIONS), 0);
+    for (int p = 0; p < PARTITIONS; p++) {
+        has[owners[p]]++;
+        assert_int_equal(has[owners[p]], 1);
+        assert_true(p >= LEFT || owners[p] == p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +407,7 @@ int main(void)
         cmocka_unit_test(one_of_a_hundred_leaves_and_only_its_own_move),
         cmocka_unit_test(whatever_was_before_it_ends_balanced),
         cmocka_unit_test(a_way_of_several_steps),
+        cmocka_unit_test(ten_thousand_partitions_of_thousands_of_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
