@@ -1,7 +1,7 @@
 """Members of consumer groups, as measuring programs: each prints what it measured.
 
   group_client.py first STREAM                 ns from the open to the first record
-  group_client.py cat FILE BYTES               ns to read so much, as cat does
+  group_client.py cat FILE BYTES READ_BYTES    ns to read so much, as cat does: into one buffer, READ_BYTES at most a time
   group_client.py takeover STREAM TOPIC STREAM ns from a member's kill -9 until another one, of the second stream's
                                                mount, has the next record of its partition; TOPIC has two
   group_client.py members STREAM N             ns until N members that open it at once have as many shares
@@ -43,12 +43,14 @@ def first(stream):
     return time.monotonic_ns() - begun
 
 
-def cat(path, size):
+def cat(path, size, read_bytes):
     fd, left = open_stream(path), int(size)
     sink = os.open("/dev/null", os.O_WRONLY)
+    buffer = bytearray(int(read_bytes))  # os.read() has a new one for each, which costs by what it is given
+    view = memoryview(buffer)
     begun = time.monotonic_ns()
     while left > 0:
-        left -= os.write(sink, os.read(fd, READ_BYTES))
+        left -= os.write(sink, view[:os.readv(fd, [buffer])])
     return time.monotonic_ns() - begun
 
 

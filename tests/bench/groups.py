@@ -9,6 +9,8 @@ from cluster import NODES, Cluster
 from harness import ALL_CPUS, PLACEMENTS, Row, await_condition, printed_ns, run, shell
 
 FREE = {"free": ALL_CPUS}
+READ_BYTES = 512 << 10  # st_blksize: what cat asks for
+POLL_RECORDS = 500  # max.poll.records unless set
 CLIENT = os.path.join(os.path.dirname(__file__), "group_client.py")
 
 
@@ -30,11 +32,11 @@ class Groups:
         return f"{self.mount}/.groups/bench{self.count}/{topic}"
 
 
-def beside_follow(bench, row, lines, work, placements=PLACEMENTS):
-    """work(FILE): of the stream of a new group, against `.follow`."""
+def beside_follow(bench, row, lines, work, placements=PLACEMENTS, times=1):
+    """work(FILE): of the stream of a new group, against `.follow`; the lines are there so many times."""
     with bench.mounted() as (ours, _):
         partition = os.path.join(bench.make_topic("bench"), "0")
-        shell('cat "$1" >> "$2"', lines, partition)
+        shell('for n in $(seq "$3"); do cat "$1" >> "$2"; done', lines, partition, str(times))
         groups = Groups(ours.mount)
         bench.compare(row, {
             ".follow": lambda: work(os.path.join(ours.mount, "bench", ".follow", "0")),
@@ -42,10 +44,21 @@ def beside_follow(bench, row, lines, work, placements=PLACEMENTS):
         }, placements)
 
 
+def cat_beside_follow(bench, row, line_bytes, read_bytes, times=4):
+    """Four times BENCH_MB: enough that joining, which is in it, does not count."""
+    lines = bench.lines_file(line_bytes)
+    size = times * os.path.getsize(lines)
+    work = lambda path: printed_ns(*client("cat", path, size, read_bytes))()  # noqa: E731
+    beside_follow(bench, row, lines, work, times=times)
+
+
 def groups_cat(bench, row=Row("cat of a group's stream, 1 KiB lines", "≤ 1.25 x .follow", 1.25, (".follow",))):
-    lines = bench.lines_file(1024)
-    size = os.path.getsize(lines)
-    beside_follow(bench, row, lines, lambda path: printed_ns(*client("cat", path, size))())
+    cat_beside_follow(bench, row, 1024, READ_BYTES)
+
+
+def groups_cat_short(bench, row=Row("cat of a group's stream, 100-byte lines", "", None, (".follow",))):
+    """max.poll.records bounds a read: both are read by as many bytes as those come to."""
+    cat_beside_follow(bench, row, 100, POLL_RECORDS * 100 + 1)
 
 
 def groups_while_read(bench, row=Row("bash's while read of a stream, 100,000 records", "≤ 1.11 x .follow", 1.11,
@@ -173,6 +186,6 @@ def groups_takeover_three(bench, row=Row("kill -9 of a member → its next recor
     on_three(bench, row, 2, work)
 
 
-WORKS = [groups_cat, groups_while_read, groups_first, groups_takeover, groups_members, groups_moved, groups_idle,
-         groups_first_three, groups_takeover_three]
+WORKS = [groups_cat, groups_cat_short, groups_while_read, groups_first, groups_takeover, groups_members, groups_moved,
+         groups_idle, groups_first_three, groups_takeover_three]
 NAMES = {work.__name__.replace("_", "-"): work for work in WORKS}
