@@ -488,7 +488,7 @@ static void what_was_held_goes_before_what_comes_when_nothing_is_held_any_more(v
 {
     struct pair *pair = led_by_one(state);
     struct partition *leader = partition_of(pair, 1, "orders");
-    struct partition_request request = {.head = {.leader_epoch = 5}, .upto = LIMIT_SEAL_MS};
+    struct partition_request request = {.head = {.leader_epoch = 5}, .epoch = SEAL_EMPTY, .upto = LIMIT_SEAL_MS};
     struct partition_answer answer;
     struct appended first, none, second, third;
 
