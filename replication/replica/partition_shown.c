@@ -177,7 +177,7 @@ static int32_t compare(struct partition *part, const struct shown_from *from, st
     int32_t found;
     struct log_point to;
 
-    if (from->own.offset < 0)
+    if (from->own.offset < 0 || from->found_epoch < 0) /* no replica, or no record in it: nothing there differs */
         return -1;
     log_epoch_end(part->log, from->found_epoch, &found, &to);
     if (to.offset < 0)

@@ -550,6 +550,39 @@ static void what_is_left_where_elections_are_clean_is_kept(void **state)
     assert_int_equal(found.offset, 1);
 }
 
+/* A replica that has begun anew behind what was deleted has no record yet, and so none that differs. Found by the
+ * simulator, seed 1908 of clusters. */
+static void who_has_no_records_has_none_that_differ(void **state)
+{
+    struct appended tail;
+    struct log_point found;
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1), second = leader % 3 + 1, third = second % 3 + 1;
+    append_one(leader, 10);
+    memory_cut(&c->network, leader, second, true);
+    memory_cut(&c->network, leader, third, true);
+    append_acks_at(leader, &tail, 77, ACKS_LEADER);
+    cluster_settle(c);
+    struct partition *asker = partition_at(leader);
+    decide_at(leader, 2, leader); /* which does not come to lead in it */
+    decide_at(leader, 2, leader);
+    assert_true(asker->asks_shown);
+    while (hand_step(&c->nodes[leader].hand))
+        ;
+    struct partition_answer answer = {.head = {.number = 1, .leader_epoch = asker->registration.leader_epoch},
+                                      .upto = 1,
+                                      .position = 3,
+                                      .from = {-1, -1, -1, {1, 3}, {1, 3}}};
+    partition_shown_answer(asker, second, &answer);
+    cluster_await(c, LONG_MS, !asker->asks_shown);
+    assert_int_equal(log_end(asker->log).offset, 2);
+    for (int64_t offset = 0; offset < 2; offset++) {
+        assert_int_equal(log_lookup_offset(asker->log, offset, log_end(asker->log), &found, NULL), 0);
+        assert_int_equal(found.offset, offset);
+    }
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
@@ -570,6 +603,7 @@ int main(void)
         STORY(an_epoch_ends_where_it_does_once_the_next_has_begun),
         STORY(the_only_one_that_missed_it_knows_where_its_log_ends),
         STORY(what_is_left_where_elections_are_clean_is_kept),
+        STORY(who_has_no_records_has_none_that_differ),
     };
     return cmocka_run_group_tests_name("what was shown", tests, NULL, NULL);
 }
