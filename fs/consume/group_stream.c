@@ -203,6 +203,8 @@ static void take_epoch_end(struct group_part *part, int rc)
 {
     if (part->dropped || part->revoked || part->lost)
         return;
+    if (part->leader_epoch != part->probed_epoch) /* a READ has gone on meanwhile, and has asked itself */
+        return;
     if (rc != 0 || !part->probe.found)
         look_later(part->stream, LIMIT_STREAM_PROBE_MS);
     else if (part->probe.point.offset < part->next.offset)
@@ -261,8 +263,10 @@ static void ask_lost(struct group_part *part)
         return;
     if (now_ms(part->stream) < part->probe_ms)
         look_later(part->stream, LIMIT_STREAM_PROBE_MS);
-    else
+    else {
+        part->probed_epoch = part->leader_epoch;
         ask_aside(part, FIND_EPOCH_END, part->leader_epoch);
+    }
 }
 
 /* ---- whose turn it is ---- */

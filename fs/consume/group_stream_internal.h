@@ -30,6 +30,7 @@ struct group_part {
     /* Asks, of no READ, whether it answers again, or where there are no records whether some were lost. Refers to the
      * handle while it is under way. */
     struct read_op probe;
+    int32_t probed_epoch; /* FIND_EPOCH_END: leader_epoch, when it was asked */
     struct work probe_work;
     bool probing;
     bool dropped; /* the last call of the two frees it */

@@ -130,6 +130,39 @@ static void what_is_lost_behind_a_hole_is_no_reason_to_go_back(void **state)
     close_stream(&s);
 }
 
+/* What was asked about the place where it waited says nothing of where a READ has gone meanwhile. */
+static void a_late_answer_takes_nothing_for_lost(void **state)
+{
+    struct stream s;
+    struct fuse_req req;
+    int32_t leader, coordinates, elsewhere;
+    (void)state;
+    make_orders_and_group("1", &leader, &coordinates, &elsewhere);
+    open_stream(&s, c->nodes[leader].node, group);
+    append_some(leader, 10, 10);
+    reads(&s, 0, "10\n");
+    struct partition_registration next = partition_at(leader)->registration;
+    next.leader_epoch++;
+    next.partition_epoch++;
+    partition_set_registration(partition_at(leader), &next);
+    begin_read(&s, &req, 4096, 3);
+    struct group_part *part = s.handle->reader->group->parts[0];
+    struct log_point waits = part->next;
+    pthread_mutex_lock(&s.handle->lock);
+    assert_true(part->probing);
+    part->next.offset = 50;
+    part->leader_epoch = next.leader_epoch;
+    pthread_mutex_unlock(&s.handle->lock);
+    cluster_await(c, LONG_MS, !part->probing);
+    assert_false(part->lost);
+    assert_int_equal(part->leader_epoch, next.leader_epoch);
+    part->next = waits;
+    append_some(leader, 11, 11);
+    cluster_await(c, LONG_MS, is_answered(&req));
+    assert_given(&req, "11\n");
+    close_stream(&s);
+}
+
 /* A member reads its own node's replica, which follows. */
 static void what_followers_have_lost_with_their_leader_is_given_out(void **state)
 {
@@ -162,6 +195,7 @@ int main(void)
         story(more_that_took_their_place_is_given_out),
         story(nothing_is_passed_over_while_the_leader_is_cut_off),
         story(what_is_lost_behind_a_hole_is_no_reason_to_go_back),
+        story(a_late_answer_takes_nothing_for_lost),
         story(what_followers_have_lost_with_their_leader_is_given_out),
     };
     return cmocka_run_group_tests_name("group_lost", tests, NULL, NULL);
