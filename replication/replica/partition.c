@@ -238,7 +238,6 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
              (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
     int rc = open_log(part, made, e);
     part->open_rc = rc;
-    part->unmade = made && part->log == NULL;
     /* What was made of its directory when there was no room for all of it. What cannot be removed is told as a stray at
      * the next start. */
     if (rc != 0 && made && atomic_load(&part->life) == LIFE_CLOSED)
@@ -296,7 +295,6 @@ int partition_reopen(struct partition *part, struct err *e)
         else
             err_set(e, rc = -EIO, "%s is offline after an error", part->name);
         part->open_rc = rc;
-        atomic_store(&part->unmade, atomic_load(&part->unmade) && part->log == NULL);
         if (rc == 0)
             renew_config(part);
         if (atomic_load(&part->topic->deleted)) /* meanwhile: whoever retired its partitions saw no log here */

@@ -92,8 +92,7 @@ struct partition {
     /* what the checkpoints said: they go on saying it of a log that could not be opened */
     struct log_known known;
     struct checkpoint_entry known_high_watermark;
-    int open_rc;         /* life_lock: why log is NULL */
-    _Atomic bool unmade; /* it is new, and there never was a log: nothing was ever in it here */
+    int open_rc; /* life_lock: why log is NULL */
 
     /* settings in force, as the append path needs them */
     _Atomic int32_t min_insync_config; /* as set; 0: it follows from the replicas */
@@ -419,8 +418,7 @@ int32_t partition_seal_wants(const struct partition *part);
 void partition_seal_broken(struct partition *part);
 /* What its leader was asked for is not wanted any more: once, and if that gets lost the seal ends by itself. */
 void partition_seal_give_back(struct partition *part);
-/* Nothing is retained in this node's own log; or it leads since it was made, and could not make one yet. false also of
- * what cannot be looked at. */
+/* Nothing is retained in this node's own log. false also of what cannot be looked at. */
 bool partition_is_empty(struct partition *part);
 
 /* ---- a log that is damaged, or cannot be written to: partition_damage.c ---- */

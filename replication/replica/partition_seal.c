@@ -26,21 +26,8 @@ static int64_t now_ms(const struct partition *part)
     return part->manager->clock->mono_ms(part->manager->clock);
 }
 
-/* And no other node has led it. */
-static bool was_never_made(struct partition *part)
-{
-    bool never;
-
-    pthread_mutex_lock(&part->lock);
-    never = atomic_load(&part->unmade) && partition_leads(part) && part->led_since_epoch == 0;
-    pthread_mutex_unlock(&part->lock);
-    return never;
-}
-
 bool partition_is_empty(struct partition *part)
 {
-    if (part->log == NULL)
-        return was_never_made(part);
     return partition_is_open(part) && log_start(part->log).offset >= log_end(part->log).offset;
 }
 

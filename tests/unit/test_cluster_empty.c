@@ -287,48 +287,6 @@ static void of_two_rmdirs_one_finds_nothing(void **state)
     }
 }
 
-/* ---- what a mkdir takes back ---- */
-
-/* At a node without room for it. `writes`: somebody does as soon as another node leads it. */
-static void mkdir_without_room(int32_t id, bool writes)
-{
-    struct appended appended = {.calls = 0};
-    struct cluster_op op;
-    int32_t leader = LEADER_NONE;
-    atomic_store(&c->nodes[id].disk.mkdir_rc, -ENOSPC);
-    int rc = node_create_topic(c->nodes[id].node, cluster_op_init(&op), "orders", &some_attr);
-    while (leader == LEADER_NONE && op.calls == 0) {
-        assert_true(step());
-        for (int32_t other = 1; other <= 3; other++)
-            leader = leader_at(other) == other && other != id ? other : leader;
-    }
-    if (writes && leader != LEADER_NONE)
-        append_acks_at(leader, &appended, 1, ACKS_LEADER);
-    rc = cluster_op_end(c, &op, rc);
-    atomic_store(&c->nodes[id].disk.mkdir_rc, 0);
-    if (writes && leader != LEADER_NONE) {
-        assert_int_equal(appended.calls, 1);
-        assert_int_equal(appended.rc, 0);
-        assert_int_equal(rc, 0);
-        assert_int_equal(log_end(partition_at(leader)->log).offset, 1);
-        set_at(id, "orders", "delete.topic.enable", "true");
-        assert_int_equal(cluster_rmdir(c, id, "orders"), 0);
-    } else {
-        assert_int_equal(rc, -ENOSPC);
-    }
-    for (int32_t other = 1; other <= 3; other++)
-        cluster_await(c, LONG_MS, !cluster_has(c, other, "orders"));
-}
-
-static void what_a_mkdir_takes_back_is_empty(void **state)
-{
-    (void)state;
-    for (int32_t id = 1; id <= 3; id++) {
-        mkdir_without_room(id, false);
-        mkdir_without_room(id, true);
-    }
-}
-
 /* ---- how it ends ---- */
 
 static void a_leader_that_changes_meanwhile_is_asked_again(void **state)
@@ -459,7 +417,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_with_records_shuts_no_gate, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(of_two_rmdirs_one_finds_nothing, setup_three, cluster_teardown),
-        cmocka_unit_test_setup_teardown(what_a_mkdir_takes_back_is_empty, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_leader_that_changes_meanwhile_is_asked_again, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_dies_and_appends_go_on, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_was_held_is_not_overtaken, setup_three, cluster_teardown),
