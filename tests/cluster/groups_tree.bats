@@ -112,7 +112,7 @@ coordinator() { attr "$C/$1/.groups/kitchen" user.group.coordinator; } # NODE
     form 3
     offsets=$C/1/.internal/__consumer_offsets
     wait_until '[ "$(attr "$offsets" user.topic.replication_factor)" = 3 ]'
-    wait_until '[ "$(for part in "$offsets"/*; do attr "$part" user.log.isr; done | sort -u)" = 1,2,3 ]' 30
+    wait_until '[ "$(for part in "$offsets"/*; do attr "$part" user.log.isr; echo; done | sort -u)" = 1,2,3 ]' 30
     # The users' topics stay as they are; and whoever has the offsets may die.
     is "$(attr "$C/1/orders" user.topic.replication_factor)" 1
     set_attr "$C/1/orders" user.topic.replication_factor 3
