@@ -75,7 +75,12 @@ static int on_found_cluster(void *arg, char id[UUID_TEXT_BYTES], struct err *e)
 {
     struct node *node = arg;
     uint8_t uuid[UUID_BYTES];
-    if (!atomic_load(&node->in_cluster)) {
+    bool joined = atomic_load(&node->in_cluster);
+    if (!joined && node->quorum.meta.cluster_id[0] != '\0') { /* it is not kept yet: the disk was full */
+        memcpy(id, node->quorum.meta.cluster_id, UUID_TEXT_BYTES);
+        return 0;
+    }
+    if (!joined) {
         int rc = executor_uuid(node->executor, uuid);
         if (rc != 0)
             return err_sys(e, rc, "choose a cluster id");

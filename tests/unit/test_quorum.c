@@ -305,6 +305,21 @@ static int32_t epoch_of(struct fixture *f)
     return info.leader_epoch;
 }
 
+/* Its disk was full whenever it was to keep the id, and it leads alone now. Found by the simulator, seed 238 of
+ * clusters. */
+static void test_who_has_not_kept_the_clusters_id_makes_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct quorum *quorum = &f->node->quorum;
+    char id[UUID_TEXT_BYTES];
+    struct err e = {0};
+    assert_string_not_equal(quorum->meta.cluster_id, "");
+    atomic_store(&f->node->in_cluster, false);
+    assert_int_equal(quorum->found_cluster(quorum->arg, id, &e), 0);
+    assert_string_equal(id, quorum->meta.cluster_id);
+    atomic_store(&f->node->in_cluster, true);
+}
+
 /* A lone voter that led again in the epoch it had would use (offset, epoch) twice after a crash. */
 static void test_each_start_leads_in_an_epoch_of_its_own(void **state)
 {
@@ -464,6 +479,7 @@ int main(void)
         STORY(test_an_unknown_command_stops_the_start),
         STORY(test_a_command_that_lost_a_race_is_passed_over),
         STORY(test_a_command_that_can_fit_nothing_stops_the_start),
+        STORY(test_who_has_not_kept_the_clusters_id_makes_no_other),
         STORY(test_kill_9_keeps_what_was_decided),
         STORY(test_a_snapshot_replaces_the_log),
     };
