@@ -518,12 +518,10 @@ static void the_only_one_that_missed_it_knows_where_its_log_ends(void **state)
     assert_int_equal(partition_own_high_watermark(part).offset, 1);
 }
 
-/* The leader of a later epoch has lost its power, and with the end of its log that epoch: what is left was shown. */
-static void what_is_left_where_elections_are_clean_is_kept(void **state)
+/* A leader alone with a record of its own behind one that all have, which asks what was shown, and is answered so. */
+static struct partition *asks_and_hears(int64_t upto, struct shown_from from)
 {
-    struct appended tail;
-    struct log_point found;
-    (void)state;
+    static struct appended tail; /* answered after this */
     make_orders();
     int32_t leader = leader_at(1), second = leader % 3 + 1, third = second % 3 + 1;
     append_one(leader, 10);
@@ -539,11 +537,20 @@ static void what_is_left_where_elections_are_clean_is_kept(void **state)
     while (hand_step(&c->nodes[leader].hand))
         ;
     struct partition_answer answer = {.head = {.number = 1, .leader_epoch = asker->registration.leader_epoch},
-                                      .upto = 5,
-                                      .position = 15,
-                                      .from = {9, 9, -1, {-1, -1}, {-1, -1}}};
+                                      .upto = upto,
+                                      .position = 3 * upto,
+                                      .from = from};
     partition_shown_answer(asker, second, &answer);
     cluster_await(c, LONG_MS, !asker->asks_shown);
+    return asker;
+}
+
+/* The leader of a later epoch has lost its power, and with the end of its log that epoch: what is left was shown. */
+static void what_is_left_where_elections_are_clean_is_kept(void **state)
+{
+    struct log_point found;
+    (void)state;
+    struct partition *asker = asks_and_hears(5, (struct shown_from){9, 9, -1, {-1, -1}, {-1, -1}});
     assert_int_equal(log_end(asker->log).offset, 5);
     assert_int_equal(log_end(asker->log).position, 15);
     assert_int_equal(log_lookup_offset(asker->log, 1, log_end(asker->log), &found, NULL), 0);
@@ -554,28 +561,9 @@ static void what_is_left_where_elections_are_clean_is_kept(void **state)
  * simulator, seed 1908 of clusters. */
 static void who_has_no_records_has_none_that_differ(void **state)
 {
-    struct appended tail;
     struct log_point found;
     (void)state;
-    make_orders();
-    int32_t leader = leader_at(1), second = leader % 3 + 1, third = second % 3 + 1;
-    append_one(leader, 10);
-    memory_cut(&c->network, leader, second, true);
-    memory_cut(&c->network, leader, third, true);
-    append_acks_at(leader, &tail, 77, ACKS_LEADER);
-    cluster_settle(c);
-    struct partition *asker = partition_at(leader);
-    decide_at(leader, 2, leader); /* which does not come to lead in it */
-    decide_at(leader, 2, leader);
-    assert_true(asker->asks_shown);
-    while (hand_step(&c->nodes[leader].hand))
-        ;
-    struct partition_answer answer = {.head = {.number = 1, .leader_epoch = asker->registration.leader_epoch},
-                                      .upto = 1,
-                                      .position = 3,
-                                      .from = {-1, -1, -1, {1, 3}, {1, 3}}};
-    partition_shown_answer(asker, second, &answer);
-    cluster_await(c, LONG_MS, !asker->asks_shown);
+    struct partition *asker = asks_and_hears(1, (struct shown_from){-1, -1, -1, {1, 3}, {1, 3}});
     assert_int_equal(log_end(asker->log).offset, 2);
     for (int64_t offset = 0; offset < 2; offset++) {
         assert_int_equal(log_lookup_offset(asker->log, offset, log_end(asker->log), &found, NULL), 0);
