@@ -24,8 +24,11 @@ ifneq (,$(findstring thread,$(SANITIZE)))
 OPTIMISE += -Wno-tsan
 endif
 HARDEN :=
+HOT_SCRIPT :=
 else
-OPTIMISE := -O2 -g
+# A section for each function, so that the linker can lay those that hot.ld names side by side.
+OPTIMISE := -O2 -g -ffunction-sections
+HOT_SCRIPT := fs/serve/hot.ld
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fno-plt
 endif
 ifneq (,$(findstring clang,$(CC)))
@@ -110,14 +113,18 @@ $(BUILD)/$(1).a: $(filter-out $(call objects,$(MAIN)),$(call objects,$(call sour
 endef
 $(foreach room,$(ROOMS),$(eval $(call ARCHIVE,$(room))))
 
-$(BUILD)/logmnt: $(call objects,$(SOURCES)) $(foreach room,$(ROOMS),$(BUILD)/$(room).members)
+$(BUILD)/logmnt: $(call objects,$(SOURCES)) $(foreach room,$(ROOMS),$(BUILD)/$(room).members) $(HOT_SCRIPT)
 	$(say) '  link $@'
-	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(PACKAGE_LIBS)
+	$(hide)$(CC) $(ALL_LDFLAGS) $(HOT_SCRIPT:%=-Wl,-T,%) -o $@ $(filter %.o,$^) $(PACKAGE_LIBS)
+
+# Memory can end for a thread of it.
+$(BUILD)/tests/test_last_line: PROGRAM_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$(BUILD)/tests/test_sync: PROGRAM_LDFLAGS := -Wl,--wrap=calloc
 
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(HELPER_SOURCES)) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(say) '  link $@'
-	$(hide)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
+	$(hide)$(CC) $(ALL_LDFLAGS) $(PROGRAM_LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
 
 $(FAULT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/fault/%.o $(call objects,$(HELPER_SOURCES)) $(ARCHIVES)
 	@mkdir -p $(@D)

@@ -5,11 +5,12 @@ bg() { # COMMAND…: in the background; its pid in $!
     BG+=("$!")
 }
 
-wait_until() { # CONDITION [SECONDS]
-    local deadline=$((SECONDS + ${2:-15} + 1))
+wait_until() { # CONDITION [SECONDS]: with sanitizers three times as long
+    local seconds=$((${2:-15} * (SANITIZED ? 3 : 1)))
+    local deadline=$((SECONDS + seconds + 1))
     until eval "$1"; do
         if [ $SECONDS -ge $deadline ]; then
-            echo "waited ${2:-15} s in vain for: $1" >&2
+            echo "waited $seconds s in vain for: $1" >&2
             return 1
         fi
         sleep 0.02

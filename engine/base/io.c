@@ -26,6 +26,13 @@
         rc_ < 0 ? -(type)errno : rc_;                                                                                  \
     })
 
+/* A file that may not be longer (RLIMIT_FSIZE, or the file system's own limit) is a disk without room for more of it.
+ */
+static ssize_t no_room(ssize_t rc)
+{
+    return rc == -EFBIG ? -ENOSPC : rc;
+}
+
 static int posix_open(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
 {
     (void)io;
@@ -50,15 +57,15 @@ static ssize_t posix_pwritev(struct io *io, int fd, const struct iovec *iov, int
     (void)io;
     /* The one write that every append does twice, without libc's work for thread cancellation (nobody cancels here). */
     if (iovcnt == 1) {
-        return RETRY(ssize_t, syscall(SYS_pwrite64, fd, iov->iov_base, iov->iov_len, at));
+        return no_room(RETRY(ssize_t, syscall(SYS_pwrite64, fd, iov->iov_base, iov->iov_len, at)));
     }
-    return RETRY(ssize_t, pwritev(fd, iov, iovcnt, at));
+    return no_room(RETRY(ssize_t, pwritev(fd, iov, iovcnt, at)));
 }
 
 static int posix_ftruncate(struct io *io, int fd, int64_t size)
 {
     (void)io;
-    return RETRY(int, ftruncate(fd, size));
+    return (int)no_room(RETRY(int, ftruncate(fd, size)));
 }
 
 static int posix_fdatasync(struct io *io, int fd)
@@ -77,6 +84,15 @@ static int posix_fstat(struct io *io, int fd, struct stat *st)
 {
     (void)io;
     return RETRY(int, fstat(fd, st));
+}
+
+static int posix_set_mtime(struct io *io, int fd, int64_t mtime_ms)
+{
+    const struct timespec times[] = {{.tv_nsec = UTIME_OMIT},
+                                     {.tv_sec = mtime_ms / 1000, .tv_nsec = mtime_ms % 1000 * 1000000}};
+
+    (void)io;
+    return RETRY(int, futimens(fd, times));
 }
 
 static int posix_rename(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
@@ -164,6 +180,7 @@ static struct io posix_io = {
     .fdatasync = posix_fdatasync,
     .fsync = posix_fsync,
     .fstat = posix_fstat,
+    .set_mtime = posix_set_mtime,
     .rename = posix_rename,
     .unlink = posix_unlink,
     .mkdir = posix_mkdir,

@@ -24,6 +24,7 @@ struct io {
     int (*fdatasync)(struct io *io, int fd);
     int (*fsync)(struct io *io, int fd); /* files and directories */
     int (*fstat)(struct io *io, int fd, struct stat *st);
+    int (*set_mtime)(struct io *io, int fd, int64_t mtime_ms);
     int (*rename)(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to);
     int (*unlink)(struct io *io, int dirfd, const char *name, int flags); /* flags: AT_REMOVEDIR or 0 */
     int (*mkdir)(struct io *io, int dirfd, const char *name, mode_t mode);

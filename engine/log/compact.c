@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "engine/base/bugs.h"
 #include "engine/log/compact_group.h"
 #include "engine/log/log_internal.h"
 
@@ -62,7 +63,7 @@ static uint32_t count_cleanable(const struct log *log, struct log_point limit, i
         const struct segment *seg = log->segments[n];
         bool too_young = lag_ms > 0 && seg->end.offset > first_dirty && seg->max_timestamp_ms > now_ms - lag_ms;
 
-        if (seg->end.offset > limit.offset || too_young) {
+        if ((seg->end.offset > limit.offset && !BUG(compacts_undecided)) || too_young) {
             break;
         }
     }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include "engine/base/bugs.h"
 #include "engine/log/log_internal.h"
 
 /* Survivors of one old batch that lie one behind the other. */
@@ -88,7 +89,7 @@ static void set_horizon(struct rewrite *rw, struct batch_entry *b)
 {
     if (!rw->run.tombstones) {
         if (has_horizon(b)) {
-            b->attributes = (uint16_t)(b->attributes & ~BATCH_DELETE_HORIZON);
+            b->attributes = (uint8_t)(b->attributes & ~BATCH_DELETE_HORIZON);
             b->first_timestamp_ms = b->last_timestamp_ms;
         }
     } else if (!has_horizon(b)) {
@@ -213,7 +214,7 @@ int compact_group(struct compact_pass *pass, const struct segment_view *views, u
         rc = rewrite_segment(&rw, &views[i], e);
     }
     if (rc == 0 && rw.changed) {
-        rc = segment_build_finish(rw.to, views[n - 1].end, e);
+        rc = segment_build_finish(rw.to, BUG(compaction_loses_end) ? rw.to->end : views[n - 1].end, e);
     }
     if (rc < 0 || !rw.changed) {
         segment_build_abort(rw.to);

@@ -43,6 +43,11 @@ int log_fail(struct log *log, int rc, struct err *e)
     return err_is_passing(rc) ? rc : log_go_offline(log, -EIO, e != NULL ? e->text : "I/O error");
 }
 
+bool log_checks(const struct log *log)
+{
+    return log->obeyed || atomic_load_explicit(&log->env->check_crcs, memory_order_relaxed);
+}
+
 int log_report_corruption(struct log *log, struct err *e)
 {
     if (!atomic_exchange(&log->bad_reported, true) && log->env->on_offline != NULL) {
@@ -60,15 +65,15 @@ void log_lock(struct log *log)
 
 void log_unlock(struct log *log)
 {
-    struct segment *doomed = log->doomed;
+    struct segment *retired = log->retired;
 
-    log->doomed = NULL;
+    log->retired = NULL;
     pthread_mutex_unlock(&log->append_lock);
-    while (doomed != NULL) {
-        struct segment *next = doomed->doomed_next;
+    while (retired != NULL) {
+        struct segment *next = retired->retired_next;
 
-        segment_unref(doomed);
-        doomed = next;
+        segment_unref(retired);
+        retired = next;
     }
 }
 
@@ -91,6 +96,7 @@ struct log *log_new(struct log_env *env, const char *name, const struct log_conf
     snprintf(log->name, sizeof log->name, "%s", name);
     log->config = *config;
     atomic_init(&log->framing, (int)config->framing);
+    log->obeyed = config->obeyed;
     dir_init(&log->dir, env->io, env->topics_dirfd, name);
     log->role_epoch = -1;
     log->producers_stored = -1;
@@ -119,7 +125,7 @@ void log_drop_segments(struct log *log)
         segment_unref(log->segments[i]);
     }
     while ((seg = log->retiring) != NULL) {
-        log->retiring = seg->doomed_next;
+        log->retiring = seg->retired_next;
         atomic_store(&seg->retired, false); /* its files stay: the next open finds them, and that they are to go */
         segment_unref(seg);
     }
@@ -215,24 +221,14 @@ struct log_point log_end(struct log *log)
     return end;
 }
 
-static int64_t read_figure(struct log *log, const int64_t *figure)
-{
-    int64_t value;
-
-    pthread_mutex_lock(&log->state_lock);
-    value = *figure;
-    pthread_mutex_unlock(&log->state_lock);
-    return value;
-}
-
 int64_t log_recovery_point(struct log *log)
 {
-    return read_figure(log, &log->recovery_point);
+    return atomic_load(&log->recovery_point);
 }
 
 int64_t log_cleaner_offset(struct log *log)
 {
-    return read_figure(log, &log->cleaner_offset);
+    return atomic_load(&log->cleaner_offset);
 }
 
 bool log_set_cleaner_offset(struct log *log, int64_t offset, uint32_t cuts)
@@ -250,7 +246,7 @@ bool log_set_cleaner_offset(struct log *log, int64_t offset, uint32_t cuts)
 
 int64_t log_last_append_ms(struct log *log)
 {
-    return read_figure(log, &log->last_append_ms);
+    return atomic_load(&log->last_append_ms);
 }
 
 const char *log_name(struct log *log)
@@ -295,5 +291,7 @@ void log_size(struct log *log, struct log_size *out)
         out->disk_bytes = log->closed_disk_bytes + segment_disk_bytes(active);
         out->segments = log->segment_count;
     }
+    out->start = log->start;
+    out->end = log->end;
     pthread_mutex_unlock(&log->state_lock);
 }

@@ -38,7 +38,7 @@ struct log_env {
     struct clock *clock;
     struct segment_cache *cache;  /* the LRU of open segment files */
     int topics_dirfd;             /* DATA/topics */
-    _Atomic bool check_crcs;      /* check.crcs: batches are checked before they are first shown */
+    _Atomic bool check_crcs;      /* check.crcs: batches are checked before they are first shown; see also log_config */
     struct histogram flush_times; /* of rounds of log_flush(): fdatasync of what there is of a log */
     /* Called once when a log goes offline or corruption is met, with the reason; must not call back. May be NULL. */
     void (*on_offline)(void *arg, const char *name, const char *reason);
@@ -66,6 +66,7 @@ struct log_config {
     int64_t max_compaction_lag_ms;
     double min_cleanable_dirty_ratio;
     uint32_t cleanup_policy; /* bits of enum cleanup_policy */
+    bool obeyed; /* what its records say is done: they are checked whatever check.crcs says. As it is opened */
     enum framing framing;
     uint32_t key_separator_len;
     char key_separator[LOG_KEY_SEPARATOR_BYTES];
@@ -111,7 +112,8 @@ int log_lead(struct log *log, int32_t epoch, struct err *e);
  * returned. -ESTALE: it leads in this epoch, or leads or follows in a later one. */
 int log_follow(struct log *log, int32_t epoch, struct err *e);
 
-int32_t log_latest_epoch(struct log *log); /* the last one that has begun in this log; -1: none */
+int32_t log_latest_epoch(struct log *log);   /* the last one that has begun in this log; -1: none */
+int32_t log_earliest_epoch(struct log *log); /* the first one that is known: earlier ones lie before the log start */
 
 /* Where an epoch ends (Kafka's OffsetsForLeaderEpoch, KIP-279): *end belongs to *found_epoch, the largest known epoch
  * at or below the asked one. Below all known ones it is the asked one, which ended where the first known one begins.
@@ -162,9 +164,9 @@ int log_append_copy(struct log *log, int32_t leader_epoch, const struct log_copy
                     struct log_append_result *out, struct err *e);
 
 /* Moves the log's end to a later point, whoever leads or follows in leader_epoch: what lies between is a hole, and its
- * offsets and positions are never used. Durable, with all that is in front of the hole, also where the end is there
- * already. -EINVAL: the point lies before the end, or in one of the two; -ESTALE, -EIO as above; passing errnos: the
- * end may have moved already, but a power cut could take it back: to be called again. */
+ * offsets and positions are never used, once the log has been flushed: where something in front of the hole is lost,
+ * the hole is cut away with it. -EINVAL: the point lies before the end, or in one of the two; -ESTALE, -EIO as above;
+ * passing errnos: the end may have moved already, but a power cut could take it back: to be called again. */
 int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
 /* As a follower, before what comes next: in the leader's log that epoch begins here, if no later one is known here. It
  * is on the disk when this returns. -EBADMSG: an epoch above leader_epoch; -ESTALE, -EIO, passing errnos as above. */
@@ -217,7 +219,7 @@ void log_set_on_flush_left(struct log *log, void (*left)(void *arg), void *arg);
 void log_flush_next(struct log *log);
 
 /* As log_flush() of all that is there, waiting for it: 0, or what done() would be given. The thread leads one round at
- * most. */
+ * most. Also from within a done(). */
 int log_flush_all(struct log *log);
 
 /* As log_flush_all(), and the sparse indexes: what must have succeeded before the clean-shutdown mark is written, which
@@ -231,7 +233,8 @@ struct log_point log_end(struct log *log);
 int64_t log_recovery_point(struct log *log); /* the flushed offset */
 uint64_t log_flushes(struct log *log);       /* fdatasync pairs (rounds) since it was opened */
 int64_t log_cleaner_offset(struct log *log);
-int64_t log_last_append_ms(struct log *log); /* the last batch's timestamp; the newest file's mtime when empty */
+/* The last batch's timestamp; with no batch left the active file's mtime, which is that of the last one that went. */
+int64_t log_last_append_ms(struct log *log);
 const char *log_name(struct log *log);
 int log_offline(struct log *log); /* 0, or the negative errno it is offline with; -EBADMSG: damaged */
 /* What it is at: each of the numbers is another one once something of that has ended. */
@@ -243,8 +246,10 @@ struct log_busy {
 void log_busy(struct log *log, struct log_busy *out);
 bool log_is_damaged(struct log *log); /* wrong bytes were met in it, since it was opened or reset */
 
+/* All of one moment. */
 struct log_size {
-    int64_t retained_bytes; /* bytes a reader of the whole would get */
+    struct log_point start, end;
+    int64_t retained_bytes; /* bytes a reader of the whole would get: less than lies between the two where holes are */
     int64_t disk_bytes;     /* of all files */
     uint32_t segments;
 };

@@ -95,6 +95,9 @@ int log_roll_locked(struct log *log, struct err *e)
         segment_unref(seg);
         return log_fail(log, rc, e);
     }
+    if (log->last_append_ms != INDEX_NO_TIMESTAMP) {
+        segment_set_mtime(seg, log->last_append_ms);
+    }
     segment_seal(old);
     log_list_push(log, seg, NULL); /* room was reserved */
     segment_unpin(seg);
@@ -185,6 +188,40 @@ static struct batch_entry make_entry(const struct segment *seg, const struct app
     };
 }
 
+/* Entries that end at or below the point. */
+static int count_below(struct segment *seg, int64_t point, uint32_t *count)
+{
+    struct segment_view view;
+    struct batch_entry b;
+    int rc = 0;
+
+    log_view(seg, &view);
+    *count = 0;
+    if (point > seg->base.offset) {
+        rc = segment_find_offset(&view, (uint64_t)(point - seg->base.offset) - 1, count, NULL);
+    }
+    if (rc == 0 && *count > 0) {
+        rc = segment_entry(seg, *count - 1, &b, NULL);
+        *count -= rc == 0 && seg->base.offset + b.offset + (int64_t)b.records > point;
+    }
+    return rc;
+}
+
+void log_note_flushed(struct log *log, struct segment *seg)
+{
+    uint32_t count;
+    int64_t point = atomic_load(&log->recovery_point); /* goes down with the append lock alone, and up at any time */
+
+    if (point >= seg->end.offset) {
+        seg->on_disk = 1 + seg->batches;
+    } else if (point < seg->base.offset) {
+        seg->on_disk = 0;
+    } else if (seg->on_disk == 0 || point != seg->on_disk_point) {
+        seg->on_disk = count_below(seg, point, &count) == 0 ? 1 + count : 0;
+    }
+    seg->on_disk_point = point;
+}
+
 static int append_to(struct log *log, struct segment *seg, const struct append_batch *batch, int32_t leader_epoch,
                      int64_t now_ms, struct log_append_result *out, struct err *e)
 {
@@ -202,6 +239,7 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
         rc = log_mark_segment(log, seg, false, true, e);
     }
     if (rc == 0) {
+        log_note_flushed(log, seg);
         rc = segment_append(seg, &b, batch->iov, batch->iovcnt, batch->marks, batch->mark_count,
                             log->config.index_interval_bytes, &growth, e);
     }
@@ -216,7 +254,7 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
         seg->mtime_ms = now_ms;
         out->end = seg->end;
         log->end = seg->end;
-        log->last_append_ms = batch->last_timestamp_ms;
+        atomic_store_explicit(&log->last_append_ms, batch->last_timestamp_ms, memory_order_relaxed);
         pthread_mutex_unlock(&log->state_lock);
         if (batch->producer_id >= 0) {
             producers_note(&log->producers, &b, out->base.offset);

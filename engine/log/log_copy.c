@@ -134,13 +134,6 @@ int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct 
                                      : err_set(e, -EINVAL, "the end is at offset %" PRId64, log->end.offset);
     }
     log_unlock(log);
-    if (rc == 0) {
-        /* Where something in front of the hole is lost, the hole is cut away with it. */
-        rc = log_flush_all(log);
-        if (rc < 0) {
-            err_sys(e, rc, "flush what is in front of a hole");
-        }
-    }
     return rc < 0 ? err_wrap(e, rc, "move the end of %s", log->name) : 0;
 }
 
@@ -282,6 +275,7 @@ static int write_all(struct log *log, struct copying *c, struct log_append_resul
         rc = err_sys(e, -ENOMEM, "producers");
     }
     if (rc == 0) {
+        log_note_flushed(log, seg);
         rc = segment_append_run(seg, c->batches, c->count, log->config.framing, log->config.index_interval_bytes,
                                 &ahead, e);
     }

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <syslog.h>
 
+#include "engine/base/bugs.h"
 #include "engine/log/log_internal.h"
 
 /* Under the state lock. */
@@ -30,7 +31,7 @@ int log_change_epochs(struct log *log, struct epochs *next, const struct log_poi
     int rc = dir_hold(&log->dir, e);
 
     if (rc == 0) {
-        rc = epochs_store(log->env->io, log->dir.fd, next, e);
+        rc = cut != NULL && BUG(cut_epochs_unsynced) ? 0 : epochs_store(log->env->io, log->dir.fd, next, e);
         dir_release(&log->dir);
         rc = rc < 0 ? log_fail(log, rc, e) : 0;
     }
@@ -131,6 +132,16 @@ int32_t log_latest_epoch(struct log *log)
 
     pthread_mutex_lock(&log->state_lock);
     epoch = epochs_latest(&log->epochs);
+    pthread_mutex_unlock(&log->state_lock);
+    return epoch;
+}
+
+int32_t log_earliest_epoch(struct log *log)
+{
+    int32_t epoch;
+
+    pthread_mutex_lock(&log->state_lock);
+    epoch = log->epochs.count > 0 ? log->epochs.entries[0].epoch : -1;
     pthread_mutex_unlock(&log->state_lock);
     return epoch;
 }

@@ -18,6 +18,10 @@
  * whoever comes before it has, with a request of its own, takes the lead at once. A log without that callback has
  * nobody else: there the thread goes on until the queue is empty.
  *
+ * While a leader gives its answers nobody is at the disk, and who is told may come to wait in log_flush_all(), for a
+ * round of this log or of another one. So a thread there waits for no answers of others: it leads beside who gives
+ * them, or within, on the same thread; and the last of them leaves.
+ *
  * Failure of a sync, whatever its errno: the log goes offline and every waiter gets -EIO; nothing is synced a second
  * time, since after a failed fsync the kernel may have dropped the pages. A file that cannot be opened for want of
  * descriptors: the waiters get that errno, and all is as before. That is rare, since what is not on the disk is open
@@ -208,34 +212,46 @@ static bool leave(struct log *log)
     return true;
 }
 
-/* One round; without on_flush_left() as many as there is anything to do for. The answers belong to it: whoever is
- * called back and asks for another flush finds this one RUNNING and is queued, so it does not lead from in there. State
- * lock held on entry and on return, but not in between. */
-static void lead(struct log *log)
+/* One round. State lock held on entry and on return, but not in between. */
+static void do_round(struct log *log)
 {
     struct round round;
     int rc;
 
+    log->flushing = true;
+    round_begin(log, &round);
+    pthread_mutex_unlock(&log->state_lock);
+    rc = round_run_timed(log, &round);
+    pthread_mutex_lock(&log->state_lock);
+    log->flushing = false;
+    if (round.upto > log->flush_floor) {
+        round.upto = log->flush_floor;
+    }
+    if (rc == 0) {
+        if (round.upto > log->recovery_point) {
+            log->recovery_point = round.upto;
+        }
+        log->directory_dirty = log->directory_dirty && !round.directory;
+    }
+    if (log->flush_threads > 0) {
+        pthread_cond_broadcast(&log->flush_changed);
+    }
+    pthread_mutex_unlock(&log->state_lock);
+    round_answer(&round, rc);
+    pthread_mutex_lock(&log->state_lock);
+}
+
+/* One round; without on_flush_left() as many as there is anything to do for. The answers belong to it: whoever is
+ * called back and asks for another flush finds this one RUNNING and is queued, so it does not lead from in there.
+ * Nobody is at the disk. Likewise. */
+static void lead(struct log *log)
+{
     log->flush_state = FLUSH_RUNNING;
+    log->flush_leaders++;
     do {
-        round_begin(log, &round);
-        pthread_mutex_unlock(&log->state_lock);
-        rc = round_run_timed(log, &round);
-        pthread_mutex_lock(&log->state_lock);
-        if (round.upto > log->flush_floor) {
-            round.upto = log->flush_floor;
-        }
-        if (rc == 0) {
-            if (round.upto > log->recovery_point) {
-                log->recovery_point = round.upto;
-            }
-            log->directory_dirty = log->directory_dirty && !round.directory;
-        }
-        pthread_mutex_unlock(&log->state_lock);
-        round_answer(&round, rc);
-        pthread_mutex_lock(&log->state_lock);
-    } while (log->on_flush_left == NULL && log->flush_first != NULL);
-    if (leave(log)) {
+        do_round(log);
+    } while (log->on_flush_left == NULL && log->flush_first != NULL && !log->flushing);
+    if (--log->flush_leaders == 0 && leave(log)) {
         pthread_mutex_unlock(&log->state_lock);
         log->on_flush_left(log->on_flush_left_arg);
         pthread_mutex_lock(&log->state_lock);
@@ -350,7 +366,7 @@ int log_flush_all(struct log *log)
         waiter.round = log->flush_rounds;
     }
     while (!waiter.done) {
-        if (log->flush_state != FLUSH_RUNNING && waiter.round == log->flush_rounds) {
+        if (!log->flushing && waiter.round == log->flush_rounds) {
             lead(log);
         } else {
             pthread_cond_wait(&log->flush_changed, &log->state_lock);

@@ -29,6 +29,7 @@ struct log {
     pthread_mutex_t append_lock;
     struct log_config config;   /* append lock */
     _Atomic int framing;        /* of config, for readers */
+    bool obeyed;                /* as it was opened */
     enum log_role role;         /* append lock; in the epoch: */
     int32_t role_epoch;         /* append lock; -1: LOG_IDLE */
     struct producers producers; /* append lock, and: */
@@ -40,7 +41,7 @@ struct log {
     bool names_wait;  /* append lock: a segment in the list has `.swap` names that a full disk would not change */
     uint32_t deleted; /* append lock: counts the names given to retired segments' files */
     struct segment *retiring; /* append lock: out of the list, in their order, and their files still have names */
-    struct segment *doomed;   /* append lock: retired ones whose reference log_unlock() drops */
+    struct segment *retired;  /* append lock: of those the reference is still to be dropped, by log_unlock() */
 
     pthread_mutex_t state_lock;
     struct segment **segments; /* ascending; the last one is active; never empty while online */
@@ -48,9 +49,9 @@ struct log {
     uint32_t segment_max;
     struct log_point start;
     struct log_point end;
-    int64_t recovery_point;
-    int64_t cleaner_offset;
-    int64_t last_append_ms;
+    _Atomic int64_t recovery_point; /* these three are read without the lock, too */
+    _Atomic int64_t cleaner_offset;
+    _Atomic int64_t last_append_ms;
     int64_t closed_log_bytes;  /* of all segments but the active one */
     int64_t closed_disk_bytes; /* likewise */
     int64_t cut_bytes;         /* bytes in `.log` files that lie before start */
@@ -58,6 +59,8 @@ struct log {
 
     /* flushing, log_flush.c: state lock */
     enum log_flush_state flush_state;
+    bool flushing;                               /* RUNNING: a round is at the disk; else answers are given */
+    int flush_leaders;                           /* RUNNING: threads at it */
     struct log_flush *flush_first, **flush_last; /* who waits for a round that has not begun, in order */
     uint32_t flush_threads;                      /* of them, threads in log_flush_all() */
     uint64_t flush_rounds;                       /* that have begun */
@@ -91,6 +94,8 @@ int log_fail(struct log *log, int rc, struct err *e);
 int log_go_offline(struct log *log, int rc, const char *reason);
 /* 0 or -EIO with the reason "offline". */
 int log_check_online(struct log *log, struct err *e);
+/* Whether bytes are checked before they are first shown. */
+bool log_checks(const struct log *log);
 /* Wrong bytes were met while reading: reported through on_offline once a log; the log stays online, the bytes are not
  * shown. Returns -EIO. */
 int log_report_corruption(struct log *log, struct err *e);
@@ -115,6 +120,12 @@ struct log_known log_clip_known(const struct log *log, const struct log_known *k
 /* After the segments were found: forgets epochs that begin behind the end, and makes all of them anew from the entries
  * if they did not agree. -EBADMSG: an entry is damaged. */
 int log_check_epochs(struct log *log, bool agree, struct err *e);
+
+/* ---- log_append.c; append lock ---- */
+
+/* Before entries are appended: how much of the segment, which is pinned, is on the disk, for them to say so (batch.h).
+ */
+void log_note_flushed(struct log *log, struct segment *seg);
 
 /* ---- log_producers.c; append lock, or in log_open() ---- */
 
@@ -151,6 +162,9 @@ int log_list_push(struct log *log, struct segment *seg, struct err *e);
 /* Counts the closed segments' bytes anew, after the figures of one have changed. Under the state lock, or in
  * log_open(). */
 void log_list_sum(struct log *log);
+/* What log_last_append_ms() is to say: the last batch's timestamp, or where there is none the time of the active file.
+ * Likewise. */
+int64_t log_list_last_append_ms(const struct log *log);
 /* Room for one more, so that the next push cannot fail. Append lock. */
 int log_list_reserve(struct log *log, struct err *e);
 

@@ -144,6 +144,16 @@ void log_list_sum(struct log *log)
     }
 }
 
+int64_t log_list_last_append_ms(const struct log *log)
+{
+    for (uint32_t i = log->segment_count; i > 0; i--) {
+        if (log->segments[i - 1]->batches > 0) {
+            return log->segments[i - 1]->last_timestamp_ms;
+        }
+    }
+    return log->segments[log->segment_count - 1]->mtime_ms;
+}
+
 int log_list_reserve(struct log *log, struct err *e)
 {
     uint32_t max = log->segment_max == 0 ? 4 : log->segment_max * 2;
@@ -205,13 +215,13 @@ int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, cons
     int rc = 0;
 
     while (*last != NULL) {
-        last = &(*last)->doomed_next;
+        last = &(*last)->retired_next;
     }
     for (i = 0; i < n; i++) {
         segs[i]->retire_ending = ending;
-        segs[i]->doomed_next = NULL;
+        segs[i]->retired_next = NULL;
         *last = segs[i];
-        last = &segs[i]->doomed_next;
+        last = &segs[i]->retired_next;
     }
     if (log->retiring == NULL) {
         return 0;
@@ -219,9 +229,9 @@ int log_retire_segments(struct log *log, struct segment **segs, uint32_t n, cons
     while (rc == 0 && (seg = log->retiring) != NULL) {
         rc = retire_one(log, seg, e);
         if (rc == 0) {
-            log->retiring = seg->doomed_next;
-            seg->doomed_next = log->doomed;
-            log->doomed = seg;
+            log->retiring = seg->retired_next;
+            seg->retired_next = log->retired;
+            log->retired = seg;
         }
     }
     if (rc == 0) {

@@ -20,7 +20,7 @@ static int record_in(struct log *log, const struct segment_view *view, uint32_t 
     struct index_entry at = {0};
     int rc = 0;
 
-    if (atomic_load_explicit(&log->env->check_crcs, memory_order_relaxed)) {
+    if (log_checks(log)) {
         rc = segment_verify(view, i, i + 1, e);
     }
     if (rc == 0) {

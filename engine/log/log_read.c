@@ -93,7 +93,7 @@ static int piece_of_runs(const struct segment_view *view, const struct range *ra
 static int find_piece(struct log *log, const struct segment_view *view, const struct range *range, struct piece *out,
                       struct err *e)
 {
-    bool check = atomic_load_explicit(&log->env->check_crcs, memory_order_relaxed);
+    bool check = log_checks(log);
     int rc;
 
     if (view->gaps) {

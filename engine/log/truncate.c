@@ -218,6 +218,9 @@ static int build_empty(struct log *log, struct cut *cut, struct err *e)
         return rc;
     }
     rc = segment_take_generation(by, e);
+    if (rc == 0 && log->last_append_ms != INDEX_NO_TIMESTAMP) {
+        segment_set_mtime(by, log->last_append_ms); /* a start takes no generation from the time of one that grows */
+    }
     segment_unpin(by);
     if (rc < 0) {
         segment_build_abort(by);
@@ -277,19 +280,13 @@ static int change_epochs(struct log *log, const struct cut *cut, bool all, struc
 /* Under the state lock. */
 static void set_figures(struct log *log, const struct cut *cut)
 {
-    uint32_t i = log->segment_count;
-
     log->end = cut->to;
     if (cut->anew) {
         log->start = cut->to;
         log->cut_bytes = 0;
     }
     log_list_sum(log);
-    while (i > 1 && log->segments[i - 1]->batches == 0) {
-        i--;
-    }
-    log->last_append_ms =
-        log->segments[i - 1]->batches > 0 ? log->segments[i - 1]->last_timestamp_ms : log->segments[i - 1]->mtime_ms;
+    log->last_append_ms = log_list_last_append_ms(log);
 }
 
 /* The directory is held; `gone` has room for all that go. */

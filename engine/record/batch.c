@@ -35,6 +35,7 @@ enum {
     ENTRY_PRODUCER_EPOCH = 48,
     ENTRY_SEQUENCE = 50,
     ENTRY_ATTRIBUTES = 54,
+    ENTRY_UNFLUSHED = 55, /* 0: nothing is said; or 1 + how many */
     ENTRY_CRC = 56,
     ENTRY_ENTRY_CRC = 60,
 };
@@ -74,7 +75,7 @@ int batch_header_decode(const uint8_t in[BATCH_HEADER_BYTES], struct batch_heade
     return 0;
 }
 
-void batch_entry_encode(const struct batch_entry *b, uint8_t out[BATCH_ENTRY_BYTES])
+void batch_entry_encode_appended(const struct batch_entry *b, uint32_t unflushed, uint8_t out[BATCH_ENTRY_BYTES])
 {
     put32(out + ENTRY_OFFSET, b->offset);
     put32(out + ENTRY_POSITION, b->position);
@@ -87,9 +88,22 @@ void batch_entry_encode(const struct batch_entry *b, uint8_t out[BATCH_ENTRY_BYT
     put64(out + ENTRY_PRODUCER_ID, (uint64_t)b->producer_id);
     put16(out + ENTRY_PRODUCER_EPOCH, (uint16_t)b->producer_epoch);
     put32(out + ENTRY_SEQUENCE, (uint32_t)b->sequence);
-    put16(out + ENTRY_ATTRIBUTES, b->attributes);
+    out[ENTRY_ATTRIBUTES] = b->attributes;
+    out[ENTRY_UNFLUSHED] = unflushed < BATCH_UNFLUSHED_MANY ? (uint8_t)(unflushed + 1) : 0;
     put32(out + ENTRY_CRC, b->crc);
     put32(out + ENTRY_ENTRY_CRC, crc32c(0, out, ENTRY_ENTRY_CRC));
+}
+
+void batch_entry_encode(const struct batch_entry *b, uint8_t out[BATCH_ENTRY_BYTES])
+{
+    batch_entry_encode_appended(b, BATCH_UNFLUSHED_MANY, out);
+}
+
+uint32_t batch_entry_unflushed(const uint8_t in[BATCH_ENTRY_BYTES])
+{
+    bool says = in[ENTRY_UNFLUSHED] != 0 && get32(in + ENTRY_ENTRY_CRC) == crc32c(0, in, ENTRY_ENTRY_CRC);
+
+    return says ? in[ENTRY_UNFLUSHED] - 1u : BATCH_UNFLUSHED_MANY;
 }
 
 int batch_entry_decode(const uint8_t in[BATCH_ENTRY_BYTES], struct batch_entry *b)
@@ -108,7 +122,7 @@ int batch_entry_decode(const uint8_t in[BATCH_ENTRY_BYTES], struct batch_entry *
     b->producer_id = (int64_t)get64(in + ENTRY_PRODUCER_ID);
     b->producer_epoch = (int16_t)get16(in + ENTRY_PRODUCER_EPOCH);
     b->sequence = (int32_t)get32(in + ENTRY_SEQUENCE);
-    b->attributes = get16(in + ENTRY_ATTRIBUTES);
+    b->attributes = in[ENTRY_ATTRIBUTES];
     b->crc = get32(in + ENTRY_CRC);
     return 0;
 }

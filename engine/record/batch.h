@@ -40,9 +40,9 @@ struct batch_entry {
     int64_t last_timestamp_ms;
     int64_t producer_id; /* -1: none */
     int16_t producer_epoch;
-    uint16_t attributes; /* enum batch_attribute */
-    int32_t sequence;    /* of the first record; -1: none */
-    uint32_t crc;        /* CRC-32C of the bytes */
+    uint8_t attributes; /* enum batch_attribute */
+    int32_t sequence;   /* of the first record; -1: none */
+    uint32_t crc;       /* CRC-32C of the bytes */
 };
 
 enum batch_attribute {
@@ -57,6 +57,12 @@ void batch_header_encode(const struct batch_header *h, uint8_t out[BATCH_HEADER_
  * -EBADMSG: magic, version, flags or CRC do not hold. */
 int batch_header_decode(const uint8_t in[BATCH_HEADER_BYTES], struct batch_header *h);
 void batch_entry_encode(const struct batch_entry *b, uint8_t out[BATCH_ENTRY_BYTES]);
+/* The same, for one that is appended: it says how many entries right before it are not known to be on the disk; all in
+ * front of those are, and so are all segments before its own. BATCH_UNFLUSHED_MANY: it says nothing. */
+void batch_entry_encode_appended(const struct batch_entry *b, uint32_t unflushed, uint8_t out[BATCH_ENTRY_BYTES]);
+/* What it says; BATCH_UNFLUSHED_MANY also of one that is damaged. */
+uint32_t batch_entry_unflushed(const uint8_t in[BATCH_ENTRY_BYTES]);
+#define BATCH_UNFLUSHED_MANY 255u /* and all numbers above */
 /* -EBADMSG: the entry's own CRC does not hold. */
 int batch_entry_decode(const uint8_t in[BATCH_ENTRY_BYTES], struct batch_entry *b);
 
@@ -75,7 +81,7 @@ struct append_batch {
     int64_t producer_id;
     int32_t sequence;
     int16_t producer_epoch;
-    uint16_t attributes;
+    uint8_t attributes;
     uint32_t gap; /* so many sequences right before this one will not come any more; BATCH_GAP_ALL: none before it */
     const struct framing_mark *marks; /* from the start of the batch, ascending */
     uint32_t mark_count;

@@ -133,6 +133,33 @@ static bool is_wholly_deleted(const struct recovery *r)
     return !r->known->clean_shutdown && r->known->start.offset > end;
 }
 
+/* What is to be cut must not have been on the disk, as what was appended behind it says. In a log that was cut back
+ * that may be what an interrupted cut has left, and says nothing of what is there now. */
+static int check_flushed(const struct recovery *r, struct err *e)
+{
+    struct log *log = r->log;
+    bool cut = log->epochs.cut_count > 0;
+    bool follows = r->kept == 0 || (r->kept < r->dir.count && log->end.offset == r->dir.files[r->kept].base_offset);
+    uint32_t i;
+
+    for (i = r->kept > 0 ? r->kept - 1 : 0; i < r->dir.count && r->reason[0] != '\0' && !cut; i++) {
+        int64_t kept = i < r->kept ? log->segments[i]->batches : 0, entries;
+        bool first_lost = i == r->kept && follows; /* all in front of it is there */
+        int rc = recover_flushed(log, &r->dir.files[i], &entries, e);
+
+        if (rc < 0) {
+            return rc;
+        }
+        if (entries > kept || (entries == 0 && i >= r->kept && !first_lost)) {
+            return err_set(e, -EBADMSG,
+                           "it is damaged at offset %" PRId64 ", which was on the disk when segment %020" PRId64
+                           " was appended to: %s",
+                           found_end(r), r->dir.files[i].base_offset, r->reason);
+        }
+    }
+    return 0;
+}
+
 /* Nothing that was flushed may be missing. */
 static int check_reach(const struct recovery *r, struct err *e)
 {
@@ -306,7 +333,6 @@ static int set_figures(struct recovery *r, struct err *e)
     struct log *log = r->log;
     struct log_point first = log->segments[0]->base;
     struct log_point start = r->known->start;
-    uint32_t i;
 
     if (start.offset <= first.offset) {
         start = first;
@@ -318,14 +344,7 @@ static int set_figures(struct recovery *r, struct err *e)
     log->recovery_point =
         r->known->clean_shutdown ? log->end.offset : between(r->known->recovery_point, first.offset, log->end.offset);
     log->cleaner_offset = between(r->known->cleaner_offset, first.offset, log->end.offset);
-    for (i = log->segment_count; i > 0; i--) {
-        const struct segment *seg = log->segments[i - 1];
-
-        log->last_append_ms = seg->batches > 0 ? seg->last_timestamp_ms : seg->mtime_ms;
-        if (seg->batches > 0) {
-            break;
-        }
-    }
+    log->last_append_ms = log_list_last_append_ms(log);
     return log_set_start(log, start, e);
 }
 
@@ -353,6 +372,9 @@ static int run(struct recovery *r, struct err *e)
     if (rc == 0) {
         r->nothing = without_segments(r);
         rc = load_all(r, e);
+    }
+    if (rc == 0) {
+        rc = check_flushed(r, e);
     }
     if (rc == 0) {
         rc = check_reach(r, e);

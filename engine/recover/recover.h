@@ -3,6 +3,7 @@
  *   recover.c          the order of things, and where a log is cut
  *   recover_dir.c      the names in the directory; swaps and deletions that a crash interrupted
  *   recover_segment.c  one segment: what of it holds
+ *   recover_flushed.c  what entries say of those before them: that they were on the disk
  *   recover_index.c    its two sparse indexes: taken over, mended or made anew
  *
  * All of it runs in log_open(), before anybody else knows the log. */
@@ -72,6 +73,12 @@ struct recover_load {
 int recover_segment(struct log *log, const struct recover_files *files, struct recover_load *load, struct err *e);
 /* Cuts `.log` and `.batches` to what holds, and fsyncs them. */
 int recover_segment_trim(struct segment *seg, struct err *e);
+
+/* ---- recover_flushed.c ---- */
+
+/* Reads all entries of a segment, whether they follow each other or not. *entries: so many of its first ones were on
+ * the disk, and so was all in front of the segment; -1: none of them says anything. Errnos of the disk, -ENOMEM. */
+int recover_flushed(struct log *log, const struct recover_files *files, int64_t *entries, struct err *e);
 
 /* ---- recover_index.c ---- */
 

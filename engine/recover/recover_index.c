@@ -85,7 +85,7 @@ static bool ends_hold(struct segment *seg, uint64_t end_offset, int64_t end_ms)
     if (times > 0) {
         return !sealed || timeindex_at(&seg->timeindex, times - 1).timestamp_ms >= end_ms;
     }
-    return (view.index_count == 0 && (seg->batches == 0 || !sealed)) || seg->timeindex.capacity == 0;
+    return view.index_count == 0 && (seg->batches == 0 || !sealed);
 }
 
 /* The running figures as they were at the last index point. */

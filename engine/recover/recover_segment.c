@@ -315,5 +315,8 @@ int recover_segment_trim(struct segment *seg, struct err *e)
             rc = io->fsync(io, seg->fd[kinds[i]]);
         }
     }
+    if (rc == 0 && seg->batches == 0 && !seg->ranged) {
+        segment_set_mtime(seg, seg->mtime_ms); /* as it was found, not that of this cut */
+    }
     return rc < 0 ? err_sys(e, rc, "cut segment %020" PRId64, seg->base.offset) : 0;
 }

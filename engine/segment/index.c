@@ -19,7 +19,7 @@ void index_init(struct index *ix, uint32_t entry_bytes, int64_t capacity_bytes, 
     memset(ix, 0, sizeof *ix);
     ix->entry_bytes = entry_bytes;
     ix->capacity = capacity > INT32_MAX / TIMEINDEX_ENTRY_BYTES ? INT32_MAX / TIMEINDEX_ENTRY_BYTES
-                                                                : (uint32_t)(capacity < 0 ? 0 : capacity);
+                                                                : (uint32_t)(capacity < 1 ? 1 : capacity);
     if (ix->capacity < count) {
         ix->capacity = count;
     }

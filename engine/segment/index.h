@@ -43,7 +43,8 @@ struct timeindex_entry {
     uint32_t offset; /* relative: where the batch that has this timestamp starts */
 };
 
-/* entry_bytes is one of the two above; count: what the file holds already. */
+/* entry_bytes is one of the two above; capacity_bytes: there is room for one entry at the least, or a closed segment's
+ * largest time could be told nobody; count: what the file holds already. */
 void index_init(struct index *ix, uint32_t entry_bytes, int64_t capacity_bytes, uint32_t count);
 /* Maps fd: exactly what is there (a closed segment) or all of the capacity. */
 int index_map(struct index *ix, struct io *io, int fd, bool exact, struct err *e);

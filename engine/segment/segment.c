@@ -96,7 +96,7 @@ void segment_unref(struct segment *seg)
 static int pin_locked(struct segment *seg, struct err *e)
 {
     struct segment_cache *cache = seg->env->cache;
-    uint32_t pins = atomic_load_explicit(&seg->pins, memory_order_relaxed);
+    uint32_t pins = atomic_load_explicit(&seg->pins, memory_order_acquire); /* who read before is behind us */
     int rc;
 
     while ((pins & SEGMENT_CLOSED) == 0) {

@@ -47,6 +47,8 @@ struct segment {
     int64_t last_timestamp_ms;     /* of its last batch, likewise */
     int64_t max_timestamp_ms;      /* of all its batches, likewise */
     uint32_t max_timestamp_offset; /* where the batch that has it starts, relative */
+    uint32_t on_disk;              /* 1 + how many entries are, with all former segments; 0: not known; append lock, */
+    int64_t on_disk_point;         /* as of this recovery point */
     uint32_t index_place;          /* place of the last index point; append lock */
     int64_t timeindex_last_ms;     /* timestamp of the last time index entry; append lock */
     int64_t mtime_ms;              /* `.log`'s mtime when it was opened or made, or the last append */
@@ -74,7 +76,7 @@ struct segment {
     const uint8_t *batches_map; /* the whole file, from its header on; NULL: empty and sealed */
     size_t batches_map_bytes;
 
-    struct segment *doomed_next;      /* in log.retiring, then log.doomed */
+    struct segment *retired_next;     /* in log.retiring, then log.retired */
     const char *retire_ending;        /* of its names, when log.retiring has come to it */
     struct segment_buffers *building; /* segment_build.c's; NULL: it is not being built */
 
@@ -111,6 +113,10 @@ void segment_unref(struct segment *seg);
  * are emptied. durable: header and directory are fsynced too. On failure what was made is unlinked. Errors: passing
  * ones (err.h) and others of the disk. */
 int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e);
+
+/* When the last append was that came before this segment, which is empty: where nothing else of the log is left, the
+ * file's time tells it after a restart. Nothing else depends on that, so a failure is none of the caller's. Pinned. */
+void segment_set_mtime(struct segment *seg, int64_t mtime_ms);
 
 /* Writes the header anew, as the struct has it; nothing is synced. end: of its range, if it is ranged. Pinned. */
 int segment_write_header(struct segment *seg, struct log_point end, struct err *e);
@@ -248,6 +254,8 @@ struct segment_growth {
     bool left; /* of one that failed: its entry may be there still, for the next open to find */
 };
 
+/* What an entry says that comes to be number `count` of the segment (batch_entry_encode_appended()). Append lock. */
+uint32_t segment_unflushed(const struct segment *seg, uint32_t count);
 /* Writes one batch behind what is there: bytes, then the entry, then the index entries where due. b's place is set
  * here; offset and position are the caller's, at or above the segment's end. Nobody sees it before segment_grow(). A
  * write error cuts the files back to what they were, durably if the entry had been written: passing ones (err.h) come

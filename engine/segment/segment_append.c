@@ -114,6 +114,11 @@ int segment_append_failed(struct segment *seg, int rc, bool entered, struct err 
     return err_sys(e, rc, "write segment %" PRId64, seg->base.offset);
 }
 
+uint32_t segment_unflushed(const struct segment *seg, uint32_t count)
+{
+    return seg->on_disk > 0 ? count + 1 - seg->on_disk : BATCH_UNFLUSHED_MANY;
+}
+
 int segment_append(struct segment *seg, struct batch_entry *b, const struct iovec *iov, int iovcnt,
                    const struct framing_mark *marks, uint32_t mark_count, int64_t index_interval_bytes,
                    struct segment_growth *growth, struct err *e)
@@ -129,7 +134,7 @@ int segment_append(struct segment *seg, struct batch_entry *b, const struct iove
     if (rc < 0) {
         return segment_append_failed(seg, rc, false, e);
     }
-    batch_entry_encode(b, bytes);
+    batch_entry_encode_appended(b, segment_unflushed(seg, seg->batches), bytes);
     rc = io_pwritev_all(seg->io, seg->fd[SEGMENT_BATCHES], &entry, 1, segment_file_bytes(seg, SEGMENT_BATCHES));
     if (rc == 0) {
         rc = segment_append_points(seg, marks, mark_count, index_interval_bytes, growth);

@@ -125,7 +125,9 @@ static bool close_victim(struct segment_cache *cache, struct segment *seg, bool 
     bool closed = false;
 
     pthread_mutex_lock(&seg->open_lock);
-    if (atomic_load_explicit(&seg->pins, memory_order_relaxed) == SEGMENT_CLOSED && segment_is_open(seg)) {
+    /* Acquired: since we took it, it may have been taken back, read, and chosen once more by another thread; who closes
+     * the files comes behind all that read them. */
+    if (atomic_load_explicit(&seg->pins, memory_order_acquire) == SEGMENT_CLOSED && segment_is_open(seg)) {
         bool dirty = is_dirty(seg);
 
         if (dirty && dirty_too && segment_flush(seg, seg->log_bytes, &e) < 0) {

@@ -342,6 +342,13 @@ static void set_suffix(struct segment *seg, const char *suffix)
     }
 }
 
+void segment_set_mtime(struct segment *seg, int64_t mtime_ms)
+{
+    if (seg->io->set_mtime(seg->io, seg->fd[SEGMENT_LOG], mtime_ms) == 0) {
+        seg->mtime_ms = mtime_ms;
+    }
+}
+
 int segment_create(struct segment *seg, const char *suffix, bool durable, struct err *e)
 {
     int rc, sync_rc;

@@ -53,7 +53,8 @@ static int write_entries(struct segment *seg, const struct segment_batch *batche
     struct iovec iov = {bytes, (size_t)count * BATCH_ENTRY_BYTES};
 
     for (uint32_t i = 0; i < count; i++) {
-        batch_entry_encode(&batches[i].entry, bytes + (size_t)i * BATCH_ENTRY_BYTES);
+        batch_entry_encode_appended(&batches[i].entry, segment_unflushed(seg, seg->batches + i),
+                                    bytes + (size_t)i * BATCH_ENTRY_BYTES);
     }
     return io_pwritev_all(seg->io, seg->fd[SEGMENT_BATCHES], &iov, 1, segment_file_bytes(seg, SEGMENT_BATCHES));
 }

@@ -37,7 +37,7 @@ static void change_free(struct park *park)
 struct change *change_new(fuse_req_t req, size_t size, void (*answer)(struct change *change, int rc))
 {
     struct change *change = calloc(1, size);
-    if (!change) {
+    if (change == NULL) {
         fuse_reply_err(req, ENOMEM);
         return NULL;
     }
@@ -55,7 +55,7 @@ struct change *change_new(fuse_req_t req, size_t size, void (*answer)(struct cha
 
 void change_begun(struct change *change, int rc)
 {
-    if (rc)
+    if (rc != 0)
         over(change, rc);
     park_settle(&change->park);
 }

@@ -34,8 +34,8 @@ static void look_again(struct alarm *alarm);
 
 struct fence *fence_new(struct node *node)
 {
-    struct fence *fence = calloc(1, sizeof(*fence));
-    if (!fence)
+    struct fence *fence = calloc(1, sizeof *fence);
+    if (fence == NULL)
         return NULL;
     atomic_init(&fence->refs, 1);
     pthread_mutex_init(&fence->lock, NULL);
@@ -66,7 +66,7 @@ void fence_free(struct fence *fence)
 {
     pthread_mutex_lock(&fence->lock);
     bool alarm = disarm(fence, &fence->alarm_on, &fence->alarm, false);
-    bool look = disarm(fence, &fence->look_on, &fence->look, fence->calls);
+    bool look = disarm(fence, &fence->look_on, &fence->look, fence->calls != NULL);
     pthread_mutex_unlock(&fence->lock);
     if (alarm)
         fence_unref(fence);
@@ -98,11 +98,11 @@ static void take_down(struct fence *fence, struct fence_post *post)
     if (!post->raised)
         return;
     post->raised = false;
-    if (post->prev)
+    if (post->prev != NULL)
         post->prev->next = post->next;
     else
         fence->posts = post->next;
-    if (post->next)
+    if (post->next != NULL)
         post->next->prev = post->prev;
     post->prev = post->next = NULL;
     atomic_fetch_sub(&fence->raised, 1);
@@ -113,7 +113,7 @@ static void take_down(struct fence *fence, struct fence_post *post)
 static bool must_wait(const struct fence *fence, struct workers_look *look, uint64_t upto, int64_t now)
 {
     bool open = false;
-    for (const struct fence_post *post = fence->posts; post; post = post->next) {
+    for (const struct fence_post *post = fence->posts; post != NULL; post = post->next) {
         if (post->number > upto)
             continue;
         if (post->certain && post->deadline_ms > now)
@@ -127,7 +127,7 @@ static bool must_wait(const struct fence *fence, struct workers_look *look, uint
 static struct fence_call *take_calls(struct fence *fence, int64_t now)
 {
     struct fence_call *taken = NULL, **tail = &taken;
-    for (struct fence_call **link = &fence->calls; *link;) {
+    for (struct fence_call **link = &fence->calls; *link != NULL;) {
         struct fence_call *call = *link;
         if (call->deadline_ms > now && must_wait(fence, &call->look, call->upto, now)) {
             link = &call->next;
@@ -144,7 +144,7 @@ static struct fence_call *take_calls(struct fence *fence, int64_t now)
 
 static void run_calls(struct fence_call *calls)
 {
-    while (calls) {
+    while (calls != NULL) {
         struct fence_call *call = calls;
         calls = call->next;
         park_answer(&call->park);
@@ -161,12 +161,12 @@ static void run_calls(struct fence_call *calls)
 static void arm(struct fence *fence)
 {
     struct executor *executor = node_executor(fence->node);
-    if (fence->posts && !fence->alarm_on) {
+    if (fence->posts != NULL && !fence->alarm_on) {
         fence->alarm_on = true;
         atomic_fetch_add(&fence->refs, 1);
         alarm_set(executor, &fence->alarm, LIMIT_FENCE_POST_MS);
     }
-    if (fence->calls && !fence->look_on) {
+    if (fence->calls != NULL && !fence->look_on) {
         fence->look_on = true;
         atomic_fetch_add(&fence->refs, 1);
         alarm_set(executor, &fence->look, LIMIT_FENCE_LOOK_MS);
@@ -179,7 +179,7 @@ static void expire(struct alarm *alarm)
     int64_t now = now_ms(fence);
     pthread_mutex_lock(&fence->lock);
     fence->alarm_on = false;
-    for (struct fence_post *post = fence->posts; post;) {
+    for (struct fence_post *post = fence->posts; post != NULL;) {
         struct fence_post *next = post->next;
         if (post->deadline_ms <= now)
             take_down(fence, post);
@@ -216,7 +216,7 @@ void fence_raise(struct fence *fence, struct fence_post *post)
         post->number = ++fence->ever;
         post->prev = NULL;
         post->next = fence->posts;
-        if (post->next)
+        if (post->next != NULL)
             post->next->prev = post;
         fence->posts = post;
         atomic_fetch_add(&fence->raised, 1);
@@ -239,6 +239,8 @@ void fence_keep(struct fence *fence, struct fence_post *post)
 
 void fence_lower(struct fence *fence, struct fence_post *post)
 {
+    if (!fence_is_up(fence)) /* nor is this post: what raised it came before */
+        return;
     int64_t now = now_ms(fence);
     pthread_mutex_lock(&fence->lock);
     take_down(fence, post);
@@ -268,7 +270,7 @@ static bool call_cancel(struct park *park)
             link = &(*link)->next;
         *link = call->next;
     }
-    bool look = disarm(fence, &fence->look_on, &fence->look, fence->calls);
+    bool look = disarm(fence, &fence->look_on, &fence->look, fence->calls != NULL);
     pthread_mutex_unlock(&fence->lock);
     if (look)
         fence_unref(fence); /* not the last one: the call has its own */
@@ -284,25 +286,41 @@ static void call_free(struct park *park)
 {
     struct fence_call *call = CONTAINER_OF(park, struct fence_call, park);
     fence_unref(call->fence);
-    free((char *)call->request.name);
-    free((char *)call->request.data);
+    fence_request_free(&call->request);
     free(call);
 }
 
 static void *memdup(const char *data, size_t size)
 {
     void *copy = malloc(size);
-    if (copy)
+    if (copy != NULL)
         memcpy(copy, data, size);
     return copy;
 }
 
+bool fence_request_copy(struct fence_request *to, const struct fence_request *from)
+{
+    *to = *from;
+    to->name = from->name != NULL ? strdup(from->name) : NULL;
+    to->data = from->data != NULL ? memdup(from->data, from->size) : NULL;
+    if ((from->name == NULL || to->name != NULL) && (from->data == NULL || to->data != NULL))
+        return true;
+    fence_request_free(to);
+    return false;
+}
+
+void fence_request_free(struct fence_request *copy)
+{
+    free((char *)copy->name);
+    free((char *)copy->data);
+}
+
 bool fence_wait(struct fence *fence, struct session *session, const struct fence_request *request)
 {
-    if (!fence_is_up(fence) || (again && (again->fence == fence || again->before == fence)))
+    if (!fence_is_up(fence) || (again != NULL && (again->fence == fence || again->before == fence)))
         return false;
     int64_t now = now_ms(fence);
-    bool short_wait = again && !is_patient(fence);
+    bool short_wait = again != NULL && !is_patient(fence);
     int64_t deadline_ms = short_wait ? again->deadline_ms : now + longest_ms(fence);
     if (deadline_ms <= now)
         return false;
@@ -314,19 +332,13 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     pthread_mutex_unlock(&fence->lock);
     if (!up)
         return false;
-    struct fence_call *call = calloc(1, sizeof(*call));
-    if (!call)
-        return false;
-    call->request = *request;
-    call->request.name = request->name ? strdup(request->name) : NULL;
-    call->request.data = request->data ? memdup(request->data, request->size) : NULL;
-    if ((request->name && !call->request.name) || (request->data && !call->request.data)) {
-        free((char *)call->request.name);
+    struct fence_call *call = calloc(1, sizeof *call);
+    if (call == NULL || !fence_request_copy(&call->request, request)) {
         free(call);
         return false;
     }
     call->fence = fence;
-    call->before = again ? again->fence : NULL;
+    call->before = again != NULL ? again->fence : NULL;
     call->deadline_ms = deadline_ms;
     call->look = look;
     call->upto = upto;
@@ -341,7 +353,7 @@ bool fence_wait(struct fence *fence, struct session *session, const struct fence
     if (up) {
         call->queued = true;
         struct fence_call **link = &fence->calls;
-        while (*link)
+        while (*link != NULL)
             link = &(*link)->next;
         *link = call;
         arm(fence);

@@ -84,9 +84,13 @@ struct fence_request {
     struct fuse_file_info fi;
     bool has_fi;
     struct flock lock; /* SETLK */
-    int arg;           /* SETLK: whether it may wait; FLOCK: its operation; SETXATTR: flags */
+    int arg;           /* SETLK: whether it may wait; FLOCK: its operation; SETXATTR: flags; READDIR: with nodes */
     void (*run)(const struct fence_request *request);
 };
+
+/* For whoever parks one: with copies of name and data. false: no memory. */
+bool fence_request_copy(struct fence_request *to, const struct fence_request *from);
+void fence_request_free(struct fence_request *copy);
 
 /* Parks the request until what it must not overtake is done. false: there is nothing, or this request has waited for
  * this fence already, or for as long as it may: go on. One that looks behind several waits no longer for all than for

@@ -22,6 +22,8 @@ enum {
     LIMIT_FENCE_LOOK_MS = 2,
     /* Threads with an open answered ESTALE whose retry has not come yet; the opens of others share a node meanwhile. */
     LIMIT_RETRIES = 256,
+    /* How often an append of what a write(2) has taken is tried again, for which there was no memory or descriptor. */
+    LIMIT_APPEND_AGAIN_MS = 100,
     /* How long a clean stop waits for lingering records that cannot be appended. */
     LIMIT_STOP_MS = 10000,
     /* Leader epochs but the last one in which what an open file wrote was acknowledged, and which no fsync has asked
@@ -58,6 +60,10 @@ enum {
     /* How long an attribute or a status file waits for groups' coordinators; then it shows what was known last, or is
      * -ETIMEDOUT. */
     LIMIT_GROUP_ANSWER_MS = 1000,
+    /* After a look at the mount table so long none of its changes is looked at: most are others', who may mount
+     * hundreds of times a second, and each look reads all of it. Our own mount is found to be gone so much later at
+     * most. */
+    LIMIT_MOUNT_PAUSE_MS = 100,
     /* How often a mount that is left in another mount namespace alone is looked at again. */
     LIMIT_MOUNT_LOOK_MS = 1000,
     /* Records' bytes that one read of `.json` takes from the log at a time. */
@@ -66,8 +72,6 @@ enum {
     LIMIT_JSON_TEXT_BYTES = 256 << 10,
     /* Reads by io_uring of one open file that may be repeated; the oldest is forgotten. */
     LIMIT_REREADS = 4096,
-    /* Extents one READ puts together; more make a short read. */
-    LIMIT_READ_EXTENTS = 1024,
     /* Addresses (0@5678) that the kernel is left to remember; another one makes it drop one of them. */
     LIMIT_ADDRESS_NAMES = 4096,
     /* Those that it is still to be made to drop, each in a tenth of a millisecond or so; beyond that they stay

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/base/limits.h"
+
 static int device_at(int dirfd, const char *path, int flags, struct mounted_device *device)
 {
     struct statx stx;
@@ -77,9 +79,10 @@ struct seen {
 /* false: it was there already. Without memory it is looked at again. */
 static bool seen_add(struct seen *seen, ino_t ns)
 {
-    for (size_t i = 0; i < seen->count; i++)
+    for (size_t i = 0; i < seen->count; i++) {
         if (seen->all[i] == ns)
             return false;
+    }
     if (seen->count == seen->max) {
         size_t max = seen->max > 0 ? seen->max * 2 : 16;
         ino_t *all = realloc(seen->all, max * sizeof *all);
@@ -127,7 +130,7 @@ static pid_t find_elsewhere(const struct mounted *mounted, pid_t except)
     return found;
 }
 
-enum mounted_where mounted_look(struct mounted *mounted, pid_t except, pid_t *pid)
+static enum mounted_where look(const struct mounted *mounted, pid_t except, pid_t *pid)
 {
     if (mounted->table == NULL)
         return MOUNTED_HERE;
@@ -136,4 +139,21 @@ enum mounted_where mounted_look(struct mounted *mounted, pid_t except, pid_t *pi
         return MOUNTED_HERE;
     *pid = find_elsewhere(mounted, except);
     return *pid != 0 ? MOUNTED_ELSEWHERE : MOUNTED_NOWHERE;
+}
+
+enum mounted_where mounted_look(struct mounted *mounted, pid_t except, int64_t now_ms, pid_t *pid)
+{
+    mounted->looked_ms = now_ms;
+    mounted->was = look(mounted, except, pid);
+    return mounted->was;
+}
+
+int mounted_wait(const struct mounted *mounted, int64_t now_ms, bool *listens)
+{
+    bool elsewhere = mounted->was == MOUNTED_ELSEWHERE;
+    int64_t left_ms = mounted->looked_ms + (elsewhere ? LIMIT_MOUNT_LOOK_MS : LIMIT_MOUNT_PAUSE_MS) - now_ms;
+    *listens = !elsewhere && left_ms <= 0;
+    if (*listens)
+        return -1;
+    return left_ms > 0 ? (int)left_ms : 0;
 }

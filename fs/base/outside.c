@@ -308,9 +308,10 @@ static int ask(struct outside *outside, enum outside_kind kind, const char *path
 static int ask_to_enter(struct outside *outside)
 {
     int rc = ask(outside, OUTSIDE_ENTER, "");
-    if (rc == ENTERED_SHARED)
+    if (rc == ENTERED_SHARED) {
         log_line(LOG_NOTICE, "no clone of the mount for what wakes inotify watchers: an unmount that meets it is "
                              "EBUSY");
+    }
     outside->entered = rc >= 0;
     return rc < 0 ? rc : 0;
 }

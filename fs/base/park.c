@@ -12,12 +12,12 @@ static void unlink_park(struct park *park)
 {
     struct parks *parks = &park->session->parks;
     pthread_mutex_lock(&parks->lock);
-    if (park->prev || park->next || parks->head == park) {
-        if (park->prev)
+    if (park->prev != NULL || park->next != NULL || parks->head == park) {
+        if (park->prev != NULL)
             park->prev->next = park->next;
         else
             parks->head = park->next;
-        if (park->next)
+        if (park->next != NULL)
             park->next->prev = park->prev;
         park->prev = park->next = NULL;
     }
@@ -98,7 +98,7 @@ void park_begin(struct park *park, struct session *session, fuse_req_t req)
     pthread_mutex_lock(&session->parks.lock);
     park->prev = NULL;
     park->next = session->parks.head;
-    if (park->next)
+    if (park->next != NULL)
         park->next->prev = park;
     session->parks.head = park;
     pthread_mutex_unlock(&session->parks.lock);
@@ -136,13 +136,13 @@ void parks_abort(struct session *session)
     for (;;) {
         pthread_mutex_lock(&parks->lock);
         struct park *park = parks->head;
-        if (park)
+        if (park != NULL)
             atomic_fetch_add(&park->refs, 1);
         pthread_mutex_unlock(&parks->lock);
-        if (!park && atomic_load(&parks->alive) == 0)
+        if (park == NULL && atomic_load(&parks->alive) == 0)
             return;
         bool ended = false;
-        if (park) {
+        if (park != NULL) {
             atomic_store(&park->dying, true);
             ended = abort_with(park, -ENOTCONN);
             park_unref(park);

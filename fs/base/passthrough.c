@@ -61,9 +61,9 @@ static ssize_t read_request(int fd, void *buffer, size_t len, void *userdata)
         errno = ENODEV;
     }
     const struct fuse_in_header *in = buffer;
-    const struct fuse_init_in *init = (const void *)((const char *)buffer + sizeof(*in));
-    if (got >= (ssize_t)(sizeof(*in) + offsetof(struct fuse_init_in, flags2) + sizeof(init->flags2)) &&
-        in->opcode == FUSE_INIT && (init->flags & INIT_FLAG_EXT) && (init->flags2 & INIT_FLAG2_PASSTHROUGH))
+    const struct fuse_init_in *init = (const void *)((const char *)buffer + sizeof *in);
+    if (got >= (ssize_t)(sizeof *in + offsetof(struct fuse_init_in, flags2) + sizeof init->flags2) &&
+        in->opcode == FUSE_INIT && (init->flags & INIT_FLAG_EXT) != 0 && (init->flags2 & INIT_FLAG2_PASSTHROUGH) != 0)
         atomic_store(&init_unique, in->unique);
     return got;
 }
@@ -73,7 +73,8 @@ static ssize_t write_answer(int fd, struct iovec *iov, int count, void *userdata
     (void)userdata;
     uint64_t unique = atomic_load_explicit(&init_unique, memory_order_relaxed);
     const struct fuse_out_header *out = iov[0].iov_base;
-    if (unique && out->unique == unique && count == 2 && iov[1].iov_len >= sizeof(struct init_answer) && !out->error) {
+    if (unique != 0 && out->unique == unique && count == 2 && iov[1].iov_len >= sizeof(struct init_answer) &&
+        out->error == 0) {
         struct init_answer *answer = iov[1].iov_base;
         answer->flags |= INIT_FLAG_EXT;
         answer->flags2 |= INIT_FLAG2_PASSTHROUGH;
@@ -103,12 +104,12 @@ int passthrough_attach(struct fuse_session *fuse, struct err *e)
         .splice_send = splice_answer,
     };
     int rc = fuse_session_custom_io(fuse, &io, fuse_session_fd(fuse));
-    return rc ? err_sys(e, rc < 0 ? rc : -EIO, "attaching to the mount") : 0;
+    return rc != 0 ? err_sys(e, rc < 0 ? rc : -EIO, "attaching to the mount") : 0;
 }
 
 void passthrough_init(struct passthrough *pass)
 {
-    memset(pass, 0, sizeof(*pass));
+    memset(pass, 0, sizeof *pass);
     pass->fd = -1;
     pthread_mutex_init(&pass->lock, NULL);
 }
@@ -144,7 +145,7 @@ void passthrough_release(struct passthrough *pass, struct fuse_session *fuse)
 {
     pthread_mutex_lock(&pass->lock);
     bool last = --pass->opens == 0;
-    if (last && pass->backing_id) {
+    if (last && pass->backing_id != 0) {
         uint32_t id = (uint32_t)pass->backing_id;
         ioctl(fuse_session_fd(fuse), BACKING_CLOSE, &id);
         pass->backing_id = 0;
@@ -159,5 +160,5 @@ void passthrough_release(struct passthrough *pass, struct fuse_session *fuse)
 int passthrough_reply_open(fuse_req_t req, uint64_t fh, int32_t backing_id)
 {
     struct open_answer answer = {.fh = fh, .open_flags = OPEN_PASSTHROUGH, .backing_id = backing_id};
-    return fuse_reply_buf(req, (const char *)&answer, sizeof(answer));
+    return fuse_reply_buf(req, (const char *)&answer, sizeof answer);
 }

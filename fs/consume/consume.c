@@ -43,9 +43,10 @@ static bool stops_at_hole(const struct reading *reading)
 void consume_begin(struct reading *reading, bool backwards)
 {
     struct copying *copy = &reading->copy;
-    const struct posmap *map = &reading->handle->reader->map;
+    struct posmap *map = &reading->handle->reader->map;
     *copy = (struct copying){.base = consume_base(reading->handle), .size = reading->size, .backwards = backwards};
     copy->at = copy->base + posmap_translate(map, reading->pos, &copy->known);
+    posmap_begin(map);
     copy->limit = INT64_MAX;
     copy->passing.edge = INT64_MAX;
     copy->plain = map->runs == NULL;
@@ -61,7 +62,7 @@ static int note_piece(struct reading *reading)
     bool hole = extent->position != copy->base + file_pos;
     int rc = 0;
     pthread_mutex_lock(&handle->lock);
-    if (hole || handle->reader->map.runs)
+    if (hole || handle->reader->map.runs != NULL)
         rc = posmap_add(&handle->reader->map, file_pos, extent->position - copy->base, (int64_t)extent->len);
     pthread_mutex_unlock(&handle->lock);
     return rc;
@@ -74,12 +75,12 @@ static int take_piece(struct reading *reading)
     struct read_op *op = &reading->asking.op;
     uint8_t *out = reading_bytes(reading);
     if (copy->limit == INT64_MAX)
-        copy->limit = op->high_watermark.position;
-    if (!out)
+        copy->limit = copy->filled ? partition_read_shown(op) : op->high_watermark.position;
+    if (out == NULL)
         return -ENOMEM;
     if (stops_at_hole(reading)) {
         out[reading->got] = '\0';
-        reading->got = reading->got ? reading->got : 1;
+        reading->got = reading->got != 0 ? reading->got : 1;
         return 1;
     }
     if (reading->got == 0) {
@@ -114,31 +115,25 @@ enum asking_next consume_go(struct reading *reading)
         rc = reading_keep(reading);
     if (rc < 0 && reading->got <= 0)
         reading->got = rc;
-    if (rc != 0 || (size_t)reading->got >= copy->size || copy->extents++ == LIMIT_READ_EXTENTS)
+    if (rc != 0 || (size_t)reading->got >= copy->size)
         return ASKING_OVER;
     op->kind = READ_BYTES;
     op->at = copy->at;
     op->limit = copy->limit;
     op->max = copy->size - (size_t)reading->got;
+    op->more = reading->got > 0;
     copy->begun = true;
     return ASKING_READ;
 }
 
 /* ---- through the kernel's page cache ---- */
 
-/* Whether there is no hole from base on. What is appended meanwhile may make it look as if there were one. */
+/* Whether there is no hole from base on. */
 static bool is_whole(struct partition *part, int64_t base)
 {
-    struct log_point start = partition_log_start(part);
     struct log_size size;
-    int64_t end, before;
-    int tries = 0;
-    do {
-        before = partition_log_end(part).position;
-        partition_size(part, &size);
-        end = partition_log_end(part).position;
-    } while (end != before && ++tries < 3);
-    return start.position <= base && end - start.position == size.retained_bytes;
+    partition_size(part, &size);
+    return size.start.position <= base && size.end.position - size.start.position == size.retained_bytes;
 }
 
 /* Whether a READ of [pos, pos + size) that comes through the page cache is answered, and up to where: *limit. Such
@@ -187,11 +182,11 @@ static enum asking_next cached_tick(struct asking *asking)
     }
     if (rc == 0 && asking->parked)
         rc = reading_keep(reading);
-    if (rc == 0 && !reading_bytes(reading))
+    if (rc == 0 && reading_bytes(reading) == NULL)
         rc = -ENOMEM;
-    if (rc)
+    if (rc != 0)
         reading->got = rc;
-    if (rc || copy->at >= copy->limit)
+    if (rc != 0 || copy->at >= copy->limit)
         return ASKING_OVER;
     op->kind = READ_BYTES;
     op->at = copy->at;
@@ -212,7 +207,7 @@ static const struct asking_kind cached = {
 static void read_cached(fuse_req_t req, struct handle *handle, size_t size, int64_t pos)
 {
     struct reading *reading = reading_new(req, handle, size, pos, &cached);
-    if (!reading)
+    if (reading == NULL)
         return;
     struct copying *copy = &reading->copy;
     int64_t base = consume_base(handle);
@@ -241,7 +236,7 @@ static bool can_splice(const struct reading *reading)
         return false;
     return reading->asking.rc == 0 && op->found && extent->fd >= 0 && extent->position == copy->at &&
            extent->len >= SPLICE_MIN_BYTES &&
-           (extent->len == size || extent->position + (int64_t)extent->len == op->high_watermark.position);
+           (extent->len == size || extent->position + (int64_t)extent->len == partition_read_shown(op));
 }
 
 static enum asking_next consume_tick(struct asking *asking)
@@ -268,13 +263,14 @@ void consume_read(fuse_req_t req, struct handle *handle, size_t size, int64_t po
         return;
     }
     struct reading *reading = reading_new(req, handle, size, pos, &consume);
-    if (!reading)
+    if (reading == NULL)
         return;
     struct reader *reader = handle->reader;
     pthread_mutex_lock(&handle->lock);
     bool backwards = reading->size > 0 && pos + (int64_t)reading->size == reader->read_pos;
     reader->read_pos = pos;
     consume_begin(reading, backwards);
+    reading->copy.filled = true;
     pthread_mutex_unlock(&handle->lock);
     asking_go(&reading->asking);
 }

@@ -66,7 +66,7 @@ static enum asking_next follow_tick(struct asking *asking)
         return ASKING_OVER;
     }
     int rc = reading->copy.begun ? 0 : begin(reading);
-    if (rc) {
+    if (rc != 0) {
         reading->got = rc;
         return ASKING_OVER;
     }
@@ -94,13 +94,13 @@ static bool take_fresh(struct reading *reading, const struct partition_fresh *fr
     struct handle *handle = reading->handle;
     int64_t into = consume_base(handle) + reading->pos - fresh->position;
     uint8_t *buffer = reading_bytes(reading);
-    if (into < 0 || into >= (int64_t)fresh->len || !buffer)
+    if (into < 0 || into >= (int64_t)fresh->len || buffer == NULL)
         return false;
     size_t skip = (size_t)into, left = fresh->len - skip, got = 0;
     if (left > reading->size)
         left = reading->size;
     pthread_mutex_lock(&handle->lock);
-    bool plain = !handle->reader->map.runs && reading->pos == handle->reader->next_pos;
+    bool plain = handle->reader->map.runs == NULL && reading->pos == handle->reader->next_pos;
     for (int i = 0; plain && got < left; i++) {
         const struct iovec *piece = &fresh->iov[i];
         size_t from = skip < piece->iov_len ? skip : piece->iov_len;
@@ -112,7 +112,7 @@ static bool take_fresh(struct reading *reading, const struct partition_fresh *fr
     reading->got = leave_one((int64_t)got, reading->size, into + (int64_t)got == (int64_t)fresh->len);
     handle->reader->next_pos += reading->got;
     if (reading->got > 0)
-        passed_fresh(handle, fresh->position + into, buffer, (size_t)reading->got);
+        passed_fresh(handle, fresh, into, buffer, (size_t)reading->got);
     pthread_mutex_unlock(&handle->lock);
     return reading->got > 0;
 }
@@ -132,7 +132,7 @@ static void ready(struct partition_waiter *waiter)
     if (!inlined) {
         reading->work.run = go_work;
         executor_prompt(node_executor(asking->session->node), &reading->work);
-    } else if (waiter->fresh && take_fresh(reading, waiter->fresh)) {
+    } else if (waiter->fresh != NULL && take_fresh(reading, waiter->fresh)) {
         asking_over(asking);
     } else {
         asking_on(asking);
@@ -162,7 +162,7 @@ void follow_read(fuse_req_t req, struct handle *handle, size_t size, int64_t pos
         return;
     }
     struct reading *reading = reading_new(req, handle, size, pos, &follow);
-    if (!reading)
+    if (reading == NULL)
         return;
     reading->nonblock = nonblock;
     reading->copy.begun = false;
@@ -183,7 +183,7 @@ static void poll_ready(struct partition_waiter *waiter)
         handle->reader->poll_handle = NULL;
     }
     pthread_mutex_unlock(&handle->lock);
-    if (ph) {
+    if (ph != NULL) {
         fuse_lowlevel_notify_poll(ph);
         fuse_pollhandle_destroy(ph);
     }
@@ -197,7 +197,7 @@ static void unwatch(struct handle *handle)
 {
     struct poll_watch *watch = handle->reader->poll_watch;
     handle->reader->poll_watch = NULL;
-    if (watch && partition_unwait(handle->pfile->part, &watch->waiter)) {
+    if (watch != NULL && partition_unwait(handle->pfile->part, &watch->waiter)) {
         handle_unref(watch->handle);
         free(watch);
     }
@@ -205,15 +205,15 @@ static void unwatch(struct handle *handle)
 
 static bool watch(struct handle *handle, struct fuse_pollhandle *ph, int64_t limit)
 {
-    struct poll_watch *watch = calloc(1, sizeof(*watch));
-    if (!watch)
+    struct poll_watch *watch = calloc(1, sizeof *watch);
+    if (watch == NULL)
         return false;
     watch->handle = handle_ref(handle);
     watch->waiter.ready = poll_ready;
     watch->waiter.position = limit;
     pthread_mutex_lock(&handle->lock);
     unwatch(handle);
-    if (handle->reader->poll_handle)
+    if (handle->reader->poll_handle != NULL)
         fuse_pollhandle_destroy(handle->reader->poll_handle);
     handle->reader->poll_handle = ph;
     handle->reader->poll_watch = watch;
@@ -249,14 +249,16 @@ static void poll_answer(struct asking *asking)
     bool now = asking->rc != 0 || asking->op.found; /* data, or an error */
     if (asking->rc == 0 && asking->op.found)
         partition_read_release(&asking->op);
-    if (reading->ph && (now || !watch(reading->handle, reading->ph, asking->op.high_watermark.position)))
+    /* Also where there is something by now: who is told of changes alone (EPOLLET, as Go does) asks again at each. */
+    if (reading->ph != NULL &&
+        (asking->rc != 0 || !watch(reading->handle, reading->ph, asking->op.high_watermark.position)))
         fuse_pollhandle_destroy(reading->ph);
     fuse_reply_poll(asking->req, now ? POLLIN | POLLRDNORM : 0);
 }
 
 static void poll_aborted(struct asking *asking, int rc)
 {
-    if (reading_of(asking)->ph)
+    if (reading_of(asking)->ph != NULL)
         fuse_pollhandle_destroy(reading_of(asking)->ph);
     fuse_reply_err(asking->req, -rc);
 }
@@ -272,8 +274,8 @@ static const struct asking_kind polling = {
 void follow_poll(fuse_req_t req, struct handle *handle, struct fuse_pollhandle *ph)
 {
     struct reading *reading = reading_new(req, handle, 0, 0, &polling);
-    if (!reading) {
-        if (ph)
+    if (reading == NULL) {
+        if (ph != NULL)
             fuse_pollhandle_destroy(ph);
         return;
     }

@@ -297,6 +297,7 @@ int64_t group_map_give(struct group_map *map, int64_t pos, size_t size, int64_t 
     }
     if (pos + (int64_t)given > map->given_pos) {
         map->given_pos = pos + (int64_t)given;
+        history_shown(&map->history, map->given_pos);
         trim(map);
     }
     return (int64_t)given;
@@ -466,9 +467,10 @@ static int64_t unread_from(const struct group_map *map)
 bool group_map_owes(const struct group_map *map, struct group_owner owner)
 {
     const struct group_stretch *stretch = map->last;
-    for (size_t i = 0; i < map->folded_count; i++)
+    for (size_t i = 0; i < map->folded_count; i++) {
         if (group_owner_is(map->folded[i].owner, owner))
             return true;
+    }
     while (stretch != NULL && stretch->pos + stretch->len > map->committed_pos) {
         if (group_owner_is(stretch->owner, owner) && stretch->pos < map->given_pos)
             return true;

@@ -105,6 +105,12 @@ static inline int64_t group_map_end(const struct group_map *map)
     return map->history.end;
 }
 
+/* Nothing more is to come for a while. */
+static inline void group_map_rest(struct group_map *map)
+{
+    history_rest(&map->history);
+}
+
 void group_map_free(struct group_map *map);
 
 #endif

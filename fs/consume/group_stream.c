@@ -261,9 +261,9 @@ static void ask_lost(struct group_part *part)
 {
     if (part->probing || part->leader_epoch < 0 || partition_leader_epoch(part->part) <= part->leader_epoch)
         return;
-    if (now_ms(part->stream) < part->probe_ms)
+    if (now_ms(part->stream) < part->probe_ms) {
         look_later(part->stream, LIMIT_STREAM_PROBE_MS);
-    else {
+    } else {
         part->probed_epoch = part->leader_epoch;
         ask_aside(part, FIND_EPOCH_END, part->leader_epoch);
     }
@@ -308,7 +308,7 @@ static void probe_failing(struct group_stream *stream)
 
 struct group_part *stream_next_part(struct group_stream *stream)
 {
-    if (stream->member != NULL && group_member_is_silent(stream->member))
+    if (stream->silent)
         return NULL; /* the coordinator's word is waited for */
     struct group_part *part = first_with_records(stream, false);
     if (part == NULL)
@@ -363,6 +363,8 @@ int stream_update(struct group_stream *stream)
     struct group_shares shares;
     if (stream->over != 0 || stream->member == NULL)
         return stream->over;
+    stream->silent =
+        group_member_is_silent(stream->member); /* first: who is not has been told what is looked at next */
     if (group_member_version(stream->member) == stream->version)
         return 0;
     int rc = group_member_shares(stream->member, &shares);
@@ -471,6 +473,7 @@ int group_stream_open(struct handle *handle, pid_t pid)
     stream->pid = pid;
     stream->member_refs = 1;
     stream->turn = -1;
+    stream->stale_pos = -1;
     stream->version = UINT64_MAX;
     stream->news.run = take_news;
     alarm_init(&stream->again, WORK_PROMPT, look_again);

@@ -2,7 +2,9 @@
  *
  * Asked for is, of each owner whose records are delivered before the position, how far; and of the present parts what
  * reading on has committed already, since that may still be on its way. What belongs to an owner that is none any more
- * is not asked for: the rest is, and ESTALE says so, once. */
+ * is not asked for: the rest is, and ESTALE says so. It stays ESTALE until something new was given, for the kernel
+ * itself asks again: a setxattr(2) by path that is ESTALE is done anew, once (retry_estale() of linux/namei.h), and the
+ * second answer is the caller's. */
 #include "fs/consume/group_stream.h"
 
 #include <errno.h>
@@ -72,6 +74,7 @@ static int plan(struct stream_commit *commit)
 
 /* ---- its end ---- */
 
+/* All that was asked for, and what is another's by now, is done with. */
 static void settle(struct stream_commit *commit, int rc)
 {
     struct group_stream *stream = stream_of(commit);
@@ -79,6 +82,8 @@ static void settle(struct stream_commit *commit, int rc)
         return;
     pthread_mutex_lock(&commit->handle->lock);
     group_map_settle(&stream->map, commit->pos, commit->offsets, commit->offset_count, stream_committed, stream);
+    if (rc == -ESTALE)
+        stream->stale_pos = stream->map.committed_pos;
     if (stream->member != NULL)
         stream_give_up(stream); /* what was kept until it is committed */
     pthread_mutex_unlock(&commit->handle->lock);
@@ -86,10 +91,10 @@ static void settle(struct stream_commit *commit, int rc)
 
 static void over(struct stream_commit *commit, int rc)
 {
-    settle(commit, rc);
-    park_answer(&commit->park);
     if (rc == 0 && commit->stale)
         rc = -ESTALE;
+    settle(commit, rc);
+    park_answer(&commit->park);
     fuse_reply_err(commit->park.req, -rc);
     park_unref(&commit->park);
 }
@@ -136,7 +141,7 @@ static void begin(fuse_req_t req, struct handle *handle, int64_t pos)
     commit->handle = handle;
     pthread_mutex_lock(&handle->lock);
     commit->pos = pos >= 0 ? pos : stream->map.given_pos;
-    int rc = plan(commit);
+    int rc = commit->pos <= stream->stale_pos ? -ESTALE : plan(commit);
     commit->op.member = stream->member;
     bool asks = rc == 0 && stream->member != NULL; /* a stream that nobody has read has none */
     stream->member_refs += asks;

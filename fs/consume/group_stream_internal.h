@@ -60,6 +60,7 @@ struct group_stream {
     struct group_member *member; /* NULL: it has not joined, or has been released */
     struct group_member *leaver; /* it is released, and a commit is still under way: the last one leaves */
     int member_refs;             /* commits under way, and one for the open file */
+    bool silent;                 /* as of stream_update(): its coordinator is, so that nothing more is delivered */
     int over;                    /* -ESTALE: it is a member no more */
     int refused;                 /* -ENOSPC: the coordinator has no room to take it in; it is asked again */
     uint64_t version;            /* group_member_version() of the parts */
@@ -67,6 +68,7 @@ struct group_stream {
     size_t count;
     int32_t turn; /* the partition that was delivered from last: the next one is asked first */
     struct group_map map;
+    int64_t stale_pos; /* an explicit commit of what is before it was ESTALE, and is; -1: none was */
     int64_t skipped;
     struct work news;         /* what changed() has queued; it refers to the handle then */
     struct alarm again;       /* likewise, and is set: what is not known here yet is looked at later */
@@ -81,7 +83,7 @@ struct group_stream {
 
 /* Joins if it has not. 0, or a negative errno: -ESTALE, it is one no more. */
 int stream_join(struct group_stream *stream);
-/* Takes over what the coordinator says. 0, -ESTALE, -ENOMEM. */
+/* Takes over what the coordinator says, and whether it says anything. 0, -ESTALE, -ENOMEM. */
 int stream_update(struct group_stream *stream);
 /* Gives up what the coordinator asks for and the reader is done with. */
 void stream_give_up(struct group_stream *stream);

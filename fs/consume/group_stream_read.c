@@ -75,20 +75,23 @@ static int give(struct reading *reading, uint8_t *out)
     return 0;
 }
 
-/* What was fetched is the stream's, if it still follows what that holds. Under the handle's lock. 0 or -ENOMEM. */
+/* What was fetched is the stream's, if it is still to be delivered by now, and follows what that holds. Under the
+ * handle's lock. 0, -ESTALE or -ENOMEM. */
 static int accept(struct reading *reading)
 {
     struct group_reading *group = reading->group;
     struct group_stream *stream = stream_of(reading);
     struct record_fetch *fetch = group->fetch;
-    struct group_part *part = stream_part(stream, group->owner);
+    int rc = stream_update(stream);
+    struct group_part *part = rc == 0 ? stream_part(stream, group->owner) : NULL;
+    if (rc != 0 || stream->silent)
+        return rc;
     if (part == NULL || part->next.offset != group->from_offset || group_map_end(&stream->map) != reading->pos)
         return 0;
     if (fetch->lost_from >= 0) {
         stream_part_lost(part, fetch->lost_from);
         return 0;
     }
-    int rc = 0;
     group->added = true;
     if (fetch->count > 0 && fetch->json)
         rc = group_map_add(&stream->map, part->owner, fetch->records, fetch->count, fetch->text.data);
@@ -211,6 +214,7 @@ static int look(struct reading *reading)
     if (part != NULL && (part->failures == 0 || group->failed == 0))
         return begin_fetch(reading, part);
     stream_polled(stream, false);
+    group_map_rest(&stream->map);
     if (stream->refused != 0)
         return stream->refused;
     return group->failed != 0 ? group->failed : reading->nonblock ? -EAGAIN : 1;
@@ -363,7 +367,10 @@ void group_stream_poll(fuse_req_t req, struct handle *handle, struct fuse_pollha
                stream_next_part(stream) != NULL;
     if (rc == 0)
         stream_polled(stream, now);
-    if (!now && ph != NULL) {
+    if (!now)
+        group_map_rest(&stream->map);
+    /* Also where there is something by now: who is told of changes alone (EPOLLET, as Go does) asks again at each. */
+    if (rc == 0 && ph != NULL) {
         old = stream->poll_handle;
         stream->poll_handle = ph;
     }

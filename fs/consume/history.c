@@ -10,6 +10,10 @@
 /* A piece that small ones share has between these; what comes to the larger one is worth a piece of its own. */
 enum { PIECE_LEAST_BYTES = 4096, PIECE_BYTES = 16384 };
 
+/* While nothing comes a piece holds less than so much beside what is kept of it, or than a quarter of that: so of a
+ * stream of which little comes at a time four times as much is copied at most. */
+enum { REST_BYTES = 65536, REST_SHARE = 4 };
+
 /* ---- pieces ---- */
 
 struct history_piece *history_piece_new(size_t capacity)
@@ -71,15 +75,65 @@ static size_t limit(int64_t end, int64_t shown_pos)
     return LIMIT_STREAM_BACK_BYTES + (end > shown_pos ? (size_t)(end - shown_pos) : 0);
 }
 
+/* What is kept of the first piece, and where it begins. */
+static size_t kept_of_first(const struct history *history, int64_t *start)
+{
+    const struct history_piece *first = history->first;
+    *start = history->end - (int64_t)history->len;
+    return first->len - (size_t)(*start - first->pos);
+}
+
+/* Of a large piece little may be kept, as of one that a long record was read into: if it holds more than `spare` bytes
+ * beside, that is copied, unless there is no memory. */
+static void shrink_first(struct history *history, size_t spare)
+{
+    struct history_piece *first = history->first;
+    int64_t start;
+    if (first == NULL)
+        return;
+    size_t kept = kept_of_first(history, &start), skip = first->len - kept;
+    if (skip == 0 || first->capacity - kept <= spare)
+        return;
+    struct history_piece *piece = history_piece_new(kept);
+    if (piece == NULL)
+        return;
+    memcpy(piece->bytes, first->bytes + skip, kept);
+    piece->pos = start;
+    piece->len = kept;
+    piece->closed = first->closed;
+    piece->prev = NULL;
+    piece->next = first->next;
+    if (piece->next != NULL)
+        piece->next->prev = piece;
+    else
+        history->last = piece;
+    history->first = piece;
+    history->capacity -= first->capacity - kept;
+    history_piece_unref(first);
+}
+
+void history_shown(struct history *history, int64_t shown_pos)
+{
+    history->len = least(history->len, limit(history->end, shown_pos));
+    int64_t start = history->end - (int64_t)history->len;
+    while (history->first != NULL && history->first->pos + (int64_t)history->first->len <= start)
+        take_out(history, history->first);
+    shrink_first(history, LIMIT_STREAM_BACK_BYTES);
+}
+
+void history_rest(struct history *history)
+{
+    int64_t start;
+    size_t share = history->first != NULL ? kept_of_first(history, &start) / REST_SHARE : 0;
+    shrink_first(history, share > REST_BYTES ? share : REST_BYTES);
+}
+
 /* len bytes were added behind its end, of which the last `kept` are there. */
 static void ends_at(struct history *history, int64_t end, size_t kept, int64_t shown_pos)
 {
-    size_t len = (size_t)(end - history->end) > kept ? kept : history->len + kept;
+    history->len = (size_t)(end - history->end) > kept ? kept : history->len + kept;
     history->end = end;
-    history->len = least(len, limit(end, shown_pos));
-    int64_t start = end - (int64_t)history->len;
-    while (history->first != NULL && history->first->pos + (int64_t)history->first->len <= start)
-        take_out(history, history->first);
+    history_shown(history, shown_pos);
 }
 
 static size_t room(const struct history_piece *piece)

@@ -1,6 +1,6 @@
 /* fs/consume/history.h: the last MiB of what a stream has shown, so that a program may seek back over what it did not
- * use. Grows as needed up to LIMIT_STREAM_BACK_BYTES and what was not shown yet; keeps the newest. Pure; the caller's
- * lock. */
+ * use. Grows as needed up to twice LIMIT_STREAM_BACK_BYTES and what was not shown yet, at rest (history_rest()) a
+ * quarter beyond it; keeps the newest. Pure; the caller's lock. */
 #ifndef LOGMNT_FS_CONSUME_HISTORY_H
 #define LOGMNT_FS_CONSUME_HISTORY_H
 
@@ -41,6 +41,10 @@ int history_append_unread(struct history *history, const void *data, size_t len,
 /* The same for the first len bytes of a piece that is in no history: takes a reference of its own, where that saves
  * more than it wastes, and copies them otherwise. */
 int history_append_piece(struct history *history, struct history_piece *piece, size_t len, int64_t shown_pos);
+/* The stream was shown up to there since: what is not needed any more goes. */
+void history_shown(struct history *history, int64_t shown_pos);
+/* Nothing more is to come for a while: much that is not kept any more, and shares a piece with what is, goes. */
+void history_rest(struct history *history);
 /* Takes back what lies at or behind stream position pos, which is kept still. */
 void history_cut(struct history *history, int64_t pos);
 /* Copies up to len bytes from stream position pos. Returns the count, 0 at the end, or -EINVAL: not kept any more, or

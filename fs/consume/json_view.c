@@ -73,8 +73,10 @@ static enum asking_next make(struct reading *reading, int *rc)
 {
     struct record_fetch *fetch = &reading->making->fetch;
     struct asking *asking = &reading->asking;
-    if (record_fetch_go(fetch, &asking->op, asking->rc, rc) == ASKING_READ)
+    if (record_fetch_go(fetch, &asking->op, asking->rc, rc) == ASKING_READ) {
+        asking->op.more = asking->op.more || reading->got > 0;
         return ASKING_READ;
+    }
     if (fetch->count > 0)
         making_end(reading);
     else if (*rc == 0)

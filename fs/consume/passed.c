@@ -39,9 +39,10 @@ static int64_t count(struct handle *handle, const uint8_t *bytes, int64_t len)
     struct framing_result result = {0};
     struct topic_config config;
     topic_config(handle->vnode->topic, &config);
-    if (len > 0)
+    if (len > 0) {
         (void)framing_scan(config.log.framing, &handle->reader->passed.scan, bytes, (size_t)len, UINT64_MAX, &result,
                            NULL, 0, NULL, NULL, 0);
+    }
     return result.records;
 }
 
@@ -103,6 +104,7 @@ bool passed_end(struct reading *reading, int64_t cut)
     if (asks) {
         reading->asking.op.kind = FIND_POSITION;
         reading->asking.op.at = passing->hole_to;
+        reading->asking.op.more = false; /* or the count would be wrong for good */
         passing->finding = true;
     }
     return asks;
@@ -121,11 +123,14 @@ void passed_found(struct reading *reading)
     pthread_mutex_unlock(&handle->lock);
 }
 
-void passed_fresh(struct handle *handle, int64_t position, const uint8_t *bytes, size_t len)
+/* Who takes all of it, as one who keeps up does, need not count what its writer has counted. */
+void passed_fresh(struct handle *handle, const struct partition_fresh *fresh, int64_t into, const uint8_t *bytes,
+                  size_t len)
 {
     struct passed *passed = &handle->reader->passed;
-    if (passed->next.position != position)
+    if (passed->next.position != fresh->position + into)
         return;
-    passed->next.offset += count(handle, bytes, (int64_t)len);
+    bool counted = len == fresh->len && passed->scan.partial_bytes == 0;
+    passed->next.offset += counted ? fresh->records : count(handle, bytes, (int64_t)len);
     passed->next.position += (int64_t)len;
 }

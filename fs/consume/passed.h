@@ -44,7 +44,8 @@ void passed_piece(struct reading *reading);
  * passed_found() is to follow. */
 bool passed_end(struct reading *reading, int64_t cut);
 void passed_found(struct reading *reading);
-/* Bytes were given from that position on without being read. Under the handle's lock. */
-void passed_fresh(struct handle *handle, int64_t position, const uint8_t *bytes, size_t len);
+/* Bytes of it were given, from `into` on, without being read. Under the handle's lock. */
+void passed_fresh(struct handle *handle, const struct partition_fresh *fresh, int64_t into, const uint8_t *bytes,
+                  size_t len);
 
 #endif

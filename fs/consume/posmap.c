@@ -102,18 +102,57 @@ static uint32_t cut_out(struct posmap *map, int64_t start, int64_t end)
     return i;
 }
 
-static void drop_oldest(struct posmap *map)
+/* How many runs were added to after `stamp`; drops: the others go. */
+static uint32_t newer_than(struct posmap *map, uint64_t stamp, bool drops)
 {
-    while (map->count > POSMAP_RUNS) {
-        uint32_t oldest = 0;
+    uint32_t kept = 0;
 
-        for (uint32_t i = 1; i < map->count; i++) {
-            if (map->runs[i].stamp < map->runs[oldest].stamp) {
-                oldest = i;
-            }
+    for (uint32_t i = 0; i < map->count; i++) {
+        if (map->runs[i].stamp <= stamp) {
+            continue;
         }
-        remove_at(map, oldest, 1);
+        if (drops) {
+            map->runs[kept] = map->runs[i];
+        }
+        kept++;
     }
+    return kept;
+}
+
+/* A READ over very many holes does not cost its memory for good. */
+static void shrink(struct posmap *map)
+{
+    uint32_t capacity = POSMAP_RUNS + POSMAP_SPARE_RUNS;
+    struct posmap_run *runs;
+
+    if (map->capacity <= 2 * capacity) {
+        return;
+    }
+    runs = reallocarray(map->runs, capacity, sizeof *runs);
+    if (runs != NULL) {
+        map->runs = runs;
+        map->capacity = capacity;
+    }
+}
+
+void posmap_begin(struct posmap *map)
+{
+    uint64_t low = 0, high = map->clock; /* the stamp behind which so many are left is in between */
+
+    if (map->count <= POSMAP_RUNS) {
+        return;
+    }
+    while (low < high) {
+        uint64_t mid = low + (high - low) / 2;
+
+        if (newer_than(map, mid, false) <= POSMAP_RUNS) {
+            high = mid;
+        } else {
+            low = mid + 1;
+        }
+    }
+    map->count = newer_than(map, low, true);
+    shrink(map);
 }
 
 static int reserve(struct posmap *map)
@@ -168,7 +207,6 @@ int posmap_add(struct posmap *map, int64_t file_pos, int64_t log_pos, int64_t le
     } else {
         insert_at(map, i, &run);
     }
-    drop_oldest(map);
     return 0;
 }
 

@@ -2,7 +2,8 @@
  *
  * A program's position moves by the bytes it got, so behind a hole that a read skipped it lags behind the partition's
  * position. A map keeps, for what this open file has read, runs of file position → partition position; it is empty as
- * long as no hole was met, and keeps the last POSMAP_RUNS runs. Pure; the caller's lock. */
+ * long as no hole was met. It keeps the last POSMAP_RUNS runs, and all of the last READ until the next one has begun:
+ * that may go back to each of its bytes, whatever holes lie between them. Pure; the caller's lock. */
 #ifndef LOGMNT_FS_CONSUME_POSMAP_H
 #define LOGMNT_FS_CONSUME_POSMAP_H
 
@@ -30,8 +31,10 @@ struct posmap {
  * here. If two runs touch (one ends where another starts) the one that starts there wins. */
 int64_t posmap_translate(const struct posmap *map, int64_t file_pos, bool *known);
 
+/* A read begins, whose position was translated: of the runs there are the last POSMAP_RUNS are kept. */
+void posmap_begin(struct posmap *map);
 /* len bytes were read at file_pos from log_pos. Extends the run that ends there if it is continuous in both, replaces
- * what it overlaps (newest wins), drops the oldest run when full. An identity run (file_pos == log_pos) is recorded
+ * what it overlaps (newest wins). An identity run (file_pos == log_pos) is recorded
  * only if it overlaps or continues a run. 0 or -ENOMEM. */
 int posmap_add(struct posmap *map, int64_t file_pos, int64_t log_pos, int64_t len);
 void posmap_free(struct posmap *map);

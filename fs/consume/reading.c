@@ -33,10 +33,10 @@ static void make_spare_key(void)
 
 static struct spare *spare_get(void)
 {
-    if (!mine) {
+    if (mine == NULL) {
         pthread_once(&spare_once, make_spare_key);
-        mine = calloc(1, sizeof(*mine));
-        if (mine)
+        mine = calloc(1, sizeof *mine);
+        if (mine != NULL)
             pthread_setspecific(spare_key, mine);
     }
     return mine;
@@ -45,9 +45,9 @@ static struct spare *spare_get(void)
 uint8_t *reading_buffer(void)
 {
     struct spare *spare = spare_get();
-    if (spare && !spare->buffer)
+    if (spare != NULL && spare->buffer == NULL)
         spare->buffer = malloc(LIMIT_REQUEST_BYTES);
-    return spare ? spare->buffer : NULL;
+    return spare != NULL ? spare->buffer : NULL;
 }
 
 void reading_reply(fuse_req_t req, struct handle *handle, int64_t pos, const uint8_t *bytes, int64_t got)
@@ -64,12 +64,12 @@ struct reading *reading_new(fuse_req_t req, struct handle *handle, size_t size, 
                             const struct asking_kind *kind)
 {
     struct spare *spare = spare_get();
-    struct reading *reading = spare ? spare->reading : NULL;
-    if (reading)
+    struct reading *reading = spare != NULL ? spare->reading : NULL;
+    if (reading != NULL)
         spare->reading = NULL;
     else
-        reading = calloc(1, sizeof(*reading));
-    if (!reading || !reading_buffer()) {
+        reading = calloc(1, sizeof *reading);
+    if (reading == NULL || reading_buffer() == NULL) {
         free(reading);
         fuse_reply_err(req, ENOMEM);
         return NULL;
@@ -78,8 +78,9 @@ struct reading *reading_new(fuse_req_t req, struct handle *handle, size_t size, 
     asking->req = req;
     asking->session = handle->session;
     asking->kind = kind;
-    asking->part = asking->op.part = handle->pfile ? handle->pfile->part : NULL;
+    asking->part = asking->op.part = handle->pfile != NULL ? handle->pfile->part : NULL;
     asking->op.timeout_ms = LIMIT_ANSWER_MS;
+    asking->op.more = false;
     asking->parked = false;
     reading->handle = handle;
     reading->size = size < LIMIT_REQUEST_BYTES ? size : LIMIT_REQUEST_BYTES;
@@ -93,16 +94,16 @@ struct reading *reading_new(fuse_req_t req, struct handle *handle, size_t size, 
 
 uint8_t *reading_bytes(const struct reading *reading)
 {
-    return reading->own ? reading->own : reading_buffer();
+    return reading->own != NULL ? reading->own : reading_buffer();
 }
 
 int reading_keep(struct reading *reading)
 {
-    if (reading->own || reading->got <= 0)
+    if (reading->own != NULL || reading->got <= 0)
         return 0;
     const uint8_t *got = reading_buffer();
     uint8_t *own = malloc(reading->size);
-    if (!own)
+    if (own == NULL)
         return -ENOMEM;
     memcpy(own, got, (size_t)reading->got);
     reading->own = own;
@@ -113,7 +114,7 @@ void reading_parked(struct asking *asking)
 {
     struct reading *reading = reading_of(asking);
     handle_ref(reading->handle);
-    if (reading_keep(reading))
+    if (reading_keep(reading) != 0)
         reading->got = -ENOMEM;
 }
 
@@ -146,7 +147,7 @@ void reading_free(struct asking *asking)
     free(reading->own);
     if (asking->parked)
         handle_unref(reading->handle);
-    if (spare && !spare->reading)
+    if (spare != NULL && spare->reading == NULL)
         spare->reading = reading;
     else
         free(reading);

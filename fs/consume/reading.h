@@ -18,10 +18,10 @@ struct copying {
     int64_t limit;  /* nothing at or behind it; INT64_MAX until the first answer says where the high watermark is */
     size_t size;    /* how many are wanted */
     bool begun;     /* a question was asked */
+    bool filled;    /* up to what is shown, though the replica here ends before: a short read is taken for the end */
     bool plain;     /* the open file had met no hole when it began */
     bool known;     /* it goes on where the open file has read */
     bool backwards; /* it is the block right before the one that was read last */
-    int extents;
     struct passing passing; /* .follow */
 };
 

@@ -12,6 +12,8 @@
  * the leader is asked first where that epoch ended (EPOCH), and the question is asked again; or it is over, and
  * lost_from says from where on all is to be read again. What was fetched by then is given first.
  *
+ * A record whose beginning was read in another epoch than what follows it is read anew: both may be halves of others.
+ *
  * Retention and compaction may make a hole between two questions: what was not whole by then is gone, and looked for
  * behind it.
  */
@@ -327,11 +329,30 @@ static int take_bytes(struct record_fetch *fetch, struct read_op *op)
     return 0;
 }
 
+/* Whether the bytes are of another log, perhaps, than those that lie in front of them, or of `.json` than the run. */
+static bool is_torn(const struct record_fetch *fetch, const struct read_op *op)
+{
+    return fetch->stage == FETCH_BYTES && op->found && op->leader_epoch != fetch->epoch_now &&
+           (fetch->json || fetch->used < fetch->have);
+}
+
+/* The answer is not looked at, and neither is the half of a record that was there. */
+static int begin_record_anew(struct record_fetch *fetch, struct read_op *op)
+{
+    partition_read_release(op);
+    fetch->have = fetch->used;
+    fetch->epoch_now = op->leader_epoch;
+    ask_placed(fetch, op);
+    return 0;
+}
+
 static int take_answer(struct record_fetch *fetch, struct read_op *op)
 {
     int rc;
     if (is_later(fetch, op))
         return ask_epoch(fetch, op);
+    if (is_torn(fetch, op))
+        return begin_record_anew(fetch, op);
     if (fetch->stage != FETCH_NEW && fetch->stage != FETCH_EPOCH)
         fetch->epoch_now = op->leader_epoch;
     switch (fetch->stage) {
@@ -371,6 +392,7 @@ enum asking_next record_fetch_go(struct record_fetch *fetch, struct read_op *op,
 {
     if (fetch->stage == FETCH_NEW || rc == 0)
         rc = take_answer(fetch, op);
+    op->more = fetch->count > 0;
     if (rc == 0)
         return ASKING_READ;
     *over = rc < 0 && fetch->count == 0 ? rc : 0; /* records first; the error comes again */

@@ -10,30 +10,41 @@
 #include "engine/base/container.h"
 #include "engine/base/limits.h"
 #include "fs/base/limits.h"
+#include "fs/produce/kept.h"
 #include "fs/produce/produce_file.h"
 #include "fs/produce/producer.h"
+#include "fs/produce/spread.h"
 #include "fs/produce/sync.h"
 #include "fs/tree/handle.h"
 #include "fs/tree/tree.h"
 
-/* An open file that has lines in a lot. */
-struct lot_owner {
+/* An open file that has lines in a batch. */
+struct batch_owner {
     struct handle *handle; /* referenced */
-    uint64_t number;       /* the lot's, among those of this open file (sync.h) */
+    uint64_t number;       /* the batch's, among those of this open file (sync.h) */
+    bool torn;             /* a write of it, when the batch is over */
 };
 
-/* Lines on their way to the log as one batch. */
-struct lot {
-    struct append_op op;
+/* A write with a part in a batch, and others elsewhere. */
+struct batch_part {
+    struct spread *spread;
+    size_t owner; /* whose it is: among the batch's */
+};
+
+/* Lines on their way to the log as one batch: Kafka's ProducerBatch. */
+struct producer_batch {
+    struct kept kept;
     struct accumulator *accumulator;
     uint8_t *bytes;
     size_t len, capacity;
     uint32_t records;
     int64_t first_timestamp_ms, last_timestamp_ms;
     enum framing framing;
-    struct lot_owner *owners;
+    struct batch_owner *owners;
     size_t owner_count, owner_max;
-    struct lot *next;
+    struct batch_part *parts;
+    size_t part_count, part_max;
+    struct producer_batch *next;
 };
 
 /* One partition's. */
@@ -41,11 +52,11 @@ struct accumulator {
     struct session *session;
     struct partition *part;
     pthread_mutex_t lock;
-    _Atomic int refs;         /* the pfile's, a set alarm's until it has rung, a lot's under way */
-    struct lot *open;         /* collects */
-    struct lot *first, *last; /* closed, in order */
+    _Atomic int refs;                    /* the pfile's, a set alarm's until it has rung, a batch's under way */
+    struct producer_batch *open;         /* collects */
+    struct producer_batch *first, *last; /* closed, in order */
     bool sending;
-    struct lot *under_way; /* parked with the partition */
+    struct producer_batch *under_way; /* parked with the partition, or to be tried again */
     bool alarm_on;
     struct alarm alarm;
     struct accumulator *next; /* accumulators' lock */
@@ -62,8 +73,8 @@ struct accumulators {
 
 struct accumulators *accumulators_new(int64_t buffer_memory_bytes)
 {
-    struct accumulators *all = calloc(1, sizeof(*all));
-    if (all) {
+    struct accumulators *all = calloc(1, sizeof *all);
+    if (all != NULL) {
         pthread_mutex_init(&all->lock, NULL);
         all->limit_bytes = buffer_memory_bytes;
     }
@@ -72,7 +83,7 @@ struct accumulators *accumulators_new(int64_t buffer_memory_bytes)
 
 void accumulators_free(struct accumulators *all)
 {
-    assert(all->used_bytes == 0 && !all->first);
+    assert(all->used_bytes == 0 && all->first == NULL);
     pthread_mutex_destroy(&all->lock);
     free(all);
 }
@@ -86,14 +97,14 @@ static bool fits(const struct accumulators *all, size_t len)
 bool accumulators_reserve(struct accumulators *all, struct accumulator_waiter *waiter)
 {
     pthread_mutex_lock(&all->lock);
-    bool now = !all->first && fits(all, waiter->len);
+    bool now = all->first == NULL && fits(all, waiter->len);
     if (now) {
         all->used_bytes += (int64_t)waiter->len;
     } else {
         waiter->queued = true;
         waiter->next = NULL;
         waiter->prev = all->last;
-        if (all->last)
+        if (all->last != NULL)
             all->last->next = waiter;
         else
             all->first = waiter;
@@ -107,11 +118,11 @@ bool accumulators_reserve(struct accumulators *all, struct accumulator_waiter *w
 static void dequeue(struct accumulators *all, struct accumulator_waiter *waiter)
 {
     waiter->queued = false;
-    if (waiter->prev)
+    if (waiter->prev != NULL)
         waiter->prev->next = waiter->next;
     else
         all->first = waiter->next;
-    if (waiter->next)
+    if (waiter->next != NULL)
         waiter->next->prev = waiter->prev;
     else
         all->last = waiter->prev;
@@ -137,7 +148,7 @@ void accumulators_give_back(struct accumulators *all, size_t len)
     pthread_mutex_lock(&all->lock);
     assert(all->used_bytes >= (int64_t)len);
     all->used_bytes -= (int64_t)len;
-    while (!handing_out && all->first && fits(all, all->first->len)) {
+    while (!handing_out && all->first != NULL && fits(all, all->first->len)) {
         struct accumulator_waiter *waiter = all->first;
         dequeue(all, waiter);
         all->used_bytes += (int64_t)waiter->len;
@@ -150,78 +161,103 @@ void accumulators_give_back(struct accumulators *all, size_t len)
     pthread_mutex_unlock(&all->lock);
 }
 
-/* ---- lots ---- */
+/* ---- batches ---- */
 
-static void lot_free(struct lot *lot)
+static void batch_free(struct producer_batch *batch)
 {
-    topic_unpledge(partition_topic(lot->accumulator->part));
-    free(lot->bytes);
-    free(lot->owners);
-    free(lot);
+    topic_unpledge(partition_topic(batch->accumulator->part));
+    free(batch->bytes);
+    free(batch->owners);
+    free(batch->parts);
+    free(batch);
 }
 
-/* Makes room for len more bytes of one more open file. -ENOMEM: the lot is as before. */
-static int lot_make_room(struct lot *lot, size_t len)
+/* Makes room for len more bytes of one more open file, and for one more part. -ENOMEM: the batch is as before. */
+static int batch_make_room(struct producer_batch *batch, size_t len)
 {
-    if (lot->owner_count == lot->owner_max) {
-        size_t max = lot->owner_max ? lot->owner_max * 2 : 4;
-        struct lot_owner *owners = realloc(lot->owners, max * sizeof(*owners));
-        if (!owners)
+    if (batch->part_count == batch->part_max) {
+        size_t max = batch->part_max != 0 ? batch->part_max * 2 : 4;
+        struct batch_part *parts = realloc(batch->parts, max * sizeof *parts);
+        if (parts == NULL)
             return -ENOMEM;
-        lot->owners = owners;
-        lot->owner_max = max;
+        batch->parts = parts;
+        batch->part_max = max;
     }
-    if (lot->len + len > lot->capacity) {
-        size_t capacity = lot->capacity ? lot->capacity : 4096;
-        while (capacity < lot->len + len)
-            capacity *= 2;
-        uint8_t *bytes = realloc(lot->bytes, capacity);
-        if (!bytes)
+    if (batch->owner_count == batch->owner_max) {
+        size_t max = batch->owner_max != 0 ? batch->owner_max * 2 : 4;
+        struct batch_owner *owners = realloc(batch->owners, max * sizeof *owners);
+        if (owners == NULL)
             return -ENOMEM;
-        lot->bytes = bytes;
-        lot->capacity = capacity;
+        batch->owners = owners;
+        batch->owner_max = max;
+    }
+    if (batch->len + len > batch->capacity) {
+        size_t capacity = batch->capacity != 0 ? batch->capacity : 4096;
+        while (capacity < batch->len + len)
+            capacity *= 2;
+        uint8_t *bytes = realloc(batch->bytes, capacity);
+        if (bytes == NULL)
+            return -ENOMEM;
+        batch->bytes = bytes;
+        batch->capacity = capacity;
     }
     return 0;
 }
 
-static void lot_add_owner(struct lot *lot, struct handle *handle)
+/* Returns its place. */
+static size_t batch_add_owner(struct producer_batch *batch, struct handle *handle)
 {
-    for (size_t i = lot->owner_count; i-- > 0;)
-        if (lot->owners[i].handle == handle)
-            return;
-    lot->owners[lot->owner_count++] = (struct lot_owner){handle_ref(handle), sync_lot_begun(handle)};
+    for (size_t i = batch->owner_count; i-- > 0;) {
+        if (batch->owners[i].handle == handle)
+            return i;
+    }
+    batch->owners[batch->owner_count] =
+        (struct batch_owner){.handle = handle_ref(handle), .number = sync_batch_begun(handle)};
+    return batch->owner_count++;
 }
 
 /* There is room for it. */
-static void lot_add(struct lot *lot, struct handle *handle, const struct append_batch *batch)
+static void batch_add(struct producer_batch *batch, struct handle *handle, const struct append_batch *added,
+                      struct spread *spread)
 {
-    lot_add_owner(lot, handle);
-    for (int i = 0; i < batch->iovcnt; i++) {
-        memcpy(lot->bytes + lot->len, batch->iov[i].iov_base, batch->iov[i].iov_len);
-        lot->len += batch->iov[i].iov_len;
+    size_t owner = batch_add_owner(batch, handle);
+    if (spread != NULL)
+        batch->parts[batch->part_count++] = (struct batch_part){spread, owner};
+    for (int i = 0; i < added->iovcnt; i++) {
+        memcpy(batch->bytes + batch->len, added->iov[i].iov_base, added->iov[i].iov_len);
+        batch->len += added->iov[i].iov_len;
     }
-    if (!lot->records)
-        lot->first_timestamp_ms = batch->first_timestamp_ms;
-    if (!lot->records || lot->last_timestamp_ms < batch->last_timestamp_ms) /* of several writers not the last added */
-        lot->last_timestamp_ms = batch->last_timestamp_ms;
-    lot->records += batch->records;
+    if (batch->records == 0)
+        batch->first_timestamp_ms = added->first_timestamp_ms;
+    if (batch->records == 0 ||
+        batch->last_timestamp_ms < added->last_timestamp_ms) /* of several writers not the last added */
+        batch->last_timestamp_ms = added->last_timestamp_ms;
+    batch->records += added->records;
 }
 
 /* The batch was appended, or failed: tells the open files. */
-static void lot_done(struct lot *lot, int rc)
+static void batch_done(struct producer_batch *batch, int rc)
 {
-    struct session *session = lot->accumulator->session;
-    if (rc)
-        log_line(LOG_ERR, "%s: %u lingering records could not be appended: %s", partition_name(lot->accumulator->part),
-                 lot->records, strerror(-rc));
-    for (size_t i = 0; i < lot->owner_count; i++) {
-        const struct lot_owner *owner = &lot->owners[i];
-        sync_lot_done(owner->handle, owner->number, partition_index(lot->accumulator->part), rc,
-                      lot->op.result.end.offset, lot->op.leader_epoch);
+    struct session *session = batch->accumulator->session;
+    if (rc != 0) {
+        log_line(LOG_ERR, "%s: %u lingering records could not be appended: %s",
+                 partition_name(batch->accumulator->part), batch->records, strerror(-rc));
+    }
+    for (size_t i = 0; i < batch->part_count; i++) {
+        if (spread_settle(batch->parts[i].spread, rc))
+            batch->owners[batch->parts[i].owner].torn = true;
+    }
+    for (size_t i = 0; i < batch->owner_count; i++) {
+        const struct batch_owner *owner = &batch->owners[i];
+        if (rc == 0) {
+            sync_appended(owner->handle, partition_index(batch->accumulator->part),
+                          batch->kept.append.result.end.offset, batch->kept.append.leader_epoch);
+        }
+        sync_batch_done(owner->handle, owner->number, owner->torn ? -ETIMEDOUT : rc);
         handle_unref(owner->handle);
     }
-    size_t len = lot->len;
-    lot_free(lot);
+    size_t len = batch->len;
+    batch_free(batch);
     accumulators_give_back(session->accumulators, len);
 }
 
@@ -251,11 +287,11 @@ void accumulator_free(struct accumulator *acc)
 }
 
 /* Under the lock. */
-static void close_open_lot(struct accumulator *acc)
+static void close_open_batch(struct accumulator *acc)
 {
-    if (!acc->open)
+    if (acc->open == NULL)
         return;
-    if (acc->last)
+    if (acc->last != NULL)
         acc->last->next = acc->open;
     else
         acc->first = acc->open;
@@ -263,67 +299,66 @@ static void close_open_lot(struct accumulator *acc)
     acc->open = NULL;
 }
 
-/* 1: appended; 0: parked, lot_appended() follows; or a negative errno. */
-static int lot_append(struct lot *lot)
+static int batch_submit(struct kept *kept)
 {
+    struct producer_batch *batch = CONTAINER_OF(kept, struct producer_batch, kept);
+    const struct options *options = batch->accumulator->session->options;
     struct framing_mark marks[LIMIT_BATCH_MARKS];
-    struct iovec iov = {lot->bytes, lot->len};
-    struct append_batch *batch = &lot->op.batch;
-    int rc = append_batch_scan(batch, lot->framing, &iov, lot->first_timestamp_ms, 4096, marks, LIMIT_BATCH_MARKS);
-    if (rc)
+    struct iovec iov = {batch->bytes, batch->len};
+    struct append_batch *framed = &kept->append.batch;
+    int rc = append_batch_scan(framed, batch->framing, &iov, batch->first_timestamp_ms, 4096, marks, LIMIT_BATCH_MARKS);
+    if (rc != 0)
         return rc;
-    batch->last_timestamp_ms = lot->last_timestamp_ms;
-    const struct options *options = lot->accumulator->session->options;
-    lot->op.part = lot->accumulator->part;
-    lot->op.acks = options->acks;
-    lot->op.timeout_ms = options->delivery_timeout_ms;
-    return partition_append_submit(&lot->op, NULL);
+    framed->last_timestamp_ms = batch->last_timestamp_ms;
+    kept->append.acks = options->acks;
+    kept->append.timeout_ms = options->delivery_timeout_ms;
+    return partition_append_submit(&kept->append, NULL);
 }
 
 static void send_closed(struct accumulator *acc);
 
-/* The lot that was under way is over: it is freed, and the next one may go. */
-static void sent(struct accumulator *acc, struct lot *lot, int rc)
+/* The batch that was under way is over: it is freed, and the next one may go. */
+static void sent(struct accumulator *acc, struct producer_batch *batch, int rc)
 {
     pthread_mutex_lock(&acc->lock);
     acc->under_way = NULL; /* before it is freed: drain() looks */
     pthread_mutex_unlock(&acc->lock);
-    lot_done(lot, rc);
+    batch_done(batch, rc);
     pthread_mutex_lock(&acc->lock);
     acc->sending = false;
     pthread_mutex_unlock(&acc->lock);
 }
 
-static void lot_appended(struct append_op *op, int rc)
+static void batch_appended(struct kept *kept, int rc)
 {
-    struct lot *lot = CONTAINER_OF(op, struct lot, op);
-    struct accumulator *acc = lot->accumulator;
-    sent(acc, lot, rc);
+    struct producer_batch *batch = CONTAINER_OF(kept, struct producer_batch, kept);
+    struct accumulator *acc = batch->accumulator;
+    sent(acc, batch, rc);
     send_closed(acc);
-    accumulator_unref(acc); /* the lot's */
+    accumulator_unref(acc); /* the batch's */
 }
 
-/* Appends closed lots in order until there is none, one is parked, or somebody else is at it. */
+/* Appends closed batches in order until there is none, one is parked, or somebody else is at it. */
 static void send_closed(struct accumulator *acc)
 {
     for (;;) {
         pthread_mutex_lock(&acc->lock);
-        struct lot *lot = acc->sending ? NULL : acc->first;
-        if (lot) {
+        struct producer_batch *batch = acc->sending ? NULL : acc->first;
+        if (batch != NULL) {
             acc->sending = true;
-            acc->under_way = lot;
-            acc->first = lot->next;
-            if (!acc->first)
+            acc->under_way = batch;
+            acc->first = batch->next;
+            if (acc->first == NULL)
                 acc->last = NULL;
         }
         pthread_mutex_unlock(&acc->lock);
-        if (!lot)
+        if (batch == NULL)
             return;
         atomic_fetch_add(&acc->refs, 1);
-        int rc = lot_append(lot);
+        int rc = kept_submit(&batch->kept);
         if (rc == 0)
-            return; /* the reference is lot_appended()'s now */
-        sent(acc, lot, rc < 0 ? rc : 0);
+            return; /* the reference is batch_appended()'s now */
+        sent(acc, batch, rc < 0 ? rc : 0);
         accumulator_unref(acc);
     }
 }
@@ -333,7 +368,7 @@ static void linger_over(struct alarm *alarm)
     struct accumulator *acc = CONTAINER_OF(alarm, struct accumulator, alarm);
     pthread_mutex_lock(&acc->lock);
     acc->alarm_on = false;
-    close_open_lot(acc);
+    close_open_batch(acc);
     pthread_mutex_unlock(&acc->lock);
     send_closed(acc);
     accumulator_unref(acc); /* the alarm's */
@@ -343,7 +378,7 @@ static struct accumulator *accumulator_of(struct session *session, struct pfile 
 {
     pthread_mutex_lock(&pfile->produce->lock);
     struct accumulator *acc = pfile->produce->accumulator;
-    if (!acc && (acc = calloc(1, sizeof(*acc)))) {
+    if (acc == NULL && (acc = calloc(1, sizeof *acc)) != NULL) {
         acc->session = session;
         acc->part = partition_ref(pfile->part);
         atomic_init(&acc->refs, 1);
@@ -361,63 +396,67 @@ static struct accumulator *accumulator_of(struct session *session, struct pfile 
 }
 
 /* Under the lock. NULL: no memory. */
-static struct lot *open_lot(struct accumulator *acc, enum framing framing)
+static struct producer_batch *open_batch(struct accumulator *acc, enum framing framing)
 {
-    if (acc->open)
+    if (acc->open != NULL)
         return acc->open;
-    struct lot *lot = calloc(1, sizeof(*lot));
-    if (!lot)
+    struct producer_batch *batch = calloc(1, sizeof *batch);
+    if (batch == NULL)
         return NULL;
-    lot->accumulator = acc;
-    lot->op.done = lot_appended;
-    lot->framing = framing;
+    batch->accumulator = acc;
+    batch->kept.append.part = acc->part; /* before drain() may look */
+    batch->kept.patience_ms = acc->session->options->delivery_timeout_ms;
+    batch->kept.submit = batch_submit;
+    batch->kept.done = batch_appended;
+    kept_init(&batch->kept, acc->session);
+    batch->framing = framing;
     bool pledged = topic_pledge(partition_topic(acc->part), framing);
     assert(pledged); /* so has the caller */
     (void)pledged;
-    acc->open = lot;
+    acc->open = batch;
     if (!acc->alarm_on) {
         acc->alarm_on = true;
         atomic_fetch_add(&acc->refs, 1);
         alarm_set(node_executor(acc->session->node), &acc->alarm, acc->session->options->linger_ms);
     }
-    return lot;
+    return batch;
 }
 
-/* Adds to the open lot, or to a new one. Under the lock. -ENOMEM. */
-static int add(struct accumulator *acc, struct handle *handle, const struct append_batch *batch)
+/* Adds to the open batch, or to a new one. Under the lock. -ENOMEM. */
+static int add(struct accumulator *acc, struct handle *handle, const struct append_batch *added, struct spread *spread)
 {
-    struct lot *lot = open_lot(acc, handle->producer->config.log.framing);
-    int rc = lot ? lot_make_room(lot, batch->len) : -ENOMEM;
+    struct producer_batch *batch = open_batch(acc, handle->producer->config.log.framing);
+    int rc = batch != NULL ? batch_make_room(batch, added->len) : -ENOMEM;
     if (rc == 0) {
-        lot_add(lot, handle, batch);
-    } else if (lot && !lot->len) { /* an empty one is not sent */
+        batch_add(batch, handle, added, spread);
+    } else if (batch != NULL && batch->len == 0) { /* an empty one is not sent */
         acc->open = NULL;
-        lot_free(lot);
+        batch_free(batch);
     }
     return rc;
 }
 
 int accumulator_add(struct session *session, struct pfile *pfile, struct handle *handle,
-                    const struct append_batch *batch)
+                    const struct append_batch *added, struct spread *spread)
 {
     struct accumulator *acc = accumulator_of(session, pfile);
     int64_t batch_size = session->options->batch_size_bytes;
     int rc = -ENOMEM;
     bool full = false;
-    if (acc) {
+    if (acc != NULL) {
         pthread_mutex_lock(&acc->lock);
-        full = acc->open && (int64_t)(acc->open->len + batch->len) > batch_size;
+        full = acc->open != NULL && (int64_t)(acc->open->len + added->len) > batch_size;
         if (full)
-            close_open_lot(acc);
-        rc = add(acc, handle, batch);
+            close_open_batch(acc);
+        rc = add(acc, handle, added, spread);
         if (rc == 0 && (int64_t)acc->open->len >= batch_size) {
-            close_open_lot(acc);
+            close_open_batch(acc);
             full = true;
         }
         pthread_mutex_unlock(&acc->lock);
     }
-    if (rc)
-        accumulators_give_back(session->accumulators, batch->len);
+    if (rc != 0)
+        accumulators_give_back(session->accumulators, added->len);
     if (full)
         send_closed(acc);
     return rc;
@@ -429,10 +468,10 @@ void accumulator_send(struct session *session, struct pfile *pfile)
     pthread_mutex_lock(&pfile->produce->lock);
     struct accumulator *acc = pfile->produce->accumulator;
     pthread_mutex_unlock(&pfile->produce->lock);
-    if (!acc)
+    if (acc == NULL)
         return;
     pthread_mutex_lock(&acc->lock);
-    close_open_lot(acc);
+    close_open_batch(acc);
     pthread_mutex_unlock(&acc->lock);
     send_closed(acc);
 }
@@ -443,17 +482,16 @@ void accumulator_send(struct session *session, struct pfile *pfile)
 static bool drain(struct accumulator *acc, bool give_up)
 {
     pthread_mutex_lock(&acc->lock);
-    close_open_lot(acc);
+    close_open_batch(acc);
     bool cancelled = acc->alarm_on && alarm_cancel(node_executor(acc->session->node), &acc->alarm);
     if (cancelled)
         acc->alarm_on = false;
-    struct lot *waiting = give_up ? acc->under_way : NULL;
-    bool idle = !acc->first && !acc->sending && !acc->alarm_on;
-    bool taken = waiting && partition_append_cancel(&waiting->op);
-    bool forgotten = waiting && !taken && partition_append_forget(&waiting->op);
+    struct producer_batch *waiting = give_up ? acc->under_way : NULL;
+    bool idle = acc->first == NULL && !acc->sending && !acc->alarm_on;
+    int rc = waiting != NULL ? kept_give_up(&waiting->kept) : 0;
     pthread_mutex_unlock(&acc->lock);
-    if (taken || forgotten)
-        lot_appended(&waiting->op, taken ? -EROFS : -ETIMEDOUT);
+    if (rc < 0)
+        batch_appended(&waiting->kept, rc);
     send_closed(acc);
     if (cancelled)
         accumulator_unref(acc);
@@ -469,14 +507,14 @@ void accumulators_drain(struct accumulators *all, struct node *node)
         bool give_up = clock->mono_ms(clock) > deadline;
         pthread_mutex_lock(&all->lock);
         struct accumulator *acc = all->all;
-        if (acc)
+        if (acc != NULL)
             atomic_fetch_add(&acc->refs, 1);
         pthread_mutex_unlock(&all->lock);
-        while (acc) {
+        while (acc != NULL) {
             idle &= drain(acc, give_up);
             pthread_mutex_lock(&all->lock);
             struct accumulator *next = acc->next;
-            if (next)
+            if (next != NULL)
                 atomic_fetch_add(&next->refs, 1);
             pthread_mutex_unlock(&all->lock);
             accumulator_unref(acc);

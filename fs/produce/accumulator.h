@@ -2,8 +2,9 @@
  *
  * With linger.ms above 0 a write(2) returns as soon as its lines are in here. They leave for the log when batch.size
  * bytes have come, when linger.ms have passed, or when somebody asks (fsync, close). buffer.memory bounds what all
- * accumulators of the mount hold; writers then wait (delivery.timeout.ms at most). A batch that fails is dropped and
- * its error goes to every open file that had a line in it: fsync(2) and close(2) report it.
+ * accumulators of the mount hold; writers then wait (delivery.timeout.ms at most). A batch that finds no memory is
+ * tried again for as long (kept.h). One that fails is dropped and its error goes to every open file that had a line in
+ * it: fsync(2) and close(2) report it.
  *
  * Per partition batches are appended in order, one at a time. Any thread. */
 #ifndef LOGMNT_FS_PRODUCE_ACCUMULATOR_H
@@ -21,6 +22,7 @@ struct handle;
 struct node;
 struct pfile;
 struct session;
+struct spread;
 
 struct accumulators *accumulators_new(int64_t buffer_memory_bytes);
 void accumulators_free(struct accumulators *accumulators); /* drained: nothing is reserved */
@@ -43,10 +45,11 @@ bool accumulators_cancel(struct accumulators *accumulators, struct accumulator_w
 void accumulators_give_back(struct accumulators *accumulators, size_t len);
 
 /* Adds complete records, whose room was reserved and whose framing was pledged (topic_pledge(); once they are in, the
- * accumulator has a pledge of its own). The room is given back when they are in the log or have failed. -ENOMEM
- * (nothing was added, and the room is given back). */
+ * accumulator has a pledge of its own). The room is given back when they are in the log or have failed. spread: the
+ * write that they are a part of, which is settled then, too; NULL: they are all of it. -ENOMEM (nothing was added, and
+ * the room is given back). */
 int accumulator_add(struct session *session, struct pfile *pfile, struct handle *handle,
-                    const struct append_batch *batch);
+                    const struct append_batch *added, struct spread *spread);
 /* Sends what is in there now; may be under way when it returns. */
 void accumulator_send(struct session *session, struct pfile *pfile);
 void accumulator_free(struct accumulator *accumulator);

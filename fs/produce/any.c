@@ -10,7 +10,7 @@
 bool any_keyed(const struct handle *handle)
 {
     const struct log_config *config = &handle->producer->config.log;
-    if (handle->pfile->part)
+    if (handle->pfile->part != NULL)
         return false;
     return config->framing == FRAMING_LINE ? config->key_separator_len > 0
                                            : (config->cleanup_policy & CLEANUP_COMPACT) != 0;
@@ -23,7 +23,7 @@ static struct pfile *target(struct handle *handle, int32_t index)
     pthread_mutex_lock(&producer->lock);
     if (index >= producer->target_count) {
         struct pfile **targets = realloc(producer->targets, (size_t)(index + 1) * sizeof(struct pfile *));
-        if (!targets) {
+        if (targets == NULL) {
             pthread_mutex_unlock(&producer->lock);
             return NULL;
         }
@@ -32,7 +32,7 @@ static struct pfile *target(struct handle *handle, int32_t index)
         producer->targets = targets;
         producer->target_count = index + 1;
     }
-    if (!producer->targets[index])
+    if (producer->targets[index] == NULL)
         producer->targets[index] = tree_pfile(handle->session->tree, handle->pfile->topic, index);
     struct pfile *pfile = producer->targets[index];
     pthread_mutex_unlock(&producer->lock);
@@ -53,7 +53,7 @@ static int32_t sticky(struct handle *handle, size_t len)
 
 struct pfile *any_target(struct handle *handle, size_t len)
 {
-    if (handle->pfile->part)
+    if (handle->pfile->part != NULL)
         return handle->pfile;
     return target(handle, sticky(handle, len));
 }
@@ -63,7 +63,7 @@ static int32_t partition_of(struct handle *handle, const uint8_t *record, size_t
     const struct log_config *config = &handle->producer->config.log;
     struct framing_kv kv;
     framing_key_value(config->framing, record, len, config->key_separator, config->key_separator_len, &kv);
-    if (!kv.key)
+    if (kv.key == NULL)
         return sticky(handle, len);
     return partitioner_for_key(kv.key, kv.key_len, topic_partition_count(handle->pfile->topic));
 }
@@ -113,9 +113,9 @@ static void cut(struct handle *handle, const uint8_t *bytes, size_t len, struct 
     *pieces = (struct pieces){0};
     for (size_t place = 0; place < len;) {
         if (pieces->count == max) {
-            max = max ? max * 2 : 64;
-            struct piece *more = realloc(pieces->all, max * sizeof(*more));
-            if (!more) {
+            max = max != 0 ? max * 2 : 64;
+            struct piece *more = realloc(pieces->all, max * sizeof *more);
+            if (more == NULL) {
                 free(pieces->all);
                 pieces->all = NULL;
                 return;
@@ -149,7 +149,7 @@ static bool make_part(struct handle *handle, struct write_op *op, struct share *
     struct write_part *part = write_op_add(op);
     part->owned = malloc(marks_bytes + share->len);
     part->pfile = target(handle, partition);
-    if (!part->owned || !part->pfile)
+    if (part->owned == NULL || part->pfile == NULL)
         return false;
     share->at = (uint8_t *)part->owned + marks_bytes;
     part->iov[0] = (struct iovec){share->at, share->len};
@@ -189,7 +189,7 @@ static struct write_op *gather(struct handle *handle, const uint8_t *bytes, cons
     }
     for (int i = 0; ok && i < op->count; i++)
         describe(handle, &op->parts[i]);
-    if (op && !ok) {
+    if (op != NULL && !ok) {
         write_op_free(op);
         op = NULL;
     }
@@ -201,15 +201,15 @@ struct write_op *any_split(struct handle *handle, const uint8_t *data, size_t en
     struct producer *producer = handle->producer;
     size_t len = producer->rest_len + end;
     uint8_t *bytes = malloc(len);
-    if (!bytes)
+    if (bytes == NULL)
         return NULL;
-    if (producer->rest_len)
+    if (producer->rest_len != 0)
         memcpy(bytes, producer->rest, producer->rest_len);
     memcpy(bytes + producer->rest_len, data, end);
     struct pieces pieces;
     cut(handle, bytes, len, &pieces);
-    struct share *shares = pieces.all ? calloc((size_t)pieces.partitions, sizeof(*shares)) : NULL;
-    struct write_op *op = shares ? gather(handle, bytes, &pieces, shares) : NULL;
+    struct share *shares = pieces.all != NULL ? calloc((size_t)pieces.partitions, sizeof *shares) : NULL;
+    struct write_op *op = shares != NULL ? gather(handle, bytes, &pieces, shares) : NULL;
     free(shares);
     free(pieces.all);
     free(bytes);

@@ -6,22 +6,20 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "engine/base/crc32c.h"
 #include "engine/base/container.h"
-#include "fs/produce/accumulator.h"
 #include "fs/produce/any.h"
+#include "fs/produce/kept.h"
 #include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
 #include "fs/produce/sync.h"
 
 /* The last line of an open file on its way to the log. */
 struct last_line {
-    struct append_op append;
-    struct accumulator_waiter waiter;
-    struct handle *handle; /* referenced */
-    struct pfile *pfile;
+    struct kept kept;
+    struct sync_drain drain;
+    struct handle *handle;         /* referenced */
     struct last_line *prev, *next; /* last_lines */
-    bool pledged;                  /* linger.ms: topic_pledge() */
+    bool pledged;                  /* topic_pledge() */
     uint8_t *bytes;                /* that were the open file's rest */
     size_t len;
 };
@@ -32,18 +30,27 @@ static struct {
     struct last_line *head;
 } last_lines = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void last_line_over(struct last_line *last, int rc)
+/* Where it goes, or would. */
+static const char *last_line_goal(const struct last_line *last)
 {
-    if (rc)
-        log_line(LOG_ERR, "%s: a last line of %zu bytes %s: %s", partition_name(last->pfile->part), last->len,
+    struct partition *part = last->kept.append.part;
+    return part != NULL ? partition_name(part) : topic_name(last->handle->pfile->topic);
+}
+
+static void last_line_over(struct kept *kept, int rc)
+{
+    struct last_line *last = CONTAINER_OF(kept, struct last_line, kept);
+    if (rc != 0) {
+        log_line(LOG_ERR, "%s: a last line of %zu bytes %s: %s", last_line_goal(last), last->len,
                  rc == -ETIMEDOUT ? "was appended, but not acknowledged" : "could not be appended",
                  rc == -EAGAIN ? "the framing was changed" : strerror(-rc));
+    }
     pthread_mutex_lock(&last_lines.lock);
-    if (last->prev)
+    if (last->prev != NULL)
         last->prev->next = last->next;
     else
         last_lines.head = last->next;
-    if (last->next)
+    if (last->next != NULL)
         last->next->prev = last->prev;
     pthread_mutex_unlock(&last_lines.lock);
     if (last->pledged)
@@ -54,28 +61,37 @@ static void last_line_over(struct last_line *last, int rc)
     free(last);
 }
 
-static void last_line_done(struct append_op *append, int rc)
+/* Its partition, which stays. NULL: no memory. */
+static struct partition *last_line_part(struct last_line *last)
 {
-    last_line_over(CONTAINER_OF(append, struct last_line, append), rc);
+    struct append_op *append = &last->kept.append;
+    struct pfile *pfile = append->part == NULL ? any_target_of(last->handle, last->bytes, last->len - 1) : NULL;
+    if (pfile != NULL) {
+        pthread_mutex_lock(&last_lines.lock);
+        append->part = pfile->part;
+        pthread_mutex_unlock(&last_lines.lock);
+    }
+    return append->part;
 }
 
-static void last_line_batch(struct last_line *last, struct iovec *iov, struct append_batch *batch)
+static int last_line_submit(struct kept *kept)
 {
+    struct last_line *last = CONTAINER_OF(kept, struct last_line, kept);
+    const struct options *options = last->handle->session->options;
     struct clock *clock = node_clock(last->handle->session->node);
-    *iov = (struct iovec){last->bytes, last->len};
-    append_batch_scan(batch, FRAMING_LINE, iov, clock->wall_ms(clock), 0, NULL, 0);
+    struct iovec iov = {last->bytes, last->len};
+    if (last_line_part(last) == NULL)
+        return -ENOMEM;
+    kept->append.acks = options->acks;
+    kept->append.timeout_ms = options->delivery_timeout_ms;
+    append_batch_scan(&kept->append.batch, FRAMING_LINE, &iov, clock->wall_ms(clock), 0, NULL, 0);
+    return partition_append_submit(&kept->append, NULL);
 }
 
-static void last_line_room(struct accumulator_waiter *waiter)
+/* What lingered in front of it is over: it comes from the end of an append, and this is another one. */
+static void lingering_over(struct sync_drain *drain)
 {
-    struct last_line *last = CONTAINER_OF(waiter, struct last_line, waiter);
-    struct iovec iov;
-    struct append_batch batch;
-    last_line_batch(last, &iov, &batch);
-    int rc = accumulator_add(last->handle->session, last->pfile, last->handle, &batch);
-    if (rc == 0) /* a look after the close is to find it */
-        accumulator_send(last->handle->session, last->pfile);
-    last_line_over(last, rc);
+    kept_submit_soon(&CONTAINER_OF(drain, struct last_line, drain)->kept);
 }
 
 int last_line_reserve(struct handle *handle)
@@ -86,53 +102,41 @@ int last_line_reserve(struct handle *handle)
     return producer->last_line != NULL ? 0 : -ENOMEM;
 }
 
-void last_line_append(struct handle *handle)
+/* It is under way. */
+static void last_line_begin(struct last_line *last)
 {
-    struct producer *producer = handle->producer;
-    const struct options *options = handle->session->options;
-    struct last_line *last = producer->last_line;
-    bool lacks_key = any_lacks_key(handle, (const uint8_t *)"\n", 1); /* the rest, and what ends it */
-    producer->last_line = NULL;
-    last->handle = handle_ref(handle);
-    last->pfile = any_target_of(handle, producer->rest, producer->rest_len);
-    last->len = producer->rest_len + 1;
-    last->bytes = rest_take(handle);
-    last->bytes[last->len - 1] = '\n';
-    last->append.done = last_line_done;
-    last->waiter.len = last->len;
-    last->waiter.room = last_line_room;
-    if (!last->pfile) {
-        log_line(LOG_ERR, "%s: no memory for a last line", topic_name(handle->pfile->topic));
-        handle_unref(handle);
-        free(last->bytes);
-        free(last);
-        return;
-    }
     pthread_mutex_lock(&last_lines.lock);
     last->next = last_lines.head;
-    if (last->next)
+    if (last->next != NULL)
         last->next->prev = last;
     last_lines.head = last;
     pthread_mutex_unlock(&last_lines.lock);
-    sync_last_line_begun(handle);
-    if (options->linger_ms > 0) {
-        last->pledged = topic_pledge(handle->pfile->topic, FRAMING_LINE);
-        if (!last->pledged)
-            last_line_over(last, -EAGAIN);
-        else if (lacks_key)
-            last_line_over(last, -EINVAL);
-        else if (accumulators_reserve(handle->session->accumulators, &last->waiter))
-            last_line_room(&last->waiter);
-        return;
+    sync_last_line_begun(last->handle);
+}
+
+void last_line_append(struct handle *handle)
+{
+    struct producer *producer = handle->producer;
+    struct last_line *last = producer->last_line;
+    producer->last_line = NULL;
+    last->handle = handle_ref(handle);
+    last->len = producer->rest_len + 1;
+    last->bytes = rest_take(handle);
+    last->bytes[last->len - 1] = '\n';
+    last->pledged = topic_pledge(handle->pfile->topic, FRAMING_LINE);
+    last->drain.over = lingering_over;
+    last->kept.patience_ms = INT64_MAX;
+    last->kept.submit = last_line_submit;
+    last->kept.done = last_line_over;
+    kept_init(&last->kept, handle->session);
+    last_line_begin(last);
+    if (!last->pledged) {
+        last_line_over(&last->kept, -EAGAIN);
+    } else if (!sync_drain(handle, &last->drain)) {
+        int rc = kept_submit(&last->kept);
+        if (rc != 0)
+            last_line_over(&last->kept, rc < 0 ? rc : 0);
     }
-    struct iovec iov;
-    last->append.part = last->pfile->part;
-    last->append.acks = options->acks;
-    last->append.timeout_ms = options->delivery_timeout_ms;
-    last_line_batch(last, &iov, &last->append.batch);
-    int rc = partition_append_submit(&last->append, NULL);
-    if (rc)
-        last_line_over(last, rc < 0 ? rc : 0);
 }
 
 void last_lines_end(struct session *session)
@@ -140,15 +144,12 @@ void last_lines_end(struct session *session)
     for (;;) {
         pthread_mutex_lock(&last_lines.lock);
         struct last_line *last = last_lines.head;
-        bool lingers = session->options->linger_ms > 0;
-        bool taken = last && (lingers ? accumulators_cancel(session->accumulators, &last->waiter)
-                                      : partition_append_cancel(&last->append));
-        bool forgotten = last && !lingers && !taken && partition_append_forget(&last->append);
+        int rc = last != NULL ? kept_give_up(&last->kept) : 0;
         pthread_mutex_unlock(&last_lines.lock);
-        if (!last)
+        if (last == NULL)
             return;
-        if (taken || forgotten)
-            last_line_over(last, taken ? -EROFS : -ETIMEDOUT);
+        if (rc < 0)
+            last_line_over(&last->kept, rc);
         else
             executor_pause(node_executor(session->node), 1); /* it is being appended */
     }

@@ -1,9 +1,10 @@
 /* fs/produce/last_line.h: a line that waits for its newline at the last close of its open file gets it, and is
  * appended.
  *
- * Nobody waits for that any more, and a failure can only be logged. So what it needs is there before the line's first
- * bytes are accepted: last_line_reserve(), and room for the newline behind the rest (rest.h). What is still under way
- * at the end of the session is given up then, and logged. */
+ * Nobody waits for that any more, and a failure can only be logged. So what it needs itself is there before the line's
+ * first bytes are accepted: last_line_reserve(), and room for the newline behind the rest (rest.h). For what the append
+ * needs besides, it is kept (kept.h). It does not linger, but it comes behind what does. What is still under way at the
+ * end of the session is given up then, and logged. */
 #ifndef LOGMNT_FS_PRODUCE_LAST_LINE_H
 #define LOGMNT_FS_PRODUCE_LAST_LINE_H
 

@@ -16,6 +16,7 @@
 #include "fs/produce/last_line.h"
 #include "fs/produce/producer.h"
 #include "fs/produce/rest.h"
+#include "fs/produce/spread.h"
 #include "fs/produce/sync.h"
 #include "fs/produce/write_op.h"
 
@@ -38,10 +39,11 @@ struct room_op {
     char data[];
 };
 
-/* One that waits for its turn, with its bytes. */
+/* One that waits, for its turn or with the turn for what lingers in front of it, with its bytes. */
 struct waiting_write {
     struct park park;
     struct turn_waiter waiter;
+    struct sync_drain drain;
     struct handle *handle; /* referenced */
     int flags;
     size_t len;
@@ -71,9 +73,10 @@ static void refresh_config(struct handle *handle)
     if (first || framing == producer->config.log.framing)
         return;
     /* What was read as part of a line is not part of an object, nor the other way round. */
-    if (producer->rest_len)
+    if (producer->rest_len != 0) {
         log_line(LOG_WARNING, "%s: its framing was changed while %zu bytes waited for the end of their record: dropped",
                  topic_name(handle->pfile->topic), producer->rest_len);
+    }
     rest_drop(handle);
     producer->refusing = false;
 }
@@ -87,10 +90,11 @@ static uint64_t first_record_len(const struct producer *producer, const uint8_t 
     struct framing_result r;
     struct framing_mark mark;
     uint32_t mark_count = 0;
-    if (framing_scan(producer->config.log.framing, &scan, data, len, UINT64_MAX, &r, NULL, 1, &mark, &mark_count, 1))
+    if (framing_scan(producer->config.log.framing, &scan, data, len, UINT64_MAX, &r, NULL, 1, &mark, &mark_count, 1) !=
+        0)
         return producer->rest_len;
-    size_t end = mark_count ? mark.place : r.records ? r.end : len;
-    size_t newline = producer->config.log.framing == FRAMING_LINE && r.records;
+    size_t end = mark_count != 0 ? mark.place : r.records != 0 ? r.end : len;
+    size_t newline = producer->config.log.framing == FRAMING_LINE && r.records != 0;
     return producer->rest_len + end - newline;
 }
 
@@ -98,7 +102,8 @@ static uint64_t first_record_len(const struct producer *producer, const uint8_t 
 static void refuse_long(struct handle *handle, const uint8_t *data, size_t len)
 {
     struct producer *producer = handle->producer;
-    if (!producer->rest_len || first_record_len(producer, data, len) <= (uint64_t)producer->config.max_message_bytes)
+    if (producer->rest_len == 0 ||
+        first_record_len(producer, data, len) <= (uint64_t)producer->config.max_message_bytes)
         return;
     struct framing_state scan = producer->scan;
     struct framing_result r = {0};
@@ -106,7 +111,7 @@ static void refuse_long(struct handle *handle, const uint8_t *data, size_t len)
     producer->refusing = true;
     /* An object may end in this very write; a line is refused until a later write brings a newline. */
     if (producer->config.log.framing == FRAMING_MSGPACK &&
-        !framing_scan(FRAMING_MSGPACK, &scan, data, len, UINT64_MAX, &r, NULL, 0, NULL, NULL, 0)) {
+        framing_scan(FRAMING_MSGPACK, &scan, data, len, UINT64_MAX, &r, NULL, 0, NULL, NULL, 0) == 0) {
         producer->scan = scan;
         producer->refusing = scan.partial_bytes > 0;
     }
@@ -120,11 +125,11 @@ static bool still_refused(struct handle *handle, const uint8_t *data, size_t len
         return false;
     struct framing_result r = {0};
     if (producer->config.log.framing == FRAMING_LINE) {
-        producer->refusing = !memchr(data, '\n', len);
-    } else if (framing_scan(FRAMING_MSGPACK, &producer->scan, data, len, UINT64_MAX, &r, NULL, 0, NULL, NULL, 0) ||
+        producer->refusing = memchr(data, '\n', len) == NULL;
+    } else if (framing_scan(FRAMING_MSGPACK, &producer->scan, data, len, UINT64_MAX, &r, NULL, 0, NULL, NULL, 0) != 0 ||
                producer->scan.partial_bytes == 0) {
         producer->refusing = false;
-        memset(&producer->scan, 0, sizeof(producer->scan));
+        memset(&producer->scan, 0, sizeof producer->scan);
     }
     return true;
 }
@@ -136,7 +141,7 @@ static int scan_write(struct handle *handle, const uint8_t *data, size_t len, st
     struct producer *producer = handle->producer;
     int64_t interval = producer->config.log.index_interval_bytes;
     out->scan = producer->scan;
-    out->crc = producer->rest_len ? crc32c(0, producer->rest, producer->rest_len) : 0;
+    out->crc = producer->rest_len != 0 ? crc32c(0, producer->rest, producer->rest_len) : 0;
     int rc = framing_scan(producer->config.log.framing, &out->scan, data, len,
                           (uint64_t)producer->config.max_message_bytes, &out->result, &out->crc,
                           interval < 1 ? 1 : (uint32_t)interval, out->marks, &out->mark_count, LIMIT_BATCH_MARKS);
@@ -152,10 +157,10 @@ static int64_t fill_batch(struct handle *handle, const uint8_t *data, struct sca
     struct producer *producer = handle->producer;
     int64_t now_us = clock_wall_us(node_clock(handle->session->node));
     int n = 0;
-    if (producer->rest_len)
+    if (producer->rest_len != 0)
         iov[n++] = (struct iovec){producer->rest, producer->rest_len};
     iov[n++] = (struct iovec){(void *)data, scanned->result.end};
-    for (uint32_t i = 0; producer->rest_len && i < scanned->mark_count; i++)
+    for (uint32_t i = 0; producer->rest_len != 0 && i < scanned->mark_count; i++)
         scanned->marks[i].place += (uint32_t)producer->rest_len;
     append_batch_init(batch, producer->config.log.framing, iov, n, now_us / 1000);
     batch->records = scanned->result.records;
@@ -169,7 +174,7 @@ static struct write_op *take_op(struct handle *handle)
 {
     struct write_op *op = handle->producer->spare;
     handle->producer->spare = NULL;
-    return op ? op : write_op_new(handle, 1);
+    return op != NULL ? op : write_op_new(handle, 1);
 }
 
 /* Appends and answers. false: the framing was changed meanwhile: nothing has happened. */
@@ -177,15 +182,15 @@ static bool append_now(fuse_req_t req, struct handle *handle, const uint8_t *dat
                        struct scanned *scanned)
 {
     struct write_op *op = any_keyed(handle) ? NULL : take_op(handle);
-    if (op) {
+    if (op != NULL) {
         struct write_part *part = write_op_add(op);
         part->pfile = any_target(handle, scanned->result.end);
         part->append.came_us = fill_batch(handle, data, scanned, part->iov, &part->append.batch);
     } else {
         op = any_split(handle, data, scanned->result.end);
     }
-    if (!op || !op->parts[0].pfile) {
-        if (op)
+    if (op == NULL || op->parts[0].pfile == NULL) {
+        if (op != NULL)
             write_op_free(op);
         answer(req, handle, -ENOMEM, 0);
         return true;
@@ -225,7 +230,10 @@ static int linger_split(struct handle *handle, const uint8_t *data, size_t end)
     struct session *session = handle->session;
     size_t reserved = handle->producer->rest_len + end;
     struct write_op *op = any_split(handle, data, end);
-    if (!op) {
+    struct spread *spread = op != NULL && op->count > 1 ? spread_new(op->count) : NULL;
+    if (op == NULL || (op->count > 1 && spread == NULL)) {
+        if (op != NULL)
+            write_op_free(op);
         accumulators_give_back(session->accumulators, reserved);
         return -ENOMEM;
     }
@@ -233,12 +241,14 @@ static int linger_split(struct handle *handle, const uint8_t *data, size_t end)
     for (int i = 0; i < op->count; i++) {
         struct write_part *part = &op->parts[i];
         part->append.batch.iov = part->iov;
-        int one = accumulator_add(session, part->pfile, handle, &part->append.batch);
+        int one = accumulator_add(session, part->pfile, handle, &part->append.batch, spread);
+        if (one != 0 && spread != NULL)
+            spread_drop(spread);
         added += one == 0;
-        rc = rc ? rc : one;
+        rc = rc != 0 ? rc : one;
     }
     write_op_free(op);
-    return rc && added ? -ETIMEDOUT : rc;
+    return rc != 0 && added != 0 ? -ETIMEDOUT : rc;
 }
 
 static int linger_whole(struct handle *handle, const uint8_t *data, struct scanned *scanned)
@@ -248,8 +258,8 @@ static int linger_whole(struct handle *handle, const uint8_t *data, struct scann
     struct append_batch batch;
     struct pfile *pfile = any_target(handle, scanned->result.end);
     (void)fill_batch(handle, data, scanned, iov, &batch);
-    if (pfile)
-        return accumulator_add(session, pfile, handle, &batch);
+    if (pfile != NULL)
+        return accumulator_add(session, pfile, handle, &batch, NULL);
     accumulators_give_back(session->accumulators, batch.len);
     return -ENOMEM;
 }
@@ -299,13 +309,13 @@ static bool linger(fuse_req_t req, struct handle *handle, const uint8_t *data, s
     struct accumulators *all = handle->session->accumulators;
     if (!topic_pledge(handle->pfile->topic, handle->producer->config.log.framing))
         return false;
-    struct room_op *op = malloc(sizeof(*op) + len);
-    if (!op) {
+    struct room_op *op = malloc(sizeof *op + len);
+    if (op == NULL) {
         topic_unpledge(handle->pfile->topic);
         answer(req, handle, -ENOMEM, 0);
         return true;
     }
-    memset(op, 0, sizeof(*op));
+    memset(op, 0, sizeof *op);
     op->waiter.len = handle->producer->rest_len + scanned->result.end;
     op->waiter.room = room_granted;
     op->handle = handle_ref(handle);
@@ -332,33 +342,39 @@ static bool try_write(fuse_req_t req, struct handle *handle, const uint8_t *data
         return true;
     }
     struct scanned scanned;
-    bool lingers = handle->session->options->linger_ms > 0 && !(flags & (O_SYNC | O_DSYNC));
+    bool lingers = handle->session->options->linger_ms > 0 && (flags & (O_SYNC | O_DSYNC)) == 0;
     int rc = topic_deleted(handle->pfile->topic) ? -ESTALE : scan_write(handle, data, len, &scanned);
-    if (rc == 0 && scanned.result.end && (lingers || !handle->pfile->part) &&
+    if (rc == 0 && scanned.result.end != 0 && (lingers || handle->pfile->part == NULL) &&
         any_lacks_key(handle, data, scanned.result.end))
         rc = -EINVAL;
     if (rc == 0)
         rc = rest_reserve(handle, len - scanned.result.end);
     if (rc == 0 && scanned.result.end == 0)
         rest_append(handle, data, len, &scanned.scan);
-    if (rc == 0 && scanned.result.end != 0)
+    if (rc == 0 && scanned.result.end != 0) {
         return lingers ? linger(req, handle, data, len, &scanned)
-                       : append_now(req, handle, data, len, flags & (O_SYNC | O_DSYNC), &scanned);
+                       : append_now(req, handle, data, len, (flags & (O_SYNC | O_DSYNC)) != 0, &scanned);
+    }
     answer(req, handle, rc, len);
     return true;
 }
 
-/* It has the turn. */
+static bool wait_for_lingering(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags);
+
+/* It has the turn. O_SYNC, O_DSYNC: what lingers goes first. */
 static void write_now(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
 {
     struct fence *fence = handle->pfile->fence;
     if (fence_is_up(fence))
         fence_lower(fence, &handle->producer->post);
+    if (handle->session->options->linger_ms > 0 && (flags & (O_SYNC | O_DSYNC)) != 0 &&
+        wait_for_lingering(req, handle, bytes, len, flags))
+        return;
     while (!try_write(req, handle, (const uint8_t *)bytes, len, flags))
         ;
 }
 
-/* ---- waiting for the turn ---- */
+/* ---- waiting ---- */
 
 static void waiting_run(struct work *work)
 {
@@ -369,17 +385,6 @@ static void waiting_run(struct work *work)
     park_unref(&op->park);
 }
 
-static bool waiting_cancel(struct park *park)
-{
-    struct waiting_write *op = CONTAINER_OF(park, struct waiting_write, park);
-    return turn_cancel(&op->handle->producer->turn, &op->waiter);
-}
-
-static void waiting_aborted(struct park *park, int rc)
-{
-    fuse_reply_err(park->req, -rc);
-}
-
 static void waiting_free(struct park *park)
 {
     struct waiting_write *op = CONTAINER_OF(park, struct waiting_write, park);
@@ -387,33 +392,92 @@ static void waiting_free(struct park *park)
     free(op);
 }
 
-static void wait_for_turn(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
+/* NULL: no memory. The caller sets what cancels it. */
+static struct waiting_write *waiting_new(struct handle *handle, const char *bytes, size_t len, int flags)
 {
-    struct waiting_write *op = malloc(sizeof(*op) + len);
-    if (!op) {
-        fuse_reply_err(req, ENOMEM);
-        return;
-    }
-    memset(op, 0, sizeof(*op));
+    struct waiting_write *op = malloc(sizeof *op + len);
+    if (op == NULL)
+        return NULL;
+    memset(op, 0, sizeof *op);
     op->waiter.work.run = waiting_run;
     op->handle = handle_ref(handle);
     op->flags = flags;
     op->len = len;
     memcpy(op->data, bytes, len);
-    op->park.cancel = waiting_cancel;
-    op->park.aborted = waiting_aborted;
     op->park.free = waiting_free;
+    return op;
+}
+
+static bool turn_wait_cancel(struct park *park)
+{
+    struct waiting_write *op = CONTAINER_OF(park, struct waiting_write, park);
+    return turn_cancel(&op->handle->producer->turn, &op->waiter);
+}
+
+static void turn_wait_aborted(struct park *park, int rc)
+{
+    fuse_reply_err(park->req, -rc);
+}
+
+static void wait_for_turn(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
+{
+    struct waiting_write *op = waiting_new(handle, bytes, len, flags);
+    if (op == NULL) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    op->park.cancel = turn_wait_cancel;
+    op->park.aborted = turn_wait_aborted;
     park_begin(&op->park, handle->session, req);
     if (turn_wait(&handle->producer->turn, &op->waiter))
         waiting_run(&op->waiter.work);
     park_settle(&op->park);
 }
 
+/* It comes from the end of an append, and this is another one: it has a stack of its own. */
+static void lingering_over(struct sync_drain *drain)
+{
+    struct waiting_write *op = CONTAINER_OF(drain, struct waiting_write, drain);
+    executor_prompt(node_executor(op->handle->session->node), &op->waiter.work);
+}
+
+static bool drain_wait_cancel(struct park *park)
+{
+    struct waiting_write *op = CONTAINER_OF(park, struct waiting_write, park);
+    return sync_drain_cancel(op->handle, &op->drain);
+}
+
+static void drain_wait_aborted(struct park *park, int rc)
+{
+    answer(park->req, CONTAINER_OF(park, struct waiting_write, park)->handle, rc, 0);
+}
+
+/* So that records of one open file keep their order. Nothing else of it begins to linger while this one has the turn.
+ * false: nothing lingers. */
+static bool wait_for_lingering(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
+{
+    if (!sync_lingers(handle))
+        return false;
+    struct waiting_write *op = waiting_new(handle, bytes, len, flags);
+    if (op == NULL) {
+        answer(req, handle, -ENOMEM, 0);
+        return true;
+    }
+    op->drain.over = lingering_over;
+    op->park.cancel = drain_wait_cancel;
+    op->park.aborted = drain_wait_aborted;
+    park_begin(&op->park, handle->session, req);
+    if (!sync_drain(handle, &op->drain)) /* it is over by now */
+        waiting_run(&op->waiter.work);
+    park_settle(&op->park);
+    return true;
+}
+
 /* ---- the three requests ---- */
 
 void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
 {
-    if (!handle->appends || !(flags & O_APPEND))
+    if (!handle->appends || (flags & O_APPEND) == 0)
         fuse_reply_err(req, EPERM);
     else if (turn_try(&handle->producer->turn))
         write_now(req, handle, bytes, len, flags);
@@ -436,14 +500,15 @@ void produce_flush(fuse_req_t req, struct handle *handle)
 void produce_release(struct handle *handle)
 {
     struct producer *producer = handle->producer;
-    if (producer->rest_len && !producer->refusing)
+    if (producer->rest_len != 0 && !producer->refusing)
         refresh_config(handle);
-    if (producer->rest_len && !producer->refusing) {
-        if (producer->config.log.framing == FRAMING_LINE)
+    if (producer->rest_len != 0 && !producer->refusing) {
+        if (producer->config.log.framing == FRAMING_LINE) {
             last_line_append(handle);
-        else
+        } else {
             log_line(LOG_WARNING, "%s: an object still incomplete at the last close was dropped (%zu bytes)",
                      topic_name(handle->pfile->topic), producer->rest_len);
+        }
         rest_drop(handle);
     }
     sync_released(handle);

@@ -5,10 +5,10 @@
 
 int producer_open(struct handle *handle)
 {
-    struct producer *producer = calloc(1, sizeof *producer);
+    struct producer *producer = malloc(sizeof *producer); /* as handle_new() */
     if (producer == NULL)
         return -ENOMEM;
-    producer->generation = UINT64_MAX;
+    *producer = (struct producer){.generation = UINT64_MAX};
     turn_init(&producer->turn);
     pthread_mutex_init(&producer->lock, NULL);
     handle->producer = producer;
@@ -28,9 +28,10 @@ void producer_free(struct handle *handle)
     free(producer->rest);
     free(producer->last_line);
     free(producer->spare);
-    for (int32_t i = 0; i < producer->target_count; i++)
+    for (int32_t i = 0; i < producer->target_count; i++) {
         if (producer->targets[i] != NULL)
             tree_pfile_put(handle->session->tree, producer->targets[i]);
+    }
     free(producer->targets);
     free(producer->produced.any_ends);
     free(producer->produced.earlier);

@@ -6,7 +6,7 @@
 #include "fs/tree/handle.h"
 
 struct last_line;
-struct sync_op;
+struct sync_drain;
 struct write_op;
 
 /* Where what was acknowledged in a leader epoch ends. */
@@ -24,12 +24,13 @@ struct produced {
     int32_t any_count;
     struct produced_end *earlier; /* in earlier epochs, which no fsync has asked for yet */
     int32_t earlier_count;
-    bool forgot;     /* there were more of them than are kept */
-    uint64_t lots;   /* lingering batches that ever got records of this open file: the number of the last one */
-    int outstanding; /* those of them that are not over, and the last line */
-    int error;       /* the first failure that nobody waited for and nobody was told of; 0 or a negative errno */
-    bool released;   /* closed for good with something on its way: the fence (producer.post) goes down behind it */
-    struct sync_op *waiters;
+    bool forgot;      /* there were more of them than are kept */
+    uint64_t batches; /* lingering batches that ever got records of this open file: the number of the last one */
+    int outstanding;  /* those of them that are not over */
+    bool last_line;   /* that is on its way */
+    int error;        /* the failure that nobody waited for and nobody was told of; 0 or a negative errno */
+    bool released;    /* closed for good with something on its way: the fence (producer.post) goes down behind it */
+    struct sync_drain *waiters;
 };
 
 /* What an open file that appends keeps between writes. Who has the turn may do what he likes with it: a WRITE from its

@@ -26,11 +26,7 @@ struct sync_op {
     _Atomic int rc;
     _Atomic int pending;   /* flushes under way, and one for whoever starts them */
     _Atomic bool answered; /* by the end of the waiting, or by a fatal signal */
-    /* handle's lock */
-    bool draining; /* in its list of waiters */
-    uint64_t upto; /* batches up to this number are waited for … */
-    int lots_left; /* … and so many of them are not over */
-    struct sync_op *next;
+    struct sync_drain drain;
     int32_t flush_count;
     struct sync_flush *flushes;
 };
@@ -43,7 +39,7 @@ static int sync_error(int64_t written, int rc)
 
 static void reply(struct sync_op *op, int rc)
 {
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(op->park.req, sync_error(op->written, rc));
     else if (op->written >= 0)
         fuse_reply_write(op->park.req, (size_t)op->written);
@@ -92,7 +88,7 @@ static void flush_done(struct flush_op *flush, int rc)
     int none = 0;
     if (asked->earlier && (rc == 0 || rc == -EIO))
         forget_earlier(op->handle, asked);
-    if (rc)
+    if (rc != 0)
         atomic_compare_exchange_strong(&op->rc, &none, rc);
     drop_pending(op);
 }
@@ -114,20 +110,21 @@ static int plan_flushes(struct sync_op *op)
     struct partition *part = handle->pfile->part;
     struct produced *produced = &handle->producer->produced;
     pthread_mutex_lock(&handle->lock);
-    op->flushes = calloc((size_t)(1 + produced->any_count + produced->earlier_count), sizeof(*op->flushes));
-    if (op->flushes && part)
+    op->flushes = calloc((size_t)(1 + produced->any_count + produced->earlier_count), sizeof *op->flushes);
+    if (op->flushes != NULL && part != NULL)
         plan(op, &produced->own, false);
-    for (int32_t i = 0; op->flushes && i < produced->any_count; i++)
+    for (int32_t i = 0; op->flushes != NULL && i < produced->any_count; i++) {
         if (produced->any_ends[i].any)
             plan(op, &produced->any_ends[i], false);
-    for (int32_t i = 0; op->flushes && i < produced->earlier_count; i++)
+    }
+    for (int32_t i = 0; op->flushes != NULL && i < produced->earlier_count; i++)
         plan(op, &produced->earlier[i], true);
     bool forgot = produced->forgot;
-    produced->forgot = false;
+    produced->forgot = forgot && op->flushes == NULL;
     pthread_mutex_unlock(&handle->lock);
-    if (!op->flushes)
+    if (op->flushes == NULL)
         return -ENOMEM;
-    if (part && !op->flushes[0].flush.upto) {
+    if (part != NULL && op->flushes[0].flush.upto == 0) {
         op->flushes[0].flush.upto = partition_high_watermark(part).offset;
         op->flushes[0].flush.leader_epoch = -1;
     }
@@ -137,14 +134,15 @@ static int plan_flushes(struct sync_op *op)
 static void start_flushes(struct sync_op *op)
 {
     atomic_store(&op->pending, 1);
-    int rc = op->to_disk && !atomic_load(&op->rc) ? plan_flushes(op) : 0;
-    if (rc)
-        atomic_store(&op->rc, rc);
+    int rc = op->drain.rc;
+    if (rc == 0 && op->to_disk)
+        rc = plan_flushes(op);
+    atomic_store(&op->rc, rc);
     struct pfile *pfile = op->handle->pfile;
     for (int32_t i = 0; i < op->flush_count; i++) {
         struct sync_flush *flush = &op->flushes[i];
-        struct partition *part = pfile->part ? pfile->part : topic_partition(pfile->topic, flush->partition);
-        if (!part)
+        struct partition *part = pfile->part != NULL ? pfile->part : topic_partition(pfile->topic, flush->partition);
+        if (part == NULL)
             continue;
         flush->op = op;
         flush->flush.part = part;
@@ -152,29 +150,10 @@ static void start_flushes(struct sync_op *op)
         flush->flush.done = flush_done;
         atomic_fetch_add(&op->pending, 1);
         rc = partition_flush_submit(&flush->flush);
-        if (rc)
+        if (rc != 0)
             flush_done(&flush->flush, rc < 0 ? rc : 0);
     }
     drop_pending(op);
-}
-
-/* Takes it out of its handle's waiters; what it would have told is for somebody else. false: it is not in there. */
-static bool stop_draining(struct sync_op *op)
-{
-    struct produced *produced = &op->handle->producer->produced;
-    pthread_mutex_lock(&op->handle->lock);
-    bool was = op->draining;
-    if (was) {
-        op->draining = false;
-        struct sync_op **link = &produced->waiters;
-        while (*link != op)
-            link = &(*link)->next;
-        *link = op->next;
-        if (!produced->error)
-            produced->error = atomic_load(&op->rc);
-    }
-    pthread_mutex_unlock(&op->handle->lock);
-    return was;
 }
 
 /* A fatal signal, or the end of the session. Batches go on without it; a flush under way ends it once more. */
@@ -183,7 +162,7 @@ static bool op_cancel(struct park *park)
     struct sync_op *op = CONTAINER_OF(park, struct sync_op, park);
     if (atomic_exchange(&op->answered, true))
         return false;
-    if (!stop_draining(op))
+    if (!sync_drain_cancel(op->handle, &op->drain))
         atomic_fetch_add(&park->refs, 1); /* aborted's; finish() drops its own */
     return true;
 }
@@ -203,7 +182,7 @@ static void op_free(struct park *park)
 
 static void send_all(struct handle *handle)
 {
-    if (handle->pfile->part) {
+    if (handle->pfile->part != NULL) {
         accumulator_send(handle->session, handle->pfile);
         return;
     }
@@ -216,15 +195,85 @@ static void send_all(struct handle *handle)
         pthread_mutex_unlock(&producer->lock);
         if (over)
             return;
-        if (pfile)
+        if (pfile != NULL)
             accumulator_send(handle->session, pfile);
     }
 }
 
+/* ---- what lingers ---- */
+
+/* Of two failures, or 0, the one to tell: the first, but that something may be there after all. */
+static int failure(int first, int second)
+{
+    return first == 0 || second == -ETIMEDOUT ? second : first;
+}
+
+/* false: nothing is waited for, or nothing is on its way. */
+static bool begin_drain(struct handle *handle, struct sync_drain *drain, bool waits)
+{
+    struct produced *produced = &handle->producer->produced;
+    pthread_mutex_lock(&handle->lock);
+    drain->waits = waits && produced->outstanding > 0;
+    if (drain->tells) {
+        drain->rc = produced->error;
+        produced->error = 0;
+    }
+    if (drain->waits) {
+        drain->upto = produced->batches;
+        drain->batches_left = produced->outstanding;
+        drain->next = produced->waiters;
+        produced->waiters = drain;
+    }
+    waits = drain->waits; /* without the lock it may be over */
+    pthread_mutex_unlock(&handle->lock);
+    if (waits)
+        send_all(handle);
+    return waits;
+}
+
+bool sync_lingers(struct handle *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    bool lingers = handle->producer->produced.outstanding > 0;
+    pthread_mutex_unlock(&handle->lock);
+    return lingers;
+}
+
+bool sync_drain(struct handle *handle, struct sync_drain *drain)
+{
+    return begin_drain(handle, drain, true);
+}
+
+bool sync_drain_cancel(struct handle *handle, struct sync_drain *drain)
+{
+    struct produced *produced = &handle->producer->produced;
+    pthread_mutex_lock(&handle->lock);
+    bool was = drain->waits;
+    if (was) {
+        drain->waits = false;
+        struct sync_drain **link = &produced->waiters;
+        while (*link != drain)
+            link = &(*link)->next;
+        *link = drain->next;
+        produced->error = failure(produced->error, drain->rc);
+    }
+    pthread_mutex_unlock(&handle->lock);
+    return was;
+}
+
+static void drained(struct sync_drain *drain)
+{
+    start_flushes(CONTAINER_OF(drain, struct sync_op, drain));
+}
+
+/* ---- the requests ---- */
+
 static void start(fuse_req_t req, struct handle *handle, bool to_disk, bool closes, int64_t written)
 {
-    struct sync_op *op = calloc(1, sizeof(*op));
-    if (!op) {
+    struct sync_op *op = calloc(1, sizeof *op);
+    if (op == NULL) {
+        if (closes)
+            rest_fence(handle);
         fuse_reply_err(req, sync_error(written, -ENOMEM));
         return;
     }
@@ -232,28 +281,15 @@ static void start(fuse_req_t req, struct handle *handle, bool to_disk, bool clos
     op->to_disk = to_disk;
     op->closes = closes;
     op->written = written;
+    op->drain.over = drained;
+    op->drain.tells = true;
     op->park.cancel = op_cancel;
     op->park.aborted = op_aborted;
     op->park.free = op_free;
     op->park.fatal_only = true;
     bool lingers = handle->appends && handle->session->options->linger_ms > 0 && written < 0;
-    struct produced *produced = &handle->producer->produced;
     park_begin(&op->park, handle->session, req);
-    pthread_mutex_lock(&handle->lock);
-    bool draining = lingers && produced->outstanding > 0;
-    atomic_store(&op->rc, produced->error);
-    produced->error = 0;
-    if (draining) {
-        op->draining = true;
-        op->upto = produced->lots;
-        op->lots_left = produced->outstanding;
-        op->next = produced->waiters;
-        produced->waiters = op;
-    }
-    pthread_mutex_unlock(&handle->lock);
-    if (draining)
-        send_all(handle);
-    else
+    if (!begin_drain(handle, &op->drain, lingers))
         start_flushes(op);
     park_settle(&op->park);
 }
@@ -287,8 +323,8 @@ static void note_earlier(struct produced *produced, const struct produced_end *e
     }
     struct produced_end *grown = NULL;
     if (produced->earlier_count < LIMIT_EARLIER_EPOCHS)
-        grown = realloc(produced->earlier, (size_t)(produced->earlier_count + 1) * sizeof(*grown));
-    if (!grown) {
+        grown = realloc(produced->earlier, (size_t)(produced->earlier_count + 1) * sizeof *grown);
+    if (grown == NULL) {
         produced->forgot = true;
         return;
     }
@@ -300,8 +336,8 @@ static void note_earlier(struct produced *produced, const struct produced_end *e
 static struct produced_end *any_end(struct produced *produced, int32_t partition)
 {
     if (partition >= produced->any_count) {
-        struct produced_end *ends = realloc(produced->any_ends, (size_t)(partition + 1) * sizeof(*ends));
-        if (!ends)
+        struct produced_end *ends = realloc(produced->any_ends, (size_t)(partition + 1) * sizeof *ends);
+        if (ends == NULL)
             return NULL;
         for (int32_t i = produced->any_count; i <= partition; i++)
             ends[i] = (struct produced_end){.partition = i, .leader_epoch = -1};
@@ -315,8 +351,8 @@ static struct produced_end *any_end(struct produced *produced, int32_t partition
 static void note(struct handle *handle, const struct produced_end *end)
 {
     struct produced *produced = &handle->producer->produced;
-    struct produced_end *last = handle->pfile->part ? &produced->own : any_end(produced, end->partition);
-    if (!last) { /* an fsync could not promise anything */
+    struct produced_end *last = handle->pfile->part != NULL ? &produced->own : any_end(produced, end->partition);
+    if (last == NULL) { /* an fsync could not promise anything */
         produced->error = -ENOMEM;
         return;
     }
@@ -339,10 +375,15 @@ void sync_appended(struct handle *handle, int32_t partition, int64_t end, int32_
     pthread_mutex_unlock(&handle->lock);
 }
 
+static bool is_under_way(const struct produced *produced)
+{
+    return produced->outstanding > 0 || produced->last_line;
+}
+
 void sync_released(struct handle *handle)
 {
     pthread_mutex_lock(&handle->lock);
-    bool waits = handle->producer->produced.outstanding > 0;
+    bool waits = is_under_way(&handle->producer->produced);
     handle->producer->produced.released = waits;
     pthread_mutex_unlock(&handle->lock);
     if (!waits)
@@ -354,74 +395,67 @@ void sync_released(struct handle *handle)
 void sync_last_line_begun(struct handle *handle)
 {
     pthread_mutex_lock(&handle->lock);
-    handle->producer->produced.outstanding++;
+    handle->producer->produced.last_line = true;
     pthread_mutex_unlock(&handle->lock);
-}
-
-/* Something is over. Under handle's lock. true: the fence is to be lowered, without it. */
-static bool one_over(struct produced *produced)
-{
-    produced->outstanding--;
-    return produced->released && produced->outstanding == 0;
 }
 
 void sync_last_line_over(struct handle *handle)
 {
     pthread_mutex_lock(&handle->lock);
-    bool lower = one_over(&handle->producer->produced);
+    struct produced *produced = &handle->producer->produced;
+    produced->last_line = false;
+    bool lower = produced->released && !is_under_way(produced);
     pthread_mutex_unlock(&handle->lock);
     if (lower)
         fence_lower_soon(handle->pfile->fence, &handle->producer->post);
 }
 
-uint64_t sync_lot_begun(struct handle *handle)
+uint64_t sync_batch_begun(struct handle *handle)
 {
     pthread_mutex_lock(&handle->lock);
-    uint64_t number = ++handle->producer->produced.lots;
+    uint64_t number = ++handle->producer->produced.batches;
     handle->producer->produced.outstanding++;
     pthread_mutex_unlock(&handle->lock);
     return number;
 }
 
-/* One of the batches of the waiting op is over. Under handle's lock. true: it was the last one. */
-static bool lot_over(struct sync_op *op, int rc)
+/* One of the batches that it waits for is over. Under handle's lock. true: it was the last one. */
+static bool batch_over(struct sync_drain *drain, int rc)
 {
-    int none = 0;
-    if (rc)
-        atomic_compare_exchange_strong(&op->rc, &none, rc);
-    op->draining = --op->lots_left > 0;
-    return !op->draining;
+    if (drain->tells)
+        drain->rc = failure(drain->rc, rc);
+    drain->waits = --drain->batches_left > 0;
+    return !drain->waits;
 }
 
-void sync_lot_done(struct handle *handle, uint64_t number, int32_t partition, int rc, int64_t end, int32_t leader_epoch)
+void sync_batch_done(struct handle *handle, uint64_t number, int rc)
 {
     struct produced *produced = &handle->producer->produced;
-    struct sync_op *ready = NULL;
+    struct sync_drain *ready = NULL;
     bool told = false;
     pthread_mutex_lock(&handle->lock);
-    if (rc == 0)
-        note(handle, &(struct produced_end){.partition = partition, .leader_epoch = leader_epoch, .upto = end});
-    bool lower = one_over(produced);
-    for (struct sync_op **link = &produced->waiters; *link;) {
-        struct sync_op *op = *link;
-        bool waits = number <= op->upto;
-        told |= waits;
-        if (waits && lot_over(op, rc)) {
-            *link = op->next;
-            op->next = ready;
-            ready = op;
+    produced->outstanding--;
+    bool lower = produced->released && !is_under_way(produced);
+    for (struct sync_drain **link = &produced->waiters; *link != NULL;) {
+        struct sync_drain *drain = *link;
+        bool waits = number <= drain->upto;
+        told |= waits && drain->tells;
+        if (waits && batch_over(drain, rc)) {
+            *link = drain->next;
+            drain->next = ready;
+            ready = drain;
         } else {
-            link = &op->next;
+            link = &drain->next;
         }
     }
-    if (rc && !told && !produced->error)
-        produced->error = rc;
+    if (!told)
+        produced->error = failure(produced->error, rc);
     pthread_mutex_unlock(&handle->lock);
     if (lower)
         fence_lower_soon(handle->pfile->fence, &handle->producer->post);
-    while (ready) {
-        struct sync_op *next = ready->next;
-        start_flushes(ready);
+    while (ready != NULL) {
+        struct sync_drain *next = ready->next;
+        ready->over(ready);
         ready = next;
     }
 }

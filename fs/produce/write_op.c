@@ -15,13 +15,12 @@ enum write_part_state { PART_NEW, PART_PENDING, PART_APPENDED, PART_FAILED };
 
 struct write_op *write_op_new(struct handle *handle, int parts)
 {
-    struct write_op *op = calloc(1, sizeof(*op));
-    if (!op)
+    struct write_op *op = malloc(sizeof *op); /* as handle_new() */
+    if (op == NULL)
         return NULL;
-    op->handle = handle;
-    op->max = parts;
-    op->parts = parts == 1 ? &op->one : calloc((size_t)parts, sizeof(*op->parts));
-    if (!op->parts) {
+    *op = (struct write_op){.handle = handle, .max = parts};
+    op->parts = parts == 1 ? &op->one : calloc((size_t)parts, sizeof *op->parts);
+    if (op->parts == NULL) {
         free(op);
         return NULL;
     }
@@ -49,7 +48,7 @@ void write_op_free(struct write_op *op)
 struct write_part *write_op_add(struct write_op *op)
 {
     struct write_part *part = &op->parts[op->count++];
-    memset(part, 0, sizeof(*part));
+    memset(part, 0, sizeof *part);
     part->op = op;
     return part;
 }
@@ -75,7 +74,7 @@ static void part_settled(struct write_part *part, int rc)
 static int result(struct write_op *op)
 {
     int rc = atomic_load(&op->rc);
-    return rc && atomic_load(&op->appended) ? -ETIMEDOUT : rc;
+    return rc != 0 && atomic_load(&op->appended) ? -ETIMEDOUT : rc;
 }
 
 static void op_free(struct park *park)
@@ -94,7 +93,7 @@ static void finish(struct write_op *op)
         rest_set_staged(op->handle, op->tail_len, &op->tail_scan);
     producer_give_turn(op->handle);
     park_answer(&op->park);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(op->park.req, -rc);
     else if (op->to_disk)
         sync_write(op->park.req, op->handle, op->len);
@@ -145,7 +144,7 @@ static bool op_cancel(struct park *park)
             taken++;
         }
     }
-    if (!taken || atomic_fetch_sub(&op->pending, taken) != taken)
+    if (taken == 0 || atomic_fetch_sub(&op->pending, taken) != taken)
         return false;
     if (!atomic_load(&op->appended))
         return true;
@@ -187,7 +186,7 @@ int write_op_go(struct write_op *op, fuse_req_t req)
         part->append.told = op->handle->vnode->key.kind == VNODE_PARTITION;
         atomic_store_explicit(&part->state, PART_PENDING, memory_order_relaxed);
         int rc = partition_append_submit(&part->append, NULL);
-        if (rc) {
+        if (rc != 0) {
             part_settled(part, rc < 0 ? rc : 0);
             atomic_fetch_sub(&op->pending, 1);
         }
@@ -195,5 +194,5 @@ int write_op_go(struct write_op *op, fuse_req_t req)
     if (atomic_load(&op->pending) > 1)
         return park(op, req);
     int rc = result(op);
-    return rc ? rc : 1;
+    return rc != 0 ? rc : 1;
 }

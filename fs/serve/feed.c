@@ -12,7 +12,7 @@ static void on_topic_changed(struct node_feed *feed, struct topic *topic)
     struct session *session = CONTAINER_OF(feed, struct session, feed);
     struct vnode_key key = {.kind = VNODE_TOPIC, .topic = topic};
     fuse_ino_t dir = tree_find(session->tree, &key);
-    if (dir)
+    if (dir != 0)
         fuse_lowlevel_notify_inval_inode(session->fuse, dir, -1, 0);
 }
 
@@ -27,7 +27,7 @@ static void on_group_changed(struct node_feed *feed, struct node_group *group)
     struct session *session = CONTAINER_OF(feed, struct session, feed);
     struct vnode_key key = {.kind = VNODE_GROUP, .group = group};
     fuse_ino_t dir = tree_find(session->tree, &key);
-    if (dir)
+    if (dir != 0)
         fuse_lowlevel_notify_inval_inode(session->fuse, dir, -1, 0);
 }
 

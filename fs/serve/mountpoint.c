@@ -15,35 +15,35 @@ char *mountpoint_path(const char *given, struct err *e)
 {
     char *copy = strdup(given);
     char *out = NULL;
-    if (!copy) {
+    if (copy == NULL) {
         err_set(e, -ENOMEM, "no memory");
         return NULL;
     }
     for (size_t len = strlen(copy); len > 1 && copy[len - 1] == '/'; len--)
         copy[len - 1] = '\0';
     char *slash = strrchr(copy, '/');
-    const char *name = slash ? slash + 1 : copy;
-    bool whole = !*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    const char *name = slash != NULL ? slash + 1 : copy;
+    bool whole = *name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     char *parent = whole ? realpath(copy, NULL) : NULL;
     if (!whole) {
         char target;
         if (readlink(copy, &target, 1) >= 0) { /* of what is mounted there lstat(2) would ask the attributes */
             whole = true;
             parent = realpath(copy, NULL);
-        } else if (!slash) {
+        } else if (slash == NULL) {
             parent = realpath(".", NULL);
         } else {
             *slash = '\0';
             parent = realpath(slash == copy ? "/" : copy, NULL);
         }
     }
-    if (!parent)
+    if (parent == NULL)
         err_sys(e, -errno, "mount point %s", given);
     else if (whole)
         out = strdup(parent);
     else if (asprintf(&out, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name) < 0)
         out = NULL;
-    if (parent && !out)
+    if (parent != NULL && out == NULL)
         err_set(e, -ENOMEM, "no memory");
     free(parent);
     free(copy);
@@ -74,7 +74,7 @@ static int take_away_dead(const char *path, struct err *e)
 /* Whether a field of the mount table, which ends with a space, is that path: it has some bytes as \ooo. */
 static bool is_field(const char *field, const char *path)
 {
-    for (; *path; path++) {
+    for (; *path != '\0'; path++) {
         unsigned byte = (unsigned char)*field;
         field += *field == '\\' && sscanf(field, "\\%3o", &byte) == 1 ? 4 : 1;
         if (byte != (unsigned char)*path)
@@ -90,13 +90,13 @@ static bool has_logmnt(const char *path)
     char *line = NULL;
     size_t size = 0;
     bool found = false;
-    while (mounts && !found && getline(&line, &size, mounts) > 0) {
+    while (mounts != NULL && !found && getline(&line, &size, mounts) > 0) {
         int at = 0;
         sscanf(line, "%*s %*s %*s %*s %n", &at);
-        found = strstr(line, " - fuse.logmnt ") && is_field(line + at, path);
+        found = strstr(line, " - fuse.logmnt ") != NULL && is_field(line + at, path);
     }
     free(line);
-    if (mounts)
+    if (mounts != NULL)
         fclose(mounts);
     return found;
 }
@@ -111,8 +111,8 @@ static bool within(const char *a, const char *b)
 int mountpoint_check(const char *path, struct err *e)
 {
     struct stat st;
-    int rc = stat(path, &st) ? -errno : 0;
-    if (rc && !is_dead(rc))
+    int rc = stat(path, &st) != 0 ? -errno : 0;
+    if (rc != 0 && !is_dead(rc))
         return err_sys(e, rc, "mount point %s", path);
     if (rc == 0 && !S_ISDIR(st.st_mode))
         return err_set(e, -ENOTDIR, "mount point %s is not a directory", path);
@@ -124,22 +124,22 @@ int mountpoint_prepare(const char *path, const char *data_dir, struct err *e)
     struct stat st;
     struct statvfs fs;
     /* statfs always asks the file system; stat may be answered from the attributes that a dead one left behind. */
-    int rc = statvfs(path, &fs) || stat(path, &st) ? -errno : 0;
+    int rc = statvfs(path, &fs) != 0 || stat(path, &st) != 0 ? -errno : 0;
     if (is_dead(rc)) {
         rc = take_away_dead(path, e);
-        if (rc)
+        if (rc != 0)
             return rc;
-        rc = stat(path, &st) ? -errno : 0;
+        rc = stat(path, &st) != 0 ? -errno : 0;
     }
-    if (rc)
+    if (rc != 0)
         return err_sys(e, rc, "mount point %s", path);
     rc = mountpoint_check(path, e);
-    if (rc)
+    if (rc != 0)
         return rc;
     if (has_logmnt(path))
         return err_set(e, -EBUSY, "mount point %s: a logmnt is mounted there already", path);
     char *data = realpath(data_dir, NULL);
-    bool nested = data && (within(data, path) || within(path, data));
+    bool nested = data != NULL && (within(data, path) || within(path, data));
     free(data);
     if (nested)
         return err_set(e, -EINVAL, "mount point %s and data directory %s must not lie in each other", path, data_dir);

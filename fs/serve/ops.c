@@ -10,10 +10,10 @@ static void do_init(void *userdata, struct fuse_conn_info *conn)
     conn->max_write = LIMIT_REQUEST_BYTES;
     conn->max_background = 65535; /* a RELEASE is not to wait in the kernel's queue (fence.h) */
     conn->congestion_threshold = 65535;
-    if (conn->capable & FUSE_CAP_SPLICE_WRITE)
+    if ((conn->capable & FUSE_CAP_SPLICE_WRITE) != 0)
         conn->want |= FUSE_CAP_SPLICE_WRITE;
     conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ | FUSE_CAP_ASYNC_DIO);
-    if (session->ready)
+    if (session->ready != NULL)
         session->ready(session->ready_arg);
 }
 

@@ -2,7 +2,8 @@
  *
  * ops.c: the table; ops_vnode.c: what all of them begin with; ops_attr.c, ops_xattr.c: attributes; ops_tree.c: names
  * that come and go; ops_lookup.c: names; ops_file.c: open files; ops_dir.c: directories; ops_lock.c: locks;
- * ops_outside.c: what the daemon does to its own mount. */
+ * ops_outside.c: what the daemon does to its own mount; ops_past.c: what waits until it is known which names there are.
+ */
 #ifndef LOGMNT_FS_SERVE_OPS_H
 #define LOGMNT_FS_SERVE_OPS_H
 
@@ -34,6 +35,11 @@ bool ops_topic_fenced(struct session *session, struct topic *topic, const struct
 /* Asks how a partition is whose replica is on another node, if what is known is old, and then runs the request again;
  * or answers it: -ETIMEDOUT. false: it is known, or the vnode is of no partition. */
 bool ops_status_asked(struct vnode *vnode, const struct fence_request *request);
+
+/* Parks a request that would say that a name is not in this directory, until the node knows what was decided before its
+ * start (past.h), and then runs it again. false: it knows, or that is not to be had; or what the directory holds is not
+ * the quorum's to decide. */
+bool ops_past_awaited(struct vnode *dir, const struct fence_request *request);
 
 /* Asks for the place of a name that resolved to NAMES_ADDRESS, whose key's topic is taken over, and then goes on, on
  * any thread: rc 0: the key is whole, and its topic referenced; or a negative errno. `fi` (NULL: none) is copied. */

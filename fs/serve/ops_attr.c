@@ -14,7 +14,7 @@ static void reply_attr(fuse_req_t req, struct vnode *vnode)
     struct stat st;
     double timeout;
     int rc = attr_stat(req, vnode, &st, &timeout);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else
         fuse_reply_attr(req, &st, timeout);
@@ -32,7 +32,7 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     (void)fi;
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {.req = req, .ino = ino, .run = run_getattr};
-    if (vnode && !ops_status_asked(vnode, &request) && !ops_look_fenced(vnode, &request))
+    if (vnode != NULL && !ops_status_asked(vnode, &request) && !ops_look_fenced(vnode, &request))
         reply_attr(req, vnode);
 }
 
@@ -57,22 +57,22 @@ static int wanted_attr(const struct vnode *vnode, const struct stat *st, int to_
 {
     unsigned set = 0, allowed = changeable(vnode);
     *attr = (struct tree_attr){.uid = st->st_uid, .gid = st->st_gid};
-    if (to_set & FUSE_SET_ATTR_SIZE)
+    if ((to_set & FUSE_SET_ATTR_SIZE) != 0)
         return -EPERM; /* truncation */
-    if (to_set & FUSE_SET_ATTR_UID)
+    if ((to_set & FUSE_SET_ATTR_UID) != 0)
         set |= ATTR_UID;
-    if (to_set & FUSE_SET_ATTR_GID)
+    if ((to_set & FUSE_SET_ATTR_GID) != 0)
         set |= ATTR_GID;
-    if (to_set & FUSE_SET_ATTR_MODE) {
+    if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
         set |= allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE);
         attr->dir_mode = st->st_mode & 07777;
         attr->file_mode = st->st_mode & 07777;
-        if (!set || !(allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE)))
+        if (set == 0 || (allowed & (ATTR_DIR_MODE | ATTR_FILE_MODE)) == 0)
             return -EPERM;
         if (vnode->key.kind == VNODE_GROUP)
             attr->dir_mode = group_mode(attr->dir_mode);
     }
-    if (set & ~allowed || (set && vnode->topic && topic_internal(vnode->topic)))
+    if ((set & ~allowed) != 0 || (set != 0 && vnode->topic != NULL && topic_internal(vnode->topic)))
         return -EPERM;
     return (int)set; /* times: kept by the log itself */
 }
@@ -85,7 +85,7 @@ struct attr_change {
 static void answer_setattr(struct change *change, int rc)
 {
     fuse_req_t req = change->park.req;
-    if (rc) {
+    if (rc != 0) {
         log_line(LOG_ERR, "chmod or chown: %s", change->op.e.text);
         fuse_reply_err(req, -rc);
     } else {
@@ -96,9 +96,11 @@ static void answer_setattr(struct change *change, int rc)
 static int begin_setattr(struct node *node, struct change *change, const struct vnode *vnode,
                          const struct tree_attr *attr, unsigned set)
 {
-    if (vnode->key.kind == VNODE_GROUPS_DIR || vnode->key.kind == VNODE_GROUP)
-        return node_set_group_attr(node, &change->op, vnode->group ? node_group_name(vnode->group) : NULL, attr, set);
-    return node_set_attr(node, &change->op, vnode->topic ? topic_name(vnode->topic) : NULL, attr, set);
+    if (vnode->key.kind == VNODE_GROUPS_DIR || vnode->key.kind == VNODE_GROUP) {
+        return node_set_group_attr(node, &change->op, vnode->group != NULL ? node_group_name(vnode->group) : NULL, attr,
+                                   set);
+    }
+    return node_set_attr(node, &change->op, vnode->topic != NULL ? topic_name(vnode->topic) : NULL, attr, set);
 }
 
 /* By whomever: the kernel takes the set-id bits away where somebody writes. */
@@ -120,9 +122,9 @@ static int check_setattr(fuse_req_t req, const struct vnode *vnode, const struct
         return -ESTALE;
     if (uid == 0 || only_drops_set_id(vnode, attr, set))
         return 0;
-    if (!attr_is_owner(session_of(req), vnode, uid) || ((set & ATTR_UID) && attr->uid != uid))
+    if (!attr_is_owner(session_of(req), vnode, uid) || ((set & ATTR_UID) != 0 && attr->uid != uid))
         return -EPERM;
-    return !(set & ATTR_GID) || attr_in_group(req, attr->gid) ? 0 : -EPERM;
+    return (set & ATTR_GID) == 0 || attr_in_group(req, attr->gid) ? 0 : -EPERM;
 }
 
 static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
@@ -130,7 +132,7 @@ static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
     (void)fi;
     struct vnode *vnode = ops_vnode(req, ino);
     struct tree_attr attr;
-    if (!vnode)
+    if (vnode == NULL)
         return;
     int set = wanted_attr(vnode, st, to_set, &attr);
     if (set < 0) {
@@ -142,12 +144,12 @@ static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
         return;
     }
     int rc = check_setattr(req, vnode, &attr, (unsigned)set);
-    if (rc) {
+    if (rc != 0) {
         fuse_reply_err(req, -rc);
         return;
     }
     struct change *change = change_new(req, sizeof(struct attr_change), answer_setattr);
-    if (!change)
+    if (change == NULL)
         return;
     ((struct attr_change *)change)->vnode = vnode;
     change_begun(change, begin_setattr(session_of(req)->node, change, vnode, &attr, (unsigned)set));
@@ -157,7 +159,7 @@ static void do_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct statvfs st;
     (void)ino;
-    if (fstatvfs(node_data_dirfd(session_of(req)->node), &st)) {
+    if (fstatvfs(node_data_dirfd(session_of(req)->node), &st) != 0) {
         fuse_reply_err(req, errno);
         return;
     }

@@ -33,9 +33,9 @@ static int take_down(void *arg, const char *name, const struct vnode_key *key)
 {
     struct listing *listing = arg;
     if (listing->count == listing->max) {
-        size_t max = listing->max ? listing->max * 2 : 16;
-        struct listed *all = realloc(listing->all, max * sizeof(*all));
-        if (!all)
+        size_t max = listing->max != 0 ? listing->max * 2 : 16;
+        struct listed *all = realloc(listing->all, max * sizeof *all);
+        if (all == NULL)
             return -ENOMEM;
         listing->all = all;
         listing->max = max;
@@ -43,8 +43,8 @@ static int take_down(void *arg, const char *name, const struct vnode_key *key)
     struct listed *listed = &listing->all[listing->count++];
     listed->key = *key;
     vnode_key_ref(key);
-    strncpy(listed->name, name, sizeof(listed->name) - 1);
-    listed->name[sizeof(listed->name) - 1] = '\0';
+    strncpy(listed->name, name, sizeof listed->name - 1);
+    listed->name[sizeof listed->name - 1] = '\0';
     return 0;
 }
 
@@ -60,11 +60,11 @@ void ops_dir_close(struct handle *handle)
 static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct vnode *vnode = ops_vnode(req, ino);
-    if (!vnode)
+    if (vnode == NULL)
         return;
-    struct listing *listing = calloc(1, sizeof(*listing));
-    struct handle *handle = listing ? handle_new(session_of(req), vnode) : NULL;
-    if (!handle) {
+    struct listing *listing = calloc(1, sizeof *listing);
+    struct handle *handle = listing != NULL ? handle_new(session_of(req), vnode) : NULL;
+    if (handle == NULL) {
         free(listing);
         fuse_reply_err(req, ENOMEM);
         return;
@@ -107,8 +107,8 @@ static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, si
     struct fuse_entry_param entry = {0};
     const struct listed *listed = i < 2 ? NULL : &listing->all[i - 2];
     const char *name = i == 0 ? "." : i == 1 ? ".." : listed->name;
-    entry.attr.st_ino = listed ? tree_ino(&listed->key) : i == 0 ? tree_ino(&dir->key) : FUSE_ROOT_ID;
-    entry.attr.st_mode = listed ? type_of(listed->key.kind) : S_IFDIR;
+    entry.attr.st_ino = listed != NULL ? tree_ino(&listed->key) : i == 0 ? tree_ino(&dir->key) : FUSE_ROOT_ID;
+    entry.attr.st_mode = listed != NULL ? type_of(listed->key.kind) : S_IFDIR;
     if (!plus) {
         size_t size = fuse_add_direntry(req, at, left, name, &entry.attr, (off_t)i + 1);
         return size <= left ? size : 0;
@@ -117,15 +117,17 @@ static size_t add(fuse_req_t req, struct vnode *dir, struct listing *listing, si
         return 0;
     /* Others' nodes come with their look-up, which the kernel makes before it believes anything of them: it matters who
      * was shown one (sharing.h, waker.h), or when (a status file). */
-    bool known = listed && listed->key.kind != VNODE_STATUS && listed->key.kind != VNODE_SEGMENTS &&
+    bool known = listed != NULL && listed->key.kind != VNODE_STATUS && listed->key.kind != VNODE_SEGMENTS &&
                  !vnode_kind_is_stream(listed->key.kind) && !sharing_kind(&listed->key);
     struct vnode *vnode = known ? tree_vnode(session->tree, &listed->key) : NULL;
-    if (vnode && ops_entry(req, vnode, &entry)) { /* gone meanwhile: name and type only */
-        memset(&entry, 0, sizeof(entry));
+    if (vnode != NULL && ops_entry(req, vnode, &entry) != 0) { /* gone meanwhile: name and type only */
+        memset(&entry, 0, sizeof entry);
         entry.attr.st_mode = type_of(listed->key.kind);
     }
     return fuse_add_direntry_plus(req, at, left, name, &entry, (off_t)i + 1);
 }
+
+static void run_read_dir(const struct fence_request *request);
 
 static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
@@ -134,9 +136,11 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, str
     struct listing *listing = handle->listing;
     char *buffer = (char *)reading_buffer();
     size_t used = 0;
-    if (!dir)
+    struct fence_request request = {
+        .req = req, .ino = ino, .size = size, .off = off, .fi = *fi, .has_fi = true, .arg = plus, .run = run_read_dir};
+    if (dir == NULL || (off == 0 && ops_past_awaited(dir, &request)))
         return;
-    int rc = buffer ? 0 : -ENOMEM;
+    int rc = buffer != NULL ? 0 : -ENOMEM;
     if (size > LIMIT_REQUEST_BYTES)
         size = LIMIT_REQUEST_BYTES;
     pthread_mutex_lock(&handle->lock);
@@ -146,15 +150,21 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, str
     }
     for (size_t i = (size_t)off; rc == 0 && i < listing->count + 2; i++) {
         size_t added = add(req, dir, listing, i, buffer + used, size - used, plus);
-        if (!added)
+        if (added == 0)
             break;
         used += added;
     }
     pthread_mutex_unlock(&handle->lock);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else
         fuse_reply_buf(req, buffer, used);
+}
+
+static void run_read_dir(const struct fence_request *request)
+{
+    struct fuse_file_info fi = request->fi;
+    read_dir(request->req, request->ino, request->size, request->off, &fi, request->arg != 0);
 }
 
 static void do_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

@@ -40,13 +40,13 @@ static int check_flags(const struct vnode *vnode, int flags)
     case VNODE_PARTITION:
         if (vnode_addressed(vnode))
             return writes ? -EACCES : 0;
-        if (flags & O_TRUNC)
+        if ((flags & O_TRUNC) != 0)
             return -EPERM;
-        return (flags & O_ACCMODE) == O_WRONLY && !(flags & O_APPEND) ? -EPERM : 0;
+        return (flags & O_ACCMODE) == O_WRONLY && (flags & O_APPEND) == 0 ? -EPERM : 0;
     case VNODE_ANY:
         if ((flags & O_ACCMODE) != O_WRONLY)
             return -EACCES;
-        return flags & O_TRUNC || !(flags & O_APPEND) ? -EPERM : 0;
+        return (flags & O_TRUNC) != 0 || (flags & O_APPEND) == 0 ? -EPERM : 0;
     default:
         return writes ? -EACCES : 0;
     }
@@ -70,7 +70,7 @@ static int open_segment(struct session *session, struct handle *handle, struct f
     int rc = find_file(vnode, &file);
     if (rc == 0)
         rc = partition_file_open(vnode->pfile->part, &file, &handle->fd, &e);
-    if (rc)
+    if (rc != 0)
         return rc;
     handle->backing_id = passthrough_open(&vnode->pass, session->fuse, handle->fd, !file.active);
     fi->keep_cache = !file.active;
@@ -90,7 +90,7 @@ static int open_kind(struct session *session, struct handle *handle, struct fuse
     case VNODE_GROUP_JSON: {
         fi->direct_io = 1;
         int rc = reader_open(handle);
-        return rc ? rc : group_stream_open(handle, process_of(tid));
+        return rc != 0 ? rc : group_stream_open(handle, process_of(tid));
     }
     case VNODE_SEGMENT_FILE:
         return open_segment(session, handle, fi);
@@ -99,8 +99,8 @@ static int open_kind(struct session *session, struct handle *handle, struct fuse
         return 0;
     case VNODE_PARTITION: {
         fi->direct_io = 1;
-        int rc = reader_open(handle);
-        return rc ? rc : producer_open(handle);
+        int rc = (fi->flags & O_ACCMODE) == O_WRONLY ? 0 : reader_open(handle);
+        return rc != 0 ? rc : producer_open(handle);
     }
     case VNODE_ANY:
         fi->direct_io = 1;
@@ -144,7 +144,7 @@ static struct handle *open_handle(struct session *session, struct vnode *vnode, 
 {
     bool outside = tid == outside_pid(session->outside);
     struct handle *handle = handle_new(session, vnode);
-    if (!handle) {
+    if (handle == NULL) {
         if (writes(fi) && !outside)
             sharing_leave(vnode);
         *rc = -ENOMEM;
@@ -157,7 +157,7 @@ static struct handle *open_handle(struct session *session, struct vnode *vnode, 
     else
         atomic_fetch_add(&vnode->opens, 1);
     *rc = open_kind(session, handle, fi, tid);
-    if (*rc) {
+    if (*rc != 0) {
         abandon(handle);
         return NULL;
     }
@@ -178,18 +178,18 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct session *session = session_of(req);
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {.req = req, .ino = ino, .fi = *fi, .has_fi = true, .run = run_open};
-    if (!vnode || ops_fenced(vnode, &request))
+    if (vnode == NULL || ops_fenced(vnode, &request))
         return;
     pid_t tid = fuse_req_ctx(req)->pid;
     bool outside = tid == outside_pid(session->outside);
     int rc = vnode_deleted(vnode) ? -ESTALE : check_flags(vnode, fi->flags);
     if (rc == 0 && writes(fi) && !outside && !take_node(session, vnode, tid))
         rc = -ESTALE;
-    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, tid, &rc);
-    if (!handle)
+    struct handle *handle = rc != 0 ? NULL : open_handle(session, vnode, fi, tid, &rc);
+    if (handle == NULL)
         fuse_reply_err(req, -rc);
-    else if ((handle->backing_id ? passthrough_reply_open(req, fi->fh, handle->backing_id)
-                                 : fuse_reply_open(req, fi)) == -ENOENT)
+    else if ((handle->backing_id != 0 ? passthrough_reply_open(req, fi->fh, handle->backing_id)
+                                      : fuse_reply_open(req, fi)) == -ENOENT)
         abandon(handle);
 }
 
@@ -206,9 +206,9 @@ struct create_change {
 static int32_t creatable(const struct vnode *dir, const char *name, int flags)
 {
     int32_t index = dir->key.kind == VNODE_TOPIC ? address_partition(name) : -1;
-    if (flags & O_APPEND)
+    if ((flags & O_APPEND) != 0)
         return -ENOENT; /* nothing makes a partition by mistake */
-    if (index < 0 || flags & (O_TRUNC | O_EXCL) || topic_internal(dir->topic) ||
+    if (index < 0 || (flags & (O_TRUNC | O_EXCL)) != 0 || topic_internal(dir->topic) ||
         index != topic_partition_count(dir->topic))
         return -EPERM;
     return index;
@@ -224,18 +224,18 @@ static void open_created(fuse_req_t req, const struct vnode_key *key, struct fus
     bool appends = writes(fi) && sharing_kind(key);
     struct vnode *vnode = appends ? sharing_fresh(session->tree, key, tid) : ops_vnode_of(session, key, tid);
     vnode_key_unref(key);
-    int rc = vnode ? ops_entry(req, vnode, &entry) : -ENOMEM;
-    if (rc) {
+    int rc = vnode != NULL ? ops_entry(req, vnode, &entry) : -ENOMEM;
+    if (rc != 0) {
         fuse_reply_err(req, -rc);
         return;
     }
     if (!made)
-        rc = fi->flags & O_EXCL ? -EEXIST : check_flags(vnode, fi->flags);
+        rc = (fi->flags & O_EXCL) != 0 ? -EEXIST : check_flags(vnode, fi->flags);
     if (rc == 0 && appends && !sharing_take(session->tree, vnode, tid))
         sharing_join(session->tree, vnode);
-    struct handle *handle = rc ? NULL : open_handle(session, vnode, fi, tid, &rc);
-    bool taken = handle && fuse_reply_create(req, &entry, fi) != -ENOENT;
-    if (!handle)
+    struct handle *handle = rc != 0 ? NULL : open_handle(session, vnode, fi, tid, &rc);
+    bool taken = handle != NULL && fuse_reply_create(req, &entry, fi) != -ENOENT;
+    if (handle == NULL)
         fuse_reply_err(req, -rc);
     else if (!taken)
         abandon(handle);
@@ -248,11 +248,11 @@ static void answer_create(struct change *change, int rc)
     struct create_change *create = (struct create_change *)change;
     struct vnode_key key;
     bool made = rc == 0;
-    if (rc && rc != -EEXIST) /* somebody else was first */
+    if (rc != 0 && rc != -EEXIST) /* somebody else was first */
         log_line(LOG_ERR, "touch %s/%s: %s", topic_name(create->dir->topic), create->name, change->op.e.text);
     else
         rc = names_resolve(session_of(change->park.req), create->dir, create->name, &key);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(change->park.req, -rc);
     else
         open_created(change->park.req, &key, &create->fi, made);
@@ -264,7 +264,7 @@ static void place_created(fuse_req_t req, struct vnode *dir, const char *name, s
 {
     if (rc == -ENOENT)
         rc = creatable(dir, name, fi->flags);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else
         open_created(req, key, fi, false);
@@ -276,7 +276,7 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct vnode *dir = ops_vnode(req, parent);
     struct vnode_key key;
     (void)mode;
-    if (!dir)
+    if (dir == NULL)
         return;
     int rc = names_resolve(session, dir, name, &key);
     if (rc == NAMES_ADDRESS) {
@@ -297,7 +297,7 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         return;
     }
     struct change *change = change_new(req, sizeof(struct create_change), answer_create);
-    if (!change)
+    if (change == NULL)
         return;
     struct create_change *create = (struct create_change *)change;
     create->dir = dir;
@@ -322,8 +322,8 @@ static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t 
         }
         size = pos >= file.size ? 0 : pos + (int64_t)size > file.size ? (size_t)(file.size - pos) : size;
     }
-    ssize_t got = buffer ? pread(handle->fd, buffer, size, pos) : -1;
-    reading_reply(req, handle, pos, buffer, got >= 0 ? got : buffer ? -errno : -ENOMEM);
+    ssize_t got = buffer != NULL ? pread(handle->fd, buffer, size, pos) : -1;
+    reading_reply(req, handle, pos, buffer, got >= 0 ? got : buffer != NULL ? -errno : -ENOMEM);
 }
 
 static void read_text(fuse_req_t req, struct handle *handle, size_t size, int64_t pos)
@@ -334,7 +334,7 @@ static void read_text(fuse_req_t req, struct handle *handle, size_t size, int64_
     uint8_t *buffer = reading_buffer(); /* the answer may be the last that is asked, and the text is freed meanwhile */
     size = size < left ? size : left;
     size = size < LIMIT_REQUEST_BYTES ? size : LIMIT_REQUEST_BYTES;
-    if (!buffer) {
+    if (buffer == NULL) {
         fuse_reply_err(req, ENOMEM);
         return;
     }
@@ -380,7 +380,7 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 {
     struct handle *handle = handle_of(fi);
     (void)ino;
-    int rc = rereads_read(&handle->rereads, fuse_req_ctx(req)->pid, off, fi->flags & O_NONBLOCK);
+    int rc = rereads_read(&handle->rereads, fuse_req_ctx(req)->pid, off, (fi->flags & O_NONBLOCK) != 0);
     if (rc != 0) {
         reading_reply(req, handle, off, NULL, rc < 0 ? rc : 0);
         return;
@@ -393,11 +393,11 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
             consume_read(req, handle, size, off, fi->lock_owner);
         return;
     case VNODE_FOLLOW:
-        follow_read(req, handle, size, off, fi->lock_owner, fi->flags & O_NONBLOCK);
+        follow_read(req, handle, size, off, fi->lock_owner, (fi->flags & O_NONBLOCK) != 0);
         return;
     case VNODE_GROUP_STREAM:
     case VNODE_GROUP_JSON:
-        group_stream_read(req, handle, size, off, fi->lock_owner, fi->flags & O_NONBLOCK);
+        group_stream_read(req, handle, size, off, fi->lock_owner, (fi->flags & O_NONBLOCK) != 0);
         return;
     case VNODE_JSON:
         if (!read_fenced(req, handle, size, off, fi))
@@ -427,7 +427,7 @@ static bool write_fenced(fuse_req_t req, struct handle *handle, const char *data
 {
     pagecache_append(handle->pfile, handle->vnode->id);
     struct fence *fence = pagecache_fence(handle->pfile);
-    if (!fence || !fence_is_up(fence))
+    if (fence == NULL || !fence_is_up(fence))
         return false;
     struct fence_request request = {.req = req, .data = data, .size = size, .fi = *fi, .has_fi = true};
     request.run = run_write;
@@ -480,7 +480,9 @@ static void do_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 {
     struct handle *handle = handle_of(fi);
     (void)ino, (void)datasync;
-    if (handle->vnode->key.kind == VNODE_PARTITION || handle->vnode->key.kind == VNODE_ANY)
+    if (vnode_deleted(handle->vnode) && handle->vnode->key.kind != VNODE_SEGMENT_FILE)
+        fuse_reply_err(req, ESTALE); /* what it wrote, if anything, went with its topic */
+    else if (handle->vnode->key.kind == VNODE_PARTITION || handle->vnode->key.kind == VNODE_ANY)
         sync_fsync(req, handle);
     else if (vnode_kind_is_stream(handle->vnode->key.kind))
         group_stream_fsync(req, handle);
@@ -506,16 +508,16 @@ static void reply_deleted(fuse_req_t req, struct handle *handle)
 {
     struct fence_request request = {.req = req, .ino = handle->vnode->id, .run = reply_done};
     struct fence *fence = pagecache_fence(handle->pfile);
-    if (!fence || !fence_wait(fence, handle->session, &request))
+    if (fence == NULL || !fence_wait(fence, handle->session, &request))
         fuse_reply_err(req, 0);
 }
 
 static void delete_over(struct delete_change *change, int rc)
 {
     park_answer(&change->park);
-    if (rc && change->op.e.text[0])
+    if (rc != 0 && change->op.e.text[0] != '\0')
         log_line(LOG_NOTICE, "DeleteRecords of %s: %s", partition_name(change->handle->pfile->part), change->op.e.text);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(change->park.req, -rc);
     else
         reply_deleted(change->park.req, change->handle);
@@ -547,8 +549,8 @@ static void delete_free(struct park *park)
 
 static void delete_records(fuse_req_t req, struct handle *handle, int64_t position)
 {
-    struct delete_change *change = calloc(1, sizeof(*change));
-    if (!change) {
+    struct delete_change *change = calloc(1, sizeof *change);
+    if (change == NULL) {
         fuse_reply_err(req, ENOMEM);
         return;
     }
@@ -561,7 +563,7 @@ static void delete_records(fuse_req_t req, struct handle *handle, int64_t positi
     change->park.free = delete_free;
     park_begin(&change->park, handle->session, req);
     int rc = partition_delete_records(handle->pfile->part, &change->op);
-    if (rc)
+    if (rc != 0)
         delete_over(change, rc);
     park_settle(&change->park);
 }
@@ -579,7 +581,7 @@ static void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         rc = -EPERM;
     else if (off > partition_log_start(handle->pfile->part).position)
         rc = -EINVAL; /* records go from the front only */
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else
         delete_records(req, handle, off + len);
@@ -598,7 +600,7 @@ static void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
         group_stream_poll(req, handle, ph);
         return;
     }
-    if (ph)
+    if (ph != NULL)
         fuse_pollhandle_destroy(ph);
     if (again < 0)
         fuse_reply_err(req, -again);
@@ -609,7 +611,7 @@ static void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
 /* One that is still open at the end of the session; a directory too: its listing refers to topics. */
 static void end_handle(struct handle *handle)
 {
-    if (handle->listing)
+    if (handle->listing != NULL)
         ops_dir_close(handle);
     else
         close_handle(handle);

@@ -31,10 +31,10 @@ static struct locks *known_table_of(struct vnode *vnode)
 static struct locks *table_of(struct vnode *vnode)
 {
     struct locks *locks = known_table_of(vnode), *none = NULL;
-    if (locks)
+    if (locks != NULL)
         return locks;
     locks = locks_new();
-    if (locks && !atomic_compare_exchange_strong(&vnode->locks, &none, locks)) {
+    if (locks != NULL && !atomic_compare_exchange_strong(&vnode->locks, &none, locks)) {
         locks_free(locks);
         return none;
     }
@@ -67,8 +67,8 @@ static void granted(struct locks_request *request, int rc)
 static void set_lock(fuse_req_t req, struct vnode *vnode, const struct locks_request *request, bool wait)
 {
     struct locks *locks = table_of(vnode);
-    struct lock_op *op = calloc(1, sizeof(*op));
-    if (!locks || !op) {
+    struct lock_op *op = calloc(1, sizeof *op);
+    if (locks == NULL || op == NULL) {
         free(op);
         fuse_reply_err(req, ENOLCK);
         return;
@@ -86,7 +86,7 @@ static void set_lock(fuse_req_t req, struct vnode *vnode, const struct locks_req
     }
     park_begin(&op->park, session_of(req), req);
     int rc = locks_set(locks, &op->request, true);
-    if (rc)
+    if (rc != 0)
         granted(&op->request, rc < 0 ? rc : 0);
     park_settle(&op->park);
 }
@@ -96,20 +96,20 @@ static struct locks_request posix_request(fuse_req_t req, const struct fuse_file
     return (struct locks_request){
         .kind = LOCKS_POSIX,
         .owner = fi->lock_owner,
-        .pid = lock->l_pid ? lock->l_pid : fuse_req_ctx(req)->pid,
+        .pid = lock->l_pid != 0 ? lock->l_pid : fuse_req_ctx(req)->pid,
         .type = lock->l_type,
         .start = lock->l_start,
-        .end = lock->l_len ? lock->l_start + lock->l_len - 1 : INT64_MAX,
+        .end = lock->l_len != 0 ? lock->l_start + lock->l_len - 1 : INT64_MAX,
     };
 }
 
 static void do_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock)
 {
     struct vnode *vnode = ops_vnode(req, ino);
-    if (!vnode)
+    if (vnode == NULL)
         return;
     struct locks *locks = table_of(vnode);
-    if (!locks) {
+    if (locks == NULL) {
         fuse_reply_err(req, ENOLCK);
         return;
     }
@@ -140,13 +140,13 @@ static int note_owner(struct handle *handle, const struct locks_request *request
     while (i < held->owner_count && held->owners[i] != request->owner)
         i++;
     if (i == held->owner_count) {
-        uint64_t *owners = realloc(held->owners, (i + 1) * sizeof(*owners));
-        if (owners) {
+        uint64_t *owners = realloc(held->owners, (i + 1) * sizeof *owners);
+        if (owners != NULL) {
             owners[i] = request->owner;
             held->owners = owners;
             held->owner_count++;
         }
-        rc = owners ? 0 : -ENOLCK;
+        rc = owners != NULL ? 0 : -ENOLCK;
     }
     pthread_mutex_unlock(&handle->lock);
     return rc;
@@ -162,21 +162,21 @@ void ops_lock_flush(struct handle *handle, uint64_t owner)
     pthread_mutex_unlock(&handle->lock);
     struct locks *locks = known_table_of(handle->vnode);
     /* fcntl(2): a process loses its locks with any close of the file, through whichever open file they were taken. */
-    if (locks)
+    if (locks != NULL && locks_any(locks))
         locks_release_owner(locks, LOCKS_POSIX, owner);
-    if (others && handle->pfile)
+    if (others && handle->pfile != NULL)
         fence_raise(handle->pfile->lock_fence, &held->post);
 }
 
 void ops_lock_release(struct handle *handle)
 {
     struct held_locks *held = &handle->held;
-    struct locks *locks = held->flocked || held->owner_count ? table_of(handle->vnode) : NULL;
-    for (size_t i = 0; locks && i < held->owner_count; i++)
+    struct locks *locks = held->flocked || held->owner_count != 0 ? table_of(handle->vnode) : NULL;
+    for (size_t i = 0; locks != NULL && i < held->owner_count; i++)
         locks_release_owner(locks, LOCKS_POSIX, held->owners[i]);
-    if (locks && held->flocked)
+    if (locks != NULL && held->flocked)
         locks_release_owner(locks, LOCKS_FLOCK, held->flock_owner);
-    if (handle->pfile)
+    if (handle->pfile != NULL)
         fence_lower(handle->pfile->lock_fence, &held->post);
 }
 
@@ -184,10 +184,10 @@ void ops_lock_release(struct handle *handle)
 static bool fenced(fuse_req_t req, struct vnode *vnode, const struct fuse_file_info *fi, const struct flock *lock,
                    int arg, void (*run)(const struct fence_request *request))
 {
-    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !vnode->pfile)
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || vnode->pfile == NULL)
         return false;
     struct fence_request request = {.req = req, .ino = vnode->id, .fi = *fi, .has_fi = true, .arg = arg, .run = run};
-    if (lock)
+    if (lock != NULL)
         request.lock = *lock;
     return fence_wait(vnode->pfile->lock_fence, session_of(req), &request);
 }
@@ -204,14 +204,14 @@ static void run_setlk(const struct fence_request *request)
 static void do_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock, int sleep)
 {
     struct vnode *vnode = ops_vnode(req, ino);
-    if (!vnode || fenced(req, vnode, fi, lock, sleep, run_setlk))
+    if (vnode == NULL || fenced(req, vnode, fi, lock, sleep, run_setlk))
         return;
     struct locks_request request = posix_request(req, fi, lock);
     int rc = note_owner(handle_of(fi), &request);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else
-        set_lock(req, vnode, &request, sleep);
+        set_lock(req, vnode, &request, sleep != 0);
 }
 
 static void do_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
@@ -225,22 +225,22 @@ static void run_flock(const struct fence_request *request)
 static void do_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
 {
     struct vnode *vnode = ops_vnode(req, ino);
-    if (!vnode || fenced(req, vnode, fi, NULL, op, run_flock))
+    if (vnode == NULL || fenced(req, vnode, fi, NULL, op, run_flock))
         return;
     struct locks_request request = {
         .kind = LOCKS_FLOCK,
         .owner = fi->lock_owner,
         .pid = fuse_req_ctx(req)->pid,
-        .type = op & LOCK_SH   ? F_RDLCK
-                : op & LOCK_EX ? F_WRLCK
-                               : F_UNLCK,
+        .type = (op & LOCK_SH) != 0   ? F_RDLCK
+                : (op & LOCK_EX) != 0 ? F_WRLCK
+                                      : F_UNLCK,
         .end = INT64_MAX,
     };
     int rc = note_owner(handle_of(fi), &request);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else
-        set_lock(req, vnode, &request, !(op & LOCK_NB));
+        set_lock(req, vnode, &request, (op & LOCK_NB) == 0);
 }
 
 void ops_lock_register(struct fuse_lowlevel_ops *ops)

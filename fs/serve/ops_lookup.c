@@ -31,7 +31,7 @@ static bool lookup_fenced(fuse_req_t req, struct vnode *dir, const char *name)
     struct session *session = session_of(req);
     int32_t index = names_partition(dir, name);
     struct pfile *pfile = index >= 0 ? tree_pfile(session->tree, dir->topic, index) : NULL;
-    if (!pfile)
+    if (pfile == NULL)
         return false;
     struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_lookup};
     bool fenced = ops_pfile_fenced(session, pfile, &request);
@@ -45,7 +45,7 @@ static void reply_lookup(fuse_req_t req, struct vnode *vnode, int rc)
     struct fuse_entry_param entry;
     if (rc == 0)
         rc = ops_entry(req, vnode, &entry);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else if (fuse_reply_entry(req, &entry) == -ENOENT)
         tree_forget(session_of(req)->tree, entry.ino, 1); /* the caller was interrupted: it never got it */
@@ -62,15 +62,15 @@ static void looked_up(fuse_req_t req, struct vnode *dir, const char *name, const
     struct vnode *vnode = ops_vnode_of(session, key, fuse_req_ctx(req)->pid);
     vnode_key_unref(key);
     struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_lookup};
-    if (vnode && (ops_status_asked(vnode, &request) || ops_look_fenced(vnode, &request))) {
+    if (vnode != NULL && (ops_status_asked(vnode, &request) || ops_look_fenced(vnode, &request))) {
         tree_forget(session->tree, vnode->id, 1);
         return;
     }
-    if (vnode && key->kind == VNODE_SEGMENTS)
+    if (vnode != NULL && key->kind == VNODE_SEGMENTS)
         told_begin(session->tree, vnode->pfile);
-    if (vnode && vnode_addressed(vnode))
+    if (vnode != NULL && vnode_addressed(vnode))
         evictor_note(session->evictor, vnode, name);
-    reply_lookup(req, vnode, vnode ? 0 : -ENOMEM);
+    reply_lookup(req, vnode, vnode != NULL ? 0 : -ENOMEM);
 }
 
 /* ---- an address's place ---- */
@@ -122,8 +122,8 @@ static const struct asking_kind place_kind = {
 void ops_ask_place(fuse_req_t req, struct vnode *dir, const char *name, const struct fuse_file_info *fi,
                    const struct vnode_key *key, ops_place_then *then)
 {
-    struct place *place = calloc(1, sizeof(*place));
-    if (!place) {
+    struct place *place = calloc(1, sizeof *place);
+    if (place == NULL) {
         topic_unref(key->topic);
         fuse_reply_err(req, ENOMEM);
         return;
@@ -135,7 +135,7 @@ void ops_ask_place(fuse_req_t req, struct vnode *dir, const char *name, const st
     place->dir = dir;
     place->key = *key;
     place->then = then;
-    if (fi)
+    if (fi != NULL)
         place->fi = *fi;
     strcpy(place->name, name); /* names_resolve() took it: no more than NAME_MAX */
     names_ask(place->asking.session, key, name, &place->asking.op);
@@ -146,7 +146,7 @@ static void place_looked_up(fuse_req_t req, struct vnode *dir, const char *name,
                             const struct vnode_key *key, int rc)
 {
     (void)fi;
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else
         looked_up(req, dir, name, key);
@@ -156,9 +156,12 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct vnode *dir = ops_vnode(req, parent);
     struct vnode_key key;
-    if (!dir || ops_outside_lookup(req, dir, name) || lookup_fenced(req, dir, name))
+    if (dir == NULL || ops_outside_lookup(req, dir, name) || lookup_fenced(req, dir, name))
         return;
+    struct fence_request request = {.req = req, .ino = parent, .name = name, .run = run_lookup};
     int rc = names_resolve(session_of(req), dir, name, &key);
+    if (rc == -ENOENT && ops_past_awaited(dir, &request))
+        return;
     if (rc < 0)
         fuse_reply_err(req, -rc);
     else if (rc == NAMES_ADDRESS)

@@ -16,8 +16,8 @@ static void reply_entry(fuse_req_t req, struct vnode *vnode)
 {
     struct fuse_entry_param entry;
     struct session *session = session_of(req);
-    int rc = vnode ? ops_entry(req, vnode, &entry) : -ENOENT;
-    if (rc)
+    int rc = vnode != NULL ? ops_entry(req, vnode, &entry) : -ENOENT;
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else if (fuse_reply_entry(req, &entry) == -ENOENT)
         tree_forget(session->tree, entry.ino, 1);
@@ -29,9 +29,9 @@ static void reply_node(fuse_req_t req, const struct vnode *dir, const char *name
     struct session *session = session_of(req);
     struct vnode_key key;
     struct vnode *vnode = NULL;
-    if (id)
+    if (id != 0) {
         vnode = sharing_reach(session->tree, id);
-    else if (names_resolve(session, dir, name, &key) == 0) {
+    } else if (names_resolve(session, dir, name, &key) == 0) {
         vnode = sharing_unseen(session->tree, &key);
         topic_unref(key.topic);
     }
@@ -50,7 +50,7 @@ static void reply_gone(fuse_req_t req, const struct vnode *dir, const char *name
         return;
     }
     struct vnode *vnode = sharing_unseen(session->tree, &key);
-    if (!vnode) {
+    if (vnode == NULL) {
         fuse_reply_err(req, ENOMEM);
         return;
     }
@@ -69,7 +69,9 @@ bool ops_outside_lookup(fuse_req_t req, struct vnode *dir, const char *name)
         return false;
     bool partition = dir->key.kind != VNODE_SEGMENTS && names_partition(dir, name) >= 0;
     bool segment = dir->key.kind == VNODE_SEGMENTS;
-    if ((act.kind == OUTSIDE_LOOK && partition) || (act.kind == OUTSIDE_MAKE && segment))
+    if (vnode_deleted(dir) && act.kind != OUTSIDE_REMOVE)
+        fuse_reply_err(req, ESTALE); /* as names_resolve() says */
+    else if ((act.kind == OUTSIDE_LOOK && partition) || (act.kind == OUTSIDE_MAKE && segment))
         fuse_reply_err(req, ENOENT);
     else if (act.kind == OUTSIDE_WRITE && partition)
         reply_node(req, dir, name, act.subject);
@@ -86,7 +88,7 @@ bool ops_outside_mknod(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct outside_act act;
     struct vnode_key key;
     const struct vnode *dir = tree_get(session->tree, parent);
-    if (!outside_asks(session->outside, fuse_req_ctx(req)->pid, &act) || act.kind != OUTSIDE_MAKE || !dir)
+    if (!outside_asks(session->outside, fuse_req_ctx(req)->pid, &act) || act.kind != OUTSIDE_MAKE || dir == NULL)
         return false;
     struct vnode *vnode = NULL;
     if (names_resolve(session, dir, name, &key) == 0) {
@@ -102,7 +104,7 @@ bool ops_outside_unlink(fuse_req_t req, fuse_ino_t parent)
     struct session *session = session_of(req);
     struct outside_act act;
     const struct vnode *dir = tree_get(session->tree, parent);
-    if (!outside_asks(session->outside, fuse_req_ctx(req)->pid, &act) || act.kind != OUTSIDE_REMOVE || !dir)
+    if (!outside_asks(session->outside, fuse_req_ctx(req)->pid, &act) || act.kind != OUTSIDE_REMOVE || dir == NULL)
         return false;
     fuse_reply_err(req, 0);
     return true;

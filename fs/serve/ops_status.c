@@ -2,7 +2,6 @@
  * another node: it is parked (asking.h) with a copy of what it asked, and run again. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/base/container.h"
 #include "fs/base/limits.h"
@@ -28,7 +27,7 @@ static enum asking_next status_tick(struct asking *asking)
 static void status_answer(struct asking *asking)
 {
     struct status_call *call = CONTAINER_OF(asking, struct status_call, asking);
-    if (asking->rc)
+    if (asking->rc != 0)
         fuse_reply_err(asking->req, -asking->rc);
     else
         call->request.run(&call->request);
@@ -38,7 +37,7 @@ static void status_free(struct asking *asking)
 {
     struct status_call *call = CONTAINER_OF(asking, struct status_call, asking);
     partition_unref(call->part);
-    free((char *)call->request.name);
+    fence_request_free(&call->request);
     free(call);
 }
 
@@ -51,19 +50,15 @@ static const struct asking_kind status_kind = {
 
 bool ops_status_asked(struct vnode *vnode, const struct fence_request *request)
 {
-    struct partition *part = vnode->pfile ? vnode->pfile->part : NULL;
-    if (!part || partition_is_known(part))
+    struct partition *part = vnode->pfile != NULL ? vnode->pfile->part : NULL;
+    if (part == NULL || partition_is_known(part))
         return false;
-    struct status_call *call = calloc(1, sizeof(*call));
-    char *name = request->name ? strdup(request->name) : NULL;
-    if (!call || (request->name && !name)) {
+    struct status_call *call = calloc(1, sizeof *call);
+    if (call == NULL || !fence_request_copy(&call->request, request)) {
         free(call);
-        free(name);
         fuse_reply_err(request->req, ENOMEM);
         return true;
     }
-    call->request = *request;
-    call->request.name = name;
     call->part = partition_ref(part);
     call->asking.req = request->req;
     call->asking.session = session_of(request->req);

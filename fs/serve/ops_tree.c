@@ -20,7 +20,7 @@ static struct change *new_name_change(fuse_req_t req, struct vnode *dir, const c
                                       void (*answer)(struct change *change, int rc))
 {
     struct change *change = change_new(req, sizeof(struct name_change), answer);
-    if (!change)
+    if (change == NULL)
         return NULL;
     ((struct name_change *)change)->dir = dir;
     strncpy(((struct name_change *)change)->name, name, NAME_MAX);
@@ -39,11 +39,11 @@ static void answer_mkdir(struct change *change, int rc)
     if (rc == 0) {
         struct vnode *vnode = tree_vnode(session->tree, &key);
         vnode_key_unref(&key);
-        rc = vnode ? ops_entry(req, vnode, &entry) : -ENOMEM;
+        rc = vnode != NULL ? ops_entry(req, vnode, &entry) : -ENOMEM;
     }
-    if (rc && rc != -EEXIST)
-        log_line(LOG_NOTICE, "mkdir %s: %s", name, change->op.e.text[0] ? change->op.e.text : strerror(-rc));
-    if (rc)
+    if (rc != 0 && rc != -EEXIST)
+        log_line(LOG_NOTICE, "mkdir %s: %s", name, change->op.e.text[0] != '\0' ? change->op.e.text : strerror(-rc));
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else if (fuse_reply_entry(req, &entry) == -ENOENT)
         tree_forget(session->tree, entry.ino, 1);
@@ -54,7 +54,7 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     struct session *session = session_of(req);
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     struct vnode *dir = ops_vnode(req, parent);
-    if (!dir)
+    if (dir == NULL)
         return;
     bool is_group = dir->key.kind == VNODE_GROUPS_DIR;
     if (dir->key.kind != VNODE_ROOT && !is_group) {
@@ -71,7 +71,7 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
         .file_mode = 0666 & ~ctx->umask,
     };
     struct change *change = new_name_change(req, dir, name, answer_mkdir);
-    if (!change)
+    if (change == NULL)
         return;
     if (is_group)
         attr.dir_mode = group_mode(attr.dir_mode);
@@ -80,7 +80,7 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 static void answer_rmdir(struct change *change, int rc)
 {
-    if (rc && rc != -ENOTEMPTY)
+    if (rc != 0 && rc != -ENOTEMPTY)
         log_line(LOG_ERR, "rmdir %s: %s", ((struct name_change *)change)->name, change->op.e.text);
     fuse_reply_err(change->park.req, -rc);
 }
@@ -97,19 +97,19 @@ static void answer_members(struct group_call *call, int rc)
     struct members_call *members = (struct members_call *)call;
     if (rc == 0 && call->op.described[0].members > 0)
         rc = -EBUSY;
-    if (rc) {
+    if (rc != 0) {
         fuse_reply_err(req, -rc);
         return;
     }
     struct change *change = new_name_change(req, members->dir, call->group, answer_rmdir);
-    if (change)
+    if (change != NULL)
         change_begun(change, node_delete_group(session_of(req)->node, &change->op, call->group, call->op.group_id));
 }
 
 static void begin_rmdir_group(fuse_req_t req, struct vnode *dir, const char *name)
 {
     struct group_call *call = group_call_new(req, sizeof(struct members_call), answer_members);
-    if (!call)
+    if (call == NULL)
         return;
     ((struct members_call *)call)->dir = dir;
     group_call_begin(call, GROUP_SEAL, name, NULL, -1);
@@ -135,18 +135,18 @@ static void begin_rmdir_topic(fuse_req_t req, struct vnode *dir, const char *nam
     struct session *session = session_of(req);
     struct fence_request request = {.req = req, .ino = dir->id, .name = name, .run = run_rmdir};
     struct topic *topic = node_topic(session->node, name);
-    bool fenced = topic && rmdir_fenced(session, topic, &request);
-    if (topic)
+    bool fenced = topic != NULL && rmdir_fenced(session, topic, &request);
+    if (topic != NULL)
         topic_unref(topic);
     struct change *change = fenced ? NULL : new_name_change(req, dir, name, answer_rmdir);
-    if (change)
+    if (change != NULL)
         change_begun(change, node_delete_topic(session->node, &change->op, name));
 }
 
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct vnode *dir = ops_vnode(req, parent);
-    if (!dir)
+    if (dir == NULL)
         return;
     bool is_group = dir->key.kind == VNODE_GROUPS_DIR;
     if ((dir->key.kind != VNODE_ROOT && !is_group) || name[0] == '.') {

@@ -13,7 +13,7 @@
 struct vnode *ops_vnode(fuse_req_t req, fuse_ino_t ino)
 {
     struct vnode *vnode = tree_get(session_of(req)->tree, ino);
-    if (!vnode)
+    if (vnode == NULL)
         fuse_reply_err(req, ESTALE);
     else
         sharing_look(vnode);
@@ -29,14 +29,14 @@ struct vnode *ops_vnode_of(struct session *session, const struct vnode_key *key,
     if (!sharing_kind(key))
         return tree_vnode(session->tree, key);
     struct vnode *fresh = retries_lookup(session->retries, tid, key);
-    return fresh ? fresh : sharing_lookup(session->tree, key, tid);
+    return fresh != NULL ? fresh : sharing_lookup(session->tree, key, tid);
 }
 
 int ops_entry(fuse_req_t req, struct vnode *vnode, struct fuse_entry_param *entry)
 {
-    memset(entry, 0, sizeof(*entry));
-    int rc = attr_stat(req, vnode, &entry->attr, &entry->attr_timeout);
-    if (rc) {
+    memset(entry, 0, sizeof *entry);
+    int rc = vnode_deleted(vnode) ? -ESTALE : attr_stat(req, vnode, &entry->attr, &entry->attr_timeout);
+    if (rc != 0) {
         tree_forget(session_of(req)->tree, vnode->id, 1);
         return rc;
     }
@@ -48,26 +48,26 @@ int ops_entry(fuse_req_t req, struct vnode *vnode, struct fuse_entry_param *entr
 bool ops_pfile_fenced(struct session *session, struct pfile *pfile, const struct fence_request *request)
 {
     return fence_wait(pfile->fence, session, request) ||
-           (pfile->any && fence_wait(pfile->any->fence, session, request));
+           (pfile->any != NULL && fence_wait(pfile->any->fence, session, request));
 }
 
 bool ops_fenced(struct vnode *vnode, const struct fence_request *request)
 {
-    struct session *session = session_of(request->req);
-    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || !vnode->pfile ||
-        fuse_req_ctx(request->req)->pid == outside_pid(session->outside))
+    if (atomic_load_explicit(&fence_all_raised, memory_order_acquire) == 0 || vnode->pfile == NULL)
         return false;
-    return ops_pfile_fenced(session, vnode->pfile, request);
+    struct session *session = session_of(request->req);
+    return fuse_req_ctx(request->req)->pid != outside_pid(session->outside) &&
+           ops_pfile_fenced(session, vnode->pfile, request);
 }
 
 bool ops_look_fenced(struct vnode *vnode, const struct fence_request *request)
 {
     struct session *session = session_of(request->req);
-    if (!vnode->pfile || fuse_req_ctx(request->req)->pid == outside_pid(session->outside))
+    if (vnode->pfile == NULL || fuse_req_ctx(request->req)->pid == outside_pid(session->outside))
         return false;
     pagecache_look(vnode->pfile);
     struct fence *fence = pagecache_fence(vnode->pfile);
-    return ops_fenced(vnode, request) || (fence && fence_wait(fence, session, request));
+    return ops_fenced(vnode, request) || (fence != NULL && fence_wait(fence, session, request));
 }
 
 bool ops_topic_fenced(struct session *session, struct topic *topic, const struct fence_request *request)
@@ -77,8 +77,8 @@ bool ops_topic_fenced(struct session *session, struct topic *topic, const struct
         return false;
     for (int32_t i = -1; !fenced && i < topic_partition_count(topic); i++) {
         struct pfile *pfile = tree_pfile_find(session->tree, topic, i);
-        fenced = pfile && fence_wait(pfile->fence, session, request);
-        if (pfile)
+        fenced = pfile != NULL && fence_wait(pfile->fence, session, request);
+        if (pfile != NULL)
             tree_pfile_put(session->tree, pfile);
     }
     return fenced;

@@ -19,18 +19,18 @@ static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     size_t len = strlen(name), lag = strlen(".lag");
     bool of_log = strncmp(name, "user.log.", strlen("user.log.")) == 0 ||
                   (len > lag && strcmp(name + len - lag, ".lag") == 0); /* user.group.G.lag */
-    if (vnode && vnode_kind_is_stream(vnode->key.kind))
+    if (vnode != NULL && vnode_kind_is_stream(vnode->key.kind))
         group_stream_getxattr(req, vnode, name, size);
-    else if (vnode && !(of_log && ops_status_asked(vnode, &request)) && !ops_fenced(vnode, &request))
+    else if (vnode != NULL && !(of_log && ops_status_asked(vnode, &request)) && !ops_fenced(vnode, &request))
         xattr_get(req, vnode, name, size);
 }
 
 static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct vnode *vnode = ops_vnode(req, ino);
-    if (vnode && vnode_kind_is_stream(vnode->key.kind))
+    if (vnode != NULL && vnode_kind_is_stream(vnode->key.kind))
         group_stream_listxattr(req, vnode, size);
-    else if (vnode)
+    else if (vnode != NULL)
         xattr_list(req, vnode, size);
 }
 
@@ -59,11 +59,11 @@ static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {
         .req = req, .ino = ino, .name = name, .data = value, .size = size, .arg = flags, .run = run_setxattr};
-    if (vnode && framing_fenced(vnode, &request))
+    if (vnode != NULL && framing_fenced(vnode, &request))
         return;
-    if (vnode && vnode_kind_is_stream(vnode->key.kind))
+    if (vnode != NULL && vnode_kind_is_stream(vnode->key.kind))
         group_stream_setxattr(req, vnode, name, value, size);
-    else if (vnode)
+    else if (vnode != NULL)
         xattr_set(req, vnode, name, value, size, flags);
 }
 
@@ -71,11 +71,11 @@ static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     struct vnode *vnode = ops_vnode(req, ino);
     struct fence_request request = {.req = req, .ino = ino, .name = name, .run = run_removexattr};
-    if (vnode && framing_fenced(vnode, &request))
+    if (vnode != NULL && framing_fenced(vnode, &request))
         return;
-    if (vnode && vnode_kind_is_stream(vnode->key.kind))
+    if (vnode != NULL && vnode_kind_is_stream(vnode->key.kind))
         group_stream_removexattr(req, vnode, name);
-    else if (vnode)
+    else if (vnode != NULL)
         xattr_remove(req, vnode, name);
 }
 

@@ -26,7 +26,7 @@
 static int loop(struct session *session, struct err *e)
 {
     struct fuse_loop_config *config = fuse_loop_cfg_create();
-    if (!config)
+    if (config == NULL)
         return err_set(e, -ENOMEM, "no memory");
     fuse_loop_cfg_set_clone_fd(config, 1);
     fuse_loop_cfg_set_max_threads(config, LIMIT_WORKERS);
@@ -42,27 +42,27 @@ static int make_shared(struct session *session, struct err *e)
     parks_init(&session->parks);
     session->handles = handles_new(ops_file_gone);
     session->tree = tree_new(session->node, &produce_file_hooks);
-    session->retries = session->tree ? retries_new(session->tree) : NULL;
+    session->retries = session->tree != NULL ? retries_new(session->tree) : NULL;
     session->accumulators = accumulators_new(session->options->buffer_memory_bytes);
     session->orphans = orphans_new(session);
     session->waker = waker_new(session);
     session->evictor = evictor_new(session);
-    if (session->handles && session->tree && session->retries && session->accumulators && session->orphans &&
-        session->waker && session->evictor)
+    if (session->handles != NULL && session->tree != NULL && session->retries != NULL &&
+        session->accumulators != NULL && session->orphans != NULL && session->waker != NULL && session->evictor != NULL)
         return 0;
-    if (session->evictor)
+    if (session->evictor != NULL)
         evictor_free(session->evictor);
-    if (session->waker)
+    if (session->waker != NULL)
         waker_free(session->waker);
-    if (session->orphans)
+    if (session->orphans != NULL)
         orphans_free(session->orphans);
-    if (session->accumulators)
+    if (session->accumulators != NULL)
         accumulators_free(session->accumulators);
-    if (session->retries)
+    if (session->retries != NULL)
         retries_free(session->retries);
-    if (session->tree)
+    if (session->tree != NULL)
         tree_free(session->tree);
-    if (session->handles)
+    if (session->handles != NULL)
         handles_free(session->handles, node_executor(session->node));
     return err_set(e, -ENOMEM, "no memory for a session");
 }
@@ -108,17 +108,17 @@ static struct fuse_session *new_fuse(struct session *session, struct err *e)
         (!session->options->debug || fuse_opt_add_arg(&args, "-d") == 0))
         fuse = fuse_session_new(&args, ops_table(), sizeof(struct fuse_lowlevel_ops), session);
     fuse_opt_free_args(&args);
-    if (!fuse)
+    if (fuse == NULL)
         err_set(e, -EINVAL, "libfuse refused the options '%s'", session->options->fuse_options);
     return fuse;
 }
 
 static int mount_it(struct session *session, struct mounted_device *device, struct err *e)
 {
-    if (fuse_session_mount(session->fuse, session->mountpoint))
+    if (fuse_session_mount(session->fuse, session->mountpoint) != 0)
         return err_set(e, -EIO, "cannot mount on %s", session->mountpoint);
     int rc = mounted_device(session->mountpoint, device);
-    if (rc) {
+    if (rc != 0) {
         fuse_session_unmount(session->fuse);
         return err_sys(e, rc, "mount point %s", session->mountpoint);
     }
@@ -133,7 +133,7 @@ static int mount_it(struct session *session, struct mounted_device *device, stru
 static void leave_mount_point(struct fuse_session *fuse)
 {
     int fds[2];
-    if (pipe2(fds, O_CLOEXEC)) {
+    if (pipe2(fds, O_CLOEXEC) != 0) {
         log_line(LOG_ERR, "no descriptor left to let the mount go: %m");
         return;
     }
@@ -147,23 +147,23 @@ int serve_run(struct session *session, struct err *e)
 {
     struct stopper stopper;
     int rc = make_shared(session, e);
-    if (rc)
+    if (rc != 0)
         return rc;
     session->fuse = new_fuse(session, e);
-    if (!session->fuse) {
+    if (session->fuse == NULL) {
         rc = -EINVAL;
         goto err_after_shared;
     }
     struct mounted_device device;
     rc = mount_it(session, &device, e);
-    if (rc)
+    if (rc != 0)
         goto err_after_fuse;
     bool mounted = true;
     feed_begin(session);
     rc = passthrough_attach(session->fuse, e);
     if (rc == 0)
         rc = stopper_start(&stopper, session, &device, e);
-    if (rc)
+    if (rc != 0)
         goto err_after_mount;
     rc = loop(session, e);
     settle_drops(session);
@@ -173,7 +173,6 @@ int serve_run(struct session *session, struct err *e)
     ops_file_end(session);
     accumulators_drain(session->accumulators, session->node);
     last_lines_end(session);
-    accumulators_drain(session->accumulators, session->node);
 err_after_mount:
     feed_end(session);
     if (!mounted)

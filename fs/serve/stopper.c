@@ -56,10 +56,21 @@ static bool signal_ends(const struct stopper *stopper)
     return true;
 }
 
+static int64_t now_ms(const struct stopper *stopper)
+{
+    struct clock *clock = node_clock(stopper->session->node);
+    return clock->mono_ms(clock);
+}
+
+static enum mounted_where look(struct stopper *stopper, pid_t *pid)
+{
+    return mounted_look(&stopper->mounted, outside_pid(stopper->session->outside), now_ms(stopper), pid);
+}
+
 static bool mount_is_gone(struct stopper *stopper)
 {
     pid_t pid;
-    switch (mounted_look(&stopper->mounted, outside_pid(stopper->session->outside), &pid)) {
+    switch (look(stopper, &pid)) {
     case MOUNTED_HERE:
         stopper->elsewhere = false;
         return false;
@@ -74,21 +85,32 @@ static bool mount_is_gone(struct stopper *stopper)
     }
 }
 
+/* Waits for the end, a signal, or a look at the mount table that is due: *looks. false: poll(2) has failed. */
+static bool wait_for(const struct stopper *stopper, struct pollfd fds[3], bool *looks)
+{
+    bool listens;
+    int ms = mounted_wait(&stopper->mounted, now_ms(stopper), &listens);
+    FILE *table = listens ? stopper->mounted.table : NULL;
+    fds[0] = (struct pollfd){.fd = stopper->end_fd, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = stopper->signal_fd, .events = POLLIN};
+    fds[2] = (struct pollfd){.fd = table != NULL ? fileno(table) : -1, .events = POLLPRI};
+    int rc = poll(fds, 3, ms);
+    *looks = rc >= 0 && (fds[2].revents != 0 || (rc == 0 && stopper->elsewhere));
+    return rc >= 0 || errno == EINTR;
+}
+
 static void *stopper_run(void *arg)
 {
     struct stopper *stopper = arg;
-    struct pollfd fds[] = {
-        {.fd = stopper->end_fd, .events = POLLIN},
-        {.fd = stopper->signal_fd, .events = POLLIN},
-        {.fd = stopper->mounted.table != NULL ? fileno(stopper->mounted.table) : -1, .events = POLLPRI},
-    };
+    struct pollfd fds[3];
+    bool looks;
     /* A change before the table was opened tells of none. */
     for (bool ends = mount_is_gone(stopper); !ends;) {
-        if (poll(fds, 3, stopper->elsewhere ? LIMIT_MOUNT_LOOK_MS : -1) < 0 && errno != EINTR)
+        if (!wait_for(stopper, fds, &looks))
             break;
         if (fds[0].revents != 0)
             return NULL;
-        ends = (fds[1].revents != 0 && signal_ends(stopper)) || mount_is_gone(stopper);
+        ends = (fds[1].revents != 0 && signal_ends(stopper)) || (looks && mount_is_gone(stopper));
     }
     end_loop(stopper);
     return NULL;
@@ -142,7 +164,7 @@ bool stopper_end(struct stopper *stopper)
     if (write(stopper->end_fd, &one, sizeof one) != (ssize_t)sizeof one)
         log_line(LOG_WARNING, "the thread that waits for signals could not be told to end: %s", strerror(errno));
     pthread_join(stopper->thread, NULL);
-    bool here = mounted_look(&stopper->mounted, outside_pid(stopper->session->outside), &pid) == MOUNTED_HERE;
+    bool here = look(stopper, &pid) == MOUNTED_HERE;
     close_all(stopper);
     return here;
 }

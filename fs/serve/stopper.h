@@ -1,7 +1,7 @@
 /* fs/serve/stopper.h: what ends a session: a signal, or that the mount has gone.
  *
  * A thread waits for SIGTERM, SIGINT and SIGHUP (which ends nothing: certificates are read anew) and watches the mount
- * table. When the last mount of ours has left it, the session ends as by SIGTERM, whatever is still
+ * table (mounted.h). When the last mount of ours has left it, the session ends as by SIGTERM, whatever is still
  * open in there (`umount -l`): what waits is answered ENOTCONN. While it is still mounted in another mount namespace it
  * is served on, and looked at again every LIMIT_MOUNT_LOOK_MS. */
 #ifndef LOGMNT_FS_SERVE_STOPPER_H

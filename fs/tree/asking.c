@@ -7,15 +7,16 @@
 static bool cancel(struct park *park)
 {
     struct asking *asking = CONTAINER_OF(park, struct asking, park);
-    if (asking->kind->cancel)
+    if (asking->kind->cancel != NULL)
         return asking->kind->cancel(asking);
-    return partition_read_cancel(&asking->op) || (asking->part && partition_unwait(asking->part, &asking->waiter));
+    return partition_read_cancel(&asking->op) ||
+           (asking->part != NULL && partition_unwait(asking->part, &asking->waiter));
 }
 
 static void aborted(struct park *park, int rc)
 {
     struct asking *asking = CONTAINER_OF(park, struct asking, park);
-    if (asking->kind->aborted)
+    if (asking->kind->aborted != NULL)
         asking->kind->aborted(asking, rc);
     else
         fuse_reply_err(asking->req, -rc);
@@ -30,9 +31,9 @@ static void park_free(struct park *park)
 static void park(struct asking *asking)
 {
     asking->parked = true;
-    if (asking->kind->parked)
+    if (asking->kind->parked != NULL)
         asking->kind->parked(asking);
-    memset(&asking->park, 0, sizeof(asking->park));
+    memset(&asking->park, 0, sizeof asking->park);
     asking->park.cancel = cancel;
     asking->park.aborted = aborted;
     asking->park.free = park_free;
@@ -79,10 +80,10 @@ static void wait_ready(struct partition_waiter *waiter)
 static bool begin(struct asking *asking, enum asking_next next)
 {
     int rc;
-    if (next == ASKING_WAIT && asking->kind->wait)
+    if (next == ASKING_WAIT && asking->kind->wait != NULL)
         return !asking->kind->wait(asking);
     if (next == ASKING_WAIT) {
-        asking->waiter.ready = asking->kind->ready ? asking->kind->ready : wait_ready;
+        asking->waiter.ready = asking->kind->ready != NULL ? asking->kind->ready : wait_ready;
         return !partition_wait(asking->part, &asking->waiter);
     }
     asking->op.done = read_done;

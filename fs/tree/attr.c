@@ -70,6 +70,8 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
     }
     if (vnode->key.kind != VNODE_PARTITION || vnode_addressed(vnode))
         st->st_mode &= S_IFREG | 0444;
+    if (atomic_load(&vnode->writers) > 0 && partition_has_others(part))
+        st->st_blksize = ATTR_REMOTE_BLKSIZE;
     if (vnode->key.kind == VNODE_FOLLOW && st->st_size == 0)
         st->st_size = 1;
     if (vnode->key.kind == VNODE_JSON)
@@ -91,9 +93,9 @@ static int segment_stat(struct vnode *vnode, const struct tree_attr *attr, struc
         file.size = open_file.st_size;
         rc = 0;
     }
-    attr_set_times(st, rc ? 0 : file.mtime_ms, 0);
+    attr_set_times(st, rc != 0 ? 0 : file.mtime_ms, 0);
     st->st_mode = S_IFREG | (attr->file_mode & 0444);
-    st->st_size = rc ? 0 : file.size;
+    st->st_size = rc != 0 ? 0 : file.size;
     st->st_blocks = (st->st_size + 511) / 512;
     return rc;
 }
@@ -155,7 +157,7 @@ static double timeout_of(const struct vnode *vnode, bool closed)
     if (vnode->key.kind == VNODE_STATUS)
         return DIR_TIMEOUT_S;
     /* The mode of a directory of views is its topic's or its group's, whose chmod the kernel does not see as theirs. */
-    if ((vnode->topic && vnode->key.kind != VNODE_TOPIC) || vnode->key.kind == VNODE_GROUP_JSON_DIR)
+    if ((vnode->topic != NULL && vnode->key.kind != VNODE_TOPIC) || vnode->key.kind == VNODE_GROUP_JSON_DIR)
         return 0;
     return attr_entry_timeout(vnode);
 }
@@ -164,13 +166,13 @@ static double timeout_of(const struct vnode *vnode, bool closed)
 static int any_stat(fuse_req_t req, struct vnode *vnode, struct stat *st, bool *closed)
 {
     struct session *session = session_of(req);
-    memset(st, 0, sizeof(*st));
+    memset(st, 0, sizeof *st);
     st->st_ino = tree_ino(&vnode->key);
     st->st_nlink = 1;
     st->st_blksize = ATTR_BLKSIZE;
     if (group_kind(vnode))
         return group_stat(req, vnode, st);
-    if (vnode->topic)
+    if (vnode->topic != NULL)
         return topic_stat(vnode, st, closed);
     struct tree_attr attr;
     node_root_attr(session->node, &attr);
@@ -221,9 +223,9 @@ bool attr_in_group(fuse_req_t req, gid_t gid)
 bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid)
 {
     struct tree_attr attr;
-    if (vnode->topic)
+    if (vnode->topic != NULL)
         topic_attr(vnode->topic, &attr);
-    else if (vnode->group)
+    else if (vnode->group != NULL)
         node_group_attr(vnode->group, &attr);
     else
         node_root_attr(session->node, &attr);

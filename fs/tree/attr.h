@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 
 #include "engine/record/framing.h"
+#include "fs/base/limits.h"
 #include "fs/base/session.h"
 #include "fs/tree/tree.h"
 
 /* What coreutils sizes its buffers by, and so the size of one request: the fastest in both directions (measured:
- * tests/bench). */
-enum { ATTR_BLKSIZE = 512 << 10 };
+ * tests/bench). Who appends to a partition that other nodes have, too, waits for them with each request, and is told of
+ * the largest one there is. */
+enum { ATTR_BLKSIZE = 512 << 10, ATTR_REMOTE_BLKSIZE = LIMIT_REQUEST_BYTES };
 
 /* As whoever made the request sees it, and for how many seconds the kernel may believe it: partitions and what shows
  * them 0, so that a watching program sees growth without delay. 0; -ESTALE: the topic or the group was deleted;

@@ -31,12 +31,12 @@ static void *evictor_run(void *arg)
     pthread_mutex_lock(&evictor->lock);
     while (!evictor->ending) {
         struct name *name = evictor->first;
-        if (!name) {
+        if (name == NULL) {
             pthread_cond_wait(&evictor->cond, &evictor->lock);
             continue;
         }
         evictor->first = name->next;
-        if (!evictor->first)
+        if (evictor->first == NULL)
             evictor->last = &evictor->first;
         evictor->queued--;
         pthread_mutex_unlock(&evictor->lock);
@@ -51,14 +51,14 @@ static void *evictor_run(void *arg)
 
 struct evictor *evictor_new(struct session *session)
 {
-    struct evictor *evictor = calloc(1, sizeof(*evictor));
-    if (!evictor)
+    struct evictor *evictor = calloc(1, sizeof *evictor);
+    if (evictor == NULL)
         return NULL;
     evictor->session = session;
     evictor->last = &evictor->first;
     pthread_mutex_init(&evictor->lock, NULL);
     pthread_cond_init(&evictor->cond, NULL);
-    if (pthread_create(&evictor->thread, NULL, evictor_run, evictor)) {
+    if (pthread_create(&evictor->thread, NULL, evictor_run, evictor) != 0) {
         pthread_cond_destroy(&evictor->cond);
         pthread_mutex_destroy(&evictor->lock);
         free(evictor);
@@ -74,7 +74,7 @@ void evictor_free(struct evictor *evictor)
     pthread_cond_signal(&evictor->cond);
     pthread_mutex_unlock(&evictor->lock);
     pthread_join(evictor->thread, NULL);
-    while (evictor->first) {
+    while (evictor->first != NULL) {
         struct name *name = evictor->first;
         evictor->first = name->next;
         free(name);
@@ -90,7 +90,7 @@ void evictor_free(struct evictor *evictor)
 static size_t slot_of(const char *path)
 {
     uint64_t h = 0xcbf29ce484222325;
-    for (; *path; path++)
+    for (; *path != '\0'; path++)
         h = (h ^ (uint8_t)*path) * 0x100000001b3;
     return (h ^ h >> 32) % LIMIT_ADDRESS_NAMES;
 }
@@ -103,22 +103,22 @@ static const char *view_of(const struct vnode *vnode)
 void evictor_note(struct evictor *evictor, const struct vnode *vnode, const char *name)
 {
     char path[1024];
-    snprintf(path, sizeof(path), "%s%s/%s%s", topic_internal(vnode->topic) ? ".internal/" : "",
-             topic_name(vnode->topic), view_of(vnode), name);
+    snprintf(path, sizeof path, "%s%s/%s%s", topic_internal(vnode->topic) ? ".internal/" : "", topic_name(vnode->topic),
+             view_of(vnode), name);
     struct name **known = &evictor->known[slot_of(path)];
     pthread_mutex_lock(&evictor->lock);
-    if (*known && strcmp((*known)->path, path) == 0) {
+    if (*known != NULL && strcmp((*known)->path, path) == 0) {
         pthread_mutex_unlock(&evictor->lock);
         return;
     }
-    struct name *fresh = malloc(sizeof(*fresh) + strlen(path) + 1);
-    struct name *old = fresh ? *known : NULL;
-    if (fresh) {
+    struct name *fresh = malloc(sizeof *fresh + strlen(path) + 1);
+    struct name *old = fresh != NULL ? *known : NULL;
+    if (fresh != NULL) {
         fresh->next = NULL;
         strcpy(fresh->path, path);
         *known = fresh;
     }
-    if (old && !evictor->ending && evictor->queued < LIMIT_EVICTIONS) {
+    if (old != NULL && !evictor->ending && evictor->queued < LIMIT_EVICTIONS) {
         *evictor->last = old;
         evictor->last = &old->next;
         evictor->queued++;

@@ -38,13 +38,14 @@ bool group_may(fuse_req_t req, struct node_group *group, int rights)
 static mode_t stream_mode(fuse_req_t req, const struct tree_attr *entry, struct topic *topic)
 {
     struct tree_attr attr;
-    mode_t mode;
+    mode_t mode, readable;
 
     topic_attr(topic, &attr);
-    mode = entry->dir_mode & attr.file_mode & 0444;
+    readable = attr.file_mode & attr.dir_mode << 2; /* x on the directory, as on the way to its other views */
+    mode = entry->dir_mode & readable & 0444;
     if (fuse_req_ctx(req)->uid != 0 && (entry->uid != attr.uid || entry->gid != attr.gid)) {
         int class = class_of(req, entry);
-        mode_t both = entry->dir_mode >> class & attr.file_mode >> class_of(req, &attr) & 04;
+        mode_t both = entry->dir_mode >> class & readable >> class_of(req, &attr) & 04;
         mode = (mode & ~((mode_t)04 << class)) | both << class;
     }
     return mode | mode >> 1;

@@ -1,9 +1,10 @@
 /* fs/tree/group_attr.h: what stat(2) says of `.groups` and what is in it, and who may do what there.
  *
  * A group's entry has a mode as a topic has; its streams have none of their own: whoever may read both the entry and
- * the topic's partitions may read, and set attributes of what he reads (for which the kernel asks for w). A caller may
- * have the one right as an owner and the other as a member of a group, which no mode with one owner can say of
- * everybody: so a stream's mode is right for who asks, and for all others what both modes say of their class. */
+ * the topic's partitions, for which it takes x on the topic, may read, and set attributes of what he reads (for which
+ * the kernel asks for w). A caller may have the one right as an owner and the other as a member of a group, which no
+ * mode with one owner can say of everybody: so a stream's mode is right for who asks, and for all others what the modes
+ * say of their class. */
 #ifndef LOGMNT_FS_TREE_GROUP_ATTR_H
 #define LOGMNT_FS_TREE_GROUP_ATTR_H
 

@@ -143,13 +143,15 @@ static void metric_of(FILE *out, const char *name, const struct group_row *row, 
 void group_lines_metrics(const struct group_lines *lines, FILE *out)
 {
     fputs("# HELP logmnt_group_lag Records that a group has not committed.\n# TYPE logmnt_group_lag gauge\n", out);
-    for (size_t i = 0; i < lines->count; i++)
+    for (size_t i = 0; i < lines->count; i++) {
         if (lines->all[i].lag >= 0)
             metric_of(out, "group_lag", lines->all[i].row, lines->all[i].lag);
+    }
     fputs("# HELP logmnt_group_lag_ms Age of the oldest record that a group has not committed.\n"
           "# TYPE logmnt_group_lag_ms gauge\n",
           out);
-    for (size_t i = 0; i < lines->count; i++)
+    for (size_t i = 0; i < lines->count; i++) {
         if (lines->all[i].lag_ms >= 0)
             metric_of(out, "group_lag_ms", lines->all[i].row, lines->all[i].lag_ms);
+    }
 }

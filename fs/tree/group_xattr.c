@@ -113,26 +113,33 @@ static void reply_number(fuse_req_t req, int64_t number, size_t size)
 /* The group's offset of the partition; GROUP_OFFSET_NONE: it has none. */
 static int64_t committed_in(const struct group_op *op, const char *topic, int32_t partition)
 {
-    for (size_t i = 0; i < op->row_count; i++)
+    for (size_t i = 0; i < op->row_count; i++) {
         if (op->rows[i].partition == partition && strcmp(op->rows[i].topic, topic) == 0)
             return op->rows[i].committed;
+    }
     return GROUP_OFFSET_NONE;
 }
 
-static int64_t committed_here(const struct group_op *op, const struct vnode *vnode)
+/* The group's offset of this partition, or what hinders: rc of the op, -ENODATA, or -ETIMEDOUT: it is not known whether
+ * there is one. */
+static int committed_here(const struct group_op *op, const struct vnode *vnode, int rc, int64_t *offset)
 {
-    return committed_in(op, topic_name(vnode->topic), vnode->key.index);
+    *offset = rc == 0 ? committed_in(op, topic_name(vnode->topic), vnode->key.index) : GROUP_OFFSET_NONE;
+    if (rc == 0 && *offset == GROUP_OFFSET_NONE)
+        rc = op->described_count > 0 ? -ENODATA : -ETIMEDOUT;
+    return rc;
 }
 
 static void answer_offset(struct group_call *call, int rc)
 {
     const struct get_call *get = CONTAINER_OF(call, struct get_call, call);
     const struct vnode *vnode = get->vnode;
-    int64_t offset = rc == 0 ? committed_here(&call->op, vnode) : GROUP_OFFSET_NONE;
+    int64_t offset;
 
+    rc = committed_here(&call->op, vnode, rc, &offset);
     if (vnode_deleted(vnode))
         rc = -ESTALE;
-    else if (rc == -ENOENT || (rc == 0 && offset == GROUP_OFFSET_NONE))
+    else if (rc == -ENOENT)
         rc = -ENODATA;
     if (rc != 0)
         fuse_reply_err(call->park.req, -rc);
@@ -153,6 +160,8 @@ static void answer_of_group(struct group_call *call, int rc)
 
     if (rc == -ENOENT || vnode_deleted(get->vnode))
         rc = -ESTALE;
+    else if (rc == 0 && call->op.described_count == 0)
+        rc = -ETIMEDOUT;
     if (rc != 0) {
         fuse_reply_err(req, -rc);
         return;
@@ -218,10 +227,12 @@ static void answer_list(struct group_call *call, int rc)
         return;
     }
     xattr_write_names(session_of(call->park.req), get->vnode, out);
-    for (size_t i = 0; rc == 0 && i < op->row_count; i++)
-        if (op->rows[i].committed != GROUP_OFFSET_NONE)
+    for (size_t i = 0; rc == 0 && i < op->row_count; i++) {
+        if (op->rows[i].committed != GROUP_OFFSET_NONE) {
             for (int which = OF_COMMITTED; which <= OF_LAG; which++)
                 fprintf(out, GROUP_PREFIX "%s%s%c", op->rows[i].group, of_offset_suffix[which], '\0');
+        }
+    }
     if (fclose(out) == 0)
         xattr_reply(call->park.req, names, len, get->size);
     else
@@ -365,12 +376,13 @@ static void find_place(fuse_req_t req, const struct wish *wish)
 static void answer_present(struct group_call *call, int rc)
 {
     const struct wish *wish = &CONTAINER_OF(call, struct wish_call, call)->wish;
-    bool present = rc == 0 && committed_here(&call->op, wish->vnode) != GROUP_OFFSET_NONE;
+    int64_t offset;
 
-    if (rc == 0 && present && (wish->flags & XATTR_CREATE) != 0)
+    rc = committed_here(&call->op, wish->vnode, rc, &offset);
+    if (rc == 0 && (wish->flags & XATTR_CREATE) != 0)
         rc = -EEXIST;
-    else if (rc == 0 && !present && (wish->flags & XATTR_REPLACE) != 0)
-        rc = -ENODATA;
+    else if (rc == -ENODATA && (wish->flags & XATTR_REPLACE) == 0)
+        rc = 0;
     if (rc != 0)
         fuse_reply_err(call->park.req, -rc);
     else

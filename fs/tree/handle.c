@@ -14,8 +14,8 @@ struct handles {
 
 struct handles *handles_new(void (*gone)(struct handle *handle))
 {
-    struct handles *handles = calloc(1, sizeof(*handles));
-    if (!handles)
+    struct handles *handles = calloc(1, sizeof *handles);
+    if (handles == NULL)
         return NULL;
     handles->gone = gone;
     pthread_mutex_init(&handles->lock, NULL);
@@ -41,7 +41,7 @@ void handles_close_all(struct handles *handles, void (*close_one)(struct handle 
         pthread_mutex_lock(&handles->lock);
         struct handle *handle = handles->head;
         pthread_mutex_unlock(&handles->lock);
-        if (!handle)
+        if (handle == NULL)
             return;
         close_one(handle);
     }
@@ -52,7 +52,7 @@ int handles_of(struct handles *handles, const struct vnode *vnode, struct handle
     int count = 0;
     *only = NULL;
     pthread_mutex_lock(&handles->lock);
-    for (struct handle *handle = handles->head; handle; handle = handle->next) {
+    for (struct handle *handle = handles->head; handle != NULL; handle = handle->next) {
         if (handle->vnode == vnode && count++ == 0)
             *only = handle;
     }
@@ -66,20 +66,18 @@ int handles_of(struct handles *handles, const struct vnode *vnode, struct handle
 
 struct handle *handle_new(struct session *session, struct vnode *vnode)
 {
-    struct handle *handle = calloc(1, sizeof(*handle));
-    if (!handle)
+    struct handle *handle = malloc(sizeof *handle); /* calloc() of glibc before 2.41 goes past the thread's cache */
+    if (handle == NULL)
         return NULL;
-    handle->session = session;
-    handle->vnode = vnode;
-    handle->pfile = vnode->pfile ? tree_pfile_ref(session->tree, vnode->pfile) : NULL;
-    handle->fd = -1;
+    *handle = (struct handle){.session = session, .vnode = vnode, .fd = -1};
+    handle->pfile = vnode->pfile != NULL ? tree_pfile_ref(session->tree, vnode->pfile) : NULL;
     atomic_init(&handle->refs, 1);
     pthread_mutex_init(&handle->lock, NULL);
     rereads_init(&handle->rereads);
     struct handles *handles = session->handles;
     pthread_mutex_lock(&handles->lock);
     handle->next = handles->head;
-    if (handle->next)
+    if (handle->next != NULL)
         handle->next->prev = handle;
     handles->head = handle;
     pthread_mutex_unlock(&handles->lock);
@@ -106,11 +104,11 @@ void handle_close(struct handle *handle)
 {
     struct handles *handles = handle->session->handles;
     pthread_mutex_lock(&handles->lock);
-    if (handle->prev)
+    if (handle->prev != NULL)
         handle->prev->next = handle->next;
     else
         handles->head = handle->next;
-    if (handle->next)
+    if (handle->next != NULL)
         handle->next->prev = handle->prev;
     pthread_mutex_unlock(&handles->lock);
     handle_unref(handle);
@@ -126,7 +124,7 @@ void handle_unref(struct handle *handle)
     free(handle->held.owners);
     if (handle->fd >= 0)
         close(handle->fd);
-    if (handle->pfile)
+    if (handle->pfile != NULL)
         tree_pfile_put(handle->session->tree, handle->pfile);
     pthread_mutex_destroy(&handle->lock);
     free(handle);

@@ -46,7 +46,7 @@ struct handle {
     int32_t backing_id;     /* likewise: the kernel reads it without us; 0 */
     pthread_mutex_t lock;
     struct producer *producer; /* producer.h: partitions and .any; who has the turn, and locks of its own */
-    struct reader *reader;     /* reader.h: partitions and their views; handle's lock */
+    struct reader *reader;     /* reader.h: partitions and their views, open for reading; handle's lock */
     struct held_locks held;    /* handle's lock */
     _Atomic int64_t skipped;   /* .follow: records that its reads passed over */
     struct rereads rereads;    /* who reads it by io_uring; its own lock */

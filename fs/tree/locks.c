@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "fs/base/limits.h"
@@ -34,6 +35,7 @@ struct locks {
     pthread_mutex_t mutex;
     struct held *held[2]; /* by enum locks_kind */
     size_t held_count;
+    _Atomic bool any;                   /* are held, for who has not got the mutex */
     struct locks_request *first, *last; /* the queue */
 };
 
@@ -257,6 +259,7 @@ static int apply(struct locks *locks, const struct locks_request *request)
         put(locks, request->kind, spares[0], new);
         spares[0] = NULL;
     }
+    atomic_store_explicit(&locks->any, locks->held_count != 0, memory_order_release);
     free(spares[0]);
     free(spares[1]);
     return 0;
@@ -427,6 +430,11 @@ void locks_release_owner(struct locks *locks, enum locks_kind kind, uint64_t own
     granted = take_grantable(locks);
     pthread_mutex_unlock(&locks->mutex);
     call_granted(granted);
+}
+
+bool locks_any(struct locks *locks)
+{
+    return atomic_load_explicit(&locks->any, memory_order_acquire);
 }
 
 bool locks_empty(struct locks *locks)

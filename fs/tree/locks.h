@@ -47,6 +47,8 @@ void locks_get(struct locks *locks, struct locks_request *request);
 bool locks_cancel(struct locks_request *request);
 /* close(2) drops the process's POSIX locks; the last close of an open file its flock. */
 void locks_release_owner(struct locks *locks, enum locks_kind kind, uint64_t owner);
+/* Whether any are held, without the mutex. What is being taken just now may be so or not. */
+bool locks_any(struct locks *locks);
 bool locks_empty(struct locks *locks);
 
 #endif

@@ -131,11 +131,12 @@ static void metric_lag(struct partition *part, void *arg)
     FILE *out = arg;
     struct partition_lag lags[LIMIT_REPLICA_SET];
     int count = partition_lags(part, lags);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         fprintf(out,
                 "logmnt_replica_lag_records{topic=\"%s\",partition=\"%" PRId32 "\",replica=\"%" PRId32 "\"} %" PRId64
                 "\n",
                 topic_name(partition_topic(part)), partition_index(part), lags[i].replica, lags[i].records);
+    }
 }
 
 static void write_node(const struct node_metrics *m, FILE *out)

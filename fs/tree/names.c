@@ -21,9 +21,10 @@ static const struct special of_topic[] = {
 
 static const struct special *special(const struct special *of, size_t count, const char *name)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (strcmp(of[i].name, name) == 0)
             return &of[i];
+    }
     return NULL;
 }
 
@@ -50,8 +51,8 @@ int32_t names_partition(const struct vnode *dir, const char *name)
     enum vnode_kind kind = shown_as(dir);
     if (kind == VNODE_KINDS || kind == VNODE_SEGMENTS)
         return -1;
-    if (strchr(name, '@'))
-        return address_parse(name, &address) ? -1 : address.partition;
+    if (strchr(name, '@') != NULL)
+        return address_parse(name, &address) != 0 ? -1 : address.partition;
     return address_partition(name);
 }
 
@@ -59,18 +60,18 @@ static int resolve_topic(struct session *session, const char *name, bool interna
 {
     key->kind = VNODE_TOPIC;
     key->topic = internal ? node_internal_topic(session->node, name) : node_topic(session->node, name);
-    return key->topic ? 0 : -ENOENT;
+    return key->topic != NULL ? 0 : -ENOENT;
 }
 
 static int resolve_address(struct topic *topic, const char *name, struct vnode_key *key)
 {
     struct address address;
     int rc = address_parse(name, &address);
-    if (rc)
+    if (rc != 0)
         return rc;
     key->index = address.partition;
     key->extra = 1;
-    return topic_partition(topic, address.partition) ? NAMES_ADDRESS : -ENOENT;
+    return topic_partition(topic, address.partition) != NULL ? NAMES_ADDRESS : -ENOENT;
 }
 
 void names_ask(struct session *session, const struct vnode_key *key, const char *name, struct read_op *op)
@@ -89,7 +90,7 @@ int names_found(const char *name, const struct read_op *op, struct vnode_key *ke
     int rc = address_parse(name, &address);
     if (rc == 0)
         rc = address_found(&address, op, &point);
-    if (rc)
+    if (rc != 0)
         return rc;
     key->start = point.position;
     key->generation = (uint64_t)point.offset;
@@ -99,17 +100,17 @@ int names_found(const char *name, const struct read_op *op, struct vnode_key *ke
 static int resolve_in_topic(const struct vnode *dir, const char *name, struct vnode_key *key)
 {
     const struct special *found =
-        dir->key.kind == VNODE_TOPIC ? special(of_topic, sizeof(of_topic) / sizeof(*of_topic), name) : NULL;
-    if (found) {
+        dir->key.kind == VNODE_TOPIC ? special(of_topic, sizeof of_topic / sizeof *of_topic, name) : NULL;
+    if (found != NULL) {
         key->kind = found->kind;
         key->index = found->kind == VNODE_ANY ? -1 : 0;
         return 0;
     }
     key->kind = shown_as(dir);
-    if (key->kind != VNODE_SEGMENTS && strchr(name, '@'))
+    if (key->kind != VNODE_SEGMENTS && strchr(name, '@') != NULL)
         return resolve_address(dir->topic, name, key);
     key->index = address_partition(name);
-    return key->index >= 0 && topic_partition(dir->topic, key->index) ? 0 : -ENOENT;
+    return key->index >= 0 && topic_partition(dir->topic, key->index) != NULL ? 0 : -ENOENT;
 }
 
 bool names_segment(const char *name, struct vnode_key *key)
@@ -140,7 +141,7 @@ static int resolve_segment(const struct vnode *dir, const char *name, struct vno
     int rc = partition_file_find(dir->pfile->part, key->start, (enum segment_file)key->extra, &file, &e);
     key->kind = VNODE_SEGMENT_FILE;
     key->index = dir->key.index;
-    key->generation = rc ? 0 : file.generation;
+    key->generation = rc != 0 ? 0 : file.generation;
     return rc;
 }
 
@@ -154,21 +155,21 @@ static int resolve_in_group(struct session *session, const struct vnode *dir, co
     }
     key->kind = json ? VNODE_GROUP_JSON : VNODE_GROUP_STREAM;
     key->topic = node_topic(session->node, name);
-    return key->topic ? 0 : -ENOENT;
+    return key->topic != NULL ? 0 : -ENOENT;
 }
 
 int names_resolve(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key)
 {
-    memset(key, 0, sizeof(*key));
+    memset(key, 0, sizeof *key);
     if (strlen(name) > NAME_MAX)
         return -ENAMETOOLONG;
     if (vnode_deleted(dir))
-        return -ENOENT;
+        return -ESTALE;
     int rc = -ENOENT;
     switch (dir->key.kind) {
     case VNODE_ROOT: {
-        const struct special *found = special(of_root, sizeof(of_root) / sizeof(*of_root), name);
-        if (!found)
+        const struct special *found = special(of_root, sizeof of_root / sizeof *of_root, name);
+        if (found == NULL)
             return resolve_topic(session, name, false, key);
         key->kind = found->kind;
         return 0;
@@ -182,7 +183,7 @@ int names_resolve(struct session *session, const struct vnode *dir, const char *
     case VNODE_GROUPS_DIR:
         key->kind = VNODE_GROUP;
         key->group = node_group(session->node, name);
-        return key->group ? 0 : -ENOENT;
+        return key->group != NULL ? 0 : -ENOENT;
     case VNODE_GROUP:
     case VNODE_GROUP_JSON_DIR:
         rc = resolve_in_group(session, dir, name, key);
@@ -218,7 +219,7 @@ static int list_topics(struct session *session, const struct vnode_key *as, bool
     size_t count;
     int rc =
         internal ? node_internal_topics(session->node, &topics, &count) : node_topics(session->node, &topics, &count);
-    if (rc)
+    if (rc != 0)
         return rc;
     for (size_t i = 0; i < count; i++) {
         struct vnode_key key = *as;
@@ -236,7 +237,7 @@ static int list_groups(struct session *session, names_each *each, void *arg)
     struct node_group **groups;
     size_t count;
     int rc = node_group_list(session->node, &groups, &count);
-    if (rc)
+    if (rc != 0)
         return rc;
     for (size_t i = 0; i < count; i++) {
         struct vnode_key key = {.kind = VNODE_GROUP, .group = groups[i]};
@@ -255,7 +256,7 @@ static int list_partitions(const struct vnode *dir, names_each *each, void *arg)
     for (int32_t i = 0; i < count && rc == 0; i++) {
         char name[16];
         struct vnode_key key = {.kind = shown_as(dir), .index = i, .topic = dir->topic};
-        snprintf(name, sizeof(name), "%d", (int)i);
+        snprintf(name, sizeof name, "%d", (int)i);
         rc = each(arg, name, &key);
     }
     return rc;
@@ -267,7 +268,7 @@ static int list_segments(const struct vnode *dir, names_each *each, void *arg)
     size_t count;
     struct err e = {0};
     int rc = partition_files(dir->pfile->part, &files, &count, &e);
-    if (rc)
+    if (rc != 0)
         return rc;
     for (size_t i = 0; i < count && rc == 0; i++) {
         char name[40];
@@ -303,7 +304,7 @@ int names_list(struct session *session, const struct vnode *dir, names_each *eac
     case VNODE_GROUP:
         return list_topics(session, &stream, false, each, arg);
     case VNODE_CLUSTER_DIR:
-        for (int i = 0; status_name(i) && rc == 0; i++) {
+        for (int i = 0; status_name(i) != NULL && rc == 0; i++) {
             struct vnode_key key = {.kind = VNODE_STATUS, .start = i};
             rc = each(arg, status_name(i), &key);
         }

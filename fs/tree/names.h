@@ -7,7 +7,9 @@
 #include "replication/replica/partition_read.h"
 
 /* What a name means. 0: what key points to is referenced (the caller's vnode_key_unref()). NAMES_ADDRESS: likewise, and
- * the place is to be asked for. -ENOENT: nothing; -ENAMETOOLONG: above NAME_MAX. */
+ * the place is to be asked for. -ENOENT: nothing; -ENAMETOOLONG: above NAME_MAX; -ESTALE: dir was deleted. Of -ENOENT
+ * the kernel would keep the name, and with it the directory, our node and the topic's data on the disk, until it runs
+ * short of memory. */
 enum { NAMES_ADDRESS = 1 };
 int names_resolve(struct session *session, const struct vnode *dir, const char *name, struct vnode_key *key);
 /* The question for an address's place: part, kind and at of the op; the key's topic holds the partition. */

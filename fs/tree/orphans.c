@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "engine/base/container.h"
+#include "fs/tree/retry.h"
 #include "fs/tree/tree.h"
 
-enum { ORPHAN_NAME_BYTES = 40 };
+enum { ORPHAN_NAME_BYTES = 256 };
 
-/* The directory that a node lies in, and its name there. false: the topic's own, or an address, whose name the key does
- * not tell. */
+/* The directory that a node lies in, and its name there. false: an address, whose name the key does not tell. */
 static bool name_of(const struct vnode_key *key, struct vnode_key *dir, char name[ORPHAN_NAME_BYTES])
 {
     static const char *const special[VNODE_KINDS] = {
@@ -21,22 +21,45 @@ static bool name_of(const struct vnode_key *key, struct vnode_key *dir, char nam
         [VNODE_SEGMENTS_DIR] = ".segments",
     };
     static const enum vnode_kind parents[VNODE_KINDS] = {
-        [VNODE_PARTITION] = VNODE_TOPIC,       [VNODE_ANY] = VNODE_TOPIC,
-        [VNODE_FOLLOW_DIR] = VNODE_TOPIC,      [VNODE_JSON_DIR] = VNODE_TOPIC,
-        [VNODE_SEGMENTS_DIR] = VNODE_TOPIC,    [VNODE_FOLLOW] = VNODE_FOLLOW_DIR,
-        [VNODE_JSON] = VNODE_JSON_DIR,         [VNODE_SEGMENTS] = VNODE_SEGMENTS_DIR,
+        [VNODE_PARTITION] = VNODE_TOPIC,
+        [VNODE_ANY] = VNODE_TOPIC,
+        [VNODE_FOLLOW_DIR] = VNODE_TOPIC,
+        [VNODE_JSON_DIR] = VNODE_TOPIC,
+        [VNODE_SEGMENTS_DIR] = VNODE_TOPIC,
+        [VNODE_FOLLOW] = VNODE_FOLLOW_DIR,
+        [VNODE_JSON] = VNODE_JSON_DIR,
+        [VNODE_SEGMENTS] = VNODE_SEGMENTS_DIR,
         [VNODE_SEGMENT_FILE] = VNODE_SEGMENTS,
+        [VNODE_GROUP_STREAM] = VNODE_GROUP,
+        [VNODE_GROUP_JSON] = VNODE_GROUP_JSON_DIR,
     };
-    *dir = (struct vnode_key){.kind = parents[key->kind], .topic = key->topic};
-    if (key->kind == VNODE_SEGMENT_FILE) {
+    *dir = (struct vnode_key){.kind = parents[key->kind], .topic = key->topic}; /* the topic's own: in the root */
+    if (key->kind == VNODE_TOPIC || vnode_kind_is_stream(key->kind)) {
+        dir->topic = NULL;
+        dir->group = key->group;
+        strcpy(name, topic_name(key->topic));
+    } else if (key->kind == VNODE_SEGMENT_FILE) {
         dir->index = key->index;
         log_file_name(key->start, (enum segment_file)key->extra, name);
-    } else if (special[key->kind]) {
+    } else if (special[key->kind] != NULL) {
         strcpy(name, special[key->kind]);
     } else {
         snprintf(name, ORPHAN_NAME_BYTES, "%d", (int)key->index);
     }
-    return dir->kind != VNODE_ROOT && (key->extra == 0 || key->kind == VNODE_SEGMENT_FILE);
+    return key->extra == 0 || key->kind == VNODE_SEGMENT_FILE;
+}
+
+/* 0: the kernel does not know it, or knows the name for another topic by now. */
+static fuse_ino_t directory(struct session *session, const struct vnode_key *dir, const char *name)
+{
+    if (dir->kind != VNODE_ROOT)
+        return tree_find(session->tree, dir);
+    struct topic *topic = node_topic(session->node, name);
+    struct vnode_key key = {.kind = VNODE_TOPIC, .topic = topic};
+    bool another = topic != NULL && tree_find(session->tree, &key) != 0;
+    if (topic != NULL)
+        topic_unref(topic);
+    return another ? 0 : FUSE_ROOT_ID;
 }
 
 static void drop_names(struct session *session, struct topic *topic)
@@ -46,8 +69,8 @@ static void drop_names(struct session *session, struct topic *topic)
     for (size_t i = 0; i < count; i++) {
         struct vnode_key dir;
         char name[ORPHAN_NAME_BYTES];
-        fuse_ino_t parent = name_of(&keys[i], &dir, name) ? tree_find(session->tree, &dir) : 0;
-        if (parent) /* an error says that it is not there any more */
+        fuse_ino_t parent = name_of(&keys[i], &dir, name) ? directory(session, &dir, name) : 0;
+        if (parent != 0) /* an error says that it is not there any more */
             (void)fuse_lowlevel_notify_inval_entry(session->fuse, parent, name, strlen(name));
     }
     free(keys);
@@ -71,7 +94,7 @@ static struct orphaned *next_in_line(struct orphans *orphans)
 {
     pthread_mutex_lock(&orphans->lock);
     struct orphaned *next = orphans->first;
-    if (next)
+    if (next != NULL)
         orphans->first = next->next;
     else
         orphans->busy = false;
@@ -83,7 +106,8 @@ static void drop_all(struct work *work)
 {
     struct orphans *orphans = CONTAINER_OF(work, struct orphans, work);
     struct orphaned *orphaned;
-    while ((orphaned = next_in_line(orphans))) {
+    while ((orphaned = next_in_line(orphans)) != NULL) {
+        retries_drop(orphans->session->retries, orphaned->topic);
         drop_names(orphans->session, orphaned->topic);
         topic_unref(orphaned->topic);
         free(orphaned);
@@ -92,8 +116,8 @@ static void drop_all(struct work *work)
 
 struct orphans *orphans_new(struct session *session)
 {
-    struct orphans *orphans = calloc(1, sizeof(*orphans));
-    if (!orphans)
+    struct orphans *orphans = calloc(1, sizeof *orphans);
+    if (orphans == NULL)
         return NULL;
     orphans->session = session;
     orphans->work.run = drop_all;
@@ -117,8 +141,8 @@ void orphans_free(struct orphans *orphans)
 
 void orphans_drop(struct orphans *orphans, struct topic *topic)
 {
-    struct orphaned *orphaned = malloc(sizeof(*orphaned));
-    if (!orphaned)
+    struct orphaned *orphaned = malloc(sizeof *orphaned);
+    if (orphaned == NULL)
         return; /* they go when memory runs short, as it does */
     orphaned->topic = topic_ref(topic);
     pthread_mutex_lock(&orphans->lock);

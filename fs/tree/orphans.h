@@ -1,11 +1,12 @@
-/* fs/tree/orphans.h: what is still open in a topic that was deleted goes with its last close.
+/* fs/tree/orphans.h: what the kernel knows of a topic that was deleted goes, and what is open with its last close.
  *
- * rmdir(2) drops the names below a directory, but not those of open files: the kernel would keep these, our nodes, and
- * with them the topic's data on the disk, until it runs short of memory. So it is told to drop them.
+ * rmdir(2) drops the names below a directory, but not those of open files, nor a group's stream of the topic; where
+ * another host removed it nothing is dropped at all. The kernel would keep these, our nodes, and with them the topic's
+ * data on the disk, until it runs short of memory. So it is told to drop them.
  *
- * Telling it waits for the lock of the directory that was deleted, and somebody may hold that while he waits for an
- * answer of ours: whoever removes it, or looks a name up in there. So it is one work at a time, and nobody waits for
- * it. */
+ * Telling it waits for the lock of the directory that has the name, and somebody may hold that while he waits for an
+ * answer of ours: whoever removes it, makes another one beside it, or looks a name up in there. So it is one work at a
+ * time, and nobody waits for it. */
 #ifndef LOGMNT_FS_TREE_ORPHANS_H
 #define LOGMNT_FS_TREE_ORPHANS_H
 

@@ -194,9 +194,10 @@ static struct pagecache *cache_make(struct pfile *pfile, struct session *session
 
 static bool has_node(const struct pages *pages, fuse_ino_t id)
 {
-    for (int i = 0; i < pages->count; i++)
+    for (int i = 0; i < pages->count; i++) {
         if (pages->nodes[i] == id)
             return true;
+    }
     return false;
 }
 

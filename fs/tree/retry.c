@@ -24,8 +24,8 @@ struct retries {
 
 struct retries *retries_new(struct tree *tree)
 {
-    struct retries *retries = calloc(1, sizeof(*retries));
-    if (!retries)
+    struct retries *retries = calloc(1, sizeof *retries);
+    if (retries == NULL)
         return NULL;
     retries->tree = tree;
     pthread_mutex_init(&retries->lock, NULL);
@@ -35,9 +35,9 @@ struct retries *retries_new(struct tree *tree)
 /* Under the lock. */
 static void clear(struct retries *retries, struct retry *retry)
 {
-    if (!retry->tid)
+    if (retry->tid == 0)
         return;
-    if (retry->fresh)
+    if (retry->fresh != NULL)
         tree_forget(retries->tree, retry->fresh->id, 1);
     *retry = (struct retry){0};
     atomic_fetch_sub(&retries->count, 1);
@@ -54,9 +54,10 @@ void retries_free(struct retries *retries)
 /* A thread's; tid 0: one that is free. A thread opens one file at a time, so it has one at most. Under the lock. */
 static struct retry *find(struct retries *retries, pid_t tid)
 {
-    for (int i = 0; i < LIMIT_RETRIES; i++)
+    for (int i = 0; i < LIMIT_RETRIES; i++) {
         if (retries->all[i].tid == tid)
             return &retries->all[i];
+    }
     return NULL;
 }
 
@@ -70,7 +71,7 @@ static bool is_of(const struct retry *retry, const struct vnode_key *key)
 static struct retry *take(struct retries *retries)
 {
     struct retry *retry = find(retries, 0);
-    if (retry)
+    if (retry != NULL)
         return retry;
     retry = &retries->all[retries->next++ % LIMIT_RETRIES];
     if (kill(retry->tid, 0) == 0 || errno != ESRCH)
@@ -85,12 +86,12 @@ struct vnode *retries_lookup(struct retries *retries, pid_t tid, const struct vn
         return NULL;
     pthread_mutex_lock(&retries->lock);
     struct retry *retry = find(retries, tid);
-    if (retry && !is_of(retry, key))
+    if (retry != NULL && !is_of(retry, key))
         retry = NULL;
-    if (retry && !retry->fresh)
+    if (retry != NULL && retry->fresh == NULL)
         retry->fresh = sharing_fresh(retries->tree, key, tid);
-    struct vnode *fresh = retry ? retry->fresh : NULL;
-    if (fresh)
+    struct vnode *fresh = retry != NULL ? retry->fresh : NULL;
+    if (fresh != NULL)
         sharing_again(retries->tree, fresh, tid);
     pthread_mutex_unlock(&retries->lock);
     return fresh;
@@ -103,14 +104,24 @@ bool retries_open(struct retries *retries, pid_t tid, const struct vnode *vnode,
         return false;
     pthread_mutex_lock(&retries->lock);
     struct retry *retry = tid != 0 ? find(retries, tid) : NULL;
-    bool is_retry = retry && is_of(retry, &vnode->key);
-    if (retry)
+    bool is_retry = retry != NULL && is_of(retry, &vnode->key);
+    if (retry != NULL)
         clear(retries, retry);
     retry = contended && !is_retry ? take(retries) : NULL;
-    if (retry) {
+    if (retry != NULL) {
         *retry = (struct retry){.tid = tid, .topic = vnode->topic, .index = vnode->key.index};
         atomic_fetch_add(&retries->count, 1);
     }
     pthread_mutex_unlock(&retries->lock);
     return retry != NULL;
+}
+
+void retries_drop(struct retries *retries, const struct topic *topic)
+{
+    pthread_mutex_lock(&retries->lock);
+    for (int i = 0; i < LIMIT_RETRIES; i++) {
+        if (retries->all[i].topic == topic)
+            clear(retries, &retries->all[i]);
+    }
+    pthread_mutex_unlock(&retries->lock);
 }

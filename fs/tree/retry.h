@@ -22,5 +22,8 @@ struct vnode *retries_lookup(struct retries *retries, pid_t tid, const struct vn
 /* An open for writing by this thread; alone: sharing_take(). true: answer ESTALE, its retry is expected. false: go on;
  * a retry is over. */
 bool retries_open(struct retries *retries, pid_t tid, const struct vnode *vnode, bool alone);
+/* Those of a topic that was deleted are over: their threads may never open anything again, and the fresh nodes hold the
+ * topic. */
+void retries_drop(struct retries *retries, const struct topic *topic);
 
 #endif

@@ -14,7 +14,7 @@ static void show(struct vnode *vnode, pid_t tid)
     } else if (vnode->shown_to != tid || atomic_load_explicit(&vnode->looked_at, memory_order_relaxed)) {
         vnode->shown_to = SHARING_EVERYBODY;
     }
-    if (vnode->pfile->part)
+    if (vnode->pfile->part != NULL)
         partition_hear_all(vnode->pfile->part);
 }
 
@@ -22,15 +22,15 @@ struct vnode *sharing_lookup(struct tree *tree, const struct vnode_key *key, pid
 {
     pthread_mutex_lock(&tree->lock);
     struct vnode *vnode = tree_vnode_find(tree, key);
-    if (vnode && atomic_load(&vnode->writers) > 0) {
+    if (vnode != NULL && atomic_load(&vnode->writers) > 0) {
         tree_vnode_unhash(tree, vnode);
         vnode = NULL;
     }
-    if (vnode)
+    if (vnode != NULL)
         vnode->lookups++;
-    else if ((vnode = tree_vnode_new(tree, key)))
+    else if ((vnode = tree_vnode_new(tree, key)) != NULL)
         tree_vnode_hash(tree, vnode);
-    if (vnode)
+    if (vnode != NULL)
         show(vnode, tid);
     pthread_mutex_unlock(&tree->lock);
     return vnode;
@@ -40,7 +40,7 @@ struct vnode *sharing_fresh(struct tree *tree, const struct vnode_key *key, pid_
 {
     pthread_mutex_lock(&tree->lock);
     struct vnode *vnode = tree_vnode_new(tree, key);
-    if (vnode)
+    if (vnode != NULL)
         show(vnode, tid);
     pthread_mutex_unlock(&tree->lock);
     return vnode;
@@ -66,7 +66,7 @@ struct vnode *sharing_reach(struct tree *tree, fuse_ino_t id)
 {
     pthread_mutex_lock(&tree->lock);
     struct vnode *vnode = tree_get(tree, id);
-    if (vnode)
+    if (vnode != NULL)
         vnode->lookups++;
     pthread_mutex_unlock(&tree->lock);
     return vnode;
@@ -75,12 +75,21 @@ struct vnode *sharing_reach(struct tree *tree, fuse_ino_t id)
 /* Under the lock: from here on it is the one that its name gives, when its writer has gone. */
 static void make_last(struct tree *tree, struct vnode *vnode)
 {
-    struct vnode *last = tree_vnode_find(tree, &vnode->key);
-    if (last == vnode)
+    if (!vnode->fresh)
         return;
-    if (last)
+    struct vnode *last = tree_vnode_find(tree, &vnode->key);
+    if (last != NULL)
         tree_vnode_unhash(tree, last);
     tree_vnode_hash(tree, vnode);
+}
+
+/* Under the lock: nobody else was shown it, and it is the only one of its partition; so nobody watches that, as show()
+ * had to take for possible. What its own writers append the kernel tells. */
+static void hear_no_more(const struct vnode *vnode)
+{
+    const struct pfile *pfile = vnode->pfile;
+    if (pfile->part != NULL && pfile->nodes == vnode && vnode->pfile_next == NULL && pfile->told == NULL)
+        partition_hear_untold(pfile->part);
 }
 
 bool sharing_take(struct tree *tree, struct vnode *vnode, pid_t tid)
@@ -92,6 +101,7 @@ bool sharing_take(struct tree *tree, struct vnode *vnode, pid_t tid)
         vnode->shown_to = 0;
         atomic_fetch_add(&vnode->writers, 1);
         make_last(tree, vnode);
+        hear_no_more(vnode);
     }
     pthread_mutex_unlock(&tree->lock);
     return alone;
@@ -114,13 +124,14 @@ size_t sharing_watched(struct tree *tree, const struct pfile *pfile, fuse_ino_t 
 {
     size_t count = 0;
     pthread_mutex_lock(&tree->lock);
-    for (const struct vnode *vnode = pfile->nodes; vnode; vnode = vnode->pfile_next)
+    for (const struct vnode *vnode = pfile->nodes; vnode != NULL; vnode = vnode->pfile_next)
         count += vnode->shown_to != 0;
-    *out = count ? malloc(count * sizeof(**out)) : NULL;
+    *out = count != 0 ? malloc(count * sizeof **out) : NULL;
     count = 0;
-    for (const struct vnode *vnode = *out ? pfile->nodes : NULL; vnode; vnode = vnode->pfile_next)
+    for (const struct vnode *vnode = *out != NULL ? pfile->nodes : NULL; vnode != NULL; vnode = vnode->pfile_next) {
         if (vnode->shown_to != 0)
             (*out)[count++] = vnode->id;
+    }
     pthread_mutex_unlock(&tree->lock);
     return count;
 }
@@ -138,11 +149,12 @@ bool sharing_begin_told(struct tree *tree, struct pfile *pfile, struct told *tol
 
 static bool any_watched(const struct pfile *pfile)
 {
-    if (pfile->told)
+    if (pfile->told != NULL)
         return true;
-    for (const struct vnode *vnode = pfile->nodes; vnode; vnode = vnode->pfile_next)
+    for (const struct vnode *vnode = pfile->nodes; vnode != NULL; vnode = vnode->pfile_next) {
         if (vnode->shown_to != 0)
             return true;
+    }
     return false;
 }
 
@@ -152,7 +164,7 @@ bool sharing_return(struct tree *tree, struct partition_news *news)
     struct partition *part = partition_ref(news->part);
     pthread_mutex_lock(&tree->lock);
     const struct pfile *pfile = tree_pfile_known(tree, partition_topic(part), partition_index(part));
-    bool returned = partition_news_return(news, pfile && any_watched(pfile) ? HEAR_ALL : HEAR_UNTOLD);
+    bool returned = partition_news_return(news, pfile != NULL && any_watched(pfile) ? HEAR_ALL : HEAR_UNTOLD);
     pthread_mutex_unlock(&tree->lock);
     partition_unref(part);
     return returned;
@@ -162,9 +174,9 @@ bool sharing_retire(struct tree *tree, fuse_ino_t id)
 {
     pthread_mutex_lock(&tree->lock);
     struct vnode *vnode = tree_get(tree, id);
-    if (vnode && !vnode->fresh)
+    if (vnode != NULL && !vnode->fresh)
         tree_vnode_unhash(tree, vnode);
-    bool closed = vnode && atomic_load(&vnode->opens) == 0;
+    bool closed = vnode != NULL && atomic_load(&vnode->opens) == 0;
     pthread_mutex_unlock(&tree->lock);
     return closed;
 }

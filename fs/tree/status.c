@@ -16,8 +16,8 @@
 static void id_list(FILE *out, const struct replica_set *set)
 {
     for (int i = 0; i < set->count; i++)
-        fprintf(out, "%s%" PRId32, i ? "," : "", set->ids[i]);
-    if (!set->count)
+        fprintf(out, "%s%" PRId32, i != 0 ? "," : "", set->ids[i]);
+    if (set->count == 0)
         fputs("-", out);
 }
 
@@ -35,7 +35,7 @@ static void write_nodes(struct session *session, const struct group_lines *lines
     for (size_t i = 0; i < count; i++) {
         const struct node_member *member = &members[i];
         fprintf(out, "%" PRId32 " ", member->id);
-        if (member->port)
+        if (member->port != 0)
             fprintf(out, "%s:%" PRId32, member->host, member->port);
         else
             fputs("-", out);
@@ -94,14 +94,15 @@ static const struct {
 
 const char *status_name(int64_t which)
 {
-    return which >= 0 && which < (int64_t)(sizeof(files) / sizeof(*files)) ? files[which].name : NULL;
+    return which >= 0 && which < (int64_t)(sizeof files / sizeof *files) ? files[which].name : NULL;
 }
 
 int64_t status_find(const char *name)
 {
-    for (int64_t i = 0; status_name(i); i++)
+    for (int64_t i = 0; status_name(i) != NULL; i++) {
         if (strcmp(status_name(i), name) == 0)
             return i;
+    }
     return -1;
 }
 

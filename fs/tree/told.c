@@ -65,6 +65,9 @@ static void tell_files(struct session *session, const struct told *old, const st
             act(session, OUTSIDE_REMOVE, dir, &old->files[i]);
         if (cmp > 0 || rewritten)
             act(session, OUTSIDE_MAKE, dir, &new->files[j]);
+        /* Who had found it by itself has perhaps read it before it grew. */
+        if (cmp > 0 && new->files[j].kind == SEGMENT_LOG)
+            act(session, OUTSIDE_TOUCH, dir, &new->files[j]);
         i += cmp <= 0;
         j += cmp >= 0;
     }
@@ -73,9 +76,10 @@ static void tell_files(struct session *session, const struct told *old, const st
 /* The active file has grown, or is a closed one by now: what it grew by before that was not told either. */
 static void tell_growth(struct session *session, const struct told *told, const char *dir)
 {
-    for (size_t i = 0; i < told->count; i++)
+    for (size_t i = 0; i < told->count; i++) {
         if (told->files[i].active && told->files[i].kind == SEGMENT_LOG)
             act(session, OUTSIDE_TOUCH, dir, &told->files[i]);
+    }
 }
 
 void told_update(struct session *session, struct pfile *pfile, const char *dir)
@@ -92,8 +96,8 @@ void told_update(struct session *session, struct pfile *pfile, const char *dir)
         tell_files(session, told, &now, dir);
         free(told->files);
         *told = now;
-    }
-    told->position = now.position;
-    if (grown)
+    } else if (grown) {
+        told->position = now.position;
         tell_growth(session, told, dir);
+    }
 }

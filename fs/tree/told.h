@@ -2,8 +2,9 @@
  *
  * The list is kept from the first LOOKUP of the directory on, and compared when the partition has changed: IN_DELETE
  * for a file that has gone, IN_CREATE for one that came (both for one that compaction has rewritten), IN_MODIFY for the
- * active `.log` when the high watermark has moved. The events come of acts from outside (outside.h: unlink(2), mknod(2)
- * and utimensat(2)), which are answered without anything being done (fs/serve/ops_outside.c). */
+ * active `.log` when the high watermark has moved, and for a new one: it can be found, read and watched before it is
+ * told of, and has grown since. The events come of acts from outside (outside.h: unlink(2), mknod(2) and utimensat(2)),
+ * which are answered without anything being done (fs/serve/ops_outside.c). */
 #ifndef LOGMNT_FS_TREE_TOLD_H
 #define LOGMNT_FS_TREE_TOLD_H
 

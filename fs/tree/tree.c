@@ -32,23 +32,23 @@ static bool key_equal(const struct vnode_key *a, const struct vnode_key *b)
 
 void vnode_key_ref(const struct vnode_key *key)
 {
-    if (key->topic)
+    if (key->topic != NULL)
         topic_ref(key->topic);
-    if (key->group)
+    if (key->group != NULL)
         node_group_ref(key->group);
 }
 
 void vnode_key_unref(const struct vnode_key *key)
 {
-    if (key->topic)
+    if (key->topic != NULL)
         topic_unref(key->topic);
-    if (key->group)
+    if (key->group != NULL)
         node_group_unref(key->group);
 }
 
 uint64_t tree_ino(const struct vnode_key *key)
 {
-    uint64_t topic = key->topic ? topic_number(key->topic) : 0;
+    uint64_t topic = key->topic != NULL ? topic_number(key->topic) : 0;
     if (key->kind == VNODE_ROOT)
         return FUSE_ROOT_ID;
     /* Topics and partitions: readable in place, with bit 60 set (readdir(3) hides what has the number 0, and
@@ -60,7 +60,7 @@ uint64_t tree_ino(const struct vnode_key *key)
     h = mix(h, (uint64_t)key->start);
     h = mix(h, (uint64_t)key->extra);
     h = mix(h, key->generation);
-    if (key->group)
+    if (key->group != NULL)
         h = mix(h, node_group_number(key->group));
     return (h >> 3) | 1ULL << 61;
 }
@@ -70,7 +70,7 @@ uint64_t tree_ino(const struct vnode_key *key)
 static struct vnode *_Atomic *slot_of(struct tree *tree, uint32_t slot)
 {
     struct vnode *_Atomic *chunk = atomic_load_explicit(&tree->chunks[slot / CHUNK_SLOTS], memory_order_acquire);
-    return chunk ? &chunk[slot % CHUNK_SLOTS] : NULL;
+    return chunk != NULL ? &chunk[slot % CHUNK_SLOTS] : NULL;
 }
 
 struct vnode *tree_get(struct tree *tree, fuse_ino_t id)
@@ -78,26 +78,26 @@ struct vnode *tree_get(struct tree *tree, fuse_ino_t id)
     if (id == FUSE_ROOT_ID)
         return &tree->root;
     struct vnode *_Atomic *slot = slot_of(tree, (uint32_t)(id & ((1U << SLOT_BITS) - 1)));
-    struct vnode *vnode = slot ? atomic_load_explicit(slot, memory_order_acquire) : NULL;
-    return vnode && vnode->id == id ? vnode : NULL;
+    struct vnode *vnode = slot != NULL ? atomic_load_explicit(slot, memory_order_acquire) : NULL;
+    return vnode != NULL && vnode->id == id ? vnode : NULL;
 }
 
 /* Under the lock. false: no memory, or 16 Mi vnodes. */
 static bool slot_take(struct tree *tree, struct vnode *vnode)
 {
     uint32_t slot;
-    if (tree->free_count) {
+    if (tree->free_count != 0) {
         slot = tree->free_slots[--tree->free_count];
     } else {
         slot = tree->slot_count;
         if (slot == 1U << SLOT_BITS)
             return false;
         if (slot % CHUNK_SLOTS == 0) {
-            struct vnode *_Atomic *chunk = calloc(CHUNK_SLOTS, sizeof(*chunk));
-            uint32_t *slots = realloc(tree->free_slots, (tree->free_max + CHUNK_SLOTS) * sizeof(*slots));
-            if (slots)
+            struct vnode *_Atomic *chunk = calloc(CHUNK_SLOTS, sizeof *chunk);
+            uint32_t *slots = realloc(tree->free_slots, (tree->free_max + CHUNK_SLOTS) * sizeof *slots);
+            if (slots != NULL)
                 tree->free_slots = slots;
-            if (!chunk || !slots) {
+            if (chunk == NULL || slots == NULL) {
                 free(chunk);
                 return false;
             }
@@ -124,7 +124,8 @@ static struct pfile **pfile_link(struct tree *tree, const struct topic *topic, i
 {
     uint64_t h = mix(mix(7, (uint64_t)(uintptr_t)topic), (uint64_t)(uint32_t)index);
     struct pfile **link = &tree->pfiles[h & (tree->pfiles_size - 1)];
-    while (*link && ((*link)->topic != topic || ((*link)->part ? partition_index((*link)->part) : -1) != index))
+    while (*link != NULL &&
+           ((*link)->topic != topic || ((*link)->part != NULL ? partition_index((*link)->part) : -1) != index))
         link = &(*link)->hash_next;
     return link;
 }
@@ -134,33 +135,34 @@ static void pfiles_grow(struct tree *tree)
     if (tree->pfiles_count < tree->pfiles_size)
         return;
     size_t size = tree->pfiles_size * 2;
-    struct pfile **table = calloc(size, sizeof(*table));
-    if (!table)
+    struct pfile **table = calloc(size, sizeof *table);
+    if (table == NULL)
         return;
     struct pfile **old = tree->pfiles;
     size_t old_size = tree->pfiles_size;
     tree->pfiles = table;
     tree->pfiles_size = size;
-    for (size_t i = 0; i < old_size; i++)
-        while (old[i]) {
+    for (size_t i = 0; i < old_size; i++) {
+        while (old[i] != NULL) {
             struct pfile *pfile = old[i];
             old[i] = pfile->hash_next;
             pfile->hash_next = NULL;
-            *pfile_link(tree, pfile->topic, pfile->part ? partition_index(pfile->part) : -1) = pfile;
+            *pfile_link(tree, pfile->topic, pfile->part != NULL ? partition_index(pfile->part) : -1) = pfile;
         }
+    }
     free(old);
 }
 
 static void pfile_free(struct pfile *pfile)
 {
-    if (pfile->locks)
+    if (pfile->locks != NULL)
         locks_free(pfile->locks);
-    if (pfile->fence)
+    if (pfile->fence != NULL)
         fence_free(pfile->fence);
-    if (pfile->lock_fence)
+    if (pfile->lock_fence != NULL)
         fence_free(pfile->lock_fence);
     told_free(pfile->told);
-    if (pfile->part)
+    if (pfile->part != NULL)
         partition_unref(pfile->part);
     topic_unref(pfile->topic);
     free(pfile);
@@ -168,11 +170,11 @@ static void pfile_free(struct pfile *pfile)
 
 static void pfile_put(struct tree *tree, struct pfile *pfile)
 {
-    if (--pfile->refs)
+    if (--pfile->refs != 0)
         return;
-    *pfile_link(tree, pfile->topic, pfile->part ? partition_index(pfile->part) : -1) = pfile->hash_next;
+    *pfile_link(tree, pfile->topic, pfile->part != NULL ? partition_index(pfile->part) : -1) = pfile->hash_next;
     tree->pfiles_count--;
-    if (pfile->any)
+    if (pfile->any != NULL)
         pfile_put(tree, pfile->any);
     tree->hooks->gone(pfile);
     pagecache_free(atomic_load(&pfile->pagecache));
@@ -181,16 +183,16 @@ static void pfile_put(struct tree *tree, struct pfile *pfile)
 
 static struct pfile *pfile_new(struct tree *tree, struct topic *topic, struct partition *part)
 {
-    struct pfile *pfile = calloc(1, sizeof(*pfile));
-    if (!pfile)
+    struct pfile *pfile = calloc(1, sizeof *pfile);
+    if (pfile == NULL)
         return NULL;
     pfile->topic = topic_ref(topic);
-    pfile->part = part ? partition_ref(part) : NULL;
+    pfile->part = part != NULL ? partition_ref(part) : NULL;
     pfile->refs = 1;
     pfile->locks = locks_new();
     pfile->fence = fence_new(tree->node);
     pfile->lock_fence = fence_new(tree->node);
-    if (!pfile->locks || !pfile->fence || !pfile->lock_fence || tree->hooks->made(pfile)) {
+    if (pfile->locks == NULL || pfile->fence == NULL || pfile->lock_fence == NULL || tree->hooks->made(pfile) != 0) {
         pfile_free(pfile);
         return NULL;
     }
@@ -200,19 +202,19 @@ static struct pfile *pfile_new(struct tree *tree, struct topic *topic, struct pa
 static struct pfile *pfile_get(struct tree *tree, struct topic *topic, int32_t index)
 {
     struct pfile **link = pfile_link(tree, topic, index);
-    if (*link) {
+    if (*link != NULL) {
         (*link)->refs++;
         return *link;
     }
     struct partition *part = index < 0 ? NULL : topic_partition(topic, index);
-    if (index >= 0 && !part)
+    if (index >= 0 && part == NULL)
         return NULL;
     struct pfile *any = index < 0 ? NULL : pfile_get(tree, topic, -1);
-    if (index >= 0 && !any)
+    if (index >= 0 && any == NULL)
         return NULL;
     struct pfile *pfile = pfile_new(tree, topic, part);
-    if (!pfile) {
-        if (any)
+    if (pfile == NULL) {
+        if (any != NULL)
             pfile_put(tree, any);
         return NULL;
     }
@@ -240,7 +242,7 @@ struct pfile *tree_pfile_find(struct tree *tree, const struct topic *topic, int3
 {
     pthread_mutex_lock(&tree->lock);
     struct pfile *pfile = *pfile_link(tree, topic, index);
-    if (pfile)
+    if (pfile != NULL)
         pfile->refs++;
     pthread_mutex_unlock(&tree->lock);
     return pfile;
@@ -266,7 +268,7 @@ void tree_pfile_put(struct tree *tree, struct pfile *pfile)
 static struct vnode **vnode_link(struct tree *tree, const struct vnode_key *key)
 {
     struct vnode **link = &tree->hash[key_hash(key) & (tree->hash_size - 1)];
-    while (*link && !key_equal(&(*link)->key, key))
+    while (*link != NULL && !key_equal(&(*link)->key, key))
         link = &(*link)->hash_next;
     return link;
 }
@@ -276,20 +278,21 @@ static void hash_grow(struct tree *tree)
     if (tree->hash_count < tree->hash_size)
         return;
     size_t size = tree->hash_size * 2;
-    struct vnode **table = calloc(size, sizeof(*table));
-    if (!table)
+    struct vnode **table = calloc(size, sizeof *table);
+    if (table == NULL)
         return;
     struct vnode **old = tree->hash;
     size_t old_size = tree->hash_size;
     tree->hash = table;
     tree->hash_size = size;
-    for (size_t i = 0; i < old_size; i++)
-        while (old[i]) {
+    for (size_t i = 0; i < old_size; i++) {
+        while (old[i] != NULL) {
             struct vnode *vnode = old[i];
             old[i] = vnode->hash_next;
             vnode->hash_next = NULL;
             *vnode_link(tree, &vnode->key) = vnode;
         }
+    }
     free(old);
 }
 
@@ -298,7 +301,7 @@ static void pfile_add_node(struct vnode *vnode)
 {
     struct pfile *pfile = vnode->pfile;
     vnode->pfile_next = pfile->nodes;
-    if (pfile->nodes)
+    if (pfile->nodes != NULL)
         pfile->nodes->pfile_link = &vnode->pfile_next;
     vnode->pfile_link = &pfile->nodes;
     pfile->nodes = vnode;
@@ -306,27 +309,27 @@ static void pfile_add_node(struct vnode *vnode)
 
 static void pfile_drop_node(struct vnode *vnode)
 {
-    if (!vnode->pfile_link)
+    if (vnode->pfile_link == NULL)
         return;
     *vnode->pfile_link = vnode->pfile_next;
-    if (vnode->pfile_next)
+    if (vnode->pfile_next != NULL)
         vnode->pfile_next->pfile_link = vnode->pfile_link;
 }
 
 struct vnode *tree_vnode_new(struct tree *tree, const struct vnode_key *key)
 {
-    struct vnode *vnode = calloc(1, sizeof(*vnode));
-    if (!vnode)
+    struct vnode *vnode = calloc(1, sizeof *vnode);
+    if (vnode == NULL)
         return NULL;
     vnode->key = *key;
     bool has_pfile = key->kind == VNODE_PARTITION || key->kind == VNODE_ANY || key->kind == VNODE_FOLLOW ||
                      key->kind == VNODE_JSON || key->kind == VNODE_SEGMENTS || key->kind == VNODE_SEGMENT_FILE;
-    if (has_pfile && !(vnode->pfile = pfile_get(tree, key->topic, key->kind == VNODE_ANY ? -1 : key->index))) {
+    if (has_pfile && (vnode->pfile = pfile_get(tree, key->topic, key->kind == VNODE_ANY ? -1 : key->index)) == NULL) {
         free(vnode);
         return NULL;
     }
     if (!slot_take(tree, vnode)) {
-        if (vnode->pfile)
+        if (vnode->pfile != NULL)
             pfile_put(tree, vnode->pfile);
         free(vnode);
         return NULL;
@@ -353,7 +356,7 @@ void tree_vnode_hash(struct tree *tree, struct vnode *vnode)
 {
     hash_grow(tree);
     struct vnode **link = vnode_link(tree, &vnode->key);
-    assert(vnode->fresh && !*link);
+    assert(vnode->fresh && *link == NULL);
     vnode->fresh = false;
     vnode->hash_next = NULL;
     *link = vnode;
@@ -372,9 +375,9 @@ struct vnode *tree_vnode(struct tree *tree, const struct vnode_key *key)
 {
     pthread_mutex_lock(&tree->lock);
     struct vnode *vnode = tree_vnode_find(tree, key);
-    if (vnode)
+    if (vnode != NULL)
         vnode->lookups++;
-    else if ((vnode = tree_vnode_new(tree, key)))
+    else if ((vnode = tree_vnode_new(tree, key)) != NULL)
         tree_vnode_hash(tree, vnode);
     pthread_mutex_unlock(&tree->lock);
     return vnode;
@@ -392,7 +395,7 @@ struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, ch
 {
     pthread_mutex_lock(&tree->lock);
     struct vnode *vnode = tree_vnode_new(tree, key);
-    if (vnode) {
+    if (vnode != NULL) {
         vnode->text = text;
         vnode->text_len = len;
         vnode->made_ms = now_ms;
@@ -409,12 +412,12 @@ static void vnode_free(struct tree *tree, struct vnode *vnode)
         tree_vnode_unhash(tree, vnode);
     pfile_drop_node(vnode);
     slot_give(tree, vnode);
-    if (vnode->pfile)
+    if (vnode->pfile != NULL)
         pfile_put(tree, vnode->pfile);
     vnode_key_unref(&vnode->key);
-    if (atomic_load(&vnode->locks))
+    if (atomic_load(&vnode->locks) != NULL)
         locks_free(atomic_load(&vnode->locks));
-    if (vnode->text)
+    if (vnode->text != NULL)
         tree->text_count--;
     free(vnode->text);
     free(vnode);
@@ -426,7 +429,7 @@ void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups)
         return;
     pthread_mutex_lock(&tree->lock);
     struct vnode *vnode = tree_get(tree, id);
-    if (vnode) {
+    if (vnode != NULL) {
         assert(vnode->lookups >= lookups);
         vnode->lookups -= lookups;
         if (vnode->lookups == 0)
@@ -439,7 +442,7 @@ fuse_ino_t tree_find(struct tree *tree, const struct vnode_key *key)
 {
     pthread_mutex_lock(&tree->lock);
     const struct vnode *vnode = *vnode_link(tree, key);
-    fuse_ino_t id = vnode ? vnode->id : 0;
+    fuse_ino_t id = vnode != NULL ? vnode->id : 0;
     pthread_mutex_unlock(&tree->lock);
     return id;
 }
@@ -451,12 +454,12 @@ size_t tree_keys(struct tree *tree, const struct topic *topic, struct vnode_key 
     pthread_mutex_lock(&tree->lock);
     for (uint32_t slot = 0; slot < tree->slot_count; slot++) {
         const struct vnode *vnode = atomic_load(slot_of(tree, slot));
-        if (!vnode || vnode->topic != topic)
+        if (vnode == NULL || vnode->topic != topic)
             continue;
         if (count == max) {
-            max = max ? max * 2 : 16;
-            struct vnode_key *keys = realloc(*out, max * sizeof(*keys));
-            if (!keys)
+            max = max != 0 ? max * 2 : 16;
+            struct vnode_key *keys = realloc(*out, max * sizeof *keys);
+            if (keys == NULL)
                 break;
             *out = keys;
         }
@@ -476,19 +479,19 @@ uint32_t tree_count(struct tree *tree)
 
 struct tree *tree_new(struct node *node, const struct pfile_hooks *hooks)
 {
-    struct tree *tree = calloc(1, sizeof(*tree));
-    if (!tree)
+    struct tree *tree = calloc(1, sizeof *tree);
+    if (tree == NULL)
         return NULL;
     tree->node = node;
     tree->hooks = hooks;
     pthread_mutex_init(&tree->lock, NULL);
     tree->hash_size = tree->pfiles_size = HASH_MIN;
-    tree->hash = calloc(HASH_MIN, sizeof(*tree->hash));
-    tree->pfiles = calloc(HASH_MIN, sizeof(*tree->pfiles));
+    tree->hash = calloc(HASH_MIN, sizeof *tree->hash);
+    tree->pfiles = calloc(HASH_MIN, sizeof *tree->pfiles);
     tree->sequence = 1;
     tree->root.id = FUSE_ROOT_ID;
     tree->root.key.kind = VNODE_ROOT;
-    if (!tree->hash || !tree->pfiles) {
+    if (tree->hash == NULL || tree->pfiles == NULL) {
         tree_free(tree);
         return NULL;
     }
@@ -500,7 +503,7 @@ void tree_free(struct tree *tree)
     pthread_mutex_lock(&tree->lock);
     for (uint32_t slot = 0; slot < tree->slot_count; slot++) {
         struct vnode *vnode = atomic_load(slot_of(tree, slot));
-        if (vnode)
+        if (vnode != NULL)
             vnode_free(tree, vnode);
     }
     pthread_mutex_unlock(&tree->lock);

@@ -59,7 +59,7 @@ static void act(struct session *session, enum outside_kind kind, const char *pat
 static bool visit_nodes(struct session *session, const struct pfile *pfile, const char *path)
 {
     fuse_ino_t *ids = NULL;
-    size_t count = pfile ? sharing_watched(session->tree, pfile, &ids) : 0;
+    size_t count = pfile != NULL ? sharing_watched(session->tree, pfile, &ids) : 0;
     for (size_t i = 0; i < count; i++) {
         act(session, OUTSIDE_WRITE, path, ids[i]);
         if (sharing_retire(session->tree, ids[i]))
@@ -95,11 +95,11 @@ static int64_t visit(struct session *session, struct partition_news *news)
         visit_name(session, path);
         rest_ms = LIMIT_WAKE_NAME_INTERVAL_MS;
     }
-    if (pfile && pfile->told) {
+    if (pfile != NULL && pfile->told != NULL) {
         snprintf(path, sizeof path, "%s%s/.segments/%d", above, topic_name(topic), (int)index);
         told_update(session, pfile, path);
     }
-    if (pfile)
+    if (pfile != NULL)
         tree_pfile_put(session->tree, pfile);
     return rest_ms;
 }
@@ -112,7 +112,7 @@ static void end_rests(struct waker *waker, struct queue *again)
     int64_t now = now_ms();
     struct partition_news *news = waker->resting;
     waker->resting = NULL;
-    while (news) {
+    while (news != NULL) {
         struct partition_news *next = news->next;
         if (news->due_ms > now) {
             news->next = waker->resting;
@@ -128,7 +128,7 @@ static void end_rests(struct waker *waker, struct queue *again)
 static int64_t next_due(const struct waker *waker)
 {
     int64_t next_ms = INT64_MAX;
-    for (const struct partition_news *news = waker->resting; news; news = news->next)
+    for (const struct partition_news *news = waker->resting; news != NULL; news = news->next)
         next_ms = news->due_ms < next_ms ? news->due_ms : next_ms;
     return next_ms;
 }
@@ -140,7 +140,7 @@ static bool wait_for_news(struct waker *waker, int64_t from_ms, int64_t until_ms
     for (;;) {
         int64_t now = now_ms();
         bool paused = now < from_ms;
-        if (waker->ending || (!paused && (waker->queued.first || now >= until_ms)))
+        if (waker->ending || (!paused && (waker->queued.first != NULL || now >= until_ms)))
             break;
         int64_t wake_ms = paused ? from_ms : until_ms;
         struct timespec until = {.tv_sec = wake_ms / 1000, .tv_nsec = wake_ms % 1000 * 1000000};
@@ -156,7 +156,7 @@ static bool wait_for_news(struct waker *waker, int64_t from_ms, int64_t until_ms
 
 static void visit_all(struct waker *waker, struct partition_news *news)
 {
-    while (news) {
+    while (news != NULL) {
         struct partition_news *next = news->next;
         int64_t rest_ms = visit(waker->session, news);
         news->due_ms = rest_ms + now_ms();
@@ -206,7 +206,7 @@ struct waker *waker_new(struct session *session)
     pthread_cond_init(&waker->cond, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&waker->lock, NULL);
-    if (pthread_create(&waker->thread, NULL, waker_run, waker)) {
+    if (pthread_create(&waker->thread, NULL, waker_run, waker) != 0) {
         pthread_cond_destroy(&waker->cond);
         pthread_mutex_destroy(&waker->lock);
         free(waker);
@@ -217,7 +217,7 @@ struct waker *waker_new(struct session *session)
 
 static void drop_all(struct partition_news *news)
 {
-    while (news) {
+    while (news != NULL) {
         struct partition_news *next = news->next;
         partition_news_drop(news);
         news = next;

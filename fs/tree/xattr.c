@@ -37,7 +37,7 @@ static int ids(char *out, const struct replica_set *set)
     size_t at = 0;
     out[0] = '\0';
     for (int i = 0; i < set->count; i++)
-        at += (size_t)snprintf(out + at, VALUE_BYTES - at, "%s%" PRId32, i ? "," : "", set->ids[i]);
+        at += (size_t)snprintf(out + at, VALUE_BYTES - at, "%s%" PRId32, i != 0 ? "," : "", set->ids[i]);
     return 0;
 }
 
@@ -271,15 +271,16 @@ static const struct shown *table_of(const struct vnode *vnode)
 static const struct shown *find(const struct vnode *vnode, const char *name)
 {
     const struct shown *shown = table_of(vnode);
-    while (shown->name && strcmp(shown->name, name) != 0)
+    while (shown->name != NULL && strcmp(shown->name, name) != 0)
         shown++;
-    return shown->name ? shown : NULL;
+    return shown->name != NULL ? shown : NULL;
 }
 
 /* Whether settings of topics are to be seen here; those of the whole cluster only on MOUNT. */
 static bool has_config(const struct vnode *vnode, const struct config_def *def)
 {
-    return vnode->key.kind == VNODE_ROOT || (vnode->key.kind == VNODE_TOPIC && def && def->scope == CONFIG_TOPIC);
+    return vnode->key.kind == VNODE_ROOT ||
+           (vnode->key.kind == VNODE_TOPIC && def != NULL && def->scope == CONFIG_TOPIC);
 }
 
 /* The name of the setting that an attribute's name is about, here; NULL: none. */
@@ -290,9 +291,9 @@ static const char *config_of(const struct vnode *vnode, const char *name)
         return NULL;
     name += strlen(CONFIG_PREFIX);
     if (vnode->key.kind == VNODE_GROUP)
-        return group_config_in_force(&none, name) ? name : NULL;
+        return group_config_in_force(&none, name) != NULL ? name : NULL;
     const struct config_def *def = config_find(name);
-    return def && has_config(vnode, def) ? name : NULL;
+    return def != NULL && has_config(vnode, def) ? name : NULL;
 }
 
 static int value_of(struct session *session, const struct vnode *vnode, const char *name, char *out)
@@ -300,14 +301,14 @@ static int value_of(struct session *session, const struct vnode *vnode, const ch
     if (vnode_deleted(vnode))
         return -ESTALE;
     const struct shown *shown = find(vnode, name);
-    if (shown)
-        return shown->show ? shown->show(session, vnode, out) : 0;
+    if (shown != NULL)
+        return shown->show != NULL ? shown->show(session, vnode, out) : 0;
     const char *setting = config_of(vnode, name);
-    if (!setting)
+    if (setting == NULL)
         return -ENODATA;
-    if (vnode->group)
+    if (vnode->group != NULL)
         return node_get_group_config(session->node, node_group_name(vnode->group), setting, out);
-    return node_get_config(session->node, vnode->topic ? topic_name(vnode->topic) : NULL, setting, out);
+    return node_get_config(session->node, vnode->topic != NULL ? topic_name(vnode->topic) : NULL, setting, out);
 }
 
 void xattr_reply(fuse_req_t req, const char *data, size_t len, size_t size)
@@ -330,7 +331,7 @@ void xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t siz
     /* ls asks for labels and ACLs of every file until it hears that there are none here. */
     bool ours = strncmp(name, "user.", strlen("user.")) == 0;
     int rc = ours ? value_of(session_of(req), vnode, name, value) : -EOPNOTSUPP;
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
     else
         xattr_reply(req, value, strlen(value), size);
@@ -341,14 +342,16 @@ void xattr_write_names(struct session *session, const struct vnode *vnode, FILE 
     size_t count;
     /* What MOUNT does not have yet, or a node without an open file, is not listed: all of that is at hand. */
     char value[VALUE_BYTES];
-    for (const struct shown *shown = table_of(vnode); shown->name; shown++)
+    for (const struct shown *shown = table_of(vnode); shown->name != NULL; shown++) {
         if ((vnode->key.kind != VNODE_ROOT && vnode->key.kind != VNODE_FOLLOW) ||
             shown->show(session, vnode, value) != -ENODATA)
             fprintf(out, "%s%c", shown->name, '\0');
+    }
     const struct config_def *defs = config_defs(&count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (has_config(vnode, &defs[i]))
             fprintf(out, CONFIG_PREFIX "%s%c", defs[i].name, '\0');
+    }
     const char *const *settings = group_config_names(&count);
     for (size_t i = 0; i < count && vnode->key.kind == VNODE_GROUP; i++)
         fprintf(out, CONFIG_PREFIX "%s%c", settings[i], '\0');
@@ -363,7 +366,7 @@ void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size)
         return;
     }
     FILE *out = open_memstream(&names, &len);
-    if (!out) {
+    if (out == NULL) {
         fuse_reply_err(req, ENOMEM);
         return;
     }
@@ -385,7 +388,7 @@ struct xattr_change {
 /* What may do when it is tried again is EAGAIN below; of that setxattr(2) in Linux makes EOPNOTSUPP. */
 static void answer_change(struct change *change, int rc)
 {
-    if (rc && change->op.e.text[0])
+    if (rc != 0 && change->op.e.text[0] != '\0')
         log_line(LOG_NOTICE, "%s: %s", ((struct xattr_change *)change)->name, change->op.e.text);
     fuse_reply_err(change->park.req, rc == -EAGAIN ? EBUSY : -rc);
 }
@@ -393,7 +396,7 @@ static void answer_change(struct change *change, int rc)
 static struct change *new_change(fuse_req_t req, const char *name)
 {
     struct change *change = change_new(req, sizeof(struct xattr_change), answer_change);
-    if (change)
+    if (change != NULL)
         strncpy(((struct xattr_change *)change)->name, name, XATTR_NAME_MAX);
     return change;
 }
@@ -401,12 +404,12 @@ static struct change *new_change(fuse_req_t req, const char *name)
 static void set_config(fuse_req_t req, const struct vnode *vnode, const char *name, const char *value)
 {
     struct change *change = new_change(req, name);
-    const char *topic = vnode->topic ? topic_name(vnode->topic) : NULL;
+    const char *topic = vnode->topic != NULL ? topic_name(vnode->topic) : NULL;
     struct node *node = session_of(req)->node;
     name += strlen(CONFIG_PREFIX);
-    if (change && vnode->group)
+    if (change != NULL && vnode->group != NULL)
         change_begun(change, node_set_group_config(node, &change->op, node_group_name(vnode->group), name, value));
-    else if (change)
+    else if (change != NULL)
         change_begun(change, node_set_config(node, &change->op, topic, name, value));
 }
 
@@ -419,7 +422,7 @@ static void answer_partitions(struct change *change, int rc)
 static void set_partitions(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t count)
 {
     struct change *change = new_change(req, name);
-    if (change) {
+    if (change != NULL) {
         change->answer = answer_partitions;
         change_begun(change,
                      node_create_partitions(session_of(req)->node, &change->op, topic_name(vnode->topic), count));
@@ -429,25 +432,28 @@ static void set_partitions(fuse_req_t req, const struct vnode *vnode, const char
 static void set_factor(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t factor)
 {
     struct change *change = new_change(req, name);
-    if (change)
+    if (change != NULL) {
         change_begun(change,
                      node_set_replication_factor(session_of(req)->node, &change->op, topic_name(vnode->topic), factor));
+    }
 }
 
 static void set_leader(fuse_req_t req, const struct vnode *vnode, const char *name, int32_t leader)
 {
     struct change *change = new_change(req, name);
-    if (change)
+    if (change != NULL) {
         change_begun(change, node_set_leader(session_of(req)->node, &change->op, topic_name(vnode->topic),
                                              partition_index(vnode->pfile->part), leader));
+    }
 }
 
 static void set_replicas(fuse_req_t req, const struct vnode *vnode, const char *name, const struct replica_set *set)
 {
     struct change *change = new_change(req, name);
-    if (change)
+    if (change != NULL) {
         change_begun(change, node_assign_replicas(session_of(req)->node, &change->op, topic_name(vnode->topic),
                                                   partition_index(vnode->pfile->part), set));
+    }
 }
 
 /* In any order. */
@@ -456,7 +462,7 @@ static void set_voters(fuse_req_t req, const char *name, const struct replica_se
     struct change *change = new_change(req, name);
     struct replica_set voters = *set;
     replica_set_sort(&voters);
-    if (change)
+    if (change != NULL)
         change_begun(change, node_change_voters(session_of(req)->node, &change->op, voters.ids, voters.count));
 }
 
@@ -477,7 +483,7 @@ static int32_t only_number(const char *text, int32_t max)
 {
     const char *end;
     int32_t number = number_of(text, max, &end);
-    return number < 0 || *end ? -EINVAL : number;
+    return number < 0 || *end != '\0' ? -EINVAL : number;
 }
 
 /* Node ids, comma-separated, none twice. 0 or -EINVAL. */
@@ -491,7 +497,7 @@ static int ids_of(const char *text, struct replica_set *out)
             return -EINVAL;
         replica_set_add(out, id);
         if (*end != ',')
-            return *end ? -EINVAL : 0;
+            return *end != '\0' ? -EINVAL : 0;
     }
 }
 
@@ -568,17 +574,18 @@ static int check_change(fuse_req_t req, const struct vnode *vnode, const char *n
     char present[VALUE_BYTES];
     if (vnode_deleted(vnode))
         return -ESTALE;
-    if ((vnode->topic && topic_internal(vnode->topic)) || !attr_is_owner(session, vnode, fuse_req_ctx(req)->uid))
+    if ((vnode->topic != NULL && topic_internal(vnode->topic)) ||
+        !attr_is_owner(session, vnode, fuse_req_ctx(req)->uid))
         return -EPERM;
-    if ((flags & XATTR_CREATE) && value_of(session, vnode, name, present) == 0)
+    if ((flags & XATTR_CREATE) != 0 && value_of(session, vnode, name, present) == 0)
         return -EEXIST;
     enum settable which = settable(vnode, name);
-    if (value && which != SETS_NONE)
+    if (value != NULL && which != SETS_NONE)
         return check_value(which, value);
-    if (find(vnode, name))
+    if (find(vnode, name) != NULL)
         return -EPERM;
-    if (!config_of(vnode, name))
-        return value ? -EINVAL : -ENODATA;
+    if (config_of(vnode, name) == NULL)
+        return value != NULL ? -EINVAL : -ENODATA;
     return 0;
 }
 
@@ -586,9 +593,9 @@ static int check_change(fuse_req_t req, const struct vnode *vnode, const char *n
 static void change(fuse_req_t req, const struct vnode *vnode, const char *name, const char *value, int flags)
 {
     int rc = check_change(req, vnode, name, value, flags);
-    if (rc)
+    if (rc != 0)
         fuse_reply_err(req, -rc);
-    else if (value)
+    else if (value != NULL)
         set_value(req, vnode, name, value);
     else
         set_config(req, vnode, name, NULL);
@@ -597,7 +604,7 @@ static void change(fuse_req_t req, const struct vnode *vnode, const char *name, 
 void xattr_set(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, size_t size, int flags)
 {
     char text[VALUE_BYTES];
-    if (size >= sizeof(text) || memchr(value, '\0', size)) {
+    if (size >= sizeof text || memchr(value, '\0', size) != NULL) {
         fuse_reply_err(req, EINVAL);
         return;
     }

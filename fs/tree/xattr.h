@@ -10,8 +10,7 @@
 void xattr_get(fuse_req_t req, struct vnode *vnode, const char *name, size_t size);
 void xattr_list(fuse_req_t req, struct vnode *vnode, size_t size);
 void xattr_set(fuse_req_t req, struct vnode *vnode, const char *name, const char *value, size_t size, int flags);
-/* For group_xattr.c: answers with a value, or its size; the names that take no asking, each with a NUL behind it. */
-void xattr_reply(fuse_req_t req, const char *data, size_t len, size_t size);
+/* For group_xattr.c: the names that take no asking, each with a NUL behind it. */
 void xattr_write_names(struct session *session, const struct vnode *vnode, FILE *out);
 
 void xattr_remove(fuse_req_t req, struct vnode *vnode, const char *name);

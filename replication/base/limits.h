@@ -100,6 +100,8 @@ enum {
     LIMIT_FLUSH_DELAY_MS = 1000,
     /* The longest that the checkpoints lag behind while something is appended. */
     LIMIT_CHECKPOINT_INTERVAL_MS = 60000,
+    /* That of the high watermarks, after a command was decided in a cluster. */
+    LIMIT_DECIDED_CHECKPOINT_MS = 200,
     /* DATA/reserve: what a deletion on a full disk can fall back on. */
     LIMIT_RESERVE_BYTES = 1 << 20,
     /* The least pause between two looks for something to compact, whatever log.cleaner.backoff.ms says. */
@@ -175,8 +177,21 @@ enum {
     /* Bytes of one partition that a follower has room for beyond its end; a leader sends no more before it has acked.
      */
     LIMIT_FETCH_CREDIT_BYTES = 4 << 20,
-    /* A follower that is further behind than this is served by the bulk pool, a piece at a time. */
+    /* A follower that is further behind than this is served by the bulk pool, a piece at a time, as is each that nobody
+     * waits for (catch_up.h). */
     LIMIT_NEAR_BYTES = 1 << 20,
+    /* Bytes under way to one peer for replicas that catch up, over all partitions; more wait for an acknowledgement. */
+    LIMIT_CATCH_UP_BYTES = 8 << 20,
+    /* While this node sends live records, and for so many beats after, they come in bursts of so many bytes (a batch
+     * may be longer), with rests of so long at most in between; but with no rest while that were less than so many
+     * times the live ones, and as if there were none after a beat in which it was less than so few times. */
+    LIMIT_BUSY_BEATS = 10,
+    LIMIT_BURST_BYTES = 512 << 10,
+    LIMIT_CATCH_UP_REST_MS = 20,
+    LIMIT_CATCH_UP_TIMES = 10,
+    LIMIT_CATCH_UP_TIMES_LEAST = 2,
+    /* A replica that has acknowledged nothing of what it is to catch up on for so many beats is no more waited for. */
+    LIMIT_STUCK_BEATS = 20,
     /* What is read from a log for a follower at once: bytes (one batch at least), and batches. */
     LIMIT_PIECE_BYTES = 1 << 20,
     LIMIT_PIECE_BATCHES = 1024,
@@ -201,6 +216,9 @@ enum {
     LIMIT_GROUP_AGAIN_MS = 1000,
     LIMIT_GROUP_LATER_MS = 20,
     LIMIT_GROUP_LATEST_MS = 500,
+    /* Where a coordinator has left a question unanswered and was not heard of since, the next ones wait so long for it.
+     */
+    LIMIT_GROUP_GRACE_MS = 100,
     /* Memory of requests that wait at one coordinator; what comes then is dropped, and asked again. */
     LIMIT_GROUP_INBOX_BYTES = 32 << 20,
     /* A coordinator's records are committed within this time, or it is read anew. */

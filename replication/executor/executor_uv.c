@@ -4,7 +4,9 @@
  * The loop only moves what is due to the queues. An idle loop sleeps until the earliest alarm.
  *
  * Pools: a queue for each kind, and threads that are made as they are needed, up to the kind's limit, and stay. The
- * first one of each is made at the start: that no further one can be made costs nothing but company.
+ * first one of each is made at the start: that no further one can be made costs nothing but company. Of those that have
+ * nothing to do the last one that worked is woken, as what it needs is in its processor's cache still; and by who has
+ * given the lock back, or it would have to wait for that first.
  *
  * One lock guards all of it, for a few loads and stores; so an alarm that is due goes from the heap to its queue in one
  * step, and whoever silences and then settles has seen the last of them.
@@ -15,6 +17,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -25,14 +28,22 @@
 #include "replication/base/limits.h"
 #include "replication/executor/alarms.h"
 
+struct pool;
+
+/* A thread of a pool. */
+struct worker {
+    struct pool *pool;
+    pthread_t thread;
+    sem_t wanted;        /* posted for each time that it was taken out of the list of idle ones */
+    struct worker *next; /* idle, or woken */
+};
+
 struct pool {
     struct executor_uv *executor;
-    pthread_cond_t wanted;
     struct work *first, **last;
-    int queued; /* in the queue */
-    int idle;   /* threads that wait for something in it */
+    struct worker *idle; /* wait for something in the queue, the last one first */
     int limit, thread_count;
-    pthread_t threads[LIMIT_POOL_THREADS];
+    struct worker workers[LIMIT_POOL_THREADS];
 };
 
 struct executor_uv {
@@ -48,7 +59,8 @@ struct executor_uv {
     bool silent; /* no alarm rings any more */
     bool ending;
     struct pool pools[WORK_KINDS];
-    int unfinished; /* works that are queued or under way, of all kinds */
+    struct worker *woken; /* for who has the lock to wake, by unlock() */
+    int unfinished;       /* works that are queued or under way, of all kinds */
     pthread_cond_t settled;
     struct loop_call *calls, **last_call; /* for the loop's thread */
     pthread_cond_t called;                /* one of them is over */
@@ -75,6 +87,18 @@ static int make_thread(pthread_t *out, void *(*run)(void *), void *arg)
 
 /* ---- the pools ---- */
 
+/* Gives the lock back, and wakes for whom there is something since it was taken. */
+static void unlock(struct executor_uv *executor)
+{
+    struct worker *worker = executor->woken;
+    executor->woken = NULL;
+    pthread_mutex_unlock(&executor->lock);
+    for (struct worker *next; worker != NULL; worker = next) {
+        next = worker->next;
+        sem_post(&worker->wanted);
+    }
+}
+
 /* Under the lock. */
 static struct work *take(struct pool *pool)
 {
@@ -82,21 +106,31 @@ static struct work *take(struct pool *pool)
     pool->first = work->next;
     if (pool->first == NULL)
         pool->last = &pool->first;
-    pool->queued--;
     work->queued = false;
     return work;
 }
 
-static void *run_pool(void *arg)
+/* Under the lock, which is given back meanwhile. Whoever was at work may have been faster. */
+static void await_work(struct worker *worker)
 {
-    struct pool *pool = arg;
+    struct pool *pool = worker->pool;
+    worker->next = pool->idle;
+    pool->idle = worker;
+    pthread_mutex_unlock(&pool->executor->lock);
+    while (sem_wait(&worker->wanted) != 0)
+        ; /* a signal */
+    pthread_mutex_lock(&pool->executor->lock);
+}
+
+static void *run_worker(void *arg)
+{
+    struct worker *worker = arg;
+    struct pool *pool = worker->pool;
     struct executor_uv *executor = pool->executor;
     pthread_mutex_lock(&executor->lock);
     for (;;) {
-        pool->idle++;
         while (pool->first == NULL && !executor->ending)
-            pthread_cond_wait(&pool->wanted, &executor->lock);
-        pool->idle--;
+            await_work(worker);
         if (pool->first == NULL)
             break;
         struct work *work = take(pool);
@@ -113,26 +147,31 @@ static void *run_pool(void *arg)
 /* Under the lock. */
 static int add_thread(struct pool *pool)
 {
-    int rc = make_thread(&pool->threads[pool->thread_count], run_pool, pool);
+    struct worker *worker = &pool->workers[pool->thread_count];
+    int rc = make_thread(&worker->thread, run_worker, worker);
     if (rc == 0)
         pool->thread_count++;
     return rc;
 }
 
-/* Under the lock. */
+/* Under the lock, which unlock() gives back. */
 static void queue(struct executor_uv *executor, enum work_kind kind, struct work *work)
 {
     struct pool *pool = &executor->pools[kind];
+    struct worker *worker = pool->idle;
     assert(!work->queued);
     work->queued = true;
     work->next = NULL;
     *pool->last = work;
     pool->last = &work->next;
-    pool->queued++;
     executor->unfinished++;
-    if (pool->queued > pool->idle && pool->thread_count < pool->limit)
+    if (worker != NULL) {
+        pool->idle = worker->next;
+        worker->next = executor->woken;
+        executor->woken = worker;
+    } else if (pool->thread_count < pool->limit) {
         (void)add_thread(pool);
-    pthread_cond_signal(&pool->wanted);
+    }
 }
 
 static void submit(struct executor *base, enum work_kind kind, struct work *work)
@@ -140,7 +179,7 @@ static void submit(struct executor *base, enum work_kind kind, struct work *work
     struct executor_uv *executor = of(base);
     pthread_mutex_lock(&executor->lock);
     queue(executor, kind, work);
-    pthread_mutex_unlock(&executor->lock);
+    unlock(executor);
 }
 
 static void settle(struct executor *base)
@@ -195,7 +234,7 @@ static void look_around(struct executor_uv *executor)
     struct alarm *first = alarms_first(&executor->alarms);
     int64_t deadline_ms = first != NULL ? first->deadline_ms : INT64_MAX;
     bool ending = executor->ending;
-    pthread_mutex_unlock(&executor->lock);
+    unlock(executor);
     if (!ending) {
         arm(executor, deadline_ms);
     } else if (!uv_is_closing((uv_handle_t *)&executor->wake)) {
@@ -276,7 +315,7 @@ static void set_alarm(struct executor *base, struct alarm *alarm, int64_t after_
         alarms_add(&executor->alarms, alarm);
         earliest = alarms_first(&executor->alarms) == alarm;
     }
-    pthread_mutex_unlock(&executor->lock);
+    unlock(executor);
     if (earliest)
         uv_async_send(&executor->wake);
 }
@@ -326,18 +365,22 @@ static void join_pools(struct executor_uv *executor)
 {
     pthread_mutex_lock(&executor->lock);
     executor->ending = true;
-    for (int kind = 0; kind < WORK_KINDS; kind++)
-        pthread_cond_broadcast(&executor->pools[kind].wanted);
     pthread_mutex_unlock(&executor->lock);
-    for (int kind = 0; kind < WORK_KINDS; kind++)
-        for (int i = 0; i < executor->pools[kind].thread_count; i++)
-            pthread_join(executor->pools[kind].threads[i], NULL);
+    for (int kind = 0; kind < WORK_KINDS; kind++) {
+        struct pool *pool = &executor->pools[kind];
+        for (int i = 0; i < pool->thread_count; i++) {
+            sem_post(&pool->workers[i].wanted);
+            pthread_join(pool->workers[i].thread, NULL);
+        }
+    }
 }
 
 static void destroy(struct executor_uv *executor)
 {
-    for (int kind = 0; kind < WORK_KINDS; kind++)
-        pthread_cond_destroy(&executor->pools[kind].wanted);
+    for (int kind = 0; kind < WORK_KINDS; kind++) {
+        for (int i = 0; i < LIMIT_POOL_THREADS; i++)
+            sem_destroy(&executor->pools[kind].workers[i].wanted);
+    }
     pthread_cond_destroy(&executor->settled);
     pthread_cond_destroy(&executor->called);
     pthread_mutex_destroy(&executor->lock);
@@ -377,7 +420,10 @@ static struct executor_uv *new_executor(struct clock *clock)
         pool->executor = executor;
         pool->limit = pool_limits[kind];
         pool->last = &pool->first;
-        pthread_cond_init(&pool->wanted, NULL);
+        for (int i = 0; i < LIMIT_POOL_THREADS; i++) {
+            pool->workers[i].pool = pool;
+            sem_init(&pool->workers[i].wanted, 0, 0);
+        }
     }
     return executor;
 }

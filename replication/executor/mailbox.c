@@ -5,6 +5,13 @@
 
 #include "engine/base/container.h"
 
+/* Who has made it busy, which it is until that turn is over: nobody frees it before, and nothing of it is touched
+ * behind this. Not under the lock, which the turn begins with. */
+static void submit(struct mailbox *mailbox)
+{
+    mailbox->executor->submit(mailbox->executor, mailbox->kind, &mailbox->work);
+}
+
 static void run_turn(struct work *work)
 {
     struct mailbox *mailbox = CONTAINER_OF(work, struct mailbox, work);
@@ -20,10 +27,9 @@ static void run_turn(struct work *work)
     pthread_mutex_lock(&mailbox->lock);
     mailbox->busy = mailbox->first != NULL || mailbox->kicked;
     bool again = mailbox->busy;
-    /* Under the lock, so that whoever finds it not busy may free it. */
-    if (again)
-        mailbox->executor->submit(mailbox->executor, mailbox->kind, &mailbox->work);
     pthread_mutex_unlock(&mailbox->lock);
+    if (again)
+        submit(mailbox);
 }
 
 void mailbox_init(struct mailbox *mailbox, struct executor *executor, enum work_kind kind,
@@ -41,13 +47,14 @@ struct mail *mailbox_free(struct mailbox *mailbox)
     return mailbox->first;
 }
 
-/* Under the lock. */
+/* Gives the lock back. */
 static void want_turn(struct mailbox *mailbox)
 {
-    if (mailbox->busy)
-        return;
+    bool begins = !mailbox->busy;
     mailbox->busy = true;
-    mailbox->executor->submit(mailbox->executor, mailbox->kind, &mailbox->work);
+    pthread_mutex_unlock(&mailbox->lock);
+    if (begins)
+        submit(mailbox);
 }
 
 void mailbox_post(struct mailbox *mailbox, struct mail *mail)
@@ -57,7 +64,6 @@ void mailbox_post(struct mailbox *mailbox, struct mail *mail)
     *mailbox->last = mail;
     mailbox->last = &mail->next;
     want_turn(mailbox);
-    pthread_mutex_unlock(&mailbox->lock);
 }
 
 void mailbox_kick(struct mailbox *mailbox)
@@ -65,5 +71,4 @@ void mailbox_kick(struct mailbox *mailbox)
     pthread_mutex_lock(&mailbox->lock);
     mailbox->kicked = true;
     want_turn(mailbox);
-    pthread_mutex_unlock(&mailbox->lock);
 }

@@ -18,6 +18,12 @@ static bool is_reset(const struct group_op *op)
     return op->ask == GROUP_RESET || op->ask == GROUP_FORGET;
 }
 
+/* It changes nothing, so that what was answered last may be the answer. */
+static bool is_question(const struct group_op *op)
+{
+    return !is_reset(op) && op->ask != GROUP_SEAL;
+}
+
 static bool of_one_group(const struct group_op *op)
 {
     return op->ask == GROUP_ASK_GROUP || op->ask == GROUP_SEAL || is_reset(op);
@@ -26,6 +32,16 @@ static bool of_one_group(const struct group_op *op)
 static bool of_one_partition(const struct group_op *op)
 {
     return op->ask == GROUP_ASK_PARTITION || is_reset(op);
+}
+
+/* It was deleted since it was asked about: no coordinator knows of it any more. */
+static bool is_gone(const struct group_op *op)
+{
+    const struct group_facts *facts = &op->groups->env.facts;
+    struct group_rules rules;
+    int rc = of_one_group(op) ? facts->group(facts->arg, op->group, &rules) : -ENOMEM;
+
+    return rc == -ENOENT || (rc == 0 && memcmp(rules.id, op->group_id, UUID_BYTES) != 0);
 }
 
 /* Names to ids. */
@@ -145,9 +161,10 @@ static void sort(struct group_op *op)
 
     if (op->row_count > 1)
         qsort(op->rows, op->row_count, sizeof *op->rows, compare_rows);
-    for (size_t i = 0; i < op->row_count; i++)
+    for (size_t i = 0; i < op->row_count; i++) {
         if (i == 0 || compare_rows(&op->rows[kept - 1], &op->rows[i]) != 0)
             op->rows[kept++] = op->rows[i];
+    }
     op->row_count = kept;
     if (op->described_count > 1)
         qsort(op->described, op->described_count, sizeof *op->described, compare_described);
@@ -216,7 +233,7 @@ static int describe_unheard(struct group_op *op)
 static void end(struct group_op *op, int rc)
 {
     struct remembered *remembered = &op->groups->remembered;
-    bool asks = !is_reset(op) && op->ask != GROUP_SEAL;
+    bool asks = is_question(op);
 
     if (rc == 0)
         rc = describe_unheard(op);
@@ -224,8 +241,10 @@ static void end(struct group_op *op, int rc)
         sort(op);
     if (rc == 0 && asks)
         remembered_keep(remembered, op);
-    if (rc == -ETIMEDOUT && asks && remembered_find(remembered, op) == 0)
+    if (rc == -ETIMEDOUT && asks && remembered_find(remembered, op) == 0) {
+        sort(op);
         rc = 0;
+    }
     op->done(op, rc);
 }
 
@@ -264,9 +283,10 @@ static void drop_rows(struct group_op *op, int32_t index)
 {
     size_t kept = 0;
 
-    for (size_t i = 0; i < op->row_count; i++)
+    for (size_t i = 0; i < op->row_count; i++) {
         if (group_index(op->rows[i].group) != index)
             op->rows[kept++] = op->rows[i];
+    }
     op->row_count = kept;
 }
 
@@ -300,7 +320,8 @@ static bool take(struct group_op *op, const struct group_told *told, int *rc)
         return false; /* it was asked twice */
     if (told->outcome == GROUP_OUTCOME_LATER || told->outcome == GROUP_OUTCOME_ELSEWHERE) {
         op->again_ms = groups_later(op->groups, &op->later_ms);
-        return false;
+        *rc = is_gone(op) ? -ENOENT : 0;
+        return *rc != 0;
     }
     if (told->outcome == GROUP_OUTCOME_FULL) {
         *rc = -ENOSPC;
@@ -358,6 +379,26 @@ static void send_to(struct group_op *op, int32_t index)
     group_item_encode(&item, to);
 }
 
+/* When its time is over: soon, where a coordinator that it waits for has left another question unanswered. */
+static int64_t ends_ms(const struct group_op *op)
+{
+    int64_t soon_ms = op->deadline_ms - op->timeout_ms + LIMIT_GROUP_GRACE_MS;
+    bool in_vain = is_question(op) && (op->waits_for & op->groups->unanswered) != 0;
+
+    return in_vain && soon_ms < op->deadline_ms ? soon_ms : op->deadline_ms;
+}
+
+/* Nobody has answered it. */
+static void end_late(struct group_op *op)
+{
+    struct groups *groups = op->groups;
+    int rc = is_gone(op) ? -ENOENT : -ETIMEDOUT;
+
+    if (rc == -ETIMEDOUT && is_question(op) && op->deadline_ms <= groups->now_ms) /* the whole time has passed */
+        groups->unanswered |= op->waits_for;
+    end(op, rc);
+}
+
 /* Takes out the first one whose time is over; with groups->stopping, the first one. */
 static struct group_op *take_late(struct groups *groups)
 {
@@ -365,7 +406,7 @@ static struct group_op *take_late(struct groups *groups)
 
     pthread_mutex_lock(&groups->lock);
     struct group_op *op = groups->ops;
-    while (op != NULL && !all && op->deadline_ms > groups->now_ms)
+    while (op != NULL && !all && ends_ms(op) > groups->now_ms)
         op = op->next;
     if (op != NULL)
         take_out(op);
@@ -378,17 +419,19 @@ void ops_send(struct groups *groups)
     struct group_op *late;
 
     while ((late = take_late(groups)) != NULL)
-        end(late, -ETIMEDOUT);
+        end_late(late);
     pthread_mutex_lock(&groups->lock);
     for (struct group_op *op = groups->ops; op != NULL; op = op->next) {
         if (op->again_ms <= groups->now_ms) {
             op->again_ms = groups->now_ms + LIMIT_GROUP_AGAIN_MS;
             op->askings++;
-            for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++)
+            for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
                 if ((op->waits_for >> i & 1) != 0)
                     send_to(op, i);
+            }
         }
-        groups_due(groups, op->again_ms < op->deadline_ms ? op->again_ms : op->deadline_ms);
+        int64_t until_ms = ends_ms(op);
+        groups_due(groups, op->again_ms < until_ms ? op->again_ms : until_ms);
     }
     pthread_mutex_unlock(&groups->lock);
 }

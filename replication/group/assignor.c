@@ -19,9 +19,10 @@ static bool is_subscribed(const struct sharing *sharing, int32_t member, int32_t
 {
     const struct assign_member *of = &sharing->members[member];
 
-    for (size_t i = 0; i < of->topic_count; i++)
+    for (size_t i = 0; i < of->topic_count; i++) {
         if (of->topics[i] == topic)
             return true;
+    }
     return false;
 }
 
@@ -30,17 +31,19 @@ static int32_t find_readers(struct sharing *sharing, int32_t topic)
 {
     int32_t count = 0;
 
-    for (int32_t m = 0; m < (int32_t)sharing->member_count; m++)
+    for (int32_t m = 0; m < (int32_t)sharing->member_count; m++) {
         if (is_subscribed(sharing, m, topic))
             sharing->readers[count++] = m;
+    }
     return count;
 }
 
 static void clear(struct sharing *sharing)
 {
-    for (size_t t = 0; t < sharing->topic_count; t++)
+    for (size_t t = 0; t < sharing->topic_count; t++) {
         for (int32_t p = 0; p < sharing->topics[t].partitions; p++)
             sharing->topics[t].owners[p] = -1;
+    }
 }
 
 static void range(struct sharing *sharing)

@@ -22,9 +22,10 @@ int coordinator_shares(const struct reader *reader, struct group_told *out)
         return -ENOMEM;
     for (int32_t p = 0; p < topic->partitions; p++) {
         const struct claim *claim = &topic->claims[p];
-        if (claim->owner == reader)
+        if (claim->owner == reader) {
             out->shares[out->share_count++] = (struct group_told_share){
                 p, claim->epoch, claim->start, claim->state == CLAIM_REVOKING, claim->start_epoch};
+        }
     }
     return 0;
 }

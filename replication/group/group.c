@@ -282,6 +282,11 @@ static void advance(struct group *group, struct group_topic *topic, int32_t part
     case CLAIM_OWNED:
         if (claim->target == claim->owner)
             return;
+        if (claim->target != NULL && BUG(given_before_let_go)) {
+            set_free(claim, changes);
+            give(group, topic, partition, changes);
+            return;
+        }
         claim->state = CLAIM_REVOKING;
         claim->revoke_ms = changes->now_ms + group->rules.rebalance_timeout_ms;
         if (claim->revoke_ms < changes->due_ms)
@@ -346,7 +351,7 @@ bool group_commit(struct reader *reader, const struct group_entry *entry, struct
 
     bool owns = claim != NULL && claim->owner == reader && claim->epoch == entry->epoch;
 
-    if (!owns && !(BUG(commits_unfenced) && claim != NULL && !entry->release && !entry->lost)) {
+    if (!owns && !(claim != NULL && !entry->release && !entry->lost && BUG(commits_unfenced))) {
         changes->fenced++;
         return false;
     }
@@ -438,9 +443,10 @@ void group_remove_reader(struct reader *reader, struct group_changes *changes)
 void group_drop_topic(struct group *group, struct group_topic *topic, struct group_changes *changes)
 {
     assert(topic->readers == 0);
-    for (int32_t p = 0; p < topic->partitions; p++)
+    for (int32_t p = 0; p < topic->partitions; p++) {
         if (!is_blank(&topic->claims[p]))
             group_write_claim(group, topic, p, true, changes);
+    }
     take_out_topic(group, topic);
     free(topic->claims);
     free(topic);
@@ -566,10 +572,12 @@ bool group_is_blank(const struct group *group)
 {
     if (group->readers != NULL || group->generation != 0)
         return false;
-    for (const struct group_topic *topic = group->topics; topic != NULL; topic = topic->next)
-        for (int32_t p = 0; p < topic->partitions; p++)
+    for (const struct group_topic *topic = group->topics; topic != NULL; topic = topic->next) {
+        for (int32_t p = 0; p < topic->partitions; p++) {
             if (!is_blank(&topic->claims[p]))
                 return false;
+        }
+    }
     return true;
 }
 
@@ -579,9 +587,11 @@ int32_t group_phase(const struct group *group)
 
     if (group->readers == NULL)
         return EMPTY;
-    for (const struct group_topic *topic = group->topics; topic != NULL; topic = topic->next)
-        for (int32_t p = 0; p < topic->partitions; p++)
+    for (const struct group_topic *topic = group->topics; topic != NULL; topic = topic->next) {
+        for (int32_t p = 0; p < topic->partitions; p++) {
             if (topic->claims[p].owner != topic->claims[p].target)
                 return REBALANCING;
+        }
+    }
     return STABLE;
 }

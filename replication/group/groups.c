@@ -120,8 +120,9 @@ static int take_answers(struct groups *groups, int32_t from, const struct frame 
         if (rc != 0)
             return rc;
         at += used;
+        groups->unanswered &= ~(UINT64_C(1) << told.index);
         if (told.kind == GROUP_TOLD_HEARD && from == groups->leaders[told.index])
-            members_heard(groups, told.index, told.version);
+            members_heard(groups, told.index, told.version, told.outcome == GROUP_OUTCOME_OK);
         else if (told.kind == GROUP_TOLD_SHARES || (told.kind == GROUP_TOLD_RESULT && !ops_told(groups, &told)))
             members_told(groups, from, &told);
         group_told_free(&told);
@@ -158,7 +159,10 @@ static void look_at_leaders(struct groups *groups)
             partition_info(part, &info);
             partition_unref(part);
         }
+        if (info.leader > 0 && info.leader != groups->leaders[i])
+            groups->unanswered &= ~(UINT64_C(1) << i);
         groups->leaders[i] = info.leader > 0 ? info.leader : 0;
+        groups->answers_beats[i] = info.leader > 0 && env->answers_beats(env->facts.arg, info.leader);
         seat_look(&groups->seats[i]);
     }
 }
@@ -188,8 +192,6 @@ static void on_turn(struct mailbox *mailbox, struct mail *list)
         ops_end_all(groups, -EROFS);
         members_end_ops(groups, -EROFS);
         members_call(groups);
-        for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++)
-            seat_stop(&groups->seats[i]);
         return;
     }
     for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++)
@@ -213,9 +215,10 @@ static void name_host(char host[GROUP_HOST_BYTES])
     if (gethostname(host, GROUP_HOST_BYTES) != 0)
         host[0] = '\0';
     host[GROUP_HOST_BYTES - 1] = '\0';
-    for (char *at = host; *at != '\0'; at++)
+    for (char *at = host; *at != '\0'; at++) {
         if (*at <= ' ' || *at > '~')
             *at = '?';
+    }
 }
 
 struct groups *groups_new(const struct group_env *env)

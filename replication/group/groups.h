@@ -46,7 +46,8 @@ struct groups *groups_new(const struct group_env *env);
 /* For a stop, while the network still stands and members were left: waits until their coordinators know, for
  * LIMIT_GROUP_LEAVE_MS at most, and ends what still waits with -EROFS. Not from a work. */
 void groups_stop(struct groups *groups);
-/* The executor is silenced and settled. NULL: nothing happens. */
+/* The executor is silenced and settled, and the partitions have quit: each append of the room's is over. NULL: nothing
+ * happens. */
 void groups_free(struct groups *groups);
 
 /* The cluster's metadata is another: topics, groups, nodes or leaders. Any thread; it only queues. */

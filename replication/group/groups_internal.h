@@ -50,7 +50,8 @@ struct group_member {
     void (*changed)(void *arg);
     void *arg;
 
-    _Atomic int64_t inside_ms; /* when its coordinator took it in last */
+    _Atomic int64_t inside_ms; /* when it was asked for what its coordinator took it in by last */
+    _Atomic bool doubtful;     /* the coordinator was silent, and has not said since that it knows all; set by turns */
     _Atomic int64_t session_timeout_ms;
     _Atomic uint64_t shown_version;
     _Atomic int64_t unread_since_ms; /* on the clock of timers; 0: nothing is unread */
@@ -75,6 +76,7 @@ struct group_member {
     bool was_sent; /* a coordinator may know of it */
     uint64_t ticket;
     int32_t sent_to;
+    int64_t join_ms;          /* JOIN: sent first then, of those that are not answered */
     int64_t again_ms;         /* when the request is sent again; with none under way: not before */
     int64_t later_ms;         /* so long it was told to wait last; 0: it was not */
     int why;                  /* it is not inside: -ENOSPC, its coordinator has no room. lock */
@@ -104,10 +106,11 @@ struct groups {
     _Atomic bool stopping;
     _Atomic uint64_t member_count;
     _Atomic uint64_t coordinated, commits, fenced, handovers, loads;
-    /* Of each coordinator: when the last beat that it answered was sent, and whether a member of its has been told that
-     * it is silent, and is to be told of the next one. */
+    /* Of each coordinator: when the last beat that it answered was sent, whether a member of its has been told that it
+     * is silent, and is to be told of the next one, and whether any is doubtful. */
     _Atomic int64_t heard_ms[LIMIT_OFFSETS_PARTITIONS];
     _Atomic bool silent[LIMIT_OFFSETS_PARTITIONS];
+    bool doubted[LIMIT_OFFSETS_PARTITIONS]; /* the turn's */
 
     pthread_mutex_t lock;
     /* lock */
@@ -119,14 +122,16 @@ struct groups {
     /* the turn's */
     int64_t now_ms;
     struct seat seats[LIMIT_OFFSETS_PARTITIONS];
-    int32_t leaders[LIMIT_OFFSETS_PARTITIONS]; /* node ids, as of the last look; 0: none */
+    int32_t leaders[LIMIT_OFFSETS_PARTITIONS];    /* node ids, as of the last look; 0: none */
+    bool answers_beats[LIMIT_OFFSETS_PARTITIONS]; /* likewise: whether they are of a build that does */
     int64_t beat_ms;
     struct outbox requests;       /* of members here, on their way out */
     struct outbox answers;        /* that need not wait for records */
     struct group_member *told;    /* to be called, or freed, at the end of the turn */
     struct group_commit_op *over; /* likewise: their ends */
     struct remembered remembered;
-    int64_t next_ms; /* when a turn is due, as the turn finds it out */
+    uint64_t unanswered; /* a bit a coordinator: it let the time of a question pass, and was not heard of since */
+    int64_t next_ms;     /* when a turn is due, as the turn finds it out */
 };
 
 /* A turn comes at that time, or before. Any thread. */
@@ -176,12 +181,21 @@ void member_show(struct group_member *member);
 
 /* ---- member_beat.c: within a turn ---- */
 
-/* The coordinator of that index has answered a beat that was sent then, or there is none to answer. */
-void members_heard(struct groups *groups, int32_t index, int64_t sent_ms);
+/* The coordinator of that index has answered a beat that was sent then, or there is none to answer. all_told: as of
+ * that its members know all; else who was taken for cut off by then does not go on: it may be out, and hear of it next.
+ */
+void members_heard(struct groups *groups, int32_t index, int64_t sent_ms, bool all_told);
 /* Time has gone on: members that do not read, beats. */
 void members_tick(struct groups *groups);
 
-/* ---- member.c: under the lock ---- */
+/* ---- member.c ---- */
+
+/* Whether session.timeout.ms has passed since its coordinator was heard of then, or took it in. Any thread, as the next
+ * one: group_member_is_silent(), and it is not told when it is heard of again. */
+bool member_is_late(const struct group_member *member, int64_t heard_ms);
+bool member_is_silent(const struct group_member *member);
+
+/* The rest under the lock. */
 
 void member_due(struct groups *groups, struct group_member *member);
 /* The share by which it has the partition in that epoch; NULL: it has it no more. */

@@ -204,9 +204,10 @@ bool group_listing_cancel(struct group_listing *listing)
 
 void group_listing_free(struct group_listing *listing)
 {
-    for (size_t i = 0; listing->looks != NULL && i < listing->op.row_count; i++)
+    for (size_t i = 0; listing->looks != NULL && i < listing->op.row_count; i++) {
         if (listing->looks[i].part != NULL)
             partition_unref(listing->looks[i].part);
+    }
     free(listing->looks);
     free(listing->lines);
     listing->looks = NULL;

@@ -108,9 +108,8 @@ void group_member_leave(struct group_member *member)
 
 /* ---- what it has ---- */
 
-static bool is_silent(const struct group_member *member)
+bool member_is_late(const struct group_member *member, int64_t heard_ms)
 {
-    int64_t heard_ms = atomic_load(&member->groups->heard_ms[member->index]);
     int64_t inside_ms = atomic_load(&member->inside_ms), timeout_ms = atomic_load(&member->session_timeout_ms);
 
     if (timeout_ms < LIMIT_GROUP_SILENT_LEAST_MS)
@@ -118,12 +117,18 @@ static bool is_silent(const struct group_member *member)
     return groups_now_ms(member->groups) - (heard_ms > inside_ms ? heard_ms : inside_ms) > timeout_ms;
 }
 
+bool member_is_silent(const struct group_member *member)
+{
+    return atomic_load(&member->doubtful) ||
+           member_is_late(member, atomic_load(&member->groups->heard_ms[member->index]));
+}
+
 bool group_member_is_silent(struct group_member *member)
 {
-    if (!is_silent(member))
+    if (!member_is_silent(member))
         return false;
     atomic_store(&member->groups->silent[member->index], true);
-    return is_silent(member); /* or whoever has heard of it meanwhile may have looked before */
+    return member_is_silent(member); /* or whoever has heard of it meanwhile may have looked before */
 }
 
 uint64_t group_member_version(const struct group_member *member)
@@ -146,9 +151,10 @@ int group_member_shares(struct group_member *member, struct group_shares *out)
             pthread_mutex_unlock(&groups->lock);
             return -ENOMEM;
         }
-        for (size_t i = 0; i < member->share_count; i++)
+        for (size_t i = 0; i < member->share_count; i++) {
             if (member->shares[i].here && !member->shares[i].released)
                 out->shares[out->count++] = member->shares[i].share;
+        }
     }
     pthread_mutex_unlock(&groups->lock);
     return 0;
@@ -247,9 +253,10 @@ void group_member_polled(struct group_member *member, bool holds_unread)
 
 bool member_owes(const struct group_member *member)
 {
-    for (size_t i = 0; i < member->share_count; i++)
+    for (size_t i = 0; i < member->share_count; i++) {
         if (member->shares[i].released && member->shares[i].committed > member->shares[i].answered)
             return true;
+    }
     return false;
 }
 

@@ -190,7 +190,8 @@ struct group_op {
     void (*done)(struct group_op *op, int rc);
     struct group_row *rows; /* out: by group, topic and partition; malloc-ed */
     size_t row_count;
-    struct group_described *described; /* out: by group; malloc-ed. With ASK_GROUP one, with ASK_ALL all */
+    struct group_described *described; /* out: by group; malloc-ed. With ASK_GROUP one, with ASK_ALL all; of a
+                                        * stale ASK_GROUP none, if only the rows that came are known */
     size_t described_count;
     bool stale; /* out: some of it is what was known last, since a coordinator did not answer in time */
     uint8_t group_id[UUID_BYTES]; /* out: of `group`, as of the submit */

@@ -7,25 +7,73 @@
 
 /* ---- coordinators that are silent ---- */
 
-void members_heard(struct groups *groups, int32_t index, int64_t sent_ms)
+/* The members of that index. Under the lock. NULL: there are no more. */
+static struct group_member *next_of(struct groups *groups, int32_t index, struct group_member *member)
 {
-    struct table_link *link;
+    struct table_link *link =
+        member != NULL ? table_next(&groups->members, &member->link) : table_begin(&groups->members);
 
-    if (sent_ms > groups->now_ms || sent_ms <= atomic_load(&groups->heard_ms[index]))
-        return;
-    atomic_store(&groups->heard_ms[index], sent_ms);
-    if (!atomic_exchange(&groups->silent[index], false))
-        return;
+    while (link != NULL && CONTAINER_OF(link, struct group_member, link)->index != index)
+        link = table_next(&groups->members, link);
+    return link != NULL ? CONTAINER_OF(link, struct group_member, link) : NULL;
+}
+
+/* It is heard of again, and has not said that its members know all: who was taken for cut off may be out, though it
+ * comes to hear of that only now. */
+static void doubt(struct groups *groups, int32_t index)
+{
     pthread_mutex_lock(&groups->lock);
-    for (link = table_begin(&groups->members); link != NULL; link = table_next(&groups->members, link)) {
-        struct group_member *member = CONTAINER_OF(link, struct group_member, link);
-        if (member->index == index)
-            member_show(member);
+    for (struct group_member *member = next_of(groups, index, NULL); member != NULL;
+         member = next_of(groups, index, member)) {
+        if (!member_is_silent(member))
+            continue;
+        atomic_store(&member->doubtful, true);
+        groups->doubted[index] = true;
     }
     pthread_mutex_unlock(&groups->lock);
 }
 
-/* Where nobody coordinates, and the cluster would say so, or an earlier build does, there is no silence. */
+/* All was told as of a beat that was sent then. */
+static void trust(struct groups *groups, int32_t index, int64_t sent_ms)
+{
+    groups->doubted[index] = false;
+    pthread_mutex_lock(&groups->lock);
+    for (struct group_member *member = next_of(groups, index, NULL); member != NULL;
+         member = next_of(groups, index, member)) {
+        bool doubtful = atomic_load(&member->doubtful) && member_is_late(member, sent_ms);
+        atomic_store(&member->doubtful, doubtful);
+        groups->doubted[index] = groups->doubted[index] || doubtful;
+    }
+    pthread_mutex_unlock(&groups->lock);
+}
+
+static void show_all(struct groups *groups, int32_t index)
+{
+    pthread_mutex_lock(&groups->lock);
+    for (struct group_member *member = next_of(groups, index, NULL); member != NULL;
+         member = next_of(groups, index, member))
+        member_show(member);
+    pthread_mutex_unlock(&groups->lock);
+}
+
+void members_heard(struct groups *groups, int32_t index, int64_t sent_ms, bool all_told)
+{
+    int64_t heard_ms = atomic_load(&groups->heard_ms[index]);
+
+    if (sent_ms > groups->now_ms || (sent_ms <= heard_ms && !all_told))
+        return;
+    if (!all_told && groups_now_ms(groups) - heard_ms > LIMIT_GROUP_SILENT_LEAST_MS)
+        doubt(groups, index);
+    if (sent_ms > heard_ms)
+        atomic_store(&groups->heard_ms[index], sent_ms);
+    if (all_told && groups->doubted[index])
+        trust(groups, index, sent_ms);
+    if (atomic_exchange(&groups->silent[index], false))
+        show_all(groups, index);
+}
+
+/* Where nobody coordinates, and the cluster would say so, or an earlier build does, there is no silence; but who was
+ * taken for cut off before there was nobody may be out. */
 static void look_at_silence(struct groups *groups)
 {
     const struct group_env *env = &groups->env;
@@ -33,8 +81,8 @@ static void look_at_silence(struct groups *groups)
 
     for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
         int32_t leader = groups->leaders[i];
-        if (leader == 0 ? told : !env->answers_beats(env->facts.arg, leader))
-            members_heard(groups, i, groups->now_ms);
+        if (leader == 0 ? told : !groups->answers_beats[i])
+            members_heard(groups, i, groups->now_ms, leader != 0);
     }
 }
 
@@ -103,11 +151,12 @@ static void beat_all(struct groups *groups)
     }
     for (link = table_begin(&groups->members); link != NULL; link = table_next(&groups->members, link)) {
         const struct group_member *member = CONTAINER_OF(link, struct group_member, link);
-        if (may_be_in(member))
+        if (may_be_in(member)) {
             entries[ends[member->index]++] = (struct group_entry){.key = member->number,
                                                                   .epoch = member->told_epoch,
                                                                   .value = member->told_version,
                                                                   .release = member->session != SESSION_INSIDE};
+        }
     }
     for (int32_t i = 0; i < LIMIT_OFFSETS_PARTITIONS; i++) {
         size_t first = i > 0 ? ends[i - 1] : 0;
@@ -130,9 +179,10 @@ void members_tick(struct groups *groups)
         look_at_silence(groups);
         pthread_mutex_lock(&groups->lock);
         for (struct table_link *link = table_begin(&groups->members); link != NULL;
-             link = table_next(&groups->members, link))
+             link = table_next(&groups->members, link)) {
             look_at_polls(CONTAINER_OF(link, struct group_member, link),
                           missed_ms > LIMIT_GROUP_BEAT_MS ? missed_ms : 0);
+        }
         beat_all(groups);
         pthread_mutex_unlock(&groups->lock);
     }

@@ -106,10 +106,11 @@ static void replace_shares(struct group_member *member, struct member_share *sha
 
     member->shares = shares;
     member->share_count = count;
-    for (size_t i = 0; i < old_count; i++)
+    for (size_t i = 0; i < old_count; i++) {
         if (old[i].committed > old[i].answered &&
             member_find_share(member, old[i].share.partition, old[i].share.epoch) == NULL)
             member->refused = true;
+    }
     free(old);
     if (member->ops != NULL)
         member_due(member->groups, member); /* one of them may have waited for a share that is gone */
@@ -138,7 +139,8 @@ static void step_inside(struct group_member *member)
 {
     if (member->session == SESSION_OUTSIDE) {
         member->session = SESSION_INSIDE;
-        atomic_store(&member->inside_ms, member->groups->now_ms);
+        atomic_store(&member->inside_ms, member->join_ms);
+        atomic_store(&member->doubtful, false);
     }
     if (member->state == GROUP_MEMBER_JOINING || member->why != 0) {
         member->state = member->state == GROUP_MEMBER_JOINING ? GROUP_MEMBER_STABLE : member->state;
@@ -220,9 +222,10 @@ static void look_for_partitions(struct group_member *member)
 
 static bool in_order(const struct group_told *told)
 {
-    for (size_t i = 1; i < told->share_count; i++)
+    for (size_t i = 1; i < told->share_count; i++) {
         if (told->shares[i].partition <= told->shares[i - 1].partition)
             return false;
+    }
     return true;
 }
 
@@ -273,9 +276,10 @@ static void note_answered(struct group_member *member, const struct group_told *
 /* Under the lock. */
 static bool has_lost(const struct group_member *member)
 {
-    for (size_t i = 0; i < member->share_count; i++)
+    for (size_t i = 0; i < member->share_count; i++) {
         if (member->shares[i].lost_from != GROUP_OFFSET_NONE)
             return true;
+    }
     return false;
 }
 
@@ -407,14 +411,16 @@ static void add_entry(struct group_member *member, const struct member_share *sh
                                                               .lost = lost};
 }
 
-/* What the coordinator has yet to answer, into member->sent. false: no memory. */
+/* What the coordinator has yet to answer, into member->sent. One of a build that answers no beats knows of nothing that
+ * is lost: it would take it for a commit, of records that nobody has processed. false: no memory. */
 static bool collect(struct group_member *member)
 {
+    bool knows_lost = member->groups->answers_beats[member->index];
     size_t count = 0;
 
     for (size_t i = 0; i < member->share_count; i++) {
         count += is_unanswered(&member->shares[i]);
-        count += member->shares[i].lost_from != GROUP_OFFSET_NONE;
+        count += knows_lost && member->shares[i].lost_from != GROUP_OFFSET_NONE;
     }
     free(member->sent);
     member->sent_count = 0;
@@ -423,7 +429,7 @@ static bool collect(struct group_member *member)
         const struct member_share *share = &member->shares[i];
         if (is_unanswered(share))
             add_entry(member, share, share->committed, false);
-        if (share->lost_from != GROUP_OFFSET_NONE)
+        if (knows_lost && share->lost_from != GROUP_OFFSET_NONE)
             add_entry(member, share, share->lost_from, true);
     }
     return member->sent != NULL;
@@ -483,6 +489,8 @@ static void send_request(struct group_member *member, enum member_request reques
     if (request == REQUEST_COMMIT && member->sent_count == 0) { /* what it had was taken from it meanwhile */
         member->request = REQUEST_NONE;
         member->again_ms = 0;
+        if (has_lost(member)) /* until another one coordinates */
+            told_later(member, request, GROUP_OUTCOME_LATER);
         return;
     }
     if (request == REQUEST_LEAVE) {
@@ -506,6 +514,8 @@ static void send_request(struct group_member *member, enum member_request reques
         item.entry_count = member->sent_count;
     }
     group_item_encode(&item, to);
+    if (request == REQUEST_JOIN && (member->request == REQUEST_NONE || member->sent_to == 0))
+        member->join_ms = groups->now_ms;
     member->was_sent = true;
     member->request = request;
     member->ticket = item.ticket;
@@ -526,11 +536,12 @@ static void send_op(struct group_commit_op *op)
     if (item.entries == NULL)
         return;
     item.entry_count = op->count;
-    for (size_t i = 0; i < op->count; i++)
+    for (size_t i = 0; i < op->count; i++) {
         item.entries[i] = (struct group_entry){.key = (uint64_t)op->commits[i].partition,
                                                .epoch = op->commits[i].epoch,
                                                .value = op->commits[i].offset,
                                                .leader_epoch = op->commits[i].leader_epoch};
+    }
     group_item_encode(&item, to);
     free(item.entries);
 }

@@ -185,9 +185,10 @@ void seat_look(struct seat *seat)
     part = env->offsets(env->facts.arg, seat->index);
     if (part != NULL)
         partition_info(part, &info);
-    if (BUG(old_coordinator_goes_on) && seat->state == SEAT_READY)
+    bool over = info.leader != env->node || info.leader_epoch != seat->epoch;
+    if (seat->state == SEAT_READY && over && BUG(old_coordinator_goes_on))
         info = (struct partition_info){.leader = env->node, .leader_epoch = seat->epoch};
-    if (seat->state != SEAT_AWAY && (info.leader != env->node || info.leader_epoch != seat->epoch))
+    else if (seat->state != SEAT_AWAY && over)
         leave(seat);
     if (seat->state == SEAT_AWAY && info.leader == env->node)
         begin(seat, part, info.leader_epoch);
@@ -197,15 +198,18 @@ void seat_look(struct seat *seat)
 
 /* ---- what comes ---- */
 
+/* Whether that node's members know all that was decided of them, told or about to be, and are all that it has. */
 static bool knows_all(struct seat *seat, int32_t node, uint64_t process, const struct group_item *item)
 {
+    if (!is_loaded(seat))
+        return false;
     for (size_t i = 0; i < item->entry_count; i++) {
         const struct group_entry *entry = &item->entries[i];
         struct member_id id = {node, process, entry->key};
         const struct reader *reader = coordinator_reader(&seat->core, &id);
         if (entry->release)
             continue;
-        if (reader == NULL || entry->epoch != seat->epoch || entry->value != reader->version)
+        if (reader == NULL || reader->changed || entry->epoch != seat->epoch || entry->value != reader->version)
             return false;
     }
     return coordinator_lists_all(&seat->core, node, process, item);
@@ -214,9 +218,10 @@ static bool knows_all(struct seat *seat, int32_t node, uint64_t process, const s
 /* Whether one of that node's waits, which says as much but of the last moment; it waits from here on. */
 static bool beat_waits(struct seat *seat, int32_t node)
 {
-    for (int i = 0; i < seat->beat_count; i++)
+    for (int i = 0; i < seat->beat_count; i++) {
         if (seat->beats[i] == node)
             return true;
+    }
     if (seat->beat_count < LIMIT_NODES)
         seat->beats[seat->beat_count++] = node;
     return false;
@@ -228,26 +233,31 @@ static bool has_lease(const struct seat *seat)
 {
     const struct group_env *env = &seat->groups->env;
 
-    return BUG(old_coordinator_goes_on) || env->has_lease(env->facts.arg);
+    return env->has_lease(env->facts.arg) || BUG(old_coordinator_goes_on);
 }
 
-/* Its sender is not cut off. Said at once, whatever the seat is at: nobody is given anything before it was told. */
-static void answer_beat(struct seat *seat, int32_t node, uint64_t process, int64_t sent_ms)
+/* Its sender is not cut off. outcome: OK, its members know all, or were told before this in the same box; LATER, that
+ * is not known, and is looked at. */
+static void answer_beat(struct outbox *box, struct seat *seat, int32_t node, uint64_t process, int64_t sent_ms,
+                        enum group_outcome outcome)
 {
-    struct group_told told = {.kind = GROUP_TOLD_HEARD, .index = seat->index, .version = sent_ms};
+    struct group_told told = {.kind = GROUP_TOLD_HEARD, .index = seat->index, .outcome = outcome, .version = sent_ms};
     struct elements_buffer *to;
 
     if (sent_ms == 0 || seat->state == SEAT_AWAY || !has_lease(seat))
         return;
-    to = outbox_to(&seat->groups->answers, node, process);
+    to = outbox_to(box, node, process);
     if (to != NULL)
         group_told_encode(&told, to);
 }
 
 void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_item *item)
 {
-    if (item->kind == GROUP_ITEM_BEAT)
-        answer_beat(seat, node, process, item->offset);
+    bool beat = item->kind == GROUP_ITEM_BEAT, known = beat && knows_all(seat, node, process, item);
+    if (beat) { /* at once, whatever the seat is at */
+        answer_beat(&seat->groups->answers, seat, node, process, item->offset,
+                    known ? GROUP_OUTCOME_OK : GROUP_OUTCOME_LATER);
+    }
     size_t bytes = sizeof(struct seat_item) + item->entry_count * sizeof *item->entries;
     struct seat_item *it = calloc(1, sizeof *it);
 
@@ -270,8 +280,7 @@ void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_i
         free_item(it);
         return;
     }
-    bool beat = item->kind == GROUP_ITEM_BEAT;
-    bool idle = beat && seat->state == SEAT_READY && knows_all(seat, node, process, item);
+    bool idle = known && seat->state == SEAT_READY;
     if (idle || seat->inbox_bytes + bytes > LIMIT_GROUP_INBOX_BYTES || (beat && beat_waits(seat, node))) {
         free_item(it);
         return;
@@ -284,7 +293,7 @@ void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_i
 /* ---- acting on it ---- */
 
 /* Members that it has not, or that know less than it has told; and readers that are nobody's any more. */
-static void act_beat(struct seat *seat, const struct seat_item *it)
+static void act_beat(struct seat *seat, struct seat_item *it)
 {
     coordinator_drop_unlisted(&seat->core, it->node, it->process, &it->item);
     for (size_t i = 0; i < it->item.entry_count; i++) {
@@ -307,6 +316,8 @@ static void act_beat(struct seat *seat, const struct seat_item *it)
                                   .version = ++seat->groups->versions};
         if (to != NULL)
             group_told_encode(&told, to);
+        else
+            it->item.offset = 0; /* it is not told, and so not answered */
     }
 }
 
@@ -353,7 +364,7 @@ static void act_ask(struct seat *seat, const struct seat_item *it)
     group_told_free(&all);
 }
 
-static void act_on(struct seat *seat, const struct seat_item *it)
+static void act_on(struct seat *seat, struct seat_item *it)
 {
     switch (it->item.kind) {
     case GROUP_ITEM_BEAT:
@@ -378,18 +389,29 @@ static void act_on(struct seat *seat, const struct seat_item *it)
     }
 }
 
-static void tell_shares(struct seat *seat, struct reader *reader)
+/* false: no memory; the next beat finds that it knows less. */
+static bool tell_shares(struct seat *seat, struct reader *reader)
 {
     struct elements_buffer *to = outbox_to(&seat->answers, reader->id.node, reader->id.process);
     struct group_told told;
 
     reader->version = ++seat->groups->versions;
     if (to == NULL || coordinator_shares(reader, &told) != 0)
-        return; /* the next beat finds that it knows less */
+        return false;
     told.index = seat->index;
     told.epoch = seat->epoch;
     group_told_encode(&told, to);
     group_told_free(&told);
+    return true;
+}
+
+/* Behind all that was told: those whose beat was acted on know all as of that. */
+static void answer_beats(struct seat *seat)
+{
+    for (const struct seat_item *it = seat->acted; it != NULL; it = it->next) {
+        if (it->item.kind == GROUP_ITEM_BEAT)
+            answer_beat(&seat->answers, seat, it->node, it->process, it->item.offset, GROUP_OUTCOME_OK);
+    }
 }
 
 /* All that the turn has brought is committed: now it is told. */
@@ -397,9 +419,12 @@ static void publish(struct seat *seat)
 {
     struct groups *groups = seat->groups;
     struct group_changes *changes = &seat->core.changes;
+    bool told = true;
 
     for (struct reader *reader = changes->changed; reader != NULL; reader = reader->next_changed)
-        tell_shares(seat, reader);
+        told = tell_shares(seat, reader) && told;
+    if (told)
+        answer_beats(seat);
     atomic_fetch_add(&groups->commits, changes->commits);
     atomic_fetch_add(&groups->fenced, changes->fenced);
     atomic_fetch_add(&groups->handovers, changes->handovers);
@@ -452,7 +477,7 @@ static void stall(struct seat *seat, int rc, const struct err *e)
 /* The append is over, or never began. */
 static void written(struct seat *seat, int rc, const struct err *e)
 {
-    if (rc == 0 || (BUG(old_coordinator_goes_on) && rc == -EREMOTE)) {
+    if (rc == 0 || (rc == -EREMOTE && BUG(old_coordinator_goes_on))) {
         publish(seat);
         return;
     }
@@ -637,14 +662,6 @@ void seat_run(struct seat *seat)
         act(seat);
     if (seat->state == SEAT_READY)
         groups_due(seat->groups, due_ms(seat));
-}
-
-void seat_stop(struct seat *seat)
-{
-    if (seat->state == SEAT_WRITING && (partition_append_cancel(&seat->op) || partition_append_forget(&seat->op))) {
-        seat->append_rc = -EROFS;
-        atomic_store(&seat->append_over, true);
-    }
 }
 
 void seat_free(struct seat *seat)

@@ -69,7 +69,7 @@ struct seat {
 };
 
 void seat_init(struct seat *seat, struct groups *groups, int32_t index);
-/* The executor is settled. */
+/* The executor is settled, and its append over. */
 void seat_free(struct seat *seat);
 
 /* All within a turn. The partition may have another leader. */
@@ -78,8 +78,6 @@ void seat_look(struct seat *seat);
 void seat_take(struct seat *seat, int32_t node, uint64_t process, struct group_item *item);
 /* Acts on what has come, by what is due, and by what has ended. */
 void seat_run(struct seat *seat);
-/* For a stop: an append that waits waits no longer. */
-void seat_stop(struct seat *seat);
 
 /* ---- seat_load.c ---- */
 

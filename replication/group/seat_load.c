@@ -67,25 +67,37 @@ static void on_ready(struct partition_waiter *waiter)
     executor_prompt(load->groups->env.executor, &load->work);
 }
 
-/* 1: it is there; 0: it is waited for; or a negative errno. */
+/* As await(): what waits may be gone on with by another thread at once, to its end. */
+static int wait_on(struct group_load *load)
+{
+    bool waits, taken;
+
+    atomic_fetch_add(&load->refs, 1);
+    waits = partition_wait(load->part, &load->waiter);
+    /* Whoever cancels may have looked just before: one of both takes it back. */
+    taken = waits && atomic_load(&load->cancelled) && partition_unwait(load->part, &load->waiter);
+    unref(load);
+    return taken ? -ECANCELED : !waits;
+}
+
+/* 1: it is there; 0: it is waited for, and another thread's; or a negative errno. */
 static int await(struct group_load *load)
 {
+    int rc;
+
     if (!load->targeted) {
         load->target = partition_log_end(load->part).position;
         load->position = partition_log_start(load->part).position;
         load->targeted = true;
     }
-    if (BUG(offsets_taken_for_none) && partition_high_watermark(load->part).position < load->target)
+    if (partition_high_watermark(load->part).position < load->target && BUG(offsets_taken_for_none))
         load->target = load->position;
     while (partition_high_watermark(load->part).position < load->target) {
         load->waiter.position = load->target - 1;
-        if (partition_wait(load->part, &load->waiter)) {
-            /* Whoever cancels may have looked just before: one of both takes it back. */
-            if (atomic_load(&load->cancelled) && partition_unwait(load->part, &load->waiter))
-                return -ECANCELED;
-            return 0;
-        }
-        int rc = partition_state(load->part);
+        rc = wait_on(load);
+        if (rc <= 0)
+            return rc;
+        rc = partition_state(load->part);
         if (rc < 0)
             return err_sys(&load->e, rc, "wait for its high watermark");
     }
@@ -169,9 +181,10 @@ static int ask(struct group_load *load)
 static void run(struct work *work)
 {
     struct group_load *load = CONTAINER_OF(work, struct group_load, work);
-    int rc = load->read.part == NULL ? await(load) : load->rc;
+    bool awaits = load->read.part == NULL;
+    int rc = awaits ? await(load) : load->rc;
 
-    if (rc == 0 && load->read.part == NULL)
+    if (rc == 0 && awaits)
         return;  /* on_ready() */
     if (rc == 0) /* on_read() has brought something */
         rc = take(load);

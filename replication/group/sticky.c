@@ -117,9 +117,10 @@ static void order(struct sticky *sticky, struct heap *heap)
 /* -1: the member does not read the topic. */
 static int32_t find_sub(const struct sticky *sticky, int32_t member, int32_t topic)
 {
-    for (int32_t s = sticky->first_sub[member]; s < sticky->first_sub[member + 1]; s++)
+    for (int32_t s = sticky->first_sub[member]; s < sticky->first_sub[member + 1]; s++) {
         if (sticky->subs[s].topic == topic)
             return s;
+    }
     return -1;
 }
 

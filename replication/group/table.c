@@ -87,9 +87,10 @@ static struct table_link *from_bucket(struct table *table, size_t at)
 {
     struct table_link **buckets = table->buckets == NULL ? table->first : table->buckets;
 
-    for (; at < bucket_count(table); at++)
+    for (; at < bucket_count(table); at++) {
         if (buckets[at] != NULL)
             return buckets[at];
+    }
     return NULL;
 }
 

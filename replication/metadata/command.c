@@ -32,7 +32,8 @@ enum field {
     FIELD_PARTITION = 1 << 15,
     FIELD_GROUP = 1 << 16,
     FIELD_SEALS = 1 << 17, /* where there are any: in COMMAND_VERSION_SEALS, with the id */
-    FIELDS_END = 1 << 18,
+    FIELD_MEANT = 1 << 18, /* the id, where it is known: for who proposes alone */
+    FIELDS_END = 1 << 19,
 };
 
 static const struct {
@@ -43,9 +44,9 @@ static const struct {
     [COMMAND_CREATE_TOPIC] = {"create_topic", FIELD_TOPIC | FIELD_ID | FIELD_ATTR | FIELD_PARTITIONS | FIELD_REPLICAS},
     [COMMAND_DELETE_TOPIC] = {"delete_topic", FIELD_TOPIC | FIELD_ID | FIELD_SEALS},
     [COMMAND_CREATE_PARTITIONS] = {"create_partitions", FIELD_TOPIC | FIELD_ID | FIELD_PARTITIONS | FIELD_REPLICAS},
-    [COMMAND_SET_ATTR] = {"set_attr", FIELD_TOPIC | FIELD_ATTR | FIELD_SET},
-    [COMMAND_SET_CONFIG] = {"set_config", FIELD_TOPIC | FIELD_NAME | FIELD_VALUE | FIELD_SEALS},
-    [COMMAND_REMOVE_CONFIG] = {"remove_config", FIELD_TOPIC | FIELD_NAME | FIELD_SEALS},
+    [COMMAND_SET_ATTR] = {"set_attr", FIELD_TOPIC | FIELD_MEANT | FIELD_ATTR | FIELD_SET},
+    [COMMAND_SET_CONFIG] = {"set_config", FIELD_TOPIC | FIELD_MEANT | FIELD_NAME | FIELD_VALUE | FIELD_SEALS},
+    [COMMAND_REMOVE_CONFIG] = {"remove_config", FIELD_TOPIC | FIELD_MEANT | FIELD_NAME | FIELD_SEALS},
     [COMMAND_CHANGE_NODE] = {"change_node", FIELD_STATE},
     [COMMAND_CHANGE_PARTITIONS] = {"change_partitions", FIELD_PROPOSER | FIELD_CHANGES},
     [COMMAND_SET_PARTITIONS] = {"set_partitions", FIELD_CHANGES},
@@ -55,9 +56,9 @@ static const struct {
     [COMMAND_SET_VOTERS] = {"set_voters", FIELD_VOTERS},
     [COMMAND_CREATE_GROUP] = {"create_group", FIELD_GROUP | FIELD_ID | FIELD_ATTR},
     [COMMAND_DELETE_GROUP] = {"delete_group", FIELD_GROUP | FIELD_ID},
-    [COMMAND_SET_GROUP_ATTR] = {"set_group_attr", FIELD_GROUP | FIELD_ATTR | FIELD_SET},
-    [COMMAND_SET_GROUP_CONFIG] = {"set_group_config", FIELD_GROUP | FIELD_NAME | FIELD_VALUE},
-    [COMMAND_REMOVE_GROUP_CONFIG] = {"remove_group_config", FIELD_GROUP | FIELD_NAME},
+    [COMMAND_SET_GROUP_ATTR] = {"set_group_attr", FIELD_GROUP | FIELD_MEANT | FIELD_ATTR | FIELD_SET},
+    [COMMAND_SET_GROUP_CONFIG] = {"set_group_config", FIELD_GROUP | FIELD_MEANT | FIELD_NAME | FIELD_VALUE},
+    [COMMAND_REMOVE_GROUP_CONFIG] = {"remove_group_config", FIELD_GROUP | FIELD_MEANT | FIELD_NAME},
 };
 
 const char *command_type_name(enum command_type type)
@@ -77,8 +78,7 @@ static void pack_attr(msgpack_packer *pk, const struct tree_attr *attr)
     msgpack_pack_uint32(pk, attr->dir_mode);
     pack_text(pk, "file_mode");
     msgpack_pack_uint32(pk, attr->file_mode);
-    pack_text(pk, "mtime");
-    msgpack_pack_int64(pk, attr->mtime_ms);
+    pack_number(pk, "mtime", attr->mtime_ms);
 }
 
 static void pack_replicas(msgpack_packer *pk, const struct command *cmd)
@@ -97,97 +97,90 @@ static void pack_replicas(msgpack_packer *pk, const struct command *cmd)
 static unsigned fields_of(enum command_type type, bool sealed)
 {
     unsigned fields = types[type].fields;
-    return sealed ? fields | FIELD_ID : fields & ~(unsigned)FIELD_SEALS;
+    return sealed ? (fields | FIELD_ID) & ~(unsigned)FIELD_MEANT : fields & ~(unsigned)FIELD_SEALS;
+}
+
+bool command_goes_by_name(const struct command *cmd)
+{
+    return (types[cmd->type].fields & FIELD_MEANT) != 0;
+}
+
+bool command_names_one(const struct command *cmd)
+{
+    static const uint8_t none[UUID_BYTES];
+    return memcmp(cmd->id, none, UUID_BYTES) != 0;
 }
 
 /* Keys that each field stands for. */
 static size_t key_count(unsigned fields)
 {
     size_t count = 3; /* version, type, time */
-    for (unsigned field = 1; field < FIELDS_END; field <<= 1)
-        if (fields & field)
+    for (unsigned field = 1; field < FIELDS_END; field <<= 1) {
+        if ((fields & field) != 0) {
             count += field == FIELD_ATTR           ? 5
                      : field == FIELD_REGISTRATION ? REGISTRATION_KEYS
                      : field == FIELD_STATE        ? NODE_STATE_KEYS
                      : field == FIELD_EPOCH        ? EPOCH_KEYS
                      : field == FIELD_VOTERS       ? VOTERS_KEYS
                                                    : 1;
+        }
+    }
     return count;
 }
 
 static void pack_command(msgpack_packer *pk, const struct command *cmd)
 {
     unsigned fields = fields_of(cmd->type, cmd->seals != NULL);
+    if (!command_names_one(cmd))
+        fields &= ~(unsigned)FIELD_MEANT;
     msgpack_pack_map(pk, key_count(fields) + (cmd->origin.node != 0 ? ORIGIN_KEYS : 0) +
                              (cmd->cluster[0] != '\0' ? CLUSTER_KEYS : 0));
-    pack_text(pk, "type");
-    pack_text(pk, types[cmd->type].name);
-    pack_text(pk, "version");
-    msgpack_pack_int(pk, cmd->seals != NULL ? COMMAND_VERSION_SEALS : COMMAND_VERSION);
-    pack_text(pk, "time");
-    msgpack_pack_int64(pk, cmd->time_ms);
+    pack_string(pk, "type", types[cmd->type].name);
+    pack_number(pk, "version", cmd->seals != NULL ? COMMAND_VERSION_SEALS : COMMAND_VERSION);
+    pack_number(pk, "time", cmd->time_ms);
     if (cmd->origin.node != 0)
         pack_origin(pk, &cmd->origin);
     if (cmd->cluster[0] != '\0')
         pack_cluster(pk, cmd->cluster);
-    if (fields & FIELD_PROPOSER) {
-        pack_text(pk, "node");
-        msgpack_pack_int32(pk, cmd->node);
-    }
-    if (fields & FIELD_REGISTRATION)
+    if ((fields & FIELD_PROPOSER) != 0)
+        pack_number(pk, "node", cmd->node);
+    if ((fields & FIELD_REGISTRATION) != 0)
         pack_registration(pk, &cmd->registration);
-    if (fields & FIELD_STATE)
+    if ((fields & FIELD_STATE) != 0)
         pack_node_state(pk, &cmd->registration);
-    if (fields & FIELD_CHANGES)
+    if ((fields & FIELD_CHANGES) != 0)
         pack_changes(pk, cmd->changes, cmd->change_count);
-    if (fields & FIELD_EPOCH)
+    if ((fields & FIELD_EPOCH) != 0)
         pack_epoch(pk, cmd);
-    if (fields & FIELD_VOTERS)
+    if ((fields & FIELD_VOTERS) != 0)
         pack_voters(pk, cmd);
-    if (fields & FIELD_COUNT) {
-        pack_text(pk, "count");
-        msgpack_pack_int64(pk, cmd->count);
-    }
-    if (fields & FIELD_TOPIC) {
-        pack_text(pk, "topic");
-        pack_text(pk, cmd->topic);
-    }
-    if (fields & FIELD_GROUP) {
-        pack_text(pk, "group");
-        pack_text(pk, cmd->group);
-    }
-    if (fields & FIELD_ID) {
+    if ((fields & FIELD_COUNT) != 0)
+        pack_number(pk, "count", cmd->count);
+    if ((fields & FIELD_TOPIC) != 0)
+        pack_string(pk, "topic", cmd->topic);
+    if ((fields & FIELD_GROUP) != 0)
+        pack_string(pk, "group", cmd->group);
+    if ((fields & (FIELD_ID | FIELD_MEANT)) != 0) {
         char text[UUID_TEXT_BYTES];
         uuid_text(cmd->id, text);
-        pack_text(pk, "id");
-        pack_text(pk, text);
+        pack_string(pk, "id", text);
     }
-    if (fields & FIELD_ATTR)
+    if ((fields & FIELD_ATTR) != 0)
         pack_attr(pk, &cmd->attr);
-    if (fields & FIELD_SET) {
-        pack_text(pk, "set");
-        msgpack_pack_uint32(pk, cmd->set);
-    }
-    if (fields & FIELD_PARTITIONS) {
-        pack_text(pk, "partitions");
-        msgpack_pack_int32(pk, cmd->partitions);
-    }
-    if (fields & FIELD_PARTITION) {
-        pack_text(pk, "partition");
-        msgpack_pack_int32(pk, cmd->partition);
-    }
-    if (fields & FIELD_REPLICAS)
+    if ((fields & FIELD_SET) != 0)
+        pack_number(pk, "set", cmd->set);
+    if ((fields & FIELD_PARTITIONS) != 0)
+        pack_number(pk, "partitions", cmd->partitions);
+    if ((fields & FIELD_PARTITION) != 0)
+        pack_number(pk, "partition", cmd->partition);
+    if ((fields & FIELD_REPLICAS) != 0)
         pack_replicas(pk, cmd);
-    if (fields & FIELD_SEALS)
+    if ((fields & FIELD_SEALS) != 0)
         pack_seals(pk, cmd);
-    if (fields & FIELD_NAME) {
-        pack_text(pk, "name");
-        pack_text(pk, cmd->name);
-    }
-    if (fields & FIELD_VALUE) {
-        pack_text(pk, "value");
-        pack_text(pk, cmd->value);
-    }
+    if ((fields & FIELD_NAME) != 0)
+        pack_string(pk, "name", cmd->name);
+    if ((fields & FIELD_VALUE) != 0)
+        pack_string(pk, "value", cmd->value);
 }
 
 /* As msgpack_sbuffer_write(), but a failure is kept, so that it need not be looked for after each of the calls above.
@@ -283,76 +276,104 @@ static int decode_type(const msgpack_object *map, struct command *cmd, bool *sea
         type++;
     if (type == COMMAND_TYPES)
         return err_set(e, -EBADMSG, "unknown metadata command %s", name);
-    int last = types[type].fields & FIELD_SEALS ? COMMAND_VERSION_SEALS : COMMAND_VERSION;
-    if (version < COMMAND_VERSION || version > last)
+    int last = (types[type].fields & FIELD_SEALS) != 0 ? COMMAND_VERSION_SEALS : COMMAND_VERSION;
+    if (version < COMMAND_VERSION || version > last) {
         return err_set(e, -EBADMSG, "metadata command %s of version %" PRId64 ", this build knows %d", name, version,
                        last);
+    }
     cmd->type = (enum command_type)type;
     *sealed = version == COMMAND_VERSION_SEALS;
     return 0;
 }
 
+/* Each returns the name of one that is not as it has to be; NULL: all are. */
+static const char *get_numbers(const msgpack_object *map, unsigned fields, struct command *cmd)
+{
+    int64_t node = 0, set = 0, partitions = 0, partition = 0;
+    if (!get_number(map, "time", INT64_MIN, INT64_MAX, &cmd->time_ms))
+        return "time";
+    if ((fields & FIELD_PROPOSER) != 0 && !get_number(map, "node", 0, INT32_MAX, &node))
+        return "node";
+    if ((fields & FIELD_COUNT) != 0 && !get_number(map, "count", 1, INT64_MAX, &cmd->count))
+        return "count";
+    if ((fields & FIELD_SET) != 0 && !get_number(map, "set", 0, UINT32_MAX, &set))
+        return "set";
+    if ((fields & FIELD_PARTITIONS) != 0 && !get_number(map, "partitions", 1, LIMIT_TOPIC_PARTITIONS, &partitions))
+        return "partitions";
+    if ((fields & FIELD_PARTITION) != 0 && !get_number(map, "partition", -1, LIMIT_TOPIC_PARTITIONS - 1, &partition))
+        return "partition";
+    cmd->node = (int32_t)node;
+    cmd->set = (unsigned)set;
+    cmd->partitions = (int32_t)partitions;
+    cmd->partition = (int32_t)partition;
+    return NULL;
+}
+
+static const char *get_names(const msgpack_object *map, unsigned fields, struct command *cmd)
+{
+    if ((fields & FIELD_TOPIC) != 0 && !get_text(map, "topic", cmd->topic, sizeof cmd->topic))
+        return "topic";
+    if ((fields & FIELD_GROUP) != 0 && !get_text(map, "group", cmd->group, sizeof cmd->group))
+        return "group";
+    if ((fields & FIELD_ID) != 0 && !get_id(map, cmd->id))
+        return "id";
+    if ((fields & FIELD_MEANT) != 0 && get(map, "id") != NULL && !get_id(map, cmd->id))
+        return "id";
+    if ((fields & FIELD_NAME) != 0 && !get_text(map, "name", cmd->name, sizeof cmd->name))
+        return "name";
+    if ((fields & FIELD_VALUE) != 0 && !get_text(map, "value", cmd->value, sizeof cmd->value))
+        return "value";
+    return NULL;
+}
+
+static const char *get_parts(const msgpack_object *map, unsigned fields, struct command *cmd)
+{
+    if (!get_origin(map, &cmd->origin))
+        return "origin";
+    if ((fields & (FIELD_EPOCH | FIELD_VOTERS)) != 0 && !get_cluster(map, cmd->cluster))
+        return "cluster";
+    if ((fields & FIELD_REGISTRATION) != 0 && !get_registration(map, &cmd->registration))
+        return "registration";
+    if ((fields & FIELD_STATE) != 0 && !get_node_state(map, &cmd->registration))
+        return "node state";
+    if ((fields & FIELD_EPOCH) != 0 && !get_epoch(map, cmd))
+        return "epoch";
+    if ((fields & FIELD_VOTERS) != 0 && !get_voters(map, cmd))
+        return "voters";
+    if ((fields & FIELD_ATTR) != 0 && !get_attr(map, &cmd->attr))
+        return "attributes";
+    cmd->attr.ctime_ms = cmd->time_ms;
+    return NULL;
+}
+
+/* What is malloc-ed. *rc: -EBADMSG or -ENOMEM. */
+static const char *get_lists(const msgpack_object *map, unsigned fields, struct command *cmd, int *rc)
+{
+    if ((fields & FIELD_REPLICAS) != 0 && (*rc = get_replicas(map, cmd)) != 0)
+        return "replicas";
+    if ((fields & FIELD_SEALS) != 0 && (*rc = get_seals(map, cmd)) != 0)
+        return "seals";
+    if ((fields & FIELD_CHANGES) != 0 && (*rc = get_changes(map, &cmd->changes, &cmd->change_count)) != 0)
+        return "changes";
+    return NULL;
+}
+
 static int decode_fields(const msgpack_object *map, struct command *cmd, bool sealed, struct err *e)
 {
     unsigned fields = fields_of(cmd->type, sealed);
-    const char *bad = NULL;
-    int64_t number = 0;
-    if (!get_number(map, "time", INT64_MIN, INT64_MAX, &cmd->time_ms))
-        bad = "time";
-    if (!get_origin(map, &cmd->origin))
-        bad = "origin";
-    if ((fields & (FIELD_EPOCH | FIELD_VOTERS)) && !get_cluster(map, cmd->cluster))
-        bad = "cluster";
-    if ((fields & FIELD_PROPOSER) && !get_number(map, "node", 0, INT32_MAX, &number))
-        bad = "node";
-    cmd->node = (int32_t)number;
-    if ((fields & FIELD_REGISTRATION) && !get_registration(map, &cmd->registration))
-        bad = "registration";
-    if ((fields & FIELD_STATE) && !get_node_state(map, &cmd->registration))
-        bad = "node state";
-    if ((fields & FIELD_EPOCH) && !get_epoch(map, cmd))
-        bad = "epoch";
-    if ((fields & FIELD_VOTERS) && !get_voters(map, cmd))
-        bad = "voters";
-    if ((fields & FIELD_COUNT) && !get_number(map, "count", 1, INT64_MAX, &cmd->count))
-        bad = "count";
-    if ((fields & FIELD_TOPIC) && !get_text(map, "topic", cmd->topic, sizeof cmd->topic))
-        bad = "topic";
-    if ((fields & FIELD_GROUP) && !get_text(map, "group", cmd->group, sizeof cmd->group))
-        bad = "group";
-    if ((fields & FIELD_ID) && !get_id(map, cmd->id))
-        bad = "id";
-    if ((fields & FIELD_ATTR) && !get_attr(map, &cmd->attr))
-        bad = "attributes";
-    cmd->attr.ctime_ms = cmd->time_ms;
-    number = 0;
-    if ((fields & FIELD_SET) && !get_number(map, "set", 0, UINT32_MAX, &number))
-        bad = "set";
-    cmd->set = (unsigned)number;
-    number = 0;
-    if ((fields & FIELD_PARTITIONS) && !get_number(map, "partitions", 1, LIMIT_TOPIC_PARTITIONS, &number))
-        bad = "partitions";
-    cmd->partitions = (int32_t)number;
-    number = 0;
-    if ((fields & FIELD_PARTITION) && !get_number(map, "partition", -1, LIMIT_TOPIC_PARTITIONS - 1, &number))
-        bad = "partition";
-    cmd->partition = (int32_t)number;
-    if ((fields & FIELD_NAME) && !get_text(map, "name", cmd->name, sizeof cmd->name))
-        bad = "name";
-    if ((fields & FIELD_VALUE) && !get_text(map, "value", cmd->value, sizeof cmd->value))
-        bad = "value";
-    int rc = 0;
-    if (bad == NULL && (fields & FIELD_REPLICAS) && (rc = get_replicas(map, cmd)) != 0)
-        bad = "replicas";
-    if (bad == NULL && (fields & FIELD_SEALS) && (rc = get_seals(map, cmd)) != 0)
-        bad = "seals";
-    if (bad == NULL && (fields & FIELD_CHANGES) && (rc = get_changes(map, &cmd->changes, &cmd->change_count)) != 0)
-        bad = "changes";
+    int rc = -EBADMSG;
+    const char *bad = get_numbers(map, fields, cmd);
+    if (bad == NULL)
+        bad = get_names(map, fields, cmd);
+    if (bad == NULL)
+        bad = get_parts(map, fields, cmd);
+    if (bad == NULL)
+        bad = get_lists(map, fields, cmd, &rc);
+    if (bad == NULL)
+        return 0;
     if (rc == -ENOMEM)
         return err_sys(e, rc, "metadata command %s", types[cmd->type].name);
-    if (bad != NULL)
-        return err_set(e, -EBADMSG, "metadata command %s: bad %s", types[cmd->type].name, bad);
-    return 0;
+    return err_set(e, -EBADMSG, "metadata command %s: bad %s", types[cmd->type].name, bad);
 }
 
 int command_decode(const void *data, size_t len, struct command *cmd, struct err *e)

@@ -98,6 +98,8 @@ struct command {
     struct command_origin origin;
     char topic[TOPIC_NAME_BYTES];
     char group[GROUP_NAME_BYTES]; /* a consumer group */
+    /* The topic's or the group's. Of a command that goes by the name it says which one is meant; zeros: whichever has
+     * the name. */
     uint8_t id[UUID_BYTES];
     struct tree_attr attr; /* ctime_ms is time_ms; mtime_ms where set says so */
     unsigned set;
@@ -129,6 +131,11 @@ int command_encode(const struct command *cmd, void **out, size_t *len);
 /* On success the caller frees *cmd by command_free(). -EBADMSG, -ENOMEM. */
 int command_decode(const void *data, size_t len, struct command *cmd, struct err *e);
 void command_free(struct command *cmd);
+/* A change of attributes or settings: what was proposed is applied to whatever has the name, as builds do that know no
+ * id in it; so whose name it is has to be certain before. */
+bool command_goes_by_name(const struct command *cmd);
+/* It has an id. */
+bool command_names_one(const struct command *cmd);
 const char *command_type_name(enum command_type type);
 
 #endif

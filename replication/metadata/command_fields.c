@@ -32,22 +32,30 @@ void pack_text(msgpack_packer *pk, const char *text)
     msgpack_pack_str_body(pk, text, strlen(text));
 }
 
+void pack_number(msgpack_packer *pk, const char *key, int64_t value)
+{
+    pack_text(pk, key);
+    msgpack_pack_int64(pk, value);
+}
+
+void pack_string(msgpack_packer *pk, const char *key, const char *text)
+{
+    pack_text(pk, key);
+    pack_text(pk, text);
+}
+
 void pack_registration(msgpack_packer *pk, const struct node_registration *registration)
 {
-    pack_text(pk, "node");
-    msgpack_pack_int32(pk, registration->id);
+    pack_number(pk, "node", registration->id);
     pack_text(pk, "incarnation");
     msgpack_pack_uint64(pk, registration->incarnation);
     pack_text(pk, "renewed");
     msgpack_pack_uint64(pk, registration->renewed);
     pack_text(pk, "process");
     msgpack_pack_uint64(pk, registration->process);
-    pack_text(pk, "host");
-    pack_text(pk, registration->host);
-    pack_text(pk, "port");
-    msgpack_pack_int32(pk, registration->port);
-    pack_text(pk, "feature_level");
-    msgpack_pack_int32(pk, registration->feature_level);
+    pack_string(pk, "host", registration->host);
+    pack_number(pk, "port", registration->port);
+    pack_number(pk, "feature_level", registration->feature_level);
     pack_text(pk, "fenced");
     elements_pack_bool(pk, registration->fenced);
     pack_text(pk, "shutting_down");
@@ -58,10 +66,8 @@ void pack_registration(msgpack_packer *pk, const struct node_registration *regis
 
 void pack_node_state(msgpack_packer *pk, const struct node_registration *registration)
 {
-    pack_text(pk, "node");
-    msgpack_pack_int32(pk, registration->id);
-    pack_text(pk, "node_epoch");
-    msgpack_pack_int64(pk, registration->epoch);
+    pack_number(pk, "node", registration->id);
+    pack_number(pk, "node_epoch", registration->epoch);
     pack_text(pk, "fenced");
     elements_pack_bool(pk, registration->fenced);
     pack_text(pk, "shutting_down");
@@ -112,8 +118,7 @@ static void pack_server(msgpack_packer *pk, struct raft_id id)
 
 void pack_epoch(msgpack_packer *pk, const struct command *cmd)
 {
-    pack_text(pk, "epoch");
-    msgpack_pack_int32(pk, cmd->epoch);
+    pack_number(pk, "epoch", cmd->epoch);
     pack_text(pk, "leader");
     pack_server(pk, cmd->leader);
 }
@@ -155,8 +160,7 @@ void pack_origin(msgpack_packer *pk, const struct command_origin *origin)
 
 void pack_cluster(msgpack_packer *pk, const char *cluster)
 {
-    pack_text(pk, "cluster");
-    pack_text(pk, cluster);
+    pack_string(pk, "cluster", cluster);
 }
 
 /* ---- getting ---- */
@@ -280,9 +284,10 @@ static bool servers_of(const msgpack_object *value, struct raft_voters *out)
     if (value == NULL || value->type != MSGPACK_OBJECT_ARRAY || value->via.array.size == 0 ||
         value->via.array.size > LIMIT_VOTERS)
         return false;
-    for (uint32_t i = 0; i < value->via.array.size; i++)
+    for (uint32_t i = 0; i < value->via.array.size; i++) {
         if (!server_of(&value->via.array.ptr[i], &out->ids[i]))
             return false;
+    }
     out->count = (int32_t)value->via.array.size;
     return raft_voters_valid(out);
 }
@@ -331,9 +336,10 @@ static bool epochs_of(const msgpack_object *value, int32_t count, int64_t *out)
 {
     if (value->type != MSGPACK_OBJECT_ARRAY || value->via.array.size != (uint32_t)count)
         return false;
-    for (int32_t i = 0; i < count; i++)
+    for (int32_t i = 0; i < count; i++) {
         if (!number_of(&value->via.array.ptr[i], -1, INT64_MAX, &out[i]))
             return false;
+    }
     return true;
 }
 

@@ -21,6 +21,9 @@ enum {
 };
 
 void pack_text(msgpack_packer *pk, const char *text);
+/* A key and its value. */
+void pack_number(msgpack_packer *pk, const char *key, int64_t value);
+void pack_string(msgpack_packer *pk, const char *key, const char *text);
 void pack_registration(msgpack_packer *pk, const struct node_registration *registration);
 void pack_node_state(msgpack_packer *pk, const struct node_registration *registration);
 void pack_changes(msgpack_packer *pk, const struct partition_change *changes, int32_t count);

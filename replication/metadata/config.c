@@ -233,9 +233,10 @@ int config_check(const char *name, const char *value, struct err *e)
             return err_set(e, -EINVAL, "%s: neither line nor msgpack: %s", name, value);
         return 0;
     case SEPARATOR:
-        if (!parse_separator(value, scratch.log.key_separator, &scratch.log.key_separator_len))
+        if (!parse_separator(value, scratch.log.key_separator, &scratch.log.key_separator_len)) {
             return err_set(e, -EINVAL, "%s: not at most %d bytes, with \\t, \\\\ and \\xHH: %s", name,
                            LOG_KEY_SEPARATOR_BYTES, value);
+        }
         return 0;
     }
     return -EINVAL;

@@ -17,9 +17,10 @@ enum { LOOK_CHANGES = 1000 /* in one command */ };
 
 static struct controller_node *find(struct controller *controller, int32_t id)
 {
-    for (int32_t i = 0; i < controller->count; i++)
+    for (int32_t i = 0; i < controller->count; i++) {
         if (controller->nodes[i].id == id)
             return &controller->nodes[i];
+    }
     return NULL;
 }
 
@@ -127,9 +128,10 @@ bool controller_gone_vote(struct controller *controller, const struct metadata *
         raft_voters_node(voters, voter) == NULL)
         return false;
     *vote_of(gone, process, voter) = (struct gone_vote){.voter = voter, .at_ms = now_ms};
-    for (int32_t i = 0; i < LIMIT_VOTERS; i++)
+    for (int32_t i = 0; i < LIMIT_VOTERS; i++) {
         found += gone->gone[i].voter != 0 && raft_voters_node(voters, gone->gone[i].voter) != NULL &&
                  now_ms - gone->gone[i].at_ms < CONTROLLER_GONE_MS;
+    }
     if (found < raft_voters_majority(voters))
         return false;
     controller_gone(controller, meta, node, process);

@@ -31,12 +31,14 @@ static int32_t first_of(const struct partition_registration *part, const struct 
                         const struct election_nodes *nodes)
 {
     const struct replica_set *order = part->target.count > 0 ? &part->target : &part->replicas;
-    for (int32_t i = 0; i < order->count; i++)
+    for (int32_t i = 0; i < order->count; i++) {
         if (replica_set_has(among, order->ids[i]) && nodes->stays(nodes->arg, order->ids[i]))
             return order->ids[i];
-    for (int32_t i = 0; i < among->count; i++)
+    }
+    for (int32_t i = 0; i < among->count; i++) {
         if (replica_set_has(&part->replicas, among->ids[i]) && nodes->stays(nodes->arg, among->ids[i]))
             return among->ids[i];
+    }
     return LEADER_NONE;
 }
 
@@ -45,9 +47,10 @@ static void expel(struct partition_registration *out, const struct election_node
                   const struct election_rules *rules)
 {
     struct replica_set isr = out->isr;
-    for (int32_t i = 0; i < out->isr.count; i++)
+    for (int32_t i = 0; i < out->isr.count; i++) {
         if (out->isr.ids[i] != out->leader && !nodes->stays(nodes->arg, out->isr.ids[i]))
             replica_set_remove(&isr, out->isr.ids[i]);
+    }
     if (isr.count < out->isr.count)
         set_isr(out, &isr, rules);
 }
@@ -215,9 +218,10 @@ bool election_needs_unclean(const struct partition_registration *part, const str
     asked->count = 0;
     if (!rules->unclean || part->leader != LEADER_NONE || chosen(part, nodes) != LEADER_NONE)
         return false;
-    for (int32_t i = 0; i < part->replicas.count; i++)
+    for (int32_t i = 0; i < part->replicas.count; i++) {
         if (nodes->stays(nodes->arg, part->replicas.ids[i]))
             replica_set_add(asked, part->replicas.ids[i]);
+    }
     return asked->count > 0;
 }
 

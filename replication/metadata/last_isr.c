@@ -77,9 +77,9 @@ static void take(struct last_isr_partition *part, int32_t node, int64_t node_epo
     bool more = found->epoch > part->best_epoch ||
                 (found->epoch == part->best_epoch && found->end_offset > part->best_end_offset);
     replica_set_remove(&part->waits, node);
-    if (found->epoch < 0)
+    if (found->epoch < 0) {
         part->lost = true;
-    else if (part->best == 0 || more) {
+    } else if (part->best == 0 || more) {
         part->best = node;
         part->best_node_epoch = node_epoch;
         part->best_epoch = found->epoch;
@@ -96,19 +96,21 @@ void last_isr_answer(struct last_isr *asked, uint64_t round, int32_t node, int64
         struct last_isr_partition *part = &asked->parts[i];
         if (!replica_set_has(&part->waits, node))
             continue;
-        for (int32_t j = 0; j < count; j++)
+        for (int32_t j = 0; j < count; j++) {
             if (found[j].index == part->index && memcmp(found[j].topic_id, part->topic_id, UUID_BYTES) == 0) {
                 take(part, node, node_epoch, &found[j]);
                 break;
             }
+        }
     }
 }
 
 bool last_isr_complete(const struct last_isr *asked)
 {
-    for (int32_t i = 0; i < asked->count; i++)
+    for (int32_t i = 0; i < asked->count; i++) {
         if (asked->parts[i].waits.count > 0)
             return false;
+    }
     return true;
 }
 

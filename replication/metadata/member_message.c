@@ -123,9 +123,10 @@ static bool take_all(const msgpack_object *o, struct last_isr_message *out)
     if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > LAST_ISR_PARTITIONS)
         return false;
     out->count = (int32_t)o->via.array.size;
-    for (int32_t i = 0; i < out->count; i++)
+    for (int32_t i = 0; i < out->count; i++) {
         if (!take_found(&o->via.array.ptr[i], &out->found[i]))
             return false;
+    }
     return true;
 }
 

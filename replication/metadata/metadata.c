@@ -102,9 +102,10 @@ const struct metadata_topic *metadata_topic_by_id(const struct metadata *meta, c
 
 const struct node_registration *metadata_node(const struct metadata *meta, int32_t id)
 {
-    for (size_t i = 0; i < meta->node_count; i++)
+    for (size_t i = 0; i < meta->node_count; i++) {
         if (meta->nodes[i].id == id)
             return &meta->nodes[i];
+    }
     return NULL;
 }
 
@@ -150,11 +151,27 @@ void metadata_load(const struct metadata *meta, struct placement_node *nodes)
     if (meta->node_count < 2) /* nothing to choose */
         return;
     qsort(nodes, meta->node_count, sizeof *nodes, by_id);
-    for (size_t i = 0; i < meta->topic_count; i++)
+    for (size_t i = 0; i < meta->topic_count; i++) {
         for (int32_t p = 0; p < meta->topics[i]->partitions; p++) {
             const struct partition_registration *part = &meta->topics[i]->parts[p];
             count_in(nodes, meta->node_count, part->target.count > 0 ? &part->target : &part->replicas);
         }
+    }
+}
+
+static int32_t replicas_wanted(const struct partition_registration *part)
+{
+    return part->target.count > 0 ? part->target.count : part->replicas.count;
+}
+
+int32_t metadata_factor(const struct metadata_topic *topic)
+{
+    int32_t factor = replicas_wanted(&topic->parts[0]);
+    for (int32_t p = 1; p < topic->partitions; p++) {
+        if (replicas_wanted(&topic->parts[p]) < factor)
+            factor = replicas_wanted(&topic->parts[p]);
+    }
+    return factor;
 }
 
 int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_topic *topic, int32_t replicas)
@@ -169,9 +186,10 @@ int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_t
 int32_t metadata_known_nodes(const struct metadata *meta)
 {
     int32_t count = (int32_t)meta->node_count;
-    for (int32_t i = 0; i < meta->voters.voters.count; i++)
+    for (int32_t i = 0; i < meta->voters.voters.count; i++) {
         if (metadata_node(meta, meta->voters.voters.ids[i].node) == NULL)
             count++;
+    }
     return count;
 }
 
@@ -198,7 +216,7 @@ int metadata_get_config(const struct metadata *meta, const struct metadata_topic
         number = metadata_default_factor(meta);
     } else if (strcmp(name, "min.insync.replicas") == 0) {
         number =
-            metadata_min_insync(meta, topic, topic != NULL ? topic->replication_factor : metadata_default_factor(meta));
+            metadata_min_insync(meta, topic, topic != NULL ? metadata_factor(topic) : metadata_default_factor(meta));
     } else {
         memcpy(out, value, strlen(value) + 1);
         return 0;
@@ -210,9 +228,7 @@ int metadata_get_config(const struct metadata *meta, const struct metadata_topic
 void metadata_election_rules(const struct metadata *meta, const struct metadata_topic *topic, int32_t index,
                              struct election_rules *out)
 {
-    const struct partition_registration *part = &topic->parts[index];
-    int32_t replicas = part->target.count > 0 ? part->target.count : part->replicas.count;
     const char *unclean = config_in_force(&meta->config, &topic->config, "unclean.leader.election.enable");
-    out->min_insync_replicas = metadata_min_insync(meta, topic, replicas);
+    out->min_insync_replicas = metadata_min_insync(meta, topic, replicas_wanted(&topic->parts[index]));
     out->unclean = strcmp(unclean, "true") == 0;
 }

@@ -21,7 +21,7 @@ struct metadata_topic {
     struct tree_attr attr;
     struct config_set config;
     int32_t partitions;
-    int32_t replication_factor;
+    int32_t replication_factor;           /* as made or set for all of it; what is added gets so many */
     struct partition_registration *parts; /* partitions of them */
 };
 
@@ -75,8 +75,8 @@ void metadata_init(struct metadata *meta, const struct tree_attr *root);
 void metadata_free(struct metadata *meta);
 
 /* Before a command is proposed: 0; -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC (a limit) with the reason. What
- * contradicts itself (config_check_keys()) is refused here alone: metadata_apply() takes what an earlier version, which
- * did not ask, has decided. */
+ * contradicts itself (config_check_keys()), and what was meant for one that had the name before, is refused here alone:
+ * metadata_apply() takes what an earlier version, which did not ask, has decided. */
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e);
 /* -ETIMEDOUT: one of the nodes that live is of an older build, which does not know commands of that feature level. */
 int metadata_check_level(const struct metadata *meta, int32_t level, struct err *e);
@@ -98,6 +98,9 @@ struct election_nodes metadata_election_nodes(const struct metadata *meta);
 /* The settings that elections of a partition go by. */
 void metadata_election_rules(const struct metadata *meta, const struct metadata_topic *topic, int32_t index,
                              struct election_rules *out);
+/* How many replicas its partitions have, or are to have while they move; where they differ, as user.log.replicas makes
+ * them, of the one that has the fewest. */
+int32_t metadata_factor(const struct metadata_topic *topic);
 /* min.insync.replicas in force for so many replicas: as set on the topic (NULL: none) or MOUNT, else
  * (replicas + 1) / 2. */
 int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_topic *topic, int32_t replicas);
@@ -105,7 +108,8 @@ int32_t metadata_min_insync(const struct metadata *meta, const struct metadata_t
 int32_t metadata_known_nodes(const struct metadata *meta);
 /* default.replication.factor in force: as set on MOUNT, else the smaller of 3 and the number of nodes. */
 int32_t metadata_default_factor(const struct metadata *meta);
-/* The setting in force as text; topic NULL: MOUNT's. -ENODATA: there is none of that name, there. */
+/* The setting in force as text; topic NULL: MOUNT's. min.insync.replicas that follows from the replicas: by
+ * metadata_factor(). -ENODATA: there is none of that name, there. */
 int metadata_get_config(const struct metadata *meta, const struct metadata_topic *topic, const char *name,
                         char out[CONFIG_VALUE_BYTES]);
 

@@ -33,11 +33,13 @@ static bool lead_on(struct partition_registration *part, int32_t id)
 static void forget_node(struct metadata *meta, int32_t id, bool lost)
 {
     struct partition_registration to;
-    for (size_t i = 0; i < meta->topic_count; i++)
-        for (int32_t p = 0; p < meta->topics[i]->partitions; p++)
+    for (size_t i = 0; i < meta->topic_count; i++) {
+        for (int32_t p = 0; p < meta->topics[i]->partitions; p++) {
             if ((lost || !lead_on(&meta->topics[i]->parts[p], id)) &&
                 election_forget(&meta->topics[i]->parts[p], id, lost, &to))
                 change_partition(&meta->topics[i]->parts[p], &to);
+        }
+    }
 }
 
 static int register_node(struct metadata *meta, const struct command *cmd, int64_t offset)
@@ -111,9 +113,10 @@ static void new_partition(const struct metadata *meta, const int32_t *replicas, 
 
 static void new_partitions(const struct metadata *meta, const struct command *cmd, struct partition_registration *parts)
 {
-    for (int32_t i = 0; i < cmd->replica_count / cmd->replication_factor; i++)
+    for (int32_t i = 0; i < cmd->replica_count / cmd->replication_factor; i++) {
         new_partition(meta, cmd->replicas + (size_t)i * (size_t)cmd->replication_factor, cmd->replication_factor,
                       &parts[i]);
+    }
 }
 
 static void insert(struct metadata_topic **topics, size_t count, size_t place, struct metadata_topic *topic)
@@ -144,9 +147,10 @@ static int set_up(const struct metadata *meta, struct metadata_topic *topic, con
     /* A topic keeps the framing it was made with when the cluster's default changes: its records have it. */
     if (!topic_name_internal(cmd->topic))
         return config_set_put(&topic->config, "framing", config_in_force(&meta->config, NULL, "framing"));
-    for (size_t i = 0; i < sizeof internal / sizeof internal[0]; i++)
+    for (size_t i = 0; i < sizeof internal / sizeof internal[0]; i++) {
         if (config_set_put(&topic->config, internal[i][0], internal[i][1]) != 0)
             return -ENOMEM;
+    }
     return 0;
 }
 
@@ -235,15 +239,15 @@ static void assign_replicas(struct metadata *meta, const struct command *cmd)
 
 void metadata_set_attr(struct tree_attr *attr, const struct command *cmd)
 {
-    if (cmd->set & ATTR_UID)
+    if ((cmd->set & ATTR_UID) != 0)
         attr->uid = cmd->attr.uid;
-    if (cmd->set & ATTR_GID)
+    if ((cmd->set & ATTR_GID) != 0)
         attr->gid = cmd->attr.gid;
-    if (cmd->set & ATTR_DIR_MODE)
+    if ((cmd->set & ATTR_DIR_MODE) != 0)
         attr->dir_mode = cmd->attr.dir_mode;
-    if (cmd->set & ATTR_FILE_MODE)
+    if ((cmd->set & ATTR_FILE_MODE) != 0)
         attr->file_mode = cmd->attr.file_mode;
-    if (cmd->set & COMMAND_ATTR_MTIME)
+    if ((cmd->set & COMMAND_ATTR_MTIME) != 0)
         attr->mtime_ms = cmd->attr.mtime_ms;
     attr->ctime_ms = cmd->time_ms;
 }

@@ -23,9 +23,10 @@ static int check_create_topic(const struct metadata *meta, const struct command 
         return LOST(verdict, -ENOSPC, "there are %d topics already", LIMIT_TOPICS);
     if (cmd->partitions < 1 || cmd->partitions > LIMIT_TOPIC_PARTITIONS)
         return err_set(e, -EINVAL, "topic %s: %d partitions", cmd->topic, cmd->partitions);
-    if (cmd->replica_count != cmd->partitions * cmd->replication_factor)
+    if (cmd->replica_count != cmd->partitions * cmd->replication_factor) {
         return err_set(e, -EINVAL, "topic %s: %d replicas for %d partitions", cmd->topic, cmd->replica_count,
                        cmd->partitions);
+    }
     return 0;
 }
 
@@ -124,9 +125,10 @@ static int check_config(const struct metadata *meta, const struct command *cmd, 
     if (rc == 0)
         rc = check_lags(&meta->config, topic != NULL ? &topic->config : NULL, cmd, verdict);
     if (rc == 0 && strcmp(cmd->name, "default.replication.factor") == 0 &&
-        strtoull(cmd->value, NULL, 10) > meta->node_count)
+        strtoull(cmd->value, NULL, 10) > meta->node_count) {
         rc = err_set(e, -EINVAL, "%s: %s is more than the number of nodes, %zu", cmd->name, cmd->value,
                      meta->node_count);
+    }
     return rc;
 }
 
@@ -184,9 +186,10 @@ static int check_registration(const struct partition_registration *to, struct er
         return err_set(e, -EINVAL, "members that are no replicas");
     if (to->leader != LEADER_NONE && !replica_set_has(&to->isr, to->leader))
         return err_set(e, -EINVAL, "leader %d is not in sync", to->leader);
-    for (int32_t i = 0; i < to->isr.count; i++)
+    for (int32_t i = 0; i < to->isr.count; i++) {
         if (replica_set_has(&to->elr, to->isr.ids[i]))
             return err_set(e, -EINVAL, "node %d is in sync and eligible", to->isr.ids[i]);
+    }
     return 0;
 }
 
@@ -201,7 +204,7 @@ static int check_joining(const struct metadata *meta, const struct partition_reg
             continue;
         if (node == NULL || node->fenced || node->shutting_down)
             return LOST(verdict, -EAGAIN, "node %d is fenced or shutting down", id);
-        if (change->isr_epochs[i] != -1 && change->isr_epochs[i] != node->epoch)
+        if (change->isr_epochs[i] != -1 && change->isr_epochs[i] != node->epoch && !BUG(stale_epoch_joins))
             return LOST(verdict, -EAGAIN, "node %d has registered anew", id);
     }
     return 0;
@@ -213,9 +216,10 @@ static int check_proposer(const struct partition_registration *from, const struc
 {
     const struct partition_registration *to = &change->to;
     /* A leader that is told -ESTALE has heard of another registration, or will. */
-    if (to->partition_epoch != from->partition_epoch + 1 && !BUG(isr_not_compared))
+    if (to->partition_epoch != from->partition_epoch + 1 && !BUG(isr_not_compared)) {
         return LOST(verdict, proposer == 0 ? -EAGAIN : -ESTALE, "partition epoch %d, not %d", from->partition_epoch,
                     to->partition_epoch - 1);
+    }
     if (to->leader_epoch < from->leader_epoch || (to->leader != from->leader && to->leader_epoch == from->leader_epoch))
         return err_set(verdict->e, -EINVAL, "leader epoch %d after %d", to->leader_epoch, from->leader_epoch);
     if (proposer == 0)
@@ -281,9 +285,10 @@ static int check_assign(const struct metadata *meta, const struct command *cmd, 
         rc = check_target(meta, cmd->replicas + (size_t)i * (size_t)factor, factor, &target, verdict->e);
         if (rc != 0)
             return err_wrap(verdict->e, rc, "partition %s-%d", cmd->topic, first + i);
-        if (!election_move(&topic->parts[first + i], &target, &to))
+        if (!election_move(&topic->parts[first + i], &target, &to)) {
             return LOST(verdict, -EAGAIN, "partition %s-%d: too many replicas at once, it moves already", cmd->topic,
                         first + i);
+        }
     }
     return 0;
 }
@@ -332,19 +337,31 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
     return err_set(verdict->e, -EINVAL, "no such command");
 }
 
+/* What goes by the name once it is decided is meant for the one that had it where it was asked for. */
+static int check_meant(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    if (!command_goes_by_name(cmd) || !command_names_one(cmd))
+        return 0;
+    return (cmd->group[0] != '\0' ? metadata_check_same_group : check_same_topic)(meta, cmd, verdict);
+}
+
 int metadata_check_level(const struct metadata *meta, int32_t level, struct err *e)
 {
-    for (size_t i = 0; i < meta->node_count; i++)
-        if (meta->nodes[i].feature_level < level && !meta->nodes[i].fenced)
+    for (size_t i = 0; i < meta->node_count; i++) {
+        if (meta->nodes[i].feature_level < level && !meta->nodes[i].fenced) {
             return err_set(e, -ETIMEDOUT, "node %d is of an older build, which does not know this: upgrade it first",
                            meta->nodes[i].id);
+        }
+    }
     return 0;
 }
 
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e)
 {
     struct verdict verdict = {.e = e};
-    int rc = metadata_fits(meta, cmd, &verdict);
+    int rc = check_meant(meta, cmd, &verdict);
+    if (rc == 0)
+        rc = metadata_fits(meta, cmd, &verdict);
     if (rc == 0 && (cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG))
         rc = check_keys(meta, cmd, e);
     if (rc == 0 && cmd->seals != NULL)

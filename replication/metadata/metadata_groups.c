@@ -57,8 +57,7 @@ static int check_create(const struct metadata *meta, const struct command *cmd, 
     return 0;
 }
 
-/* The group a command is about; one made again under the same name is another one. */
-static int check_same(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+int metadata_check_same_group(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
     const struct metadata_group *group = find(meta, cmd->group);
     if (group == NULL || memcmp(group->id, cmd->id, UUID_BYTES) != 0)
@@ -86,7 +85,7 @@ int metadata_group_fits(const struct metadata *meta, const struct command *cmd, 
     case COMMAND_CREATE_GROUP:
         return check_create(meta, cmd, verdict);
     case COMMAND_DELETE_GROUP:
-        return check_same(meta, cmd, verdict);
+        return metadata_check_same_group(meta, cmd, verdict);
     case COMMAND_SET_GROUP_ATTR:
         if (cmd->group[0] != '\0' && find(meta, cmd->group) == NULL)
             return LOST(verdict, -ENOENT, "no group %s", cmd->group);

@@ -29,6 +29,8 @@ void metadata_topic_free(struct metadata_topic *topic);
 /* metadata_groups.c: groups; the commands that are about them. */
 size_t metadata_group_place(const struct metadata *meta, const char *name, bool *found);
 void metadata_group_free(struct metadata_group *group);
+/* The group a command is about; one made again under the same name is another one. */
+int metadata_check_same_group(const struct metadata *meta, const struct command *cmd, struct verdict *verdict);
 int metadata_group_fits(const struct metadata *meta, const struct command *cmd, struct verdict *verdict);
 int metadata_group_apply(struct metadata *meta, const struct command *cmd); /* 0, -ENOMEM */
 /* What the command sets of the attributes. */

@@ -27,9 +27,10 @@ void placement_add(struct placement_node *nodes, int32_t count, int32_t factor, 
     while (out->count < factor) {
         struct placement_node *best = NULL;
         bool leader = out->count == 0;
-        for (int32_t i = 0; i < count; i++)
+        for (int32_t i = 0; i < count; i++) {
             if (!replica_set_has(out, nodes[i].id) && (best == NULL || better(&nodes[i], best, leader)))
                 best = &nodes[i];
+        }
         replica_set_add(out, best->id);
         best->replicas++;
         best->leaders += leader;

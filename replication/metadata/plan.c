@@ -10,9 +10,10 @@ int plan_partitions(struct command *cmd, const struct metadata *meta, int32_t co
     int32_t factor = cmd->replication_factor;
     struct placement_node nodes[LIMIT_NODES];
     /* A cluster's first moments: a topic is not made with fewer replicas because it came before a node did. */
-    if (meta->node_count == 0 || ((size_t)factor > meta->node_count && factor <= metadata_known_nodes(meta)))
+    if (meta->node_count == 0 || ((size_t)factor > meta->node_count && factor <= metadata_known_nodes(meta))) {
         return err_set(e, -EROFS, "%zu of %" PRId32 " nodes have registered yet", meta->node_count,
                        metadata_known_nodes(meta));
+    }
     if ((size_t)factor > meta->node_count)
         return err_set(e, -EINVAL, "replication factor %" PRId32 ", there are %zu nodes", factor, meta->node_count);
     cmd->replica_count = count * factor;
@@ -40,9 +41,10 @@ static void resize(struct placement_node *nodes, int32_t count, const struct par
                    int32_t factor, struct replica_set *out)
 {
     *out = part->target.count > 0 ? part->target : part->replicas;
-    for (int32_t i = out->count - 1; i >= 0 && out->count > factor; i--)
+    for (int32_t i = out->count - 1; i >= 0 && out->count > factor; i--) {
         if (out->ids[i] != part->leader)
             replica_set_remove(out, out->ids[i]);
+    }
     if (out->count < factor)
         placement_add(nodes, count, factor, out);
 }

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -113,9 +114,10 @@ static bool note_process(struct quorum *quorum, int32_t node, uint64_t process)
     int place = -1;
     bool other;
 
-    for (int i = 0; i < LIMIT_NODES && (place < 0 || quorum->nodes[place] != node); i++)
+    for (int i = 0; i < LIMIT_NODES && (place < 0 || quorum->nodes[place] != node); i++) {
         if (quorum->nodes[i] == node || (place < 0 && quorum->nodes[i] == 0))
             place = i;
+    }
     if (place < 0)
         return false;
     other = quorum->nodes[place] == node && quorum->processes[place] != process;
@@ -357,9 +359,10 @@ static void publish(struct quorum *quorum)
     quorum->majority_ms = leads ? raft_majority_fetched_ms(&quorum->raft) : 0;
     quorum->resigned = quorum->stop_begun && !(quorum->state == QUORUM_WELL && raft_is_leaving(&quorum->raft));
     pthread_mutex_unlock(&quorum->lock);
-    if (leader != before && leader != 0 && !quorum_is_alone(quorum))
+    if (leader != before && leader != 0 && !quorum_is_alone(quorum)) {
         log_line(LOG_NOTICE, "node %d leads the metadata quorum in epoch %d", (int)leader,
                  (int)quorum->raft.state.epoch);
+    }
     if (leads != quorum->leads && quorum->started) {
         quorum->leads = leads;
         quorum->recovering = quorum->recovering && !leads;
@@ -478,6 +481,44 @@ static void finish(struct quorum *quorum)
     pthread_mutex_destroy(&quorum->lock);
 }
 
+#define TAKE_ITS_PLACE                                                                                                 \
+    "put it back; or, where other nodes hold the metadata, take this node's data directory away and let it join as "   \
+    "new"
+
+static int open_snapshot(struct quorum *quorum, struct err *e)
+{
+    struct err why = {""};
+    int rc = snapshot_read(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &quorum->meta, &quorum->snapshot_id, &why);
+
+    if (rc == -EBADMSG)
+        return err_set(e, rc, "%s: " TAKE_ITS_PLACE, why.text);
+    if (rc != 0 && rc != -ENOENT)
+        return err_set(e, rc, "%s", why.text);
+    if (quorum->snapshot_id.epoch < 0) /* of a version that did not say it */
+        quorum->snapshot_id.epoch = quorum->meta.epoch;
+    return 0;
+}
+
+/* REPLICATION.md, rule 16: who has lost its log, and not the directory's incarnation, must not vote as the server that
+ * it was: it does not know what it has promised. A snapshot's end is on the disk in the log before the snapshot is, and
+ * a record of the cluster before it is known to be of it. */
+static int check_whole(struct quorum *quorum, struct err *e)
+{
+    int64_t end = log_end(quorum->log).offset, begins = quorum->meta.next_offset;
+
+    if (end < begins) {
+        return err_set(e, -EBADMSG,
+                       "its log ends at offset %" PRId64 ", in front of where its snapshot does, %" PRId64
+                       ": it was lost, or some of it: " TAKE_ITS_PLACE,
+                       end, begins);
+    }
+    if (end == 0 && quorum->in_cluster) {
+        return err_set(e, -EBADMSG,
+                       "this node is of a cluster, but its log and its snapshot are gone: " TAKE_ITS_PLACE);
+    }
+    return 0;
+}
+
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e)
 {
     struct log_point end;
@@ -490,11 +531,9 @@ int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err 
     if (rc == 0)
         rc = quorum_install_resume(quorum, e);
     if (rc == 0)
-        rc = snapshot_read(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &quorum->meta, &quorum->snapshot_id, e);
-    if (rc == 0 && quorum->snapshot_id.epoch < 0) /* of a version that did not say it */
-        quorum->snapshot_id.epoch = quorum->meta.epoch;
-    if (rc == -ENOENT)
-        rc = 0;
+        rc = open_snapshot(quorum, e);
+    if (rc == 0)
+        rc = check_whole(quorum, e);
     quorum->snapshot_at = quorum->meta.next_offset + quorum->snapshot_commands;
     if (rc == 0)
         rc = quorum_server_start(quorum, e);

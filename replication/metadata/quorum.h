@@ -138,6 +138,7 @@ struct quorum {
     struct log *log;           /* of __cluster_metadata-0 */
     const char *name;          /* its name, for messages */
     bool recover;              /* make the quorum anew of this node alone */
+    bool in_cluster;           /* it was of a cluster before: there is something of that in the log, or a snapshot */
     int64_t snapshot_commands; /* from one snapshot to the next; 0: LIMIT_SNAPSHOT_COMMANDS */
     int64_t known_offset;      /* offset: all below it, as far as the log holds it, is known to have been decided */
 
@@ -153,7 +154,8 @@ struct quorum {
     void (*replaced)(void *arg, const struct metadata *old);
     /* All below end is applied; epoch: the last one of which anything is. */
     void (*committed)(void *arg, struct log_point end, int32_t epoch);
-    /* The cluster begins with this node: its id, chosen and on the disk. 0 or a negative errno. */
+    /* The cluster's id, for a record of this server's: where the cluster begins with this node a new one, in
+     * cluster_id. It is kept when a record that says it is on the disk and applied. 0 or a negative errno. */
     int (*found_cluster)(void *arg, char id[UUID_TEXT_BYTES], struct err *e);
     /* recover: another incarnation for this node's data directory, durably: the old one may have promised something to
      * those that are lost. registered: the one that the log's last registration of the node names; 0: none. 0 or a
@@ -181,10 +183,11 @@ struct quorum {
     int action_at; /* the first of them that is not done */
     struct quorum_told told[QUORUM_TOLD_MAX];
     int told_count;
-    bool state_lost;   /* at the start: no quorum-state, or one older than the log */
-    int32_t end_epoch; /* of the log's last record; -1: there was never one */
-    int32_t follows;   /* the epoch that the log follows in; -1: none */
-    int stall_rc;      /* STALLED, FAILED: why */
+    char cluster_id[UUID_TEXT_BYTES]; /* in the log's records, decided or not, or chosen for them; "": none */
+    bool state_lost;                  /* at the start: no quorum-state, or one older than the log */
+    int32_t end_epoch;                /* of the log's last record; -1: there was never one */
+    int32_t follows;                  /* the epoch that the log follows in; -1: none */
+    int stall_rc;                     /* STALLED, FAILED: why */
     struct err stall_e;
     int64_t retry_at_ms;
     uint64_t tried_number; /* commands below it came before the last try */
@@ -245,9 +248,11 @@ struct quorum {
     int64_t majority_ms;
 
     /* The applier's; before the start quorum_open()'s. */
-    int64_t snapshot_at;        /* the next snapshot, when next_offset gets there */
-    _Atomic bool snapshotting;  /* snapshot_work is queued or under way */
-    pthread_rwlock_t meta_lock; /* held for writing while a command is applied, for reading by who looks */
+    int64_t snapshot_at; /* the next snapshot, when next_offset gets there */
+    _Atomic bool
+        snapshotting; /* snapshot_work is queued or under way; set by the applier, or by a turn while it rests */
+    _Atomic bool snapshot_wanted; /* what is on the disk is damaged */
+    pthread_rwlock_t meta_lock;   /* held for writing while a command is applied, for reading by who looks */
     struct metadata meta;
     struct log_point applied_point; /* meta.next_offset and its position */
 };
@@ -298,6 +303,10 @@ void quorum_voters(struct quorum *quorum, struct raft_voters *out); /* in force,
 bool quorum_has_peers(struct quorum *quorum);
 /* This node leads, and when a majority of the voters had last fetched (INT64_MAX: it is the only one): raft.h. */
 bool quorum_leads(struct quorum *quorum, int64_t *majority_fetched_ms);
+
+/* Reads the snapshot. One that is damaged, or has gone, is written anew from what is in memory: -EBADMSG. 0: it is
+ * well; -ENOENT: there was never one; passing errnos. Any thread that may wait for a disk. */
+int quorum_snapshot_check(struct quorum *quorum, struct err *e);
 
 /* That process of the node is known to have ended. Any thread. */
 void quorum_peer_gone(struct quorum *quorum, int32_t node);

@@ -107,6 +107,10 @@ static void on_snapshot(struct work *work)
     rc = snapshot_encode(&quorum->meta, point, &snapshot, &e);
     id = (struct snapshot_id){.end = point, .epoch = quorum->meta.epoch};
     pthread_rwlock_unlock(&quorum->meta_lock);
+    /* What is applied is on the disks of a majority, which this one may not be of: no snapshot of more than the log has
+     * after a power cut. */
+    if (rc == 0 && (rc = log_flush_all(quorum->log)) != 0)
+        err_sys(&e, rc, "flush the log");
     if (rc == 0)
         rc = snapshot_write(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &snapshot, &e);
     snapshot_free(&snapshot);
@@ -128,7 +132,39 @@ static void on_snapshot(struct work *work)
     mailbox_kick(&quorum->mailbox);
 }
 
+/* ---- a snapshot that is damaged: any thread ---- */
+
+void quorum_snapshot_want(struct quorum *quorum)
+{
+    atomic_store(&quorum->snapshot_wanted, true);
+    mailbox_kick(&quorum->mailbox);
+}
+
+int quorum_snapshot_check(struct quorum *quorum, struct err *e)
+{
+    int rc = snapshot_check(quorum->io, quorum->dirfd, e);
+    bool there;
+
+    pthread_mutex_lock(&quorum->lock);
+    there = quorum->snapshot_id.end.offset > 0;
+    pthread_mutex_unlock(&quorum->lock);
+    if (rc == 0 || err_is_passing(rc) || !there)
+        return rc;
+    err_wrap(e, rc, "it is written anew");
+    quorum_snapshot_want(quorum);
+    return -EBADMSG;
+}
+
 /* ---- a turn's ---- */
+
+/* Between two applies: no other snapshot takes the place of all that is applied meanwhile. */
+static void snapshot_if_wanted(struct quorum *quorum)
+{
+    if (quorum->applying || atomic_load(&quorum->snapshotting) || !atomic_exchange(&quorum->snapshot_wanted, false))
+        return;
+    atomic_store(&quorum->snapshotting, true);
+    executor_bulk(quorum->executor, &quorum->snapshot_work);
+}
 
 void quorum_apply_init(struct quorum *quorum)
 {
@@ -150,6 +186,7 @@ void quorum_apply(struct quorum *quorum)
     event.offset = log_start(quorum->log).offset;
     if (trimmed)
         quorum_step(quorum, &event);
+    snapshot_if_wanted(quorum);
     if (due) {
         quorum->applying = true;
         executor_prompt(quorum->executor, &quorum->apply_work);

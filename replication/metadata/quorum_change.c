@@ -28,9 +28,10 @@ static bool is_list(const struct raft_peers *nodes)
 {
     if (nodes->count != 1 && nodes->count != 3 && nodes->count != 5)
         return false;
-    for (int32_t i = 0; i < nodes->count; i++)
+    for (int32_t i = 0; i < nodes->count; i++) {
         if (nodes->nodes[i] <= (i > 0 ? nodes->nodes[i - 1] : 0))
             return false;
+    }
     return true;
 }
 
@@ -218,9 +219,10 @@ static struct quorum_change *take_next(struct quorum *quorum, uint64_t *number)
     struct quorum_change *next = NULL;
 
     pthread_mutex_lock(&quorum->lock);
-    for (struct quorum_change *change = quorum->changes; change != NULL; change = change->next)
+    for (struct quorum_change *change = quorum->changes; change != NULL; change = change->next) {
         if (change->number >= *number && (next == NULL || change->number < next->number))
             next = change;
+    }
     if (next != NULL) {
         *number = next->number + 1;
         if (next->state == CHANGE_QUEUED)

@@ -160,11 +160,12 @@ static int take_records(struct quorum *quorum, const struct frame *frame)
         quorum->fetcher.told_why = false;
         return 0;
     }
-    if (log_offline(quorum->log) != 0)
+    if (log_offline(quorum->log) != 0) {
         quorum_fail(quorum, -EIO, &e);
-    else if (!quorum->fetcher.told_why)
+    } else if (!quorum->fetcher.told_why) {
         log_line(LOG_ERR, "%s: what node %" PRId32 " sent is not taken: %s", quorum->name, quorum->fetcher.from.node,
                  e.text);
+    }
     quorum->fetcher.told_why = true;
     return rc;
 }

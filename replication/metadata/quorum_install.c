@@ -358,27 +358,36 @@ struct piece {
     struct snapshot_message msg;
 };
 
+/* The first one of a snapshot that is whole. Whoever fetches it finds out what was damaged since, and begins again. */
+static int read_piece(struct piece *piece, uint8_t *data, size_t *got, struct err *e)
+{
+    struct quorum *quorum = piece->quorum;
+    struct snapshot_id id = {.end = {piece->msg.offset, -1}, .epoch = piece->msg.epoch};
+    int rc = piece->msg.at == 0 ? quorum_snapshot_check(quorum, e) : 0;
+
+    return rc != 0 ? rc
+                   : snapshot_read_piece(quorum->io, quorum->dirfd, &id, piece->msg.at, data,
+                                         LIMIT_SNAPSHOT_PIECE_BYTES, got, &piece->msg.size, e);
+}
+
 static void on_piece(struct work *work)
 {
     struct piece *piece = CONTAINER_OF(work, struct piece, work);
     struct quorum *quorum = piece->quorum;
-    struct snapshot_id id = {.end = {piece->msg.offset, -1}, .epoch = piece->msg.epoch};
     uint8_t header[SNAPSHOT_MESSAGE_BYTES], *data = malloc(LIMIT_SNAPSHOT_PIECE_BYTES);
     struct iovec body = {.iov_base = data};
     struct err e = {""};
-    int rc = data == NULL ? -ENOMEM : 0;
+    int rc = data == NULL ? -ENOMEM : read_piece(piece, data, &body.iov_len, &e);
 
-    if (rc == 0)
-        rc = snapshot_read_piece(quorum->io, quorum->dirfd, &id, piece->msg.at, data, LIMIT_SNAPSHOT_PIECE_BYTES,
-                                 &body.iov_len, &piece->msg.size, &e);
     if (rc == -ENOENT)
         piece->msg.size = -1;
     else if (rc != 0)
         log_line(LOG_ERR, "%s", e.text);
     /* What is not answered is asked for again. */
-    if (rc == 0 || rc == -ENOENT)
+    if (rc == 0 || rc == -ENOENT) {
         (void)network_send(quorum->network, piece->to, CHANNEL_RECORDS, MESSAGE_SNAPSHOT_ANSWER, header,
                            snapshot_message_encode(&piece->msg, header), &body, rc == 0 ? 1 : 0);
+    }
     free(data);
     atomic_fetch_sub(&quorum->pieces, 1);
     free(piece);

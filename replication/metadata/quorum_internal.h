@@ -112,6 +112,8 @@ void quorum_apply_init(struct quorum *quorum);
 void quorum_apply(struct quorum *quorum);
 /* A turn's: an apply has ended. */
 void quorum_apply_over(struct quorum *quorum);
+/* Any thread: a new snapshot is to be written, of what is in memory. */
+void quorum_snapshot_want(struct quorum *quorum);
 
 /* ---- reading the log: quorum_replay.c ---- */
 

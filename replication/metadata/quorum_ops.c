@@ -35,6 +35,9 @@ struct proposal {
     size_t len;
     int32_t epoch; /* in which it was given; 0: QUEUED */
     int32_t asked; /* another node's: the epoch that it was sent in */
+    /* Another node's: what was decided when it came. Its origin may have acted upon all of it, so that a refusal by who
+     * has applied less is none. */
+    int64_t seen_offset;
     struct proposal *next;
 };
 
@@ -120,10 +123,12 @@ static void set_deadline(struct quorum *quorum)
 {
     int64_t earliest_ms = INT64_MAX;
 
-    for (int i = 0; i < 2; i++)
-        for (struct proposal *p = i == 0 ? quorum->queued : quorum->given; p != NULL; p = p->next)
+    for (int i = 0; i < 2; i++) {
+        for (struct proposal *p = i == 0 ? quorum->queued : quorum->given; p != NULL; p = p->next) {
             if (p->op != NULL && p->deadline_ms < earliest_ms)
                 earliest_ms = p->deadline_ms;
+        }
+    }
     if (earliest_ms != INT64_MAX)
         alarm_set(quorum->executor, &quorum->deadline, earliest_ms - quorum->clock->mono_ms(quorum->clock));
 }
@@ -368,10 +373,12 @@ static void on_deadline(struct alarm *alarm)
 
         op = NULL;
         pthread_mutex_lock(&quorum->lock);
-        for (int i = 0; i < 2 && over == NULL; i++)
-            for (struct proposal *p = i == 0 ? quorum->queued : quorum->given; p != NULL && over == NULL; p = p->next)
+        for (int i = 0; i < 2 && over == NULL; i++) {
+            for (struct proposal *p = i == 0 ? quorum->queued : quorum->given; p != NULL && over == NULL; p = p->next) {
                 if (p->op != NULL && p->deadline_ms <= now_ms)
                     over = p;
+            }
+        }
         if (over != NULL) {
             op = detach(over);
             if (over->epoch == 0)
@@ -497,16 +504,32 @@ static bool is_config(const struct command *cmd)
     return cmd->type == COMMAND_SET_CONFIG || cmd->type == COMMAND_REMOVE_CONFIG;
 }
 
+/* Whose name it is in may change by it. */
+static bool renames(const struct command *given, const struct command *cmd)
+{
+    switch (given->type) {
+    case COMMAND_CREATE_TOPIC:
+    case COMMAND_DELETE_TOPIC:
+        return strcmp(given->topic, cmd->topic) == 0;
+    case COMMAND_CREATE_GROUP:
+    case COMMAND_DELETE_GROUP:
+        return strcmp(given->group, cmd->group) == 0;
+    default:
+        return false;
+    }
+}
+
 /* May only be judged on the state that it will be applied to: the rules about settings that contradict each other ask
- * for more than one setting. Under the lock. */
+ * for more than one setting, and what goes by a name is meant for who has it now. Under the lock. */
 static bool has_to_wait(const struct quorum *quorum, const struct command *cmd)
 {
-    if (!is_config(cmd))
+    if (!command_goes_by_name(cmd))
         return false;
-    for (const struct proposal *p = quorum->given; p != NULL; p = p->next)
-        if (is_config(&p->cmd) &&
-            (p->cmd.topic[0] == '\0' || cmd->topic[0] == '\0' || strcmp(p->cmd.topic, cmd->topic) == 0))
+    for (const struct proposal *p = quorum->given; p != NULL; p = p->next) {
+        bool same = p->cmd.topic[0] == '\0' || cmd->topic[0] == '\0' || strcmp(p->cmd.topic, cmd->topic) == 0;
+        if ((is_config(&p->cmd) && is_config(cmd) && same) || renames(&p->cmd, cmd))
             return true;
+    }
     return false;
 }
 
@@ -537,12 +560,17 @@ static void take_back(struct quorum *quorum, struct proposal *proposal, bool aga
     pthread_mutex_unlock(&quorum->lock);
 }
 
+/* -EINPROGRESS: it cannot be judged before more is applied here. */
 static int append(struct quorum *quorum, struct proposal *proposal, struct err *e)
 {
     struct log_append_result at;
-    int rc = metadata_check(quorum_acquire(quorum), &proposal->cmd, e);
+    const struct metadata *meta = quorum_acquire(quorum);
+    bool behind = meta->next_offset < proposal->seen_offset;
+    int rc = metadata_check(meta, &proposal->cmd, e);
 
     quorum_release(quorum);
+    if (rc != 0 && behind)
+        return -EINPROGRESS;
     /* What is decided already is refused where it was asked for, by a record that changes nothing: behind that of what
      * exists, which the node has acted upon by then. */
     if (rc == -EEXIST)
@@ -567,7 +595,9 @@ static void give_to_log(struct quorum *quorum)
 
         if (rc == 0)
             continue;
-        take_back(quorum, proposal, elsewhere);
+        take_back(quorum, proposal, elsewhere || rc == -EINPROGRESS);
+        if (rc == -EINPROGRESS) /* the end of the apply is another turn */
+            return;
         if (elsewhere)
             quorum_step(quorum, &failed);
         else
@@ -703,6 +733,7 @@ void quorum_on_command(struct quorum *quorum, int32_t from, const struct frame *
     }
     proposal->asked = request.epoch;
     pthread_mutex_lock(&quorum->lock);
+    proposal->seen_offset = quorum->decided_offset;
     put_last(proposal, &quorum->queued_last);
     pthread_mutex_unlock(&quorum->lock);
 }

@@ -70,9 +70,10 @@ int quorum_each_record(struct quorum *quorum, int64_t from, int64_t to,
 {
     struct log *log = quorum->log;
     struct log_point start = log_start(log), end = log_end(log), first;
-    if (from < start.offset || from > end.offset)
+    if (from < start.offset || from > end.offset) {
         return err_set(e, -EBADMSG, "holds records %" PRId64 " to %" PRId64 ", but the next one to apply is %" PRId64,
                        start.offset, end.offset, from);
+    }
     int rc = log_lookup_offset(log, from, end, &first, e);
     if (rc != 0)
         return rc;
@@ -83,9 +84,10 @@ int quorum_each_record(struct quorum *quorum, int64_t from, int64_t to,
     replay.data = malloc(left < 2 * LIMIT_COMMAND_BYTES ? (size_t)left + 1 : 2 * LIMIT_COMMAND_BYTES);
     if (replay.data == NULL)
         return err_sys(e, -ENOMEM, "replay");
-    while (replay.offset < to && (rc = replay_read(&replay, end.position, e)) > 0)
+    while (replay.offset < to && (rc = replay_read(&replay, end.position, e)) > 0) {
         if ((rc = replay_records(&replay, e)) != 0)
             break;
+    }
     if (rc >= 0 && replay.offset != to)
         rc = err_set(e, -EBADMSG, "ends at record %" PRId64 " instead of %" PRId64, replay.offset, to);
     free(replay.data);

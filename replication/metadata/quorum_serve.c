@@ -111,8 +111,10 @@ static void unreadable(struct quorum *quorum, int32_t node, int rc, const struct
         return;
     quorum->unreadable_ms = now_ms + LIMIT_UNREADABLE_MS;
     log_line(LOG_ERR, "%s: what node %" PRId32 " asks for cannot be read: %s", quorum->name, node, e->text);
-    if (!err_is_passing(rc))
-        quorum_step(quorum, &event);
+    if (err_is_passing(rc))
+        return;
+    quorum_snapshot_want(quorum); /* in the place of what is damaged */
+    quorum_step(quorum, &event);
 }
 
 static void answer(struct quorum *quorum, const struct quorum_pending *pending)

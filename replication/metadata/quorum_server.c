@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "engine/base/container.h"
@@ -335,11 +336,14 @@ void quorum_unstall(struct quorum *quorum)
 
 /* ---- the start ---- */
 
+/* And what they say of the cluster. */
 static int tell_voters(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *e)
 {
     struct raft_event event = {.type = RAFT_EVENT_VOTERS_RECORD};
     int rc;
 
+    if (cmd->cluster[0] != '\0' && quorum->cluster_id[0] == '\0')
+        memcpy(quorum->cluster_id, cmd->cluster, sizeof quorum->cluster_id);
     if (cmd->type != COMMAND_SET_VOTERS)
         return 0;
     event.record.base_offset = end.offset - 1;
@@ -403,11 +407,12 @@ static int make_state(struct quorum *quorum, struct err *e)
     int32_t latest = log_latest_epoch(quorum->log);
     struct raft_state state = {.epoch = latest > 0 ? latest : 0};
 
-    if (voters->count > 1)
+    if (voters->count > 1) {
         return err_set(e, -EBADMSG,
                        QUORUM_STATE_FILE
                        " is missing, or older than the log: this node may have voted and not know it any more; "
                        "take its data directory away and let it join as new");
+    }
     if (voters->count == 1) {
         state.epoch += RAFT_RECOVER_EPOCHS;
         log_line(LOG_WARNING,

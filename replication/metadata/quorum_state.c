@@ -54,16 +54,17 @@ int quorum_state_read(struct io *io, int dirfd, struct raft_id self, struct raft
         return rc;
     rc = parse(body, &owner, out);
     free(body);
-    if (rc == -ENOMEM)
+    if (rc == -ENOMEM) {
         err_sys(e, rc, "read " QUORUM_STATE_FILE);
-    else if (rc != 0)
+    } else if (rc != 0) {
         err_set(e, rc, QUORUM_STATE_FILE " is damaged: it is not what would have been written");
-    else if (!raft_id_equal(owner, self))
+    } else if (!raft_id_equal(owner, self)) {
         rc = err_set(e, -EBADMSG,
                      QUORUM_STATE_FILE " is of node %" PRId32 ", incarnation %016" PRIx64
                                        ", and not of this directory, which is of node %" PRId32
                                        ", incarnation %016" PRIx64,
                      owner.node, owner.incarnation, self.node, self.incarnation);
+    }
     if (rc != 0)
         *out = (struct raft_state){0};
     return rc;

@@ -178,9 +178,10 @@ static void on_fetch_answer(struct raft *raft, const struct raft_message *msg)
     }
     raft_leader_lives(raft);
     /* Only an answer without divergence says that what lies below the leader's high watermark is the leader's. */
-    if (msg->fetch_answer.outcome == RAFT_FETCH_OK)
+    if (msg->fetch_answer.outcome == RAFT_FETCH_OK) {
         raft_advance_high_watermark(raft,
                                     msg->fetch_answer.high_watermark < end ? msg->fetch_answer.high_watermark : end);
+    }
 }
 
 static void on_message(struct raft *raft, const struct raft_message *msg, bool diverging)

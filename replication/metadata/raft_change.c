@@ -73,26 +73,29 @@ static struct raft_id next_to_go(const struct raft *raft, const struct raft_vote
 static struct raft_id next_to_come(const struct raft *raft, const struct raft_voters *voters,
                                    const struct raft_voters *target)
 {
-    for (int32_t i = 0; i < target->count; i++)
+    for (int32_t i = 0; i < target->count; i++) {
         if (raft_voters_node(voters, target->ids[i].node) == NULL && is_ready(raft, target->ids[i]))
             return target->ids[i];
+    }
     return (struct raft_id){0};
 }
 
 /* An incarnation of a node of the target that is not the target's. */
 static struct raft_id next_replaced(const struct raft_voters *voters, const struct raft_voters *target)
 {
-    for (int32_t i = 0; i < voters->count; i++)
+    for (int32_t i = 0; i < voters->count; i++) {
         if (raft_voters_find(target, voters->ids[i]) < 0 && raft_voters_node(target, voters->ids[i].node) != NULL)
             return voters->ids[i];
+    }
     return (struct raft_id){0};
 }
 
 static bool has_all(const struct raft_voters *voters, const struct raft_voters *target)
 {
-    for (int32_t i = 0; i < target->count; i++)
+    for (int32_t i = 0; i < target->count; i++) {
         if (raft_voters_find(voters, target->ids[i]) < 0)
             return false;
+    }
     return true;
 }
 
@@ -189,9 +192,10 @@ static int target_of(const struct raft *raft, const struct raft_peers *nodes, st
 
 static bool all_are_ready(const struct raft *raft, const struct raft_voters *voters)
 {
-    for (int32_t i = 0; i < voters->count; i++)
+    for (int32_t i = 0; i < voters->count; i++) {
         if (!is_ready(raft, voters->ids[i]))
             return false;
+    }
     return true;
 }
 

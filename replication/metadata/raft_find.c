@@ -57,9 +57,10 @@ static int32_t node_to_ask(const struct raft *raft, int32_t i)
 
 static bool is_on_list(const struct raft *raft, int32_t node)
 {
-    for (int32_t i = 0; i < raft->config.peers.count; i++)
+    for (int32_t i = 0; i < raft->config.peers.count; i++) {
         if (raft->config.peers.nodes[i] == node)
             return true;
+    }
     return false;
 }
 
@@ -127,9 +128,10 @@ static bool same_list(const struct raft_peers *a, const struct raft_peers *b)
 {
     if (a->count != b->count)
         return false;
-    for (int32_t i = 0; i < a->count; i++)
+    for (int32_t i = 0; i < a->count; i++) {
         if (a->nodes[i] != b->nodes[i])
             return false;
+    }
     return true;
 }
 

@@ -17,9 +17,10 @@
 
 const struct raft_replica *raft_replica_of(const struct raft *raft, struct raft_id id)
 {
-    for (int32_t i = 0; i < raft->replica_count; i++)
+    for (int32_t i = 0; i < raft->replica_count; i++) {
         if (raft_id_equal(raft->replicas[i].id, id))
             return &raft->replicas[i];
+    }
     return NULL;
 }
 
@@ -45,9 +46,10 @@ static struct raft_replica *replica_of(struct raft *raft, struct raft_id id)
 {
     struct raft_replica *replica = NULL;
 
-    for (int32_t i = 0; i < raft->replica_count; i++)
+    for (int32_t i = 0; i < raft->replica_count; i++) {
         if (raft_id_equal(raft->replicas[i].id, id))
             return &raft->replicas[i];
+    }
     replica = free_replica(raft);
     *replica = (struct raft_replica){.id = id,
                                      .offset = -1,
@@ -125,9 +127,10 @@ static void note_fetch(struct raft *raft, struct raft_replica *replica, const st
 
 static bool is_connected(const struct raft *raft, int32_t node)
 {
-    for (int32_t i = 0; i < raft->connected_count; i++)
+    for (int32_t i = 0; i < raft->connected_count; i++) {
         if (raft->connected[i] == node)
             return true;
+    }
     return false;
 }
 
@@ -194,9 +197,10 @@ void raft_on_fetch(struct raft *raft, const struct raft_message *msg, bool diver
 
 void raft_lead_lost(struct raft *raft, int32_t node)
 {
-    for (int32_t i = 0; i < raft->replica_count; i++)
+    for (int32_t i = 0; i < raft->replica_count; i++) {
         if (raft->replicas[i].id.node == node)
             raft->replicas[i].caught_up_ms = INT64_MIN;
+    }
 }
 
 /* ---- a leader's time ---- */

@@ -4,9 +4,10 @@
 
 bool replica_set_has(const struct replica_set *set, int32_t id)
 {
-    for (int32_t i = 0; i < set->count; i++)
+    for (int32_t i = 0; i < set->count; i++) {
         if (set->ids[i] == id)
             return true;
+    }
     return false;
 }
 
@@ -23,9 +24,10 @@ bool replica_set_add(struct replica_set *set, int32_t id)
 void replica_set_remove(struct replica_set *set, int32_t id)
 {
     int32_t left = 0;
-    for (int32_t i = 0; i < set->count; i++)
+    for (int32_t i = 0; i < set->count; i++) {
         if (set->ids[i] != id)
             set->ids[left++] = set->ids[i];
+    }
     set->count = left;
 }
 
@@ -60,8 +62,9 @@ void replica_set_sort(struct replica_set *set)
 
 bool replica_set_within(const struct replica_set *some, const struct replica_set *all)
 {
-    for (int32_t i = 0; i < some->count; i++)
+    for (int32_t i = 0; i < some->count; i++) {
         if (!replica_set_has(all, some->ids[i]))
             return false;
+    }
     return true;
 }

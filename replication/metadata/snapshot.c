@@ -124,10 +124,12 @@ static int add_made(struct bytes *bytes, const struct metadata_topic *topic)
     if (cmd.replicas == NULL)
         return -ENOMEM;
     /* As many ids as the factor says, whatever a move under way has made of the replicas. */
-    for (int32_t p = 0; p < topic->partitions; p++)
-        for (int32_t i = 0; i < topic->replication_factor; i++)
+    for (int32_t p = 0; p < topic->partitions; p++) {
+        for (int32_t i = 0; i < topic->replication_factor; i++) {
             cmd.replicas[p * topic->replication_factor + i] =
                 topic->parts[p].replicas.ids[i % topic->parts[p].replicas.count];
+        }
+    }
     int rc = add_command(bytes, &cmd);
     command_free(&cmd);
     return rc;
@@ -336,30 +338,76 @@ int snapshot_read(struct io *io, int dirfd, const char *name, struct metadata *m
 
 /* ---- pieces, for other nodes ---- */
 
-int snapshot_read_piece(struct io *io, int dirfd, const struct snapshot_id *id, int64_t at, void *out, size_t room,
-                        size_t *got, int64_t *size, struct err *e)
+/* Opens the file; *size is its whole length. The descriptor, or a negative errno. */
+static int open_file(struct io *io, int dirfd, struct header *header, size_t *bytes, int64_t *size, struct err *e)
 {
     char head[HEADER_BYTES];
-    struct header header;
     struct stat st;
-    size_t bytes;
     int fd = io->open(io, dirfd, SNAPSHOT_FILE, O_RDONLY, 0);
     if (fd < 0)
         return err_sys(e, fd, "open " SNAPSHOT_FILE);
     int rc = io->fstat(io, fd, &st);
-    if (rc != 0)
-        err_sys(e, rc, SNAPSHOT_FILE);
-    /* A header of version 1 is shorter; the body is not. */
-    if (rc == 0 && (rc = io_pread_all(io, fd, head, sizeof head, 0)) != 0)
+    if (rc == 0 && st.st_size < HEADER_BYTES) /* a header of version 1 is shorter; its body is not */
+        rc = err_set(e, -EBADMSG, SNAPSHOT_FILE ": wrong length");
+    else if (rc != 0 || (rc = io_pread_all(io, fd, head, sizeof head, 0)) != 0)
         err_sys(e, rc, "read " SNAPSHOT_FILE);
+    else
+        rc = take_header(head, sizeof head, header, bytes, e);
+    *size = rc == 0 ? st.st_size : 0;
     if (rc == 0)
-        rc = take_header(head, sizeof head, &header, &bytes, e);
-    if (rc == 0 && (header.next_offset != id->end.offset || (header.epoch >= 0 && header.epoch != id->epoch) ||
-                    at < 0 || at > st.st_size))
+        return fd;
+    io->close(io, fd);
+    return rc;
+}
+
+/* Of all that its CRC covers. */
+static int file_crc(struct io *io, int fd, int64_t size, uint32_t *crc, struct err *e)
+{
+    enum { AT_ONCE = 64 << 10 };
+    uint8_t *buf = malloc(AT_ONCE);
+    int rc = buf == NULL ? -ENOMEM : 0;
+    *crc = 0;
+    for (int64_t at = CRC_FROM; rc == 0 && at < size; at += AT_ONCE) {
+        size_t len = size - at < AT_ONCE ? (size_t)(size - at) : AT_ONCE;
+        rc = io_pread_all(io, fd, buf, len, at);
+        if (rc == 0)
+            *crc = crc32c(*crc, buf, len);
+    }
+    free(buf);
+    return rc == 0 ? 0 : err_sys(e, rc, "read " SNAPSHOT_FILE);
+}
+
+int snapshot_check(struct io *io, int dirfd, struct err *e)
+{
+    struct header header;
+    size_t bytes;
+    int64_t size;
+    uint32_t crc;
+    int fd = open_file(io, dirfd, &header, &bytes, &size, e);
+    if (fd < 0)
+        return fd;
+    int rc = file_crc(io, fd, size, &crc, e);
+    if (rc == 0 && header.body_len != (uint64_t)size - bytes)
+        rc = err_set(e, -EBADMSG, SNAPSHOT_FILE ": wrong length");
+    if (rc == 0 && le32toh(header.crc) != crc)
+        rc = err_set(e, -EBADMSG, SNAPSHOT_FILE ": CRC does not match");
+    io->close(io, fd);
+    return rc;
+}
+
+int snapshot_read_piece(struct io *io, int dirfd, const struct snapshot_id *id, int64_t at, void *out, size_t room,
+                        size_t *got, int64_t *size, struct err *e)
+{
+    struct header header;
+    size_t bytes;
+    int rc, fd = open_file(io, dirfd, &header, &bytes, size, e);
+    if (fd < 0)
+        return fd;
+    if (header.next_offset != id->end.offset || (header.epoch >= 0 && header.epoch != id->epoch) || at < 0 ||
+        at > *size) {
         rc = err_set(e, -ENOENT, SNAPSHOT_FILE ": it is of offset %lld by now", (long long)header.next_offset);
-    if (rc == 0) {
-        *size = st.st_size;
-        *got = (int64_t)room < st.st_size - at ? room : (size_t)(st.st_size - at);
+    } else {
+        *got = (int64_t)room < *size - at ? room : (size_t)(*size - at);
         rc = io_pread_all(io, fd, out, *got, at);
         if (rc != 0)
             err_sys(e, rc, "read " SNAPSHOT_FILE);

@@ -37,6 +37,9 @@ int snapshot_write(struct io *io, int dirfd, const char *name, const struct snap
 /* Likewise, and decodes it. -ENOENT: no such file, and *meta is as it was. */
 int snapshot_read(struct io *io, int dirfd, const char *name, struct metadata *meta, struct snapshot_id *id,
                   struct err *e);
+/* Reads all of the file and holds it against its CRC. -EBADMSG: damaged; -ENOENT: no such file; errnos of the disk,
+ * -ENOMEM. */
+int snapshot_check(struct io *io, int dirfd, struct err *e);
 /* Reads some bytes of the file of that offset and epoch: *size is its whole length, *got how many there were. -ENOENT:
  * it is another one by now, or there is none; errnos of the disk. */
 int snapshot_read_piece(struct io *io, int dirfd, const struct snapshot_id *id, int64_t at, void *out, size_t room,

@@ -65,7 +65,7 @@ static void compact_one(struct partition *part, void *arg)
     struct pass *pass = arg;
     struct replica_manager *manager = part->manager;
     struct err e = {0};
-    if (!atomic_load(&part->compact) || atomic_load(&manager->stopping) || partition_usable(part, NULL) != 0)
+    if (!atomic_load(&part->settings.compact) || atomic_load(&manager->stopping) || partition_usable(part, NULL) != 0)
         return;
     pass->any = true;
     int rc = log_compact(part->log, partition_own_high_watermark(part), &manager->stopping, &e);
@@ -76,11 +76,11 @@ static void compact_one(struct partition *part, void *arg)
         partition_segments_changed(part);
         flusher_checkpoint_soon(&manager->flusher);
     } else if (rc < 0) {
-        if (!part->clean_failed)
+        if (!part->upkeep.clean_failed)
             log_line(LOG_ERR, "%s: compaction: %s", part->name, e.text);
         partition_fail_if_offline(part);
     }
-    part->clean_failed = rc < 0;
+    part->upkeep.clean_failed = rc < 0;
 }
 
 static void on_compaction(struct alarm *alarm)

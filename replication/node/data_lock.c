@@ -96,9 +96,10 @@ static int wait_for_lock(struct io *io, struct executor *executor, int fd, const
     for (int waited_ms = 0; (rc = io->lock(io, fd)) == -EWOULDBLOCK; waited_ms += RETRY_MS) {
         pid_t pid;
         bool leaving = holder_leaving(io, fd, &pid);
-        if (waited_ms >= (leaving ? wait_ms : NOTICE_MS))
+        if (waited_ms >= (leaving ? wait_ms : NOTICE_MS)) {
             return err_set(e, -EBUSY, "%s is in use by process %d%s", name, (int)pid,
                            leaving ? ", which is stopping but has not yet ended" : "");
+        }
         executor_pause(executor, RETRY_MS);
     }
     return rc == 0 ? 0 : err_sys(e, rc, "lock %s/lock", name);

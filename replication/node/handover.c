@@ -42,13 +42,13 @@ static void end(struct handover *handover, int rc, const struct err *e)
     struct partition *part = handover->part;
 
     if (rc < 0) {
-        atomic_store(&part->handover_next_ms,
+        atomic_store(&part->handover.next_ms,
                      handover->node->clock->mono_ms(handover->node->clock) + LIMIT_HANDOVER_PAUSE_MS);
-        if (!atomic_exchange(&part->handover_failure_told, true)) {
+        if (!atomic_exchange(&part->handover.failure_told, true)) {
             log_line(LOG_WARNING, "%s: hand it over: %s", part->name, e->text);
         }
     }
-    atomic_store(&part->handover_under_way, false);
+    atomic_store(&part->handover.under_way, false);
     free(handover);
     partition_unref(part);
 }
@@ -68,7 +68,7 @@ static struct handover *begin(struct node *node, struct partition *part)
     struct handover *handover = calloc(1, sizeof *handover);
 
     if (handover == NULL) {
-        atomic_store(&part->handover_under_way, false);
+        atomic_store(&part->handover.under_way, false);
         return NULL;
     }
     handover->node = node;
@@ -85,7 +85,7 @@ static void ask(struct node *node, struct partition *part, int32_t to)
         return;
     }
     handover->op = (struct command_op){.timeout_ms = LIMIT_HANDOVER_MS, .done = on_done};
-    if (!atomic_exchange(&part->handover_told, true)) {
+    if (!atomic_exchange(&part->handover.told, true)) {
         log_line(LOG_WARNING, "%s: this node cannot append, node %d is to lead it", part->name, (int)to);
     }
     int rc = node_set_leader(node, &handover->op, topic_name(part->topic), part->index, to);
@@ -130,7 +130,7 @@ static void withdraw(struct node *node, struct partition *part, struct partition
         return;
     }
     handover->withdrawal = (struct quorum_op){.timeout_ms = LIMIT_HANDOVER_MS, .done = on_withdrawn};
-    if (!atomic_exchange(&part->handover_told, true)) {
+    if (!atomic_exchange(&part->handover.told, true)) {
         log_line(LOG_WARNING, "%s: this node cannot write, node %d is to lead it", part->name, (int)change->to.leader);
     }
     int rc = quorum_submit(&node->quorum, &handover->withdrawal, &cmd);
@@ -141,7 +141,7 @@ static void withdraw(struct node *node, struct partition *part, struct partition
 
 bool node_hand_over(struct node *node, struct partition *part)
 {
-    int64_t now_ms = node->clock->mono_ms(node->clock), since_ms = atomic_load(&part->handover_since_ms);
+    int64_t now_ms = node->clock->mono_ms(node->clock), since_ms = atomic_load(&part->handover.since_ms);
     struct partition_change change;
     bool withdraws = partition_cannot_write(part);
     int32_t to = 0;
@@ -151,16 +151,16 @@ bool node_hand_over(struct node *node, struct partition *part)
     }
     if (since_ms == 0 || now_ms - since_ms > LIMIT_HANDOVER_AGAIN_MS) {
         since_ms = now_ms;
-        atomic_store(&part->handover_since_ms, now_ms);
-        atomic_store(&part->handover_next_ms, now_ms);
-        atomic_store(&part->handover_told, false);
-        atomic_store(&part->handover_failure_told, false);
+        atomic_store(&part->handover.since_ms, now_ms);
+        atomic_store(&part->handover.next_ms, now_ms);
+        atomic_store(&part->handover.told, false);
+        atomic_store(&part->handover.failure_told, false);
     }
     if (now_ms - since_ms > LIMIT_HANDOVER_MS) {
         return false;
     }
     /* Each append that meets it comes here, and again and again. */
-    if (now_ms < atomic_load(&part->handover_next_ms) || atomic_exchange(&part->handover_under_way, true)) {
+    if (now_ms < atomic_load(&part->handover.next_ms) || atomic_exchange(&part->handover.under_way, true)) {
         return true;
     }
     if (withdraws) {

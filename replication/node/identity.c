@@ -92,33 +92,36 @@ int identity_join(struct io *io, int dirfd, struct identity *identity, const cha
     return rc;
 }
 
-static int meta_create(struct io *io, struct executor *executor, int dirfd, int32_t node_id, bool alone,
-                       struct identity *out, struct err *e)
+static int meta_create(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
+                       struct err *e)
 {
-    uint8_t uuid[UUID_BYTES];
-    int rc = alone ? executor_uuid(executor, uuid) : 0;
-    if (rc != 0)
-        return err_sys(e, rc, "choose a cluster id");
     *out = (struct identity){.node_id = node_id};
-    if (alone)
-        uuid_text(uuid, out->cluster_id);
     return identity_renew(io, executor, dirfd, out, 0, e);
 }
 
-int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, bool alone,
-                  struct identity *out, struct err *e)
+bool identity_is_there(struct io *io, int dirfd)
+{
+    int fd = io->open(io, dirfd, META_FILE, O_RDONLY, 0);
+    if (fd >= 0)
+        io->close(io, fd);
+    return fd != -ENOENT;
+}
+
+int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
+                  struct err *e)
 {
     char *text;
     int rc = properties_read(io, dirfd, META_FILE, &text, e);
     if (rc == -ENOENT)
-        return meta_create(io, executor, dirfd, node_id, alone, out, e);
+        return meta_create(io, executor, dirfd, node_id, out, e);
     if (rc != 0)
         return rc;
     rc = meta_parse(text, out, e);
     free(text);
-    if (rc == 0 && out->node_id != node_id)
+    if (rc == 0 && out->node_id != node_id) {
         rc = err_set(e, -EINVAL, META_FILE ": the directory belongs to node %" PRId32 ", not to node %" PRId32,
                      out->node_id, node_id);
+    }
     if (rc == 0 && out->incarnation == 0)
         rc = identity_renew(io, executor, dirfd, out, 0, e);
     return rc;

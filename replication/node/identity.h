@@ -20,11 +20,13 @@ struct identity {
     uint64_t renewed; /* the one that this directory had before that and was last registered under; 0: none */
 };
 
-/* Reads DATA/meta.properties, or makes it for node_id with a new incarnation and, for a node that is alone, a new
- * cluster id; what a version that had no incarnations made is given one. All of it is on the disk when this returns.
+/* Whether there is a DATA/meta.properties, or may be. */
+bool identity_is_there(struct io *io, int dirfd);
+/* Reads DATA/meta.properties, or makes it for node_id with a new incarnation and no cluster; what a version that had no
+ * incarnations made is given one. All of it is on the disk when this returns.
  * -EINVAL: of another node; -EBADMSG: damaged, by name; errnos of the disk. */
-int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, bool alone,
-                  struct identity *out, struct err *e);
+int identity_load(struct io *io, struct executor *executor, int dirfd, int32_t node_id, struct identity *out,
+                  struct err *e);
 /* The directory is of that cluster from here on, durably: it was of none. Errnos of the disk; *identity is then as it
  * was. */
 int identity_join(struct io *io, int dirfd, struct identity *identity, const char *cluster_id, struct err *e);

@@ -94,8 +94,9 @@ static void note_peer(struct membership *member, const struct member_mail *mail)
         if (known != NULL && known->process != mail->process)
             peer->replaced = known->process;
         quorum_release(&member->node->quorum);
-    } else if (mail->process == 0 || mail->process == peer->process)
+    } else if (mail->process == 0 || mail->process == peer->process) {
         peer->gone = peer->process != 0;
+    }
     member->next_ms = now_ms(member); /* the controller hears of it at once */
 }
 
@@ -288,9 +289,10 @@ static int carry_epochs_over(struct membership *member, struct command *cmd)
         const struct metadata_topic *known = meta->topics[i];
         struct topic *topic = catalog_find(&node->replicas.catalog, known->name);
         int32_t epoch;
-        for (int32_t p = 0; topic != NULL && p < known->partitions && cmd->change_count < LIMIT_COMMAND_CHANGES; p++)
+        for (int32_t p = 0; topic != NULL && p < known->partitions && cmd->change_count < LIMIT_COMMAND_CHANGES; p++) {
             if (is_ahead(node, topic, p, &known->parts[p], &epoch))
                 add_epoch(cmd, known, p, epoch);
+        }
         if (topic != NULL)
             topic_unref(topic);
     }
@@ -537,9 +539,10 @@ static bool is_last(struct membership *member)
     struct node *node = member->node;
     const struct metadata *meta = quorum_acquire(&node->quorum);
     bool last = true;
-    for (size_t i = 0; i < meta->node_count; i++)
+    for (size_t i = 0; i < meta->node_count; i++) {
         last &= meta->nodes[i].id == node->options.id || meta->nodes[i].fenced ||
                 !network_up(&node->network, meta->nodes[i].id);
+    }
     quorum_release(&node->quorum);
     return last;
 }

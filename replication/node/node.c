@@ -25,22 +25,9 @@
 
 /* ---- the directory ---- */
 
-/* Makes the name of a new directory durable. */
-static int sync_parent(struct io *io, const char *path, struct err *e)
-{
-    const char *slash = strrchr(path, '/');
-    char parent[4096];
-    snprintf(parent, sizeof parent, "%.*s", slash == NULL ? 1 : (int)(slash - path + 1), slash == NULL ? "." : path);
-    int fd = io->open(io, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
-        return err_sys(e, fd, "open %s", parent);
-    int rc = io->fsync(io, fd);
-    io->close(io, fd);
-    return rc == 0 ? 0 : err_sys(e, rc, "fsync %s", parent);
-}
-
-/* mkdir -p, mode 0700. */
-static int make_path(struct io *io, const char *path, struct err *e)
+/* Calls step with a path and with each that leads to it. 0, or what step returned. */
+static int each_part(struct io *io, const char *path,
+                     int (*step)(struct io *io, const char *part, bool last, struct err *e), struct err *e)
 {
     size_t len = strlen(path);
     char part[4096];
@@ -51,16 +38,45 @@ static int make_path(struct io *io, const char *path, struct err *e)
             continue;
         memcpy(part, path, end);
         part[end] = '\0';
-        int rc = io->mkdir(io, AT_FDCWD, part, 0700);
-        if (rc == 0) {
-            rc = sync_parent(io, part, e);
-            if (rc != 0)
-                return rc;
-        } else if (rc != -EEXIST && (path[end] == '\0' || (rc != -EROFS && rc != -EACCES && rc != -EPERM))) {
-            return err_sys(e, rc, "make %s", part);
-        }
+        int rc = step(io, part, path[end] == '\0', e);
+        if (rc != 0)
+            return rc;
     }
     return 0;
+}
+
+static bool is_refused(int rc)
+{
+    return rc == -EROFS || rc == -EACCES || rc == -EPERM;
+}
+
+/* mkdir -p, mode 0700. */
+static int make_part(struct io *io, const char *part, bool last, struct err *e)
+{
+    int rc = io->mkdir(io, AT_FDCWD, part, 0700);
+    return rc == 0 || rc == -EEXIST || (!last && is_refused(rc)) ? 0 : err_sys(e, rc, "make %s", part);
+}
+
+/* Its name is on the disk. What a node may not read it has not made. */
+static int sync_part(struct io *io, const char *part, bool last, struct err *e)
+{
+    const char *slash = strrchr(part, '/');
+    char parent[4096];
+    (void)last;
+    snprintf(parent, sizeof parent, "%.*s", slash == NULL ? 1 : (int)(slash - part + 1), slash == NULL ? "." : part);
+    int fd = io->open(io, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return is_refused(fd) ? 0 : err_sys(e, fd, "open %s", parent);
+    int rc = io->fsync(io, fd);
+    io->close(io, fd);
+    return rc == 0 || rc == -EROFS || rc == -EINVAL ? 0 : err_sys(e, rc, "fsync %s", parent);
+}
+
+/* Before the directory has an identity: its name may be that of an earlier start, which came no further. */
+static int settle_path(struct node *node, struct err *e)
+{
+    return identity_is_there(node->io, node->data_dirfd) ? 0
+                                                         : each_part(node->io, node->options.data_dir, sync_part, e);
 }
 
 static int open_directory(struct io *io, int dirfd, const char *name, int *out, struct err *e)
@@ -185,12 +201,6 @@ void node_caught_up(struct node *node)
     pthread_mutex_unlock(&node->replicas.checkpoint_lock);
 }
 
-static void close_group_room(struct node *node)
-{
-    groups_free(node->group_room);
-    node->group_room = NULL;
-}
-
 /* From the checkpoints on; the caller has the directory and its lock. */
 static int open_state(struct node *node, struct err *e)
 {
@@ -211,36 +221,25 @@ static int open_state(struct node *node, struct err *e)
     open_groups(node);
     node->checkpoints_by_name = checkpoints_are_by_name(known);
     lower_checkpoints(node);
-    if (quorum_knows_all(&node->quorum))
+    if (quorum_knows_all(&node->quorum)) {
         node_caught_up(node);
+        past_heard(&node->past);
+    }
     quorum_start(&node->quorum);
     rc = node_links_start(node, e);
     if (rc != 0)
         goto err_after_quorum;
     if (node->options.quorum_recover == node->options.id && (rc = node_quorum_recover(node, e)) != 0)
-        goto err_after_links;
+        goto err_after_quorum;
     rc = membership_start(&node->membership, !clean, e);
     if (rc != 0)
-        goto err_after_links;
+        goto err_after_quorum;
     return 0;
 
-err_after_links:
-    node_links_hush(node);
-    atomic_store(&node->replicas.stopping, true);
-    executor_silence(node->executor);
-    executor_settle(node->executor);
-    node_links_stop(node);
 err_after_quorum:
     groups_stop(node->group_room);
-    atomic_store(&node->replicas.stopping, true);
     controller_driver_stop(&node->controller);
-    executor_silence(node->executor);
-    executor_settle(node->executor);
-    quorum_stop(&node->quorum);
-    executor_settle(node->executor);
-    close_group_room(node);
-    manager_stop(&node->replicas);
-    membership_stop(&node->membership);
+    (void)node_stop_rooms(node);
     node_close_topics(node);
     quorum_close(&node->quorum);
 err_after_mark:
@@ -305,6 +304,7 @@ static int init(struct node *node, const struct node_options *options)
         return -ENOMEM;
     }
     group_table_init(&node->groups);
+    past_init(&node->past);
     cleaner_init(&node->cleaner, node);
     scrubber_init(&node->scrubber, node);
     return 0;
@@ -315,6 +315,7 @@ void node_free(struct node *node)
     manager_free(&node->replicas);
     network_free(&node->network);
     group_table_free(&node->groups);
+    past_free(&node->past);
     free((char *)node->options.data_dir);
     free(node);
 }
@@ -323,7 +324,7 @@ static int open_executor(struct node *node, struct err *e)
 {
     node->executor = node->options.executor;
     int rc = node->executor != NULL ? 0 : executor_uv_start(node->clock, &node->executor, e);
-    node->replicas.executor = node->executor;
+    node->replicas.executor = node->past.executor = node->executor;
     return rc;
 }
 
@@ -333,6 +334,42 @@ static int64_t session_timeout_ms(const struct node *node)
     return node->options.node_session_timeout_ms > 0 ? node->options.node_session_timeout_ms : SESSION_TIMEOUT_MS;
 }
 
+void node_close_data(struct node *node)
+{
+    node->io->close(node->io, node->replicas.topics_dirfd);
+    node->io->close(node->io, node->data_dirfd);
+    node->io->close(node->io, node->lock_fd);
+}
+
+/* DATA, its lock, whose it is, and topics/ in it. Then node_close_data(); after a failure nothing of it is held. */
+static int open_data(struct node *node, struct err *e)
+{
+    struct io *io = node->io;
+    const char *path = node->options.data_dir;
+    int rc = each_part(io, path, make_part, e);
+    if (rc == 0)
+        rc = open_directory(io, AT_FDCWD, path, &node->data_dirfd, e);
+    if (rc != 0)
+        return rc;
+    node->replicas.data_dirfd = node->data_dirfd;
+    rc = data_lock_take(io, node->executor, node->data_dirfd, path, LIMIT_LOCK_WAIT_MS, &node->lock_fd, e);
+    if (rc != 0)
+        goto err_after_directory;
+    rc = settle_path(node, e);
+    if (rc == 0)
+        rc = identity_load(io, node->executor, node->data_dirfd, node->options.id, &node->identity, e);
+    atomic_store(&node->in_cluster, rc == 0 && node->identity.cluster_id[0] != '\0');
+    if (rc == 0)
+        rc = open_topics_directory(node, e);
+    if (rc == 0)
+        return 0;
+    err_wrap(e, rc, "%s", path);
+    io->close(io, node->lock_fd);
+err_after_directory:
+    io->close(io, node->data_dirfd);
+    return rc;
+}
+
 int node_open(const struct node_options *options, struct node **out, struct err *e)
 {
     struct node *node = calloc(1, sizeof *node);
@@ -340,7 +377,6 @@ int node_open(const struct node_options *options, struct node **out, struct err 
         free(node);
         return err_sys(e, -ENOMEM, "open %s", options->data_dir);
     }
-    struct io *io = node->io;
     int rc = open_executor(node, e);
     if (rc != 0)
         goto err_after_init;
@@ -348,29 +384,16 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     rc = node_links_open(node, e);
     if (rc != 0)
         goto err_after_executor;
-    rc = make_path(io, node->options.data_dir, e);
-    if (rc == 0)
-        rc = open_directory(io, AT_FDCWD, node->options.data_dir, &node->data_dirfd, e);
+    rc = open_data(node, e);
     if (rc != 0)
         goto err_after_links;
-    node->replicas.data_dirfd = node->data_dirfd;
-    rc = data_lock_take(io, node->executor, node->data_dirfd, node->options.data_dir, LIMIT_LOCK_WAIT_MS,
-                        &node->lock_fd, e);
-    if (rc != 0)
-        goto err_after_directory;
-    rc = identity_load(io, node->executor, node->data_dirfd, options->id, options->peer_count <= 1, &node->identity, e);
-    atomic_store(&node->in_cluster, rc == 0 && node->identity.cluster_id[0] != '\0');
-    if (rc == 0)
-        rc = open_topics_directory(node, e);
-    if (rc != 0)
-        goto err_after_lock;
     rc = open_env(node, e);
     if (rc != 0)
-        goto err_after_topics;
+        goto err_after_data;
     membership_init(&node->membership, node, session_timeout_ms(node));
     own_logs_init(&node->own_logs, node);
     controller_driver_init(&node->controller, node, session_timeout_ms(node));
-    reserve_open(&node->reserve, io, node->data_dirfd, options->reserve_bytes);
+    reserve_open(&node->reserve, node->io, node->data_dirfd, options->reserve_bytes);
     rc = group_room_open(node, e);
     if (rc == 0)
         rc = open_state(node, e);
@@ -384,19 +407,14 @@ err_after_env:
     atomic_store(&node->replicas.stopping, true);
     executor_silence(node->executor);
     executor_settle(node->executor);
-    close_group_room(node);
+    groups_free(node->group_room); /* if it got so far that the room is gone, NULL */
     controller_driver_free(&node->controller);
     membership_free(&node->membership);
-    reads_stop(&node->replicas.reads);
     reserve_close(&node->reserve);
     segment_cache_free(node->replicas.env.cache);
-err_after_topics:
-    io->close(io, node->replicas.topics_dirfd);
-err_after_lock:
+err_after_data:
     err_wrap(e, rc, "%s", node->options.data_dir);
-    io->close(io, node->lock_fd);
-err_after_directory:
-    io->close(io, node->data_dirfd);
+    node_close_data(node);
 err_after_links:
     node_links_close(node);
 err_after_executor:
@@ -431,6 +449,11 @@ struct clock *node_clock(const struct node *node)
 struct executor *node_executor(const struct node *node)
 {
     return node->executor;
+}
+
+struct past *node_past(struct node *node)
+{
+    return &node->past;
 }
 
 struct topic *node_topic(struct node *node, const char *name)

@@ -27,6 +27,7 @@
 #include "replication/wire/tls.h"
 
 struct node;
+struct past;
 struct transport_source;
 
 /* Where a node is to be found. */
@@ -79,6 +80,7 @@ const char *node_cluster_id(const struct node *node); /* Kafka's form: 22 charac
 int node_data_dirfd(const struct node *node);         /* for statfs */
 struct clock *node_clock(const struct node *node);
 struct executor *node_executor(const struct node *node); /* for the layers above, too */
+struct past *node_past(struct node *node);               /* for past.h: which names are not there is not known yet */
 
 /* ---- topics ---- */
 

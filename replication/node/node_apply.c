@@ -156,17 +156,25 @@ static void count_change(struct node *node, struct partition *part, const struct
     atomic_fetch_add(&node->isr_expands, !replica_set_within(&to->isr, &before));
 }
 
+/* What was decided on an earlier process of this node gives this one a part in nothing (REPLICATION.md, rule 48). Where
+ * nobody else ever was, nobody else could lead what is only here; elsewhere it may have been copied since, and be led
+ * by another node by now. That there is no replica here any more is so whichever process this is. */
+static bool may_act_on(struct node *node, const struct partition_registration *registration)
+{
+    return atomic_load(&node->membership.registered) || !replica_set_has(&registration->replicas, node->options.id) ||
+           (registration->replicas.count == 1 && !quorum_has_peers(&node->quorum));
+}
+
 /* Hands the live partition the registration that the metadata has. */
 static void set_registration(struct node *node, struct topic *topic, const struct metadata_topic *meta, int32_t index)
 {
     struct partition *part = topic_partition(topic, index);
     if (part == NULL) /* there was no memory for it */
         return;
-    /* What was decided on an earlier process of this node. Where nobody else ever was, nobody else could lead what is
-     * only here; elsewhere it may have been copied since, and be led by another node by now. */
-    if (!atomic_load(&node->membership.registered) &&
-        (meta->parts[index].replicas.count > 1 || quorum_has_peers(&node->quorum)))
+    if (!may_act_on(node, &meta->parts[index])) {
+        partition_come_back(part);
         return;
+    }
     count_change(node, part, &meta->parts[index]);
     partition_set_registration(part, &meta->parts[index]);
     atomic_fetch_add(&node->replicas.acted_count, 1);
@@ -217,9 +225,10 @@ void node_apply_registrations(struct node *node, int32_t replica)
         struct topic *topic = catalog_find(&node->replicas.catalog, meta->topics[i]->name);
         if (topic == NULL)
             continue;
-        for (int32_t p = 0; p < meta->topics[i]->partitions; p++)
+        for (int32_t p = 0; p < meta->topics[i]->partitions; p++) {
             if (replica == 0 || replica_set_has(&meta->topics[i]->parts[p].replicas, replica))
                 set_registration(node, topic, meta->topics[i], p);
+        }
         topic_unref(topic);
     }
 }
@@ -231,12 +240,15 @@ static void register_node(struct node *node, const struct command *cmd)
     node_links_meet(node, cmd->registration.id, cmd->registration.host, cmd->registration.port);
     if (self && cmd->registration.process == node->process && !atomic_load(&node->replicas.caught_up))
         node_caught_up(node);
-    if (self)
+    if (self) {
         forwarding_registered(&node->replicas.forwarding,
                               metadata_node(&node->quorum.meta, cmd->registration.id)->epoch);
+    }
     node_apply_registrations(node, self ? 0 : cmd->registration.id);
     if (self)
         manager_registered(&node->replicas);
+    if (self && cmd->registration.process == node->process)
+        past_heard(&node->past);
 }
 
 /* ---- consumer groups ---- */
@@ -307,7 +319,7 @@ static void apply(struct node *node, const struct command *cmd)
         break;
     case COMMAND_BEGIN_EPOCH:
     case COMMAND_SET_VOTERS:
-        node_join_cluster(node);
+        (void)node_join_cluster(node, &(struct err){""});
         break;
     case COMMAND_CREATE_GROUP:
         create_group(node, metadata_group(&node->quorum.meta, cmd->group));
@@ -390,7 +402,7 @@ void node_replace(void *arg, const struct metadata *old)
     }
     update_topics(node, &all);
     replace_groups(node, old);
-    node_join_cluster(node);
+    (void)node_join_cluster(node, &(struct err){""});
     if (self != NULL && self->process == node->process) {
         struct command cmd = {.type = COMMAND_REGISTER_NODE, .registration = *self};
         membership_applied(&node->membership, &cmd);

@@ -1,19 +1,22 @@
 /* replication/node/node_commands.c: the states of a command.
  *
- *   node_… ──┬────────────────→ DECIDING ──┬── applied, or refused ───────────────────────→ done
- *            │                    ↑ ↑  └────┘ the disk is full, and the reserve makes room
- *            ├→ LOOKING ─┬→ SEALING ─┘ │  └→ SEALING: led anew
- *            │           └── in use ───┼─────── made, but not on this disk ──→ UNDOING ──→ done
- *            │                ↓ done   │
- *            └→ PREPARING ── made ─────┘
+ *   node_… ──┬────────────────────────────────→ DECIDING ──┬── applied, or refused ──→ done
+ *            │                                   ↑    ↑     ├── no room, and the reserve makes some ──→ DECIDING
+ *            ├→ LOOKING ── all ──→ SEALING ── all┘    │     ├── led anew ──→ SEALING
+ *            │     └── in use ────────┴──→ done       │     └── made, but not on this disk ──→ LOOKING: taken back
+ *            └→ PREPARING ── made ────────────────────┘
  *                  └── not, or not on this disk ──→ done
  *
  * Preparing: the first group's mkdir makes the topic of groups' offsets first; it stays whatever becomes of the group.
  *
  * Sealing a topic: each partition's leader says that it is empty, and takes nothing in until it leads in another epoch.
  * The command carries these epochs, and is refused where one is over: then they are asked again. Of several partitions
- * all are looked at before one is sealed: nobody's append waits where it fails. All transitions are made by tick(), one
- * after the other: each state waits for one thing. */
+ * all are looked at before one is sealed: nobody's append waits where it fails.
+ *
+ * A topic that was decided and could not be made on this disk is taken back: it goes the way of an rmdir, from LOOKING
+ * on, so that it stays where somebody has written to it. What this node leads and could not make is held as it is.
+ *
+ * All transitions are made by tick(), one after the other: each state waits for one thing. */
 #include "replication/node/node_commands.h"
 
 #include <errno.h>
@@ -38,21 +41,30 @@ struct seal_wanted {
 
 /* ---- the end ---- */
 
-/* What was decided has ended them. */
-static void unseal(struct command_op *op, bool decided)
+/* The command was given away, and nobody knows what becomes of it. */
+static bool is_doubtful(const struct command_op *op, int rc)
 {
-    for (int32_t i = 0; i < op->seal_count && !decided; i++)
+    return op->state == COMMAND_DECIDING && (rc == -ETIMEDOUT || rc == -EIO);
+}
+
+/* What was decided has ended them. rc: of the op. */
+static void unseal(struct command_op *op, int rc)
+{
+    for (int32_t i = 0; i < op->seal_count && rc != 0; i++) {
         if (op->seals[i].given && !topic_deleted(op->topic))
             partition_seal_give_back(topic_partition(op->topic, i));
+    }
+    for (int32_t i = 0; op->undoes && rc != 0 && i < topic_partition_count(op->topic); i++)
+        partition_release_unmade(topic_partition(op->topic, i), is_doubtful(op, rc));
     free(op->seals);
     op->seals = NULL;
     op->seal_count = 0;
 }
 
-/* Gives back what it holds. */
-static void give_back(struct command_op *op, bool decided)
+/* Gives back what it holds. rc: of the op. */
+static void give_back(struct command_op *op, int rc)
 {
-    unseal(op, decided);
+    unseal(op, rc);
     if (op->reserved)
         reserve_end(&op->node->reserve);
     if (op->topic != NULL)
@@ -62,22 +74,47 @@ static void give_back(struct command_op *op, bool decided)
     command_free(&op->cmd);
 }
 
+static int not_made(struct command_op *op, int rc)
+{
+    bool topic_made = op->cmd.type != COMMAND_CREATE_PARTITIONS;
+    return err_sys(&op->e, rc, "make the %s of topic %s", topic_made ? "directories" : "new partitions", op->cmd.topic);
+}
+
+/* The answer after an attempt to take a topic back. One that stays is there: its partitions are made once there is room
+ * (partition_reopen()). */
+static int undone_rc(struct command_op *op, int rc)
+{
+    if (rc == 0 || rc == -ENOENT)
+        return not_made(op, op->rc);
+    return rc == -ETIMEDOUT && op->state == COMMAND_DECIDING ? rc : 0;
+}
+
 static void finish(struct command_op *op, int rc)
 {
-    give_back(op, rc == 0);
-    op->done(op, rc);
+    int answer = op->undoes ? undone_rc(op, rc) : rc;
+    give_back(op, rc);
+    op->done(op, answer);
 }
 
 /* ---- the states ---- */
 
 static void tick(struct command_op *op, int rc);
 
-static void on_decided(struct quorum_op *quorum, int rc)
+static void decided(struct command_op *op, const struct quorum_op *quorum, int rc)
 {
-    struct command_op *op = CONTAINER_OF(quorum, struct command_op, quorum);
     if (rc != 0)
         op->e = quorum->e;
     tick(op, rc);
+}
+
+static void on_decided(struct quorum_op *quorum, int rc)
+{
+    decided(CONTAINER_OF(quorum, struct command_op, quorum), quorum, rc);
+}
+
+static void on_undone(struct quorum_op *undo, int rc)
+{
+    decided(CONTAINER_OF(undo, struct command_op, undo), undo, rc);
 }
 
 /* The kernel holds a directory's lock meanwhile; with peers it is not this node's disk that is waited for. */
@@ -89,15 +126,16 @@ static int64_t left_ms(const struct command_op *op)
     return left > 0 ? left : 0;
 }
 
-/* 0: on_decided() follows. */
+/* 0: on_decided() follows, or on_undone(). */
 static int submit(struct command_op *op, enum command_state state)
 {
+    struct quorum_op *quorum = op->undoes ? &op->undo : &op->quorum;
     op->state = state;
-    op->quorum.timeout_ms = left_ms(op);
-    op->quorum.done = on_decided;
-    int rc = quorum_submit(&op->node->quorum, &op->quorum, &op->cmd);
+    quorum->timeout_ms = left_ms(op);
+    quorum->done = op->undoes ? on_undone : on_decided;
+    int rc = quorum_submit(&op->node->quorum, quorum, &op->cmd);
     if (rc != 0)
-        op->e = op->quorum.e;
+        op->e = quorum->e;
     return rc;
 }
 
@@ -106,38 +144,10 @@ static int decide(struct command_op *op)
     return submit(op, COMMAND_DECIDING);
 }
 
-static void on_undone(struct quorum_op *undo, int rc)
-{
-    tick(CONTAINER_OF(undo, struct command_op, undo), rc);
-}
-
-/* What was decided could not be made on this disk: no room, most likely. The topic goes again. 0: on_undone() follows.
- */
-static int undo(struct command_op *op)
-{
-    struct command cmd = {.type = COMMAND_DELETE_TOPIC, .time_ms = op->node->clock->wall_ms(op->node->clock)};
-    memcpy(cmd.topic, op->cmd.topic, sizeof cmd.topic);
-    memcpy(cmd.id, op->cmd.id, UUID_BYTES);
-    op->state = COMMAND_UNDOING;
-    op->undo.timeout_ms = op->quorum.timeout_ms;
-    op->undo.done = on_undone;
-    return quorum_submit(&op->node->quorum, &op->undo, &cmd);
-}
-
-/* The answer after an attempt to undo. A topic that could not be taken back is there: its partitions are made once
- * there is room (partition_reopen()). */
-static int undone_rc(const struct command_op *op, int rc)
-{
-    if (rc == 0 || rc == -ENOENT)
-        return op->rc;
-    return rc == -ETIMEDOUT ? rc : 0;
-}
-
 /* Why a topic that was made, or its new partitions, are not all on this disk; 0: they are. */
 static int made_rc(struct command_op *op)
 {
-    bool topic_made = op->cmd.type == COMMAND_CREATE_TOPIC;
-    if (!topic_made && op->cmd.type != COMMAND_CREATE_PARTITIONS)
+    if (op->cmd.type != COMMAND_CREATE_TOPIC && op->cmd.type != COMMAND_CREATE_PARTITIONS)
         return 0;
     struct topic *topic = catalog_find(&op->node->replicas.catalog, op->cmd.topic);
     bool decided = metadata_topic_by_id(quorum_acquire(&op->node->quorum), op->cmd.id) != NULL;
@@ -147,9 +157,7 @@ static int made_rc(struct command_op *op)
     int rc = topic == NULL ? -ENOMEM : topic->open_rc;
     if (topic != NULL)
         topic_unref(topic);
-    return rc == 0 ? 0
-                   : err_sys(&op->e, rc, "make the %s of topic %s", topic_made ? "directories" : "new partitions",
-                             op->cmd.topic);
+    return rc == 0 ? 0 : not_made(op, rc);
 }
 
 /* What a group's mkdir goes on with once there is a topic for offsets. As decide(). */
@@ -166,6 +174,7 @@ static int decide_group(struct command_op *op)
 
 static int check_held(struct command_op *op);
 static int ask_leaders(struct command_op *op, enum command_state state, bool again);
+static int look(struct command_op *op);
 
 /* Every partition was empty, as its leader says. */
 static int decide_sealed(struct command_op *op)
@@ -178,6 +187,43 @@ static bool makes_room(const struct command_op *op)
 {
     return op->cmd.type == COMMAND_DELETE_TOPIC || op->cmd.type == COMMAND_SET_CONFIG ||
            op->cmd.type == COMMAND_REMOVE_CONFIG;
+}
+
+/* What was decided could not be made on this disk: no room, most likely. The topic goes again. false: it stays. */
+static bool undo(struct command_op *op)
+{
+    struct command made = op->cmd;
+    if (made.type != COMMAND_CREATE_TOPIC)
+        return false;
+    op->topic = catalog_find(&op->node->replicas.catalog, made.topic);
+    if (op->topic == NULL || memcmp(op->topic->id, made.id, UUID_BYTES) != 0)
+        return false;
+    op->undoes = true;
+    op->begun_ms = op->node->clock->mono_ms(op->node->clock);
+    op->cmd = (struct command){.type = COMMAND_DELETE_TOPIC, .time_ms = made.time_ms};
+    memcpy(op->cmd.topic, made.topic, sizeof made.topic);
+    memcpy(op->cmd.id, made.id, UUID_BYTES);
+    command_free(&made);
+    int rc = look(op);
+    if (rc != 0)
+        finish(op, rc);
+    return true;
+}
+
+/* rc: of what DECIDING waited for. */
+static void settle(struct command_op *op, int rc)
+{
+    if (rc == -EAGAIN && op->seals != NULL && (rc = ask_leaders(op, COMMAND_SEALING, true)) == 0)
+        return;
+    if (makes_room(op) && !op->reserved && reserve_begin(&op->node->reserve, rc)) {
+        op->reserved = true;
+        rc = decide(op);
+        if (rc == 0)
+            return;
+    }
+    if (rc == 0 && !op->undoes && (rc = op->rc = made_rc(op)) != 0 && undo(op))
+        return;
+    finish(op, rc);
 }
 
 /* rc: of what the state waited for. */
@@ -207,25 +253,7 @@ static void tick(struct command_op *op, int rc)
             finish(op, rc);
         return;
     case COMMAND_DECIDING:
-        if (rc == -EAGAIN && op->seals != NULL && (rc = ask_leaders(op, COMMAND_SEALING, true)) == 0)
-            return;
-        if (makes_room(op) && !op->reserved && reserve_begin(&op->node->reserve, rc)) {
-            op->reserved = true;
-            rc = decide(op);
-            if (rc == 0)
-                return;
-        }
-        if (rc == 0 && (rc = op->rc = made_rc(op)) != 0 && op->cmd.type == COMMAND_CREATE_TOPIC && undo(op) == 0)
-            return;
-        finish(op, rc);
-        return;
-    case COMMAND_UNDOING:
-        if (!op->reserved && reserve_begin(&op->node->reserve, rc)) {
-            op->reserved = true;
-            if (undo(op) == 0)
-                return;
-        }
-        finish(op, undone_rc(op, rc));
+        settle(op, rc);
         return;
     }
 }
@@ -303,6 +331,10 @@ static int ask_leaders(struct command_op *op, enum command_state state, bool aga
     atomic_store(&op->seals_rc, 0);
     atomic_store(&op->seals_left, op->seal_count + 1);
     for (int32_t i = 0; i < op->seal_count; i++) {
+        if (op->undoes && partition_hold_unmade(topic_partition(op->topic, i), &op->cmd.seals[i])) {
+            one_answered(op, 0);
+            continue;
+        }
         op->seals[i].op = op;
         op->seals[i].ask = (struct ask){.kind = MESSAGE_SEAL,
                                         .epoch = state == COMMAND_LOOKING ? SEAL_LOOK : seal,
@@ -322,22 +354,31 @@ static int check_level(struct command_op *op)
 {
     int rc = metadata_check_level(quorum_acquire(&op->node->quorum), FEATURE_LEVEL_SEALS, &op->e);
     quorum_release(&op->node->quorum);
-    if (rc != 0)
+    if (rc != 0) {
         log_line(LOG_WARNING, "topic %s cannot be %s: %s", op->topic->name,
                  op->cmd.type == COMMAND_DELETE_TOPIC ? "deleted as an empty one" : "given another framing",
                  op->e.text);
+    }
     return rc;
 }
 
-/* Prompt work: the answers may come at once. What is in use here is not disturbed elsewhere. */
-static void on_seal(struct work *work)
+/* What is in use here is not disturbed elsewhere. As ask_leaders(). */
+static int look(struct command_op *op)
 {
-    struct command_op *op = CONTAINER_OF(work, struct command_op, work);
+    op->state = COMMAND_LOOKING;
     int rc = check_held(op);
     if (rc == 0)
         rc = check_level(op);
     if (rc == 0)
         rc = ask_leaders(op, topic_partition_count(op->topic) > 1 ? COMMAND_LOOKING : COMMAND_SEALING, false);
+    return rc;
+}
+
+/* Prompt work: the answers may come at once. */
+static void on_seal(struct work *work)
+{
+    struct command_op *op = CONTAINER_OF(work, struct command_op, work);
+    int rc = look(op);
     if (rc != 0)
         finish(op, rc);
 }
@@ -360,6 +401,7 @@ static int begin(struct node *node, struct command_op *op, enum command_type typ
     op->seals = NULL;
     op->seal_count = 0;
     op->reserved = false;
+    op->undoes = op->votes = false;
     op->e = op->quorum.e = (struct err){0};
     op->begun_ms = node->clock->mono_ms(node->clock);
     op->quorum.proposal = NULL;
@@ -389,7 +431,7 @@ static int begin_on(struct node *node, struct command_op *op, enum command_type 
 static int begun(struct command_op *op, int rc)
 {
     if (rc != 0)
-        give_back(op, false);
+        give_back(op, rc);
     return rc;
 }
 
@@ -498,7 +540,7 @@ int node_set_leader(struct node *node, struct command_op *op, const char *name, 
 int node_set_attr(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr,
                   unsigned set)
 {
-    int rc = begin(node, op, COMMAND_SET_ATTR, name);
+    int rc = name != NULL ? begin_on(node, op, COMMAND_SET_ATTR, name) : begin(node, op, COMMAND_SET_ATTR, NULL);
     op->cmd.attr = *attr;
     op->cmd.set = set;
     if (rc == 0)
@@ -596,7 +638,8 @@ int node_delete_group(struct node *node, struct command_op *op, const char *name
 int node_set_group_attr(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr,
                         unsigned set)
 {
-    int rc = begin_group(node, op, COMMAND_SET_GROUP_ATTR, name);
+    int rc = name != NULL ? begin_on_group(node, op, COMMAND_SET_GROUP_ATTR, name)
+                          : begin_group(node, op, COMMAND_SET_GROUP_ATTR, NULL);
     op->cmd.attr = *attr;
     op->cmd.set = set;
     if (rc == 0)
@@ -634,6 +677,7 @@ int node_change_voters(struct node *node, struct command_op *op, const int32_t *
 {
     struct raft_peers nodes = {.count = count};
     int rc = begin(node, op, COMMAND_SET_VOTERS, NULL);
+    op->votes = true;
     if (rc == 0 && (count < 1 || count > LIMIT_VOTERS))
         rc = err_set(&op->e, -EINVAL, "the voters are 1, 3 or 5 nodes");
     if (rc != 0)
@@ -648,9 +692,10 @@ int node_change_voters(struct node *node, struct command_op *op, const int32_t *
 
 bool node_command_cancel(struct command_op *op)
 {
-    if (op->cmd.type == COMMAND_SET_VOTERS ? !quorum_change_cancel(&op->node->quorum, &op->change)
-                                           : !quorum_cancel(&op->node->quorum, &op->quorum))
+    /* What it takes back was in the log: `undo` is never cancelled. */
+    if (op->votes ? !quorum_change_cancel(&op->node->quorum, &op->change)
+                  : !quorum_cancel(&op->node->quorum, &op->quorum))
         return false;
-    give_back(op, false);
+    give_back(op, -ECANCELED);
     return true;
 }

@@ -10,7 +10,7 @@
 #include "replication/metadata/quorum.h"
 #include "replication/node/node.h"
 
-enum command_state { COMMAND_PREPARING, COMMAND_LOOKING, COMMAND_SEALING, COMMAND_DECIDING, COMMAND_UNDOING };
+enum command_state { COMMAND_PREPARING, COMMAND_LOOKING, COMMAND_SEALING, COMMAND_DECIDING };
 
 struct seal_wanted;
 
@@ -35,15 +35,19 @@ struct command_op {
     int32_t seal_count;
     _Atomic int32_t seals_left; /* not answered, and one for who asks */
     _Atomic int seals_rc;
+    bool votes;    /* `change` is under way, not `quorum` */
     bool reserved; /* between reserve_begin() and reserve_end() */
-    int rc;        /* UNDOING: why */
+    bool undoes;   /* it made a topic, and takes it back by `undo`, */
+    int rc;        /* for this reason */
 };
 
 /* Each returns 0: op->done will be called; or a negative errno with the reason in op->e: it is over, and nothing has
  * happened. Either may be any of those named, and done's also -ENOSPC, -EDQUOT, -EIO (the disk), -ETIMEDOUT (it may yet
  * come into force; a topic that has to be empty: or a partition's leader could not be asked), -ENOMEM. */
 
-/* -EEXIST, -EINVAL (name). Partitions and replication factor: the cluster's defaults. */
+/* -EEXIST, -EINVAL (name). Partitions and replication factor: the cluster's defaults. -ENOSPC and the like: it could
+ * not be made on this node's disk, and was taken back; where somebody had written to it by then it stays, and rc is 0.
+ */
 int node_create_topic(struct node *node, struct command_op *op, const char *name, const struct tree_attr *attr);
 /* -ENOENT; -ENOTEMPTY: it retains records and delete.topic.enable is not true. */
 int node_delete_topic(struct node *node, struct command_op *op, const char *name);

@@ -13,6 +13,7 @@
 #include "replication/node/node.h"
 #include "replication/node/node_group.h"
 #include "replication/node/own_logs.h"
+#include "replication/node/past.h"
 #include "replication/node/scrubber.h"
 #include "replication/replica/manager.h"
 #include "replication/replica/topic_internal.h"
@@ -31,8 +32,9 @@ struct node {
     struct network network;
     struct transport_source *source; /* of the transport; NULL: none */
     struct links links;              /* it, unless the options brought one */
-    uint64_t process;                /* a random number of this start */
-    const char *host;                /* where others find this node; "": nowhere */
+    _Atomic bool links_started;
+    uint64_t process; /* a random number of this start */
+    const char *host; /* where others find this node; "": nowhere */
     int port;
     struct reserve reserve;
     struct group_table groups;
@@ -42,6 +44,7 @@ struct node {
     struct quorum quorum;
     struct replica_manager replicas;
     struct membership membership;
+    struct past past;
     struct own_logs own_logs;
     struct controller_driver controller;
     struct cleaner cleaner;
@@ -60,7 +63,7 @@ void node_links_close(struct node *node);
 int node_links_start(struct node *node, struct err *e);
 /* No message comes any more. */
 void node_links_hush(struct node *node);
-/* Goodbye. Hushed, silenced and settled. */
+/* Goodbye, if they were started. Hushed, silenced and settled. */
 void node_links_stop(struct node *node);
 /* A node has registered: there it is. */
 void node_links_meet(struct node *node, int32_t id, const char *host, int port);
@@ -72,17 +75,24 @@ int node_quorum_open(struct node *node, const struct checkpoints *known, struct 
 /* quorum.recover: waits until it is made anew, for as long as an election takes. -EBUSY: another voter is there. Not
  * from a work. */
 int node_quorum_recover(struct node *node, struct err *e);
-/* The applied metadata names the cluster: this node is of it from here on. Ends the process where it is of another. */
-void node_join_cluster(struct node *node);
+/* The applied metadata names the cluster, if it does: this node is of it from here on, durably. Ends the process where
+ * it is of another. Errnos of the disk, told: it is not kept yet. */
+int node_join_cluster(struct node *node, struct err *e);
 
 /* All that was decided before this start is applied: what no topic has by now never will. The quorum's turn, or the
  * start; once. */
 void node_caught_up(struct node *node);
 
-/* node_stop.c: each topic's reference is the last one: its logs are closed. */
+/* node_stop.c: all that may come, wait or call back is over when this returns, in the order that is written there: the
+ * topics are the catalog's alone. The quorum is open; whether links were started or not. -ENOMEM: some were left out.
+ */
+int node_stop_rooms(struct node *node);
+/* Each topic's reference is the last one: its logs are closed. */
 void node_close_topics(struct node *node);
 /* Silenced and settled; the threads end, unless the executor is the caller's. */
 void node_stop_executor(struct node *node);
+/* Its directories and its lock, that others may have from here on. */
+void node_close_data(struct node *node);
 /* The struct and what node_open() made first. */
 void node_free(struct node *node);
 

@@ -51,9 +51,10 @@ void node_links_close(struct node *node)
 
 static bool listed(const struct node *node, int32_t id)
 {
-    for (size_t i = 0; i < node->options.peer_count; i++)
+    for (size_t i = 0; i < node->options.peer_count; i++) {
         if (node->options.peers[i].id == id)
             return true;
+    }
     return false;
 }
 
@@ -61,13 +62,15 @@ static int meet_all(struct node *node)
 {
     int rc = 0;
     const struct node_options *options = &node->options;
-    for (size_t i = 0; i < options->peer_count && rc == 0; i++)
+    for (size_t i = 0; i < options->peer_count && rc == 0; i++) {
         if (options->peers[i].id != options->id)
             rc = network_meet(&node->network, options->peers[i].id, options->peers[i].host, options->peers[i].port);
+    }
     const struct metadata *meta = quorum_acquire(&node->quorum);
-    for (size_t i = 0; i < meta->node_count; i++)
+    for (size_t i = 0; i < meta->node_count; i++) {
         if (!listed(node, meta->nodes[i].id))
             node_links_meet(node, meta->nodes[i].id, meta->nodes[i].host, meta->nodes[i].port);
+    }
     quorum_release(&node->quorum);
     return rc;
 }
@@ -88,6 +91,9 @@ int node_links_start(struct node *node, struct err *e)
     int rc = network_start(&node->network, node->source, &ours, e);
     if (rc != 0)
         return rc;
+    atomic_store(&node->links_started, true);
+    if (atomic_load(&node->in_cluster)) /* since a moment ago, perhaps */
+        node_links_set_cluster(node);
     rc = meet_all(node);
     if (rc != 0) {
         node_links_hush(node);
@@ -105,7 +111,7 @@ void node_links_hush(struct node *node)
 void node_links_stop(struct node *node)
 {
     network_attach(&node->network, NULL);
-    if (node->source != NULL)
+    if (atomic_exchange(&node->links_started, false))
         node->source->stop(node->source);
 }
 
@@ -115,9 +121,10 @@ void node_links_meet(struct node *node, int32_t id, const char *host, int port)
         (void)network_meet(&node->network, id, host, port); /* no memory: the next registration says it again */
 }
 
+/* Links that are not there yet learn it when they are started. */
 void node_links_set_cluster(struct node *node)
 {
-    if (node->source != NULL)
+    if (atomic_load(&node->links_started))
         node->source->set_cluster(node->source, node->identity.cluster_id);
 }
 

@@ -12,9 +12,9 @@ static void count_one(struct partition *part, void *arg)
 {
     struct node_metrics *metrics = arg;
     pthread_mutex_lock(&part->lock);
-    metrics->batches_appended += part->batches_appended;
-    metrics->records_appended += part->records_appended;
-    metrics->bytes_appended += part->bytes_appended;
+    metrics->batches_appended += part->appended.batches;
+    metrics->records_appended += part->appended.records;
+    metrics->bytes_appended += part->appended.bytes;
     pthread_mutex_unlock(&part->lock);
     if (part->log != NULL)
         metrics->flushes += log_flushes(part->log);
@@ -29,12 +29,13 @@ static void count_cluster(const struct metadata *meta, struct node_metrics *metr
     metrics->nodes = meta->node_count;
     for (size_t i = 0; i < meta->node_count; i++)
         metrics->nodes_fenced += meta->nodes[i].fenced;
-    for (size_t i = 0; i < meta->topic_count; i++)
+    for (size_t i = 0; i < meta->topic_count; i++) {
         for (int32_t p = 0; p < meta->topics[i]->partitions; p++) {
             const struct partition_registration *part = &meta->topics[i]->parts[p];
             metrics->partitions_without_leader += part->leader == LEADER_NONE;
             metrics->partitions_under_replicated += part->isr.count < part->replicas.count;
         }
+    }
 }
 
 void node_metrics(struct node *node, struct node_metrics *out)

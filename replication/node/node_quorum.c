@@ -45,6 +45,8 @@ static void on_committed(void *arg, struct log_point end, int32_t epoch)
     int32_t leader = quorum_leader(&node->quorum);
     partition_quorum_decided(topic_partition(node->replicas.internal_topic, 0), end, leader != 0 ? leader : LEADER_NONE,
                              epoch);
+    if (node->options.peer_count > 0) /* alone it needs nobody to know what is decided */
+        flusher_decided(&node->replicas.flusher);
 }
 
 static void on_led(void *arg, bool leads)
@@ -61,9 +63,14 @@ static void on_failed(void *arg)
 
 /* ---- the cluster's id ---- */
 
+/* Once the record that says so is on this node's disk, too: who knows its cluster and holds nothing of it has lost its
+ * log (check_whole() in quorum.c). */
 static int set_cluster(struct node *node, const char *id, struct err *e)
 {
-    int rc = identity_join(node->io, node->data_dirfd, &node->identity, id, e);
+    int rc = log_flush_all(node->quorum.log);
+    if (rc != 0)
+        return err_sys(e, rc, "flush %s", node->quorum.name);
+    rc = identity_join(node->io, node->data_dirfd, &node->identity, id, e);
     if (rc != 0)
         return rc;
     atomic_store(&node->in_cluster, true);
@@ -71,23 +78,26 @@ static int set_cluster(struct node *node, const char *id, struct err *e)
     return 0;
 }
 
+/* What this node has kept counts first, then what was decided (the disk may have been too full to keep it), then what
+ * its log says, decided or not. */
 static int on_found_cluster(void *arg, char id[UUID_TEXT_BYTES], struct err *e)
 {
     struct node *node = arg;
+    char *found = node->quorum.cluster_id;
     uint8_t uuid[UUID_BYTES];
-    bool joined = atomic_load(&node->in_cluster);
-    if (!joined && node->quorum.meta.cluster_id[0] != '\0') { /* it is not kept yet: the disk was full */
-        memcpy(id, node->quorum.meta.cluster_id, UUID_TEXT_BYTES);
-        return 0;
-    }
-    if (!joined) {
+    const char *decided = quorum_acquire(&node->quorum)->cluster_id;
+    if (decided[0] != '\0')
+        memcpy(found, decided, UUID_TEXT_BYTES);
+    quorum_release(&node->quorum);
+    if (atomic_load(&node->in_cluster))
+        memcpy(found, node->identity.cluster_id, UUID_TEXT_BYTES);
+    if (found[0] == '\0') {
         int rc = executor_uuid(node->executor, uuid);
         if (rc != 0)
             return err_sys(e, rc, "choose a cluster id");
-        uuid_text(uuid, id);
-        return set_cluster(node, id, e);
+        uuid_text(uuid, found);
     }
-    memcpy(id, node->identity.cluster_id, UUID_TEXT_BYTES);
+    memcpy(id, found, UUID_TEXT_BYTES);
     return 0;
 }
 
@@ -108,24 +118,21 @@ int node_quorum_recover(struct node *node, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
-void node_join_cluster(struct node *node)
+int node_join_cluster(struct node *node, struct err *e)
 {
     const char *id = node->quorum.meta.cluster_id;
-    struct err e = {""};
-    int rc = 0;
+    bool joined = atomic_load(&node->in_cluster);
     if (id[0] == '\0')
-        return;
-    if (!atomic_load(&node->in_cluster))
-        rc = set_cluster(node, id, &e);
-    else if (strcmp(id, node->identity.cluster_id) != 0)
-        rc = err_set(&e, -EINVAL, "this node is of cluster %s, what it applies is of cluster %s",
-                     node->identity.cluster_id, id);
-    if (err_is_passing(rc)) { /* the next record of its kind, or the next start, says it again */
-        log_line(LOG_ERR, "%s: the cluster's id is not kept: %s", node->options.data_dir, e.text);
-    } else if (rc != 0) { /* REPLICATION.md, rule 10 */
-        log_line(LOG_CRIT, "%s: %s", node->options.data_dir, e.text);
+        return 0;
+    if (joined && strcmp(id, node->identity.cluster_id) != 0) { /* REPLICATION.md, rule 10 */
+        log_line(LOG_CRIT, "%s: this node is of cluster %s, what it applies is of cluster %s", node->options.data_dir,
+                 node->identity.cluster_id, id);
         abort();
     }
+    int rc = joined ? 0 : set_cluster(node, id, e);
+    if (rc != 0) /* the next record of its kind, or the next start, says it again */
+        log_line(LOG_ERR, "%s: the cluster's id is not kept: %s", node->options.data_dir, e->text);
+    return rc;
 }
 
 /* ---- life ---- */
@@ -143,6 +150,17 @@ static void list_peers(const struct node *node, struct raft_peers *out)
     }
     if (out->count == 0)
         *out = (struct raft_peers){.count = 1, .nodes = {options->id}};
+}
+
+/* A full disk stops no start. */
+static int join_at_start(struct node *node, struct err *e)
+{
+    struct err why = {""};
+    int rc = node_join_cluster(node, &why);
+    if (rc == 0 || err_is_passing(rc))
+        return 0;
+    quorum_close(&node->quorum);
+    return err_set(e, rc, "%s", why.text);
 }
 
 int node_quorum_open(struct node *node, const struct checkpoints *known, struct err *e)
@@ -172,13 +190,14 @@ int node_quorum_open(struct node *node, const struct checkpoints *known, struct 
         quorum->found_cluster = on_found_cluster;
         quorum->renew = on_renew;
         quorum->recover = node->options.quorum_recover == node->options.id;
+        quorum->in_cluster = atomic_load(&node->in_cluster);
         quorum->led = on_led;
         quorum->failed = on_failed;
         quorum->arg = node;
         rc = quorum_open(quorum, &node->root_before, e);
     }
     if (rc == 0)
-        node_join_cluster(node);
+        rc = join_at_start(node, e);
     node->replicas.internal_reason = NULL;
     return rc;
 }

@@ -1,7 +1,17 @@
-/* replication/node/node_stop.c: a node's stop: nothing comes from other nodes any more, no alarm rings, what is under
- * way ends, the peers are told, then every log is flushed, the checkpoints are written, and if all of that went well
- * and no log is offline the clean-shutdown mark. What fails is noted and the rest goes on.
- */
+/* replication/node/node_stop.c: a node's stop, of one that runs and of one whose start has failed. What it led others
+ * lead first, while it can still speak; then, in this order:
+ *
+ *     1. nothing comes: no message, no alarm; what has come is worked off
+ *     2. the quorum ends what it was asked for, and takes no more
+ *     3. goodbye: nothing is sent any more
+ *     4. the partitions end what waits at them, and whoever hears of that goes on: rooms are all still there
+ *     5. the room of groups goes, which is told of its appends' ends until then
+ *     6. lists and alarms give back their references, and nobody takes one any more (manager.h)
+ *     7. each topic's reference is the last one: logs are closed, and what they stand on goes
+ *
+ * Each step is settled before the next. Where it ran, before the 7th every log is flushed, the checkpoints are written,
+ * and behind it, if all of that went well and no log is offline, the clean-shutdown mark. What fails is noted and the
+ * rest goes on. */
 #include "replication/node/node.h"
 
 #include <assert.h>
@@ -49,10 +59,38 @@ static void quit_one(struct partition *part, void *arg)
     partition_quit(part);
 }
 
+static void stop_alarms(struct partition *part, void *arg)
+{
+    (void)arg;
+    partition_stop_alarms(part, false);
+}
+
+int node_stop_rooms(struct node *node)
+{
+    struct executor *executor = node->executor;
+    int rc;
+    atomic_store(&node->replicas.stopping, true);
+    node_links_hush(node);
+    executor_silence(executor);
+    executor_settle(executor);
+    quorum_stop(&node->quorum);
+    executor_settle(executor);
+    node_links_stop(node);
+    rc = manager_each_partition(&node->replicas, quit_one, NULL);
+    /* What ended there may have more to do here, with any partition: a command gives back its seals. */
+    executor_settle(executor);
+    groups_free(node->group_room);
+    node->group_room = NULL;
+    membership_stop(&node->membership);
+    manager_stop(&node->replicas);
+    if (rc == 0)
+        rc = manager_each_partition(&node->replicas, stop_alarms, NULL);
+    return rc;
+}
+
 static void collect_one(struct partition *part, void *arg)
 {
     struct flushes *all = arg;
-    partition_stop_alarms(part, false);
     if (all->count == all->room) {
         size_t room = all->room == 0 ? 64 : 2 * all->room;
         struct partition **parts = realloc(all->parts, room * sizeof(struct partition *));
@@ -120,24 +158,11 @@ int node_close(struct node *node, struct err *e)
     membership_leave(&node->membership);
     controller_driver_stop(&node->controller);
     quorum_resign(&node->quorum);
-    node_links_hush(node);
-    executor_silence(node->executor);
-    executor_settle(node->executor);
-    quorum_stop(&node->quorum);
-    executor_settle(node->executor);
-    groups_free(node->group_room);
-    node->group_room = NULL;
-    reads_stop(&node->replicas.reads);
-    node_links_stop(node);
-    manager_stop(&node->replicas);
-    membership_stop(&node->membership);
+    int rc = node_stop_rooms(node);
 
     /* What an unclean stop before this start left may not have been looked at. */
     if (!atomic_load(&node->replicas.caught_up) && !node->replicas.known.clean_shutdown)
         all.clean = false;
-    int rc = manager_each_partition(&node->replicas, quit_one, NULL);
-    /* What ended there may have more to do here, with any partition: a command gives back its seals. */
-    executor_settle(node->executor);
     if (rc == 0)
         rc = manager_each_partition(&node->replicas, collect_one, &all);
     flush_all(node, &all);
@@ -157,9 +182,7 @@ int node_close(struct node *node, struct err *e)
 
     reserve_close(&node->reserve);
     segment_cache_free(node->replicas.env.cache);
-    node->io->close(node->io, node->replicas.topics_dirfd);
-    node->io->close(node->io, node->data_dirfd);
-    node->io->close(node->io, node->lock_fd);
+    node_close_data(node);
     node_free(node);
     if (all.rc != 0)
         return err_set(e, all.rc, "%s", all.e.text);

@@ -114,9 +114,10 @@ int catalog_list(struct catalog *catalog, struct topic ***out, size_t *count)
     pthread_rwlock_rdlock(&catalog->lock);
     size_t n = 0;
     struct topic **list = malloc((catalog->count + 1) * sizeof(struct topic *));
-    for (size_t i = 0; list != NULL && i < catalog->bucket_count; i++)
+    for (size_t i = 0; list != NULL && i < catalog->bucket_count; i++) {
         for (struct topic *topic = catalog->buckets[i]; topic != NULL; topic = topic->hash_next)
             list[n++] = topic_ref(topic);
+    }
     pthread_rwlock_unlock(&catalog->lock);
     if (list == NULL)
         return -ENOMEM;

@@ -68,9 +68,10 @@ void checkpoints_known(const struct checkpoints *checkpoints, const char *name, 
 
 bool checkpoints_are_by_name(const struct checkpoints *checkpoints)
 {
-    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++)
+    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) {
         if (checkpoints->by_name[kind])
             return true;
+    }
     return false;
 }
 
@@ -100,7 +101,7 @@ static struct log_point current(struct partition *part, enum checkpoint_kind kin
 /* Of a log that could not be opened: what was known of it. */
 static struct checkpoint_entry as_known(const struct partition *part, enum checkpoint_kind kind)
 {
-    const struct log_known *known = &part->known;
+    const struct log_known *known = &part->disk.known;
     switch (kind) {
     case CHECKPOINT_RECOVERY_POINT:
         return (struct checkpoint_entry){.offset = known->recovery_point, .cuts = known->recovery_cuts};
@@ -108,7 +109,7 @@ static struct checkpoint_entry as_known(const struct partition *part, enum check
         return (struct checkpoint_entry){
             .offset = known->start.offset, .position = known->start.position, .cuts = known->start_cuts};
     case CHECKPOINT_HIGH_WATERMARK:
-        return part->known_high_watermark;
+        return part->disk.known_high_watermark;
     default:
         return (struct checkpoint_entry){.offset = known->cleaner_offset, .cuts = known->cleaner_cuts};
     }
@@ -168,9 +169,10 @@ static void collect_unseen(struct replica_manager *manager, struct collection *a
 static void drop_nothing(struct collection *all)
 {
     size_t left = 0;
-    for (size_t i = 0; i < all->count; i++)
+    for (size_t i = 0; i < all->count; i++) {
         if (all->entries[i].offset != 0)
             all->entries[left++] = all->entries[i];
+    }
     all->count = left;
 }
 

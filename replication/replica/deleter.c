@@ -21,7 +21,7 @@ static int delete_all(struct replica_manager *manager, struct partition *first)
 {
     struct err e = {0};
     int rc = checkpoints_write(manager, CHECKPOINT_LOG_START, &e), worst_rc = rc;
-    for (struct partition *part = first; part != NULL; part = part->delete_next) {
+    for (struct partition *part = first; part != NULL; part = part->deletes.next) {
         int part_rc = partition_delete_promised(part, rc, &e);
         if (worst_rc == 0 || err_is_full_disk(part_rc))
             worst_rc = part_rc;
@@ -31,13 +31,13 @@ static int delete_all(struct replica_manager *manager, struct partition *first)
 
 static void run_round(struct replica_manager *manager, struct partition *first)
 {
-    for (struct partition *part = first; part != NULL; part = part->delete_next)
+    for (struct partition *part = first; part != NULL; part = part->deletes.next)
         partition_delete_begin(part);
     int rc = delete_all(manager, first);
     bool full = reserve_begin(manager->reserve, rc);
     if (full)
         rc = delete_all(manager, first);
-    for (struct partition *part = first; part != NULL; part = part->delete_next)
+    for (struct partition *part = first; part != NULL; part = part->deletes.next)
         partition_delete_settle(part);
     if (rc != 0) /* it may say what was promised and not done */
         (void)checkpoints_write(manager, CHECKPOINT_LOG_START, NULL);
@@ -51,7 +51,7 @@ static void on_work(struct work *work)
     struct partition *part = take_all(deleter);
     run_round(deleter->manager, part);
     while (part != NULL) {
-        struct partition *next = part->delete_next;
+        struct partition *next = part->deletes.next;
         partition_delete_end(part);
         part = next;
     }
@@ -77,11 +77,11 @@ void deleter_free(struct deleter *deleter)
 
 void deleter_request(struct deleter *deleter, struct partition *part)
 {
-    part->delete_next = NULL;
+    part->deletes.next = NULL;
     partition_ref(part);
     pthread_mutex_lock(&deleter->lock);
     *deleter->last = part;
-    deleter->last = &part->delete_next;
+    deleter->last = &part->deletes.next;
     bool first = !deleter->busy;
     deleter->busy = true;
     pthread_mutex_unlock(&deleter->lock);

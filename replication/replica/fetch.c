@@ -58,6 +58,11 @@ void fetch_failed(struct fetch *fetch, bool full, int64_t now_ms)
     fetch->since_ms = now_ms;
 }
 
+void fetch_repeat(struct fetch *fetch)
+{
+    fetch->ack = fetch->ack || fetch->state == FETCH_FED;
+}
+
 bool fetch_tick(struct fetch *fetch, int64_t now_ms)
 {
     if ((fetch->state == FETCH_PAUSED && now_ms - fetch->since_ms >= FETCH_PAUSE_MS) ||

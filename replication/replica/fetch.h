@@ -64,6 +64,8 @@ void fetch_took(struct fetch *fetch, int64_t next, bool acks);
 void fetch_anew(struct fetch *fetch);
 /* It could not be taken over: again in a while. full: for want of room, which the leader is told. */
 void fetch_failed(struct fetch *fetch, bool full, int64_t now_ms);
+/* How far this replica is is to be said once more: its leader may have forgotten it. */
+void fetch_repeat(struct fetch *fetch);
 /* Time passes. true: something is to be said. */
 bool fetch_tick(struct fetch *fetch, int64_t now_ms);
 

@@ -25,23 +25,29 @@ static struct replica_manager *manager_of(const struct fetcher *fetcher)
 
 static void append_due(struct fetcher *fetcher, struct partition *part)
 {
-    part->fetch_in = fetcher;
-    part->fetch_next = NULL;
+    part->fetching.in = fetcher;
+    part->fetching.next = NULL;
     *fetcher->due_last = partition_ref(part);
-    fetcher->due_last = &part->fetch_next;
+    fetcher->due_last = &part->fetching.next;
+}
+
+/* For the end of the turn that is under way, or (true) one that has to come. */
+static bool want(struct fetcher *fetcher, struct partition *part)
+{
+    struct replica_manager *manager = manager_of(fetcher);
+    pthread_mutex_lock(&manager->due_lock);
+    bool queues = part->fetching.in == NULL;
+    if (queues)
+        append_due(fetcher, part);
+    else if (part->fetching.in != fetcher)
+        part->fetching.then = fetcher;
+    pthread_mutex_unlock(&manager->due_lock);
+    return queues;
 }
 
 void fetcher_want(struct fetcher *fetcher, struct partition *part)
 {
-    struct replica_manager *manager = manager_of(fetcher);
-    pthread_mutex_lock(&manager->due_lock);
-    bool kicks = part->fetch_in == NULL;
-    if (kicks)
-        append_due(fetcher, part);
-    else if (part->fetch_in != fetcher)
-        part->fetch_then = fetcher;
-    pthread_mutex_unlock(&manager->due_lock);
-    if (kicks)
+    if (want(fetcher, part))
         mailbox_kick(&fetcher->box);
 }
 
@@ -51,12 +57,12 @@ static struct partition *take_due(struct fetcher *fetcher, struct fetcher **then
     struct partition *part = fetcher->due;
     if (part == NULL)
         return NULL;
-    fetcher->due = part->fetch_next;
+    fetcher->due = part->fetching.next;
     if (fetcher->due == NULL)
         fetcher->due_last = &fetcher->due;
-    *then = part->fetch_then;
-    part->fetch_in = NULL;
-    part->fetch_then = NULL;
+    *then = part->fetching.then;
+    part->fetching.in = NULL;
+    part->fetching.then = NULL;
     return part;
 }
 
@@ -98,9 +104,10 @@ static void send_said(struct fetcher *fetcher)
         return;
     fetcher->said_count = 0;
     size_t len = fetch.node_epoch < 0 ? 0 : replica_fetch_encode(&fetch, fetcher->out);
-    if (len > 0)
+    if (len > 0) {
         rc = network_send(manager->network, fetcher->peer->id, CHANNEL_RECORDS, MESSAGE_FETCH, fetcher->out, len, NULL,
                           0);
+    }
     if (rc != 0)
         take_back_said(fetcher, fetch.count);
 }
@@ -119,13 +126,13 @@ static void say_all(struct fetcher *fetcher)
     send_said(fetcher);
 }
 
-/* ---- what has come ---- */
+/* ---- what has come, in a turn: what is to be said to it is at its end ---- */
 
 static void set_session(struct partition *part, void *arg)
 {
     struct fetcher *fetcher = arg;
     if (partition_fetch_session(part, fetcher->peer->id, atomic_load(&fetcher->session)))
-        fetcher_want(fetcher, part);
+        (void)want(fetcher, part);
 }
 
 static void begin_session(struct fetcher *fetcher, uint64_t session)
@@ -149,7 +156,7 @@ static void on_answer(struct fetcher *fetcher, const struct frame *frame)
     if (part == NULL)
         return;
     if (partition_take_answer(part, frame->kind, &answer, frame->body, frame->body_bytes))
-        fetcher_want(fetcher, part);
+        (void)want(fetcher, part);
     partition_unref(part);
 }
 
@@ -164,7 +171,7 @@ static void on_beat(struct fetcher *fetcher, const struct frame *frame)
         if (part == NULL)
             continue;
         if (partition_take_mark(part, msg.session, &mark))
-            fetcher_want(fetcher, part);
+            (void)want(fetcher, part);
         partition_unref(part);
     }
     replica_message_free(&msg);

@@ -25,7 +25,7 @@ struct fetcher {
     _Atomic int silent_beats; /* since the peer's last frame; -1: none of this session has come */
     _Atomic uint64_t session; /* changed by the turn; 0: the peer is not up */
 
-    struct partition *due, **due_last; /* by fetch_next; each holds a reference */
+    struct partition *due, **due_last; /* by fetching.next; each holds a reference */
 
     /* the turn's */
     struct replica_fetch *said;

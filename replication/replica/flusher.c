@@ -1,4 +1,4 @@
-/* replication/replica/flusher.c: two alarms, one flushes the partitions that asked, one writes the checkpoints; and a
+/* replication/replica/flusher.c: three alarms, one flushes the partitions that asked, two write checkpoints; and a
  * work that flushes those whose flush.ms is over. Each goes from partition to partition, so that however many there are
  * one thread of the pool waits for the disk. */
 #include "replication/replica/flusher.h"
@@ -11,7 +11,7 @@
 static void flush_one(struct partition *part, void *arg)
 {
     (void)arg;
-    if (!atomic_load(&part->flush_wanted) || !atomic_exchange(&part->flush_wanted, false))
+    if (!atomic_load(&part->flush.wanted) || !atomic_exchange(&part->flush.wanted, false))
         return;
     if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
         flusher_request(&part->manager->flusher, part); /* nobody else will ask again for what waits now */
@@ -20,7 +20,7 @@ static void flush_one(struct partition *part, void *arg)
 static void flush_due(struct partition *part, void *arg)
 {
     (void)arg;
-    if (!atomic_load(&part->flush_due) || !atomic_exchange(&part->flush_due, false))
+    if (!atomic_load(&part->flush.due) || !atomic_exchange(&part->flush.due, false))
         return;
     if (partition_usable(part, NULL) == 0 && err_is_passing(partition_flush_now(part)))
         flusher_request(&part->manager->flusher, part); /* not at once, whatever flush.ms is */
@@ -56,12 +56,22 @@ static void on_checkpoint(struct alarm *alarm)
         log_line(LOG_ERR, "checkpoint: %s", e.text);
 }
 
+static void on_decided(struct alarm *alarm)
+{
+    struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, decided);
+    struct err e = {0};
+    atomic_store(&flusher->decided_armed, false);
+    if (checkpoints_write(flusher->manager, CHECKPOINT_HIGH_WATERMARK, &e) != 0)
+        log_line(LOG_ERR, "checkpoint: %s", e.text);
+}
+
 void flusher_init(struct flusher *flusher, struct replica_manager *manager)
 {
     flusher->manager = manager;
     alarm_init(&flusher->flush, WORK_PROMPT, on_flush);
     flusher->due.run = on_due;
     alarm_init(&flusher->checkpoint, WORK_PROMPT, on_checkpoint);
+    alarm_init(&flusher->decided, WORK_PROMPT, on_decided);
 }
 
 void flusher_want(void *flusher)
@@ -76,14 +86,14 @@ uint64_t flusher_wanted(struct flusher *flusher)
 
 void flusher_request(struct flusher *flusher, struct partition *part)
 {
-    atomic_store(&part->flush_wanted, true);
+    atomic_store(&part->flush.wanted, true);
     if (!atomic_exchange(&flusher->flush_armed, true))
         alarm_set(flusher->manager->executor, &flusher->flush, LIMIT_FLUSH_DELAY_MS);
 }
 
 void flusher_due(struct flusher *flusher, struct partition *part)
 {
-    atomic_store(&part->flush_due, true);
+    atomic_store(&part->flush.due, true);
     atomic_fetch_add(&flusher->due_count, 1);
     if (!atomic_exchange(&flusher->due_busy, true))
         executor_prompt(flusher->manager->executor, &flusher->due);
@@ -94,4 +104,10 @@ void flusher_checkpoint_soon(struct flusher *flusher)
     if (!atomic_load_explicit(&flusher->checkpoint_armed, memory_order_relaxed) &&
         !atomic_exchange(&flusher->checkpoint_armed, true))
         alarm_set(flusher->manager->executor, &flusher->checkpoint, LIMIT_CHECKPOINT_INTERVAL_MS);
+}
+
+void flusher_decided(struct flusher *flusher)
+{
+    if (!atomic_exchange(&flusher->decided_armed, true))
+        alarm_set(flusher->manager->executor, &flusher->decided, LIMIT_DECIDED_CHECKPOINT_MS);
 }

@@ -24,6 +24,8 @@ struct flusher {
     _Atomic bool due_busy;      /* the work is queued or under way */
     struct alarm checkpoint;
     _Atomic bool checkpoint_armed;
+    struct alarm decided;
+    _Atomic bool decided_armed;
 };
 
 void flusher_init(struct flusher *flusher, struct replica_manager *manager);
@@ -37,5 +39,8 @@ void flusher_request(struct flusher *flusher, struct partition *part);
 void flusher_due(struct flusher *flusher, struct partition *part);
 /* Something that the checkpoints do not say yet: they are written within LIMIT_CHECKPOINT_INTERVAL_MS. */
 void flusher_checkpoint_soon(struct flusher *flusher);
+/* The metadata quorum has decided something: the high watermarks are written within LIMIT_DECIDED_CHECKPOINT_MS, so
+ * that a node that is killed and finds no majority shows nearly all that it showed before. */
+void flusher_decided(struct flusher *flusher);
 
 #endif

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "replication/base/limits.h"
+
 /* ---- how long it takes ---- */
 
 static void stop_timing(struct follower *follower)
@@ -59,8 +61,10 @@ void follower_begin(struct follower *follower, uint64_t session, uint64_t round,
     follower->state = FOLLOWER_SERVED;
     follower->session = session;
     follower->round = round;
-    follower->sent = follower->acked = end;
+    follower->sent = follower->acked = follower->caught_to = end;
     follower->credit = credit;
+    follower->caught_bytes = 0;
+    follower->stuck = false;
     follower->answered = false;
     follower->told_mark = follower->told_start = -1;
 }
@@ -72,17 +76,47 @@ bool follower_ack(struct follower *follower, uint64_t session, uint64_t round, s
     if (follower->state != FOLLOWER_SERVED || session != follower->session || round != follower->round ||
         (beyond && !follower->sending))
         return false;
-    if (end.offset > follower->acked.offset)
+    if (end.offset > follower->acked.offset) {
         follower->acked = end;
+        follower->still_beats = 0;
+        follower->stuck = false;
+    }
     follower->credit = credit;
     return true;
+}
+
+int64_t follower_catching_up(const struct follower *follower)
+{
+    int64_t left = follower->caught_to.position - follower->acked.position;
+
+    if (follower->state != FOLLOWER_SERVED || follower->stuck || left <= 0)
+        return 0;
+    return left < follower->caught_bytes ? left : follower->caught_bytes;
+}
+
+void follower_beat(struct follower *follower)
+{
+    if (follower_catching_up(follower) > 0 && follower->still_beats++ >= LIMIT_STUCK_BEATS)
+        follower->stuck = true;
+}
+
+void follower_catches_up(struct follower *follower, uint64_t round, const struct log_point *end, int64_t bytes)
+{
+    if (follower->state != FOLLOWER_SERVED || follower->round != round)
+        return;
+    if (follower_catching_up(follower) == 0) {
+        follower->caught_bytes = 0;
+        follower->still_beats = 0;
+    }
+    follower->caught_to = *end;
+    follower->caught_bytes += bytes;
 }
 
 bool follower_take(struct follower *follower, int64_t base, uint32_t bytes)
 {
     int64_t under_way = follower->sent.position - follower->acked.position;
-    if (follower->state != FOLLOWER_SERVED || follower->sending || (base >= 0 && base != follower->sent.offset) ||
-        (under_way > 0 && under_way + bytes > follower->credit))
+    if (follower->state != FOLLOWER_SERVED || follower->sending || follower->stuck ||
+        (base >= 0 && base != follower->sent.offset) || (under_way > 0 && under_way + bytes > follower->credit))
         return false;
     follower->sending = true;
     return true;

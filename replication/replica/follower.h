@@ -8,7 +8,8 @@
  *
  * SERVED, what lies between `acked` and `sent` is on its way; of that there may be as much as the follower's credit
  * says, or one piece. While `sending` some thread is about to send, and it alone moves `sent`; whoever comes meanwhile
- * leaves, and that thread looks again. How long the follower takes is measured of one sending at a time.
+ * leaves, and that thread looks again. How long the follower takes is measured of one sending at a time. Positions may
+ * be far apart where little is left of a compacted log: what is counted to catch up are bytes.
  *
  * Pure: no I/O, no clock, no locks; the partition's lock guards it. */
 #ifndef LOGMNT_REPLICATION_REPLICA_FOLLOWER_H
@@ -35,9 +36,16 @@ struct follower {
     int64_t told_start;
     int64_t timed_us;     /* since when an acknowledgement is timed; 0: none is */
     int64_t timed_offset; /* of all below; -1: it is being sent, and its end is not known yet */
+    /* what is sent to catch up: */
+    struct log_point caught_to; /* the last of it ends here */
+    int64_t caught_bytes;       /* so many bytes of records, and those in front that were under way with it */
+    int64_t counted;            /* as catch_up.h has it under way; partition_followers.c's */
+    int still_beats;            /* since something of it was acknowledged */
+    bool stuck;                 /* that is too long: nothing is sent before something is */
     /* serving.c's, under its lock: in the lists of those that something is to be sent to */
     _Atomic bool queued, marked;
-    struct follower *next, *mark_next;
+    int lane; /* where it is queued */
+    struct follower *next, **link, *mark_next;
     struct partition *part;
 };
 
@@ -57,6 +65,12 @@ int64_t follower_timed(struct follower *follower);
  * has changed. */
 bool follower_ack(struct follower *follower, uint64_t session, uint64_t round, struct log_point end, uint32_t credit);
 
+/* Bytes on their way that were sent to catch up, at the most; none of who is stuck. */
+int64_t follower_catching_up(const struct follower *follower);
+/* A beat has passed. Who has acknowledged nothing of that for LIMIT_STUCK_BEATS may never do so, as its log may be
+ * offline: it is stuck, and holds up nobody else. */
+void follower_beat(struct follower *follower);
+
 /* Takes the right to send `bytes` that begin at offset base (-1: whatever comes next). false: it is not its turn,
  * somebody is sending, or there is no credit for so many. */
 bool follower_take(struct follower *follower, int64_t base, uint32_t bytes);
@@ -65,5 +79,7 @@ uint32_t follower_room(const struct follower *follower);
 /* Gives it back. What was sent ends at `end` (NULL: nothing was), with that mark and log start. Not if the round has
  * changed meanwhile: then only the right is given back. */
 void follower_sent(struct follower *follower, uint64_t round, const struct log_point *end, int64_t mark, int64_t start);
+/* And it was to catch up: so many bytes of records. Before that. */
+void follower_catches_up(struct follower *follower, uint64_t round, const struct log_point *end, int64_t bytes);
 
 #endif

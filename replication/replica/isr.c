@@ -10,16 +10,18 @@ void isr_init(struct isr *isr, const int32_t *replicas, int count, struct log_po
 {
     assert(count >= 1 && count <= LIMIT_REPLICA_SET);
     *isr = (struct isr){.count = count, .high_watermark = high_watermark, .promised = INT64_MAX};
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         isr->replicas[i] = (struct isr_replica){
             .id = replicas[i], .in_sync = true, .fetched = true, .node_epoch = -1, .end = high_watermark};
+    }
 }
 
 struct isr_replica *isr_find(struct isr *isr, int32_t id)
 {
-    for (int i = 0; i < isr->count; i++)
+    for (int i = 0; i < isr->count; i++) {
         if (isr->replicas[i].id == id)
             return &isr->replicas[i];
+    }
     return NULL;
 }
 
@@ -146,12 +148,13 @@ void isr_promise(struct isr *isr, int64_t flushed)
         isr->promised = flushed;
 }
 
-int64_t isr_start(const struct isr *isr, const struct replica_set *elr)
+int64_t isr_start(const struct isr *isr, const struct replica_set *elr, const struct replica_set *last_isr)
 {
     int64_t least = INT64_MAX;
     for (int i = 0; i < isr->count; i++) {
         const struct isr_replica *replica = &isr->replicas[i];
-        if ((counts(replica) || replica_set_has(elr, replica->id)) && (!replica->fetched || replica->start < least))
+        bool may_lead = replica_set_has(elr, replica->id) || replica_set_has(last_isr, replica->id);
+        if ((counts(replica) || may_lead) && (!replica->fetched || replica->start < least))
             least = replica->fetched ? replica->start : 0;
     }
     return least;
@@ -200,7 +203,7 @@ static bool is_ready(struct isr *isr, const struct isr_replica *replica, const s
 static bool may_join(struct isr *isr, const struct isr_replica *replica, const struct isr_rules *rules)
 {
     return is_ready(isr, replica, rules) && rules->node_epoch != NULL && replica->node_epoch >= 0 &&
-           rules->node_epoch(rules->arg, replica->id) == replica->node_epoch;
+           (rules->node_epoch(rules->arg, replica->id) == replica->node_epoch || BUG(stale_epoch_joins));
 }
 
 /* While it flushes others may promise more and more: so it counts for that, but not without end. */
@@ -220,16 +223,18 @@ static void prepare(struct isr *isr, struct isr_replica *replica, const struct i
 
 void isr_prepare(struct isr *isr, const struct isr_rules *rules)
 {
-    for (int i = 0; i < isr->count; i++)
+    for (int i = 0; i < isr->count; i++) {
         if (isr->replicas[i].id != rules->self)
             prepare(isr, &isr->replicas[i], rules);
+    }
 }
 
 bool isr_has_joiners(const struct isr *isr)
 {
-    for (int i = 0; i < isr->count; i++)
+    for (int i = 0; i < isr->count; i++) {
         if (isr->replicas[i].flushes)
             return true;
+    }
     return false;
 }
 

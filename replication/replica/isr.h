@@ -88,8 +88,8 @@ bool isr_update(struct isr *isr, int min_insync);
 int64_t isr_flushed(const struct isr *isr);
 /* So much is said to be on the disks of all in sync. */
 void isr_promise(struct isr *isr, int64_t flushed);
-/* The least log start that all of the maximal ISR, and those who are eligible beside it, have on their disks. */
-int64_t isr_start(const struct isr *isr, const struct replica_set *elr);
+/* The least log start that all of the maximal ISR, and those who may lead next beside it, have on their disks. */
+int64_t isr_start(const struct isr *isr, const struct replica_set *elr, const struct replica_set *last_isr);
 
 /* ---- who is to join, who to leave ---- */
 

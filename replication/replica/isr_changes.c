@@ -16,12 +16,12 @@ enum { TIMEOUT_MS = 10000, AGAIN_MS = 1000 };
 void isr_changes_want(struct isr_changes *changes, struct partition *part)
 {
     pthread_mutex_lock(&changes->lock);
-    bool queued = part->isr_queued;
+    bool queued = part->proposal.queued;
     if (!queued) {
-        part->isr_queued = true;
-        part->isr_next = NULL;
+        part->proposal.queued = true;
+        part->proposal.next = NULL;
         *changes->last = partition_ref(part);
-        changes->last = &part->isr_next;
+        changes->last = &part->proposal.next;
     }
     pthread_mutex_unlock(&changes->lock);
     mailbox_kick(&changes->box); /* also if it was: there may have been no memory for the command */
@@ -32,8 +32,8 @@ static struct partition *take(struct isr_changes *changes)
     pthread_mutex_lock(&changes->lock);
     struct partition *part = changes->first;
     if (part != NULL) {
-        part->isr_queued = false;
-        changes->first = part->isr_next;
+        part->proposal.queued = false;
+        changes->first = part->proposal.next;
         if (changes->first == NULL)
             changes->last = &changes->first;
     }
@@ -53,7 +53,7 @@ static int64_t node_epoch(const void *arg, int32_t id)
 static int32_t wanted_epoch(const struct partition *part)
 {
     int32_t seal = partition_seal_wants(part);
-    return seal > part->epoch_wanted ? seal : part->epoch_wanted;
+    return seal > part->epoch.wanted ? seal : part->epoch.wanted;
 }
 
 /* The leader proposes the controller's part: a later epoch, with everything else as it is. Under the lock. */
@@ -81,6 +81,8 @@ static bool change_isr(struct partition *part, const struct isr_rules *rules, co
 
     if (differs || clears_eligible(part, election))
         election_set_isr(&part->registration, &isr, election, &change->to);
+    if (differs)
+        partition_followers_look(part);
     return differs || clears_eligible(part, election);
 }
 
@@ -99,17 +101,17 @@ static bool propose(struct partition *part, const struct metadata *meta, struct 
     partition_isr_rules(part, &rules);
     rules.node_epoch = node_epoch;
     rules.arg = meta;
-    bool resigns = !part->isr_pending && partition_resign(part, meta, &election, change);
-    bool proposes = resigns || (partition_leads(part) && !part->isr_pending);
+    bool resigns = !part->proposal.pending && partition_resign(part, meta, &election, change);
+    bool proposes = resigns || (partition_leads(part) && !part->proposal.pending);
     *raises = resigns || (proposes && wanted_epoch(part) > part->registration.leader_epoch);
     if (*raises && !resigns)
         proposes = raise_epoch(part, change);
     else if (resigns)
         proposes = true;
     else
-        proposes = proposes && atomic_load(&part->epoch_assigned) && change_isr(part, &rules, &election, change);
+        proposes = proposes && atomic_load(&part->epoch.assigned) && change_isr(part, &rules, &election, change);
     if (proposes) {
-        part->isr_pending = true;
+        part->proposal.pending = true;
         memcpy(change->topic_id, part->topic->id, UUID_BYTES);
         change->index = part->index;
         change->to.partition_epoch++;
@@ -141,7 +143,7 @@ static void take_back(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
     isr_take_back(&part->isr);
-    part->isr_pending = false;
+    part->proposal.pending = false;
     pthread_mutex_unlock(&part->lock);
     partition_recommit(part);
 }
@@ -199,7 +201,7 @@ static bool is_unknown(const struct isr_changes *changes)
 static bool is_pending(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
-    bool pending = part->isr_pending;
+    bool pending = part->proposal.pending;
     pthread_mutex_unlock(&part->lock);
     return pending;
 }

@@ -30,7 +30,7 @@ struct isr_changes {
     struct replica_manager *manager;
     struct mailbox box;
     pthread_mutex_t lock;            /* of the list */
-    struct partition *first, **last; /* by isr_next; each holds a reference */
+    struct partition *first, **last; /* by proposal.next; each holds a reference */
     struct alarm again;
 
     /* the turn's */

@@ -22,7 +22,7 @@ struct late_read {
 static struct read_op *take_first(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
-    struct read_op *op = part->reads.first;
+    struct read_op *op = part->remote.reads.first;
     if (op != NULL)
         partition_read_take_out(op);
     pthread_mutex_unlock(&part->lock);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "replication/replica/manager.h"
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/wire/replica_message.h"
@@ -71,7 +70,7 @@ int manager_each_replicated(struct replica_manager *manager, void (*each)(struct
     size_t count = 0, room = 0;
     int rc = 0;
     pthread_mutex_lock(&manager->lock);
-    for (int i = 0; i < MANAGER_BUCKETS && rc == 0; i++)
+    for (int i = 0; i < MANAGER_BUCKETS && rc == 0; i++) {
         for (struct partition *part = manager->buckets[i]; part != NULL; part = part->manager_next) {
             if (count == room) {
                 room = room == 0 ? 64 : 2 * room;
@@ -84,6 +83,7 @@ int manager_each_replicated(struct replica_manager *manager, void (*each)(struct
             }
             all[count++] = partition_ref(part);
         }
+    }
     pthread_mutex_unlock(&manager->lock);
     for (size_t i = 0; i < count; i++) {
         each(all[i], arg);
@@ -280,6 +280,7 @@ static void on_tick(struct alarm *alarm)
 {
     struct replica_manager *manager = CONTAINER_OF(alarm, struct replica_manager, tick);
     alarm_set(manager->executor, &manager->tick, LIMIT_BEAT_MS);
+    live_traffic_beat(&manager->live);
     for (int i = 0; i < LIMIT_NODES; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL)
@@ -333,6 +334,7 @@ void manager_start(struct replica_manager *manager)
 
 void manager_stop(struct replica_manager *manager)
 {
+    atomic_store(&manager->left, true);
     for (int i = 0; i < LIMIT_NODES; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL)
@@ -340,8 +342,10 @@ void manager_stop(struct replica_manager *manager)
         serving_stop(&peer->serving);
         fetcher_stop(&peer->fetcher);
     }
-    if (manager->started)
-        isr_changes_stop(&manager->changes);
+    if (!manager->started)
+        return;
+    isr_changes_stop(&manager->changes);
+    reads_stop(&manager->reads);
 }
 
 void manager_free(struct replica_manager *manager)

@@ -22,6 +22,7 @@
 #include "replication/executor/executor.h"
 #include "replication/metadata/quorum.h"
 #include "replication/replica/catalog.h"
+#include "replication/replica/catch_up.h"
 #include "replication/replica/checkpoints.h"
 #include "replication/replica/deleter.h"
 #include "replication/replica/fetcher.h"
@@ -89,6 +90,7 @@ struct replica_manager {
     _Atomic bool caught_up;
     _Atomic bool checkpoints_ahead; /* a crash took records below a high watermark that they hold */
     _Atomic bool stopping;
+    _Atomic bool left; /* no partition is referenced by anybody anew */
     /* Goes up with each partition that a decided command was acted upon for: one that takes long is not one that hangs.
      */
     _Atomic uint64_t acted_count;
@@ -105,6 +107,7 @@ struct replica_manager {
 
     struct network_listener listener;
     struct isr_changes changes;
+    struct live_traffic live;
     bool started;
     struct alarm tick;
     _Atomic bool looking;     /* at all partitions, in a tick */
@@ -122,8 +125,8 @@ struct replica_manager {
 int manager_init(struct replica_manager *manager);
 /* The executor is there, and nothing comes from the network yet. */
 void manager_start(struct replica_manager *manager);
-/* Nothing comes from the network any more, and the executor is silenced and settled: gives up what is on its way, and
- * with it the references to partitions. */
+/* Nothing comes from the network any more, the partitions have quit, and the executor is silenced and settled: gives up
+ * what is on its way, and with it the references to partitions. Nobody takes one from here on (partition_ref()). */
 void manager_stop(struct replica_manager *manager);
 void manager_free(struct replica_manager *manager);
 

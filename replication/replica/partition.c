@@ -4,7 +4,7 @@
  *        |                                                                   |                            |
  *        |   (no room, memory or descriptors: the next append tries again)   +--- damaged --> DAMAGED     |
  *        |                                                                                       |        |
- *        +--- the topic is deleted: nothing to give up        RETIRED <--- it is deleted --------+--------+
+ *        +--- the topic is deleted: its name alone            RETIRED <--- it is deleted --------+--------+
  *
  * A damaged log that other replicas have all of is dropped, and a new one takes its place: OPEN (partition_damage.c).
  *
@@ -119,18 +119,21 @@ static int name_directory(struct partition *part, struct err *e)
     if (dirfd < 0)
         return err_sys(e, dirfd, "open %s", part->name);
     /* Among others a start may know of an older topic of this name alone: one that does not say whose it is would be
-     * taken for that one's, and go with it. */
-    int rc = partition_metadata_write(io, dirfd, part->topic->id, quorum_has_peers(part->manager->quorum), e);
+     * taken for that one's, and go with it. Of groups' offsets there is no older one: they are never deleted. */
+    bool only = part->topic->internal && !part->topic->own;
+    bool durable = quorum_has_peers(part->manager->quorum) && !only;
+    int rc = partition_metadata_write(io, dirfd, part->topic->id, durable, e);
     io->close(io, dirfd);
     return rc;
 }
 
 /* partition.metadata, and from the log's epochs the one in which this node leads. */
-static int open_epoch(struct partition *part, struct log *log, bool made, bool named, bool recovered, struct err *e)
+static int open_epoch(struct partition *part, struct log *log, bool named, bool recovered, struct err *e)
 {
+    bool empty = log_start(log).offset >= log_end(log).offset;
     int rc = named ? 0 : name_directory(part, e);
     /* One that a power cut took is written again by a later start: nobody who reads has to wait for room. */
-    if (rc != 0 && (made || !err_is_full_disk(rc)))
+    if (rc != 0 && (empty || !err_is_full_disk(rc)))
         return err_wrap(e, rc, "open %s", part->name);
 
     int32_t latest = log_latest_epoch(log);
@@ -138,7 +141,7 @@ static int open_epoch(struct partition *part, struct log *log, bool made, bool n
     assert(!recovered || own > latest); /* REPLICATION.md, rule 3 */
     /* Where it had to wait for room, the cluster may have decided on others meanwhile (life lock). */
     atomic_store(&part->leader_epoch, part->registered ? partition_epoch_by(&part->registration, own) : own);
-    atomic_store(&part->epoch_assigned, false);
+    atomic_store(&part->epoch.assigned, false);
     return 0;
 }
 
@@ -147,8 +150,8 @@ static void open_high_watermark(struct partition *part, struct log *log)
 {
     struct log_point start = log_start(log), end = log_end(log);
     struct log_point hw =
-        log_clip(log, part->known_high_watermark.cuts,
-                 (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
+        log_clip(log, part->disk.known_high_watermark.cuts,
+                 (struct log_point){part->disk.known_high_watermark.offset, part->disk.known_high_watermark.position});
     if (log_offline(log) == 0) {
         /* What is appended now must not be taken for what the checkpoint speaks of. */
         if (hw.offset > end.offset)
@@ -164,13 +167,14 @@ static void open_high_watermark(struct partition *part, struct log *log)
     part->isr.high_watermark = hw;
     /* isr_init() took the checkpoint's, which may lie behind the end of what a crash left; this one's also where it was
      * registered before there was room to open it. */
-    for (int i = 0; i < part->isr.count; i++)
+    for (int i = 0; i < part->isr.count; i++) {
         if (!part->registered || part->isr.replicas[i].id == part->manager->id)
             part->isr.replicas[i].end = hw;
+    }
     /* What of the metadata log is decided is the quorum's to say. */
     if (part->isr.count == 1 && !part->topic->own) {
         isr_advance(&part->isr, part->manager->id, end);
-        isr_update(&part->isr, atomic_load(&part->min_insync_replicas));
+        isr_update(&part->isr, atomic_load(&part->settings.min_insync_replicas));
     }
     pthread_mutex_unlock(&part->lock);
 }
@@ -185,13 +189,13 @@ static int open_log(struct partition *part, bool made, struct err *e)
     if (rc != 0)
         return rc;
     assert(!made || !named); /* REPLICATION.md, rule 12: nothing bears an id that was chosen since this node started */
-    atomic_store(&part->life, LIFE_CLOSED);
+    atomic_store(&part->disk.life, LIFE_CLOSED);
     topic_config(part->topic, &config);
-    rc = log_open(&part->manager->env, part->name, &config.log, &part->known, &log, &recovered, e);
+    rc = log_open(&part->manager->env, part->name, &config.log, &part->disk.known, &log, &recovered, e);
     if (log == NULL)
         return rc;
     if (rc == 0)
-        rc = open_epoch(part, log, made, named, recovered, e);
+        rc = open_epoch(part, log, named, recovered, e);
     if (rc != 0 && log_offline(log) == 0) {
         /* What does not say whose it is must not be written to. */
         log_close(log, NULL);
@@ -200,8 +204,18 @@ static int open_log(struct partition *part, bool made, struct err *e)
     open_high_watermark(part, log);
     partition_flush_begin(part, log);
     atomic_store(&part->log, log);
-    atomic_store(&part->life, rc == 0 ? LIFE_OPEN : LIFE_DAMAGED); /* who sees it sees the log */
+    atomic_store(&part->disk.life, rc == 0 ? LIFE_OPEN : LIFE_DAMAGED); /* who sees it sees the log */
     return rc;
+}
+
+/* What was made of its directory, which is this topic's, when there was no room for all of it: there was never anything
+ * in it. What cannot be removed goes with the next attempt, or with the topic. The life lock is held once others know
+ * the partition. */
+static void remove_unmade(struct partition *part)
+{
+    if (atomic_load(&part->disk.making) != MAKING_OVER && part->log == NULL &&
+        atomic_load(&part->disk.life) == LIFE_CLOSED)
+        (void)io_remove_dir(part->manager->io, part->manager->topics_dirfd, part->name);
 }
 
 int partition_open(struct topic *topic, int32_t index, const struct partition_registration *registration,
@@ -216,9 +230,10 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     part->index = index;
     snprintf(part->name, sizeof part->name, "%s-%" PRId32, topic->name, index);
     pthread_mutex_init(&part->life_lock, NULL);
+    pthread_mutex_init(&part->settings.lock, NULL);
     pthread_mutex_init(&part->lock, NULL);
-    pthread_mutex_init(&part->watch_lock, NULL);
-    part->lowest_position = INT64_MAX;
+    pthread_mutex_init(&part->holes.lock, NULL);
+    part->waiters.lowest_position = INT64_MAX;
     partition_flush_init(part);
     partition_forward_init(part);
     partition_ask_init(part);
@@ -227,23 +242,33 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     partition_seal_init(part);
     partition_feed_init(part);
     part->registration = *registration;
-    struct topic_config config;
-    topic_config(topic, &config);
-    partition_set_config(part, &config);
+    partition_renew_config(part);
 
     snprintf(part->checkpoint_key, sizeof part->checkpoint_key, "%s-%" PRId32, topic->id_text, index);
-    checkpoints_known(made ? NULL : known, part->name, part->checkpoint_key, &part->known, &part->known_high_watermark);
-    part->elsewhere = partition_is_elsewhere(part, registration);
+    checkpoints_known(made ? NULL : known, part->name, part->checkpoint_key, &part->disk.known,
+                      &part->disk.known_high_watermark);
+    part->replica = partition_is_elsewhere(part, registration) ? REPLICA_ELSEWHERE : REPLICA_HERE;
     isr_init(&part->isr, registration->replicas.ids, registration->replicas.count,
-             (struct log_point){part->known_high_watermark.offset, part->known_high_watermark.position});
+             (struct log_point){part->disk.known_high_watermark.offset, part->disk.known_high_watermark.position});
     int rc = open_log(part, made, e);
-    part->open_rc = rc;
-    /* What was made of its directory when there was no room for all of it. What cannot be removed is told as a stray at
-     * the next start. */
-    if (rc != 0 && made && atomic_load(&part->life) == LIFE_CLOSED)
-        (void)io_remove_dir(part->manager->io, part->manager->topics_dirfd, part->name);
+    part->disk.open_rc = rc;
+    part->disk.making = made && part->log == NULL ? MAKING_DUE : MAKING_OVER;
+    remove_unmade(part);
     partition_hold_init(part);
     return rc;
+}
+
+/* Its directory, which there was no room, memory or descriptor to open, gives up its name; the next start removes it.
+ * The life lock is held, and no other topic of the name is there yet. */
+static void retire_unopened(struct partition *part)
+{
+    struct err e = {0};
+    bool named;
+    int rc = atomic_load(&part->disk.life) == LIFE_FOREIGN ? claim_directory(part, false, &named, &e) : 0;
+    if (rc == 0)
+        rc = set_aside(part, part->topic->id_text, true, &e);
+    if (rc != 0 && rc != -ENOENT)
+        log_line(LOG_ERR, "%s", e.text);
 }
 
 /* The life lock is held. */
@@ -251,7 +276,11 @@ static void retire(struct partition *part)
 {
     struct reserve *reserve = part->manager->reserve;
     struct err e = {0};
-    int life = atomic_load(&part->life);
+    int life = atomic_load(&part->disk.life);
+    if (part->log == NULL && atomic_load(&part->disk.making) != MAKING_OVER)
+        remove_unmade(part);
+    else if (part->log == NULL)
+        retire_unopened(part);
     if (life != LIFE_OPEN && life != LIFE_DAMAGED)
         return;
     int rc = log_retire(part->log, &e);
@@ -262,7 +291,7 @@ static void retire(struct partition *part)
     if (rc != 0)
         log_line(LOG_ERR, "%s", e.text);
     else
-        atomic_store(&part->life, LIFE_RETIRED);
+        atomic_store(&part->disk.life, LIFE_RETIRED);
 }
 
 void partition_retire(struct partition *part)
@@ -271,15 +300,8 @@ void partition_retire(struct partition *part)
     retire(part);
     pthread_mutex_unlock(&part->life_lock);
     manager_remove(part->manager, part);
+    partition_followers_stop(part);
     partition_holes_made(part);
-}
-
-/* There is another log, and the settings may have changed since it was opened with them. */
-static void renew_config(struct partition *part)
-{
-    struct topic_config config;
-    topic_config(part->topic, &config);
-    partition_set_config(part, &config);
 }
 
 int partition_reopen(struct partition *part, struct err *e)
@@ -289,15 +311,26 @@ int partition_reopen(struct partition *part, struct err *e)
     pthread_rwlock_rdlock(&part->topic->gate);
     pthread_mutex_lock(&part->life_lock);
     if (part->log == NULL) {
-        rc = part->open_rc;
-        if (err_is_passing(rc) && !atomic_load(&part->topic->deleted))
-            rc = open_log(part, atomic_load(&part->life) == LIFE_FOREIGN, e);
+        rc = part->disk.open_rc;
+        if (partition_has_others(part)) /* the log may have less than its checkpoint says, and has shown until now */
+            partition_shown_keep(part);
+        if (atomic_load(&part->disk.making) == MAKING_HELD)
+            err_set(e, rc, "%s could not be made, and is taken back", part->name);
+        else if (err_is_passing(rc) && !atomic_load(&part->topic->deleted))
+            rc = open_log(
+                part, atomic_load(&part->disk.making) == MAKING_DUE && atomic_load(&part->disk.life) == LIFE_FOREIGN,
+                e);
         else
             err_set(e, rc = -EIO, "%s is offline after an error", part->name);
-        part->open_rc = rc;
+        part->disk.open_rc = rc;
+        if (part->log != NULL)
+            atomic_store(&part->disk.making, MAKING_OVER);
         if (rc == 0)
-            renew_config(part);
-        if (atomic_load(&part->topic->deleted)) /* meanwhile: whoever retired its partitions saw no log here */
+            partition_renew_config(part); /* which may have changed since it was opened with them */
+        /* Of a deleted topic another one may have the name by now. */
+        if (!atomic_load(&part->topic->deleted))
+            remove_unmade(part);
+        else if (part->log != NULL) /* deleted meanwhile */
             retire(part);
     }
     pthread_mutex_unlock(&part->life_lock);
@@ -317,13 +350,13 @@ struct damaged_log {
 
 int partition_make_anew(struct partition *part, struct err *e)
 {
-    const struct log_known *known = &part->known, nothing = {0};
+    const struct log_known *known = &part->disk.known, nothing = {0};
     struct damaged_log *damaged = calloc(1, sizeof *damaged);
     struct topic_config config;
     struct log *log;
     bool named = false;
     uint32_t cuts = later(later(known->recovery_cuts, known->start_cuts),
-                          later(known->cleaner_cuts, part->known_high_watermark.cuts));
+                          later(known->cleaner_cuts, part->disk.known_high_watermark.cuts));
 
     assert(log_offline(part->log) != 0);
     if (damaged == NULL)
@@ -339,11 +372,11 @@ int partition_make_anew(struct partition *part, struct err *e)
     if (!named && (rc = name_directory(part, e)) != 0)
         goto err_after_open;
     partition_flush_begin(part, log);
-    *damaged = (struct damaged_log){part->log, part->damaged_logs};
-    part->damaged_logs = damaged;
+    *damaged = (struct damaged_log){part->log, part->disk.damaged_logs};
+    part->disk.damaged_logs = damaged;
     atomic_store(&part->log, log);
-    atomic_store(&part->life, LIFE_OPEN);
-    renew_config(part);
+    atomic_store(&part->disk.life, LIFE_OPEN);
+    partition_renew_config(part); /* which may have changed since it was opened with them */
     return 0;
 err_after_open:
     log_close(log, NULL);
@@ -355,60 +388,62 @@ err_after_memory:
 int partition_free(struct partition *part, bool destroy, struct err *e)
 {
     int rc = 0;
-    while (part->damaged_logs != NULL) {
-        struct damaged_log *damaged = part->damaged_logs;
-        part->damaged_logs = damaged->next;
+    while (part->disk.damaged_logs != NULL) {
+        struct damaged_log *damaged = part->disk.damaged_logs;
+        part->disk.damaged_logs = damaged->next;
         log_close(damaged->log, NULL);
         free(damaged);
     }
     if (part->log != NULL)
         atomic_fetch_add(&part->manager->flushes_gone, log_flushes(part->log));
     if (part->log != NULL)
-        rc = destroy && atomic_load(&part->life) == LIFE_RETIRED ? log_destroy(part->log, e) : log_close(part->log, e);
-    atomic_fetch_add(&part->manager->batches_gone, part->batches_appended);
-    atomic_fetch_add(&part->manager->records_gone, part->records_appended);
-    atomic_fetch_add(&part->manager->bytes_gone, part->bytes_appended);
-    assert(part->reads.first == NULL);
-    remote_free(part->remote);
+        rc = destroy && atomic_load(&part->disk.life) == LIFE_RETIRED ? log_destroy(part->log, e)
+                                                                      : log_close(part->log, e);
+    atomic_fetch_add(&part->manager->batches_gone, part->appended.batches);
+    atomic_fetch_add(&part->manager->records_gone, part->appended.records);
+    atomic_fetch_add(&part->manager->bytes_gone, part->appended.bytes);
+    assert(part->remote.reads.first == NULL);
+    remote_free(part->remote.replica);
     manager_remove(part->manager, part);
-    free(part->shown_round);
-    free(atomic_load(&part->followers));
-    pthread_mutex_destroy(&part->watch_lock);
-    pthread_mutex_destroy(&part->forward_lock);
+    free(part->shown.round);
+    partition_followers_free(part);
+    pthread_mutex_destroy(&part->holes.lock);
+    pthread_mutex_destroy(&part->forward.lock);
     pthread_mutex_destroy(&part->lock);
+    pthread_mutex_destroy(&part->settings.lock);
     pthread_mutex_destroy(&part->life_lock);
     free(part);
     return rc;
 }
 
-void partition_set_config(struct partition *part, const struct topic_config *config)
+static void set_config(struct partition *part, const struct topic_config *config)
 {
-    atomic_store(&part->min_insync_config, config->min_insync_replicas);
+    atomic_store(&part->settings.min_insync_config, config->min_insync_replicas);
     partition_set_min_insync(part);
-    atomic_store(&part->log_append_time, config->log_append_time);
-    atomic_store(&part->framing, (int)config->log.framing);
-    atomic_store(&part->flush_messages, config->log.flush_messages);
-    atomic_store(&part->flush_ms, config->log.flush_ms);
-    atomic_store(&part->compact, (config->log.cleanup_policy & CLEANUP_COMPACT) != 0);
+    atomic_store(&part->settings.log_append_time, config->log_append_time);
+    atomic_store(&part->settings.framing, (int)config->log.framing);
+    atomic_store(&part->settings.flush_messages, config->log.flush_messages);
+    atomic_store(&part->settings.flush_ms, config->log.flush_ms);
+    atomic_store(&part->settings.compact, (config->log.cleanup_policy & CLEANUP_COMPACT) != 0);
     if (part->log != NULL)
         log_set_config(part->log, &config->log);
 }
 
-void partition_stop_alarms(struct partition *part, bool cancel)
+/* Who comes last has looked last: a log that is opened while the settings change has the new ones in the end. */
+void partition_renew_config(struct partition *part)
 {
-    partition_hold_stop(part, cancel);
-    partition_forward_stop(part, cancel);
-    partition_ask_stop(part, cancel);
-    partition_insync_stop(part, cancel);
-    partition_shown_stop(part, cancel);
-    partition_seal_stop(part, cancel);
-    partition_flush_stop(part, cancel);
+    struct topic_config config;
+    pthread_mutex_lock(&part->settings.lock);
+    topic_config(part->topic, &config);
+    set_config(part, &config);
+    pthread_mutex_unlock(&part->settings.lock);
 }
 
 /* ---- references and names ---- */
 
 struct partition *partition_ref(struct partition *part)
 {
+    assert(!atomic_load_explicit(&part->manager->left, memory_order_relaxed)); /* node/node_stop.c */
     topic_ref(part->topic);
     return part;
 }
@@ -446,7 +481,7 @@ int partition_usable(struct partition *part, struct err *e)
 
 bool partition_is_open(const struct partition *part)
 {
-    int life = atomic_load(&part->life);
+    int life = atomic_load(&part->disk.life);
     return life == LIFE_OPEN || (life == LIFE_RETIRED && log_offline(part->log) == 0);
 }
 
@@ -460,7 +495,7 @@ int partition_reach(struct partition *part, struct err *e)
 
 int partition_state(struct partition *part)
 {
-    if (atomic_load_explicit(&part->elsewhere, memory_order_acquire))
+    if (atomic_load_explicit(&part->replica, memory_order_acquire) == REPLICA_ELSEWHERE)
         return atomic_load(&part->topic->deleted) ? -ESTALE : 0;
     return partition_reach(part, NULL);
 }
@@ -486,12 +521,32 @@ struct log_point partition_own_high_watermark(struct partition *part)
     return hw;
 }
 
+void partition_own_range(struct partition *part, struct log_point *from, struct log_point *to)
+{
+    pthread_mutex_lock(&part->lock);
+    *from = part->deletes.removed;
+    *to = part->isr.high_watermark;
+    pthread_mutex_unlock(&part->lock);
+}
+
+struct log_point partition_shown_start(struct partition *part)
+{
+    struct log_point start = log_start(part->log), removed, to;
+    partition_own_range(part, &removed, &to);
+    return removed.offset > start.offset ? removed : start;
+}
+
+bool partition_hides(struct partition *part)
+{
+    return partition_shown_start(part).offset > log_start(part->log).offset;
+}
+
 struct log_point partition_high_watermark(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
     struct log_point hw = part->isr.high_watermark;
-    if (part->shown.position > hw.position)
-        hw = part->shown;
+    if (part->shown.point.position > hw.position)
+        hw = part->shown.point;
     pthread_mutex_unlock(&part->lock);
     return hw;
 }
@@ -499,7 +554,7 @@ struct log_point partition_high_watermark(struct partition *part)
 /* Whether it is elsewhere, and then what was heard of it; zeros: nothing yet. */
 static bool is_elsewhere(struct partition *part, struct stat_answer *out)
 {
-    if (!atomic_load_explicit(&part->elsewhere, memory_order_acquire))
+    if (atomic_load_explicit(&part->replica, memory_order_acquire) != REPLICA_ELSEWHERE)
         return false;
     if (!remote_heard(part, out))
         *out = (struct stat_answer){0};
@@ -511,7 +566,7 @@ struct log_point partition_log_start(struct partition *part)
     struct stat_answer there;
     if (is_elsewhere(part, &there))
         return there.log_start;
-    return part->log != NULL ? log_start(part->log) : (struct log_point){0, 0};
+    return part->log != NULL ? partition_shown_start(part) : (struct log_point){0, 0};
 }
 
 struct log_point partition_log_end(struct partition *part)
@@ -535,36 +590,17 @@ void partition_size(struct partition *part, struct log_size *out)
     struct stat_answer there;
     *out = (struct log_size){0};
     if (is_elsewhere(part, &there)) {
+        out->start = there.log_start;
+        out->end = there.log_end;
         out->retained_bytes = there.retained_bytes;
         out->segments = there.segments;
     } else if (part->log != NULL) {
+        struct log_point removed, to;
+        int64_t most;
         log_size(part->log, out);
+        partition_own_range(part, &removed, &to);
+        most = out->end.position - removed.position;
+        if (removed.offset > out->start.offset && out->retained_bytes > most)
+            out->retained_bytes = most > 0 ? most : 0;
     }
-}
-
-/* ---- .segments: this replica's; where there is none, there are none ---- */
-
-int partition_files(struct partition *part, struct log_file **out, size_t *count, struct err *e)
-{
-    *out = NULL;
-    *count = 0;
-    if (atomic_load(&part->elsewhere))
-        return 0;
-    int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_files(part->log, partition_own_high_watermark(part), out, count, e);
-}
-
-int partition_file_find(struct partition *part, int64_t base_offset, enum segment_file kind, struct log_file *out,
-                        struct err *e)
-{
-    if (atomic_load(&part->elsewhere))
-        return err_set(e, -ENOENT, "%s has no replica here", part->name);
-    int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_file_find(part->log, base_offset, kind, partition_own_high_watermark(part), out, e);
-}
-
-int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct err *e)
-{
-    int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_file_open(part->log, file, fd, e);
 }

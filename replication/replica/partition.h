@@ -187,6 +187,7 @@ int partition_flush_submit(struct flush_op *op);
 struct partition_fresh {
     int64_t position; /* of the first */
     size_t len;       /* below the high watermark */
+    uint32_t records; /* they are whole ones */
     const struct iovec *iov;
     int iovcnt;
 };
@@ -224,6 +225,8 @@ enum partition_hear {
 
 /* From here on all is to be heard of (if it is the listener's now, that is for it to say). */
 void partition_hear_all(struct partition *part);
+/* The other way: who wanted all does not. */
+void partition_hear_untold(struct partition *part);
 /* The listener looks at the partition now: only what changes from here on is news. true: a change since the last look
  * was not `told`. */
 bool partition_news_seen(struct partition_news *news);
@@ -280,6 +283,8 @@ struct partition_info {
     struct replica_set isr;      /* by id */
 };
 void partition_info(struct partition *part, struct partition_info *out);
+/* Another node has a replica: it may lead. Takes the lock. */
+bool partition_has_others(struct partition *part);
 
 /* How far behind a replica is, as this node knows it that leads. */
 struct partition_lag {

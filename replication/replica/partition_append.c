@@ -70,7 +70,7 @@ void partition_append_note(const struct append_op *op, int rc)
 /* Within the gate, which is shut while the framing changes. */
 static int check_framing(const struct partition *part, const struct append_batch *batch, struct err *e)
 {
-    if (atomic_load_explicit(&part->framing, memory_order_relaxed) == (int)batch->framing) {
+    if (atomic_load_explicit(&part->settings.framing, memory_order_relaxed) == (int)batch->framing) {
         return 0;
     }
     return err_set(e, -EAGAIN, "%s has another framing by now", part->name);
@@ -84,7 +84,7 @@ static int check_keys(struct partition *part, const struct append_batch *batch, 
     const struct iovec *last = &batch->iov[batch->iovcnt - 1];
     const struct iovec *before = batch->iovcnt > 1 ? &batch->iov[0] : &none;
 
-    if (!atomic_load_explicit(&part->compact, memory_order_relaxed)) {
+    if (!atomic_load_explicit(&part->settings.compact, memory_order_relaxed)) {
         return 0;
     }
     topic_config(part->topic, &config);
@@ -112,14 +112,29 @@ static void note_duplicate(struct append_op *op)
     op->result = (struct log_append_result){end, end};
 }
 
-/* 1: it is sealed, or this node leads no more, or in another epoch; nothing was done. */
+/* Another epoch, or it is sealed, or this node leads no more: it comes again. */
+static int come_again(const struct partition *part, int rc)
+{
+    return rc == -ESTALE && !atomic_load(&part->topic->deleted) ? 1 : rc;
+}
+
+/* In front of the gate, since that may tell others, who append. 1: as write_in_gate(). */
+static int begin_epoch(struct partition *part, struct err *e)
+{
+    if (partition_begun_epoch(part) >= 0 || partition_is_held(part)) {
+        return 0;
+    }
+    return come_again(part, partition_begin_leading(part, e));
+}
+
+/* 1: it is sealed, or this node leads no more, or in an epoch that has not begun; nothing was done. */
 static int write_in_gate(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
     int rc;
 
     /* Looked at within the gate, which is shut for a moment when a partition comes to be sealed. */
-    if (partition_is_held(part)) {
+    if (partition_is_held(part) || partition_begun_epoch(part) < 0) {
         return 1;
     }
     rc = partition_usable(part, e);
@@ -135,7 +150,7 @@ static int write_in_gate(struct append_op *op, struct err *e)
     if (rc < 0) {
         return rc;
     }
-    if (atomic_load_explicit(&part->log_append_time, memory_order_relaxed)) {
+    if (atomic_load_explicit(&part->settings.log_append_time, memory_order_relaxed)) {
         op->batch.first_timestamp_ms = part->manager->clock->wall_ms(part->manager->clock);
         op->batch.last_timestamp_ms = op->batch.first_timestamp_ms;
         op->batch.attributes |= BATCH_LOG_APPEND_TIME;
@@ -145,8 +160,7 @@ static int write_in_gate(struct append_op *op, struct err *e)
         note_duplicate(op);
         return 0;
     }
-    /* The epoch ended meanwhile, and nothing was appended. */
-    return rc == -ESTALE && !atomic_load(&part->topic->deleted) ? 1 : rc;
+    return come_again(part, rc);
 }
 
 /* This node cannot append. -EREMOTE: another one is to lead; or rc. */
@@ -174,15 +188,18 @@ static int write_batch(struct append_op *op, struct err *e)
     struct partition *part = op->part;
     int rc;
 
-    pthread_rwlock_rdlock(&part->topic->gate);
-    rc = write_in_gate(op, e);
-    pthread_rwlock_unlock(&part->topic->gate);
+    rc = begin_epoch(part, e);
+    if (rc == 0) {
+        pthread_rwlock_rdlock(&part->topic->gate);
+        rc = write_in_gate(op, e);
+        pthread_rwlock_unlock(&part->topic->gate);
+    }
     if (rc < 0) {
         partition_fail_if_offline(part);
         return rc == -EIO && op->result.end.offset > 0 ? hand_over_in_doubt(op, e) : hand_over(part, rc, e);
     }
-    if (atomic_load_explicit(&part->handover_since_ms, memory_order_relaxed) != 0) {
-        atomic_store(&part->handover_since_ms, 0);
+    if (atomic_load_explicit(&part->handover.since_ms, memory_order_relaxed) != 0) {
+        atomic_store(&part->handover.since_ms, 0);
     }
     return rc;
 }
@@ -246,7 +263,7 @@ struct passed {
 /* What the high watermark passes; it stands still while nobody knows what this replica still holds. Under the lock. */
 static void look(struct partition *part, bool told, struct passed *passed)
 {
-    *passed = (struct passed){.waits = part->insync_waits != NULL};
+    *passed = (struct passed){.waits = part->insync.waits != NULL};
     if (!partition_leads(part)) {
         return; /* a follower's high watermark is its leader's to say */
     }
@@ -254,7 +271,7 @@ static void look(struct partition *part, bool told, struct passed *passed)
         return;
     }
     if (!partition_has_eligible(part) &&
-        isr_update(&part->isr, atomic_load_explicit(&part->min_insync_replicas, memory_order_relaxed))) {
+        isr_update(&part->isr, atomic_load_explicit(&part->settings.min_insync_replicas, memory_order_relaxed))) {
         passed->waiters = partition_collect(part, part->isr.high_watermark.position);
         passed->committed = partition_collect_committed(part);
         passed->moved = true;
@@ -333,7 +350,7 @@ static int send_on(struct append_op *op)
 /* Another node has led since it came into the log, or leads now. Under the lock. */
 static bool is_deposed(const struct append_op *op)
 {
-    return !partition_leads(op->part) || op->leader_epoch < op->part->led_since_epoch;
+    return !partition_leads(op->part) || op->leader_epoch < op->part->epoch.led_since;
 }
 
 /* What came with it. Under the lock. */
@@ -345,9 +362,9 @@ static void count(struct append_op *op, bool told, struct passed *passed)
         look(part, told, passed);
         return;
     }
-    part->batches_appended++;
-    part->records_appended += op->batch.records;
-    part->bytes_appended += op->batch.len;
+    part->appended.batches++;
+    part->appended.records += op->batch.records;
+    part->appended.bytes += op->batch.len;
     if (is_deposed(op)) {
         look(part, told, passed); /* the log may have been cut since, and end before this one did */
     } else {
@@ -359,8 +376,10 @@ static void count(struct append_op *op, bool told, struct passed *passed)
 static int commit_batch(struct append_op *op)
 {
     struct partition *part = op->part;
-    struct partition_fresh fresh = {
-        .position = op->result.base.position, .iov = op->batch.iov, .iovcnt = op->batch.iovcnt};
+    struct partition_fresh fresh = {.position = op->result.base.position,
+                                    .records = op->batch.records,
+                                    .iov = op->batch.iov,
+                                    .iovcnt = op->batch.iovcnt};
     struct passed passed;
     bool waits, deposed, told = op->told, numbered = op->numbered;
     int rc = 1;

@@ -21,7 +21,7 @@
 
 static void take(struct partition *part, struct ask *ask)
 {
-    *(ask->prev != NULL ? &ask->prev->next : &part->asks) = ask->next;
+    *(ask->prev != NULL ? &ask->prev->next : &part->asks.first) = ask->next;
     if (ask->next != NULL) {
         ask->next->prev = ask->prev;
     }
@@ -55,20 +55,15 @@ static void set_alarm(struct partition *part, bool again)
 {
     int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock), due_ms = INT64_MAX;
 
-    for (const struct ask *ask = part->asks; ask != NULL; ask = ask->next) {
+    for (const struct ask *ask = part->asks.first; ask != NULL; ask = ask->next) {
         due_ms = ask->deadline_ms < due_ms ? ask->deadline_ms : due_ms;
     }
     if (again && now_ms + LIMIT_FORWARD_PAUSE_MS < due_ms) {
         due_ms = now_ms + LIMIT_FORWARD_PAUSE_MS;
     }
-    if (part->asks == NULL || (part->ask_alarm_set && part->ask_alarm.deadline_ms <= due_ms)) {
-        return;
+    if (part->asks.first != NULL) {
+        partition_alarm_set(&part->asks.alarm, due_ms);
     }
-    if (!part->ask_alarm_set) {
-        partition_ref(part);
-    }
-    part->ask_alarm_set = true;
-    alarm_set(part->manager->executor, &part->ask_alarm, due_ms - now_ms);
 }
 
 /* ---- sending; under the lock ---- */
@@ -98,14 +93,14 @@ static void look(struct partition *part, bool again, struct ask ***last)
     leader = part->registration.leader;
     leader_epoch = part->registration.leader_epoch;
     pthread_mutex_unlock(&part->lock);
-    for (struct ask *ask = part->asks; ask != NULL; ask = next) {
+    for (struct ask *ask = part->asks.first; ask != NULL; ask = next) {
         next = ask->next;
         if (atomic_load(&part->topic->deleted)) {
             end(part, ask, -ESTALE, last);
         } else if (leads && !ask->to_self) {
             end(part, ask, -EREMOTE, last);
         } else if ((ask->state == ASK_WAITING || again) && leader != LEADER_NONE) {
-            ask->number = ++part->ask_number;
+            ask->number = ++part->asks.number;
             ask->state = send_one(part, ask, leader, leader_epoch) == 0 ? ASK_SENT : ASK_WAITING;
             failed = failed || ask->state == ASK_WAITING;
         }
@@ -117,9 +112,9 @@ void partition_ask_look(struct partition *part)
 {
     struct ask *over = NULL, **last = &over;
 
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     look(part, true, &last);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     finish(over);
 }
 
@@ -130,20 +125,20 @@ void partition_ask(struct partition *part, struct ask *ask)
     struct ask *over = NULL, **last = &over;
 
     partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     ask->state = ASK_WAITING;
     ask->prev = NULL;
-    ask->next = part->asks;
-    if (part->asks != NULL) {
-        part->asks->prev = ask;
+    ask->next = part->asks.first;
+    if (part->asks.first != NULL) {
+        part->asks.first->prev = ask;
     }
-    part->asks = ask;
-    if (ask->later) {
+    part->asks.first = ask;
+    if (ask->later && !atomic_load(&part->topic->deleted)) {
         set_alarm(part, true);
     } else {
         look(part, false, &last);
     }
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     finish(over);
     partition_unref(part);
 }
@@ -152,12 +147,12 @@ bool partition_ask_cancel(struct partition *part, struct ask *ask)
 {
     bool waits;
 
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     waits = ask->state == ASK_WAITING;
     if (waits) {
         take(part, ask);
     }
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     return waits;
 }
 
@@ -165,13 +160,16 @@ void partition_ask_answer(struct partition *part, const struct partition_answer 
 {
     struct ask *over = NULL, **last = &over, *ask;
 
-    pthread_mutex_lock(&part->forward_lock);
-    ask = part->asks;
+    pthread_mutex_lock(&part->forward.lock);
+    ask = part->asks.first;
     while (ask != NULL && (ask->state != ASK_SENT || ask->number != answer->head.number)) {
         ask = ask->next;
     }
     if (ask != NULL && (answer->rc == -EREMOTE || answer->rc == -ESTALE || answer->rc == -ENOMEM)) {
         ask->state = ASK_WAITING;
+        if (atomic_load(&part->topic->deleted)) {
+            end(part, ask, -ESTALE, &last);
+        }
         set_alarm(part, true);
     } else if (ask != NULL) {
         ask->leader_epoch = answer->head.leader_epoch;
@@ -179,7 +177,7 @@ void partition_ask_answer(struct partition *part, const struct partition_answer 
         ask->answer_position = answer->position;
         end(part, ask, answer->rc, &last);
     }
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     finish(over);
 }
 
@@ -187,51 +185,34 @@ void partition_ask_fail(struct partition *part, int rc)
 {
     struct ask *over = NULL, **last = &over;
 
-    pthread_mutex_lock(&part->forward_lock);
-    while (part->asks != NULL) {
-        end(part, part->asks, rc, &last);
+    pthread_mutex_lock(&part->forward.lock);
+    while (part->asks.first != NULL) {
+        end(part, part->asks.first, rc, &last);
     }
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     finish(over);
 }
 
-static void on_alarm(struct alarm *alarm)
+static void on_alarm(struct partition *part)
 {
-    struct partition *part = CONTAINER_OF(alarm, struct partition, ask_alarm);
     int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock);
     struct ask *over = NULL, **last = &over, *next;
 
-    pthread_mutex_lock(&part->forward_lock);
-    part->ask_alarm_set = false;
-    for (struct ask *ask = part->asks; ask != NULL; ask = next) {
+    pthread_mutex_lock(&part->forward.lock);
+    partition_alarm_rang(&part->asks.alarm);
+    for (struct ask *ask = part->asks.first; ask != NULL; ask = next) {
         next = ask->next;
         if (ask->deadline_ms <= now_ms) {
             end(part, ask, -ETIMEDOUT, &last);
         }
     }
     look(part, false, &last);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     finish(over);
-    partition_unref(part);
 }
 
 void partition_ask_init(struct partition *part)
 {
-    alarm_init(&part->ask_alarm, WORK_PROMPT, on_alarm);
-    part->ask_number = manager_number(part->manager); /* as the forwarder's */
-}
-
-void partition_ask_stop(struct partition *part, bool cancel)
-{
-    bool set;
-
-    pthread_mutex_lock(&part->forward_lock);
-    set = part->ask_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->ask_alarm));
-    if (set) {
-        part->ask_alarm_set = false;
-    }
-    pthread_mutex_unlock(&part->forward_lock);
-    if (set) {
-        partition_unref(part);
-    }
+    partition_alarm_init(&part->asks.alarm, part, &part->forward.lock, on_alarm);
+    part->asks.number = manager_number(part->manager); /* as the forwarder's */
 }

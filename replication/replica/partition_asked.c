@@ -59,6 +59,12 @@ static void answer(struct asked *asked, int rc)
     if (asked->kind == MESSAGE_FLUSH_INSYNC && rc == 0) {
         message.upto = log_recovery_point(asked->part->log);
     }
+    if (asked->kind == MESSAGE_DELETE_RECORDS && rc == 0) {
+        struct log_point start = partition_log_start(asked->part);
+
+        message.upto = start.offset;
+        message.position = start.position;
+    }
     send_answer(asked, &message);
 }
 

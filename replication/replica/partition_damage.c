@@ -28,7 +28,7 @@
 
 static bool is_damaged(const struct partition *part)
 {
-    return part->log != NULL && !atomic_load(&part->elsewhere) && log_is_damaged(part->log);
+    return part->log != NULL && atomic_load(&part->replica) != REPLICA_ELSEWHERE && log_is_damaged(part->log);
 }
 
 static bool is_in_a_set(const struct partition_registration *registration, int32_t id)
@@ -39,12 +39,12 @@ static bool is_in_a_set(const struct partition_registration *registration, int32
 
 bool partition_hangs(const struct partition *part)
 {
-    return atomic_load(&part->busy_beats) >= LIMIT_STUCK_MS / LIMIT_BEAT_MS;
+    return atomic_load(&part->busy.beats) >= LIMIT_STUCK_MS / LIMIT_BEAT_MS;
 }
 
 bool partition_cannot_write(const struct partition *part)
 {
-    return !atomic_load(&part->elsewhere) &&
+    return atomic_load(&part->replica) != REPLICA_ELSEWHERE &&
            (part->log == NULL || log_offline(part->log) != 0 || partition_hangs(part));
 }
 
@@ -62,7 +62,7 @@ void partition_damage_tick(struct partition *part)
     bool wants;
 
     pthread_mutex_lock(&part->lock);
-    wants = is_damaged(part) ? !atomic_load(&part->resigned) : is_to_withdraw(part);
+    wants = is_damaged(part) ? !atomic_load(&part->damage.resigned) : is_to_withdraw(part);
     pthread_mutex_unlock(&part->lock);
     if (wants)
         isr_changes_want(&part->manager->changes, part);
@@ -74,13 +74,14 @@ static bool resign(struct partition *part, const struct election_nodes *nodes, c
     int32_t self = part->manager->id;
     bool proposes;
 
-    if (atomic_load(&part->resigned) || !replica_set_has(&part->registration.replicas, self))
+    if (atomic_load(&part->damage.resigned) || !replica_set_has(&part->registration.replicas, self))
         return false;
     proposes = election_resign(&part->registration, self, nodes, rules, &change->to);
-    if (!proposes && !part->damage_told)
+    if (!proposes && !part->damage.told) {
         log_line(LOG_CRIT, "%s: its log is damaged, and no other replica is known to have all of it: it stays as it is",
                  part->name);
-    part->damage_told = true;
+    }
+    part->damage.told = true;
     return proposes;
 }
 
@@ -104,9 +105,9 @@ void partition_damage_decided(struct partition *part, bool new_epoch)
     bool out = !is_in_a_set(&part->registration, part->manager->id);
 
     if (out && new_epoch && is_damaged(part))
-        atomic_store(&part->resigned, true);
+        atomic_store(&part->damage.resigned, true);
     else if (!out)
-        atomic_store(&part->resigned, false);
+        atomic_store(&part->damage.resigned, false);
 }
 
 static int drop(struct partition *part, int32_t epoch, struct err *e)
@@ -131,8 +132,8 @@ int partition_drop(struct partition *part, int32_t epoch, struct err *e)
         return rc;
     partition_lower_mark(part, log_end(part->log), log_start(part->log));
     pthread_mutex_lock(&part->lock);
-    part->damage_told = false;
+    part->damage.told = false;
     pthread_mutex_unlock(&part->lock);
-    atomic_store(&part->resigned, false);
+    atomic_store(&part->damage.resigned, false);
     return 0;
 }

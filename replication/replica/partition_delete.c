@@ -3,8 +3,9 @@
  * DeleteRecords is an op that the deleter does (replication/replica/deleter.h), with those of other partitions: the new
  * log start is in its checkpoint, on the disk, before anything is hidden or deleted: a call that fails has changed
  * nothing. On a full disk both fall back on the reserve. With replicas elsewhere it is over when all in sync have the
- * new start (partition_insync.c), and where another node leads that one is asked (partition_ask.c). Only a leader
- * retains; a follower takes its leader's start over. */
+ * new start (partition_insync.c), and where another node leads that one is asked (partition_ask.c): then what this node
+ * keeps of it for its readers goes before the call returns. Only a leader retains; a follower takes its leader's start
+ * over. */
 #include "replication/replica/partition.h"
 
 #include <errno.h>
@@ -13,28 +14,29 @@
 
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/remote.h"
 
 void partition_watch(struct partition *part, struct partition_watch *watch)
 {
-    pthread_mutex_lock(&part->watch_lock);
-    part->watch = watch;
-    pthread_mutex_unlock(&part->watch_lock);
+    pthread_mutex_lock(&part->holes.lock);
+    part->holes.watch = watch;
+    pthread_mutex_unlock(&part->holes.lock);
 }
 
 void partition_holes_made(struct partition *part)
 {
-    pthread_mutex_lock(&part->watch_lock);
-    if (part->watch != NULL)
-        part->watch->holes_made(part->watch);
-    pthread_mutex_unlock(&part->watch_lock);
+    pthread_mutex_lock(&part->holes.lock);
+    if (part->holes.watch != NULL)
+        part->holes.watch->holes_made(part->holes.watch);
+    pthread_mutex_unlock(&part->holes.lock);
 }
 
 struct log_point partition_promised_start(struct partition *part)
 {
     struct log_point start = log_start(part->log);
     pthread_mutex_lock(&part->lock);
-    if (part->promised_start.offset > start.offset)
-        start = part->promised_start;
+    if (part->deletes.promised_start.offset > start.offset)
+        start = part->deletes.promised_start;
     pthread_mutex_unlock(&part->lock);
     return start;
 }
@@ -42,7 +44,7 @@ struct log_point partition_promised_start(struct partition *part)
 static void promise(struct partition *part, struct log_point point)
 {
     pthread_mutex_lock(&part->lock);
-    part->promised_start = point;
+    part->deletes.promised_start = point;
     pthread_mutex_unlock(&part->lock);
 }
 
@@ -87,29 +89,30 @@ static void is_over(struct delete_records_op *op, int rc);
 void partition_delete_begin(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
-    part->delete_ops = part->deletes;
-    part->deletes = NULL;
+    part->deletes.ops = part->deletes.first;
+    part->deletes.first = NULL;
     pthread_mutex_unlock(&part->lock);
-    part->delete_point = (struct log_point){0, 0};
-    for (struct delete_records_op *op = part->delete_ops; op != NULL; op = op->next)
-        if (op->point.offset > part->delete_point.offset)
-            part->delete_point = op->point;
-    part->delete_rc = part->delete_ops == NULL ? 0 : partition_usable(part, &part->delete_ops->e);
-    if (part->delete_rc == 0)
-        promise(part, part->delete_point);
+    part->deletes.point = (struct log_point){0, 0};
+    for (struct delete_records_op *op = part->deletes.ops; op != NULL; op = op->next) {
+        if (op->point.offset > part->deletes.point.offset)
+            part->deletes.point = op->point;
+    }
+    part->deletes.rc = part->deletes.ops == NULL ? 0 : partition_usable(part, &part->deletes.ops->e);
+    if (part->deletes.rc == 0)
+        promise(part, part->deletes.point);
 }
 
 int partition_delete_promised(struct partition *part, int checkpoint_rc, const struct err *e)
 {
-    struct delete_records_op *op = part->delete_ops; /* has the reason, for all */
-    if (op == NULL || (part->delete_rc != 0 && !err_is_full_disk(part->delete_rc)))
+    struct delete_records_op *op = part->deletes.ops; /* has the reason, for all */
+    if (op == NULL || (part->deletes.rc != 0 && !err_is_full_disk(part->deletes.rc)))
         return 0;
-    part->delete_rc = checkpoint_rc;
+    part->deletes.rc = checkpoint_rc;
     if (checkpoint_rc != 0)
         err_set(&op->e, checkpoint_rc, "%s", e->text);
     else
-        part->delete_rc = log_delete_records(part->log, part->delete_point, &op->e);
-    return part->delete_rc;
+        part->deletes.rc = log_delete_records(part->log, part->deletes.point, &op->e);
+    return part->deletes.rc;
 }
 
 void partition_delete_settle(struct partition *part)
@@ -117,7 +120,7 @@ void partition_delete_settle(struct partition *part)
     promise(part, (struct log_point){0, 0});
     /* An active segment that is wholly deleted goes when the disk has room for the next one: now, or with a later look
      * of the retention. */
-    if (part->delete_ops != NULL && part->delete_rc == 0) {
+    if (part->deletes.ops != NULL && part->deletes.rc == 0) {
         partition_holes_made(part);
         (void)partition_retain(part, NULL);
         partition_segments_changed(part);
@@ -126,14 +129,14 @@ void partition_delete_settle(struct partition *part)
 
 void partition_delete_end(struct partition *part)
 {
-    struct delete_records_op *ops = part->delete_ops;
-    int rc = part->delete_rc;
+    struct delete_records_op *ops = part->deletes.ops;
+    int rc = part->deletes.rc;
     struct err e = ops != NULL ? ops->e : (struct err){0};
-    part->delete_ops = NULL;
+    part->deletes.ops = NULL;
     partition_fail_if_offline(part);
     pthread_mutex_lock(&part->lock);
-    part->deleting = part->deletes != NULL;
-    bool more = part->deleting;
+    part->deletes.busy = part->deletes.first != NULL;
+    bool more = part->deletes.busy;
     pthread_mutex_unlock(&part->lock);
     if (more)
         deleter_request(&part->manager->deleter, part);
@@ -153,6 +156,25 @@ void partition_delete_end(struct partition *part)
 
 static int delete_here(struct partition *part, struct delete_records_op *op);
 
+void partition_removed(struct partition *part, struct log_point start, int32_t leader_epoch)
+{
+    pthread_mutex_lock(&part->lock);
+    if (start.offset > part->deletes.removed.offset) {
+        part->deletes.removed = start;
+        part->deletes.removed_epoch = leader_epoch;
+    }
+    pthread_mutex_unlock(&part->lock);
+    if (start.offset > 0) /* 0: an older build does not say up to where */
+        (void)remote_show(part, start, leader_epoch, -1);
+    remote_removed(part, start);
+}
+
+void partition_removal_heed(struct partition *part, struct log_point start, int32_t leader_epoch)
+{
+    if (start.offset < part->deletes.removed.offset && leader_epoch > part->deletes.removed_epoch)
+        part->deletes.removed = (struct log_point){0, 0};
+}
+
 static void on_asked(struct ask *ask, int rc)
 {
     struct delete_records_op *op = CONTAINER_OF(ask, struct delete_records_op, ask);
@@ -164,6 +186,8 @@ static void on_asked(struct ask *ask, int rc)
         }
     } else if (rc < 0) {
         err_sys(&op->e, rc, "%s: its leader", op->part->name);
+    } else {
+        partition_removed(op->part, (struct log_point){ask->answer_upto, ask->answer_position}, ask->leader_epoch);
     }
     op->done(op, rc);
 }
@@ -215,15 +239,17 @@ static void queue(struct partition *part, struct delete_records_op *op)
 {
     bool first;
 
+    partition_ref(part); /* who takes the op back has it once it is in the list, and perhaps the last reference */
     pthread_mutex_lock(&part->lock);
-    op->next = part->deletes;
-    part->deletes = op;
-    first = !part->deleting;
-    part->deleting = true;
+    op->next = part->deletes.first;
+    part->deletes.first = op;
+    first = !part->deletes.busy;
+    part->deletes.busy = true;
     pthread_mutex_unlock(&part->lock);
     if (first) {
         deleter_request(&part->manager->deleter, part);
     }
+    partition_unref(part);
 }
 
 static void on_shown(struct insync_wait *wait, int rc)
@@ -255,7 +281,7 @@ static bool waits_for_shown(struct partition *part, struct delete_records_op *op
         return false;
     }
     pthread_mutex_lock(&part->lock);
-    before = atomic_load(&part->epoch_assigned) ? part->epoch_start : end;
+    before = atomic_load(&part->epoch.assigned) ? part->epoch.start : end;
     pthread_mutex_unlock(&part->lock);
     if (hw->offset >= before) {
         return false;
@@ -306,7 +332,7 @@ int partition_delete_records(struct partition *part, struct delete_records_op *o
 bool partition_delete_records_cancel(struct partition *part, struct delete_records_op *op)
 {
     pthread_mutex_lock(&part->lock);
-    struct delete_records_op **link = &part->deletes;
+    struct delete_records_op **link = &part->deletes.first;
     while (*link != NULL && *link != op)
         link = &(*link)->next;
     bool taken = *link != NULL;
@@ -335,7 +361,7 @@ static void on_followed(struct delete_records_op *op, int rc)
         log_line(LOG_ERR, "%s: follow the log start: %s", part->name, op->e.text);
     }
     pthread_mutex_lock(&part->lock);
-    part->follows_start = false;
+    part->deletes.follows_start = false;
     part->fetch.ack = part->fetch.ack || (rc == 0 && part->fetch.state == FETCH_FED);
     leader = part->fetch.leader;
     pthread_mutex_unlock(&part->lock);
@@ -356,8 +382,8 @@ int partition_follow_start(struct partition *part, struct log_point start, struc
         return err_sys(e, -ENOMEM, "%s: follow the log start", part->name);
     }
     pthread_mutex_lock(&part->lock);
-    under_way = part->follows_start;
-    part->follows_start = true;
+    under_way = part->deletes.follows_start;
+    part->deletes.follows_start = true;
     pthread_mutex_unlock(&part->lock);
     if (under_way) {
         free(follow);

@@ -16,35 +16,35 @@
 
 void partition_feed_init(struct partition *part)
 {
-    part->news.part = part;
-    atomic_init(&part->hear, HEAR_UNTOLD);
+    part->feed.news.part = part;
+    atomic_init(&part->feed.hear, HEAR_UNTOLD);
 }
 
 void partition_change(struct partition *part, bool told)
 {
-    part->changes++;
+    part->feed.changes++;
     if (!told)
-        part->untold_changes++;
+        part->feed.untold_changes++;
 }
 
 void partition_tell(struct partition *part, bool told)
 {
     struct replica_manager *manager = part->manager;
-    int hear = atomic_load_explicit(&part->hear, memory_order_relaxed);
+    int hear = atomic_load_explicit(&part->feed.hear, memory_order_relaxed);
     if (hear == HEAR_NOTHING || (told && hear == HEAR_UNTOLD))
         return;
     pthread_rwlock_rdlock(&manager->feed_lock);
     if (manager->feed != NULL && manager->feed->partition_changed != NULL &&
-        atomic_exchange(&part->hear, HEAR_NOTHING) != HEAR_NOTHING) {
+        atomic_exchange(&part->feed.hear, HEAR_NOTHING) != HEAR_NOTHING) {
         partition_ref(part);
-        manager->feed->partition_changed(manager->feed, &part->news);
+        manager->feed->partition_changed(manager->feed, &part->feed.news);
     }
     pthread_rwlock_unlock(&manager->feed_lock);
 }
 
 void partition_segments_changed(struct partition *part)
 {
-    atomic_fetch_add(&part->segment_changes, 1);
+    atomic_fetch_add(&part->feed.segment_changes, 1);
     pthread_mutex_lock(&part->lock);
     partition_change(part, false);
     pthread_mutex_unlock(&part->lock);
@@ -54,22 +54,29 @@ void partition_segments_changed(struct partition *part)
 void partition_hear_all(struct partition *part)
 {
     int untold = HEAR_UNTOLD;
-    if (atomic_load_explicit(&part->hear, memory_order_relaxed) != HEAR_ALL)
-        atomic_compare_exchange_strong(&part->hear, &untold, HEAR_ALL);
+    if (atomic_load_explicit(&part->feed.hear, memory_order_relaxed) != HEAR_ALL)
+        atomic_compare_exchange_strong(&part->feed.hear, &untold, HEAR_ALL);
 }
 
 uint64_t partition_segment_changes(struct partition *part)
 {
-    return atomic_load(&part->segment_changes);
+    return atomic_load(&part->feed.segment_changes);
+}
+
+void partition_hear_untold(struct partition *part)
+{
+    int all = HEAR_ALL;
+    if (atomic_load_explicit(&part->feed.hear, memory_order_relaxed) == HEAR_ALL)
+        atomic_compare_exchange_strong(&part->feed.hear, &all, HEAR_UNTOLD);
 }
 
 bool partition_news_seen(struct partition_news *news)
 {
     struct partition *part = news->part;
     pthread_mutex_lock(&part->lock);
-    bool untold = news->seen_untold != part->untold_changes;
-    news->seen = part->changes;
-    news->seen_untold = part->untold_changes;
+    bool untold = news->seen_untold != part->feed.untold_changes;
+    news->seen = part->feed.changes;
+    news->seen_untold = part->feed.untold_changes;
     pthread_mutex_unlock(&part->lock);
     return untold;
 }
@@ -78,9 +85,9 @@ bool partition_news_return(struct partition_news *news, enum partition_hear hear
 {
     struct partition *part = news->part;
     pthread_mutex_lock(&part->lock);
-    bool later = hear == HEAR_ALL ? news->seen != part->changes : news->seen_untold != part->untold_changes;
+    bool later = hear == HEAR_ALL ? news->seen != part->feed.changes : news->seen_untold != part->feed.untold_changes;
     if (!later)
-        atomic_store(&part->hear, hear);
+        atomic_store(&part->feed.hear, hear);
     pthread_mutex_unlock(&part->lock);
     if (!later)
         partition_unref(part);
@@ -90,6 +97,6 @@ bool partition_news_return(struct partition_news *news, enum partition_hear hear
 void partition_news_drop(struct partition_news *news)
 {
     struct partition *part = news->part;
-    atomic_store(&part->hear, HEAR_UNTOLD);
+    atomic_store(&part->feed.hear, HEAR_UNTOLD);
     partition_unref(part);
 }

@@ -42,13 +42,15 @@ static int begin_following(struct partition *part, int32_t epoch, struct err *e)
     pthread_mutex_lock(&part->life_lock);
     if (partition_role(part) != ROLE_FOLLOWER || atomic_load(&part->leader_epoch) != epoch)
         rc = err_set(e, -ESTALE, "%s is not followed in epoch %" PRId32, part->name, epoch);
-    else if (!atomic_load(&part->epoch_assigned))
+    else if (!atomic_load(&part->epoch.assigned))
         rc = log_follow(part->log, epoch, e);
-    bool drops = rc == 0 && atomic_load(&part->resigned);
+    if (rc == 0 && BUG(cuts_to_high_watermark) && !atomic_load(&part->epoch.assigned))
+        rc = partition_cut(part, epoch, partition_own_high_watermark(part), e);
+    bool drops = rc == 0 && atomic_load(&part->damage.resigned);
     if (drops)
         rc = partition_drop(part, epoch, e);
     if (rc == 0)
-        atomic_store(&part->epoch_assigned, true);
+        atomic_store(&part->epoch.assigned, true);
     pthread_mutex_unlock(&part->life_lock);
     if (drops && rc != 0)
         log_line(LOG_ERR, "%s", e->text);
@@ -82,7 +84,7 @@ static void fill(struct partition *part, struct replica_fetch *out)
 bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, struct replica_fetch *out)
 {
     struct err e = {0};
-    if (atomic_load(&part->handing_over))
+    if (atomic_load(&part->forward.handing_over))
         return false; /* what waited is read from the log before it may be cut; then this is asked for again */
     (void)partition_fetch_session(part, leader, session);
     pthread_mutex_lock(&part->lock);
@@ -90,7 +92,7 @@ bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, s
     int32_t epoch = part->fetch.leader_epoch;
     pthread_mutex_unlock(&part->lock);
     /* A damaged log is offline, perhaps, until it has been dropped. */
-    int rc = due && atomic_load(&part->resigned) ? 0 : partition_reach(part, &e);
+    int rc = due && atomic_load(&part->damage.resigned) ? 0 : partition_reach(part, &e);
     if (rc == 0 && due && partition_hangs(part))
         rc = -EIO;
     if (rc == 0 && due)
@@ -183,6 +185,7 @@ bool partition_take_mark(struct partition *part, uint64_t session, const struct 
     bool takes = is_current(part, session, &mark->key);
     if (takes) {
         fetch_took(&part->fetch, end.offset, false);
+        partition_removal_heed(part, mark->start, mark->key.leader_epoch);
         follow_mark(part, mark->high_watermark, end, &marked);
     }
     pthread_mutex_unlock(&part->lock);
@@ -260,7 +263,8 @@ static int skip_hole(struct partition *part, const struct replica_answer *answer
 {
     if (answer->upto.offset <= log_end(part->log).offset)
         return 0;
-    return log_skip(part->log, answer->key.leader_epoch, answer->upto, e);
+    int rc = log_skip(part->log, answer->key.leader_epoch, answer->upto, e);
+    return rc == 0 ? partition_flush_now(part) : rc;
 }
 
 static bool take_records(struct partition *part, const struct replica_answer *answer, const uint8_t *bytes, size_t len)
@@ -285,6 +289,7 @@ static bool take_records(struct partition *part, const struct replica_answer *an
     bool takes = is_current(part, answer->session, &answer->key);
     if (takes) {
         fetch_took(&part->fetch, end.offset, end.offset > answer->point.offset);
+        partition_removal_heed(part, answer->start, answer->key.leader_epoch);
         follow_mark(part, answer->high_watermark, end, &marked);
     }
     bool says = takes && part->fetch.ack;
@@ -307,10 +312,10 @@ static void point_of_divergence(struct partition *part, const struct replica_ans
     int32_t found;
     struct log_point own;
     log_epoch_end(part->log, answer->found_epoch, &found, &own);
-    if (own.offset < 0)
+    if (own.offset < 0 || BUG(diverges_once))
         own = log_end(part->log);
-    *to =
-        (found == answer->found_epoch || BUG(diverges_once)) && answer->point.offset < own.offset ? answer->point : own;
+    bool same = answer->point.offset < own.offset && (found == answer->found_epoch || BUG(diverges_once));
+    *to = same ? answer->point : own;
 }
 
 void partition_lower_mark(struct partition *part, struct log_point end, struct log_point start)
@@ -354,12 +359,25 @@ static int cut(struct partition *part, int kind, const struct replica_answer *an
     if (kind == MESSAGE_DIVERGING)
         point_of_divergence(part, answer, &to);
     bool keeps = kind == MESSAGE_DIVERGING && to.offset >= log_start(part->log).offset;
-    if (keeps)
+    if (keeps) {
         log_line(LOG_NOTICE, "%s: cut from offset %" PRId64 " back to %" PRId64 ", where epoch %" PRId32 " ended",
                  part->name, before.offset, to.offset, answer->found_epoch);
-    else
+    } else {
         log_line(LOG_NOTICE, "%s: begins anew at offset %" PRId64, part->name, to.offset);
+    }
     return cut_at(part, answer->key.leader_epoch, to, keeps, changed, e);
+}
+
+/* Only with BUG(mark_before_cut). */
+static void take_mark_early(struct partition *part, int kind, const struct replica_answer *answer)
+{
+    struct marked marked = {NULL, NULL, false};
+    struct log_point end = log_end(part->log);
+    pthread_mutex_lock(&part->lock);
+    if (kind == MESSAGE_DIVERGING && is_current(part, answer->session, &answer->key))
+        follow_mark(part, answer->high_watermark, end, &marked);
+    pthread_mutex_unlock(&part->lock);
+    tell_mark(part, &marked);
 }
 
 static bool take_cut(struct partition *part, int kind, const struct replica_answer *answer)
@@ -367,6 +385,8 @@ static bool take_cut(struct partition *part, int kind, const struct replica_answ
     struct err e = {0};
     bool changed = false;
     int rc = partition_usable(part, &e);
+    if (rc == 0 && BUG(mark_before_cut))
+        take_mark_early(part, kind, answer);
     if (rc == 0)
         rc = cut(part, kind, answer, &changed, &e);
     if (rc != 0 && rc != -ESTALE)

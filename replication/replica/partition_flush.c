@@ -18,9 +18,11 @@ int partition_flush(struct partition *part, struct log_flush *flush)
         flush->done(flush, rc);
         return 0;
     }
+    partition_ref(part); /* with the flush, which another thread may have done, goes perhaps the last reference */
     rc = log_flush(part->log, flush);
     if (rc == 0)
         partition_fail_if_offline(part);
+    partition_unref(part);
     return rc;
 }
 
@@ -279,16 +281,16 @@ int partition_flush_now(struct partition *part)
 static void on_flush_left(void *arg)
 {
     struct partition *part = arg;
-    if (atomic_exchange(&part->flush_next_queued, true))
+    if (atomic_exchange(&part->flush.next_queued, true))
         return;
     partition_ref(part);
-    executor_prompt(part->manager->executor, &part->flush_next);
+    executor_prompt(part->manager->executor, &part->flush.next);
 }
 
 static void on_flush_next(struct work *work)
 {
-    struct partition *part = CONTAINER_OF(work, struct partition, flush_next);
-    atomic_store(&part->flush_next_queued, false);
+    struct partition *part = CONTAINER_OF(work, struct partition, flush.next);
+    atomic_store(&part->flush.next_queued, false);
     log_flush_next(part->log);
     partition_fail_if_offline(part);
     partition_unref(part);
@@ -302,43 +304,43 @@ void partition_flush_begin(struct partition *part, struct log *log)
 /* flush.ms has passed since the first append that was not flushed. */
 static void on_flush_alarm(struct alarm *alarm)
 {
-    struct partition *part = CONTAINER_OF(alarm, struct partition, flush_alarm);
-    atomic_store(&part->flush_armed, false);
+    struct partition *part = CONTAINER_OF(alarm, struct partition, flush.alarm);
+    atomic_store(&part->flush.armed, false);
     flusher_due(&part->manager->flusher, part);
     partition_unref(part);
 }
 
 void partition_arm_flush(struct partition *part)
 {
-    int64_t flush_ms = atomic_load_explicit(&part->flush_ms, memory_order_relaxed);
-    if (flush_ms == INT64_MAX || atomic_load_explicit(&part->flush_armed, memory_order_relaxed) ||
+    int64_t flush_ms = atomic_load_explicit(&part->settings.flush_ms, memory_order_relaxed);
+    if (flush_ms == INT64_MAX || atomic_load_explicit(&part->flush.armed, memory_order_relaxed) ||
         partition_usable(part, NULL) != 0 || log_recovery_point(part->log) >= log_end(part->log).offset ||
-        atomic_exchange(&part->flush_armed, true))
+        atomic_exchange(&part->flush.armed, true))
         return;
     partition_ref(part);
-    alarm_set(part->manager->executor, &part->flush_alarm, flush_ms);
+    alarm_set(part->manager->executor, &part->flush.alarm, flush_ms);
     /* Deleted meanwhile: whoever stops the alarms may have been here before it was set. */
-    if (atomic_load(&part->topic->deleted) && alarm_cancel(part->manager->executor, &part->flush_alarm))
+    if (atomic_load(&part->topic->deleted) && alarm_cancel(part->manager->executor, &part->flush.alarm))
         partition_unref(part);
 }
 
 bool partition_flush_due(struct partition *part, int64_t end_offset)
 {
-    int64_t messages = atomic_load_explicit(&part->flush_messages, memory_order_relaxed);
+    int64_t messages = atomic_load_explicit(&part->settings.flush_messages, memory_order_relaxed);
     return messages != INT64_MAX && end_offset - log_recovery_point(part->log) >= messages;
 }
 
 void partition_flush_init(struct partition *part)
 {
-    alarm_init(&part->flush_alarm, WORK_PROMPT, on_flush_alarm);
-    part->flush_next.run = on_flush_next;
+    alarm_init(&part->flush.alarm, WORK_PROMPT, on_flush_alarm);
+    part->flush.next.run = on_flush_next;
 }
 
 void partition_flush_stop(struct partition *part, bool cancel)
 {
-    bool armed = cancel ? alarm_cancel(part->manager->executor, &part->flush_alarm) : atomic_load(&part->flush_armed);
+    bool armed = cancel ? alarm_cancel(part->manager->executor, &part->flush.alarm) : atomic_load(&part->flush.armed);
     if (!armed)
         return;
-    atomic_store(&part->flush_armed, false);
+    atomic_store(&part->flush.armed, false);
     partition_unref(part);
 }

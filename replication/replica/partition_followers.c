@@ -6,7 +6,7 @@
  *     a further fetch of the round: an ack, and credit
  *     an append -> straight from its memory to each follower that is at the end, on the appender's thread
  *     everything else -> read from the log, in pieces: near the end by a turn of the session, further behind by the
- * bulk
+ *                        bulk, and for who nobody waits for no more than catch_up.h lets
  *
  * Failure: what cannot be read or sent is tried again with the follower's next fetch or the next beat. */
 #include <assert.h>
@@ -23,13 +23,13 @@
 
 /* ---- followers ---- */
 
-/* Under the lock. NULL: it is no replica, or there is no place. */
+/* Under the lock. NULL: it is no replica, the topic is deleted (partition_followers_stop()), or there is no place. */
 static struct follower *follower_of(struct partition *part, int32_t id)
 {
     struct follower *unused = NULL;
     /* One that is none any more has kept its place. Should it be one again, by what this node has not applied yet, what
-     * it says would count nowhere, and nothing of it again but with a new round. */
-    if (isr_find(&part->isr, id) == NULL)
+     * it says would count nowhere. */
+    if (isr_find(&part->isr, id) == NULL || atomic_load(&part->topic->deleted))
         return NULL;
     for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
         struct follower *follower = &part->followers[i];
@@ -43,11 +43,44 @@ static struct follower *follower_of(struct partition *part, int32_t id)
     return unused;
 }
 
+static struct serving *serving_of(const struct partition *part, const struct follower *follower)
+{
+    return &manager_peer(part->manager, follower->id)->serving; /* there is one: it has fetched */
+}
+
+/* What of this partition is under way to it has changed. Under the lock. */
+static void count_catch_up(struct partition *part, struct follower *follower)
+{
+    int64_t now = follower_catching_up(follower);
+    if (now != follower->counted)
+        catch_up_count(&serving_of(part, follower)->catch_up, &follower->counted, now);
+}
+
+static void silence(struct partition *part, struct follower *follower)
+{
+    follower_silence(follower);
+    count_catch_up(part, follower);
+}
+
+void partition_followers_stop(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++)
+        silence(part, &part->followers[i]);
+    pthread_mutex_unlock(&part->lock);
+}
+
+void partition_followers_free(struct partition *part)
+{
+    partition_followers_stop(part);
+    free(atomic_load(&part->followers));
+}
+
 void partition_followers_reset(struct partition *part)
 {
     for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
         struct follower *follower = &part->followers[i];
-        follower_silence(follower);
+        silence(part, follower);
         /* One that a thread has in hand, or a session in one of its lists, keeps its place until the next time. */
         if (!follower->sending && !follower->queued && !follower->marked && isr_find(&part->isr, follower->id) == NULL)
             follower->id = 0;
@@ -57,15 +90,11 @@ void partition_followers_reset(struct partition *part)
 void partition_follower_silence(struct partition *part, int32_t id)
 {
     pthread_mutex_lock(&part->lock);
-    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++)
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
         if (part->followers[i].id == id)
-            follower_silence(&part->followers[i]);
+            silence(part, &part->followers[i]);
+    }
     pthread_mutex_unlock(&part->lock);
-}
-
-static struct serving *serving_of(const struct partition *part, const struct follower *follower)
-{
-    return &manager_peer(part->manager, follower->id)->serving; /* there is one: it has fetched */
 }
 
 static void set_key(const struct partition *part, int32_t epoch, uint64_t round, struct replica_key *key)
@@ -74,6 +103,45 @@ static void set_key(const struct partition *part, int32_t epoch, uint64_t round,
     key->index = part->index;
     key->leader_epoch = epoch;
     key->round = round;
+}
+
+/* ---- where it queues up ---- */
+
+/* Somebody waits for what it is sent: it is in sync, or is to be, or too few are. Under the lock. */
+static bool is_live(struct partition *part, const struct follower *follower)
+{
+    const struct isr_replica *replica = isr_find(&part->isr, follower->id);
+    return replica != NULL && (replica->in_sync || replica->joins ||
+                               isr_size(&part->isr) < atomic_load(&part->settings.min_insync_replicas));
+}
+
+/* Where it belongs. Under the lock. */
+static enum serving_lane lane_of(struct partition *part, const struct follower *follower)
+{
+    int64_t behind = part->log != NULL ? log_end(part->log).position - follower->sent.position : 0;
+    if (behind <= 0)
+        return LANE_NEAR;
+    if (!is_live(part, follower))
+        return LANE_BEHIND;
+    return behind > LIMIT_NEAR_BYTES ? LANE_FAR : LANE_NEAR;
+}
+
+/* There may be something for it. Under the lock. */
+static void want(struct partition *part, struct follower *follower)
+{
+    serving_want(serving_of(part, follower), follower, lane_of(part, follower));
+}
+
+void partition_followers_look(struct partition *part)
+{
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
+        struct follower *follower = &part->followers[i];
+        /* What is on its way to one that is no replica any more is never acknowledged. */
+        if (follower->state != FOLLOWER_SILENT && isr_find(&part->isr, follower->id) == NULL)
+            silence(part, follower);
+        else if (follower->state == FOLLOWER_SERVED)
+            want(part, follower);
+    }
 }
 
 /* ---- does a follower's log agree ---- */
@@ -95,6 +163,15 @@ static bool batch_begins(struct partition *part, struct log_point at, struct log
     return log_run_at(part->log, at.position, end.position, &run, NULL) != 1 || run.base.offset >= at.offset;
 }
 
+/* It ends where this log begins, and may be another one up to there: it ended elsewhere, or in an epoch of which
+ * nothing is known here any more. */
+static bool parts_in_front(struct partition *part, const struct replica_fetch *fetch, struct log_point start)
+{
+    bool has_some = fetch->start < fetch->end.offset;
+    bool known = fetch->last_epoch < 0 || fetch->last_epoch >= log_earliest_epoch(part->log);
+    return fetch->end.offset == start.offset && (fetch->end.position != start.position || (has_some && !known));
+}
+
 /* 0: it agrees up to its end. MESSAGE_DIVERGING, MESSAGE_RESET with what it is told. REPLICATION.md, rule 42. */
 static int compare(struct partition *part, const struct replica_fetch *fetch, struct replica_answer *answer)
 {
@@ -109,7 +186,7 @@ static int compare(struct partition *part, const struct replica_fetch *fetch, st
             return MESSAGE_DIVERGING;
     }
     answer->point = start;
-    if (fetch->end.offset < start.offset || fetch->end.offset > end.offset)
+    if (fetch->end.offset < start.offset || fetch->end.offset > end.offset || parts_in_front(part, fetch, start))
         return MESSAGE_RESET;
     /* Positions agree where epochs and offsets do; should they not, one of the two is damaged. */
     if (log_lookup_offset(part->log, fetch->end.offset, end, &there, NULL) != 0 ||
@@ -135,11 +212,10 @@ static void answer_once(struct partition *part, int32_t to, int kind, const stru
 static enum serve_verdict check_epoch(const struct partition *part, const struct replica_fetch *fetch)
 {
     int32_t epoch = atomic_load(&part->leader_epoch);
-    if (BUG(fetches_not_fenced))
-        return partition_leads(part) ? SERVE_DONE : SERVE_FENCED;
-    if (fetch->key.leader_epoch > epoch)
+    bool same = fetch->key.leader_epoch == epoch || BUG(fetches_not_fenced);
+    if (!same && fetch->key.leader_epoch > epoch)
         return SERVE_LATER;
-    return fetch->key.leader_epoch == epoch && partition_leads(part) ? SERVE_DONE : SERVE_FENCED;
+    return same && partition_leads(part) ? SERVE_DONE : SERVE_FENCED;
 }
 
 /* The round's first fetch. Returns 0: it is served; else what it was answered. */
@@ -149,8 +225,10 @@ static int begin_round(struct partition *part, struct serving *serving, int32_t 
     int kind = compare(part, fetch, &answer);
     pthread_mutex_lock(&part->lock);
     struct follower *follower = follower_of(part, from);
-    if (BUG(diverges_once) && kind == MESSAGE_DIVERGING && follower != NULL && follower->state == FOLLOWER_CUTTING)
+    if (kind == MESSAGE_DIVERGING && follower != NULL && follower->state == FOLLOWER_CUTTING && BUG(diverges_once))
         kind = 0;
+    if (kind == MESSAGE_DIVERGING && BUG(mark_before_cut))
+        answer.high_watermark = part->isr.high_watermark;
     bool leads = check_epoch(part, fetch) == SERVE_DONE;
     if (follower == NULL || !leads)
         kind = -1;
@@ -158,6 +236,8 @@ static int begin_round(struct partition *part, struct serving *serving, int32_t 
         follower_cut(follower, answer.session, fetch->key.round);
     else
         follower_begin(follower, answer.session, fetch->key.round, fetch->end, fetch->credit);
+    if (follower != NULL)
+        count_catch_up(part, follower);
     pthread_mutex_unlock(&part->lock);
     if (kind > 0)
         answer_once(part, from, kind, &answer);
@@ -211,6 +291,7 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
         int64_t sent_us = follower_timed(follower);
         if (sent_us != 0)
             histogram_add(&serving->ack_times, clock_mono_us(part->manager->clock) - sent_us);
+        count_catch_up(part, follower);
     }
     if (counts)
         count_fetch(part, from, node_epoch, fetch, !served);
@@ -219,7 +300,9 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
     if (counts)
         isr_prepare(&part->isr, &rules);
     bool asks = counts && isr_has_joiners(&part->isr);
-    bool proposes = counts && !part->isr_pending && isr_is_due(&part->isr, &rules);
+    bool proposes = counts && !part->proposal.pending && isr_is_due(&part->isr, &rules);
+    if (counts)
+        want(part, follower);
     pthread_mutex_unlock(&part->lock);
     if (!counts)
         return SERVE_DONE;
@@ -228,7 +311,6 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
         partition_insync_look(part, false);
     if (proposes)
         isr_changes_want(&part->manager->changes, part);
-    serving_want(serving, follower, false);
     return SERVE_DONE;
 }
 
@@ -238,24 +320,34 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
 struct marks {
     uint64_t session, round;
     int32_t epoch;
+    bool live;   /* somebody waits for it */
+    bool behind; /* nobody does, and it is sent what it is behind by */
     struct log_point from, high_watermark;
 };
 
-/* Takes the right to send to the follower. timed: it is near, so that its acknowledgement tells how long it takes.
- * Under the lock. */
-static bool take(struct partition *part, struct follower *follower, int64_t base, uint32_t bytes, bool timed,
+/* Takes the right to send to the follower. near: its acknowledgement tells how long it takes. Under the lock. */
+static bool take(struct partition *part, struct follower *follower, int64_t base, uint32_t bytes, bool near,
                  struct marks *marks)
 {
     if (!partition_leads(part) || !follower_take(follower, base, bytes))
         return false;
-    if (timed && follower_times(follower))
-        follower_time(follower, clock_mono_us(part->manager->clock));
     *marks = (struct marks){.session = follower->session,
                             .round = follower->round,
                             .epoch = atomic_load(&part->leader_epoch),
+                            .live = is_live(part, follower),
                             .from = follower->sent,
                             .high_watermark = part->isr.high_watermark};
+    if (marks->live && near && follower_times(follower))
+        follower_time(follower, clock_mono_us(part->manager->clock));
     return true;
+}
+
+static int64_t bytes_of(const struct iovec *body, int count)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += (int64_t)body[i].iov_len;
+    return bytes;
 }
 
 /* Sends batches that are encoded already, and gives the right back. end: behind the last of them, and behind a hole in
@@ -277,8 +369,16 @@ static int send_batches(struct partition *part, struct follower *follower, const
     size_t len = replica_answer_encode(&answer, out);
     int rc = network_send(part->manager->network, follower->id, CHANNEL_RECORDS, MESSAGE_RECORDS, out, len, body,
                           body_count);
+    int64_t bytes = bytes_of(body, body_count);
+    if (rc == 0 && marks->live)
+        live_traffic_sent(&part->manager->live, bytes);
+    if (rc == 0 && marks->behind)
+        catch_up_sent(&serving_of(part, follower)->catch_up, bytes);
     pthread_mutex_lock(&part->lock);
+    if (rc == 0 && marks->behind)
+        follower_catches_up(follower, marks->round, &end, bytes);
     follower_sent(follower, marks->round, rc == 0 ? &end : NULL, marks->high_watermark.offset, start.offset);
+    count_catch_up(part, follower);
     pthread_mutex_unlock(&part->lock);
     return rc;
 }
@@ -319,7 +419,7 @@ void partition_send_fresh(struct append_op *op)
             continue;
         pthread_mutex_lock(&part->lock);
         if (follower->id != 0) /* it may be none any more, and its place another's */
-            serving_want(serving_of(part, follower), follower, false);
+            want(part, follower);
         pthread_mutex_unlock(&part->lock);
     }
 }
@@ -457,30 +557,46 @@ static int send_piece(struct partition *part, struct follower *follower, const s
     return rc;
 }
 
-bool partition_follower_next(struct partition *part, struct follower *follower, bool bulk)
+/* A turn of that lane is good for one that belongs to the other now. */
+static bool serves(enum serving_lane lane, enum serving_lane belongs)
 {
+    return lane == LANE_BEHIND || belongs == LANE_NEAR || lane == belongs;
+}
+
+/* Takes the right to send to one that was taken out of that lane; one that belongs to another goes there. */
+static bool take_next(struct partition *part, struct follower *follower, enum serving_lane lane, struct marks *marks,
+                      uint32_t *room)
+{
+    bool turn = false;
+    pthread_mutex_lock(&part->lock);
+    enum serving_lane belongs = lane_of(part, follower);
+    int64_t behind = log_end(part->log).position - follower->sent.position;
+    bool due = follower->state == FOLLOWER_SERVED && (behind > 0 || !follower->answered);
+    *room = follower_room(follower);
+    if (due && serves(lane, belongs))
+        turn = take(part, follower, -1, 1, behind > 0 && behind <= LIMIT_NEAR_BYTES, marks);
+    else if (due)
+        want(part, follower);
+    marks->behind = turn && belongs == LANE_BEHIND;
+    pthread_mutex_unlock(&part->lock);
+    return turn;
+}
+
+void partition_follower_next(struct partition *part, struct follower *follower, enum serving_lane lane, uint32_t most)
+{
+    struct marks marks;
+    uint32_t room;
     int rc = 1;
-    while (rc > 0) {
-        struct marks marks;
-        if (partition_usable(part, NULL) != 0)
-            return false;
-        struct log_point end = log_end(part->log);
-        pthread_mutex_lock(&part->lock);
-        int64_t behind = end.position - follower->sent.position;
-        bool due = follower->state == FOLLOWER_SERVED && (behind > 0 || !follower->answered);
-        bool far = due && behind > LIMIT_NEAR_BYTES;
-        uint32_t room = follower_room(follower);
-        bool turn = due && bulk >= far && take(part, follower, -1, 1, !far, &marks);
+    while (rc > 0 && partition_usable(part, NULL) == 0 && take_next(part, follower, lane, &marks, &room)) {
+        rc = send_piece(part, follower, &marks, room < most ? room : most);
+        if (rc <= 0 || lane == LANE_NEAR)
+            continue;
+        pthread_mutex_lock(&part->lock); /* the others' turn; near the end it is the session's */
+        if (follower->id != 0)
+            want(part, follower);
         pthread_mutex_unlock(&part->lock);
-        if (far && !bulk)
-            return true;
-        if (!turn)
-            return false;
-        rc = send_piece(part, follower, &marks, room);
-        if (bulk) /* the others' turn; near the end it is the session's */
-            return rc > 0;
+        return;
     }
-    return false;
 }
 
 bool partition_follower_mark(struct partition *part, struct follower *follower, struct replica_mark *mark)
@@ -516,9 +632,10 @@ void partition_follower_unmark(struct partition *part, int32_t id, uint64_t roun
 
 void partition_mark_followers(struct partition *part)
 {
-    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++)
+    for (int i = 0; i < PARTITION_FOLLOWERS && part->followers != NULL; i++) {
         if (part->followers[i].state == FOLLOWER_SERVED)
             serving_mark(serving_of(part, &part->followers[i]), &part->followers[i]);
+    }
 }
 
 void partition_isr_rules(struct partition *part, struct isr_rules *out)
@@ -527,7 +644,7 @@ void partition_isr_rules(struct partition *part, struct isr_rules *out)
     const struct isr_replica *self = isr_find(&part->isr, part->manager->id);
     *out = (struct isr_rules){.self = part->manager->id,
                               .leader_end = self != NULL ? self->end.offset : INT64_MAX,
-                              .epoch_start = part->epoch_start,
+                              .epoch_start = part->epoch.start,
                               .flushed = partition_promised(part),
                               .start = self != NULL ? self->start : INT64_MAX,
                               .lag_max_ms = manager_lag_max_ms(manager),
@@ -537,8 +654,8 @@ void partition_isr_rules(struct partition *part, struct isr_rules *out)
 void partition_look_at_eligible(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
-    bool wants = partition_leads(part) && !part->isr_pending && partition_has_eligible(part) &&
-                 isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
+    bool wants = partition_leads(part) && !part->proposal.pending && partition_has_eligible(part) &&
+                 isr_size(&part->isr) >= atomic_load(&part->settings.min_insync_replicas);
     pthread_mutex_unlock(&part->lock);
     if (wants)
         isr_changes_want(&part->manager->changes, part);
@@ -560,8 +677,10 @@ static void look_at_followers(struct partition *part, int64_t end, int64_t start
             replica->heard_ms = heard_ms;
         if (replica->start < start)
             follower->told_start = -1; /* it may have had no room for it */
+        follower_beat(follower);
+        count_catch_up(part, follower);
         if (follower->sent.offset < end || !follower->answered)
-            serving_want(serving, follower, false);
+            want(part, follower);
         else if (follower->told_mark < part->isr.high_watermark.offset || follower->told_start < start)
             serving_mark(serving, follower);
     }
@@ -570,14 +689,15 @@ static void look_at_followers(struct partition *part, int64_t end, int64_t start
 /* For how many beats the disk has not finished a write, or a flush: one that goes on while others end hangs, too. */
 static void look_at_disk(struct partition *part)
 {
-    struct log_busy before = part->busy, *now = &part->busy;
+    struct log_busy before = part->busy.last, *now = &part->busy.last;
 
     *now = (struct log_busy){.writes = false};
     if (part->log != NULL)
         log_busy(part->log, now);
-    part->write_beats = now->writes && now->written == before.written ? part->write_beats + 1 : 0;
-    part->flush_beats = now->flushes && now->flushed == before.flushed ? part->flush_beats + 1 : 0;
-    atomic_store(&part->busy_beats, part->write_beats > part->flush_beats ? part->write_beats : part->flush_beats);
+    part->busy.write_beats = now->writes && now->written == before.written ? part->busy.write_beats + 1 : 0;
+    part->busy.flush_beats = now->flushes && now->flushed == before.flushed ? part->busy.flush_beats + 1 : 0;
+    atomic_store(&part->busy.beats,
+                 part->busy.write_beats > part->busy.flush_beats ? part->busy.write_beats : part->busy.flush_beats);
 }
 
 static void tick_leading(struct partition *part)
@@ -593,15 +713,15 @@ static void tick_leading(struct partition *part)
     look_at_followers(part, end, start);
     partition_isr_rules(part, &rules);
     isr_look(&part->isr, &rules);
-    if (atomic_load(&part->epoch_assigned))
+    if (atomic_load(&part->epoch.assigned))
         isr_prepare(&part->isr, &rules);
-    bool proposes = !part->isr_pending && isr_is_due(&part->isr, &rules);
+    bool proposes = !part->proposal.pending && isr_is_due(&part->isr, &rules);
     pthread_mutex_unlock(&part->lock);
     if (proposes)
         isr_changes_want(&part->manager->changes, part);
     partition_look_at_eligible(part);
     partition_insync_look(part, false); /* who could not flush is asked again */
-    if (!atomic_load(&part->epoch_assigned))
+    if (!atomic_load(&part->epoch.assigned))
         topic_resume(part->topic); /* that the epoch begins could not be written, or the cluster does not know it yet */
 }
 
@@ -617,6 +737,10 @@ void partition_replica_tick(struct partition *part)
         break;
     case ROLE_FOLLOWER:
         pthread_mutex_lock(&part->lock);
+        /* A leader that hears later than this node that it has had no replica for a while, and has one again, forgets
+         * what this one has said in between; an idle log would say no more. */
+        if (atomic_load(&part->replica) == REPLICA_CATCHING_UP)
+            fetch_repeat(&part->fetch);
         bool says = fetch_tick(&part->fetch, manager_now_ms(manager));
         int32_t leader = part->fetch.leader;
         pthread_mutex_unlock(&part->lock);

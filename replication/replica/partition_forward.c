@@ -34,22 +34,15 @@ static int64_t now_ms(const struct partition *part)
 
 static void set_alarm(struct partition *part)
 {
-    int64_t due_ms = forwarder_deadline(&part->forwarder), now = now_ms(part);
+    int64_t due_ms = forwarder_deadline(&part->forward.forwarder), now = now_ms(part);
 
-    if (forwarder_idle(&part->forwarder)) {
+    if (forwarder_idle(&part->forward.forwarder)) {
         return;
     }
-    if (part->forwarder.paused && now + LIMIT_FORWARD_PAUSE_MS < due_ms) {
+    if (part->forward.forwarder.paused && now + LIMIT_FORWARD_PAUSE_MS < due_ms) {
         due_ms = now + LIMIT_FORWARD_PAUSE_MS;
     }
-    if (part->forward_alarm_set && part->forward_alarm.deadline_ms <= due_ms) {
-        return;
-    }
-    if (!part->forward_alarm_set) {
-        partition_ref(part);
-    }
-    part->forward_alarm_set = true;
-    alarm_set(part->manager->executor, &part->forward_alarm, due_ms - now);
+    partition_alarm_set(&part->forward.alarm, due_ms);
 }
 
 /* ---- sending; under the forward lock ---- */
@@ -65,11 +58,12 @@ static int64_t left_ms(const struct forward *forward, int64_t now)
 
 static int send_request(struct partition *part, int64_t producer_id, const struct forward_request *request)
 {
-    struct append_request message = {
-        .head = {.number = request->number, .partition = part->index, .leader_epoch = part->forwarder.leader_epoch},
-        .node_epoch = manager_own_epoch(part->manager),
-        .producer_id = producer_id,
-        .count = request->count};
+    struct append_request message = {.head = {.number = request->number,
+                                              .partition = part->index,
+                                              .leader_epoch = part->forward.forwarder.leader_epoch},
+                                     .node_epoch = manager_own_epoch(part->manager),
+                                     .producer_id = producer_id,
+                                     .count = request->count};
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
     struct iovec body[LIMIT_FORWARD_BATCHES];
     int64_t now = now_ms(part);
@@ -91,7 +85,7 @@ static int send_request(struct partition *part, int64_t producer_id, const struc
                                                            .timeout_ms = left_ms(forward, now)};
         body[i] = op->iov;
     }
-    return forwarding_send(part->manager, part->forwarder.leader, CHANNEL_RECORDS, MESSAGE_APPEND, header,
+    return forwarding_send(part->manager, part->forward.forwarder.leader, CHANNEL_RECORDS, MESSAGE_APPEND, header,
                            append_request_encode(&message, header), body, request->count);
 }
 
@@ -99,15 +93,15 @@ static int send_request(struct partition *part, int64_t producer_id, const struc
 static void pump(struct partition *part)
 {
     struct forward_request request;
-    int64_t producer_id = forwarder_idle(&part->forwarder) ? -1 : manager_producer_id(part->manager);
+    int64_t producer_id = forwarder_idle(&part->forward.forwarder) ? -1 : manager_producer_id(part->manager);
 
-    if (producer_id < 0 && !forwarder_idle(&part->forwarder)) {
-        forwarder_pause(&part->forwarder); /* until there is one */
+    if (producer_id < 0 && !forwarder_idle(&part->forward.forwarder)) {
+        forwarder_pause(&part->forward.forwarder); /* until there is one */
     }
-    while (producer_id >= 0 && forwarder_next(&part->forwarder, &request)) {
+    while (producer_id >= 0 && forwarder_next(&part->forward.forwarder, &request)) {
         if (send_request(part, producer_id, &request) != 0) {
             /* The link has ended, which will be told, or too much waits for it. */
-            forwarder_unsent(&part->forwarder, &request);
+            forwarder_unsent(&part->forward.forwarder, &request);
             break;
         }
     }
@@ -117,7 +111,7 @@ static void pump(struct partition *part)
 static void look(struct partition *part)
 {
     int32_t self = part->manager->id, leader, epoch;
-    bool leads, idle = forwarder_idle(&part->forwarder);
+    bool leads, idle = forwarder_idle(&part->forward.forwarder);
     uint64_t link = 1; /* to itself */
 
     pthread_mutex_lock(&part->lock);
@@ -125,25 +119,28 @@ static void look(struct partition *part)
     leader = part->registration.leader;
     epoch = leads ? atomic_load(&part->leader_epoch) : part->registration.leader_epoch;
     pthread_mutex_unlock(&part->lock);
-    if (atomic_load(&part->handing_over) || atomic_load(&part->forward_under_way) > 0 || (leads && idle)) {
+    if (atomic_load(&part->forward.handing_over) || atomic_load(&part->forward.under_way) > 0 || (leads && idle)) {
         leader = FORWARD_NOBODY;
     }
-    atomic_store(&part->forwards, !idle);
+    atomic_store(&part->forward.busy, !idle);
     if (!leads) {
-        atomic_store(&part->handover_since_ms, 0);
+        atomic_store(&part->handover.since_ms, 0);
     }
     if (leader != self) {
         link = leader == FORWARD_NOBODY ? 0 : network_link(part->manager->network, leader);
     }
-    forwarder_set_leader(&part->forwarder, leader, epoch, link);
+    forwarder_set_leader(&part->forward.forwarder, leader, epoch, link);
     pump(part);
 }
 
 void partition_forward_look(struct partition *part)
 {
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     look(part);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
+    if (atomic_load(&part->topic->deleted)) { /* what was handed over behind the deletion */
+        partition_forward_fail(part, -ESTALE);
+    }
 }
 
 /* ---- ends ---- */
@@ -174,19 +171,17 @@ static void finish(struct forward *over)
     }
 }
 
-static void on_alarm(struct alarm *alarm)
+static void on_alarm(struct partition *part)
 {
-    struct partition *part = CONTAINER_OF(alarm, struct partition, forward_alarm);
     struct forward *over;
 
-    pthread_mutex_lock(&part->forward_lock);
-    part->forward_alarm_set = false;
-    over = forwarder_expire(&part->forwarder, now_ms(part));
-    forwarder_go_on(&part->forwarder);
+    pthread_mutex_lock(&part->forward.lock);
+    partition_alarm_rang(&part->forward.alarm);
+    over = forwarder_expire(&part->forward.forwarder, now_ms(part));
+    forwarder_go_on(&part->forward.forwarder);
     look(part);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     finish(over);
-    partition_unref(part);
 }
 
 /* alone: there is no other leader to come. */
@@ -220,7 +215,7 @@ void partition_forward_answer(struct partition *part, const struct append_answer
     struct forward *over = NULL, **last = &over, *forward;
     bool alone;
 
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     pthread_mutex_lock(&part->lock);
     alone = partition_leads(part) || part->registration.isr.count < 2;
     pthread_mutex_unlock(&part->lock);
@@ -229,8 +224,8 @@ void partition_forward_answer(struct partition *part, const struct append_answer
         /* Nobody has its bytes any more to cut them anew. */
         int rc = batch->rc == -EAGAIN ? -EINVAL : batch->rc;
 
-        forward =
-            forwarder_answer(&part->forwarder, answer->head.number, batch->sequence, meaning_of(batch, alone), rc);
+        forward = forwarder_answer(&part->forward.forwarder, answer->head.number, batch->sequence,
+                                   meaning_of(batch, alone), rc);
         if (forward == NULL) {
             continue;
         }
@@ -244,7 +239,7 @@ void partition_forward_answer(struct partition *part, const struct append_answer
         last = &forward->next;
     }
     look(part);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     finish(over);
 }
 
@@ -252,10 +247,10 @@ void partition_forward_fail(struct partition *part, int rc)
 {
     struct forward *over;
 
-    pthread_mutex_lock(&part->forward_lock);
-    over = forwarder_fail(&part->forwarder, rc);
+    pthread_mutex_lock(&part->forward.lock);
+    over = forwarder_fail(&part->forward.forwarder, rc);
     look(part);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     finish(over);
 }
 
@@ -274,9 +269,9 @@ bool partition_forward_cancel(struct append_op *op)
     struct partition *part = op->part;
     bool taken;
 
-    pthread_mutex_lock(&part->forward_lock);
-    taken = atomic_load(&op->state) == APPEND_FORWARDED && forwarder_cancel(&part->forwarder, &op->forward);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
+    taken = atomic_load(&op->state) == APPEND_FORWARDED && forwarder_cancel(&part->forward.forwarder, &op->forward);
+    pthread_mutex_unlock(&part->forward.lock);
     if (taken) {
         drop(op);
     }
@@ -288,9 +283,9 @@ bool partition_forward_forget(struct append_op *op)
     struct partition *part = op->part;
     bool taken;
 
-    pthread_mutex_lock(&part->forward_lock);
-    taken = atomic_load(&op->state) == APPEND_FORWARDED && forwarder_forget(&part->forwarder, &op->forward);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
+    taken = atomic_load(&op->state) == APPEND_FORWARDED && forwarder_forget(&part->forward.forwarder, &op->forward);
+    pthread_mutex_unlock(&part->forward.lock);
     if (taken) {
         drop(op);
     }
@@ -301,9 +296,9 @@ bool partition_forward_is_sent(const struct append_op *op)
 {
     bool sent;
 
-    pthread_mutex_lock(&op->part->forward_lock);
+    pthread_mutex_lock(&op->part->forward.lock);
     sent = op->forward.state == FORWARD_SENT || op->forward.in_doubt;
-    pthread_mutex_unlock(&op->part->forward_lock);
+    pthread_mutex_unlock(&op->part->forward.lock);
     return sent;
 }
 
@@ -317,7 +312,7 @@ static void enter(struct partition *part, struct append_op *op)
     op->forward =
         (struct forward){.records = op->batch.records, .bytes = op->batch.len, .deadline_ms = op->deadline_ms};
     atomic_store(&op->state, APPEND_FORWARDED);
-    atomic_store(&part->forwards, true);
+    atomic_store(&part->forward.busy, true);
 }
 
 static int refuse(struct partition *part, const struct append_op *op, struct err *e)
@@ -325,10 +320,10 @@ static int refuse(struct partition *part, const struct append_op *op, struct err
     if (atomic_load(&part->topic->deleted)) {
         return err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
     }
-    if (atomic_load_explicit(&part->framing, memory_order_relaxed) != (int)op->batch.framing) {
+    if (atomic_load_explicit(&part->settings.framing, memory_order_relaxed) != (int)op->batch.framing) {
         return err_set(e, -EAGAIN, "%s has another framing by now", part->name);
     }
-    if (part->forwarder.failing) {
+    if (part->forward.forwarder.failing) {
         return err_set(e, -EROFS, "%s has no leader that can be reached", part->name);
     }
     if (atomic_load(&part->manager->parked_bytes) + op->batch.len > LIMIT_PARKED_BYTES) {
@@ -344,7 +339,8 @@ static int forward_locked(struct append_op *op, bool away, struct err *e)
     struct append_op *own = op;
     int rc;
 
-    if (!away && partition_leads(part) && forwarder_idle(&part->forwarder) && !atomic_load(&part->handing_over)) {
+    if (!away && partition_leads(part) && forwarder_idle(&part->forward.forwarder) &&
+        !atomic_load(&part->forward.handing_over)) {
         return 1;
     }
     rc = refuse(part, op, e);
@@ -352,14 +348,14 @@ static int forward_locked(struct append_op *op, bool away, struct err *e)
         return rc;
     }
     /* While few wait nobody waits for them; more of them wait for the leader, so that they do not pile up. */
-    if (op->acks == ACKS_NONE && part->forwarder.count < LIMIT_FORWARD_BATCHES) {
+    if (op->acks == ACKS_NONE && part->forward.forwarder.count < LIMIT_FORWARD_BATCHES) {
         own = partition_late_detach(op);
         if (own == NULL) {
             return err_sys(e, -ENOMEM, "%s", part->name);
         }
     }
     enter(part, own);
-    forwarder_add(&part->forwarder, &own->forward);
+    forwarder_add(&part->forward.forwarder, &own->forward);
     look(part);
     return own == op ? 0 : 2;
 }
@@ -379,9 +375,9 @@ static int forward(struct append_op *op, bool away, struct err *e)
         op->deadline_ms = partition_deadline_of(op);
     }
     partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     rc = forward_locked(op, away, e);
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     if (rc != 0 && !had_copy) {
         free(op->copy);
         op->copy = NULL;
@@ -403,25 +399,6 @@ int partition_forward_away(struct append_op *op, struct err *e)
 
 /* ---- appended here ---- */
 
-/* 0: the forward lock is held, and that epoch has begun. It is not begun under the lock, not even when it comes
- * between: that may flush the log, and tell those whose flush that was. */
-static int lock_in_epoch(struct partition *part, int32_t *epoch, struct err *e)
-{
-    for (;;) {
-        int rc = partition_begun_epoch(part) < 0 ? partition_begin_leading(part, e) : 0;
-
-        if (rc != 0) {
-            return rc;
-        }
-        pthread_mutex_lock(&part->forward_lock);
-        *epoch = partition_begun_epoch(part);
-        if (*epoch >= 0) {
-            return 0;
-        }
-        pthread_mutex_unlock(&part->forward_lock);
-    }
-}
-
 int partition_append_own(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
@@ -440,21 +417,19 @@ int partition_append_own(struct append_op *op, struct err *e)
     if (producer_id < 0) { /* another node's with its number, or one that cannot be sent on */
         return partition_append_leading(part, batch, &op->leader_epoch, &op->result, e);
     }
-    rc = lock_in_epoch(part, &op->leader_epoch, e);
-    if (rc != 0) {
-        return rc;
-    }
-    if (!forwarder_idle(&part->forwarder)) {
-        pthread_mutex_unlock(&part->forward_lock);
-        return err_set(e, -ESTALE, "%s: some are on their way to another leader", part->name);
+    pthread_mutex_lock(&part->forward.lock);
+    op->leader_epoch = partition_begun_epoch(part);
+    if (op->leader_epoch < 0 || !forwarder_idle(&part->forward.forwarder)) {
+        pthread_mutex_unlock(&part->forward.lock);
+        return err_set(e, -ESTALE, "%s: some are on their way to another leader, or its epoch ends", part->name);
     }
     batch->producer_id = producer_id;
     batch->producer_epoch = 0;
-    batch->sequence = forwarder_take_sequence(&part->forwarder, batch->records);
+    batch->sequence = forwarder_take_sequence(&part->forward.forwarder, batch->records);
     batch->gap = BATCH_GAP_ALL;
-    atomic_fetch_add(&part->forward_under_way, 1);
-    rc = partition_append_begun(part, batch, op->leader_epoch, &op->result, e);
-    pthread_mutex_unlock(&part->forward_lock);
+    atomic_fetch_add(&part->forward.under_way, 1);
+    rc = partition_append_in_epoch(part, batch, op->leader_epoch, &op->result, e);
+    pthread_mutex_unlock(&part->forward.lock);
     op->numbered = rc == 0;
     if (rc != 0) {
         batch->producer_id = -1;
@@ -466,8 +441,8 @@ int partition_append_own(struct append_op *op, struct err *e)
 
 void partition_forward_settled(struct partition *part)
 {
-    if (atomic_fetch_sub(&part->forward_under_way, 1) == 1 &&
-        (!partition_leads(part) || atomic_load(&part->forwards))) {
+    if (atomic_fetch_sub(&part->forward.under_way, 1) == 1 &&
+        (!partition_leads(part) || atomic_load(&part->forward.busy))) {
         partition_forward_look(part);
     }
 }
@@ -518,10 +493,10 @@ bool partition_forward_numbered(struct append_op *op)
     if (op->deadline_ms == 0) {
         op->deadline_ms = partition_deadline_of(op);
     }
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     enter(part, op);
-    forwarder_add_numbered(&part->forwarder, &op->forward, op->batch.sequence);
-    pthread_mutex_unlock(&part->forward_lock);
+    forwarder_add_numbered(&part->forward.forwarder, &op->forward, op->batch.sequence);
+    pthread_mutex_unlock(&part->forward.lock);
     return true;
 }
 
@@ -536,10 +511,10 @@ void partition_send_on(struct partition *part, struct append_op *held)
             partition_finish(op, -EREMOTE);
             continue;
         }
-        pthread_mutex_lock(&part->forward_lock);
+        pthread_mutex_lock(&part->forward.lock);
         enter(part, op);
-        forwarder_add(&part->forwarder, &op->forward);
-        pthread_mutex_unlock(&part->forward_lock);
+        forwarder_add(&part->forward.forwarder, &op->forward);
+        pthread_mutex_unlock(&part->forward.lock);
     }
     partition_forward_look(part);
 }
@@ -556,32 +531,17 @@ void partition_hand_over(struct partition *part, struct append_op *committing, s
         }
     }
     partition_send_on(part, held);
-    atomic_store(&part->handing_over, false);
+    atomic_store(&part->forward.handing_over, false);
     partition_forward_look(part);
 }
 
-/* ---- start and stop ---- */
+/* ---- start ---- */
 
 void partition_forward_init(struct partition *part)
 {
-    pthread_mutex_init(&part->forward_lock, NULL);
-    forwarder_init(&part->forwarder);
+    pthread_mutex_init(&part->forward.lock, NULL);
+    forwarder_init(&part->forward.forwarder);
     /* No number of an earlier process: a leader may answer that one's requests when this one is up. */
-    part->forwarder.next_request = manager_number(part->manager);
-    alarm_init(&part->forward_alarm, WORK_PROMPT, on_alarm);
-}
-
-void partition_forward_stop(struct partition *part, bool cancel)
-{
-    bool set;
-
-    pthread_mutex_lock(&part->forward_lock);
-    set = part->forward_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->forward_alarm));
-    if (set) {
-        part->forward_alarm_set = false;
-    }
-    pthread_mutex_unlock(&part->forward_lock);
-    if (set) {
-        partition_unref(part);
-    }
+    part->forward.forwarder.next_request = manager_number(part->manager);
+    partition_alarm_init(&part->forward.alarm, part, &part->forward.lock, on_alarm);
 }

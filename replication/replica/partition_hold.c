@@ -48,15 +48,15 @@ static void put_held(struct append_op *op, struct append_op *before)
 
     atomic_fetch_add(&part->manager->parked_bytes, op->batch.len);
     atomic_fetch_add(&part->manager->appends_parked, 1);
-    atomic_fetch_add(&part->held_any, op->acks != ACKS_ALL);
-    list_insert(&part->held, before, op);
+    atomic_fetch_add(&part->hold.held_any, op->acks != ACKS_ALL);
+    list_insert(&part->hold.held, before, op);
     atomic_store(&op->state, APPEND_HELD);
 }
 
 static void take_held(struct append_op *op)
 {
-    list_remove(&op->part->held, op);
-    atomic_fetch_sub(&op->part->held_any, op->acks != ACKS_ALL);
+    list_remove(&op->part->hold.held, op);
+    atomic_fetch_sub(&op->part->hold.held_any, op->acks != ACKS_ALL);
     atomic_fetch_sub(&op->part->manager->parked_bytes, op->batch.len);
     atomic_fetch_sub(&op->part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_OVER);
@@ -64,7 +64,7 @@ static void take_held(struct append_op *op)
 
 static void take_committing(struct append_op *op)
 {
-    list_remove(&op->part->committing, op);
+    list_remove(&op->part->hold.committing, op);
     atomic_fetch_sub(&op->part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_OVER);
 }
@@ -75,7 +75,7 @@ static void take_committing(struct append_op *op)
  * can. */
 static bool may_lead(const struct partition *part)
 {
-    bool behind = atomic_load(&part->epoch_wanted) != 0; /* the log waits for a later epoch */
+    bool behind = atomic_load(&part->epoch.wanted) != 0; /* the log waits for a later epoch */
 
     return partition_leads(part) && !partition_asks_shown(part) &&
            (!atomic_load(&part->replicated) || (!behind && part->manager->hooks.has_lease(part->manager->hooks.arg)));
@@ -89,14 +89,14 @@ bool partition_is_held(const struct partition *part)
 static bool enough_in_sync(const struct partition *part)
 {
     return may_lead(part) && !partition_has_eligible(part) &&
-           isr_size(&part->isr) >= atomic_load(&part->min_insync_replicas);
+           isr_size(&part->isr) >= atomic_load(&part->settings.min_insync_replicas);
 }
 
 static void update(struct partition *part)
 {
     bool enough = enough_in_sync(part) && !partition_is_sealed(part);
-    bool held = part->held.first != NULL || part->resumed != NULL;
-    int admission = atomic_load_explicit(&part->admission, memory_order_relaxed);
+    bool held = part->hold.held.first != NULL || part->hold.resumed != NULL;
+    int admission = atomic_load_explicit(&part->hold.admission, memory_order_relaxed);
 
     switch (admission) {
     case ADMISSION_OPEN:
@@ -116,21 +116,12 @@ static void update(struct partition *part)
         }
         break;
     }
-    atomic_store(&part->admission, admission);
+    atomic_store(&part->hold.admission, admission);
 }
 
-/* The alarm holds a reference from when it is set until it has rung or was stopped. */
 static void set_deadline(struct partition *part, int64_t deadline_ms)
 {
-    if (part->deadline_alarm_set && part->deadline_alarm.deadline_ms <= deadline_ms) {
-        return;
-    }
-    if (!part->deadline_alarm_set) {
-        partition_ref(part);
-    }
-    part->deadline_alarm_set = true;
-    alarm_set(part->manager->executor, &part->deadline_alarm,
-              deadline_ms - part->manager->clock->mono_ms(part->manager->clock));
+    partition_alarm_set(&part->hold.deadline, deadline_ms);
 }
 
 /* A leadership ends before what is in this log is answered, or has ended: the next leader answers it (rule 35). The
@@ -146,7 +137,7 @@ static int check_answered(struct partition *part, struct err *e)
     if (atomic_load(&part->topic->deleted)) {
         return err_set(e, -ESTALE, "topic %s was deleted", part->topic->name);
     }
-    if (log_offline(part->log) != 0) {
+    if (part->log == NULL || log_offline(part->log) != 0) {
         return err_set(e, -EIO, "%s is offline after an error", part->name);
     }
     return 0;
@@ -208,7 +199,7 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
     if (op->acks != ACKS_ALL && !partition_holds_any(part)) {
         return 1;
     }
-    switch (atomic_load_explicit(&part->admission, memory_order_relaxed)) {
+    switch (atomic_load_explicit(&part->hold.admission, memory_order_relaxed)) {
     case ADMISSION_OPEN:
         return 1;
     case ADMISSION_FAILING:
@@ -223,7 +214,7 @@ static int hold_locked(struct append_op *op, const struct append_batch *copied, 
         return err_set(e, -EROFS, "too many bytes wait for min.insync.replicas");
     }
     op->batch = *copied;
-    put_held(op, part->held.last);
+    put_held(op, part->hold.held.last);
     update(part);
     set_deadline(part, op->deadline_ms);
     return 0;
@@ -244,7 +235,7 @@ static int hold_here(struct append_op *op, struct err *e)
     op->deadline_ms = partition_deadline_of(op);
     partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
     pthread_rwlock_rdlock(&part->topic->gate);
-    if (atomic_load_explicit(&part->framing, memory_order_relaxed) != (int)op->batch.framing) {
+    if (atomic_load_explicit(&part->settings.framing, memory_order_relaxed) != (int)op->batch.framing) {
         rc = err_set(e, -EAGAIN, "%s has another framing by now", part->name);
     }
     if (rc == 0) {
@@ -277,7 +268,7 @@ int partition_hold(struct append_op *op, struct err *e)
         if (op->from_peer && !partition_leads(part)) {
             return err_set(e, -EREMOTE, "%s is not led by this node", part->name);
         }
-        if (atomic_load_explicit(&part->admission, memory_order_acquire) == ADMISSION_OPEN &&
+        if (atomic_load_explicit(&part->hold.admission, memory_order_acquire) == ADMISSION_OPEN &&
             !partition_is_held(part)) {
             return 1;
         }
@@ -367,7 +358,7 @@ bool partition_has_held(struct partition *part)
     bool held;
 
     pthread_mutex_lock(&part->lock);
-    held = part->held.first != NULL || part->resumed != NULL;
+    held = part->hold.held.first != NULL || part->hold.resumed != NULL;
     pthread_mutex_unlock(&part->lock);
     return held;
 }
@@ -382,7 +373,7 @@ int partition_doubt(const struct append_op *op)
 int partition_hold_committing(struct append_op *op)
 {
     struct partition *part = op->part;
-    struct append_op *before = part->committing.last;
+    struct append_op *before = part->hold.committing.last;
 
     if (atomic_load(&part->topic->deleted)) {
         return -ESTALE;
@@ -397,7 +388,7 @@ int partition_hold_committing(struct append_op *op)
     while (before != NULL && before->result.end.offset > op->result.end.offset) {
         before = before->prev;
     }
-    list_insert(&part->committing, before, op);
+    list_insert(&part->hold.committing, before, op);
     atomic_fetch_add(&part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_COMMITTING);
     set_deadline(part, op->deadline_ms);
@@ -408,7 +399,7 @@ struct append_op *partition_collect_committed(struct partition *part)
 {
     struct append_op *first = NULL, **last = &first, *op;
 
-    while ((op = part->committing.first) != NULL && op->result.end.offset <= part->isr.high_watermark.offset) {
+    while ((op = part->hold.committing.first) != NULL && op->result.end.offset <= part->isr.high_watermark.offset) {
         take_committing(op);
         *last = op;
         last = &op->next;
@@ -496,28 +487,26 @@ static int64_t first_deadline(const struct append_list *list, int64_t least_ms)
     return least_ms;
 }
 
-static void on_deadline(struct alarm *alarm)
+static void on_deadline(struct partition *part)
 {
-    struct partition *part = CONTAINER_OF(alarm, struct partition, deadline_alarm);
     int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock);
     struct append_op *held, *committing;
 
     pthread_mutex_lock(&part->lock);
-    held = take_expired(&part->held, take_held, now_ms);
-    committing = take_expired(&part->committing, take_committing, now_ms);
+    held = take_expired(&part->hold.held, take_held, now_ms);
+    committing = take_expired(&part->hold.committing, take_committing, now_ms);
     update(part);
-    if ((held != NULL || committing != NULL) && atomic_load(&part->admission) == ADMISSION_HOLDING &&
+    if ((held != NULL || committing != NULL) && atomic_load(&part->hold.admission) == ADMISSION_HOLDING &&
         !enough_in_sync(part)) {
-        atomic_store(&part->admission, ADMISSION_FAILING);
+        atomic_store(&part->hold.admission, ADMISSION_FAILING);
     }
-    part->deadline_alarm_set = false;
-    if (part->held.first != NULL || part->committing.first != NULL) {
-        set_deadline(part, first_deadline(&part->committing, first_deadline(&part->held, INT64_MAX)));
+    partition_alarm_rang(&part->hold.deadline);
+    if (part->hold.held.first != NULL || part->hold.committing.first != NULL) {
+        set_deadline(part, first_deadline(&part->hold.committing, first_deadline(&part->hold.held, INT64_MAX)));
     }
     pthread_mutex_unlock(&part->lock);
     partition_finish(held, -EROFS);
     partition_finish(committing, -ETIMEDOUT);
-    partition_unref(part);
 }
 
 /* Ends those that are in a log, linked by next. Calls back. */
@@ -537,8 +526,8 @@ void partition_hold_deleted(struct partition *part)
     struct append_op *held, *committing;
 
     pthread_mutex_lock(&part->lock);
-    held = take_expired(&part->held, take_held, INT64_MAX);
-    committing = take_expired(&part->committing, take_committing, INT64_MAX);
+    held = take_expired(&part->hold.held, take_held, INT64_MAX);
+    committing = take_expired(&part->hold.committing, take_committing, INT64_MAX);
     update(part);
     pthread_mutex_unlock(&part->lock);
     partition_finish(committing, -ESTALE);
@@ -554,7 +543,7 @@ static struct append_op *take_acked(struct partition *part)
 {
     struct append_op *first = NULL, **last = &first, *op, *next;
 
-    for (op = part->committing.first; op != NULL; op = next) {
+    for (op = part->hold.committing.first; op != NULL; op = next) {
         next = op->next;
         if (op->acked) {
             take_committing(op);
@@ -572,8 +561,8 @@ void partition_hold_offline(struct partition *part)
 
     pthread_mutex_lock(&part->lock);
     next = next_leader_answers(part);
-    held = take_expired(&part->held, take_held, INT64_MAX);
-    committing = next ? take_acked(part) : take_expired(&part->committing, take_committing, INT64_MAX);
+    held = take_expired(&part->hold.held, take_held, INT64_MAX);
+    committing = next ? take_acked(part) : take_expired(&part->hold.committing, take_committing, INT64_MAX);
     update(part);
     pthread_mutex_unlock(&part->lock);
     finish_in_doubt(committing);
@@ -590,8 +579,8 @@ void partition_quit(struct partition *part)
     struct append_op *held, *committing, *op;
 
     pthread_mutex_lock(&part->lock);
-    held = take_expired(&part->held, take_held, INT64_MAX);
-    committing = take_expired(&part->committing, take_committing, INT64_MAX);
+    held = take_expired(&part->hold.held, take_held, INT64_MAX);
+    committing = take_expired(&part->hold.committing, take_committing, INT64_MAX);
     update(part);
     pthread_mutex_unlock(&part->lock);
     finish_in_doubt(committing);
@@ -616,8 +605,8 @@ void partition_depose(struct partition *part)
     struct append_op *committing, *held;
 
     pthread_mutex_lock(&part->lock);
-    committing = take_expired(&part->committing, take_committing, INT64_MAX);
-    held = take_expired(&part->held, take_held, INT64_MAX);
+    committing = take_expired(&part->hold.committing, take_committing, INT64_MAX);
+    held = take_expired(&part->hold.held, take_held, INT64_MAX);
     update(part);
     pthread_mutex_unlock(&part->lock);
     partition_hand_over(part, committing, held);
@@ -628,9 +617,9 @@ void partition_depose(struct partition *part)
 /* The first that may go into the log; NULL: none. Under the lock. */
 static struct append_op *may_resume(struct partition *part)
 {
-    struct append_op *op = part->held.first;
+    struct append_op *op = part->hold.held.first;
 
-    if (atomic_load(&part->admission) == ADMISSION_RESUMING) {
+    if (atomic_load(&part->hold.admission) == ADMISSION_RESUMING) {
         assert(op != NULL);
         return op;
     }
@@ -649,17 +638,17 @@ static struct append_op *next_to_resume(struct partition *part, bool finished)
 
     pthread_mutex_lock(&part->lock);
     if (finished) {
-        part->resumed = NULL;
-        atomic_fetch_sub(&part->held_any, part->resumes_any);
+        part->hold.resumed = NULL;
+        atomic_fetch_sub(&part->hold.held_any, part->hold.resumes_any);
     }
     update(part);
-    if (part->resumed == NULL) {
+    if (part->hold.resumed == NULL) {
         op = may_resume(part);
     }
     if (op != NULL) {
-        part->resumed = op;
-        part->resumes_any = op->acks != ACKS_ALL;
-        atomic_fetch_add(&part->held_any, part->resumes_any); /* at no time fewer */
+        part->hold.resumed = op;
+        part->hold.resumes_any = op->acks != ACKS_ALL;
+        atomic_fetch_add(&part->hold.held_any, part->hold.resumes_any); /* at no time fewer */
         take_held(op);
     }
     pthread_mutex_unlock(&part->lock);
@@ -694,27 +683,12 @@ void partition_resume(struct partition *part)
     }
 }
 
-/* ---- start and stop ---- */
+/* ---- start ---- */
 
 void partition_hold_init(struct partition *part)
 {
-    alarm_init(&part->deadline_alarm, WORK_PROMPT, on_deadline);
+    partition_alarm_init(&part->hold.deadline, part, &part->lock, on_deadline);
     pthread_mutex_lock(&part->lock);
     update(part);
     pthread_mutex_unlock(&part->lock);
-}
-
-void partition_hold_stop(struct partition *part, bool cancel)
-{
-    bool set;
-
-    pthread_mutex_lock(&part->lock);
-    set = part->deadline_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->deadline_alarm));
-    if (set) {
-        part->deadline_alarm_set = false;
-    }
-    pthread_mutex_unlock(&part->lock);
-    if (set) {
-        partition_unref(part);
-    }
 }

@@ -22,14 +22,14 @@
 
 static void take(struct partition *part, struct insync_wait *wait, int rc, struct insync_wait ***last)
 {
-    *(wait->prev != NULL ? &wait->prev->next : &part->insync_waits) = wait->next;
+    *(wait->prev != NULL ? &wait->prev->next : &part->insync.waits) = wait->next;
     if (wait->next != NULL) {
         wait->next->prev = wait->prev;
     }
     wait->prev = NULL;
     wait->next = NULL;
     wait->rc = rc;
-    wait->unsure = part->shown_unsure;
+    wait->unsure = atomic_load(&part->shown.state) != SHOWN_KNOWN;
     **last = wait;
     *last = &wait->next;
 }
@@ -40,7 +40,7 @@ static bool is_met(const struct partition *part, const struct insync_wait *wait)
         return false;
     }
     return part->isr.high_watermark.offset >= wait->committed && isr_flushed(&part->isr) >= wait->flushed &&
-           isr_start(&part->isr, &part->registration.elr) >= wait->start;
+           isr_start(&part->isr, &part->registration.elr, &part->registration.last_isr) >= wait->start;
 }
 
 /* 0: it goes on waiting; 1: it is met; or why it ends. */
@@ -62,7 +62,7 @@ static struct insync_wait *collect(struct partition *part)
 {
     struct insync_wait *over = NULL, **last = &over, *next;
 
-    for (struct insync_wait *wait = part->insync_waits; wait != NULL; wait = next) {
+    for (struct insync_wait *wait = part->insync.waits; wait != NULL; wait = next) {
         int rc = judge(part, wait);
 
         next = wait->next;
@@ -91,19 +91,14 @@ static void finish(struct insync_wait *over)
 /* Under the lock. */
 static void set_alarm(struct partition *part)
 {
-    int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock), due_ms = INT64_MAX;
+    int64_t due_ms = INT64_MAX;
 
-    for (const struct insync_wait *wait = part->insync_waits; wait != NULL; wait = wait->next) {
+    for (const struct insync_wait *wait = part->insync.waits; wait != NULL; wait = wait->next) {
         due_ms = wait->deadline_ms < due_ms ? wait->deadline_ms : due_ms;
     }
-    if (part->insync_waits == NULL || (part->insync_alarm_set && part->insync_alarm.deadline_ms <= due_ms)) {
-        return;
+    if (part->insync.waits != NULL) {
+        partition_alarm_set(&part->insync.alarm, due_ms);
     }
-    if (!part->insync_alarm_set) {
-        partition_ref(part);
-    }
-    part->insync_alarm_set = true;
-    alarm_set(part->manager->executor, &part->insync_alarm, due_ms - now_ms);
 }
 
 /* ---- asking them to flush ---- */
@@ -121,7 +116,7 @@ static int64_t waited_for(const struct partition *part)
 {
     int64_t upto = 0;
 
-    for (const struct insync_wait *wait = part->insync_waits; wait != NULL; wait = wait->next) {
+    for (const struct insync_wait *wait = part->insync.waits; wait != NULL; wait = wait->next) {
         if (wait->committed <= part->isr.high_watermark.offset && wait->flushed > upto) {
             upto = wait->flushed;
         }
@@ -180,7 +175,7 @@ static void send_all(struct partition *part, const struct asking *asking)
 
 int64_t partition_promised(const struct partition *part)
 {
-    int64_t messages = atomic_load_explicit(&part->flush_messages, memory_order_relaxed);
+    int64_t messages = atomic_load_explicit(&part->settings.flush_messages, memory_order_relaxed);
     int64_t unflushed = messages != INT64_MAX ? part->isr.high_watermark.offset - messages + 1 : 0;
 
     return unflushed > part->isr.promised ? unflushed : part->isr.promised;
@@ -210,7 +205,7 @@ void partition_insync_look(struct partition *part, bool again)
 
     pthread_mutex_lock(&part->lock);
     joiners = isr_has_joiners(&part->isr);
-    waits = part->insync_waits != NULL;
+    waits = part->insync.waits != NULL;
     pthread_mutex_unlock(&part->lock);
     if (!waits && !joiners) {
         return;
@@ -249,7 +244,7 @@ void partition_insync_flushed(struct partition *part, int32_t node, const struct
         replica->flushed = answer->upto;
     }
     partition_isr_rules(part, &rules);
-    joins = replica != NULL && replica->flushes && !part->isr_pending && isr_is_due(&part->isr, &rules);
+    joins = replica != NULL && replica->flushes && !part->proposal.pending && isr_is_due(&part->isr, &rules);
     pthread_mutex_unlock(&part->lock);
     if (answer->rc == 0) {
         partition_insync_look(part, false);
@@ -266,11 +261,11 @@ void partition_insync_wait(struct partition *part, struct insync_wait *wait)
     partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
     pthread_mutex_lock(&part->lock);
     wait->prev = NULL;
-    wait->next = part->insync_waits;
-    if (part->insync_waits != NULL) {
-        part->insync_waits->prev = wait;
+    wait->next = part->insync.waits;
+    if (part->insync.waits != NULL) {
+        part->insync.waits->prev = wait;
     }
-    part->insync_waits = wait;
+    part->insync.waits = wait;
     set_alarm(part);
     pthread_mutex_unlock(&part->lock);
     partition_insync_look(part, false);
@@ -282,22 +277,21 @@ void partition_insync_fail(struct partition *part, int rc)
     struct insync_wait *over = NULL, **last = &over;
 
     pthread_mutex_lock(&part->lock);
-    while (part->insync_waits != NULL) {
-        take(part, part->insync_waits, rc, &last);
+    while (part->insync.waits != NULL) {
+        take(part, part->insync.waits, rc, &last);
     }
     pthread_mutex_unlock(&part->lock);
     finish(over);
 }
 
-static void on_alarm(struct alarm *alarm)
+static void on_alarm(struct partition *part)
 {
-    struct partition *part = CONTAINER_OF(alarm, struct partition, insync_alarm);
     int64_t now_ms = part->manager->clock->mono_ms(part->manager->clock);
     struct insync_wait *over = NULL, **last = &over, *next;
 
     pthread_mutex_lock(&part->lock);
-    part->insync_alarm_set = false;
-    for (struct insync_wait *wait = part->insync_waits; wait != NULL; wait = next) {
+    partition_alarm_rang(&part->insync.alarm);
+    for (struct insync_wait *wait = part->insync.waits; wait != NULL; wait = next) {
         next = wait->next;
         if (wait->deadline_ms <= now_ms) {
             take(part, wait, -ETIMEDOUT, &last);
@@ -306,25 +300,9 @@ static void on_alarm(struct alarm *alarm)
     set_alarm(part);
     pthread_mutex_unlock(&part->lock);
     finish(over);
-    partition_unref(part);
 }
 
 void partition_insync_init(struct partition *part)
 {
-    alarm_init(&part->insync_alarm, WORK_PROMPT, on_alarm);
-}
-
-void partition_insync_stop(struct partition *part, bool cancel)
-{
-    bool set;
-
-    pthread_mutex_lock(&part->lock);
-    set = part->insync_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->insync_alarm));
-    if (set) {
-        part->insync_alarm_set = false;
-    }
-    pthread_mutex_unlock(&part->lock);
-    if (set) {
-        partition_unref(part);
-    }
+    partition_alarm_init(&part->insync.alarm, part, &part->lock, on_alarm);
 }

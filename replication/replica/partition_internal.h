@@ -15,52 +15,36 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "engine/base/checkpoint.h"
 #include "replication/metadata/config.h"
 #include "replication/executor/executor.h"
 #include "replication/metadata/election.h"
-#include "replication/replica/checkpoints.h"
 #include "replication/replica/follower.h"
 #include "replication/replica/fetch.h"
 #include "replication/replica/isr.h"
 #include "replication/replica/manager.h"
 #include "replication/replica/partition.h"
+#include "replication/replica/partition_parts.h"
 #include "replication/replica/partition_read.h"
-
-/* What there is of the partition on the disk; the drawing is in partition.c. */
-enum partition_life { LIFE_FOREIGN, LIFE_CLOSED, LIFE_OPEN, LIFE_DAMAGED, LIFE_RETIRED };
 
 /* What this node is for the partition; the drawing is in partition_role.c. */
 enum partition_role { ROLE_NONE, ROLE_LEADER, ROLE_FOLLOWER };
 
-/* Whether appends with acks=all may go into the log; the drawing is in partition_hold.c. */
-enum admission { ADMISSION_OPEN, ADMISSION_HOLDING, ADMISSION_FAILING, ADMISSION_RESUMING };
+/* What there is of the partition here, to be read; the drawing is in partition_role.c. */
+enum partition_replica { REPLICA_HERE, REPLICA_CATCHING_UP, REPLICA_ELSEWHERE };
 
 /* Places for what a leader sends to followers: those that are, and those that are none any more and that a thread has
  * in hand. */
 enum { PARTITION_FOLLOWERS = 2 * LIMIT_REPLICA_SET };
 
-struct damaged_log;
 struct isr_rules;
 struct metadata;
 struct partition_answer;
 struct partition_change;
 struct partition_request;
-struct shown_round;
 struct replica_answer;
 struct replica_fetch;
 struct replica_mark;
 struct serving;
-
-/* A list of appends, linked by prev and next. */
-struct append_list {
-    struct append_op *first, *last;
-};
-
-/* A list of reads, likewise. */
-struct read_list {
-    struct read_op *first, *last;
-};
 
 /* Bytes that came from elsewhere, while somebody looks at them. */
 struct read_block {
@@ -69,164 +53,56 @@ struct read_block {
     uint8_t bytes[];
 };
 
-/* What went to a leader elsewhere with acks=0, partition_late.c. */
-struct late {
-    uint64_t number; /* the last one's */
-    int under_way;
-    int rc; /* the first failure that no fsync was told of */
-    int count;
-    struct late_end ends[LIMIT_LATE_EPOCHS];
-    struct flush_op *flushes; /* that wait */
-};
-
 struct partition {
     struct topic *topic;
     struct replica_manager *manager;
     int32_t index;
     char name[CHECKPOINT_NAME_BYTES];
     char checkpoint_key[CHECKPOINT_NAME_BYTES]; /* its topic's id and its number */
-    _Atomic int life;                           /* enum partition_life; changed under life_lock */
-    struct log *_Atomic log;                    /* NULL: FOREIGN or CLOSED */
-    struct damaged_log *damaged_logs; /* that `log` has taken the place of; offline, and kept for who still looks */
-
-    /* what the checkpoints said: they go on saying it of a log that could not be opened */
-    struct log_known known;
-    struct checkpoint_entry known_high_watermark;
-    int open_rc; /* life_lock: why log is NULL */
-
-    /* settings in force, as the append path needs them */
-    _Atomic int32_t min_insync_config; /* as set; 0: it follows from the replicas */
-    _Atomic int32_t min_insync_replicas;
-    _Atomic bool log_append_time;
-    _Atomic int framing; /* changes with the topic's gate shut */
-    _Atomic int64_t flush_messages;
-    _Atomic int64_t flush_ms;
-    _Atomic bool compact;
+    struct log *_Atomic log;                    /* NULL: FOREIGN or CLOSED; the life lock */
 
     pthread_mutex_t life_lock; /* held through I/O */
-    /* The role, its epoch, and whether the log leads or follows in it yet: from the first append or fetch on. Changed
-     * under the life lock and the lock. */
-    _Atomic int role; /* enum partition_role */
+
+    /* What the cluster has decided, and what follows from that; partition_role.c's. Changed under the life lock and the
+     * lock. */
+    _Atomic int role;    /* enum partition_role */
+    _Atomic int replica; /* enum partition_replica */
     _Atomic int32_t leader_epoch;
-    _Atomic bool epoch_assigned;
-    int32_t led_since_epoch;                    /* LEADER: in this epoch it became so, and has been without a break */
     struct partition_registration registration; /* as applied last; before the first one: of another process */
     bool registered;                            /* there was one */
+    _Atomic bool replicated;                    /* there are replicas elsewhere: what is appended here gets a number */
 
     pthread_mutex_t lock;
     struct isr isr;
-    struct follower
-        *_Atomic followers;       /* PARTITION_FOLLOWERS, once this node has led with others; what is in them: lock */
-    int64_t epoch_start;          /* offset where the epoch began that is led in */
-    _Atomic int32_t epoch_wanted; /* LEADER: the cluster is to say this epoch, before it can be led; 0: not so */
-    bool isr_pending;             /* a change of the ISR is proposed, and not decided */
-    _Atomic bool resigned;        /* its log is to be dropped before anything is fetched; partition_damage.c */
-    /* LEADER: it is asked what others have shown; partition_shown.c: lock */
-    _Atomic bool asks_shown;
-    struct shown_round *shown_round; /* meanwhile */
-    struct log_point shown_to;       /* the furthest that was heard of in this epoch */
-    struct log_point shown_cut;      /* from here on the log may differ from what was shown; INT64_MAX: nowhere */
-    bool shown_unsure;               /* the log's end may be in front of what was shown, and has not been moved yet */
-    int32_t shown_epoch;             /* lock: the leader epoch in which `shown` was said, at the latest */
-    int32_t shown_record_epoch;      /* lock: that of the last record in front of it; -1: not known */
-    int32_t shown_told;              /* lock: the last epoch whose leader was told what was shown here; -1: none */
-    struct alarm shown_alarm;        /* as forward_alarm */
-    bool shown_alarm_set;
-    /* LEADER: it is sealed in the registration's leader epoch, until seal_ms; partition_seal.c: lock, and the gate */
-    _Atomic bool sealed;
-    int64_t seal_ms;
-    struct alarm seal_alarm; /* as forward_alarm */
-    bool seal_alarm_set;
-    /* The beat's: what the log was at, for how many of them it has been at the same write and at the same flush, and
-     * the greater of the two. */
-    struct log_busy busy;
-    int write_beats, flush_beats;
-    _Atomic int busy_beats;
-    bool damage_told;                 /* that it is damaged and stays so, partition_damage.c */
-    struct fetch fetch;               /* FOLLOWER */
-    struct partition_waiter *waiters; /* a list, in no order */
-    int64_t lowest_position;          /* at or below that of each waiter; INT64_MAX: none */
-    struct read_list reads;           /* those that wait for an answer from elsewhere */
+    struct follower *_Atomic followers; /* PARTITION_FOLLOWERS, once this node has led with others; in them: lock */
+    struct fetch fetch;                 /* FOLLOWER */
 
-    /* remote.h: what is known of a replica elsewhere */
-    struct remote *_Atomic remote;  /* NULL: nothing was ever asked */
-    struct log_point shown;         /* lock: the furthest high watermark that was heard of; never goes down */
-    _Atomic int64_t shown_position; /* its position */
-    _Atomic bool elsewhere;         /* this node is no replica */
-    _Atomic bool catching_up;       /* or follows, and is not in sync: others know more than its replica may for long */
-    _Atomic bool remote_active;     /* in reads.active */
-    struct partition *remote_next;  /* there; reads' lock */
-    uint64_t batches_appended, records_appended, bytes_appended;
+    struct partition_disk disk;
+    struct partition_settings settings;
+    struct partition_busy busy;
+    struct partition_damage damage;
+    struct partition_holes holes;
+    struct partition_upkeep upkeep;
+    struct partition_epoch epoch;
+    struct partition_shown shown;
+    struct partition_seal seal;
 
-    uint64_t changes, untold_changes; /* partition_feed.c, lock: how often there was something to be told */
-    _Atomic uint64_t segment_changes; /* likewise: but for rolls */
-    _Atomic int hear;                 /* enum partition_hear */
-    struct partition_news news;       /* the listener's while hear is HEAR_NOTHING */
+    struct partition_hold hold;
+    struct partition_forward forward;
+    struct partition_late late;
+    struct partition_handover handover;
+    struct partition_asks asks;
+    struct partition_insync insync;
+    struct partition_waiters waiters;
+    struct partition_remote remote;
+    struct partition_flush flush;
+    struct partition_deletes deletes;
 
-    /* appends that wait, partition_hold.c: lock; admission is also read without */
-    _Atomic int admission;
-    struct append_list held;       /* in the order in which they came */
-    struct append_op *resumed;     /* of them, the one that a thread is putting into the log */
-    bool resumes_any;              /* acks of that one are not all */
-    _Atomic int held_any;          /* how many of them have such acks, with it; read without the lock, too */
-    struct append_list committing; /* in the log; ascending */
-    struct alarm deadline_alarm;   /* holds a reference from when it is set until it has rung */
-    bool deadline_alarm_set;
-
-    /* appends on their way to a leader elsewhere, and the numbers of those that are appended here: partition_forward.c
-     */
-    pthread_mutex_t forward_lock;
-    struct forwarder forwarder;
-    struct alarm forward_alarm; /* holds a reference from when it is set until it has rung */
-    bool forward_alarm_set;
-    struct late late;
-    _Atomic bool forwards;         /* not all that was on its way is over: none goes to the log past it */
-    _Atomic bool handing_over;     /* a leadership has ended, and what waited for it is not in the forwarder yet */
-    _Atomic bool replicated;       /* there are replicas elsewhere: what is appended here gets a number */
-    _Atomic int forward_under_way; /* numbered here, and neither over nor waiting for the high watermark yet */
-    /* this node leads and cannot append: since when another one is asked for, 0: it can; when to ask next, and what was
-     * said of it since then; node/handover.c */
-    _Atomic int64_t handover_since_ms, handover_next_ms;
-    _Atomic bool handover_under_way, handover_told, handover_failure_told;
-    /* what the leader elsewhere is asked to do, partition_ask.c: the forward lock */
-    struct ask *asks;
-    uint64_t ask_number;
-    struct alarm ask_alarm; /* as forward_alarm */
-    bool ask_alarm_set;
-    /* what is waited for of the in-sync replicas, partition_insync.c: lock */
-    struct insync_wait *insync_waits;
-    struct alarm insync_alarm; /* as forward_alarm */
-    bool insync_alarm_set;
-
-    /* flush.ms and the background flusher */
-    struct alarm flush_alarm; /* holds a reference from when it is set until it has rung */
-    _Atomic bool flush_armed;
-    _Atomic bool flush_wanted;
-    _Atomic bool flush_due;
-    struct work flush_next; /* leads a round for those whom a flushing thread left; holds a reference while queued */
-    _Atomic bool flush_next_queued;
-    /* DeleteRecords: those that have not begun (lock), whether the deleter has the partition in its list or in hand
-     * (lock), and, while it is in hand, the deleter's: what it is at, and how that has ended. */
-    struct delete_records_op *deletes;
-    bool deleting;
-    bool follows_start; /* one of them is a follower's */
-    struct partition *delete_next;
-    struct delete_records_op *delete_ops;
-    struct log_point delete_point;
-    int delete_rc;
-    /* lock: what the checkpoint is to say before it happens */
-    struct log_point promised_start;
-
-    pthread_mutex_t watch_lock; /* held while watch is called */
-    struct partition_watch *watch;
-
-    struct partition *manager_next;          /* manager.c's */
-    struct partition *fetch_next, *isr_next; /* fetcher.c's, isr_changes.c's, under their locks */
-    struct fetcher *fetch_in, *fetch_then;   /* in whose list it is; in whose it is to be next */
-    bool isr_queued;
-
-    int64_t scrub_left; /* scrubber.c's: bytes of this round still to read */
-    bool clean_failed;  /* cleaner.c's: the last compaction failed, and that was logged */
+    struct partition_counts appended;
+    struct partition_feed feed;
+    struct partition_fetching fetching;
+    struct partition_proposal proposal;
+    struct partition *manager_next; /* manager.c's */
 };
 
 /* ---- life: partition.c ---- */
@@ -236,13 +112,13 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
                    const struct checkpoints *known, bool made, struct partition **out, struct err *e);
 /* Closes the log (destroy: removes it) and frees the partition. Nobody uses it any more. */
 int partition_free(struct partition *part, bool destroy, struct err *e);
-void partition_set_config(struct partition *part, const struct topic_config *config);
+/* Puts in force what the topic's settings are now: they, or the log, are others. Takes the config lock, and under it
+ * the lock, and the log's append lock. */
+void partition_renew_config(struct partition *part);
 /* Takes the directory's name away on the disk; the caller fsyncs DATA/topics. */
 void partition_retire(struct partition *part);
 /* Tells whoever watches. No lock is held. */
 void partition_holes_made(struct partition *part);
-/* Gives back what alarms hold that will not ring any more. cancel: they may still be set. */
-void partition_stop_alarms(struct partition *part, bool cancel);
 /* A log that could not be opened for want of room, memory or descriptors gets another chance. 0 if there is a log now,
  * or the errno why not. */
 int partition_reopen(struct partition *part, struct err *e);
@@ -258,6 +134,19 @@ int partition_reach(struct partition *part, struct err *e);
 /* Something failed: if the log went offline, whoever waits is told. Calls back: no lock held. */
 void partition_fail_if_offline(struct partition *part);
 
+/* ---- its alarms: partition_alarm.c ---- */
+
+/* lock: what the alarm is under; it is set under it alone. ring is called without it, with a reference that is given
+ * back behind that, and begins with partition_alarm_rang(). */
+void partition_alarm_init(struct partition_alarm *alarm, struct partition *part, pthread_mutex_t *lock,
+                          void (*ring)(struct partition *part));
+/* To due_ms on the monotonic clock, unless it rings before, or the topic is deleted. Under its lock. */
+void partition_alarm_set(struct partition_alarm *alarm, int64_t due_ms);
+/* It rings: from here on it can be set again. Under its lock. */
+void partition_alarm_rang(struct partition_alarm *alarm);
+/* Gives back what alarms hold that will not ring any more. cancel: they may still be set. */
+void partition_stop_alarms(struct partition *part, bool cancel);
+
 /* ---- the role: partition_role.c ---- */
 
 /* The applied metadata says this of the partition now: at the start once this node's own registration has been applied,
@@ -265,11 +154,12 @@ void partition_fail_if_offline(struct partition *part);
  * its partition_open(). A node's part in a partition follows from nothing else. May use the disk and call back, and
  * waits for no decision and no peer: no lock held. */
 void partition_set_registration(struct partition *part, const struct partition_registration *registration);
+/* It says that there is a replica here, and the node's registration has not been applied yet: its own log is what is
+ * read here, and nothing else follows from it. Likewise. */
+void partition_come_back(struct partition *part);
 enum partition_role partition_role(const struct partition *part);
 /* The epoch in which a log acts by that registration, whose own next one it is. */
 int32_t partition_epoch_by(const struct partition_registration *registration, int32_t own);
-/* Another node has a replica: it may lead. Takes the lock. */
-bool partition_has_others(struct partition *part);
 static inline bool partition_leads(const struct partition *part)
 {
     return atomic_load_explicit(&part->role, memory_order_relaxed) == ROLE_LEADER;
@@ -290,26 +180,24 @@ int partition_settle(struct partition *part);
 /* It is to wait for that. Under the lock. */
 static inline bool partition_awaits_epoch(const struct partition *part)
 {
-    return part->shown_unsure && (atomic_load(&part->asks_shown) || atomic_load(&part->epoch_wanted) != 0);
+    int state = atomic_load(&part->shown.state);
+    return state == SHOWN_ASKING || (state == SHOWN_HEARD && atomic_load(&part->epoch.wanted) != 0);
 }
 /* Of `__cluster_metadata`, whose log is the quorum's: all below end is decided, and in this epoch `leader` leads
  * (LEADER_NONE: not known). Readers see it. Calls back. */
 void partition_quorum_decided(struct partition *part, struct log_point end, int32_t leader, int32_t epoch);
 /* This node leads, and that the epoch began is on the disk when this returns. -ESTALE: deleted, or the log knows of a
- * later epoch; errors of log_lead(). */
+ * later epoch; errors of log_lead(). May flush, and tells those whose flush that was: no lock held, nor the gate. */
 int partition_begin_leading(struct partition *part, struct err *e);
-/* Appends in the leader epoch (*epoch: which), whose beginning is on the disk first. The high watermark does not move:
- * that is partition_commit()'s. -ESTALE: also when this node does not lead any more. */
+/* The leader epoch, if its beginning is on the disk; -1: partition_begin_leading() first. */
+int32_t partition_begun_epoch(const struct partition *part);
+/* Appends in the leader epoch (*epoch: which). The high watermark does not move: that is partition_commit()'s. -ESTALE:
+ * it has not begun, or this node does not lead any more; flushes nothing, and calls nobody back. */
 int partition_append_leading(struct partition *part, const struct append_batch *batch, int32_t *epoch,
                              struct log_append_result *out, struct err *e);
 /* The same, in that epoch or not at all. */
 int partition_append_in_epoch(struct partition *part, const struct append_batch *batch, int32_t epoch,
                               struct log_append_result *out, struct err *e);
-/* The leader epoch, if its beginning is on the disk; -1: partition_begin_leading() first. */
-int32_t partition_begun_epoch(const struct partition *part);
-/* In the one that it said, or not at all: flushes nothing, and calls nobody back. -ESTALE: it is over. */
-int partition_append_begun(struct partition *part, const struct append_batch *batch, int32_t epoch,
-                           struct log_append_result *out, struct err *e);
 
 /* ---- leading, with followers: partition_followers.c ---- */
 
@@ -324,8 +212,12 @@ enum serve_verdict partition_serve(struct partition *part, struct serving *servi
                                    const struct replica_fetch *fetch);
 /* An append of this node's is in the log: to those that are at the end, from its memory, which is still there. */
 void partition_send_fresh(struct append_op *op);
-/* Sends what there is to send, near the end, or (bulk) one piece of what is far behind. true: that is for the bulk. */
-bool partition_follower_next(struct partition *part, struct follower *follower, bool bulk);
+/* Sends what there is to send to one that was taken out of that lane: all (LANE_NEAR), or one piece of about so many
+ * bytes at most. If there is more it queues up again where it belongs. */
+void partition_follower_next(struct partition *part, struct follower *follower, enum serving_lane lane, uint32_t most);
+/* The ISR is another one, or is to be: who is waited for now stands in no other one's way; or the replicas are others:
+ * who is none any more is sent nothing. Under the lock. */
+void partition_followers_look(struct partition *part);
 /* Whether the follower is to be told of high watermark and log start: then it was, by *mark. */
 bool partition_follower_mark(struct partition *part, struct follower *follower, struct replica_mark *mark);
 /* What it was told in that round could not be sent: the next beat tells it again. */
@@ -334,6 +226,10 @@ void partition_follower_unmark(struct partition *part, int32_t id, uint64_t roun
 void partition_follower_silence(struct partition *part, int32_t id);
 /* Another epoch or other replicas. Under the lock. */
 void partition_followers_reset(struct partition *part);
+/* The topic is deleted: none is sent anything any more, nor waited for to take it. Takes the lock. */
+void partition_followers_stop(struct partition *part);
+/* Nobody uses the partition any more. */
+void partition_followers_free(struct partition *part);
 /* The high watermark moved: the followers will be told. Under the lock. */
 void partition_mark_followers(struct partition *part);
 /* As of now, but for the nodes. Under the lock. */
@@ -372,13 +268,12 @@ int partition_cut(struct partition *part, int32_t epoch, struct log_point to, st
 /* ---- what was shown: partition_shown.c ---- */
 
 void partition_shown_init(struct partition *part);
-void partition_shown_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
 /* The registration is of a new leader epoch. was_in_sync: as this process knew it before. Under the lock. */
 void partition_shown_begin(struct partition *part, bool was_in_sync);
 /* A leader may have lost some of what was shown, and does not know yet how far that was. */
 static inline bool partition_asks_shown(const struct partition *part)
 {
-    return atomic_load_explicit(&part->asks_shown, memory_order_acquire);
+    return atomic_load_explicit(&part->shown.state, memory_order_acquire) == SHOWN_ASKING;
 }
 /* Its epoch is to begin with a look at what others have shown, and has not: its log may be cut yet. Takes the lock. */
 bool partition_shown_unsure(struct partition *part);
@@ -391,9 +286,11 @@ void partition_shown_keep(struct partition *part);
 /* It is to lead in the epoch, in which its log does not yet: what may differ from what was shown is cut off. Errors of
  * log_truncate(). */
 int partition_shown_cut(struct partition *part, int32_t epoch, struct err *e);
-/* It leads in the epoch, in which nothing was appended yet: its log's end goes to where something was shown. Errors of
- * log_skip(). The life lock is held. */
+/* It leads in the epoch, in which nothing was appended yet: its log's end goes to where something was shown, and is to
+ * be flushed (skipped_to). Errors of log_skip(). The life lock is held. */
 int partition_shown_skip(struct partition *part, int32_t epoch, struct err *e);
+/* That epoch has begun, with the end where it is to be. Under the lock. */
+void partition_shown_begun(struct partition *part);
 /* A leader asks: the furthest that this node has shown, in *out. false: it has not applied the leader's epoch yet.
  * Calls back. */
 bool partition_shown_asked(struct partition *part, const struct partition_request *request,
@@ -402,14 +299,13 @@ bool partition_shown_asked(struct partition *part, const struct partition_reques
 /* ---- a seal: partition_seal.c ---- */
 
 void partition_seal_init(struct partition *part);
-void partition_seal_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
 /* As the leader: is it empty? If so seals it for request->upto ms, unless it only looks; 0 ms: ends that. answer->upto
  * and position. 0, or -EREMOTE: not the leader in that epoch, or it cannot tell yet. Waits for the appends that are
  * under way where there seem to be none. */
 int partition_seal(struct partition *part, const struct partition_request *request, struct partition_answer *answer);
 static inline bool partition_is_sealed(const struct partition *part)
 {
-    return atomic_load_explicit(&part->sealed, memory_order_relaxed);
+    return atomic_load_explicit(&part->seal.sealed, memory_order_relaxed);
 }
 /* The leader epoch that is to come before it takes appends in again; 0: it is not sealed, or still wanted. Under the
  * lock. */
@@ -418,7 +314,14 @@ int32_t partition_seal_wants(const struct partition *part);
 void partition_seal_broken(struct partition *part);
 /* What its leader was asked for is not wanted any more: once, and if that gets lost the seal ends by itself. */
 void partition_seal_give_back(struct partition *part);
-/* Nothing is retained in this node's own log. false also of what cannot be looked at. */
+/* A mkdir is taken back, and this node, which has led the partition since it is there, had no room for its log: from
+ * here on none is made. *seal: as whose leader, for the command. false: it is to be asked for like any other.
+ * Then partition_release_unmade(); doubtful: the command may yet be decided, so that it waits for the next epoch as one
+ * that was sealed. */
+bool partition_hold_unmade(struct partition *part, struct command_seal *seal);
+void partition_release_unmade(struct partition *part, bool doubtful);
+/* Nothing is retained in this node's own log; or it leads since it was made, and could not make one yet. false also of
+ * what cannot be looked at. */
 bool partition_is_empty(struct partition *part);
 
 /* ---- a log that is damaged, or cannot be written to: partition_damage.c ---- */
@@ -492,11 +395,10 @@ bool partition_is_held(const struct partition *part);
 /* One with other acks than all has to wait: likewise, or others of them were held, and are not all in the log yet. */
 static inline bool partition_holds_any(const struct partition *part)
 {
-    return partition_is_held(part) || atomic_load_explicit(&part->held_any, memory_order_acquire) > 0;
+    return partition_is_held(part) || atomic_load_explicit(&part->hold.held_any, memory_order_acquire) > 0;
 }
 /* Appends are held, or one that was is on its way into the log. */
 bool partition_has_held(struct partition *part);
-void partition_hold_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
 
 /* ---- reading: partition_read.c ---- */
 
@@ -505,10 +407,23 @@ bool partition_is_elsewhere(const struct partition *part, const struct partition
 /* Whether growth is heard of from the leader before it comes into this node's own replica, if there is one. */
 static inline bool partition_listens(const struct partition *part)
 {
-    return atomic_load(&part->elsewhere) || atomic_load(&part->catching_up);
+    return atomic_load(&part->replica) != REPLICA_HERE;
 }
 /* The high watermark that this node's own replica knows. */
 struct log_point partition_own_high_watermark(struct partition *part);
+/* What of this node's replica is shown: up to its high watermark, and from what this node's mount has deleted on. A
+ * replica that is not in sync was not waited for, and may have that still. */
+void partition_own_range(struct partition *part, struct log_point *from, struct log_point *to);
+/* Where that begins, and whether it is behind where the log does. There is a log. */
+struct log_point partition_shown_start(struct partition *part);
+bool partition_hides(struct partition *part);
+/* This node's mount has deleted what is before it, as the leader of that epoch has said. Whoever waits is answered
+ * anew, and the layer above told. Calls back: no lock held. */
+void partition_removed(struct partition *part, struct log_point start, int32_t leader_epoch);
+/* The log of the leader of that epoch begins there. Who is elected from those in sync has removed what an earlier one
+ * said it had; where this one begins in front of it, that was of records that an unclean election has lost, and others
+ * may be in their place. Under the lock. */
+void partition_removal_heed(struct partition *part, struct log_point start, int32_t leader_epoch);
 
 /* What this node's own replica has, at once, below its high watermark; the op is over when this returns: 1 or a
  * negative errno, as log.h says; -ESTALE when deleted. */
@@ -534,11 +449,10 @@ struct append_answer;
 struct append_request;
 
 void partition_forward_init(struct partition *part);
-void partition_forward_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
 /* Appends of this node's own go to the forwarder. */
 static inline bool partition_forwards(const struct partition *part)
 {
-    return !partition_leads(part) || atomic_load_explicit(&part->forwards, memory_order_acquire);
+    return !partition_leads(part) || atomic_load_explicit(&part->forward.busy, memory_order_acquire);
 }
 /* Puts an append into the forwarder, with a copy of its bytes. 1: this node leads and nothing is on its way: to its
  * log; 0: FORWARDED, it may be over already; 2: over (acks=0); or a negative errno. */
@@ -590,7 +504,6 @@ int partition_asked(struct partition *part, int32_t from, int kind, const struct
 /* ---- asking the leader: partition_ask.c ---- */
 
 void partition_ask_init(struct partition *part);
-void partition_ask_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
 /* kind, epoch, upto, deadline_ms and done are set; done is called once, perhaps before this returns. */
 void partition_ask(struct partition *part, struct ask *ask);
 /* true: it was not sent and never will be. */
@@ -603,7 +516,6 @@ void partition_ask_fail(struct partition *part, int rc); /* ends all of them; ca
 /* ---- waiting for the in-sync replicas: partition_insync.c ---- */
 
 void partition_insync_init(struct partition *part);
-void partition_insync_stop(struct partition *part, bool cancel); /* as partition_stop_alarms() */
 /* All but rc, prev and next are set; done is called once, perhaps before this returns. */
 void partition_insync_wait(struct partition *part, struct insync_wait *wait);
 /* Anything that is waited for may have come. again: a link came or went: who was asked to flush is asked again. Calls

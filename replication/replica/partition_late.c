@@ -26,14 +26,14 @@ struct detached {
 /* ---- where they end ---- */
 
 /* One was not appended, or what became of it is not known any more, and nobody waits for that. */
-static void note_failure(struct late *late, int rc)
+static void note_failure(struct partition_late *late, int rc)
 {
     if (late->rc == 0) {
         late->rc = rc;
     }
 }
 
-static void note_end(struct late *late, int64_t upto, int32_t leader_epoch)
+static void note_end(struct partition_late *late, int64_t upto, int32_t leader_epoch)
 {
     for (int i = 0; i < late->count; i++) {
         if (late->ends[i].leader_epoch == leader_epoch) {
@@ -51,22 +51,22 @@ static void note_end(struct late *late, int64_t upto, int32_t leader_epoch)
 void partition_late_asked(struct flush_op *op)
 {
     struct partition *part = op->part;
-    struct late *late = &part->late;
+    struct partition_late *late = &part->late;
 
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     for (int i = 0; i < late->count; i++) {
         if (late->ends[i].leader_epoch == op->leader_epoch && late->ends[i].upto <= op->upto) {
             late->ends[i] = late->ends[--late->count];
             break;
         }
     }
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
 }
 
 /* ---- who waits ---- */
 
 /* Nothing that it waits for is under way any more. */
-static void let_go(struct late *late, struct flush_op *op)
+static void let_go(struct partition_late *late, struct flush_op *op)
 {
     op->late_count = late->count;
     for (int i = 0; i < late->count; i++) {
@@ -81,12 +81,12 @@ static void let_go(struct late *late, struct flush_op *op)
 bool partition_late_wait(struct flush_op *op)
 {
     struct partition *part = op->part;
-    struct late *late = &part->late;
+    struct partition_late *late = &part->late;
     bool waits;
 
     op->late_rc = 0;
     op->late_count = 0;
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     waits = late->under_way > 0;
     if (waits) {
         op->late_number = late->number;
@@ -96,12 +96,12 @@ bool partition_late_wait(struct flush_op *op)
     } else {
         let_go(late, op);
     }
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     return waits;
 }
 
 /* One is over. Returns the fsyncs that wait for no other, linked by next. */
-static struct flush_op *tell(struct late *late, uint64_t number, int rc)
+static struct flush_op *tell(struct partition_late *late, uint64_t number, int rc)
 {
     struct flush_op *ready = NULL, **link = &late->flushes;
     bool told = false;
@@ -132,10 +132,10 @@ static void on_done(struct append_op *op, int rc)
 {
     struct detached *own = CONTAINER_OF(op, struct detached, op);
     struct partition *part = op->part;
-    struct late *late = &part->late;
+    struct partition_late *late = &part->late;
     struct flush_op *ready;
 
-    pthread_mutex_lock(&part->forward_lock);
+    pthread_mutex_lock(&part->forward.lock);
     late->under_way--;
     if (rc == 0) {
         note_end(late, op->result.end.offset, op->leader_epoch);
@@ -144,7 +144,7 @@ static void on_done(struct append_op *op, int rc)
     for (struct flush_op *flush = ready; flush != NULL; flush = flush->next) {
         let_go(late, flush);
     }
-    pthread_mutex_unlock(&part->forward_lock);
+    pthread_mutex_unlock(&part->forward.lock);
     while (ready != NULL) {
         struct flush_op *next = ready->next;
 
@@ -159,7 +159,7 @@ struct append_op *partition_late_detach(struct append_op *op)
 {
     struct detached *detached = calloc(1, sizeof *detached);
     struct append_op *own = detached != NULL ? &detached->op : NULL;
-    struct late *late = &op->part->late;
+    struct partition_late *late = &op->part->late;
 
     if (own == NULL) {
         return NULL;

@@ -28,6 +28,11 @@ static int64_t lower(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static int64_t higher(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* ---- this node's replica ---- */
 
 /* As partition_read_here(); 0: another node is to be asked. */
@@ -48,18 +53,21 @@ int partition_read_here(struct read_op *op)
     if (rc != 0)
         return rc;
     struct log *log = part->log;
-    struct log_point hw = op->high_watermark = partition_own_high_watermark(part);
+    struct log_point from, hw;
+    partition_own_range(part, &from, &hw);
+    op->high_watermark = hw;
     op->leader_epoch = log_epoch_before(log, hw.offset); /* first: what is replaced meanwhile is of a later one */
     switch (op->kind) {
     case READ_BYTES:
-        rc = log_extent_at(log, op->at, lower(op->limit, hw.position), op->max, &op->extent, NULL);
+        rc = log_extent_at(log, higher(op->at, from.position), lower(op->limit, hw.position), op->max, &op->extent,
+                           NULL);
         break;
     case READ_RUN:
-        rc = log_run_at(log, op->at, lower(op->limit, hw.position), &op->run, NULL);
-        op->log_start = log_start(log);
+        rc = log_run_at(log, higher(op->at, from.position), lower(op->limit, hw.position), &op->run, NULL);
+        op->log_start = partition_shown_start(part);
         break;
     case FIND_OFFSET:
-        rc = log_lookup_offset(log, op->at, hw, &op->point, NULL);
+        rc = log_lookup_offset(log, higher(op->at, from.offset), hw, &op->point, NULL);
         break;
     case FIND_TIME:
         rc = log_lookup_time(log, op->at, hw, &op->point, NULL);
@@ -68,7 +76,7 @@ int partition_read_here(struct read_op *op)
         rc = log_lookup_last(log, op->at, hw, &op->point, NULL);
         break;
     case FIND_POSITION:
-        rc = log_lookup_position(log, op->at, hw, &op->point, NULL);
+        rc = log_lookup_position(log, higher(op->at, from.position), hw, &op->point, NULL);
         break;
     case FIND_END:
         op->point = hw;
@@ -77,6 +85,8 @@ int partition_read_here(struct read_op *op)
     case FIND_EPOCH_END:
         break;
     }
+    if (op->kind >= FIND_OFFSET && op->kind <= FIND_END && op->point.offset < from.offset)
+        op->point = from;
     op->found = rc > 0;
     return rc < 0 ? rc : 1;
 }
@@ -89,12 +99,12 @@ void partition_read_queue(struct read_op *op)
     pthread_mutex_lock(&part->lock);
     op->queued = true;
     op->next = NULL;
-    op->prev = part->reads.last;
+    op->prev = part->remote.reads.last;
     if (op->prev != NULL)
         op->prev->next = op;
     else
-        part->reads.first = op;
-    part->reads.last = op;
+        part->remote.reads.first = op;
+    part->remote.reads.last = op;
     pthread_mutex_unlock(&part->lock);
 }
 
@@ -104,11 +114,11 @@ void partition_read_take_out(struct read_op *op)
     if (op->prev != NULL)
         op->prev->next = op->next;
     else
-        part->reads.first = op->next;
+        part->remote.reads.first = op->next;
     if (op->next != NULL)
         op->next->prev = op->prev;
     else
-        part->reads.last = op->prev;
+        part->remote.reads.last = op->prev;
     op->queued = false;
 }
 
@@ -131,7 +141,7 @@ bool partition_read_cancel(struct read_op *op)
 static bool is_behind(const struct read_op *op)
 {
     int64_t own = op->high_watermark.position;
-    if (atomic_load_explicit(&op->part->shown_position, memory_order_acquire) <= own)
+    if (atomic_load_explicit(&op->part->shown.position, memory_order_acquire) <= own)
         return false;
     return op->kind > READ_RUN || (!op->found && op->limit > own);
 }
@@ -142,7 +152,7 @@ int partition_read_submit(struct read_op *op)
         int rc = find_epoch_end(op);
         return rc != 0 ? rc : remote_submit(op);
     }
-    if (atomic_load_explicit(&op->part->elsewhere, memory_order_acquire))
+    if (atomic_load_explicit(&op->part->replica, memory_order_acquire) == REPLICA_ELSEWHERE)
         return remote_submit(op);
 #ifdef LOGMNT_LATE_REPLICA
     return late_replica_submit(op);
@@ -154,7 +164,13 @@ int partition_read_submit(struct read_op *op)
 
 bool partition_is_known(struct partition *part)
 {
-    return !atomic_load_explicit(&part->elsewhere, memory_order_acquire) || remote_is_known(part);
+    return atomic_load_explicit(&part->replica, memory_order_acquire) != REPLICA_ELSEWHERE || remote_is_known(part);
+}
+
+int64_t partition_read_shown(const struct read_op *op)
+{
+    int64_t shown = atomic_load_explicit(&op->part->shown.position, memory_order_acquire);
+    return shown > op->high_watermark.position ? shown : op->high_watermark.position;
 }
 
 int partition_read_copy(const struct read_op *op, void *out)

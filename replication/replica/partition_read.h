@@ -40,6 +40,8 @@ struct read_op {
     int64_t limit;          /* in: a position; INT64_MAX: up to the high watermark */
     size_t max;             /* in: more than 0 */
     int64_t timeout_ms;     /* in: how long an answer from elsewhere is waited for */
+    bool more;              /* in: who asks has something already, and does without while nobody can be asked, or
+                               LIMIT_READ_AGAIN_MS have brought no answer: -ETIMEDOUT */
     /* in: the end of one that had to wait, with no lock held. rc: 0, or a negative errno: what submit may return, and
      * -ETIMEDOUT: nobody who has the bytes was reached in time. */
     void (*done)(struct read_op *op, int rc);
@@ -76,6 +78,10 @@ bool partition_read_cancel(struct read_op *op);
 /* Whether partition.h's points, size and time are as they are now, or as good as can be told: always so where the
  * replica is here. Otherwise a READ_STATUS makes it so: 0; -ETIMEDOUT: its leader was never heard of. */
 bool partition_is_known(struct partition *part);
+
+/* A position: where what is shown ends, as far as is known once the op is over. Behind the answer's high watermark, if
+ * that is of a replica here that is behind: then the rest is the leader's. */
+int64_t partition_read_shown(const struct read_op *op);
 
 /* The bytes of a READ_BYTES that found some, extent.len of them, from wherever they are. 0 or -EIO, which is logged. */
 int partition_read_copy(const struct read_op *op, void *out);

@@ -7,6 +7,14 @@
  *            |         |                                    v          |
  *            +---- elected -------------------------------> LEADER ----+
  *
+ * And what there is of it here, to be read:
+ *
+ *     ELSEWHERE --- becomes a replica ---> CATCHING_UP --- comes into the ISR, or follows nobody ---> HERE
+ *         ^                                   |   ^                                                   |
+ *         |                                   |   +--- follows, and is not in the ISR: others know ---+
+ *         +--- is a replica no more ----------+        more than its replica may for long
+ *              (from HERE, too)
+ *
  * The applied metadata alone decides it (REPLICATION.md, rule 31), each change of it in its order: whoever learns that
  * the leader is another one by other ways only waits for that. Under the life lock and the lock; who holds either one
  * sees the role and its epoch together.
@@ -31,6 +39,17 @@ static enum partition_role role_by(const struct partition_registration *registra
         return ROLE_LEADER;
     return registration->leader != LEADER_NONE && replica_set_has(&registration->replicas, self) ? ROLE_FOLLOWER
                                                                                                  : ROLE_NONE;
+}
+
+static enum partition_replica replica_by(const struct partition *part,
+                                         const struct partition_registration *registration)
+{
+    int32_t self = part->manager->id;
+    if (partition_is_elsewhere(part, registration))
+        return REPLICA_ELSEWHERE;
+    return role_by(registration, self) == ROLE_FOLLOWER && !replica_set_has(&registration->isr, self)
+               ? REPLICA_CATCHING_UP
+               : REPLICA_HERE;
 }
 
 /* A log that has no replica elsewhere is led in a new epoch after each unclean stop (rule 3), which the cluster need
@@ -75,9 +94,9 @@ static void begin(struct partition *part)
 static void set_min_insync(struct partition *part)
 {
     const struct partition_registration *registration = &part->registration;
-    int32_t min = atomic_load(&part->min_insync_config);
+    int32_t min = atomic_load(&part->settings.min_insync_config);
     int32_t replicas = registration->target.count > 0 ? registration->target.count : registration->replicas.count;
-    atomic_store(&part->min_insync_replicas, min != 0 ? min : (replicas + 1) / 2);
+    atomic_store(&part->settings.min_insync_replicas, min != 0 ? min : (replicas + 1) / 2);
 }
 
 void partition_set_min_insync(struct partition *part)
@@ -103,7 +122,7 @@ static bool become(struct partition *part, const struct partition_registration *
         fence_off(part, epoch);
     if (after == ROLE_LEADER && registration->replicas.count > 1)
         make_followers(part);
-    if (!atomic_load(&part->elsewhere) && partition_is_elsewhere(part, registration))
+    if (atomic_load(&part->replica) != REPLICA_ELSEWHERE && partition_is_elsewhere(part, registration))
         partition_shown_keep(part);
     /* First: who flushes alone looks at it behind that (partition_flush.c). */
     if (registration->replicas.count > 1)
@@ -118,22 +137,21 @@ static bool become(struct partition *part, const struct partition_registration *
     if (epoch_moved)
         partition_seal_broken(part);
     set_min_insync(part);
-    atomic_store(&part->elsewhere, partition_is_elsewhere(part, registration));
-    atomic_store(&part->catching_up, after == ROLE_FOLLOWER && !replica_set_has(&registration->isr, manager->id));
+    atomic_store(&part->replica, replica_by(part, registration));
     isr_decide(&part->isr, &registration->replicas, &registration->isr);
     atomic_store(&part->replicated, registration->replicas.count > 1);
     if (!again) {
         if (before == ROLE_LEADER && after != ROLE_LEADER)
-            atomic_store(&part->handing_over, true);
+            atomic_store(&part->forward.handing_over, true);
         atomic_store(&part->leader_epoch, epoch);
-        atomic_store(&part->epoch_assigned, false);
+        atomic_store(&part->epoch.assigned, false);
         if (after == ROLE_LEADER && before != ROLE_LEADER)
-            part->led_since_epoch = epoch;
+            part->epoch.led_since = epoch;
         struct log_point end = part->isr.replicas[0].end;
         if (after == ROLE_LEADER)
             isr_begin(&part->isr, was_in_sync ? flushed : INT64_MAX, now_ms);
         partition_followers_reset(part);
-        atomic_store(&part->epoch_wanted, 0);
+        atomic_store(&part->epoch.wanted, 0);
         fetch_follow(&part->fetch, after == ROLE_FOLLOWER ? registration->leader : 0, epoch, 0);
         atomic_store(&part->role, after);
         partition_shown_begin(part, was_in_sync);
@@ -141,7 +159,8 @@ static bool become(struct partition *part, const struct partition_registration *
         if (after == ROLE_LEADER && before == ROLE_NONE && part->isr.count == 1 && !partition_asks_shown(part))
             isr_advance(&part->isr, manager->id, end);
     }
-    part->isr_pending = false;
+    part->proposal.pending = false;
+    partition_followers_look(part);
     partition_damage_decided(part, !again);
     partition_hold_look(part);
     pthread_mutex_unlock(&part->lock);
@@ -200,6 +219,15 @@ void partition_set_registration(struct partition *part, const struct partition_r
     /* With one replica and a registration that is the first, nobody has waited for it. */
     if (!first || registration->replicas.count > 1)
         topic_resume(part->topic);
+}
+
+void partition_come_back(struct partition *part)
+{
+    pthread_mutex_lock(&part->life_lock);
+    pthread_mutex_lock(&part->lock);
+    atomic_store(&part->replica, REPLICA_HERE);
+    pthread_mutex_unlock(&part->lock);
+    pthread_mutex_unlock(&part->life_lock);
 }
 
 enum partition_role partition_role(const struct partition *part)

@@ -12,7 +12,16 @@
  * A node without peers does the same: who has asked may have given up on a command that its disk decides later still,
  * and what one does not want another may.
  *
- * A seal is not on the disk: a process that starts has another node epoch. */
+ * A seal is not on the disk: a process that starts has another node epoch.
+ *
+ * What its leader never had room to make needs no seal for a mkdir to take it back: its log is not made meanwhile, and
+ * it goes on at once where the command was certainly not appended.
+ *
+ *     OVER <--- its log is made --- DUE --- a mkdir is being taken back ---> HELD: no log is made
+ *                                    ^                                        |
+ *                                    +--- that was decided, or is given up ---+
+ *
+ * DUE it is new, and there was no room for its log: nothing was ever in it here. */
 #include <errno.h>
 #include <string.h>
 
@@ -26,8 +35,20 @@ static int64_t now_ms(const struct partition *part)
     return part->manager->clock->mono_ms(part->manager->clock);
 }
 
+/* Its log could not be made, and it was led by no other node. Under the lock. */
+static bool was_never_made(const struct partition *part)
+{
+    return atomic_load(&part->disk.making) != MAKING_OVER && partition_leads(part) && part->epoch.led_since == 0;
+}
+
 bool partition_is_empty(struct partition *part)
 {
+    if (part->log == NULL) {
+        pthread_mutex_lock(&part->lock);
+        bool never = was_never_made(part);
+        pthread_mutex_unlock(&part->lock);
+        return never;
+    }
     return partition_is_open(part) && log_start(part->log).offset >= log_end(part->log).offset;
 }
 
@@ -35,35 +56,26 @@ bool partition_is_empty(struct partition *part)
 
 int32_t partition_seal_wants(const struct partition *part)
 {
-    return partition_is_sealed(part) && part->seal_ms <= now_ms(part) ? part->registration.leader_epoch + 1 : 0;
+    return partition_is_sealed(part) && part->seal.until_ms <= now_ms(part) ? part->registration.leader_epoch + 1 : 0;
 }
 
 void partition_seal_broken(struct partition *part)
 {
-    atomic_store(&part->sealed, false);
+    atomic_store(&part->seal.sealed, false);
 }
 
-/* The alarm holds a reference from when it is set until it has rung or was stopped, which a deletion does once. Under
- * the lock. */
+/* Under the lock. */
 static void set_alarm(struct partition *part, int64_t delay_ms)
 {
-    if (atomic_load(&part->topic->deleted))
-        return;
-    if (part->seal_alarm_set && part->seal_alarm.deadline_ms <= now_ms(part) + delay_ms)
-        return;
-    if (!part->seal_alarm_set)
-        partition_ref(part);
-    part->seal_alarm_set = true;
-    alarm_set(part->manager->executor, &part->seal_alarm, delay_ms);
+    partition_alarm_set(&part->seal.alarm, now_ms(part) + delay_ms);
 }
 
-static void on_alarm(struct alarm *alarm)
+static void on_alarm(struct partition *part)
 {
-    struct partition *part = CONTAINER_OF(alarm, struct partition, seal_alarm);
     bool breaks;
 
     pthread_mutex_lock(&part->lock);
-    part->seal_alarm_set = false;
+    partition_alarm_rang(&part->seal.alarm);
     breaks = partition_seal_wants(part) != 0;
     if (breaks && BUG(seal_ends_by_time)) {
         partition_seal_broken(part);
@@ -73,18 +85,17 @@ static void on_alarm(struct alarm *alarm)
     if (breaks)
         set_alarm(part, LIMIT_SEAL_AGAIN_MS); /* until it is decided */
     else if (partition_is_sealed(part))
-        set_alarm(part, part->seal_ms - now_ms(part));
+        set_alarm(part, part->seal.until_ms - now_ms(part));
     pthread_mutex_unlock(&part->lock);
     if (breaks && !atomic_load(&part->topic->deleted))
         isr_changes_want(&part->manager->changes, part);
-    partition_unref(part);
 }
 
 static void end_seal(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
     if (partition_is_sealed(part)) {
-        part->seal_ms = now_ms(part);
+        part->seal.until_ms = now_ms(part);
         set_alarm(part, 0);
     }
     pthread_mutex_unlock(&part->lock);
@@ -113,8 +124,8 @@ static bool shut(struct partition *part, const struct partition_request *request
     pthread_mutex_lock(&part->lock);
     leads = may_tell(part, request);
     if (leads) {
-        atomic_store(&part->sealed, true);
-        part->seal_ms = now_ms(part) + ms;
+        atomic_store(&part->seal.sealed, true);
+        part->seal.until_ms = now_ms(part) + ms;
         partition_hold_look(part);
         set_alarm(part, ms);
     }
@@ -172,22 +183,47 @@ void partition_seal_give_back(struct partition *part)
                           partition_request_encode(&request, header), NULL, 0);
 }
 
-/* ---- start and stop ---- */
+/* ---- what was never made ---- */
+
+bool partition_hold_unmade(struct partition *part, struct command_seal *seal)
+{
+    int64_t node_epoch = manager_own_epoch(part->manager);
+    bool held;
+
+    pthread_mutex_lock(&part->life_lock);
+    pthread_mutex_lock(&part->lock);
+    held = was_never_made(part) && part->registered && !partition_asks_shown(part) && node_epoch >= 0;
+    if (held)
+        *seal = (struct command_seal){part->registration.leader_epoch, node_epoch};
+    pthread_mutex_unlock(&part->lock);
+    if (held)
+        atomic_store(&part->disk.making, MAKING_HELD);
+    pthread_mutex_unlock(&part->life_lock);
+    return held;
+}
+
+void partition_release_unmade(struct partition *part, bool doubtful)
+{
+    bool held;
+
+    pthread_mutex_lock(&part->life_lock);
+    held = atomic_load(&part->disk.making) == MAKING_HELD;
+    if (held && doubtful) {
+        pthread_mutex_lock(&part->lock);
+        atomic_store(&part->seal.sealed, true);
+        part->seal.until_ms = now_ms(part);
+        partition_hold_look(part);
+        set_alarm(part, 0);
+        pthread_mutex_unlock(&part->lock);
+    }
+    if (held)
+        atomic_store(&part->disk.making, MAKING_DUE);
+    pthread_mutex_unlock(&part->life_lock);
+}
+
+/* ---- start ---- */
 
 void partition_seal_init(struct partition *part)
 {
-    alarm_init(&part->seal_alarm, WORK_PROMPT, on_alarm);
-}
-
-void partition_seal_stop(struct partition *part, bool cancel)
-{
-    bool set;
-
-    pthread_mutex_lock(&part->lock);
-    set = part->seal_alarm_set && (!cancel || alarm_cancel(part->manager->executor, &part->seal_alarm));
-    if (set)
-        part->seal_alarm_set = false;
-    pthread_mutex_unlock(&part->lock);
-    if (set)
-        partition_unref(part);
+    partition_alarm_init(&part->seal.alarm, part, &part->lock, on_alarm);
 }

@@ -1,5 +1,6 @@
 #include "replication/replica/partition_serve.h"
 
+#include "engine/base/bugs.h"
 #include "engine/base/crc32c.h"
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
@@ -26,7 +27,8 @@ static enum read_outcome readiness(struct partition *part, int64_t shown, struct
     epochs->leader = atomic_load(&part->leader_epoch);
     pthread_mutex_unlock(&part->lock);
     epochs->record = part->log != NULL ? log_epoch_before(part->log, high_watermark->offset) : -1;
-    return partition_serves(part) && high_watermark->position >= shown ? READ_OUTCOME_OK : READ_OUTCOME_LATER;
+    bool known = high_watermark->position >= shown || BUG(answers_before_known);
+    return partition_serves(part) && known ? READ_OUTCOME_OK : READ_OUTCOME_LATER;
 }
 
 /* The bytes of an extent behind those that there are, as a piece of its own or more of the last one. 0; 1: there are as
@@ -40,11 +42,12 @@ static int add_piece(struct read_answer *answer, const struct log_extent *extent
     int rc = log_extent_read(extent, out, NULL);
     if (rc != 0)
         return rc;
-    if (joins)
+    if (joins) {
         last->len += (uint32_t)extent->len;
-    else
+    } else {
         answer->pieces[answer->count++] =
             (struct read_piece){.position = extent->position, .len = (uint32_t)extent->len};
+    }
     return 0;
 }
 
@@ -135,8 +138,8 @@ void partition_serve_stat(struct partition *part, struct stat_answer *answer)
     if (answer->outcome != READ_OUTCOME_OK)
         return;
     log_size(part->log, &size);
-    answer->log_start = log_start(part->log);
-    answer->log_end = log_end(part->log);
+    answer->log_start = size.start;
+    answer->log_end = size.end;
     answer->retained_bytes = size.retained_bytes;
     answer->segments = size.segments;
     answer->mtime_ms = log_last_append_ms(part->log);

@@ -13,7 +13,7 @@ static void take_out(struct partition *part, struct partition_waiter *waiter)
     if (waiter->prev != NULL)
         waiter->prev->next = waiter->next;
     else
-        part->waiters = waiter->next;
+        part->waiters.first = waiter->next;
     if (waiter->next != NULL)
         waiter->next->prev = waiter->prev;
     waiter->queued = false;
@@ -21,28 +21,30 @@ static void take_out(struct partition *part, struct partition_waiter *waiter)
 
 bool partition_wait(struct partition *part, struct partition_waiter *waiter)
 {
-    bool elsewhere = atomic_load(&part->elsewhere);
-    bool offline = !elsewhere && (part->log == NULL || log_offline(part->log) != 0);
     pthread_mutex_lock(&part->lock);
+    /* Under the lock: whoever tells those that wait of a log that goes offline comes after this, and finds it. */
+    bool offline =
+        atomic_load(&part->replica) != REPLICA_ELSEWHERE && (part->log == NULL || log_offline(part->log) != 0);
     bool wait = !offline && !atomic_load(&part->topic->deleted) &&
-                part->isr.high_watermark.position <= waiter->position && part->shown.position <= waiter->position;
+                part->isr.high_watermark.position <= waiter->position && part->shown.point.position <= waiter->position;
     waiter->queued = wait;
     if (wait) {
         waiter->prev = NULL;
-        waiter->next = part->waiters;
-        if (part->waiters != NULL)
-            part->waiters->prev = waiter;
-        part->waiters = waiter;
-        if (waiter->position < part->lowest_position)
-            part->lowest_position = waiter->position;
+        waiter->next = part->waiters.first;
+        if (part->waiters.first != NULL)
+            part->waiters.first->prev = waiter;
+        part->waiters.first = waiter;
+        if (waiter->position < part->waiters.lowest_position)
+            part->waiters.lowest_position = waiter->position;
+        partition_ref(part); /* with the lock goes the waiter, and perhaps the last reference */
     }
     pthread_mutex_unlock(&part->lock);
-    /* It went offline between the look and the queue: whoever told the others may have come before us. */
-    if (wait && !elsewhere && log_offline(part->log) != 0 && partition_unwait(part, waiter))
+    if (!wait)
         return false;
-    if (wait && partition_listens(part)) /* it is growth on another node that is waited for */
+    if (partition_listens(part)) /* it is growth on another node that is waited for */
         remote_listen(part);
-    return wait;
+    partition_unref(part);
+    return true;
 }
 
 bool partition_unwait(struct partition *part, struct partition_waiter *waiter)
@@ -51,8 +53,8 @@ bool partition_unwait(struct partition *part, struct partition_waiter *waiter)
     bool queued = waiter->queued;
     if (queued)
         take_out(part, waiter);
-    if (part->waiters == NULL)
-        part->lowest_position = INT64_MAX;
+    if (part->waiters.first == NULL)
+        part->waiters.lowest_position = INT64_MAX;
     pthread_mutex_unlock(&part->lock);
     return queued;
 }
@@ -60,10 +62,10 @@ bool partition_unwait(struct partition *part, struct partition_waiter *waiter)
 struct partition_waiter *partition_collect(struct partition *part, int64_t position)
 {
     struct partition_waiter *collected = NULL;
-    if (part->lowest_position >= position)
+    if (part->waiters.lowest_position >= position)
         return NULL;
     int64_t lowest_position = INT64_MAX;
-    for (struct partition_waiter *waiter = part->waiters, *next; waiter != NULL; waiter = next) {
+    for (struct partition_waiter *waiter = part->waiters.first, *next; waiter != NULL; waiter = next) {
         next = waiter->next;
         if (waiter->position < position) {
             take_out(part, waiter);
@@ -73,7 +75,7 @@ struct partition_waiter *partition_collect(struct partition *part, int64_t posit
             lowest_position = waiter->position;
         }
     }
-    part->lowest_position = lowest_position;
+    part->waiters.lowest_position = lowest_position;
     return collected;
 }
 

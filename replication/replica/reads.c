@@ -339,8 +339,8 @@ static struct partition *take_active(struct reads *reads)
 static struct partition *begin_look(struct reads *reads, struct partition *part)
 {
     pthread_mutex_lock(&reads->lock);
-    struct partition *next = part->remote_next;
-    atomic_store(&part->remote_active, false);
+    struct partition *next = part->remote.next;
+    atomic_store(&part->remote.active, false);
     pthread_mutex_unlock(&reads->lock);
     return next;
 }
@@ -385,11 +385,11 @@ uint64_t reads_number(struct reads *reads)
 void reads_activate(struct reads *reads, struct partition *part, bool soon)
 {
     struct clock *clock = reads->manager->clock;
-    if (!atomic_load(&part->remote_active)) {
+    if (!atomic_load(&part->remote.active)) {
         pthread_mutex_lock(&reads->lock);
-        if (!atomic_exchange(&part->remote_active, true)) {
+        if (!atomic_exchange(&part->remote.active, true)) {
             partition_ref(part);
-            part->remote_next = reads->active;
+            part->remote.next = reads->active;
             reads->active = part;
         }
         pthread_mutex_unlock(&reads->lock);
@@ -400,7 +400,7 @@ void reads_activate(struct reads *reads, struct partition *part, bool soon)
 
 void reads_moved(struct reads *reads, struct partition *part)
 {
-    if (atomic_load(&part->remote) == NULL)
+    if (atomic_load(&part->remote.replica) == NULL)
         return;
     reads_activate(reads, part, false);
     mailbox_kick(&reads->mailbox);
@@ -430,7 +430,7 @@ void reads_init(struct reads *reads, struct replica_manager *manager)
 void reads_stop(struct reads *reads)
 {
     for (struct partition *part = take_active(reads), *next; part != NULL; part = next) {
-        next = part->remote_next;
+        next = part->remote.next;
         partition_unref(part);
     }
     while (reads->held != NULL) { /* the alarms were dropped */

@@ -27,7 +27,7 @@ struct reads {
     _Atomic int served;          /* requests that are being answered */
     _Atomic int held_count;      /* questions that wait for news */
     pthread_mutex_t lock;
-    struct partition *active; /* that something is due for, referenced; by remote_next. lock */
+    struct partition *active; /* that something is due for, referenced; by remote.next. lock */
     struct held_stat *held;   /* lock */
     bool alarm_set;           /* lock */
     int64_t alarm_ms;         /* lock: when it rings */

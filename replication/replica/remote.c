@@ -3,44 +3,20 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <syslog.h>
 
 #include "replication/replica/reads.h"
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
-#include "replication/replica/remote_cache.h"
+#include "replication/replica/remote_internal.h"
 
-/* A question under way. */
-struct question {
-    uint64_t number; /* 0: a free place */
-    enum message_kind kind;
-    uint64_t op;      /* LOOKUP, STAT: the op's number; 0: the standing question for news */
-    int64_t position; /* READ */
-    uint32_t max;
-    int32_t to;
-    int32_t epoch;  /* the leader's when it was asked, as far as it was known here */
-    int64_t due_ms; /* no answer until then: asked again */
-};
-
-struct remote {
-    pthread_mutex_t lock;
-    struct question questions[LIMIT_READS_ASKED];
-    struct remote_cache cache;
-    int64_t later_ms; /* nothing is sent before */
-    struct stat_answer heard;
-    int64_t heard_ms; /* -1: never */
-    int64_t used_ms;  /* when an op came last */
-    bool silent;      /* a stat has waited in vain, and nothing was heard since */
-};
-
-static int64_t now_ms(const struct partition *part)
+int64_t remote_now_ms(const struct partition *part)
 {
     return part->manager->clock->mono_ms(part->manager->clock);
 }
 
 static struct remote *remote_of(struct partition *part)
 {
-    struct remote *remote = atomic_load(&part->remote), *none = NULL;
+    struct remote *remote = atomic_load(&part->remote.replica), *none = NULL;
     if (remote != NULL)
         return remote;
     remote = calloc(1, sizeof *remote);
@@ -49,7 +25,7 @@ static struct remote *remote_of(struct partition *part)
     pthread_mutex_init(&remote->lock, NULL);
     remote->cache.held_bytes = &part->manager->reads.ahead_bytes;
     remote->heard_ms = -1;
-    if (atomic_compare_exchange_strong(&part->remote, &none, remote))
+    if (atomic_compare_exchange_strong(&part->remote.replica, &none, remote))
         return remote;
     remote_free(remote);
     return none;
@@ -66,7 +42,7 @@ void remote_free(struct remote *remote)
 
 /* ---- the high watermark, as far as it is known ---- */
 
-static struct log_point shown(struct partition *part)
+struct log_point remote_shown(struct partition *part)
 {
     return partition_high_watermark(part);
 }
@@ -75,13 +51,13 @@ bool remote_show(struct partition *part, struct log_point high_watermark, int32_
 {
     pthread_mutex_lock(&part->lock);
     struct partition_waiter *waiters = NULL;
-    bool counts = epoch >= part->shown_told, moved = counts && high_watermark.position > part->shown.position;
+    bool counts = epoch >= part->shown.told, moved = counts && high_watermark.position > part->shown.point.position;
     if (moved) {
         bool news = high_watermark.position > part->isr.high_watermark.position;
-        part->shown = high_watermark;
-        part->shown_epoch = epoch;
-        part->shown_record_epoch = record_epoch;
-        atomic_store(&part->shown_position, high_watermark.position);
+        part->shown.point = high_watermark;
+        part->shown.epoch = epoch;
+        part->shown.record_epoch = record_epoch;
+        atomic_store(&part->shown.position, high_watermark.position);
         waiters = partition_collect(part, high_watermark.position);
         if (news)
             partition_change(part, false);
@@ -96,7 +72,7 @@ bool remote_show(struct partition *part, struct log_point high_watermark, int32_
 
 bool remote_heard(struct partition *part, struct stat_answer *out)
 {
-    struct remote *remote = atomic_load(&part->remote);
+    struct remote *remote = atomic_load(&part->remote.replica);
     if (remote == NULL)
         return false;
     pthread_mutex_lock(&remote->lock);
@@ -108,29 +84,23 @@ bool remote_heard(struct partition *part, struct stat_answer *out)
 
 static bool is_fresh(const struct remote *remote, int64_t now)
 {
-    return remote->heard_ms >= 0 && now - remote->heard_ms < LIMIT_STAT_AGE_MS;
+    return remote->heard_ms >= 0 && !remote->outdated && now - remote->heard_ms < LIMIT_STAT_AGE_MS;
 }
 
 bool remote_is_known(struct partition *part)
 {
-    struct remote *remote = atomic_load(&part->remote);
+    struct remote *remote = atomic_load(&part->remote.replica);
     if (remote == NULL)
         return false;
     pthread_mutex_lock(&remote->lock);
-    bool known = is_fresh(remote, now_ms(part)) || (remote->silent && remote->heard_ms >= 0);
+    bool known = is_fresh(remote, remote_now_ms(part)) || (remote->silent && remote->heard_ms >= 0);
     pthread_mutex_unlock(&remote->lock);
     return known;
 }
 
 /* ---- ops that are over ---- */
 
-/* In a list by next; each with its rc. */
-struct over {
-    struct read_op *first, **last;
-};
-
-/* Out of the partition's list, under its lock. */
-static void end_op(struct over *over, struct read_op *op, int rc)
+void remote_end_op(struct over *over, struct read_op *op, int rc)
 {
     partition_read_take_out(op);
     op->rc = rc;
@@ -139,7 +109,7 @@ static void end_op(struct over *over, struct read_op *op, int rc)
     over->last = &op->next;
 }
 
-static void finish(struct over *over)
+void remote_finish(struct over *over)
 {
     for (struct read_op *op = over->first, *next; op != NULL; op = next) {
         next = op->next;
@@ -148,8 +118,7 @@ static void finish(struct over *over)
     }
 }
 
-/* The op's answer, if the bytes are at hand. Under the remote's lock. */
-static bool serve(struct remote *remote, struct read_op *op, int64_t now)
+bool remote_serve(struct remote *remote, struct read_op *op, int64_t now)
 {
     if (op->kind != READ_BYTES)
         return false;
@@ -164,7 +133,7 @@ static bool serve(struct remote *remote, struct read_op *op, int64_t now)
 
 /* ---- what is to be asked: all under the remote's lock ---- */
 
-static struct question *find_question(struct remote *remote, uint64_t number)
+struct question *remote_find_question(struct remote *remote, uint64_t number)
 {
     for (int i = 0; i < LIMIT_READS_ASKED; i++) {
         if (remote->questions[i].number == number)
@@ -231,7 +200,7 @@ static bool ask(struct partition *part, const struct question *question, const s
         [FIND_EPOCH_END] = LOOKUP_END};
     uint8_t header[LIMIT_READ_MESSAGE_BYTES];
     struct read_head head = {.number = question->number, .partition = part->index};
-    int64_t known = shown(part).position;
+    int64_t known = remote_shown(part).position;
     size_t len;
 
     memcpy(head.topic_id, part->topic->id, UUID_BYTES);
@@ -256,13 +225,16 @@ static bool ask(struct partition *part, const struct question *question, const s
 /* Where a new question goes; NULL: there are as many as there may be, or nobody can be asked now. */
 static struct question *new_question(struct partition *part, struct remote *remote, enum message_kind kind, int64_t now)
 {
-    struct question *question = now >= remote->later_ms ? find_question(remote, 0) : NULL;
+    struct question *question = now >= remote->later_ms ? remote_find_question(remote, 0) : NULL;
     int32_t epoch, to = question != NULL ? answerer_of(part, &epoch) : 0;
     if (to == 0)
         return NULL;
-    *question =
-        (struct question){.number = reads_number(&part->manager->reads), .kind = kind, .to = to, .epoch = epoch};
-    question->due_ms = now + LIMIT_READ_AGAIN_MS;
+    *question = (struct question){.number = reads_number(&part->manager->reads),
+                                  .kind = kind,
+                                  .to = to,
+                                  .epoch = epoch,
+                                  .due_ms = now + LIMIT_READ_AGAIN_MS,
+                                  .removals = remote->removals};
     return question;
 }
 
@@ -293,7 +265,7 @@ static void ask_for(struct partition *part, struct remote *remote, const struct 
 /* Ahead of a reader that goes on. */
 static void ask_ahead(struct partition *part, struct remote *remote, int64_t now)
 {
-    int64_t to = remote_cache_wants(&remote->cache), end = shown(part).position;
+    int64_t to = remote_cache_wants(&remote->cache), end = remote_shown(part).position;
     int64_t from = covered_to(remote, remote->cache.next, now);
     if (atomic_load(&part->manager->reads.ahead_bytes) >= LIMIT_READ_AHEAD_ALL_BYTES)
         return;
@@ -307,8 +279,8 @@ static void ask_ahead(struct partition *part, struct remote *remote, int64_t now
 static bool ask_for_news(struct partition *part, struct remote *remote, int64_t now)
 {
     pthread_mutex_lock(&part->lock);
-    bool wanted =
-        part->waiters != NULL || atomic_load(&part->hear) != HEAR_UNTOLD || now - remote->used_ms < LIMIT_STAT_IDLE_MS;
+    bool wanted = part->waiters.first != NULL || atomic_load(&part->feed.hear) != HEAR_UNTOLD ||
+                  now - remote->used_ms < LIMIT_STAT_IDLE_MS;
     pthread_mutex_unlock(&part->lock);
     wanted = wanted && partition_listens(part) && !atomic_load(&part->topic->deleted);
     if (!wanted || is_asked(remote, MESSAGE_STAT, 0))
@@ -327,14 +299,13 @@ static int list_ops(struct partition *part, struct read_op *out)
 {
     int count = 0;
     pthread_mutex_lock(&part->lock);
-    for (const struct read_op *op = part->reads.first; op != NULL && count < LIMIT_READS_ASKED; op = op->next)
+    for (const struct read_op *op = part->remote.reads.first; op != NULL && count < LIMIT_READS_ASKED; op = op->next)
         out[count++] = *op;
     pthread_mutex_unlock(&part->lock);
     return count;
 }
 
-/* Sends what may go. Returns whether news are wanted. */
-static bool pump(struct partition *part, struct remote *remote, int64_t now)
+bool remote_pump(struct partition *part, struct remote *remote, int64_t now)
 {
     struct read_op ops[LIMIT_READS_ASKED];
     int count = list_ops(part, ops);
@@ -354,10 +325,10 @@ static bool pump(struct partition *part, struct remote *remote, int64_t now)
 /* Whether it is over at once: *rc. */
 static bool is_known(struct partition *part, struct remote *remote, struct read_op *op, int64_t now, int *rc)
 {
-    op->high_watermark = shown(part);
+    op->high_watermark = remote_shown(part);
     *rc = 1;
     if (op->kind != READ_STATUS)
-        return serve(remote, op, now);
+        return remote_serve(remote, op, now);
     if (is_fresh(remote, now))
         return true;
     if (remote->silent && remote->heard_ms < 0)
@@ -365,11 +336,24 @@ static bool is_known(struct partition *part, struct remote *remote, struct read_
     return remote->silent;
 }
 
+/* Whether it is not worth while to wait. */
+static bool is_hopeless(struct partition *part, const struct read_op *op)
+{
+    int32_t epoch;
+    return op->more && answerer_of(part, &epoch) == 0;
+}
+
+static int64_t patience_ms(const struct read_op *op)
+{
+    int64_t most_ms = op->kind == READ_STATUS ? LIMIT_STAT_PATIENCE_MS : op->timeout_ms;
+    return op->more && most_ms > LIMIT_READ_AGAIN_MS ? LIMIT_READ_AGAIN_MS : most_ms;
+}
+
 int remote_submit(struct read_op *op)
 {
     struct partition *part = op->part;
     struct remote *remote = remote_of(part);
-    int64_t now = now_ms(part);
+    int64_t now = remote_now_ms(part);
     int rc;
     if (remote == NULL)
         return -ENOMEM;
@@ -385,224 +369,45 @@ int remote_submit(struct read_op *op)
         reads_activate(&part->manager->reads, part, false);
         return rc;
     }
+    if (is_hopeless(part, op)) {
+        pthread_mutex_unlock(&remote->lock);
+        return -ETIMEDOUT;
+    }
     op->number = reads_number(&part->manager->reads);
-    op->deadline_ms = now + (op->kind == READ_STATUS ? LIMIT_STAT_PATIENCE_MS : op->timeout_ms);
+    op->deadline_ms = now + patience_ms(op);
+    partition_ref(part); /* once it is in the list the op may be over, and with it goes perhaps the last reference */
     partition_read_queue(op);
-    (void)pump(part, remote, now);
+    (void)remote_pump(part, remote, now);
     pthread_mutex_unlock(&remote->lock);
     reads_activate(&part->manager->reads, part, true);
+    partition_unref(part);
     return 0;
 }
 
-/* ---- answers ---- */
+/* ---- records were removed from here ---- */
 
-/* Those that the bytes at hand answer. */
-static void serve_all(struct partition *part, struct remote *remote, struct over *over, int64_t now)
+void remote_removed(struct partition *part, struct log_point start)
 {
-    pthread_mutex_lock(&part->lock);
-    for (struct read_op *op = part->reads.first, *next; op != NULL; op = next) {
-        next = op->next;
-        if (op->kind == READ_BYTES && serve(remote, op, now))
-            end_op(over, op, 0);
-    }
-    pthread_mutex_unlock(&part->lock);
-}
-
-/* Nothing is behind `position`, or all that is there is wrong (rc): of those who came before the question. */
-static void end_reads(struct partition *part, const struct question *question, int rc, struct over *over)
-{
-    pthread_mutex_lock(&part->lock);
-    for (struct read_op *op = part->reads.first, *next; op != NULL; op = next) {
-        next = op->next;
-        bool meant = op->kind == READ_BYTES && op->from >= question->position && op->number < question->number;
-        if (!meant || (rc != 0 && op->from - question->position >= question->max))
-            continue;
-        op->found = false;
-        end_op(over, op, rc);
-    }
-    pthread_mutex_unlock(&part->lock);
-}
-
-/* The op of a number; NULL: it was taken back. Under the partition's lock. */
-static struct read_op *find_op(struct partition *part, uint64_t number)
-{
-    struct read_op *op = part->reads.first;
-    while (op != NULL && op->number != number)
-        op = op->next;
-    return op;
-}
-
-static void take_read(struct partition *part, struct remote *remote, const struct question *question,
-                      const struct read_answer *answer, struct frame *frame, struct over *over)
-{
-    int64_t now = now_ms(part);
-    if (answer->outcome == READ_OUTCOME_FAILED) {
-        remote_cache_stop(&remote->cache);
-        end_reads(part, question, -EIO, over);
-    } else if (answer->count == 0) {
-        remote_cache_stop(&remote->cache);
-        end_reads(part, question, 0, over);
-    } else if (remote_cache_add(&remote->cache, question->position, answer, frame, now) == 0) {
-        serve_all(part, remote, over, now);
-        return;
-    }
-    free(frame);
-}
-
-/* One that does not know the question has told of the high watermark. */
-static void take_epoch_end(struct read_op *op, const struct lookup_answer *answer)
-{
-    op->found = true;
-    op->point.offset = answer->epoch_end >= 0 ? answer->epoch_end : INT64_MAX;
-}
-
-static void take_lookup(struct partition *part, const struct question *question, const struct lookup_answer *answer,
-                        struct over *over)
-{
-    pthread_mutex_lock(&part->lock);
-    struct read_op *op = find_op(part, question->op);
-    if (op != NULL) {
-        op->point = op->log_start = answer->point;
-        op->found = answer->found && answer->base.position < op->limit;
-        op->run = (struct log_run){
-            .base = answer->base, .len = answer->len, .records = answer->records, .timestamp_ms = answer->timestamp_ms};
-        if (op->kind == FIND_EPOCH_END)
-            take_epoch_end(op, answer);
-        end_op(over, op, answer->outcome == READ_OUTCOME_FAILED ? -EIO : 0);
-    }
-    pthread_mutex_unlock(&part->lock);
-}
-
-static int64_t holes_of(const struct stat_answer *stat)
-{
-    return stat->log_end.position - stat->retained_bytes;
-}
-
-/* Returns whether there are other holes than before. */
-static bool take_stat(struct partition *part, struct remote *remote, const struct question *question,
-                      const struct stat_answer *answer, struct over *over)
-{
-    pthread_mutex_lock(&part->lock);
-    struct read_op *op = question->op != 0 ? find_op(part, question->op) : NULL;
-    if (op != NULL)
-        end_op(over, op, answer->outcome == READ_OUTCOME_FAILED ? -EIO : 0);
-    pthread_mutex_unlock(&part->lock);
-    if (answer->outcome != READ_OUTCOME_OK)
-        return false;
-    bool holes = remote->heard_ms >= 0 && holes_of(answer) != holes_of(&remote->heard);
-    if (holes)
-        remote_cache_clear(&remote->cache);
-    remote->heard = *answer;
-    remote->heard_ms = now_ms(part);
-    remote->silent = false;
-    return holes;
-}
-
-/* One of the three, taken apart. */
-struct answer {
-    union {
-        struct read_answer read;
-        struct lookup_answer lookup;
-        struct stat_answer stat;
-    };
-};
-
-static int take_apart(const struct frame *frame, struct answer *out, struct err *e)
-{
-    switch (frame->kind) {
-    case MESSAGE_READ_ANSWER:
-        return read_answer_decode(frame->header, frame->header_bytes, frame->body, frame->body_bytes, &out->read, e);
-    case MESSAGE_LOOKUP_ANSWER:
-        return lookup_answer_decode(frame->header, frame->header_bytes, &out->lookup, e);
-    default:
-        return stat_answer_decode(frame->header, frame->header_bytes, &out->stat, e);
-    }
-}
-
-/* All three begin alike: whose it is, how it ended, and the high watermark. */
-static void summary(const struct frame *frame, const struct answer *answer, uint64_t *number,
-                    enum read_outcome *outcome, struct log_point *high_watermark, struct read_epochs *epochs)
-{
-    bool read = frame->kind == MESSAGE_READ_ANSWER, lookup = frame->kind == MESSAGE_LOOKUP_ANSWER;
-    *number = read ? answer->read.head.number : lookup ? answer->lookup.head.number : answer->stat.head.number;
-    *outcome = read ? answer->read.outcome : lookup ? answer->lookup.outcome : answer->stat.outcome;
-    *high_watermark = read     ? answer->read.high_watermark
-                      : lookup ? answer->lookup.high_watermark
-                               : answer->stat.high_watermark;
-    *epochs = read ? answer->read.epochs : lookup ? answer->lookup.epochs : answer->stat.epochs;
-}
-
-/* As of when they were answered. More may be shown by now: whether there is anything up to there this answer does not
- * say. Bytes may be at hand from a later answer, or an earlier one. */
-static void date(struct over *over, struct log_point answered, const struct read_epochs *epochs, struct log_point shown)
-{
-    for (struct read_op *op = over->first; op != NULL; op = op->next) {
-        bool at_hand = op->kind == READ_BYTES && op->found;
-        op->high_watermark = at_hand ? shown : answered;
-        if (!at_hand)
-            op->leader_epoch = op->kind == FIND_EPOCH_END ? epochs->leader : epochs->record;
-    }
-}
-
-int remote_answer(struct partition *part, int32_t from, struct frame *frame, struct err *e)
-{
-    struct answer answer;
-    struct remote *remote = atomic_load(&part->remote);
-    struct over over = {.last = &over.first};
-    struct log_point high_watermark;
-    enum read_outcome outcome;
-    uint64_t number;
-    struct read_epochs epochs;
-    bool holes = false;
-    int rc = take_apart(frame, &answer, e);
-
-    if (rc != 0 || remote == NULL) {
-        free(frame);
-        return rc;
-    }
-    summary(frame, &answer, &number, &outcome, &high_watermark, &epochs);
-    pthread_mutex_lock(&remote->lock);
-    struct question *place = find_question(remote, number);
-    bool expected = place != NULL && place->to == from && frame->kind == place->kind + 1;
-    struct question question = expected ? *place : (struct question){0};
-    if (expected)
-        place->number = 0;
-    pthread_mutex_unlock(&remote->lock);
-    if (!expected || outcome == READ_OUTCOME_LATER) {
-        free(frame);
-        if (expected) {
-            pthread_mutex_lock(&remote->lock);
-            remote->later_ms = now_ms(part) + LIMIT_READ_LATER_MS;
-            pthread_mutex_unlock(&remote->lock);
-        }
-        return 0;
-    }
-    /* Before anybody is answered by it. */
-    if (epochs.leader < 0)
-        epochs.leader = question.epoch; /* a version that does not say it */
-    if (outcome == READ_OUTCOME_OK && !remote_show(part, high_watermark, epochs.leader, epochs.record)) {
-        free(frame);
+    struct remote *remote = atomic_load(&part->remote.replica);
+    if (remote != NULL) {
         pthread_mutex_lock(&remote->lock);
-        (void)pump(part, remote, now_ms(part));
+        remote_cache_clear(&remote->cache);
+        remote_cache_stop(&remote->cache);
+        for (int i = 0; i < LIMIT_READS_ASKED; i++) {
+            struct question *question = &remote->questions[i];
+            if (question->kind != MESSAGE_STAT || question->op != 0) /* that one is for growth */
+                question->number = 0;
+        }
+        remote->removals++;
+        if (start.offset > remote->heard.log_start.offset)
+            remote->heard.log_start = start;
+        remote->outdated = true;
+        remote->silent = false;
+        (void)remote_pump(part, remote, remote_now_ms(part));
         pthread_mutex_unlock(&remote->lock);
-        return 0;
+        reads_activate(&part->manager->reads, part, true);
     }
-    pthread_mutex_lock(&remote->lock);
-    if (question.kind == MESSAGE_READ)
-        take_read(part, remote, &question, &answer.read, frame, &over);
-    else if (question.kind == MESSAGE_LOOKUP)
-        take_lookup(part, &question, &answer.lookup, &over);
-    else
-        holes = take_stat(part, remote, &question, &answer.stat, &over);
-    date(&over, high_watermark, &epochs, shown(part));
-    (void)pump(part, remote, now_ms(part));
-    pthread_mutex_unlock(&remote->lock);
-    if (question.kind != MESSAGE_READ)
-        free(frame);
-    if (holes)
-        partition_holes_made(part);
-    finish(&over);
-    return 0;
+    partition_holes_made(part);
 }
 
 /* ---- the tick ---- */
@@ -613,9 +418,10 @@ static struct read_op *take_own(struct partition *part)
 {
     struct read_op *first = NULL, **last = &first;
     pthread_mutex_lock(&part->lock);
-    bool caught_up = !atomic_load(&part->elsewhere) && part->isr.high_watermark.position >= part->shown.position;
+    bool caught_up = atomic_load(&part->replica) != REPLICA_ELSEWHERE &&
+                     part->isr.high_watermark.position >= part->shown.point.position;
     bool leads = partition_leads(part) && !partition_asks_shown(part);
-    for (struct read_op *op = part->reads.first, *next; op != NULL; op = next) {
+    for (struct read_op *op = part->remote.reads.first, *next; op != NULL; op = next) {
         next = op->next;
         bool here = op->kind == FIND_EPOCH_END ? leads : caught_up && op->kind != READ_STATUS && !op->lost;
         if (!here)
@@ -652,19 +458,21 @@ static void drop_questions(struct partition *part, struct remote *remote, int32_
     }
 }
 
-/* Ops whose time is over, or whose topic is gone. *due_ms: the earliest of the others. */
+/* Ops whose time is over, also for want of somebody to be asked, or whose topic is gone. *due_ms: the earliest of the
+ * others. */
 static void end_late(struct partition *part, struct remote *remote, struct over *over, int64_t now, int64_t *due_ms)
 {
     bool deleted = atomic_load(&part->topic->deleted);
+    int32_t epoch, answerer = answerer_of(part, &epoch);
     pthread_mutex_lock(&part->lock);
-    for (struct read_op *op = part->reads.first, *next; op != NULL; op = next) {
+    for (struct read_op *op = part->remote.reads.first, *next; op != NULL; op = next) {
         next = op->next;
         if (deleted) {
-            end_op(over, op, -ESTALE);
-        } else if (op->deadline_ms <= now) {
+            remote_end_op(over, op, -ESTALE);
+        } else if (op->deadline_ms <= now || (op->more && answerer == 0)) {
             bool told = op->kind == READ_STATUS && remote->heard_ms >= 0;
             remote->silent = remote->silent || op->kind == READ_STATUS;
-            end_op(over, op, told ? 0 : -ETIMEDOUT);
+            remote_end_op(over, op, told ? 0 : -ETIMEDOUT);
         } else if (op->deadline_ms < *due_ms) {
             *due_ms = op->deadline_ms;
         }
@@ -674,9 +482,9 @@ static void end_late(struct partition *part, struct remote *remote, struct over 
 
 int64_t remote_look(struct partition *part, int32_t lost)
 {
-    struct remote *remote = atomic_load(&part->remote);
+    struct remote *remote = atomic_load(&part->remote.replica);
     struct over over = {.last = &over.first};
-    int64_t now = now_ms(part), due_ms = INT64_MAX;
+    int64_t now = remote_now_ms(part), due_ms = INT64_MAX;
     if (remote == NULL)
         return INT64_MAX;
     answer_own(take_own(part));
@@ -684,10 +492,10 @@ int64_t remote_look(struct partition *part, int32_t lost)
     drop_questions(part, remote, lost, now);
     end_late(part, remote, &over, now, &due_ms);
     for (struct read_op *op = over.first; op != NULL; op = op->next)
-        op->high_watermark = shown(part);
+        op->high_watermark = remote_shown(part);
     remote_cache_expire(&remote->cache, now);
     bool waits = due_ms != INT64_MAX;
-    bool listens = pump(part, remote, now);
+    bool listens = remote_pump(part, remote, now);
     if ((waits || listens) && now + LIMIT_READ_AGAIN_MS < due_ms)
         due_ms = now + LIMIT_READ_AGAIN_MS;
     for (int i = 0; i < LIMIT_READS_ASKED; i++) {
@@ -700,7 +508,7 @@ int64_t remote_look(struct partition *part, int32_t lost)
     if (remote->cache.chunks != NULL && now + LIMIT_CHUNK_MS < due_ms)
         due_ms = now + LIMIT_CHUNK_MS;
     pthread_mutex_unlock(&remote->lock);
-    finish(&over);
+    remote_finish(&over);
     return due_ms;
 }
 
@@ -716,7 +524,7 @@ void remote_listen(struct partition *part)
 void remote_moved(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
-    bool waits = part->waiters != NULL;
+    bool waits = part->waiters.first != NULL;
     pthread_mutex_unlock(&part->lock);
     if (waits && partition_listens(part))
         (void)remote_of(part);

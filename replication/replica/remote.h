@@ -51,6 +51,10 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
 int64_t remote_look(struct partition *part, int32_t lost);
 /* Somebody waits for growth that the leader knows of first: it is asked for it. */
 void remote_listen(struct partition *part);
+/* The leader has removed records that this node wanted to be gone, those in front of `start` (0: it has not said up to
+ * where): what it said before, and what is on its way, counts no more. Whoever waits is answered anew, and the layer
+ * above told. Calls back: no lock held. */
+void remote_removed(struct partition *part, struct log_point start);
 /* Another leader is to be asked, or other replicas: what is under way is looked at soon. */
 void remote_moved(struct partition *part);
 

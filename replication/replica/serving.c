@@ -26,20 +26,42 @@ static struct replica_manager *manager_of(const struct serving *serving)
 
 /* ---- what is to be sent ---- */
 
-void serving_want(struct serving *serving, struct follower *follower, bool far)
+/* Under the lock. */
+static void lane_add(struct lane *lane, struct follower *follower)
+{
+    follower->next = NULL;
+    follower->link = lane->last;
+    *lane->last = follower;
+    lane->last = &follower->next;
+}
+
+/* Under the lock. */
+static void lane_remove(struct lane *lane, struct follower *follower)
+{
+    *follower->link = follower->next;
+    if (follower->next != NULL)
+        follower->next->link = follower->link;
+    else
+        lane->last = follower->link;
+}
+
+void serving_want(struct serving *serving, struct follower *follower, enum serving_lane lane)
 {
     pthread_mutex_lock(&serving->lock);
-    bool queues = !atomic_exchange(&follower->queued, true);
-    if (queues) {
-        struct follower ***last = far ? &serving->far_last : &serving->near_last;
+    bool queued = atomic_exchange(&follower->queued, true);
+    bool adds = !queued || (int)lane < follower->lane;
+    if (!queued)
         partition_ref(follower->part);
-        follower->next = NULL;
-        **last = follower;
-        *last = &follower->next;
+    else if (adds)
+        lane_remove(&serving->lanes[follower->lane], follower);
+    if (adds) {
+        follower->lane = (int)lane;
+        lane_add(&serving->lanes[lane], follower);
     }
+    bool kicks = adds && !(lane == LANE_NEAR && serving->taking);
     pthread_mutex_unlock(&serving->lock);
-    if (queues)
-        mailbox_kick(far ? &serving->bulk : &serving->box);
+    if (kicks)
+        mailbox_kick(lane == LANE_NEAR ? &serving->box : &serving->bulk);
 }
 
 void serving_mark(struct serving *serving, struct follower *follower)
@@ -69,15 +91,14 @@ static void on_gather(struct alarm *alarm)
     serving_tell_now(serving);
 }
 
-/* The next one of a list, with its reference; NULL: none. */
-static struct follower *take_follower(struct serving *serving, struct follower **first, struct follower ***last)
+/* The next one of a lane, with its reference; NULL: none. */
+static struct follower *take_follower(struct serving *serving, enum serving_lane from)
 {
+    struct lane *lane = &serving->lanes[from];
     pthread_mutex_lock(&serving->lock);
-    struct follower *follower = *first;
+    struct follower *follower = lane->first;
     if (follower != NULL) {
-        *first = follower->next;
-        if (*first == NULL)
-            *last = first;
+        lane_remove(lane, follower);
         atomic_store(&follower->queued, false);
     }
     pthread_mutex_unlock(&serving->lock);
@@ -123,15 +144,27 @@ static void send_marks(struct serving *serving)
         take_back_marks(serving, count);
 }
 
+/* Sends to one that was taken out of a lane; it queues up again if there is more. */
+static void send_to(struct follower *follower, enum serving_lane lane, uint32_t most)
+{
+    struct partition *part = follower->part;
+    partition_follower_next(part, follower, lane, most);
+    partition_unref(part);
+}
+
+static void set_taking(struct serving *serving, bool taking)
+{
+    pthread_mutex_lock(&serving->lock);
+    serving->taking = taking;
+    pthread_mutex_unlock(&serving->lock);
+}
+
 static void send_records(struct serving *serving)
 {
     struct follower *follower;
-    while ((follower = take_follower(serving, &serving->near, &serving->near_last)) != NULL) {
-        struct partition *part = follower->part;
-        if (partition_follower_next(part, follower, false))
-            serving_want(serving, follower, true);
-        partition_unref(part);
-    }
+    set_taking(serving, false);
+    while ((follower = take_follower(serving, LANE_NEAR)) != NULL)
+        send_to(follower, LANE_NEAR, UINT32_MAX);
 }
 
 static void tell_marks(struct serving *serving)
@@ -148,19 +181,56 @@ static void tell_marks(struct serving *serving)
     send_marks(serving);
 }
 
-/* One piece for one of those that are far behind. */
+static void on_rested(struct alarm *alarm)
+{
+    mailbox_kick(&CONTAINER_OF(alarm, struct serving, rest)->bulk);
+}
+
+/* One piece for one of those that nobody waits for. false: there is none, or no room: tend_behind() or the alarm sees
+ * to it again. */
+static bool send_behind(struct serving *serving)
+{
+    struct replica_manager *manager = manager_of(serving);
+    struct follower *follower;
+    int64_t wait_us;
+    uint32_t room = catch_up_room(&serving->catch_up, &manager->live, clock_mono_us(manager->clock), &wait_us);
+    if (wait_us > 0)
+        alarm_set(manager->executor, &serving->rest, (wait_us + 999) / 1000);
+    follower = room > 0 ? take_follower(serving, LANE_BEHIND) : NULL;
+    if (follower == NULL)
+        return false;
+    send_to(follower, LANE_BEHIND, room);
+    return true;
+}
+
+static bool send_far(struct serving *serving)
+{
+    struct follower *follower = take_follower(serving, LANE_FAR);
+    if (follower != NULL)
+        send_to(follower, LANE_FAR, UINT32_MAX);
+    return follower != NULL;
+}
+
+/* One piece for one of those that are far behind; and one for those that nobody waits for, however many there are of
+ * the others. */
 static void bulk_turn(struct mailbox *box, struct mail *list)
 {
     struct serving *serving = CONTAINER_OF(box, struct serving, bulk);
     (void)list;
-    struct follower *follower = take_follower(serving, &serving->far, &serving->far_last);
-    if (follower == NULL)
-        return;
-    struct partition *part = follower->part;
-    if (partition_follower_next(part, follower, true))
-        serving_want(serving, follower, true);
-    partition_unref(part);
-    mailbox_kick(box);
+    bool far = send_far(serving);
+    bool behind = send_behind(serving);
+    if (far || behind)
+        mailbox_kick(box);
+}
+
+/* Something was acknowledged, or will not be any more. */
+static void tend_behind(struct serving *serving)
+{
+    pthread_mutex_lock(&serving->lock);
+    bool waits = serving->lanes[LANE_BEHIND].first != NULL;
+    pthread_mutex_unlock(&serving->lock);
+    if (waits)
+        mailbox_kick(&serving->bulk);
 }
 
 /* ---- what has come ---- */
@@ -265,6 +335,7 @@ static void turn(struct mailbox *box, struct mail *list)
 {
     struct serving *serving = CONTAINER_OF(box, struct serving, box);
     struct letter *letter;
+    set_taking(serving, true);
     if (atomic_exchange(&serving->down, false))
         set_id(serving, 0);
     serve_parked(serving);
@@ -280,6 +351,7 @@ static void turn(struct mailbox *box, struct mail *list)
         letter_free(letter);
     }
     send_records(serving);
+    tend_behind(serving);
     if (atomic_exchange(&serving->gathered, false))
         tell_marks(serving);
 }
@@ -306,6 +378,8 @@ void serving_beat(struct serving *serving)
 {
     uint8_t out[64];
     uint64_t id = atomic_load(&serving->id);
+    catch_up_beat(&serving->catch_up, &manager_of(serving)->live);
+    tend_behind(serving);
     if (id == 0)
         return;
     size_t len = replica_beat_encode(id, true, NULL, 0, out);
@@ -326,12 +400,13 @@ int serving_init(struct serving *serving, struct replica_peer *peer)
         free(serving->out);
         return -ENOMEM;
     }
-    serving->near_last = &serving->near;
-    serving->far_last = &serving->far;
+    for (int lane = 0; lane < SERVING_LANES; lane++)
+        serving->lanes[lane].last = &serving->lanes[lane].first;
     serving->marked_last = &serving->marked;
     serving->parked_last = &serving->parked;
     pthread_mutex_init(&serving->lock, NULL);
     alarm_init(&serving->gather, WORK_PROMPT, on_gather);
+    alarm_init(&serving->rest, WORK_BULK, on_rested);
     mailbox_init(&serving->box, executor, WORK_PROMPT, turn);
     mailbox_init(&serving->bulk, executor, WORK_BULK, bulk_turn);
     return 0;
@@ -340,10 +415,10 @@ int serving_init(struct serving *serving, struct replica_peer *peer)
 void serving_stop(struct serving *serving)
 {
     struct follower *follower;
-    while ((follower = take_follower(serving, &serving->near, &serving->near_last)) != NULL)
-        partition_unref(follower->part);
-    while ((follower = take_follower(serving, &serving->far, &serving->far_last)) != NULL)
-        partition_unref(follower->part);
+    for (int lane = 0; lane < SERVING_LANES; lane++) {
+        while ((follower = take_follower(serving, (enum serving_lane)lane)) != NULL)
+            partition_unref(follower->part);
+    }
     while ((follower = take_marked(serving)) != NULL)
         partition_unref(follower->part);
 }

@@ -55,9 +55,10 @@ void stray_free(struct stray *stray)
 
 bool stray_has(const struct stray *stray, const uint8_t id[UUID_BYTES])
 {
-    for (const struct stray_topic *deleted = stray->deleted; deleted != NULL; deleted = deleted->next)
+    for (const struct stray_topic *deleted = stray->deleted; deleted != NULL; deleted = deleted->next) {
         if (memcmp(deleted->id, id, UUID_BYTES) == 0)
             return true;
+    }
     return false;
 }
 
@@ -68,9 +69,10 @@ static bool has_name(const struct stray *stray, const char *name)
     size_t len = dash != NULL ? (size_t)(dash - name) : 0;
     if (dash == NULL || dash[1] == '\0' || strspn(dash + 1, "0123456789") != strlen(dash + 1))
         return false;
-    for (const struct stray_topic *deleted = stray->deleted; deleted != NULL; deleted = deleted->next)
+    for (const struct stray_topic *deleted = stray->deleted; deleted != NULL; deleted = deleted->next) {
         if (strlen(deleted->name) == len && memcmp(deleted->name, name, len) == 0)
             return true;
+    }
     return false;
 }
 

@@ -120,9 +120,10 @@ void topic_open_partitions(struct topic *topic, const struct metadata_topic *met
         topic->partitions = partitions;
     pthread_mutex_unlock(&topic->lock);
     topic->open_rc = partitions == NULL ? -ENOMEM : 0;
-    while (partitions != NULL && atomic_load(&topic->partition_count) < meta->partitions)
+    while (partitions != NULL && atomic_load(&topic->partition_count) < meta->partitions) {
         if (open_one(topic, meta, known, made) != 0)
             return;
+    }
 }
 
 struct partition *topic_partition(struct topic *topic, int32_t index)
@@ -190,7 +191,7 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
     topic->config = config;
     pthread_mutex_unlock(&topic->lock);
     for (int32_t i = 0; i < topic_partition_count(topic); i++)
-        partition_set_config(topic_partition(topic, i), &config);
+        partition_renew_config(topic_partition(topic, i));
     if (framing)
         pthread_rwlock_unlock(&topic->gate);
     atomic_fetch_add(&topic->config_generation, 1);
@@ -280,7 +281,11 @@ int32_t topic_partition_count(const struct topic *topic)
 
 int topic_replication_factor(const struct topic *topic)
 {
-    return atomic_load(&topic->replication_factor);
+    struct quorum *quorum = topic->manager->quorum;
+    const struct metadata_topic *known = metadata_topic_by_id(quorum_acquire(quorum), topic->id);
+    int factor = known != NULL ? metadata_factor(known) : atomic_load(&topic->replication_factor);
+    quorum_release(quorum);
+    return factor;
 }
 
 void topic_attr(struct topic *topic, struct tree_attr *out)
@@ -300,4 +305,5 @@ void topic_config(struct topic *topic, struct topic_config *out)
     pthread_mutex_lock(&topic->lock);
     *out = topic->config;
     pthread_mutex_unlock(&topic->lock);
+    out->log.obeyed = topic->internal;
 }

@@ -56,6 +56,7 @@ struct conn {
     uv_poll_t poll;
     uv_async_t wake;
     int closing; /* handles that libuv still has; loop thread */
+    int polled;  /* what it polls for, which costs system calls to say; 0: not known; loop thread */
     int fd;
     enum conn_state state; /* written by the loop's thread, under the lock */
     bool silent;           /* conn_end(): no event any more; loop thread */
@@ -335,15 +336,18 @@ static int feed(struct conn *conn, const uint8_t *data, size_t len, struct err *
     return 0;
 }
 
-/* One read: into the frame that is being filled, or through a buffer. Bytes, 0 for the end, or a negative errno. */
-static ssize_t read_some(struct conn *conn, struct err *e)
+/* One read: into the frame that is being filled, or through a buffer. Bytes, 0 for the end, or a negative errno. *more:
+ * there may be more; else the loop tells when there is. */
+static ssize_t read_some(struct conn *conn, bool *more, struct err *e)
 {
     uint8_t buffer[IN_BYTES];
     struct frame *frame;
     size_t room = 0;
     uint8_t *space = frame_space(&conn->reader, &room);
     bool direct = space != NULL && room >= DIRECT_BYTES;
-    ssize_t n = socket_read(conn, direct ? space : buffer, direct ? room : sizeof buffer, e);
+    size_t asked = direct ? room : sizeof buffer;
+    ssize_t n = socket_read(conn, direct ? space : buffer, asked, e);
+    *more = conn->tls != NULL || n == (ssize_t)asked;
     if (n <= 0)
         return n;
     if (!direct) {
@@ -363,8 +367,9 @@ static void read_turn(struct conn *conn)
 {
     struct err e = {""};
     size_t bytes = 0;
-    while (conn->state == CONN_OPEN || conn->state == CONN_FINISHING) {
-        ssize_t n = read_some(conn, &e);
+    bool more = true;
+    while (more && (conn->state == CONN_OPEN || conn->state == CONN_FINISHING)) {
+        ssize_t n = read_some(conn, &more, &e);
         if (n == -EAGAIN)
             return;
         if (n <= 0) {
@@ -476,6 +481,13 @@ static int wanted(struct conn *conn)
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
+static void poll_for(struct conn *conn, int events)
+{
+    if (events != conn->polled)
+        uv_poll_start(&conn->poll, events, on_poll);
+    conn->polled = events;
+}
+
 static void tick(struct conn *conn)
 {
     conn_ref(conn);
@@ -486,7 +498,7 @@ static void tick(struct conn *conn)
     if (conn->state == CONN_OPEN || conn->state == CONN_FINISHING)
         tick_open(conn);
     if (conn->state != CONN_ENDED)
-        uv_poll_start(&conn->poll, wanted(conn), on_poll);
+        poll_for(conn, wanted(conn));
     conn_unref(conn);
 }
 
@@ -494,6 +506,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct conn *conn = poll->data;
     (void)events;
+    if (status < 0)
+        conn->polled = 0; /* then libuv has stopped */
     conn_ref(conn);
     tick(conn);
     /* libuv calls any error of a socket a bad descriptor: reading says what it is, behind what came before it. */
@@ -591,7 +605,7 @@ int conn_connect(uv_loop_t *loop, const struct sockaddr *addr, socklen_t addr_le
     if (rc != 0)
         goto err_after_socket;
     set_address(*out, addr, addr_len);
-    uv_poll_start(&(*out)->poll, UV_WRITABLE, on_poll);
+    poll_for(*out, UV_WRITABLE);
     return 0;
 
 err_after_socket:
@@ -611,7 +625,7 @@ int conn_accept(uv_loop_t *loop, int fd, struct tls_context *tls, const struct c
         return rc;
     set_address(*out, (struct sockaddr *)&addr, addr_len);
     /* Not ticked here: no event comes before this call has returned. */
-    uv_poll_start(&(*out)->poll, UV_READABLE, on_poll);
+    poll_for(*out, UV_READABLE);
     if (tls == NULL)
         uv_async_send(&(*out)->wake);
     return 0;

@@ -134,9 +134,10 @@ bool elements_text(const msgpack_object *o, char *out, size_t room)
 {
     if (o->type != MSGPACK_OBJECT_STR || o->via.str.size >= room)
         return false;
-    for (uint32_t i = 0; i < o->via.str.size; i++)
+    for (uint32_t i = 0; i < o->via.str.size; i++) {
         if (o->via.str.ptr[i] < 0x20 || o->via.str.ptr[i] > 0x7e)
             return false;
+    }
     if (o->via.str.size > 0) /* msgpack-c gives no pointer for none */
         memcpy(out, o->via.str.ptr, o->via.str.size);
     out[o->via.str.size] = '\0';

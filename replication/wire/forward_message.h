@@ -86,9 +86,9 @@ struct partition_answer {
     struct forward_head head;
     int rc;
     /* FLUSH_INSYNC: how far the sender's log is on its disk, SHOWN: how far it was shown, offset; SEAL: 1: it is not
-     * empty; else 0 */
+     * empty; DELETE_RECORDS: the log start then, offset, 0: not known; else 0 */
     int64_t upto;
-    int64_t position; /* SHOWN: that of upto; SEAL: the sender's node epoch; else 0 */
+    int64_t position; /* SHOWN, DELETE_RECORDS: that of upto; SEAL: the sender's node epoch; else 0 */
     struct shown_from from;
 };
 

@@ -175,9 +175,10 @@ static int take_entries(const msgpack_object *o, struct group_item *item)
     int rc = 0;
 
     item->entries = take_list(o, sizeof *item->entries, &item->entry_count, &rc);
-    for (size_t i = 0; i < item->entry_count && rc == 0; i++)
+    for (size_t i = 0; i < item->entry_count && rc == 0; i++) {
         if (!take_entry(&o->via.array.ptr[i], item->kind != GROUP_ITEM_BEAT, &item->entries[i]))
             rc = -EBADMSG;
+    }
     return rc;
 }
 

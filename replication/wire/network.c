@@ -39,36 +39,40 @@ void network_listen(struct network *network, struct network_listener *listener)
 static void set_up(struct network *network, int32_t node, bool up)
 {
     int32_t from = up ? 0 : node;
-    for (int i = 0; i < LIMIT_NODES; i++)
+    for (int i = 0; i < LIMIT_NODES; i++) {
         if (atomic_load_explicit(&network->up[i], memory_order_relaxed) == from) {
             atomic_store(&network->links[i], up ? ++network->links_seen : 0);
             atomic_store(&network->up[i], up ? node : 0);
             return;
         }
+    }
 }
 
 static void told_up(struct network *network, int32_t node, const struct hello *hello)
 {
     if (!network_up(network, node))
         set_up(network, node, true);
-    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
+    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next) {
         if (listener->up != NULL)
             listener->up(listener->arg, node, hello);
+    }
 }
 
 static void told_down(struct network *network, int32_t node, bool goodbye)
 {
     set_up(network, node, false);
-    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
+    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next) {
         if (listener->down != NULL)
             listener->down(listener->arg, node, goodbye);
+    }
 }
 
 static void told_dead(struct network *network, int32_t node, uint64_t process)
 {
-    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next)
+    for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next) {
         if (listener->dead != NULL)
             listener->dead(listener->arg, node, process);
+    }
 }
 
 static void told_frame(struct network *network, int32_t node, enum channel channel, struct frame *frame)
@@ -78,9 +82,10 @@ static void told_frame(struct network *network, int32_t node, enum channel chann
         handler->receive(handler->arg, node, channel, frame);
         return;
     }
-    if (!network->told_unknown)
+    if (!network->told_unknown) {
         log_line(LOG_WARNING, "node %d sends messages of kind %d, which this version does not know", (int)node,
                  (int)frame->kind);
+    }
     network->told_unknown = true;
     free(frame);
 }
@@ -168,9 +173,10 @@ int network_send(struct network *network, int32_t to, enum channel channel, enum
 
 uint64_t network_link(const struct network *network, int32_t node)
 {
-    for (int i = 0; i < LIMIT_NODES && node > 0; i++)
+    for (int i = 0; i < LIMIT_NODES && node > 0; i++) {
         if (atomic_load(&network->up[i]) == node)
             return atomic_load(&network->links[i]);
+    }
     return 0;
 }
 

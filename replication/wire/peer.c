@@ -83,9 +83,10 @@ static void lose(struct peer *peer)
 static void heard_of(struct peer *peer)
 {
     peer->watched = false;
-    for (int c = 0; c < CHANNELS; c++)
+    for (int c = 0; c < CHANNELS; c++) {
         if (peer->links[c].state == LINK_DYING)
             link_down(&peer->links[c]);
+    }
 }
 
 static void link_up(struct link *link, const struct hello *theirs)
@@ -138,9 +139,9 @@ static void greeted(struct link *link, const struct frame *frame)
         err_set(&e, 0, "answered a hello with a frame of kind %u", frame->kind);
     } else if (hello_decode(frame->header, frame->header_bytes, &theirs, &e) == 0) {
         cause = hello_check(&ours, &theirs, &e);
-        if (cause == REFUSAL_NONE && theirs.from != peer->id)
+        if (cause == REFUSAL_NONE && theirs.from != peer->id) {
             err_set(&e, 0, "is node %d: correct the peer= list", theirs.from);
-        else if (cause == REFUSAL_NONE) {
+        } else if (cause == REFUSAL_NONE) {
             link_up(link, &theirs);
             return;
         }
@@ -194,15 +195,16 @@ static void on_ended(struct conn *conn, int rc, const char *reason)
         peer->refused = true;
         peer->abrupt_ms = 0;
     }
-    if (state == LINK_GREETING && rc == 0)
+    if (state == LINK_GREETING && rc == 0) {
         peer_log_refusal(peer, REFUSAL_OTHER, conn_address(conn),
                          "ended the connection without an answer to this node's hello");
-    else if (state == LINK_DIALING && peer->peers->tls != NULL && (rc == 0 || rc == -ECONNRESET))
+    } else if (state == LINK_DIALING && peer->peers->tls != NULL && (rc == 0 || rc == -ECONNRESET)) {
         log_abrupt(peer, conn_address(conn));
-    else if (rc == -EPROTO || rc == -EBADMSG)
+    } else if (rc == -EPROTO || rc == -EBADMSG) {
         peer_log_refusal(peer, REFUSAL_TLS, conn_address(conn), reason);
-    else if (peer->up && !peer->goodbye)
+    } else if (peer->up && !peer->goodbye) {
         log_line(LOG_WARNING, "peer %d (%s): lost: %s", peer->id, conn_address(conn), reason);
+    }
     if (peer->up)
         lose(peer);
     link_down(link);
@@ -336,9 +338,10 @@ void peer_dial(struct peer *peer)
         resolve(peer);
         return;
     }
-    for (int c = 0; c < CHANNELS && peer->addr != NULL; c++)
+    for (int c = 0; c < CHANNELS && peer->addr != NULL; c++) {
         if (peer->links[c].state == LINK_DOWN)
             dial(&peer->links[c]);
+    }
 }
 
 /* ---- the peer ---- */

@@ -88,9 +88,10 @@ void peers_finish(struct peers *peers, struct conn *conn)
 
 static struct peer *find(struct peers *peers, int32_t node)
 {
-    for (unsigned i = 0; i < peers->count; i++)
+    for (unsigned i = 0; i < peers->count; i++) {
         if (peers->table[i]->id == node)
             return peers->table[i];
+    }
     return NULL;
 }
 

@@ -8,9 +8,10 @@ static uint64_t key_of(enum refusal cause, const char *text)
 {
     uint64_t key = 14695981039346656037U;
     key = (key ^ (uint64_t)cause) * 1099511628211U;
-    if (cause == REFUSAL_TLS || cause == REFUSAL_OTHER)
+    if (cause == REFUSAL_TLS || cause == REFUSAL_OTHER) {
         for (const char *at = text; *at != '\0'; at++)
             key = (key ^ (uint8_t)*at) * 1099511628211U;
+    }
     return key | 1;
 }
 

@@ -64,14 +64,16 @@ static int check_certificate(SSL_CTX *ssl, const struct tls_files *files, int32_
     char name[NODE_NAME_BYTES];
     X509 *cert = SSL_CTX_get0_certificate(ssl);
     node_name(node_id, name);
-    if (cert == NULL || X509_check_host(cert, name, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) != 1)
+    if (cert == NULL || X509_check_host(cert, name, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) != 1) {
         return err_set(e, -EINVAL, "tls.cert=%s does not name this node: it needs the alternative name DNS:%s",
                        files->cert, name);
-    if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
+    }
+    if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0) {
         log_line(LOG_ERR, "tls.cert=%s has expired: other nodes will refuse this one until it is renewed (SIGHUP)",
                  files->cert);
-    else if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0)
+    } else if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0) {
         log_line(LOG_ERR, "tls.cert=%s is not valid yet: other nodes will refuse this one until it is", files->cert);
+    }
     return 0;
 }
 

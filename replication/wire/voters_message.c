@@ -25,10 +25,11 @@ static bool take_nodes(const msgpack_object *o, struct raft_peers *out)
     if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size == 0 || o->via.array.size > LIMIT_NODES)
         return false;
     out->count = (int32_t)o->via.array.size;
-    for (int32_t i = 0; i < out->count; i++)
+    for (int32_t i = 0; i < out->count; i++) {
         if (!elements_int32(&o->via.array.ptr[i], i > 0 ? out->nodes[i - 1] + 1 : 1, &out->nodes[i]) ||
             (i + 1 < out->count && out->nodes[i] == INT32_MAX))
             return false;
+    }
     return true;
 }
 

@@ -49,10 +49,10 @@ static void run_writer(const struct appends *appends, const char *path, int read
         if (appends->reopen)
             fd = open_file(path);
         append(appends, fd, path);
-        if (appends->reopen && close(fd))
+        if (appends->reopen && close(fd) != 0)
             measure_fail(path);
     }
-    if (!appends->reopen && close(fd))
+    if (!appends->reopen && close(fd) != 0)
         measure_fail(path);
     _exit(0);
 }
@@ -64,7 +64,7 @@ static int64_t run(const struct appends *appends, char **files, int count)
     int64_t begun_ns;
     char byte;
 
-    if (pipe(ready) || pipe(start))
+    if (pipe(ready) != 0 || pipe(start) != 0)
         measure_fail("pipe");
     for (long i = 0; i < appends->writers; i++) {
         pid_t pid = fork();
@@ -77,15 +77,17 @@ static int64_t run(const struct appends *appends, char **files, int count)
         }
     }
     close(ready[1]);
-    for (long i = 0; i < appends->writers; i++)
+    for (long i = 0; i < appends->writers; i++) {
         if (read(ready[0], &byte, 1) != 1)
             exit(1);
+    }
     begun_ns = measure_now_ns();
     close(start[1]);
-    for (long i = 0; i < appends->writers; i++)
+    for (long i = 0; i < appends->writers; i++) {
         if (wait(&status) < 0 || status != 0)
             failed = 1;
-    if (failed)
+    }
+    if (failed != 0)
         exit(1);
     return measure_now_ns() - begun_ns;
 }
@@ -95,7 +97,7 @@ int main(int argc, char **argv)
     struct appends appends;
     int64_t elapsed_ns;
 
-    if (argc < 6 || (strcmp(argv[1], "open") && strcmp(argv[1], "reopen"))) {
+    if (argc < 6 || (strcmp(argv[1], "open") != 0 && strcmp(argv[1], "reopen") != 0)) {
         fprintf(stderr, "usage: appends open|reopen WRITERS TOTAL LINE_BYTES FILE...\n");
         return 2;
     }
@@ -104,7 +106,7 @@ int main(int argc, char **argv)
     appends.total = measure_number(argv[3], "TOTAL");
     appends.line_bytes = (size_t)measure_number(argv[4], "LINE_BYTES");
     appends.line = malloc(appends.line_bytes);
-    if (!appends.line)
+    if (appends.line == NULL)
         measure_fail("malloc");
     memset(appends.line, 'x', appends.line_bytes);
     appends.line[appends.line_bytes - 1] = '\n';

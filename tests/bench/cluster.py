@@ -6,13 +6,14 @@ a plain file, one writer instead of sixteen, the writers' own rate."""
 import contextlib
 import errno
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import threading
 import time
 
-from harness import Failed, LIMIT_S, Row, await_condition, run, shell
+from harness import Failed, LIMIT_S, Row, await_condition, run, settle, shell
 
 NODES = (1, 2, 3)
 SCRIPT = os.path.join(os.path.dirname(__file__), "..", "..", "mount-scripts", "logmnt-cluster")
@@ -77,6 +78,11 @@ class Cluster:
     def pid(self, node):
         with open(f"{self.dir}/pid/{node}") as text:
             return int(text.read())
+
+    def cpu_s(self):
+        """Of the nodes, and of the programs that ended."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime + sum(cpu_s(self.pid(node)) for node in NODES)
 
     def attr(self, path, name):
         done = subprocess.run(["timeout", "5", "getfattr", "--absolute-names", "--only-values", "-n", name, path],
@@ -236,24 +242,21 @@ def cat_append(bench, row=Row("3 nodes: cat big >> 0, 1 KiB lines, 3 copies", "�
     lines = bench.lines_file(1024)
     with cluster_of(bench, "cat") as cluster:
         cluster.topic("three", 3, 1)
-        plain = os.path.join(cluster.dir, "plain")
-
-        def append(path):
-            begun = time.monotonic()
-            shell('cat "$1" >> "$2"', lines, path)
-            return time.monotonic() - begun
-
-        samples = {"ours": [], "P": []}
+        sides = {"ours": cluster.path(1, "three", "0"), "P": os.path.join(cluster.dir, "plain")}
+        samples, cpus = {name: [] for name in sides}, {name: [] for name in sides}
         for turn in range(bench.runs + 1):
-            for name, path in (("ours", cluster.path(1, "three", "0")), ("P", plain)):
-                os.sync()
-                elapsed = append(path)
+            for name in sorted(sides, reverse=turn % 2 == 0):
+                settle(cluster.dir, 4 * bench.megabytes)  # three copies, and what is on its way
+                begun, before_s = time.monotonic(), cluster.cpu_s()
+                shell('cat "$1" >> "$2"', lines, sides[name])
+                elapsed = time.monotonic() - begun
                 if turn:
                     samples[name].append(elapsed * 1e3)
-            os.unlink(plain)
-            end = cluster.attr(cluster.path(1, "three", "0"), "user.log.position")
-            run("fallocate", "-p", "-o", "0", "-l", end, cluster.path(1, "three", "0"))
-        add(bench, row, **samples)
+                    cpus[name].append(cluster.cpu_s() - before_s)
+            os.unlink(sides["P"])
+            end = cluster.attr(sides["ours"], "user.log.position")
+            run("fallocate", "-p", "-o", "0", "-l", end, sides["ours"])
+        bench.rows.append(row.filled("free", samples, cpus))
 
 
 # ---- who dies, and who is cut off ----
@@ -384,6 +387,60 @@ def follower_back(bench, row=Row("3 nodes: a follower back after a time away und
         add(bench, row, **{"ours": [took * 1e3], "away": [(began - gone) * 1e3], "MiB/s written": [rate]})
 
 
+BEHIND = 8  # partitions that the node that was away lacks
+
+
+def beside_catch_up(bench, row=Row("3 nodes: 100-byte write, acks=all, beside a catch-up, p50", "≤ 2 x the same alone", 2.0,
+                                   ("alone",), "us")):
+    """One writer on the leader's host while a node that was away fetches four times BENCH_MB, of several partitions; and
+    before it comes back. Both with two replicas in sync."""
+    lines = bench.lines_file(1024)
+    with cluster_of(bench, "beside") as cluster:
+        cluster.topic("three", 3, 1)
+        run("mkdir", cluster.path(1, "big"))
+        run("setfattr", "-n", "user.topic.partitions", "-v", str(BEHIND), cluster.path(1, "big"))
+        parts = [os.path.join("big", str(i)) for i in range(BEHIND)]
+        medians, tails, rates = {"ours": [], "alone": []}, {"ours": [], "alone": []}, []
+        for _ in range(bench.runs):
+            await_condition("all is in sync", lambda: all(len(in_sync(cluster, part)) == 3 for part in parts), 60, 0.05)
+            cluster.command("kill", 3)
+            await_condition("it is out of sync", lambda: all("3" not in in_sync(cluster, part) for part in parts), 60, 0.05)
+            for part in parts:
+                shell('head -c "$3" "$1" >> "$2"', lines, cluster.path(1, part),
+                      str((4 * bench.megabytes << 20) // BEHIND >> 20 << 20))
+            os.sync()
+            with Stream(cluster.path(1, "three", "0"), 100) as stream:
+                begun = time.monotonic()
+                time.sleep(5)
+                alone = latencies(stream, begun)
+                cluster.command("start", 3)
+                begun = time.monotonic()
+                await_condition("it is in sync again", lambda: all("3" in in_sync(cluster, part) for part in parts),
+                                LIMIT_S, 0.01)
+                took = time.monotonic() - begun
+                beside = latencies(stream, begun)
+            if stream.errors:
+                raise Failed(f"writes failed: {sorted(set(stream.errors))}")
+            rates.append(4 * bench.megabytes / took)
+            for part in parts:
+                end = cluster.attr(cluster.path(1, part), "user.log.position")
+                run("fallocate", "-p", "-o", "0", "-l", end, cluster.path(1, part))
+            for name, sample in (("ours", beside), ("alone", alone)):
+                medians[name].append(sample[len(sample) // 2] * 1e6)
+                tails[name].append(sample[len(sample) * 99 // 100] * 1e6)
+        add(bench, row, **medians, **{"MiB/s caught up": rates})
+        add(bench, Row("3 nodes: the same, p99", "", None, ("alone",), "us"), **tails)
+
+
+def in_sync(cluster, part):
+    return os.getxattr(cluster.path(1, part), "user.log.isr").decode().split(",")
+
+
+def latencies(stream, since):
+    """Of the writes that were begun from then on, in order of size."""
+    return sorted(ended - begun for begun, ended in list(stream.writes) if begun >= since)
+
+
 def remote_cat(bench, row=Row("3 nodes: cat of a partition elsewhere", "≤ 2 x a TCP copy", 2.0, ("TCP",))):
     lines = bench.lines_file(1024)
     for name, options in (("plain", "tls=off"), ("TLS", "")):
@@ -479,5 +536,5 @@ def appended(path):
 
 
 WORKS = [write_latency, writers_delayed, cat_append, kill_leader, kill_controller, cut_leader, cut_controller, stop_leader,
-         stop_controller_mkdir, follower_back, remote_cat, idle, cold_start]
+         stop_controller_mkdir, follower_back, beside_catch_up, remote_cat, idle, cold_start]
 NAMES = {"cluster-" + work.__name__.replace("_", "-"): work for work in WORKS}

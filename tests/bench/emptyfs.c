@@ -47,11 +47,11 @@ static int is_partition(fuse_ino_t ino)
 
 static double attributes(fuse_ino_t ino, struct stat *st)
 {
-    memset(st, 0, sizeof(*st));
+    memset(st, 0, sizeof *st);
     st->st_ino = ino;
     st->st_uid = getuid();
     st->st_gid = getgid();
-    if (!is_partition(ino)) {
+    if (is_partition(ino) == 0) {
         st->st_mode = S_IFDIR | 0755;
         st->st_nlink = 2;
         return DIRECTORY_TIMEOUT_S;
@@ -80,9 +80,9 @@ static void empty_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
     if (parent == FUSE_ROOT_ID && strcmp(name, "bench") == 0)
         entry.ino = NODE_TOPIC;
-    else if (parent == NODE_TOPIC && end != name && !*end && n < PARTITIONS)
+    else if (parent == NODE_TOPIC && end != name && *end == '\0' && n < PARTITIONS)
         entry.ino = NODE_PARTITION + n;
-    if (!entry.ino) {
+    if (entry.ino == 0) {
         fuse_reply_err(req, ENOENT);
         return;
     }
@@ -160,7 +160,7 @@ static int serve(struct fuse_session *session)
     struct fuse_loop_config *config = fuse_loop_cfg_create();
     int rc;
 
-    if (!config)
+    if (config == NULL)
         return -ENOMEM;
     fuse_loop_cfg_set_clone_fd(config, 1);
     fuse_loop_cfg_set_max_threads(config, LIMIT_WORKERS);
@@ -178,16 +178,18 @@ int main(int argc, char **argv)
     int rc = 1;
 
     empty.zeros = calloc(1, LIMIT_REQUEST_BYTES);
-    if (!empty.zeros || fuse_opt_parse(&args, &empty, options, NULL) || fuse_parse_cmdline(&args, &command) ||
-        !command.mountpoint || fuse_opt_add_arg(&args, "-odefault_permissions,fsname=emptyfs"))
+    if (empty.zeros == NULL || fuse_opt_parse(&args, &empty, options, NULL) != 0 ||
+        fuse_parse_cmdline(&args, &command) != 0 || command.mountpoint == NULL ||
+        fuse_opt_add_arg(&args, "-odefault_permissions,fsname=emptyfs") != 0)
         goto out;
-    session = fuse_session_new(&args, &operations, sizeof(operations), NULL);
-    if (!session || fuse_set_signal_handlers(session) || fuse_session_mount(session, command.mountpoint))
+    session = fuse_session_new(&args, &operations, sizeof operations, NULL);
+    if (session == NULL || fuse_set_signal_handlers(session) != 0 ||
+        fuse_session_mount(session, command.mountpoint) != 0)
         goto out;
     rc = serve(session) < 0;
     fuse_session_unmount(session);
 out:
-    if (session) {
+    if (session != NULL) {
         fuse_remove_signal_handlers(session);
         fuse_session_destroy(session);
     }

@@ -37,6 +37,19 @@ def shell(script, *args):
     return run("sh", "-c", script, "sh", *args)
 
 
+def settle(directory, megabytes):
+    """What was written before is on the disk, and the memory that files of so many megabytes will be given was in use a
+    moment ago. For what a guest leaves free its host may take away (a balloon's free page reporting), and give back page
+    by page as it is touched: that is five times the cost of writing it, and would be that of who came later."""
+    os.sync()
+    path = os.path.join(directory, "settle")
+    block = bytes(1 << 20)
+    with open(path, "wb", buffering=0) as out:
+        os.unlink(path)  # so that none of it is ever written to the disk
+        for _ in range(megabytes):
+            out.write(block)
+
+
 def await_condition(what, condition, limit_s=20.0, step_s=0.002):
     deadline = time.monotonic() + limit_s
     while not condition():

@@ -37,14 +37,14 @@ static int64_t look_up(const char *file, long record)
     int64_t begun_ns, elapsed_ns;
     int fd;
 
-    snprintf(path, sizeof(path), "%s@%ld", file, record);
-    snprintf(want, sizeof(want), "%0*ld\n", RECORD_BYTES - 1, record);
+    snprintf(path, sizeof path, "%s@%ld", file, record);
+    snprintf(want, sizeof want, "%0*ld\n", RECORD_BYTES - 1, record);
     begun_ns = measure_now_ns();
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || read(fd, got, RECORD_BYTES) != RECORD_BYTES || close(fd))
+    if (fd < 0 || read(fd, got, RECORD_BYTES) != RECORD_BYTES || close(fd) != 0)
         measure_fail(path);
     elapsed_ns = measure_now_ns() - begun_ns;
-    if (memcmp(want, got, RECORD_BYTES)) {
+    if (memcmp(want, got, RECORD_BYTES) != 0) {
         fprintf(stderr, "%s: found another record: %.*s", path, RECORD_BYTES, got);
         exit(1);
     }
@@ -63,8 +63,8 @@ int main(int argc, char **argv)
     records = measure_number(argv[2], "RECORDS");
     count = measure_number(argv[3], "COUNT");
     srand48(measure_number(argv[4], "SEED"));
-    samples = calloc((size_t)count, sizeof(*samples));
-    if (!samples)
+    samples = calloc((size_t)count, sizeof *samples);
+    if (samples == NULL)
         measure_fail("calloc");
     for (long i = 0; i < count; i++) {
         if (argc > 5)

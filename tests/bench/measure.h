@@ -34,7 +34,7 @@ static inline int measure_compare(const void *a, const void *b)
 /* Sorts the samples. */
 static inline int64_t measure_median_ns(int64_t *samples, size_t count)
 {
-    qsort(samples, count, sizeof(*samples), measure_compare);
+    qsort(samples, count, sizeof *samples, measure_compare);
     return samples[count / 2];
 }
 
@@ -44,7 +44,7 @@ static inline long measure_number(const char *text, const char *what)
     char *end;
     long value = strtol(text, &end, 10);
 
-    if (end == text || *end || value <= 0) {
+    if (end == text || *end != '\0' || value <= 0) {
         fprintf(stderr, "%s: not a positive number: %s\n", what, text);
         exit(2);
     }

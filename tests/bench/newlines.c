@@ -40,7 +40,7 @@ static long count_lines(const char *path)
     char *bytes;
     long lines;
 
-    if (fd < 0 || fstat(fd, &st))
+    if (fd < 0 || fstat(fd, &st) != 0)
         measure_fail(path);
     if (st.st_size == 0) {
         close(fd);

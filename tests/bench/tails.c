@@ -38,7 +38,7 @@ static void run_writer(const struct tails *tails, int64_t *samples, int ready_fd
             measure_fail(tails->path);
         samples[i] = measure_now_ns() - begun_ns;
     }
-    if (close(fd))
+    if (close(fd) != 0)
         measure_fail(tails->path);
     _exit(0);
 }
@@ -49,7 +49,7 @@ static void run(const struct tails *tails)
     int ready[2], start[2], status, failed = 0;
     char byte;
 
-    if (pipe(ready) || pipe(start))
+    if (pipe(ready) != 0 || pipe(start) != 0)
         measure_fail("pipe");
     for (long i = 0; i < tails->writers; i++) {
         pid_t pid = fork();
@@ -62,14 +62,16 @@ static void run(const struct tails *tails)
         }
     }
     close(ready[1]);
-    for (long i = 0; i < tails->writers; i++)
+    for (long i = 0; i < tails->writers; i++) {
         if (read(ready[0], &byte, 1) != 1)
             exit(1);
+    }
     close(start[1]);
-    for (long i = 0; i < tails->writers; i++)
+    for (long i = 0; i < tails->writers; i++) {
         if (wait(&status) < 0 || status != 0)
             failed = 1;
-    if (failed)
+    }
+    if (failed != 0)
         exit(1);
 }
 
@@ -79,7 +81,7 @@ int main(int argc, char **argv)
     size_t total;
     int64_t median_ns;
 
-    if (argc != 6 || (strcmp(argv[1], "plain") && strcmp(argv[1], "sync"))) {
+    if (argc != 6 || (strcmp(argv[1], "plain") != 0 && strcmp(argv[1], "sync") != 0)) {
         fprintf(stderr, "usage: tails plain|sync WRITERS COUNT LINE_BYTES FILE\n");
         return 2;
     }
@@ -89,20 +91,20 @@ int main(int argc, char **argv)
     tails.line_bytes = (size_t)measure_number(argv[4], "LINE_BYTES");
     tails.path = argv[5];
     tails.line = malloc(tails.line_bytes);
-    if (!tails.line)
+    if (tails.line == NULL)
         measure_fail("malloc");
     memset(tails.line, 'x', tails.line_bytes);
     tails.line[tails.line_bytes - 1] = '\n';
     total = (size_t)(tails.writers * tails.count);
     tails.samples =
-        mmap(NULL, total * sizeof(*tails.samples), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, total * sizeof *tails.samples, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (tails.samples == MAP_FAILED)
         measure_fail("mmap");
     run(&tails);
     median_ns = measure_median_ns(tails.samples, total);
     printf("%lld %lld %lld %lld\n", (long long)median_ns, (long long)tails.samples[total * 99 / 100],
            (long long)tails.samples[total * 999 / 1000], (long long)tails.samples[total - 1]);
-    munmap(tails.samples, total * sizeof(*tails.samples));
+    munmap(tails.samples, total * sizeof *tails.samples);
     free(tails.line);
     return 0;
 }

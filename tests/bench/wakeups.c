@@ -33,7 +33,7 @@ static void read_line(int fd, const char *name)
 {
     char line[4096];
 
-    if (read(fd, line, sizeof(line)) != LINE_BYTES)
+    if (read(fd, line, sizeof line) != LINE_BYTES)
         measure_fail(name);
 }
 
@@ -67,15 +67,15 @@ static char state_of(pid_t pid)
     FILE *file;
     size_t len;
 
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     file = fopen(path, "re");
-    if (!file)
+    if (file == NULL)
         measure_fail(path);
-    len = fread(text, 1, sizeof(text) - 1, file);
+    len = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[len] = 0;
     at = strrchr(text, ')');
-    return at && at[1] ? at[2] : '?';
+    return at != NULL && at[1] != '\0' ? at[2] : '?';
 }
 
 /* Asleep means that its request is on the way; a moment more, and whoever keeps it waiting has it. */
@@ -111,16 +111,18 @@ static void run_writer(const struct wakeups *wakeups, const char *partition)
 
     if (fds[1] < 0)
         measure_fail(partition);
-    memset(line, 'x', sizeof(line));
+    memset(line, 'x', sizeof line);
     line[LINE_BYTES - 1] = '\n';
-    for (int kind = 0; kind < 2; kind++)
-        if (!(samples[kind] = calloc((size_t)wakeups->rounds, sizeof(int64_t))))
+    for (int kind = 0; kind < 2; kind++) {
+        if ((samples[kind] = calloc((size_t)wakeups->rounds, sizeof(int64_t))) == NULL)
             measure_fail("calloc");
+    }
     if (read(wakeups->turn[0], &byte, 1) != 1)
         exit(1);
-    for (long i = 0; i < wakeups->rounds; i++)
+    for (long i = 0; i < wakeups->rounds; i++) {
         for (int kind = 0; kind < 2; kind++)
             samples[kind][i] = measure_wake(wakeups, fds[kind], line);
+    }
     for (int kind = 0; kind < 2; kind++) {
         printf("%lld\n", (long long)measure_median_ns(samples[kind], (size_t)wakeups->rounds));
         free(samples[kind]);
@@ -139,7 +141,7 @@ int main(int argc, char **argv)
     }
     wakeups.rounds = measure_number(argv[3], "ROUNDS");
     wakeups.shared = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (wakeups.shared == MAP_FAILED || pipe(wakeups.data) || pipe(wakeups.turn))
+    if (wakeups.shared == MAP_FAILED || pipe(wakeups.data) != 0 || pipe(wakeups.turn) != 0)
         measure_fail("setup");
     wakeups.reader = fork();
     if (wakeups.reader < 0)

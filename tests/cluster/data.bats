@@ -25,6 +25,22 @@ load records
     same
 }
 
+@test "who appends where others have copies is told of the largest request; who reads, and who appends alone, is not" {
+    form
+    appender_is_told() { # NODE BYTES; a stat(1) of %o alone lets the kernel tell what it knows
+        exec 5>>"$C/$1/orders/0"
+        is "$(stat -L -c '%s %o' /proc/self/fd/5)" "0 $2"
+        is "$(stat -c '%s %o' "$C/$1/orders/0")" '0 524288'
+        exec 5>&-
+    }
+    for node in 1 2 3; do appender_is_told $node 1048576; done
+    set_attr "$C/1/orders" user.topic.replication_factor 1
+    for node in 1 2 3; do wait_until "[[ \$(attr $C/$node/orders/0 user.log.replicas) =~ ^[123]\$ ]]" 30; done
+    only=$(attr "$C/1/orders/0" user.log.replicas)
+    appender_is_told "$only" 524288
+    for node in $(others "$only"); do appender_is_told "$node" 1048576; done
+}
+
 @test "each host counts what was written there, and the leader what its replicas acknowledge" {
     counted() { awk -v name="$2" '$1 == name { print $2 }' "$C/$1/.cluster/metrics"; } # NODE NAME
     form

@@ -91,6 +91,32 @@ P
     intact 3
 }
 
+@test "a host whose disk is full reads on at the leader: no read ends where its own replica does" {
+    form_on_disks 48 3
+    [ "$(leader 1)" != 3 ] || lead 1
+    seq -f 'line %05g' 20000 >>"$C/1/orders/0"
+    wait_until "cmp -s $C/1/orders/0 $C/3/orders/0" 10
+    dd if=/dev/zero of="$T/disk/3/fill" bs=64k status=none 2>/dev/null || :
+    # More than what is left of its last block: the first one does not fit there any more.
+    wait_until "seq 2000 >>$C/1/orders/0 && [ \"\$(isr 1)\" = 1,2 ]" 30
+    for i in $(seq 40); do echo "behind $i" >>"$C/1/orders/0"; done
+    echo own >>"$C/3/orders/0"
+    is "$(tail -n 2 "$C/3/orders/0")" $'behind 40\nown'
+    python3 - "$C/3/orders/0" "$C/1/orders/0" <<'P'
+import os, sys
+with open(sys.argv[2], "rb") as leaders:
+    whole = leaders.read()
+fd = os.open(sys.argv[1], os.O_RDONLY)
+assert os.fstat(fd).st_size == len(whole)
+for back in 100, 1000, 5000, 40000, 100000, len(whole): # of the larger ones what is its own is as much as is spliced
+    got = os.pread(fd, 1 << 20, len(whole) - back)
+    assert got == whole[-back:], f"{len(got)} bytes of {back}"
+P
+    rm "$T/disk/3/fill"
+    whole
+    cmp "$C/3/orders/0" "$C/1/orders/0"
+}
+
 @test "the leader's disk is full: another one leads, no write fails, and it comes back when there is room" {
     form_on_disks 48 1
     lead 1

@@ -6,9 +6,9 @@ load lib
 in_sync() { attr "$1" user.log.isr 2>/dev/null | tr ',' '\n' | sort | tr -d '\n'; } # FILE
 
 # Three nodes, and a topic of so many partitions, each on all of them and in sync; a group.
-form() { # PARTITIONS
+form() { # PARTITIONS [OPTIONS]
     local i
-    start_cluster 3
+    start_cluster ${2:+-o "$2"} 3
     wait_until "mkdir $C/1/orders 2>/dev/null || [ -d $C/1/orders ]" 30
     [ "$1" = 1 ] || setfattr -n user.topic.partitions -v "$1" "$C/1/orders"
     wait_until "mkdir $C/1/.groups/kitchen 2>/dev/null || [ -d $C/1/.groups/kitchen ]" 30
@@ -48,11 +48,14 @@ END
 all_done() { [ "$(cat "$T"/done.* 2>/dev/null | sort -u | wc -l)" = "$1" ]; } # RECORDS
 doubled() { echo $(($(cat "$T"/done.* | wc -l) - $(cat "$T"/done.* | sort -u | wc -l))); }
 lines() { cat "$T/done.$1" 2>/dev/null | wc -l; }
+# So many members have a partition each, at least.
+shared_by() { [ "$(awk '$2 == "orders" && $9 != "-" { print $9 }' "$C/1/.cluster/groups" | sort -u | wc -l)" = "$1" ]; } # MEMBERS
 coordinator() { attr "$C/${1:-1}/.groups/kitchen" user.group.coordinator 2>/dev/null; }
 
 @test "members on three hosts share the partitions, and each record is given to one of them" {
     form 3
     for node in 1 2 3; do worker $node $node; done
+    wait_until 'shared_by 3' 30
     produce 1 1 300
     wait_until 'all_done 300' 30
     produce 2 301 600
@@ -118,4 +121,12 @@ coordinator() { attr "$C/${1:-1}/.groups/kitchen" user.group.coordinator 2>/dev/
     worker 3 again
     produce 1 601 900
     wait_until 'all_done 900' 40
+}
+
+@test "members come, close and are killed on three hosts: each record is given, and none again that was read on from" {
+    form 3 node.session.timeout.ms=30000 # who is only slow is not put out
+    for timeout in rebalance session; do set_attr "$C/1/.groups/kitchen" user.config.$timeout.timeout.ms 60000; done
+    mkdir "$T/notes"
+    python3 "$BATS_TEST_DIRNAME/come_and_go.py" "${GROUP_SEED:-$RANDOM}" 60 "$T/notes" "$C/1" "$C/2" "$C/3" 3>&-
+    wait_until '[ "$(attr "$C/2/.groups/kitchen" user.group.members)" = 0 ]'
 }

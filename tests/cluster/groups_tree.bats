@@ -103,6 +103,21 @@ coordinator() { attr "$C/$1/.groups/kitchen" user.group.coordinator; } # NODE
     [ "$(coordinator "$alive")" != "$dead" ]
 }
 
+@test "what .cluster/groups has told shows as attributes, too, where no coordinator answers" {
+    form_with_offsets
+    mkdir "$C/1/orders" "$C/1/.groups/kitchen"
+    seq 9 >> "$C/1/orders/0"
+    set_attr "$C/1/orders/0" user.group.kitchen.committed 5
+    is "$(awk 'NR > 1 { print $1, $2, $3, $4 }' "$C/1/.cluster/groups")" 'kitchen orders 0 5'
+    cluster kill "$C" 2
+    cluster kill "$C" 3
+    is "$(committed 1)" 5
+    is "$(attr "$C/1/orders/0" user.group.kitchen.lag)" 4
+    is "$(attr "$C/1/.groups/kitchen" user.group.state)" Empty
+    is "$(attr "$C/1/.groups/kitchen" user.group.members)" 0
+    is "$(getfattr --absolute-names -m 'user\.group' "$C/1/orders/0" | grep -c kitchen)" 2
+}
+
 @test "the topic of offsets grows with the cluster" {
     form 1
     mkdir "$C/1/orders" "$C/1/.groups/kitchen"

@@ -8,10 +8,10 @@
 ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 . "$ROOT/tests/words.bash"
 export LOGMNT=${LOGMNT:-$ROOT/build/logmnt}
-export BATS_TEST_TIMEOUT LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+export SANITIZED BATS_TEST_TIMEOUT LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 # shellcheck disable=SC2034 # the tests use it
 case $LOGMNT in
-*/asan/* | */tsan/*) SANITIZED=yes BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-300} ;;
+*/asan/* | */tsan/*) SANITIZED=1 BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-300} ;;
 *) SANITIZED='' BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120} ;;
 esac
 

@@ -38,14 +38,12 @@ three_nodes() { # [OPTIONS]
 }
 
 @test "a node that is killed is fenced, and others lead what it led, at once" {
-    three_nodes
+    three_nodes node.session.timeout.ms=60000 # it is not waited for: its kernel lives
     for dead in 1 2 3; do [ "$(controller 1)" = $dead ] || break; done
     for from in 1 2 3; do [ $from = $dead ] || break; done
-    before=$SECONDS
     cluster kill "$C" $dead
     wait_until "[ \"\$(node $from $dead)\" = fenced ]"
     wait_until "! awk '\$3 == $dead || \$3 == \"none\"' $C/$from/.cluster/partitions | grep -q orders"
-    at_most $((SECONDS - before)) 2
     for p in 0 1 2; do ! isr $from $p | tr , '\n' | grep -qx $dead; done
     fails 'resource busy' set_attr "$C/$from/orders/0" user.log.leader $dead
     grep -qx 'logmnt_nodes_fenced 1' "$C/$from/.cluster/metrics"
@@ -86,8 +84,8 @@ three_nodes() { # [OPTIONS]
     cluster start "$C"
     for from in 1 2 3; do
         for id in 1 2 3; do wait_until "[ \"\$(node $from $id)\" = up ]"; done
-        wait_until "! awk '\$3 == \"none\"' $C/$from/.cluster/partitions | grep -q orders"
-        for p in 0 1 2; do leader $from $p | grep -qx '[123]'; done
+        # What a node knows from before is not wrong yet, and what it hears next may be that nobody leads.
+        for p in 0 1 2; do wait_until "leader $from $p | grep -qx '[123]'"; done
     done
 }
 
@@ -166,6 +164,22 @@ lines() { wc -l <"$C/$1/orders/0"; }
     wait_until "[ \"\$(leader 1 0)\" = $to ]"
     wait_until '[ -e $T/written ]' 60
     is "$(cat "$C/$to/orders/0")" "$(seq 200)"
+}
+
+@test "a topic shows how many copies there are of its partitions, and how many suffice, however they were set" {
+    three_nodes
+    set_attr "$C/1/orders/0" user.log.replicas 1,2
+    is "$(attr "$C/1/orders" user.topic.replication_factor)" 2
+    is "$(attr "$C/1/orders" user.config.min.insync.replicas)" 1
+    wait_until "[ \"\$(part 1 0 5)\" = 1,2 ] || [ \"\$(part 1 0 5)\" = 2,1 ]"
+    for from in 1 2 3; do
+        wait_until "[ \"\$(attr $C/$from/orders user.topic.replication_factor)\" = 2 ]"
+        is "$(attr "$C/$from/orders" user.config.min.insync.replicas)" 1
+    done
+    cluster kill "$C" 1
+    echo one >>"$C/3/orders/0"
+    set_attr "$C/2/orders" user.config.min.insync.replicas 2
+    is "$(attr "$C/2/orders" user.config.min.insync.replicas)" 2
 }
 
 @test "the leader is killed between two writes: nothing is lost and nothing doubled" {

@@ -60,6 +60,13 @@ form() {
     at_least "$lines" 1000
     is "$(attr "/proc/$BASHPID/fd/4" user.log.skipped)" $((4999 - lines))
     exec 4<&-
+    for gone in 4200 4400 4600; do # asked for here, it is gone here when that returns
+        wc -l <"$A/0" >/dev/null
+        fallocate -p -o 0 -l $((14 * gone)) "$A/0"
+        is "$(wc -l <"$A/0")" $((5000 - gone))
+        is "$(attr "$A/0" user.log.start_offset)" $gone
+        is "$(head -n 1 "$A/0@start")" "$(printf 'record %06d' $((gone + 1)))"
+    done
 }
 
 @test "a follower on another host gets each record as it comes, and tail -f shows it grow" {

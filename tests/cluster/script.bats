@@ -140,3 +140,9 @@ END
     wait_until '[ "$(awk "/^orders/ { print \$6, \$NF }" "$C/1/.cluster/partitions")" = "1,2,3 ok" ]' 10
     is "$(awk '{ print $1, $4 }' "$C/1/.cluster/nodes")" $'id state\n1 up\n2 up\n3 up'
 }
+
+@test "make demo-cluster: each step shows what it should" {
+    C=$T/demo-cluster # beside the program
+    ln -s "$(realpath "$LOGMNT")" "$T/logmnt"
+    "$ROOT/tests/demo/run-cluster" "$T/logmnt" 3>&-
+}

@@ -100,6 +100,36 @@ soon() { wait_until "$1" 2; }
     done
 }
 
+@test "a topic deleted on one mount leaves nothing on the disks of the others, which had looked at it" {
+    form 3
+    mkdir "$C/1/orders" "$C/1/.groups/kitchen"
+    set_attr "$C/1/orders" user.config.delete.topic.enable true
+    echo x >> "$C/1/orders/0"
+    for node in 1 2 3; do
+        soon "[ \"\$(cat $C/$node/orders/0)\" = x ]"
+        wait_until "[ -d $C/$node/.groups/kitchen ]"
+        is "$(head -n 1 "$C/$node/.groups/kitchen/orders")" x
+    done
+    rmdir "$C/2/orders"
+    for node in 1 2 3; do wait_until "[ -z \"\$(ls $C/data/$node/topics | grep '^orders-')\" ]" 5; done
+}
+
+# A name that is not there is kept by the kernel as well, and with it the directory that it is not in.
+@test "nor does it where somebody looks for names in it that are not there any more" {
+    form 3
+    mkdir "$C/1/orders"
+    set_attr "$C/1/orders" user.config.delete.topic.enable true
+    echo x >> "$C/1/orders/0"
+    soon "[ -e $C/2/orders/0 ]"
+    cd "$C/2/orders"
+    rmdir "$C/1/orders"
+    soon "[ ! -e $C/2/orders ]"
+    fails 'Stale file handle' cat 0
+    fails 'Stale file handle' cat nosuch
+    cd /
+    for node in 1 2 3; do wait_until "[ -z \"\$(ls $C/data/$node/topics | grep '^orders-')\" ]" 5; done
+}
+
 @test "rmdir on one mount and a write on another at the same moment: one of the two fails" {
     form 3
     python3 - "$C" <<'END'
@@ -223,6 +253,43 @@ END
     [ ! -e "$T/failed" ] || { echo "changes that failed: $(wc -l <"$T/failed")"; return 1; }
     at_least "$(ls "$C/1" | wc -l)" 3
     for node in 2 3; do wait_until "[ \"\$(ls $C/1)\" = \"\$(ls $C/$node)\" ]" 5; done
+}
+
+@test "what was made while a host was down is there as soon as its mount answers" {
+    form 3
+    mkdir "$C/1/t"
+    for round in $(seq 3); do
+        cluster stop "$C" 3
+        wait_until "mkdir $C/1/t$round 2>/dev/null || [ -d $C/1/t$round ]" 8
+        wait_until "touch $C/1/t/$round 2>/dev/null && [ -e $C/1/t/$round ]" 8
+        bg python3 - "$C/3" "$round" <<'END'
+import os, sys
+mount, number = sys.argv[1:]
+before = os.stat(mount).st_dev
+while os.stat(mount).st_dev == before:
+    pass
+if os.fork() == 0:
+    os._exit(0 if f"t{number}" in os.listdir(mount) else 1)
+os.stat(f"{mount}/t{number}")
+os.stat(f"{mount}/t/{number}")
+assert os.wait()[1] == 0, "not listed"
+END
+        looks=$!
+        cluster start "$C" 3
+        wait "$looks"
+    done
+}
+
+@test "with the quorum lost a host that starts waits a second for it, once, and shows what it knows" {
+    form 3
+    mkdir "$C/1/orders"
+    soon "[ -d $C/3/orders ]"
+    cluster stop "$C" 1 2 3
+    cluster start "$C" 3
+    start=${EPOCHREALTIME/./}
+    fails 'No such file' timeout 10 stat "$C/3/none"
+    is "$(timeout 5 ls "$C/3")" orders
+    at_most $(((${EPOCHREALTIME/./} - start) / 1000)) 4000
 }
 
 @test "all are killed at once, and everything is there again" {

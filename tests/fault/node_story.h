@@ -354,10 +354,10 @@ static inline void check_part(struct audit *s, struct partition *part, const str
     require(s, partition_high_watermark(part).offset == partition_log_end(part).offset, "the high watermark");
     require(s, image_read(&image, part->log, &s->e) == 0, partition_name(part));
     if (first) {
-        require(s, ledger_check(l, &image, s->at, s->lost, &s->e), partition_name(part));
+        require(s, ledger_check(l, &image, s->at, s->lost, &s->e) != NULL, partition_name(part));
         ledger_copy(found, l, &image);
     } else {
-        require(s, ledger_check(found, &image, UINT32_MAX - 1, false, &s->e), partition_name(part));
+        require(s, ledger_check(found, &image, UINT32_MAX - 1, false, &s->e) != NULL, partition_name(part));
     }
     image_free(&image);
 }

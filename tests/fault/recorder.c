@@ -438,6 +438,13 @@ static int record_unmap(struct io *io, const void *addr, size_t len)
     return rc < 0 ? rc : done;
 }
 
+/* Nothing that a start after a crash relies on. */
+static int record_set_mtime(struct io *io, int fd, int64_t mtime_ms)
+{
+    (void)io;
+    return io_posix()->set_mtime(io_posix(), fd, mtime_ms);
+}
+
 /* No matter of the disk: it goes with the process. */
 static int record_lock(struct io *io, int fd)
 {
@@ -460,6 +467,7 @@ void recorder_init(struct recorder *r, bool recording)
                 .fdatasync = record_fdatasync,
                 .fsync = record_fsync,
                 .fstat = record_fstat,
+                .set_mtime = record_set_mtime,
                 .rename = record_rename,
                 .unlink = record_unlink,
                 .mkdir = record_mkdir,

@@ -365,16 +365,22 @@ static int step_append(struct workload *w)
     return workload_append(w, size[0], size[1]);
 }
 
+/* done() is told only the errno. */
+static int flush(struct workload *w)
+{
+    int rc = log_flush_all(w->log);
+
+    return rc == 0 ? 0 : err_set(&w->e, rc, "%s", w->offline_reason);
+}
+
 static int step_flush(struct workload *w)
 {
     struct log_point end = log_end(w->log);
     uint32_t begun = moment(w);
-    int rc = log_flush_all(w->log);
+    int rc = flush(w);
 
     if (rc == 0) {
         ledger_event(&w->ledger, LEDGER_FLUSHED, end, begun, moment(w));
-    } else {
-        err_set(&w->e, rc, "%s", w->offline_reason);
     }
     return rc;
 }
@@ -480,7 +486,8 @@ static int step_skip(struct workload *w)
     to.offset += gone;
     to.position += gone * (1 + random_below(&w->random, 30));
     ledger_add_hole(&w->ledger, to, begun);
-    rc = settle(w, from, log_skip(w->log, w->epoch, to, &w->e));
+    rc = log_skip(w->log, w->epoch, to, &w->e);
+    rc = settle(w, from, rc == 0 ? flush(w) : rc);
     if (rc == 0) {
         ledger_event(&w->ledger, LEDGER_FLUSHED, to, begun, moment(w));
     }

@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     int32_t partition;
     int rc;
 
-    if (!zone_set) {
+    if (zone_set == 0) {
         setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
         zone_set = 1;
     }

@@ -41,7 +41,7 @@ static void check_entry(const uint8_t bytes[BATCH_ENTRY_BYTES])
 
     FUZZ_CHECK(rc == 0 || rc == -EBADMSG);
     if (rc == 0) {
-        batch_entry_encode(&entry, out);
+        batch_entry_encode_appended(&entry, batch_entry_unflushed(bytes), out);
         FUZZ_CHECK(memcmp(bytes, out, sizeof out) == 0);
     }
 }
@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
         memset(bytes, 0, sizeof bytes);
         memcpy(bytes, data + at, n);
-        if (hold) {
+        if (hold != 0) {
             make_hold(bytes);
         }
         check_header(bytes);

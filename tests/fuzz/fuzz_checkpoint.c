@@ -24,7 +24,7 @@ static size_t file_len;
 static int mem_open(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
 {
     (void)io, (void)dirfd, (void)name, (void)mode;
-    if (flags & O_TRUNC) {
+    if ((flags & O_TRUNC) != 0) {
         file_len = 0;
     }
     return THE_FD;

@@ -22,10 +22,11 @@ static void items(const uint8_t *data, size_t len)
     FUZZ_CHECK(again.kind == item.kind && again.ticket == item.ticket && again.number == item.number &&
                strcmp(again.group, item.group) == 0 && again.offset == item.offset &&
                again.partition == item.partition && again.entry_count == item.entry_count);
-    for (size_t i = 0; i < item.entry_count; i++)
+    for (size_t i = 0; i < item.entry_count; i++) {
         FUZZ_CHECK(item.entries[i].key == again.entries[i].key && item.entries[i].value == again.entries[i].value &&
                    item.entries[i].epoch == again.entries[i].epoch &&
                    item.entries[i].release == again.entries[i].release);
+    }
     free(bytes.bytes);
     free(item.entries);
     free(again.entries);
@@ -45,9 +46,10 @@ static void answers(const uint8_t *data, size_t len)
     FUZZ_CHECK(again.kind == told.kind && again.outcome == told.outcome && again.version == told.version &&
                again.row_count == told.row_count && again.share_count == told.share_count &&
                again.group_count == told.group_count && again.refused_count == told.refused_count);
-    for (size_t i = 0; i < told.share_count; i++)
+    for (size_t i = 0; i < told.share_count; i++) {
         FUZZ_CHECK(told.shares[i].partition == again.shares[i].partition && told.shares[i].start >= 0 &&
                    told.shares[i].epoch == again.shares[i].epoch && told.shares[i].start == again.shares[i].start);
+    }
     free(bytes.bytes);
     group_told_free(&told);
     group_told_free(&again);

@@ -280,9 +280,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         .partition = 3,
         .offset = INT64_MAX,
         .timestamp_ms = -1,
-        .framing = flags & 1 ? FRAMING_MSGPACK : FRAMING_LINE,
+        .framing = (flags & 1) != 0 ? FRAMING_MSGPACK : FRAMING_LINE,
         .separator = "=>",
-        .separator_len = flags & 2 ? 2 : 0,
+        .separator_len = (flags & 2) != 0 ? 2 : 0,
         .bytes = in.data,
         .len = in.len,
     };
@@ -295,7 +295,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if ((flags & 3) == 0) {
         check_line(text.data, in.data, in.len);
     }
-    if (flags & 1) {
+    if ((flags & 1) != 0) {
         const char *exact = strstr(text.data, ",\"value_base64\":\"");
 
         if (exact != NULL && strchr(exact + 17, ',') == NULL) {

@@ -53,10 +53,11 @@ static void last_isrs(const uint8_t *data, size_t len)
     FUZZ_CHECK(msg.count >= 0 && msg.count <= LAST_ISR_PARTITIONS);
     FUZZ_CHECK(last_isr_decode(bytes, last_isr_encode(&msg, bytes), &again, &e) == 0);
     FUZZ_CHECK(again.round == msg.round && again.node_epoch == msg.node_epoch && again.count == msg.count);
-    for (int32_t i = 0; i < msg.count; i++)
+    for (int32_t i = 0; i < msg.count; i++) {
         FUZZ_CHECK(memcmp(again.found[i].topic_id, msg.found[i].topic_id, UUID_BYTES) == 0 &&
                    again.found[i].index == msg.found[i].index && again.found[i].epoch == msg.found[i].epoch &&
                    again.found[i].end_offset == msg.found[i].end_offset);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -50,9 +50,10 @@ static void check_shares(struct coordinator *core)
         struct group_told told;
         if (coordinator_shares(reader, &told) != 0)
             continue;
-        for (size_t i = 0; i < told.share_count; i++)
+        for (size_t i = 0; i < told.share_count; i++) {
             FUZZ_CHECK(told.shares[i].epoch >= 0 &&
                        (i == 0 || told.shares[i].partition > told.shares[i - 1].partition));
+        }
         group_told_free(&told);
     }
 }

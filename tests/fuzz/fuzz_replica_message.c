@@ -70,10 +70,11 @@ static void beat(const uint8_t *data, size_t len)
     size_t bytes = replica_beat_encode(session, from_leader, marks, count, out);
     FUZZ_CHECK(bytes <= sizeof out && replica_beat_decode(out, bytes, &msg, NULL) == 0);
     FUZZ_CHECK(msg.session == session && msg.from_leader == from_leader && msg.count == count);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         FUZZ_CHECK(replica_beat_mark(&msg, i, &again, NULL) == 0 &&
                    again.high_watermark.offset == marks[i].high_watermark.offset &&
                    again.start.position == marks[i].start.position);
+    }
     replica_message_free(&msg);
 }
 

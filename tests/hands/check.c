@@ -303,13 +303,15 @@ static bool is_at(const struct content *content, int64_t at, const struct readin
     return at >= 0 && (size_t)at + r->len <= content->len && hands_hash(content->bytes + at, r->len) == r->hash;
 }
 
-bool check_positions(const struct world *world, const struct content contents[PARTITIONS])
+bool check_positions(const struct world *world, const struct content contents[PARTITIONS],
+                     const struct content json[PARTITIONS])
 {
     for (int hand = 0; hand <= HANDS; hand++) {
         for (uint32_t i = 0; i < world->logs[hand].reading_count; i++) {
             const struct reading *r = &world->logs[hand].readings[i];
+            const struct content *all = r->view == VIEW_JSON ? json : contents;
 
-            if (r->at >= 0 && !is_at(&contents[r->partition], r->at, r)) {
+            if (r->at >= 0 && !is_at(&all[r->partition], r->at, r)) {
                 fprintf(stderr, "hands: partition %d, position %lld: hand %d read %u other bytes (view %d)\n",
                         r->partition, (long long)r->at, hand, r->len, r->view);
                 return false;
@@ -375,7 +377,7 @@ bool check_turns(const struct world *world, const struct content *content, enum 
 bool check_readings(const struct world *world, const struct content contents[PARTITIONS],
                     const struct content json[PARTITIONS])
 {
-    bool ok = check_positions(world, contents);
+    bool ok = check_positions(world, contents, json);
 
     for (int i = 0; i < PARTITIONS && ok; i++) {
         ok = check_turns(world, &contents[i], VIEW_IN_TURN, i, true) &&

@@ -18,8 +18,9 @@ bool check_partitions(struct world *world, const struct content contents[PARTITI
 /* What was read meanwhile is what is there. */
 bool check_readings(const struct world *world, const struct content contents[PARTITIONS],
                     const struct content json[PARTITIONS]);
-/* The readings by position of all hands. */
-bool check_positions(const struct world *world, const struct content contents[PARTITIONS]);
+/* The readings by position of all hands. json: NULL where nobody reads that by position. */
+bool check_positions(const struct world *world, const struct content contents[PARTITIONS],
+                     const struct content json[PARTITIONS]);
 /* What the hands got in turn is the whole, each byte once. to_end: all of it was read. */
 bool check_turns(const struct world *world, const struct content *content, enum view view, int partition, bool to_end);
 /* Kafka's default partitioner, for a fragment's key. */

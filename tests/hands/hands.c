@@ -192,6 +192,7 @@ static void open_files(const struct world *world, struct files *files)
         files->in_turn[i] = open_at(world, "", i, O_RDONLY);
         files->follow[i] = open_at(world, ".follow/", i, O_RDONLY);
         files->follow_in_turn[i] = open_at(world, ".follow/", i, O_RDONLY);
+        files->json[i] = open_at(world, ".json/", i, O_RDONLY);
         files->json_in_turn[i] = open_at(world, ".json/", i, O_RDONLY);
     }
 }

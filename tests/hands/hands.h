@@ -68,6 +68,7 @@ enum view {
     VIEW_IN_TURN,     /* read(2) of one open file that all hands share: each byte goes to one of them */
     VIEW_FOLLOW,      /* by position, in .follow */
     VIEW_FOLLOW_IN_TURN,
+    VIEW_JSON, /* by position, in .json */
     VIEW_JSON_IN_TURN,
     VIEWS
 };
@@ -95,9 +96,10 @@ struct world {
     _Atomic int writing; /* hands that still write */
     _Atomic bool over;   /* nothing is written any more but what wakes followers */
     _Atomic bool failed;
-    _Atomic int closes[FILES];    /* how often the last descriptor of such an open file was closed */
-    _Atomic bool oversize[FILES]; /* a line through it was too long */
-    _Atomic int64_t follow_upto[PARTITIONS];
+    _Atomic int closes[FILES];               /* how often the last descriptor of such an open file was closed */
+    _Atomic bool oversize[FILES];            /* a line through it was too long */
+    _Atomic int64_t follow_upto[PARTITIONS]; /* how far anybody has read of what is read by position */
+    _Atomic int64_t json_upto[PARTITIONS];
     struct hand_log logs[HANDS + 1]; /* the last is the first process's own */
 };
 
@@ -108,6 +110,7 @@ struct files {
     int in_turn[PARTITIONS];
     int follow[PARTITIONS];
     int follow_in_turn[PARTITIONS];
+    int json[PARTITIONS];
     int json_in_turn[PARTITIONS];
 };
 

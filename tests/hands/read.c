@@ -133,6 +133,18 @@ void read_at(struct hand *hand, int partition, int fd, int64_t at)
     }
 }
 
+bool read_spliced_at(struct hand *hand, int partition, int fd, int64_t at)
+{
+    ssize_t n = read_spliced(hand, fd, hand->buffer, pick_len(hand), at);
+
+    if (n >= 0) {
+        note(hand, VIEW_SPLICED, partition, at, hand->buffer, (size_t)n);
+    } else if (n != -EINVAL) { /* it may be refused, but never be wrong */
+        hands_complain(hand, "a splice", (int)-n);
+    }
+    return n >= 0;
+}
+
 /* Somewhere, or where it grows. */
 static void read_by_position(struct hand *hand)
 {
@@ -140,7 +152,6 @@ static void read_by_position(struct hand *hand)
     int fd = hand->files->by_position[partition];
     struct stat st;
     int64_t at;
-    ssize_t n;
 
     if (fstat(fd, &st) != 0) {
         hands_complain(hand, "fstat", errno);
@@ -155,12 +166,7 @@ static void read_by_position(struct hand *hand)
         read_at(hand, partition, fd, at);
         return;
     }
-    n = read_spliced(hand, fd, hand->buffer, pick_len(hand), at);
-    if (n >= 0) {
-        note(hand, VIEW_SPLICED, partition, at, hand->buffer, (size_t)n);
-    } else if (n != -EINVAL) { /* it may be refused, but never be wrong */
-        hands_complain(hand, "a splice", (int)-n);
-    }
+    read_spliced_at(hand, partition, fd, at);
 }
 
 /* ---- in turn ---- */
@@ -185,9 +191,54 @@ static bool read_in_turn(struct hand *hand, enum view view, int partition, int f
     return n != 0;
 }
 
+void read_turns(struct hand *hand, enum view view, int partition, int fd)
+{
+    while (read_in_turn(hand, view, partition, fd)) {
+    }
+}
+
+/* ---- streams, by position ---- */
+
+/* Behind what anybody has read of an open .follow or .json that is read by position, or within the last MiB before it.
+ */
+static void stream_by_position(struct hand *hand, enum view view, int partition, int fd, int *refused)
+{
+    bool json = view == VIEW_JSON;
+    const char *what = json ? "a read of .json where it stands" : "a read of .follow where it stands";
+    _Atomic int64_t *upto = json ? &hand->world->json_upto[partition] : &hand->world->follow_upto[partition];
+    int64_t seen = atomic_load(upto);
+    int64_t back = hands_chance(hand, 20) ? (int64_t)hands_below(hand, 100 << 10) : 0;
+    int64_t at = seen > back ? seen - back : 0;
+    bool ring = hands_chance(hand, 30);
+    size_t len = pick_len(hand);
+    ssize_t n = ring ? read_ring(hand, fd, hand->buffer, len, at, hands_chance(hand, 50))
+                     : read_waiting(hand, fd, hand->buffer, len, at);
+
+    if (n == -EINTR || n == -EINVAL) {
+        /* EINVAL: others have read on by more than a MiB, and will say so. */
+        if (n == -EINVAL && ++*refused > REFUSED_MAX) {
+            hands_complain(hand, what, EINVAL);
+        }
+        sched_yield();
+        return;
+    }
+    *refused = 0;
+    if (n == 0 && (ring || json)) {
+        return; /* .json has an end; and the kernel does not ask beyond the size that it saw last */
+    }
+    if (n <= 0) {
+        hands_complain(hand, n == 0 ? ".follow has ended" : what, (int)-n);
+        return;
+    }
+    note(hand, view, partition, at, hand->buffer, (size_t)n);
+    while (seen < at + n && !atomic_compare_exchange_weak(upto, &seen, at + n)) {
+    }
+}
+
 void read_all(struct hand *hand)
 {
     const struct files *files = hand->files;
+    int refused[PARTITIONS] = {0}; /* one after the other */
     bool more = true;
 
     while (more && !atomic_load(&hand->world->failed)) {
@@ -203,51 +254,15 @@ void read_all(struct hand *hand)
             }
         }
         if (hand->log->reading_count < READS_MAX / 2) {
-            read_by_position(hand);
-        }
-    }
-}
+            int p = (int)hands_below(hand, PARTITIONS);
 
-void read_turns(struct hand *hand, enum view view, int partition, int fd)
-{
-    while (read_in_turn(hand, view, partition, fd)) {
+            read_by_position(hand);
+            stream_by_position(hand, VIEW_JSON, p, files->json[p], &refused[p]);
+        }
     }
 }
 
 /* ---- .follow ---- */
-
-/* Behind what anybody has read of an open .follow that is read by position, or within the last MiB before it. */
-static void follow_by_position(struct hand *hand, int partition, int fd, int *refused)
-{
-    _Atomic int64_t *upto = &hand->world->follow_upto[partition];
-    int64_t seen = atomic_load(upto);
-    int64_t back = hands_chance(hand, 20) ? (int64_t)hands_below(hand, 100 << 10) : 0;
-    int64_t at = seen > back ? seen - back : 0;
-    bool ring = hands_chance(hand, 30);
-    size_t len = pick_len(hand);
-    ssize_t n = ring ? read_ring(hand, fd, hand->buffer, len, at, hands_chance(hand, 50))
-                     : read_waiting(hand, fd, hand->buffer, len, at);
-
-    if (n == -EINTR || n == -EINVAL) {
-        /* EINVAL: others have read on by more than a MiB, and will say so. */
-        if (n == -EINVAL && ++*refused > REFUSED_MAX) {
-            hands_complain(hand, "a read of .follow where it stands", EINVAL);
-        }
-        sched_yield();
-        return;
-    }
-    *refused = 0;
-    if (n == 0 && ring) {
-        return; /* the kernel does not ask beyond the size that it saw last */
-    }
-    if (n <= 0) {
-        hands_complain(hand, n == 0 ? ".follow has ended" : "a read of .follow", (int)-n);
-        return;
-    }
-    note(hand, VIEW_FOLLOW, partition, at, hand->buffer, (size_t)n);
-    while (seen < at + n && !atomic_compare_exchange_weak(upto, &seen, at + n)) {
-    }
-}
 
 static bool is_readable(int fd)
 {
@@ -272,7 +287,7 @@ void read_follow(struct hand *hand)
             continue;
         }
         if (!in_turn) {
-            follow_by_position(hand, p, fd, &refused[p]);
+            stream_by_position(hand, VIEW_FOLLOW, p, fd, &refused[p]);
         } else if (!read_in_turn(hand, VIEW_FOLLOW_IN_TURN, p, fd)) {
             hands_complain(hand, ".follow has ended", 0);
         }

@@ -15,5 +15,7 @@ void read_follow(struct hand *hand);
 void read_turns(struct hand *hand, enum view view, int partition, int fd);
 /* Once, at this position. */
 void read_at(struct hand *hand, int partition, int fd, int64_t at);
+/* Likewise through the page cache, by splice(2) or sendfile(2). false: it was refused. */
+bool read_spliced_at(struct hand *hand, int partition, int fd, int64_t at);
 
 #endif

@@ -27,6 +27,21 @@ only_in() { # FOLDER HEADER-PATTERN: no other folder includes such a header
     none upward
 }
 
+@test "hot.ld names functions that there are" {
+    unknown() {
+        local file names name
+        set -f
+        tr '\n' ' ' <fs/serve/hot.ld | grep -oE '\*[a-z_/0-9]+\.o\([^)]*\)' | while IFS='(' read -r file names; do
+            file=${file#\*} file=${file%.o}.c
+            for name in ${names%)}; do
+                name=${name#.text.} name=${name%\*}
+                grep -qE "^[a-z].*\b$name\(" "$file" || echo "$file: no $name()"
+            done
+        done
+    }
+    none unknown
+}
+
 @test "replication never includes fs" {
     upward() { includes replication | grep -E ':(\.\./)*fs/' || true; }
     none upward
@@ -83,6 +98,17 @@ upward() {
             replication | grep -v '^replication/executor/executor_uv\.c:' || true
     }
     none past_the_seams
+}
+
+@test "engine and replication touch the disk through struct io" {
+    # Not the data: what /proc says of a process, and whether a certificate can be read.
+    past_io() {
+        local calls='f?open|openat|opendir|p?readv?|p?writev?|f(data)?sync|syncfs|sync_file_range|f?truncate|fallocate'
+        calls+='|rename(at2?)?|(un)?link(at)?|mkdir(at)?|rmdir|mmap|[fl]?stat|fstatat|f?statvfs|copy_file_range|sendfile'
+        grep -rnE "(^|[^a-z_>.])($calls)\([^)0-9]" engine replication --include='*.c' |
+            grep -vE '^(engine/base/io|replication/node/data_lock|replication/wire/tls)\.c:' || true
+    }
+    none past_io
 }
 
 @test "a source includes its own header first" {

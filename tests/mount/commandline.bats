@@ -80,7 +80,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
         exec 4>> "$M/orders/0" 5< "$M/orders/0"
         printf 'unfinished %s' $signal >&4
         kill -$signal "$PID"
-        wait_until '[ -z "$(daemon_pids)" ]' 15
+        wait_until '[ -z "$(daemon_pids)" ]'
         ! mountpoint -q "$M"
         exec 4>&- 5>&-
     done
@@ -276,6 +276,52 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
         unmount_log
         mkdir "$T/here"
     done
+}
+
+@test "a file size limit of the caller's neither ends the daemon nor takes a partition away" {
+    (ulimit -S -f 1024; mount_log) # KiB
+    mkdir "$M/orders"
+    seq 300000 >> "$M/orders/0"
+    is "$(tail -n 1 "$M/orders/0")" 300000
+    unmount_log
+    (ulimit -f 3072; mount_log) # hard: that is all there is
+    fails "No space left" py "$M/orders/0" <<'P'
+fd = os.open(sys.argv[1], APPEND)
+for i in range(20):
+    os.write(fd, b"x" * 65535 + b"\n")
+P
+    set_attr "$M/orders" user.config.segment.ms 1
+    wait_until '[ "$(attr "$M/orders/0" user.log.segments)" -gt 1 ]'
+    echo y >> "$M/orders/0" # there is room in another file
+    is "$(tail -n 1 "$M/orders/0")" y
+    unmount_log
+}
+
+@test "signals that the caller blocks or ignores stop it as ever, and a dead mount is taken away" {
+    mount_log
+    kill_log
+    py "$LOGMNT" -o "data=$DATA" "$M" <<'P' 3>&- 4>&- 5>&-
+import signal
+for ignored in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(ignored, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+os.execv(sys.argv[1], sys.argv[1:])
+P
+    PID=$(daemon_pid)
+    mkdir "$M/orders"
+    kill "$PID"
+    wait_until "has_ended $PID"
+    fails '' mountpoint -q "$M"
+}
+
+@test "a caller's umask keeps others out of the data, but not the daemon itself" {
+    (umask 0777; mount_log)
+    mkdir "$M/orders"
+    echo x >> "$M/orders/0"
+    is "$(find "$DATA" -perm /077)" ''
+    is "$(find "$DATA" -type d ! -perm -700)" ''
+    is "$(find "$DATA" -type f ! -perm -600)" ''
+    unmount_log
 }
 
 @test "it starts with closed descriptors, too" {

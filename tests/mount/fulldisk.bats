@@ -43,6 +43,44 @@ P
     is "$(wc -l < orders/0)" $(($(cat "$T/acked") + 2))
 }
 
+@test "with linger.ms no failure of a write that is in the log in part says that it is not" {
+    remount linger.ms=3600000,delivery.timeout.ms=3600000,batch.size=33554432,buffer.memory=67108864
+    set_attr orders user.topic.partitions 2
+    set_attr orders user.config.key.separator :
+    fill_disk
+    py <<'P'
+def key_of(partition):
+    for key in range(100):
+        append("orders/.any", b"%d:key\n" % key)
+        if b"%d:key\n" % key in read_all(f"orders/{partition}"):
+            return b"%d" % key
+def big_and(*writes):
+    fd = os.open("orders/.any", APPEND)
+    for data in (b"%s:%s\n" % (big, b"x" * 1000)) * 900, *writes:
+        for _ in range(8 if len(data) > 100 else 1):
+            same(os.write(fd, data), len(data))
+    return fd
+def written(data):
+    return data in read_all(f"orders/{small_in}")
+for small_in in 0, 1:
+    small, big = key_of(small_in), key_of(1 - small_in)
+    fd = big_and(small + b":by itself\n")
+    same(error(os.fsync, fd), "ENOSPC")
+    check(written(b"by itself\n"))
+    os.fsync(fd)
+    os.close(fd)
+    fd = big_and(big + b":no\n" + small + b":torn\n")
+    same(error(os.fsync, fd), "ETIMEDOUT")
+    check(written(b"torn\n"))
+    os.fsync(fd)
+    os.close(fd)
+    fd = big_and(big + b":no\n" + small + b":torn by close\n")
+    same(error(os.close, fd), "ETIMEDOUT")
+    check(written(b"torn by close\n"))
+    same(read_all(f"orders/{1 - small_in}").count(b":no\n"), 0)
+P
+}
+
 @test "DeleteRecords frees space on a full disk" {
     set_attr orders user.config.segment.bytes 1000000
     fill_disk

@@ -208,3 +208,63 @@ os.fsync(fd)
 assert os.getxattr("orders/0", "user.group.kitchen.committed") == b"5"
 P
 }
+
+# members PROGRAM…: python with members of one stream, which read what there is each time that they are asked.
+members() {
+    py "$S" <<P
+def join(count, path=sys.argv[1]):
+    return [os.open(path, os.O_RDONLY | os.O_NONBLOCK) for _ in range(count)]
+def partitions(fd):
+    text = os.getxattr(f"/proc/self/fd/{fd}", "user.group.partitions").decode()
+    return [int(p) for p in text.split(",")] if text else []
+def shares(fds):
+    for fd in fds: error(os.read, fd, 100)
+    return [partitions(fd) for fd in fds]
+$1
+P
+}
+
+@test "an assignor is set while the group runs, and shares out anew" {
+    set_attr orders user.topic.partitions 5
+    members '
+fds = join(2)
+wait_until(lambda: sorted(map(len, shares(fds))) == [2, 3])
+for name, expected in ("range", [[0, 1, 2], [3, 4]]), ("roundrobin", [[0, 2, 4], [1, 3]]), ("range", [[0, 1, 2], [3, 4]]):
+    os.setxattr(".groups/kitchen", "user.config.partition.assignment.strategy", name.encode())
+    wait_until(lambda: sorted(shares(fds)) == sorted(expected))
+    same(os.getxattr(".groups/kitchen", "user.group.assignor").decode(), name)
+# Sticky moves only what must move: it is balanced already, and one who comes is given one of those who have three.
+os.setxattr(".groups/kitchen", "user.config.partition.assignment.strategy", b"sticky")
+same(os.getxattr(".groups/kitchen", "user.group.assignor"), b"sticky")
+before = shares(fds)
+fds += join(1)
+wait_until(lambda: sorted(map(len, shares(fds))) == [1, 2, 2])
+after = shares(fds)
+check(all(set(new) <= set(old) for old, new in zip(before, after)), before, after)'
+}
+
+@test "two hundred members at once: each partition is one member's, and all have as many" {
+    set_attr orders user.topic.partitions 300
+    members '
+fds = join(200)
+wait_until(lambda: sorted(p for share in shares(fds) for p in share) == list(range(300)) and
+           sorted(map(len, shares(fds))) == [1] * 100 + [2] * 100)
+for fd in fds[:150]: os.close(fd)
+fds = fds[150:]
+wait_until(lambda: sorted(map(len, shares(fds))) == [6] * 50)
+same(sorted(p for share in shares(fds) for p in share), list(range(300)))'
+    is "$(group members)" 0
+}
+
+@test "of a commit of which a part is fenced the rest is committed" {
+    touch orders/1
+    for i in 0 1; do seq 5 >> orders/$i; done
+    set_attr .groups/kitchen user.config.enable.auto.commit false
+    members '
+fd, = join(1)
+wait_until(lambda: select.select([fd], [], [], 0)[0] and partitions(fd) == [0, 1])
+same([os.read(fd, 100), os.read(fd, 100)], [b"1\n2\n3\n4\n5\n"] * 2)
+os.setxattr("orders/0", "user.group.kitchen.committed", b"2")
+same(error(os.fsync, fd), "ESTALE")
+same([os.getxattr(f"orders/{i}", "user.group.kitchen.committed") for i in (0, 1)], [b"2", b"5"])'
+}

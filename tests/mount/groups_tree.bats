@@ -209,6 +209,47 @@ TABLE
     is "$(with "$(seq -s, 300 390),100,200")" yes
 }
 
+@test "a topic without x keeps everybody out of its streams" {
+    mkdir orders
+    echo 'table 4: tea' >> orders/0
+    as 1234 mkdir .groups/kitchen
+    chown 1000:100 orders
+    local stream mode owner member others
+    member() { setpriv --reuid=7 --regid=7 --groups=100 bash -c '[ -r "$0" ] && echo rw || echo -' "$1"; }
+    while read -r mode owner member others; do
+        chmod "$mode" orders
+        for stream in orders .json/orders; do
+            is "$mode $(may 1000 .groups/kitchen/$stream) $(member .groups/kitchen/$stream) $(may 1234 .groups/kitchen/$stream)" \
+                "$mode $owner $member $others"
+        done
+    done <<'TABLE'
+711 rw rw rw
+755 rw rw rw
+744 rw -  -
+710 rw rw -
+701 rw -  rw
+677 -  rw rw
+700 rw -  -
+TABLE
+    for stream in orders .json/orders; do
+        fails 'Permission denied' as 1234 timeout 5 head -n 1 .groups/kitchen/$stream
+        fails 'Permission denied' as 1234 getfattr -n user.group.partitions .groups/kitchen/$stream
+    done
+    # The group's owner is no exception where his are the same as the topic's.
+    chown 1234:1234 orders
+    chmod 600 orders
+    fails 'Permission denied' as 1234 timeout 5 head -n 1 .groups/kitchen/orders
+}
+
+@test "who has a stream open reads on when the topic is closed to him" {
+    mkdir orders
+    chown 1234 orders
+    echo 'table 4: tea' >> orders/0
+    as 1234 mkdir .groups/kitchen
+    is "$(as 1234 timeout 5 bash -c 'exec 4< .groups/kitchen/orders && chmod 0 orders && head -n 1 <&4')" 'table 4: tea'
+    fails 'Permission denied' as 1234 timeout 5 head -n 1 .groups/kitchen/orders
+}
+
 @test "settings of a group are Kafka's names" {
     mkdir .groups/kitchen
     is "$(getfattr -d --absolute-names .groups/kitchen | grep -o 'user.config.*')" "$(cat <<'SETTINGS'

@@ -77,6 +77,23 @@ for n in range(60):
     wait_until '[ -z "$(ls "$DATA/topics" | grep topic)" ]'
 }
 
+@test "a group's stream of a topic that was deleted leaves nothing on the disk" {
+    mkdir .groups/kitchen
+    py <<'P'
+for view in "", ".json/":
+    os.mkdir("gone")
+    os.setxattr("gone", "user.config.delete.topic.enable", b"true")
+    append("gone/0", b"x\n")
+    closed, held = [os.open(f".groups/kitchen/{view}gone", os.O_RDONLY) for _ in range(2)]
+    check(os.read(closed, 100))
+    os.close(closed)
+    os.rmdir("gone")
+    same(error(os.read, held, 100), "ESTALE")
+    os.close(held)
+P
+    wait_until '[ -z "$(ls "$DATA/topics" | grep gone)" ]'
+}
+
 @test "open files whose process is killed leave nothing behind" {
     leaves_nothing 'orders/0 orders/.follow orders/.follow/0@end' '
 for n in range(200):

@@ -111,6 +111,27 @@ P
     is "$(cat orders/0)" ''
 }
 
+@test "fsync of an open file of a deleted topic is ESTALE, whatever it had written" {
+    py <<'P'
+def appended(path, data=b"", then=None):
+    fd = os.open(path, APPEND)
+    same(os.write(fd, data), len(data))
+    if then:
+        then(fd)
+    return fd
+for name in "0", ".any":
+    os.mkdir("bills")
+    os.setxattr("bills", "user.config.delete.topic.enable", b"true")
+    path = "bills/" + name
+    fds = [appended(path), appended(path, b"half"), appended(path, b"line\n"), appended(path, b"line\n", os.fsync)]
+    fds += [os.open("bills/" + view, os.O_RDONLY) for view in ("0", "0@start", ".follow/0", ".json/0")]
+    os.rmdir("bills")
+    same([error(call, fd) for fd in fds for call in (os.fsync, os.fdatasync)], ["ESTALE"] * 2 * len(fds))
+    for fd in fds:
+        os.close(fd)
+P
+}
+
 @test "a follower of a deleted topic is not left waiting" {
     set_attr orders user.config.delete.topic.enable true
     bg cat orders/.follow/0 > /dev/null

@@ -177,6 +177,46 @@ same(b"".join(read_all("orders/.segments/0/%020d.log" % b) for b in bases), b"".
 P
 }
 
+# Who had looked into the directory before that, and read it, as rsyslog does, would stand still.
+@test "a segment that was found before its IN_CREATE is told of with what it grew by" {
+    mkdir orders
+    set_attr orders user.config.segment.bytes 1000
+    outside=$(pgrep -P "$PID")
+    py <<P
+$watcher
+def line():
+    append("orders/0", b"%099d\n" % 0)
+def log(base):
+    return "orders/.segments/0/%020d.log" % base
+def is_asked(): # the process of the daemon's acts has one before it
+    sockets = subprocess.run(["ss", "-xpH"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    return any("pid=$outside," in socket and socket.split()[2] != "0" for socket in sockets)
+def receives(tasks): # one of them is in recvfrom
+    return subprocess.run(f"grep -qs '^45 ' /proc/{tasks}/syscall", shell=True).returncode == 0
+def stop(): # between two acts: one that it had taken and not answered would keep the daemon from asking
+    os.kill($outside, signal.SIGSTOP)
+    wait_until(lambda: open("/proc/$outside/stat").read().rsplit(")", 1)[1].split()[0] == "T")
+    if receives("$outside") and not receives("$PID/task/*"): # which waits for no answer
+        return True
+    os.kill($outside, signal.SIGCONT)
+line()
+first = Watch(log(0))
+line()
+first.wait(IN_MODIFY)
+wait_until(stop)
+line()
+wait_until(is_asked) # it knows of one segment
+for n in range(8):
+    line()
+found = Watch(log(10))
+for n in range(10):
+    line()
+os.stat(log(20))
+os.kill($outside, signal.SIGCONT)
+found.wait(IN_MODIFY)
+P
+}
+
 @test "and of what compaction rewrites" {
     remount log.cleaner.backoff.ms=50
     mkdir orders

@@ -13,8 +13,8 @@ setup() {
 hold() { set_attr orders user.config.min.insync.replicas 2; }
 let_go() { set_attr orders user.config.min.insync.replicas 1; }
 
-gone() { # PID, within two seconds
-    wait_until "[ ! -e /proc/$1 ] || grep -q '^State:.Z' /proc/$1/status" 2
+gone() { # PID: by itself, long before delivery.timeout.ms
+    wait_until "[ ! -e /proc/$1 ] || grep -q '^State:.Z' /proc/$1/status"
 }
 
 parked() { # PID: it sleeps in a write
@@ -152,7 +152,7 @@ P
     waiter=$!
     cd /
     kill "$PID"
-    wait_until '[ -z "$(daemon_pids)" ]' 20
+    wait_until '[ -z "$(daemon_pids)" ]'
     ! mountpoint -q "$M"
     for pid in $writer $loop $reader $waiter; do gone "$pid"; done
     mount_log
@@ -160,12 +160,13 @@ P
     is "$(sort -u "$M/busy/0")" x
 }
 
-@test "fusermount3 -uz with a parked reader and a closed writer ends the daemon once they are done" {
-    bg cat orders/.follow/0
+# No signal: an INTERRUPT that is read behind the last request of a mount stays with libfuse, a leak to LeakSanitizer.
+@test "fusermount3 -uz with a parked reader and a closed writer ends both the read and the daemon" {
+    bg cat orders/.follow/0 2>/dev/null
     reader=$!
     wait_until "follows $reader"
     cd /
     fusermount3 -uz "$M"
-    kill "$reader"
-    wait_until '[ -z "$(daemon_pids)" ]' 20
+    wait_until '[ -z "$(daemon_pids)" ]'
+    gone "$reader"
 }

@@ -135,3 +135,36 @@ P
     rmdir t1
     [ ! -e "$DATA/topics/t1-0" ]
 }
+
+@test "when memory ends, what a write took is there, and of what it refused nothing" {
+    set_attr orders user.config.max.message.bytes 33554432
+    # A sanitizer ends the program there; then the line is only long.
+    local room=$(((6 << 20) + $(awk '/^VmData/ { print $2 * 1024 }' "/proc/$PID/status")))
+    [ -z "$SANITIZED" ] || room=unlimited
+    py "$PID" "$room" <<'P'
+pid, room = sys.argv[1:]
+MIB = 1 << 20
+def limit(to):
+    subprocess.run(["prlimit", "--pid", pid, "--data=" + to + ":"], check=True)
+fd, taken = os.open("orders/0", APPEND), 0
+same(os.write(fd, b"first\n"), 6)
+limit(room)
+refused = None
+while refused is None and taken < 24 * MIB:
+    try:
+        taken += os.write(fd, b"x" * MIB)
+    except OSError as e:
+        refused = errno.errorcode[e.errno]
+if room != "unlimited":
+    same(refused, "ENOMEM")
+    same(error(os.write, fd, b"\nnot this\n" + b"y" * (MIB - 10)), "ENOMEM")
+    same(os.stat("orders/0").st_size, 6)
+check(taken > 0)
+os.close(fd)
+limit("unlimited")
+append("orders/0", b"last\n")
+got = read_all("orders/0")
+same(len(got), 6 + taken + 6)
+check(got == b"first\n" + b"x" * taken + b"\nlast\n")
+P
+}

@@ -100,6 +100,71 @@ same(seen, [list(range(500))] * 4)
 P
 }
 
+@test "a write that asks for the disk leaves no earlier one of its open file behind it" {
+    start linger.ms=3600000,delivery.timeout.ms=3600000
+    py <<'P'
+def write_through(fd, data):
+    same(os.pwritev(fd, [data], 0, os.RWF_DSYNC), len(data))
+fd = os.open("orders/0", APPEND)
+again = os.dup(fd)
+os.write(fd, b"first\n")
+os.write(again, b"second\nhal")
+write_through(fd, b"f\nthird\n")
+same(read_all("orders/0"), b"first\nsecond\nhalf\nthird\n")
+os.write(again, b"fourth\n")
+same(os.stat("orders/0").st_size, 24)  # only what asks does not linger
+write_through(again, b"fifth")  # no record yet
+write_through(fd, b"\n")
+same(read_all("orders/0"), b"first\nsecond\nhalf\nthird\nfourth\nfifth\n")
+os.setxattr("orders", "user.topic.partitions", b"2")
+os.setxattr("orders", "user.config.key.separator", b":")
+fd = os.open("orders/.any", APPEND)
+for n in range(10):
+    os.write(fd, b"k%d:first\n" % n)
+write_through(fd, b"".join(b"k%d:second\n" % n for n in range(10)))
+lines = read_all("orders/0").splitlines() + read_all("orders/1").splitlines()
+for n in range(10):
+    same([l for l in lines if l.startswith(b"k%d:" % n)], [b"k%d:first" % n, b"k%d:second" % n])
+P
+}
+
+@test "a signal ends a wait behind what lingers" {
+    start linger.ms=3600000,delivery.timeout.ms=3600000
+    set_attr orders user.config.min.insync.replicas 2
+    py <<'P'
+signal.signal(signal.SIGUSR1, lambda *_: 1 / 0)
+fd = os.open("orders/0", APPEND)
+os.write(fd, b"first\n")
+def interrupt():
+    wait_until(lambda: b"logmnt_appends_parked 1\n" in read_all(".cluster/metrics"))
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+threading.Thread(target=interrupt).start()
+try:
+    os.pwritev(fd, [b"second\n"], 0, os.RWF_DSYNC)
+    check(False, "it was written")
+except ZeroDivisionError:
+    pass
+same(os.write(fd, b"third\n"), 6)  # it has the turn
+os.setxattr("orders", "user.config.min.insync.replicas", b"1")
+os.fsync(fd)
+same(read_all("orders/0"), b"first\nthird\n")
+P
+}
+
+@test "what fails in front of a write that asks for the disk is not its own failure" {
+    start linger.ms=300,delivery.timeout.ms=300
+    set_attr orders user.config.min.insync.replicas 2
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+os.write(fd, b"lost\n")
+same(error(os.pwritev, fd, [b"refused\n"], 0, os.RWF_DSYNC), "EROFS")  # nothing of this one is in the log
+same(error(os.fsync, fd), "EROFS")  # of the other one
+os.fsync(fd)
+os.close(fd)
+P
+    is "$(size orders/0)" 0
+}
+
 @test "what went wrong is said by fsync, and by close" {
     start linger.ms=20,delivery.timeout.ms=300
     set_attr orders user.config.min.insync.replicas 2
@@ -130,6 +195,24 @@ same(read_all("orders/0"), b"fits\nfits too\n")
 P
 }
 
+@test "what was taken is appended, though max.message.bytes is smaller by then" {
+    start linger.ms=3600000,delivery.timeout.ms=3600000
+    py <<'P'
+fd = os.open("orders/0", APPEND)
+os.write(fd, b"x" * 100 + b"\n" + b"y" * 100)
+os.setxattr("orders", "user.config.max.message.bytes", b"10")
+same(error(os.write, fd, b"z" * 11 + b"\n"), "EMSGSIZE")
+os.close(fd)
+same(read_all("orders/0"), b"x" * 100 + b"\n")  # z was the rest of a line by half, which is dropped
+os.setxattr("orders", "user.config.max.message.bytes", b"100")
+fd = os.open("orders/0", APPEND)
+os.write(fd, b"y" * 100)
+os.setxattr("orders", "user.config.max.message.bytes", b"10")
+os.close(fd)
+same(read_all("orders/0"), b"x" * 100 + b"\n" + b"y" * 100 + b"\n")
+P
+}
+
 @test "an unfinished line waits as ever, and is one record at the last close" {
     start linger.ms=50
     { printf 'user='; sleep 0; id -un; printf tail; } >> orders/0
@@ -142,7 +225,7 @@ P
     echo one >&4
     cd /
     kill "$PID"
-    wait_until '[ -z "$(daemon_pids)" ]' 15
+    wait_until '[ -z "$(daemon_pids)" ]'
     exec 4>&- || :
     mount_log
     is "$(cat "$M/orders/0")" one

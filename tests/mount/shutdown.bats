@@ -1,10 +1,10 @@
 # What SIGTERM finds under way: a stop is clean and takes 10 s at most, whatever is still open.
 load lib
 
-stop_log() { # SECONDS
+stop_log() {
     cd /
     kill -TERM "$PID"
-    wait_until "[ -z \"\$(daemon_pids)\" ]" "$1"
+    wait_until "[ -z \"\$(daemon_pids)\" ]"
     [ -f "$DATA/clean-shutdown" ] || { echo 'the stop was not a clean one'; return 1; }
 }
 
@@ -17,7 +17,7 @@ held = [os.open(d, os.O_RDONLY) for d in ('.', 'orders', 'orders/.segments/0', '
 print([os.listdir(fd) for fd in held], flush=True)
 time.sleep(60)" > "$T/listed"
     wait_until '[ -s "$T/listed" ]'
-    stop_log $((SANITIZED ? 40 : 15))
+    stop_log
     mount_log
     is "$(cat "$M/orders/0")" one
 }
@@ -38,7 +38,7 @@ except OSError as e:
     syncer=$!
     wait_until 'grep -q written "$T/said"'
     wait_until 'grep -qs "^74 " "/proc/$syncer/syscall"' # fsync
-    stop_log 15
+    stop_log
     wait_until 'grep -q "Transport endpoint" "$T/said"'
 }
 
@@ -58,5 +58,5 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 os.close(fd)
 P
-    stop_log $((SANITIZED ? 40 : 15))
+    stop_log
 }

@@ -3,13 +3,15 @@
     writers.py PARTITION ACKED plain|fsync    each writer notes in ACKED.<n> what was acknowledged, and goes on there
     writers.py check FILE ACKED               each noted line is there exactly once, each writer's lines are in order
 
-A line is "<writer> <number> <filling>". The last line of a writer that was under way may be there or not.
+A line is "<writer> <number> <filling>". The last line of a writer that was under way may be there or not: so it may
+where write(2) says ETIMEDOUT, as it does when the disk goes between a record's bytes and its entry.
 """
 import errno
 import os
 import sys
 
 WRITERS = 8
+ENDS = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENODEV, errno.ETIMEDOUT)
 
 
 def line(writer, number):
@@ -45,7 +47,7 @@ def write(path, acked, how, writer):
                 if how == "fsync":
                     os.fsync(fd)
             except OSError as e:
-                if e.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENODEV):
+                if e.errno not in ENDS:
                     raise
                 break
             note.write(f"{number}\n")

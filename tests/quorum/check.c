@@ -33,35 +33,38 @@ void check_appended(struct model *model, const struct node *node, int64_t offset
         }
         if (seen->epoch != record->epoch)
             continue;
-        if (seen->value != record->value || seen->epoch_before != before)
+        if (seen->value != record->value || seen->epoch_before != before) {
             check_failed(model, "log matching",
                          "node %d: offset %lld, epoch %d: record %d behind epoch %d, elsewhere %d behind %d",
                          node->self.node, (long long)offset, record->epoch, record->value, before, seen->value,
                          seen->epoch_before);
+        }
         return;
     }
 }
 
 void check_truncated(struct model *model, const struct node *node, int64_t end)
 {
-    if (end < node->raft.high_watermark)
+    if (end < node->raft.high_watermark) {
         check_failed(model, "nothing decided is lost", "node %d truncates to %lld below %lld", node->self.node,
                      (long long)end, (long long)node->raft.high_watermark);
+    }
 }
 
 /* Records below end are those that were decided. */
 static void check_decided(struct model *model, const struct node *node, int64_t from, int64_t end)
 {
     for (int64_t at = from > node->log.start ? from : node->log.start; at < end && at < model->decided_end; at++) {
-        if (at >= node->log.end)
+        if (at >= node->log.end) {
             check_failed(model, "nothing decided is lost", "node %d, %s of epoch %d: ends at %lld, decided up to %lld",
                          node->self.node, raft_role_name(node->raft.role), node->raft.state.epoch,
                          (long long)node->log.end, (long long)model->decided_end);
-        else if (model->decided[at].value != node->log.records[at].value)
+        } else if (model->decided[at].value != node->log.records[at].value) {
             check_failed(model, "nothing decided is changed",
                          "node %d, %s of epoch %d: record %lld is %d, decided was %d", node->self.node,
                          raft_role_name(node->raft.role), node->raft.state.epoch, (long long)at,
                          node->log.records[at].value, model->decided[at].value);
+        }
         if (model->failure != NULL)
             return;
     }
@@ -84,9 +87,10 @@ static void check_leader_decides(struct model *model, const struct node *node, i
     const struct raft_voters *voters = raft_voters(&node->raft);
     int have = 0, majority = raft_voters_majority(voters);
 
-    if (node->log.records[end - 1].epoch != node->raft.state.epoch)
+    if (node->log.records[end - 1].epoch != node->raft.state.epoch) {
         check_failed(model, "old epochs are not decided by counting", "node %d decides %lld of epoch %d in epoch %d",
                      node->self.node, (long long)end, node->log.records[end - 1].epoch, node->raft.state.epoch);
+    }
     for (int32_t i = 0; i < voters->count; i++) {
         const struct node *other = &model->nodes[voters->ids[i].node - 1];
 
@@ -95,33 +99,38 @@ static void check_leader_decides(struct model *model, const struct node *node, i
         /* A voter whose disk was lost since had it before. */
         majority -= !raft_id_equal(other->self, voters->ids[i]);
     }
-    if (have < majority)
+    if (have < majority) {
         check_failed(model, "decided is what a majority has flushed",
                      "node %d decides %lld in epoch %d, %d of %d have it", node->self.node, (long long)end,
                      node->raft.state.epoch, have, voters->count);
+    }
 }
 
 static void check_high_watermark(struct model *model, struct node *node, int64_t offset)
 {
     int32_t epoch = node->raft.state.epoch;
 
-    if (offset < node->high_watermark)
+    if (offset < node->high_watermark) {
         check_failed(model, "the high watermark does not go back", "node %d: %lld after %lld", node->self.node,
                      (long long)offset, (long long)node->high_watermark);
-    if (offset > node->log.end)
+    }
+    if (offset > node->log.end) {
         check_failed(model, "the high watermark is in the log", "node %d: %lld, the log ends at %lld", node->self.node,
                      (long long)offset, (long long)node->log.end);
+    }
     if (model->failure != NULL)
         return;
     if (node->raft.role == RAFT_LEADER && offset > node->log.start) {
         check_leader_decides(model, node, offset);
         if (offset > model->epochs[epoch].high_watermark)
             model->epochs[epoch].high_watermark = offset;
-        for (int32_t later = epoch + 1; later <= model->epoch_max; later++)
-            if (model->epochs[later].answered >= 0 && model->epochs[later].answered < offset)
+        for (int32_t later = epoch + 1; later <= model->epoch_max; later++) {
+            if (model->epochs[later].answered >= 0 && model->epochs[later].answered < offset) {
                 check_failed(model, "who answers knows what was decided",
                              "node %d decides %lld in epoch %d, but the leader of %d answered at %lld", node->self.node,
                              (long long)offset, epoch, later, (long long)model->epochs[later].answered);
+            }
+        }
     }
     note_decided(model, node, offset);
     node->high_watermark = offset;
@@ -137,17 +146,19 @@ static void check_leads(struct model *model, struct node *node)
 
     model->elections++;
     if (model->epochs[epoch].id.node != 0 &&
-        !(raft_id_equal(model->epochs[epoch].id, node->self) && model->epochs[epoch].run == node->run))
+        !(raft_id_equal(model->epochs[epoch].id, node->self) && model->epochs[epoch].run == node->run)) {
         check_failed(model, "one leader an epoch", "node %d.%d leads in epoch %d, as node %d.%d did", node->self.node,
                      node->run, epoch, model->epochs[epoch].id.node, model->epochs[epoch].run);
+    }
     model->epochs[epoch].id = node->self;
     model->epochs[epoch].run = node->run;
     if (epoch > model->epoch_max)
         model->epoch_max = epoch;
     /* All that was decided in the epochs before it (leader completeness; Raft, 5.4). */
-    for (int32_t earlier = 0; earlier < epoch; earlier++)
+    for (int32_t earlier = 0; earlier < epoch; earlier++) {
         if (model->epochs[earlier].high_watermark > decided)
             decided = model->epochs[earlier].high_watermark;
+    }
     check_decided(model, node, 0, decided);
 }
 
@@ -173,9 +184,10 @@ static void check_lease(struct model *model, const struct node *node)
         have +=
             raft_id_equal(voters->ids[i], node->self) || model->now - node->fetched_ms[other] <= RAFT_ELECTION_MIN_MS;
     }
-    if (have < raft_voters_majority(voters))
+    if (have < raft_voters_majority(voters)) {
         check_failed(model, "a leader without a majority resigns", "node %d leads on in epoch %d, %d of %d fetch",
                      node->self.node, node->raft.state.epoch, have, voters->count);
+    }
 }
 
 void check_fetch(struct model *model, struct node *node, const struct raft_message *fetch, bool diverging)
@@ -198,12 +210,14 @@ static void check_acks(struct model *model, const struct node *node)
     for (int i = 0; i < model->count; i++) {
         const struct raft_replica *found = NULL;
 
-        for (int32_t j = 0; j < node->raft.replica_count; j++)
+        for (int32_t j = 0; j < node->raft.replica_count; j++) {
             if (raft_id_equal(node->raft.replicas[j].id, node->fetched_id[i]))
                 found = &node->raft.replicas[j];
-        if (found != NULL && found->flushed < node->acked[i])
+        }
+        if (found != NULL && found->flushed < node->acked[i]) {
             check_failed(model, "an old fetch moves nothing back", "node %d: node %d flushed %lld, taken for %lld",
                          node->self.node, i + 1, (long long)node->acked[i], (long long)found->flushed);
+        }
     }
 }
 
@@ -216,10 +230,11 @@ static void check_voters(struct model *model, const struct node *node)
 
     if (latest->offset != log->set_offset ||
         (log->set >= 0 && (!raft_voters_equal(&latest->voters, &model->sets[log->set].voters) ||
-                           !raft_voters_equal(&latest->target, &model->sets[log->set].target))))
+                           !raft_voters_equal(&latest->target, &model->sets[log->set].target)))) {
         check_failed(model, "the voters are those of the log",
                      "node %d: %d voters of offset %lld, its log has those of %lld", node->self.node,
                      latest->voters.count, (long long)latest->offset, (long long)log->set_offset);
+    }
 }
 
 static int differing(const struct raft_voters *a, const struct raft_voters *b)
@@ -247,15 +262,18 @@ static void check_change(struct model *model, const struct node *node, const str
         return;
     for (int64_t at = node->high_watermark; at > log->start && log->records[at - 1].epoch == epoch; at--)
         own = true;
-    if (!own && node->high_watermark > log->start)
+    if (!own && node->high_watermark > log->start) {
         check_failed(model, "voters change after a record of the own epoch is decided", "node %d, epoch %d",
                      node->self.node, epoch);
-    if (log->set_offset >= node->high_watermark)
+    }
+    if (log->set_offset >= node->high_watermark) {
         check_failed(model, "one change at a time", "node %d, epoch %d: that of %lld is not decided", node->self.node,
                      epoch, (long long)log->set_offset);
-    if (action->append.voters.count < 1 || differing(before, &action->append.voters) > 1)
+    }
+    if (action->append.voters.count < 1 || differing(before, &action->append.voters) > 1) {
         check_failed(model, "voters change by one", "node %d, epoch %d: %d differ", node->self.node, epoch,
                      differing(before, &action->append.voters));
+    }
 }
 
 /* ---- steps and actions ---- */
@@ -292,9 +310,10 @@ void check_step(struct model *model, struct node *node, const struct raft_event 
     if (raft->role == RAFT_LEADER && (before != RAFT_LEADER || epoch_before != raft->state.epoch))
         note_new_leader(model, node);
     if (raft->role == RAFT_CANDIDATE && raft->state.epoch != epoch_before && before != RAFT_PROSPECTIVE &&
-        (before != RAFT_FOLLOWER || node->called_in != epoch_before))
+        (before != RAFT_FOLLOWER || node->called_in != epoch_before)) {
         check_failed(model, "who raises the epoch was promised votes, or called by who ended the last one",
                      "node %d, %s, epoch %d", node->self.node, raft_role_name(before), raft->state.epoch);
+    }
     check_heard(model, node, event);
     if (event->type == RAFT_EVENT_TICK && raft->role == RAFT_LEADER)
         check_lease(model, node);
@@ -309,31 +328,36 @@ void check_step(struct model *model, struct node *node, const struct raft_event 
 
         node->answered = true;
         model->epochs[epoch].answered = raft->high_watermark;
-        for (int32_t earlier = 1; earlier < epoch; earlier++)
-            if (model->epochs[earlier].high_watermark > raft->high_watermark)
+        for (int32_t earlier = 1; earlier < epoch; earlier++) {
+            if (model->epochs[earlier].high_watermark > raft->high_watermark) {
                 check_failed(model, "who answers knows what was decided",
                              "node %d answers at %lld in epoch %d, %lld was decided in %d", node->self.node,
                              (long long)raft->high_watermark, epoch, (long long)model->epochs[earlier].high_watermark,
                              earlier);
+            }
+        }
     }
 }
 
 static void check_message(struct model *model, const struct node *node, const struct raft_message *msg)
 {
-    if (msg->epoch != node->disk.epoch)
+    if (msg->epoch != node->disk.epoch) {
         check_failed(model, "a message has its sender's epoch, which is on its disk",
                      "node %d sends type %d in %d, has %d", node->self.node, (int)msg->type, msg->epoch,
                      node->disk.epoch);
+    }
     if (msg->type == RAFT_VOTE && !msg->vote.pre && !raft_id_equal(node->disk.vote, node->self))
         check_failed(model, "a vote is on the disk", "node %d stands in %d", node->self.node, msg->epoch);
     if (msg->type != RAFT_VOTE_ANSWER || !msg->vote_answer.granted)
         return;
-    if (!msg->vote_answer.pre && !raft_id_equal(node->disk.vote, msg->to))
+    if (!msg->vote_answer.pre && !raft_id_equal(node->disk.vote, msg->to)) {
         check_failed(model, "a vote is on the disk", "node %d votes for %d in %d", node->self.node, msg->to.node,
                      msg->epoch);
-    if (msg->vote_answer.pre && (node->raft.role == RAFT_LEADER || node->alive_until > model->now))
+    }
+    if (msg->vote_answer.pre && (node->raft.role == RAFT_LEADER || node->alive_until > model->now)) {
         check_failed(model, "who has a leader refuses pre-votes", "node %d grants one to %d in %d", node->self.node,
                      msg->to.node, msg->epoch);
+    }
 }
 
 void check_action(struct model *model, struct node *node, const struct raft_action *action)

@@ -331,13 +331,14 @@ static void step(struct model *model, struct node *node, const struct raft_event
     node->action_at = 0;
     model->steps++;
     if (model->trace &&
-        (before != node->raft.role || epoch != node->raft.state.epoch || event->type != RAFT_EVENT_MESSAGE))
+        (before != node->raft.role || epoch != node->raft.state.epoch || event->type != RAFT_EVENT_MESSAGE)) {
         model_trace(model,
                     "node %d.%d %s: %s %d -> %s %d, leader %d%s, log %lld to %lld, flushed %lld, decided %lld, rc %d",
                     node->self.node, node->run, event_names[event->type], raft_role_name(before), epoch,
                     raft_role_name(node->raft.role), node->raft.state.epoch, node->raft.state.leader.node,
                     node->raft.leader_gone ? " (gone)" : "", (long long)node->log.start, (long long)node->log.end,
                     (long long)node->log.flushed, (long long)node->raft.high_watermark, rc);
+    }
     check_step(model, node, event, before, epoch);
 }
 
@@ -434,10 +435,12 @@ void node_crash(struct model *model, struct node *node)
     node->up = false;
     toy_log_crash(&node->log, &model->chance);
     raft_free(&node->raft);
-    for (int i = 0; i < model->count; i++)
-        if (i != number && model->nodes[i].up)
+    for (int i = 0; i < model->count; i++) {
+        if (i != number && model->nodes[i].up) {
             plan_event(model, i, model->now + 1 + chance_below(&model->chance, 20),
                        chance_percent(&model->chance, 60) ? RAFT_EVENT_GONE : RAFT_EVENT_LOST, number + 1);
+        }
+    }
 }
 
 /* ---- what happens ---- */

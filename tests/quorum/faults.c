@@ -35,9 +35,10 @@ static struct node *any_node(struct model *model)
 /* Nobody else has anything on its disk: all would be lost, and nobody could know that there had been a cluster. */
 static bool has_the_only_log(const struct model *model, const struct node *node)
 {
-    for (int i = 0; i < model->count; i++)
+    for (int i = 0; i < model->count; i++) {
         if (&model->nodes[i] != node && model->nodes[i].log.flushed > 0)
             return false;
+    }
     return true;
 }
 
@@ -66,18 +67,22 @@ static void partition(struct model *model)
 {
     unsigned side = chance_below(&model->chance, 1U << model->count);
 
-    for (int i = 0; i < model->count; i++)
-        for (int j = 0; j < model->count; j++)
+    for (int i = 0; i < model->count; i++) {
+        for (int j = 0; j < model->count; j++) {
             if (i != j)
                 faults_block(model, i, j, ((side >> i) & 1) != ((side >> j) & 1));
+        }
+    }
 }
 
 static void heal(struct model *model)
 {
-    for (int i = 0; i < model->count; i++)
-        for (int j = 0; j < model->count; j++)
+    for (int i = 0; i < model->count; i++) {
+        for (int j = 0; j < model->count; j++) {
             if (i != j)
                 faults_block(model, i, j, false);
+        }
+    }
 }
 
 static void change_voters(struct model *model)
@@ -88,9 +93,10 @@ static void change_voters(struct model *model)
 
     if (chance_percent(&model->chance, 40))
         wanted = (unsigned)model->peers.count;
-    for (int i = 0; i < model->count && peers.count < (int)wanted; i++)
+    for (int i = 0; i < model->count && peers.count < (int)wanted; i++) {
         if (chance_below(&model->chance, (uint32_t)(model->count - i)) < wanted - (unsigned)peers.count)
             peers.nodes[peers.count++] = i + 1;
+    }
     for (int i = 0; i < model->count; i++) {
         node = &model->nodes[i];
         if (node->up && node->raft.role == RAFT_LEADER && node->inbox_count == 0 && !node->persisting) {
@@ -147,9 +153,10 @@ static void one_fault(struct model *model)
     case 2:
     case 3:
     case 4:
-        for (int i = 0; i < model->count; i++)
+        for (int i = 0; i < model->count; i++) {
             if (!model->nodes[i].up && chance_percent(&model->chance, 60))
                 node_start(model, &model->nodes[i]);
+        }
         break;
     case 5:
         faults_block(model, (int)chance_below(&model->chance, (uint32_t)model->count), node_number(model, node),
@@ -178,9 +185,10 @@ static void one_fault(struct model *model)
         trim(model, node);
         break;
     case 15:
-        if (chance_percent(&model->chance, 30))
+        if (chance_percent(&model->chance, 30)) {
             for (int i = 0; i < model->count; i++)
                 node_crash(model, &model->nodes[i]);
+        }
         break;
     case 16:
         if (node->up && node->paused_until <= model->now)
@@ -195,9 +203,10 @@ static void one_fault(struct model *model)
         break;
     default:
         /* A crash in the middle of what was just asked for. */
-        for (int i = 0; i < model->count; i++)
+        for (int i = 0; i < model->count; i++) {
             if (model->nodes[i].up && model->nodes[i].raft.role == RAFT_LEADER && chance_percent(&model->chance, 50))
                 node_crash(model, &model->nodes[i]);
+        }
         break;
     }
 }
@@ -214,9 +223,10 @@ void faults_propose(struct model *model)
         if (!node->up || node->raft.role != RAFT_LEADER || node->persisting || node->inbox_count > 0 ||
             node->raft.epoch_start == INT64_MAX || node->paused_until > model->now || node->log.end > LOG_MAX - 200)
             continue;
-        for (int j = 0; j < count; j++)
+        for (int j = 0; j < count; j++) {
             batch[j] =
                 (struct record){.epoch = node->raft.state.epoch, .value = ++model->next_value, .index = (uint8_t)j};
+        }
         node_append(model, node, batch, count);
         node_pump(model, node);
     }
@@ -242,7 +252,8 @@ void faults_end(struct model *model)
         if (node->up && node->raft.stopping)
             node_crash(model, node);
     }
-    for (int i = 0; i < model->count; i++)
+    for (int i = 0; i < model->count; i++) {
         if (!model->nodes[i].up)
             node_start(model, &model->nodes[i]);
+    }
 }

@@ -25,9 +25,10 @@ int main(int argc, char **argv)
         changes += model->changes;
         resets += model->resets;
         truncations += model->truncations;
-        if (rc != 0)
+        if (rc != 0) {
             printf("not ok 1 - seed %llu at %lld ms: %s: %s\n# again: %s -s %llu\n", (unsigned long long)seed,
                    (long long)model->now, model->failure, model->text, argv[0], (unsigned long long)seed);
+        }
     }
     printf("# %llu seeds from %llu: %ld steps, %ld elections, %ld changes of voters, %ld truncations, %ld resets\n",
            (unsigned long long)seeds, (unsigned long long)first, steps, elections, changes, truncations, resets);

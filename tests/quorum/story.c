@@ -118,20 +118,22 @@ static void check_rest(struct model *model)
         check_failed(model, "they come to rest", "nobody leads");
         return;
     }
-    if (leader->raft.high_watermark < leader->log.end || !raft_may_answer(&leader->raft))
+    if (leader->raft.high_watermark < leader->log.end || !raft_may_answer(&leader->raft)) {
         check_failed(model, "a leader decides", "node %d, epoch %d: %lld of %lld", leader->self.node,
                      leader->raft.state.epoch, (long long)leader->raft.high_watermark, (long long)leader->log.end);
+    }
     for (int i = 0; i < model->count; i++) {
         const struct node *node = &model->nodes[i];
 
-        if (node != leader && !raft_id_equal(raft_leader(&node->raft), leader->self))
+        if (node != leader && !raft_id_equal(raft_leader(&node->raft), leader->self)) {
             check_failed(model, "they come to rest", "node %d, %s of epoch %d, does not follow node %d of %d", i + 1,
                          raft_role_name(node->raft.role), node->raft.state.epoch, leader->self.node,
                          leader->raft.state.epoch);
-        else if (node->log.end != leader->log.end || node->raft.high_watermark != leader->raft.high_watermark)
+        } else if (node->log.end != leader->log.end || node->raft.high_watermark != leader->raft.high_watermark) {
             check_failed(model, "they come to rest", "node %d ends at %lld, decided %lld; the leader at %lld, %lld",
                          i + 1, (long long)node->log.end, (long long)node->raft.high_watermark,
                          (long long)leader->log.end, (long long)leader->raft.high_watermark);
+        }
     }
     latest = raft_history_latest(&leader->raft.voters);
     for (int32_t i = 0; i < latest->target.count; i++)
@@ -160,9 +162,10 @@ static void forget_lost(struct model *model, const struct toy_log *log)
     while (end < log->end && end < model->decided_end && log->records[end].value == model->decided[end].value)
         end++;
     model->decided_end = end;
-    for (int32_t epoch = 0; epoch <= model->epoch_max; epoch++)
+    for (int32_t epoch = 0; epoch <= model->epoch_max; epoch++) {
         if (model->epochs[epoch].high_watermark > end)
             model->epochs[epoch].high_watermark = end;
+    }
 }
 
 /* All that is left of the quorum is too little: it is made anew from the best of what is there. */
@@ -170,9 +173,10 @@ static void recover(struct model *model)
 {
     struct node *best = &model->nodes[0];
 
-    for (int i = 1; i < model->count; i++)
+    for (int i = 1; i < model->count; i++) {
         if (is_ahead(&model->nodes[i].log, &best->log))
             best = &model->nodes[i];
+    }
     model_trace(model, "recover node %d", best->self.node);
     /* That no other voter answers is its owner's to find out. What a crash loses here was not decided. */
     for (int i = 0; i < model->count; i++) {
@@ -187,9 +191,10 @@ static void recover(struct model *model)
     forget_lost(model, &best->log);
     node_start(model, best);
     model_until(model, model->now + 200);
-    for (int i = 0; i < model->count; i++)
+    for (int i = 0; i < model->count; i++) {
         if (!model->nodes[i].up)
             node_start(model, &model->nodes[i]);
+    }
 }
 
 /* One node loses the leader from its sight, or is told falsely that it is dead: the leader leads on. */
@@ -223,9 +228,10 @@ static void cut_one(struct model *model)
         happening->event.node = at + 1;
     }
     calm(model, CUT_MS);
-    if (model->failure == NULL && (leader->raft.role != RAFT_LEADER || leader->raft.state.epoch != epoch))
+    if (model->failure == NULL && (leader->raft.role != RAFT_LEADER || leader->raft.state.epoch != epoch)) {
         check_failed(model, "one that does not see the leader deposes nobody", "node %d led in epoch %d, is %s of %d",
                      leader->self.node, epoch, raft_role_name(leader->raft.role), leader->raft.state.epoch);
+    }
     faults_block(model, at, other, false);
     faults_block(model, other, at, false);
 }
@@ -235,9 +241,10 @@ static void story(struct model *model)
     struct chance *chance = &model->chance;
     int64_t until = 6000 + chance_below(chance, 24000);
 
-    for (int i = 0; i < model->count; i++)
+    for (int i = 0; i < model->count; i++) {
         if (chance_percent(chance, 90))
             node_start(model, &model->nodes[i]);
+    }
     model_plan(model, chance_below(chance, 3000), HAPPENS_FAULT, -1);
     for (int64_t at = 0; at < until; at += 1 + chance_below(chance, 400))
         model_plan(model, at, HAPPENS_CLIENT, -1);
@@ -269,9 +276,10 @@ int model_run(struct model *model, uint64_t seed, bool trace)
 {
     begin(model, seed, trace);
     story(model);
-    for (int i = 0; i < model->count; i++)
+    for (int i = 0; i < model->count; i++) {
         if (model->nodes[i].up)
             raft_free(&model->nodes[i].raft);
+    }
     /* Packets that never arrived are not needed any more. */
     for (int i = 0; i < model->heap_count; i++) {
         if (model->heap[i].kind == HAPPENS_PACKET) {

@@ -18,51 +18,26 @@ struct walk {
     struct book *book;
     struct book_topic *topic;
     struct book_partition *part;
-    struct log_point start, limit, end;
-    struct log_point shown; /* st_size */
-    bool *seen;             /* BOOK_LINES a batch */
+    struct log_point start, own_start, limit, end; /* start: as shown, at or behind its log's own */
+    struct log_point shown;                        /* st_size */
+    bool *seen;                                    /* BOOK_LINES a batch */
     int64_t next_offset;
     int32_t leader_epoch;
     const struct audit *audit;
     struct err *e;
 };
 
-/* Which line is this? */
-static struct book_batch *identify(struct book_partition *part, const char *line, uint32_t len, int64_t *serial,
-                                   int *number)
-{
-    char text[64];
-    int key;
-    size_t some = len < sizeof text - 1 ? len : sizeof text - 1;
-    memcpy(text, line, some);
-    text[some] = '\0';
-    if (sscanf(text, "k%d=%" SCNd64 ".%d:", &key, serial, number) != 3 &&
-        sscanf(text, "%" SCNd64 ".%d:", serial, number) != 2)
-        return NULL;
-    if (*serial < 0 || *serial >= part->count || *number < 0 || *number >= part->batches[*serial].lines)
-        return NULL;
-    return &part->batches[*serial];
-}
-
-static uint32_t bytes_before(const struct book_batch *batch, int number)
-{
-    uint32_t bytes = 0;
-    for (int i = 0; i < number; i++)
-        bytes += batch->lens[i];
-    return bytes;
-}
-
 /* One line that a reader is shown at that place. */
 static bool check_line(struct walk *w, const char *line, uint32_t len, struct log_point at)
 {
     int64_t serial;
     int number;
-    struct book_batch *batch = identify(w->part, line, len, &serial, &number);
+    struct book_batch *batch = book_identify(w->part, line, len, &serial, &number);
     if (batch == NULL) {
         err_set(w->e, 0, "offset %" PRId64 ": nobody wrote %.*s", at.offset, (int)len - 1, line);
         return false;
     }
-    uint32_t before = bytes_before(batch, number);
+    uint32_t before = book_bytes_before(batch, number);
     if (len != batch->lens[number] || memcmp(line, batch->bytes + before, len) != 0) {
         err_set(w->e, 0, "offset %" PRId64 ": other bytes than line %" PRId64 ".%d has", at.offset, serial, number);
         return false;
@@ -187,18 +162,52 @@ static bool walk_log(struct walk *w, struct partition *part)
     return rc == 0;
 }
 
-/* Is there a later record of the same key, which is shown in its place? */
+/* It lies behind offset, or may: nobody knows yet where it is, and the log goes on behind what is shown. */
+static bool may_be_behind(const struct walk *w, const struct book_batch *batch, int number, int64_t offset)
+{
+    bool all = w->audit->all || w->book->node_count == 1;
+    int64_t own = batch->base.offset + number;
+    if (batch->state == BATCH_IN && batch->placed)
+        return own > offset && (own < w->end.offset || !all);
+    bool hidden = w->limit.offset < w->end.offset && offset + 1 < w->end.offset;
+    return batch->state != BATCH_GONE && (hidden || !all);
+}
+
+/* Is there a later record of the same key, which is shown in its place? Or will be: it was committed when the other
+ * went (check_cleaned), and a restart has brought back a high watermark of before that, or a follower has not come as
+ * far yet in what its leader has left. */
 static bool superseded(const struct walk *w, const struct book_batch *batch, int number)
 {
     int64_t offset = batch->base.offset + number;
     for (int64_t i = 0; i < w->part->count; i++) {
         const struct book_batch *other = &w->part->batches[i];
-        for (int j = 0; j < other->lines && other->placed && other->state == BATCH_IN; j++)
-            if (other->keys[j] == batch->keys[number] && other->base.offset + j > offset &&
-                other->base.offset + j < w->limit.offset)
+        for (int j = 0; j < other->lines; j++) {
+            if (other->keys[j] == batch->keys[number] && may_be_behind(w, other, j, offset))
                 return true;
+        }
     }
     return false;
+}
+
+/* Likewise one that was lost since, by an unclean election: as in Kafka. */
+static bool superseded_by_lost(const struct walk *w, const struct book_batch *batch, int number)
+{
+    int64_t offset = batch->base.offset + number;
+    for (int64_t i = 0; i < w->part->count; i++) {
+        const struct book_batch *other = &w->part->batches[i];
+        for (int j = 0; j < other->lines && other->state == BATCH_GONE && other->lost && other->placed; j++) {
+            if (other->keys[j] == batch->keys[number] && other->base.offset + j > offset)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Somebody has removed it. DeleteRecords goes on to the next record that compaction has left. */
+static bool is_removed(const struct walk *w, int64_t offset)
+{
+    bool asked = !w->topic->compacts || w->topic->retains || offset < w->part->trim_asked.offset;
+    return offset < w->start.offset && asked;
 }
 
 /* A batch that is in the log as far as anybody was told, and its lines that were not met. */
@@ -207,7 +216,7 @@ static bool check_missing(struct walk *w, int64_t serial)
     struct book_batch *batch = &w->part->batches[serial];
     for (int i = 0; i < batch->lines; i++) {
         int64_t offset = batch->base.offset + i;
-        if (w->seen[serial * BOOK_LINES + i] || offset < w->start.offset)
+        if (w->seen[serial * BOOK_LINES + i] || is_removed(w, offset))
             continue;
         /* Not committed as far as this node knows; in the end, and where there is no other, that is all there is. */
         if (offset >= w->limit.offset && (!w->audit->all || offset < w->end.offset))
@@ -220,12 +229,29 @@ static bool check_missing(struct walk *w, int64_t serial)
             w->book->lines_lost += (uint64_t)batch->lines;
             return true;
         }
+        if (w->topic->compacts && batch->keys[i] >= 0 && superseded_by_lost(w, batch, i))
+            continue;
+        /* It lies where others were that were lost, and this node has not heard of its leader. */
+        if (w->part->may_go && batch->epoch > w->leader_epoch)
+            continue;
         err_set(w->e, 0,
                 "line %" PRId64 ".%d (offset %" PRId64 "%s) is missing from %" PRId64 " … %" PRId64 " … %" PRId64,
                 serial, i, offset, batch->durable ? ", flushed" : "", w->start.offset, w->limit.offset, w->end.offset);
         return false;
     }
     return true;
+}
+
+/* One that was acknowledged without a place, since the log had it already: by now somebody has met it there, unless
+ * that was wrong, or it has been removed. */
+static bool check_unplaced(struct walk *w, int64_t serial)
+{
+    const struct book_batch *batch = &w->part->batches[serial];
+    if (batch->placed || !batch->promised || book_may_go(batch) || batch->late || w->topic->compacts ||
+        w->start.offset > 0 || w->limit.offset < w->end.offset)
+        return true;
+    err_set(w->e, 0, "batch %" PRId64 " was acknowledged, and is missing from 0 … %" PRId64, serial, w->end.offset);
+    return false;
 }
 
 static bool check_batches(struct walk *w)
@@ -236,6 +262,8 @@ static bool check_batches(struct walk *w)
     for (int64_t i = 0; i < w->part->count; i++) {
         struct book_batch *batch = &w->part->batches[i];
         if (batch->state == BATCH_IN && batch->placed && !check_missing(w, i))
+            return false;
+        if (batch->state == BATCH_IN && w->audit->all && !check_unplaced(w, i))
             return false;
         /* What nobody was told of and is not there was never there; unless it waits behind the high watermark, or was
          * there and has been removed already. */
@@ -250,22 +278,37 @@ static bool check_points(struct walk *w)
 {
     const struct book_partition *part = w->part;
     int place = w->audit->place;
-    if (w->start.offset > w->limit.offset || w->limit.offset > w->end.offset)
-        err_set(w->e, 0, "start %" PRId64 ", high watermark %" PRId64 ", end %" PRId64, w->start.offset,
-                w->limit.offset, w->end.offset);
-    else if (w->shown.position < part->shown[place].position ||
-             (w->book->node_count == 1 && w->start.position < part->start_shown[place].position &&
-              w->start.offset < w->limit.offset))
+    if (w->own_start.offset > w->limit.offset || w->limit.offset > w->end.offset || w->start.offset > w->shown.offset) {
+        err_set(w->e, 0, "start %" PRId64 " (%" PRId64 "), high watermark %" PRId64 " (%" PRId64 "), end %" PRId64,
+                w->start.offset, w->own_start.offset, w->shown.offset, w->limit.offset, w->end.offset);
+    } else if (w->shown.position < part->shown[place].position ||
+               (w->book->node_count == 1 && w->start.position < part->start_shown[place].position &&
+                w->start.offset < w->limit.offset)) {
         err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64, w->shown.position,
                 part->shown[place].position);
-    else if ((w->audit->all || w->book->node_count == 1) && !part->may_go && w->start.offset < part->trimmed.offset)
+    } else if ((w->audit->all || w->book->node_count == 1) && !part->may_go && w->start.offset < part->trimmed.offset) {
         err_set(w->e, 0, "starts at %" PRId64 ", deleted up to %" PRId64, w->start.offset, part->trimmed.offset);
-    else if (!w->topic->retains && w->start.offset > part->trim_asked.offset &&
-             !part->may_go) /* what is lost is a hole */
+    } else if (!w->topic->retains && !w->topic->compacts && w->start.offset > part->trim_asked.offset &&
+               !part->may_go) { /* what is lost is a hole */
         err_set(w->e, 0, "starts at %" PRId64 ", and nobody removed that much", w->start.offset);
-    else
+    } else {
         return true;
+    }
     return false;
+}
+
+/* Compaction goes no further than what is committed: a record that it leaves out is superseded by one that stays. */
+static bool check_cleaned(struct walk *w, struct partition *part)
+{
+    struct book_partition *book = w->part;
+    int place = w->audit->place;
+    int64_t cleaned = log_cleaner_offset(part->log);
+    int64_t before = book->cleaned[place].seen ? book->cleaned[place].offset : cleaned;
+    book->cleaned[place].seen = true;
+    book->cleaned[place].offset = before;
+    if (cleaned > w->limit.offset && cleaned > before)
+        err_set(w->e, 0, "compacted up to %" PRId64 ", and the high watermark is %" PRId64, cleaned, w->limit.offset);
+    return cleaned <= w->limit.offset || cleaned <= before;
 }
 
 struct log_point audit_high_watermark(struct partition *part)
@@ -276,12 +319,13 @@ struct log_point audit_high_watermark(struct partition *part)
     return hw;
 }
 
-/* The leader epoch by which it shows what is in its log: one in which it has neither led nor followed yet says nothing.
- */
+/* The leader epoch by which it shows what is in its log: one in which it has not led, nor heard yet that its log agrees
+ * with its leader's, says nothing. */
 static int32_t shown_epoch(struct partition *part)
 {
     int32_t latest = part->log != NULL ? log_latest_epoch(part->log) : -1;
-    return atomic_load(&part->epoch_assigned) ? part->registration.leader_epoch : latest > 0 ? latest : 0;
+    bool agrees = partition_leads(part) || part->fetch.state == FETCH_FED;
+    return atomic_load(&part->epoch.assigned) && agrees ? part->registration.leader_epoch : latest > 0 ? latest : 0;
 }
 
 bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
@@ -289,7 +333,10 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
 {
     struct walk w = {.book = audit->book, .topic = topic, .part = &topic->parts[index], .audit = audit, .e = e};
     int state = partition_state(part);
-    if (state == -EIO && audit->book->full)
+    /* What is left of one that is deleted, as far as anybody knows: a node that has lost its power has yet to hear of
+     * that once more. */
+    bool may_be_gone = (topic->deleting || topic->delete_asked) && !audit->all;
+    if (state == -EIO && (audit->book->full || may_be_gone))
         return true;
     if (state != 0) {
         err_sys(e, state, "%s-%d", topic->name, index);
@@ -297,12 +344,13 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
     }
     w.leader_epoch = shown_epoch(part);
     w.start = partition_log_start(part);
+    w.own_start = part->log != NULL && partition_hides(part) ? log_start(part->log) : w.start;
     w.limit = audit_high_watermark(part);
     w.shown = partition_high_watermark(part);
     w.end = partition_log_end(part);
     w.seen = calloc((size_t)(w.part->count * BOOK_LINES) + 1, sizeof *w.seen);
     assert(w.seen != NULL);
-    bool good = check_points(&w) && walk_log(&w, part) && check_batches(&w);
+    bool good = check_points(&w) && check_cleaned(&w, part) && walk_log(&w, part) && check_batches(&w);
     free(w.seen);
     if (!good)
         err_wrap(e, 0, "%s-%d", topic->name, index);
@@ -317,9 +365,10 @@ bool audit_size(const struct audit *audit, struct book_topic *topic, int32_t ind
 {
     struct log_point *before = &topic->parts[index].shown[audit->place], now = partition_high_watermark(part);
     bool good = now.position >= before->position;
-    if (!good)
+    if (!good) {
         err_set(e, 0, "%s-%d: its size went back from %" PRId64 " to %" PRId64, topic->name, index, before->position,
                 now.position);
+    }
     *before = now;
     return good;
 }
@@ -388,10 +437,11 @@ static bool audit_topic(const struct audit *audit, struct book_topic *known, str
         known->state = TOPIC_THERE;
     if (audit->all && (!check_partition_count(known, partitions, e) || !check_settings(known, audit->node, e)))
         return false;
-    for (int32_t p = 0; p < partitions; p++)
+    for (int32_t p = 0; p < partitions; p++) {
         if (audit_holds(audit, topic_partition(topic, p)) &&
             !audit_partition(audit, known, p, topic_partition(topic, p), e))
             return false;
+    }
     return true;
 }
 

@@ -46,17 +46,19 @@ struct book_topic *book_add_topic(struct book *book, const char *name)
 
 struct book_topic *book_topic(struct book *book, const char *name)
 {
-    for (int t = book->count; t-- > 0;)
+    for (int t = book->count; t-- > 0;) {
         if (strcmp(book->topics[t]->name, name) == 0 && book->topics[t]->state != TOPIC_GONE)
             return book->topics[t];
+    }
     return NULL;
 }
 
 struct book_topic *book_topic_by_id(struct book *book, const char *id)
 {
-    for (int t = book->count; t-- > 0;)
+    for (int t = book->count; t-- > 0;) {
         if (strcmp(book->topics[t]->id, id) == 0)
             return book->topics[t];
+    }
     return NULL;
 }
 
@@ -100,9 +102,10 @@ bool book_name_was_taken(const struct book *book, const struct book_topic *but, 
 
 struct book_setting *book_setting(struct book_topic *topic, const char *name)
 {
-    for (int i = 0; i < topic->setting_count; i++)
+    for (int i = 0; i < topic->setting_count; i++) {
         if (strcmp(topic->settings[i].name, name) == 0)
             return &topic->settings[i];
+    }
     assert(topic->setting_count < BOOK_SETTINGS);
     topic->settings[topic->setting_count] = (struct book_setting){.name = name};
     return &topic->settings[topic->setting_count++];
@@ -136,6 +139,30 @@ int64_t book_add_batch(struct book_topic *topic, int32_t index, int64_t writer, 
         batch->len += batch->lens[i];
     }
     return part->count++;
+}
+
+struct book_batch *book_identify(struct book_partition *part, const char *line, uint32_t len, int64_t *serial,
+                                 int *number)
+{
+    char text[64];
+    int key;
+    size_t some = len < sizeof text - 1 ? len : sizeof text - 1;
+    memcpy(text, line, some);
+    text[some] = '\0';
+    if (sscanf(text, "k%d=%" SCNd64 ".%d:", &key, serial, number) != 3 &&
+        sscanf(text, "%" SCNd64 ".%d:", serial, number) != 2)
+        return NULL;
+    if (*serial < 0 || *serial >= part->count || *number < 0 || *number >= part->batches[*serial].lines)
+        return NULL;
+    return &part->batches[*serial];
+}
+
+uint32_t book_bytes_before(const struct book_batch *batch, int number)
+{
+    uint32_t bytes = 0;
+    for (int i = 0; i < number; i++)
+        bytes += batch->lens[i];
+    return bytes;
 }
 
 /* ---- where batches lie ---- */
@@ -318,6 +345,7 @@ void book_ended(struct book *book, int place)
         for (int p = 0; p < BOOK_PARTITIONS; p++) {
             struct book_partition *part = &book->topics[t]->parts[p];
             part->shown[place] = part->start_shown[place] = (struct log_point){0};
+            part->cleaned[place].seen = false;
             part->view_count[place] = 0;
         }
     }

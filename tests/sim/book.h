@@ -71,6 +71,12 @@ struct book_partition {
     int32_t unclean_epoch;       /* who led before the last unclean election promises nothing since */
     /* By place of the node, since its start: the high watermark and the log start that were seen last. */
     struct log_point shown[BOOK_NODES], start_shown[BOOK_NODES];
+    /* Likewise, how far it was compacted when that was seen first: a checkpoint may say so, and an older one how far
+     * the high watermark was. */
+    struct {
+        bool seen;
+        int64_t offset;
+    } cleaned[BOOK_NODES];
     /* Likewise, all that it was seen to show: nothing else is ever there, though it may be lost (rule 53). */
     struct book_view *views[BOOK_NODES];
     int64_t view_count[BOOK_NODES], view_room[BOOK_NODES];
@@ -96,6 +102,7 @@ struct book_topic {
     bool delete_asked;                  /* and nobody knows what came of it */
     bool delete_any;                    /* ever asked for with all that it holds; else only if that is nothing */
     int64_t gone_at;                    /* GONE: when (world.clock); what was asked for before may have met it */
+    bool to_compact;                    /* its users want that, and write nothing before */
     bool compacts, retains;             /* ever asked for: records may be missing, the start may move */
     bool unclean;                       /* likewise: whoever lives may be elected */
     int32_t partitions, partitions_max; /* acknowledged; perhaps */
@@ -130,6 +137,10 @@ bool book_name_was_taken(const struct book *book, const struct book_topic *but, 
 
 /* A new batch of `lines` lines, keyed where keys is set. Returns its serial. */
 int64_t book_add_batch(struct book_topic *topic, int32_t part, int64_t writer, int lines, bool keyed, uint64_t *chance);
+/* Whose line that is, and which; NULL: nobody's. Its bytes may be others still. */
+struct book_batch *book_identify(struct book_partition *part, const char *line, uint32_t len, int64_t *serial,
+                                 int *number);
+uint32_t book_bytes_before(const struct book_batch *batch, int number);
 /* Nobody was promised that it stays, or nobody is left who could keep that. */
 static inline bool book_may_go(const struct book_batch *batch)
 {

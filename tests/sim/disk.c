@@ -35,9 +35,10 @@ static void *grown(void *array, uint32_t *room, uint32_t count, size_t size)
 
 static struct entry *name_find(const struct names *names, const char *name)
 {
-    for (uint32_t i = 0; i < names->count; i++)
+    for (uint32_t i = 0; i < names->count; i++) {
         if (strcmp(names->entries[i].name, name) == 0)
             return &names->entries[i];
+    }
     return NULL;
 }
 
@@ -258,13 +259,13 @@ static int disk_open(struct io *io, int dirfd, const char *path, int flags, mode
         return -EIO;
     struct inode *dir = walk(disk, dirfd, path, name);
     struct inode *inode = dir != NULL ? look_up(dir, name) : NULL;
-    if (inode == NULL && (dir == NULL || !(flags & O_CREAT)))
+    if (inode == NULL && (dir == NULL || (flags & O_CREAT) == 0))
         return -ENOENT;
-    if (inode != NULL && (flags & O_CREAT) && (flags & O_EXCL))
+    if (inode != NULL && (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0)
         return -EEXIST;
-    if (inode != NULL && (flags & O_DIRECTORY) && !inode->directory)
+    if (inode != NULL && (flags & O_DIRECTORY) != 0 && !inode->directory)
         return -ENOTDIR;
-    if (inode == NULL || (flags & O_TRUNC)) {
+    if (inode == NULL || (flags & O_TRUNC) != 0) {
         int rc = change_begins(disk);
         if (rc != 0)
             return rc;
@@ -284,7 +285,7 @@ static int disk_open(struct io *io, int dirfd, const char *path, int flags, mode
     disk->files[index] = (struct open_file){.inode = inode};
     inode->opens++;
     int fd = DISK_FIRST_FD + (int)index;
-    if ((flags & O_TRUNC) && inode->size > 0)
+    if ((flags & O_TRUNC) != 0 && inode->size > 0)
         io->ftruncate(io, fd, 0);
     return fd;
 }
@@ -492,6 +493,15 @@ static int disk_fstat(struct io *io, int fd, struct stat *st)
     return 0;
 }
 
+/* Files have no times here. */
+static int disk_set_mtime(struct io *io, int fd, int64_t mtime_ms)
+{
+    (void)mtime_ms;
+    if (of(io)->crashed)
+        return -EIO;
+    return file_of(of(io), fd) == NULL ? -EBADF : 0;
+}
+
 static int disk_rename(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
 {
     struct disk *disk = of(io);
@@ -618,6 +628,7 @@ static const struct io disk_io = {
     .fdatasync = disk_fsync,
     .fsync = disk_fsync,
     .fstat = disk_fstat,
+    .set_mtime = disk_set_mtime,
     .rename = disk_rename,
     .unlink = disk_unlink,
     .mkdir = disk_mkdir,

@@ -68,15 +68,16 @@ static void lose_bytes(struct disk *disk, struct inode *inode)
     apply_bytes(inode, 0, inode->durable, (size_t)inode->durable_size);
     for (uint32_t i = 0; i < inode->change_count; i++) {
         const struct change *change = &inode->changes[i];
-        if (!change->truncation && change->doomed)
+        if (!change->truncation && change->doomed) {
             inode->size =
                 change->at + (int64_t)change->len > inode->size ? change->at + (int64_t)change->len : inode->size;
-        else if (!change->truncation)
+        } else if (!change->truncation) {
             lose_write(disk, inode, change);
-        else if (chance_below(&disk->random, 2) == 0)
+        } else if (chance_below(&disk->random, 2) == 0) {
             disk_set_size(inode, change->at);
-        else
+        } else {
             break;
+        }
     }
 }
 

@@ -142,9 +142,10 @@ static void go_wrong(struct sim_node *host, enum fault fault)
         cut(host, other_than(host));
         break;
     case FAULT_CUT_OFF:
-        for (int32_t id = 1; id <= world->node_count; id++)
+        for (int32_t id = 1; id <= world->node_count; id++) {
             if (id != host->id)
                 cut(host, id);
+        }
         break;
     case FAULT_SLOW:
         slow_down(host, other_than(host));
@@ -167,9 +168,10 @@ static void go_wrong(struct sim_node *host, enum fault fault)
 /* As often as things go wrong. */
 static void mend(struct world *world)
 {
-    for (int i = 0; i < world->node_count; i++)
+    for (int i = 0; i < world->node_count; i++) {
         if (chance_in(&world->chance, 2))
             world->nodes[i].disk.capacity_bytes = INT64_MAX;
+    }
     if (chance_in(&world->chance, 2)) {
         net_heal(&world->net);
         world_note(world, "the network is whole");
@@ -199,6 +201,32 @@ void faults_wipe(struct sim_node *host)
     world_kill(host, true);
 }
 
+/* A disk has been replaced, and by what is decided it has all still: who goes now may be the only one who has. */
+static bool is_missed(struct world *world)
+{
+    return world->wiped != 0 && world->nodes[world->wiped - 1].lost_power && invariants_count_on(world, world->wiped);
+}
+
+/* Each seed has its own. */
+static bool knows(const struct world *world, enum fault fault)
+{
+    uint64_t own = chance_seed(world->seed, 300), kinds = chance_next(&own) | chance_next(&own);
+    return (kinds >> fault & 1) != 0 && !world->healed;
+}
+
+void faults_come_back(struct sim_node *host)
+{
+    struct world *world = host->world;
+    for (int32_t id = 1; id <= world->node_count && !is_missed(world); id++) {
+        if (id == host->id || !chance_in(&world->chance, 3))
+            continue;
+        if (chance_in(&world->chance, 2) && knows(world, FAULT_CUT))
+            cut(host, id);
+        else if (knows(world, FAULT_SLOW))
+            slow_down(host, id);
+    }
+}
+
 void faults_happen(struct sim_node *host)
 {
     struct world *world = host->world;
@@ -206,11 +234,10 @@ void faults_happen(struct sim_node *host)
         happens_alone(host);
         return;
     }
-    uint64_t own = chance_seed(world->seed, 300), kinds = chance_next(&own) | chance_next(&own);
     enum fault fault = (enum fault)chance_below(&world->chance, KINDS);
     if (chance_in(&world->chance, 3))
         mend(world);
-    else if ((kinds >> fault & 1) != 0 && !world->healed)
+    else if (knows(world, fault) && !is_missed(world))
         go_wrong(host, fault);
     else
         world_run(world, (int64_t)chance_below(&world->chance, chance_in(&world->chance, 3) ? 20000 : 2000));

@@ -5,9 +5,12 @@
 #include "tests/sim/world.h"
 
 /* One thing that goes wrong, or is mended, by chance; host is up, and mostly it that is concerned. */
+void faults_happen(struct sim_node *host);
 /* Its disk is replaced by an empty one, where all that is on it is on others', too. */
 void faults_wipe(struct sim_node *host);
-void faults_happen(struct sim_node *host);
+/* It has lost its power, and may not be reached by everybody, or late, when it is back: who knows what it had does not
+ * hear what it has. */
+void faults_come_back(struct sim_node *host);
 /* Nothing is in anybody's way any more, and nothing goes wrong from here on. Who is down will be started. */
 void faults_heal(struct world *world);
 

@@ -14,7 +14,15 @@
 
 /* The last one: for how long who hears nothing may go on with what others have: session.timeout.ms, by clocks that
  * differ. */
-enum { ACTORS = 6, EPOCHS = 4096, READ_RECORDS = 5, COMMIT_MS = 20000, GOES_ON_MS = 11000 };
+enum {
+    ACTORS = 6,
+    EPOCHS = 4096,
+    READ_RECORDS = 5,
+    COMMIT_MS = 20000,
+    GOES_ON_MS = 11000,
+    PEACE_MS = 30000,
+    LOOK_MS = 500
+};
 
 static const char *const topic_read = "orders";
 
@@ -42,6 +50,7 @@ struct truth {
     int64_t given;      /* below it all was given to somebody */
     int64_t committed;  /* a commit up to there was answered */
     bool was_reset;     /* somebody has asked for that, so that it may go back */
+    int32_t over_epoch; /* a reset was answered: who has it in this epoch, or an earlier one, commits nothing more */
 };
 
 struct sim_groups {
@@ -52,6 +61,7 @@ struct sim_groups {
     int serials;
     bool made; /* the group */
     bool makes;
+    bool at_peace; /* all is at rest, and everybody reads on: whoever is asked for a partition lets go */
     struct command_op making;
 };
 
@@ -62,12 +72,15 @@ struct sim_commit {
     struct sim_groups *groups;
     struct actor *actor;
     int serial;
-    int32_t top_epoch; /* when it was asked for */
+    int32_t top_epoch, over_epoch; /* when it was asked for */
     char topic_id[UUID_TEXT_BYTES];
 };
 
 struct sim_reset {
     struct group_op op;
+    struct sim_groups *groups;
+    int32_t top_epoch; /* when it was asked for */
+    char topic_id[UUID_TEXT_BYTES];
 };
 
 struct sim_groups *groups_play_new(struct world *world)
@@ -146,9 +159,10 @@ static void check_kept(struct world *world, int32_t partition, int64_t offset, i
     int64_t end;
     if (part == NULL)
         return;
-    if (partition_epoch_end(part, leader_epoch, &now, &end) > 0 && end < offset)
+    if (partition_epoch_end(part, leader_epoch, &now, &end) > 0 && end < offset) {
         world_fail(world, "partition %d: epoch %d is said to end at %lld, and %lld was committed", (int)partition,
                    (int)leader_epoch, (long long)end, (long long)offset);
+    }
     partition_unref(part);
 }
 
@@ -164,15 +178,18 @@ static void given(struct actor *actor, const struct group_share *share)
         return;
     }
     int *owner = &truth->owners[share->epoch];
-    if (*owner != 0 && *owner != actor->serial)
+    if (*owner != 0 && *owner != actor->serial) {
         world_fail(world, "partition %d is given to two members in assignment epoch %d", (int)share->partition,
                    (int)share->epoch);
-    if (*owner == 0 && truth->given > 0 && share->start > truth->given)
+    }
+    if (*owner == 0 && truth->given > 0 && share->start > truth->given) {
         world_fail(world, "partition %d: a member begins at %lld, and nobody was given %lld", (int)share->partition,
                    (long long)share->start, (long long)truth->given);
-    if (*owner == 0 && share->epoch > truth->top_epoch && !truth->was_reset && share->start < truth->committed)
+    }
+    if (*owner == 0 && share->epoch > truth->top_epoch && !truth->was_reset && share->start < truth->committed) {
         world_fail(world, "partition %d: a member begins at %lld, and a commit of %lld was answered",
                    (int)share->partition, (long long)share->start, (long long)truth->committed);
+    }
     *owner = actor->serial;
     if (share->epoch > truth->top_epoch) {
         truth->top_epoch = share->epoch;
@@ -188,6 +205,17 @@ static void drop(struct actor *actor)
 {
     group_member_leave(actor->member);
     memset(actor, 0, sizeof *actor);
+}
+
+/* What it had a moment ago is taken away in time of peace: it was asked for it then. */
+static void check_asked(const struct actor *actor, const struct holding now[BOOK_PARTITIONS])
+{
+    struct world *world = actor->host->world;
+    for (int p = 0; p < BOOK_PARTITIONS && world->groups->at_peace; p++) {
+        const struct holding *had = &actor->parts[p];
+        if (had->epoch > 0 && !had->revoked && now[p].epoch != had->epoch)
+            world_fail(world, "partition %d is taken from member %d, which has not let go of it", p, actor->serial);
+    }
 }
 
 /* Looks what it has by now. false: it is a member no more. */
@@ -210,6 +238,7 @@ static bool look(struct actor *actor)
             check_kept(actor->host->world, share->partition, share->start, share->leader_epoch);
         }
     }
+    check_asked(actor, now);
     memcpy(actor->parts, now, sizeof now);
     free(shares.shares);
     return shares.state != GROUP_MEMBER_PUT_OUT && shares.state != GROUP_MEMBER_GONE;
@@ -265,9 +294,10 @@ static void check_late(struct sim_groups *groups, const struct actor *actor, int
 {
     const struct truth *truth = &groups->parts[partition];
     int64_t since_ms = groups->world->now_ms - truth->top_ms;
-    if (epoch < truth->top_epoch && since_ms > GOES_ON_MS)
+    if (epoch < truth->top_epoch && since_ms > GOES_ON_MS) {
         world_fail(groups->world, "member %d reads partition %d in epoch %d, %lld ms after it was given out in %d",
                    actor->serial, (int)partition, (int)epoch, (long long)since_ms, (int)truth->top_epoch);
+    }
 }
 
 /* Reads on: what it was given before is processed. */
@@ -288,8 +318,10 @@ static void read_on(struct actor *actor, int64_t records)
         }
         int32_t leader_epoch;
         int64_t start = partition_log_start(part).offset, end = end_of(groups->world, p, &leader_epoch);
-        if (held->next < start) /* retention */
+        if (held->next < start) { /* retention, or DeleteRecords: which epoch that is of is not known */
             held->next = start;
+            held->leader_epoch = -1;
+        }
         if (end > held->next && !group_member_is_silent(actor->member)) {
             check_late(groups, actor, p, held->epoch);
             check_kept(groups->world, p, held->next, held->leader_epoch);
@@ -312,9 +344,14 @@ static void on_committed(struct group_commit_op *op, int rc)
     if (commit->actor->serial == commit->serial)
         commit->actor->waiting--;
     if (rc == 0 && known) {
-        if (commit->top_epoch > commit->commit.epoch)
+        if (commit->top_epoch > commit->commit.epoch) {
             world_fail(groups->world, "partition %d: a commit of epoch %d is accepted, and %d had been given out",
                        (int)commit->commit.partition, (int)commit->commit.epoch, (int)commit->top_epoch);
+        }
+        if (commit->over_epoch >= commit->commit.epoch) {
+            world_fail(groups->world, "partition %d: a commit of epoch %d is accepted, and was reset in %d",
+                       (int)commit->commit.partition, (int)commit->commit.epoch, (int)commit->over_epoch);
+        }
         if (commit->commit.offset > truth->committed)
             truth->committed = commit->commit.offset;
     }
@@ -322,10 +359,9 @@ static void on_committed(struct group_commit_op *op, int rc)
 }
 
 /* Commits what it was given of a partition, and wants to know. */
-static void commit(struct actor *actor)
+static void commit(struct actor *actor, int32_t p)
 {
     struct sim_groups *groups = actor->host->world->groups;
-    int32_t p = (int32_t)chance_below(&groups->world->chance, BOOK_PARTITIONS);
     if (actor->parts[p].epoch == 0)
         return;
     struct sim_commit *made = calloc(1, sizeof *made);
@@ -339,6 +375,7 @@ static void commit(struct actor *actor)
     made->actor = actor;
     made->serial = actor->serial;
     made->top_epoch = groups->parts[p].top_epoch;
+    made->over_epoch = groups->parts[p].over_epoch;
     strcpy(made->topic_id, groups->topic_id);
     actor->waiting++;
     int rc = group_commit_submit(&made->op);
@@ -346,16 +383,31 @@ static void commit(struct actor *actor)
         on_committed(&made->op, rc);
 }
 
+/* Whoever has had it may not have heard, and commits. */
 static void on_reset(struct group_op *op, int rc)
 {
-    (void)rc;
+    struct sim_reset *made = CONTAINER_OF(op, struct sim_reset, op);
+    struct sim_groups *groups = made->groups;
+    struct truth *truth = &groups->parts[op->partition];
+    bool known = rc == 0 && strcmp(made->topic_id, groups->topic_id) == 0;
+    if (known && made->top_epoch > truth->over_epoch)
+        truth->over_epoch = made->top_epoch;
+    for (int i = 0; i < ACTORS && known; i++) {
+        if (groups->actors[i].host != NULL && world_is_up(groups->actors[i].host))
+            commit(&groups->actors[i], op->partition);
+    }
     group_op_free(op);
-    free(CONTAINER_OF(op, struct sim_reset, op));
+    free(made);
+}
+
+static int32_t any_partition(struct world *world)
+{
+    return (int32_t)chance_below(&world->chance, BOOK_PARTITIONS);
 }
 
 static void reset(struct sim_groups *groups, struct sim_node *host)
 {
-    int32_t p = (int32_t)chance_below(&groups->world->chance, BOOK_PARTITIONS);
+    int32_t p = any_partition(groups->world);
     struct truth *truth = &groups->parts[p];
     if (truth->given == 0)
         return;
@@ -368,6 +420,9 @@ static void reset(struct sim_groups *groups, struct sim_node *host)
                                  .offset = (int64_t)chance_below(&groups->world->chance, (uint64_t)truth->given),
                                  .timeout_ms = COMMIT_MS,
                                  .done = on_reset};
+    made->groups = groups;
+    made->top_epoch = truth->top_epoch;
+    strcpy(made->topic_id, groups->topic_id);
     truth->was_reset = true;
     int rc = group_op_submit(&made->op);
     if (rc != 0)
@@ -379,9 +434,10 @@ static struct actor *pick(struct sim_groups *groups, struct sim_node *host)
 {
     struct actor *here[ACTORS];
     unsigned count = 0;
-    for (int i = 0; i < ACTORS; i++)
+    for (int i = 0; i < ACTORS; i++) {
         if (groups->actors[i].host == host)
             here[count++] = &groups->actors[i];
+    }
     return count > 0 ? here[chance_below(&groups->world->chance, count)] : NULL;
 }
 
@@ -405,7 +461,7 @@ void groups_play_act(struct sim_node *host)
         return;
     }
     if (what >= 95) { /* it has stalled, and commits what it knew */
-        commit(actor);
+        commit(actor, any_partition(world));
         return;
     }
     if (!look(actor)) {
@@ -416,7 +472,7 @@ void groups_play_act(struct sim_node *host)
     if (what < 70)
         read_on(actor, 1 + (int64_t)chance_below(&world->chance, READ_RECORDS));
     else if (what < 90)
-        commit(actor);
+        commit(actor, any_partition(world));
     else if (what < 93 && actor->waiting == 0)
         drop(actor);
     else if (resets)
@@ -443,9 +499,10 @@ void groups_play_close(struct sim_node *host)
 void groups_play_abandon(struct sim_node *host)
 {
     struct sim_groups *groups = host->world->groups;
-    for (int i = 0; groups != NULL && i < ACTORS; i++)
+    for (int i = 0; groups != NULL && i < ACTORS; i++) {
         if (groups->actors[i].host == host)
             memset(&groups->actors[i], 0, sizeof groups->actors[i]);
+    }
     if (groups != NULL)
         groups->makes = false;
 }
@@ -490,11 +547,12 @@ void groups_play_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES])
         if (actor->host == NULL)
             continue;
         members++;
-        for (int32_t p = 0; p < count; p++)
+        for (int32_t p = 0; p < count; p++) {
             if (actor->parts[p].epoch > 0) {
                 has++;
                 owners[p]++;
             }
+        }
         most = has > most ? has : most;
         least = has < least ? has : least;
         if (actor->waiting > 0)
@@ -503,13 +561,49 @@ void groups_play_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES])
     for (int32_t p = 0; p < count && out[0] == '\0'; p++) {
         int32_t leader_epoch;
         int64_t end = end_of(world, p, &leader_epoch);
-        if (owners[p] != 1)
+        if (owners[p] != 1) {
             snprintf(out, WORLD_FAILURE_BYTES, "partition %d has %d owners of %d members", (int)p, owners[p], members);
-        else if (groups->parts[p].given < end)
+        } else if (groups->parts[p].given < end) {
             snprintf(out, WORLD_FAILURE_BYTES, "partition %d was given out up to %lld of %lld", (int)p,
                      (long long)groups->parts[p].given, (long long)end);
+        }
     }
     if (out[0] == '\0' && most - least > 1)
         snprintf(out, WORLD_FAILURE_BYTES, "one member has %d partitions, another one %d", most, least);
     topic_unref(topic);
+}
+
+static void find_rest(struct world *world)
+{
+    char unrest[WORLD_FAILURE_BYTES];
+    int64_t until_ms = world->now_ms + PEACE_MS;
+    do {
+        world_run(world, LOOK_MS);
+        groups_play_calm(world);
+        unrest[0] = '\0';
+        groups_play_find_unrest(world, unrest);
+    } while (unrest[0] != '\0' && world->now_ms < until_ms && !world_failed(world));
+    if (unrest[0] != '\0')
+        world_fail(world, "members come and go, and no rest: %s", unrest);
+}
+
+void groups_play_prove(struct world *world)
+{
+    struct sim_groups *groups = world->groups;
+    struct sim_node *host = world_pick(world);
+    struct topic *topic = host != NULL ? look_at_topic(groups, host) : NULL;
+    bool stays = false;
+    if (topic == NULL)
+        return;
+    topic_unref(topic);
+    groups->at_peace = true;
+    for (int i = 0; i < ACTORS; i++) {
+        struct actor *actor = &groups->actors[i];
+        if (actor->host != NULL && stays)
+            drop(actor);
+        stays = stays || actor->host != NULL;
+    }
+    find_rest(world);
+    join(groups, host);
+    find_rest(world);
 }

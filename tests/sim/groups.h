@@ -5,6 +5,7 @@
  *   a member begins behind what anybody was given of the partition: something was passed over
  *   it begins before what a commit that was answered has said (but for resets)
  *   a commit is accepted from an epoch, when a later one had been given out before it was asked for
+ *   in the end, when another member comes, a partition is taken from one that was not asked for it
  *
  * In the end: everybody who is in it has a share, as equal as can be, and all that there is was given to somebody.
  *
@@ -27,6 +28,8 @@ void groups_play_close(struct sim_node *host);
 void groups_play_abandon(struct sim_node *host);
 /* Nothing is in the way any more: everybody reads on. */
 void groups_play_calm(struct world *world);
+/* All is at rest: one member stays, has all, and lets go of what another one is to have. */
+void groups_play_prove(struct world *world);
 /* What is missing for rest; out is left alone if nothing is. */
 void groups_play_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES]);
 

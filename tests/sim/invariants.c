@@ -42,6 +42,7 @@ struct known_partition {
     int32_t index;
     struct partition_registration registration;
     struct book_topic *topic; /* NULL: none of the users' */
+    unsigned lost;            /* bits by place: its power went since it was last in sync, or eligible */
     struct sight sights[WORLD_NODES];
 };
 
@@ -105,8 +106,18 @@ static void check_reign(struct sim_node *host, const char *what, int32_t epoch, 
 
 /* ---- the metadata ---- */
 
+static struct known_partition *find_known(struct known_partition *all, int count, const uint8_t id[UUID_BYTES],
+                                          int32_t index)
+{
+    for (int i = 0; i < count; i++)
+        if (all[i].index == index && memcmp(all[i].topic_id, id, UUID_BYTES) == 0)
+            return &all[i];
+    return NULL;
+}
+
+/* before: as it was known; NULL: it was not. */
 static void learn_partition(struct world *world, const uint8_t id[UUID_BYTES], int32_t index,
-                            const struct partition_registration *registration)
+                            const struct partition_registration *registration, const struct known_partition *before)
 {
     struct invariants *inv = world->invariants;
     char text[UUID_TEXT_BYTES];
@@ -117,8 +128,10 @@ static void learn_partition(struct world *world, const uint8_t id[UUID_BYTES], i
     }
     struct known_partition *known = &inv->partitions[inv->partition_count++];
     uuid_text(id, text);
-    *known = (struct known_partition){
-        .index = index, .registration = *registration, .topic = book_topic_by_id(&world->book, text)};
+    *known = (struct known_partition){.index = index,
+                                      .registration = *registration,
+                                      .topic = book_topic_by_id(&world->book, text),
+                                      .lost = before != NULL ? before->lost : 0};
     memcpy(known->topic_id, id, UUID_BYTES);
 }
 
@@ -133,16 +146,13 @@ static void print_set(char out[TOLD_BYTES], const char *name, const struct repli
 static void tell_partitions(const struct world *world, const struct metadata *meta)
 {
     const struct invariants *inv = world->invariants;
-    for (size_t t = 0; t < meta->topic_count; t++)
+    for (size_t t = 0; t < meta->topic_count; t++) {
         for (int32_t p = 0; p < meta->topics[t]->partitions; p++) {
             const struct partition_registration *now = &meta->topics[t]->parts[p];
             char sets[TOLD_BYTES] = "";
-            bool told = false;
-            for (int i = 0; i < inv->partition_count && !told; i++)
-                told = inv->partitions[i].index == p &&
-                       memcmp(inv->partitions[i].topic_id, meta->topics[t]->id, UUID_BYTES) == 0 &&
-                       inv->partitions[i].registration.partition_epoch == now->partition_epoch;
-            if (told)
+            const struct known_partition *told =
+                find_known(inv->partitions, inv->partition_count, meta->topics[t]->id, p);
+            if (told != NULL && told->registration.partition_epoch == now->partition_epoch)
                 continue;
             print_set(sets, " replicas ", &now->replicas);
             print_set(sets, ", in sync ", &now->isr);
@@ -151,40 +161,41 @@ static void tell_partitions(const struct world *world, const struct metadata *me
             fprintf(stderr, "%8lld   decided: %s-%d, epoch %d, led by %d;%s\n", (long long)world->now_ms,
                     meta->topics[t]->name, p, now->leader_epoch, now->leader, sets);
         }
+    }
 }
 
-/* One of them has not lost its power since it registered. but: nor loses it now. */
-static bool survives(const struct world *world, const struct replica_set *set, int32_t but)
+/* One of them has not lost its power since it registered, nor since it had all (lost). but: nor loses it now. */
+static bool survives(const struct world *world, const struct replica_set *set, unsigned lost, int32_t but)
 {
-    for (int32_t i = 0; i < set->count; i++)
-        if (set->ids[i] != but && !world->nodes[set->ids[i] - 1].lost_power)
+    for (int32_t i = 0; i < set->count; i++) {
+        if (set->ids[i] != but && !world->nodes[set->ids[i] - 1].lost_power && (lost >> (set->ids[i] - 1) & 1) == 0)
             return true;
+    }
     return false;
 }
 
 /* Somebody has all that was committed: who may be elected. Those of the last ISR are asked only when nobody else is
  * left; until then the others may go on without them. */
-static bool all_survives(const struct world *world, const struct partition_registration *now, int32_t but)
+static bool all_survives(const struct world *world, const struct partition_registration *now, unsigned lost,
+                         int32_t but)
 {
-    return survives(world, &now->isr, but) || survives(world, &now->elr, but) ||
-           (now->isr.count + now->elr.count == 0 && survives(world, &now->last_isr, but));
+    return survives(world, &now->isr, lost, but) || survives(world, &now->elr, lost, but) ||
+           (now->isr.count + now->elr.count == 0 && survives(world, &now->last_isr, lost, but));
 }
 
 /* Somebody leads who had not all that was committed; or who had it and has lost its power is all that is left of those
  * who had it. */
 static void look_at_election(struct world *world, const struct metadata_topic *meta, int32_t index)
 {
-    const struct partition_registration *now = &meta->parts[index], *before = NULL;
     char id[UUID_TEXT_BYTES];
     struct invariants *inv = world->invariants;
-    for (int i = 0; i < inv->partition_count && before == NULL; i++)
-        if (inv->partitions[i].index == index && memcmp(inv->partitions[i].topic_id, meta->id, UUID_BYTES) == 0)
-            before = &inv->partitions[i].registration;
+    const struct known_partition *known = find_known(inv->partitions, inv->partition_count, meta->id, index);
     uuid_text(meta->id, id);
     struct book_topic *topic = book_topic_by_id(&world->book, id);
-    if (topic == NULL || before == NULL)
+    if (topic == NULL || known == NULL)
         return;
-    if (all_survives(world, before, 0) && !all_survives(world, now, 0))
+    const struct partition_registration *now = &meta->parts[index], *before = &known->registration;
+    if (all_survives(world, before, known->lost, 0) && !all_survives(world, now, known->lost, 0))
         book_may_lose(&topic->parts[index]);
     if (now->leader == LEADER_NONE || now->leader_epoch == before->leader_epoch)
         return;
@@ -198,26 +209,49 @@ static void look_at_election(struct world *world, const struct metadata_topic *m
     book_elected_unclean(&topic->parts[index], now->leader_epoch);
 }
 
+static void learn_partitions(struct world *world, const struct metadata *meta)
+{
+    struct invariants *inv = world->invariants;
+    struct known_partition *before = inv->partitions;
+    int count = inv->partition_count;
+    inv->partitions = NULL;
+    inv->partition_count = inv->partition_room = 0;
+    for (size_t t = 0; t < meta->topic_count; t++)
+        for (int32_t p = 0; p < meta->topics[t]->partitions; p++)
+            learn_partition(world, meta->topics[t]->id, p, &meta->topics[t]->parts[p],
+                            find_known(before, count, meta->topics[t]->id, p));
+    free(before);
+}
+
+/* Who is in sync, or eligible, by a registration after the power cut has all again. One of the last ISR has not. */
+static void note_who_has_all(const struct world *world, struct known_partition *known)
+{
+    for (int i = 0; i < world->node_count; i++)
+        if (!world->nodes[i].lost_power &&
+            (replica_set_has(&known->registration.isr, i + 1) || replica_set_has(&known->registration.elr, i + 1)))
+            known->lost &= ~(1u << i);
+}
+
 /* The newest metadata is what this node has. */
 static void learn(struct sim_node *host, const struct metadata *meta)
 {
     struct invariants *inv = host->world->invariants;
     if (host->world->verbose)
         tell_partitions(host->world, meta);
-    for (size_t t = 0; t < meta->topic_count; t++)
+    for (size_t t = 0; t < meta->topic_count; t++) {
         for (int32_t p = 0; p < meta->topics[t]->partitions; p++)
             look_at_election(host->world, meta->topics[t], p);
+    }
     inv->newest = meta->next_offset;
-    inv->partition_count = 0;
-    for (size_t t = 0; t < meta->topic_count; t++)
-        for (int32_t p = 0; p < meta->topics[t]->partitions; p++)
-            learn_partition(host->world, meta->topics[t]->id, p, &meta->topics[t]->parts[p]);
+    learn_partitions(host->world, meta);
     for (size_t n = 0; n < meta->node_count; n++) {
         int at = meta->nodes[n].id - 1;
         inv->epochs[at] = meta->nodes[n].epoch;
         if (inv->epochs[at] > inv->lost_epochs[at])
             host->world->nodes[at].lost_power = false;
     }
+    for (int i = 0; i < inv->partition_count; i++)
+        note_who_has_all(host->world, &inv->partitions[i]);
 }
 
 static void check_partitions(struct sim_node *host, const struct metadata *meta)
@@ -263,11 +297,12 @@ static void check_print(struct sim_node *host, const struct metadata *meta)
         inv->print_room = room;
     }
     uint64_t print = fingerprint(meta);
-    if (inv->prints[at] == 0)
+    if (inv->prints[at] == 0) {
         inv->prints[at] = print;
-    else if (inv->prints[at] != print)
+    } else if (inv->prints[at] != print) {
         world_fail(host->world, "node %d: its metadata as of %" PRId64 " is not what others have (rule 10)", host->id,
                    at);
+    }
 }
 
 void invariants_look(struct sim_node *host)
@@ -279,9 +314,10 @@ void invariants_look(struct sim_node *host)
     const struct metadata *meta = &host->node->quorum.meta;
     if (inv->mounts[at] == host->mounts && inv->applied[at] == meta->next_offset)
         return;
-    if (inv->mounts[at] == host->mounts && meta->next_offset < inv->applied[at])
+    if (inv->mounts[at] == host->mounts && meta->next_offset < inv->applied[at]) {
         world_fail(host->world, "node %d: its metadata went back from %" PRId64 " to %" PRId64, host->id,
                    inv->applied[at], meta->next_offset);
+    }
     inv->mounts[at] = host->mounts;
     inv->applied[at] = meta->next_offset;
     check_print(host, meta);
@@ -292,10 +328,11 @@ void invariants_look(struct sim_node *host)
 
 /* ---- what is in sync ---- */
 
-/* It lives, and what it has is its own process's. */
+/* It lives, and what was decided of it is about this process: it has registered, and nobody has heard of a later one.
+ */
 static bool is_there(struct sim_node *host)
 {
-    return world_is_up(host) &&
+    return world_is_up(host) && atomic_load(&host->node->membership.registered) &&
            manager_node_epoch(&host->node->replicas) == host->world->invariants->epochs[place(host)];
 }
 
@@ -340,6 +377,42 @@ static bool has_moved(struct sim_node *host, struct known_partition *known)
            before.shown != held->shown || before.leads_in != held->leads_in;
 }
 
+/* Of what the node itself has: what it has applied may say by then that it was no replica for a while, and what a mount
+ * there is told is its leader's. */
+static int64_t own_end(const struct partition *part)
+{
+    struct log *log = atomic_load(&part->log);
+    return log != NULL ? log_end(log).offset : 0;
+}
+
+/* The epoch of what is in front of the offset, and the offset where that begins. */
+static int32_t epoch_in_front(struct partition *part, int64_t offset, int64_t *begin)
+{
+    int32_t epoch = log_epoch_before(part->log, offset), before;
+    struct log_point end = {0, 0};
+    if (epoch >= 0)
+        log_epoch_end(part->log, epoch - 1, &before, &end);
+    *begin = end.offset;
+    return epoch;
+}
+
+/* What the leader shows is the same in both logs: each epoch is where it is in the other one (Raft's log matching). */
+static void check_same(struct world *world, struct partition *led, struct partition *part, int32_t id, int64_t shown)
+{
+    int64_t start = partition_log_start(led).offset, begin, led_begin;
+    if (partition_log_start(part).offset > start)
+        start = partition_log_start(part).offset;
+    for (int64_t at = shown; at > start; at = begin < at ? begin : start) {
+        int32_t led_epoch = epoch_in_front(led, at, &led_begin), epoch = epoch_in_front(part, at, &begin);
+        if (epoch == led_epoch && (begin == led_begin || (begin <= start && led_begin <= start)))
+            continue;
+        world_fail(world,
+                   "%s: node %d is in sync, and has epoch %d from %" PRId64 " in front of %" PRId64
+                   "; its leader has %d from %" PRId64 " (rule 42)",
+                   part->name, id, epoch, begin, at, led_epoch, led_begin);
+    }
+}
+
 /* Everybody who is in sync, as was decided last, has all that its leader shows (rule 4). */
 static void check_in_sync(struct world *world, struct known_partition *known)
 {
@@ -350,10 +423,13 @@ static void check_in_sync(struct world *world, struct known_partition *known)
     int64_t shown = audit_high_watermark(led).offset;
     for (int32_t i = 0; i < now->isr.count; i++) {
         struct partition *part = replica_of(&world->nodes[now->isr.ids[i] - 1], known);
-        int64_t end = part != NULL ? partition_log_end(part).offset : shown;
-        if (end < shown)
+        int64_t end = part != NULL ? own_end(part) : shown;
+        if (end < shown) {
             world_fail(world, "%s: node %d is in sync and ends at %" PRId64 ", and node %d shows %" PRId64 " (rule 4)",
                        part->name, now->isr.ids[i], end, now->leader, shown);
+        } else if (part != NULL && part != led) {
+            check_same(world, led, part, now->isr.ids[i], shown);
+        }
     }
 }
 
@@ -363,7 +439,7 @@ static bool was_told(struct sim_node *host, const struct book_topic *known, cons
     struct topic *topic =
         host->node != NULL && !host->in_call && !host->ended ? node_topic(host->node, known->name) : NULL;
     bool told = topic != NULL && strcmp(topic_id(topic), known->id) == 0 &&
-                part->index < topic_partition_count(topic) && topic_partition(topic, part->index)->shown_told >= epoch;
+                part->index < topic_partition_count(topic) && topic_partition(topic, part->index)->shown.told >= epoch;
     if (topic != NULL)
         topic_unref(topic);
     return told;
@@ -377,13 +453,14 @@ static void look_at_asked(struct sim_node *host, struct known_partition *known)
     if (topic == NULL || topic->parts[known->index].asks_epoch == 0)
         return;
     struct partition *led = replica_of(host, known);
-    int32_t epoch = led != NULL && partition_leads(led) && atomic_load(&led->epoch_assigned) ? led->leader_epoch : -1;
+    int32_t epoch = led != NULL && partition_leads(led) && atomic_load(&led->epoch.assigned) ? led->leader_epoch : -1;
     if (topic->parts[known->index].asks_epoch > epoch)
         return;
     topic->parts[known->index].asks_epoch = 0;
-    for (int i = 0; i < world->node_count; i++)
+    for (int i = 0; i < world->node_count; i++) {
         if (&world->nodes[i] != host && !was_told(&world->nodes[i], topic, known, epoch))
             book_unbind(&topic->parts[known->index], i, epoch);
+    }
 }
 
 static void check_all_in_sync(struct sim_node *host)
@@ -422,7 +499,7 @@ static bool is_settled(struct sim_node *host, struct known_partition *known)
         now->isr.count != now->replicas.count)
         return false;
     struct partition *led = replica_of(&host->world->nodes[now->leader - 1], known);
-    return led != NULL && partition_leads(led) && !led->isr_pending;
+    return led != NULL && partition_leads(led) && !led->proposal.pending;
 }
 
 bool invariants_can_be_spared(struct sim_node *host)
@@ -436,13 +513,26 @@ bool invariants_can_be_spared(struct sim_node *host)
         votes = votes || ids[i] == host->id;
     if (voters == 0 || (votes && voters < 3))
         return false;
-    for (int i = 0; i < world->node_count; i++)
+    for (int i = 0; i < world->node_count; i++) {
         if (world->nodes[i].node->quorum.meta.next_offset != inv->newest)
             return false;
-    for (int i = 0; i < inv->partition_count; i++)
+    }
+    for (int i = 0; i < inv->partition_count; i++) {
         if (!is_settled(host, &inv->partitions[i]))
             return false;
+    }
     return true;
+}
+
+bool invariants_count_on(struct world *world, int32_t id)
+{
+    const struct invariants *inv = world->invariants;
+    for (int i = 0; i < inv->partition_count; i++) {
+        if (replica_set_has(&inv->partitions[i].registration.isr, id) ||
+            replica_set_has(&inv->partitions[i].registration.elr, id))
+            return true;
+    }
+    return false;
 }
 
 void invariants_power_cut(struct sim_node *host)
@@ -451,18 +541,20 @@ void invariants_power_cut(struct sim_node *host)
     struct invariants *inv = world->invariants;
     char id[UUID_TEXT_BYTES];
     inv->lost_epochs[place(host)] = inv->epochs[place(host)];
-    for (int t = 0; t < world->book.count && world->node_count == 1; t++)
+    for (int t = 0; t < world->book.count && world->node_count == 1; t++) {
         for (int p = 0; p < BOOK_PARTITIONS; p++)
             book_may_lose(&world->book.topics[t]->parts[p]);
+    }
     for (int i = 0; i < inv->partition_count; i++) {
-        const struct known_partition *known = &inv->partitions[i];
+        struct known_partition *known = &inv->partitions[i];
         uuid_text(known->topic_id, id);
         struct book_topic *topic = book_topic_by_id(&world->book, id);
         const struct partition_registration *now = &known->registration;
         bool concerned = replica_set_has(&now->isr, host->id) || replica_set_has(&now->elr, host->id) ||
                          replica_set_has(&now->last_isr, host->id);
-        if (topic != NULL && concerned && !all_survives(world, now, host->id))
+        if (topic != NULL && concerned && !all_survives(world, now, known->lost, host->id))
             book_may_lose(&topic->parts[known->index]);
+        known->lost |= 1u << place(host);
     }
 }
 
@@ -475,9 +567,12 @@ static void find_unrest_of_metadata(struct world *world, char out[WORLD_FAILURE_
     for (int i = 0; i < world->node_count; i++) {
         const struct quorum *quorum = &world->nodes[i].node->quorum;
         leaders += quorum->raft.role == RAFT_LEADER;
-        if (quorum->meta.next_offset != first->next_offset)
+        if (quorum->meta.next_offset != first->next_offset) {
             snprintf(out, WORLD_FAILURE_BYTES, "node %d has applied %" PRId64 " commands, node 1 %" PRId64, i + 1,
                      quorum->meta.next_offset, first->next_offset);
+        } else if (!atomic_load(&world->nodes[i].node->membership.registered)) {
+            snprintf(out, WORLD_FAILURE_BYTES, "node %d is not registered", i + 1);
+        }
     }
     if (leaders != 1)
         snprintf(out, WORLD_FAILURE_BYTES, "%d nodes lead the quorum", leaders);
@@ -485,14 +580,14 @@ static void find_unrest_of_metadata(struct world *world, char out[WORLD_FAILURE_
         snprintf(out, WORLD_FAILURE_BYTES, "%zu nodes are registered", first->node_count);
 }
 
-/* All replicas of one partition, in sync and equal. */
+/* All replicas of one partition, in sync and equal, and who leads takes appends in: it has heard the controller. */
 static void find_unrest_of_partition(struct world *world, const struct metadata_topic *meta, int32_t index,
                                      char out[WORLD_FAILURE_BYTES])
 {
     const struct partition_registration *part = &meta->parts[index];
     char ends[200] = "";
     int64_t end = -1, start = -1, lowest = INT64_MAX;
-    bool equal = true;
+    bool equal = true, takes = true;
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
         struct node *node = world->nodes[id - 1].node;
@@ -504,6 +599,7 @@ static void find_unrest_of_partition(struct world *world, const struct metadata_
             hw = audit_high_watermark(replica);
             own_end = partition_log_end(replica);
             own_start = partition_log_start(replica);
+            takes = takes && (id != part->leader || !partition_is_held(replica));
         }
         /* One may be ahead: it led, and its deletion came to nothing. */
         lowest = own_start.offset < lowest ? own_start.offset : lowest;
@@ -516,16 +612,32 @@ static void find_unrest_of_partition(struct world *world, const struct metadata_
         if (topic != NULL)
             topic_unref(topic);
     }
-    if (part->leader == LEADER_NONE || part->isr.count != part->replicas.count || !equal || lowest < start)
-        snprintf(out, WORLD_FAILURE_BYTES, "%s-%d, led by %d in epoch %d:%s", meta->name, index, part->leader,
-                 part->leader_epoch, ends);
+    if (part->leader == LEADER_NONE || part->isr.count != part->replicas.count || !equal || !takes || lowest < start) {
+        snprintf(out, WORLD_FAILURE_BYTES, "%s-%d, led by %d in epoch %d%s:%s", meta->name, index, part->leader,
+                 part->leader_epoch, takes ? "" : " (which takes no append)", ends);
+    }
+}
+
+/* After a cut it is tried again for a while: what goes to a leader there fails until then. */
+static void find_unrest_of_links(struct world *world, char out[WORLD_FAILURE_BYTES])
+{
+    for (int i = 0; i < world->node_count; i++) {
+        for (int j = 0; j < world->node_count && out[0] == '\0'; j++) {
+            struct sim_node *host = &world->nodes[i];
+            int32_t to = world->nodes[j].id;
+            if (i != j && !network_up(&host->node->network, to))
+                snprintf(out, WORLD_FAILURE_BYTES, "node %d is not connected to node %d", host->id, to);
+        }
+    }
 }
 
 void invariants_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES])
 {
+    find_unrest_of_links(world, out);
     find_unrest_of_metadata(world, out);
     const struct metadata *meta = &world->nodes[0].node->quorum.meta;
-    for (size_t t = 0; t < meta->topic_count; t++)
+    for (size_t t = 0; t < meta->topic_count; t++) {
         for (int32_t p = 0; p < meta->topics[t]->partitions && out[0] == '\0' && !world->only_metadata; p++)
             find_unrest_of_partition(world, meta->topics[t], p, out);
+    }
 }

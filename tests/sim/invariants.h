@@ -23,6 +23,8 @@ void invariants_find_unrest(struct world *world, char out[WORLD_FAILURE_BYTES]);
 /* Nothing is lost with its disk: everybody knows the same, all replicas are in sync, and one that is here has another.
  */
 bool invariants_can_be_spared(struct sim_node *host);
+/* By what is decided the node has all of a partition, or may. */
+bool invariants_count_on(struct world *world, int32_t id);
 /* Its power goes: what nobody else had in sync may be lost. */
 void invariants_power_cut(struct sim_node *host);
 

@@ -216,9 +216,10 @@ static int look_at(const struct net *net, int at, int other, struct happening *o
         out[count++] = (struct happening){HAPPENS_END, at, other, 0, side->end_ms};
     if (side->state == SIDE_COMING)
         out[count++] = (struct happening){HAPPENS_UP, at, other, 0, side->up_ms};
-    for (int c = 0; c < CHANNELS && side->state == SIDE_UP && open; c++)
+    for (int c = 0; c < CHANNELS && side->state == SIDE_UP && open; c++) {
         if (side->in[c].first != NULL)
             out[count++] = (struct happening){HAPPENS_FRAME, at, other, (enum channel)c, side->in[c].first->due_ms};
+    }
     return count;
 }
 
@@ -230,9 +231,10 @@ static int look(const struct net *net, unsigned skipped, struct happening out[HA
     for (int at = 0; at < net->node_count; at++) {
         if (!net->nodes[at].running || (skipped >> at & 1) != 0)
             continue;
-        for (int other = 0; other < net->node_count; other++)
+        for (int other = 0; other < net->node_count; other++) {
             if (other != at)
                 count += look_at(net, at, other, out + count);
+        }
     }
     return count;
 }
@@ -240,11 +242,14 @@ static int look(const struct net *net, unsigned skipped, struct happening out[HA
 bool net_ready(struct net *net, unsigned skipped)
 {
     struct happening some[HAPPENINGS_OF_PAIR];
-    for (int at = 0; at < net->node_count; at++)
-        for (int other = 0; other < net->node_count && net->nodes[at].running && (skipped >> at & 1) == 0; other++)
-            for (int i = other != at ? look_at(net, at, other, some) : 0; i-- > 0;)
+    for (int at = 0; at < net->node_count; at++) {
+        for (int other = 0; other < net->node_count && net->nodes[at].running && (skipped >> at & 1) == 0; other++) {
+            for (int i = other != at ? look_at(net, at, other, some) : 0; i-- > 0;) {
                 if (happens_now(net, &some[i]))
                     return true;
+            }
+        }
+    }
     return false;
 }
 
@@ -253,9 +258,10 @@ int64_t net_next_ms(const struct net *net)
     struct happening all[HAPPENINGS];
     int count = look(net, 0, all);
     int64_t next_ms = INT64_MAX;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         if (all[i].due_ms < next_ms)
             next_ms = all[i].due_ms;
+    }
     return next_ms;
 }
 
@@ -290,9 +296,10 @@ int32_t net_step(struct net *net, unsigned skipped)
 {
     struct happening all[HAPPENINGS], due[HAPPENINGS];
     int count = look(net, skipped, all), due_count = 0;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         if (happens_now(net, &all[i]))
             due[due_count++] = all[i];
+    }
     assert(due_count > 0);
     struct happening it = due[chance_below(&net->chance, (uint64_t)due_count)];
     happen(net, &it);
@@ -439,9 +446,10 @@ void net_init(struct net *net, uint64_t seed, const int64_t *now_ms, int node_co
 
 void net_free(struct net *net)
 {
-    for (int i = 0; i < net->node_count; i++)
+    for (int i = 0; i < net->node_count; i++) {
         for (int other = 0; other < net->node_count; other++)
             side_clear(side_of(net, i, other));
+    }
 }
 
 struct transport_source *net_source(struct net *net, int32_t node)
@@ -493,12 +501,13 @@ void net_cut(struct net *net, int32_t from, int32_t to, bool cut)
 
 void net_heal(struct net *net)
 {
-    for (int a = 0; a < net->node_count; a++)
+    for (int a = 0; a < net->node_count; a++) {
         for (int b = 0; b < net->node_count; b++) {
             net->delay_ms[a][b] = DELAY_MS;
             if (net->cut[a][b])
                 net_cut(net, a + 1, b + 1, false);
         }
+    }
     net->queue_bytes = LIMIT_CONN_QUEUE_BYTES;
 }
 

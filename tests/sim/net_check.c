@@ -111,9 +111,10 @@ static void start(struct check *check, struct toy *toy)
     toy->process = hello.process = ++check->processes;
     int rc = source->start(source, &hello, &events, &toy->transport, &e);
     assert(rc == 0);
-    for (int32_t id = 1; id <= TOYS; id++)
+    for (int32_t id = 1; id <= TOYS; id++) {
         if (id != toy->id)
             toy->transport->meet(toy->transport, id, "", NET_PORT);
+    }
 }
 
 static void send_one(struct check *check, struct toy *toy, int32_t to)
@@ -203,13 +204,16 @@ void net_check(uint64_t seed, char *failure, size_t size)
         pass(&check, (int64_t)chance_below(&check.chance, chance_in(&check.chance, 50) ? 4000 : 5));
     }
     net_heal(&check.net);
-    for (int i = 0; i < TOYS; i++)
+    for (int i = 0; i < TOYS; i++) {
         if (check.toys[i].transport == NULL)
             start(&check, &check.toys[i]);
+    }
     pass(&check, REST_MS);
-    for (int i = 0; i < TOYS; i++)
-        for (int other = 0; other < TOYS; other++)
+    for (int i = 0; i < TOYS; i++) {
+        for (int other = 0; other < TOYS; other++) {
             if (other != i && !check.toys[i].peers[other].up)
                 fail(&check, "not up in the end", i + 1, other + 1);
+        }
+    }
     net_free(&check.net);
 }

@@ -78,10 +78,12 @@ void pending_check_errno(struct pending *p, const char *what, int rc, const int 
         return;
     if (p->host->stops && rc == -EIO)
         return;
-    for (; *allowed != 0; allowed++)
+    for (; *allowed != 0; allowed++) {
         if (*allowed == rc)
             return;
-    if (rc != 0 && !full)
+    }
+    if (rc != 0 && !full) {
         world_fail(p->host->world, "node %d: %s of %s-%d: %s", p->host->id, what,
                    p->known != NULL ? p->known->name : "MOUNT", p->index, strerror(-rc));
+    }
 }

@@ -5,9 +5,10 @@
 #ifndef LOGMNT_TESTS_SIM_PENDING_H
 #define LOGMNT_TESTS_SIM_PENDING_H
 
+#include "replication/replica/partition_read.h"
 #include "tests/sim/world.h"
 
-enum pending_kind { PENDING_APPEND, PENDING_FLUSH, PENDING_COMMAND, PENDING_DELETE, PENDING_WAIT };
+enum pending_kind { PENDING_APPEND, PENDING_FLUSH, PENDING_COMMAND, PENDING_DELETE, PENDING_WAIT, PENDING_READ };
 
 struct pending {
     enum pending_kind kind;
@@ -26,6 +27,7 @@ struct pending {
     struct iovec iov;
     /* a flush: what is to be durable when it is answered */
     struct flush_op flush;
+    int32_t flush_epoch; /* that it was asked for with: the op goes on with those of its late appends */
     /* a command */
     struct command_op command;
     enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS, SETS_DEFAULT, MOVES, VOTES } changes;
@@ -37,6 +39,8 @@ struct pending {
     struct log_point point;
     /* a reader at the end */
     struct partition_waiter waiter;
+    /* a read of the batch `serial`; point: how far this mount had shown the partition then */
+    struct read_op read;
 };
 
 /* On its node's list. index -1: of no partition. topic may be NULL; it is referenced until the call is over. */

@@ -4,8 +4,13 @@
 
 #include "tests/sim/world.h"
 
-enum { RUN_GROUPS = 4 }; /* one seed in so many, the first one, has members of a group in its cluster */
-enum { RUN_RACES = 8 };  /* in one of so many new topics are deleted again, and written to at the same time */
+enum { RUN_RACES = 8 }; /* in one of so many new topics are deleted again, and written to at the same time */
+
+/* What a cluster of that seed is made of: metadata alone, without a record; leaders in turn (seesaw.h); with members of
+ * a group. */
+bool run_is_of_metadata(uint64_t seed);
+bool run_is_seesaw(uint64_t seed);
+bool run_has_members(uint64_t seed);
 
 /* How much was proved; counts, all of them uint64_t. */
 struct totals {

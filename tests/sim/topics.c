@@ -15,7 +15,7 @@
 #include "tests/sim/chance.h"
 #include "tests/sim/faults.h"
 
-enum { COMMAND_TIMEOUT_MS = 1000 };
+enum { COMMAND_TIMEOUT_MS = 1000, COMPACTED = 5 /* one topic in so many */ };
 
 static void topic_made(struct pending *p, int rc)
 {
@@ -71,9 +71,10 @@ static void default_set(struct pending *p, int rc)
     if (rc == 0 || rc == -EROFS || rc == -ENODATA)
         book->defaults_open--; /* others may yet come */
     if (rc == 0 && last &&
-        (node_get_config(p->host->node, NULL, default_name, value) != 0 || strcmp(value, p->value) != 0))
+        (node_get_config(p->host->node, NULL, default_name, value) != 0 || strcmp(value, p->value) != 0)) {
         world_fail(p->host->world, "node %d: MOUNT has %s=%s, and was set to %s", p->host->id, default_name, value,
                    p->value);
+    }
 }
 
 /* The same voters again name the disks that they have now. */
@@ -91,8 +92,10 @@ static void voters_set(struct pending *p, int rc)
 /* Nobody heard how it ended. */
 void topics_unheard(struct pending *p)
 {
-    if (p->changes == MAKES_TOPIC)
+    if (p->changes == MAKES_TOPIC) {
         p->known->state = TOPIC_UNKNOWN;
+        p->known->delete_asked |= p->host->world->book.full; /* its node may have taken it back */
+    }
     if (p->changes == DELETES_TOPIC)
         topic_gone(p, -ETIMEDOUT);
 }
@@ -178,7 +181,9 @@ void topics_make(struct sim_node *host, const char *name)
     static const struct tree_attr attr = {.dir_mode = 0755, .file_mode = 0644};
     if (!may_place(host->world))
         return;
-    struct pending *p = command_new(host, NULL, book_add_topic(&host->world->book, name), MAKES_TOPIC);
+    struct book_topic *known = book_add_topic(&host->world->book, name);
+    struct pending *p = command_new(host, NULL, known, MAKES_TOPIC);
+    known->to_compact = chance_in(&host->world->chance, COMPACTED);
     int rc = node_create_topic(host->node, &p->command, name, &attr);
     if (rc == 0 && !p->over)
         uuid_text(p->command.cmd.id, p->known->id);
@@ -229,10 +234,30 @@ void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *k
     struct book_setting *setting = book_setting(known, name);
     if (setting->unknown && !world_alone(host))
         return; /* of two at once nobody knows which was last, and one that timed out may come at any time */
-    for (const struct pending *other = host->pending; other != NULL && !known->deleting; other = other->next)
+    for (const struct pending *other = host->pending; other != NULL && !known->deleting; other = other->next) {
         if (!other->over && other->kind == PENDING_COMMAND && other->setting == setting)
             return;
+    }
     topics_force(host, topic, known, name, value);
+}
+
+/* One setting after the other; where it is not known what became of one they do without. */
+bool topics_prepare(struct sim_node *host, struct topic *topic, struct book_topic *known)
+{
+    static const char *const wanted[][2] = {
+        {"key.separator", "="}, {"segment.bytes", "600"}, {"cleanup.policy", "compact"}};
+    for (int i = 0; i < 3 && known->to_compact; i++) {
+        struct book_setting *setting = book_setting(known, wanted[i][0]);
+        if (strcmp(setting->value, wanted[i][1]) == 0 && !setting->unknown)
+            continue;
+        known->to_compact = !setting->unknown || !chance_in(&host->world->chance, 8);
+        known->compacts |= i == 2 && !setting->unknown;
+        if (!setting->unknown)
+            topics_set(host, topic, known, wanted[i][0], wanted[i][1]);
+        return known->to_compact;
+    }
+    known->to_compact = false;
+    return false;
 }
 
 void topics_set_default(struct sim_node *host)
@@ -280,11 +305,12 @@ static int32_t choose_voters(struct sim_node *host, int32_t ids[WORLD_NODES])
     int32_t count = 0, left = counts[chance_below(&world->chance, 4)];
     if (world->wiped != 0)
         return node_voters(host->node, ids);
-    for (int32_t id = 1; id <= world->node_count && left > 0; id++)
+    for (int32_t id = 1; id <= world->node_count && left > 0; id++) {
         if (left > world->node_count - id || chance_in(&world->chance, 2)) {
             ids[count++] = id;
             left--;
         }
+    }
     return count;
 }
 
@@ -302,6 +328,17 @@ void topics_change_voters(struct sim_node *host)
         topics_over(p, rc);
 }
 
+void topics_set_leader(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index,
+                       int32_t leader)
+{
+    struct pending *p = command_new(host, topic, known, MOVES);
+    host->world->moved_ms = host->world->now_ms;
+    p->index = index;
+    int rc = node_set_leader(host->node, &p->command, known->name, index, leader);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
 void topics_move(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
 {
     struct world *world = host->world;
@@ -311,17 +348,17 @@ void topics_move(struct sim_node *host, struct topic *topic, struct book_topic *
         topics_set(host, topic, known, "unclean.leader.election.enable", what == 0 ? "true" : "");
         return;
     }
-    if (what >= 5 && !may_place(world))
+    if (what < 5) {
+        topics_set_leader(host, topic, known, index, 1 + (int32_t)chance_below(&world->chance, nodes));
+        return;
+    }
+    if (!may_place(world))
         return;
     struct replica_set replicas = {0};
     struct pending *p = command_new(host, topic, known, MOVES);
     int rc;
-    world->moved_ms = world->now_ms;
     p->index = index;
-    if (what < 5) {
-        rc = node_set_leader(host->node, &p->command, known->name, index,
-                             1 + (int32_t)chance_below(&world->chance, nodes));
-    } else if (what == 5) {
+    if (what == 5) {
         rc = node_set_replication_factor(host->node, &p->command, known->name,
                                          1 + (int32_t)chance_below(&world->chance, 3));
     } else {

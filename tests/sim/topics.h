@@ -13,6 +13,10 @@ void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *k
 void topics_force(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
                   const char *value);
 void topics_set_something(struct sim_node *host, struct topic *topic, struct book_topic *known);
+/* What its users set before they write to it. false: nothing more. */
+bool topics_prepare(struct sim_node *host, struct topic *topic, struct book_topic *known);
+void topics_set_leader(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index,
+                       int32_t leader);
 /* Who leads, or holds, one of its partitions, or all; or whether an election may be an unclean one. */
 void topics_move(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index);
 /* Who votes on the metadata. */

@@ -10,13 +10,13 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/base/container.h"
-#include "replication/replica/partition_read.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/reading.h"
 #include "tests/sim/topics.h"
 
-enum { PENDING_MAX = 40, DELIVERY_TIMEOUT_MS = 5000, PROOF_MS = 10000 };
+enum { PENDING_MAX = 40, DELIVERY_TIMEOUT_MS = 5000, PROOF_MS = 10000, LOOKS = 4 /* one append in so many */ };
 
 static const char *const names[] = {"orders", "logs", "clicks"};
 
@@ -65,29 +65,35 @@ static void append_over(struct pending *p, int rc)
     }
 }
 
+/* Now and then its writer looks at once at what it has written. */
 static void on_append(struct append_op *op, int rc)
 {
-    append_over(CONTAINER_OF(op, struct pending, append), rc);
+    struct pending *p = CONTAINER_OF(op, struct pending, append);
+    struct sim_node *host = p->host;
+    struct topic *topic = topic_ref(p->topic);
+    append_over(p, rc);
+    if (rc == 0 && op->acks == ACKS_ALL && !host->disk.crashed && host->pending_count < PENDING_MAX &&
+        chance_in(&host->world->chance, LOOKS))
+        reading_ask(host, topic, p->known, p->index, p->serial, DELIVERY_TIMEOUT_MS);
+    topic_unref(topic);
 }
 
-static void do_append(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index,
-                      int64_t timeout_ms)
+void workload_append(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index,
+                     enum acks acks, int64_t timeout_ms)
 {
-    static const enum acks acks[] = {ACKS_ALL, ACKS_ALL, ACKS_LEADER, ACKS_NONE};
     struct world *world = host->world;
     struct book_setting *separator = book_setting(known, "key.separator");
     bool keyed = known->compacts || separator->value[0] != '\0';
     struct err e = {""};
     struct pending *p = pending_new(host, PENDING_APPEND, topic, known, index);
-    enum acks acks_wanted = acks[chance_below(&world->chance, 4)];
-    int64_t writer = writer_of(host, acks_wanted);
+    int64_t writer = writer_of(host, acks);
     p->serial =
         book_add_batch(known, index, writer, 1 + (int)chance_below(&world->chance, BOOK_LINES), keyed, &world->chance);
     struct book_batch *batch = &known->parts[index].batches[p->serial];
     int64_t time_ms = host->clock.clock.wall_ms(&host->clock.clock);
     p->iov = (struct iovec){batch->bytes, batch->len};
     p->append = (struct append_op){.part = p->part,
-                                   .acks = acks_wanted,
+                                   .acks = acks,
                                    .timeout_ms = timeout_ms,
                                    .done = on_append,
                                    .batch = {.iov = &p->iov,
@@ -102,6 +108,13 @@ static void do_append(struct sim_node *host, struct topic *topic, struct book_to
     int rc = partition_append_submit(&p->append, &e);
     if (rc != 0)
         append_over(p, rc < 0 ? rc : 0);
+}
+
+static void do_append(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index,
+                      int64_t timeout_ms)
+{
+    static const enum acks acks[] = {ACKS_ALL, ACKS_ALL, ACKS_LEADER, ACKS_NONE};
+    workload_append(host, topic, known, index, acks[chance_below(&host->world->chance, 4)], timeout_ms);
 }
 
 /* ---- flushes ---- */
@@ -139,7 +152,7 @@ static void flush_over(struct pending *p, int rc)
     for (int64_t i = 0; i < part->count && rc == 0; i++) {
         struct book_batch *batch = &part->batches[i];
         /* One that may have been lost was of an earlier epoch. */
-        if (batch->may_go && (batch->epoch != p->flush.leader_epoch || batch->epoch < part->unclean_epoch))
+        if (batch->may_go && (batch->epoch != p->flush_epoch || batch->epoch < part->unclean_epoch))
             continue;
         if (batch->state == BATCH_IN && batch->placed && batch->base.offset + batch->lines <= p->point.offset)
             batch->durable = true;
@@ -180,6 +193,7 @@ static void do_flush(struct sim_node *host, struct topic *topic, struct book_top
         return;
     struct pending *p = pending_new(host, PENDING_FLUSH, topic, known, index);
     p->point = upto;
+    p->flush_epoch = epoch;
     p->flush = (struct flush_op){.part = p->part,
                                  .upto = upto.offset,
                                  .leader_epoch = epoch,
@@ -191,17 +205,6 @@ static void do_flush(struct sim_node *host, struct topic *topic, struct book_top
 }
 
 /* ---- DeleteRecords ---- */
-
-/* What a replica on this node is asked, it answers at once. */
-static int look_up(struct partition *part, enum read_kind kind, int64_t at, struct log_point *out)
-{
-    struct read_op op = {.part = part, .kind = kind, .at = at, .limit = INT64_MAX, .max = 1};
-    int rc = partition_read_submit(&op);
-    if (rc == 0)
-        (void)partition_read_cancel(&op);
-    *out = op.point;
-    return rc == 1 ? 0 : rc == 0 ? -ETIMEDOUT : rc;
-}
 
 static void deletion_over(struct pending *p, int rc)
 {
@@ -226,7 +229,7 @@ static void do_delete(struct sim_node *host, struct topic *topic, struct book_to
     struct log_point end = partition_high_watermark(p->part), start = partition_log_start(p->part);
     int64_t offset =
         start.offset + (int64_t)chance_below(&host->world->chance, (uint64_t)(end.offset - start.offset) + 1);
-    if (look_up(p->part, FIND_OFFSET, offset, &p->point) != 0)
+    if (reading_find(p->part, FIND_OFFSET, offset, &p->point) != 0)
         p->point = start;
     if (p->point.offset > part->trim_asked.offset)
         part->trim_asked = p->point;
@@ -236,76 +239,41 @@ static void do_delete(struct sim_node *host, struct topic *topic, struct book_to
         deletion_over(p, rc);
 }
 
-/* ---- reading ---- */
-
-static void on_ready(struct partition_waiter *waiter)
-{
-    struct pending *p = CONTAINER_OF(waiter, struct pending, waiter);
-    struct log_point hw = partition_high_watermark(p->part);
-    int state = partition_state(p->part);
-    if (pending_over(p, "a reader", 0) && state == 0 && hw.position <= waiter->position)
-        world_fail(p->host->world, "%s-%d: a reader at %" PRId64 " was woken for nothing", p->known->name, p->index,
-                   waiter->position);
-}
-
-static void do_wait(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
-{
-    struct audit audit = {.book = &host->world->book, .node = host->node, .place = host->id - 1};
-    if (!audit_holds(&audit, topic_partition(topic, index)))
-        return;
-    struct pending *p = pending_new(host, PENDING_WAIT, topic, known, index);
-    p->waiter = (struct partition_waiter){.position = partition_high_watermark(p->part).position, .ready = on_ready};
-    if (!partition_wait(p->part, &p->waiter))
-        pending_over(p, "a reader", 0);
-}
-
-static void do_read(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
-{
-    struct err e = {""};
-    struct partition *part = topic_partition(topic, index);
-    struct audit audit = {.book = &host->world->book, .node = host->node, .place = host->id - 1};
-    if (known->state != TOPIC_THERE || known->deleting || topic_deleted(topic))
-        return;
-    if (!(audit_holds(&audit, part) ? audit_partition(&audit, known, index, part, &e)
-                                    : audit_size(&audit, known, index, part, &e)))
-        world_fail(host->world, "node %d reads: %s", host->id, e.text);
-}
-
-/* By offset, from the end, by position: what is found is where the books say, or the next that survives. */
-static void do_look_up(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
-{
-    struct partition *part = topic_partition(topic, index);
-    struct log_point start = partition_log_start(part), hw = partition_high_watermark(part), found;
-    struct book_partition *book = &known->parts[index];
-    struct audit audit = {.book = &host->world->book, .node = host->node, .place = host->id - 1};
-    if (book->count == 0 || topic_deleted(topic) || known->deleting || partition_state(part) != 0 ||
-        !audit_holds(&audit, part))
-        return;
-    struct book_batch *batch = &book->batches[chance_below(&host->world->chance, (uint64_t)book->count)];
-    int64_t offset = batch->base.offset;
-    if (!batch->settled || batch->state != BATCH_IN || offset < start.offset || offset >= hw.offset)
-        return;
-    int rc = look_up(part, FIND_OFFSET, offset, &found);
-    if (rc == -ETIMEDOUT && !world_alone(host))
-        return; /* what this mount was told of is not here yet: the leader is asked */
-    if (rc != 0 || found.offset < offset || (found.offset == offset && found.position != batch->base.position) ||
-        (!known->compacts && found.offset != offset))
-        world_fail(host->world,
-                   "node %d: %s-%d: offset %" PRId64 " is found at %" PRId64 "/%" PRId64 " (%d), batch %" PRId64
-                   " is at %" PRId64 "/%" PRId64,
-                   host->id, known->name, index, offset, found.offset, found.position, rc,
-                   (int64_t)(batch - book->batches), batch->base.offset, batch->base.position);
-    rc = look_up(part, FIND_LAST, hw.offset - offset, &found);
-    if (rc != 0 || (!known->compacts && !book->may_go && found.offset != offset)) /* records: holes are none */
-        world_fail(host->world, "%s-%d: the last %" PRId64 " begin at %" PRId64 " (%d)", known->name, index,
-                   hw.offset - offset, found.offset, rc);
-    rc = look_up(part, FIND_POSITION, batch->base.position, &found);
-    if (rc != 0 || (!known->compacts && found.offset != offset))
-        world_fail(host->world, "%s-%d: position %" PRId64 " is found at %" PRId64 " (%d)", known->name, index,
-                   batch->base.position, found.offset, rc);
-}
-
 /* ---- which call ---- */
+
+static void read_some(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index)
+{
+    uint64_t count = (uint64_t)known->parts[index].count;
+    if (count > 0 && chance_in(&host->world->chance, 2))
+        reading_ask(host, topic, known, index, (int64_t)chance_below(&host->world->chance, count), DELIVERY_TIMEOUT_MS);
+    else
+        reading_ask_last(host, topic, known, index, DELIVERY_TIMEOUT_MS);
+}
+
+/* Whoever follows what led there goes on reading somewhere else. */
+static void readers_go_on(struct sim_node *host)
+{
+    struct book *book = &host->world->book;
+    for (int t = 0; t < book->count; t++) {
+        struct book_topic *known = book->topics[t];
+        struct topic *topic = known->state == TOPIC_THERE ? node_topic(host->node, known->name) : NULL;
+        if (topic == NULL)
+            continue;
+        for (int32_t p = 0; p < topic_partition_count(topic) && host->pending_count < PENDING_MAX; p++) {
+            if (strcmp(topic_id(topic), known->id) == 0)
+                reading_ask_last(host, topic, known, p, DELIVERY_TIMEOUT_MS);
+        }
+        topic_unref(topic);
+    }
+}
+
+void workload_go_on(struct world *world)
+{
+    for (int i = 0; i < world->node_count; i++) {
+        if (world_is_up(&world->nodes[i]) && !world->only_metadata)
+            readers_go_on(&world->nodes[i]);
+    }
+}
 
 static void change_topic(struct sim_node *host, struct topic *topic, struct book_topic *known)
 {
@@ -382,7 +350,7 @@ void workload_act(struct sim_node *host)
     if (known->state == TOPIC_UNKNOWN && !known->delete_asked)
         known->state = TOPIC_THERE;
     if (host->pending_count >= PENDING_MAX)
-        do_read(host, topic, known, index);
+        reading_walk(host, topic, known, index);
     else if (race(host, topic, known, index))
         ; /* who comes first? */
     else if (known->state != TOPIC_THERE)
@@ -391,16 +359,20 @@ void workload_act(struct sim_node *host)
         change_topic(host, topic, known);
     else if (world->moves && chance_in(&world->chance, 12))
         topics_move(host, topic, known, index);
+    else if (what < 50 && topics_prepare(host, topic, known))
+        ;
     else if (what < 50)
         do_append(host, topic, known, index, (int64_t)chance_below(&world->chance, DELIVERY_TIMEOUT_MS));
     else if (what < 60)
         do_flush(host, topic, known, index);
-    else if (what < 68)
-        do_read(host, topic, known, index);
+    else if (what < 64)
+        reading_walk(host, topic, known, index);
+    else if (what < 70)
+        read_some(host, topic, known, index);
     else if (what < 76)
-        do_look_up(host, topic, known, index);
+        reading_look_up(host, topic, known, index);
     else if (what < 80)
-        do_wait(host, topic, known, index);
+        reading_wait(host, topic, known, index);
     else if (what < 83)
         do_delete(host, topic, known, index);
     else if (what < 90)
@@ -467,6 +439,8 @@ void workload_cancel(struct sim_node *host, bool heard)
             command_cancelled(p, heard);
         else if (p->kind == PENDING_WAIT && partition_unwait(p->part, &p->waiter))
             pending_over(p, "a reader is gone", 0);
+        else if (p->kind == PENDING_READ && partition_read_cancel(&p->read))
+            pending_over(p, "a read is taken back", 0);
     }
     while (sim_executor_ready(&host->executor))
         sim_executor_step(&host->executor);
@@ -475,9 +449,10 @@ void workload_cancel(struct sim_node *host, bool heard)
 
 static bool commands_wait(const struct sim_node *host)
 {
-    for (const struct pending *p = host->pending; p != NULL; p = p->next)
+    for (const struct pending *p = host->pending; p != NULL; p = p->next) {
         if (!p->over && p->kind == PENDING_COMMAND)
             return true;
+    }
     return false;
 }
 
@@ -522,18 +497,19 @@ void workload_calm(struct world *world)
 
 const char *workload_first_waiting(const struct sim_node *host)
 {
-    static const char *const kinds[] = {"an append", "an fsync", "a command", "DeleteRecords", "a reader"};
-    for (const struct pending *p = host->pending; p != NULL; p = p->next)
+    static const char *const kinds[] = {"an append", "an fsync", "a command", "DeleteRecords", "a reader", "a read"};
+    for (const struct pending *p = host->pending; p != NULL; p = p->next) {
         if (!p->over)
             return kinds[p->kind];
+    }
     return "none";
 }
 
-int workload_waiting(const struct sim_node *host, bool readers)
+int workload_waiting(const struct sim_node *host)
 {
     int waiting = 0;
     for (const struct pending *p = host->pending; p != NULL; p = p->next)
-        waiting += !p->over && (readers || p->kind != PENDING_WAIT);
+        waiting += !p->over && p->kind != PENDING_WAIT;
     return waiting;
 }
 
@@ -545,12 +521,11 @@ static void wait_for_answers(struct sim_node *host)
     int64_t until_ms = world->now_ms + PROOF_MS;
     if (world_alone(host)) {
         /* What a full disk has refused is tried again after a while. */
-        while ((world_busy(world) || (workload_waiting(host, false) > 0 && world->now_ms < until_ms)) &&
-               world_step(world))
+        while ((world_busy(world) || (workload_waiting(host) > 0 && world->now_ms < until_ms)) && world_step(world))
             ;
         return;
     }
-    while (workload_waiting(host, false) > 0 && world->now_ms < until_ms && !world_failed(world))
+    while (workload_waiting(host) > 0 && world->now_ms < until_ms && !world_failed(world))
         world_run(world, 20);
 }
 
@@ -570,7 +545,7 @@ static void prove_partition(struct sim_node *host, struct topic *topic, struct b
         struct topic *seen = node_topic(reader->node, known->name);
         if (seen == NULL)
             continue;
-        do_read(reader, seen, known, index);
+        reading_walk(reader, seen, known, index);
         topic_unref(seen);
     }
 }
@@ -591,13 +566,31 @@ static void prove_node(struct sim_node *host)
     workload_sweep(host);
 }
 
+/* A reader at what its mount has shown, which is lost, and whoever came to lead could not ask this node (rule 53): as
+ * long as nothing lies behind it there is nothing to wake it for. */
+static bool waits_rightly(const struct pending *p)
+{
+    return p->known->parts[p->index].stale_epoch[p->host->id - 1] > 0 &&
+           partition_high_watermark(p->part).position <= p->waiter.position;
+}
+
+static void prove_woken(struct sim_node *host)
+{
+    workload_sweep(host);
+    if (workload_waiting(host) != 0)
+        world_fail(host->world, "node %d: %d calls are still waiting", host->id, workload_waiting(host));
+    for (const struct pending *p = host->pending; p != NULL; p = p->next) {
+        if (p->kind == PENDING_WAIT && !waits_rightly(p)) {
+            world_fail(host->world, "node %d: a reader at %" PRId64 " of %s-%d was not woken", host->id,
+                       p->waiter.position, p->known->name, p->index);
+        }
+    }
+}
+
 void workload_prove(struct world *world)
 {
     for (int i = 0; i < world->node_count && !world_failed(world); i++)
         prove_node(&world->nodes[i]);
-    for (int i = 0; i < world->node_count && !world_failed(world); i++) {
-        workload_sweep(&world->nodes[i]);
-        if (workload_waiting(&world->nodes[i], true) != 0)
-            world_fail(world, "node %d: %d readers were not woken", i + 1, workload_waiting(&world->nodes[i], true));
-    }
+    for (int i = 0; i < world->node_count && !world_failed(world); i++)
+        prove_woken(&world->nodes[i]);
 }

@@ -11,6 +11,7 @@
 
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/invariants.h"
 #include "tests/sim/groups.h"
 #include "tests/sim/workload.h"
@@ -331,11 +332,15 @@ void world_recover(struct sim_node *host)
     take_down(host);
     settle_disk(host);
     world_note(world, "node %d %s", host->id, power ? "lost its power" : "was killed");
-    if (world_alone(host))
+    if (power)
+        faults_come_back(host);
+    workload_go_on(world);
+    if (world_alone(host)) {
         world_start(host);
-    else
+    } else {
         host->restart_ms = world->now_ms +
                            (int64_t)chance_below(&world->chance, chance_in(&world->chance, 5) ? DOWN_LONG_MS : DOWN_MS);
+    }
 }
 
 void world_stop(struct sim_node *host)
@@ -352,9 +357,10 @@ void world_stop(struct sim_node *host)
     if (!world_failed(world))
         world_in_process(host, call_close);
     host->in_call = host->stops = false;
-    if (!host->ended && host->pending_count != 0)
+    if (!host->ended && host->pending_count != 0) {
         world_fail(world, "node %d: %d calls were not answered by a stop: %s", host->id, host->pending_count,
                    workload_first_waiting(host));
+    }
     int rc = host->rc;
     if (!host->disk.crashed && rc != 0 && host->disk.capacity_bytes == INT64_MAX && !host->disk.failed)
         world_fail(world, "node %d does not stop cleanly: %s", host->id, host->e.text);
@@ -380,9 +386,10 @@ struct sim_node *world_pick(struct world *world)
 {
     struct sim_node *up[WORLD_NODES];
     unsigned count = 0;
-    for (int i = 0; i < world->node_count; i++)
+    for (int i = 0; i < world->node_count; i++) {
         if (world_is_up(&world->nodes[i]))
             up[count++] = &world->nodes[i];
+    }
     return count > 0 ? up[chance_below(&world->chance, count)] : NULL;
 }
 
@@ -395,9 +402,10 @@ static bool is_due(const struct sim_node *host)
 static unsigned skipped(const struct world *world)
 {
     unsigned bits = 0;
-    for (int i = 0; i < world->node_count; i++)
+    for (int i = 0; i < world->node_count; i++) {
         if (!runs(&world->nodes[i]))
             bits |= 1u << i;
+    }
     return bits;
 }
 
@@ -405,9 +413,10 @@ static unsigned skipped(const struct world *world)
 static unsigned ready(struct world *world, int out[WORLD_NODES + 1])
 {
     unsigned count = 0;
-    for (int i = 0; i < world->node_count; i++)
+    for (int i = 0; i < world->node_count; i++) {
         if (runs(&world->nodes[i]) && sim_executor_ready(&world->nodes[i].executor))
             out[count++] = i;
+    }
     if (world->node_count > 1 && net_ready(&world->net, skipped(world)))
         out[count++] = world->node_count;
     return count;

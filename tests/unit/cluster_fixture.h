@@ -37,9 +37,10 @@ static inline void cluster_settle(struct cluster *c)
     bool more = true;
     while (more) {
         more = false;
-        for (int id = 1; id < MEMORY_NODES; id++)
+        for (int id = 1; id < MEMORY_NODES; id++) {
             while (c->nodes[id].node != NULL && hand_step(&c->nodes[id].hand))
                 more = true;
+        }
         while (memory_step(&c->network))
             more = true;
     }
@@ -163,9 +164,10 @@ static inline struct cluster *cluster_new(int count)
 static inline void cluster_free(struct cluster *c)
 {
     char command[128];
-    for (int32_t id = 1; id < MEMORY_NODES; id++)
+    for (int32_t id = 1; id < MEMORY_NODES; id++) {
         if (c->nodes[id].node != NULL)
             cluster_stop(c, id);
+    }
     while (memory_step(&c->network))
         ;
     snprintf(command, sizeof command, "rm -rf %s", c->dir);
@@ -179,9 +181,10 @@ static inline void cluster_free(struct cluster *c)
 static inline int32_t cluster_leader(struct cluster *c)
 {
     int32_t leader = 0;
-    for (int32_t id = 1; id < MEMORY_NODES; id++)
+    for (int32_t id = 1; id < MEMORY_NODES; id++) {
         if (c->nodes[id].node != NULL && quorum_leads(&c->nodes[id].node->quorum, NULL))
             leader = leader == 0 ? id : -1;
+    }
     return leader;
 }
 
@@ -194,9 +197,10 @@ static inline int32_t cluster_await_leader(struct cluster *c)
 /* A node that is up and does not lead. */
 static inline int32_t cluster_follower(struct cluster *c)
 {
-    for (int32_t id = 1; id < MEMORY_NODES; id++)
+    for (int32_t id = 1; id < MEMORY_NODES; id++) {
         if (c->nodes[id].node != NULL && id != cluster_leader(c))
             return id;
+    }
     fail_msg("there is no follower");
     return 0;
 }
@@ -291,6 +295,13 @@ static inline bool cluster_has(struct cluster *c, int32_t id, const char *name)
 
 /* ---- cmocka's setups ---- */
 
+static inline bool cluster_has_directory(struct cluster *c, int32_t id, const char *name)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/topics/%s", c->nodes[id].dir, name);
+    return access(path, F_OK) == 0;
+}
+
 static inline int cluster_setup_three(void **state)
 {
     struct cluster *c = cluster_new(3);
@@ -305,5 +316,7 @@ static inline int cluster_teardown(void **state)
     cluster_free(*state);
     return 0;
 }
+
+#define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
 
 #endif

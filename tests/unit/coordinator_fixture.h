@@ -111,9 +111,10 @@ static inline void settle(struct cluster *c, int64_t start)
         memcpy(all, c->core.changes.starts, count * sizeof wanted);
         coordinator_clear(&c->core);
         begin(c);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             if (coordinator_starts(&c->core, &all[i]))
                 coordinator_started(&c->core, &all[i], start, c->leader_epoch);
+        }
         end(c);
     }
     coordinator_clear(&c->core);
@@ -215,10 +216,11 @@ static inline void assert_shares(struct cluster *c, int32_t node, uint64_t numbe
     size_t len = 0;
     assert_non_null(reader);
     assert_int_equal(coordinator_shares(reader, &told), 0);
-    for (size_t i = 0; i < told.share_count; i++)
+    for (size_t i = 0; i < told.share_count; i++) {
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%d:%d:%d%s", i > 0 ? " " : "",
                                 (int)told.shares[i].partition, (int)told.shares[i].epoch, (int)told.shares[i].start,
                                 told.shares[i].revoked ? "r" : "");
+    }
     group_told_free(&told);
     assert_string_equal(text, expected);
 }
@@ -237,9 +239,10 @@ static inline void assert_offsets(struct cluster *c, const char *expected)
     char text[256] = "";
     size_t len = 0;
     assert_int_equal(coordinator_ask(&c->core, &it, &told), 0);
-    for (size_t i = 0; i < told.row_count; i++)
+    for (size_t i = 0; i < told.row_count; i++) {
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%d=%d", i > 0 ? " " : "", (int)told.rows[i].partition,
                                 (int)told.rows[i].committed);
+    }
     group_told_free(&told);
     assert_string_equal(text, expected);
 }

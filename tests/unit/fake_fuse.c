@@ -6,7 +6,7 @@
 
 void fake_fuse_request(struct fuse_req *req, pid_t tid)
 {
-    memset(req, 0, sizeof(*req));
+    memset(req, 0, sizeof *req);
     pthread_mutex_init(&req->lock, NULL);
     req->ctx.pid = tid;
 }
@@ -14,7 +14,7 @@ void fake_fuse_request(struct fuse_req *req, pid_t tid)
 void fake_fuse_interrupt(struct fuse_req *req)
 {
     pthread_mutex_lock(&req->lock);
-    if (req->interrupt)
+    if (req->interrupt != NULL)
         req->interrupt(req, req->interrupt_arg);
     pthread_mutex_unlock(&req->lock);
 }
@@ -22,6 +22,11 @@ void fake_fuse_interrupt(struct fuse_req *req)
 const struct fuse_ctx *fuse_req_ctx(fuse_req_t req)
 {
     return &req->ctx;
+}
+
+void *fuse_req_userdata(fuse_req_t req)
+{
+    return req->userdata;
 }
 
 void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func, void *data)
@@ -35,6 +40,20 @@ void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func, void *d
 int fuse_reply_err(fuse_req_t req, int err)
 {
     atomic_store(&req->err, err);
+    atomic_fetch_add(&req->answers, 1);
+    return 0;
+}
+
+int fuse_reply_entry(fuse_req_t req, const struct fuse_entry_param *entry)
+{
+    req->ino = entry->ino;
+    atomic_fetch_add(&req->answers, 1);
+    return 0;
+}
+
+int fuse_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
+{
+    req->fh = fi->fh;
     atomic_fetch_add(&req->answers, 1);
     return 0;
 }

@@ -10,6 +10,7 @@
 
 struct fuse_req {
     struct fuse_ctx ctx;
+    void *userdata;       /* the session's; the test's to set */
     pthread_mutex_t lock; /* as in libfuse: held while the interrupt function runs and while it changes */
     fuse_interrupt_func_t interrupt;
     void *interrupt_arg;
@@ -18,6 +19,8 @@ struct fuse_req {
     _Atomic size_t written;
     char *bytes; /* of an answer that is some, with a '\0' behind them; the test's to free. Set before `answers` */
     size_t len;
+    fuse_ino_t ino; /* of an answer that is a node */
+    uint64_t fh;    /* of one that is an open file */
 };
 
 /* A request of the thread tid. */

@@ -15,7 +15,8 @@ struct stream {
     struct handle *handle;
 };
 
-static inline void open_stream(struct stream *s, struct node *node, const char *group_name)
+/* VNODE_GROUP_STREAM or VNODE_GROUP_JSON. */
+static inline void open_stream_as(struct stream *s, struct node *node, const char *group_name, enum vnode_kind kind)
 {
     memset(s, 0, sizeof *s);
     s->options.delivery_timeout_ms = 30000;
@@ -26,13 +27,18 @@ static inline void open_stream(struct stream *s, struct node *node, const char *
     parks_init(&s->session.parks);
     struct topic *topic = node_topic(node, "orders");
     struct node_group *group = node_group(node, group_name);
-    struct vnode_key key = {.kind = VNODE_GROUP_STREAM, .topic = topic, .group = group};
+    struct vnode_key key = {.kind = kind, .topic = topic, .group = group};
     s->vnode = tree_vnode(s->session.tree, &key);
     topic_unref(topic);
     node_group_unref(group);
     s->handle = handle_new(&s->session, s->vnode);
     assert_int_equal(reader_open(s->handle), 0);
     assert_int_equal(group_stream_open(s->handle, getpid()), 0);
+}
+
+static inline void open_stream(struct stream *s, struct node *node, const char *group_name)
+{
+    open_stream_as(s, node, group_name, VNODE_GROUP_STREAM);
 }
 
 static inline void close_stream(struct stream *s)

@@ -37,6 +37,7 @@ struct hub {
     struct hub_event *first, **last;
     bool up[HUB_NODES][HUB_NODES];
     bool busy;                          /* an event is being told */
+    long pushed;                        /* events, ever */
     _Atomic long frames[MESSAGE_KINDS]; /* that were sent */
 };
 
@@ -47,6 +48,7 @@ static inline void hub_push(struct hub *hub, struct hub_event event)
     pushed->next = NULL;
     *hub->last = pushed;
     hub->last = &pushed->next;
+    hub->pushed++;
     pthread_cond_broadcast(&hub->changed);
 }
 
@@ -216,15 +218,32 @@ static inline void hub_attach(struct hub *hub, int id, struct network *network)
     pthread_mutex_unlock(&hub->lock);
 }
 
+/* Until all has been told that came. Under the lock. */
+static inline void hub_await_idle(struct hub *hub)
+{
+    while (hub->first != NULL || hub->busy)
+        pthread_cond_wait(&hub->changed, &hub->lock);
+}
+
+/* Likewise; returns how many events that were, ever. */
+static inline long hub_drain(struct hub *hub)
+{
+    pthread_mutex_lock(&hub->lock);
+    hub_await_idle(hub);
+    long pushed = hub->pushed;
+    pthread_mutex_unlock(&hub->lock);
+    return pushed;
+}
+
 /* Nothing comes to the node any more once this has returned. */
 static inline void hub_detach(struct hub *hub, int id, struct network *network)
 {
-    for (int other = 1; other < HUB_NODES; other++)
+    for (int other = 1; other < HUB_NODES; other++) {
         if (other != id)
             hub_link(hub, id, other, false);
+    }
     pthread_mutex_lock(&hub->lock);
-    while (hub->first != NULL || hub->busy)
-        pthread_cond_wait(&hub->changed, &hub->lock);
+    hub_await_idle(hub);
     hub->ports[id].attached = false;
     pthread_mutex_unlock(&hub->lock);
     network_attach(network, NULL);

@@ -37,6 +37,7 @@ struct memory_port {
     struct transport_events events;
     struct hello hello;
     bool started;
+    bool begun; /* between start and stop, also when it was taken off */
 };
 
 struct memory_network {
@@ -45,6 +46,7 @@ struct memory_network {
     int links[MEMORY_NODES][MEMORY_NODES]; /* how often it came up */
     struct memory_event *first, **last;
     uint64_t frames;
+    int lost_kind; /* of frames that never arrive; 0: none */
 };
 
 static inline struct memory_event *memory_tell(struct memory_network *network, enum memory_event_type type, int to,
@@ -62,7 +64,7 @@ static inline struct memory_event *memory_tell(struct memory_network *network, e
 /* Connects who can be, and ends what cannot. */
 static inline void memory_connect(struct memory_network *network)
 {
-    for (int a = 1; a < MEMORY_NODES; a++)
+    for (int a = 1; a < MEMORY_NODES; a++) {
         for (int b = a + 1; b < MEMORY_NODES; b++) {
             bool both = network->ports[a].started && network->ports[b].started;
             bool can = both && !network->cut[a][b];
@@ -78,6 +80,7 @@ static inline void memory_connect(struct memory_network *network)
                 memory_tell(network, MEMORY_DOWN, b, a);
             }
         }
+    }
 }
 
 static inline int memory_send(struct transport *transport, int32_t node, enum channel channel,
@@ -89,6 +92,8 @@ static inline int memory_send(struct transport *transport, int32_t node, enum ch
     uint8_t *at;
     if (!port->started || node < 1 || node >= MEMORY_NODES || !port->network->up[port->node][node])
         return -ENOTCONN;
+    if (out->kind == port->network->lost_kind)
+        return 0;
     event = memory_tell(port->network, MEMORY_FRAME, node, port->node);
     event->channel = channel;
     event->link = port->network->links[port->node][node];
@@ -133,7 +138,7 @@ static inline int memory_start(struct transport_source *source, const struct hel
     (void)e;
     port->hello = *ours;
     port->events = *events;
-    port->started = true;
+    port->started = port->begun = true;
     *out = &port->transport;
     memory_connect(port->network);
     return 0;
@@ -158,12 +163,15 @@ static inline void memory_take_off(struct memory_port *port, bool goodbye)
 
 static inline void memory_stop(struct transport_source *source)
 {
-    memory_take_off(CONTAINER_OF(source, struct memory_port, source), true);
+    struct memory_port *port = CONTAINER_OF(source, struct memory_port, source);
+    memory_take_off(port, true);
+    port->begun = false;
 }
 
 static inline void memory_set_cluster(struct transport_source *source, const char *cluster_id)
 {
     struct memory_port *port = CONTAINER_OF(source, struct memory_port, source);
+    assert_true(port->begun);
     strncpy(port->hello.cluster_id, cluster_id, sizeof port->hello.cluster_id - 1);
 }
 
@@ -171,12 +179,13 @@ static inline void memory_network_init(struct memory_network *network)
 {
     *network = (struct memory_network){.first = NULL};
     network->last = &network->first;
-    for (int node = 0; node < MEMORY_NODES; node++)
+    for (int node = 0; node < MEMORY_NODES; node++) {
         network->ports[node] = (struct memory_port){
             .network = network,
             .node = node,
             .source = {.start = memory_start, .stop = memory_stop, .set_cluster = memory_set_cluster},
             .transport = {.send = memory_send, .meet = memory_meet, .drop = memory_drop}};
+    }
 }
 
 /* Delivers the next event. false: there is none. */

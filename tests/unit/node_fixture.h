@@ -30,14 +30,14 @@
 
 struct hand_clock {
     struct clock clock;
-    int64_t wall_start_ms;
+    _Atomic int64_t wall_start_ms;
     _Atomic int64_t passed_ms;
 };
 
 static inline int64_t hand_wall_ms(struct clock *clock)
 {
     struct hand_clock *hand = CONTAINER_OF(clock, struct hand_clock, clock);
-    return hand->wall_start_ms + atomic_load(&hand->passed_ms);
+    return atomic_load(&hand->wall_start_ms) + atomic_load(&hand->passed_ms);
 }
 
 static inline int64_t hand_mono_ms(struct clock *clock)
@@ -61,9 +61,10 @@ enum gate_state { GATE_OPEN, GATE_SHUT, GATE_WAITED_AT };
 static inline void pass_gate(_Atomic int *gate)
 {
     int shut = GATE_SHUT;
-    if (atomic_load(gate) == GATE_SHUT && atomic_compare_exchange_strong(gate, &shut, GATE_WAITED_AT))
+    if (atomic_load(gate) == GATE_SHUT && atomic_compare_exchange_strong(gate, &shut, GATE_WAITED_AT)) {
         while (atomic_load(gate) == GATE_WAITED_AT)
             sched_yield();
+    }
 }
 
 static inline ssize_t bad_pwritev(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
@@ -102,6 +103,7 @@ struct fixture {
     char dir[64];
     struct hand_clock clock;
     struct bad_disk disk;
+    bool unchecked;    /* start with check.crcs=false */
     struct node *node; /* NULL: stopped */
 };
 
@@ -109,7 +111,7 @@ static inline int try_open(struct fixture *f, int32_t id, struct err *e)
 {
     struct node_options options = {.data_dir = f->dir,
                                    .id = id,
-                                   .check_crcs = true,
+                                   .check_crcs = !f->unchecked,
                                    .log_retention_check_interval_ms = 300000,
                                    .log_cleaner_backoff_ms = 15000,
                                    .io = &f->disk.io,
@@ -176,6 +178,7 @@ static inline int setup(void **state)
     f->disk.io.fsync = bad_fsync;
     f->disk.io.mkdir = bad_mkdir;
     start(f);
+    executor_settle(f->node->executor); /* nothing of the start is under way any more */
     *state = f;
     return 0;
 }
@@ -200,6 +203,26 @@ static inline void pass_ms(struct fixture *f, int64_t ms)
     executor_uv_look(f->node->executor);
 }
 
+struct loop_look {
+    struct loop_call call;
+    struct executor *executor;
+};
+
+static inline void loop_looked(struct loop_call *call, struct uv_loop_s *loop)
+{
+    (void)loop;
+    executor_uv_called(CONTAINER_OF(call, struct loop_look, call)->executor, call);
+}
+
+/* Until the alarms that are due have begun to ring: the loop looks at them behind the first call and before the second.
+ */
+static inline void await_alarms(struct fixture *f)
+{
+    struct loop_look look = {.call.run = loop_looked, .executor = f->node->executor};
+    for (int i = 0; i < 2; i++)
+        executor_uv_call(look.executor, &look.call);
+}
+
 /* Waits until the condition holds; a minute without is a failure. */
 #define wait_until(condition)                                                                                          \
     for (int waited_ms = 0; !(condition); waited_ms++) {                                                               \
@@ -207,6 +230,14 @@ static inline void pass_ms(struct fixture *f, int64_t ms)
             fail_msg("waited in vain for %s", #condition);                                                             \
         usleep(1000);                                                                                                  \
     }
+
+/* From here on that call on the disk is another function. Nobody is at one meanwhile: what was begun has come to rest,
+ * and more begins with the next verb. */
+#define replace_disk_call(f, call, by)                                                                                 \
+    do {                                                                                                               \
+        executor_settle((f)->node->executor);                                                                          \
+        (f)->disk.io.call = (by);                                                                                      \
+    } while (0)
 
 /* ---- verbs ---- */
 

@@ -102,7 +102,7 @@ static void test_how_long_they_took_is_counted(void **state)
     assert_int_equal(park(f, part, &second, "b\n"), 0);
     assert_true(partition_append_cancel(&second.op));
     pass_ms(f, 5000);
-    f->clock.wall_start_ms += 3600000;
+    atomic_fetch_add(&f->clock.wall_start_ms, 3600000);
     set(f, "orders", "min.insync.replicas", "1");
     assert_int_equal(first.calls, 1);
     assert_int_equal(append_to(f, part, "c\n", ACKS_LEADER, &third.op, NULL), 1);
@@ -185,7 +185,7 @@ static void test_too_few_replicas_while_an_append_is_under_way(void **state)
     pthread_create(&appender, NULL, append_in_thread, &b);
     wait_until(atomic_load(&f->disk.pwritev_gate) == GATE_WAITED_AT);
     pthread_create(&setter, NULL, need_two, f);
-    wait_until(atomic_load(&b.part->min_insync_replicas) == 2);
+    wait_until(atomic_load(&b.part->settings.min_insync_replicas) == 2);
     atomic_store(&f->disk.pwritev_gate, GATE_OPEN);
     pthread_join(appender, NULL);
     pthread_join(setter, NULL);

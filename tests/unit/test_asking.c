@@ -149,7 +149,7 @@ static void who_is_to_join_is_asked_to_flush_what_it_has(void **state)
     struct pair *pair = led_by_one(state, alone(1));
     struct partition *leading = partition_of(pair, 1, "orders");
 
-    atomic_store(&leading->min_insync_config, 2);
+    atomic_store(&leading->settings.min_insync_config, 2);
     led_by(pair, 1, "orders", 1, 5, alone(1));
     partition_set_min_insync(leading);
     append_at(pair, 1, "a\n");
@@ -281,9 +281,8 @@ static void a_deletion_waits_for_all_in_sync(void **state)
 }
 
 /* KIP-966: below min.insync.replicas who has left the ISR may be elected. */
-static void a_deletion_waits_for_who_may_lead_next(void **state)
+static void a_deletion_waits_for(struct pair *pair, struct replica_set *(*who)(struct partition_registration *))
 {
-    struct pair *pair = led_by_one(state, both);
     struct partition *part = partition_of(pair, 1, "orders");
     struct partition_registration left = part->registration;
     struct deleted deleted;
@@ -291,17 +290,37 @@ static void a_deletion_waits_for_who_may_lead_next(void **state)
     append_at(pair, 1, "a\n");
     replicate(pair);
     left.isr = alone(1);
-    left.elr = alone(2);
+    *who(&left) = alone(2);
     left.partition_epoch++;
     partition_set_registration(part, &left);
     assert_int_equal(delete_at(pair, 1, &deleted, 2), 0);
     assert_int_equal(deleted.calls, 0);
-    left.elr.count = 0;
+    who(&left)->count = 0;
     left.partition_epoch++;
     partition_set_registration(part, &left);
     settle(pair);
     assert_int_equal(deleted.calls, 1);
     assert_int_equal(deleted.rc, 0);
+}
+
+static struct replica_set *eligible(struct partition_registration *part)
+{
+    return &part->elr;
+}
+
+static void a_deletion_waits_for_who_is_eligible(void **state)
+{
+    a_deletion_waits_for(led_by_one(state, both), eligible);
+}
+
+static struct replica_set *last_in_sync(struct partition_registration *part)
+{
+    return &part->last_isr;
+}
+
+static void a_deletion_waits_for_the_last_isr(void **state)
+{
+    a_deletion_waits_for(led_by_one(state, both), last_in_sync);
 }
 
 static void a_deletion_that_was_not_sent_is_taken_back(void **state)
@@ -334,7 +353,8 @@ int main(void)
         STORY(an_fsync_goes_on_where_the_leader_is),
         STORY(records_are_deleted_from_anywhere),
         STORY(a_deletion_waits_for_all_in_sync),
-        STORY(a_deletion_waits_for_who_may_lead_next),
+        STORY(a_deletion_waits_for_who_is_eligible),
+        STORY(a_deletion_waits_for_the_last_isr),
         STORY(a_deletion_that_was_not_sent_is_taken_back),
     };
 

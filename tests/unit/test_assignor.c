@@ -62,17 +62,19 @@ static void assert_owners(const struct story *s, size_t t, const char *expected)
 static int32_t load(const struct story *s, int32_t m)
 {
     int32_t count = 0;
-    for (size_t t = 0; t < s->topic_count; t++)
+    for (size_t t = 0; t < s->topic_count; t++) {
         for (int32_t p = 0; p < s->topics[t].partitions; p++)
             count += s->owners[t][p] == m;
+    }
     return count;
 }
 
 static bool reads(const struct story *s, int32_t m, int32_t t)
 {
-    for (size_t i = 0; i < s->members[m].topic_count; i++)
+    for (size_t i = 0; i < s->members[m].topic_count; i++) {
         if (s->members[m].topics[i] == t)
             return true;
+    }
     return false;
 }
 
@@ -80,21 +82,23 @@ static bool reads(const struct story *s, int32_t m, int32_t t)
  * have no more than the giver then (Kafka's isBalanced). */
 static void assert_balanced(const struct story *s)
 {
-    for (size_t t = 0; t < s->topic_count; t++)
+    for (size_t t = 0; t < s->topic_count; t++) {
         for (int32_t p = 0; p < s->topics[t].partitions; p++) {
             int32_t owner = s->owners[t][p];
             assert_true(owner >= 0 && reads(s, owner, (int32_t)t));
             for (int32_t m = 0; m < (int32_t)s->member_count; m++)
                 assert_false(reads(s, m, (int32_t)t) && load(s, m) + 1 < load(s, owner));
         }
+    }
 }
 
 static int32_t moved(const struct story *before, const struct story *after)
 {
     int32_t count = 0;
-    for (size_t t = 0; t < before->topic_count; t++)
+    for (size_t t = 0; t < before->topic_count; t++) {
         for (int32_t p = 0; p < before->topics[t].partitions; p++)
             count += before->owners[t][p] >= 0 && before->owners[t][p] != after->owners[t][p];
+    }
     return count;
 }
 
@@ -277,10 +281,12 @@ static void one_of_a_hundred_leaves_and_only_its_own_move(void **state)
     assert_balanced(&s);
     /* The last one leaves. */
     int32_t had = load(&s, 59);
-    for (int t = 0; t < 5; t++)
-        for (int32_t p = 0; p < 200; p++)
+    for (int t = 0; t < 5; t++) {
+        for (int32_t p = 0; p < 200; p++) {
             if (s.owners[t][p] == 59)
                 s.owners[t][p] = -1;
+        }
+    }
     s.member_count = 59;
     before = copy(&s);
     assign(&s, ASSIGNOR_STICKY);
@@ -306,16 +312,18 @@ static void whatever_was_before_it_ends_balanced(void **state)
         for (int m = 0; m < 6; m++) {
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
             s.member_count++;
-            for (int32_t t = 0; t < 4; t++)
+            for (int32_t t = 0; t < 4; t++) {
                 if (equal || (seed >> (33 + t) & 1) != 0 || t == m % 4)
                     s.reads[m][s.members[m].topic_count++] = t;
+            }
         }
         settle(&s);
-        for (size_t t = 0; t < 4; t++)
+        for (size_t t = 0; t < 4; t++) {
             for (int32_t p = 0; p < s.topics[t].partitions; p++) {
                 seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
                 s.owners[t][p] = (int32_t)(seed >> 33) % 9 - 2; /* some are nobody's, some somebody's who left */
             }
+        }
         before = copy(&s);
         assign(&s, ASSIGNOR_STICKY);
         assert_balanced(&s);
@@ -337,9 +345,10 @@ static void whatever_was_before_it_ends_balanced(void **state)
             shed += has[m] > may ? has[m] - may : 0;
         }
         int32_t lost = 0;
-        for (size_t t = 0; t < 4; t++)
+        for (size_t t = 0; t < 4; t++) {
             for (int32_t p = 0; p < s.topics[t].partitions; p++)
                 lost += before.owners[t][p] >= 6;
+        }
         assert_int_equal(moved(&before, &s), shed + lost);
     }
 }

@@ -24,7 +24,7 @@ static const struct batch_entry sample = {
     .producer_id = 0x292a2b2c2d2e2f30,
     .producer_epoch = 0x3132,
     .sequence = 0x33343536,
-    .attributes = 0x3738,
+    .attributes = 0x38,
     .crc = 0x393a3b3c,
 };
 
@@ -55,12 +55,34 @@ static void entry_bytes_are_in_the_documented_order(void **state)
     at = put(at, 0x292a2b2c2d2e2f30, 8);
     at = put(at, 0x3132, 2);
     at = put(at, 0x33343536, 4);
-    at = put(at, 0x3738, 2);
+    at = put(at, 0x38, 1);
+    at = put(at, 0, 1);
     at = put(at, 0x393a3b3c, 4);
     assert_int_equal(at - want, 60);
     put(at, crc32c(0, want, 60), 4);
     batch_entry_encode(&sample, got);
     assert_memory_equal(got, want, sizeof want);
+}
+
+static void entry_says_how_much_before_it_is_not_on_the_disk(void **state)
+{
+    static const uint32_t numbers[] = {0, 1, 254, 255, 256, UINT32_MAX};
+    uint8_t bytes[BATCH_ENTRY_BYTES];
+    struct batch_entry b;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        batch_entry_encode_appended(&sample, numbers[i], bytes);
+        assert_int_equal(bytes[55], numbers[i] < 255 ? numbers[i] + 1 : 0);
+        assert_int_equal(batch_entry_unflushed(bytes), numbers[i] < 255 ? numbers[i] : BATCH_UNFLUSHED_MANY);
+        assert_int_equal(batch_entry_decode(bytes, &b), 0);
+        assert_int_equal(b.attributes, sample.attributes);
+    }
+    batch_entry_encode_appended(&sample, 3, bytes);
+    bytes[0] ^= 1;
+    assert_int_equal(batch_entry_unflushed(bytes), BATCH_UNFLUSHED_MANY);
+    batch_entry_encode(&sample, bytes);
+    assert_int_equal(batch_entry_unflushed(bytes), BATCH_UNFLUSHED_MANY);
 }
 
 static void entry_comes_back(void **state)
@@ -228,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entry_bytes_are_in_the_documented_order),
+        cmocka_unit_test(entry_says_how_much_before_it_is_not_on_the_disk),
         cmocka_unit_test(entry_comes_back),
         cmocka_unit_test(header_bytes),
         cmocka_unit_test(version_1_is_read),

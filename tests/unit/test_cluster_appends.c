@@ -26,6 +26,39 @@ static void what_is_appended_anywhere_is_everywhere(void **state)
     assert_string_equal(text, "0\n1\n2\n3\n4\n5\n6\n7\n8\n");
 }
 
+/* Until nobody has anything to do now; how many works that were for each node. */
+static void count_works(int works[4])
+{
+    bool more = true;
+    memset(works, 0, 4 * sizeof *works);
+    while (more) {
+        more = false;
+        for (int32_t id = 1; id <= 3; id++) {
+            for (; hand_step(&c->nodes[id].hand); works[id]++)
+                more = true;
+        }
+        more = more || memory_step(&c->network);
+    }
+}
+
+/* Each is a thread that is woken: one where records came, and one for each acknowledgement. */
+static void an_append_costs_no_more_works_than_messages(void **state)
+{
+    struct appended appended;
+    int works[4];
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    append_at(leader, &appended, 1); /* begins the epoch */
+    cluster_pass(c, LIMIT_GATHER_MARKS_MS + 5);
+    assert_int_equal(appended.calls, 1);
+    append_at(leader, &appended, 2);
+    count_works(works);
+    assert_int_equal(appended.calls, 1);
+    for (int32_t id = 1; id <= 3; id++)
+        assert_int_equal(works[id], id == leader ? 2 : 1);
+}
+
 static void a_leader_knows_how_far_behind_its_replicas_are(void **state)
 {
     struct partition_lag lags[LIMIT_REPLICA_SET];
@@ -243,7 +276,7 @@ static void what_cannot_be_flushed_is_answered_by_the_next_leader(void **state)
     (void)state;
     make_orders();
     int32_t leader = leader_at(1);
-    atomic_store(&partition_at(leader)->flush_messages, 1); /* as a setting */
+    atomic_store(&partition_at(leader)->settings.flush_messages, 1); /* as a setting */
     atomic_store(&c->nodes[leader].disk.fdatasync_rc, -EIO);
     append_at(leader, &all[0], 1);
     atomic_store(&c->nodes[leader].disk.fdatasync_rc, 0);
@@ -385,7 +418,7 @@ static void how_long_they_took_is_counted_where_they_came(void **state)
         assert_int_equal(appended.calls, 1);
         cluster_await(c, LONG_MS,
                       partition_high_watermark(partition_at(leader)).offset == HERE + ELSEWHERE + i + 1 &&
-                          !atomic_load(&partition_at(other)->forwards));
+                          !atomic_load(&partition_at(other)->forward.busy));
     }
     node_metrics(c->nodes[leader].node, &at_leader);
     node_metrics(c->nodes[other].node, &at_other);
@@ -496,7 +529,7 @@ static bool lapses_and_is_deleted(void *arg)
     (void)arg;
     if (between.lapsed)
         return false;
-    if (between.part->resumed == NULL || pthread_mutex_trylock(&between.part->lock) != 0)
+    if (between.part->hold.resumed == NULL || pthread_mutex_trylock(&between.part->lock) != 0)
         return true;
     pthread_mutex_unlock(&between.part->lock);
     between.lapsed = true;
@@ -513,10 +546,10 @@ static void what_is_put_back_into_a_topic_that_was_deleted_is_over(void **state)
     between.at = leader_at(1);
     struct partition *part = between.part = partition_at(between.at);
     bool (*has_lease)(void *arg) = part->manager->hooks.has_lease;
-    atomic_store(&part->sealed, true);
+    atomic_store(&part->seal.sealed, true);
     append_acks_at(between.at, &between.appended, 7, ACKS_LEADER);
     assert_int_equal(atomic_load(&between.appended.op.state), APPEND_HELD);
-    atomic_store(&part->sealed, false);
+    atomic_store(&part->seal.sealed, false);
     part->manager->hooks.has_lease = lapses_and_is_deleted;
     partition_resume(part);
     part->manager->hooks.has_lease = has_lease;
@@ -531,6 +564,7 @@ int main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
         STORY(what_is_appended_anywhere_is_everywhere),
+        STORY(an_append_costs_no_more_works_than_messages),
         STORY(a_leader_knows_how_far_behind_its_replicas_are),
         STORY(a_leader_that_dies_costs_no_write_elsewhere),
         STORY(a_clean_stop_costs_no_write_elsewhere),

@@ -73,12 +73,12 @@ static void a_follower_that_cannot_open_its_log(void **state)
     file_of(id, "00000000000000000004.batches", path);
     assert_int_equal(truncate(path, 10), 0);
     cluster_start(c, id);
-    assert_int_equal(partition_at(id)->life, LIFE_DAMAGED);
+    assert_int_equal(partition_at(id)->disk.life, LIFE_DAMAGED);
     cluster_await(c, LONG_MS, was_fetched_again(id, text));
     /* It is whole for the next start, too. */
     cluster_stop(c, id);
     cluster_start(c, id);
-    assert_int_equal(partition_at(id)->life, LIFE_OPEN);
+    assert_int_equal(partition_at(id)->disk.life, LIFE_OPEN);
     cluster_await(c, LONG_MS, was_fetched_again(id, text));
 }
 

@@ -262,9 +262,10 @@ static void race(int32_t at, int32_t from, int steps, bool rmdir_first, enum ack
 static void an_append_and_an_rmdir_at_the_same_moment(void **state)
 {
     (void)state;
-    for (int steps = 0; steps < 24; steps++)
+    for (int steps = 0; steps < 24; steps++) {
         for (int32_t at = 1; at <= 3; at++)
             race(at, at % 3 + 1, steps, steps % 2 == 0, (steps / 2 + at) % 2 == 0 ? ACKS_LEADER : ACKS_ALL);
+    }
 }
 
 static void of_two_rmdirs_one_finds_nothing(void **state)
@@ -284,6 +285,48 @@ static void of_two_rmdirs_one_finds_nothing(void **state)
         assert_int_equal(rc + other_rc, -ENOENT);
         for (int32_t id = 1; id <= 3; id++)
             cluster_await(c, LONG_MS, !cluster_has(c, id, "orders"));
+    }
+}
+
+/* ---- what a mkdir takes back ---- */
+
+/* At a node without room for it. `writes`: somebody does as soon as another node leads it. */
+static void mkdir_without_room(int32_t id, bool writes)
+{
+    struct appended appended = {.calls = 0};
+    struct cluster_op op;
+    int32_t leader = LEADER_NONE;
+    atomic_store(&c->nodes[id].disk.mkdir_rc, -ENOSPC);
+    int rc = node_create_topic(c->nodes[id].node, cluster_op_init(&op), "orders", &some_attr);
+    while (leader == LEADER_NONE && op.calls == 0) {
+        assert_true(step());
+        for (int32_t other = 1; other <= 3; other++)
+            leader = leader_at(other) == other && other != id ? other : leader;
+    }
+    if (writes && leader != LEADER_NONE)
+        append_acks_at(leader, &appended, 1, ACKS_LEADER);
+    rc = cluster_op_end(c, &op, rc);
+    atomic_store(&c->nodes[id].disk.mkdir_rc, 0);
+    if (writes && leader != LEADER_NONE) {
+        assert_int_equal(appended.calls, 1);
+        assert_int_equal(appended.rc, 0);
+        assert_int_equal(rc, 0);
+        assert_int_equal(log_end(partition_at(leader)->log).offset, 1);
+        set_at(id, "orders", "delete.topic.enable", "true");
+        assert_int_equal(cluster_rmdir(c, id, "orders"), 0);
+    } else {
+        assert_int_equal(rc, -ENOSPC);
+    }
+    for (int32_t other = 1; other <= 3; other++)
+        cluster_await(c, LONG_MS, !cluster_has(c, other, "orders"));
+}
+
+static void what_a_mkdir_takes_back_is_empty(void **state)
+{
+    (void)state;
+    for (int32_t id = 1; id <= 3; id++) {
+        mkdir_without_room(id, false);
+        mkdir_without_room(id, true);
     }
 }
 
@@ -338,9 +381,10 @@ static void who_was_held_is_not_overtaken(void **state)
     cluster_kill(c, asker);
     append_acks_at(leader, &first, 1, ACKS_NONE);
     assert_int_equal(first.calls, 0);
-    while (partition_is_sealed(part))
+    while (partition_is_sealed(part)) {
         if (!step())
             atomic_fetch_add(&c->clock.passed_ms, 5);
+    }
     assert_int_equal(first.calls, 0);
     append_acks_at(leader, &second, 2, ACKS_LEADER);
     cluster_await(c, LONG_MS, first.calls == 1 && second.calls == 1);
@@ -371,15 +415,50 @@ static void a_seal_that_is_given_back_late_holds_no_topic(void **state)
     topic_unref(topic);
 }
 
+struct insync_told {
+    struct insync_wait wait;
+    int calls, rc;
+};
+
+static void on_insync_told(struct insync_wait *wait, int rc)
+{
+    struct insync_told *told = CONTAINER_OF(wait, struct insync_told, wait);
+    told->calls++;
+    told->rc = rc;
+}
+
+/* DeleteRecords that the deletion overtakes comes to wait for its replicas when nobody waits any more: it is told so,
+ * and nothing keeps the topic until its deadline. */
+static void what_waits_for_replicas_too_late_holds_no_topic(void **state)
+{
+    (void)state;
+    make_orders();
+    int32_t leader = leader_at(1);
+    struct topic *topic = node_topic(c->nodes[leader].node, "orders");
+    struct partition *part = topic_partition(topic, 0);
+    struct clock *clock = part->manager->clock;
+    struct insync_told told = {.wait = {.start = 1, .done = on_insync_told}};
+    set_at(leader, "orders", "delete.topic.enable", "true");
+    assert_int_equal(cluster_rmdir(c, leader, "orders"), 0);
+    told.wait.deadline_ms = clock->mono_ms(clock) + LIMIT_ASK_MS;
+    partition_insync_wait(part, &told.wait);
+    assert_int_equal(told.calls, 1);
+    assert_int_equal(told.rc, -ESTALE);
+    cluster_pass(c, LIMIT_BEAT_MS);
+    assert_int_equal(atomic_load(&topic->refs), 1);
+    topic_unref(topic);
+}
+
 static void who_asked_stops_before_all_have_answered(void **state)
 {
     struct cluster_op op;
     (void)state;
     int32_t asker = make_two(), other = led_by(asker, 1);
     assert_int_equal(node_delete_topic(c->nodes[asker].node, cluster_op_init(&op), "orders"), 0);
-    while (op.op.state != COMMAND_SEALING)
+    while (op.op.state != COMMAND_SEALING) {
         if (!step())
             atomic_fetch_add(&c->clock.passed_ms, 5);
+    }
     memory_cut(&c->network, asker, other, true);
     while (!partition_is_sealed(partition_at(asker)))
         assert_true(hand_step(&c->nodes[asker].hand));
@@ -417,10 +496,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_with_records_shuts_no_gate, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(of_two_rmdirs_one_finds_nothing, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(what_a_mkdir_takes_back_is_empty, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_leader_that_changes_meanwhile_is_asked_again, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_dies_and_appends_go_on, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_was_held_is_not_overtaken, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(a_seal_that_is_given_back_late_holds_no_topic, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(what_waits_for_replicas_too_late_holds_no_topic, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(who_asked_stops_before_all_have_answered, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(another_framing_and_appends_go_on, setup_three, cluster_teardown),
     };

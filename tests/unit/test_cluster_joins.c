@@ -1,4 +1,5 @@
-/* Who may come to lead next has all that anybody was promised: who is in sync or eligible, and who comes to be. */
+/* Who may come to lead next has all that anybody was promised: who is in sync or eligible, and who comes to be. And
+ * what a node knows that comes back. */
 #include "tests/unit/cluster_orders.h"
 
 #include "engine/log/log_internal.h"
@@ -79,9 +80,10 @@ static void flush_at(int32_t id, struct flushed *flushed)
 /* As soon as it is known anywhere. */
 static bool is_in_sync(int32_t id)
 {
-    for (int32_t at = 1; at <= 3; at++)
+    for (int32_t at = 1; at <= 3; at++) {
         if (c->nodes[at].node != NULL && replica_set_has(&partition_at(at)->registration.isr, id))
             return true;
+    }
     return false;
 }
 
@@ -139,7 +141,7 @@ static void a_replica_that_comes_is_asked_to_flush_what_it_has(void **state)
     for (int32_t id = 1; id <= 3; id++)
         cluster_await(c, LONG_MS, leader_at(id) != LEADER_NONE);
     int32_t leader = leader_at(1), other = leader % 3 + 1;
-    cluster_await(c, LONG_MS, !partition_at(leader)->asks_shown);
+    cluster_await(c, LONG_MS, !partition_asks_shown(partition_at(leader)));
     append_acks_at(leader, &tail, 10, ACKS_LEADER);
     assert_int_equal(tail.rc, 0);
     assert_int_equal(log_flush_all(partition_at(leader)->log), 0);
@@ -165,10 +167,10 @@ static void a_replica_that_comes_has_deleted_what_was_deleted(void **state)
     cluster_await(c, LONG_MS, deleted.calls == 1);
     assert_int_equal(deleted.rc, 0);
     cluster_start(c, follower);
-    partition_at(follower)->follows_start = true; /* it is at it, and has no room */
+    partition_at(follower)->deletes.follows_start = true; /* it is at it, and has no room */
     cluster_pass(c, 2000);
     assert_false(is_in_sync(follower));
-    partition_at(follower)->follows_start = false;
+    partition_at(follower)->deletes.follows_start = false;
     cluster_await(c, LONG_MS, is_in_sync(follower));
     assert_int_equal(log_start(partition_at(follower)->log).offset, 1);
 }
@@ -198,6 +200,80 @@ static void a_replica_comes_while_others_flush_without_end(void **state)
     assert_int_equal(flushed.rc, 0);
 }
 
+static struct partition_info info_at(int32_t id)
+{
+    struct partition_info info = {0};
+    if (partition_at(id) != NULL)
+        partition_info(partition_at(id), &info);
+    return info;
+}
+
+struct looked {
+    struct read_op op;
+    int calls, rc;
+};
+
+static void on_looked(struct read_op *op, int rc)
+{
+    struct looked *looked = CONTAINER_OF(op, struct looked, op);
+    looked->calls++;
+    looked->rc = rc;
+}
+
+/* The end that a reader on that node meets. */
+static int64_t end_seen_at(int32_t id)
+{
+    struct looked looked = {.op = {.part = partition_at(id),
+                                   .kind = FIND_END,
+                                   .limit = INT64_MAX,
+                                   .max = 1,
+                                   .timeout_ms = 5000,
+                                   .done = on_looked}};
+    int rc = partition_read_submit(&looked.op);
+    if (rc == 0)
+        cluster_await(c, LONG_MS, looked.calls == 1);
+    assert_true(rc >= 0);
+    assert_int_equal(looked.rc, 0);
+    return looked.op.point.offset;
+}
+
+/* Its replica was moved away while it was down, and its registration takes its time. */
+static void who_is_not_registered_yet_knows_that_it_has_no_replica(void **state)
+{
+    int32_t leader, follower, elsewhere;
+    struct cluster_op op;
+    (void)state;
+    make_orders_of_two(&leader, &follower, &elsewhere);
+    append_one(leader, 10);
+    cluster_kill(c, follower);
+    struct replica_set alone = {.count = 1, .ids = {leader}};
+    assert_int_equal(cluster_op_end(c, &op,
+                                    node_assign_replicas(c->nodes[cluster_await_leader(c)].node, cluster_op_init(&op),
+                                                         "orders", 0, &alone)),
+                     0);
+    cluster_await(c, LONG_MS, info_at(leader).replicas.count == 1);
+    append_one(leader, 11);
+    c->network.lost_kind = MESSAGE_COMMAND;
+    cluster_start(c, follower);
+    cluster_await(c, LONG_MS,
+                  c->nodes[follower].node->quorum.meta.next_offset == c->nodes[leader].node->quorum.meta.next_offset);
+    assert_false(atomic_load(&c->nodes[follower].node->membership.registered));
+    assert_int_equal(info_at(follower).replicas.count, 1);
+    assert_int_equal(info_at(follower).leader, leader);
+    assert_int_equal(end_seen_at(follower), 2);
+    /* Where it has one again by what is decided its own log is what is read, though it has no part in anything yet. */
+    struct replica_set both = {.count = 2, .ids = {leader, follower}};
+    assert_int_equal(
+        cluster_op_end(
+            c, &op, node_assign_replicas(c->nodes[cluster_leader(c)].node, cluster_op_init(&op), "orders", 0, &both)),
+        0);
+    cluster_await(c, LONG_MS,
+                  c->nodes[follower].node->quorum.meta.next_offset == c->nodes[leader].node->quorum.meta.next_offset);
+    assert_false(atomic_load(&c->nodes[follower].node->membership.registered));
+    assert_int_equal(partition_role(partition_at(follower)), ROLE_NONE);
+    assert_int_equal(partition_log_end(partition_at(follower)).offset, 1);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
@@ -207,6 +283,7 @@ int main(void)
         STORY(a_replica_that_comes_is_asked_to_flush_what_it_has),
         STORY(a_replica_that_comes_has_deleted_what_was_deleted),
         STORY(a_replica_comes_while_others_flush_without_end),
+        STORY(who_is_not_registered_yet_knows_that_it_has_no_replica),
     };
     return cmocka_run_group_tests_name("who comes to be in sync", tests, NULL, NULL);
 }

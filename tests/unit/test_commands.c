@@ -25,27 +25,44 @@ static bool is_metadata(int fd)
 
 static int gated_fdatasync(struct io *io, int fd)
 {
+    int rc = 0;
     (void)io;
-    if (gate.pass_metadata && is_metadata(fd))
-        return io_posix()->fdatasync(io_posix(), fd);
     pthread_mutex_lock(&gate.lock);
-    gate.waiting++;
-    pthread_cond_broadcast(&gate.changed);
-    while (gate.shut)
-        pthread_cond_wait(&gate.changed, &gate.lock);
-    gate.waiting--;
-    gate.syncs++;
-    int rc = gate.rc;
+    if (!gate.pass_metadata || !is_metadata(fd)) {
+        gate.waiting++;
+        pthread_cond_broadcast(&gate.changed);
+        while (gate.shut)
+            pthread_cond_wait(&gate.changed, &gate.lock);
+        gate.waiting--;
+        gate.syncs++;
+        rc = gate.rc;
+    }
     pthread_mutex_unlock(&gate.lock);
     return rc != 0 ? rc : io_posix()->fdatasync(io_posix(), fd);
 }
 
-static void shut(struct fixture *f)
+static void close_gate(bool pass_metadata)
 {
+    pthread_mutex_lock(&gate.lock);
     gate.shut = true;
     gate.waiting = gate.syncs = gate.rc = 0;
-    gate.pass_metadata = false;
-    f->disk.io.fdatasync = gated_fdatasync;
+    gate.pass_metadata = pass_metadata;
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void shut(struct fixture *f)
+{
+    replace_disk_call(f, fdatasync, gated_fdatasync);
+    close_gate(false);
+}
+
+/* Those who have been let through, or who wait. */
+static int gate_count(const int *count)
+{
+    pthread_mutex_lock(&gate.lock);
+    int counted = *count;
+    pthread_mutex_unlock(&gate.lock);
+    return counted;
 }
 
 /* Until somebody waits for the disk. */
@@ -137,7 +154,7 @@ static void test_what_comes_while_one_is_flushed_shares_the_next_flush(void **st
         assert_true(setting_is(f, name, "retention.ms", "77000"));
     }
     /* Each flush is a pair of calls: of `.log` and of `.batches`. */
-    assert_int_equal(gate.syncs, 2 * 2);
+    assert_int_equal(gate_count(&gate.syncs), 2 * 2);
 }
 
 static void test_of_two_that_want_the_same_name_one_loses(void **state)
@@ -318,6 +335,39 @@ static void test_no_append_goes_on_before_an_rmdir_that_nobody_waits_for_is_deci
     partition_unref(part);
 }
 
+/* And what takes the topic back waits for the disk. */
+static int mkdir_without_room(struct io *io, int dirfd, const char *name, mode_t mode)
+{
+    (void)io, (void)dirfd, (void)name, (void)mode;
+    close_gate(false);
+    return -ENOSPC;
+}
+
+/* Nobody waits for it any more, and it may be decided: until it is, what comes once there is room waits. */
+static void test_no_append_goes_on_before_a_mkdir_is_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    struct counted making;
+    struct appended late;
+    open_gate(0);
+    replace_disk_call(f, fdatasync, gated_fdatasync);
+    replace_disk_call(f, mkdir, mkdir_without_room);
+    begin_of(&making)->timeout_ms = 1000;
+    assert_int_equal(node_create_topic(f->node, &making.op, "orders", &some_attr), 0);
+    wait_for_sync();
+    struct partition *part = get(f, "orders");
+    f->disk.io.mkdir = bad_mkdir; /* who called the other one waits at the gate */
+    assert_int_equal(append_rc(f, &late, part, ACKS_LEADER), -ENOSPC);
+    pass_ms(f, 1000);
+    assert_int_equal(end_of(&making), -ETIMEDOUT);
+    pass_ms(f, LIMIT_SEAL_MS);
+    int rc = append_rc(f, &late, part, ACKS_LEADER);
+    open_gate(0);
+    assert_int_equal(rc, 0);
+    assert_int_equal(end_of_append(&late), -ESTALE);
+    partition_unref(part);
+}
+
 static void test_no_append_goes_on_when_one_of_two_is_cancelled(void **state)
 {
     struct fixture *f = *state;
@@ -341,6 +391,14 @@ static void test_no_append_goes_on_when_one_of_two_is_cancelled(void **state)
     partition_unref(part);
 }
 
+static bool is_queued(struct node *node)
+{
+    pthread_mutex_lock(&node->quorum.lock);
+    bool queued = node->quorum.queued != NULL;
+    pthread_mutex_unlock(&node->quorum.lock);
+    return queued;
+}
+
 static void test_appends_go_on_when_a_framing_is_cancelled(void **state)
 {
     struct fixture *f = *state;
@@ -352,7 +410,7 @@ static void test_appends_go_on_when_a_framing_is_cancelled(void **state)
     assert_int_equal(node_set_config(f->node, begin_of(&other), "orders", "retention.ms", "1000"), 0);
     wait_for_sync();
     assert_int_equal(node_set_config(f->node, begin_of(&change), "orders", "framing", "msgpack"), 0);
-    wait_until(partition_is_sealed(part));
+    wait_until(is_queued(f->node)); /* sealed, and found to be empty */
     assert_int_equal(append_rc(f, &first, part, ACKS_ALL), 0);
     assert_int_equal(append_rc(f, &second, part, ACKS_LEADER), 0);
     wait_until(node_command_cancel(&change.op));
@@ -392,8 +450,8 @@ static void test_a_decision_does_not_wait_for_what_the_last_one_set_free(void **
     set(f, "orders", "min.insync.replicas", "2");
     struct partition *part = get(f, "orders");
     assert_int_equal(append_rc(f, &late, part, ACKS_ALL), 0);
-    shut(f);
-    gate.pass_metadata = true;
+    replace_disk_call(f, fdatasync, gated_fdatasync);
+    close_gate(true);
     assert_int_equal(set_config(f->node, "orders", "min.insync.replicas", "1", NULL), 0);
     wait_for_sync();
     assert_int_equal(set_config(f->node, "orders", "retention.ms", "77000", NULL), 0);
@@ -437,7 +495,7 @@ static void test_delete_records_holds_no_thread(void **state)
     append(f, "orders", "1\n2\n3\n4\n5\n");
     struct partition *part = get(f, "orders");
     shut(f);
-    f->disk.io.fsync = gated_fsync; /* of the checkpoint */
+    replace_disk_call(f, fsync, gated_fsync); /* of the checkpoint */
     assert_int_equal(delete_rc(&first, part, 2), 0);
     wait_for_sync();
     assert_int_equal(delete_rc(&second, part, 8), 0);
@@ -481,7 +539,7 @@ static void test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_th
         assert_int_equal(append_to(f, topic_partition(topic, i), "1\n2\n", ACKS_ALL, &op, NULL), 1);
     }
     shut(f);
-    f->disk.io.fsync = gated_fsync;
+    replace_disk_call(f, fsync, gated_fsync);
     for (int i = 0; i < PARTS; i++) {
         assert_int_equal(delete_rc(&ops[i], topic_partition(topic, i), 2), 0);
         if (i == 0)
@@ -496,7 +554,7 @@ static void test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_th
         assert_int_equal(partition_log_start(topic_partition(topic, i)).offset, 1);
     }
     /* Two checkpoints, each of them a file and the directory that it is renamed in. */
-    assert_int_equal(gate.syncs, 2 * 2);
+    assert_int_equal(gate_count(&gate.syncs), 2 * 2);
     topic_unref(topic);
 }
 
@@ -520,7 +578,7 @@ static void test_flush_ms_of_many_partitions_holds_one_thread(void **state)
     wait_for_sync();
     executor_prompt(f->node->executor, &seen.work);
     wait_until(atomic_load(&seen.ran));
-    assert_int_equal(gate.waiting, 1);
+    assert_int_equal(gate_count(&gate.waiting), 1);
     open_gate(0);
     for (int i = 0; i < PARTS; i++)
         wait_until(log_recovery_point(topic_partition(topic, i)->log) == 2);
@@ -581,6 +639,7 @@ int main(void)
         STORY(test_appends_wait_for_an_rmdir_without_a_thread),
         STORY(test_no_append_goes_on_while_an_rmdir_may_have_been_decided),
         STORY(test_no_append_goes_on_before_an_rmdir_that_nobody_waits_for_is_decided),
+        STORY(test_no_append_goes_on_before_a_mkdir_is_taken_back),
         STORY(test_no_append_goes_on_when_one_of_two_is_cancelled),
         STORY(test_appends_go_on_when_a_framing_is_cancelled),
         STORY(test_an_append_cut_by_the_old_framing_is_refused),

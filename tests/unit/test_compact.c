@@ -460,7 +460,7 @@ static void random_runs_agree_with_the_model(void **state)
         printf("seed %u\n", seed);
         srandom(seed);
         memset(&model, 0, sizeof model);
-        keys = 1 + (int)(random() % (seed % 2 ? 20 : 400));
+        keys = 1 + (int)(random() % (seed % 2 != 0 ? 20 : 400));
         f.config.delete_retention_ms = random() % 3000;
         f.config.segment_bytes = 500 + random() % 3000;
         f.config.index_interval_bytes = 16 + random() % 200;

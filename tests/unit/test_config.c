@@ -65,9 +65,10 @@ static void test_the_names_of_the_contract_are_there(void **state)
                                         "default.replication.factor",
                                         "delete.retention.ms",
                                         "min.compaction.lag.ms"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (config_find(names[i]) == NULL)
             fail_msg("%s", names[i]);
+    }
 }
 
 static void test_defaults(void **state)

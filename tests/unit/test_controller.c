@@ -347,6 +347,17 @@ static void leadership_is_given_back_some_time_after_a_node_is_in_sync(void **st
     assert_int_equal(part(c, 0)->leader, 1);
 }
 
+/* user.topic.replication_factor and user.config.min.insync.replicas of the topic: interface.md has (replicas + 1) / 2
+ * of the target replicas, and that what is shown is in force. */
+static void shown_is(const struct cluster *c, int32_t factor, const char *min_insync)
+{
+    const struct metadata_topic *topic = metadata_topic(&c->meta, "orders");
+    char value[CONFIG_VALUE_BYTES];
+    assert_int_equal(metadata_factor(topic), factor);
+    assert_int_equal(metadata_get_config(&c->meta, topic, "min.insync.replicas", value), 0);
+    assert_string_equal(value, min_insync);
+}
+
 /* setfattr -n user.log.replicas -v 3,4: 4 is added, comes into the ISR as it would by its leader, and then 1 and 2 go.
  */
 static void a_move_ends_once_all_that_shall_be_there_are_in_sync(void **state)
@@ -363,6 +374,7 @@ static void a_move_ends_once_all_that_shall_be_there_are_in_sync(void **state)
     assert_int_equal(part(c, 0)->replicas.count, 4);
     assert_int_equal(part(c, 0)->leader, 1);
     assert_int_equal(metadata_topic(&c->meta, "orders")->replication_factor, 3); /* that of one partition is not it */
+    shown_is(c, 2, "1");
 
     struct partition_change change = {.to = *part(c, 0)};
     struct command joins = {.type = COMMAND_CHANGE_PARTITIONS, .node = 1, .changes = &change, .change_count = 1};
@@ -378,6 +390,17 @@ static void a_move_ends_once_all_that_shall_be_there_are_in_sync(void **state)
     assert_int_equal(part(c, 0)->leader, 3);
     assert_int_equal(part(c, 0)->leader_epoch, 1);
     assert_int_equal(part(c, 0)->isr.count, 2);
+    shown_is(c, 2, "1");
+
+    /* More than the others have is of no use to the topic. */
+    int32_t many[] = {1, 2, 3, 4};
+    cmd.replicas = many;
+    cmd.replication_factor = cmd.replica_count = 4;
+    apply(c, &cmd);
+    shown_is(c, 3, "2");
+    struct command set = {.type = COMMAND_SET_CONFIG, .topic = "orders", .name = "min.insync.replicas", .value = "3"};
+    apply(c, &set);
+    shown_is(c, 3, "3");
 }
 
 /* interface.md: internal topics follow default.replication.factor when the cluster grows. */

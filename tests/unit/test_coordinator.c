@@ -173,11 +173,12 @@ static void a_move_keeps_the_members_of_the_process_that_lives(void **state)
         c->log.bytes = malloc(log.room = log.len + 65536);
         memcpy(c->log.bytes, log.bytes, log.len);
         move(c);
-        for (uint64_t n = 1; n <= MEMBERS; n++)
+        for (uint64_t n = 1; n <= MEMBERS; n++) {
             for (uint64_t process = 8; process < 10; process++) {
                 struct member_id id = {2, process, n};
                 assert_int_equal(coordinator_reader(&c->core, &id) != NULL, process != c->ended);
             }
+        }
         free(c->log.bytes);
         c->log = log;
     }

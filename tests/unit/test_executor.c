@@ -149,9 +149,10 @@ static void test_a_thousand_random_steps(void **state)
             set++;
         }
         int64_t earliest = INT64_MAX;
-        for (int i = 0; i < COUNT; i++)
+        for (int i = 0; i < COUNT; i++) {
             if (alarms_hold(&all[i]) && all[i].deadline_ms < earliest)
                 earliest = all[i].deadline_ms;
+        }
         struct alarm *first = alarms_first(&alarms);
         assert_int_equal(first != NULL ? first->deadline_ms : INT64_MAX, earliest);
     }

@@ -26,10 +26,10 @@ static void run(const struct fence_request *request)
 
 static int begin(void **state)
 {
-    if (setup(state))
+    if (setup(state) != 0)
         return -1;
     struct fixture *f = *state;
-    memset(&look, 0, sizeof(look));
+    memset(&look, 0, sizeof look);
     look.session.node = f->node;
     parks_init(&look.session.parks);
     look.own = fence_new(f->node);

@@ -153,6 +153,21 @@ static void test_what_is_not_answered_is_asked_anew(void **state)
     assert_false(fetch_tick(&fetch, 10 * FETCH_ANSWER_MS));
 }
 
+static void test_what_was_said_is_repeated_in_its_round(void **state)
+{
+    (void)state;
+    struct fetch fetch = asked();
+    fetch_repeat(&fetch); /* it is on its way */
+    assert_false(fetch_tick(&fetch, 500));
+    fetch = fed();
+    assert_false(fetch_tick(&fetch, 500));
+    fetch_repeat(&fetch);
+    assert_true(fetch_tick(&fetch, 1000));
+    assert_true(fetch_say(&fetch, ROUND + 1, 12, 1000));
+    assert_int_equal(fetch.round, ROUND);
+    assert_false(fetch_tick(&fetch, 1500));
+}
+
 static void test_another_leader_is_another_fetch(void **state)
 {
     (void)state;
@@ -176,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_a_full_disk_is_said_once_and_tried_again_after_a_second),
         cmocka_unit_test(test_what_could_not_be_sent_is_said_again),
         cmocka_unit_test(test_what_is_not_answered_is_asked_anew),
+        cmocka_unit_test(test_what_was_said_is_repeated_in_its_round),
         cmocka_unit_test(test_another_leader_is_another_fetch),
     };
     return cmocka_run_group_tests_name("fetch", tests, NULL, NULL);

@@ -23,7 +23,7 @@ static void what_changes_leader_is_said_to_the_next(void **state)
     fetcher_want(after, part);
     fetcher_want(before, part);
     assert_ptr_equal(before->due, part);
-    assert_null(part->fetch_next);
+    assert_null(part->fetching.next);
     while (before->due != NULL)
         assert_true(hand_step(&pair->ends[1].hand));
     assert_ptr_equal(after->due, part);

@@ -328,7 +328,7 @@ static void too_few_in_sync_is_certain(void **state)
     struct pair *pair = led_by_one(state);
     struct appended first;
 
-    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 2); /* as a setting */
+    atomic_store(&partition_of(pair, 1, "orders")->settings.min_insync_config, 2); /* as a setting */
     led_by(pair, 1, "orders", 1, 6, alone(1));
     assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
     settle(pair);
@@ -342,13 +342,13 @@ static void one_that_is_refused_holds_up_no_other(void **state)
     struct pair *pair = led_by_one(state);
     struct appended first, second, third;
 
-    atomic_store(&partition_of(pair, 1, "orders")->compact, true);
+    atomic_store(&partition_of(pair, 1, "orders")->settings.compact, true);
     assert_int_equal(append_at(pair, 2, &first, "no key\n", ACKS_ALL), 0);
     assert_int_equal(append_at(pair, 2, &second, "neither\n", ACKS_ALL), 0);
     settle(pair);
     ends_with(&first, -EINVAL);
     ends_with(&second, -EINVAL);
-    atomic_store(&partition_of(pair, 1, "orders")->compact, false);
+    atomic_store(&partition_of(pair, 1, "orders")->settings.compact, false);
     assert_int_equal(append_at(pair, 2, &third, "c\n", ACKS_ALL), 0);
     settle(pair);
     ends_with(&third, 0);
@@ -436,7 +436,7 @@ static void what_a_leader_that_stops_has_held_waits_for_the_next_one(void **stat
     struct pair *pair = led_by_one(state);
     struct appended first;
 
-    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 2);
+    atomic_store(&partition_of(pair, 1, "orders")->settings.min_insync_config, 2);
     led_by(pair, 1, "orders", 1, 6, alone(1));
     assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
     settle(pair);
@@ -445,7 +445,7 @@ static void what_a_leader_that_stops_has_held_waits_for_the_next_one(void **stat
     }
     assert_int_equal(first.calls, 0);
     assert_false(partition_append_is_in_log(&first.op));
-    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 1);
+    atomic_store(&partition_of(pair, 1, "orders")->settings.min_insync_config, 1);
     led_by(pair, 1, "orders", 1, 7, alone(1));
     time_passes(pair, LIMIT_FORWARD_PAUSE_MS);
     ends_with(&first, 0);
@@ -471,7 +471,7 @@ static void what_comes_to_be_held_as_the_leadership_ends_is_sent_on(void **state
     struct pair *pair = led_by_one(state);
     struct appended first;
 
-    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 2);
+    atomic_store(&partition_of(pair, 1, "orders")->settings.min_insync_config, 2);
     led_by(pair, 1, "orders", 1, 6, alone(1));
     deposed_pair = pair;
     pair->ends[1].f.clock.clock.mono_ms = deposed_now;
@@ -496,7 +496,7 @@ static void what_was_held_goes_before_what_comes_when_nothing_is_held_any_more(v
     assert_int_equal(answer.upto, 0);
     assert_int_equal(append_at(pair, 1, &first, "a\n", ACKS_LEADER), 0);
     assert_int_equal(append_at(pair, 1, &none, "b\n", ACKS_NONE), 0);
-    atomic_store(&leader->min_insync_config, 2);
+    atomic_store(&leader->settings.min_insync_config, 2);
     led_by(pair, 1, "orders", 1, 6, alone(1));
     assert_false(partition_is_held(leader));
     assert_int_equal(append_at(pair, 1, &second, "c\n", ACKS_LEADER), 0);
@@ -505,7 +505,7 @@ static void what_was_held_goes_before_what_comes_when_nothing_is_held_any_more(v
     ends_with(&none, 0);
     ends_with(&second, 0);
     assert_int_equal(append_at(pair, 1, &third, "d\n", ACKS_LEADER), 1);
-    atomic_store(&leader->min_insync_config, 1); /* so that it shows */
+    atomic_store(&leader->settings.min_insync_config, 1); /* so that it shows */
     led_by(pair, 1, "orders", 1, 7, alone(1));
     settle(pair);
     assert_content(&pair->ends[1].f, "orders", "a\nb\nc\nd\n");
@@ -520,7 +520,7 @@ static void a_leader_that_stops_lets_go(void **state)
     led_by(pair, 1, "orders", 1, 6, both);
     assert_int_equal(append_at(pair, 2, &sent, "a\n", ACKS_ALL), 0);
     settle(pair);
-    atomic_store(&partition_of(pair, 1, "orders")->min_insync_config, 2);
+    atomic_store(&partition_of(pair, 1, "orders")->settings.min_insync_config, 2);
     led_by(pair, 1, "orders", 1, 7, alone(1));
     assert_int_equal(append_at(pair, 2, &held, "b\n", ACKS_ALL), 0);
     settle(pair);

@@ -193,7 +193,7 @@ struct vector {
 
 #define V(name, head, len)                                                                                             \
     {                                                                                                                  \
-        name, head, sizeof(head) - 1, len                                                                              \
+        name, head, sizeof head - 1, len                                                                               \
     }
 
 /* Lengths by https://github.com/msgpack/msgpack/blob/master/spec.md. */

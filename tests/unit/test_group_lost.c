@@ -163,6 +163,24 @@ static void a_late_answer_takes_nothing_for_lost(void **state)
     close_stream(&s);
 }
 
+/* Likewise of its lines of JSON. */
+static void the_epoch_of_lines_of_json_is_known(void **state)
+{
+    struct stream s;
+    struct fuse_req req;
+    int32_t leader, coordinates, elsewhere;
+    (void)state;
+    make_orders_and_group("1", &leader, &coordinates, &elsewhere);
+    append_some(leader, 10, 12);
+    open_stream_as(&s, c->nodes[elsewhere].node, group, VNODE_GROUP_JSON);
+    begin_read(&s, &req, 4096, 0);
+    cluster_await(c, LONG_MS, is_answered(&req));
+    assert_int_equal(atomic_load(&req.err), 0);
+    free(req.bytes);
+    assert_int_equal(s.handle->reader->group->parts[0]->leader_epoch, log_epoch_before(partition_at(leader)->log, 3));
+    close_stream(&s);
+}
+
 /* A member reads its own node's replica, which follows. */
 static void what_followers_have_lost_with_their_leader_is_given_out(void **state)
 {
@@ -196,6 +214,7 @@ int main(void)
         story(nothing_is_passed_over_while_the_leader_is_cut_off),
         story(what_is_lost_behind_a_hole_is_no_reason_to_go_back),
         story(a_late_answer_takes_nothing_for_lost),
+        story(the_epoch_of_lines_of_json_is_known),
         story(what_followers_have_lost_with_their_leader_is_given_out),
     };
     return cmocka_run_group_tests_name("group_lost", tests, NULL, NULL);

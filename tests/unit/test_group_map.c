@@ -237,6 +237,9 @@ static void a_record_of_more_than_a_mib_is_given_whole(void **state)
         pos += (int64_t)group_map_give(&map, pos, 1 << 20, MANY, got + pos - 2);
     }
     assert_memory_equal(got, line, LONG);
+    assert_in_range(map.history.capacity, 1 << 20, 2 << 20); /* of the record only the last MiB is left */
+    assert_int_equal(group_map_give(&map, pos - (1 << 20), 1 << 20, MANY, got), (1 << 20) - 1);
+    assert_memory_equal(got, line + LONG - (1 << 20), (1 << 20) - 1);
     would_commit(&map, pos, "0/7:2");
     free(line);
     free(got);

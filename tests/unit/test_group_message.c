@@ -170,7 +170,7 @@ static void what_is_none_is_refused(void **state)
 static void records_come_back(void **state)
 {
     (void)state;
-    for (int kind = OFFSETS_GROUP; kind <= OFFSETS_PARTITION; kind++)
+    for (int kind = OFFSETS_GROUP; kind <= OFFSETS_PARTITION; kind++) {
         for (int tombstone = 0; tombstone < 2; tombstone++) {
             struct offsets_record record = {.kind = (enum offsets_record_kind)kind, .tombstone = tombstone != 0}, back;
             struct elements_buffer bytes = {0};
@@ -178,13 +178,13 @@ static void records_come_back(void **state)
             memset(record.group, 'g', sizeof record.group - 1);
             record.committed = GROUP_OFFSET_NONE;
             record.leader_epoch = -1;
-            if (kind == OFFSETS_MEMBER || (kind == OFFSETS_PARTITION && !tombstone))
+            if (kind == OFFSETS_MEMBER || (kind == OFFSETS_PARTITION && tombstone == 0))
                 record.member = (struct member_id){INT32_MAX, UINT64_MAX, UINT64_MAX};
             if (kind == OFFSETS_PARTITION) {
                 record.partition = LIMIT_TOPIC_PARTITIONS - 1;
                 memset(record.topic_id, 7, UUID_BYTES);
             }
-            if (!tombstone) {
+            if (tombstone == 0) {
                 memset(record.group_id, 8, UUID_BYTES);
                 if (kind == OFFSETS_GROUP) {
                     record.generation = INT32_MAX;
@@ -210,6 +210,7 @@ static void records_come_back(void **state)
             assert_memory_equal(&record, &back, sizeof record);
             free(bytes.bytes);
         }
+    }
 }
 
 /* Java: "kitchen".hashCode() is -705112156, "" is 0, "a" is 97; Kafka takes it & 0x7fffffff, modulo 50. */

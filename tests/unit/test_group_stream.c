@@ -3,6 +3,7 @@
 #include "tests/unit/one_thread.h"
 
 #include "fs/base/limits.h"
+#include "tests/unit/group_hands.h"
 #include "tests/unit/group_stream_fixture.h"
 
 /* ---- requests ---- */
@@ -203,6 +204,49 @@ static void who_stood_still_asks_before_it_goes_on(void **state)
     close_stream(&s);
 }
 
+static void on_reset(struct group_op *op, int rc)
+{
+    (void)op, (void)rc;
+}
+
+/* It was put out for its silence. Its coordinator cannot write for now, so that it hears of that later than it is heard
+ * of again: it does not go on in between. */
+static void who_was_silent_goes_on_once_all_was_told(void **state)
+{
+    struct fixture *f = *state;
+    struct stream s;
+    struct fuse_req req;
+    struct groups *groups = node_group_room(f->node);
+    make(f, "orders");
+    make_group(f);
+    append_at(f, 0, "one\n");
+    open_stream(&s, f->node, "kitchen");
+    reads(&s, 0, "one\n");
+    group_hands_lose(groups, true, false);
+    pass_until(group_hands_readers(groups, "kitchen") == 0);
+    append_at(f, 0, "two\n");
+    begin_read(&s, &req, 4096, 4);
+    assert_false(is_answered(&req));
+    atomic_store(&f->disk.pwritev_rc, -ENOSPC);
+    group_hands_lose(groups, false, false);
+    struct group_op reset = {.groups = groups,
+                             .ask = GROUP_RESET,
+                             .group = "kitchen",
+                             .topic = "orders",
+                             .timeout_ms = 1000,
+                             .done = on_reset};
+    assert_int_equal(group_op_submit(&reset), 0);
+    pass_until(group_hands_stalled(groups, "kitchen"));
+    for (int beats = 0; beats < 10; beats++) {
+        executor_pause(&hand.executor, LIMIT_GROUP_BEAT_MS);
+        assert_false(is_answered(&req));
+    }
+    atomic_store(&f->disk.pwritev_rc, 0);
+    pass_until(is_answered(&req));
+    assert_given(&req, "one\ntwo\n"); /* by its new share */
+    close_stream(&s);
+}
+
 /* So many records of 1,000 bytes, by the batch. */
 static void append_many(struct fixture *f, int batches)
 {
@@ -257,6 +301,38 @@ static void a_read_that_is_long_forgotten_is_refused(void **state)
     a_read_is_overtaken(*state, 14, 6500000);
 }
 
+/* As far back as it may be read again. */
+static void one_that_waits_keeps_little_but_the_last_mebibyte(void **state)
+{
+    enum { MIB = LIMIT_STREAM_BACK_BYTES, MOST = MIB + MIB / 4, ALL = 3000000 };
+    struct fixture *f = *state;
+    struct stream s;
+    struct fuse_req req;
+    make(f, "orders");
+    make_group(f);
+    open_stream(&s, f->node, "kitchen");
+    begin_read(&s, &req, MIB, 0);
+    executor_pause(&hand.executor, 1000);
+    append_many(f, 6);
+    for (int64_t pos = 0; pos < ALL;) {
+        pass_until(is_answered(&req));
+        pos += (int64_t)given(&req);
+        begin_read(&s, &req, MIB, pos);
+    }
+    assert_false(is_answered(&req));
+    assert_true(s.handle->reader->group->map.history.len == MIB);
+    assert_true(s.handle->reader->group->map.history.capacity <= MOST);
+    append(f, "orders", "more\n");
+    pass_until(is_answered(&req));
+    assert_given(&req, "more\n");
+    begin_read(&s, &req, 1001, ALL - 1000); /* and may be read again */
+    char want[1001];
+    sprintf(want, "%0999d\n", 2999);
+    pass_until(is_answered(&req));
+    assert_given(&req, want);
+    close_stream(&s);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_one, teardown_one)
 
 int main(void)
@@ -266,8 +342,10 @@ int main(void)
         STORY(a_partition_that_failed_once_has_its_turn_again),
         STORY(what_took_the_place_of_lost_records_is_given_out),
         STORY(who_stood_still_asks_before_it_goes_on),
+        STORY(who_was_silent_goes_on_once_all_was_told),
         STORY(a_read_that_others_went_on_from_is_refused),
         STORY(a_read_that_is_long_forgotten_is_refused),
+        STORY(one_that_waits_keeps_little_but_the_last_mebibyte),
     };
     return cmocka_run_group_tests_name("group_stream", tests, NULL, NULL);
 }

@@ -23,9 +23,10 @@ static int counted_at(int64_t us)
     histogram_add(&histogram, us);
     histogram_read(&histogram, &view);
     assert_int_equal(view.count, 1);
-    for (int i = 0; i <= HISTOGRAM_BOUNDS; i++)
+    for (int i = 0; i <= HISTOGRAM_BOUNDS; i++) {
         if (view.counts[i] == 1)
             at = i;
+    }
     return at;
 }
 

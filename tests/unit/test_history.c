@@ -233,6 +233,56 @@ static void what_was_not_shown_yet_is_kept_beside_the_last_mebibyte(void **state
     history_free(&history);
 }
 
+/* Of those that were read by the mebibyte half is older than what is kept. */
+static void at_rest_there_is_little_but_the_last_mebibyte(void **state)
+{
+    enum { MIB = LIMIT_STREAM_BACK_BYTES, MOST = MIB + MIB / 4 + SMALL };
+    struct history history = {0};
+
+    (void)state;
+    history_rest(&history);
+    append_piece(&history, MIB, MIB);
+    append_piece(&history, MIB, MIB - 1);
+    assert_true(history.capacity == 2 * MIB);
+    history_rest(&history);
+    assert_true(history.capacity <= MOST);
+    expect(&history, history.end - MIB, MIB, MIB);
+    for (int i = 0; i < 3000; i++) {
+        append(&history, 1000);
+        history_rest(&history);
+        assert_true(history.capacity <= MOST);
+        expect(&history, history.end - MIB, 2000, 2000);
+        expect(&history, history.end - 1500, 2000, 1500);
+    }
+    expect(&history, history.end - MIB, MIB, MIB);
+    history_free(&history);
+}
+
+/* Of a long record, which is shown in many reads. */
+static void a_large_piece_goes_as_it_is_shown(void **state)
+{
+    enum { MIB = LIMIT_STREAM_BACK_BYTES, LEN = 8 * MIB, STEP = 100000 };
+    struct history history = {0};
+    struct history_piece *piece = filled(&history, LEN, LEN);
+
+    (void)state;
+    assert_int_equal(history_append_piece(&history, piece, LEN, 0), 0);
+    history_piece_unref(piece);
+    for (int64_t shown = 0; shown <= LEN; shown += STEP) {
+        int64_t from = shown > MIB ? shown - MIB : 0;
+        history_shown(&history, shown);
+        assert_int_equal(history.end - (int64_t)history.len, from);
+        assert_true((int64_t)history.capacity <= LEN - from + MIB);
+        expect(&history, from, 2000, 2000);
+    }
+    history_shown(&history, LEN);
+    assert_true(history.capacity <= 2 * MIB);
+    expect(&history, LEN - MIB, MIB, MIB);
+    append(&history, 10);
+    expect(&history, LEN - 10, 100, 20);
+    history_free(&history);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +298,8 @@ int main(void)
         cmocka_unit_test(a_piece_that_is_mostly_empty_is_not_kept),
         cmocka_unit_test(what_a_piece_was_filled_with_stays),
         cmocka_unit_test(what_was_not_shown_yet_is_kept_beside_the_last_mebibyte),
+        cmocka_unit_test(at_rest_there_is_little_but_the_last_mebibyte),
+        cmocka_unit_test(a_large_piece_goes_as_it_is_shown),
     };
 
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);

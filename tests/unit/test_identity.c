@@ -61,7 +61,7 @@ static struct identity load(int32_t node_id)
 {
     struct identity found;
     struct err e = {0};
-    if (identity_load(io_posix(), &chance, dirfd_of_test, node_id, true, &found, &e) != 0)
+    if (identity_load(io_posix(), &chance, dirfd_of_test, node_id, &found, &e) != 0)
         fail_msg("%s", e.text);
     return found;
 }
@@ -140,7 +140,7 @@ static void test_what_is_damaged_is_refused(void **state)
         snprintf(text, sizeof text, "# logmnt node\nversion=1\nnode.id=1\ncluster.id=BXGcS-YbRwS1gO79iX-tIQ\n%s\n",
                  lines[i]);
         write_text(text);
-        assert_int_equal(identity_load(io_posix(), &chance, dirfd_of_test, 1, true, &found, &e), -EBADMSG);
+        assert_int_equal(identity_load(io_posix(), &chance, dirfd_of_test, 1, &found, &e), -EBADMSG);
         assert_non_null(strstr(e.text, "incarnation"));
     }
 }

@@ -53,8 +53,9 @@ static void capacity_is_in_whole_entries(void **state)
     index_init(&ix, TIMEINDEX_ENTRY_BYTES, 23, 7);
     assert_int_equal(index_count(&ix), 7);
     assert_true(index_full(&ix));
-    index_init(&ix, INDEX_ENTRY_BYTES, -1, 0);
-    assert_true(index_full(&ix));
+    /* One entry is the least. */
+    index_init(&ix, TIMEINDEX_ENTRY_BYTES, 4, 0);
+    assert_int_equal(ix.capacity, 1);
 }
 
 static void what_is_written_counts_when_published(void **state)

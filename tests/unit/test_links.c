@@ -70,9 +70,10 @@ static void await(struct side *side, const unsigned *what, unsigned least)
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += WAIT_S;
     pthread_mutex_lock(&side->lock);
-    while (*what < least)
+    while (*what < least) {
         if (pthread_cond_timedwait(&side->changed, &side->lock, &deadline) != 0)
             break;
+    }
     unsigned seen = *what;
     pthread_mutex_unlock(&side->lock);
     assert_true(seen >= least);

@@ -80,6 +80,27 @@ static void await_thread(void)
     }
 }
 
+struct held {
+    struct log_flush flush; /* first */
+    _Atomic bool told, free;
+};
+
+static void on_held(struct log_flush *flush, int rc)
+{
+    struct held *held = (struct held *)flush;
+
+    assert_int_equal(rc, 0);
+    atomic_store(&held->told, true);
+    while (!atomic_load(&held->free))
+        ;
+}
+
+static void *held_thread(void *arg)
+{
+    assert_int_equal(log_flush(f.log, &((struct held *)arg)->flush), 0);
+    return NULL;
+}
+
 /* ---- stories ---- */
 
 static void a_flush_is_one_pair(void **state)
@@ -133,6 +154,36 @@ static void who_comes_meanwhile_shares_the_next(void **state)
     }
     assert_int_equal(log_recovery_point(f.log), 2);
     assert_int_equal(faulty.calls[FAULTY_FDATASYNC], 4);
+}
+
+/* Who is told may wait for a thread that flushes meanwhile. */
+static void who_waits_waits_for_no_answers_of_others(void **state)
+{
+    struct held held = {.flush = {.upto = 1, .done = on_held}};
+    struct request late;
+    pthread_t thread;
+
+    (void)state;
+    log_set_on_flush_left(f.log, on_left, &f);
+    log_fixture_append(&f, "one\n");
+    pthread_create(&thread, NULL, held_thread, &held);
+    while (!atomic_load(&held.told))
+        ;
+    log_fixture_append(&f, "two\n");
+    assert_int_equal(log_flush_all(f.log), 0);
+    assert_int_equal(log_recovery_point(f.log), 2);
+    /* Who does not wait himself waits for the one who gives answers still, and that one leaves. */
+    log_fixture_append(&f, "three\n");
+    late = of_all();
+    assert_int_equal(log_flush(f.log, &late.flush), 0);
+    assert_int_equal(late.answers, 0);
+    assert_int_equal(left, 0);
+    atomic_store(&held.free, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(left, 1);
+    log_flush_next(f.log);
+    assert_int_equal(late.answers, 1);
+    assert_int_equal(log_recovery_point(f.log), 3);
 }
 
 /* The others write on and on: the thread that flushed for all is gone when its own is answered, all the same. */
@@ -365,6 +416,7 @@ int main(void)
         TEST(who_comes_next_takes_the_lead),
         TEST(two_writers_do_not_capture_a_thread),
         TEST(threads_that_wait_lead_each_other),
+        TEST(who_waits_waits_for_no_answers_of_others),
         TEST(a_failure_is_everybodys),
         TEST(a_closed_segment_is_flushed_with_its_indexes),
         TEST(rolls_under_a_flush),

@@ -121,7 +121,7 @@ static void they_are_known_after_any_stop(void **state)
 {
     (void)state;
     for (int small = 0; small < 2; small++) {
-        f.config.segment_bytes = small ? 50 : 1 << 20;
+        f.config.segment_bytes = small != 0 ? 50 : 1 << 20;
         log_set_config(f.log, &f.config);
         append_all(10 + small, 0, 17);
         append_all(20 + small, 0, 3);
@@ -210,7 +210,7 @@ static void a_cut_takes_back_what_it_takes(void **state)
         for (int64_t to = 0; to <= 24; to++) {
             teardown(state);
             setup(state);
-            f.config.segment_bytes = small ? 50 : 1 << 20;
+            f.config.segment_bytes = small != 0 ? 50 : 1 << 20;
             log_set_config(f.log, &f.config);
             append_all(7, 0, 12); /* 0 to 11 */
             append_all(9, 0, 12); /* 12 to 23 */

@@ -1,135 +1,8 @@
-/* A log that is cut back: to any point, below what was flushed too, under readers, flushes and compaction; and one that
- * begins anew. Afterwards nothing of what went is ever seen again. */
-#include <errno.h>
-#include <fcntl.h>
+/* A log that is cut back: to any point, below what was flushed too, under readers, flushes and compaction. Afterwards
+ * nothing of what went is ever seen again. */
+#include "tests/unit/cut_log.h"
+
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "engine/base/crc32c.h"
-#include "engine/base/limits.h"
-#include "tests/unit/faulty_log.h"
-
-static int32_t follower_epoch;
-
-static int setup(void **state)
-{
-    (void)state;
-    faulty_log_init();
-    f.config.index_interval_bytes = 20;
-    log_fixture_open(&f, NULL);
-    return 0;
-}
-
-static void follow(void)
-{
-    int rc;
-
-    follower_epoch = log_latest_epoch(f.log) + 1;
-    while ((rc = log_follow(f.log, follower_epoch, &f.e)) == -ESTALE) {
-        follower_epoch++;
-    }
-    assert_int_equal(rc, 0);
-}
-
-static int truncate_to(int64_t offset, int64_t position)
-{
-    follow();
-    return log_truncate(f.log, follower_epoch, (struct log_point){offset, position}, &f.e);
-}
-
-static void expect_truncate(int64_t offset, int64_t position)
-{
-    if (truncate_to(offset, position) != 0) {
-        fail_msg("%s", f.e.text);
-    }
-}
-
-static void expect_end(int64_t offset, int64_t position)
-{
-    assert_int_equal(log_end(f.log).offset, offset);
-    assert_int_equal(log_end(f.log).position, position);
-}
-
-static void expect_bytes(const char *want)
-{
-    size_t len;
-    char *got = log_fixture_read(&f, &len);
-
-    assert_string_equal(got, want);
-    free(got);
-}
-
-/* Opened again, by checkpoints that were written after `cuts` cuts. */
-static void reopen_by(bool clean, int64_t recovery_point, uint32_t cuts)
-{
-    struct log_known known = {.recovery_point = recovery_point,
-                              .recovery_cuts = cuts,
-                              .start = log_start(f.log),
-                              .start_cuts = log_cuts(f.log),
-                              .clean_shutdown = clean};
-
-    assert_int_equal(log_close(f.log, &f.e), 0);
-    f.log = NULL;
-    log_fixture_open(&f, &known);
-}
-
-/* ---- every point of logs of several shapes ---- */
-
-enum { RECORDS = 24 };
-
-/* Ten bytes each. */
-static void text_of(int64_t offset, const char *what, char out[16])
-{
-    snprintf(out, 16, "%-6.6s%03d\n", what, (int)offset);
-}
-
-/* 24 records, in batches of so many, each a second later than the one before. */
-static void append_records(int64_t from, int64_t to, int batch, const char *what)
-{
-    while (from < to) {
-        char bytes[512] = "";
-
-        for (int i = 0; i < batch && from < to; i++, from++) {
-            text_of(from, what, bytes + strlen(bytes));
-        }
-        f.now_ms += 1000;
-        log_fixture_append(&f, bytes);
-    }
-}
-
-/* What was appended before `kept` is there, and then what was appended since, up to `end`. */
-static void expect_records(int64_t start, int64_t kept, int64_t end)
-{
-    struct log_point got, limit = {end, end * 10};
-    char want[RECORDS * 16] = "";
-
-    for (int64_t i = start; i < end; i++) {
-        text_of(i, i < kept ? "old" : "new", want + strlen(want));
-    }
-    expect_end(end, end * 10);
-    expect_bytes(want);
-    for (int64_t i = start; i <= end; i++) {
-        assert_int_equal(log_lookup_offset(f.log, i, limit, &got, &f.e), 0);
-        assert_int_equal(got.offset, i);
-        assert_int_equal(got.position, i * 10);
-        assert_int_equal(log_lookup_position(f.log, i * 10 + 9, limit, &got, &f.e), 0);
-        assert_int_equal(got.offset, i);
-        assert_int_equal(log_lookup_last(f.log, end - i, limit, &got, &f.e), 0);
-        assert_int_equal(got.offset, i);
-    }
-    /* By time: a batch is found by the moment before it, and nothing behind the last one. */
-    assert_int_equal(log_lookup_time(f.log, f.now_ms + 1, limit, &got, &f.e), 0);
-    assert_int_equal(got.offset, end);
-}
 
 struct shape {
     int64_t segment_bytes;
@@ -199,15 +72,6 @@ static void cut_one(const struct shape *shape, int64_t to)
         expect_extent(&extent);
         log_extent_release(&extent);
     }
-}
-
-static void fresh_log(void)
-{
-    log_fixture_destroy(&f);
-    log_fixture_init(&f);
-    f.io = &faulty.io;
-    f.config.index_interval_bytes = 20;
-    log_fixture_open(&f, NULL);
 }
 
 static void any_point_can_be_cut_to(void **state)
@@ -504,7 +368,7 @@ static void a_full_disk_cuts_all_or_nothing(void **state)
                 f.config.segment_bytes = 50;
                 log_set_config(f.log, &f.config);
                 append_records(0, 12, 1, "old");
-                if (shown) {
+                if (shown != 0) {
                     show_files();
                 }
                 faulty_io_arm(&faulty, kinds[k], n, -ENOSPC);
@@ -577,76 +441,54 @@ static void a_shown_file_is_not_shortened(void **state)
     expect_bytes("old   000\nold   001\nold   002\nold   003\nold   004\nnew   005\nnew   006\n");
 }
 
-/* ---- beginning anew ---- */
-
-static void expect_reset(int64_t offset, int64_t position)
+/* Reads some of it, without a look at what. */
+static int read_from(int64_t position, int64_t limit)
 {
-    follow();
-    if (log_reset(f.log, follower_epoch, (struct log_point){offset, position}, &f.e) != 0) {
-        fail_msg("%s", f.e.text);
+    struct log_extent extent;
+    int rc = log_extent_at(f.log, position, limit, 1000, &extent, &f.e);
+
+    if (rc == 1) {
+        log_extent_release(&extent);
+    }
+    return rc;
+}
+
+/* After a start each batch is checked before it is first shown: what was cut is none of those any more, and what was
+ * left is. read: up to where that was done before the cut. */
+static void what_was_to_be_checked_is_cut_as_well(void **state)
+{
+    static const int64_t read[] = {0, 3, 5, 8, 12};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof read / sizeof read[0]; i++) {
+        struct log_file before, after;
+
+        fresh_log();
+        append_records(0, 12, 1, "old");
+        log_fixture_reopen(&f, true);
+        assert_int_equal(read_from(0, read[i] * 10), read[i] > 0);
+        assert_int_equal(log_file_find(f.log, 0, SEGMENT_LOG, log_end(f.log), &before, &f.e), 0);
+        expect_truncate(5, 50);
+        assert_int_equal(log_file_find(f.log, 0, SEGMENT_LOG, log_end(f.log), &after, &f.e), 0);
+        assert_true(after.generation == before.generation); /* in place */
+        expect_records(0, 5, 5);
+        append_records(5, 9, 1, "new");
+        expect_records(0, 5, 9);
+        assert_int_equal(atomic_load(&f.reports), 0);
     }
 }
 
-static void it_begins_anew_anywhere(void **state)
+static void damage_in_front_of_a_cut_is_found(void **state)
 {
-    static const int64_t points[] = {0, 5, 12, 40, INT64_C(6000000000)};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
-        int64_t to = points[i];
-
-        for (int rolled = 0; rolled < 2; rolled++) {
-            fresh_log();
-            f.config.segment_bytes = rolled ? 40 : 1 << 20;
-            log_set_config(f.log, &f.config);
-            append_records(0, 12, 1, "old");
-            assert_int_equal(log_flush_all(f.log), 0);
-            assert_int_equal(log_delete_records(f.log, (struct log_point){3, 30}, &f.e), 0);
-            expect_reset(to, to * 10);
-            for (int again = 0; again < 3; again++) {
-                assert_int_equal(log_start(f.log).offset, to);
-                expect_end(to, to * 10);
-                expect_bytes("");
-                assert_int_equal(log_fixture_segments(&f), 1);
-                assert_int_equal(log_latest_epoch(f.log) <= 0, 1);
-                assert_int_equal(log_close(f.log, &f.e), 0);
-                /* By checkpoints from before it. */
-                log_fixture_open(&f, &(struct log_known){.recovery_point = 12, .start = {3, 30}});
-            }
-            assert_int_equal(log_fixture_append(&f, "new\n").base.offset, to);
-            reopen_by(false, 12, 0);
-            expect_bytes("new\n");
-            expect_end(to + 1, to * 10 + 4);
-        }
-    }
-}
-
-/* What a crash leaves of the old one was never flushed, as far as any checkpoint knows, but starts where it did: also
- * where the new one begins behind all of it. */
-static void no_figure_of_the_old_log_counts_for_the_new(void **state)
-{
-    uint32_t cuts = log_cuts(f.log);
-
     (void)state;
     append_records(0, 12, 1, "old");
-    assert_int_equal(log_flush_all(f.log), 0);
-    assert_int_equal(log_delete_records(f.log, (struct log_point){3, 30}, &f.e), 0);
-    expect_reset(40, 400);
-    assert_int_equal(log_clip(f.log, cuts, (struct log_point){12, 120}).offset, 3);
-    assert_int_equal(log_clip(f.log, log_cuts(f.log), (struct log_point){40, 400}).offset, 40);
-}
-
-static void a_reset_is_a_followers(void **state)
-{
-    struct log_point to = {5, 50};
-
-    (void)state;
-    append_records(0, 12, 1, "old");
-    assert_int_equal(log_reset(f.log, f.epoch, to, &f.e), -ESTALE);
-    follow();
-    assert_int_equal(log_reset(f.log, follower_epoch + 1, to, &f.e), -ESTALE);
-    assert_int_equal(log_reset(f.log, follower_epoch, (struct log_point){-1, 0}, &f.e), -EINVAL);
-    expect_records(0, 12, 12);
+    log_fixture_reopen(&f, true);
+    assert_int_equal(read_from(50, 120), 1);
+    log_fixture_damage(&f, 0, SEGMENT_LOG, 33);
+    expect_truncate(8, 80);
+    append_records(8, 12, 1, "new");
+    assert_int_equal(read_from(40, 120), 1);
+    assert_int_equal(read_from(0, 120), -EIO);
 }
 
 /* ---- readers that run meanwhile ---- */
@@ -740,9 +582,8 @@ int main(void)
         TEST(a_full_disk_cuts_all_or_nothing),
         TEST(a_failed_sync_takes_it_offline),
         TEST(a_shown_file_is_not_shortened),
-        TEST(it_begins_anew_anywhere),
-        TEST(no_figure_of_the_old_log_counts_for_the_new),
-        TEST(a_reset_is_a_followers),
+        TEST(what_was_to_be_checked_is_cut_as_well),
+        TEST(damage_in_front_of_a_cut_is_found),
         TEST(readers_go_on_meanwhile),
     };
 

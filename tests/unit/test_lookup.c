@@ -277,6 +277,30 @@ static void a_full_time_index(void **state)
     expect_lookups();
 }
 
+/* Less room than an entry needs, down to Kafka's least. */
+static void indexes_without_room(void **state)
+{
+    static const int64_t index_bytes[] = {4, 7, 8, 11, 12, 23, 24};
+
+    for (size_t i = 0; i < sizeof index_bytes / sizeof index_bytes[0]; i++) {
+        f.config.segment_index_bytes = index_bytes[i];
+        make();
+        expect_lookups();
+        log_fixture_reopen(&f, true);
+        expect_lookups();
+        log_fixture_reopen(&f, false);
+        expect_lookups();
+        close_log();
+        /* What a build without room for a time has left. */
+        write_file(0, SEGMENT_INDEX, NULL, 0);
+        write_file(0, SEGMENT_TIMEINDEX, NULL, 0);
+        log_fixture_open(&f, &(struct log_known){.clean_shutdown = true});
+        expect_lookups();
+        teardown(state);
+        setup(state);
+    }
+}
+
 /* A batch of 1 MiB that has been checked: two intervals of it are read, not half of it. */
 static void a_lookup_reads_two_intervals(void **state)
 {
@@ -313,11 +337,8 @@ static void a_lookup_reads_two_intervals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(whole_indexes),
-        TEST(any_wrong_byte),
-        TEST(entries_of_zeros),
-        TEST(a_full_time_index),
-        TEST(a_lookup_reads_two_intervals),
+        TEST(whole_indexes),     TEST(any_wrong_byte),       TEST(entries_of_zeros),
+        TEST(a_full_time_index), TEST(indexes_without_room), TEST(a_lookup_reads_two_intervals),
     };
 
     return cmocka_run_group_tests_name("lookup", tests, NULL, NULL);

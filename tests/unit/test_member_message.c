@@ -46,8 +46,8 @@ static void a_full_question_comes_back(void **state)
     for (int i = 0; i < LAST_ISR_PARTITIONS; i++) {
         memset(msg.found[i].topic_id, i, UUID_BYTES);
         msg.found[i].index = INT32_MAX - i;
-        msg.found[i].epoch = i % 2 ? INT32_MAX : -1;
-        msg.found[i].end_offset = i % 2 ? INT64_MAX : -1;
+        msg.found[i].epoch = i % 2 != 0 ? INT32_MAX : -1;
+        msg.found[i].end_offset = i % 2 != 0 ? INT64_MAX : -1;
     }
     size_t len = last_isr_encode(&msg, bytes);
     assert_int_equal(last_isr_decode(bytes, len, &back, &e), 0);

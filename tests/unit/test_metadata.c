@@ -297,6 +297,27 @@ static void test_settings(void **state)
     assert_int_equal(set_config(meta, "", "default.replication.factor", "2", 2000), 0);
 }
 
+/* Whose setting it is meant to be is asked when it is proposed. What was decided goes by the name: a build that knows
+ * no id there does so, and all have to do the same. */
+static void test_a_setting_is_proposed_for_the_topic_that_it_is_meant_for(void **state)
+{
+    struct metadata *meta = *state;
+    assert_int_equal(create(meta, "orders", 7, 1000), 0);
+    struct command cmd = topic_command(COMMAND_SET_CONFIG, "orders", 7, 2000);
+    strcpy(cmd.name, "retention.ms");
+    strcpy(cmd.value, "5");
+    assert_int_equal(metadata_check(meta, &cmd, NULL), 0);
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_string_equal(in_force(meta, "orders", "retention.ms"), "5");
+    memset(cmd.id, 8, UUID_BYTES);
+    strcpy(cmd.value, "6");
+    assert_int_equal(metadata_check(meta, &cmd, NULL), -ENOENT);
+    assert_int_equal(apply(meta, &cmd), 0);
+    assert_string_equal(in_force(meta, "orders", "retention.ms"), "6");
+    memset(cmd.id, 0, UUID_BYTES);
+    assert_int_equal(metadata_check(meta, &cmd, NULL), 0);
+}
+
 static void test_compaction_lags_fit_each_other(void **state)
 {
     struct metadata *meta = *state;
@@ -693,6 +714,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_partitions_only_grow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attributes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_setting_is_proposed_for_the_topic_that_it_is_meant_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_compaction_lags_fit_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_compacted_topic_has_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_was_decided_before_a_rule_is_applied, setup, teardown),

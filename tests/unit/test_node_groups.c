@@ -375,7 +375,7 @@ static void test_who_is_behind_the_logs_start_has_a_snapshot(void **state)
 }
 
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define THREE(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown_cluster)
+#define THREE_NODES(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown_cluster)
 
 int main(void)
 {
@@ -387,8 +387,8 @@ int main(void)
         STORY(test_groups_are_there_after_a_restart),
         STORY(test_a_full_disk),
         STORY(test_the_feed_tells_what_commands_do),
-        THREE(test_a_group_of_one_node_is_a_group_of_all),
-        THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
+        THREE_NODES(test_a_group_of_one_node_is_a_group_of_all),
+        THREE_NODES(test_who_is_behind_the_logs_start_has_a_snapshot),
     };
     return cmocka_run_group_tests_name("node_groups", tests, NULL, NULL);
 }

@@ -38,7 +38,7 @@ static void waiting_free(struct park *park)
 
 static void begin(struct fixture *f, struct waiting *w)
 {
-    memset(w, 0, sizeof(*w));
+    memset(w, 0, sizeof *w);
     w->session.node = f->node;
     parks_init(&w->session.parks);
     fake_fuse_request(&w->req, getpid());
@@ -192,7 +192,7 @@ static void a_signal_ends_the_wait_while_topics_are_being_removed(void **state)
         snprintf(name, sizeof name, "t%d", i);
         create(f, name);
     }
-    f->disk.io.unlink = unlink_behind_gate;
+    replace_disk_call(f, unlink, unlink_behind_gate);
     for (int i = 0; i < TOPICS; i++) {
         snprintf(name, sizeof name, "t%d", i);
         assert_int_equal(delete_topic(f->node, name, NULL), 0);

@@ -1,4 +1,6 @@
 /* One partition: its points, those who wait for records, and flushes. Appends that wait are in test_append.c. */
+#include "engine/log/log_internal.h"
+#include "replication/replica/partition_serve.h"
 #include "tests/unit/node_fixture.h"
 
 /* ---- waiting for records ---- */
@@ -13,9 +15,10 @@ static void on_ready(struct partition_waiter *waiter)
 {
     struct reader *reader = (struct reader *)waiter;
     const struct partition_fresh *fresh = waiter->fresh;
-    if (fresh != NULL && fresh->iovcnt == 1)
+    if (fresh != NULL && fresh->iovcnt == 1) {
         snprintf(reader->fresh, sizeof reader->fresh, "%d:%.*s", (int)fresh->position, (int)fresh->len,
                  (const char *)fresh->iov[0].iov_base);
+    }
     atomic_fetch_add(&reader->ready, 1);
 }
 
@@ -246,9 +249,10 @@ static void *append_and_sync(void *arg)
         struct append_op op = {0};
         assert_int_equal(append_to(syncer->f, syncer->part, "x\n", ACKS_ALL, &op, NULL), 1);
         struct flushed flushed = {.flush = {.upto = op.result.end.offset, .done = on_flushed}};
-        if (partition_flush(syncer->part, &flushed.flush) == 0)
+        if (partition_flush(syncer->part, &flushed.flush) == 0) {
             while (atomic_load(&flushed.calls) == 0)
                 sched_yield();
+        }
         assert_int_equal(flushed.rc, 0);
         assert_true(log_recovery_point(syncer->part->log) >= op.result.end.offset);
     }
@@ -262,13 +266,13 @@ static void test_many_flushes(void **state)
     create(f, "orders");
     struct syncer syncer = {f, get(f, "orders")};
     pthread_t threads[SYNCERS];
-    f->disk.io.fdatasync = no_sync; /* as many rounds as there can be, not as many as the disk allows */
+    replace_disk_call(f, fdatasync, no_sync); /* as many rounds as there can be, not as many as the disk allows */
     for (int i = 0; i < SYNCERS; i++)
         pthread_create(&threads[i], NULL, append_and_sync, &syncer);
     for (int i = 0; i < SYNCERS; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(partition_high_watermark(syncer.part).offset, SYNCERS * SYNCS);
-    f->disk.io.fdatasync = bad_fdatasync;
+    replace_disk_call(f, fdatasync, bad_fdatasync);
     partition_unref(syncer.part);
 }
 
@@ -325,6 +329,188 @@ static void test_flush_ms(void **state)
     wait_until(log_recovery_point(part->log) == 3);
     /* What an alarm that is still set holds when the node stops is given back. */
     append(f, "orders", "4\n");
+    partition_unref(part);
+}
+
+/* Its owner has the last reference but for whoever does it. */
+struct last_flush {
+    struct log_flush flush;
+    struct partition *part;
+    uint64_t refs;
+};
+
+static void on_last_flush(struct log_flush *flush, int rc)
+{
+    struct last_flush *last = CONTAINER_OF(flush, struct last_flush, flush);
+    assert_int_equal(rc, 0);
+    last->refs = atomic_load(&last->part->topic->refs);
+    partition_unref(last->part);
+}
+
+static void *flush_last(void *arg)
+{
+    struct last_flush *last = arg;
+    assert_int_equal(partition_flush(last->part, &last->flush), 0);
+    return NULL;
+}
+
+static void test_a_flush_of_a_deleted_topic_outlives_who_waited_for_it(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    create(f, "orders");
+    set(f, "orders", "delete.topic.enable", "true");
+    append(f, "orders", "one\n");
+    struct last_flush last = {.flush = {.upto = 1, .done = on_last_flush}, .part = get(f, "orders")};
+    atomic_store(&f->disk.fdatasync_gate, GATE_SHUT);
+    assert_int_equal(pthread_create(&thread, NULL, flush_last, &last), 0);
+    wait_until(atomic_load(&f->disk.fdatasync_gate) == GATE_WAITED_AT);
+    int rc = delete_topic(f->node, "orders", NULL);
+    atomic_store(&f->disk.fdatasync_gate, GATE_OPEN);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(rc, 0);
+    assert_true(last.refs > 1);
+}
+
+struct told_flush {
+    struct log_flush flush;
+    struct partition *part;
+    int calls;
+    bool free; /* neither the gate nor the life lock was held */
+};
+
+static void on_told_flush(struct log_flush *flush, int rc)
+{
+    struct told_flush *told = CONTAINER_OF(flush, struct told_flush, flush);
+    struct partition *part = told->part;
+    bool gate = pthread_rwlock_trywrlock(&part->topic->gate) == 0;
+    bool life = pthread_mutex_trylock(&part->life_lock) == 0;
+    if (gate)
+        pthread_rwlock_unlock(&part->topic->gate);
+    if (life)
+        pthread_mutex_unlock(&part->life_lock);
+    told->calls++;
+    told->free = rc == 0 && gate && life;
+}
+
+/* More was shown here than is in the log when its epoch begins with an append: its end is moved, and flushed with what
+ * others wait for, who may append when they are told. */
+static void test_who_is_told_of_a_flush_when_an_epoch_begins_may_append(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    struct told_flush told = {.flush = {.upto = 1, .done = on_told_flush}, .part = part};
+    assert_int_equal(partition_begun_epoch(part), -1);
+    part->shown.point = (struct log_point){3, 9};
+    part->log->flush_state = FLUSH_RUNNING; /* so that it waits */
+    assert_int_equal(log_flush(part->log, &told.flush), 0);
+    part->log->flush_state = FLUSH_LEFT;
+    append(f, "orders", "one\n");
+    assert_int_equal(told.calls, 1);
+    assert_true(told.free);
+    assert_true(log_recovery_point(part->log) >= 3);
+    assert_int_equal(log_end(part->log).offset, 4);
+    partition_unref(part);
+}
+
+struct appending_flush {
+    struct log_flush flush;
+    struct fixture *f;
+};
+
+static void on_appending_flush(struct log_flush *flush, int rc)
+{
+    struct appending_flush *told = CONTAINER_OF(flush, struct appending_flush, flush);
+    assert_int_equal(rc, 0);
+    append(told->f, "orders", "one\n");
+}
+
+/* The flush was under way before the epoch began; it begins with the append of who is told of it. */
+static void test_who_is_told_of_a_flush_may_begin_an_epoch(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    struct appending_flush told = {.flush = {.upto = 0, .done = on_appending_flush}, .f = f};
+    assert_int_equal(partition_begun_epoch(part), -1);
+    part->shown.point = (struct log_point){3, 9};
+    assert_int_equal(partition_flush(part, &told.flush), 0);
+    assert_true(log_recovery_point(part->log) >= 3);
+    assert_int_equal(log_end(part->log).offset, 4);
+    partition_unref(part);
+}
+
+struct late_append {
+    struct fixture *f;
+    struct partition *part;
+    struct append_op op;
+    int rc;
+};
+
+static void *append_late(void *arg)
+{
+    struct late_append *late = arg;
+    struct err e = {0};
+    late->rc = append_to(late->f, late->part, "one\n", ACKS_ALL, &late->op, &e);
+    return NULL;
+}
+
+/* As who follows another leader for a while cuts it. */
+static void test_what_is_cut_off_before_an_epoch_has_begun_fails_nobody(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    struct late_append late = {.f = f, .part = part};
+    int32_t epoch = atomic_load(&part->leader_epoch);
+    assert_int_equal(log_lead(part->log, epoch, NULL), 0);
+    assert_int_equal(log_skip(part->log, epoch, (struct log_point){3, 9}, NULL), 0);
+    part->shown.skipped_to = 3; /* all but for the flush */
+    atomic_store(&f->disk.fdatasync_gate, GATE_SHUT);
+    assert_int_equal(pthread_create(&thread, NULL, append_late, &late), 0);
+    wait_until(atomic_load(&f->disk.fdatasync_gate) == GATE_WAITED_AT);
+    pthread_mutex_lock(&part->log->state_lock);
+    assert_int_equal(part->log->flush_state, FLUSH_RUNNING);
+    log_flush_cut(part->log, 0);
+    pthread_mutex_unlock(&part->log->state_lock);
+    atomic_store(&f->disk.fdatasync_gate, GATE_OPEN);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    partition_unref(part);
+    assert_int_equal(late.rc, 1);
+    assert_int_equal(late.op.result.end.offset, 4);
+}
+
+static void *renew(void *arg)
+{
+    partition_renew_config(arg);
+    return NULL;
+}
+
+/* Somebody who has opened the log puts the settings in force and is held up half-way; they change meanwhile. */
+static void test_settings_that_change_while_others_are_put_in_force_are_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct partition *part = get(f, "orders");
+    struct config_set none = {0};
+    for (int round = 1; round <= 50; round++) {
+        struct metadata_topic meta = {.replication_factor = 1};
+        char value[16];
+        pthread_t thread;
+        snprintf(value, sizeof value, "%d", round);
+        assert_int_equal(config_set_put(&meta.config, "flush.ms", value), 0);
+        atomic_store(&part->settings.min_insync_config, -1);
+        pthread_mutex_lock(&part->lock);
+        assert_int_equal(pthread_create(&thread, NULL, renew, part), 0);
+        wait_until(atomic_load(&part->settings.min_insync_config) != -1);
+        pthread_mutex_unlock(&part->lock);
+        topic_update(part->topic, &meta, &none);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(atomic_load(&part->settings.flush_ms), round);
+        config_set_free(&meta.config);
+    }
     partition_unref(part);
 }
 
@@ -412,9 +598,10 @@ static void *follow(void *arg)
     struct log_point last = {0, 0};
     while (last.offset < WRITERS * LINES) {
         struct reader reader = reader_at(last.position);
-        if (partition_wait(writer->part, &reader.waiter))
+        if (partition_wait(writer->part, &reader.waiter)) {
             while (atomic_load(&reader.ready) == 0)
                 sched_yield();
+        }
         struct log_point hw = partition_high_watermark(writer->part);
         assert_true(hw.offset > last.offset && hw.position > last.position);
         last = hw;
@@ -445,6 +632,30 @@ static void test_many_writers_and_readers(void **state)
     assert_int_equal(lines, WRITERS * LINES);
     for (int i = 0; i < 2 * WRITERS; i++)
         partition_unref(writers[i].part);
+}
+
+/* Who hears of it elsewhere takes a difference for a hole. */
+static void test_what_is_told_of_a_partition_is_of_one_moment(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "orders");
+    struct writer writers[WRITERS];
+    pthread_t threads[WRITERS];
+    struct stat_answer answer = {0};
+    int64_t differs = 0;
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (struct writer){f, get(f, "orders"), i};
+        pthread_create(&threads[i], NULL, write_lines, &writers[i]);
+    }
+    while (answer.log_end.offset < WRITERS * LINES) {
+        partition_serve_stat(writers[0].part, &answer);
+        differs += answer.log_end.position - answer.log_start.position != answer.retained_bytes;
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        partition_unref(writers[i].part);
+    }
+    assert_int_equal(differs, 0);
 }
 
 /* ---- .internal ---- */
@@ -491,9 +702,15 @@ int main(void)
         STORY(test_a_failed_flush_takes_the_partition_offline),
         STORY(test_flush_messages),
         STORY(test_flush_ms),
+        STORY(test_a_flush_of_a_deleted_topic_outlives_who_waited_for_it),
+        STORY(test_who_is_told_of_a_flush_when_an_epoch_begins_may_append),
+        STORY(test_who_is_told_of_a_flush_may_begin_an_epoch),
+        STORY(test_what_is_cut_off_before_an_epoch_has_begun_fails_nobody),
+        STORY(test_settings_that_change_while_others_are_put_in_force_are_not_lost),
         STORY(test_checkpoints_follow_within_a_minute),
         STORY(test_log_append_time),
         STORY(test_many_writers_and_readers),
+        STORY(test_what_is_told_of_a_partition_is_of_one_moment),
         STORY(test_the_metadata_is_readable_and_not_writable),
     };
     return cmocka_run_group_tests_name("partition", tests, NULL, NULL);

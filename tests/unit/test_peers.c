@@ -142,9 +142,10 @@ static void await(struct host *host, const unsigned *count, unsigned least)
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += WAIT_S;
     pthread_mutex_lock(&host->lock);
-    while (*count < least)
+    while (*count < least) {
         if (pthread_cond_timedwait(&host->changed, &host->lock, &deadline) != 0)
             break;
+    }
     unsigned seen = *count;
     pthread_mutex_unlock(&host->lock);
     if (seen < least)
@@ -197,9 +198,10 @@ static void what_the_socket_does_not_take_is_sent_later(void **state)
     struct iovec body = {calloc(1, BIG), BIG};
     uint32_t sent = 0;
     pair_start(&a, &b);
-    for (uint32_t i = 0; i < 12; i++)
+    for (uint32_t i = 0; i < 12; i++) {
         if (send_number(&a, 2, CHANNEL_RECORDS, sent, &body) == 0)
             sent++;
+    }
     assert_true(sent >= 8);
     assert_int_equal(send_number(&a, 2, CHANNEL_CONTROL, 0, NULL), 0);
     await(&b, &b.frames[CHANNEL_CONTROL], 1);

@@ -139,11 +139,31 @@ static void the_last_1024_holes_are_kept(void **state)
     for (int64_t i = 0; i < POSMAP_RUNS + 10; i++) {
         add(&map, i * 10, i * 100 + 5000, 10);
     }
+    posmap_begin(&map);
     assert_int_equal(map.count, POSMAP_RUNS);
     expect(&map, 5, 5, false);
     expect(&map, 99, 99, false);
     expect(&map, 105, 10 * 100 + 5000 + 5, true);
     expect(&map, INT64_C(10) * (POSMAP_RUNS + 9), INT64_C(100) * (POSMAP_RUNS + 9) + 5000, true);
+    posmap_free(&map);
+}
+
+/* head reads ahead, and seeks back to the end of its last line. */
+static void all_of_the_read_under_way_is_kept(void **state)
+{
+    struct posmap map = {0};
+
+    (void)state;
+    posmap_begin(&map);
+    for (int64_t i = 0; i < 5 * POSMAP_RUNS; i++) {
+        add(&map, i, i * 10 + 1000, 1);
+    }
+    expect(&map, 0, 1000, true);
+    expect(&map, 3 * POSMAP_RUNS, 30 * POSMAP_RUNS + 1000, true);
+    posmap_begin(&map);
+    expect(&map, 4 * POSMAP_RUNS, 40 * POSMAP_RUNS + 1000, true);
+    expect(&map, 4 * POSMAP_RUNS - 2, 4 * POSMAP_RUNS - 2, false);
+    assert_int_equal(map.count, POSMAP_RUNS);
     posmap_free(&map);
 }
 
@@ -158,6 +178,7 @@ static void a_run_that_is_read_on_stays_when_others_go(void **state)
     }
     add(&map, 10, 1000010, 10); /* the first run is now the newest */
     add(&map, 5000000, 9000000, 10);
+    posmap_begin(&map);
     expect(&map, 15, 1000015, true);
     expect(&map, 1005, 1005, false);
     posmap_free(&map);
@@ -228,6 +249,7 @@ int main(void)
         cmocka_unit_test(an_identity_run_is_kept_where_it_replaces_a_meaning),
         cmocka_unit_test(nothing_read_is_nothing_learnt),
         cmocka_unit_test(the_last_1024_holes_are_kept),
+        cmocka_unit_test(all_of_the_read_under_way_is_kept),
         cmocka_unit_test(a_run_that_is_read_on_stays_when_others_go),
         cmocka_unit_test(it_agrees_with_a_table),
     };

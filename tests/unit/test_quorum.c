@@ -5,6 +5,7 @@
 #include "engine/base/limits.h"
 #include "engine/recover/log_open.h"
 #include "replication/metadata/quorum_state.h"
+#include "replication/replica/partition_metadata.h"
 
 static bool has(struct fixture *f, const char *name)
 {
@@ -62,6 +63,111 @@ static void test_a_topic_that_cannot_be_made_is_not_there(void **state)
     append(f, "orders", "one\n");
     restart(f);
     assert_content(f, "orders", "one\n");
+}
+
+/* There is not even room for the command that would take it back: then the mkdir has made it, and nothing of it waits
+ * for anything but room. */
+static void test_what_a_mkdir_cannot_take_back_goes_on_once_there_is_room(void **state)
+{
+    enum { CALLS_OF_ONE_COMMAND = 2 };
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    atomic_store(&f->disk.mkdir_rc, -ENOSPC);
+    atomic_store(&f->disk.pwritev_left, CALLS_OF_ONE_COMMAND);
+    atomic_store(&f->disk.pwritev_rc, -ENOSPC);
+    assert_int_equal(create_rc(f, "orders"), 0);
+    struct partition *part = get(f, "orders");
+    assert_int_equal(append_to(f, part, "x\n", ACKS_ALL, &op, &e), -ENOSPC);
+    atomic_store(&f->disk.mkdir_rc, 0);
+    atomic_store(&f->disk.pwritev_rc, 0);
+    assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), 1);
+    partition_unref(part);
+    assert_content(f, "orders", "one\n");
+    restart(f);
+    assert_content(f, "orders", "one\n");
+}
+
+/* A disk on which directories find room, and what belongs into them does not: all of it, or what says whose it is. */
+static _Atomic bool no_files, no_names;
+
+static int open_without_room(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
+{
+    bool refused = (atomic_load(&no_files) && strstr(name, ".log") != NULL) ||
+                   (atomic_load(&no_names) && strcmp(name, PARTITION_METADATA_FILE) == 0);
+    (void)io;
+    return refused && (flags & O_CREAT) != 0 ? -ENOSPC : io_posix()->open(io_posix(), dirfd, name, flags, mode);
+}
+
+static bool has_directory(struct fixture *f, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/topics/%s", f->dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void test_what_could_not_be_made_leaves_nothing_behind(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    create(f, "orders");
+    replace_disk_call(f, open, open_without_room);
+    atomic_store(&no_files, true);
+    assert_int_equal(create_rc(f, "another"), -ENOSPC);
+    assert_int_equal(create_partitions(f->node, "orders", 2, &e), -ENOSPC);
+    struct topic *topic = node_topic(f->node, "orders");
+    assert_int_equal(append_to(f, topic_partition(topic, 1), "x\n", ACKS_ALL, &op, &e),
+                     -ENOSPC); /* which tries to make it */
+    topic_unref(topic);
+    set(f, "orders", "delete.topic.enable", "true");
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
+    executor_settle(f->node->executor);
+    atomic_store(&no_files, false);
+    assert_false(has_directory(f, "another-0"));
+    assert_false(has_directory(f, "orders-0"));
+    assert_false(has_directory(f, "orders-1"));
+}
+
+/* Whoever went over all partitions when the topic was deleted may come to one of its own behind that. */
+static void test_what_could_not_be_made_takes_nothing_of_its_namesake_along(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    create(f, "orders");
+    replace_disk_call(f, open, open_without_room);
+    atomic_store(&no_files, true);
+    assert_int_equal(create_partitions(f->node, "orders", 2, &e), -ENOSPC);
+    struct topic *old = node_topic(f->node, "orders");
+    set(f, "orders", "delete.topic.enable", "true");
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
+    atomic_store(&no_files, false);
+    create(f, "orders");
+    assert_int_equal(create_partitions(f->node, "orders", 2, &e), 0);
+    assert_true(has_directory(f, "orders-1"));
+    assert_int_equal(partition_reopen(topic_partition(old, 1), &e), -EIO);
+    assert_true(has_directory(f, "orders-1"));
+    topic_unref(old);
+}
+
+/* What does not say whose it is would be the next topic's of that name. */
+static void test_what_finds_no_room_to_say_whose_it_is_takes_nothing_in(void **state)
+{
+    struct fixture *f = *state;
+    struct append_op op = {0};
+    struct err e = {0};
+    create(f, "orders");
+    replace_disk_call(f, open, open_without_room);
+    atomic_store(&no_files, true);
+    assert_int_equal(create_partitions(f->node, "orders", 2, &e), -ENOSPC);
+    atomic_store(&no_files, false);
+    atomic_store(&no_names, true);
+    struct topic *topic = node_topic(f->node, "orders");
+    assert_int_equal(append_to(f, topic_partition(topic, 1), "x\n", ACKS_ALL, &op, &e), -ENOSPC);
+    atomic_store(&no_names, false);
+    assert_int_equal(append_to(f, topic_partition(topic, 1), "x\n", ACKS_ALL, &op, &e), 1);
+    topic_unref(topic);
+    assert_true(exists(f, "topics/orders-1/" PARTITION_METADATA_FILE));
 }
 
 static void test_a_partition_that_could_not_be_made_is_made_later(void **state)
@@ -474,7 +580,11 @@ int main(void)
         STORY(test_a_state_of_another_directory_stops_the_start),
         STORY(test_the_voters_survive_the_log_that_named_them),
         STORY(test_a_topic_that_cannot_be_made_is_not_there),
+        STORY(test_what_a_mkdir_cannot_take_back_goes_on_once_there_is_room),
         STORY(test_a_partition_that_could_not_be_made_is_made_later),
+        STORY(test_what_could_not_be_made_leaves_nothing_behind),
+        STORY(test_what_finds_no_room_to_say_whose_it_is_takes_nothing_in),
+        STORY(test_what_could_not_be_made_takes_nothing_of_its_namesake_along),
         STORY(test_after_a_failed_flush_nothing_is_decided),
         STORY(test_an_unknown_command_stops_the_start),
         STORY(test_a_command_that_lost_a_race_is_passed_over),

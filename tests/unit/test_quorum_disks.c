@@ -110,9 +110,10 @@ static void settle_without(struct cluster *c, int32_t id)
     bool more = true;
     while (more) {
         more = false;
-        for (int32_t other = 1; other <= 3; other++)
+        for (int32_t other = 1; other <= 3; other++) {
             while (other != id && hand_step(&c->nodes[other].hand))
                 more = true;
+        }
         while (memory_step(&c->network))
             more = true;
     }
@@ -170,6 +171,11 @@ static void test_a_leader_whose_log_is_damaged_is_not_the_only_one_to_ask(void *
     cluster_await(c, 5000, cluster_mode(c, lost) == 0711);
     assert_int_equal(cluster_leader(c), 6 - leader - lost);
     assert_int_equal(cluster_chmod(c, lost, 0722), 0);
+    /* It has a snapshot in the place of what is damaged, and starts with that. */
+    assert_true(log_start(c->nodes[leader].node->quorum.log).offset > 0);
+    cluster_kill(c, leader);
+    cluster_start(c, leader);
+    cluster_await(c, 3000, cluster_mode(c, leader) == 0722);
 }
 
 int main(void)

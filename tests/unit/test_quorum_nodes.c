@@ -239,6 +239,41 @@ static void test_what_another_node_has_just_made_is_there(void **state)
     make_everywhere(c, 2);
 }
 
+/* ---- a leader that has not applied yet what it has decided ---- */
+
+static struct work *kept;
+
+static void keep(struct work *work)
+{
+    kept = work;
+}
+
+/* Whoever sends a command may have acted upon what its leader has decided, and not applied yet. */
+static void test_who_has_applied_less_refuses_nothing(void **state)
+{
+    struct cluster *c = *state;
+    struct quorum *leader = &c->nodes[cluster_await_leader(c)].node->quorum;
+    int32_t follower = cluster_follower(c);
+    struct cluster_op op;
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_register(c, id);
+    void (*apply)(struct work * work) = leader->apply_work.run;
+    kept = NULL;
+    leader->apply_work.run = keep;
+    assert_int_equal(cluster_mkdir(c, follower, "orders"), 0);
+    assert_true(cluster_has(c, follower, "orders"));
+    assert_false(cluster_has(c, leader->self.node, "orders"));
+    assert_int_equal(node_create_partitions(c->nodes[follower].node, cluster_op_init(&op), "orders", 2), 0);
+    cluster_pass(c, 50);
+    assert_int_equal(op.calls, 0);
+    assert_non_null(kept);
+    leader->apply_work.run = apply;
+    apply(kept);
+    assert_int_equal(cluster_op_end(c, &op, 0), 0);
+    /* What is really not there is refused still. */
+    assert_int_equal(cluster_rmdir(c, follower, "nothing"), -ENOENT);
+}
+
 static void test_two_of_three_are_enough_and_one_is_not(void **state)
 {
     struct cluster *c = *state;
@@ -255,58 +290,6 @@ static void test_two_of_three_are_enough_and_one_is_not(void **state)
     assert_int_equal(cluster_chmod(c, other, 0744), 0);
 }
 
-static void test_all_are_killed_and_come_back(void **state)
-{
-    struct cluster *c = *state;
-    cluster_await_leader(c);
-    assert_int_equal(cluster_chmod(c, 2, 0711), 0);
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_kill(c, id);
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_start(c, id);
-    cluster_await(c, 500, cluster_leader(c) > 0);
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_await(c, 1000, cluster_mode(c, id) == 0711);
-    assert_int_equal(cluster_chmod(c, 3, 0722), 0);
-}
-
-static bool has_directory(struct cluster *c, int32_t id, const char *name)
-{
-    char path[160];
-    snprintf(path, sizeof path, "%s/topics/%s", c->nodes[id].dir, name);
-    return access(path, F_OK) == 0;
-}
-
-/* What was decided is not yet known to be when a node starts; the directories are there. */
-static void test_topics_of_a_moment_before_all_died_are_there_again(void **state)
-{
-    struct cluster *c = *state;
-    cluster_await_leader(c);
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_register(c, id);
-    assert_int_equal(cluster_mkdir(c, 2, "orders"), 0);
-    assert_int_equal(cluster_mkdir(c, 2, "gone"), 0);
-    assert_int_equal(cluster_rmdir(c, 3, "gone"), 0);
-    cluster_pass(c, 1000);
-    for (int32_t id = 1; id <= 3; id++) {
-        char path[160];
-        cluster_kill(c, id);
-        snprintf(path, sizeof path, "%s/replication-offset-checkpoint", c->nodes[id].dir);
-        unlink(path); /* kill -9 comes before it is written */
-    }
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_start(c, id);
-    cluster_await_leader(c);
-    for (int32_t id = 1; id <= 3; id++) {
-        cluster_register(c, id);
-        cluster_await(c, 1000, cluster_has(c, id, "orders"));
-        assert_false(cluster_has(c, id, "gone"));
-        assert_true(has_directory(c, id, "orders-0"));
-        assert_false(has_directory(c, id, "gone-0"));
-        assert_false(has_directory(c, id, "orders-0.unknown.0-stray"));
-    }
-}
-
 /* So many commands that a snapshot takes the place of the log's beginning. */
 static void fill_until_snapshot(struct cluster *c, int32_t leader)
 {
@@ -314,9 +297,10 @@ static void fill_until_snapshot(struct cluster *c, int32_t leader)
     int64_t start = log_start(metadata_log(c, leader)).offset;
     for (int i = 0; i < 2 * LIMIT_SNAPSHOT_COMMANDS && log_start(metadata_log(c, leader)).offset == start; i += 64) {
         struct cluster_op ops[64];
-        for (int j = 0; j < 64; j++)
+        for (int j = 0; j < 64; j++) {
             assert_int_equal(node_set_attr(c->nodes[leader].node, cluster_op_init(&ops[j]), NULL, &attr, ATTR_DIR_MODE),
                              0);
+        }
         for (int j = 0; j < 64; j++)
             assert_int_equal(cluster_op_end(c, &ops[j], 0), 0);
     }
@@ -365,7 +349,7 @@ static void test_who_is_behind_the_logs_start_has_a_snapshot(void **state)
         if (round == 0)
             cluster_register(c, away);
         cluster_pass(c, 1000);
-        assert_false(has_directory(c, away, round == 0 ? "gone-0" : "more-0"));
+        assert_false(cluster_has_directory(c, away, round == 0 ? "gone-0" : "more-0"));
         assert_true(log_start(metadata_log(c, away)).offset > 0);
         assert_same_logs(c, leader, away);
         assert_int_equal(cluster_chmod(c, away, 0711), 0);
@@ -425,9 +409,10 @@ static void test_a_snapshot_that_the_log_has_passed_is_none_to_start_with(void *
 
 static void cut_off(struct cluster *c, int32_t id, bool cut)
 {
-    for (int32_t other = 1; other <= 3; other++)
+    for (int32_t other = 1; other <= 3; other++) {
         if (other != id)
             memory_cut(&c->network, id, other, cut);
+    }
 }
 
 /* It appends what nobody will decide. */
@@ -455,9 +440,10 @@ static void test_who_parts_before_the_logs_start_has_a_snapshot(void **state)
     second = cluster_leader(c);
     third = 6 - first - second;
     assert_int_equal(log_end(metadata_log(c, second)).offset, parts + 1);
-    for (int32_t id = 1; id <= 3; id++)
+    for (int32_t id = 1; id <= 3; id++) {
         if (id != first)
             c->nodes[id].node->quorum.snapshot_at = parts + 2;
+    }
     assert_int_equal(cluster_chmod(c, second, 0711), 0);
     cluster_await(c, 1000,
                   log_start(metadata_log(c, second)).offset == parts + 2 &&
@@ -720,8 +706,6 @@ static void test_a_beginning_that_was_cut_short_is_gone_on_with(void **state)
     assert_int_equal(cluster_chmod(c, 1, 0711), 0);
 }
 
-#define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -733,9 +717,8 @@ int main(void)
         THREE(test_a_leader_that_is_cut_off_decides_nothing),
         THREE(test_a_leader_whose_turn_came_late_takes_the_next_command),
         THREE(test_what_another_node_has_just_made_is_there),
+        THREE(test_who_has_applied_less_refuses_nothing),
         THREE(test_two_of_three_are_enough_and_one_is_not),
-        THREE(test_all_are_killed_and_come_back),
-        THREE(test_topics_of_a_moment_before_all_died_are_there_again),
         THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
         THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),

@@ -147,8 +147,6 @@ static void test_a_recovery_waits_for_room(void **state)
     assert_true(still_counts(c, 2));
 }
 
-#define THREE(name) cmocka_unit_test_setup_teardown(name, cluster_setup_three, cluster_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -1,252 +1,7 @@
-/* Reading a partition that is on another node: two nodes, and a network in memory between them that the test can cut,
- * hold and damage. The reader asks node 2, which is the other fixture's, and is node 3 there: both call themselves 1.
- */
-#include "replication/replica/remote.h"
-#include "replication/wire/read_message.h"
-#include "tests/unit/node_fixture.h"
-
-/* ---- the network ---- */
-
-enum { ASKER = 3 };
-
-struct wire {
-    struct transport transport; /* first: the reader's */
-    struct transport back;      /* the leader's */
-    struct fixture *reader, *leader;
-    struct partition *here, *there;
-    _Atomic bool deaf;   /* nothing reaches the leader */
-    _Atomic int damage;  /* so many answers with bytes lose one */
-    _Atomic int appends; /* so many records of 9 bytes are acknowledged here while an answer is on its way; 0: none */
-    _Atomic int asked[MESSAGE_KINDS];
-    _Atomic int drops;
-};
-
-static struct wire *wire_of_back(struct transport *transport)
-{
-    return CONTAINER_OF(transport, struct wire, back);
-}
-
-/* What replicas say to each other is lost here: these stories are of those that hear nothing. */
-static bool is_replicas(const struct frame_out *out)
-{
-    return out->kind >= MESSAGE_FETCH && out->kind < MESSAGE_APPEND;
-}
-
-/* The two nodes made the topic each for itself: it has another id there. */
-static void change_topic(uint8_t *header, size_t len, const char *from, const char *to)
-{
-    uint8_t *at = memmem(header, len, from, UUID_TEXT_BYTES - 1);
-    assert_non_null(at);
-    memcpy(at, to, UUID_TEXT_BYTES - 1);
-}
-
-static struct frame *carry(const struct frame_out *out, const struct partition *from, const struct partition *to)
-{
-    size_t body = frame_body_bytes(out), at = 0;
-    struct frame *frame = malloc(sizeof *frame + out->header_bytes + body);
-    assert_non_null(frame);
-    *frame = (struct frame){.kind = out->kind, .header_bytes = out->header_bytes, .body_bytes = (uint32_t)body};
-    frame->header = (uint8_t *)(frame + 1);
-    frame->body = frame->header + out->header_bytes;
-    memcpy(frame->header, out->header, out->header_bytes);
-    for (int i = 0; i < out->body_count; i++) {
-        memcpy(frame->body + at, out->body[i].iov_base, out->body[i].iov_len);
-        at += out->body[i].iov_len;
-    }
-    change_topic(frame->header, frame->header_bytes, from->topic->id_text, to->topic->id_text);
-    return frame;
-}
-
-static int send_there(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
-{
-    struct wire *wire = (struct wire *)transport;
-    assert_int_equal(node, 2);
-    atomic_fetch_add(&wire->asked[out->kind], 1);
-    if (atomic_load(&wire->deaf) || is_replicas(out))
-        return 0;
-    struct transport_events events = network_events(&wire->leader->node->network);
-    events.frame(events.arg, ASKER, channel, carry(out, wire->here, wire->there));
-    return 0;
-}
-
-static int send_back(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
-{
-    struct wire *wire = wire_of_back(transport);
-    struct transport_events events = network_events(&wire->reader->node->network);
-    assert_int_equal(node, ASKER);
-    if (is_replicas(out))
-        return 0;
-    struct frame *frame = carry(out, wire->there, wire->here);
-    if (frame->body_bytes > 0 && atomic_load(&wire->damage) > 0 && atomic_fetch_sub(&wire->damage, 1) > 0)
-        frame->body[frame->body_bytes / 2] ^= 1;
-    int appends = atomic_load(&wire->appends);
-    if (appends > 0)
-        (void)remote_show(wire->here, (struct log_point){appends, appends * 9}, 5, 5);
-    events.frame(events.arg, 2, channel, frame);
-    return 0;
-}
-
-static void drop(struct transport *transport, int32_t node)
-{
-    (void)node;
-    atomic_fetch_add(&((struct wire *)transport)->drops, 1);
-}
-
-static void drop_back(struct transport *transport, int32_t node)
-{
-    (void)node;
-    atomic_fetch_add(&wire_of_back(transport)->drops, 1);
-}
-
-static void link_up(struct wire *wire)
-{
-    struct hello hello = {.from = 2};
-    struct transport_events events = network_events(&wire->reader->node->network);
-    events.up(events.arg, 2, &hello);
-}
-
-static void link_down(struct wire *wire)
-{
-    struct transport_events events = network_events(&wire->reader->node->network);
-    events.down(events.arg, 2, false);
-}
-
-static void led_by(struct partition *part, int32_t leader, int32_t epoch)
-{
-    struct partition_registration registration = {.leader = leader, .leader_epoch = epoch, .partition_epoch = epoch};
-    registration.replicas = registration.isr = (struct replica_set){.count = 1, .ids = {2}};
-    partition_set_registration(part, &registration);
-}
-
-static int setup_wire(void **state)
-{
-    struct wire *wire = calloc(1, sizeof *wire);
-    void *reader, *leader;
-    struct hello hello = {.from = ASKER};
-    assert_int_equal(setup(&reader), 0);
-    assert_int_equal(setup(&leader), 0);
-    wire->reader = reader;
-    wire->leader = leader;
-    create(wire->reader, "orders");
-    create(wire->leader, "orders");
-    wire->here = get(wire->reader, "orders");
-    wire->there = get(wire->leader, "orders");
-    wire->transport = (struct transport){.send = send_there, .drop = drop};
-    wire->back = (struct transport){.send = send_back, .drop = drop_back};
-    network_attach(&wire->reader->node->network, &wire->transport);
-    network_attach(&wire->leader->node->network, &wire->back);
-    struct transport_events events = network_events(&wire->leader->node->network);
-    events.up(events.arg, ASKER, &hello);
-    link_up(wire);
-    led_by(wire->here, 2, 5);
-    *state = wire;
-    return 0;
-}
-
-static int teardown_wire(void **state)
-{
-    struct wire *wire = *state;
-    void *reader = wire->reader, *leader = wire->leader;
-    partition_unref(wire->here);
-    partition_unref(wire->there);
-    network_hush(&wire->reader->node->network);
-    network_hush(&wire->leader->node->network);
-    executor_settle(wire->reader->node->executor);
-    executor_settle(wire->leader->node->executor);
-    network_attach(&wire->reader->node->network, NULL);
-    network_attach(&wire->leader->node->network, NULL);
-    teardown(&reader);
-    teardown(&leader);
-    free(wire);
-    return 0;
-}
-
-/* ---- an op, waited for ---- */
-
-struct asked {
-    struct read_op op; /* first */
-    _Atomic bool over;
-    int rc;
-};
-
-static void on_over(struct read_op *op, int rc)
-{
-    struct asked *asked = (struct asked *)op;
-    asked->rc = rc;
-    atomic_store(&asked->over, true);
-}
-
-static struct asked question(struct partition *part, enum read_kind kind, int64_t at)
-{
-    return (struct asked){.op = {.part = part,
-                                 .kind = kind,
-                                 .at = at,
-                                 .limit = INT64_MAX,
-                                 .max = 65536,
-                                 .timeout_ms = 5000,
-                                 .done = on_over}};
-}
-
-/* Begins; whether it waits. */
-static bool begin(struct asked *asked)
-{
-    int rc = partition_read_submit(&asked->op);
-    if (rc == 0)
-        return true;
-    asked->rc = rc < 0 ? rc : 0;
-    atomic_store(&asked->over, true);
-    return false;
-}
-
-static struct asked ask(struct partition *part, enum read_kind kind, int64_t at)
-{
-    static struct asked asked; /* done may come behind our return otherwise */
-    asked = question(part, kind, at);
-    if (begin(&asked))
-        wait_until(atomic_load(&asked.over));
-    return asked;
-}
-
-/* All bytes from a position on, by reads of so many bytes, as text. */
-static void read_all(struct partition *part, int64_t at, size_t size, char *out)
-{
-    size_t len = 0;
-    for (;;) {
-        struct asked asked = question(part, READ_BYTES, at);
-        asked.op.max = size;
-        if (begin(&asked))
-            wait_until(atomic_load(&asked.over));
-        assert_int_equal(asked.rc, 0);
-        if (!asked.op.found)
-            break;
-        assert_true(asked.op.extent.position >= at && asked.op.extent.len <= size);
-        assert_int_equal(partition_read_copy(&asked.op, out + len), 0);
-        len += asked.op.extent.len;
-        at = asked.op.extent.position + (int64_t)asked.op.extent.len;
-        partition_read_release(&asked.op);
-    }
-    out[len] = '\0';
-}
-
-static void append_lines(struct fixture *f, int from, int count)
-{
-    for (int i = from; i < from + count; i++) {
-        char line[32];
-        snprintf(line, sizeof line, "record %d\n", i);
-        append(f, "orders", line);
-    }
-}
-
-/* What those lines are. */
-static void lines_text(int from, int count, char *out)
-{
-    for (int i = from; i < from + count; i++)
-        out += sprintf(out, "record %d\n", i);
-}
+/* Reading a partition that is on another node. */
+#include "tests/unit/reads_fixture.h"
 
 enum { TEXT_BYTES = 1 << 20 };
-
-/* ---- the tests ---- */
 
 static void test_bytes_come_from_the_leader_and_far_fewer_questions_than_reads(void **state)
 {
@@ -317,6 +72,7 @@ static void lead_in_two_epochs(struct wire *wire)
     later.replicas = later.isr = (struct replica_set){.count = 1, .ids = {1}};
     partition_set_registration(wire->there, &later);
     append_lines(wire->leader, 5, 1);
+    later_is_over(wire);
 }
 
 static void test_where_an_epoch_ended_is_the_leaders_to_say(void **state)
@@ -347,7 +103,7 @@ static void test_an_earlier_leader_is_not_believed(void **state)
     lead_in_two_epochs(wire);
     struct asked asked = question(wire->here, FIND_EPOCH_END, 8);
     assert_true(begin(&asked));
-    wait_until(atomic_load(&asked.over) || (pass_ms(wire->reader, 20), false));
+    wait_in_time(wire, 20, atomic_load(&asked.over));
     assert_int_equal(asked.rc, -ETIMEDOUT);
 }
 
@@ -401,22 +157,10 @@ static void test_how_it_is_is_known_once_asked_and_for_two_seconds(void **state)
     assert_int_equal(size.retained_bytes, 36);
     assert_int_equal(size.segments, 1);
     assert_int_equal(partition_state(wire->here), 0);
+    settle(wire); /* the question for news has its first answer, too: nothing is heard later than this */
     pass_ms(wire->reader, 2000);
     assert_false(partition_is_known(wire->here));
     assert_int_equal(ask(wire->here, READ_STATUS, 0).rc, 0);
-}
-
-static void test_what_was_read_ahead_is_gone_when_it_was_removed(void **state)
-{
-    struct wire *wire = *state;
-    char text[256];
-    append_lines(wire->leader, 0, 5);
-    read_all(wire->here, 0, 9, text);
-    assert_int_equal(delete_records(wire->there, 27, NULL), 0);
-    pass_ms(wire->reader, 1000); /* LIMIT_CHUNK_MS */
-    read_all(wire->here, 0, 9, text);
-    assert_string_equal(text, "record 3\nrecord 4\n");
-    assert_int_equal(ask(wire->here, FIND_OFFSET, 0).op.point.offset, 3);
 }
 
 static void test_an_end_before_what_was_shown_is_waited_out_and_never_told(void **state)
@@ -426,10 +170,10 @@ static void test_an_end_before_what_was_shown_is_waited_out_and_never_told(void 
     remote_show(wire->here, (struct log_point){2, 18}, 0, 0); /* as another leader has said */
     struct asked asked = question(wire->here, READ_BYTES, 9);
     assert_true(begin(&asked));
-    wait_until(wire->asked[MESSAGE_READ] >= 2 || (pass_ms(wire->reader, 10), false)); /* each time told: later */
+    wait_in_time(wire, 10, wire->asked[MESSAGE_READ] >= 2); /* each time told: later */
     assert_false(atomic_load(&asked.over));
     append_lines(wire->leader, 1, 1);
-    wait_until(atomic_load(&asked.over) || (pass_ms(wire->reader, 20), false));
+    wait_in_time(wire, 20, atomic_load(&asked.over));
     assert_int_equal(asked.rc, 0);
     assert_true(asked.op.found);
     assert_int_equal(asked.op.extent.len, 9);
@@ -470,7 +214,7 @@ static void test_nobody_to_ask_is_a_timeout_after_five_seconds(void **state)
     executor_settle(wire->reader->node->executor);
     assert_false(atomic_load(&read.over) || atomic_load(&find.over));
     pass_ms(wire->reader, 100);
-    wait_until((atomic_load(&read.over) && atomic_load(&find.over)) || (pass_ms(wire->reader, 20), false));
+    wait_in_time(wire, 20, (atomic_load(&read.over) && atomic_load(&find.over)));
     assert_int_equal(read.rc, -ETIMEDOUT);
     assert_int_equal(find.rc, -ETIMEDOUT);
 }
@@ -482,7 +226,7 @@ static void test_a_stat_waits_a_second_and_then_tells_what_was_heard_last(void *
     link_down(wire);
     struct asked stat = question(wire->here, READ_STATUS, 0);
     assert_true(begin(&stat));
-    wait_until(atomic_load(&stat.over) || (pass_ms(wire->reader, 100), false));
+    wait_in_time(wire, 100, atomic_load(&stat.over));
     assert_int_equal(stat.rc, -ETIMEDOUT);                            /* nothing was ever heard */
     assert_int_equal(ask(wire->here, READ_STATUS, 0).rc, -ETIMEDOUT); /* the next one at once */
     link_up(wire);
@@ -491,7 +235,7 @@ static void test_a_stat_waits_a_second_and_then_tells_what_was_heard_last(void *
     pass_ms(wire->reader, 60000);
     stat = question(wire->here, READ_STATUS, 0);
     assert_true(begin(&stat));
-    wait_until(atomic_load(&stat.over) || (pass_ms(wire->reader, 100), false));
+    wait_in_time(wire, 100, atomic_load(&stat.over));
     assert_int_equal(stat.rc, 0);
     assert_int_equal(partition_log_end(wire->here).offset, 4);
     assert_true(partition_is_known(wire->here));
@@ -587,7 +331,7 @@ static void test_growth_elsewhere_wakes_who_waits_here(void **state)
     executor_settle(wire->reader->node->executor);
     assert_false(atomic_load(&reader.ready));
     append_lines(wire->leader, 1, 1);
-    wait_until(atomic_load(&reader.ready) || (pass_ms(wire->reader, 20), false));
+    wait_in_time(wire, 20, atomic_load(&reader.ready));
     assert_int_equal(partition_high_watermark(wire->here).position, 18);
     /* One that goes in time is not woken. */
     reader = (struct reader){.waiter = {.position = 18, .ready = on_ready}};
@@ -612,7 +356,7 @@ static void test_who_waits_at_a_replica_that_is_not_in_sync_hears_of_growth(void
     followed_by_us(wire->here, 6, false);
     assert_true(partition_wait(wire->here, &reader.waiter));
     append_lines(wire->leader, 0, 1);
-    wait_until(atomic_load(&reader.ready) || (pass_ms(wire->reader, 20), false));
+    wait_in_time(wire, 20, atomic_load(&reader.ready));
     read_all(wire->here, 0, 4096, text);
     assert_string_equal(text, "record 0\n");
     assert_int_equal(ask(wire->here, FIND_OFFSET, 1).op.point.offset, 1);
@@ -626,7 +370,7 @@ static void test_who_waits_at_a_replica_that_falls_behind_hears_of_growth(void *
     assert_true(partition_wait(wire->here, &reader.waiter));
     append_lines(wire->leader, 0, 1);
     followed_by_us(wire->here, 7, false);
-    wait_until(atomic_load(&reader.ready) || (pass_ms(wire->reader, 20), false));
+    wait_in_time(wire, 20, atomic_load(&reader.ready));
 }
 
 /* A host without a replica gets one. */
@@ -640,7 +384,7 @@ static void test_who_waits_elsewhere_hears_of_growth_while_a_replica_is_made(voi
     followed_by_us(wire->here, 6, false);
     for (int i = 1; i <= 2; i++) { /* what was asked elsewhere before may be answered still */
         append_lines(wire->leader, i, 1);
-        wait_until(atomic_load(&reader.ready) || (pass_ms(wire->reader, 20), false));
+        wait_in_time(wire, 20, atomic_load(&reader.ready));
         assert_int_equal(partition_high_watermark(wire->here).position, 9 * i + 9);
         reader = (struct reader){.waiter = {.position = 9 * i + 9, .ready = on_ready}};
         assert_true(partition_wait(wire->here, &reader.waiter));
@@ -758,8 +502,6 @@ static void test_an_earlier_version_knows_nothing_of_epochs(void **state)
     assert_int_equal(asked.epoch, -1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_wire, teardown_wire)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -771,7 +513,6 @@ int main(void)
         TEST(test_answers_tell_the_epoch_of_the_last_record),
         TEST(test_an_earlier_version_knows_nothing_of_epochs),
         TEST(test_how_it_is_is_known_once_asked_and_for_two_seconds),
-        TEST(test_what_was_read_ahead_is_gone_when_it_was_removed),
         TEST(test_an_end_before_what_was_shown_is_waited_out_and_never_told),
         TEST(test_that_there_is_nothing_is_said_of_no_more_than_the_answer_knew),
         TEST(test_nobody_to_ask_is_a_timeout_after_five_seconds),

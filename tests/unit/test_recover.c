@@ -239,6 +239,27 @@ static void bytes_without_an_entry_are_cut(void **state)
     expect_cut(4, "line 00\nline 01\nline 02\nline 03\n", 4);
 }
 
+/* That of the cut is no append's. */
+static void a_cut_that_leaves_nothing_leaves_the_time_of_the_file(void **state)
+{
+    static const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000}};
+    char path[160];
+
+    (void)state;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "torn\n");
+    close_log();
+    set_size(0, SEGMENT_LOG, 2);
+    path_of(0, SEGMENT_LOG, "", path);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    for (int i = 0; i < 3; i++) {
+        open_again(0, i == 2);
+        assert_int_equal(log_end(f.log).offset, 0);
+        assert_int_equal(log_last_append_ms(f.log), INT64_C(1000000000));
+        close_log();
+    }
+}
+
 static void later_segments_go_with_the_cut(void **state)
 {
     (void)state;
@@ -418,7 +439,7 @@ static void a_start_behind_damage(void **state)
     add_surplus(7);
     before = fingerprint();
     for (int clean = 0; clean < 2; clean++) {
-        known.clean_shutdown = clean;
+        known.clean_shutdown = clean != 0;
         assert_int_equal(log_open(&f.env, "t-0", &f.config, &known, &f.log, NULL, &f.e), -EBADMSG);
         close_log();
         assert_true(fingerprint() == before);
@@ -449,7 +470,7 @@ static void missing_indexes_are_made_again(void **state)
         remove_file(0, SEGMENT_INDEX);
         remove_file(0, SEGMENT_TIMEINDEX);
         remove_file(3, SEGMENT_INDEX);
-        open_again(5, clean);
+        open_again(5, clean != 0);
         assert_int_equal(file_size(0, SEGMENT_INDEX), 2 * 8);
         assert_int_equal(file_size(0, SEGMENT_TIMEINDEX), 2 * 12);
         expect_lookups();
@@ -703,6 +724,7 @@ int main(void)
         TEST(a_partial_entry_is_cut),
         TEST(missing_bytes_are_cut),
         TEST(bytes_without_an_entry_are_cut),
+        TEST(a_cut_that_leaves_nothing_leaves_the_time_of_the_file),
         TEST(later_segments_go_with_the_cut),
         TEST(a_segment_without_its_header_goes),
         TEST(a_segment_without_its_log_goes),

@@ -18,7 +18,7 @@ static void test_a_fetch_there_and_back(void **state)
     static struct replica_fetch partitions[REPLICA_MESSAGE_PARTITIONS];
     struct replica_fetch_out out = {
         .session = UINT64_MAX, .node_epoch = INT64_MAX, .partitions = partitions, .count = REPLICA_MESSAGE_PARTITIONS};
-    for (int i = 0; i < REPLICA_MESSAGE_PARTITIONS; i++)
+    for (int i = 0; i < REPLICA_MESSAGE_PARTITIONS; i++) {
         partitions[i] = (struct replica_fetch){.key = key,
                                                .end = {INT64_MAX - 1, INT64_MAX},
                                                .last_epoch = i == 0 ? -1 : INT32_MAX,
@@ -27,6 +27,7 @@ static void test_a_fetch_there_and_back(void **state)
                                                .high_watermark = INT64_MAX,
                                                .credit = UINT32_MAX,
                                                .full = i % 2 == 1};
+    }
     size_t len = replica_fetch_encode(&out, bytes);
     assert_true(len <= sizeof bytes);
     struct replica_message msg;

@@ -117,6 +117,28 @@ static void an_idle_log_expires_too(void **state)
     assert_int_equal(log_start(f.log).offset, 4);
 }
 
+/* The clock of these tests is another one than that of the files. */
+static void the_last_append_is_known_when_its_record_is_gone(void **state)
+{
+    int64_t last_ms;
+
+    (void)state;
+    f.config.retention_ms = 3600000;
+    open_with_segments();
+    last_ms = f.now_ms;
+    assert_int_equal(log_last_append_ms(f.log), last_ms);
+    f.now_ms += 3600001;
+    assert_int_equal(retain(), 4);
+    assert_int_equal(log_last_append_ms(f.log), last_ms);
+    log_fixture_reopen(&f, true);
+    assert_int_equal(log_last_append_ms(f.log), last_ms);
+    log_fixture_reopen(&f, false);
+    assert_int_equal(log_last_append_ms(f.log), last_ms);
+    f.now_ms += 1000;
+    log_fixture_append(&f, "more\n");
+    assert_int_equal(log_last_append_ms(f.log), f.now_ms);
+}
+
 static void nothing_above_the_high_watermark_goes(void **state)
 {
     (void)state;
@@ -498,6 +520,7 @@ int main(void)
         TEST(old_segments_go_by_their_last_record),
         TEST(exactly_retention_ms_old_is_kept),
         TEST(an_idle_log_expires_too),
+        TEST(the_last_append_is_known_when_its_record_is_gone),
         TEST(nothing_above_the_high_watermark_goes),
         TEST(by_size),
         TEST(a_new_setting_works_at_once),

@@ -157,6 +157,80 @@ static void what_was_retired_is_given_no_more_and_reached_while_it_lives(void **
     end(&s);
 }
 
+/* ---- who is told of appends ---- */
+
+struct heard {
+    struct node_feed feed;
+    int calls;
+    struct partition_news *news; /* of orders-0 */
+};
+
+static void changed(struct node_feed *feed, struct partition_news *news)
+{
+    struct heard *heard = CONTAINER_OF(feed, struct heard, feed);
+    if (topic_internal(partition_topic(news->part))) {
+        partition_news_drop(news);
+        return;
+    }
+    heard->news = news;
+    heard->calls++;
+}
+
+static void topic_ignored(struct node_feed *feed, struct topic *topic)
+{
+    (void)feed, (void)topic;
+}
+
+static void listen_to(struct story *s, struct heard *heard)
+{
+    heard->feed =
+        (struct node_feed){.topic_changed = topic_ignored, .topic_gone = topic_ignored, .partition_changed = changed};
+    node_set_feed(s->f->node, &heard->feed);
+}
+
+/* As the kernel tells of: through a node of the partition's. */
+static void append_told(struct story *s)
+{
+    struct append_op op = {.told = true};
+    struct partition *part = get(s->f, "orders");
+    assert_int_equal(append_to(s->f, part, "one\n", ACKS_ALL, &op, NULL), 1);
+    partition_unref(part);
+}
+
+static void appends_to_what_nobody_else_has_are_told_to_nobody(void **state)
+{
+    struct story s = begin(state);
+    struct heard heard = {0};
+    listen_to(&s, &heard);
+    struct vnode *ours = open_it(&s, ANN);
+    append_told(&s);
+    sharing_leave(ours);
+    assert_ptr_equal(open_it(&s, BEN), ours);
+    append_told(&s);
+    assert_int_equal(heard.calls, 0);
+    stat_it(&s, ANN); /* and watches it */
+    append_told(&s);
+    assert_int_equal(heard.calls, 1);
+    partition_news_drop(heard.news);
+    node_set_feed(s.f->node, NULL);
+    end(&s);
+}
+
+static void appends_are_told_to_who_has_another_node(void **state)
+{
+    struct story s = begin(state);
+    struct heard heard = {0};
+    listen_to(&s, &heard);
+    stat_it(&s, ANN); /* and watches it */
+    struct vnode *ours = sharing_fresh(s.tree, &s.key, BEN);
+    assert_true(sharing_take(s.tree, ours, BEN));
+    append_told(&s);
+    assert_int_equal(heard.calls, 1);
+    partition_news_drop(heard.news);
+    node_set_feed(s.f->node, NULL);
+    end(&s);
+}
+
 /* ---- retries ---- */
 
 enum { OPENERS = LIMIT_RETRIES + 50 };
@@ -239,6 +313,25 @@ static void an_open_of_another_file_is_the_end_of_a_retry(void **state)
     end(&s);
 }
 
+static void a_retry_in_a_deleted_topic_keeps_no_node_of_it(void **state)
+{
+    struct story s = begin(state);
+    struct retries *retries = retries_new(s.tree);
+    struct vnode *vnode = look_up(&s, BEN);
+    assert_true(retries_open(retries, ANN, vnode, false));
+    uint32_t before = tree_count(s.tree);
+    struct vnode *fresh = retries_lookup(retries, ANN, &s.key);
+    assert_int_equal(tree_count(s.tree), before + 1);
+    tree_forget(s.tree, fresh->id, 1); /* the kernel has no use for it any more */
+    assert_int_equal(tree_count(s.tree), before + 1);
+    retries_drop(retries, s.topic);
+    assert_int_equal(tree_count(s.tree), before);
+    assert_null(retries_lookup(retries, ANN, &s.key));
+    tree_forget(s.tree, vnode->id, 1);
+    retries_free(retries);
+    end(&s);
+}
+
 #define STORY(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -253,9 +346,12 @@ int main(void)
         STORY(what_is_open_is_nobodys_to_write),
         STORY(a_thread_that_cannot_be_told_shares),
         STORY(what_was_retired_is_given_no_more_and_reached_while_it_lives),
+        STORY(appends_to_what_nobody_else_has_are_told_to_nobody),
+        STORY(appends_are_told_to_who_has_another_node),
         STORY(however_many_open_at_once_none_is_sent_away_twice),
         STORY(who_ended_before_its_retry_makes_room_for_others),
         STORY(an_open_of_another_file_is_the_end_of_a_retry),
+        STORY(a_retry_in_a_deleted_topic_keeps_no_node_of_it),
     };
     return cmocka_run_group_tests_name("sharing", tests, NULL, NULL);
 }

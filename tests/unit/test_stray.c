@@ -19,9 +19,9 @@ static void test_a_topic_that_kept_its_directorys_name_takes_no_other_along(void
     append(f, "orders", "old\n");
     set(f, "orders", "delete.topic.enable", "true");
     struct partition *old = get(f, "orders");
-    f->disk.io.rename = refuse_deletion;
+    replace_disk_call(f, rename, refuse_deletion);
     assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
-    f->disk.io.rename = io_posix()->rename;
+    replace_disk_call(f, rename, io_posix()->rename);
     create(f, "orders");
     append(f, "orders", "new\n");
     partition_unref(old); /* taken apart now */
@@ -49,9 +49,9 @@ static int count_names(const struct fixture *f, const char *end)
 /* Killed between the decision and the renaming of the directories, as far as the disk knows. */
 static void delete_and_die(struct fixture *f, const char *name)
 {
-    f->disk.io.rename = refuse_deletion;
+    replace_disk_call(f, rename, refuse_deletion);
     assert_int_equal(delete_topic(f->node, name, NULL), 0);
-    f->disk.io.rename = io_posix()->rename;
+    replace_disk_call(f, rename, io_posix()->rename);
     crash_and_restart(f);
 }
 
@@ -126,6 +126,57 @@ static void test_a_directory_that_was_set_aside_comes_back_to_its_topic(void **s
     assert_int_equal(count_names(f, "-stray"), 0);
 }
 
+/* A process that has as many descriptors open as it may: so many openings of `tea-0` go well; -1: all. */
+static _Atomic int openings = -1;
+
+static int open_without_descriptors(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
+{
+    bool counts = atomic_load(&openings) >= 0 && strcmp(name, "tea-0") == 0;
+    (void)io;
+    if (counts && atomic_load(&openings) == 0)
+        return -EMFILE;
+    if (counts)
+        atomic_fetch_sub(&openings, 1);
+    return io_posix()->open(io_posix(), dirfd, name, flags, mode);
+}
+
+static void start_with_openings(struct fixture *f, int count)
+{
+    stop(f);
+    f->disk.io.open = open_without_descriptors;
+    atomic_store(&openings, count);
+    start(f);
+}
+
+static void test_a_directory_that_could_not_be_looked_at_is_its_topics_later(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "tea");
+    append(f, "tea", "of tea\n");
+    start_with_openings(f, 0);
+    atomic_store(&openings, -1);
+    assert_content(f, "tea", "of tea\n");
+    assert_int_equal(count_names(f, "-stray"), 0);
+}
+
+/* Not looked at, or not opened behind that. */
+static void test_what_could_not_be_opened_goes_with_its_topic(void **state)
+{
+    struct fixture *f = *state;
+    for (int count = 0; count < 2; count++) {
+        create(f, "tea");
+        append(f, "tea", "of tea\n");
+        set(f, "tea", "delete.topic.enable", "true");
+        start_with_openings(f, count);
+        atomic_store(&openings, 1);
+        assert_int_equal(delete_topic(f->node, "tea", NULL), 0);
+        assert_false(exists(f, "topics/tea-0")); /* the name is free at once, */
+        atomic_store(&openings, -1);
+        restart(f);
+        wait_until(count_names(f, "-delete") == 0); /* and the bytes are with the next start */
+    }
+}
+
 static void test_leftovers_of_deletions_go_and_strangers_stay(void **state)
 {
     struct fixture *f = *state;
@@ -175,6 +226,8 @@ int main(void)
         STORY(test_a_topic_whose_deletion_was_cut_short_is_deleted_by_the_start),
         STORY(test_a_directory_of_another_topic_is_set_aside),
         STORY(test_a_directory_that_was_set_aside_comes_back_to_its_topic),
+        STORY(test_a_directory_that_could_not_be_looked_at_is_its_topics_later),
+        STORY(test_what_could_not_be_opened_goes_with_its_topic),
         STORY(test_leftovers_of_deletions_go_and_strangers_stay),
         STORY(test_a_lost_directory_is_an_empty_log),
     };
