@@ -671,58 +671,6 @@ static void a_record_that_cannot_be_read_is_told_of_once_a_minute(void **state)
     log_sink_set(NULL);
 }
 
-/* A piece of the coordinator's answer, as it comes: with the row of one partition. */
-static void tell_piece(struct fixture *f, struct waited_ask *waited, uint32_t piece, int32_t partition, bool more)
-{
-    struct groups *groups = node_group_room(f->node);
-    struct topic *topic = node_topic(f->node, "orders");
-    struct group_told_row row = {.group = "kitchen", .partition = partition, .committed = 7};
-    struct group_told told = {.ticket = waited->op.ticket,
-                              .index = group_index("kitchen"),
-                              .more = more,
-                              .rows = &row,
-                              .row_count = 1,
-                              .version = group_piece(1, piece)};
-    memcpy(row.topic_id, topic->id, UUID_BYTES);
-    topic_unref(topic);
-    assert_true(ops_told(groups, &told));
-}
-
-/* The coordinator says nothing while its disk is full: here the test speaks for it, and loses some. */
-static void an_answer_that_lost_a_piece_is_not_taken_for_whole(void **state)
-{
-    struct fixture *f = *state;
-    struct groups *groups;
-    struct reading_member a;
-    struct waited_ask waited = {
-        .op = {.ask = GROUP_ASK_GROUP, .group = "kitchen", .timeout_ms = 900, .done = on_asked}};
-    bool asked = false;
-    kitchen(f, 3);
-    waited.op.groups = groups = node_group_room(f->node);
-    join(f, &a, "kitchen", "orders");
-    wait_for(f, look(&a) == 3);
-    atomic_store(&f->disk.pwritev_rc, -ENOSPC);
-    assert_int_equal(commit_now(f, &a, 0, 1, 1), -ENOSPC);
-    assert_int_equal(group_op_submit(&waited.op), 0);
-    while (!asked) {
-        pthread_mutex_lock(&groups->lock);
-        asked = waited.op.askings == 1;
-        pthread_mutex_unlock(&groups->lock);
-    }
-    tell_piece(f, &waited, 0, 0, true);
-    tell_piece(f, &waited, 2, 2, false);
-    assert_false(atomic_load(&waited.over));
-    tell_piece(f, &waited, 0, 0, true); /* what comes twice is there once */
-    tell_piece(f, &waited, 1, 1, true);
-    tell_piece(f, &waited, 2, 2, false);
-    assert_true(atomic_load(&waited.over));
-    assert_int_equal(waited.rc, 0);
-    assert_int_equal(waited.op.row_count, 3);
-    group_op_free(&waited.op);
-    atomic_store(&f->disk.pwritev_rc, 0);
-    leave(&a);
-}
-
 /* Its creation, as this node applied it, found no memory; the cluster has it. */
 static void a_group_that_the_node_has_no_memory_for_keeps_its_offsets(void **state)
 {
@@ -763,7 +711,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(offsets_of_a_deleted_topic_go_with_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_the_node_has_no_memory_for_keeps_its_offsets, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_that_cannot_be_read_is_told_of_once_a_minute, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_answer_that_lost_a_piece_is_not_taken_for_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said_at_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
