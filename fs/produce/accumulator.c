@@ -165,7 +165,7 @@ void accumulators_give_back(struct accumulators *all, size_t len)
 
 static void batch_free(struct producer_batch *batch)
 {
-    topic_unpledge(partition_topic(batch->accumulator->part));
+    topic_end_flight(partition_topic(batch->accumulator->part));
     free(batch->bytes);
     free(batch->owners);
     free(batch->parts);
@@ -410,9 +410,9 @@ static struct producer_batch *open_batch(struct accumulator *acc, enum framing f
     batch->kept.done = batch_appended;
     kept_init(&batch->kept, acc->session);
     batch->framing = framing;
-    bool pledged = topic_pledge(partition_topic(acc->part), framing);
-    assert(pledged); /* so has the caller */
-    (void)pledged;
+    bool in_flight = topic_begin_flight(partition_topic(acc->part), framing);
+    assert(in_flight); /* so has the caller */
+    (void)in_flight;
     acc->open = batch;
     if (!acc->alarm_on) {
         acc->alarm_on = true;

@@ -44,8 +44,8 @@ bool accumulators_cancel(struct accumulators *accumulators, struct accumulator_w
 /* Gives back room that was reserved and not used: who waits for it is called. */
 void accumulators_give_back(struct accumulators *accumulators, size_t len);
 
-/* Adds complete records, whose room was reserved and whose framing was pledged (topic_pledge(); once they are in, the
- * accumulator has a pledge of its own). The room is given back when they are in the log or have failed. spread: the
+/* Adds complete records, whose room was reserved and which are in flight (topic_begin_flight(); once they are in, the
+ * accumulator has begun one of its own). The room is given back when they are in the log or have failed. spread: the
  * write that they are a part of, which is settled then, too; NULL: they are all of it. -ENOMEM (nothing was added, and
  * the room is given back). */
 int accumulator_add(struct session *session, struct pfile *pfile, struct handle *handle,

@@ -19,7 +19,7 @@ struct last_line {
     struct sync_drain drain;
     struct handle *handle;         /* referenced */
     struct last_line *prev, *next; /* last_lines */
-    bool pledged;                  /* topic_pledge() */
+    bool in_flight;                /* topic_begin_flight() */
     uint8_t *bytes;                /* that were the open file's rest */
     size_t len;
 };
@@ -53,8 +53,8 @@ static void last_line_over(struct kept *kept, int rc)
     if (last->next != NULL)
         last->next->prev = last->prev;
     pthread_mutex_unlock(&last_lines.lock);
-    if (last->pledged)
-        topic_unpledge(last->handle->pfile->topic);
+    if (last->in_flight)
+        topic_end_flight(last->handle->pfile->topic);
     sync_last_line_over(last->handle);
     handle_unref(last->handle);
     free(last->bytes);
@@ -123,14 +123,14 @@ void last_line_append(struct handle *handle)
     last->len = producer->rest_len + 1;
     last->bytes = rest_take(handle);
     last->bytes[last->len - 1] = '\n';
-    last->pledged = topic_pledge(handle->pfile->topic, FRAMING_LINE);
+    last->in_flight = topic_begin_flight(handle->pfile->topic, FRAMING_LINE);
     last->drain.over = lingering_over;
     last->kept.patience_ms = INT64_MAX;
     last->kept.submit = last_line_submit;
     last->kept.done = last_line_over;
     kept_init(&last->kept, handle->session);
     last_line_begin(last);
-    if (!last->pledged) {
+    if (!last->in_flight) {
         last_line_over(&last->kept, -EAGAIN);
     } else if (!sync_drain(handle, &last->drain)) {
         int rc = kept_submit(&last->kept);

@@ -276,7 +276,7 @@ static void linger_reserved(fuse_req_t req, struct handle *handle, const uint8_t
 static void room_free(struct park *park)
 {
     struct room_op *op = CONTAINER_OF(park, struct room_op, park);
-    topic_unpledge(op->handle->pfile->topic);
+    topic_end_flight(op->handle->pfile->topic);
     handle_unref(op->handle);
     free(op);
 }
@@ -307,11 +307,11 @@ static void room_granted(struct accumulator_waiter *waiter)
 static bool linger(fuse_req_t req, struct handle *handle, const uint8_t *data, size_t len, struct scanned *scanned)
 {
     struct accumulators *all = handle->session->accumulators;
-    if (!topic_pledge(handle->pfile->topic, handle->producer->config.log.framing))
+    if (!topic_begin_flight(handle->pfile->topic, handle->producer->config.log.framing))
         return false;
     struct room_op *op = malloc(sizeof *op + len);
     if (op == NULL) {
-        topic_unpledge(handle->pfile->topic);
+        topic_end_flight(handle->pfile->topic);
         answer(req, handle, -ENOMEM, 0);
         return true;
     }

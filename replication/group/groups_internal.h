@@ -46,7 +46,7 @@ struct group_member {
     uint8_t topic_id[UUID_BYTES];
     int32_t index;
     int32_t pid;
-    pthread_mutex_t gate; /* held through changed(), and by who has to know that none is under way */
+    pthread_mutex_t event_lock; /* held through changed(), and by who has to know that none is under way */
     void (*changed)(void *arg);
     void *arg;
 

@@ -79,7 +79,7 @@ int group_member_join(struct groups *groups, const struct group_join *join, stru
     member->arg = join->arg;
     member->told_epoch = -1;
     set_rules(member, &rules);
-    pthread_mutex_init(&member->gate, NULL);
+    pthread_mutex_init(&member->event_lock, NULL);
     *out = member;
     pthread_mutex_lock(&groups->lock);
     table_add(&groups->members, &member->link, member->number);
@@ -95,14 +95,14 @@ void group_member_leave(struct group_member *member)
 {
     struct groups *groups = member->groups;
 
-    pthread_mutex_lock(&member->gate); /* no changed() is under way */
+    pthread_mutex_lock(&member->event_lock); /* no changed() is under way */
     pthread_mutex_lock(&groups->lock);
     assert(member->ops == NULL);
     member->left = true;
     member->wants_out = true;
     member_due(groups, member);
     pthread_mutex_unlock(&groups->lock);
-    pthread_mutex_unlock(&member->gate);
+    pthread_mutex_unlock(&member->event_lock);
     mailbox_kick(&groups->mailbox); /* from here on it may be gone */
 }
 

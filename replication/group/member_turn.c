@@ -61,7 +61,7 @@ static void end_ops(struct group_member *member, int rc)
 
 static void free_member(struct group_member *member)
 {
-    pthread_mutex_destroy(&member->gate);
+    pthread_mutex_destroy(&member->event_lock);
     free(member->shares);
     free(member->sent);
     free(member);
@@ -79,7 +79,7 @@ void members_call(struct groups *groups)
         bool gone;
         groups->told = member->next_told;
         member->tell = false;
-        pthread_mutex_lock(&member->gate);
+        pthread_mutex_lock(&member->event_lock);
         if (!member->left)
             member->changed(member->arg);
         pthread_mutex_lock(&groups->lock);
@@ -87,7 +87,7 @@ void members_call(struct groups *groups)
         if (gone)
             table_remove(&groups->members, &member->link);
         pthread_mutex_unlock(&groups->lock);
-        pthread_mutex_unlock(&member->gate);
+        pthread_mutex_unlock(&member->event_lock);
         if (!gone)
             continue;
         free_member(member);

@@ -72,7 +72,7 @@ int node_set_attr(struct node *node, struct command_op *op, const char *name, co
                   unsigned set);
 /* topic NULL: the cluster's default. value NULL: back to the default (-ENODATA when it is not overridden). -ENOENT;
  * -EINVAL: bad name or value; -EBUSY: framing of a topic that holds records or has some on their way, parked or
- * pledged. An append that comes while a framing is being decided and is cut by another one is -EINVAL. */
+ * in flight. An append that comes while a framing is being decided and is cut by another one is -EINVAL. */
 int node_set_config(struct node *node, struct command_op *op, const char *topic, const char *name, const char *value);
 
 /* -EEXIST, -EINVAL (name). The first one makes the topic of groups' offsets, which stays whatever becomes of it. */

@@ -90,7 +90,7 @@ static struct log_point current(struct partition *part, enum checkpoint_kind kin
     case CHECKPOINT_RECOVERY_POINT:
         return (struct log_point){log_recovery_point(part->log), 0};
     case CHECKPOINT_LOG_START:
-        return partition_promised_start(part);
+        return partition_checkpoint_start(part);
     case CHECKPOINT_HIGH_WATERMARK:
         return partition_own_high_watermark(part);
     default:

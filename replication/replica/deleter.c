@@ -22,7 +22,7 @@ static int delete_all(struct replica_manager *manager, struct partition *first)
     struct err e = {0};
     int rc = checkpoints_write(manager, CHECKPOINT_LOG_START, &e), worst_rc = rc;
     for (struct partition *part = first; part != NULL; part = part->deletes.next) {
-        int part_rc = partition_delete_promised(part, rc, &e);
+        int part_rc = partition_delete_checkpointed(part, rc, &e);
         if (worst_rc == 0 || err_is_full_disk(part_rc))
             worst_rc = part_rc;
     }

@@ -308,7 +308,7 @@ int partition_reopen(struct partition *part, struct err *e)
 {
     int rc = 0;
     /* No change of the framing between the look at the settings and their being in force. */
-    pthread_rwlock_rdlock(&part->topic->gate);
+    pthread_rwlock_rdlock(&part->topic->update_lock);
     pthread_mutex_lock(&part->life_lock);
     if (part->log == NULL) {
         rc = part->disk.open_rc;
@@ -334,7 +334,7 @@ int partition_reopen(struct partition *part, struct err *e)
             retire(part);
     }
     pthread_mutex_unlock(&part->life_lock);
-    pthread_rwlock_unlock(&part->topic->gate);
+    pthread_rwlock_unlock(&part->topic->update_lock);
     return rc;
 }
 

@@ -67,7 +67,7 @@ void partition_append_note(const struct append_op *op, int rc)
 
 /* ---- into the log ---- */
 
-/* Within the gate, which is shut while the framing changes. */
+/* With update_lock held for reading, which is held for writing while the framing changes. */
 static int check_framing(const struct partition *part, const struct append_batch *batch, struct err *e)
 {
     if (atomic_load_explicit(&part->settings.framing, memory_order_relaxed) == (int)batch->framing) {
@@ -118,7 +118,7 @@ static int come_again(const struct partition *part, int rc)
     return rc == -ESTALE && !atomic_load(&part->topic->deleted) ? 1 : rc;
 }
 
-/* In front of the gate, since that may tell others, who append. 1: as write_in_gate(). */
+/* Before update_lock is taken, since that may tell others, who append. 1: as write_locked(). */
 static int begin_epoch(struct partition *part, struct err *e)
 {
     if (partition_begun_epoch(part) >= 0 || partition_is_held(part)) {
@@ -128,12 +128,12 @@ static int begin_epoch(struct partition *part, struct err *e)
 }
 
 /* 1: it is sealed, or this node leads no more, or in an epoch that has not begun; nothing was done. */
-static int write_in_gate(struct append_op *op, struct err *e)
+static int write_locked(struct append_op *op, struct err *e)
 {
     struct partition *part = op->part;
     int rc;
 
-    /* Looked at within the gate, which is shut for a moment when a partition comes to be sealed. */
+    /* Looked at under update_lock, which is held for writing for a moment when a partition comes to be sealed. */
     if (partition_is_held(part) || partition_begun_epoch(part) < 0) {
         return 1;
     }
@@ -190,9 +190,9 @@ static int write_batch(struct append_op *op, struct err *e)
 
     rc = begin_epoch(part, e);
     if (rc == 0) {
-        pthread_rwlock_rdlock(&part->topic->gate);
-        rc = write_in_gate(op, e);
-        pthread_rwlock_unlock(&part->topic->gate);
+        pthread_rwlock_rdlock(&part->topic->update_lock);
+        rc = write_locked(op, e);
+        pthread_rwlock_unlock(&part->topic->update_lock);
     }
     if (rc < 0) {
         partition_fail_if_offline(part);

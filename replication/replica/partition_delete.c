@@ -31,20 +31,20 @@ void partition_holes_made(struct partition *part)
     pthread_mutex_unlock(&part->holes.lock);
 }
 
-struct log_point partition_promised_start(struct partition *part)
+struct log_point partition_checkpoint_start(struct partition *part)
 {
     struct log_point start = log_start(part->log);
     pthread_mutex_lock(&part->lock);
-    if (part->deletes.promised_start.offset > start.offset)
-        start = part->deletes.promised_start;
+    if (part->deletes.checkpoint_start.offset > start.offset)
+        start = part->deletes.checkpoint_start;
     pthread_mutex_unlock(&part->lock);
     return start;
 }
 
-static void promise(struct partition *part, struct log_point point)
+static void set_checkpoint_start(struct partition *part, struct log_point point)
 {
     pthread_mutex_lock(&part->lock);
-    part->deletes.promised_start = point;
+    part->deletes.checkpoint_start = point;
     pthread_mutex_unlock(&part->lock);
 }
 
@@ -99,10 +99,10 @@ void partition_delete_begin(struct partition *part)
     }
     part->deletes.rc = part->deletes.ops == NULL ? 0 : partition_usable(part, &part->deletes.ops->e);
     if (part->deletes.rc == 0)
-        promise(part, part->deletes.point);
+        set_checkpoint_start(part, part->deletes.point);
 }
 
-int partition_delete_promised(struct partition *part, int checkpoint_rc, const struct err *e)
+int partition_delete_checkpointed(struct partition *part, int checkpoint_rc, const struct err *e)
 {
     struct delete_records_op *op = part->deletes.ops; /* has the reason, for all */
     if (op == NULL || (part->deletes.rc != 0 && !err_is_full_disk(part->deletes.rc)))
@@ -117,7 +117,7 @@ int partition_delete_promised(struct partition *part, int checkpoint_rc, const s
 
 void partition_delete_settle(struct partition *part)
 {
-    promise(part, (struct log_point){0, 0});
+    set_checkpoint_start(part, (struct log_point){0, 0});
     /* An active segment that is wholly deleted goes when the disk has room for the next one: now, or with a later look
      * of the retention. */
     if (part->deletes.ops != NULL && part->deletes.rc == 0) {

@@ -234,7 +234,7 @@ static int hold_here(struct append_op *op, struct err *e)
     copy = op->copy;
     op->deadline_ms = partition_deadline_of(op);
     partition_ref(part); /* with the lock goes the op, and perhaps the last reference */
-    pthread_rwlock_rdlock(&part->topic->gate);
+    pthread_rwlock_rdlock(&part->topic->update_lock);
     if (atomic_load_explicit(&part->settings.framing, memory_order_relaxed) != (int)op->batch.framing) {
         rc = err_set(e, -EAGAIN, "%s has another framing by now", part->name);
     }
@@ -243,7 +243,7 @@ static int hold_here(struct append_op *op, struct err *e)
         rc = hold_locked(op, &copied, e);
         pthread_mutex_unlock(&part->lock);
     }
-    pthread_rwlock_unlock(&part->topic->gate);
+    pthread_rwlock_unlock(&part->topic->update_lock);
     if (rc != 0) {
         op->copy = NULL;
         free(copy);

@@ -187,7 +187,7 @@ static inline bool partition_awaits_epoch(const struct partition *part)
  * (LEADER_NONE: not known). Readers see it. Calls back. */
 void partition_quorum_decided(struct partition *part, struct log_point end, int32_t leader, int32_t epoch);
 /* This node leads, and that the epoch began is on the disk when this returns. -ESTALE: deleted, or the log knows of a
- * later epoch; errors of log_lead(). May flush, and tells those whose flush that was: no lock held, nor the gate. */
+ * later epoch; errors of log_lead(). May flush, and tells those whose flush that was: no lock held, nor update_lock. */
 int partition_begin_leading(struct partition *part, struct err *e);
 /* The leader epoch, if its beginning is on the disk; -1: partition_begin_leading() first. */
 int32_t partition_begun_epoch(const struct partition *part);
@@ -556,7 +556,7 @@ void partition_flush_stop(struct partition *part, bool cancel); /* as partition_
 void partition_delete_begin(struct partition *part);
 /* The promise is on the disk (checkpoint_rc 0), or could not be written: then e says why. Deletes; may be called again
  * after a failure. Returns what has become of it. */
-int partition_delete_promised(struct partition *part, int checkpoint_rc, const struct err *e);
+int partition_delete_checkpointed(struct partition *part, int checkpoint_rc, const struct err *e);
 /* It is done, or will not be: promises nothing any more, and retention goes on from there. */
 void partition_delete_settle(struct partition *part);
 /* Ends the ops. Calls back, gives back the deleter's reference, or the partition to the deleter: more have come. */
@@ -565,7 +565,7 @@ void partition_delete_end(struct partition *part);
  * comes again. -ENOMEM. */
 int partition_follow_start(struct partition *part, struct log_point start, struct err *e);
 /* The log start, or a later one that a DeleteRecords under way has promised. */
-struct log_point partition_promised_start(struct partition *part);
+struct log_point partition_checkpoint_start(struct partition *part);
 /* log_retain() below the high watermark, counted; on a full disk with the help of the reserve. 0 or its errno. */
 int partition_retain(struct partition *part, struct err *e);
 

@@ -68,7 +68,7 @@ struct partition_settings {
     _Atomic int32_t min_insync_config; /* as set; 0: it follows from the replicas */
     _Atomic int32_t min_insync_replicas;
     _Atomic bool log_append_time;
-    _Atomic int framing; /* changes with the topic's gate shut */
+    _Atomic int framing; /* changes with the topic's update_lock held for writing */
     _Atomic int64_t flush_messages;
     _Atomic int64_t flush_ms;
     _Atomic bool compact;
@@ -134,7 +134,7 @@ struct partition_shown {
 /* LEADER: it was found empty, and is to stay so in the registration's leader epoch; partition_seal.c's, which has the
  * drawing. */
 struct partition_seal {
-    _Atomic bool sealed; /* set with the topic's gate shut */
+    _Atomic bool sealed; /* set with the topic's update_lock held for writing */
     int64_t until_ms;    /* from then on it asks for another epoch: BREAKING */
     struct partition_alarm alarm;
 };
@@ -220,12 +220,12 @@ struct partition_flush {
 
 /* DeleteRecords; partition_delete.c's. */
 struct partition_deletes {
-    struct delete_records_op *first; /* that have not begun */
-    bool busy;                       /* the deleter has the partition in its list or in hand */
-    bool follows_start;              /* one of them is a follower's */
-    struct log_point promised_start; /* what the checkpoint is to say before it happens */
-    struct log_point removed;        /* this node's mount has deleted what is before it; partition_removal_heed() */
-    int32_t removed_epoch;           /* as the leader of that epoch has said */
+    struct delete_records_op *first;   /* that have not begun */
+    bool busy;                         /* the deleter has the partition in its list or in hand */
+    bool follows_start;                /* one of them is a follower's */
+    struct log_point checkpoint_start; /* what the checkpoint is to say before it happens */
+    struct log_point removed;          /* this node's mount has deleted what is before it; partition_removal_heed() */
+    int32_t removed_epoch;             /* as the leader of that epoch has said */
     /* the deleter's, while it has the partition in its list, or in hand: what it is at, and how that has ended */
     struct partition *next;
     struct delete_records_op *ops;

@@ -133,17 +133,17 @@ static bool shut(struct partition *part, const struct partition_request *request
     return leads;
 }
 
-/* With the gate shut no append is between its look at the seal and the log; and who leads in an epoch before and after
- * the look has led all the while. */
+/* With update_lock held for writing no append is between its look at the seal and the log; and who leads in an epoch
+ * before and after the look has led all the while. */
 static int seal_at_gate(struct partition *part, const struct partition_request *request,
                         struct partition_answer *answer)
 {
     bool leads;
 
-    pthread_rwlock_wrlock(&part->topic->gate);
+    pthread_rwlock_wrlock(&part->topic->update_lock);
     answer->upto = is_in_use(part, request);
     leads = answer->upto != 0 || shut(part, request);
-    pthread_rwlock_unlock(&part->topic->gate);
+    pthread_rwlock_unlock(&part->topic->update_lock);
     return leads ? 0 : -EREMOTE;
 }
 

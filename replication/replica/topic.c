@@ -41,7 +41,7 @@ struct topic *topic_new(struct replica_manager *manager, const struct metadata_t
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&topic->gate, &attr);
+    pthread_rwlock_init(&topic->update_lock, &attr);
     pthread_rwlockattr_destroy(&attr);
     return topic;
 }
@@ -54,7 +54,7 @@ static void topic_free(struct topic *topic, bool destroy)
             log_line(LOG_ERR, "%s", e.text);
     }
     free(topic->partitions);
-    pthread_rwlock_destroy(&topic->gate);
+    pthread_rwlock_destroy(&topic->update_lock);
     pthread_mutex_destroy(&topic->lock);
     free(topic);
 }
@@ -147,27 +147,27 @@ bool topic_empty(struct topic *topic)
 
 bool topic_awaits_none(struct topic *topic)
 {
-    bool none = topic_empty(topic) && atomic_load(&topic->pledges) == 0;
+    bool none = topic_empty(topic) && atomic_load(&topic->in_flight) == 0;
     for (int32_t i = 0; none && i < topic_partition_count(topic); i++)
         none = !partition_has_held(topic_partition(topic, i));
     return none;
 }
 
-bool topic_pledge(struct topic *topic, enum framing framing)
+bool topic_begin_flight(struct topic *topic, enum framing framing)
 {
-    pthread_rwlock_rdlock(&topic->gate);
+    pthread_rwlock_rdlock(&topic->update_lock);
     pthread_mutex_lock(&topic->lock);
     bool same = topic->config.log.framing == framing;
     pthread_mutex_unlock(&topic->lock);
     if (same)
-        atomic_fetch_add(&topic->pledges, 1);
-    pthread_rwlock_unlock(&topic->gate);
+        atomic_fetch_add(&topic->in_flight, 1);
+    pthread_rwlock_unlock(&topic->update_lock);
     return same;
 }
 
-void topic_unpledge(struct topic *topic)
+void topic_end_flight(struct topic *topic)
 {
-    atomic_fetch_sub(&topic->pledges, 1);
+    atomic_fetch_sub(&topic->in_flight, 1);
 }
 
 /* ---- changes ---- */
@@ -186,14 +186,14 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
         return;
     /* No append is between its look at the framing and the log. */
     if (framing)
-        pthread_rwlock_wrlock(&topic->gate);
+        pthread_rwlock_wrlock(&topic->update_lock);
     pthread_mutex_lock(&topic->lock);
     topic->config = config;
     pthread_mutex_unlock(&topic->lock);
     for (int32_t i = 0; i < topic_partition_count(topic); i++)
         partition_renew_config(topic_partition(topic, i));
     if (framing)
-        pthread_rwlock_unlock(&topic->gate);
+        pthread_rwlock_unlock(&topic->update_lock);
     atomic_fetch_add(&topic->config_generation, 1);
 }
 

@@ -36,10 +36,10 @@ void topic_config(struct topic *topic, struct topic_config *out);
 /* No records retained in any partition that this node leads; of others their leaders know. */
 bool topic_empty(struct topic *topic);
 
-/* Records that are cut by this framing are on their way to the topic: until topic_unpledge() no change of it is begun
+/* Records that are cut by this framing are on their way to the topic: until topic_end_flight() no change of it is begun
  * (-EBUSY). false: it was changed already, and the config generation with it. */
-bool topic_pledge(struct topic *topic, enum framing framing);
-void topic_unpledge(struct topic *topic);
+bool topic_begin_flight(struct topic *topic, enum framing framing);
+void topic_end_flight(struct topic *topic);
 
 /* ---- the feed upwards ---- */
 

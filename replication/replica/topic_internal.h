@@ -1,7 +1,8 @@
 /* replication/replica/topic_internal.h: a topic while the node runs: what metadata.h says of it, in the form that
  * requests need, with its partitions. For replication/ alone; fs/ sees topic.h.
  *
- * Locks: `lock` guards attr, config and the array of partitions, for a few loads and stores. `gate` is held for reading
+ * Locks: `lock` guards attr, config and the array of partitions, for a few loads and stores. `update_lock` (as
+ * Kafka's leaderIsrUpdateLock) is held for reading
  * by each append while it is under way, and for writing, for a moment, by whoever seals a partition of it or changes
  * its framing; never over a decision. Counted: the catalog, callers, timers and works of its partitions hold
  * references. */
@@ -34,12 +35,13 @@ struct topic {
     _Atomic bool resume_queued;
     int open_rc; /* why a partition could not be made */
 
-    pthread_rwlock_t gate;
+    pthread_rwlock_t update_lock;
     pthread_mutex_t lock;
     struct tree_attr attr;
     struct topic_config config;
     _Atomic uint64_t config_generation;
-    _Atomic uint64_t pledges; /* records on their way that are cut by this framing; rises with the gate open only */
+    _Atomic uint64_t
+        in_flight; /* records on their way that are cut by this framing; rises with update_lock held for reading */
     struct partition **partitions;
     _Atomic int32_t partition_count;
 };

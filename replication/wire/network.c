@@ -12,12 +12,12 @@ void network_init(struct network *network)
 {
     *network = (struct network){.transport = NULL};
     network->last = &network->first;
-    pthread_mutex_init(&network->gate, NULL);
+    pthread_mutex_init(&network->event_lock, NULL);
 }
 
 void network_free(struct network *network)
 {
-    pthread_mutex_destroy(&network->gate);
+    pthread_mutex_destroy(&network->event_lock);
 }
 
 void network_handle(struct network *network, enum message_kind kind, network_receive *receive, void *arg)
@@ -93,39 +93,39 @@ static void told_frame(struct network *network, int32_t node, enum channel chann
 static void on_up(void *arg, int32_t node, const struct hello *hello)
 {
     struct network *network = arg;
-    pthread_mutex_lock(&network->gate);
+    pthread_mutex_lock(&network->event_lock);
     if (!network->hushed)
         told_up(network, node, hello);
-    pthread_mutex_unlock(&network->gate);
+    pthread_mutex_unlock(&network->event_lock);
 }
 
 static void on_down(void *arg, int32_t node, bool goodbye)
 {
     struct network *network = arg;
-    pthread_mutex_lock(&network->gate);
+    pthread_mutex_lock(&network->event_lock);
     if (!network->hushed)
         told_down(network, node, goodbye);
-    pthread_mutex_unlock(&network->gate);
+    pthread_mutex_unlock(&network->event_lock);
 }
 
 static void on_dead(void *arg, int32_t node, uint64_t process)
 {
     struct network *network = arg;
-    pthread_mutex_lock(&network->gate);
+    pthread_mutex_lock(&network->event_lock);
     if (!network->hushed)
         told_dead(network, node, process);
-    pthread_mutex_unlock(&network->gate);
+    pthread_mutex_unlock(&network->event_lock);
 }
 
 static void on_frame(void *arg, int32_t node, enum channel channel, struct frame *frame)
 {
     struct network *network = arg;
-    pthread_mutex_lock(&network->gate);
+    pthread_mutex_lock(&network->event_lock);
     if (!network->hushed)
         told_frame(network, node, channel, frame);
     else
         free(frame);
-    pthread_mutex_unlock(&network->gate);
+    pthread_mutex_unlock(&network->event_lock);
 }
 
 struct transport_events network_events(struct network *network)
@@ -142,19 +142,19 @@ int network_start(struct network *network, struct transport_source *source, cons
 {
     struct transport *transport;
     struct transport_events events = network_events(network);
-    pthread_mutex_lock(&network->gate);
+    pthread_mutex_lock(&network->event_lock);
     int rc = source->start(source, ours, &events, &transport, e);
     if (rc == 0)
         network_attach(network, transport);
-    pthread_mutex_unlock(&network->gate);
+    pthread_mutex_unlock(&network->event_lock);
     return rc;
 }
 
 void network_hush(struct network *network)
 {
-    pthread_mutex_lock(&network->gate);
+    pthread_mutex_lock(&network->event_lock);
     network->hushed = true;
-    pthread_mutex_unlock(&network->gate);
+    pthread_mutex_unlock(&network->event_lock);
 }
 
 /* ---- any thread ---- */

@@ -44,9 +44,9 @@ struct network {
     _Atomic int32_t up[LIMIT_NODES];     /* the nodes that are; 0: a free place */
     _Atomic uint64_t links[LIMIT_NODES]; /* the numbers of their links, by place in up */
     uint64_t links_seen;                 /* the transport's thread: the last number */
-    pthread_mutex_t gate;                /* held through an event, and by who has to know that none is under way */
-    bool hushed;                         /* gate */
-    bool told_unknown;                   /* gate: a kind that nobody knows was logged */
+    pthread_mutex_t event_lock;          /* held through an event, and by who has to know that none is under way */
+    bool hushed;                         /* event_lock */
+    bool told_unknown;                   /* event_lock: a kind that nobody knows was logged */
 };
 
 void network_init(struct network *network);

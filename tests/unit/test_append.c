@@ -466,8 +466,8 @@ static void test_flush_messages_holds_no_thread(void **state)
         assert_int_equal(park(f, b.part, &others[i], "c\n"), 0);
     assert_content(f, "orders", "a\n"); /* nobody sees what flush.messages has not on the disk */
     /* Nor does who wants to change the topic wait for it. */
-    assert_int_equal(pthread_rwlock_trywrlock(&b.part->topic->gate), 0);
-    pthread_rwlock_unlock(&b.part->topic->gate);
+    assert_int_equal(pthread_rwlock_trywrlock(&b.part->topic->update_lock), 0);
+    pthread_rwlock_unlock(&b.part->topic->update_lock);
     int fsyncs = f->disk.fsyncs;
     atomic_store(&f->disk.fdatasync_gate, GATE_OPEN);
     pthread_join(appender, NULL);

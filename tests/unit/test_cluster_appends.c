@@ -523,7 +523,7 @@ static void a_lease_that_runs_out_as_the_next_one_comes_holds_nothing(void **sta
     assert_int_equal(between.appended.rc, 0);
 }
 
-/* Behind the last look in front of the log, within the gate and not under the lock. */
+/* Behind the last look in front of the log, under update_lock and not under the lock. */
 static bool lapses_and_is_deleted(void *arg)
 {
     (void)arg;

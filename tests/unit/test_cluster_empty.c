@@ -200,8 +200,8 @@ static void where_one_cannot_be_asked_the_others_are_not_sealed(void **state)
     assert_int_equal(epoch_at(first), epoch);
 }
 
-/* An append that is under way holds the gate: one with records answers without it. */
-static void one_with_records_shuts_no_gate(void **state)
+/* An append that is under way holds update_lock: one with records answers without it. */
+static void one_with_records_waits_for_no_append(void **state)
 {
     (void)state;
     int32_t leader = make_lone_orders();
@@ -209,9 +209,9 @@ static void one_with_records_shuts_no_gate(void **state)
     struct partition *part = partition_at(leader);
     struct partition_request request = {.head.leader_epoch = epoch_at(leader), .epoch = SEAL_EMPTY, .upto = 1};
     struct partition_answer answer = {.upto = 0};
-    pthread_rwlock_rdlock(&part->topic->gate);
+    pthread_rwlock_rdlock(&part->topic->update_lock);
     assert_int_equal(partition_seal(part, &request, &answer), 0);
-    pthread_rwlock_unlock(&part->topic->gate);
+    pthread_rwlock_unlock(&part->topic->update_lock);
     assert_int_equal(answer.upto, 1);
     assert_false(partition_is_sealed(part));
 }
@@ -493,7 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(where_one_has_records_the_others_are_not_sealed, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(where_one_cannot_be_asked_the_others_are_not_sealed, setup_three,
                                         cluster_teardown),
-        cmocka_unit_test_setup_teardown(one_with_records_shuts_no_gate, setup_three, cluster_teardown),
+        cmocka_unit_test_setup_teardown(one_with_records_waits_for_no_append, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(an_append_and_an_rmdir_at_the_same_moment, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(of_two_rmdirs_one_finds_nothing, setup_three, cluster_teardown),
         cmocka_unit_test_setup_teardown(what_a_mkdir_takes_back_is_empty, setup_three, cluster_teardown),

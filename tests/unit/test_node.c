@@ -500,9 +500,9 @@ static void test_framing_waits_for_records_on_their_way(void **state)
     struct err e = {0};
     create(f, "orders");
     struct topic *topic = node_topic(f->node, "orders");
-    assert_true(topic_pledge(topic, FRAMING_LINE));
+    assert_true(topic_begin_flight(topic, FRAMING_LINE));
     assert_int_equal(set_config(f->node, "orders", "framing", "msgpack", NULL), -EBUSY);
-    topic_unpledge(topic);
+    topic_end_flight(topic);
     set(f, "orders", "min.insync.replicas", "2");
     struct partition *part = topic_partition(topic, 0);
     assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), 0);
@@ -510,7 +510,7 @@ static void test_framing_waits_for_records_on_their_way(void **state)
     assert_true(partition_append_cancel(&op));
     set(f, "orders", "framing", "msgpack");
     /* Lines that were cut before are not taken any more: neither now nor to wait. */
-    assert_false(topic_pledge(topic, FRAMING_LINE));
+    assert_false(topic_begin_flight(topic, FRAMING_LINE));
     assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), -EAGAIN);
     set(f, "orders", "min.insync.replicas", "1");
     assert_int_equal(append_to(f, part, "one\n", ACKS_ALL, &op, &e), -EAGAIN);

@@ -376,21 +376,21 @@ struct told_flush {
     struct log_flush flush;
     struct partition *part;
     int calls;
-    bool free; /* neither the gate nor the life lock was held */
+    bool free; /* neither update_lock nor the life lock was held */
 };
 
 static void on_told_flush(struct log_flush *flush, int rc)
 {
     struct told_flush *told = CONTAINER_OF(flush, struct told_flush, flush);
     struct partition *part = told->part;
-    bool gate = pthread_rwlock_trywrlock(&part->topic->gate) == 0;
+    bool update = pthread_rwlock_trywrlock(&part->topic->update_lock) == 0;
     bool life = pthread_mutex_trylock(&part->life_lock) == 0;
-    if (gate)
-        pthread_rwlock_unlock(&part->topic->gate);
+    if (update)
+        pthread_rwlock_unlock(&part->topic->update_lock);
     if (life)
         pthread_mutex_unlock(&part->life_lock);
     told->calls++;
-    told->free = rc == 0 && gate && life;
+    told->free = rc == 0 && update && life;
 }
 
 /* More was shown here than is in the log when its epoch begins with an append: its end is moved, and flushed with what
