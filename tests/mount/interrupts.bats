@@ -160,7 +160,6 @@ P
     is "$(sort -u "$M/busy/0")" x
 }
 
-# No signal: an INTERRUPT that is read behind the last request of a mount stays with libfuse, a leak to LeakSanitizer.
 @test "fusermount3 -uz with a parked reader and a closed writer ends both the read and the daemon" {
     bg cat orders/.follow/0 2>/dev/null
     reader=$!
@@ -169,4 +168,17 @@ P
     fusermount3 -uz "$M"
     wait_until '[ -z "$(daemon_pids)" ]'
     gone "$reader"
+}
+
+@test "fusermount3 -uz while readers are killed ends the daemon" {
+    local readers=()
+    for _ in $(seq 20); do
+        bg cat orders/.follow/0
+        readers+=("$!")
+    done
+    for reader in "${readers[@]}"; do wait_until "follows $reader"; done
+    cd /
+    kill -9 "${readers[@]}"
+    fusermount3 -uz "$M"
+    wait_until '[ -z "$(daemon_pids)" ]'
 }

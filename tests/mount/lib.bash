@@ -47,9 +47,6 @@ log_teardown() {
     for fd in 4 5 6 7 8 9; do eval "exec $fd>&-"; done 2>/dev/null
     end_bg
     if timeout 5 mountpoint -q "$M" || ! timeout 5 stat "$M" >/dev/null 2>&1; then
-        # An INTERRUPT that is read behind the end of what it was for stays with libfuse until one request more, for
-        # good if there is none: a leak to LeakSanitizer. These are some more.
-        [ -z "$SANITIZED" ] || timeout 5 bash -c 'for _ in 1 2 3 4 5 6 7 8; do stat -f "$0"; done' "$M" >/dev/null 2>&1
         timeout 20 fusermount3 -u "$M" || { echo "teardown: cannot unmount"; bad=1; }
     fi
     if ! wait_until "[ -z \"\$(daemon_pids)\" ]" 2>/dev/null; then
