@@ -80,7 +80,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
         exec 4>> "$M/orders/0" 5< "$M/orders/0"
         printf 'unfinished %s' $signal >&4
         kill -$signal "$PID"
-        wait_until '[ -z "$(daemon_pids)" ]'
+        wait_until no_daemon
         ! mountpoint -q "$M"
         exec 4>&- 5>&-
     done
@@ -369,7 +369,7 @@ P
     cat "$M/orders/0" > /dev/null
     fails '' sh "echo x > $M/orders/0"
     fusermount3 -u "$M"
-    wait_until '[ -z "$(daemon_pids)" ]'
+    wait_until no_daemon
     at_most "$(wc -l < "$T/log")" 6
 }
 

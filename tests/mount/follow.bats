@@ -418,7 +418,7 @@ P
     wait_until 'ls -l /proc/'$reader'/fd | grep -q follow'
     cd /
     kill "$PID"
-    wait_until '[ -z "$(daemon_pids)" ]'
+    wait_until no_daemon
     wait_until '[ ! -e /proc/'$reader' ] || grep -q "^State:.Z" /proc/'$reader'/status' 5
 }
 

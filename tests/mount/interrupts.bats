@@ -152,7 +152,7 @@ P
     waiter=$!
     cd /
     kill "$PID"
-    wait_until '[ -z "$(daemon_pids)" ]'
+    wait_until no_daemon
     ! mountpoint -q "$M"
     for pid in $writer $loop $reader $waiter; do gone "$pid"; done
     mount_log
@@ -166,7 +166,7 @@ P
     wait_until "follows $reader"
     cd /
     fusermount3 -uz "$M"
-    wait_until '[ -z "$(daemon_pids)" ]'
+    wait_until no_daemon
     gone "$reader"
 }
 
@@ -180,5 +180,5 @@ P
     cd /
     kill -9 "${readers[@]}"
     fusermount3 -uz "$M"
-    wait_until '[ -z "$(daemon_pids)" ]'
+    wait_until no_daemon
 }

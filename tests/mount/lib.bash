@@ -49,7 +49,7 @@ log_teardown() {
     if timeout 5 mountpoint -q "$M" || ! timeout 5 stat "$M" >/dev/null 2>&1; then
         timeout 20 fusermount3 -u "$M" || { echo "teardown: cannot unmount"; bad=1; }
     fi
-    if ! wait_until "[ -z \"\$(daemon_pids)\" ]" 2>/dev/null; then
+    if ! wait_until no_daemon 2>/dev/null; then
         echo "teardown: a daemon is still there: $(daemon_pids | tr '\n' ' ')"
         bad=1
     fi
@@ -75,13 +75,21 @@ log_teardown() {
 # The daemons of this test's data directory, running ones only (a zombie has no command line).
 daemon_pids() { pgrep -f -- "^$LOGMNT .*data=$DATA" || :; }
 
-# The one that has no parent among them: its child has the same command line until it has come to give itself another.
+# The one that holds the data directory: its lock says who that is.
 daemon_pid() {
-    local pid pids
-    pids=$(daemon_pids | tr '\n' ' ')
-    for pid in $pids; do
-        [[ " $pids" == *" $(ps -o ppid= -p "$pid" | tr -d ' ') "* ]] || echo "$pid"
-    done
+    local pid
+    read -r pid < "$DATA/lock" && is_running "$pid" && echo "$pid"
+}
+
+is_running() { # PID: no zombie either
+    local stat
+    { read -r stat < "/proc/$1/stat"; } 2> /dev/null && [[ $stat != *') Z '* ]]
+}
+
+# To be asked again and again: a look at all processes is dear.
+no_daemon() {
+    [ -n "$PID" ] && is_running "$PID" && return 1
+    [ -z "$(daemon_pids)" ]
 }
 
 # A program that was just begun reads its libraries, and what is to be the default for it may not be yet.
@@ -109,7 +117,7 @@ mount_log_in_front() { # [OPTIONS]: its own log goes to $T/log
 unmount_log() {
     cd /
     timeout 20 fusermount3 -u "$M"
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until no_daemon
 }
 
 remount() { # [OPTIONS]: a clean stop and a new start

@@ -225,7 +225,7 @@ P
     echo one >&4
     cd /
     kill "$PID"
-    wait_until '[ -z "$(daemon_pids)" ]'
+    wait_until no_daemon
     exec 4>&- || :
     mount_log
     is "$(cat "$M/orders/0")" one

@@ -4,7 +4,7 @@ load lib
 stop_log() {
     cd /
     kill -TERM "$PID"
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until no_daemon
     [ -f "$DATA/clean-shutdown" ] || { echo 'the stop was not a clean one'; return 1; }
 }
 

@@ -84,7 +84,7 @@ P
     echo one >> orders/.any # whoever watches orders has to hear of it
     cd /
     timeout 20 fusermount3 -u "$M"
-    wait_until "[ -z \"\$(daemon_pids)\" ]" || { kill -9 "$outside"; false; }
+    wait_until no_daemon || { kill -9 "$outside"; false; }
     [ -f "$DATA/clean-shutdown" ]
     fails '' kill -0 "$outside"
 }
@@ -107,7 +107,7 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     wait_until 'grep -q parked "$T/said" && grep -qs "^0 " "/proc/$reader/syscall"'
     cd /
     fusermount3 -uz "$M"
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until no_daemon
     wait_until 'grep -q held "$T/said"'
     is "$(sed -n 2p "$T/said")" 'Transport endpoint is not connected'
     ls -l "/proc/$reader/fd" | grep -q follow # it still holds the file
@@ -127,7 +127,7 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     wait_until 'grep -q written "$T/said"'
     cd /
     fusermount3 -uz "$M"
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until no_daemon
     mount_log
     is "$(cat "$M/orders/0")" $'one\ntwo'
 }
@@ -143,7 +143,7 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     cd /
     fusermount3 -uz "$M" && mount -t tmpfs logmnt-test "$M"
     : > "$M/kept"
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until no_daemon
     [ -f "$M/kept" ]
     umount "$M"
 }
@@ -155,7 +155,7 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     wait_until "mountpoint -q '$T/other'"
     cd /
     fusermount3 -uz "$M"
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until no_daemon
     : > "$T/over"
     wait "$others"
     [ -f "$DATA/clean-shutdown" ]
@@ -169,7 +169,7 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     echo one >> "$T/second/orders/0"
     is "$(cat "$T/second/orders/0")" one
     umount "$T/second"
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until no_daemon
 }
 
 @test "so is one in another mount namespace" {
@@ -184,5 +184,5 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     wait_until 'grep -q one "$T/said"'
     [ -n "$(daemon_pids)" ]
     echo go >&5
-    wait_until "[ -z \"\$(daemon_pids)\" ]"
+    wait_until no_daemon
 }
