@@ -39,7 +39,8 @@
 
 struct proposal;
 
-/* One command on its way; the caller embeds it and keeps it until it is over. */
+/* One command on its way; the caller embeds it, zeroed, and keeps it until it is over. It may be submitted again then.
+ */
 struct quorum_op {
     int64_t timeout_ms; /* in; INT64_MAX: none */
     /* The end of what was submitted: once, no lock held, by a prompt work. rc: 0: applied here; a race's errno
@@ -49,7 +50,7 @@ struct quorum_op {
     struct err e; /* why not */
     /* private */
     int64_t begun_us;
-    struct proposal *proposal; /* NULL: it is over */
+    struct proposal *proposal; /* the lock; NULL: it is over, or was not submitted */
 };
 
 /* Other voters, on their way; the drawing is in quorum_change.c. The caller embeds it and keeps it until it is over. */

@@ -270,7 +270,6 @@ int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct comm
     struct proposal *proposal;
     int rc;
 
-    op->proposal = NULL;
     if (log_offline(quorum->log) != 0)
         return err_set(&op->e, -EIO, "%s is offline after an error", quorum->name);
     rc = metadata_check(quorum_acquire(quorum), cmd, &op->e);

@@ -461,6 +461,27 @@ static void test_a_decision_does_not_wait_for_what_the_last_one_set_free(void **
     partition_unref(part);
 }
 
+/* Before it is in a queue, while it comes to be, and behind that: signals come from threads of their own. */
+static void test_it_may_be_cancelled_at_any_moment(void **state)
+{
+    struct fixture *f = *state;
+    enum { ROUNDS = 100 };
+    for (int i = 0; i < ROUNDS; i++) {
+        struct counted change;
+        char name[16];
+        snprintf(name, sizeof name, "t%d", i);
+        create(f, name);
+        assert_int_equal(node_set_config(f->node, begin_of(&change), name, "framing", "msgpack"), 0);
+        bool cancelled = false;
+        while (!cancelled && !is_over(&change))
+            cancelled = node_command_cancel(&change.op);
+        executor_settle(f->node->executor);
+        assert_int_equal(atomic_load(&change.calls), !cancelled);
+        assert_int_equal(atomic_load(&change.rc), 0);
+        assert_true(setting_is(f, name, "framing", cancelled ? "line" : "msgpack"));
+    }
+}
+
 /* ---- DeleteRecords ---- */
 
 struct deleted {
@@ -644,6 +665,7 @@ int main(void)
         STORY(test_appends_go_on_when_a_framing_is_cancelled),
         STORY(test_an_append_cut_by_the_old_framing_is_refused),
         STORY(test_a_decision_does_not_wait_for_what_the_last_one_set_free),
+        STORY(test_it_may_be_cancelled_at_any_moment),
         STORY(test_delete_records_holds_no_thread),
         STORY(test_deletions_of_many_partitions_share_a_checkpoint_and_hold_one_thread),
         STORY(test_flush_ms_of_many_partitions_holds_one_thread),
