@@ -92,14 +92,15 @@ static void look_at_silence(struct groups *groups)
 static void look_at_polls(struct group_member *member, int64_t missed_ms)
 {
     struct groups *groups = member->groups;
-    int64_t since_ms = atomic_load(&member->unread_since_ms);
+    int64_t since_ms = atomic_load(&member->unread_since_ms), now_ms = groups->now_ms;
 
-    /* Unless it was read just now. */
-    if (since_ms != 0 && missed_ms > 0 && since_ms < groups->now_ms - missed_ms &&
-        atomic_compare_exchange_strong(&member->unread_since_ms, &since_ms, since_ms + missed_ms))
-        since_ms += missed_ms;
-    if (member->state != GROUP_MEMBER_STABLE || since_ms == 0 ||
-        groups->now_ms - since_ms <= member->max_poll_interval_ms)
+    if (since_ms != 0 && missed_ms > 0 && since_ms < now_ms) {
+        /* Read within the time that was missed, it may have been at its beginning. */
+        int64_t to_ms = now_ms - since_ms > missed_ms ? since_ms + missed_ms : now_ms;
+        if (atomic_compare_exchange_strong(&member->unread_since_ms, &since_ms, to_ms))
+            since_ms = to_ms;
+    }
+    if (member->state != GROUP_MEMBER_STABLE || since_ms == 0 || now_ms - since_ms <= member->max_poll_interval_ms)
         return;
     member->state = GROUP_MEMBER_PUT_OUT;
     member->wants_out = true;

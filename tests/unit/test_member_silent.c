@@ -80,6 +80,30 @@ static void silence_counts_from_when_it_asked_to_be_let_in(void **state)
     pass_until(seat->core.readers.count == 0);
 }
 
+/* A turn was due when it read, and came when the node went on: all of what it stood still came behind that. */
+static void who_read_before_the_node_stood_still_has_its_whole_time_again(void **state)
+{
+    enum { STOOD_STILL_MS = 400000, POLL_MS = 300000 /* max.poll.interval.ms */ };
+    struct fixture *f = *state;
+    struct groups *groups = node_group_room(f->node);
+    make(f, "orders");
+    make_group(f);
+    struct group_member *member = join(f);
+    pass_until(member->state == GROUP_MEMBER_STABLE);
+    pass(f, LIMIT_GROUP_BEAT_MS);
+    assert_true(groups_now_ms(groups) >= groups->beat_ms);
+    group_member_polled(member, true);
+    pass(f, STOOD_STILL_MS);
+    executor_settle(&hand.executor);
+    for (int64_t passed_ms = 0; passed_ms < POLL_MS; passed_ms += LIMIT_GROUP_BEAT_MS) {
+        assert_int_equal(member->state, GROUP_MEMBER_STABLE);
+        executor_pause(&hand.executor, LIMIT_GROUP_BEAT_MS);
+    }
+    executor_pause(&hand.executor, 2 * LIMIT_GROUP_BEAT_MS);
+    assert_int_equal(member->state, GROUP_MEMBER_PUT_OUT);
+    group_member_leave(member);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_one, teardown_one)
 
 int main(void)
@@ -87,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(who_is_heard_goes_on_while_the_coordinator_cannot_write),
         STORY(silence_counts_from_when_it_asked_to_be_let_in),
+        STORY(who_read_before_the_node_stood_still_has_its_whole_time_again),
     };
     return cmocka_run_group_tests_name("member_silent", tests, NULL, NULL);
 }
