@@ -81,8 +81,18 @@ struct accumulators *accumulators_new(int64_t buffer_memory_bytes)
     return all;
 }
 
-void accumulators_free(struct accumulators *all)
+static bool any_left(struct accumulators *all)
 {
+    pthread_mutex_lock(&all->lock);
+    bool any = all->all != NULL;
+    pthread_mutex_unlock(&all->lock);
+    return any;
+}
+
+void accumulators_free(struct accumulators *all, struct executor *executor)
+{
+    while (any_left(all))
+        executor_pause(executor, 1);
     assert(all->used_bytes == 0 && all->first == NULL);
     pthread_mutex_destroy(&all->lock);
     free(all);

@@ -18,6 +18,7 @@
 
 struct accumulator;
 struct accumulators;
+struct executor;
 struct handle;
 struct node;
 struct pfile;
@@ -25,7 +26,9 @@ struct session;
 struct spread;
 
 struct accumulators *accumulators_new(int64_t buffer_memory_bytes);
-void accumulators_free(struct accumulators *accumulators); /* drained: nothing is reserved */
+/* Drained: nothing is reserved, and no file has one any more. Waits for who is through with the last batch but for the
+ * accumulator that it was in. */
+void accumulators_free(struct accumulators *accumulators, struct executor *executor);
 /* The end of the session: sends everything and waits for it, LIMIT_STOP_MS at most; what is parked then is given up and
  * logged. Nobody adds any more. */
 void accumulators_drain(struct accumulators *accumulators, struct node *node);

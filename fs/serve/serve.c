@@ -59,7 +59,7 @@ static int make_shared(struct session *session, struct err *e)
     if (session->orphans != NULL)
         orphans_free(session->orphans);
     if (session->accumulators != NULL)
-        accumulators_free(session->accumulators);
+        accumulators_free(session->accumulators, node_executor(session->node));
     if (session->retries != NULL)
         retries_free(session->retries);
     if (session->tree != NULL)
@@ -74,7 +74,7 @@ static void free_shared(struct session *session)
     handles_free(session->handles, node_executor(session->node)); /* waits for them: they use all the others */
     retries_free(session->retries);
     tree_free(session->tree);
-    accumulators_free(session->accumulators);
+    accumulators_free(session->accumulators, node_executor(session->node));
 }
 
 /* Pages of the kernel's cache may be being dropped, and wait for READs that the workers have left: they are answered.

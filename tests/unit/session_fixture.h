@@ -55,7 +55,7 @@ static inline void close_any(struct opened *o)
     handles_free(o->session.handles, node_executor(o->f->node));
     tree_forget(o->session.tree, o->vnode->id, 1);
     tree_free(o->session.tree);
-    accumulators_free(o->session.accumulators);
+    accumulators_free(o->session.accumulators, node_executor(o->f->node));
 }
 
 #endif
