@@ -17,10 +17,10 @@ struct wire {
     struct transport back;      /* the leader's */
     struct fixture *reader, *leader;
     struct partition *here, *there;
-    _Atomic bool deaf;  /* nothing reaches the leader */
-    _Atomic int damage; /* so many answers with bytes lose one */
-    pthread_mutex_t kept_lock;
-    bool late; /* answers about reading are kept, and come with answers_come() */
+    _Atomic bool deaf;         /* nothing reaches the leader */
+    _Atomic int damage;        /* so many answers with bytes lose one */
+    pthread_mutex_t kept_lock; /* of what follows, up to kept_count */
+    bool late;                 /* answers about reading are kept, and come with answers_come() */
     struct frame *kept[8];
     enum channel channels[8];
     int kept_count;
@@ -116,6 +116,14 @@ static inline void answers_are_late(struct wire *wire)
     pthread_mutex_lock(&wire->kept_lock);
     wire->late = true;
     pthread_mutex_unlock(&wire->kept_lock);
+}
+
+static inline int answers_kept(struct wire *wire)
+{
+    pthread_mutex_lock(&wire->kept_lock);
+    int count = wire->kept_count;
+    pthread_mutex_unlock(&wire->kept_lock);
+    return count;
 }
 
 static inline void answers_come(struct wire *wire)

@@ -52,6 +52,7 @@ static void test_who_is_silent_is_waited_for_as_long_as_one_answer_takes(void **
     struct asked more = more_of(wire->here, READ_BYTES, 9);
     assert_true(begin(&more));
     pass_ms(wire->reader, LIMIT_READ_AGAIN_MS - 1);
+    await_alarms(wire->reader);
     executor_settle(wire->reader->node->executor);
     assert_false(atomic_load(&more.over));
     pass_ms(wire->reader, 1);
