@@ -562,3 +562,25 @@ bool recorder_hit(struct recorder *r)
     pthread_mutex_unlock(&r->lock);
     return hit;
 }
+
+uint32_t recorder_calls(struct recorder *r, uint8_t **out)
+{
+    uint32_t count;
+
+    pthread_mutex_lock(&r->lock);
+    count = r->call_count;
+    *out = must(malloc(count + 1));
+    memcpy(*out, r->calls, count);
+    pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
+enum io_call recorder_call(struct recorder *r, uint32_t number)
+{
+    enum io_call call;
+
+    pthread_mutex_lock(&r->lock);
+    call = (enum io_call)r->calls[number];
+    pthread_mutex_unlock(&r->lock);
+    return call;
+}

@@ -100,6 +100,10 @@ void recorder_resume(struct recorder *r);
 void recorder_arm(struct recorder *r, const struct fault *fault);
 void recorder_clear(struct recorder *r);
 bool recorder_hit(struct recorder *r);
+/* How many calls there were since recorder_arm(), and in *out which: malloc-ed. */
+uint32_t recorder_calls(struct recorder *r, uint8_t **out);
+/* The call of that number, of those. */
+enum io_call recorder_call(struct recorder *r, uint32_t number);
 
 /* Whether a full disk can be the answer to this call. */
 bool io_call_needs_room(enum io_call call);
