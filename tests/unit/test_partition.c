@@ -393,6 +393,21 @@ static void on_told_flush(struct log_flush *flush, int rc)
     told->free = rc == 0 && update && life;
 }
 
+/* As if more had been shown here than is in the log. */
+static void show(struct partition *part, struct log_point point)
+{
+    pthread_mutex_lock(&part->lock);
+    part->shown.point = point;
+    pthread_mutex_unlock(&part->lock);
+}
+
+static void set_flush_state(struct log *log, enum log_flush_state state)
+{
+    pthread_mutex_lock(&log->state_lock);
+    log->flush_state = state;
+    pthread_mutex_unlock(&log->state_lock);
+}
+
 /* More was shown here than is in the log when its epoch begins with an append: its end is moved, and flushed with what
  * others wait for, who may append when they are told. */
 static void test_who_is_told_of_a_flush_when_an_epoch_begins_may_append(void **state)
@@ -402,10 +417,10 @@ static void test_who_is_told_of_a_flush_when_an_epoch_begins_may_append(void **s
     struct partition *part = get(f, "orders");
     struct told_flush told = {.flush = {.upto = 1, .done = on_told_flush}, .part = part};
     assert_int_equal(partition_begun_epoch(part), -1);
-    part->shown.point = (struct log_point){3, 9};
-    part->log->flush_state = FLUSH_RUNNING; /* so that it waits */
+    show(part, (struct log_point){3, 9});
+    set_flush_state(part->log, FLUSH_RUNNING); /* so that it waits */
     assert_int_equal(log_flush(part->log, &told.flush), 0);
-    part->log->flush_state = FLUSH_LEFT;
+    set_flush_state(part->log, FLUSH_LEFT);
     append(f, "orders", "one\n");
     assert_int_equal(told.calls, 1);
     assert_true(told.free);
@@ -434,7 +449,7 @@ static void test_who_is_told_of_a_flush_may_begin_an_epoch(void **state)
     struct partition *part = get(f, "orders");
     struct appending_flush told = {.flush = {.upto = 0, .done = on_appending_flush}, .f = f};
     assert_int_equal(partition_begun_epoch(part), -1);
-    part->shown.point = (struct log_point){3, 9};
+    show(part, (struct log_point){3, 9});
     assert_int_equal(partition_flush(part, &told.flush), 0);
     assert_true(log_recovery_point(part->log) >= 3);
     assert_int_equal(log_end(part->log).offset, 4);
@@ -467,7 +482,9 @@ static void test_what_is_cut_off_before_an_epoch_has_begun_fails_nobody(void **s
     int32_t epoch = atomic_load(&part->leader_epoch);
     assert_int_equal(log_lead(part->log, epoch, NULL), 0);
     assert_int_equal(log_skip(part->log, epoch, (struct log_point){3, 9}, NULL), 0);
+    pthread_mutex_lock(&part->life_lock);
     part->shown.skipped_to = 3; /* all but for the flush */
+    pthread_mutex_unlock(&part->life_lock);
     atomic_store(&f->disk.fdatasync_gate, GATE_SHUT);
     assert_int_equal(pthread_create(&thread, NULL, append_late, &late), 0);
     wait_until(atomic_load(&f->disk.fdatasync_gate) == GATE_WAITED_AT);
