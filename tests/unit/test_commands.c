@@ -229,6 +229,7 @@ static void test_the_deadline(void **state)
     pass_ms(f, 1000);
     assert_int_equal(end_of(&first), -ETIMEDOUT);
     assert_false(is_over(&second));
+    wait_until(executor_uv_is_set(f->node->executor, &f->node->quorum.deadline));
     pass_ms(f, 1000);
     assert_int_equal(end_of(&second), -ETIMEDOUT);
     assert_true(strlen(second.op.e.text) > 0);
