@@ -187,8 +187,7 @@ static void a_close_is_told_of_what_lingered_in_vain(void **state)
     pass_ms(s.f, 4999);
     await_alarms(s.f);
     assert_int_equal(atomic_load(&req.answers), 0);
-    pass_ms(s.f, LIMIT_APPEND_AGAIN_MS);
-    wait_until(atomic_load(&req.answers) == 1);
+    wait_until((pass_ms(s.f, LIMIT_APPEND_AGAIN_MS), atomic_load(&req.answers) == 1));
     assert_int_equal(atomic_load(&req.err), ENOMEM);
     atomic_store(&s.f->disk.pwritev_rc, 0);
     assert_true(holds(&s, ""));
