@@ -225,11 +225,16 @@ static void test_a_high_watermark_is_brought_down_to_nothing(void **state)
     /* As in the middle of the start, before the node knows of all topics. */
     struct replica_manager *manager = &f->node->replicas;
     put_checkpoint(f, "replication-offset-checkpoint", text);
-    assert_int_equal(checkpoints_read(f->node->io, f->node->data_dirfd, &manager->known, NULL), 0);
+    pthread_mutex_lock(&manager->checkpoint_lock);
+    int rc = checkpoints_read(f->node->io, f->node->data_dirfd, &manager->known, NULL);
     atomic_store(&manager->caught_up, false);
+    pthread_mutex_unlock(&manager->checkpoint_lock);
+    assert_int_equal(rc, 0);
     assert_int_equal(checkpoints_write(manager, CHECKPOINT_HIGH_WATERMARK, NULL), 0);
+    pthread_mutex_lock(&manager->checkpoint_lock);
     atomic_store(&manager->caught_up, true);
     checkpoints_free(&manager->known);
+    pthread_mutex_unlock(&manager->checkpoint_lock);
     read_checkpoint(f, "replication-offset-checkpoint", text);
     assert_null(strstr(text, id));
 }
