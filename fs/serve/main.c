@@ -174,7 +174,7 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         .tls = options->cluster.tls_off ? NULL : &options->cluster.tls,
         .quorum_recover = options->cluster.quorum_recover,
     };
-    int rc = mountpoint_check(mountpoint, e);
+    int rc = mountpoint_check(mountpoint, options->data_dir, e);
     struct outside *outside = rc == 0 ? outside_start(mountpoint, e) : NULL; /* before there are threads */
     if (outside == NULL)
         return rc != 0 ? rc : -EAGAIN;

@@ -108,7 +108,25 @@ static bool within(const char *a, const char *b)
     return strncmp(a, b, len) == 0 && (a[len] == '\0' || a[len] == '/' || strcmp(b, "/") == 0);
 }
 
-int mountpoint_check(const char *path, struct err *e)
+/* An absolute path without symbolic links in as much of it as there is, and the rest as it will be made. malloc-ed;
+ * NULL: no memory. */
+static char *real_path_to_be(const char *path)
+{
+    char *there = strdup(path);
+    char *real = there != NULL ? realpath(there, NULL) : NULL;
+    char *out = NULL;
+    for (char *slash; real == NULL && there != NULL && (slash = strrchr(there, '/')) != NULL;) {
+        *slash = '\0';
+        real = realpath(slash == there ? "/" : there, NULL);
+    }
+    if (real != NULL && asprintf(&out, "%s%s", strcmp(real, "/") == 0 ? "" : real, path + strlen(there)) < 0)
+        out = NULL;
+    free(real);
+    free(there);
+    return out;
+}
+
+int mountpoint_check(const char *path, const char *data_dir, struct err *e)
 {
     struct stat st;
     int rc = stat(path, &st) != 0 ? -errno : 0;
@@ -116,6 +134,11 @@ int mountpoint_check(const char *path, struct err *e)
         return err_sys(e, rc, "mount point %s", path);
     if (rc == 0 && !S_ISDIR(st.st_mode))
         return err_set(e, -ENOTDIR, "mount point %s is not a directory", path);
+    char *data = real_path_to_be(data_dir);
+    bool nested = data != NULL && (within(data, path) || within(path, data));
+    free(data);
+    if (nested)
+        return err_set(e, -EINVAL, "mount point %s and data directory %s must not lie in each other", path, data_dir);
     return 0;
 }
 
@@ -133,15 +156,8 @@ int mountpoint_prepare(const char *path, const char *data_dir, struct err *e)
     }
     if (rc != 0)
         return err_sys(e, rc, "mount point %s", path);
-    rc = mountpoint_check(path, e);
-    if (rc != 0)
-        return rc;
-    if (has_logmnt(path))
-        return err_set(e, -EBUSY, "mount point %s: a logmnt is mounted there already", path);
-    char *data = realpath(data_dir, NULL);
-    bool nested = data != NULL && (within(data, path) || within(path, data));
-    free(data);
-    if (nested)
-        return err_set(e, -EINVAL, "mount point %s and data directory %s must not lie in each other", path, data_dir);
-    return 0;
+    rc = mountpoint_check(path, data_dir, e);
+    if (rc == 0 && has_logmnt(path))
+        rc = err_set(e, -EBUSY, "mount point %s: a logmnt is mounted there already", path);
+    return rc;
 }

@@ -185,6 +185,18 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     is "$(cat "$T/file")" x
 }
 
+@test "a data directory in the mount point, or around it, is refused before anything is made" {
+    mkdir -p "$T/around/at"
+    ln -s "$T/around" "$T/link"
+    refused 'must not lie in each other' -o "data=$M" "$M"
+    refused 'must not lie in each other' -o "data=$M/data" "$M"
+    refused 'must not lie in each other' -o "data=$M/not/there/yet/" "$M"
+    refused 'must not lie in each other' -o "data=$T/around" "$T/around/at"
+    refused 'must not lie in each other' -o "data=$T/link/at/data" "$T/around/at"
+    refused 'must not lie in each other' -o "data=$T/around/at/data" "$T/link"
+    is "$(find "$M" "$T/around" -mindepth 1)" "$T/around/at"
+}
+
 @test "a data directory that cannot be one is refused" {
     echo x > "$T/file"
     refused "$T/file" -o "data=$T/file" "$M"
