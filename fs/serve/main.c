@@ -5,8 +5,9 @@
  * open by it. All paths are absolute before. Nor does what the caller was (umask, soft limits, signals blocked or
  * ignored) end it, or leave it without what it makes.
  *
- * Everything that can go wrong before the mount answers goes wrong in front of the user: the child that becomes the
- * daemon keeps stderr until then and the parent waits for it, so that one clear line and the exit status tell. */
+ * What ends it before the mount answers does so in front of the user: the child that becomes the daemon keeps stderr
+ * until then and the parent waits for it, so that one clear line and the exit status tell. Everything else that a
+ * daemon says goes to syslog. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -42,6 +43,13 @@ static void to_syslog(int level, const char *line)
     syslog(level, "%s", line);
 }
 
+/* From the start on: the caller's stderr is for the one line that a start may fail with. */
+static void log_to_syslog(void)
+{
+    openlog("logmnt", LOG_PID, LOG_DAEMON);
+    log_sink_set(to_syslog);
+}
+
 static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap)
 {
     char line[256];
@@ -53,7 +61,7 @@ static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap
         memcpy(fuse_said, line, sizeof line);
 }
 
-/* The mount answers: the parent may go, and nothing more is said on the terminal. */
+/* The mount answers: the parent may go, and has the terminal to itself. */
 static void ready(void *arg)
 {
     const struct options *options = arg;
@@ -67,8 +75,6 @@ static void ready(void *arg)
         dup2(null, STDERR_FILENO);
         close(null);
     }
-    openlog("logmnt", LOG_PID, LOG_DAEMON);
-    log_sink_set(to_syslog);
     if (write(parent_fd, "", 1) != 1)
         log_line(LOG_WARNING, "nobody waits for the mount");
     close(parent_fd);
@@ -221,6 +227,8 @@ static int run(const struct options *options)
             rc = err_sys(&e, left, "leaving the caller's directory and descriptors");
     }
     if (rc > 0) {
+        if (!options->foreground)
+            log_to_syslog();
         leave_limits();
         take_signals();
         fuse_set_log_func(fuse_log_line);

@@ -385,6 +385,44 @@ P
     at_most "$(wc -l < "$T/log")" 6
 }
 
+@test "in the background its lines go to syslog from the start on, and none to the terminal" {
+    mount_log
+    mkdir "$M/orders"
+    seq 1000 >> "$M/orders/0"
+    echo torn >> "$M/orders/0"
+    kill_log
+    truncate -s -2 "$DATA/topics/orders-0/00000000000000000000.log"
+    mkdir "$T/dev"
+    timeout 60 unshare -m --propagation private bash -eu -c '
+        mount -t tmpfs none "$1/dev"
+        mknod -m 666 "$1/dev/null" c 1 3
+        mknod -m 666 "$1/dev/urandom" c 1 9
+        mknod -m 666 "$1/dev/fuse" c 10 229
+        mount --bind "$1/dev" /dev
+        python3 - "$1/syslog" << END &
+import socket, sys
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+log.bind("/dev/log")
+with open(sys.argv[1], "ab", buffering=0) as out:
+    while True:
+        line = log.recv(4096)
+        out.write(line + b"\n")
+        if line.endswith(b"stopping: Terminated"):
+            break
+END
+        reader=$!
+        until [ -S /dev/log ]; do sleep 0.02; done
+        "$2" -o "data=$3" "$4" 2> "$1/err"
+        wc -l < "$4/orders/0" > "$1/lines"
+        kill "$(head -n 1 "$3/lock")"
+        wait "$reader"
+    ' - "$T" "$LOGMNT" "$DATA" "$M"
+    wait_until no_daemon
+    is "$(cat "$T/lines")" 1000
+    is "$(cat "$T/err")" ''
+    grep -q 'logmnt\[[0-9]*\]: orders-0: cut at offset 1000' "$T/syslog"
+}
+
 @test "a node that listens says who may come, and half of a cluster is no mount" {
     refused 'tls=off where the network is trusted' -o "data=$DATA,listen=127.0.0.1:9" "$M"
     refused 'add peer=7@HOST:PORT' -o "data=$DATA,id=7,listen=127.0.0.1:9,tls=off,peer=1@127.0.0.1:9" "$M"
