@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -115,10 +116,40 @@ static struct fuse_session *new_fuse(struct session *session, struct err *e)
     return fuse;
 }
 
+/* fuse_session_mount(). What fusermount3 says on stderr meanwhile is in said, for the one line that a start may fail
+ * with; its last line, if there are more. In front it stays where it is: others log there. */
+static int mount_fuse(struct session *session, char *said, size_t size)
+{
+    int caught = -1, caller = -1;
+    if (!session->options->foreground) {
+        caught = memfd_create("stderr", MFD_CLOEXEC);
+        caller = caught >= 0 ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0) : -1;
+    }
+    if (caller >= 0)
+        dup2(caught, STDERR_FILENO);
+    int rc = fuse_session_mount(session->fuse, session->mountpoint);
+    ssize_t len = 0;
+    if (caller >= 0) {
+        dup2(caller, STDERR_FILENO);
+        close(caller);
+        len = pread(caught, said, size - 1, 0);
+    }
+    if (caught >= 0)
+        close(caught);
+    while (len > 0 && said[len - 1] == '\n')
+        len--;
+    said[len > 0 ? len : 0] = '\0';
+    char *before = strrchr(said, '\n');
+    if (before != NULL)
+        memmove(said, before + 1, strlen(before));
+    return rc;
+}
+
 static int mount_it(struct session *session, struct mounted_device *device, struct err *e)
 {
-    if (fuse_session_mount(session->fuse, session->mountpoint) != 0)
-        return err_set(e, -EIO, "cannot mount on %s", session->mountpoint);
+    char said[256];
+    if (mount_fuse(session, said, sizeof said) != 0)
+        return err_set(e, -EIO, "cannot mount on %s%s%s", session->mountpoint, said[0] != '\0' ? ": " : "", said);
     int rc = mounted_device(session->mountpoint, device);
     if (rc != 0) {
         fuse_session_unmount(session->fuse);

@@ -197,6 +197,16 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     is "$(find "$M" "$T/around" -mindepth 1)" "$T/around/at"
 }
 
+@test "what fusermount3 refuses a user is said in the one line" {
+    local program=$LOGMNT
+    LOGMNT=$T/as_nobody
+    printf '%s\n' '#!/bin/sh' "exec setpriv --reuid=nobody --regid=nogroup --clear-groups '$program' \"\$@\"" > "$LOGMNT"
+    chmod 755 "$T" "$LOGMNT"
+    mkdir "$T/its"
+    chown nobody:nogroup "$T/its"
+    refused 'user has no write access to mountpoint' -o "data=$T/its/data" "$M"
+}
+
 @test "a data directory that cannot be one is refused" {
     echo x > "$T/file"
     refused "$T/file" -o "data=$T/file" "$M"
