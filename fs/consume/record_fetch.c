@@ -7,6 +7,10 @@
  *                          │
  *     .json: NEW, OFFSET ──→ RUN ──→ BYTES … ──its end──→ RUN …
  *
+ * Of a hole only what retention made of it counts as passed, so it takes the log's start as it was when that hole was
+ * found. Answers to OFFSET and POSITION from another node do not tell it, and what this node has heard of it before is
+ * older: the run behind the hole is asked for then (START), whose answer does.
+ *
  * An answer out of a log that has come to a later leader epoch than the one that `next` is of says nothing yet: the
  * power, or an unclean election, may have taken what is before `next`, and others may have its offsets (KIP-320). So
  * the leader is asked first where that epoch ended (EPOCH), and the question is asked again; or it is over, and
@@ -152,11 +156,9 @@ static int take_records(struct record_fetch *fetch)
 
 static void ask(struct record_fetch *fetch, struct read_op *op, enum record_fetch_stage stage)
 {
-    static const enum read_kind kinds[] = {[FETCH_OFFSET] = FIND_OFFSET,
-                                           [FETCH_POSITION] = FIND_POSITION,
-                                           [FETCH_RUN] = READ_RUN,
-                                           [FETCH_BYTES] = READ_BYTES,
-                                           [FETCH_EPOCH] = FIND_EPOCH_END};
+    static const enum read_kind kinds[] = {
+        [FETCH_OFFSET] = FIND_OFFSET, [FETCH_POSITION] = FIND_POSITION, [FETCH_START] = READ_RUN,
+        [FETCH_RUN] = READ_RUN,       [FETCH_BYTES] = READ_BYTES,       [FETCH_EPOCH] = FIND_EPOCH_END};
     fetch->stage = stage;
     op->kind = kinds[stage];
     op->at = stage == FETCH_OFFSET ? fetch->next.offset : fetch->next.position;
@@ -254,17 +256,27 @@ static void pass_to(struct record_fetch *fetch, struct log_point point, int64_t 
     fetch->next = point;
 }
 
-static int take_place(struct record_fetch *fetch, struct read_op *op)
+/* It is `behind`, and the log's start is known. */
+static int take_start(struct record_fetch *fetch, struct read_op *op)
 {
-    int64_t start_offset = partition_log_start(fetch->part).offset;
-    if (op->point.offset < fetch->next.offset)
-        return 1; /* what is here lags behind what was committed elsewhere */
-    pass_to(fetch, op->point, start_offset);
-    if (op->point.position >= op->high_watermark.position) {
+    pass_to(fetch, fetch->behind, op->log_start.offset);
+    if (fetch->next.position >= op->high_watermark.position) {
         fetch->placed = true;
         return 1;
     }
     ask_placed(fetch, op);
+    return 0;
+}
+
+static int take_place(struct record_fetch *fetch, struct read_op *op)
+{
+    if (op->point.offset < fetch->next.offset)
+        return 1; /* what is here lags behind what was committed elsewhere */
+    fetch->behind = op->point;
+    if (op->point.offset == fetch->next.offset || op->log_start.offset >= 0)
+        return take_start(fetch, op);
+    ask(fetch, op, FETCH_START);
+    op->at = fetch->behind.position;
     return 0;
 }
 
@@ -369,6 +381,8 @@ static int take_answer(struct record_fetch *fetch, struct read_op *op)
     case FETCH_OFFSET:
     case FETCH_POSITION:
         return take_place(fetch, op);
+    case FETCH_START:
+        return take_start(fetch, op);
     case FETCH_RUN:
         return take_run(fetch, op);
     case FETCH_EPOCH:

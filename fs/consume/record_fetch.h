@@ -14,6 +14,7 @@ enum record_fetch_stage {
     FETCH_NEW,
     FETCH_OFFSET,   /* where the record with next.offset is */
     FETCH_POSITION, /* which record is behind a hole */
+    FETCH_START,    /* how much of the hole retention has made */
     FETCH_RUN,      /* .json: which records have one timestamp */
     FETCH_BYTES,
     FETCH_EPOCH, /* whether the log has what is before next.offset still */
@@ -38,6 +39,7 @@ struct record_fetch {
     struct topic_config config; /* as it was when this began */
     size_t capacity;            /* of records */
     int64_t begun_at;           /* next.offset, as it came */
+    struct log_point behind;    /* FETCH_START: the record behind the hole */
     int32_t epoch_now;          /* of the last answer, leader_epoch's kind */
     struct {                    /* the question that waits for FETCH_EPOCH's answer */
         enum record_fetch_stage stage;

@@ -68,6 +68,7 @@ int partition_read_here(struct read_op *op)
         break;
     case FIND_OFFSET:
         rc = log_lookup_offset(log, higher(op->at, from.offset), hw, &op->point, NULL);
+        op->log_start = partition_shown_start(part);
         break;
     case FIND_TIME:
         rc = log_lookup_time(log, op->at, hw, &op->point, NULL);
@@ -77,6 +78,7 @@ int partition_read_here(struct read_op *op)
         break;
     case FIND_POSITION:
         rc = log_lookup_position(log, higher(op->at, from.position), hw, &op->point, NULL);
+        op->log_start = partition_shown_start(part);
         break;
     case FIND_END:
         op->point = hw;

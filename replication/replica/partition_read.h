@@ -51,8 +51,10 @@ struct read_op {
     /* out, but of READ_STATUS: the log that this is from has no record of a later leader epoch below that high
      * watermark; -1: not known. FIND_EPOCH_END: the epoch in which its leader said so. */
     int32_t leader_epoch;
-    struct log_run run;         /* out, READ_RUN */
-    struct log_point log_start; /* out, READ_RUN: nothing of the run that lies before it is there any more */
+    struct log_run run; /* out, READ_RUN */
+    /* out, READ_RUN, found or not, FIND_OFFSET and FIND_POSITION: nothing that lies before it is there any more. Offset
+     * -1: an answer to one of the latter two from another node, which does not tell it. */
+    struct log_point log_start;
     /* out, READ_BYTES: where they are. fd -1: in `bytes`. To be given back by partition_read_release(), if found. */
     struct log_extent extent;
     const uint8_t *bytes;

@@ -75,7 +75,8 @@ static void take_lookup(struct partition *part, const struct question *question,
     pthread_mutex_lock(&part->lock);
     struct read_op *op = find_op(part, question->op);
     if (op != NULL) {
-        op->point = op->log_start = answer->point;
+        op->point = answer->point;
+        op->log_start = op->kind == READ_RUN ? answer->point : (struct log_point){-1, -1};
         op->found = answer->found && answer->base.position < op->limit;
         op->run = (struct log_run){
             .base = answer->base, .len = answer->len, .records = answer->records, .timestamp_ms = answer->timestamp_ms};

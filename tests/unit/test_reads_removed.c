@@ -1,4 +1,5 @@
 /* Records that were removed from a partition on another node: what its readers here are shown of them. */
+#include "fs/consume/record_fetch.h"
 #include "tests/unit/reads_fixture.h"
 
 static void test_what_was_read_ahead_is_gone_when_it_was_removed(void **state)
@@ -230,6 +231,42 @@ static void test_who_leads_what_it_had_removed_shows_all_that_it_has(void **stat
     assert_int_equal(partition_log_start(wire->here).offset, 0);
 }
 
+/* How many records a fetch passes over that begins with the first one; so many are left behind them. */
+static int64_t passed_over(struct partition *part, bool json, bool placed, size_t left)
+{
+    struct record_fetch fetch = {
+        .part = part, .json = json, .room = 4095, .max_records = 500, .placed = placed, .leader_epoch = -1};
+    struct asked asked = question(part, READ_BYTES, 0);
+    int over = 1;
+    while (record_fetch_go(&fetch, &asked.op, asked.rc, &over) == ASKING_READ) {
+        asked.over = false;
+        if (begin(&asked))
+            wait_until(atomic_load(&asked.over));
+    }
+    assert_int_equal(over, 0);
+    assert_int_equal(fetch.count, left);
+    record_fetch_free(&fetch);
+    return fetch.passed;
+}
+
+/* A group's stream counts what retention removed in front of it. Of that nothing was heard here yet. */
+static void test_what_a_fetch_passes_over_is_counted_before_its_removal_is_heard_of(void **state)
+{
+    struct wire *wire = *state;
+    append_lines(wire->leader, 0, 5);
+    assert_int_equal(ask(wire->here, READ_STATUS, 0).rc, 0);
+    settle(wire);
+    assert_int_equal(delete_records(wire->there, 27, NULL), 0);
+    for (int json = 0; json <= 1; json++) {
+        for (int placed = 0; placed <= 1; placed++)
+            assert_int_equal(passed_over(wire->here, json, placed, 2), 3);
+    }
+    assert_int_equal(partition_log_start(wire->here).offset, 0);
+    assert_int_equal(delete_records(wire->there, 45, NULL), 0);
+    for (int placed = 0; placed <= 1; placed++)
+        assert_int_equal(passed_over(wire->here, false, placed, 0), 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +278,7 @@ int main(void)
         TEST(test_a_replica_that_has_it_still_shows_nothing_of_it_on_the_mount_that_removed_it),
         TEST(test_what_was_removed_of_records_that_were_lost_hides_none_of_others),
         TEST(test_who_leads_what_it_had_removed_shows_all_that_it_has),
+        TEST(test_what_a_fetch_passes_over_is_counted_before_its_removal_is_heard_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
