@@ -13,13 +13,13 @@ enum { LOG_LINE_BYTES = 1024 };
 
 typedef void sink_fn(int level, const char *line);
 
-static void sink_stderr(int level, const char *line)
+void log_to_stderr(int level, const char *line)
 {
     (void)level;
     fprintf(stderr, "%s\n", line);
 }
 
-static _Atomic(sink_fn *) sink = sink_stderr;
+static _Atomic(sink_fn *) sink = log_to_stderr;
 
 int err_set(struct err *e, int rc, const char *fmt, ...)
 {
@@ -115,5 +115,5 @@ void log_line(int level, const char *fmt, ...)
 
 void log_sink_set(void (*to)(int level, const char *line))
 {
-    atomic_store(&sink, to != NULL ? to : sink_stderr);
+    atomic_store(&sink, to != NULL ? to : log_to_stderr);
 }

@@ -36,5 +36,7 @@ bool err_is_full_disk(int rc); /* the first two of them: deleting helps */
  * Any thread, no lock. */
 void log_line(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void log_sink_set(void (*sink)(int level, const char *line));
+/* A sink. */
+void log_to_stderr(int level, const char *line);
 
 #endif

@@ -6,8 +6,8 @@
  * ignored) end it, or leave it without what it makes.
  *
  * What ends it before the mount answers does so in front of the user: the child that becomes the daemon keeps stderr
- * until then and the parent waits for it, so that one clear line and the exit status tell. Everything else that a
- * daemon says goes to syslog. */
+ * until then and the parent waits for it, so that one clear line and the exit status tell. All that a daemon says goes
+ * to syslog. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -36,14 +36,18 @@ enum { FAST_BYTES = 160 };
 /* The way to the waiting parent; -1: there is none. */
 static int parent_fd = -1;
 static char fuse_said[256]; /* libfuse's last word before the mount answered */
-static bool answering;
+static _Atomic bool answering;
 
+/* In front of the user, too, as long as there is one who waits for the mount: but not what is no trouble, so that a
+ * start that fails is one line. */
 static void to_syslog(int level, const char *line)
 {
     syslog(level, "%s", line);
+    if (level <= LOG_WARNING && !atomic_load(&answering))
+        log_to_stderr(level, line);
 }
 
-/* From the start on: the caller's stderr is for the one line that a start may fail with. */
+/* From the start on. */
 static void log_to_syslog(void)
 {
     openlog("logmnt", LOG_PID, LOG_DAEMON);
@@ -55,7 +59,7 @@ static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap
     char line[256];
     vsnprintf(line, sizeof line, fmt, ap);
     line[strcspn(line, "\n")] = '\0';
-    if (answering || level >= FUSE_LOG_DEBUG)
+    if (atomic_load(&answering) || level >= FUSE_LOG_DEBUG)
         log_line((int)level, "%s", line);
     else
         memcpy(fuse_said, line, sizeof line);
@@ -65,7 +69,7 @@ static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap
 static void ready(void *arg)
 {
     const struct options *options = arg;
-    answering = true;
+    atomic_store(&answering, true);
     if (options->foreground)
         return;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
