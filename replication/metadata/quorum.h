@@ -175,6 +175,7 @@ struct quorum {
     bool recovering;                /* quorum.recover: it listens, then makes the quorum anew; until it leads */
     uint64_t registered;            /* recovering: the incarnation as which the log knows this node; 0: it does not */
     int64_t recover_at_ms;          /* listens until then; INT64_MAX: no more */
+    int recover_times;              /* and so many times more */
     bool knows_all;                 /* at the start: all of the log is decided */
     struct mail *held, **held_last; /* links that came or went while the server was stalled */
     enum quorum_state state;

@@ -468,6 +468,10 @@ static int renew(struct quorum *quorum, const struct raft_state *known, struct e
     return 0;
 }
 
+/* It listens for an election timeout, some of it at a time: time for which this process stands still, at whose end
+ * others have answered nothing yet that it was too late to ask, counts as one of them. */
+enum { RECOVER_TIMES = 10, RECOVER_TIME_MS = RAFT_ELECTION_MAX_MS / RECOVER_TIMES };
+
 /* At the start. As long as it listens it is the server that it was: if another voter is heard nothing has changed. */
 static int listen_for_voters(struct quorum *quorum, struct err *e)
 {
@@ -483,7 +487,8 @@ static int listen_for_voters(struct quorum *quorum, struct err *e)
         return 0;
     }
     quorum->recovering = true;
-    quorum->recover_at_ms = quorum->clock->mono_ms(quorum->clock) + RAFT_ELECTION_MAX_MS;
+    quorum->recover_times = RECOVER_TIMES - 1;
+    quorum->recover_at_ms = quorum->clock->mono_ms(quorum->clock) + RECOVER_TIME_MS;
     return 0;
 }
 
@@ -550,11 +555,17 @@ void quorum_recover_tend(struct quorum *quorum)
 {
     struct raft_event start = {.type = RAFT_EVENT_START}, recover = {.type = RAFT_EVENT_RECOVER};
     struct raft_state known = quorum->raft.state;
+    int64_t now_ms = quorum->clock->mono_ms(quorum->clock);
     struct err e = {""};
     int rc;
 
-    if (quorum->state != QUORUM_WELL || quorum->clock->mono_ms(quorum->clock) < quorum->recover_at_ms)
+    if (quorum->state != QUORUM_WELL || now_ms < quorum->recover_at_ms)
         return;
+    if (quorum->recover_times > 0) {
+        quorum->recover_times--;
+        quorum->recover_at_ms = now_ms + RECOVER_TIME_MS;
+        return;
+    }
     quorum->recover_at_ms = INT64_MAX;
     raft_free(&quorum->raft);
     rc = read_server(quorum, &e);

@@ -18,6 +18,7 @@ struct cluster_node {
     struct node *node; /* NULL: down */
     uint8_t chance;    /* another one for each start */
     bool recover;      /* start with quorum.recover */
+    int64_t stall_ms;  /* and stand still for so long as it waits for something: its alarms come before any frame */
 };
 
 struct cluster {
@@ -73,8 +74,11 @@ static inline void cluster_pass(struct cluster *c, int64_t ms)
 static inline void cluster_node_pass(void *arg, int64_t ms)
 {
     struct cluster_node *n = arg;
-    atomic_fetch_add(&n->cluster->clock.passed_ms, ms);
-    cluster_settle(n->cluster);
+    bool stalls = n->stall_ms > 0;
+    atomic_fetch_add(&n->cluster->clock.passed_ms, ms + n->stall_ms);
+    n->stall_ms = 0;
+    if (!stalls)
+        cluster_settle(n->cluster);
 }
 
 /* ---- life ---- */

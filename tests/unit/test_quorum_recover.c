@@ -46,6 +46,22 @@ static void test_a_lost_quorum_is_made_anew(void **state)
     assert_int_equal(cluster_chmod(c, 2, 0744), 0);
 }
 
+/* Its host has no time for it right at the start, and it has asked nobody by then. */
+static void test_a_node_that_stood_still_has_not_listened(void **state)
+{
+    struct cluster *c = *state;
+    struct err e = {0};
+    cluster_await_leader(c);
+    cluster_pass(c, 1000);
+    cluster_kill(c, 2);
+    c->nodes[2].recover = true;
+    c->nodes[2].stall_ms = 10 * RAFT_ELECTION_MAX_MS;
+    assert_int_equal(cluster_try_start(c, 2, &e), -EBUSY);
+    assert_non_null(strstr(e.text, "quorum.recover"));
+    hand_executor_free(&c->nodes[2].hand);
+    c->nodes[2].node = NULL;
+}
+
 /* Of the only topic, as that node knows it. */
 static bool is_in_sync(struct cluster *c, int32_t id, int32_t node)
 {
@@ -151,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         THREE(test_a_lost_quorum_is_made_anew),
+        THREE(test_a_node_that_stood_still_has_not_listened),
         THREE(test_a_recovery_that_came_to_nothing_loses_nothing),
         THREE(test_a_recovery_waits_for_room),
     };
