@@ -5,8 +5,8 @@ bg() { # COMMAND…: in the background; its pid in $!
     BG+=("$!")
 }
 
-wait_until() { # CONDITION [SECONDS]: with sanitizers three times as long
-    local seconds=$((${2:-15} * (SANITIZED ? 3 : 1)))
+wait_until() { # CONDITION [SECONDS]: $WAIT_S by default; with sanitizers three times as long
+    local seconds=$((${2:-${WAIT_S:-15}} * (SANITIZED ? 3 : 1)))
     local deadline=$((SECONDS + seconds + 1))
     until eval "$1"; do
         if [ $SECONDS -ge $deadline ]; then
@@ -27,6 +27,14 @@ at_least() { # ACTUAL MINIMUM
 
 at_most() { # ACTUAL MAXIMUM
     [ "$1" -le "$2" ] || { echo "expected at most $2, seen $1"; return 1; }
+}
+
+# `! COMMAND` fails a test only as its last line.
+not() { # COMMAND…: it fails
+    if "$@"; then
+        echo "expected to fail: $*"
+        return 1
+    fi
 }
 
 fails() { # TEXT COMMAND…: it fails, and says so

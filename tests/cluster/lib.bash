@@ -11,11 +11,14 @@ export LOGMNT=${LOGMNT:-$ROOT/build/logmnt}
 export SANITIZED BATS_TEST_TIMEOUT LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 # shellcheck disable=SC2034 # the tests use it
 case $LOGMNT in
-*/asan/* | */tsan/*) SANITIZED=1 BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-300} ;;
-*) SANITIZED='' BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120} ;;
+*/asan/* | */tsan/*) SANITIZED=1 BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-600} ;;
+*) SANITIZED='' BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-300} ;;
 esac
+# What several daemons bring about together, each of which may get no processor for seconds.
+# shellcheck disable=SC2034 # wait_until's
+WAIT_S=60
 
-cluster() { timeout 100 "$ROOT/mount-scripts/logmnt-cluster" "$@" 3>&-; }
+cluster() { timeout 200 "$ROOT/mount-scripts/logmnt-cluster" "$@" 3>&-; }
 
 setup() {
     umask 022
@@ -33,11 +36,7 @@ setup() {
 teardown() {
     local bad=0 pid report log
     cd /
-    for pid in "${BG[@]}"; do
-        pkill -9 -P "$pid"
-        kill -9 "$pid" 2>/dev/null
-        wait "$pid" 2>/dev/null
-    done
+    end_bg
     [ ! -e "$C/cluster" ] || cluster down "$C" || bad=1
     for report in "$T"/sanitizer*; do
         [ -s "$report" ] || continue
@@ -57,6 +56,19 @@ teardown() {
     return $bad
 }
 
+# Whoever has ended is no child any more, and its number may be another's.
+end_bg() {
+    local pid children self=$BASHPID
+    children=$(pgrep -P "$self") || :
+    for pid in "${BG[@]}"; do
+        if grep -qx -- "$pid" <<<"$children"; then
+            pkill -9 -P "$pid"
+            kill -9 "$pid" 2>/dev/null
+        fi
+    done
+    for pid in "${BG[@]}"; do wait "$pid" 2>/dev/null; done
+}
+
 start_cluster() { # [-o OPTIONS] N: named after this process, so that suites can run beside each other
     cluster -n "t$$" "$@" "$C" >"$T/mounts"
 }
@@ -65,6 +77,106 @@ start_cluster() { # [-o OPTIONS] N: named after this process, so that suites can
 logged() { grep -qF -- "$2" "$C/log/$1"; }
 forget_logs() { for log in "$C"/log/*; do : >"$log"; done; }
 daemon() { cat "$C/pid/$1"; } # NODE
+
+# --- the contract's time, on a machine that may have none ---
+
+# For how long the machine has made anybody wait for a processor or a disk, of all time, to $STALLED_MS; 0 where the
+# kernel does not tell. A limit of the contract is one of a machine that runs: such time is not of it.
+read_stalls() {
+    local file total
+    STALLED_MS=0
+    for file in /proc/pressure/cpu /proc/pressure/io; do
+        { read -r _ _ _ _ total <"$file"; } 2>/dev/null && STALLED_MS=$((STALLED_MS + ${total#total=} / 1000))
+    done
+    return 0
+}
+begin_clock() { read_stalls; BEGUN_US=${EPOCHREALTIME/./} BEGUN_STALLED_MS=$STALLED_MS; }
+read_clock() { # since begin_clock, to $RAN_MS and $STOOD_MS
+    read_stalls
+    STOOD_MS=$((STALLED_MS - BEGUN_STALLED_MS))
+    RAN_MS=$(((${EPOCHREALTIME/./} - BEGUN_US) / 1000 - STOOD_MS))
+    [ "$RAN_MS" -gt 0 ] || RAN_MS=0
+}
+ran_at_most() { read_clock; at_most "$RAN_MS" "$1"; } # MS, since begin_clock
+
+# soon CONDITION: within the two seconds that the contract gives another host. A look that a daemon was late to answer
+# counts as a fifth of a second.
+soon() {
+    local left=$((2000 * (SANITIZED ? 3 : 1))) last=$((SECONDS + WAIT_S)) BEGUN_US BEGUN_STALLED_MS
+    begin_clock
+    until eval "$1"; do
+        if [ $left -le 0 ] || [ $SECONDS -ge $last ]; then
+            echo "waited two seconds in vain for: $1" >&2
+            return 1
+        fi
+        sleep 0.02
+        read_clock
+        left=$((left - (RAN_MS < 200 ? RAN_MS : 200)))
+        begin_clock
+    done
+}
+
+# answered COMMAND…: what a change of the tree or of settings comes to. It is decided within a second or ETIMEDOUT, and
+# EROFS from then on until a controller has answered. So it is asked for again on a machine that was short of time; on
+# one that was not, ETIMEDOUT is its end.
+answered() {
+    local said status last=$((SECONDS + WAIT_S)) BEGUN_US BEGUN_STALLED_MS
+    while :; do
+        begin_clock
+        status=0
+        said=$("$@" 2>&1 3>&-) || status=$?
+        read_clock
+        case $said in
+        *'Read-only file system'*) ;;
+        *'Connection timed out'*) [ "$STALLED_MS" = 0 ] || [ "$STOOD_MS" -ge 100 ] || break ;;
+        *) break ;;
+        esac
+        [ $SECONDS -lt $last ] || break
+        sleep 0.02
+    done
+    [ -z "$said" ] || printf '%s\n' "$said" >&2
+    return $status
+}
+
+# change COMMAND…: the change is made. What timed out may have made it.
+change() {
+    local name
+    case $1 in
+    mkdir) for name in "${@:2}"; do answered mkdir "$name" || [ -d "$name" ] || return; done ;;
+    rmdir) for name in "${@:2}"; do answered rmdir "$name" || [ ! -e "$name" ] || return; done ;;
+    *) answered "$@" ;;
+    esac
+}
+
+# learn VARIABLE COMMAND…: what the command says, once that is a node's id.
+learn() { wait_until "$1=\$(${*:2}) && [[ \$$1 =~ ^[0-9]+\$ ]]"; }
+
+# --- one start after another ---
+
+# A node's registration, as another one knows it: that of a later start is greater. What a mount says right after a start
+# may be from before it.
+epoch() { awk -v id="$2" '$1 == id { print $6 }' "$C/$1/.cluster/nodes" 2>/dev/null || :; } # AS-SEEN-FROM NODE
+EPOCHS=()
+note_epochs() { # NODE…
+    local node from epoch
+    for node; do
+        EPOCHS[node]=0
+        for from in 1 2 3; do
+            epoch=$(epoch $from "$node")
+            [ "${epoch:-0}" -le "${EPOCHS[node]}" ] || EPOCHS[node]=$epoch
+        done
+    done
+}
+kill_nodes() { note_epochs "$@"; cluster kill "$C" "$@"; } # NODE…
+start_nodes() { # NODE…: those that kill_nodes has ended; each mount knows that they are back
+    local node from
+    cluster start "$C" "$@"
+    for node; do
+        for from in 1 2 3; do
+            [ ! -r "$C/$from/.cluster/nodes" ] || wait_until "[ \"\$(epoch $from $node)\" -gt ${EPOCHS[node]} ] 2>/dev/null"
+        done
+    done
+}
 
 # Disks of their own for some nodes, before the cluster is there: node N's data is on an ext4 at $T/disk/N.
 start_cluster_on_disks() { # [-o OPTIONS] MEGABYTES NODE…: three nodes
