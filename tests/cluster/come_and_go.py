@@ -98,7 +98,8 @@ def main():
         if rnd.random() < 0.5:
             os.kill(rnd.choice(alive), signal.SIGKILL)
     os.kill(producer, signal.SIGTERM)
-    os.waitpid(producer, 0)
+    if os.waitpid(producer, 0)[1] != 0:
+        sys.exit("seed %d: the producer failed" % SEED)
     with open(DIR + "/made", "rb") as file:
         made = set(file.read().split())
     deadline = time.monotonic() + LIMIT_S
