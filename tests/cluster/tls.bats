@@ -48,7 +48,7 @@ reload() { kill -HUP "$(daemon "$1")"; } # NODE
     "$ROOT/mount-scripts/logmnt-ca" "$C/tls" 2
     hello 2 1 "tls=$C/tls/node-1" from=2 to=1
     grep -q 'refusal.*its certificate does not name node-2.logmnt' "$T/answer"
-    logged 1 'its certificate does not name node-2.logmnt'
+    wait_until "logged 1 'its certificate does not name node-2.logmnt'"
     hello 2 1 "tls=$C/tls/node-2" from=2 to=1
     grep -q welcome "$T/answer"
 }
@@ -61,7 +61,7 @@ reload() { kill -HUP "$(daemon "$1")"; } # NODE
     forget_logs
     cluster start "$C" 2
     ls "$C/2"
-    logged 2 'has expired'
+    wait_until "logged 2 'has expired'"
     refused 1 2 'expired' 'expired'
     "$ROOT/mount-scripts/logmnt-ca" "$C/tls" 2
     forget_logs
@@ -90,8 +90,8 @@ expired() { # NODE
     forget_logs
     cluster start "$C" 2
     refused 1 2 'has it tls=off' 'has TLS, this node has not'
-    logged 1 'speaks without TLS, this one with it'
-    logged 2 'speaks TLS, this one without it'
+    wait_until "logged 1 'speaks without TLS, this one with it'"
+    wait_until "logged 2 'speaks TLS, this one without it'"
     ls "$C/1" "$C/2"
 }
 
@@ -121,7 +121,7 @@ expired() { # NODE
     reload 1
     reload 2
     wait_until 'logged 1 "the certificates were read anew" && logged 2 "the certificates were read anew"'
-    ! grep -q lost "$C"/log/*
+    not grep -q lost "$C"/log/*
     cluster cut "$C" 1-2
     cluster heal "$C"
     cluster kill "$C" 2
