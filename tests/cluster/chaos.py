@@ -182,7 +182,7 @@ def known(node, other):
 def is_voter_since(node, other, epoch):
     """It has registered since it had that epoch, and the disk that it has now is a voter's."""
     role, now = known(node, other)
-    return role == "voter" and now != epoch
+    return role == "voter" and now not in ("", epoch)
 
 
 def lose_disk(node, other):
@@ -191,6 +191,7 @@ def lose_disk(node, other):
         return
     cluster("kill", node)
     cluster("wipe", node)
+    await_that("node %d says which registration node %d had" % (other, node), lambda: known(node, other)[1])
     epoch = known(node, other)[1]
     cluster("start", node)
     if set_voters(other, *NODES):
@@ -262,18 +263,24 @@ def more_from_all(seconds):
         time.sleep(0.2)
 
 
+def content_of(node):
+    """None: it cannot be read now, while its host waits for a leader."""
+    try:
+        with open(path(node), "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
 def same_everywhere(seconds):
     deadline = time.monotonic() + seconds
     while True:
-        contents = []
-        for node in NODES:
-            with open(path(node), "rb") as file:
-                contents.append(file.read())
-        if contents[0] == contents[1] == contents[2]:
+        contents = [content_of(node) for node in NODES]
+        if contents[0] is not None and contents[0] == contents[1] == contents[2]:
             return contents[0]
         if time.monotonic() > deadline:
-            wrong.append("the nodes differ: %s" % [(len(c), hashlib.md5(c).hexdigest()) for c in contents])
-            return contents[0]
+            wrong.append("the nodes differ: %s" % [c and (len(c), hashlib.md5(c).hexdigest()) for c in contents])
+            return contents[0] or b""
         time.sleep(0.2)
 
 
@@ -303,6 +310,14 @@ def check(content):
                 wrong.extend(line.strip() for line in lines)
 
 
+def is_made(topic):
+    try:
+        os.mkdir(topic)
+    except OSError:
+        pass  # no controller has answered in time, or it is there
+    return os.path.isdir(topic)
+
+
 def start(role, node):
     return subprocess.Popen([sys.executable, __file__, role, str(node), DIR, WORK], close_fds=True)
 
@@ -310,26 +325,26 @@ def start(role, node):
 BEGIN = time.monotonic()
 say("seed", SEED)
 os.makedirs(WORK)
-os.mkdir("%s/1/chaos" % DIR)
+await_that("the topic is made", lambda: is_made("%s/1/chaos" % DIR))
 for node in NODES:
     while not os.path.exists(path(node)):
         time.sleep(0.05)
     open("%s/writer-%d" % (WORK, node), "w").close()
 crew = [start(role, node) for role in ("write", "read") for node in NODES]
-more_from_all(30)
+more_from_all(90)
 choice = random.Random(SEED)
 while time.monotonic() - BEGIN < SECONDS and not wrong:
     torment(choice)
 say("healed", acked())
-more_from_all(45)
+more_from_all(90)
 open(WORK + "/end", "w").close()
 for member in crew:
     try:
-        member.wait(60)
+        member.wait(90)
     except subprocess.TimeoutExpired:
         wrong.append("a call hangs: %s" % " ".join(member.args[2:4]))
 if not wrong:
-    check(same_everywhere(30))
+    check(same_everywhere(90))
 say("acknowledged", acked(), "refused", [len(book(node, "r")) for node in NODES], "unsure",
     [len(book(node, "u")) for node in NODES])
 for line in wrong:
