@@ -86,7 +86,6 @@ int group_op_submit(struct group_op *op)
     op->again_ms = op->later_ms = 0;
     op->askings = 0;
     memset(op->pieces, 0, sizeof op->pieces);
-    op->deadline_ms = groups_now_ms(groups) + op->timeout_ms;
     op->ticket = groups_number(groups);
     pthread_mutex_lock(&groups->lock);
     op->state = OP_WAITING;
@@ -379,13 +378,31 @@ static void send_to(struct group_op *op, int32_t index)
     group_item_encode(&item, to);
 }
 
-/* When its time is over: soon, where a coordinator that it waits for has left another question unanswered. */
+/* When its time is over, which begins as it is asked: soon, where a coordinator that it waits for has left another
+ * question unanswered. */
 static int64_t ends_ms(const struct group_op *op)
 {
     int64_t soon_ms = op->deadline_ms - op->timeout_ms + LIMIT_GROUP_GRACE_MS;
     bool in_vain = is_question(op) && (op->waits_for & op->groups->unanswered) != 0;
 
+    if (op->askings == 0)
+        return INT64_MAX;
     return in_vain && soon_ms < op->deadline_ms ? soon_ms : op->deadline_ms;
+}
+
+/* Time in which this node stood still is nobody's silence. While there are ops a turn comes every LIMIT_GROUP_BEAT_MS.
+ */
+static void forgive(struct groups *groups)
+{
+    int64_t missed_ms = groups->now_ms - groups->looked_ms - LIMIT_GROUP_BEAT_MS;
+
+    groups->looked_ms = groups->now_ms;
+    if (missed_ms <= 0)
+        return;
+    pthread_mutex_lock(&groups->lock);
+    for (struct group_op *op = groups->ops; op != NULL; op = op->next)
+        op->deadline_ms += op->askings > 0 ? missed_ms : 0;
+    pthread_mutex_unlock(&groups->lock);
 }
 
 /* Nobody has answered it. */
@@ -418,10 +435,13 @@ void ops_send(struct groups *groups)
 {
     struct group_op *late;
 
+    forgive(groups);
     while ((late = take_late(groups)) != NULL)
         end_late(late);
     pthread_mutex_lock(&groups->lock);
     for (struct group_op *op = groups->ops; op != NULL; op = op->next) {
+        if (op->askings == 0)
+            op->deadline_ms = groups->now_ms + op->timeout_ms;
         if (op->again_ms <= groups->now_ms) {
             op->again_ms = groups->now_ms + LIMIT_GROUP_AGAIN_MS;
             op->askings++;
@@ -430,8 +450,9 @@ void ops_send(struct groups *groups)
                     send_to(op, i);
             }
         }
-        int64_t until_ms = ends_ms(op);
-        groups_due(groups, op->again_ms < until_ms ? op->again_ms : until_ms);
+        groups_due(groups, op->again_ms);
+        groups_due(groups, ends_ms(op));
+        groups_due(groups, groups->now_ms + LIMIT_GROUP_BEAT_MS);
     }
     pthread_mutex_unlock(&groups->lock);
 }

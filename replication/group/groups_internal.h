@@ -125,6 +125,7 @@ struct groups {
     int32_t leaders[LIMIT_OFFSETS_PARTITIONS];    /* node ids, as of the last look; 0: none */
     bool answers_beats[LIMIT_OFFSETS_PARTITIONS]; /* likewise: whether they are of a build that does */
     int64_t beat_ms;
+    int64_t looked_ms;            /* when the last turn looked at the ops */
     struct outbox requests;       /* of members here, on their way out */
     struct outbox answers;        /* that need not wait for records */
     struct group_member *told;    /* to be called, or freed, at the end of the turn */

@@ -58,9 +58,59 @@ static void an_answer_that_lost_a_piece_is_not_taken_for_whole(void **state)
     group_op_free(&asked.op);
 }
 
+static void begin_asking(struct asked *asked, struct fixture *f)
+{
+    *asked = (struct asked){.op = {.groups = node_group_room(f->node),
+                                   .ask = GROUP_ASK_GROUP,
+                                   .group = "kitchen",
+                                   .timeout_ms = 1000,
+                                   .done = on_asked}};
+    assert_int_equal(group_op_submit(&asked->op), 0);
+}
+
+/* Before whichever of its works. */
+static void who_asks_is_answered_however_long_the_node_stands_still(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked;
+    int works = 0, done;
+    make(f, "orders");
+    make_group(f);
+    do {
+        begin_asking(&asked, f);
+        for (done = 0; done < works && asked.calls == 0; done++)
+            assert_true(hand_step(&hand));
+        pass(f, 5000);
+        executor_settle(&hand.executor);
+        assert_int_equal(asked.calls, 1);
+        assert_int_equal(asked.rc, 0);
+        group_op_free(&asked.op);
+        works++;
+    } while (done == works - 1);
+    assert_true(works > 2);
+}
+
+static void who_is_not_answered_waits_no_longer_than_he_said(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked;
+    make(f, "orders");
+    make_group(f);
+    group_hands_lose(node_group_room(f->node), true, false);
+    int64_t begun_ms = f->clock.clock.mono_ms(&f->clock.clock);
+    begin_asking(&asked, f);
+    pass_until(asked.calls == 1);
+    assert_int_equal(asked.rc, -ETIMEDOUT);
+    assert_in_range(f->clock.clock.mono_ms(&f->clock.clock) - begun_ms, 1000, 1100);
+    group_op_free(&asked.op);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_asks_is_answered_however_long_the_node_stands_still, setup_one,
+                                        teardown_one),
+        cmocka_unit_test_setup_teardown(who_is_not_answered_waits_no_longer_than_he_said, setup_one, teardown_one),
         cmocka_unit_test_setup_teardown(an_answer_that_lost_a_piece_is_not_taken_for_whole, setup_one, teardown_one),
     };
     return cmocka_run_group_tests_name("ask", tests, NULL, NULL);
