@@ -46,7 +46,8 @@ log_teardown() {
     cd /
     for fd in 4 5 6 7 8 9; do eval "exec $fd>&-"; done 2>/dev/null
     end_bg
-    if timeout 5 mountpoint -q "$M" || ! timeout 5 stat "$M" >/dev/null 2>&1; then
+    if grep -qF -- " $M " /proc/self/mounts; then
+        leave_mount
         timeout 20 fusermount3 -u "$M" || { echo "teardown: cannot unmount"; bad=1; }
     fi
     if ! wait_until no_daemon 2>/dev/null; then
@@ -75,7 +76,8 @@ log_teardown() {
 # The daemons of this test's data directory, running ones only (a zombie has no command line).
 daemon_pids() { pgrep -f -- "^$LOGMNT .*data=$DATA" || :; }
 
-# The one that holds the data directory: its lock says who that is.
+# The one that has the lock: an earlier one gives that back before it has ended, and a child has the same command line
+# until it has come to give itself another.
 daemon_pid() {
     local pid
     read -r pid < "$DATA/lock" && is_running "$pid" && echo "$pid"
@@ -99,8 +101,7 @@ follows() { # PID: it waits in a read, with a stream open
 
 mount_log() { # [OPTIONS]: returns once the mount answers
     timeout 60 "$LOGMNT" -o "data=$DATA${1:+,$1}" "$M" 3>&- 4>&- 5>&- || { echo "logmnt: exit status $?"; return 1; }
-    PID=$(daemon_pid)
-    [ -n "$PID" ] || { echo "logmnt returned 0, but no daemon runs"; return 1; }
+    PID=$(daemon_pid) || { echo "logmnt returned 0, but no daemon runs"; return 1; }
 }
 
 # In this order: what a dead mount answers may be what the kernel remembers, and a live one is not there yet when the
@@ -114,8 +115,22 @@ mount_log_in_front() { # [OPTIONS]: its own log goes to $T/log
     wait_until is_mounted
 }
 
-unmount_log() {
+# Of this run's processes: to look where another's is would be to be in its mount for a moment.
+nobody_is_in_it() {
+    local pid links=()
+    for pid in $(pgrep -g 0); do links+=("/proc/$pid/cwd" "/proc/$pid"/fd/*); done
+    ! readlink "${links[@]}" 2> /dev/null | grep -qF -- "$M"
+}
+
+# Before an unmount. Who is in the mount makes it EBUSY, and a shell waits neither for what stands in <(…) nor for
+# children of what it has killed.
+leave_mount() {
     cd /
+    wait_until nobody_is_in_it || :
+}
+
+unmount_log() {
+    leave_mount
     timeout 20 fusermount3 -u "$M"
     wait_until no_daemon
 }
