@@ -70,6 +70,25 @@ def wait_until(condition, seconds=15):
         time.sleep(0.01)
 
 
+class Rung(Exception):
+    pass
+
+
+def rung(call, *args):
+    """Whether a handled signal ends the call's wait. It comes again should it have come before the wait began."""
+    def ring(*_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise Rung
+    signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        call(*args)
+    except Rung:
+        return True
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return False
+
+
 def blocked(thread_id):
     """True once the thread sleeps in a system call."""
     with open(f"/proc/self/task/{thread_id}/stat") as f:
