@@ -17,9 +17,10 @@ daemon_pids() { pgrep -f -- "^logmnt .*fsname=" | while read -r pid; do
     tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF "$T/" && echo "$pid"
 done || :; }
 
-# in_namespace: runs the script on its standard input where /sbin is $S.
+# in_namespace: runs the script on its standard input where /sbin is $S, and nobody else has a port.
 in_namespace() {
-    timeout 60 unshare --mount --propagation private bash -eu -c '
+    timeout 60 unshare --mount --propagation private --net bash -eu -c '
+        ip link set lo up
         mount --bind "$1" "$(realpath /sbin)"
         M=$2 T=$3
         eval "$(cat)"' bash "$S" "$M" "$T" 3>&-
@@ -61,11 +62,11 @@ END
 }
 
 @test "the options of a cluster go through mount and fstab, each peer of the list" {
-    local port=$((20000 + RANDOM % 10000))
-    local cluster=listen=127.0.0.1:$port,peer=1@127.0.0.1:$port,tls=off
+    local cluster=listen=127.0.0.1:9092,peer=1@127.0.0.1:9092,tls=off
     echo "$T/data $M logmnt _netdev,$cluster 0 0" >"$T/fstab"
     in_namespace <<'END'
         mount -T "$T/fstab" "$M"
+        until [ "$(getfattr --only-values -n user.cluster.controller "$M")" = 1 ]; do sleep 0.02; done 2> /dev/null
         mkdir "$M/orders"
         umount "$M"
 END
@@ -76,7 +77,7 @@ END
         ls "$M"
         umount "$M"
 END
-    for peer in "peer=1@127.0.0.1:$port" peer=2@127.0.0.1:9 peer=3@127.0.0.1:10; do grep -qF "$peer" "$T/cmdline"; done
+    for peer in peer=1@127.0.0.1:9092 peer=2@127.0.0.1:9 peer=3@127.0.0.1:10; do grep -qF "$peer" "$T/cmdline"; done
 }
 
 # mount(8) runs helpers without HOME, so it is the one in the passwd database, here an empty one.
