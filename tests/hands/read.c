@@ -7,11 +7,12 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/hands/rings.h"
 
-enum { SEGMENTS_MAX = 300, SPLICE_BYTES = 64 << 10, TURN_BYTES = 256, REFUSED_MAX = 100000 };
+enum { SEGMENTS_MAX = 300, SPLICE_BYTES = 64 << 10, TURN_BYTES = 256, REFUSED_S = 30 };
 
 static void note(struct hand *hand, enum view view, int partition, int64_t at, const uint8_t *bytes, size_t len)
 {
@@ -200,8 +201,8 @@ void read_turns(struct hand *hand, enum view view, int partition, int fd)
 /* ---- streams, by position ---- */
 
 /* Behind what anybody has read of an open .follow or .json that is read by position, or within the last MiB before it.
- */
-static void stream_by_position(struct hand *hand, enum view view, int partition, int fd, int *refused)
+ * refused_s: since when it was none of both, one read after the other; 0: it was. */
+static void stream_by_position(struct hand *hand, enum view view, int partition, int fd, time_t *refused_s)
 {
     bool json = view == VIEW_JSON;
     const char *what = json ? "a read of .json where it stands" : "a read of .follow where it stands";
@@ -215,14 +216,17 @@ static void stream_by_position(struct hand *hand, enum view view, int partition,
                      : read_waiting(hand, fd, hand->buffer, len, at);
 
     if (n == -EINTR || n == -EINVAL) {
-        /* EINVAL: others have read on by more than a MiB, and will say so. */
-        if (n == -EINVAL && ++*refused > REFUSED_MAX) {
+        /* EINVAL: others have read on by more than a MiB, and will say so, as soon as they have a CPU. */
+        if (n == -EINVAL && *refused_s == 0) {
+            *refused_s = time(NULL);
+        }
+        if (n == -EINVAL && time(NULL) - *refused_s > REFUSED_S) {
             hands_complain(hand, what, EINVAL);
         }
         sched_yield();
         return;
     }
-    *refused = 0;
+    *refused_s = 0;
     if (n == 0 && (ring || json)) {
         return; /* .json has an end; and the kernel does not ask beyond the size that it saw last */
     }
@@ -238,7 +242,7 @@ static void stream_by_position(struct hand *hand, enum view view, int partition,
 void read_all(struct hand *hand)
 {
     const struct files *files = hand->files;
-    int refused[PARTITIONS] = {0}; /* one after the other */
+    time_t refused_s[PARTITIONS] = {0};
     bool more = true;
 
     while (more && !atomic_load(&hand->world->failed)) {
@@ -257,7 +261,7 @@ void read_all(struct hand *hand)
             int p = (int)hands_below(hand, PARTITIONS);
 
             read_by_position(hand);
-            stream_by_position(hand, VIEW_JSON, p, files->json[p], &refused[p]);
+            stream_by_position(hand, VIEW_JSON, p, files->json[p], &refused_s[p]);
         }
     }
 }
@@ -277,7 +281,7 @@ void read_follow(struct hand *hand)
 
     /* One waits with others in the kernel for its turn, one beside others in the daemon. */
     bool in_turn = hand->id % 2 == 0;
-    int refused[PARTITIONS] = {0}; /* one after the other */
+    time_t refused_s[PARTITIONS] = {0};
 
     while (!atomic_load(&hand->world->over) && !atomic_load(&hand->world->failed)) {
         int p = (int)hands_below(hand, PARTITIONS);
@@ -287,7 +291,7 @@ void read_follow(struct hand *hand)
             continue;
         }
         if (!in_turn) {
-            stream_by_position(hand, VIEW_FOLLOW, p, fd, &refused[p]);
+            stream_by_position(hand, VIEW_FOLLOW, p, fd, &refused_s[p]);
         } else if (!read_in_turn(hand, VIEW_FOLLOW_IN_TURN, p, fd)) {
             hands_complain(hand, ".follow has ended", 0);
         }
