@@ -135,7 +135,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     status=0
     timeout 20 "$LOGMNT" -o "data=$DATA" "$T/other" 2> "$T/err" 3>&- || status=$?
     [ "$status" -ne 0 ]
-    at_most $((SECONDS - start)) 5
+    at_most $((SECONDS - start)) 9 # one that was stopping would be waited for, for ten
     is "$(wc -l < "$T/err")" 1
     grep -qF "$DATA" "$T/err"
     ! mountpoint -q "$T/other"

@@ -40,12 +40,12 @@ waiting() {
     bg setfattr -n user.config.framing -v msgpack t23
     for i in {1..12}; do bg fallocate -p -o 0 -l 4 "d$i/0"; done
     wait_until '[ "$(waiting)" -ge 35 ]'
-    is "$(timeout 10 cat other/0)" hello
-    is "$(timeout 10 stat -c %s other/0)" 6
-    timeout 10 ls -l > /dev/null
-    is "$(timeout 10 getfattr --only-values -n user.config.retention.ms t1)" 604800000
+    is "$(timeout 30 cat other/0)" hello
+    is "$(timeout 30 stat -c %s other/0)" 6
+    timeout 30 ls -l > /dev/null
+    is "$(timeout 30 getfattr --only-values -n user.config.retention.ms t1)" 604800000
     is "$(stat -c %a t21)" 755
-    is "$(timeout 10 cat d1/0)" $'one\ntwo'
+    is "$(timeout 30 cat d1/0)" $'one\ntwo'
     thaw
     for i in "${BG[@]}"; do wait "$i"; done
     BG=()

@@ -232,13 +232,13 @@ TABLE
 700 rw -  -
 TABLE
     for stream in orders .json/orders; do
-        fails 'Permission denied' as 1234 timeout 5 head -n 1 .groups/kitchen/$stream
+        fails 'Permission denied' as 1234 timeout 30 head -n 1 .groups/kitchen/$stream
         fails 'Permission denied' as 1234 getfattr -n user.group.partitions .groups/kitchen/$stream
     done
     # The group's owner is no exception where his are the same as the topic's.
     chown 1234:1234 orders
     chmod 600 orders
-    fails 'Permission denied' as 1234 timeout 5 head -n 1 .groups/kitchen/orders
+    fails 'Permission denied' as 1234 timeout 30 head -n 1 .groups/kitchen/orders
 }
 
 @test "who has a stream open reads on when the topic is closed to him" {
@@ -246,8 +246,8 @@ TABLE
     chown 1234 orders
     echo 'table 4: tea' >> orders/0
     as 1234 mkdir .groups/kitchen
-    is "$(as 1234 timeout 5 bash -c 'exec 4< .groups/kitchen/orders && chmod 0 orders && head -n 1 <&4')" 'table 4: tea'
-    fails 'Permission denied' as 1234 timeout 5 head -n 1 .groups/kitchen/orders
+    is "$(as 1234 timeout 30 bash -c 'exec 4< .groups/kitchen/orders && chmod 0 orders && head -n 1 <&4')" 'table 4: tea'
+    fails 'Permission denied' as 1234 timeout 30 head -n 1 .groups/kitchen/orders
 }
 
 @test "settings of a group are Kafka's names" {
@@ -320,7 +320,7 @@ SETTINGS
     mkdir orders .groups/kitchen
     echo one >> orders/0
     is "$(find . | sort | tr '\n' ' ')" '. ./orders ./orders/0 '
-    is "$(timeout 10 grep -r one)" 'orders/0:one'
+    is "$(timeout 30 grep -r one)" 'orders/0:one'
 }
 
 # ---- what coordinators know ----

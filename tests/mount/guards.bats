@@ -138,5 +138,5 @@ P
     reader=$!
     wait_until 'ls -l /proc/'$reader'/fd | grep -q follow'
     rmdir orders
-    wait_until '[ ! -e /proc/'$reader' ] || grep -q "^State:.Z" /proc/'$reader'/status' 5
+    wait_until '[ ! -e /proc/'$reader' ] || grep -q "^State:.Z" /proc/'$reader'/status'
 }

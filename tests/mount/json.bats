@@ -66,7 +66,7 @@ P
 @test "it ends at the high watermark" {
     is "$(size orders/.json/0)" 0
     seq 3 >> orders/0
-    is "$(timeout 5 cat orders/.json/0 | wc -l)" 3
+    is "$(timeout 30 cat orders/.json/0 | wc -l)" 3
     exec 4< orders/.json/0
     is "$(cat <&4 | wc -l)" 3
     echo 4 >> orders/0

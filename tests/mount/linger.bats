@@ -20,7 +20,7 @@ batches() { echo $((($(stat -c %s orders/.segments/0/00000000000000000000.batche
     echo one >> orders/0
     exec 4>> orders/0
     echo two >&4
-    wait_until '[ "$(cat orders/0)" = "$(printf "one\ntwo")" ]' 5
+    wait_until '[ "$(cat orders/0)" = "$(printf "one\ntwo")" ]'
 }
 
 @test "close delivers what collected" {
@@ -64,7 +64,7 @@ P
     start linger.ms=60000,batch.size=1000
     exec 4>> orders/0
     for i in {1..30}; do head -c 99 /dev/zero | tr '\0' x >&4; echo >&4; done
-    wait_until '[ "$(size orders/0)" -ge 2000 ]' 5
+    wait_until '[ "$(size orders/0)" -ge 2000 ]'
     at_least "$(batches)" 2
 }
 

@@ -18,7 +18,7 @@ P
 restart_machine() {
     kill -9 "$PID"
     wait_until no_daemon
-    wait_until 'umount "$DISK"' 10
+    wait_until 'umount "$DISK"'
     # A mount namespace that somebody makes at this moment has the dead file system, too, and it would be mounted again.
     wait_until '[ ! -e "/sys/fs/ext4/${LOOP##*/}" ]'
     mount "$LOOP" "$DISK"
