@@ -156,6 +156,7 @@ static int mount_it(struct session *session, struct mounted_device *device, stru
         return err_sys(e, rc, "mount point %s", session->mountpoint);
     }
     outside_mounted(session->outside, device);
+    node_mounted(session->node, device->major, device->minor);
     return 0;
 }
 

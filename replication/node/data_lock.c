@@ -60,20 +60,45 @@ static bool process_killed(pid_t pid)
     return false;
 }
 
-/* Will the holder give the lock back on its own? *pid: 0 if the file does not say. */
+/* Whether there is a mount of that device where the process is (proc(5), mountinfo); true also where it cannot be told.
+ */
+static bool process_sees(pid_t pid, unsigned dev_major, unsigned dev_minor)
+{
+    char path[64], *line = NULL;
+    size_t size = 0;
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/mountinfo", (int)pid);
+    FILE *table = fopen(path, "re");
+    if (table == NULL)
+        return true;
+    while (!found && getline(&line, &size, table) > 0) {
+        unsigned has_major, has_minor;
+        found = sscanf(line, "%*d %*d %u:%u", &has_major, &has_minor) == 2 && has_major == dev_major &&
+                has_minor == dev_minor;
+    }
+    free(line);
+    fclose(table);
+    return found;
+}
+
+/* Will the holder give the lock back on its own? One whose mount has gone has perhaps not noticed yet. *pid: 0 if the
+ * file does not say. */
 static bool holder_leaving(struct io *io, int fd, pid_t *pid)
 {
     char text[64], state[16];
+    unsigned dev_major, dev_minor;
     int number;
     *pid = 0;
     ssize_t got = io->pread(io, fd, text, sizeof text - 1, 0);
     if (got <= 0)
         return true;
     text[got] = '\0';
-    if (sscanf(text, "%d %15s", &number, state) != 2 || number <= 0)
+    int fields = sscanf(text, "%d %15s mount %u:%u", &number, state, &dev_major, &dev_minor);
+    if (fields < 2 || number <= 0)
         return true;
     *pid = number;
-    return strcmp(state, "stopping") == 0 || process_exiting(number) || process_killed(number);
+    return strcmp(state, "stopping") == 0 || process_exiting(number) || process_killed(number) ||
+           (fields == 4 && !process_sees(number, dev_major, dev_minor));
 }
 
 static void write_state(struct io *io, int fd, const char *state)
@@ -119,6 +144,13 @@ int data_lock_take(struct io *io, struct executor *executor, int dirfd, const ch
     write_state(io, fd, "running");
     *out = fd;
     return 0;
+}
+
+void data_lock_mounted(struct io *io, int fd, unsigned dev_major, unsigned dev_minor)
+{
+    char state[48];
+    snprintf(state, sizeof state, "running\nmount %u:%u", dev_major, dev_minor);
+    write_state(io, fd, state);
 }
 
 void data_lock_stopping(struct io *io, int fd)

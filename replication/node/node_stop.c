@@ -23,6 +23,11 @@
 #include "replication/group/groups.h"
 #include "replication/node/node_internal.h"
 
+void node_mounted(struct node *node, unsigned dev_major, unsigned dev_minor)
+{
+    data_lock_mounted(node->io, node->lock_fd, dev_major, dev_minor);
+}
+
 void node_stopping(struct node *node)
 {
     data_lock_stopping(node->io, node->lock_fd);

@@ -101,6 +101,21 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     is "$(wc -l < "$M/orders/0")" 5000
 }
 
+@test "and for one that has not noticed yet that its mount has gone" {
+    mount_log
+    mkdir "$M/orders"
+    kill -STOP "$PID"
+    fusermount3 -u "$M"
+    timeout 60 "$LOGMNT" -o "data=$DATA" "$M" 3>&- 4>&- 5>&- &
+    local start=$! stopped=$PID
+    later 500 # longer than it would wait for one that serves
+    kill -CONT "$stopped"
+    wait "$start"
+    PID=$(daemon_pid)
+    [ "$PID" != "$stopped" ]
+    is "$(ls "$M")" orders
+}
+
 @test "a dead mount is replaced" {
     mount_log
     mkdir "$M/orders"

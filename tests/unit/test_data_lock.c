@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -133,6 +135,56 @@ static void test_a_stopping_holder_is_waited_for(void **state)
     end(&holder);
 }
 
+/* A process that holds the lock and says that it serves a mount of that device, until a byte comes. */
+static struct holder serve(struct directory *dir, unsigned dev_major, unsigned dev_minor)
+{
+    int to[2], from[2];
+    char byte = 'x';
+    assert_int_equal(pipe(to), 0);
+    assert_int_equal(pipe(from), 0);
+    struct holder holder = {.pid = fork(), .say = to[1], .hear = from[0]};
+    if (holder.pid == 0) {
+        int fd;
+        close(to[1]);
+        if (data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &fd, NULL) == 0) {
+            data_lock_mounted(io_posix(), fd, dev_major, dev_minor);
+            if (write(from[1], &byte, 1) == 1 && read(to[0], &byte, 1) == 1)
+                _exit(0);
+        }
+        _exit(1);
+    }
+    close(to[0]);
+    close(from[1]);
+    assert_int_equal(read(holder.hear, &byte, 1), 1);
+    return holder;
+}
+
+static void test_a_holder_whose_mount_is_there_is_not_waited_for(void **state)
+{
+    struct directory *dir = *state;
+    struct stat st;
+    int fd;
+    assert_int_equal(stat("/proc", &st), 0);
+    struct holder holder = serve(dir, major(st.st_dev), minor(st.st_dev));
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 3600 * 1000, &fd, NULL), -EBUSY);
+    end(&holder);
+}
+
+/* However long it takes to notice. */
+static void test_a_holder_whose_mount_has_gone_is_waited_for(void **state)
+{
+    struct directory *dir = *state;
+    struct holder holder = serve(dir, 0, 0xfffff);
+    int64_t began_ms = now_ms();
+    int fd;
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 1000, &fd, NULL), -EBUSY);
+    assert_true(now_ms() - began_ms >= 1000);
+    step(&holder);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &fd, NULL), 0);
+    close(fd);
+    end(&holder);
+}
+
 static void test_a_killed_holder_is_waited_for(void **state)
 {
     struct directory *dir = *state;
@@ -161,6 +213,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_running_holder_is_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stopping_holder_is_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_holder_whose_mount_is_there_is_not_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_holder_whose_mount_has_gone_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_killed_holder_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_lock_is_given_back, setup, teardown),
     };
