@@ -14,7 +14,7 @@ setup() {
 expect_same() {
     "$BATS_TEST_DIRNAME/version1/describe" > "$T/shown"
     diff "$BEFORE/shown.txt" "$T/shown" > "$T/diff" || :
-    ! grep -e '^<' -e '^> [^u]' "$T/diff"
+    not grep -e '^<' -e '^> [^u]' "$T/diff"
 }
 
 open_it() {

@@ -16,7 +16,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     is "$(wc -l < "$T/err")" 1
     grep -qF -- "$text" "$T/err"
     is "$(wc -c < "$T/out")" 0
-    ! mountpoint -q "$M"
+    not mountpoint -q "$M"
     is "$(daemon_pids)" ''
 }
 
@@ -81,7 +81,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
         printf 'unfinished %s' $signal >&4
         kill -$signal "$PID"
         wait_until no_daemon
-        ! mountpoint -q "$M"
+        not mountpoint -q "$M"
         exec 4>&- 5>&-
     done
 }
@@ -153,7 +153,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     at_most $((SECONDS - start)) 9 # one that was stopping would be waited for, for ten
     is "$(wc -l < "$T/err")" 1
     grep -qF "$DATA" "$T/err"
-    ! mountpoint -q "$T/other"
+    not mountpoint -q "$T/other"
     echo x >> "$M/orders/0"
     is "$(cat "$M/orders/0")" x
 }
@@ -166,7 +166,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
         mount_log
         fails 'a logmnt is mounted there already' "$LOGMNT" -o "data=$T/other" "$M"
         unmount_log
-        ! mountpoint -q "$M"
+        not mountpoint -q "$M"
     done
 }
 
@@ -258,7 +258,7 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
                 grep -qF "${file##*/}" "$T/err"
                 # Surplus behind the last entry of a log may be cut; nothing else of it is touched.
                 cmp -n "$(size "$DATA/$file")" "$T/damaged" "$DATA/$file"
-                ! mountpoint -q "$M"
+                not mountpoint -q "$M"
             fi
         done
     done < "$T/files"
@@ -472,7 +472,7 @@ END
     kill -TERM "$PID"
     wait "$PID"
     grep -q 'stopping: Terminated' "$T/log"
-    ! grep -q 'Hangup' "$T/log"
+    not grep -q 'Hangup' "$T/log"
     mount_log
     kill -HUP "$PID"
     is "$(cat "$M/orders/0")" x

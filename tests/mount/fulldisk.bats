@@ -186,7 +186,7 @@ P
 
 @test "a topic that has no room leaves nothing behind" {
     fill_to_the_last_byte
-    ! mkdir another 2> "$T/err"
+    not mkdir another 2> "$T/err"
     grep -q 'No space left' "$T/err"
     is "$(ls "$DATA/topics" | grep -c another)" 0
 }
@@ -233,7 +233,7 @@ EOF
     cd "$M"
     is "$(cat kept/0)" kept
     [ "$(wc -l < orders/0)" -gt 10 ]
-    ! mkdir another 2> "$T/err"
+    not mkdir another 2> "$T/err"
     grep -q 'No space left' "$T/err"
     rm "$DISK/rest3"
     rmdir orders

@@ -143,7 +143,7 @@ P
     cd /
     kill "$PID"
     wait_until no_daemon
-    ! mountpoint -q "$M"
+    not mountpoint -q "$M"
     for pid in $writer $loop $reader $waiter; do gone "$pid"; done
     mount_log
     is "$(cat "$M/orders/0")" ''

@@ -15,7 +15,7 @@ setup() {
 expect_same() { # [FILE]
     "$V1/describe" > "$T/shown"
     diff "${1:-$V1/shown.txt}" "$T/shown" > "$T/diff" || :
-    ! grep -e '^<' -e '^> [^u]' "$T/diff"
+    not grep -e '^<' -e '^> [^u]' "$T/diff"
 }
 
 open_it() {
