@@ -1,8 +1,7 @@
 /* replication/replica/partition_append.c: an append, from its submit to its end.
  *
  *     NEW --+-- acks=all, too few in sync --> HELD --- enough, and its turn --+
- *           |   or it is sealed,                ^                             |
- *           |   or this node does not lead      |                             |
+ *           |   or it is sealed                 ^                             |
  *           |                                   +--- it has come to be held --+
  *           |                                                                 |
  *           +-- else ------------------------------------------------> WRITING: log_append()
@@ -14,6 +13,10 @@
  *                  COMMITTING <-- acks=all, it has not passed the append -----+
  *                       |                                                     |
  *                       +--- it passes it -------------------------------> OVER (0)
+ *
+ * Where another node leads, NEW or WRITING comes to be FORWARDED (forwarder.h), and its leader's answer is the end;
+ * with acks=all at a node in sync COMMITTING comes in between, until it is shown here (partition_hold_showing()). One
+ * from another node (from_peer) is not forwarded, but ends (-EREMOTE).
  *
  * Any failure is the end, too: HELD by delivery.timeout.ms (-EROFS) or cancel, COMMITTING by delivery.timeout.ms
  * (-ETIMEDOUT) or forget, both when the topic is deleted (-ESTALE). When the log goes offline, HELD goes to the next

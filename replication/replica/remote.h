@@ -41,7 +41,7 @@ bool remote_heard(struct partition *part, struct stat_answer *out);
  * say does not count any more (REPLICATION.md, rule 53). Calls back: no lock held. */
 bool remote_show(struct partition *part, struct log_point high_watermark, int32_t epoch, int32_t record_epoch);
 
-/* ---- what happens: node/reads.c ---- */
+/* ---- what happens: reads.c ---- */
 
 /* A frame of MESSAGE_READ_ANSWER, _LOOKUP_ANSWER or _STAT_ANSWER came from a node; taken over. 0 or -EBADMSG with the
  * reason: the link is not to be trusted. Calls back: no lock held. */
