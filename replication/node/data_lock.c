@@ -18,6 +18,7 @@
 
 /* NOTICE_MS: what a holder whose mount has just gone may take to notice and say so. */
 enum { RETRY_MS = 20, NOTICE_MS = 200, TASK_EXITING = 0x4 /* PF_EXITING in the flags of /proc/PID/stat */ };
+enum { TEXT_BYTES = 8192 }; /* of the lock file at most; with a longer path it does not name its mount */
 
 static bool read_text(const char *path, char *out, size_t size)
 {
@@ -60,32 +61,43 @@ static bool process_killed(pid_t pid)
     return false;
 }
 
-/* Whether there is a mount of that device where the process is (proc(5), mountinfo); true also where it cannot be told.
- */
-static bool process_sees(pid_t pid, unsigned dev_major, unsigned dev_minor)
+/* A mount as the mount table of the process has it (proc(5), mountinfo), by its device: what it is mounted at, escaped
+ * as there; malloc-ed. at: that one alone counts, as another file system gets the device of one that has gone. NULL:
+ * there is none, or (*unknown) it cannot be told. */
+static char *find_mount(pid_t pid, unsigned dev_major, unsigned dev_minor, const char *at, bool *unknown)
 {
-    char path[64], *line = NULL;
+    char path[64], *line = NULL, *found = NULL;
     size_t size = 0;
-    bool found = false;
     snprintf(path, sizeof path, "/proc/%d/mountinfo", (int)pid);
     FILE *table = fopen(path, "re");
-    if (table == NULL)
-        return true;
-    while (!found && getline(&line, &size, table) > 0) {
+    *unknown = table == NULL;
+    while (table != NULL && found == NULL && getline(&line, &size, table) > 0) {
         unsigned has_major, has_minor;
-        found = sscanf(line, "%*d %*d %u:%u", &has_major, &has_minor) == 2 && has_major == dev_major &&
-                has_minor == dev_minor;
+        if (sscanf(line, "%*d %*d %u:%u %*s %ms", &has_major, &has_minor, &found) != 3 || has_major != dev_major ||
+            has_minor != dev_minor || (at != NULL && strcmp(found, at) != 0)) {
+            free(found);
+            found = NULL;
+        }
     }
     free(line);
-    fclose(table);
+    if (table != NULL)
+        fclose(table);
     return found;
+}
+
+static bool has_lost_its_mount(pid_t pid, unsigned dev_major, unsigned dev_minor, const char *at)
+{
+    bool unknown;
+    char *found = find_mount(pid, dev_major, dev_minor, at, &unknown);
+    free(found);
+    return found == NULL && !unknown;
 }
 
 /* Will the holder give the lock back on its own? One whose mount has gone has perhaps not noticed yet. *pid: 0 if the
  * file does not say. */
 static bool holder_leaving(struct io *io, int fd, pid_t *pid)
 {
-    char text[64], state[16];
+    char text[TEXT_BYTES], state[16], at[TEXT_BYTES];
     unsigned dev_major, dev_minor;
     int number;
     *pid = 0;
@@ -93,17 +105,17 @@ static bool holder_leaving(struct io *io, int fd, pid_t *pid)
     if (got <= 0)
         return true;
     text[got] = '\0';
-    int fields = sscanf(text, "%d %15s mount %u:%u", &number, state, &dev_major, &dev_minor);
+    int fields = sscanf(text, "%d %15s mount %u:%u %s", &number, state, &dev_major, &dev_minor, at);
     if (fields < 2 || number <= 0)
         return true;
     *pid = number;
     return strcmp(state, "stopping") == 0 || process_exiting(number) || process_killed(number) ||
-           (fields == 4 && !process_sees(number, dev_major, dev_minor));
+           (fields == 5 && has_lost_its_mount(number, dev_major, dev_minor, at));
 }
 
 static void write_state(struct io *io, int fd, const char *state)
 {
-    char text[64];
+    char text[TEXT_BYTES];
     struct iovec iov = {.iov_base = text};
     iov.iov_len = (size_t)snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), state);
     int rc = io_pwritev_all(io, fd, &iov, 1, 0);
@@ -148,9 +160,13 @@ int data_lock_take(struct io *io, struct executor *executor, int dirfd, const ch
 
 void data_lock_mounted(struct io *io, int fd, unsigned dev_major, unsigned dev_minor)
 {
-    char state[48];
-    snprintf(state, sizeof state, "running\nmount %u:%u", dev_major, dev_minor);
-    write_state(io, fd, state);
+    char state[TEXT_BYTES - 16];
+    bool unknown;
+    char *at = find_mount(getpid(), dev_major, dev_minor, NULL, &unknown);
+    if (at != NULL &&
+        snprintf(state, sizeof state, "running\nmount %u:%u %s", dev_major, dev_minor, at) < (int)sizeof state)
+        write_state(io, fd, state);
+    free(at);
 }
 
 void data_lock_stopping(struct io *io, int fd)

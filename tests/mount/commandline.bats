@@ -106,6 +106,8 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     mkdir "$M/orders"
     kill -STOP "$PID"
     fusermount3 -u "$M"
+    mkdir "$T/other"
+    timeout 60 "$LOGMNT" -o "data=$T/another" "$T/other" 3>&- 4>&- 5>&- # it has that one's device
     timeout 60 "$LOGMNT" -o "data=$DATA" "$M" 3>&- 4>&- 5>&- &
     local start=$! stopped=$PID
     later 500 # longer than it would wait for one that serves
@@ -114,6 +116,10 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     PID=$(daemon_pid)
     [ "$PID" != "$stopped" ]
     is "$(ls "$M")" orders
+    local other
+    read -r other < "$T/another/lock"
+    fusermount3 -u "$T/other"
+    wait_until "! is_running $other"
 }
 
 @test "a dead mount is replaced" {
