@@ -1,5 +1,12 @@
 #include "tests/unit/group_hands.h"
 
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+
+#include <cmocka.h>
+
 #include "replication/group/groups_internal.h"
 
 static bool loses_requests, loses_answers;
@@ -41,4 +48,20 @@ bool group_hands_stalled(struct groups *groups, const char *group)
 int64_t group_hands_unheard_ms(struct groups *groups, const char *group)
 {
     return groups_now_ms(groups) - atomic_load(&groups->heard_ms[group_index(group)]);
+}
+
+static void on_reset(struct group_op *op, int rc)
+{
+    (void)op, (void)rc;
+}
+
+void group_hands_reset(struct groups *groups, struct group_op *op)
+{
+    *op = (struct group_op){.groups = groups,
+                            .ask = GROUP_RESET,
+                            .group = "kitchen",
+                            .topic = "orders",
+                            .timeout_ms = 1000,
+                            .done = on_reset};
+    assert_int_equal(group_op_submit(op), 0);
 }

@@ -204,11 +204,6 @@ static void who_stood_still_asks_before_it_goes_on(void **state)
     close_stream(&s);
 }
 
-static void on_reset(struct group_op *op, int rc)
-{
-    (void)op, (void)rc;
-}
-
 /* It was put out for its silence. Its coordinator cannot write for now, so that it hears of that later than it is heard
  * of again: it does not go on in between. */
 static void who_was_silent_goes_on_once_all_was_told(void **state)
@@ -229,13 +224,8 @@ static void who_was_silent_goes_on_once_all_was_told(void **state)
     assert_false(is_answered(&req));
     atomic_store(&f->disk.pwritev_rc, -ENOSPC);
     group_hands_lose(groups, false, false);
-    struct group_op reset = {.groups = groups,
-                             .ask = GROUP_RESET,
-                             .group = "kitchen",
-                             .topic = "orders",
-                             .timeout_ms = 1000,
-                             .done = on_reset};
-    assert_int_equal(group_op_submit(&reset), 0);
+    struct group_op reset;
+    group_hands_reset(groups, &reset);
     pass_until(group_hands_stalled(groups, "kitchen"));
     for (int beats = 0; beats < 10; beats++) {
         executor_pause(&hand.executor, LIMIT_GROUP_BEAT_MS);

@@ -18,11 +18,6 @@ static struct group_member *join(struct fixture *f)
     return member;
 }
 
-static void on_reset(struct group_op *op, int rc)
-{
-    (void)op, (void)rc;
-}
-
 /* Who is not silent goes on, however long its coordinator is not ready for it. */
 static void who_is_heard_goes_on_while_the_coordinator_cannot_write(void **state)
 {
@@ -34,13 +29,8 @@ static void who_is_heard_goes_on_while_the_coordinator_cannot_write(void **state
     struct group_member *member = join(f);
     pass_until(member->session == SESSION_INSIDE);
     atomic_store(&f->disk.pwritev_rc, -ENOSPC);
-    struct group_op reset = {.groups = groups,
-                             .ask = GROUP_RESET,
-                             .group = "kitchen",
-                             .topic = "orders",
-                             .timeout_ms = 1000,
-                             .done = on_reset};
-    assert_int_equal(group_op_submit(&reset), 0);
+    struct group_op reset;
+    group_hands_reset(groups, &reset);
     pass_until(seat->state == SEAT_STALLED);
     for (int beats = 0; beats < 60; beats++) {
         executor_pause(&hand.executor, LIMIT_GROUP_BEAT_MS);
