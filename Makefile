@@ -120,6 +120,7 @@ $(BUILD)/logmnt: $(call objects,$(SOURCES)) $(foreach room,$(ROOMS),$(BUILD)/$(r
 # Memory can end for a thread of it.
 $(BUILD)/tests/test_last_line: PROGRAM_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/test_sync: PROGRAM_LDFLAGS := -Wl,--wrap=calloc
+$(BUILD)/tests/test_peers: PROGRAM_LDFLAGS := -Wl,--wrap=malloc
 
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(HELPER_SOURCES)) $(ARCHIVES)
 	@mkdir -p $(@D)

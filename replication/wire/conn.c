@@ -32,7 +32,7 @@
 enum {
     IN_BYTES = 64 << 10,     /* read at once */
     DIRECT_BYTES = 16 << 10, /* of a frame still missing: read into the frame itself */
-    OUT_BYTES = 16 << 10,    /* a TLS record: written at once */
+    OUT_BYTES = 16 << 10,    /* a TLS record: made at once */
     ADDRESS_BYTES = NI_MAXHOST + NI_MAXSERV + 4,
     SMALL_BODY = 64, /* parts of a frame's body that need no memory of their own to be sent */
     /* A host that is gone is known after KEEPALIVE_IDLE_S + KEEPALIVE_COUNT × KEEPALIVE_INTERVAL_S without traffic, or
@@ -172,6 +172,20 @@ static ssize_t socket_write(struct conn *conn, const void *data, size_t len, str
 
 /* ---- writing ---- */
 
+/* The last records of TLS go out with those before them. 0, also if the socket takes no more, or a negative errno.
+ * Under the lock. */
+static int flush_records(struct conn *conn, struct err *e)
+{
+    int rc = conn->tls != NULL ? tls_flush(conn->tls, e) : 0;
+    return rc == -EAGAIN ? 0 : rc;
+}
+
+/* Nothing waits for the socket. Under the lock. */
+static bool is_drained(const struct conn *conn)
+{
+    return conn->first == NULL && (conn->tls == NULL || !tls_holds(conn->tls));
+}
+
 /* Sends what is queued until the socket takes no more. 0 or a negative errno. Under the lock. */
 static int flush_queue(struct conn *conn, struct err *e)
 {
@@ -189,7 +203,7 @@ static int flush_queue(struct conn *conn, struct err *e)
             conn->last = &conn->first;
         free(chunk);
     }
-    return 0;
+    return flush_records(conn, e);
 }
 
 static size_t parts_bytes(const struct iovec *parts, int count)
@@ -219,6 +233,22 @@ static size_t parts_copy(const struct iovec *parts, int count, size_t from, uint
     return copied;
 }
 
+/* Up to a TLS record from place `from` of the parts on: where it lies, or a copy of it in `record`. */
+static const uint8_t *parts_record(const struct iovec *parts, int count, size_t from, uint8_t record[OUT_BYTES],
+                                   size_t *len)
+{
+    size_t at = from;
+    int i = 0;
+    while (i < count && at >= parts[i].iov_len)
+        at -= parts[i++].iov_len;
+    if (i < count && parts[i].iov_len - at >= OUT_BYTES) {
+        *len = OUT_BYTES;
+        return (const uint8_t *)parts[i].iov_base + at;
+    }
+    *len = parts_copy(parts, count, from, record, OUT_BYTES);
+    return record;
+}
+
 /* What the socket takes at once, from the sender's own memory. *sent counts. Under the lock. */
 static int send_now(struct conn *conn, const struct iovec *parts, int count, size_t bytes, size_t *sent, struct err *e)
 {
@@ -235,13 +265,14 @@ static int send_now(struct conn *conn, const struct iovec *parts, int count, siz
         return 0;
     }
     while (*sent < bytes) {
-        size_t some = parts_copy(parts, count, *sent, record, sizeof record);
-        ssize_t n = socket_write(conn, record, some, e);
+        size_t some;
+        const uint8_t *piece = parts_record(parts, count, *sent, record, &some);
+        ssize_t n = socket_write(conn, piece, some, e);
         if (n < 0)
             return n == -EAGAIN ? 0 : (int)n;
         *sent += (size_t)n;
     }
-    return 0;
+    return flush_records(conn, e);
 }
 
 /* The rest of a frame, copied. Under the lock. */
@@ -277,11 +308,12 @@ static int send_parts(struct conn *conn, const struct iovec *parts, int count)
         conn->broken = send_now(conn, parts, count, bytes, &sent, &e);
     if (conn->broken == 0 && sent < bytes) {
         rc = enqueue(conn, parts, count, sent, bytes);
-        /* Half a frame is out and the other half is not to be had: the stream is of no more use. */
-        if (rc != 0 && sent > 0)
+        /* Half a frame is out, or TLS has a record of it that has to go next, and the other half is not to be had: the
+         * stream is of no more use. */
+        if (rc != 0 && (sent > 0 || conn->tls != NULL))
             conn->broken = rc;
     }
-    if (conn->broken != 0 || conn->first != NULL)
+    if (conn->broken != 0 || !is_drained(conn))
         uv_async_send(&conn->wake);
 out:
     pthread_mutex_unlock(&conn->lock);
@@ -460,7 +492,7 @@ static void tick_open(struct conn *conn)
         return;
     pthread_mutex_lock(&conn->lock);
     int rc = conn->broken != 0 ? conn->broken : flush_queue(conn, &e);
-    bool drained = conn->first == NULL;
+    bool drained = is_drained(conn);
     pthread_mutex_unlock(&conn->lock);
     if (rc != 0)
         end(conn, rc, e.text[0] != '\0' ? e.text : strerror(-rc));
@@ -474,7 +506,7 @@ static int wanted(struct conn *conn)
     if (conn->state == CONN_CONNECTING)
         return UV_WRITABLE;
     pthread_mutex_lock(&conn->lock);
-    bool write = conn->state == CONN_HANDSHAKE ? conn->tls != NULL && tls_wants_write(conn->tls) : conn->first != NULL;
+    bool write = conn->state == CONN_HANDSHAKE ? conn->tls != NULL && tls_wants_write(conn->tls) : !is_drained(conn);
     pthread_mutex_unlock(&conn->lock);
     return UV_READABLE | (write ? UV_WRITABLE : 0);
 }

@@ -26,7 +26,12 @@ struct tls_session {
     bool wants_write;
 };
 
-enum { NODE_NAME_BYTES = 32 };
+enum {
+    NODE_NAME_BYTES = 32,
+    /* What came and what goes, of a connection, as TLS records: in one system call. Kept as long as it lives. */
+    IN_BYTES = 128 << 10,
+    OUT_BYTES = 64 << 10,
+};
 
 static void node_name(int32_t node_id, char name[NODE_NAME_BYTES])
 {
@@ -105,8 +110,11 @@ int tls_context_new(const struct tls_files *files, int32_t node_id, struct tls_c
     }
     SSL_CTX_set_min_proto_version(context->ssl, TLS1_3_VERSION);
     SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    SSL_CTX_set_mode(context->ssl,
-                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(context->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* Without it each record takes two system calls. Who reads goes on until there is nothing (conn.c), so that none is
+     * left in the buffer unseen. */
+    SSL_CTX_set_read_ahead(context->ssl, 1);
+    SSL_CTX_set_default_read_buffer_len(context->ssl, IN_BYTES);
     /* Connections are few and long: a ticket would only be a secret more. */
     SSL_CTX_set_num_tickets(context->ssl, 0);
     SSL_CTX_set_session_cache_mode(context->ssl, SSL_SESS_CACHE_OFF);
@@ -142,17 +150,31 @@ void tls_context_unref(struct tls_context *context)
 
 /* ---- sessions ---- */
 
+/* Where records go: through a buffer that is written when it is full, and by BIO_flush(). NULL: no memory. */
+static BIO *way_out(int fd)
+{
+    BIO *buffer = BIO_new(BIO_f_buffer()), *out = BIO_new_socket(fd, BIO_NOCLOSE);
+    if (buffer != NULL && out != NULL && BIO_set_write_buffer_size(buffer, OUT_BYTES) == 1)
+        return BIO_push(buffer, out);
+    BIO_free(buffer);
+    BIO_free(out);
+    return NULL;
+}
+
 struct tls_session *tls_session_new(struct tls_context *context, int fd, bool accepts)
 {
     struct tls_session *session = calloc(1, sizeof *session);
     if (session == NULL)
         return NULL;
     session->ssl = SSL_new(context->ssl);
-    if (session->ssl == NULL || SSL_set_fd(session->ssl, fd) != 1) {
+    BIO *out = session->ssl != NULL ? way_out(fd) : NULL;
+    if (out == NULL || SSL_set_rfd(session->ssl, fd) != 1) {
+        BIO_free_all(out);
         SSL_free(session->ssl);
         free(session);
         return NULL;
     }
+    SSL_set0_wbio(session->ssl, out);
     session->context = tls_context_ref(context);
     if (accepts)
         SSL_set_accept_state(session->ssl);
@@ -246,4 +268,19 @@ ssize_t tls_write(struct tls_session *session, const void *data, size_t len, str
         return rc;
     rc = failed(session, rc, "write", e);
     return rc == 0 ? err_sys(e, -EPIPE, "write") : rc;
+}
+
+bool tls_holds(const struct tls_session *session)
+{
+    return BIO_wpending(SSL_get_wbio(session->ssl)) > 0;
+}
+
+int tls_flush(struct tls_session *session, struct err *e)
+{
+    BIO *out = SSL_get_wbio(session->ssl);
+    ERR_clear_error();
+    errno = 0;
+    if (BIO_flush(out) > 0)
+        return 0;
+    return BIO_should_retry(out) ? -EAGAIN : err_sys(e, errno != 0 ? -errno : -EPIPE, "write");
 }

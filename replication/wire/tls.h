@@ -43,5 +43,9 @@ bool tls_names_node(const struct tls_session *session, int32_t node_id);
  * the same bytes. */
 ssize_t tls_read(struct tls_session *session, void *data, size_t len, struct err *e);
 ssize_t tls_write(struct tls_session *session, const void *data, size_t len, struct err *e);
+/* What was written is held back until there is more; this sends it. 0; -EAGAIN: the socket took not all of it; the
+ * errno of the socket. */
+int tls_flush(struct tls_session *session, struct err *e);
+bool tls_holds(const struct tls_session *session);
 
 #endif

@@ -1,4 +1,5 @@
-/* tests/unit/test_peers.c: nodes that meet over loopback, each on a loop and a thread of its own. */
+/* tests/unit/test_peers.c: nodes that meet over loopback, each on a loop and a thread of its own, without TLS and with
+ * it. The program is linked with --wrap for malloc(), so that memory can end for a thread. */
 #include "replication/wire/peers.h"
 
 #include <errno.h>
@@ -16,7 +17,26 @@
 
 #include <cmocka.h>
 
-enum { WAIT_S = 20, KIND = FRAME_MESSAGES, BIG = 8 << 20 };
+#include "tests/unit/scratch.h"
+
+enum { WAIT_S = 20, KIND = FRAME_MESSAGES, BIG = 8 << 20, RECORD = 16 << 10 };
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+static _Thread_local bool memory_ended;
+
+void *__wrap_malloc(size_t size)
+{
+    return memory_ended ? NULL : __real_malloc(size);
+}
+
+/* A node's certificate and what it trusts, by its id; without TLS none. */
+struct certificates {
+    struct tls_context *of[3];
+};
+
+static struct certificates in_clear, certified;
 
 /* One node. What it was told is counted under the lock. */
 struct host {
@@ -29,7 +49,7 @@ struct host {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned ups, downs, goodbyes, deaths, frames[CHANNELS];
-    uint64_t frame_bytes, out_of_order, process, dead_process;
+    uint64_t frame_bytes, out_of_order, damaged, process, dead_process;
     uint32_t next[CHANNELS];
 };
 
@@ -67,6 +87,21 @@ static void on_dead(void *arg, int32_t node, uint64_t process)
     pthread_mutex_unlock(&host->lock);
 }
 
+/* What a frame's body is made of: each byte by its place, and by the frame's number. */
+static uint8_t body_byte(uint32_t number, size_t at)
+{
+    return (uint8_t)(number * 31 + at + (at >> 8) * 7);
+}
+
+static bool is_damaged(uint32_t number, const struct frame *frame)
+{
+    for (size_t i = 0; i < frame->body_bytes; i++) {
+        if (frame->body[i] != body_byte(number, i))
+            return true;
+    }
+    return false;
+}
+
 static void on_frame(void *arg, int32_t node, enum channel channel, struct frame *frame)
 {
     struct host *host = arg;
@@ -74,7 +109,9 @@ static void on_frame(void *arg, int32_t node, enum channel channel, struct frame
     (void)node;
     assert_int_equal(frame->header_bytes, sizeof number);
     memcpy(&number, frame->header, sizeof number);
+    bool damaged = is_damaged(number, frame);
     pthread_mutex_lock(&host->lock);
+    host->damaged += damaged;
     host->out_of_order += number != host->next[channel];
     host->next[channel] = number + 1;
     host->frames[channel]++;
@@ -152,19 +189,31 @@ static void await(struct host *host, const unsigned *count, unsigned least)
         fail_msg("node %d: %u of %u in %d s", host->id, seen, least, WAIT_S);
 }
 
-static int send_number(struct host *host, int32_t to, enum channel channel, uint32_t number, const struct iovec *body)
+/* With a body of so many bytes, of which `room` has as many, in so many parts. */
+static int send_number(struct host *host, int32_t to, enum channel channel, uint32_t number, uint8_t *room,
+                       size_t body_bytes, int parts)
 {
     struct transport *transport = peers_transport(host->peers);
     struct frame_out out = {.kind = KIND, .header = &number, .header_bytes = sizeof number};
+    struct iovec body[parts + 1];
+    size_t from = 0;
+    for (size_t i = 0; i < body_bytes; i++)
+        room[i] = body_byte(number, i);
+    for (int i = 0; i < parts; i++) {
+        size_t end =
+            i + 1 < parts ? body_bytes * (size_t)(i + 1) * (size_t)(i + 1) / (size_t)(parts * parts) : body_bytes;
+        body[i] = (struct iovec){room + from, end - from};
+        from = end;
+    }
     out.body = body;
-    out.body_count = body != NULL ? 1 : 0;
+    out.body_count = parts;
     return transport->send(transport, to, channel, &out);
 }
 
-static void pair_start(struct host *a, struct host *b)
+static void pair_start(struct host *a, struct host *b, const struct certificates *certificates)
 {
-    host_start(a, 1, 0, NULL);
-    host_start(b, 2, 0, NULL);
+    host_start(a, 1, 0, certificates->of[1]);
+    host_start(b, 2, 0, certificates->of[2]);
     meet(a, b);
     meet(b, a);
     await(a, &a->ups, 1);
@@ -173,13 +222,12 @@ static void pair_start(struct host *a, struct host *b)
 
 static void frames_arrive_in_order_on_both_channels(void **state)
 {
-    (void)state;
     struct host a, b;
-    pair_start(&a, &b);
+    pair_start(&a, &b, *state);
     for (uint32_t i = 0; i < 1000; i++) {
-        assert_int_equal(send_number(&a, 2, CHANNEL_CONTROL, i, NULL), 0);
-        assert_int_equal(send_number(&a, 2, CHANNEL_RECORDS, i, NULL), 0);
-        assert_int_equal(send_number(&b, 1, CHANNEL_RECORDS, i, NULL), 0);
+        assert_int_equal(send_number(&a, 2, CHANNEL_CONTROL, i, NULL, 0, 0), 0);
+        assert_int_equal(send_number(&a, 2, CHANNEL_RECORDS, i, NULL, 0, 0), 0);
+        assert_int_equal(send_number(&b, 1, CHANNEL_RECORDS, i, NULL, 0, 0), 0);
     }
     await(&b, &b.frames[CHANNEL_CONTROL], 1000);
     await(&b, &b.frames[CHANNEL_RECORDS], 1000);
@@ -191,34 +239,118 @@ static void frames_arrive_in_order_on_both_channels(void **state)
     host_stop(&b);
 }
 
+/* Around a TLS record, and what the socket, and the buffers in front of it, take at once. */
+static void frames_of_all_sizes_arrive_whole(void **state)
+{
+    static const size_t sizes[] = {0,         1,          100,        RECORD - 24, RECORD - 1,
+                                   RECORD,    RECORD + 1, 2 * RECORD, 64 << 10,    (64 << 10) + 1,
+                                   128 << 10, 1000003,    3 << 20};
+    enum { SIZES = sizeof sizes / sizeof sizes[0], ROUNDS = 3 };
+    struct host a, b;
+    uint8_t *room = malloc(3 << 20);
+    uint32_t sent = 0;
+    uint64_t bytes = 0;
+    pair_start(&a, &b, *state);
+    for (int parts = 1; parts <= ROUNDS; parts++) {
+        for (size_t i = 0; i < SIZES; i++) {
+            assert_int_equal(send_number(&a, 2, CHANNEL_RECORDS, sent++, room, sizes[i], parts * parts * parts), 0);
+            bytes += sizes[i];
+        }
+    }
+    await(&b, &b.frames[CHANNEL_RECORDS], sent);
+    assert_int_equal(b.frame_bytes, bytes);
+    assert_int_equal(b.damaged + b.out_of_order, 0);
+    free(room);
+    host_stop(&a);
+    host_stop(&b);
+}
+
 static void what_the_socket_does_not_take_is_sent_later(void **state)
 {
-    (void)state;
     struct host a, b;
-    struct iovec body = {calloc(1, BIG), BIG};
+    uint8_t *room = malloc(BIG);
     uint32_t sent = 0;
-    pair_start(&a, &b);
+    pair_start(&a, &b, *state);
     for (uint32_t i = 0; i < 12; i++) {
-        if (send_number(&a, 2, CHANNEL_RECORDS, sent, &body) == 0)
+        if (send_number(&a, 2, CHANNEL_RECORDS, sent, room, BIG, 1) == 0)
             sent++;
     }
     assert_true(sent >= 8);
-    assert_int_equal(send_number(&a, 2, CHANNEL_CONTROL, 0, NULL), 0);
+    assert_int_equal(send_number(&a, 2, CHANNEL_CONTROL, 0, NULL, 0, 0), 0);
     await(&b, &b.frames[CHANNEL_CONTROL], 1);
     await(&b, &b.frames[CHANNEL_RECORDS], sent);
     assert_int_equal(b.frame_bytes, (uint64_t)sent * BIG);
-    assert_int_equal(b.out_of_order, 0);
-    free(body.iov_base);
+    assert_int_equal(b.damaged + b.out_of_order, 0);
+    free(room);
     host_stop(&b);
     await(&a, &a.goodbyes, 1);
     host_stop(&a);
 }
 
+enum { SMALL = 4000 };
+
+/* Small frames while the other side does not read, until one would have to be kept, for which there is no memory.
+ * Returns how many went out before. */
+static uint32_t fill(struct host *a, struct host *b)
+{
+    uint8_t room[SMALL];
+    uint32_t sent = 0;
+    int rc = 0;
+    pthread_mutex_lock(&b->lock); /* its loop waits for it with the first frame */
+    while (rc == 0) {
+        memory_ended = true;
+        rc = send_number(a, 2, CHANNEL_RECORDS, sent, room, SMALL, 1);
+        memory_ended = false;
+        sent += rc == 0;
+    }
+    pthread_mutex_unlock(&b->lock);
+    assert_int_equal(rc, -ENOMEM);
+    return sent;
+}
+
+/* OpenSSL has the record, and sends it in front of what comes next: so the connection has to end. */
+static void a_record_whose_frame_cannot_be_kept_ends_the_connection(void **state)
+{
+    struct host a, b;
+    pair_start(&a, &b, *state);
+    fill(&a, &b);
+    await(&a, &a.ups, 2);
+    await(&b, &b.ups, 2);
+    assert_int_equal(b.damaged, 0);
+    host_stop(&a);
+    host_stop(&b);
+}
+
+/* About as many as the socket takes, and a few more or less: with some of these numbers the last records have gone no
+ * further than into the buffer in front of it. */
+static void records_that_are_held_back_go_out_once_the_socket_takes_more(void **state)
+{
+    enum { TURNS = 24 };
+    struct host a, b;
+    uint8_t room[SMALL];
+    pair_start(&a, &b, *state);
+    uint32_t most = fill(&a, &b), number = 0;
+    await(&a, &a.ups, 2);
+    await(&b, &b.ups, 2);
+    pthread_mutex_lock(&b.lock);
+    b.frames[CHANNEL_RECORDS] = 0;
+    pthread_mutex_unlock(&b.lock);
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        pthread_mutex_lock(&b.lock);
+        for (uint32_t i = turn; i < most; i++)
+            assert_int_equal(send_number(&a, 2, CHANNEL_RECORDS, number++, room, SMALL, 1), 0);
+        pthread_mutex_unlock(&b.lock);
+        await(&b, &b.frames[CHANNEL_RECORDS], number);
+    }
+    assert_int_equal(b.damaged + b.out_of_order, 0);
+    host_stop(&a);
+    host_stop(&b);
+}
+
 static void a_dropped_peer_is_connected_anew(void **state)
 {
-    (void)state;
     struct host a, b;
-    pair_start(&a, &b);
+    pair_start(&a, &b, *state);
     struct transport *transport = peers_transport(a.peers);
     transport->drop(transport, 2);
     await(&a, &a.ups, 2);
@@ -278,16 +410,55 @@ static void a_killed_process_is_known_to_be_dead(void **state)
     fclose(said);
 }
 
+/* What a cluster has: mount-scripts/logmnt-ca makes it. */
+static int make_certificates(void **state)
+{
+    char dir[64], command[256], cert[128], key[128], ca[128];
+    struct err e = {""};
+    (void)state;
+    scratch_make(dir, sizeof dir, "peers");
+    snprintf(command, sizeof command, "mount-scripts/logmnt-ca %s 1 2 >%s/said 2>&1 || { cat %s/said; false; }", dir,
+             dir, dir);
+    assert_int_equal(system(command), 0);
+    for (int32_t id = 1; id <= 2; id++) {
+        snprintf(cert, sizeof cert, "%s/node-%d.crt", dir, id);
+        snprintf(key, sizeof key, "%s/node-%d.key", dir, id);
+        snprintf(ca, sizeof ca, "%s/ca.crt", dir);
+        struct tls_files files = {cert, key, ca};
+        if (tls_context_new(&files, id, &certified.of[id], &e) != 0)
+            fail_msg("%s", e.text);
+    }
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    return system(command);
+}
+
+static int free_certificates(void **state)
+{
+    (void)state;
+    tls_context_unref(certified.of[1]);
+    tls_context_unref(certified.of[2]);
+    return 0;
+}
+
+#define STORY(function)                                                                                                \
+    {#function, function, NULL, NULL, &in_clear},                                                                      \
+    {                                                                                                                  \
+#function ", with TLS", function, NULL, NULL, &certified                                                       \
+    }
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frames_arrive_in_order_on_both_channels),
-        cmocka_unit_test(what_the_socket_does_not_take_is_sent_later),
-        cmocka_unit_test(a_dropped_peer_is_connected_anew),
+        STORY(frames_arrive_in_order_on_both_channels),
+        STORY(frames_of_all_sizes_arrive_whole),
+        STORY(what_the_socket_does_not_take_is_sent_later),
+        STORY(a_dropped_peer_is_connected_anew),
+        cmocka_unit_test_prestate(a_record_whose_frame_cannot_be_kept_ends_the_connection, &certified),
+        cmocka_unit_test_prestate(records_that_are_held_back_go_out_once_the_socket_takes_more, &certified),
         cmocka_unit_test(a_killed_process_is_known_to_be_dead),
     };
     signal(SIGPIPE, SIG_IGN);
     if (argc == 3)
         return run_child(argv[2]);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_certificates, free_certificates);
 }
