@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,13 +47,39 @@ static int parent_fd = -1;
 static char fuse_said[256]; /* libfuse's last word before the mount answered */
 static _Atomic bool answering;
 
-/* In front of the user, too, as long as there is one who waits for the mount: but not what is no trouble, so that a
- * start that fails is one line. */
+/* Warnings of the start, for who waits for the mount: they are said with it, so that a start that fails is one line.
+ * More of them are in syslog. */
+static struct {
+    pthread_mutex_t lock;
+    size_t len;
+    char text[4096];
+} warnings = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void keep_warning(const char *line)
+{
+    size_t len = strlen(line);
+    pthread_mutex_lock(&warnings.lock);
+    if (!atomic_load(&answering) && len < sizeof warnings.text - warnings.len) {
+        memcpy(warnings.text + warnings.len, line, len);
+        warnings.text[warnings.len + len] = '\n';
+        warnings.len += len + 1;
+    }
+    pthread_mutex_unlock(&warnings.lock);
+}
+
+static void say_warnings(void)
+{
+    pthread_mutex_lock(&warnings.lock);
+    atomic_store(&answering, true);
+    fwrite(warnings.text, 1, warnings.len, stderr);
+    pthread_mutex_unlock(&warnings.lock);
+}
+
 static void to_syslog(int level, const char *line)
 {
     syslog(level, "%s", line);
-    if (level <= LOG_WARNING && !atomic_load(&answering))
-        log_to_stderr(level, line);
+    if (level <= LOG_WARNING)
+        keep_warning(line);
 }
 
 /* From the start on. */
@@ -77,16 +104,12 @@ static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap
 static void ready(void *arg)
 {
     const struct options *options = arg;
-    atomic_store(&answering, true);
+    say_warnings();
     if (options->foreground)
         return;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-        dup2(null, STDIN_FILENO);
-        dup2(null, STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-        close(null);
-    }
+    /* Which is /dev/null, by leave_caller(). */
+    dup2(STDIN_FILENO, STDOUT_FILENO);
+    dup2(STDIN_FILENO, STDERR_FILENO);
     if (write(parent_fd, "", 1) != 1)
         log_line(LOG_WARNING, "nobody waits for the mount");
     close(parent_fd);

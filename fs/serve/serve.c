@@ -116,8 +116,8 @@ static struct fuse_session *new_fuse(struct session *session, struct err *e)
     return fuse;
 }
 
-/* fuse_session_mount(). What fusermount3 says on stderr meanwhile is in said, for the one line that a start may fail
- * with; its last line, if there are more. In front it stays where it is: others log there. */
+/* fuse_session_mount(). What fusermount3 says on stderr meanwhile, and nobody else does, is in said, for the one line
+ * that a start may fail with; its last line, if there are more. In front it stays where it is: others log there. */
 static int mount_fuse(struct session *session, char *said, size_t size)
 {
     int caught = -1, caller = -1;
@@ -132,7 +132,8 @@ static int mount_fuse(struct session *session, char *said, size_t size)
     if (caller >= 0) {
         dup2(caller, STDERR_FILENO);
         close(caller);
-        len = pread(caught, said, size - 1, 0);
+        off_t end = lseek(caught, 0, SEEK_END);
+        len = pread(caught, said, size - 1, end < (off_t)size ? 0 : end - (off_t)size + 1);
     }
     if (caught >= 0)
         close(caught);
@@ -150,6 +151,8 @@ static int mount_it(struct session *session, struct mounted_device *device, stru
     char said[256];
     if (mount_fuse(session, said, sizeof said) != 0)
         return err_set(e, -EIO, "cannot mount on %s%s%s", session->mountpoint, said[0] != '\0' ? ": " : "", said);
+    if (said[0] != '\0')
+        log_line(LOG_WARNING, "%s", said);
     int rc = mounted_device(session->mountpoint, device);
     if (rc != 0) {
         fuse_session_unmount(session->fuse);

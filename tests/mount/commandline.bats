@@ -218,14 +218,30 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     is "$(find "$M" "$T/around" -mindepth 1)" "$T/around/at"
 }
 
-@test "what fusermount3 refuses a user is said in the one line" {
+as_nobody() { # LOGMNT becomes one that nobody starts
     local program=$LOGMNT
     LOGMNT=$T/as_nobody
     printf '%s\n' '#!/bin/sh' "exec setpriv --reuid=nobody --regid=nogroup --clear-groups '$program' \"\$@\"" > "$LOGMNT"
     chmod 755 "$T" "$LOGMNT"
+}
+
+@test "what fusermount3 refuses a user is said in the one line" {
+    as_nobody
     mkdir "$T/its"
     chown nobody:nogroup "$T/its"
     refused 'user has no write access to mountpoint' -o "data=$T/its/data" "$M"
+}
+
+@test "what recovery has to say is no line more of a start that fails" {
+    mount_log
+    mkdir "$M/orders"
+    seq 1000 >> "$M/orders/0"
+    kill_log
+    fusermount3 -u "$M"
+    truncate -s -2 "$DATA/topics/orders-0/00000000000000000000.log"
+    as_nobody
+    chown -R nobody:nogroup "$DATA"
+    refused 'user has no write access to mountpoint' -o "data=$DATA" "$M"
 }
 
 @test "a data directory that cannot be one is refused" {
