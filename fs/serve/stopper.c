@@ -70,19 +70,16 @@ static enum mounted_where look(struct stopper *stopper, pid_t *pid)
 static bool mount_is_gone(struct stopper *stopper)
 {
     pid_t pid;
-    switch (look(stopper, &pid)) {
-    case MOUNTED_HERE:
-        stopper->elsewhere = false;
-        return false;
-    case MOUNTED_ELSEWHERE:
-        if (!stopper->elsewhere)
-            log_line(LOG_NOTICE, "unmounted here, but not in the mount namespace of process %d: served on", (int)pid);
-        stopper->elsewhere = true;
-        return false;
-    default:
+    enum mounted_where where = look(stopper, &pid);
+    if (where == MOUNTED_NOWHERE) {
         log_line(LOG_INFO, "stopping: the mount is gone");
         return true;
     }
+    if (where == MOUNTED_ELSEWHERE && !stopper->elsewhere)
+        log_line(LOG_NOTICE, "unmounted here, but not in the mount namespace of process %d: served on", (int)pid);
+    stopper->elsewhere = where == MOUNTED_ELSEWHERE;
+    node_mounted(stopper->session->node, stopper->mounted.device.major, stopper->mounted.device.minor);
+    return false;
 }
 
 /* Waits for the end, a signal, or a look at the mount table that is due: *looks. false: poll(2) has failed. */

@@ -93,31 +93,43 @@ static bool has_lost_its_mount(pid_t pid, unsigned dev_major, unsigned dev_minor
     return found == NULL && !unknown;
 }
 
-/* Will the holder give the lock back on its own? One whose mount has gone has perhaps not noticed yet. *pid: 0 if the
- * file does not say. */
-static bool holder_leaving(struct io *io, int fd, pid_t *pid)
+/* What the file says. false: nothing. */
+static bool read_said(struct io *io, int fd, char text[TEXT_BYTES])
 {
+    ssize_t got = io->pread(io, fd, text, TEXT_BYTES - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    return got > 0;
+}
+
+/* Will the holder give the lock back on its own? Then how it is, for a message; NULL: it will not. One whose mount has
+ * gone has perhaps not noticed yet. *pid: 0 if the file does not say. */
+static const char *holder_leaving(struct io *io, int fd, pid_t *pid)
+{
+    static const char stopping[] = "which is stopping but has not yet ended";
     char text[TEXT_BYTES], state[16], at[TEXT_BYTES];
     unsigned dev_major, dev_minor;
     int number;
     *pid = 0;
-    ssize_t got = io->pread(io, fd, text, sizeof text - 1, 0);
-    if (got <= 0)
-        return true;
-    text[got] = '\0';
+    if (!read_said(io, fd, text))
+        return stopping;
     int fields = sscanf(text, "%d %15s mount %u:%u %s", &number, state, &dev_major, &dev_minor, at);
     if (fields < 2 || number <= 0)
-        return true;
+        return stopping;
     *pid = number;
-    return strcmp(state, "stopping") == 0 || process_exiting(number) || process_killed(number) ||
-           (fields == 5 && has_lost_its_mount(number, dev_major, dev_minor, at));
+    if (strcmp(state, "stopping") == 0 || process_exiting(number) || process_killed(number))
+        return stopping;
+    bool lost = fields == 5 && has_lost_its_mount(number, dev_major, dev_minor, at);
+    return lost ? "whose mount has gone but which has not yet ended" : NULL;
 }
 
+/* Not what is there already. */
 static void write_state(struct io *io, int fd, const char *state)
 {
-    char text[TEXT_BYTES];
+    char text[TEXT_BYTES], said[TEXT_BYTES];
     struct iovec iov = {.iov_base = text};
     iov.iov_len = (size_t)snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), state);
+    if (read_said(io, fd, said) && strcmp(said, text) == 0)
+        return;
     int rc = io_pwritev_all(io, fd, &iov, 1, 0);
     if (rc == 0)
         rc = io->ftruncate(io, fd, (int64_t)strlen(text));
@@ -132,18 +144,18 @@ static int wait_for_lock(struct io *io, struct executor *executor, int fd, const
     int rc;
     for (int waited_ms = 0; (rc = io->lock(io, fd)) == -EWOULDBLOCK; waited_ms += RETRY_MS) {
         pid_t pid;
-        bool leaving = holder_leaving(io, fd, &pid);
-        if (waited_ms >= (leaving ? wait_ms : NOTICE_MS)) {
-            return err_set(e, -EBUSY, "%s is in use by process %d%s", name, (int)pid,
-                           leaving ? ", which is stopping but has not yet ended" : "");
+        const char *leaving = holder_leaving(io, fd, &pid);
+        if (waited_ms >= (leaving != NULL ? wait_ms : NOTICE_MS)) {
+            return err_set(e, -EBUSY, "%s is in use by process %d%s%s", name, (int)pid, leaving != NULL ? ", " : "",
+                           leaving != NULL ? leaving : "");
         }
         executor_pause(executor, RETRY_MS);
     }
     return rc == 0 ? 0 : err_sys(e, rc, "lock %s/lock", name);
 }
 
-int data_lock_take(struct io *io, struct executor *executor, int dirfd, const char *name, int wait_ms, int *out,
-                   struct err *e)
+int data_lock_take(struct io *io, struct executor *executor, int dirfd, const char *name, int wait_ms,
+                   struct data_lock *out, struct err *e)
 {
     int fd = io->open(io, dirfd, "lock", O_RDWR | O_CREAT, 0600);
     if (fd < 0)
@@ -154,22 +166,36 @@ int data_lock_take(struct io *io, struct executor *executor, int dirfd, const ch
         return rc;
     }
     write_state(io, fd, "running");
-    *out = fd;
+    *out = (struct data_lock){.io = io, .fd = fd};
+    pthread_mutex_init(&out->lock, NULL);
     return 0;
 }
 
-void data_lock_mounted(struct io *io, int fd, unsigned dev_major, unsigned dev_minor)
+void data_lock_mounted(struct data_lock *lock, unsigned dev_major, unsigned dev_minor)
 {
-    char state[TEXT_BYTES - 16];
+    char state[TEXT_BYTES - 16] = "running";
     bool unknown;
     char *at = find_mount(getpid(), dev_major, dev_minor, NULL, &unknown);
     if (at != NULL &&
-        snprintf(state, sizeof state, "running\nmount %u:%u %s", dev_major, dev_minor, at) < (int)sizeof state)
-        write_state(io, fd, state);
+        snprintf(state, sizeof state, "running\nmount %u:%u %s", dev_major, dev_minor, at) >= (int)sizeof state)
+        strcpy(state, "running");
     free(at);
+    pthread_mutex_lock(&lock->lock);
+    if (!lock->stopping)
+        write_state(lock->io, lock->fd, state);
+    pthread_mutex_unlock(&lock->lock);
 }
 
-void data_lock_stopping(struct io *io, int fd)
+void data_lock_stopping(struct data_lock *lock)
 {
-    write_state(io, fd, "stopping");
+    pthread_mutex_lock(&lock->lock);
+    lock->stopping = true;
+    write_state(lock->io, lock->fd, "stopping");
+    pthread_mutex_unlock(&lock->lock);
+}
+
+void data_lock_release(struct data_lock *lock)
+{
+    lock->io->close(lock->io, lock->fd);
+    pthread_mutex_destroy(&lock->lock);
 }

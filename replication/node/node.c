@@ -338,7 +338,7 @@ void node_close_data(struct node *node)
 {
     node->io->close(node->io, node->replicas.topics_dirfd);
     node->io->close(node->io, node->data_dirfd);
-    node->io->close(node->io, node->lock_fd);
+    data_lock_release(&node->lock);
 }
 
 /* DATA, its lock, whose it is, and topics/ in it. Then node_close_data(); after a failure nothing of it is held. */
@@ -352,7 +352,7 @@ static int open_data(struct node *node, struct err *e)
     if (rc != 0)
         return rc;
     node->replicas.data_dirfd = node->data_dirfd;
-    rc = data_lock_take(io, node->executor, node->data_dirfd, path, LIMIT_LOCK_WAIT_MS, &node->lock_fd, e);
+    rc = data_lock_take(io, node->executor, node->data_dirfd, path, LIMIT_LOCK_WAIT_MS, &node->lock, e);
     if (rc != 0)
         goto err_after_directory;
     rc = settle_path(node, e);
@@ -364,7 +364,7 @@ static int open_data(struct node *node, struct err *e)
     if (rc == 0)
         return 0;
     err_wrap(e, rc, "%s", path);
-    io->close(io, node->lock_fd);
+    data_lock_release(&node->lock);
 err_after_directory:
     io->close(io, node->data_dirfd);
     return rc;

@@ -66,7 +66,8 @@ struct node_options {
  * errnos of the disk; those of tls_context_new() and peers_start(). A partition that is damaged does not stop the node:
  * it is offline and was logged. */
 int node_open(const struct node_options *options, struct node **out, struct err *e);
-/* Says in the lock file what is mounted, by its device: a start waits for who serves one that is not any more. */
+/* Says in the lock file what is mounted, by its device: a start waits for who serves one that is not any more. And says
+ * it anew when the mount table has changed. Any thread. */
 void node_mounted(struct node *node, unsigned dev_major, unsigned dev_minor);
 /* Says "stopping" in the lock file, so that a start waits. Idempotent; also done by node_close(). */
 void node_stopping(struct node *node);

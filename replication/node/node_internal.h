@@ -12,6 +12,7 @@
 #include "replication/node/membership.h"
 #include "replication/node/node.h"
 #include "replication/node/node_group.h"
+#include "replication/node/data_lock.h"
 #include "replication/node/own_logs.h"
 #include "replication/node/past.h"
 #include "replication/node/scrubber.h"
@@ -24,7 +25,7 @@ struct node {
     struct io *io;
     struct clock *clock;
     int data_dirfd;
-    int lock_fd;
+    struct data_lock lock;
     struct identity identity; /* its cluster_id is changed once, from "", before in_cluster is set */
     _Atomic bool in_cluster;
     struct tree_attr root_before; /* MOUNT's, until somebody changes it */

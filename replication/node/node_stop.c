@@ -25,12 +25,12 @@
 
 void node_mounted(struct node *node, unsigned dev_major, unsigned dev_minor)
 {
-    data_lock_mounted(node->io, node->lock_fd, dev_major, dev_minor);
+    data_lock_mounted(&node->lock, dev_major, dev_minor);
 }
 
 void node_stopping(struct node *node)
 {
-    data_lock_stopping(node->io, node->lock_fd);
+    data_lock_stopping(&node->lock);
 }
 
 void node_close_topics(struct node *node)

@@ -161,6 +161,12 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     [ -f "$DATA/clean-shutdown" ]
 }
 
+served_on() { # a start is refused, and waits for nobody to end
+    run "$LOGMNT" -o "data=$DATA" "$M"
+    is "$status" 1
+    grep -q 'is in use by process [0-9]*$' <<< "$output"
+}
+
 @test "a bind mount is a mount: the daemon serves until the last one goes" {
     mkdir orders "$T/second"
     mount --bind "$M" "$T/second"
@@ -168,6 +174,8 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     fusermount3 -u "$M"
     echo one >> "$T/second/orders/0"
     is "$(cat "$T/second/orders/0")" one
+    wait_until 'grep -q " $T/second\$" "$DATA/lock"'
+    served_on
     umount "$T/second"
     wait_until no_daemon
 }
@@ -182,7 +190,8 @@ open('$T/go').read(1)" > "$T/said" 5>&-
     fails '' mountpoint -q "$M"
     echo go >&5
     wait_until 'grep -q one "$T/said"'
-    [ -n "$(daemon_pids)" ]
+    wait_until 'not grep -q mount "$DATA/lock"'
+    served_on
     echo go >&5
     wait_until no_daemon
 }

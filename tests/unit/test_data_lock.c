@@ -62,14 +62,14 @@ static struct holder hold(struct directory *dir)
     assert_int_equal(pipe(from), 0);
     struct holder holder = {.pid = fork(), .say = to[1], .hear = from[0]};
     if (holder.pid == 0) {
-        int fd;
+        struct data_lock lock;
         char byte = 'x';
         close(to[1]);
-        if (data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &fd, NULL) != 0 ||
+        if (data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &lock, NULL) != 0 ||
             write(from[1], &byte, 1) != 1)
             _exit(1);
         if (read(to[0], &byte, 1) == 1) {
-            data_lock_stopping(io_posix(), fd);
+            data_lock_stopping(&lock);
             if (write(from[1], &byte, 1) == 1 && read(to[0], &byte, 1) == 1)
                 _exit(0);
         }
@@ -107,9 +107,9 @@ static void test_a_running_holder_is_not_waited_for(void **state)
     struct holder holder = hold(dir);
     struct err e = {0};
     char pid[32];
-    int fd;
+    struct data_lock lock;
     /* An hour would be the whole test's timeout: it must not be waited for at all. */
-    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 3600 * 1000, &fd, &e), -EBUSY);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 3600 * 1000, &lock, &e), -EBUSY);
     snprintf(pid, sizeof pid, "process %d", (int)holder.pid);
     assert_non_null(strstr(e.text, pid));
     assert_non_null(strstr(e.text, dir->name));
@@ -122,16 +122,16 @@ static void test_a_stopping_holder_is_waited_for(void **state)
     struct holder holder = hold(dir);
     struct err e = {0};
     char byte;
-    int fd;
+    struct data_lock lock;
     step(&holder);
     assert_int_equal(read(holder.hear, &byte, 1), 1);
     int64_t began_ms = now_ms();
-    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 100, &fd, &e), -EBUSY);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 100, &lock, &e), -EBUSY);
     assert_true(now_ms() - began_ms >= 100);
     assert_non_null(strstr(e.text, "stopping"));
     step(&holder);
-    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &fd, &e), 0);
-    close(fd);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &lock, &e), 0);
+    data_lock_release(&lock);
     end(&holder);
 }
 
@@ -154,13 +154,14 @@ static struct holder serve(struct directory *dir, const char *at)
     struct holder holder = {.pid = fork(), .say = to[1], .hear = from[0]};
     if (holder.pid == 0) {
         struct stat st;
-        int fd;
+        struct data_lock lock;
         close(to[1]);
         if (stat("/proc", &st) == 0 &&
-            data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &fd, NULL) == 0) {
-            data_lock_mounted(io_posix(), fd, major(st.st_dev), minor(st.st_dev));
+            data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &lock, NULL) == 0) {
+            data_lock_mounted(&lock, major(st.st_dev), minor(st.st_dev));
             if (at != NULL)
-                dprintf(fd, "%d\nrunning\nmount %u:%u %s\n", (int)getpid(), major(st.st_dev), minor(st.st_dev), at);
+                dprintf(lock.fd, "%d\nrunning\nmount %u:%u %s\n", (int)getpid(), major(st.st_dev), minor(st.st_dev),
+                        at);
             if (write(from[1], &byte, 1) == 1 && read(to[0], &byte, 1) == 1)
                 _exit(0);
         }
@@ -176,12 +177,34 @@ static void test_a_holder_whose_mount_is_there_is_not_waited_for(void **state)
 {
     struct directory *dir = *state;
     char text[256] = "";
-    int fd;
+    struct data_lock lock;
     struct holder holder = serve(dir, NULL);
     assert_true(read_file(dir, text, sizeof text) > 0);
     assert_non_null(strstr(text, " /proc\n"));
-    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 3600 * 1000, &fd, NULL), -EBUSY);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 3600 * 1000, &lock, NULL), -EBUSY);
     end(&holder);
+}
+
+/* By a daemon that serves on where its mount table has nothing. */
+static void test_a_holder_whose_mount_is_elsewhere_is_not_waited_for(void **state)
+{
+    struct directory *dir = *state;
+    struct data_lock lock;
+    struct err e;
+    char text[256] = "";
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &lock, NULL), 0);
+    data_lock_mounted(&lock, 0, 0);
+    assert_true(read_file(dir, text, sizeof text) > 0);
+    assert_null(strstr(text, "mount"));
+    assert_non_null(strstr(text, "\nrunning\n"));
+    struct data_lock other;
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 3600 * 1000, &other, &e), -EBUSY);
+    assert_null(strstr(e.text, "not yet ended"));
+    data_lock_stopping(&lock);
+    data_lock_mounted(&lock, 0, 0); /* a look that was under way */
+    assert_true(read_file(dir, text, sizeof text) > 0);
+    assert_non_null(strstr(text, "\nstopping\n"));
+    data_lock_release(&lock);
 }
 
 /* However long it takes to notice; another file system has the device by then. */
@@ -190,24 +213,24 @@ static void test_a_holder_whose_mount_has_gone_is_waited_for(void **state)
     struct directory *dir = *state;
     struct holder holder = serve(dir, "/proc/that/was");
     int64_t began_ms = now_ms();
-    int fd;
-    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 1000, &fd, NULL), -EBUSY);
+    struct data_lock lock;
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 1000, &lock, NULL), -EBUSY);
     assert_true(now_ms() - began_ms >= 1000);
     step(&holder);
-    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &fd, NULL), 0);
-    close(fd);
+    assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &lock, NULL), 0);
+    data_lock_release(&lock);
     end(&holder);
 }
 
 static void test_a_killed_holder_is_waited_for(void **state)
 {
     struct directory *dir = *state;
-    int fd;
+    struct data_lock lock;
     for (int i = 0; i < 20; i++) {
         struct holder holder = hold(dir);
         assert_int_equal(kill(holder.pid, SIGKILL), 0);
-        assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &fd, NULL), 0);
-        close(fd);
+        assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 60000, &lock, NULL), 0);
+        data_lock_release(&lock);
         end(&holder);
     }
 }
@@ -215,10 +238,10 @@ static void test_a_killed_holder_is_waited_for(void **state)
 static void test_a_lock_is_given_back(void **state)
 {
     struct directory *dir = *state;
-    int fd;
+    struct data_lock lock;
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &fd, NULL), 0);
-        close(fd);
+        assert_int_equal(data_lock_take(io_posix(), dir->executor, dir->fd, dir->name, 0, &lock, NULL), 0);
+        data_lock_release(&lock);
     }
 }
 
@@ -228,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_running_holder_is_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stopping_holder_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_holder_whose_mount_is_there_is_not_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_holder_whose_mount_is_elsewhere_is_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_holder_whose_mount_has_gone_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_killed_holder_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_lock_is_given_back, setup, teardown),
