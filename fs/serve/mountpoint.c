@@ -108,6 +108,29 @@ static bool within(const char *a, const char *b)
     return strncmp(a, b, len) == 0 && (a[len] == '\0' || a[len] == '/' || strcmp(b, "/") == 0);
 }
 
+/* Takes `.`, `..` and double slashes out of a path of which nothing is there yet, so that nothing of it is a symbolic
+ * link. It begins with a slash, and ends without one. */
+static void plain_path(char *path)
+{
+    char *to = path;
+    for (const char *from = path; *from != '\0';) {
+        size_t slashes = strspn(from, "/"), len = strcspn(from + slashes, "/");
+        const char *name = from + slashes;
+        from = name + len;
+        if (len == 0 || (len == 1 && name[0] == '.'))
+            continue;
+        if (len == 2 && name[0] == '.' && name[1] == '.') {
+            while (to > path && *--to != '/')
+                continue;
+            continue;
+        }
+        *to++ = '/';
+        memmove(to, name, len);
+        to += len;
+    }
+    *to = '\0';
+}
+
 /* An absolute path without symbolic links in as much of it as there is, and the rest as it will be made. malloc-ed;
  * NULL: no memory. */
 static char *real_path_to_be(const char *path)
@@ -121,6 +144,8 @@ static char *real_path_to_be(const char *path)
     }
     if (real != NULL && asprintf(&out, "%s%s", strcmp(real, "/") == 0 ? "" : real, path + strlen(there)) < 0)
         out = NULL;
+    if (out != NULL)
+        plain_path(out);
     free(real);
     free(there);
     return out;

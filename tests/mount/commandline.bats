@@ -212,6 +212,8 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     refused 'must not lie in each other' -o "data=$M" "$M"
     refused 'must not lie in each other' -o "data=$M/data" "$M"
     refused 'must not lie in each other' -o "data=$M/not/there/yet/" "$M"
+    refused 'must not lie in each other' -o "data=$T/not/./there//../../mnt/data" "$M"
+    [ ! -e "$T/not" ]
     refused 'must not lie in each other' -o "data=$T/around" "$T/around/at"
     refused 'must not lie in each other' -o "data=$T/link/at/data" "$T/around/at"
     refused 'must not lie in each other' -o "data=$T/around/at/data" "$T/link"
