@@ -90,6 +90,10 @@ enum {
     LIMIT_HANDOVER_PAUSE_MS = 100,
     /* DeleteRecords of another node's, and what a leader does for another node: given up after this. */
     LIMIT_ASK_MS = 30000,
+    /* A look at what waits for other nodes that is later than this: the node stood still, and what has waited waits as
+     * long again, so long at most, for what has come meanwhile. */
+    LIMIT_STOOD_STILL_MS = 100,
+    LIMIT_FORGIVEN_MS = 1000,
     /* The command that asks for a producer id, and from one that failed to the next. */
     LIMIT_PRODUCER_ID_MS = 1000,
     LIMIT_PRODUCER_ID_PAUSE_MS = 100,

@@ -30,6 +30,7 @@
 struct proposal {
     struct quorum_op *op; /* the lock; NULL: another node's, or nobody waits for it any more */
     int64_t deadline_ms;
+    bool forgiven; /* it waits longer, since this node stood still */
     struct command cmd;
     void *data; /* cmd, encoded */
     size_t len;
@@ -360,6 +361,17 @@ static void not_taken(struct quorum *quorum, int32_t to, uint64_t number, int32_
     send_answer(quorum, to, &(struct command_answer){.number = number, .epoch = epoch, .outcome = COMMAND_NOT_TAKEN});
 }
 
+/* Time in which this node stood still is nobody's silence: the answer may lie in a socket. Once a proposal. */
+static void forgive(struct proposal *proposal, int64_t now_ms)
+{
+    int64_t late_ms = now_ms - proposal->deadline_ms;
+
+    if (late_ms < LIMIT_STOOD_STILL_MS || proposal->forgiven)
+        return;
+    proposal->forgiven = true;
+    proposal->deadline_ms = now_ms + (late_ms < LIMIT_FORGIVEN_MS ? late_ms : LIMIT_FORGIVEN_MS);
+}
+
 /* Those whose time is over: out of the queue, or, if they were given to a leader, without their op. */
 static void on_deadline(struct alarm *alarm)
 {
@@ -374,7 +386,11 @@ static void on_deadline(struct alarm *alarm)
         pthread_mutex_lock(&quorum->lock);
         for (int i = 0; i < 2 && over == NULL; i++) {
             for (struct proposal *p = i == 0 ? quorum->queued : quorum->given; p != NULL && over == NULL; p = p->next) {
-                if (p->op != NULL && p->deadline_ms <= now_ms)
+                if (p->op == NULL || p->deadline_ms > now_ms)
+                    continue;
+                if (quorum->voters.count > 1)
+                    forgive(p, now_ms);
+                if (p->deadline_ms <= now_ms)
                     over = p;
             }
         }

@@ -63,6 +63,7 @@ struct read_op {
     uint64_t number;          /* remote.c: it came before the questions of higher numbers; the partition's lock */
     int64_t from;             /* likewise: between `at` and here there is nothing */
     int64_t deadline_ms;      /* likewise */
+    bool forgiven;            /* likewise: it waits longer, since this node stood still */
     int rc;                   /* likewise: how it ended */
     bool lost;                /* what this node has of it is damaged */
     bool queued;              /* in the partition's list of those that wait; its lock, as the next two */

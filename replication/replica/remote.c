@@ -25,6 +25,7 @@ static struct remote *remote_of(struct partition *part)
     pthread_mutex_init(&remote->lock, NULL);
     remote->cache.held_bytes = &part->manager->reads.ahead_bytes;
     remote->heard_ms = -1;
+    remote->look_ms = INT64_MAX;
     if (atomic_compare_exchange_strong(&part->remote.replica, &none, remote))
         return remote;
     remote_free(remote);
@@ -375,6 +376,9 @@ int remote_submit(struct read_op *op)
     }
     op->number = reads_number(&part->manager->reads);
     op->deadline_ms = now + patience_ms(op);
+    op->forgiven = false;
+    if (op->deadline_ms < remote->look_ms)
+        remote->look_ms = op->deadline_ms;
     partition_ref(part); /* once it is in the list the op may be over, and with it goes perhaps the last reference */
     partition_read_queue(op);
     (void)remote_pump(part, remote, now);
@@ -458,6 +462,25 @@ static void drop_questions(struct partition *part, struct remote *remote, int32_
     }
 }
 
+/* Time in which this node stood still is nobody's silence: the answer may lie in a socket. Once an op, so that one that
+ * is always late ends it, too. */
+static void forgive(struct partition *part, const struct remote *remote, int64_t now)
+{
+    int64_t late_ms = remote->look_ms < now ? now - remote->look_ms : 0;
+    if (late_ms < LIMIT_STOOD_STILL_MS)
+        return;
+    if (late_ms > LIMIT_FORGIVEN_MS)
+        late_ms = LIMIT_FORGIVEN_MS;
+    pthread_mutex_lock(&part->lock);
+    for (struct read_op *op = part->remote.reads.first; op != NULL; op = op->next) {
+        if (op->deadline_ms >= now + late_ms || op->forgiven)
+            continue;
+        op->deadline_ms = now + late_ms;
+        op->forgiven = true;
+    }
+    pthread_mutex_unlock(&part->lock);
+}
+
 /* Ops whose time is over, also for want of somebody to be asked, or whose topic is gone. *due_ms: the earliest of the
  * others. */
 static void end_late(struct partition *part, struct remote *remote, struct over *over, int64_t now, int64_t *due_ms)
@@ -490,6 +513,7 @@ int64_t remote_look(struct partition *part, int32_t lost)
     answer_own(take_own(part));
     pthread_mutex_lock(&remote->lock);
     drop_questions(part, remote, lost, now);
+    forgive(part, remote, now);
     end_late(part, remote, &over, now, &due_ms);
     for (struct read_op *op = over.first; op != NULL; op = op->next)
         op->high_watermark = remote_shown(part);
@@ -507,6 +531,7 @@ int64_t remote_look(struct partition *part, int32_t lost)
         due_ms = remote->later_ms;
     if (remote->cache.chunks != NULL && now + LIMIT_CHUNK_MS < due_ms)
         due_ms = now + LIMIT_CHUNK_MS;
+    remote->look_ms = due_ms;
     pthread_mutex_unlock(&remote->lock);
     remote_finish(&over);
     return due_ms;

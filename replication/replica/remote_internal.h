@@ -30,6 +30,7 @@ struct remote {
     struct stat_answer heard;
     int64_t heard_ms;  /* -1: never */
     int64_t used_ms;   /* when an op came last */
+    int64_t look_ms;   /* when it is to be looked at; INT64_MAX: when something happens */
     uint64_t removals; /* so often were records removed from here; an answer may be from before the last of them */
     bool outdated;     /* records were removed since it was heard */
     bool silent;       /* a stat has waited in vain, and nothing was heard since */

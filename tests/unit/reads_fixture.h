@@ -10,7 +10,7 @@
 
 /* ---- the network ---- */
 
-enum { ASKER = 3 };
+enum { ASKER = 3, KEPT = 64 };
 
 struct wire {
     struct transport transport; /* first: the reader's */
@@ -21,8 +21,8 @@ struct wire {
     _Atomic int damage;        /* so many answers with bytes lose one */
     pthread_mutex_t kept_lock; /* of what follows, up to kept_count */
     bool late;                 /* answers about reading are kept, and come with answers_come() */
-    struct frame *kept[8];
-    enum channel channels[8];
+    struct frame *kept[KEPT];
+    enum channel channels[KEPT];
     int kept_count;
     _Atomic int appends; /* so many records of 9 bytes are acknowledged here while an answer is on its way; 0: none */
     _Atomic int asked[MESSAGE_KINDS];
@@ -84,7 +84,7 @@ static inline bool keep(struct wire *wire, enum channel channel, struct frame *f
     pthread_mutex_lock(&wire->kept_lock);
     bool kept = wire->late && frame->kind >= MESSAGE_READ && frame->kind <= MESSAGE_STAT_ANSWER;
     if (kept) {
-        assert_true(wire->kept_count < 8);
+        assert_true(wire->kept_count < KEPT);
         wire->channels[wire->kept_count] = channel;
         wire->kept[wire->kept_count++] = frame;
     }

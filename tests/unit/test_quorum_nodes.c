@@ -182,6 +182,27 @@ static void test_a_leader_whose_turn_came_late_takes_the_next_command(void **sta
     assert_int_equal(cluster_leader(c), leader);
 }
 
+/* It stands still with its turn and its peers' answers before it: those end the command, not the time in which nobody
+ * could have answered. */
+static void test_time_in_which_a_node_stood_still_is_nobodys_silence(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c);
+    struct quorum *quorum = &c->nodes[leader].node->quorum;
+    struct tree_attr attr = {.dir_mode = 0722};
+    struct cluster_op op;
+    cluster_pass(c, 1000);
+    cluster_op_init(&op);
+    op.op.timeout_ms = 100;
+    assert_int_equal(node_set_attr(c->nodes[leader].node, &op.op, NULL, &attr, ATTR_DIR_MODE), 0);
+    atomic_fetch_add(&c->clock.passed_ms, 600);
+    quorum->deadline.ring(&quorum->deadline);
+    assert_int_equal(op.calls, 0);
+    cluster_await(c, 400, op.calls > 0);
+    assert_int_equal(op.rc, 0);
+    assert_int_equal(cluster_mode(c, leader), 0722);
+}
+
 static size_t metadata_node_count(struct cluster *c, int32_t id)
 {
     size_t count = quorum_acquire(&c->nodes[id].node->quorum)->node_count;
@@ -716,6 +737,7 @@ int main(void)
         THREE(test_a_late_answer_doubles_no_command),
         THREE(test_a_leader_that_is_cut_off_decides_nothing),
         THREE(test_a_leader_whose_turn_came_late_takes_the_next_command),
+        THREE(test_time_in_which_a_node_stood_still_is_nobodys_silence),
         THREE(test_what_another_node_has_just_made_is_there),
         THREE(test_who_has_applied_less_refuses_nothing),
         THREE(test_two_of_three_are_enough_and_one_is_not),

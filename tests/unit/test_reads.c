@@ -241,6 +241,32 @@ static void test_a_stat_waits_a_second_and_then_tells_what_was_heard_last(void *
     assert_true(partition_is_known(wire->here));
 }
 
+/* What was asked before it stood still has been answered meanwhile. */
+static void test_time_in_which_this_node_stood_still_is_nobodys_silence(void **state)
+{
+    struct wire *wire = *state;
+    append_lines(wire->leader, 0, 4);
+    assert_int_equal(ask(wire->here, READ_STATUS, 0).rc, 0);
+    append_lines(wire->leader, 4, 1);
+    pass_ms(wire->reader, 3000);
+    answers_are_late(wire);
+    struct asked stat = question(wire->here, READ_STATUS, 0), find = question(wire->here, FIND_END, 0);
+    find.op.timeout_ms = 1000;
+    assert_true(begin(&stat));
+    assert_true(begin(&find));
+    wait_until(answers_kept(wire) >= 2);
+    pass_ms(wire->reader, 30000); /* in one step */
+    settle(wire);
+    await_alarms(wire->reader);
+    assert_false(atomic_load(&stat.over) || atomic_load(&find.over));
+    answers_come(wire);
+    wait_in_time(wire, 20, (atomic_load(&stat.over) && atomic_load(&find.over)));
+    assert_int_equal(stat.rc, 0);
+    assert_int_equal(find.rc, 0);
+    assert_int_equal(find.op.point.offset, 5);
+    assert_int_equal(partition_log_end(wire->here).offset, 5);
+}
+
 static void test_a_link_that_comes_back_and_a_new_leader_are_asked_again(void **state)
 {
     struct wire *wire = *state;
@@ -517,6 +543,7 @@ int main(void)
         TEST(test_that_there_is_nothing_is_said_of_no_more_than_the_answer_knew),
         TEST(test_nobody_to_ask_is_a_timeout_after_five_seconds),
         TEST(test_a_stat_waits_a_second_and_then_tells_what_was_heard_last),
+        TEST(test_time_in_which_this_node_stood_still_is_nobodys_silence),
         TEST(test_a_link_that_comes_back_and_a_new_leader_are_asked_again),
         TEST(test_another_one_in_sync_answers_while_the_leader_cannot),
         TEST(test_bytes_that_were_damaged_on_their_way_are_never_shown),
