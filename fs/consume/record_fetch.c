@@ -164,6 +164,7 @@ static void ask(struct record_fetch *fetch, struct read_op *op, enum record_fetc
     op->at = stage == FETCH_OFFSET ? fetch->next.offset : fetch->next.position;
     op->limit = INT64_MAX;
     op->max = 1;
+    op->of_leader = stage == FETCH_START;
 }
 
 /* How many bytes to ask for: as many as the records that are wanted may come to; of a record that is longer than what

@@ -156,6 +156,8 @@ int partition_read_submit(struct read_op *op)
     }
     if (atomic_load_explicit(&op->part->replica, memory_order_acquire) == REPLICA_ELSEWHERE)
         return remote_submit(op);
+    if (op->of_leader && partition_role(op->part) == ROLE_FOLLOWER)
+        return remote_submit(op);
 #ifdef LOGMNT_LATE_REPLICA
     return late_replica_submit(op);
 #endif

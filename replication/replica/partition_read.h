@@ -42,6 +42,7 @@ struct read_op {
     int64_t timeout_ms;     /* in: how long an answer from elsewhere is waited for */
     bool more;              /* in: who asks has something already, and does without while nobody can be asked, or
                                LIMIT_READ_AGAIN_MS have brought no answer: -ETIMEDOUT */
+    bool of_leader;         /* in: by the leader alone: what it removes a follower hears of later */
     /* in: the end of one that had to wait, with no lock held. rc: 0, or a negative errno: what submit may return, and
      * -ETIMEDOUT: nobody who has the bytes was reached in time. */
     void (*done)(struct read_op *op, int rc);

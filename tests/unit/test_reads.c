@@ -458,6 +458,30 @@ static void test_a_replica_that_is_behind_reads_on_at_its_leader(void **state)
     assert_int_equal(ask(wire->here, FIND_END, 0).op.point.offset, 2);
 }
 
+/* What has been removed there is heard of here later; who has to know asks for the leader's answer. */
+static void test_where_the_log_begins_is_the_leaders_to_say(void **state)
+{
+    struct wire *wire = *state;
+    followed_by_us(wire->here, 6, true);
+    append_lines(wire->leader, 0, 6);
+    struct partition_registration own = {.leader = 1, .leader_epoch = 7, .partition_epoch = 7};
+    own.replicas = own.isr = (struct replica_set){.count = 1, .ids = {1}};
+    partition_set_registration(wire->here, &own);
+    append_lines(wire->reader, 0, 6);
+    followed_by_us(wire->here, 8, true);
+    assert_int_equal(delete_records(wire->there, 27, NULL), 0);
+    struct asked run = ask(wire->here, READ_RUN, 40);
+    assert_int_equal(run.rc, 0);
+    assert_int_equal(run.op.log_start.offset, 0);
+    run = question(wire->here, READ_RUN, 40);
+    run.op.of_leader = true;
+    assert_true(begin(&run));
+    wait_in_time(wire, 20, atomic_load(&run.over));
+    assert_int_equal(run.rc, 0);
+    assert_true(run.op.found);
+    assert_int_equal(run.op.log_start.offset, 3);
+}
+
 static void test_there_are_no_segments_of_a_replica_elsewhere(void **state)
 {
     struct wire *wire = *state;
@@ -554,6 +578,7 @@ int main(void)
         TEST(test_who_waits_elsewhere_hears_of_growth_while_a_replica_is_made),
         TEST(test_who_waits_for_news_holds_up_no_read),
         TEST(test_a_replica_that_is_behind_reads_on_at_its_leader),
+        TEST(test_where_the_log_begins_is_the_leaders_to_say),
         TEST(test_there_are_no_segments_of_a_replica_elsewhere),
         cmocka_unit_test(test_messages_that_are_none_are_refused),
     };
