@@ -135,7 +135,7 @@ static bool shut(struct partition *part, const struct partition_request *request
 
 /* With update_lock held for writing no append is between its look at the seal and the log; and who leads in an epoch
  * before and after the look has led all the while. */
-static int seal_at_gate(struct partition *part, const struct partition_request *request,
+static int seal_locked(struct partition *part, const struct partition_request *request,
                         struct partition_answer *answer)
 {
     bool leads;
@@ -163,7 +163,7 @@ int partition_seal(struct partition *part, const struct partition_request *reque
         return -EREMOTE;
     answer->position = node_epoch;
     answer->upto = is_in_use(part, request);
-    return answer->upto == 0 && request->epoch != SEAL_LOOK ? seal_at_gate(part, request, answer) : 0;
+    return answer->upto == 0 && request->epoch != SEAL_LOOK ? seal_locked(part, request, answer) : 0;
 }
 
 void partition_seal_give_back(struct partition *part)
