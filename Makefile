@@ -219,11 +219,12 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 
 # --- what is run ---
 
-# SEEDS=N: in the place of what tests/run says.
+# SEEDS=N: in the place of what tests/run says, however long they take.
 SEED ?= 1
 export BUILD FUZZ_RUNS CC
 ifdef SEEDS
 export SIM_SEEDS := $(SEEDS)
+export PROGRAM_TIMEOUT := 0
 endif
 export SIM_SEED := $(SEED)
 export SIM_NODES := $(NODES)
