@@ -58,6 +58,12 @@ enum {
      * at once with -EROFS. Those that come to two partitions at the same time may both get the last of them: it is
      * exceeded by one append of each thread at most. */
     LIMIT_PARKED_BYTES = 256 << 20,
+    /* Appends that were held, and that a turn of a topic lets into the log; more of them wait for its next turn, behind
+     * whatever else the prompt pool has to do. */
+    LIMIT_RESUME_APPENDS = 64,
+    /* Of those that are in the log so many are answered only when none is held any more in their partition, so that who
+     * comes again with the next one finds it open; of more those are answered at once. */
+    LIMIT_RESUMED_ANSWERS = 4096,
     /* Requests of appends under way to one partition's leader, without an answer; what comes meanwhile waits, and goes
      * together. */
     LIMIT_FORWARD_REQUESTS = 5,

@@ -131,6 +131,7 @@ struct append_op {
     struct log_flush flush;
     _Atomic bool flush_met; /* of two, the flush and who began it, one has come to where the other goes on */
     int flush_rc;
+    int rc;                        /* OVER: what it ends with, once what is held is in the log */
     struct append_op *prev, *next; /* in the list of its state */
 };
 

@@ -217,8 +217,7 @@ static void go_on(struct append_op *op)
     int rc = tick(op, NULL);
 
     if (rc != 0) {
-        op->next = NULL;
-        partition_finish(op, rc < 0 ? rc : 0);
+        partition_end(op, rc < 0 ? rc : 0);
     }
 }
 

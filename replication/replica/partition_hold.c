@@ -9,10 +9,15 @@
  *      |                                            |
  *      +--------- the last one is in the log -------+
  *
- * update() alone moves it, under the lock. In RESUMING one thread puts the held ones into the log, one after the other,
- * and who comes is held behind them, so their order stays. While it is sealed (partition_seal.c), or another node
- * leads, nothing is enough, for any acks. What was held then with other acks than all need not wait for RESUMING; who
- * comes with such acks is held behind it, too (held_any). */
+ * update() alone moves it, under the lock. In RESUMING the held ones are put into the log, one after the other, and who
+ * comes is held behind them, so their order stays. While it is sealed (partition_seal.c), or another node leads,
+ * nothing is enough, for any acks. What was held then with other acks than all need not wait for RESUMING; who comes
+ * with such acks is held behind it, too (held_any).
+ *
+ * They are let in by turns of their topic (topic_resume()): so many, and then those of the next partition. Who is
+ * answered comes again with his next one; if that were held behind the others, as many writers as keep a thread busy
+ * would be held for ever. So nobody is answered while others are let in (`over`): then all who write are held or in the
+ * log by and by, none is left, and it is open again before they come. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -67,6 +72,30 @@ static void take_committing(struct append_op *op)
     list_remove(&op->part->hold.committing, op);
     atomic_fetch_sub(&op->part->manager->appends_parked, 1);
     atomic_store(&op->state, APPEND_OVER);
+}
+
+/* It is over. false: nobody is let in, or too many are over; it is answered now. */
+static bool put_over(struct append_op *op, int rc)
+{
+    struct partition_hold *hold = &op->part->hold;
+
+    if (!atomic_load(&hold->letting_in) || hold->over_count >= LIMIT_RESUMED_ANSWERS) {
+        return false;
+    }
+    op->rc = rc;
+    list_insert(&hold->over, hold->over.last, op);
+    hold->over_count++;
+    return true;
+}
+
+/* All that are over, linked by next. */
+static struct append_op *take_over(struct partition *part)
+{
+    struct append_op *first = part->hold.over.first;
+
+    part->hold.over = (struct append_list){0};
+    part->hold.over_count = 0;
+    return first;
 }
 
 /* ---- admission; under the lock ---- */
@@ -401,8 +430,10 @@ struct append_op *partition_collect_committed(struct partition *part)
 
     while ((op = part->hold.committing.first) != NULL && op->result.end.offset <= part->isr.high_watermark.offset) {
         take_committing(op);
-        *last = op;
-        last = &op->next;
+        if (!put_over(op, 0)) {
+            *last = op;
+            last = &op->next;
+        }
     }
     assert(op == NULL || op->result.end.offset > part->isr.high_watermark.offset); /* REPLICATION.md, rule 7 */
     return first;
@@ -458,6 +489,35 @@ void partition_finish(struct append_op *ops, int rc)
         }
         partition_append_note(op, op->acked ? 0 : rc);
         op->done(op, op->acked ? 0 : rc);
+    }
+}
+
+void partition_end(struct append_op *op, int rc)
+{
+    struct partition *part = partition_ref(op->part); /* with the lock goes the op, and perhaps the last reference */
+    bool later = false;
+
+    if (atomic_load(&part->hold.letting_in)) {
+        pthread_mutex_lock(&part->lock);
+        later = put_over(op, rc);
+        pthread_mutex_unlock(&part->lock);
+    }
+    if (!later) {
+        op->next = NULL;
+        partition_finish(op, rc);
+    }
+    partition_unref(part);
+}
+
+/* Each with what it ends with, linked by next. Calls back. */
+static void finish_over(struct append_op *over)
+{
+    while (over != NULL) {
+        struct append_op *op = over;
+
+        over = op->next;
+        op->next = NULL;
+        partition_finish(op, op->rc);
     }
 }
 
@@ -631,28 +691,53 @@ static struct append_op *may_resume(struct partition *part)
 }
 
 /* The next held one that may go into the log; NULL: none, or another thread is at it. `finished`: this thread is, and
- * has put the one before it in. */
-static struct append_op *next_to_resume(struct partition *part, bool finished)
+ * has put the one before it in. Without `goes_on` it takes none, and another turn goes on. *over: those that are to be
+ * answered now. */
+static struct append_op *next_to_resume(struct partition *part, bool finished, bool goes_on, struct append_op **over)
 {
+    struct partition_hold *hold = &part->hold;
     struct append_op *op = NULL;
 
+    *over = NULL;
     pthread_mutex_lock(&part->lock);
     if (finished) {
-        part->hold.resumed = NULL;
-        atomic_fetch_sub(&part->hold.held_any, part->hold.resumes_any);
+        hold->resumed = NULL;
+        atomic_fetch_sub(&hold->held_any, hold->resumes_any);
     }
     update(part);
-    if (part->hold.resumed == NULL) {
+    if (hold->resumed == NULL) {
         op = may_resume(part);
+        atomic_store(&hold->letting_in, op != NULL);
+        if (op == NULL || hold->over_count >= LIMIT_RESUMED_ANSWERS) {
+            *over = take_over(part);
+        }
+    }
+    if (!goes_on) {
+        op = NULL;
     }
     if (op != NULL) {
-        part->hold.resumed = op;
-        part->hold.resumes_any = op->acks != ACKS_ALL;
-        atomic_fetch_add(&part->hold.held_any, part->hold.resumes_any); /* at no time fewer */
+        hold->resumed = op;
+        hold->resumes_any = op->acks != ACKS_ALL;
+        atomic_fetch_add(&hold->held_any, hold->resumes_any); /* at no time fewer */
         take_held(op);
     }
     pthread_mutex_unlock(&part->lock);
     return op;
+}
+
+int partition_let_in(struct partition *part, int most)
+{
+    struct append_op *over, *op = next_to_resume(part, false, most > 0, &over);
+    int count = 0;
+
+    finish_over(over);
+    while (op != NULL) {
+        partition_append_resume(op);
+        count++;
+        op = next_to_resume(part, true, count < most, &over);
+        finish_over(over);
+    }
+    return count;
 }
 
 /* Who followed before does not know as a leader where its log ends until it has begun. */
@@ -670,17 +755,15 @@ static bool knows_its_end(struct partition *part)
 
 void partition_resume(struct partition *part)
 {
-    struct append_op *op;
-
     if (partition_leads(part) && (atomic_load(&part->replicated) || !knows_its_end(part))) {
         (void)partition_begin_leading(part, NULL);
     }
     partition_recommit(part);
     partition_arm_flush(part);
     partition_look_at_eligible(part);
-    for (op = next_to_resume(part, false); op != NULL; op = next_to_resume(part, true)) {
-        partition_append_resume(op);
-    }
+    pthread_mutex_lock(&part->lock);
+    update(part);
+    pthread_mutex_unlock(&part->lock);
 }
 
 /* ---- start ---- */

@@ -350,7 +350,8 @@ void partition_advance(struct partition *part, int32_t replica, struct log_point
 void partition_commit(struct partition *part, struct log_point end);
 /* The ISR or a setting has changed, or a replica has fetched. Likewise. */
 void partition_recommit(struct partition *part);
-/* What was held goes into the log; it is HELD no more and in no list. Calls back. */
+/* What was held goes into the log; it is HELD no more and in no list. Calls back, but hardly ever for itself
+ * (partition_end()). */
 void partition_append_resume(struct append_op *op);
 /* From here on somebody else will answer it. Each time but the first does nothing. */
 void partition_append_waits(struct append_op *op);
@@ -368,14 +369,22 @@ void partition_hold_again(struct append_op *op);
 /* Queues one that is in the log until the high watermark has passed it. 0; -ESTALE, or partition_doubt(): nobody would
  * answer it. Under the lock. */
 int partition_hold_committing(struct append_op *op);
-/* Takes out those that the high watermark has passed. Under the lock; the caller then calls partition_finish(). */
+/* Takes out those that the high watermark has passed. Under the lock; the caller then calls partition_finish(). Not
+ * among them is what is answered by who lets others in. */
 struct append_op *partition_collect_committed(struct partition *part);
 /* Ends them, linked by next, with rc. Calls back: no lock held. */
 void partition_finish(struct append_op *ops, int rc);
+/* The same of one that has waited, and is not in a list any more; while what is held is let in, at the end of that. */
+void partition_end(struct append_op *op, int rc);
 /* The role, the ISR or a setting changed: who may go on is due after that. Under the lock. */
 void partition_hold_look(struct partition *part);
-/* Settings or the ISR changed: the high watermark is looked at again and what is held goes on. Calls back. */
+/* Settings or the ISR changed: the high watermark is looked at again; what is held is to be let in after that. Calls
+ * back. */
 void partition_resume(struct partition *part);
+/* Lets into the log what was held and may go there now, in order, so many at most. Returns how many it were. As many as
+ * it may be: there may be more, and it is to be called again. Fewer: none is left, or another thread is at it. Those in
+ * the log are answered with the last of them. Calls back. */
+int partition_let_in(struct partition *part, int most);
 /* The same at the start. */
 void partition_hold_init(struct partition *part);
 /* What one ends with that is in a log, or may be, of which nobody knows what will become. */

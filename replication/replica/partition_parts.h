@@ -143,11 +143,14 @@ struct partition_seal {
 
 /* In this node; partition_hold.c's, which has the drawing. */
 struct partition_hold {
-    _Atomic int admission;           /* enum admission */
-    struct append_list held;         /* in the order in which they came */
-    struct append_op *resumed;       /* of them, the one that a thread is putting into the log */
-    bool resumes_any;                /* acks of that one are not all */
-    _Atomic int held_any;            /* how many of them have such acks, with it */
+    _Atomic int admission;     /* enum admission */
+    struct append_list held;   /* in the order in which they came */
+    struct append_op *resumed; /* of them, the one that a thread is putting into the log */
+    bool resumes_any;          /* acks of that one are not all */
+    _Atomic int held_any;      /* how many of them have such acks, with it */
+    _Atomic bool letting_in;   /* a turn of the topic lets them in, or is queued to go on with that */
+    struct append_list over;   /* while it does: what is over, and is answered at the end of it */
+    int over_count;
     struct append_list committing;   /* in the log; ascending */
     struct partition_alarm deadline; /* the first of them */
 };

@@ -197,21 +197,44 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
     atomic_fetch_add(&topic->config_generation, 1);
 }
 
-static void on_resume(struct work *work)
-{
-    struct topic *topic = CONTAINER_OF(work, struct topic, resume);
-    atomic_store(&topic->resume_queued, false);
-    for (int32_t i = 0; i < topic_partition_count(topic); i++)
-        partition_resume(topic_partition(topic, i));
-    topic_unref(topic);
-}
-
-void topic_resume(struct topic *topic)
+static void queue_resume(struct topic *topic)
 {
     if (atomic_exchange(&topic->resume_queued, true))
         return;
     topic_ref(topic);
     executor_prompt(topic->manager->executor, &topic->resume);
+}
+
+/* Lets in LIMIT_RESUME_APPENDS at most, from the partition on whose turn it is: the next turn begins behind the one
+ * with which this one ends. true: there may be more. */
+static bool let_in(struct topic *topic)
+{
+    int32_t count = topic_partition_count(topic), first = atomic_load(&topic->resume_at);
+    int left = LIMIT_RESUME_APPENDS;
+    for (int32_t i = 0; i < count && left > 0; i++) {
+        int32_t at = (int32_t)(((int64_t)first + i) % count);
+        atomic_store(&topic->resume_at, (at + 1) % count);
+        left -= partition_let_in(topic_partition(topic, at), left);
+    }
+    return left == 0;
+}
+
+static void on_resume(struct work *work)
+{
+    struct topic *topic = CONTAINER_OF(work, struct topic, resume);
+    atomic_store(&topic->resume_queued, false);
+    bool looks = atomic_exchange(&topic->resume_looks, false);
+    for (int32_t i = 0; looks && i < topic_partition_count(topic); i++)
+        partition_resume(topic_partition(topic, i));
+    if (let_in(topic))
+        queue_resume(topic);
+    topic_unref(topic);
+}
+
+void topic_resume(struct topic *topic)
+{
+    atomic_store(&topic->resume_looks, true);
+    queue_resume(topic);
 }
 
 void topic_retire(struct topic *topic)

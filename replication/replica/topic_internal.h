@@ -33,7 +33,9 @@ struct topic {
     struct work reap;        /* takes a deleted topic apart after the last reference */
     struct work resume;      /* lets go on what waits in it; holds a reference while it is queued */
     _Atomic bool resume_queued;
-    int open_rc; /* why a partition could not be made */
+    _Atomic bool resume_looks; /* something has changed: it looks at each partition first */
+    _Atomic int32_t resume_at; /* the partition whose turn it is then */
+    int open_rc;               /* why a partition could not be made */
 
     pthread_rwlock_t update_lock;
     pthread_mutex_t lock;
@@ -59,7 +61,7 @@ void topic_open_partitions(struct topic *topic, const struct metadata_topic *met
 /* The metadata changed: attributes and settings. topic_resume() is due after that. */
 void topic_update(struct topic *topic, const struct metadata_topic *meta, const struct config_set *cluster);
 /* Appends and readers that the settings held up go on, by prompt work: there may be many, and decisions do not wait for
- * them. */
+ * them. Nor does other work: a turn lets so many into the log, and others go on, round the partitions. */
 void topic_resume(struct topic *topic);
 
 /* As topic_empty(), and none are on their way to it from this node. */

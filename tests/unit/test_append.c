@@ -503,7 +503,159 @@ static void test_flush_messages_on_a_disk_that_fails(void **state)
 
 /* ---- many at once ---- */
 
-enum { WRITERS = 4 };
+/* A writer that comes again as soon as it is answered, for as long as it is held again, so many times at most. */
+struct comer {
+    struct append_op op; /* first */
+    struct fixture *f;
+    int times;
+    int answers, failures; /* so far */
+    int held;              /* again */
+    int first_order;
+    _Atomic bool over;
+};
+
+static void comer_done(struct append_op *op, int rc)
+{
+    struct comer *comer = (struct comer *)op;
+    int order = atomic_fetch_add(&calls_so_far, 1);
+    if (comer->answers++ == 0)
+        comer->first_order = order;
+    comer->failures += rc != 0;
+    rc = comer->answers <= comer->times ? append_to(comer->f, op->part, "again\n", op->acks, op, NULL) : 1;
+    comer->failures += rc < 0;
+    comer->held += rc == 0;
+    if (rc != 0)
+        atomic_store(&comer->over, true);
+}
+
+/* `count` of them are held, each with a line of its own. */
+static struct comer *come(struct fixture *f, struct partition *part, int count, enum acks acks, int times)
+{
+    struct comer *comers = calloc((size_t)count, sizeof *comers);
+    char line[16];
+    assert_non_null(comers);
+    for (int i = 0; i < count; i++) {
+        comers[i] = (struct comer){.op.done = comer_done, .f = f, .times = times};
+        snprintf(line, sizeof line, "%d\n", i);
+        assert_int_equal(append_to(f, part, line, acks, &comers[i].op, NULL), 0);
+    }
+    return comers;
+}
+
+/* Returns how often one of them was held again. */
+static int all_over(struct comer *comers, int count)
+{
+    int held = 0;
+    for (int i = 0; i < count; i++) {
+        wait_until(atomic_load(&comers[i].over));
+        assert_int_equal(comers[i].failures, 0);
+        assert_true(i == 0 || comers[i - 1].first_order < comers[i].first_order);
+        held += comers[i].held;
+    }
+    free(comers);
+    return held;
+}
+
+/* The lines that were held come first, in the order in which they came. */
+static void assert_in_order(struct fixture *f, int count)
+{
+    struct partition *part = get(f, "orders");
+    size_t size = (size_t)partition_high_watermark(part).position + 1;
+    char *text = malloc(size), *at = text, line[16];
+    partition_unref(part);
+    assert_non_null(text);
+    assert_int_equal(content(f, "orders", text, size), 0);
+    for (int i = 0; i < count; i++) {
+        int len = snprintf(line, sizeof line, "%d\n", i);
+        assert_memory_equal(at, line, (size_t)len);
+        at += len;
+    }
+    free(text);
+}
+
+/* Who was held, is answered and comes again does not keep the partition from being open to all again; nor does it hold
+ * up what is held in another partition. */
+static void test_writers_that_come_again_are_not_held_again(void **state)
+{
+    struct fixture *f = *state;
+    enum { COMERS = 3 * LIMIT_RESUME_APPENDS };
+    struct partition *part = two_needed(f);
+    partition_unref(part); /* its topic's is enough, should this fail */
+    struct parked other;
+    assert_int_equal(create_partitions(f->node, "orders", 2, NULL), 0);
+    assert_int_equal(park(f, topic_partition(part->topic, 1), &other, "x\n"), 0);
+    struct comer *comers = come(f, part, COMERS, ACKS_ALL, 20);
+    set(f, "orders", "min.insync.replicas", "1");
+    assert_int_equal(other.calls, 1);
+    assert_int_equal(other.rc, 0);
+    assert_in_range(other.order, 0, COMERS - 1);
+    assert_int_equal(all_over(comers, COMERS), 0);
+    assert_in_order(f, COMERS);
+}
+
+/* Nor those that wait for the leadership alone, while there are too few in sync for others. */
+static void test_writers_with_other_acks_are_not_held_again(void **state)
+{
+    struct fixture *f = *state;
+    enum { COMERS = 3 * LIMIT_RESUME_APPENDS };
+    struct partition *part = two_needed(f);
+    partition_unref(part); /* its topic's is enough, should this fail */
+    struct parked other;
+    atomic_store(&part->seal.sealed, true);
+    struct comer *comers = come(f, part, COMERS, ACKS_LEADER, 20);
+    assert_int_equal(park(f, part, &other, "x\n"), 0);
+    atomic_store(&part->seal.sealed, false);
+    topic_resume(part->topic);
+    executor_settle(f->node->executor);
+    assert_int_equal(all_over(comers, COMERS), 0);
+    assert_int_equal(other.calls, 0);
+    set(f, "orders", "min.insync.replicas", "1"); /* nothing is shown before */
+    assert_int_equal(other.calls, 1);
+    assert_int_equal(other.rc, 0);
+    assert_in_order(f, COMERS);
+}
+
+/* Nor those whom followers answer meanwhile. */
+static void test_the_high_watermark_answers_nobody_while_others_are_held(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *part = followed(f);
+    struct parked held[3];
+    partition_unref(part);
+    set(f, "orders", "min.insync.replicas", "3");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(park(f, part, &held[i], "x\n"), 0);
+    atomic_store(&part->settings.min_insync_config, 2);
+    partition_set_min_insync(part);
+    assert_int_equal(partition_let_in(part, 2), 2);
+    fetched(&held[1]);
+    assert_content(f, "orders", "x\nx\n");
+    assert_int_equal(held[0].calls + held[1].calls, 0);
+    assert_false(partition_append_cancel(&held[0].op));
+    assert_false(partition_append_forget(&held[0].op));
+    assert_int_equal(partition_let_in(part, 2), 1);
+    assert_int_equal(held[0].order, 0);
+    assert_int_equal(held[1].order, 1);
+    assert_int_equal(held[0].rc + held[1].rc, 0);
+    assert_int_equal(held[2].calls, 0);
+    fetched(&held[2]);
+    assert_int_equal(held[2].calls, 1);
+}
+
+/* Those that are in the log wait for so many others, and not for more. */
+static void test_not_all_answers_wait_for_all_that_is_held(void **state)
+{
+    struct fixture *f = *state;
+    enum { COMERS = LIMIT_RESUMED_ANSWERS + LIMIT_RESUME_APPENDS };
+    struct partition *part = two_needed(f);
+    partition_unref(part); /* its topic's is enough, should this fail */
+    struct comer *comers = come(f, part, COMERS, ACKS_ALL, 1);
+    set(f, "orders", "min.insync.replicas", "1");
+    assert_in_range(all_over(comers, COMERS), LIMIT_RESUMED_ANSWERS, COMERS);
+    assert_in_order(f, COMERS);
+}
+
+enum { WRITERS = 8 };
 
 struct writer {
     struct fixture *f;
@@ -534,22 +686,31 @@ static void test_settings_that_flip_under_appends(void **state)
     create(f, "orders");
     struct writer writers[WRITERS];
     pthread_t threads[WRITERS];
+    assert_int_equal(create_partitions(f->node, "orders", 2, NULL), 0);
+    struct topic *topic = node_topic(f->node, "orders");
     for (int i = 0; i < WRITERS; i++) {
-        writers[i] = (struct writer){.f = f, .part = get(f, "orders")};
+        writers[i] = (struct writer){.f = f, .part = topic_partition(topic, i % 2)};
         pthread_create(&threads[i], NULL, append_somehow, &writers[i]);
     }
     for (int i = 0; i < 20; i++) {
         set(f, "orders", "min.insync.replicas", i % 2 == 0 ? "2" : "1");
         sched_yield();
     }
-    int64_t appended = 0;
+    int64_t appended[2] = {0};
     for (int i = 0; i < WRITERS; i++) {
         pthread_join(threads[i], NULL);
-        appended += writers[i].appended;
+        appended[i % 2] += writers[i].appended;
     }
-    assert_int_equal(partition_high_watermark(writers[0].part).offset, appended);
-    for (int i = 0; i < WRITERS; i++)
-        partition_unref(writers[i].part);
+    executor_settle(f->node->executor);
+    for (int i = 0; i < 2; i++) {
+        struct partition *part = topic_partition(topic, i);
+        assert_int_equal(partition_high_watermark(part).offset, appended[i]);
+        assert_int_equal(atomic_load(&part->hold.admission), ADMISSION_OPEN);
+        assert_false(atomic_load(&part->hold.letting_in));
+        assert_null(part->hold.over.first);
+    }
+    assert_int_equal(atomic_load(&f->node->replicas.parked_bytes), 0);
+    topic_unref(topic);
 }
 
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -575,6 +736,10 @@ int main(void)
         STORY(test_what_was_held_waits_for_the_high_watermark),
         STORY(test_flush_messages_holds_no_thread),
         STORY(test_flush_messages_on_a_disk_that_fails),
+        STORY(test_writers_that_come_again_are_not_held_again),
+        STORY(test_writers_with_other_acks_are_not_held_again),
+        STORY(test_the_high_watermark_answers_nobody_while_others_are_held),
+        STORY(test_not_all_answers_wait_for_all_that_is_held),
         STORY(test_settings_that_flip_under_appends),
     };
     return cmocka_run_group_tests_name("append", tests, NULL, NULL);

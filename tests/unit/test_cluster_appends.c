@@ -552,6 +552,7 @@ static void what_is_put_back_into_a_topic_that_was_deleted_is_over(void **state)
     atomic_store(&part->seal.sealed, false);
     part->manager->hooks.has_lease = lapses_and_is_deleted;
     partition_resume(part);
+    (void)partition_let_in(part, LIMIT_RESUME_APPENDS);
     part->manager->hooks.has_lease = has_lease;
     atomic_store(&part->topic->deleted, false); /* it was not, for the rest of the story */
     assert_int_equal(between.appended.calls, 1);
