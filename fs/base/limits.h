@@ -24,6 +24,11 @@ enum {
     LIMIT_RETRIES = 256,
     /* How often an append of what a write(2) has taken is tried again, for which there was no memory or descriptor. */
     LIMIT_APPEND_AGAIN_MS = 100,
+    /* Batches of lines that lingered which one work sends, one after the other; more of them wait for its next turn,
+     * behind whatever else the prompt pool has to do. A thread that serves a request sends one of them at most. */
+    LIMIT_SEND_BATCHES = 16,
+    /* Writers that wait for room in buffer.memory which one work lets go on; likewise. */
+    LIMIT_ROOM_GRANTS = 16,
     /* How long a clean stop waits for lingering records that cannot be appended. */
     LIMIT_STOP_MS = 10000,
     /* Leader epochs but the last one in which what an open file wrote was acknowledged, and which no fsync has asked

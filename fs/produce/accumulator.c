@@ -52,11 +52,13 @@ struct accumulator {
     struct session *session;
     struct partition *part;
     pthread_mutex_t lock;
-    _Atomic int refs;                    /* the pfile's, a set alarm's until it has rung, a batch's under way */
+    _Atomic int refs;                    /* the pfile's, a set alarm's until it has rung, a batch's under way, rest's */
     struct producer_batch *open;         /* collects */
     struct producer_batch *first, *last; /* closed, in order */
     bool sending;
     struct producer_batch *under_way; /* parked with the partition, or to be tried again */
+    bool handed_on;                   /* `rest` is queued, and has a reference */
+    struct work rest;                 /* sends closed batches */
     bool alarm_on;
     struct alarm alarm;
     struct accumulator *next; /* accumulators' lock */
@@ -66,16 +68,23 @@ struct accumulators {
     pthread_mutex_t lock;
     int64_t limit_bytes, used_bytes;
     struct accumulator_waiter *first, *last;
+    bool granting; /* `grants` is queued or under way */
+    struct work grants;
+    struct executor *executor;
     struct accumulator *all;
 };
 
 /* ---- room ---- */
 
-struct accumulators *accumulators_new(int64_t buffer_memory_bytes)
+static void grant(struct work *work);
+
+struct accumulators *accumulators_new(struct executor *executor, int64_t buffer_memory_bytes)
 {
     struct accumulators *all = calloc(1, sizeof *all);
     if (all != NULL) {
         pthread_mutex_init(&all->lock, NULL);
+        all->executor = executor;
+        all->grants.run = grant;
         all->limit_bytes = buffer_memory_bytes;
     }
     return all;
@@ -84,15 +93,15 @@ struct accumulators *accumulators_new(int64_t buffer_memory_bytes)
 static bool any_left(struct accumulators *all)
 {
     pthread_mutex_lock(&all->lock);
-    bool any = all->all != NULL;
+    bool any = all->all != NULL || all->granting;
     pthread_mutex_unlock(&all->lock);
     return any;
 }
 
-void accumulators_free(struct accumulators *all, struct executor *executor)
+void accumulators_free(struct accumulators *all)
 {
     while (any_left(all))
-        executor_pause(executor, 1);
+        executor_pause(all->executor, 1);
     assert(all->used_bytes == 0 && all->first == NULL);
     pthread_mutex_destroy(&all->lock);
     free(all);
@@ -149,26 +158,49 @@ bool accumulators_cancel(struct accumulators *all, struct accumulator_waiter *wa
     return was;
 }
 
-/* Set while this thread hands out room: what a waiter sends may be over at once, and the outer call goes on with its
- * room, so that a thousand waiters do not need a thousand frames. */
-static _Thread_local bool handing_out;
+/* Under the lock. */
+static bool may_grant(const struct accumulators *all)
+{
+    return all->first != NULL && fits(all, all->first->len);
+}
+
+/* The next one to go on, with its room; NULL: none, and this work is over. */
+static struct accumulator_waiter *next_granted(struct accumulators *all)
+{
+    struct accumulator_waiter *waiter = NULL;
+    pthread_mutex_lock(&all->lock);
+    all->granting = may_grant(all);
+    if (all->granting) {
+        waiter = all->first;
+        dequeue(all, waiter);
+        all->used_bytes += (int64_t)waiter->len;
+    }
+    pthread_mutex_unlock(&all->lock);
+    return waiter;
+}
+
+static void grant(struct work *work)
+{
+    struct accumulators *all = CONTAINER_OF(work, struct accumulators, grants);
+    for (int i = 0; i < LIMIT_ROOM_GRANTS; i++) {
+        struct accumulator_waiter *waiter = next_granted(all);
+        if (waiter == NULL)
+            return;
+        waiter->room(waiter);
+    }
+    executor_prompt(all->executor, &all->grants);
+}
 
 void accumulators_give_back(struct accumulators *all, size_t len)
 {
     pthread_mutex_lock(&all->lock);
     assert(all->used_bytes >= (int64_t)len);
     all->used_bytes -= (int64_t)len;
-    while (!handing_out && all->first != NULL && fits(all, all->first->len)) {
-        struct accumulator_waiter *waiter = all->first;
-        dequeue(all, waiter);
-        all->used_bytes += (int64_t)waiter->len;
-        pthread_mutex_unlock(&all->lock);
-        handing_out = true;
-        waiter->room(waiter);
-        handing_out = false;
-        pthread_mutex_lock(&all->lock);
-    }
+    bool begins = !all->granting && may_grant(all);
+    all->granting |= begins;
     pthread_mutex_unlock(&all->lock);
+    if (begins)
+        executor_prompt(all->executor, &all->grants);
 }
 
 /* ---- batches ---- */
@@ -327,8 +359,8 @@ static int batch_submit(struct kept *kept)
 
 static void send_closed(struct accumulator *acc);
 
-/* The batch that was under way is over: it is freed, and the next one may go. */
-static void sent(struct accumulator *acc, struct producer_batch *batch, int rc)
+/* The batch that was under way is over: it is freed, and the next one may go. true: there is one. */
+static bool sent(struct accumulator *acc, struct producer_batch *batch, int rc)
 {
     pthread_mutex_lock(&acc->lock);
     acc->under_way = NULL; /* before it is freed: drain() looks */
@@ -336,41 +368,76 @@ static void sent(struct accumulator *acc, struct producer_batch *batch, int rc)
     batch_done(batch, rc);
     pthread_mutex_lock(&acc->lock);
     acc->sending = false;
+    bool more = acc->first != NULL;
     pthread_mutex_unlock(&acc->lock);
+    return more;
 }
 
 static void batch_appended(struct kept *kept, int rc)
 {
     struct producer_batch *batch = CONTAINER_OF(kept, struct producer_batch, kept);
     struct accumulator *acc = batch->accumulator;
-    sent(acc, batch, rc);
+    (void)sent(acc, batch, rc);
     send_closed(acc);
     accumulator_unref(acc); /* the batch's */
 }
 
-/* Appends closed batches in order until there is none, one is parked, or somebody else is at it. */
+/* Appends the first closed batch, unless somebody else is at it. true: it is over, and there is another one. */
+static bool send_one(struct accumulator *acc)
+{
+    pthread_mutex_lock(&acc->lock);
+    struct producer_batch *batch = acc->sending ? NULL : acc->first;
+    if (batch != NULL) {
+        acc->sending = true;
+        acc->under_way = batch;
+        acc->first = batch->next;
+        if (acc->first == NULL)
+            acc->last = NULL;
+    }
+    pthread_mutex_unlock(&acc->lock);
+    if (batch == NULL)
+        return false;
+    atomic_fetch_add(&acc->refs, 1);
+    int rc = kept_submit(&batch->kept);
+    if (rc == 0)
+        return false; /* the reference is batch_appended()'s now, which goes on */
+    bool more = sent(acc, batch, rc < 0 ? rc : 0);
+    accumulator_unref(acc);
+    return more;
+}
+
+/* A work goes on. */
+static void hand_on(struct accumulator *acc)
+{
+    pthread_mutex_lock(&acc->lock);
+    bool queues = !acc->handed_on;
+    acc->handed_on = true;
+    if (queues)
+        atomic_fetch_add(&acc->refs, 1);
+    pthread_mutex_unlock(&acc->lock);
+    if (queues)
+        executor_prompt(node_executor(acc->session->node), &acc->rest);
+}
+
+static void send_rest(struct work *work)
+{
+    struct accumulator *acc = CONTAINER_OF(work, struct accumulator, rest);
+    bool more = true;
+    pthread_mutex_lock(&acc->lock);
+    acc->handed_on = false;
+    pthread_mutex_unlock(&acc->lock);
+    for (int i = 0; i < LIMIT_SEND_BATCHES && more; i++)
+        more = send_one(acc);
+    if (more)
+        hand_on(acc);
+    accumulator_unref(acc); /* the work's */
+}
+
+/* Whoever comes by sends one: what others close meanwhile is not for its thread, nor for its request to wait for. */
 static void send_closed(struct accumulator *acc)
 {
-    for (;;) {
-        pthread_mutex_lock(&acc->lock);
-        struct producer_batch *batch = acc->sending ? NULL : acc->first;
-        if (batch != NULL) {
-            acc->sending = true;
-            acc->under_way = batch;
-            acc->first = batch->next;
-            if (acc->first == NULL)
-                acc->last = NULL;
-        }
-        pthread_mutex_unlock(&acc->lock);
-        if (batch == NULL)
-            return;
-        atomic_fetch_add(&acc->refs, 1);
-        int rc = kept_submit(&batch->kept);
-        if (rc == 0)
-            return; /* the reference is batch_appended()'s now */
-        sent(acc, batch, rc < 0 ? rc : 0);
-        accumulator_unref(acc);
-    }
+    if (send_one(acc))
+        hand_on(acc);
 }
 
 static void linger_over(struct alarm *alarm)
@@ -393,6 +460,7 @@ static struct accumulator *accumulator_of(struct session *session, struct pfile 
         acc->part = partition_ref(pfile->part);
         atomic_init(&acc->refs, 1);
         pthread_mutex_init(&acc->lock, NULL);
+        acc->rest.run = send_rest;
         alarm_init(&acc->alarm, WORK_PROMPT, linger_over);
         pfile->produce->accumulator = acc;
         struct accumulators *all = session->accumulators;

@@ -6,7 +6,9 @@
  * tried again for as long (kept.h). One that fails is dropped and its error goes to every open file that had a line in
  * it: fsync(2) and close(2) report it.
  *
- * Per partition batches are appended in order, one at a time. Any thread. */
+ * Per partition batches are appended in order, one at a time. Any thread. Who finds one to send sends one, and hands
+ * the others on to a work of the prompt pool: no request waits for what others write meanwhile. Such a work sends some,
+ * and hands on in turn. Room that comes free is given out by a work likewise. */
 #ifndef LOGMNT_FS_PRODUCE_ACCUMULATOR_H
 #define LOGMNT_FS_PRODUCE_ACCUMULATOR_H
 
@@ -25,10 +27,11 @@ struct pfile;
 struct session;
 struct spread;
 
-struct accumulators *accumulators_new(int64_t buffer_memory_bytes);
+/* NULL: no memory. */
+struct accumulators *accumulators_new(struct executor *executor, int64_t buffer_memory_bytes);
 /* Drained: nothing is reserved, and no file has one any more. Waits for who is through with the last batch but for the
  * accumulator that it was in. */
-void accumulators_free(struct accumulators *accumulators, struct executor *executor);
+void accumulators_free(struct accumulators *accumulators);
 /* The end of the session: sends everything and waits for it, LIMIT_STOP_MS at most; what is parked then is given up and
  * logged. Nobody adds any more. */
 void accumulators_drain(struct accumulators *accumulators, struct node *node);
@@ -36,7 +39,8 @@ void accumulators_drain(struct accumulators *accumulators, struct node *node);
 /* A writer that waits for room. */
 struct accumulator_waiter {
     size_t len;
-    void (*room)(struct accumulator_waiter *waiter); /* once: len bytes are reserved for it now; no lock held */
+    /* Once, by a work: len bytes are reserved for it now. No lock held. */
+    void (*room)(struct accumulator_waiter *waiter);
     struct accumulator_waiter *prev, *next;
     bool queued;
 };
@@ -44,7 +48,7 @@ struct accumulator_waiter {
  * when nothing else is in it. */
 bool accumulators_reserve(struct accumulators *accumulators, struct accumulator_waiter *waiter);
 bool accumulators_cancel(struct accumulators *accumulators, struct accumulator_waiter *waiter);
-/* Gives back room that was reserved and not used: who waits for it is called. */
+/* Gives back room that was reserved and not used: who waits for it is called, by a work. */
 void accumulators_give_back(struct accumulators *accumulators, size_t len);
 
 /* Adds complete records, whose room was reserved and which are in flight (topic_begin_flight(); once they are in, the

@@ -46,7 +46,7 @@ static int make_shared(struct session *session, struct err *e)
     session->handles = handles_new(ops_file_gone);
     session->tree = tree_new(session->node, &produce_file_hooks);
     session->retries = session->tree != NULL ? retries_new(session->tree) : NULL;
-    session->accumulators = accumulators_new(session->options->buffer_memory_bytes);
+    session->accumulators = accumulators_new(node_executor(session->node), session->options->buffer_memory_bytes);
     session->orphans = orphans_new(session);
     session->waker = waker_new(session);
     session->evictor = evictor_new(session);
@@ -60,7 +60,7 @@ static int make_shared(struct session *session, struct err *e)
     if (session->orphans != NULL)
         orphans_free(session->orphans);
     if (session->accumulators != NULL)
-        accumulators_free(session->accumulators, node_executor(session->node));
+        accumulators_free(session->accumulators);
     if (session->retries != NULL)
         retries_free(session->retries);
     if (session->tree != NULL)
@@ -75,7 +75,7 @@ static void free_shared(struct session *session)
     handles_free(session->handles, node_executor(session->node)); /* waits for them: they use all the others */
     retries_free(session->retries);
     tree_free(session->tree);
-    accumulators_free(session->accumulators, node_executor(session->node));
+    accumulators_free(session->accumulators);
 }
 
 /* Pages of the kernel's cache may be being dropped, and wait for READs that the workers have left: they are answered.

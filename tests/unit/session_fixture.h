@@ -36,7 +36,7 @@ static inline void open_any(struct opened *o, struct fixture *f, const char *nam
     o->session.options = &o->options;
     o->session.tree = tree_new(f->node, &produce_file_hooks);
     o->session.handles = handles_new(producer_free);
-    o->session.accumulators = accumulators_new(o->options.buffer_memory_bytes);
+    o->session.accumulators = accumulators_new(node_executor(f->node), o->options.buffer_memory_bytes);
     parks_init(&o->session.parks);
     struct topic *topic = node_topic(f->node, name);
     struct vnode_key key = {.kind = VNODE_ANY, .index = -1, .topic = topic};
@@ -55,7 +55,7 @@ static inline void close_any(struct opened *o)
     handles_free(o->session.handles, node_executor(o->f->node));
     tree_forget(o->session.tree, o->vnode->id, 1);
     tree_free(o->session.tree);
-    accumulators_free(o->session.accumulators, node_executor(o->f->node));
+    accumulators_free(o->session.accumulators);
 }
 
 #endif
