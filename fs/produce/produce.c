@@ -416,6 +416,7 @@ static bool turn_wait_cancel(struct park *park)
 
 static void turn_wait_aborted(struct park *park, int rc)
 {
+    handle_write_over(CONTAINER_OF(park, struct waiting_write, park)->handle);
     fuse_reply_err(park->req, -rc);
 }
 
@@ -423,6 +424,7 @@ static void wait_for_turn(fuse_req_t req, struct handle *handle, const char *byt
 {
     struct waiting_write *op = waiting_new(handle, bytes, len, flags);
     if (op == NULL) {
+        handle_write_over(handle);
         fuse_reply_err(req, ENOMEM);
         return;
     }
@@ -477,12 +479,14 @@ static bool wait_for_lingering(fuse_req_t req, struct handle *handle, const char
 
 void produce_write(fuse_req_t req, struct handle *handle, const char *bytes, size_t len, int flags)
 {
-    if (!handle->appends || (flags & O_APPEND) == 0)
+    if (!handle->appends || (flags & O_APPEND) == 0) {
+        handle_write_over(handle);
         fuse_reply_err(req, EPERM);
-    else if (turn_try(&handle->producer->turn))
+    } else if (turn_try(&handle->producer->turn)) {
         write_now(req, handle, bytes, len, flags);
-    else
+    } else {
         wait_for_turn(req, handle, bytes, len, flags);
+    }
 }
 
 void produce_flush(fuse_req_t req, struct handle *handle)
@@ -491,7 +495,7 @@ void produce_flush(fuse_req_t req, struct handle *handle)
         sync_close(req, handle);
         return;
     }
-    rest_fence(handle);
+    sync_closed(handle);
     fuse_reply_err(req, 0);
 }
 

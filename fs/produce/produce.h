@@ -8,7 +8,8 @@
 
 #include "fs/tree/handle.h"
 
-/* Answers a WRITE; flags are the open file's at the time of the write (F_SETFL changes them). */
+/* Answers a WRITE, for which handle_write_begun() was called; flags are the open file's at the time of the write
+ * (F_SETFL changes them). */
 void produce_write(fuse_req_t req, struct handle *handle, const char *data, size_t len, int flags);
 /* FLUSH: a descriptor of the open file was closed. */
 void produce_flush(fuse_req_t req, struct handle *handle);

@@ -17,6 +17,7 @@ int producer_open(struct handle *handle)
 
 void producer_give_turn(struct handle *handle)
 {
+    handle_write_over(handle);
     turn_give(&handle->producer->turn, node_executor(handle->session->node));
 }
 

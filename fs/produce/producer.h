@@ -56,7 +56,7 @@ struct producer {
 
 /* For a new open file. -ENOMEM. */
 int producer_open(struct handle *handle);
-/* The turn is over. Before the answer: the next write may follow on that. */
+/* The turn is over, and the WRITE that had it. Before the answer: the next write may follow on that. */
 void producer_give_turn(struct handle *handle);
 /* The open file's last reference goes. */
 void producer_free(struct handle *handle);

@@ -53,7 +53,7 @@ static void finish(struct sync_op *op)
     if (!atomic_exchange(&op->answered, true)) {
         park_answer(&op->park);
         if (op->closes)
-            rest_fence(op->handle);
+            sync_closed(op->handle);
         reply(op, atomic_load(&op->rc));
     }
     park_unref(&op->park);
@@ -239,6 +239,13 @@ bool sync_lingers(struct handle *handle)
     return lingers;
 }
 
+void sync_closed(struct handle *handle)
+{
+    if (!sync_lingers(handle))
+        handle_written(handle, false);
+    rest_fence(handle);
+}
+
 bool sync_drain(struct handle *handle, struct sync_drain *drain)
 {
     return begin_drain(handle, drain, true);
@@ -273,7 +280,7 @@ static void start(fuse_req_t req, struct handle *handle, bool to_disk, bool clos
     struct sync_op *op = calloc(1, sizeof *op);
     if (op == NULL) {
         if (closes)
-            rest_fence(handle);
+            sync_closed(handle);
         fuse_reply_err(req, sync_error(written, -ENOMEM));
         return;
     }

@@ -15,6 +15,9 @@
 void sync_fsync(fuse_req_t req, struct handle *handle);
 /* close(2) of one descriptor with linger.ms: waits, reports what went wrong since it was last reported. */
 void sync_close(fuse_req_t req, struct handle *handle);
+/* FLUSH, before it is answered: looks wait for an unterminated rest; and unless something is on its way still, what was
+ * written can be seen. */
+void sync_closed(struct handle *handle);
 /* RELEASE: the fence that a close has left up goes down as soon as nothing is on its way any more. */
 void sync_released(struct handle *handle);
 /* The last line is on its way, which sync_released() is to know, and no drain waits for; and is over. */

@@ -439,7 +439,7 @@ static void do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 {
     struct handle *handle = handle_of(fi);
     (void)ino, (void)off; /* the offset is the kernel's guess of the end */
-    handle_appending(handle, true);
+    handle_write_begun(handle);
     if (!write_fenced(req, handle, data, size, fi))
         produce_write(req, handle, data, size, fi->flags);
 }
@@ -449,17 +449,18 @@ static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct handle *handle = handle_of(fi);
     (void)ino;
     ops_lock_flush(handle, fi->lock_owner);
-    handle_appending(handle, false);
-    if (handle->appends)
+    if (handle->appends) {
         produce_flush(req, handle);
-    else
+    } else {
+        handle_written(handle, false);
         fuse_reply_err(req, 0);
+    }
 }
 
 static void close_handle(struct handle *handle)
 {
     ops_lock_release(handle);
-    handle_appending(handle, false);
+    handle_written(handle, true);
     if (handle->appends)
         produce_release(handle);
     if (handle->vnode->key.kind == VNODE_FOLLOW)

@@ -91,13 +91,35 @@ struct handle *handle_ref(struct handle *handle)
     return handle;
 }
 
-void handle_appending(struct handle *handle, bool appending)
+/* Of `writing`: it is counted; and what each WRITE that is under way adds. */
+enum { WRITTEN = 1, A_WRITE = 2 };
+
+static void count(struct handle *handle, int by)
 {
-    if (atomic_load_explicit(&handle->appending, memory_order_relaxed) == appending ||
-        atomic_exchange(&handle->appending, appending) == appending)
-        return;
-    atomic_fetch_add(&handle->vnode->appending, appending ? 1 : -1);
-    atomic_fetch_add(&handle->pfile->appending, appending ? 1 : -1);
+    atomic_fetch_add(&handle->vnode->appending, by);
+    atomic_fetch_add(&handle->pfile->appending, by);
+}
+
+void handle_write_begun(struct handle *handle)
+{
+    int before = atomic_fetch_add(&handle->writing, A_WRITE);
+    if ((before & WRITTEN) == 0 && (atomic_fetch_or(&handle->writing, WRITTEN) & WRITTEN) == 0)
+        count(handle, 1);
+}
+
+void handle_write_over(struct handle *handle)
+{
+    atomic_fetch_sub(&handle->writing, A_WRITE);
+}
+
+void handle_written(struct handle *handle, bool last)
+{
+    int writing = atomic_load_explicit(&handle->writing, memory_order_relaxed);
+    do {
+        if ((writing & WRITTEN) == 0 || (!last && writing >= A_WRITE))
+            return;
+    } while (!atomic_compare_exchange_weak(&handle->writing, &writing, writing - WRITTEN));
+    count(handle, -1);
 }
 
 void handle_close(struct handle *handle)

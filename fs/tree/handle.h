@@ -39,11 +39,11 @@ struct handle {
     struct pfile *pfile; /* referenced; NULL where there is none */
     _Atomic int refs;
     bool appends;
-    bool outside;           /* outside.h's: no open file of anybody's */
-    _Atomic bool appending; /* counted in its node and pfile */
-    _Atomic int cached;     /* enum handle_cached: partitions */
-    int fd;                 /* segment files; -1 */
-    int32_t backing_id;     /* likewise: the kernel reads it without us; 0 */
+    bool outside;        /* outside.h's: no open file of anybody's */
+    _Atomic int writing; /* handle.c's: WRITEs under way; whether it is counted in its node and pfile */
+    _Atomic int cached;  /* enum handle_cached: partitions */
+    int fd;              /* segment files; -1 */
+    int32_t backing_id;  /* likewise: the kernel reads it without us; 0 */
     pthread_mutex_t lock;
     struct producer *producer; /* producer.h: partitions and .any; who has the turn, and locks of its own */
     struct reader *reader;     /* reader.h: partitions and their views, open for reading; handle's lock */
@@ -70,8 +70,13 @@ int handles_of(struct handles *handles, const struct vnode *vnode, struct handle
 struct handle *handle_new(struct session *session, struct vnode *vnode); /* NULL: no memory; one reference */
 struct handle *handle_ref(struct handle *handle);
 void handle_unref(struct handle *handle);
-/* It is being written, or what was written is on its way to be seen (FLUSH). */
-void handle_appending(struct handle *handle, bool appending);
+/* A WRITE has come: the open file is being appended to, and counted so in its node and pfile, from here on. */
+void handle_write_begun(struct handle *handle);
+/* It is settled, and answered after this: the FLUSH that may follow on the answer knows. */
+void handle_write_over(struct handle *handle);
+/* What was written can be seen (FLUSH): it is being appended to no more, unless a WRITE is under way, through another
+ * descriptor. `last`: there is none any more (RELEASE). */
+void handle_written(struct handle *handle, bool last);
 /* The open file is gone: takes it off the list and drops its reference. */
 void handle_close(struct handle *handle);
 

@@ -7,6 +7,7 @@
 
 #include "fs/base/limits.h"
 #include "fs/produce/accumulator.h"
+#include "fs/produce/produce.h"
 #include "fs/produce/produce_file.h"
 #include "fs/produce/producer.h"
 #include "fs/tree/handle.h"
@@ -45,6 +46,13 @@ static inline void open_any(struct opened *o, struct fixture *f, const char *nam
     o->handle = handle_new(&o->session, o->vnode);
     o->handle->appends = true;
     assert_int_equal(producer_open(o->handle), 0);
+}
+
+/* As do_write(). */
+static inline void write_to(struct fuse_req *req, struct handle *handle, const char *bytes, size_t len, int flags)
+{
+    handle_write_begun(handle);
+    produce_write(req, handle, bytes, len, flags);
 }
 
 /* Every request of it has been answered. */

@@ -1,7 +1,6 @@
 /* tests/unit/test_accumulators.c: lines that linger: whose thread sends them, and the end of a session. */
 #include "tests/unit/one_thread.h"
 
-#include "fs/produce/produce.h"
 #include "tests/unit/session_fixture.h"
 
 /* The last one to have an accumulator, who is at the end of its batch still. */
@@ -28,7 +27,7 @@ static void who_is_at_the_end_of_the_last_batch_is_waited_for(void **state)
     make(f, "orders");
     open_any(&o, f, "orders");
     fake_fuse_request(&req, getpid());
-    produce_write(&req, o.handle, "one\n", 4, O_WRONLY | O_APPEND);
+    write_to(&req, o.handle, "one\n", 4, O_WRONLY | O_APPEND);
     assert_int_equal(atomic_load(&req.written), 4);
     accumulators_drain(o.session.accumulators, f->node);
     assert_content(f, "orders", "one\n");
@@ -62,7 +61,7 @@ static ssize_t write_of_another(struct io *io, int fd, const struct iovec *iov, 
     if (other.count < OTHERS) {
         struct fuse_req *req = &other.reqs[other.count++];
         fake_fuse_request(req, getpid());
-        produce_write(req, other.handle, "two\n", 4, O_WRONLY | O_APPEND);
+        write_to(req, other.handle, "two\n", 4, O_WRONLY | O_APPEND);
     }
     return bad_pwritev(io, fd, iov, iovcnt, at);
 }
@@ -139,7 +138,7 @@ static void who_writes_does_not_send_what_others_write_meanwhile(void **state)
     open_both(&o, f);
     struct partition *part = get(f, "orders");
     fake_fuse_request(&req, getpid());
-    produce_write(&req, o.handle, "one\n", 4, O_WRONLY | O_APPEND);
+    write_to(&req, o.handle, "one\n", 4, O_WRONLY | O_APPEND);
     struct done done = done_by(part, &req);
     int64_t most = most_of_one_work(part);
     partition_unref(part);
@@ -161,7 +160,7 @@ static void who_closes_does_not_send_what_others_write_meanwhile(void **state)
     struct partition *part = get(f, "orders");
     o.options.batch_size_bytes = 8;
     fake_fuse_request(&req, getpid());
-    produce_write(&req, o.handle, "one\n", 4, O_WRONLY | O_APPEND);
+    write_to(&req, o.handle, "one\n", 4, O_WRONLY | O_APPEND);
     o.options.batch_size_bytes = 4;
     fake_fuse_request(&close, getpid());
     produce_flush(&close, o.handle);
@@ -184,7 +183,7 @@ static void a_drain_waits_for_what_was_handed_on(void **state)
     struct fuse_req req;
     open_both(&o, f);
     fake_fuse_request(&req, getpid());
-    produce_write(&req, o.handle, "one\n", 4, O_WRONLY | O_APPEND);
+    write_to(&req, o.handle, "one\n", 4, O_WRONLY | O_APPEND);
     close_both(&o);
     assert_all_are_there(f);
 }

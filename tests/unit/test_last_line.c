@@ -2,7 +2,6 @@
  * lines that linger. The program is linked with --wrap for the allocator, so that memory can end for a thread. */
 #include "tests/unit/session_fixture.h"
 
-#include "fs/produce/produce.h"
 #include "fs/produce/sync.h"
 
 void *__real_malloc(size_t size);
@@ -58,7 +57,7 @@ static void write_text(struct story *s, const char *text)
 {
     struct fuse_req req;
     fake_fuse_request(&req, getpid());
-    produce_write(&req, s->any.handle, text, strlen(text), O_WRONLY | O_APPEND);
+    write_to(&req, s->any.handle, text, strlen(text), O_WRONLY | O_APPEND);
     wait_until(atomic_load(&req.answers) == 1);
     assert_int_equal(atomic_load(&req.written), strlen(text));
 }

@@ -1,8 +1,6 @@
 /* tests/unit/test_produce.c: writes of one open file that come side by side, as the kernel does not send them. */
 #include "tests/unit/session_fixture.h"
 
-#include "fs/produce/produce.h"
-
 enum { WRITES = 20 };
 
 /* An open `.any` of a topic of one partition, where what is appended waits for a second replica. */
@@ -24,7 +22,7 @@ static void begin(struct story *s, struct fixture *f)
 static void send(struct story *s, int i, const char *text)
 {
     fake_fuse_request(&s->reqs[i], getpid());
-    produce_write(&s->reqs[i], s->any.handle, text, strlen(text), O_WRONLY | O_APPEND);
+    write_to(&s->reqs[i], s->any.handle, text, strlen(text), O_WRONLY | O_APPEND);
 }
 
 static void let_go(struct story *s)
@@ -170,6 +168,85 @@ static void a_full_buffer_memory_holds_the_turn(void **state)
     over(&s);
 }
 
+/* ---- who is told that it is being appended to ---- */
+
+/* As close(2) of a descriptor that is not the last one. */
+static void close_one(struct story *s, struct fuse_req *req)
+{
+    fake_fuse_request(req, getpid());
+    produce_flush(req, s->any.handle);
+}
+
+static int appending(struct story *s)
+{
+    assert_int_equal(atomic_load(&s->any.vnode->appending), atomic_load(&s->any.handle->pfile->appending));
+    return atomic_load(&s->any.vnode->appending);
+}
+
+static void a_close_beside_writes_does_not_end_them(void **state)
+{
+    struct story s;
+    struct fuse_req closes[3];
+    int beside_two, beside_one, not_closed, closed;
+    begin(&s, *state);
+    send(&s, 0, "one\n");
+    send(&s, 1, "two\n");
+    close_one(&s, &closes[0]);
+    beside_two = appending(&s);
+    fake_fuse_interrupt(&s.reqs[1]); /* it waits for its turn */
+    is_answered(&s, 1, EINTR, 0);
+    close_one(&s, &closes[1]);
+    beside_one = appending(&s);
+    let_go(&s);
+    is_answered(&s, 0, 0, 4);
+    not_closed = appending(&s);
+    close_one(&s, &closes[2]);
+    closed = appending(&s);
+    over(&s);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(atomic_load(&closes[i].answers), 1);
+    assert_int_equal(beside_two, 1);
+    assert_int_equal(beside_one, 1);
+    assert_int_equal(not_closed, 1);
+    assert_int_equal(closed, 0);
+}
+
+static void what_lingers_is_being_appended_until_the_close_is_answered(void **state)
+{
+    struct story s;
+    struct fuse_req close;
+    int answers, before, after;
+    begin(&s, *state);
+    s.any.options.linger_ms = INT64_C(1) << 40;
+    send(&s, 0, "one\n");
+    is_answered(&s, 0, 0, 4);
+    close_one(&s, &close);
+    answers = atomic_load(&close.answers);
+    before = appending(&s);
+    let_go(&s);
+    wait_until(atomic_load(&close.answers) == 1);
+    after = appending(&s);
+    accumulators_drain(s.any.session.accumulators, s.f->node); /* the alarm */
+    over(&s);
+    assert_int_equal(atomic_load(&close.err), 0);
+    assert_int_equal(answers, 0);
+    assert_int_equal(before, 1);
+    assert_int_equal(after, 0);
+}
+
+static void one_that_is_refused_is_over(void **state)
+{
+    struct story s;
+    struct fuse_req close;
+    begin(&s, *state);
+    fake_fuse_request(&s.reqs[0], getpid());
+    write_to(&s.reqs[0], s.any.handle, "one\n", 4, O_WRONLY);
+    is_answered(&s, 0, EPERM, 0);
+    close_one(&s, &close);
+    assert_int_equal(appending(&s), 0);
+    over(&s);
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, OF_EACH = 200, PIECE_BYTES = 6 };
@@ -194,7 +271,7 @@ static void *write_pieces(void *arg)
         char text[8];
         int len = piece(text, writer->id, i);
         fake_fuse_request(&req, getpid());
-        produce_write(&req, writer->s->any.handle, text, (size_t)len, O_WRONLY | O_APPEND);
+        write_to(&req, writer->s->any.handle, text, (size_t)len, O_WRONLY | O_APPEND);
         wait_until(atomic_load(&req.answers) == 1);
         assert_int_equal(atomic_load(&req.written), (size_t)len);
     }
@@ -242,6 +319,9 @@ int main(void)
         STORY(when_the_one_that_has_the_turn_is_interrupted_the_next_has_it),
         STORY(the_end_of_the_session_ends_them_all),
         STORY(a_full_buffer_memory_holds_the_turn),
+        STORY(a_close_beside_writes_does_not_end_them),
+        STORY(what_lingers_is_being_appended_until_the_close_is_answered),
+        STORY(one_that_is_refused_is_over),
         STORY(threads_that_write_at_once_tear_nothing),
     };
     return cmocka_run_group_tests_name("produce", tests, NULL, NULL);
