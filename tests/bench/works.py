@@ -240,7 +240,8 @@ def tail_rows(bench, what, sides, load):
 
 def tails(bench, row=Row("the slowest writes of 25 writers, in medians", "≤ 1.5 x P", 1.5, ("P",), "x")):
     """One partition, 25 writers, acks=all: what a write may take beyond the usual. Where ours is on the disk when it is
-    answered the other side is O_SYNC on a plain file, else an empty file system; each with the same load beside it."""
+    answered the other side is O_SYNC on a plain file, else an empty file system; each with the same load beside it.
+    With linger.ms a write that fills a batch sends that one, and none of those that others fill meanwhile."""
     with bench.mounted("log.cleaner.backoff.ms=100"):
         plain = bench.path("plain", "file")
         shell(': > "$1"', plain)
@@ -254,6 +255,10 @@ def tails(bench, row=Row("the slowest writes of 25 writers, in medians", "≤ 1.
         load = BulkLoad(bench)
         for name, sides in cases.items():
             tail_rows(bench, f"{name} beside removals and compaction", sides, load)
+    with bench.mounted("linger.ms=5"):
+        lingering = bench.make_topic("lingering")
+        sides = {"ours": ("plain", f"{lingering}/0"), "E": ("plain", bench.path("empty", "bench", "0"))}
+        tail_rows(bench, "linger.ms=5", sides, None)
 
 
 # ---- big logs ----
