@@ -25,6 +25,7 @@ enum {
     FRAGMENTS_MAX = 1 << 15, /* of one hand */
     READS_MAX = 1 << 15,
     SHARED_FILES = 7,             /* opened before the processes are made */
+    READ_AND_WRITTEN = 1,         /* of them, the one that is read, too */
     FILES = SHARED_FILES + HANDS, /* and those that a hand opens for one write each */
     REQUEST_BYTES = 1 << 20,      /* as the kernel cuts what is written */
 };

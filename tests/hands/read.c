@@ -163,6 +163,9 @@ static void read_by_position(struct hand *hand)
         at = st.st_size - 4096;
     }
     lseek(fd, at, SEEK_SET);
+    if (partition == hands_partition(READ_AND_WRITTEN) && hands_chance(hand, 30)) {
+        fd = hand->files->write_fd[READ_AND_WRITTEN]; /* by position, which no write looks at */
+    }
     if (hands_chance(hand, 80)) {
         read_at(hand, partition, fd, at);
         return;
