@@ -107,18 +107,23 @@ is_there_after_close() { # NODE LINE
     for node in 1 2 3; do intact $node; done
 }
 
-@test "a rolling restart under writers: no write on a mount that lives fails" {
+@test "a rolling restart of all hosts under writers: no write on a mount that lives fails" {
     form
-    bg writer 1 w1
-    bg writer 3 w3
-    more
-    cluster restart "$C" 2
-    whole
-    more
-    end_writers
-    none_failed 1 3
+    for stops in 1 2 3; do
+        writers=()
+        for node in $(others $stops); do
+            bg writer "$node" "w$node$stops"
+            writers+=("$node$stops")
+        done
+        more
+        restart_nodes $stops
+        whole
+        more
+        end_writers
+        none_failed "${writers[@]}"
+    done
     same
-    intact 1
+    for node in 1 2 3; do intact $node; done
 }
 
 @test "all are killed at once under writers: what was acknowledged is there, the same everywhere" {

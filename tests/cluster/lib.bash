@@ -168,9 +168,13 @@ note_epochs() { # NODE…
     done
 }
 kill_nodes() { note_epochs "$@"; cluster kill "$C" "$@"; } # NODE…
-start_nodes() { # NODE…: those that kill_nodes has ended; each mount knows that they are back
-    local node from
+start_nodes() { # NODE…: those that have ended since note_epochs; each mount knows that they are back
     cluster start "$C" "$@"
+    await_starts "$@"
+}
+restart_nodes() { note_epochs "$@"; cluster restart "$C" "$@"; await_starts "$@"; } # NODE…: clean stops, likewise
+await_starts() { # NODE…
+    local node from
     for node; do
         for from in 1 2 3; do
             [ ! -r "$C/$from/.cluster/nodes" ] || wait_until "[ \"\$(epoch $from $node)\" -gt ${EPOCHS[node]} ] 2>/dev/null"

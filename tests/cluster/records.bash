@@ -46,13 +46,13 @@ same() { # [LINES]: so many
     [ $# = 0 ] || wait_until "[ \"\$(wc -l <$C/1/orders/0)\" = $1 ]"
     wait_until are_same || { wc "$C"/*/orders/0; return 1; }
 }
-none_failed() { # WRITER'S-NODE…
-    local node
-    for node; do [ ! -s "$T/w$node.failed" ] || { head -n 3 "$T/w$node.failed"; return 1; }; done
+none_failed() { # WRITER'S-NUMBER…: which is its node's, mostly
+    local number
+    for number; do [ ! -s "$T/w$number.failed" ] || { head -n 3 "$T/w$number.failed"; return 1; }; done
 }
 
 # writer NODE NAME: lines `NAME N`, one a write(2), until $T/enough is there; those that were acknowledged go to $T/NAME,
-# those that failed to $T/NAME.failed.
+# those that failed to $T/NAME.failed. NAME is w and a number, of which the first digit is the node's.
 writer() {
     python3 - "$C/$1/orders/0" "$2" "$T" <<'END'
 import errno, os, sys
@@ -75,14 +75,15 @@ except OSError:
 END
 }
 begin_writers() { for node in 1 2 3; do bg writer $node "w$node"; done; }
-end_writers() { touch "$T/enough"; wait "${BG[@]}"; BG=(); }
-acked() { cat "$T"/w[123] 2>/dev/null | wc -l; }
+end_writers() { touch "$T/enough"; wait "${BG[@]}"; BG=(); rm "$T/enough"; }
+acked() { cat "$T"/w*[0-9] 2>/dev/null | wc -l; }
 more() { local now; now=$(acked); wait_until "[ \$(acked) -gt $((now + ${1:-20})) ]"; } # that many more lines were acknowledged
 
-# Each acknowledged line of a writer once, and all its lines in order; what failed without a certain error may be there.
+# Each acknowledged line of a writer once, and all its lines in order; none that was refused for certain (EROFS). What else
+# failed may be there.
 intact() { # NODE
     python3 - "$C/$1/orders/0" "$T" <<'END'
-import glob, sys
+import glob, os, sys
 seen, bad = {}, 0
 for line in open(sys.argv[1]):
     name, number = line.split()
@@ -91,8 +92,13 @@ for name, numbers in seen.items():
     if numbers != sorted(set(numbers)):
         bad = 1
         print(name, "has lines twice or out of order:", [(a, b) for a, b in zip(numbers, numbers[1:]) if b <= a][:5])
-for path in glob.glob(sys.argv[2] + "/w[123]"):
+for path in glob.glob(sys.argv[2] + "/w*[0-9]"):
     name = path.rsplit("/", 1)[1]
+    if os.path.exists(path + ".failed"):
+        refused = {int(line.split()[0]) for line in open(path + ".failed") if "Read-only" in line} & set(seen.get(name, []))
+        if refused:
+            bad = 1
+            print(name, "has", len(refused), "lines that were refused:", sorted(refused)[:5])
     lost = {int(line.split()[1]) for line in open(path) if line.endswith("\n")} - set(seen.get(name, []))
     if lost:
         bad = 1

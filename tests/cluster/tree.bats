@@ -274,9 +274,7 @@ changes() { # NODE NAME: topics, until $T/enough is there; what failed is in $T/
     for node in 1 2 3; do
         bg changes "$(others $node | head -n 1)" "n$node"
         writer=$!
-        note_epochs $node
-        cluster restart "$C" $node
-        for from in 1 2 3; do wait_until "[ \"\$(epoch $from $node)\" -gt ${EPOCHS[node]} ]"; done
+        restart_nodes $node
         wait_until formed
         touch "$T/enough"
         wait "$writer"
