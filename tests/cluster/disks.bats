@@ -8,12 +8,6 @@ form_on_disks() { # [-o OPTIONS] MEGABYTES NODE…
     make_orders
 }
 
-lead() { # NODE: leads the partition, as all know, and is preferred as its leader: otherwise it would not be for long
-    change set_attr "$C/1/orders/0" user.log.replicas "$1,$(others "$1" | paste -sd,)"
-    wait_until "[ \"\$(leader 1)\" = $1 ] || set_attr $C/1/orders/0 user.log.leader $1 2>/dev/null"
-    wait_until "is_whole && [ \"\$(leader 1)\" = $1 ]"
-}
-
 # FS_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH: what was not synced is lost.
 power_off() { # NODE…
     python3 - "${@/#/$T/disk/}" <<'P'

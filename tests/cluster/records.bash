@@ -33,6 +33,12 @@ another_leads() { # AS-SEEN-FROM NODE
     wait_until "led=\$(leader $1) && [[ \$led =~ ^[0-9]+\$ ]] && [ \"\$led\" != $2 ]"
 }
 
+lead() { # NODE: leads the partition, as all know, and is preferred as its leader: otherwise it would not be for long
+    change set_attr "$C/1/orders/0" user.log.replicas "$1,$(others "$1" | paste -sd,)"
+    wait_until "[ \"\$(leader 1)\" = $1 ] || set_attr $C/1/orders/0 user.log.leader $1 2>/dev/null"
+    wait_until "is_whole && [ \"\$(leader 1)\" = $1 ]"
+}
+
 # The same bytes on all mounts, as soon as the high watermark has got to the end on each.
 are_same() {
     local node mark
