@@ -29,6 +29,7 @@ struct sync_op {
     struct sync_drain drain;
     int32_t flush_count;
     struct sync_flush *flushes;
+    _Atomic bool started; /* all of them */
 };
 
 /* What was written is in the log, whatever became of the flush: its writer is told that it may be there. */
@@ -131,6 +132,14 @@ static int plan_flushes(struct sync_op *op)
     return forgot ? -EIO : 0;
 }
 
+static void give_up(struct sync_op *op)
+{
+    for (int32_t i = 0; i < op->flush_count; i++) {
+        if (op->flushes[i].flush.part != NULL)
+            partition_flush_give_up(&op->flushes[i].flush);
+    }
+}
+
 static void start_flushes(struct sync_op *op)
 {
     atomic_store(&op->pending, 1);
@@ -153,17 +162,24 @@ static void start_flushes(struct sync_op *op)
         if (rc != 0)
             flush_done(&flush->flush, rc < 0 ? rc : 0);
     }
+    atomic_store(&op->started, true);
+    if (atomic_load(&op->answered)) /* of this and op_cancel() one at least sees the other's */
+        give_up(op);
     drop_pending(op);
 }
 
-/* A fatal signal, or the end of the session. Batches go on without it; a flush under way ends it once more. */
+/* A fatal signal, or the end of the session. Batches go on without it; a flush under way ends it once more, and does
+ * not wait for other nodes. */
 static bool op_cancel(struct park *park)
 {
     struct sync_op *op = CONTAINER_OF(park, struct sync_op, park);
     if (atomic_exchange(&op->answered, true))
         return false;
-    if (!sync_drain_cancel(op->handle, &op->drain))
+    if (!sync_drain_cancel(op->handle, &op->drain)) {
         atomic_fetch_add(&park->refs, 1); /* aborted's; finish() drops its own */
+        if (atomic_load(&op->started))
+            give_up(op);
+    }
     return true;
 }
 

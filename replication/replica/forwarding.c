@@ -290,7 +290,7 @@ static void look_at(struct partition *part, void *arg)
 {
     (void)arg;
     partition_forward_look(part);
-    partition_ask_look(part);
+    partition_ask_look(part, true);
     partition_insync_look(part, true);
 }
 

@@ -30,8 +30,9 @@ struct ask {
     int32_t epoch; /* forward_message.h's partition_request */
     int64_t upto;
     int64_t deadline_ms;
-    bool to_self; /* should this node lead, it is asked all the same; else -EREMOTE */
-    bool later;   /* not before LIMIT_FORWARD_PAUSE_MS, or before something changes */
+    bool to_self;                 /* should this node lead, it is asked all the same; else -EREMOTE */
+    bool later;                   /* not before LIMIT_FORWARD_PAUSE_MS, or before something changes */
+    const _Atomic bool *given_up; /* NULL, or: -EINTR once that is set and somebody looks */
     void (*done)(struct ask *ask, int rc);
     /* done, rc 0: from the answer, with the epoch in which it was asked */
     int32_t leader_epoch;
@@ -47,6 +48,7 @@ struct ask {
 struct insync_wait {
     int64_t committed, flushed, start;
     int64_t deadline_ms;
+    const _Atomic bool *given_up; /* as ask's */
     void (*done)(struct insync_wait *wait, int rc);
     int rc;
     bool unsure; /* out: so it is in a log that may be cut yet, when the leader begins its epoch */
@@ -175,12 +177,16 @@ struct flush_op {
     struct late_end late_ends[LIMIT_LATE_EPOCHS];
     struct flush_op *next;
     int64_t deadline_ms;
+    _Atomic bool given_up;
     struct log_flush flush;
     struct insync_wait wait;
     struct ask ask;
 };
 /* 1: it is there already; 0: op->done is or will be called; or a negative errno: over. */
 int partition_flush_submit(struct flush_op *op);
+/* After the submit: nobody wants to know any more, and what waits for other nodes ends (-EINTR). op->done is called as
+ * ever, perhaps before this has returned; a disk is waited for. It may be over already, but op->part is still there. */
+void partition_flush_give_up(struct flush_op *op);
 
 /* ---- waiting for records ---- */
 

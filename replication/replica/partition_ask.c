@@ -6,8 +6,8 @@
  *        ^                                        |
  *        +--- the leader or a link is another, or it refused for now (again after LIMIT_FORWARD_PAUSE_MS)
  *
- * OVER also: its deadline (-ETIMEDOUT); the topic is deleted (-ESTALE); this node has come to lead (-EREMOTE): whoever
- * asked does it here, unless it is asked like another one (to_self).
+ * OVER also: its deadline (-ETIMEDOUT); the topic is deleted (-ESTALE); nobody wants it any more (-EINTR); this node
+ * has come to lead (-EREMOTE): whoever asked does it here, unless it is asked like another one (to_self).
  *
  * Under the forward lock, which is held through a send. */
 #include <errno.h>
@@ -97,6 +97,8 @@ static void look(struct partition *part, bool again, struct ask ***last)
         next = ask->next;
         if (atomic_load(&part->topic->deleted)) {
             end(part, ask, -ESTALE, last);
+        } else if (ask->given_up != NULL && atomic_load(ask->given_up)) {
+            end(part, ask, -EINTR, last);
         } else if (leads && !ask->to_self) {
             end(part, ask, -EREMOTE, last);
         } else if ((ask->state == ASK_WAITING || again) && leader != LEADER_NONE) {
@@ -108,12 +110,12 @@ static void look(struct partition *part, bool again, struct ask ***last)
     set_alarm(part, failed);
 }
 
-void partition_ask_look(struct partition *part)
+void partition_ask_look(struct partition *part, bool again)
 {
     struct ask *over = NULL, **last = &over;
 
     pthread_mutex_lock(&part->forward.lock);
-    look(part, true, &last);
+    look(part, again, &last);
     pthread_mutex_unlock(&part->forward.lock);
     finish(over);
 }

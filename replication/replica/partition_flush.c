@@ -33,7 +33,8 @@ int partition_flush(struct partition *part, struct log_flush *flush)
  *     the leader, alone in the replicas ---> its log is flushed ---> over
  *     the leader ---> its log is flushed ---> all in sync have committed and flushed it ---> over
  *     elsewhere ---> the leader is asked, over changes of leader ---> over
- * From each to the other when this node comes to lead, or leads no more. */
+ * From each to the other when this node comes to lead, or leads no more. What is given up is over where it waits for
+ * others. */
 
 static void flush_elsewhere(struct flush_op *op);
 static int flush_here(struct flush_op *op);
@@ -119,8 +120,11 @@ static void on_flushed_here(struct log_flush *flush, int rc)
         finish(op, rc);
         return;
     }
-    op->wait = (struct insync_wait){
-        .committed = op->upto, .flushed = op->upto, .deadline_ms = op->deadline_ms, .done = on_insync};
+    op->wait = (struct insync_wait){.committed = op->upto,
+                                    .flushed = op->upto,
+                                    .deadline_ms = op->deadline_ms,
+                                    .given_up = &op->given_up,
+                                    .done = on_insync};
     partition_insync_wait(op->part, &op->wait);
 }
 
@@ -144,6 +148,7 @@ static void flush_elsewhere(struct flush_op *op)
                            .epoch = op->leader_epoch,
                            .upto = op->upto,
                            .deadline_ms = op->deadline_ms,
+                           .given_up = &op->given_up,
                            .done = on_asked};
     partition_ask(op->part, &op->ask);
 }
@@ -158,7 +163,8 @@ static int flush_here(struct flush_op *op)
     if (rc == 0) {
         rc = partition_settle(part);
         if (rc == 0) {
-            op->wait = (struct insync_wait){.deadline_ms = op->deadline_ms, .done = on_settled};
+            op->wait =
+                (struct insync_wait){.deadline_ms = op->deadline_ms, .given_up = &op->given_up, .done = on_settled};
             partition_insync_wait(part, &op->wait);
             return 0;
         }
@@ -256,6 +262,7 @@ int partition_flush_submit(struct flush_op *op)
     op->late_asked = false;
     op->late_rc = 0;
     op->late_count = 0;
+    atomic_store(&op->given_up, false);
     if (!op->from_peer && partition_late_wait(op)) {
         return 0;
     }
@@ -264,6 +271,19 @@ int partition_flush_submit(struct flush_op *op)
         (void)note(op, rc);
     }
     return rc;
+}
+
+void partition_flush_give_up(struct flush_op *op)
+{
+    struct partition *part = partition_ref(op->part); /* the caller's may go with the op */
+
+    atomic_store(&op->given_up, true);
+    if (partition_late_give_up(op)) {
+        partition_flush_late_over(op);
+    }
+    partition_ask_look(part, false);
+    partition_insync_look(part, false);
+    partition_unref(part);
 }
 
 /* ---- this replica's ---- */

@@ -593,7 +593,7 @@ void partition_hold_deleted(struct partition *part)
     partition_finish(committing, -ESTALE);
     partition_finish(held, -ESTALE);
     partition_forward_fail(part, -ESTALE);
-    partition_ask_look(part);
+    partition_ask_look(part, true);
     partition_insync_look(part, false);
 }
 

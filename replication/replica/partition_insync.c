@@ -4,7 +4,7 @@
  *     WAITING --- the high watermark, and what each member of the ISR is known to have, have come so far ---> OVER
  *
  * OVER also: its deadline (-ETIMEDOUT), the end of the leadership (-EREMOTE: whoever waits asks the next leader), the
- * topic's (-ESTALE), the log's (-EIO).
+ * topic's (-ESTALE), the log's (-EIO); nobody wants to know any more (-EINTR).
  *
  * Who is in sync and has not flushed what is waited for is asked to (MESSAGE_FLUSH_INSYNC, with the leader's own
  * epoch), once it holds that, and again when a link came or went, and with the next beat if it could not. So is who is
@@ -48,6 +48,9 @@ static int judge(const struct partition *part, const struct insync_wait *wait)
 {
     if (atomic_load(&part->topic->deleted)) {
         return -ESTALE;
+    }
+    if (wait->given_up != NULL && atomic_load(wait->given_up)) {
+        return -EINTR;
     }
     if (!partition_leads(part)) {
         return -EREMOTE;

@@ -497,6 +497,8 @@ void partition_hand_over(struct partition *part, struct append_op *committing, s
 struct append_op *partition_late_detach(struct append_op *op);
 /* An fsync comes. true: some are under way, partition_flush_late_over() follows. */
 bool partition_late_wait(struct flush_op *op);
+/* true: it waited, and does no more; it has failed. */
+bool partition_late_give_up(struct flush_op *op);
 /* What it has asked for is answered. */
 void partition_late_asked(struct flush_op *op);
 
@@ -517,8 +519,9 @@ void partition_ask_init(struct partition *part);
 void partition_ask(struct partition *part, struct ask *ask);
 /* true: it was not sent and never will be. */
 bool partition_ask_cancel(struct partition *part, struct ask *ask);
-/* The registration, the role or a link is another, or the topic is gone. Calls back. */
-void partition_ask_look(struct partition *part);
+/* The registration, the role or a link is another (again: what was sent is sent once more), the topic is gone, or one
+ * is given up. Calls back. */
+void partition_ask_look(struct partition *part, bool again);
 void partition_ask_answer(struct partition *part, const struct partition_answer *answer);
 void partition_ask_fail(struct partition *part, int rc); /* ends all of them; calls back */
 

@@ -100,6 +100,25 @@ bool partition_late_wait(struct flush_op *op)
     return waits;
 }
 
+bool partition_late_give_up(struct flush_op *op)
+{
+    struct partition *part = op->part;
+    struct flush_op **link = &part->late.flushes;
+    bool waits;
+
+    pthread_mutex_lock(&part->forward.lock);
+    while (*link != NULL && *link != op) {
+        link = &(*link)->next;
+    }
+    waits = *link != NULL;
+    if (waits) {
+        *link = op->next;
+        op->late_rc = -EINTR;
+    }
+    pthread_mutex_unlock(&part->forward.lock);
+    return waits;
+}
+
 /* One is over. Returns the fsyncs that wait for no other, linked by next. */
 static struct flush_op *tell(struct partition_late *late, uint64_t number, int rc)
 {

@@ -179,7 +179,7 @@ static void act(struct partition *part, const struct partition_registration *reg
     else
         partition_forward_look(part);
     partition_fail_if_offline(part); /* with nobody else in sync by now nobody else answers what waits */
-    partition_ask_look(part);
+    partition_ask_look(part, true);
     partition_insync_look(part, false);
 }
 

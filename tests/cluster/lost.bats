@@ -157,3 +157,32 @@ make_single() { # TOPIC
         rm "$T/go"
     done
 }
+
+# By the end of the contract's ten seconds; a daemon that waits for the call would need an hour.
+stops() { begin_clock; cluster stop "$C" "$1" && ran_at_most 15000; } # NODE
+
+@test "a daemon stops in time though an fsync waits for other hosts, on the leader's host and on another" {
+    form -o "tls=off,acks=0,delivery.timeout.ms=3600000,$CALM"
+    lead 1
+    echo first >>"$C/1/orders/0"
+    same
+    for how in 'cut 3 3' 'pause 3 1'; do
+        read -r does node stops <<<"$how"
+        note_epochs "$stops"
+        cluster "$does" "$C" "$node"
+        bg python3 -c '
+import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+os.write(fd, b"more\n")
+os.fsync(fd)' "$C/$stops/orders/0" 2>"$T/said"
+        flushes=$!
+        wait_until "waits_in $flushes 74 3"
+        stops "$stops"
+        wait_until "is_gone $flushes"
+        grep -q 'not connected' "$T/said"
+        case $does in cut) cluster heal "$C" ;; pause) cluster resume "$C" "$node" ;; esac
+        start_nodes "$stops"
+        whole
+    done
+    same
+}

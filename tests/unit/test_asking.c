@@ -212,6 +212,29 @@ static void an_fsync_without_a_leader_ends(void **state)
     assert_int_equal(flushed.rc, -ETIMEDOUT);
 }
 
+static void an_fsync_that_is_given_up_waits_for_nobody_elsewhere(void **state)
+{
+    struct pair *pair = led_by_one(state, both);
+    struct flushed asking, waiting;
+
+    append_at(pair, 1, "a\n");
+    pair->held = true;
+    assert_int_equal(flush_at(pair, 2, &asking, 1, 5), 0);  /* asks, and has no answer */
+    assert_int_equal(flush_at(pair, 1, &waiting, 1, 5), 0); /* the other one does not have it */
+    partition_flush_give_up(&waiting.op);
+    assert_int_equal(waiting.calls, 1);
+    assert_int_equal(waiting.rc, -EINTR);
+    assert_int_equal(asking.calls, 0);
+    partition_flush_give_up(&asking.op);
+    partition_flush_give_up(&asking.op);
+    assert_int_equal(asking.calls, 1);
+    assert_int_equal(asking.rc, -EINTR);
+    pair->held = false;
+    wire_clear(&pair->ends[1]);
+    settle(pair);
+    assert_int_equal(asking.calls + waiting.calls, 2);
+}
+
 static void an_fsync_goes_on_where_the_leader_is(void **state)
 {
     struct pair *pair = led_by_one(state, both);
@@ -350,6 +373,7 @@ int main(void)
         STORY(who_leaves_the_isr_is_not_waited_for),
         STORY(what_a_later_leader_has_not_is_lost),
         STORY(an_fsync_without_a_leader_ends),
+        STORY(an_fsync_that_is_given_up_waits_for_nobody_elsewhere),
         STORY(an_fsync_goes_on_where_the_leader_is),
         STORY(records_are_deleted_from_anywhere),
         STORY(a_deletion_waits_for_all_in_sync),

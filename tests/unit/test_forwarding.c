@@ -139,6 +139,27 @@ static void an_fsync_waits_for_what_acks_0_has_not_sent(void **state)
     assert_int_equal(log_recovery_point(partition_of(pair, 1, "orders")->log), 2);
 }
 
+static void what_an_fsync_that_is_given_up_was_to_be_told_is_for_the_next(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended none;
+    struct flushed flushed;
+
+    led_by(pair, 1, "orders", LEADER_NONE, 6, (struct replica_set){.count = 0});
+    assert_int_equal(append_at(pair, 2, &none, "a\n", ACKS_NONE), 1);
+    flush_at(pair, 2, &flushed);
+    settle(pair);
+    assert_int_equal(flushed.calls, 0);
+    partition_flush_give_up(&flushed.op);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, -EINTR);
+    time_passes(pair, 30000);
+    assert_int_equal(flushed.calls, 1);
+    flush_at(pair, 2, &flushed);
+    assert_int_equal(flushed.calls, 1);
+    assert_int_equal(flushed.rc, -EROFS);
+}
+
 static void an_fsync_is_told_once_what_acks_0_has_lost(void **state)
 {
     struct pair *pair = led_by_one(state);
@@ -535,6 +556,7 @@ int main(void)
         STORY(acks_0_waits_for_nothing),
         STORY(an_fsync_waits_for_what_acks_0_has_not_sent),
         STORY(an_fsync_is_told_once_what_acks_0_has_lost),
+        STORY(what_an_fsync_that_is_given_up_was_to_be_told_is_for_the_next),
         STORY(an_fsync_tells_what_a_leader_has_taken_along_of_acks_0),
         STORY(what_comes_together_travels_together),
         STORY(an_answer_that_is_lost_doubles_nothing),
