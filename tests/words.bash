@@ -49,3 +49,14 @@ fails() { # TEXT COMMAND…: it fails, and says so
 
 attr() { getfattr --absolute-names --only-values -n "$2" "$1"; } # FILE NAME
 set_attr() { setfattr -n "$2" -v "$3" "$1"; }                     # FILE NAME VALUE
+
+# --- README's tour ---
+
+# Between its start and its stop, which are a test's own.
+readme_tour() {
+    awk '/^```/ { inside = /^```sh/; next } inside' "$ROOT/README.md" |
+        grep -vE '^(mkdir /tmp/log|build/logmnt .*|cd /tmp/log|cd .* && fusermount3 .*)$'
+}
+
+# Times, and how bash names itself, are not the same twice.
+same_each_time() { sed -E 's/"timestamp":[0-9]{13}/"timestamp":T/; s/^bash: line [0-9]+:/bash:/'; }
