@@ -107,6 +107,26 @@ is_there_after_close() { # NODE LINE
     for node in 1 2 3; do intact $node; done
 }
 
+@test "the leader's host stands still, or is cut off, under writers: no write elsewhere fails, and nothing is lost or doubled" {
+    form
+    for how in '4 pause resume' '5 cut heal'; do
+        read -r round begin end <<<"$how"
+        learn lost leader 1
+        for node in 1 2 3; do bg writer $node "w$node$round"; done
+        more
+        cluster "$begin" "$C" "$lost"
+        another_leads "$(others "$lost" | head -n 1)" "$lost"
+        more
+        cluster "$end" "$C" "$lost"
+        whole
+        more
+        end_writers
+        for node in $(others "$lost"); do none_failed "$node$round"; done
+    done
+    same
+    for node in 1 2 3; do intact $node; done
+}
+
 @test "a rolling restart of all hosts under writers: no write on a mount that lives fails" {
     form
     for stops in 1 2 3; do

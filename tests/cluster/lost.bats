@@ -158,6 +158,37 @@ make_single() { # TOPIC
     done
 }
 
+@test "a signal ends an append that could not be sent, with EINTR, and then it is nowhere" {
+    form -o "tls=off,delivery.timeout.ms=3600000,$CALM"
+    lead 1
+    cluster cut "$C" 3
+    for node in 1 2; do wait_until "grep -qE '^(peer $node .*: lost|node $node: silent)' $C/log/3"; done
+    bg python3 -c '
+import errno, os, signal, sys
+class Rung(Exception):
+    pass
+def ring(*_):
+    raise Rung
+signal.signal(signal.SIGUSR1, ring)
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+try:
+    os.write(fd, b"never\n")
+    sys.exit("written")
+except Rung:
+    pass
+os.write(fd, b"tried again\n")' "$C/3/orders/0"
+    writes=$!
+    wait_until "waits_in $writes 1 3"
+    kill -USR1 "$writes"
+    wait_until "[ \"\$(awk '/^ShdPnd/ { print \$2 }' /proc/$writes/status)\" = 0000000000000000 ]"
+    wait_until "waits_in $writes 1 3"
+    cluster heal "$C"
+    wait "$writes"
+    whole
+    same 1
+    is "$(cat "$C/1/orders/0")" 'tried again'
+}
+
 # By the end of the contract's ten seconds; a daemon that waits for the call would need an hour.
 stops() { begin_clock; cluster stop "$C" "$1" && ran_at_most 15000; } # NODE
 
