@@ -71,6 +71,45 @@ END
     is "$(attr "$C/1" user.node.id)" 1
 }
 
+# In front of PATH: what a launcher does to say which process it has begun waits until it is told to go on; who comes to
+# that, and who asks for the lock, is counted.
+hold_launchers() {
+    mkdir "$T/bin"
+    cat >"$T/bin/mv" <<END
+#!/bin/bash
+echo >>"$T/moving"
+until [ -e "$T/go" ]; do sleep 0.02; done
+exec $(command -v mv) "\$@"
+END
+    cat >"$T/bin/flock" <<END
+#!/bin/bash
+echo >>"$T/asking"
+exec $(command -v flock) "\$@"
+END
+    chmod +x "$T"/bin/*
+}
+lines() { cat "$T/$1" 2>/dev/null | wc -l; }
+start_beside() { # NAME: its exit status goes to $T/NAME, and whether the mount is there then
+    bg eval "PATH=$T/bin:$PATH cluster start $C; echo \$? \$(mountpoint -q $C/1; echo \$?) >$T/$1"
+}
+
+@test "of two starts of one node at once one launches it, and both wait for its mount" {
+    start_cluster -o tls=off 1
+    cluster stop "$C" 1
+    hold_launchers
+    start_beside first
+    wait_until '[ "$(lines moving)" = 1 ]'
+    start_beside second
+    wait_until '[ "$(lines moving)" = 2 ] || [ "$(lines asking)" = 2 ]'
+    : >"$T/go"
+    wait_until '[ -s "$T/first" ] && [ -s "$T/second" ]'
+    is "$(cat "$T/first")" '0 0'
+    is "$(cat "$T/second")" '0 0'
+    is "$(pgrep -fc "data=$C/data/1,")" 1
+    is "$(ls "$C/pid")" 1
+    is "$(attr "$C/1" user.node.id)" 1
+}
+
 @test "links are cut and healed: a cable, a pair, one way" {
     start_cluster -o tls=off 3
     for from in 1 2 3; do for to in 1 2 3; do wait_until "reaches $from $to"; done; done
