@@ -198,6 +198,13 @@ int network_meet(struct network *network, int32_t node, const char *host, int po
     return transport == NULL ? -ENOTCONN : transport->meet(transport, node, host, port);
 }
 
+void network_forget(struct network *network, int32_t node)
+{
+    struct transport *transport = atomic_load(&network->transport);
+    if (transport != NULL)
+        transport->forget(transport, node);
+}
+
 void network_drop(struct network *network, int32_t node)
 {
     struct transport *transport = atomic_load(&network->transport);

@@ -85,6 +85,7 @@ bool network_up(const struct network *network, int32_t node);
 uint64_t network_link(const struct network *network, int32_t node);
 /* As the transport's; -ENOTCONN without one. */
 int network_meet(struct network *network, int32_t node, const char *host, int port);
+void network_forget(struct network *network, int32_t node);
 void network_drop(struct network *network, int32_t node);
 
 #endif

@@ -430,6 +430,23 @@ void peer_set_address(struct peer *peer, const char *host, int port)
     forget_addresses(peer);
 }
 
+void peer_forget(struct peer *peer)
+{
+    peer->host[0] = '\0';
+    peer->port = 0;
+    forget_addresses(peer);
+    uv_timer_stop(&peer->retry);
+}
+
+bool peer_is_idle(const struct peer *peer)
+{
+    for (int c = 0; c < CHANNELS; c++) {
+        if (peer->links[c].state != LINK_DOWN && peer->links[c].state != LINK_DIALING)
+            return false;
+    }
+    return peer->host[0] == '\0';
+}
+
 struct peer *peer_new(struct peers *peers, int32_t id)
 {
     struct peer *peer = calloc(1, sizeof *peer);

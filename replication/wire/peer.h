@@ -69,6 +69,10 @@ struct peer *peer_new(struct peers *peers, int32_t id);
 /* Goodbye, and no event any more. Frees itself by and by. It is in no table. */
 void peer_leave(struct peer *peer);
 void peer_set_address(struct peer *peer, const char *host, int port);
+/* It is to be found nowhere, until it comes by itself or is given an address again. */
+void peer_forget(struct peer *peer);
+/* Forgotten, and it has not answered. */
+bool peer_is_idle(const struct peer *peer);
 /* Connects what is down, now. */
 void peer_dial(struct peer *peer);
 /* As if both connections had been lost. */

@@ -95,22 +95,6 @@ static struct peer *find(struct peers *peers, int32_t node)
     return NULL;
 }
 
-/* The peer of that id, made if there is none. NULL: no memory, no room. */
-static struct peer *find_or_make(struct peers *peers, int32_t node)
-{
-    struct peer *peer = find(peers, node);
-    if (peer != NULL)
-        return peer;
-    if (peers->count == LIMIT_NODES || (peer = peer_new(peers, node)) == NULL) {
-        log_line(LOG_ERR, "peer %d: no room for another peer", node);
-        return NULL;
-    }
-    pthread_rwlock_wrlock(&peers->table_lock);
-    peers->table[peers->count++] = peer;
-    pthread_rwlock_unlock(&peers->table_lock);
-    return peer;
-}
-
 static void take_out(struct peers *peers, struct peer *peer)
 {
     pthread_rwlock_wrlock(&peers->table_lock);
@@ -122,6 +106,35 @@ static void take_out(struct peers *peers, struct peer *peer)
     }
     pthread_rwlock_unlock(&peers->table_lock);
     peer_leave(peer);
+}
+
+/* One that nobody looks for any more gives its place to another. */
+static void make_room(struct peers *peers)
+{
+    for (unsigned i = 0; i < peers->count; i++) {
+        if (peer_is_idle(peers->table[i])) {
+            take_out(peers, peers->table[i]);
+            return;
+        }
+    }
+}
+
+/* The peer of that id, made if there is none. NULL: no memory, no room. */
+static struct peer *find_or_make(struct peers *peers, int32_t node)
+{
+    struct peer *peer = find(peers, node);
+    if (peer != NULL)
+        return peer;
+    if (peers->count == LIMIT_NODES)
+        make_room(peers);
+    if (peers->count == LIMIT_NODES || (peer = peer_new(peers, node)) == NULL) {
+        log_line(LOG_ERR, "peer %d: no room for another peer", node);
+        return NULL;
+    }
+    pthread_rwlock_wrlock(&peers->table_lock);
+    peers->table[peers->count++] = peer;
+    pthread_rwlock_unlock(&peers->table_lock);
+    return peer;
 }
 
 static int send_frame(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
@@ -165,6 +178,11 @@ static void serve(struct peers *peers, struct request *request)
             peer_set_address(peer, request->host, request->port);
             peer_dial(peer);
         }
+        break;
+    case REQUEST_FORGET:
+        peer = find(peers, request->node);
+        if (peer != NULL)
+            peer_forget(peer);
         break;
     case REQUEST_DROP:
         peer = find(peers, request->node);
@@ -211,6 +229,12 @@ static int meet(struct transport *transport, int32_t node, const char *host, int
         return -ENAMETOOLONG;
     strcpy(request.host, host);
     return ask(CONTAINER_OF(transport, struct peers, transport), &request);
+}
+
+static void forget(struct transport *transport, int32_t node)
+{
+    struct request request = {.kind = REQUEST_FORGET, .node = node};
+    ask(CONTAINER_OF(transport, struct peers, transport), &request);
 }
 
 static void drop(struct transport *transport, int32_t node)
@@ -443,7 +467,7 @@ int peers_start(const struct peers_options *options, struct peers **out, struct 
     struct peers *peers = calloc(1, sizeof *peers);
     if (peers == NULL)
         return err_sys(e, -ENOMEM, "peers");
-    peers->transport = (struct transport){.send = send_frame, .meet = meet, .drop = drop};
+    peers->transport = (struct transport){.send = send_frame, .meet = meet, .forget = forget, .drop = drop};
     peers->events = options->events;
     peers->loop = options->loop;
     peers->hello = options->hello;

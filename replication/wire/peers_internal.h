@@ -25,7 +25,7 @@ struct finishing {
 /* What another thread asked for. */
 struct request {
     struct request *next;
-    enum { REQUEST_MEET, REQUEST_DROP, REQUEST_TLS } kind;
+    enum { REQUEST_MEET, REQUEST_FORGET, REQUEST_DROP, REQUEST_TLS } kind;
     int32_t node;
     char host[HELLO_HOST_BYTES];
     int port;

@@ -22,6 +22,9 @@ struct transport {
     /* This is where a peer is to be found; again with another address when it has moved. It is connected to, and
      * connected to again for as long as it is a peer. Any thread. -ENOMEM, -ENOSPC (LIMIT_NODES). */
     int (*meet)(struct transport *transport, int32_t node, const char *host, int port);
+    /* The cluster has none of that id any more: it is connected to no more, but where it comes by itself, or is to be
+     * met again. What stands goes on. Any thread. */
+    void (*forget)(struct transport *transport, int32_t node);
     /* Ends its connections, as if they had been lost, and connects anew: for a peer that says what is no message, or
      * that could not be told something. Any thread. */
     void (*drop)(struct transport *transport, int32_t node);

@@ -374,6 +374,13 @@ static int meet(struct transport *transport, int32_t id, const char *host, int p
     return 0;
 }
 
+static void forget(struct transport *transport, int32_t id)
+{
+    struct net_node *node = of(transport);
+    if (is_peer(node, id))
+        node->sides[id - 1].known = false;
+}
+
 static void drop(struct transport *transport, int32_t id)
 {
     struct net_node *node = of(transport);
@@ -434,7 +441,7 @@ void net_init(struct net *net, uint64_t seed, const int64_t *now_ms, int node_co
     for (int i = 0; i < node_count; i++) {
         struct net_node *node = &net->nodes[i];
         node->source = (struct transport_source){.start = start, .stop = stop, .set_cluster = set_cluster};
-        node->transport = (struct transport){.send = send_frame, .meet = meet, .drop = drop};
+        node->transport = (struct transport){.send = send_frame, .meet = meet, .forget = forget, .drop = drop};
         node->net = net;
         node->id = i + 1;
         node->host_up = true;

@@ -119,6 +119,11 @@ static inline int memory_meet(struct transport *transport, int32_t node, const c
     return 0;
 }
 
+static inline void memory_forget(struct transport *transport, int32_t node)
+{
+    (void)transport, (void)node;
+}
+
 static inline void memory_drop(struct transport *transport, int32_t node)
 {
     struct memory_port *port = CONTAINER_OF(transport, struct memory_port, transport);
@@ -184,7 +189,7 @@ static inline void memory_network_init(struct memory_network *network)
             .network = network,
             .node = node,
             .source = {.start = memory_start, .stop = memory_stop, .set_cluster = memory_set_cluster},
-            .transport = {.send = memory_send, .meet = memory_meet, .drop = memory_drop}};
+            .transport = {.send = memory_send, .meet = memory_meet, .forget = memory_forget, .drop = memory_drop}};
     }
 }
 

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "replication/base/limits.h"
 #include "tests/unit/scratch.h"
 
 enum { WAIT_S = 20, KIND = FRAME_MESSAGES, BIG = 8 << 20, RECORD = 16 << 10 };
@@ -391,6 +392,34 @@ static FILE *spawn_host(const char *id, struct host *out, pid_t *pid)
     return said;
 }
 
+/* Places are for those that are in the cluster, not for all that have ever been. */
+static void who_is_forgotten_gives_its_place_to_another(void **state)
+{
+    (void)state;
+    struct host a, b, nobody;
+    host_start(&nobody, 3, 0, NULL);
+    host_stop(&nobody); /* its port refuses */
+    host_start(&a, 1, 0, NULL);
+    host_start(&b, 2, 0, NULL);
+    struct transport *transport = peers_transport(a.peers);
+    for (int32_t id = 3; id < 3 + LIMIT_NODES; id++) {
+        nobody.id = id;
+        meet(&a, &nobody);
+    }
+    transport->forget(transport, 7);
+    meet(&a, &b);
+    await(&a, &a.ups, 1);
+    await(&b, &b.ups, 1);
+    /* What stands goes on, and who comes back by itself is there. */
+    transport->forget(transport, 2);
+    transport->drop(transport, 2);
+    await(&a, &a.downs, 1);
+    meet(&b, &a);
+    await(&a, &a.ups, 2);
+    host_stop(&a);
+    host_stop(&b);
+}
+
 static void a_killed_process_is_known_to_be_dead(void **state)
 {
     (void)state;
@@ -455,6 +484,7 @@ int main(int argc, char **argv)
         STORY(a_dropped_peer_is_connected_anew),
         cmocka_unit_test_prestate(a_record_whose_frame_cannot_be_kept_ends_the_connection, &certified),
         cmocka_unit_test_prestate(records_that_are_held_back_go_out_once_the_socket_takes_more, &certified),
+        cmocka_unit_test(who_is_forgotten_gives_its_place_to_another),
         cmocka_unit_test(a_killed_process_is_known_to_be_dead),
     };
     signal(SIGPIPE, SIG_IGN);
