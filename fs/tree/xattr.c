@@ -466,6 +466,13 @@ static void set_voters(fuse_req_t req, const char *name, const struct replica_se
         change_begun(change, node_change_voters(session_of(req)->node, &change->op, voters.ids, voters.count));
 }
 
+static void unregister(fuse_req_t req, const char *name, int32_t id)
+{
+    struct change *change = new_change(req, name);
+    if (change != NULL)
+        change_begun(change, node_unregister(session_of(req)->node, &change->op, id));
+}
+
 /* A number as text, from 1 to max; -EINVAL. *end is behind it. */
 static int32_t number_of(const char *text, int32_t max, const char **end)
 {
@@ -502,7 +509,7 @@ static int ids_of(const char *text, struct replica_set *out)
 }
 
 /* What may be set, besides settings. */
-enum settable { SETS_NONE, SETS_PARTITIONS, SETS_FACTOR, SETS_LEADER, SETS_REPLICAS, SETS_VOTERS };
+enum settable { SETS_NONE, SETS_PARTITIONS, SETS_FACTOR, SETS_LEADER, SETS_REPLICAS, SETS_VOTERS, SETS_UNREGISTERED };
 
 static enum settable settable(const struct vnode *vnode, const char *name)
 {
@@ -516,6 +523,8 @@ static enum settable settable(const struct vnode *vnode, const char *name)
         return SETS_REPLICAS;
     if (vnode->key.kind == VNODE_ROOT && strcmp(name, "user.cluster.voters") == 0)
         return SETS_VOTERS;
+    if (vnode->key.kind == VNODE_ROOT && strcmp(name, "user.cluster.unregister") == 0)
+        return SETS_UNREGISTERED;
     return SETS_NONE;
 }
 
@@ -529,6 +538,7 @@ static int check_value(enum settable which, const char *value)
     case SETS_FACTOR:
         return only_number(value, LIMIT_REPLICAS) < 0 ? -EINVAL : 0;
     case SETS_LEADER:
+    case SETS_UNREGISTERED:
         return only_number(value, INT32_MAX) < 0 ? -EINVAL : 0;
     case SETS_REPLICAS:
     case SETS_VOTERS:
@@ -561,10 +571,21 @@ static void set_value(fuse_req_t req, const struct vnode *vnode, const char *nam
         ids_of(value, &set);
         set_voters(req, name, &set);
         break;
+    case SETS_UNREGISTERED:
+        unregister(req, name, only_number(value, INT32_MAX));
+        break;
     case SETS_NONE:
         set_config(req, vnode, name, value);
         break;
     }
+}
+
+/* What is the cluster's own is not changed; but where groups' offsets lie is, as where any records do. */
+static bool is_fixed(const struct vnode *vnode, const char *name)
+{
+    enum settable which = settable(vnode, name);
+    return vnode->topic != NULL && topic_internal(vnode->topic) &&
+           (!topic_name_internal(topic_name(vnode->topic)) || (which != SETS_REPLICAS && which != SETS_FACTOR));
 }
 
 /* Whether the attribute may be set, or removed (value NULL): 0 or a negative errno. */
@@ -574,8 +595,7 @@ static int check_change(fuse_req_t req, const struct vnode *vnode, const char *n
     char present[VALUE_BYTES];
     if (vnode_deleted(vnode))
         return -ESTALE;
-    if ((vnode->topic != NULL && topic_internal(vnode->topic)) ||
-        !attr_is_owner(session, vnode, fuse_req_ctx(req)->uid))
+    if (is_fixed(vnode, name) || !attr_is_owner(session, vnode, fuse_req_ctx(req)->uid))
         return -EPERM;
     if ((flags & XATTR_CREATE) != 0 && value_of(session, vnode, name, present) == 0)
         return -EEXIST;

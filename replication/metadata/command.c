@@ -33,7 +33,8 @@ enum field {
     FIELD_GROUP = 1 << 16,
     FIELD_SEALS = 1 << 17, /* where there are any: in COMMAND_VERSION_SEALS, with the id */
     FIELD_MEANT = 1 << 18, /* the id, where it is known: for who proposes alone */
-    FIELDS_END = 1 << 19,
+    FIELD_RETIRED = 1 << 19,
+    FIELDS_END = 1 << 20,
 };
 
 static const struct {
@@ -59,6 +60,7 @@ static const struct {
     [COMMAND_SET_GROUP_ATTR] = {"set_group_attr", FIELD_GROUP | FIELD_MEANT | FIELD_ATTR | FIELD_SET},
     [COMMAND_SET_GROUP_CONFIG] = {"set_group_config", FIELD_GROUP | FIELD_MEANT | FIELD_NAME | FIELD_VALUE},
     [COMMAND_REMOVE_GROUP_CONFIG] = {"remove_group_config", FIELD_GROUP | FIELD_MEANT | FIELD_NAME},
+    [COMMAND_UNREGISTER_NODE] = {"unregister_node", FIELD_RETIRED},
 };
 
 const char *command_type_name(enum command_type type)
@@ -120,6 +122,7 @@ static size_t key_count(unsigned fields)
             count += field == FIELD_ATTR           ? 5
                      : field == FIELD_REGISTRATION ? REGISTRATION_KEYS
                      : field == FIELD_STATE        ? NODE_STATE_KEYS
+                     : field == FIELD_RETIRED      ? RETIRED_KEYS
                      : field == FIELD_EPOCH        ? EPOCH_KEYS
                      : field == FIELD_VOTERS       ? VOTERS_KEYS
                                                    : 1;
@@ -148,6 +151,8 @@ static void pack_command(msgpack_packer *pk, const struct command *cmd)
         pack_registration(pk, &cmd->registration);
     if ((fields & FIELD_STATE) != 0)
         pack_node_state(pk, &cmd->registration);
+    if ((fields & FIELD_RETIRED) != 0)
+        pack_retired(pk, &cmd->registration);
     if ((fields & FIELD_CHANGES) != 0)
         pack_changes(pk, cmd->changes, cmd->change_count);
     if ((fields & FIELD_EPOCH) != 0)
@@ -336,6 +341,8 @@ static const char *get_parts(const msgpack_object *map, unsigned fields, struct 
         return "registration";
     if ((fields & FIELD_STATE) != 0 && !get_node_state(map, &cmd->registration))
         return "node state";
+    if ((fields & FIELD_RETIRED) != 0 && !get_retired(map, &cmd->registration))
+        return "node";
     if ((fields & FIELD_EPOCH) != 0 && !get_epoch(map, cmd))
         return "epoch";
     if ((fields & FIELD_VOTERS) != 0 && !get_voters(map, cmd))

@@ -18,9 +18,9 @@
 #include "replication/metadata/tree_attr.h"
 #include "replication/wire/raft_voters.h"
 
-/* The highest feature level that this build knows, and from which one on a node knows commands with seals, and answers
- * beats of groups' members. */
-enum { FEATURE_LEVEL = 3, FEATURE_LEVEL_SEALS = 2, FEATURE_LEVEL_BEATS = 3 };
+/* The highest feature level that this build knows, and from which one on a node knows commands with seals, answers
+ * beats of groups' members, and knows that nodes can be unregistered. */
+enum { FEATURE_LEVEL = 4, FEATURE_LEVEL_SEALS = 2, FEATURE_LEVEL_BEATS = 3, FEATURE_LEVEL_UNREGISTER = 4 };
 
 /* The second version is that of a command with seals: an older build that meets one stops for good. */
 enum { COMMAND_VERSION = 1, COMMAND_VERSION_SEALS = 2, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
@@ -45,6 +45,7 @@ enum command_type {
     COMMAND_SET_GROUP_ATTR,      /* group or "" for `.groups`, attr, set */
     COMMAND_SET_GROUP_CONFIG,    /* group, name, value */
     COMMAND_REMOVE_GROUP_CONFIG, /* group, name */
+    COMMAND_UNREGISTER_NODE,     /* registration: id, epoch: the cluster forgets the node (KIP-631) */
     COMMAND_TYPES,
 };
 

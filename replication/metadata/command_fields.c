@@ -64,10 +64,15 @@ void pack_registration(msgpack_packer *pk, const struct node_registration *regis
     elements_pack_bool(pk, registration->unclean);
 }
 
-void pack_node_state(msgpack_packer *pk, const struct node_registration *registration)
+void pack_retired(msgpack_packer *pk, const struct node_registration *registration)
 {
     pack_number(pk, "node", registration->id);
     pack_number(pk, "node_epoch", registration->epoch);
+}
+
+void pack_node_state(msgpack_packer *pk, const struct node_registration *registration)
+{
+    pack_retired(pk, registration);
     pack_text(pk, "fenced");
     elements_pack_bool(pk, registration->fenced);
     pack_text(pk, "shutting_down");
@@ -258,10 +263,15 @@ bool get_registration(const msgpack_object *map, struct node_registration *out)
            get_bool(map, "unclean", &out->unclean);
 }
 
+bool get_retired(const msgpack_object *map, struct node_registration *out)
+{
+    return int32_of(get(map, "node"), 1, &out->id) && get_number(map, "node_epoch", 0, INT64_MAX, &out->epoch);
+}
+
 bool get_node_state(const msgpack_object *map, struct node_registration *out)
 {
-    return int32_of(get(map, "node"), 1, &out->id) && get_number(map, "node_epoch", 0, INT64_MAX, &out->epoch) &&
-           get_bool(map, "fenced", &out->fenced) && get_bool(map, "shutting_down", &out->shutting_down);
+    return get_retired(map, out) && get_bool(map, "fenced", &out->fenced) &&
+           get_bool(map, "shutting_down", &out->shutting_down);
 }
 
 static bool server_of(const msgpack_object *value, struct raft_id *out)

@@ -14,6 +14,7 @@
 enum {
     REGISTRATION_KEYS = 10,
     NODE_STATE_KEYS = 4,
+    RETIRED_KEYS = 2,
     EPOCH_KEYS = 2,
     VOTERS_KEYS = 2,
     ORIGIN_KEYS = 1,
@@ -26,6 +27,8 @@ void pack_number(msgpack_packer *pk, const char *key, int64_t value);
 void pack_string(msgpack_packer *pk, const char *key, const char *text);
 void pack_registration(msgpack_packer *pk, const struct node_registration *registration);
 void pack_node_state(msgpack_packer *pk, const struct node_registration *registration);
+/* Which registration of which node. */
+void pack_retired(msgpack_packer *pk, const struct node_registration *registration);
 void pack_changes(msgpack_packer *pk, const struct partition_change *changes, int32_t count);
 void pack_epoch(msgpack_packer *pk, const struct command *cmd);
 void pack_voters(msgpack_packer *pk, const struct command *cmd);
@@ -40,6 +43,7 @@ bool get_text(const msgpack_object *map, const char *key, char *out, size_t size
 /* One of a build that knew nothing of clusters has the node alone: it lives, and it lost nothing. */
 bool get_registration(const msgpack_object *map, struct node_registration *out);
 bool get_node_state(const msgpack_object *map, struct node_registration *out);
+bool get_retired(const msgpack_object *map, struct node_registration *out);
 bool get_epoch(const msgpack_object *map, struct command *out);
 bool get_voters(const msgpack_object *map, struct command *out);
 /* Without the key it is not known. */

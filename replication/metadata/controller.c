@@ -42,6 +42,13 @@ static void look_anew(struct controller *controller)
     controller->look_part = 0;
 }
 
+static void end_session(struct controller *controller, int32_t id)
+{
+    struct controller_node *node = find(controller, id);
+    if (node != NULL)
+        *node = controller->nodes[--controller->count];
+}
+
 void controller_init(struct controller *controller, int32_t self, int64_t session_timeout_ms)
 {
     *controller =
@@ -155,6 +162,9 @@ void controller_applied(struct controller *controller, const struct metadata *me
     case COMMAND_REGISTER_NODE:
         begin_session(controller, cmd->registration.id, now_ms);
         look_anew(controller);
+        break;
+    case COMMAND_UNREGISTER_NODE:
+        end_session(controller, cmd->registration.id);
         break;
     case COMMAND_CHANGE_NODE:
         look_anew(controller);

@@ -76,6 +76,16 @@ static void change_node(struct metadata *meta, const struct command *cmd)
     }
 }
 
+/* If it comes back it is a new node, with the offset of that registration for its epoch: above all that it had. */
+static void unregister_node(struct metadata *meta, const struct command *cmd)
+{
+    size_t i = 0;
+    while (meta->nodes[i].id != cmd->registration.id)
+        i++;
+    meta->node_count--;
+    memmove(&meta->nodes[i], &meta->nodes[i + 1], (meta->node_count - i) * sizeof *meta->nodes);
+}
+
 static void change_partitions(struct metadata *meta, const struct command *cmd)
 {
     for (int32_t i = 0; i < cmd->change_count; i++) {
@@ -336,6 +346,9 @@ int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t off
         break;
     case COMMAND_CHANGE_NODE:
         change_node(meta, cmd);
+        break;
+    case COMMAND_UNREGISTER_NODE:
+        unregister_node(meta, cmd);
         break;
     case COMMAND_CHANGE_PARTITIONS:
     case COMMAND_SET_PARTITIONS:

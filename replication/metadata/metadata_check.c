@@ -9,6 +9,17 @@
 #include "replication/base/limits.h"
 #include "replication/metadata/metadata_internal.h"
 
+/* Who proposed it chose among the nodes that it knew; one of them may have been unregistered since. What a snapshot
+ * says, and what a build said that knew one node alone, is of no origin. */
+static int check_chosen(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    for (int32_t i = 0; i < cmd->replica_count && cmd->origin.node != 0; i++) {
+        if (metadata_node(meta, cmd->replicas[i]) == NULL)
+            return LOST(verdict, -EAGAIN, "topic %s: there is no node %d any more", cmd->topic, cmd->replicas[i]);
+    }
+    return 0;
+}
+
 static int check_create_topic(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
     struct err *e = verdict->e;
@@ -27,7 +38,7 @@ static int check_create_topic(const struct metadata *meta, const struct command 
         return err_set(e, -EINVAL, "topic %s: %d replicas for %d partitions", cmd->topic, cmd->replica_count,
                        cmd->partitions);
     }
-    return 0;
+    return check_chosen(meta, cmd, verdict);
 }
 
 /* The topic a command is about; one made again under the same name is another one. */
@@ -84,7 +95,7 @@ static int check_create_partitions(const struct metadata *meta, const struct com
         return LOST(verdict, -EEXIST, "topic %s has %d partitions already", cmd->topic, topic->partitions);
     if (cmd->replica_count != (cmd->partitions - topic->partitions) * factor)
         return LOST(verdict, -EINVAL, "topic %s has %d partitions already", cmd->topic, topic->partitions);
-    return 0;
+    return check_chosen(meta, cmd, verdict);
 }
 
 /* Of the pairs that Kafka checks against each other there is one here. */
@@ -126,8 +137,8 @@ static int check_config(const struct metadata *meta, const struct command *cmd, 
         rc = check_lags(&meta->config, topic != NULL ? &topic->config : NULL, cmd, verdict);
     if (rc == 0 && strcmp(cmd->name, "default.replication.factor") == 0 &&
         strtoull(cmd->value, NULL, 10) > meta->node_count) {
-        rc = err_set(e, -EINVAL, "%s: %s is more than the number of nodes, %zu", cmd->name, cmd->value,
-                     meta->node_count);
+        rc = LOST(verdict, -EINVAL, "%s: %s is more than the number of nodes, %zu", cmd->name, cmd->value,
+                  meta->node_count);
     }
     return rc;
 }
@@ -175,6 +186,39 @@ static int check_change_node(const struct metadata *meta, const struct command *
     if (node == NULL || node->epoch != cmd->registration.epoch)
         return LOST(verdict, -ESTALE, "node %d has registered anew", cmd->registration.id);
     return 0;
+}
+
+static int check_has_replica(const struct metadata *meta, int32_t id, struct verdict *verdict)
+{
+    for (size_t t = 0; t < meta->topic_count; t++) {
+        const struct metadata_topic *topic = meta->topics[t];
+        for (int32_t p = 0; p < topic->partitions; p++) {
+            if (replica_set_has(&topic->parts[p].replicas, id) || replica_set_has(&topic->parts[p].target, id))
+                return LOST(verdict, -EBUSY, "node %d has a replica of %s-%d, or is to have one", id, topic->name, p);
+        }
+    }
+    return 0;
+}
+
+/* KIP-631's UnregisterBrokerRecord, of a node that nothing stands on any more. Nothing that is decided may name one
+ * that is not there: so neither may a setting want more nodes than stay. */
+static int check_unregister(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    const char *factor = config_set_get(&meta->config, "default.replication.factor");
+    int32_t id = cmd->registration.id;
+    const struct node_registration *node = metadata_node(meta, id);
+    if (node == NULL)
+        return LOST(verdict, -ENOENT, "there is no node %d", id);
+    if (node->epoch != cmd->registration.epoch)
+        return LOST(verdict, -EAGAIN, "node %d has registered anew", id);
+    if (!node->fenced)
+        return LOST(verdict, -EBUSY, "node %d lives: it is to be stopped, and fenced, first", id);
+    if (raft_voters_node(&meta->voters.voters, id) != NULL || raft_voters_node(&meta->voters.target, id) != NULL)
+        return LOST(verdict, -EBUSY, "node %d is a voter", id);
+    if (factor != NULL && strtoull(factor, NULL, 10) >= meta->node_count)
+        return LOST(verdict, -EBUSY, "default.replication.factor is %s, and there are %zu nodes", factor,
+                    meta->node_count);
+    return check_has_replica(meta, id, verdict);
 }
 
 /* Sets that belong together, whoever chose them. */
@@ -253,14 +297,14 @@ static int check_changes(const struct metadata *meta, const struct command *cmd,
 
 /* The replicas that a partition shall have. */
 static int check_target(const struct metadata *meta, const int32_t *ids, int32_t count, struct replica_set *target,
-                        struct err *e)
+                        struct verdict *verdict)
 {
     *target = (struct replica_set){0};
     for (int32_t i = 0; i < count; i++) {
         if (replica_set_has(target, ids[i]))
-            return err_set(e, -EINVAL, "node %d twice among the replicas", ids[i]);
-        if (metadata_node(meta, ids[i]) == NULL)
-            return err_set(e, -EINVAL, "there is no node %d", ids[i]);
+            return err_set(verdict->e, -EINVAL, "node %d twice among the replicas", ids[i]);
+        if (metadata_node(meta, ids[i]) == NULL) /* any more, perhaps */
+            return LOST(verdict, -EINVAL, "there is no node %d", ids[i]);
         replica_set_add(target, ids[i]);
     }
     return 0;
@@ -282,7 +326,7 @@ static int check_assign(const struct metadata *meta, const struct command *cmd, 
     for (int32_t i = 0; i < cmd->replica_count / factor; i++) {
         struct replica_set target;
         struct partition_registration to;
-        rc = check_target(meta, cmd->replicas + (size_t)i * (size_t)factor, factor, &target, verdict->e);
+        rc = check_target(meta, cmd->replicas + (size_t)i * (size_t)factor, factor, &target, verdict);
         if (rc != 0)
             return err_wrap(verdict->e, rc, "partition %s-%d", cmd->topic, first + i);
         if (!election_move(&topic->parts[first + i], &target, &to)) {
@@ -318,6 +362,8 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
         return check_config(meta, cmd, verdict);
     case COMMAND_CHANGE_NODE:
         return check_change_node(meta, cmd, verdict);
+    case COMMAND_UNREGISTER_NODE:
+        return check_unregister(meta, cmd, verdict);
     case COMMAND_CHANGE_PARTITIONS:
     case COMMAND_SET_PARTITIONS:
         return check_changes(meta, cmd, verdict);
@@ -366,5 +412,7 @@ int metadata_check(const struct metadata *meta, const struct command *cmd, struc
         rc = check_keys(meta, cmd, e);
     if (rc == 0 && cmd->seals != NULL)
         rc = metadata_check_level(meta, FEATURE_LEVEL_SEALS, e);
+    if (rc == 0 && cmd->type == COMMAND_UNREGISTER_NODE)
+        rc = metadata_check_level(meta, FEATURE_LEVEL_UNREGISTER, e);
     return rc;
 }

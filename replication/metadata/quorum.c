@@ -114,7 +114,7 @@ static bool note_process(struct quorum *quorum, int32_t node, uint64_t process)
     int place = -1;
     bool other;
 
-    for (int i = 0; i < LIMIT_NODES && (place < 0 || quorum->nodes[place] != node); i++) {
+    for (int i = 0; i < LIMIT_NODES_MET && (place < 0 || quorum->nodes[place] != node); i++) {
         if (quorum->nodes[i] == node || (place < 0 && quorum->nodes[i] == 0))
             place = i;
     }

@@ -201,8 +201,8 @@ struct quorum {
     struct quorum_fetcher fetcher;
     uint64_t next_session;
     struct quorum_install install;
-    uint64_t processes[LIMIT_NODES]; /* by place in nodes: the process that a peer was last up as */
-    int32_t nodes[LIMIT_NODES];
+    uint64_t processes[LIMIT_NODES_MET]; /* by place in nodes: the process that a peer was last up as */
+    int32_t nodes[LIMIT_NODES_MET];
     int32_t refused_by; /* the node that did not take commands in refused_epoch; 0: none */
     int32_t refused_epoch;
 

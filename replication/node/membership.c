@@ -69,6 +69,19 @@ static void on_dead(void *arg, int32_t node, uint64_t process)
 
 /* ---- who has gone ---- */
 
+/* The place of one that the cluster knows no more. */
+static struct member_peer *place_of_retired(struct membership *member)
+{
+    struct member_peer *retired = NULL;
+    const struct metadata *meta = quorum_acquire(&member->node->quorum);
+    for (int i = 0; i < LIMIT_NODES && retired == NULL; i++) {
+        if (metadata_node(meta, member->peers[i].node) == NULL)
+            retired = &member->peers[i];
+    }
+    quorum_release(&member->node->quorum);
+    return retired;
+}
+
 static struct member_peer *peer_of(struct membership *member, int32_t node)
 {
     struct member_peer *unused = NULL;
@@ -78,6 +91,8 @@ static struct member_peer *peer_of(struct membership *member, int32_t node)
         if (member->peers[i].node == 0 && unused == NULL)
             unused = &member->peers[i];
     }
+    if (unused == NULL)
+        unused = place_of_retired(member);
     if (unused != NULL)
         *unused = (struct member_peer){.node = node};
     return unused;

@@ -332,6 +332,9 @@ static void apply(struct node *node, const struct command *cmd)
     case COMMAND_REMOVE_GROUP_CONFIG:
         update_group(node, cmd->group);
         break;
+    case COMMAND_UNREGISTER_NODE:
+        node_links_forget(node, cmd->registration.id);
+        break;
     case COMMAND_CHANGE_NODE:
     case COMMAND_TYPES:
         break;
@@ -363,6 +366,14 @@ static void delete_others(struct node *node, const struct metadata *old)
     }
 }
 
+static void forget_others(struct node *node, const struct metadata *old)
+{
+    for (size_t i = 0; i < old->node_count; i++) {
+        if (metadata_node(&node->quorum.meta, old->nodes[i].id) == NULL)
+            node_links_forget(node, old->nodes[i].id);
+    }
+}
+
 static void replace_groups(struct node *node, const struct metadata *old)
 {
     const struct metadata *meta = &node->quorum.meta;
@@ -389,6 +400,7 @@ void node_replace(void *arg, const struct metadata *old)
     const struct node_registration *self = metadata_node(meta, node->options.id);
     struct command all = {.type = COMMAND_SET_CONFIG};
     delete_others(node, old);
+    forget_others(node, old);
     for (size_t i = 0; i < meta->node_count; i++)
         node_links_meet(node, meta->nodes[i].id, meta->nodes[i].host, meta->nodes[i].port);
     for (size_t i = 0; i < meta->topic_count; i++) {

@@ -663,6 +663,20 @@ int node_set_group_config(struct node *node, struct command_op *op, const char *
     return begun(op, rc);
 }
 
+/* ---- nodes ---- */
+
+int node_unregister(struct node *node, struct command_op *op, int32_t id)
+{
+    int rc = begin(node, op, COMMAND_UNREGISTER_NODE, NULL);
+    const struct node_registration *known = metadata_node(quorum_acquire(&node->quorum), id);
+    op->cmd.registration.id = id;
+    op->cmd.registration.epoch = known != NULL ? known->epoch : -1;
+    quorum_release(&node->quorum);
+    if (rc == 0)
+        rc = decide(op); /* where there is no such node, it is refused */
+    return begun(op, rc);
+}
+
 /* ---- the quorum ---- */
 
 static void on_changed(struct quorum_change *change, int rc)

@@ -91,6 +91,11 @@ int node_set_group_config(struct node *node, struct command_op *op, const char *
  * same one waits for it. */
 int node_change_voters(struct node *node, struct command_op *op, const int32_t *ids, int32_t count);
 
+/* The cluster forgets the node. -ENOENT: there is none of that id; -EBUSY: it lives, or is a voter, or has a replica,
+ * or is to have one; -EAGAIN: it has registered anew; -ETIMEDOUT also where a node is of a build that does not know
+ * this. */
+int node_unregister(struct node *node, struct command_op *op, int32_t id);
+
 /* true: it was not yet on its way to the log, and never will be; done is not called. */
 bool node_command_cancel(struct command_op *op);
 

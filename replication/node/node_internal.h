@@ -68,6 +68,8 @@ void node_links_hush(struct node *node);
 void node_links_stop(struct node *node);
 /* A node has registered: there it is. */
 void node_links_meet(struct node *node, int32_t id, const char *host, int port);
+/* A node was unregistered: whom the list does not name is not looked for any more. */
+void node_links_forget(struct node *node, int32_t id);
 /* identity.cluster_id is set now. */
 void node_links_set_cluster(struct node *node);
 

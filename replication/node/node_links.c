@@ -121,6 +121,12 @@ void node_links_meet(struct node *node, int32_t id, const char *host, int port)
         (void)network_meet(&node->network, id, host, port); /* no memory: the next registration says it again */
 }
 
+void node_links_forget(struct node *node, int32_t id)
+{
+    if (!listed(node, id))
+        network_forget(&node->network, id);
+}
+
 /* Links that are not there yet learn it when they are started. */
 void node_links_set_cluster(struct node *node)
 {

@@ -66,7 +66,7 @@ void node_metrics(struct node *node, struct node_metrics *out)
 int node_acks(struct node *node, struct node_acks out[LIMIT_NODES])
 {
     int count = 0;
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET && count < LIMIT_NODES; i++) {
         const struct replica_peer *peer = atomic_load(&node->replicas.peers[i]);
         if (peer == NULL)
             break;

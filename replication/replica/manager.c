@@ -141,7 +141,7 @@ bool manager_has_partition(struct replica_manager *manager, const char *name)
 
 static struct replica_peer *find_peer(struct replica_manager *manager, int32_t id)
 {
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL || peer->id == id)
             return peer;
@@ -176,7 +176,7 @@ struct replica_peer *manager_peer(struct replica_manager *manager, int32_t id)
         return peer;
     pthread_mutex_lock(&manager->lock);
     peer = find_peer(manager, id);
-    for (int i = 0; i < LIMIT_NODES && peer == NULL; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET && peer == NULL; i++) {
         if (atomic_load(&manager->peers[i]) != NULL)
             continue;
         peer = make_peer(manager, id);
@@ -189,7 +189,7 @@ struct replica_peer *manager_peer(struct replica_manager *manager, int32_t id)
 
 void manager_look_again(struct replica_manager *manager)
 {
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL)
             break;
@@ -281,7 +281,7 @@ static void on_tick(struct alarm *alarm)
     struct replica_manager *manager = CONTAINER_OF(alarm, struct replica_manager, tick);
     alarm_set(manager->executor, &manager->tick, LIMIT_BEAT_MS);
     live_traffic_beat(&manager->live);
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL)
             break;
@@ -335,7 +335,7 @@ void manager_start(struct replica_manager *manager)
 void manager_stop(struct replica_manager *manager)
 {
     atomic_store(&manager->left, true);
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL)
             break;
@@ -350,7 +350,7 @@ void manager_stop(struct replica_manager *manager)
 
 void manager_free(struct replica_manager *manager)
 {
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL)
             break;
@@ -396,7 +396,7 @@ void manager_tell_now(struct replica_manager *manager, int32_t id)
 
 void manager_registered(struct replica_manager *manager)
 {
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET; i++) {
         struct replica_peer *peer = atomic_load(&manager->peers[i]);
         if (peer == NULL)
             break;

@@ -116,7 +116,7 @@ struct replica_manager {
     pthread_mutex_t due_lock; /* fetcher.c's: of the lists of all fetchers */
     pthread_mutex_t lock;     /* of what follows; for a few loads and stores */
     struct partition *buckets[MANAGER_BUCKETS];
-    struct replica_peer *_Atomic peers[LIMIT_NODES]; /* from the first on; also read without the lock */
+    struct replica_peer *_Atomic peers[LIMIT_NODES_MET]; /* from the first on; also read without the lock */
     bool ticking;
 };
 

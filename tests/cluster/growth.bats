@@ -126,3 +126,53 @@ set_voters() { wait_until "set_attr $C/$1 user.cluster.voters $2 2>/dev/null"; }
     same 1000
     is "$(cat "$C/1/orders/0")" "$(seq -f 'w1 %g' 1000)"
 }
+
+forget() { # AS-SEEN-FROM NODE: what timed out may have been decided
+    answered set_attr "$C/$1" user.cluster.unregister "$2" || [ -z "$(node_state "$1" "$2")" ]
+}
+# Where the partition's replicas are to be, and then are, in sync.
+move_to() { # PARTITION-FILE LIST
+    change set_attr "$1" user.log.replicas "$2"
+    wait_until "[ \"\$(attr $1 user.log.replicas) \$(attr $1 user.log.isr)\" = '$2 $(tr , '\n' <<<"$2" | sort | paste -sd,)' ]"
+}
+
+@test "a fourth node has replicas for a while and is retired under writers: then nothing tells of it any more" {
+    form
+    begin_writers
+    start_cluster 4
+    wait_until '[ "$(role 1 4) $(node_state 1 4)" = "observer up" ]'
+    move_to "$C/1/orders/0" 4,1,2
+    change mkdir "$C/4/.groups/kitchen" # the groups' offsets are on four nodes, too
+    more
+    fails 'resource busy' answered set_attr "$C/1" user.cluster.unregister 4
+    cluster stop "$C" 4
+    wait_until '[ "$(node_state 1 4)" = fenced ]'
+    fails 'resource busy' answered set_attr "$C/1" user.cluster.unregister 4
+    move_to "$C/2/orders/0" 1,2,3
+    fails 'resource busy' answered set_attr "$C/1" user.cluster.unregister 4
+    fails 'not permitted' set_attr "$C/1/.internal/__cluster_metadata/0" user.log.replicas 1,2,3
+    for part in "$C/1/.internal/__consumer_offsets"/[0-9]*; do move_to "$part" 1,2,3; done
+    more
+    is "$(grep '^logmnt_nodes_fenced' "$C/1/.cluster/metrics")" 'logmnt_nodes_fenced 1'
+    fails 'resource busy' answered set_attr "$C/1" user.cluster.unregister 3 # it lives, and votes
+    fails 'Invalid argument' answered set_attr "$C/1" user.cluster.unregister four
+    learn before epoch 3 4
+    forget 3 4
+    for node in 1 2 3; do
+        wait_until "[ \"\$(awk '{ print \$1, \$4 }' $C/$node/.cluster/nodes | paste -sd,)\" = 'id state,1 up,2 up,3 up' ]"
+        is "$(grep '^logmnt_nodes_fenced' "$C/$node/.cluster/metrics")" 'logmnt_nodes_fenced 0'
+    done
+    fails 'No such file' answered set_attr "$C/1" user.cluster.unregister 4
+    more
+    end_writers
+    none_failed 1 2 3
+    same
+    intact 3
+    # If it comes back it is a new one, and nobody's replica.
+    cluster start "$C" 4
+    wait_until '[ "$(role 1 4) $(node_state 1 4)" = "observer up" ]'
+    learn after epoch 1 4
+    at_least "$after" $((before + 1))
+    wait_until '[ "$(sha256sum <"$C/4/orders/0")" = "$(sha256sum <"$C/1/orders/0")" ]'
+    is "$(attr "$C/4/orders/0" user.log.replicas)" 1,2,3
+}

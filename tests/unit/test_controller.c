@@ -228,6 +228,25 @@ static void who_registers_is_fenced_until_it_has_applied_that(void **state)
     assert_false(metadata_node(&c->meta, 4)->fenced);
 }
 
+/* And the sessions of all that have ever been are not kept. */
+static void who_was_unregistered_has_no_session_any_more(void **state)
+{
+    struct cluster *c = *state;
+    for (int32_t id = 4; id <= LIMIT_NODES; id++)
+        enrol(c, id, false);
+    struct command gone = {.type = COMMAND_UNREGISTER_NODE};
+    struct heartbeat old = {4, metadata_node(&c->meta, 4)->epoch, c->meta.next_offset, false, 0};
+    struct heartbeat_answer answer;
+    gone.registration = *metadata_node(&c->meta, 4);
+    apply(c, &gone);
+    run(c);
+    assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &old, &answer));
+    assert_false(answer.known); /* it is to register anew */
+    enrol(c, LIMIT_NODES + 1, false);
+    beat(c, LIMIT_NODES + 1, false);
+    assert_false(metadata_node(&c->meta, LIMIT_NODES + 1)->fenced);
+}
+
 static void silence_fences_after_a_session_and_not_before(void **state)
 {
     struct cluster *c = *state;
@@ -458,6 +477,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_registers_is_fenced_until_it_has_applied_that, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_was_unregistered_has_no_session_any_more, setup, teardown),
         cmocka_unit_test_setup_teardown(who_does_not_act_upon_what_was_decided_is_fenced, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_behind_for_a_moment_is_not_late, setup, teardown),
         cmocka_unit_test_setup_teardown(who_gets_on_within_a_command_is_not_late, setup, teardown),

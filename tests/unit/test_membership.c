@@ -129,6 +129,24 @@ static void test_epochs_of_logs_that_counted_for_themselves_are_carried_over(voi
     assert_true(partition_of(f, "orders").leader_epoch > 8);
 }
 
+/* Places are for those that are in the cluster, and for who comes, not for all that have ever been. */
+static void test_who_is_no_more_gives_its_place_to_another(void **state)
+{
+    struct fixture *f = *state;
+    struct membership *member = &f->node->membership;
+    struct hello hello = {.process = 77};
+    int32_t last = LIMIT_NODES + 20;
+    bool known = false;
+    for (int32_t id = 2; id <= last; id++) {
+        hello.from = id;
+        member->listener.up(member->listener.arg, id, &hello);
+        executor_settle(f->node->executor);
+    }
+    for (int i = 0; i < LIMIT_NODES; i++)
+        known |= member->peers[i].node == last && member->peers[i].process == 77;
+    assert_true(known);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +155,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_after_a_crash_what_is_only_here_is_led_in_a_new_epoch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_after_a_crash_a_damaged_log_has_no_leader, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alone_the_lease_has_no_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_is_no_more_gives_its_place_to_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_start_on_a_full_disk_registers_once_there_is_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_epochs_of_logs_that_counted_for_themselves_are_carried_over, setup,
                                         teardown),
