@@ -9,6 +9,9 @@
 #include "replication/metadata/snapshot.h"
 #include "tests/fuzz/fuzz.h"
 
+/* A node that nothing stands on. */
+enum { RETIRED = 3 };
+
 static void must_apply(struct metadata *meta, const struct command *cmd)
 {
     FUZZ_CHECK(metadata_apply(meta, cmd, meta->next_offset, NULL) == 0);
@@ -32,8 +35,9 @@ static void fill(struct metadata *meta)
     metadata_init(meta, &root);
     voters.target = voters.voters;
     must_apply(meta, &voters);
-    for (int32_t id = 1; id <= 2; id++) {
-        struct command node = {.type = COMMAND_REGISTER_NODE, .registration = {.id = id, .epoch = -1}};
+    for (int32_t id = 1; id <= 3; id++) {
+        struct command node = {.type = COMMAND_REGISTER_NODE,
+                               .registration = {.id = id, .epoch = -1, .fenced = id == RETIRED}};
         must_apply(meta, &node);
     }
     make_topic(meta, "t", 'A');
@@ -58,6 +62,16 @@ static void check_snapshot(const struct metadata *meta)
     metadata_free(&read);
 }
 
+/* Whatever was done before it: it is forgotten or it stays, and what is left makes a snapshot. */
+static void try_unregister(struct metadata *meta)
+{
+    struct command cmd = {.type = COMMAND_UNREGISTER_NODE, .registration = *metadata_node(meta, RETIRED)};
+    int rc = metadata_apply(meta, &cmd, meta->next_offset, NULL);
+    FUZZ_CHECK((rc == 0) == (metadata_node(meta, RETIRED) == NULL));
+    FUZZ_CHECK(rc == 0 || rc == -EBUSY);
+    check_snapshot(meta);
+}
+
 static void try_apply(const struct command *cmd)
 {
     struct metadata meta;
@@ -68,6 +82,8 @@ static void try_apply(const struct command *cmd)
     FUZZ_CHECK(checked != 0 || rc == 0);
     FUZZ_CHECK(rc == 0 || e.text[0] != '\0');
     check_snapshot(&meta);
+    if (metadata_node(&meta, RETIRED) != NULL)
+        try_unregister(&meta);
     metadata_free(&meta);
 }
 

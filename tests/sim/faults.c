@@ -252,7 +252,7 @@ void faults_heal(struct world *world)
             world_kill(host, true);
         host->disk.capacity_bytes = INT64_MAX;
         host->disk.crash_at = host->disk.fail_at = UINT64_MAX;
-        host->resume_ms = 0;
+        host->resume_ms = host->away_ms = 0;
         if (host->restart_ms > world->now_ms)
             host->restart_ms = world->now_ms;
     }

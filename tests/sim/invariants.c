@@ -262,6 +262,11 @@ static void check_partitions(struct sim_node *host, const struct metadata *meta)
         for (int32_t p = 0; p < meta->topics[t]->partitions; p++) {
             const struct partition_registration *part = &meta->topics[t]->parts[p];
             snprintf(what, sizeof what, "%s-%d", id, p);
+            for (int32_t i = 0; i < part->replicas.count; i++) {
+                if (metadata_node(meta, part->replicas.ids[i]) == NULL)
+                    world_fail(host->world, "%s: node %d has a replica, and is not registered (rule 61)", what,
+                               part->replicas.ids[i]);
+            }
             if (part->leader != LEADER_NONE)
                 check_reign(host, what, part->leader_epoch, part->leader);
         }

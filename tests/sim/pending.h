@@ -30,7 +30,7 @@ struct pending {
     int32_t flush_epoch; /* that it was asked for with: the op goes on with those of its late appends */
     /* a command */
     struct command_op command;
-    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS, SETS_DEFAULT, MOVES, VOTES } changes;
+    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS, SETS_DEFAULT, MOVES, VOTES, UNREGISTERS } changes;
     struct book_setting *setting;
     bool was_unknown;
     char value[32];

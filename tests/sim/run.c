@@ -138,6 +138,7 @@ static void add_up(struct totals *totals, const struct world *world)
     totals->stops += world->stops;
     totals->unclean += world->unclean;
     totals->wipes += world->wipes;
+    totals->retired += world->retired;
     totals->sessions += world->net.sessions;
     totals->frames += world->net.frames;
     totals->deaths += world->net.deaths;
@@ -186,6 +187,8 @@ uint64_t run_seed(uint64_t seed, int nodes, bool verbose, struct totals *totals,
     world.verbose = verbose;
     world.only_metadata = world.node_count > 1 && run_is_of_metadata(seed);
     world.moves = world.node_count > 1 && (seed % 4 == 2 || run_is_seesaw(seed));
+    /* One of four is no voter, and may have no replica either. */
+    world.retires = world.node_count == 4 && (world.only_metadata || world.moves);
     world.races = seed % RUN_RACES == 4;
     if (world.node_count > 1 && run_has_members(seed))
         world.groups = groups_play_new(&world);

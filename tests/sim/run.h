@@ -14,7 +14,8 @@ bool run_has_members(uint64_t seed);
 
 /* How much was proved; counts, all of them uint64_t. */
 struct totals {
-    uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, unclean, wipes, faults[5];
+    uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, unclean, wipes, retired,
+        faults[5];
     uint64_t sessions, frames, deaths, lived_ms;
 };
 

@@ -60,9 +60,10 @@ static void print_totals(const struct totals *totals)
            totals->faults[DISK_FAULT_ZEROS], totals->faults[DISK_FAULT_FULL], totals->faults[DISK_FAULT_FAILED]);
     if (totals->sessions > 0) {
         printf("# %" PRIu64 " sessions between nodes, %" PRIu64 " frames; %" PRIu64 " known deaths; %" PRIu64
-               " seconds lived; %" PRIu64 " unclean elections, %" PRIu64 " disks replaced\n",
+               " seconds lived; %" PRIu64 " unclean elections, %" PRIu64 " disks replaced, %" PRIu64
+               " nodes unregistered\n",
                totals->sessions, totals->frames, totals->deaths, totals->lived_ms / 1000, totals->unclean,
-               totals->wipes);
+               totals->wipes, totals->retired);
     }
 }
 

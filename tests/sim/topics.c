@@ -10,6 +10,7 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/base/container.h"
+#include "replication/node/node_internal.h"
 #include "replication/replica/partition_read.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
@@ -100,6 +101,34 @@ void topics_unheard(struct pending *p)
         topic_gone(p, -ETIMEDOUT);
 }
 
+/* What it knew is not so any more, whoever else was first. */
+static bool may_be_raced(const struct pending *p)
+{
+    const struct world *world = p->host->world;
+    switch (p->changes) {
+    case VOTES:
+        return world->moves;
+    case MOVES: /* another move is under way, or who shall lead is not in sync */
+    case ADDS_PARTITION:
+        return world->moves || world->retires;
+    case MAKES_TOPIC: /* one of its nodes was unregistered */
+    case UNREGISTERS: /* the node has come back */
+        return world->retires;
+    default:
+        return false;
+    }
+}
+
+/* Where it is in force the node is not as it was: it is not there, or has come back. */
+static void unregistered(struct pending *p, int rc)
+{
+    const struct metadata *meta = &p->host->node->quorum.meta;
+    const struct node_registration *node = metadata_node(meta, p->index);
+    if (rc == 0 && node != NULL && node->epoch <= p->command.cmd.registration.epoch)
+        world_fail(p->host->world, "node %d: node %d was unregistered, and is there as before", p->host->id, p->index);
+    p->host->world->retired += rc == 0;
+}
+
 void topics_over(struct pending *p, int rc)
 {
     /* -EROFS: the node stops, or it was taken back. */
@@ -116,11 +145,10 @@ void topics_over(struct pending *p, int rc)
                : p->changes == MAKES_TOPIC    ? "made"
                : p->changes == MOVES          ? "moved"
                : p->changes == VOTES          ? "voters"
+               : p->changes == UNREGISTERS    ? "unregistered"
                                               : "deleted",
                p->index, p->value);
-    /* Another move is under way, or who shall lead is not in sync. */
-    if (rc != -EAGAIN || !p->host->world->moves ||
-        (p->changes != MOVES && p->changes != VOTES && p->changes != ADDS_PARTITION))
+    if (rc != -EAGAIN || !may_be_raced(p))
         pending_check_errno(p, "a command", rc, allowed);
     switch (p->changes) {
     case MAKES_TOPIC:
@@ -147,6 +175,9 @@ void topics_over(struct pending *p, int rc)
         break;
     case VOTES:
         voters_set(p, rc);
+        break;
+    case UNREGISTERS:
+        unregistered(p, rc);
         break;
     case MOVES:
         break;
@@ -326,6 +357,86 @@ void topics_change_voters(struct sim_node *host)
     int rc = node_change_voters(host->node, &p->command, ids, count);
     if (rc != 0)
         topics_over(p, rc);
+}
+
+static void unregister(struct sim_node *host, int32_t id)
+{
+    struct pending *p = command_new(host, NULL, NULL, UNREGISTERS);
+    p->index = id;
+    int rc = node_unregister(host->node, &p->command, id);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+/* Others hold the partition in its place. */
+static void move_away(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index,
+                      const struct replica_set *from, int32_t id)
+{
+    struct replica_set replicas = *from;
+    if (!may_place(host->world))
+        return;
+    struct pending *p = command_new(host, topic, known, MOVES);
+    p->index = index;
+    replica_set_remove(&replicas, id);
+    if (replicas.count == 0)
+        replica_set_add(&replicas, host->id);
+    int rc = node_assign_replicas(host->node, &p->command, known->name, index, &replicas);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+/* false: there is nothing to move away from it, as this node knows it. */
+static bool empty(struct sim_node *host, const struct metadata *meta, int32_t id)
+{
+    for (size_t t = 0; t < meta->topic_count; t++) {
+        for (int32_t i = 0; i < meta->topics[t]->partitions; i++) {
+            const struct partition_registration *part = &meta->topics[t]->parts[i];
+            if (!replica_set_has(&part->replicas, id) || part->target.count > 0)
+                continue;
+            struct topic *topic = node_topic(host->node, meta->topics[t]->name);
+            struct book_topic *known = topic != NULL ? book_topic_by_id(&host->world->book, topic_id(topic)) : NULL;
+            if (known != NULL && known->state == TOPIC_THERE && !known->deleting)
+                move_away(host, topic, known, i, &part->replicas, id);
+            if (topic != NULL)
+                topic_unref(topic);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* It is off for some time: long enough for all that it holds to be moved away. */
+static void switch_off(struct world *world, int32_t id)
+{
+    struct sim_node *host = &world->nodes[id - 1];
+    if (!world_is_up(host) || world->wiped != 0 || world->healed)
+        return;
+    host->away_ms = world->now_ms + 10000 + (int64_t)chance_below(&world->chance, 30000);
+    world_note(world, "node %d is switched off until %lld", id, (long long)host->away_ms);
+    world_kill(host, false);
+}
+
+void topics_retire(struct sim_node *host)
+{
+    const struct metadata *meta = &host->node->quorum.meta;
+    struct world *world = host->world;
+    int32_t lives = 0;
+    for (size_t i = 0; i < meta->node_count; i++) {
+        int32_t id = meta->nodes[i].id;
+        if (raft_voters_node(&meta->voters.voters, id) != NULL)
+            continue;
+        if (!meta->nodes[i].fenced) {
+            lives = id;
+            continue;
+        }
+        if (!empty(host, meta, id))
+            unregister(host, id);
+        return;
+    }
+    if (chance_in(&world->chance, 4))
+        unregister(host, 1 + (int32_t)chance_below(&world->chance, (uint64_t)world->node_count));
+    else if (lives != 0 && lives != host->id && chance_in(&world->chance, 4))
+        switch_off(world, lives);
 }
 
 void topics_set_leader(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index,

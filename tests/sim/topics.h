@@ -21,6 +21,8 @@ void topics_set_leader(struct sim_node *host, struct topic *topic, struct book_t
 void topics_move(struct sim_node *host, struct topic *topic, struct book_topic *known, int32_t index);
 /* Who votes on the metadata. */
 void topics_change_voters(struct sim_node *host);
+/* A node that is down is to be forgotten: what it holds is moved away first. */
+void topics_retire(struct sim_node *host);
 /* A setting of MOUNT. */
 void topics_set_default(struct sim_node *host);
 /* A command has ended so; or nobody heard how. */

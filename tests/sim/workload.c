@@ -334,6 +334,10 @@ void workload_act(struct sim_node *host)
         topics_change_voters(host);
         return;
     }
+    if (world->retires && chance_in(&world->chance, 8) && host->pending_count < PENDING_MAX) {
+        topics_retire(host);
+        return;
+    }
     if (world->moves && chance_in(&world->chance, 12))
         faults_wipe(host);
     if (!world_is_up(host))

@@ -393,9 +393,14 @@ struct sim_node *world_pick(struct world *world)
     return count > 0 ? up[chance_below(&world->chance, count)] : NULL;
 }
 
+static int64_t due_ms(const struct sim_node *host)
+{
+    return host->away_ms > host->restart_ms ? host->away_ms : host->restart_ms;
+}
+
 static bool is_due(const struct sim_node *host)
 {
-    return host->node == NULL && !host->in_call && host->restart_ms <= host->world->now_ms;
+    return host->node == NULL && !host->in_call && due_ms(host) <= host->world->now_ms;
 }
 
 /* Those to whom nothing of the network comes. */
@@ -449,7 +454,7 @@ static int64_t next_ms(struct world *world)
         else if (runs(host))
             at_ms = earlier(at_ms, sim_executor_next_ms(&host->executor));
         else if (host->node == NULL && !host->in_call && !world->nested)
-            at_ms = earlier(at_ms, host->restart_ms);
+            at_ms = earlier(at_ms, due_ms(host));
     }
     return at_ms == INT64_MAX || at_ms > world->now_ms ? at_ms : world->now_ms + 1;
 }

@@ -54,6 +54,7 @@ struct sim_node {
     bool wipe;               /* the disk goes with it when it is next taken down */
     bool lost_power;         /* since it registered last: what it had in sync may be gone */
     int64_t restart_ms;      /* DOWN: when it is started again */
+    int64_t away_ms;         /* nor before this, whatever it went down for */
     int64_t resume_ms;       /* UP: paused until then */
     int64_t mounts;          /* counts its starts */
     struct pending *pending; /* calls that wait for an answer */
@@ -70,6 +71,7 @@ struct world {
     bool moves;         /* leaders and replicas change at users' will, and elections may be unclean */
     bool only_metadata; /* topics come and go, and nobody writes to them */
     bool races;         /* rmdirs of new topics, and appends to those, at the same time */
+    bool retires;       /* nodes are unregistered that nothing stands on, and come back */
     struct net net;
     struct book book;
     struct invariants *invariants;
@@ -80,7 +82,7 @@ struct world {
     bool nested;    /* others live on while a node opens or closes: nobody is started or taken down meanwhile */
     bool healed;    /* no crash any more */
     uint64_t trace; /* a hash of all that happened */
-    uint64_t steps, answers, crashes, power_cuts, stops, starts, unclean, wipes;
+    uint64_t steps, answers, crashes, power_cuts, stops, starts, unclean, wipes, retired;
     char failure[WORLD_FAILURE_BYTES]; /* "": none */
     bool verbose;
 };
