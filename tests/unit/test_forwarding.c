@@ -358,6 +358,75 @@ static void too_few_in_sync_is_certain(void **state)
     assert_content(&pair->ends[1].f, "orders", "");
 }
 
+static int64_t end_at(struct pair *pair, int id)
+{
+    return log_end(partition_of(pair, id, "orders")->log).offset;
+}
+
+/* What is under way to a node arrives, and that node does what there is to be done; the other one stands still. */
+static void arrive(struct pair *pair, int id)
+{
+    pair->held = false;
+    do {
+        while (hand_step(&pair->ends[id].hand)) {
+        }
+    } while (wire_deliver(&pair->ends[id]));
+}
+
+/* REPLICATION.md, rule 37: it was sent to the leader of the epoch before, and is taken once, in the one in which it is
+ * sent again. */
+static void what_was_meant_for_an_earlier_epoch_is_not_taken(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    const struct partition_registration next = {
+        .replicas = both, .isr = alone(1), .leader = 1, .leader_epoch = 6, .partition_epoch = 6};
+    struct appended first;
+
+    pair->held = true;
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    settle(pair);
+    partition_set_registration(partition_of(pair, 1, "orders"), &next);
+    arrive(pair, 1);
+    assert_true(partition_leads(partition_of(pair, 1, "orders")));
+    assert_int_equal(pair->ends[1].received[MESSAGE_APPEND], 1);
+    assert_int_equal(end_at(pair, 1), 0);
+    partition_set_registration(partition_of(pair, 2, "orders"), &next);
+    settle(pair);
+    ends_with(&first, 0);
+    assert_content(&pair->ends[1].f, "orders", "a\n");
+}
+
+static void register_at(struct pair *pair, int id, int32_t registered)
+{
+    decide(pair, id, &(struct command){.type = COMMAND_REGISTER_NODE, .registration = {.id = registered, .epoch = -1}});
+}
+
+/* The same rule: its node runs as another process by now. */
+static void a_process_that_was_replaced_appends_no_more(void **state)
+{
+    struct pair *pair = led_by_one(state);
+    struct appended first, second;
+
+    register_at(pair, 1, 2);
+    assert_int_equal(append_at(pair, 2, &first, "a\n", ACKS_ALL), 0);
+    settle(pair);
+    assert_true(pair->ends[1].received[MESSAGE_APPEND] > 0);
+    assert_int_equal(end_at(pair, 1), 0);
+    time_passes(pair, 30000);
+    ends_with(&first, -EROFS);
+    /* As the later one. */
+    while (manager_node_epoch(&pair->ends[2].f.node->replicas) <
+           metadata_node(&pair->ends[1].f.node->quorum.meta, 2)->epoch) {
+        register_at(pair, 2, 2);
+    }
+    led_by(pair, 1, "orders", 1, 6, alone(1));
+    settle(pair);
+    assert_int_equal(append_at(pair, 2, &second, "b\n", ACKS_ALL), 0);
+    settle(pair);
+    ends_with(&second, 0);
+    assert_content(&pair->ends[1].f, "orders", "b\n");
+}
+
 static void one_that_is_refused_holds_up_no_other(void **state)
 {
     struct pair *pair = led_by_one(state);
@@ -564,6 +633,8 @@ int main(void)
         STORY(a_leader_that_leads_again_takes_nothing_twice),
         STORY(without_a_leader_it_waits_and_fails_for_certain),
         STORY(what_was_sent_and_never_answered_may_be_there),
+        STORY(what_was_meant_for_an_earlier_epoch_is_not_taken),
+        STORY(a_process_that_was_replaced_appends_no_more),
         STORY(too_few_in_sync_is_certain),
         STORY(one_that_is_refused_holds_up_no_other),
         STORY(a_topic_that_is_deleted_ends_them),

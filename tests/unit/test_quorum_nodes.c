@@ -536,6 +536,40 @@ static void test_an_epoch_that_got_no_record_is_forgotten(void **state)
     assert_same_logs(c, first, behind);
 }
 
+/* REPLICATION.md, rule 33: whoever says so is not of this cluster, or this node is not any more. */
+static void test_who_is_told_to_cut_off_what_is_decided_takes_no_part_any_more(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), told = cluster_follower(c), third = 6 - leader - told;
+    cluster_pass(c, 1000);
+    struct quorum *quorum = &c->nodes[told].node->quorum;
+    struct log_point end = log_end(metadata_log(c, told));
+    assert_int_equal(quorum->decided_offset, end.offset);
+    struct raft_message msg = {.type = RAFT_FETCH_ANSWER,
+                               .from = quorum->fetcher.from,
+                               .to = quorum->self,
+                               .epoch = quorum->raft.state.epoch,
+                               .fetch_answer = {.outcome = RAFT_FETCH_DIVERGING,
+                                                .end_epoch = quorum->end_epoch,
+                                                .end_offset = end.offset - 1,
+                                                .session = quorum->fetcher.session,
+                                                .offset = end.offset}};
+    uint8_t header[LIMIT_RAFT_MESSAGE_BYTES];
+    struct frame_out cut = {.kind = MESSAGE_RAFT, .header = header};
+    cut.header_bytes = (uint32_t)raft_message_encode(&msg, header);
+    assert_int_equal(memory_send(&c->network.ports[leader].transport, told, CHANNEL_CONTROL, &cut), 0);
+    cluster_settle(c);
+    assert_int_equal(log_end(metadata_log(c, told)).offset, end.offset);
+    assert_int_equal(cluster_chmod(c, told, 0711), -EIO);
+    /* Two of three go on without it, and it votes for nobody. */
+    assert_int_equal(cluster_chmod(c, leader, 0722), 0);
+    cluster_await(c, 1000, cluster_mode(c, third) == 0722);
+    cluster_kill(c, leader);
+    cluster_pass(c, 10000);
+    assert_int_equal(cluster_leader(c), 0);
+    assert_int_equal(log_end(metadata_log(c, told)).offset, end.offset);
+}
+
 struct changed {
     struct quorum_change change;
     int calls, rc;
@@ -745,6 +779,7 @@ int main(void)
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
         THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),
         THREE(test_who_parts_before_the_logs_start_has_a_snapshot),
+        THREE(test_who_is_told_to_cut_off_what_is_decided_takes_no_part_any_more),
         THREE(test_an_epoch_that_got_no_record_is_forgotten),
         cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, cluster_teardown),
         THREE(test_a_disk_is_replaced),

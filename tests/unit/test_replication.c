@@ -384,6 +384,60 @@ static void what_is_deleted_after_an_election_is_all_that_was_shown(void **state
     partition_unref(part);
 }
 
+static int64_t start_of(struct cluster *c, int id)
+{
+    struct partition *part = part_of(c, id);
+    int64_t start = log_start(part->log).offset;
+    partition_unref(part);
+    return start;
+}
+
+static int64_t shown_start_of(struct cluster *c, int id)
+{
+    struct partition *part = part_of(c, id);
+    int64_t start = partition_log_start(part).offset;
+    partition_unref(part);
+    return start;
+}
+
+static void set_orders(struct cluster *c, const char *name, const char *value)
+{
+    struct command cmd = {.type = COMMAND_SET_CONFIG, .topic = "orders"};
+    strcpy(cmd.name, name);
+    strcpy(cmd.value, value);
+    decide(c, &cmd);
+}
+
+/* REPLICATION.md, rule 45. */
+static void only_a_leader_retains_and_the_others_follow_its_start(void **state)
+{
+    struct cluster *c = *state;
+    struct err e = {""};
+    set_orders(c, "segment.bytes", "600");
+    for (int i = 0; i < 100; i++)
+        append_at(c, 1, "a line of some length\n");
+    come_to(mark_of(c, 2).offset == 100 && mark_of(c, 3).offset == 100);
+    link_all(c, 3, false);
+    set_orders(c, "retention.bytes", "600");
+    come_to(start_of(c, 1) > 0);
+    int64_t start = start_of(c, 1);
+    come_to(start_of(c, 2) == start);
+    /* It has as much to remove, and waits to be told. */
+    struct partition *part = part_of(c, 3);
+    int rc = partition_retain(part, &e);
+    partition_unref(part);
+    assert_int_equal(rc, 0);
+    assert_int_equal(start_of(c, 3), 0);
+    /* What it cannot write down it does not hide. */
+    atomic_store(&c->nodes[3].disk.pwritev_rc, -EIO);
+    link_all(c, 3, true);
+    pass_everywhere(c, 3000);
+    assert_int_equal(shown_start_of(c, 3), 0);
+    assert_int_equal(start_of(c, 3), 0);
+    atomic_store(&c->nodes[3].disk.pwritev_rc, 0);
+    come_to(start_of(c, 3) == start && shown_start_of(c, 3) == start);
+}
+
 static void who_was_away_leaves_the_isr_and_catches_up_from_the_log(void **state)
 {
     struct cluster *c = *state;
@@ -581,6 +635,7 @@ int main(void)
         STORY(without_a_follower_of_the_isr_nothing_is_acknowledged),
         STORY(who_is_left_alone_shows_all_that_it_has),
         STORY(what_is_deleted_after_an_election_is_all_that_was_shown),
+        STORY(only_a_leader_retains_and_the_others_follow_its_start),
         STORY(who_was_away_leaves_the_isr_and_catches_up_from_the_log),
         STORY(who_is_given_back_its_replica_comes_into_the_isr_without_an_append),
         STORY(a_deposed_leader_with_a_longer_log_is_cut_to_the_point_of_divergence),
