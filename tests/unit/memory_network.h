@@ -37,7 +37,8 @@ struct memory_port {
     struct transport_events events;
     struct hello hello;
     bool started;
-    bool begun; /* between start and stop, also when it was taken off */
+    bool begun;                  /* between start and stop, also when it was taken off */
+    int forgotten[MEMORY_NODES]; /* how often it was told so of that node */
 };
 
 struct memory_network {
@@ -121,7 +122,7 @@ static inline int memory_meet(struct transport *transport, int32_t node, const c
 
 static inline void memory_forget(struct transport *transport, int32_t node)
 {
-    (void)transport, (void)node;
+    CONTAINER_OF(transport, struct memory_port, transport)->forgotten[node]++;
 }
 
 static inline void memory_drop(struct transport *transport, int32_t node)
