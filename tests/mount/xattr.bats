@@ -244,6 +244,21 @@ same(os.getxattr(".", "user.cluster.voters"), b"1")
 P
 }
 
+@test "a node that lives is not unregistered, nor one that there is not" {
+    py <<'P'
+name = "user.cluster.unregister"
+same(error(os.setxattr, ".", name, b"1"), "EBUSY")
+same(error(os.setxattr, ".", name, b"2"), "ENOENT")
+for value in (b"", b"0", b"-1", b"1,2", b"x", b"1 ", b"99999999999"):
+    same((value, error(os.setxattr, ".", name, value)), (value, "EINVAL"))
+same(error(os.setxattr, "orders", name, b"2"), "EINVAL")
+same(error(os.getxattr, ".", name), "ENODATA")
+same(error(os.removexattr, ".", name), "ENODATA")
+same(name in os.listxattr("."), False)
+P
+    is "$(awk '{ print $1, $4 }' .cluster/nodes | paste -sd,)" 'id state,1 up'
+}
+
 @test "a node alone is controller and voter, and its status says so" {
     is "$(attr . user.cluster.voters)" 1
     is "$(awk '{ print $1, $2, $3, $4, $5 }' .cluster/nodes)" 'id address role state controller
