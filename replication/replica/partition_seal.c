@@ -135,8 +135,7 @@ static bool shut(struct partition *part, const struct partition_request *request
 
 /* With update_lock held for writing no append is between its look at the seal and the log; and who leads in an epoch
  * before and after the look has led all the while. */
-static int seal_locked(struct partition *part, const struct partition_request *request,
-                        struct partition_answer *answer)
+static int seal_locked(struct partition *part, const struct partition_request *request, struct partition_answer *answer)
 {
     bool leads;
 

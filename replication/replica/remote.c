@@ -427,7 +427,8 @@ static struct read_op *take_own(struct partition *part)
     bool leads = partition_leads(part) && !partition_asks_shown(part);
     for (struct read_op *op = part->remote.reads.first, *next; op != NULL; op = next) {
         next = op->next;
-        bool here = op->kind == FIND_EPOCH_END || op->of_leader ? leads : caught_up && op->kind != READ_STATUS && !op->lost;
+        bool here =
+            op->kind == FIND_EPOCH_END || op->of_leader ? leads : caught_up && op->kind != READ_STATUS && !op->lost;
         if (!here)
             continue;
         partition_read_take_out(op);
