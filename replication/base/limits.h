@@ -64,6 +64,8 @@ enum {
     /* Appends that were held, and that a turn of a topic lets into the log; more of them wait for its next turn, behind
      * whatever else the prompt pool has to do. */
     LIMIT_RESUME_APPENDS = 64,
+    /* Likewise where flush.messages is set, and each may take a flush of its own. */
+    LIMIT_RESUME_FLUSHES = 4,
     /* Of those that are in the log so many are answered only when none is held any more in their partition, so that who
      * comes again with the next one finds it open; of more those are answered at once. */
     LIMIT_RESUMED_ANSWERS = 4096,

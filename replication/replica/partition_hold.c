@@ -725,6 +725,14 @@ static struct append_op *next_to_resume(struct partition *part, bool finished, b
     return op;
 }
 
+/* As how many it counts when one is let in. */
+static int cost_of_one(const struct partition *part)
+{
+    bool flushes = atomic_load_explicit(&part->settings.flush_messages, memory_order_relaxed) != INT64_MAX;
+
+    return flushes ? LIMIT_RESUME_APPENDS / LIMIT_RESUME_FLUSHES : 1;
+}
+
 int partition_let_in(struct partition *part, int most)
 {
     struct append_op *over, *op = next_to_resume(part, false, most > 0, &over);
@@ -733,11 +741,11 @@ int partition_let_in(struct partition *part, int most)
     finish_over(over);
     while (op != NULL) {
         partition_append_resume(op);
-        count++;
+        count += cost_of_one(part);
         op = next_to_resume(part, true, count < most, &over);
         finish_over(over);
     }
-    return count;
+    return count < most ? count : most;
 }
 
 /* Who followed before does not know as a leader where its log ends until it has begun. */

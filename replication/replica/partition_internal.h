@@ -381,9 +381,9 @@ void partition_hold_look(struct partition *part);
 /* Settings or the ISR changed: the high watermark is looked at again; what is held is to be let in after that. Calls
  * back. */
 void partition_resume(struct partition *part);
-/* Lets into the log what was held and may go there now, in order, so many at most. Returns how many it were. As many as
- * it may be: there may be more, and it is to be called again. Fewer: none is left, or another thread is at it. Those in
- * the log are answered with the last of them. Calls back. */
+/* Lets into the log what was held and may go there now, in order, so many at most; one that is flushed counts as
+ * several. Returns how many it were. As many as it may be: there may be more, and it is to be called again. Fewer: none
+ * is left, or another thread is at it. Those in the log are answered with the last of them. Calls back. */
 int partition_let_in(struct partition *part, int most);
 /* The same at the start. */
 void partition_hold_init(struct partition *part);

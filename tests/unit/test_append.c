@@ -615,6 +615,26 @@ static void test_writers_with_other_acks_are_not_held_again(void **state)
     assert_in_order(f, COMERS);
 }
 
+/* Where each is flushed a turn lets in fewer. */
+static void test_what_is_held_where_flushes_are_due_does_not_hold_up_others(void **state)
+{
+    struct fixture *f = *state;
+    enum { COMERS = 2 * LIMIT_RESUME_FLUSHES };
+    struct partition *part = two_needed(f);
+    partition_unref(part);
+    struct parked other;
+    assert_int_equal(create_partitions(f->node, "orders", 2, NULL), 0);
+    set(f, "orders", "flush.messages", "1");
+    assert_int_equal(park(f, topic_partition(part->topic, 1), &other, "x\n"), 0);
+    struct comer *comers = come(f, part, COMERS, ACKS_ALL, 0);
+    set(f, "orders", "min.insync.replicas", "1");
+    assert_int_equal(other.calls, 1);
+    assert_int_equal(other.rc, 0);
+    assert_in_range(other.order, 0, COMERS - 1);
+    assert_int_equal(all_over(comers, COMERS), 0);
+    assert_in_order(f, COMERS);
+}
+
 /* Nor those whom followers answer meanwhile. */
 static void test_the_high_watermark_answers_nobody_while_others_are_held(void **state)
 {
@@ -738,6 +758,7 @@ int main(void)
         STORY(test_flush_messages_on_a_disk_that_fails),
         STORY(test_writers_that_come_again_are_not_held_again),
         STORY(test_writers_with_other_acks_are_not_held_again),
+        STORY(test_what_is_held_where_flushes_are_due_does_not_hold_up_others),
         STORY(test_the_high_watermark_answers_nobody_while_others_are_held),
         STORY(test_not_all_answers_wait_for_all_that_is_held),
         STORY(test_settings_that_flip_under_appends),
