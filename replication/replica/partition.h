@@ -273,7 +273,8 @@ struct delete_records_op {
 /* 0: op->done will be called; or a negative errno with the reason in op->e, and nothing has happened (-EPERM: a topic
  * of .internal/). Those that come together share one checkpoint. */
 int partition_delete_records(struct partition *part, struct delete_records_op *op);
-/* true: it had not begun and never will; done is not called. */
+/* true: done is not called. It may have begun, at another node or here, and then it may yet be done. false: it is over,
+ * or at this node's disk, or on its way from one to the other. */
 bool partition_delete_records_cancel(struct partition *part, struct delete_records_op *op);
 
 /* .segments */

@@ -147,15 +147,18 @@ void partition_ask(struct partition *part, struct ask *ask)
 
 bool partition_ask_cancel(struct partition *part, struct ask *ask)
 {
-    bool waits;
+    const struct ask *found;
 
     pthread_mutex_lock(&part->forward.lock);
-    waits = ask->state == ASK_WAITING;
-    if (waits) {
+    found = part->asks.first;
+    while (found != NULL && found != ask) {
+        found = found->next;
+    }
+    if (found != NULL) {
         take(part, ask);
     }
     pthread_mutex_unlock(&part->forward.lock);
-    return waits;
+    return found != NULL;
 }
 
 void partition_ask_answer(struct partition *part, const struct partition_answer *answer)

@@ -315,7 +315,6 @@ static int delete_here(struct partition *part, struct delete_records_op *op)
 int partition_delete_records(struct partition *part, struct delete_records_op *op)
 {
     op->part = part;
-    op->ask.state = ASK_OVER;
     if (part->topic->internal) {
         return err_set(&op->e, -EPERM, "%s is the cluster's own", part->name);
     }
@@ -339,7 +338,7 @@ bool partition_delete_records_cancel(struct partition *part, struct delete_recor
     if (taken)
         *link = op->next;
     pthread_mutex_unlock(&part->lock);
-    return taken || partition_ask_cancel(part, &op->ask);
+    return taken || partition_ask_cancel(part, &op->ask) || partition_insync_cancel(part, &op->wait);
 }
 
 /* ---- a follower's ---- */

@@ -10,7 +10,7 @@
  * epoch), once it holds that, and again when a link came or went, and with the next beat if it could not. So is who is
  * to join the ISR and has not flushed what was promised before. Log starts travel with the replicas' fetches.
  *
- * Under the partition's lock; whatever takes one out of the list ends it. */
+ * Under the partition's lock; whatever takes one out of the list ends it, but partition_insync_cancel(). */
 #include <errno.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@
 
 /* ---- the list; under the lock ---- */
 
-static void take(struct partition *part, struct insync_wait *wait, int rc, struct insync_wait ***last)
+static void unlink_wait(struct partition *part, struct insync_wait *wait)
 {
     *(wait->prev != NULL ? &wait->prev->next : &part->insync.waits) = wait->next;
     if (wait->next != NULL) {
@@ -28,6 +28,11 @@ static void take(struct partition *part, struct insync_wait *wait, int rc, struc
     }
     wait->prev = NULL;
     wait->next = NULL;
+}
+
+static void take(struct partition *part, struct insync_wait *wait, int rc, struct insync_wait ***last)
+{
+    unlink_wait(part, wait);
     wait->rc = rc;
     wait->unsure = atomic_load(&part->shown.state) != SHOWN_KNOWN;
     **last = wait;
@@ -273,6 +278,22 @@ void partition_insync_wait(struct partition *part, struct insync_wait *wait)
     pthread_mutex_unlock(&part->lock);
     partition_insync_look(part, false);
     partition_unref(part);
+}
+
+bool partition_insync_cancel(struct partition *part, struct insync_wait *wait)
+{
+    const struct insync_wait *found;
+
+    pthread_mutex_lock(&part->lock);
+    found = part->insync.waits;
+    while (found != NULL && found != wait) {
+        found = found->next;
+    }
+    if (found != NULL) {
+        unlink_wait(part, wait);
+    }
+    pthread_mutex_unlock(&part->lock);
+    return found != NULL;
 }
 
 void partition_insync_fail(struct partition *part, int rc)

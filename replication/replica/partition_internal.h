@@ -517,7 +517,8 @@ int partition_asked(struct partition *part, int32_t from, int kind, const struct
 void partition_ask_init(struct partition *part);
 /* kind, epoch, upto, deadline_ms and done are set; done is called once, perhaps before this returns. */
 void partition_ask(struct partition *part, struct ask *ask);
-/* true: it was not sent and never will be. */
+/* true: it is not waited for any more, done is not called; what was sent may be done all the same. ask itself is not
+ * looked at: it may be about to wait, or over. */
 bool partition_ask_cancel(struct partition *part, struct ask *ask);
 /* The registration, the role or a link is another (again: what was sent is sent once more), the topic is gone, or one
  * is given up. Calls back. */
@@ -533,7 +534,8 @@ void partition_insync_wait(struct partition *part, struct insync_wait *wait);
 /* Anything that is waited for may have come. again: a link came or went: who was asked to flush is asked again. Calls
  * back. */
 void partition_insync_look(struct partition *part, bool again);
-void partition_insync_fail(struct partition *part, int rc); /* ends all of them; calls back */
+void partition_insync_fail(struct partition *part, int rc);                     /* ends all of them; calls back */
+bool partition_insync_cancel(struct partition *part, struct insync_wait *wait); /* as partition_ask_cancel() */
 /* What this replica has on its own disk goes into its ISR. Takes the log's locks and the lock. */
 void partition_note_own(struct partition *part);
 /* The offset that who joins the ISR has to have on its disk: so far fsync or flush.messages has promised it. Under the

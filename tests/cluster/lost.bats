@@ -84,7 +84,7 @@ append_ends_badly() { ends_badly "$1" bash -c 'echo "$1" >>"$0"' "$C/$2/orders/0
     done
 }
 
-# In a call of this number (x86-64: 0 read, 1 write, 17 pread, 74 fsync), whose first argument is so.
+# In a call of this number (x86-64: 0 read, 1 write, 17 pread, 74 fsync, 285 fallocate), whose first argument is so.
 waits_in() { grep -qs "^$2 0x$3 " "/proc/$1/syscall"; } # PID CALL ARGUMENT
 is_gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; } # PID
 # Again and again, whatever comes of it; its process in $!.
@@ -156,6 +156,30 @@ make_single() { # TOPIC
         is "$(wc -l <"$C/3/read/0")" 1000
         rm "$T/go"
     done
+}
+
+# fallocate(1) would wait for half a minute: on the leader's host until the others have the new log start, elsewhere for an
+# answer.
+@test "DeleteRecords that waits for another host is gone at once when it is killed" {
+    form -o "tls=off,$CALM"
+    lead 1
+    seq 100 >>"$C/1/orders/0"
+    same 100
+    for how in '3 1 20' '1 3 40'; do
+        read -r still asks bytes <<<"$how"
+        cluster pause "$C" "$still"
+        bg fallocate -p -o 0 -l "$bytes" "$C/$asks/orders/0"
+        deletes=$!
+        wait_until "waits_in $deletes 285 3"
+        begin_clock
+        kill -9 "$deletes"
+        wait_until "is_gone $deletes"
+        ran_at_most 2000
+        cluster resume "$C" "$still"
+        whole
+    done
+    fallocate -p -o 0 -l 50 "$C/3/orders/0"
+    for node in 1 2 3; do soon "[ \"\$(cat $C/$node/orders/0)\" = \"\$(seq 20 100)\" ]"; done
 }
 
 @test "a signal ends an append that could not be sent, with EINTR, and then it is nowhere" {

@@ -346,6 +346,27 @@ static void a_deletion_waits_for_the_last_isr(void **state)
     a_deletion_waits_for(led_by_one(state, both), last_in_sync);
 }
 
+static void a_deletion_that_waits_for_others_is_taken_back(void **state)
+{
+    struct pair *pair = led_by_one(state, both);
+    struct deleted asking, waiting;
+
+    append_at(pair, 1, "a\n");
+    replicate(pair);
+    pair->held = true;
+    assert_int_equal(delete_at(pair, 2, &asking, 2), 0); /* is sent, and has no answer */
+    assert_true(partition_delete_records_cancel(partition_of(pair, 2, "orders"), &asking.op));
+    assert_false(partition_delete_records_cancel(partition_of(pair, 2, "orders"), &asking.op));
+    assert_int_equal(delete_at(pair, 1, &waiting, 2), 0); /* the other one does not have the new start */
+    assert_true(partition_delete_records_cancel(partition_of(pair, 1, "orders"), &waiting.op));
+    assert_false(partition_delete_records_cancel(partition_of(pair, 1, "orders"), &waiting.op));
+    pair->held = false;
+    settle(pair);
+    time_passes(pair, LIMIT_ASK_MS);
+    assert_int_equal(asking.calls + waiting.calls, 0);
+    assert_int_equal(partition_log_start(partition_of(pair, 1, "orders")).offset, 1);
+}
+
 static void a_deletion_that_was_not_sent_is_taken_back(void **state)
 {
     struct pair *pair = led_by_one(state, alone(1));
@@ -379,6 +400,7 @@ int main(void)
         STORY(a_deletion_waits_for_all_in_sync),
         STORY(a_deletion_waits_for_who_is_eligible),
         STORY(a_deletion_waits_for_the_last_isr),
+        STORY(a_deletion_that_waits_for_others_is_taken_back),
         STORY(a_deletion_that_was_not_sent_is_taken_back),
     };
 
