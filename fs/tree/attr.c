@@ -227,6 +227,8 @@ bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid
         topic_attr(vnode->topic, &attr);
     else if (vnode->group != NULL)
         node_group_attr(vnode->group, &attr);
+    else if (vnode->key.kind == VNODE_GROUPS_DIR)
+        node_groups_attr(session->node, &attr);
     else
         node_root_attr(session->node, &attr);
     return uid == 0 || uid == attr.uid;

@@ -29,7 +29,8 @@ int64_t attr_json_size(enum framing framing, int64_t records, int64_t bytes);
 double attr_entry_timeout(const struct vnode *vnode);
 /* The caller is in that group. */
 bool attr_in_group(fuse_req_t req, gid_t gid);
-/* Whether the caller of a request is the owner of what the vnode is of (a topic, a group, MOUNT), or root. */
+/* Whether the caller of a request is the owner of what the vnode is of (a topic, a group, `.groups`, MOUNT), or root.
+ */
 bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid);
 
 #endif

@@ -148,6 +148,8 @@ may() { # UID FILE
     is "$(stat -c '%u %g %a' .groups)" '77 88 2755'
     fails 'Permission denied' as 1234 mkdir .groups/theirs
     as 77 mkdir .groups/ours
+    setpriv --reuid=77 --regid=88 --clear-groups chmod 2755 .groups # its owner's, whose MOUNT is not
+    fails 'Operation not permitted' as 1234 chmod 777 .groups
     is "$(stat -c '%u %g %a' .groups/ours)" '77 88 2755' # as a set-group-ID directory does
     remount allow_other
     is "$(stat -c '%u %g %a' .groups .groups/ours | tr '\n' ,)" '77 88 2755,77 88 2755,'
