@@ -24,6 +24,10 @@ enum {
     LIMIT_VOTERS = 5,
     /* One message of the metadata quorum, without records; a longer one is refused before it is looked at. */
     LIMIT_RAFT_MESSAGE_BYTES = 1024,
+    /* Supplementary groups of who asks for a metadata command, which go with it. NFS's AUTH_SYS has 16 (RFC 5531),
+     * which users of directories exceed, and Linux 65,536 (NGROUPS_MAX), which no record is to hold: of who has more
+     * they count as not known (metadata_permit.c). */
+    LIMIT_CALLER_GROUPS = 256,
     /* One metadata command, encoded; a larger one in the log is damage (-EBADMSG). */
     LIMIT_COMMAND_BYTES = 1 << 20,
     /* A metadata flush that failed for want of descriptors or memory is tried again after this. */

@@ -31,10 +31,11 @@ enum field {
     FIELD_VOTERS = 1 << 14,
     FIELD_PARTITION = 1 << 15,
     FIELD_GROUP = 1 << 16,
-    FIELD_SEALS = 1 << 17, /* where there are any: in COMMAND_VERSION_SEALS, with the id */
-    FIELD_MEANT = 1 << 18, /* the id, where it is known: for who proposes alone */
-    FIELD_RETIRED = 1 << 19,
-    FIELDS_END = 1 << 20,
+    FIELD_SEALS = 1 << 17,  /* where there are any: in COMMAND_VERSION_SEALS, with the id */
+    FIELD_MEANT = 1 << 18,  /* the id, where it is known: for who proposes alone */
+    FIELD_CALLER = 1 << 19, /* where there is one: in COMMAND_VERSION_CALLER */
+    FIELD_RETIRED = 1 << 20,
+    FIELDS_END = 1 << 21,
 };
 
 static const struct {
@@ -42,25 +43,30 @@ static const struct {
     unsigned fields;
 } types[COMMAND_TYPES] = {
     [COMMAND_REGISTER_NODE] = {"register_node", FIELD_REGISTRATION},
-    [COMMAND_CREATE_TOPIC] = {"create_topic", FIELD_TOPIC | FIELD_ID | FIELD_ATTR | FIELD_PARTITIONS | FIELD_REPLICAS},
-    [COMMAND_DELETE_TOPIC] = {"delete_topic", FIELD_TOPIC | FIELD_ID | FIELD_SEALS},
-    [COMMAND_CREATE_PARTITIONS] = {"create_partitions", FIELD_TOPIC | FIELD_ID | FIELD_PARTITIONS | FIELD_REPLICAS},
-    [COMMAND_SET_ATTR] = {"set_attr", FIELD_TOPIC | FIELD_MEANT | FIELD_ATTR | FIELD_SET},
-    [COMMAND_SET_CONFIG] = {"set_config", FIELD_TOPIC | FIELD_MEANT | FIELD_NAME | FIELD_VALUE | FIELD_SEALS},
-    [COMMAND_REMOVE_CONFIG] = {"remove_config", FIELD_TOPIC | FIELD_MEANT | FIELD_NAME | FIELD_SEALS},
+    [COMMAND_CREATE_TOPIC] = {"create_topic",
+                              FIELD_TOPIC | FIELD_ID | FIELD_ATTR | FIELD_PARTITIONS | FIELD_REPLICAS | FIELD_CALLER},
+    [COMMAND_DELETE_TOPIC] = {"delete_topic", FIELD_TOPIC | FIELD_ID | FIELD_SEALS | FIELD_CALLER},
+    [COMMAND_CREATE_PARTITIONS] = {"create_partitions",
+                                   FIELD_TOPIC | FIELD_ID | FIELD_PARTITIONS | FIELD_REPLICAS | FIELD_CALLER},
+    [COMMAND_SET_ATTR] = {"set_attr", FIELD_TOPIC | FIELD_MEANT | FIELD_ATTR | FIELD_SET | FIELD_CALLER},
+    [COMMAND_SET_CONFIG] = {"set_config",
+                            FIELD_TOPIC | FIELD_MEANT | FIELD_NAME | FIELD_VALUE | FIELD_SEALS | FIELD_CALLER},
+    [COMMAND_REMOVE_CONFIG] = {"remove_config", FIELD_TOPIC | FIELD_MEANT | FIELD_NAME | FIELD_SEALS | FIELD_CALLER},
     [COMMAND_CHANGE_NODE] = {"change_node", FIELD_STATE},
-    [COMMAND_CHANGE_PARTITIONS] = {"change_partitions", FIELD_PROPOSER | FIELD_CHANGES},
+    [COMMAND_CHANGE_PARTITIONS] = {"change_partitions", FIELD_PROPOSER | FIELD_CHANGES | FIELD_CALLER},
     [COMMAND_SET_PARTITIONS] = {"set_partitions", FIELD_CHANGES},
     [COMMAND_PRODUCER_IDS] = {"producer_ids", FIELD_PROPOSER | FIELD_COUNT},
     [COMMAND_BEGIN_EPOCH] = {"begin_epoch", FIELD_EPOCH},
-    [COMMAND_ASSIGN_REPLICAS] = {"assign_replicas", FIELD_TOPIC | FIELD_ID | FIELD_PARTITION | FIELD_REPLICAS},
+    [COMMAND_ASSIGN_REPLICAS] = {"assign_replicas",
+                                 FIELD_TOPIC | FIELD_ID | FIELD_PARTITION | FIELD_REPLICAS | FIELD_CALLER},
     [COMMAND_SET_VOTERS] = {"set_voters", FIELD_VOTERS},
-    [COMMAND_CREATE_GROUP] = {"create_group", FIELD_GROUP | FIELD_ID | FIELD_ATTR},
-    [COMMAND_DELETE_GROUP] = {"delete_group", FIELD_GROUP | FIELD_ID},
-    [COMMAND_SET_GROUP_ATTR] = {"set_group_attr", FIELD_GROUP | FIELD_MEANT | FIELD_ATTR | FIELD_SET},
-    [COMMAND_SET_GROUP_CONFIG] = {"set_group_config", FIELD_GROUP | FIELD_MEANT | FIELD_NAME | FIELD_VALUE},
-    [COMMAND_REMOVE_GROUP_CONFIG] = {"remove_group_config", FIELD_GROUP | FIELD_MEANT | FIELD_NAME},
-    [COMMAND_UNREGISTER_NODE] = {"unregister_node", FIELD_RETIRED},
+    [COMMAND_CREATE_GROUP] = {"create_group", FIELD_GROUP | FIELD_ID | FIELD_ATTR | FIELD_CALLER},
+    [COMMAND_DELETE_GROUP] = {"delete_group", FIELD_GROUP | FIELD_ID | FIELD_CALLER},
+    [COMMAND_SET_GROUP_ATTR] = {"set_group_attr", FIELD_GROUP | FIELD_MEANT | FIELD_ATTR | FIELD_SET | FIELD_CALLER},
+    [COMMAND_SET_GROUP_CONFIG] = {"set_group_config",
+                                  FIELD_GROUP | FIELD_MEANT | FIELD_NAME | FIELD_VALUE | FIELD_CALLER},
+    [COMMAND_REMOVE_GROUP_CONFIG] = {"remove_group_config", FIELD_GROUP | FIELD_MEANT | FIELD_NAME | FIELD_CALLER},
+    [COMMAND_UNREGISTER_NODE] = {"unregister_node", FIELD_RETIRED | FIELD_CALLER},
 };
 
 const char *command_type_name(enum command_type type)
@@ -96,9 +102,11 @@ static void pack_replicas(msgpack_packer *pk, const struct command *cmd)
 }
 
 /* Those of the type, as the version has them. */
-static unsigned fields_of(enum command_type type, bool sealed)
+static unsigned fields_of(enum command_type type, bool sealed, bool asked)
 {
     unsigned fields = types[type].fields;
+    if (!asked)
+        fields &= ~(unsigned)FIELD_CALLER;
     return sealed ? (fields | FIELD_ID) & ~(unsigned)FIELD_MEANT : fields & ~(unsigned)FIELD_SEALS;
 }
 
@@ -133,16 +141,21 @@ static size_t key_count(unsigned fields)
 
 static void pack_command(msgpack_packer *pk, const struct command *cmd)
 {
-    unsigned fields = fields_of(cmd->type, cmd->seals != NULL);
+    unsigned fields = fields_of(cmd->type, cmd->seals != NULL, cmd->origin.caller.is_user);
     if (!command_names_one(cmd))
         fields &= ~(unsigned)FIELD_MEANT;
     msgpack_pack_map(pk, key_count(fields) + (cmd->origin.node != 0 ? ORIGIN_KEYS : 0) +
                              (cmd->cluster[0] != '\0' ? CLUSTER_KEYS : 0));
     pack_string(pk, "type", types[cmd->type].name);
-    pack_number(pk, "version", cmd->seals != NULL ? COMMAND_VERSION_SEALS : COMMAND_VERSION);
+    pack_number(pk, "version",
+                (fields & FIELD_CALLER) != 0 ? COMMAND_VERSION_CALLER
+                : cmd->seals != NULL         ? COMMAND_VERSION_SEALS
+                                             : COMMAND_VERSION);
     pack_number(pk, "time", cmd->time_ms);
     if (cmd->origin.node != 0)
         pack_origin(pk, &cmd->origin);
+    if ((fields & FIELD_CALLER) != 0)
+        pack_caller(pk, &cmd->origin.caller);
     if (cmd->cluster[0] != '\0')
         pack_cluster(pk, cmd->cluster);
     if ((fields & FIELD_PROPOSER) != 0)
@@ -270,7 +283,16 @@ static int get_replicas(const msgpack_object *map, struct command *cmd)
     return 0;
 }
 
-static int decode_type(const msgpack_object *map, struct command *cmd, bool *sealed, struct err *e)
+/* The last version of commands of that type. */
+static int64_t last_version(unsigned fields)
+{
+    if ((fields & FIELD_CALLER) != 0)
+        return COMMAND_VERSION_CALLER;
+    return (fields & FIELD_SEALS) != 0 ? COMMAND_VERSION_SEALS : COMMAND_VERSION;
+}
+
+/* *fields: the type's, as the version has them. */
+static int decode_type(const msgpack_object *map, struct command *cmd, unsigned *fields, struct err *e)
 {
     char name[32];
     int64_t version;
@@ -281,13 +303,18 @@ static int decode_type(const msgpack_object *map, struct command *cmd, bool *sea
         type++;
     if (type == COMMAND_TYPES)
         return err_set(e, -EBADMSG, "unknown metadata command %s", name);
-    int last = (types[type].fields & FIELD_SEALS) != 0 ? COMMAND_VERSION_SEALS : COMMAND_VERSION;
-    if (version < COMMAND_VERSION || version > last) {
-        return err_set(e, -EBADMSG, "metadata command %s of version %" PRId64 ", this build knows %d", name, version,
-                       last);
+    int64_t last = last_version(types[type].fields);
+    bool seals = (types[type].fields & FIELD_SEALS) != 0;
+    if (version < COMMAND_VERSION || version > last || (version == COMMAND_VERSION_SEALS && !seals)) {
+        return err_set(e, -EBADMSG, "metadata command %s of version %" PRId64 ", this build knows %" PRId64, name,
+                       version, last);
     }
+    if (version == COMMAND_VERSION_CALLER)
+        seals = seals && get(map, "seals") != NULL;
+    else
+        seals = version == COMMAND_VERSION_SEALS;
     cmd->type = (enum command_type)type;
-    *sealed = version == COMMAND_VERSION_SEALS;
+    *fields = fields_of(cmd->type, seals, version == COMMAND_VERSION_CALLER);
     return 0;
 }
 
@@ -335,6 +362,8 @@ static const char *get_parts(const msgpack_object *map, unsigned fields, struct 
 {
     if (!get_origin(map, &cmd->origin))
         return "origin";
+    if ((fields & FIELD_CALLER) != 0 && !get_caller(map, &cmd->origin.caller))
+        return "caller";
     if ((fields & (FIELD_EPOCH | FIELD_VOTERS)) != 0 && !get_cluster(map, cmd->cluster))
         return "cluster";
     if ((fields & FIELD_REGISTRATION) != 0 && !get_registration(map, &cmd->registration))
@@ -365,9 +394,8 @@ static const char *get_lists(const msgpack_object *map, unsigned fields, struct 
     return NULL;
 }
 
-static int decode_fields(const msgpack_object *map, struct command *cmd, bool sealed, struct err *e)
+static int decode_fields(const msgpack_object *map, struct command *cmd, unsigned fields, struct err *e)
 {
-    unsigned fields = fields_of(cmd->type, sealed);
     int rc = -EBADMSG;
     const char *bad = get_numbers(map, fields, cmd);
     if (bad == NULL)
@@ -387,7 +415,7 @@ int command_decode(const void *data, size_t len, struct command *cmd, struct err
 {
     msgpack_unpacked unpacked;
     size_t used = 0;
-    bool sealed = false;
+    unsigned fields = 0;
     int rc;
     *cmd = (struct command){0};
     msgpack_unpacked_init(&unpacked);
@@ -397,9 +425,9 @@ int command_decode(const void *data, size_t len, struct command *cmd, struct err
         unpacked.data.type != MSGPACK_OBJECT_MAP)
         rc = err_set(e, -EBADMSG, "metadata command is not one MessagePack map");
     else
-        rc = decode_type(&unpacked.data, cmd, &sealed, e);
+        rc = decode_type(&unpacked.data, cmd, &fields, e);
     if (rc == 0)
-        rc = decode_fields(&unpacked.data, cmd, sealed, e);
+        rc = decode_fields(&unpacked.data, cmd, fields, e);
     msgpack_unpacked_destroy(&unpacked);
     if (rc != 0)
         command_free(cmd);

@@ -19,11 +19,24 @@
 #include "replication/wire/raft_voters.h"
 
 /* The highest feature level that this build knows, and from which one on a node knows commands with seals, answers
- * beats of groups' members, and knows that nodes can be unregistered. */
-enum { FEATURE_LEVEL = 4, FEATURE_LEVEL_SEALS = 2, FEATURE_LEVEL_BEATS = 3, FEATURE_LEVEL_UNREGISTER = 4 };
+ * beats of groups' members, and judges commands by who asked for them and knows that nodes can be unregistered. */
+enum {
+    FEATURE_LEVEL = 4,
+    FEATURE_LEVEL_SEALS = 2,
+    FEATURE_LEVEL_BEATS = 3,
+    FEATURE_LEVEL_CALLERS = 4,
+    FEATURE_LEVEL_UNREGISTER = 4
+};
 
-/* The second version is that of a command with seals: an older build that meets one stops for good. */
-enum { COMMAND_VERSION = 1, COMMAND_VERSION_SEALS = 2, TOPIC_NAME_BYTES = 250, NODE_HOST_BYTES = 256 };
+/* The second version is that of a command with seals, the third that of one with a caller, and seals perhaps: an older
+ * build that meets one stops for good. */
+enum {
+    COMMAND_VERSION = 1,
+    COMMAND_VERSION_SEALS = 2,
+    COMMAND_VERSION_CALLER = 3,
+    TOPIC_NAME_BYTES = 250,
+    NODE_HOST_BYTES = 256
+};
 
 enum command_type {
     COMMAND_REGISTER_NODE,       /* registration */
@@ -86,11 +99,22 @@ struct command_seal {
     int64_t node_epoch;
 };
 
-/* Who proposed a command, so that the node which did can tell its own among those that it applies. */
+/* The user who asked for a command, as the kernel of the node says where that was. */
+struct command_caller {
+    bool is_user;      /* false: the daemon asked, or a build that names no callers: nobody is judged */
+    bool by_attribute; /* as an extended attribute, and not by a name that is made */
+    uid_t uid;
+    gid_t gid;
+    int32_t group_count; /* supplementary ones; -1: they are not known */
+    gid_t groups[LIMIT_CALLER_GROUPS];
+};
+
+/* Who proposed a command, so that the node which did can tell its own among those that it applies; and for whom. */
 struct command_origin {
     int32_t node;       /* 0: not known: the quorum's own records, and those of a version that had no origins */
     int64_t node_epoch; /* its registration that was in force there; -1: none was */
     uint64_t number;    /* another one for each command of a node, its earlier processes' included */
+    struct command_caller caller; /* of the changes that users make */
 };
 
 struct command {

@@ -24,6 +24,8 @@ enum {
     CHANGE_ELEMENTS,
 };
 
+enum { CALLER_ELEMENTS = 4 };
+
 /* ---- packing ---- */
 
 void pack_text(msgpack_packer *pk, const char *text)
@@ -161,6 +163,21 @@ void pack_origin(msgpack_packer *pk, const struct command_origin *origin)
     msgpack_pack_int32(pk, origin->node);
     msgpack_pack_int64(pk, origin->node_epoch);
     msgpack_pack_uint64(pk, origin->number);
+}
+
+void pack_caller(msgpack_packer *pk, const struct command_caller *caller)
+{
+    pack_text(pk, "caller");
+    msgpack_pack_array(pk, CALLER_ELEMENTS);
+    msgpack_pack_uint32(pk, caller->uid);
+    msgpack_pack_uint32(pk, caller->gid);
+    if (caller->group_count < 0)
+        msgpack_pack_nil(pk);
+    else
+        msgpack_pack_array(pk, (size_t)caller->group_count);
+    for (int32_t i = 0; i < caller->group_count; i++)
+        msgpack_pack_uint32(pk, caller->groups[i]);
+    msgpack_pack_int32(pk, caller->by_attribute);
 }
 
 void pack_cluster(msgpack_packer *pk, const char *cluster)
@@ -319,6 +336,45 @@ bool get_origin(const msgpack_object *map, struct command_origin *out)
     out->number = at[2].via.u64;
     return int32_of(&at[0], 1, &out->node) && number_of(&at[1], -1, INT64_MAX, &out->node_epoch) &&
            at[2].type == MSGPACK_OBJECT_POSITIVE_INTEGER;
+}
+
+static bool uint32_of(const msgpack_object *value, uint32_t *out)
+{
+    int64_t number;
+    if (!number_of(value, 0, UINT32_MAX, &number))
+        return false;
+    *out = (uint32_t)number;
+    return true;
+}
+
+static bool groups_of(const msgpack_object *value, struct command_caller *out)
+{
+    out->group_count = -1;
+    if (value->type == MSGPACK_OBJECT_NIL)
+        return true;
+    if (value->type != MSGPACK_OBJECT_ARRAY || value->via.array.size > LIMIT_CALLER_GROUPS)
+        return false;
+    for (uint32_t i = 0; i < value->via.array.size; i++) {
+        if (!uint32_of(&value->via.array.ptr[i], &out->groups[i]))
+            return false;
+    }
+    out->group_count = (int32_t)value->via.array.size;
+    return true;
+}
+
+bool get_caller(const msgpack_object *map, struct command_caller *out)
+{
+    const msgpack_object *value = get(map, "caller"), *at;
+    int64_t by_attribute;
+    if (value == NULL || value->type != MSGPACK_OBJECT_ARRAY || value->via.array.size < CALLER_ELEMENTS)
+        return false;
+    at = value->via.array.ptr;
+    if (!uint32_of(&at[0], &out->uid) || !uint32_of(&at[1], &out->gid) || !groups_of(&at[2], out) ||
+        !number_of(&at[3], 0, 1, &by_attribute))
+        return false;
+    out->by_attribute = by_attribute != 0;
+    out->is_user = true;
+    return true;
 }
 
 bool get_cluster(const msgpack_object *map, char out[UUID_TEXT_BYTES])

@@ -32,7 +32,8 @@ void pack_retired(msgpack_packer *pk, const struct node_registration *registrati
 void pack_changes(msgpack_packer *pk, const struct partition_change *changes, int32_t count);
 void pack_epoch(msgpack_packer *pk, const struct command *cmd);
 void pack_voters(msgpack_packer *pk, const struct command *cmd);
-void pack_origin(msgpack_packer *pk, const struct command_origin *origin);
+void pack_origin(msgpack_packer *pk, const struct command_origin *origin); /* without its caller */
+void pack_caller(msgpack_packer *pk, const struct command_caller *caller);
 void pack_seals(msgpack_packer *pk, const struct command *cmd);
 void pack_cluster(msgpack_packer *pk, const char *cluster);
 
@@ -48,6 +49,7 @@ bool get_epoch(const msgpack_object *map, struct command *out);
 bool get_voters(const msgpack_object *map, struct command *out);
 /* Without the key it is not known. */
 bool get_origin(const msgpack_object *map, struct command_origin *out);
+bool get_caller(const msgpack_object *map, struct command_caller *out);
 /* Without the key "". */
 bool get_cluster(const msgpack_object *map, char out[UUID_TEXT_BYTES]);
 /* Of each it makes cmd->seals. 0, -EBADMSG, -ENOMEM. */

@@ -74,17 +74,23 @@ int group_name_check(const char *name);
 void metadata_init(struct metadata *meta, const struct tree_attr *root);
 void metadata_free(struct metadata *meta);
 
-/* Before a command is proposed: 0; -EEXIST, -ENOENT, -ENODATA, -EINVAL, -EBUSY, -ENOSPC (a limit) with the reason. What
+/* Before a command is proposed: 0; -EEXIST, -ENOENT, -ENODATA, -EINVAL, -EBUSY, -ENOSPC (a limit), -EACCES, -EPERM (who
+ * asked for it may not) with the reason. What
  * contradicts itself (config_check_keys()), and what was meant for one that had the name before, is refused here alone:
  * metadata_apply() takes what an earlier version, which did not ask, has decided. */
 int metadata_check(const struct metadata *meta, const struct command *cmd, struct err *e);
 /* -ETIMEDOUT: one of the nodes that live is of an older build, which does not know commands of that feature level. */
 int metadata_check_level(const struct metadata *meta, int32_t level, struct err *e);
+/* May who asked for it have it, as of this state: 0, -EACCES, -EPERM with the reason. Part of metadata_check() and
+ * metadata_apply(); what is no command yet is judged by it, too. */
+int metadata_permit(const struct metadata *meta, const struct command *cmd, struct err *e);
+/* Whether commands name those who asked for them: all nodes that live judge by that, and by the same owner of MOUNT. */
+bool metadata_judges(const struct metadata *meta);
 /* Applies the command that lies at offset, and counts it also when it does not fit. One that fitted when it was
  * proposed and lost a race with one applied since changes nothing: -EEXIST, -ENOENT, -ENODATA, -EINVAL, -ENOSPC,
- * -ESTALE, -EBUSY or -EAGAIN, on every node alike. -EBADMSG: no race explains that it does not fit, so whoever decided
- * it knew other rules; -ENOMEM. The state is as before then, and is not that of others: whoever has it must not go on.
- */
+ * -EACCES, -EPERM, -ESTALE, -EBUSY or -EAGAIN, on every node alike. -EBADMSG: no race explains that it does not fit, so
+ * whoever decided it knew other rules; -ENOMEM. The state is as before then, and is not that of others: whoever has it
+ * must not go on. */
 int metadata_apply(struct metadata *meta, const struct command *cmd, int64_t offset, struct err *e);
 
 const struct metadata_topic *metadata_topic(const struct metadata *meta, const char *name);

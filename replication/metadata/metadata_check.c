@@ -337,8 +337,7 @@ static int check_assign(const struct metadata *meta, const struct command *cmd, 
     return 0;
 }
 
-/* What every replay of the command asks, too. */
-int metadata_fits(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+static int fits(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
 {
     switch (cmd->type) {
     case COMMAND_REGISTER_NODE:
@@ -381,6 +380,23 @@ int metadata_fits(const struct metadata *meta, const struct command *cmd, struct
         break;
     }
     return err_set(verdict->e, -EINVAL, "no such command");
+}
+
+static int permits(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    int rc = metadata_permit(meta, cmd, verdict->e);
+    verdict->race = verdict->race || rc != 0;
+    return rc;
+}
+
+/* What every replay of the command asks, too. As in Linux what is there is EEXIST to whoever would make it, and all
+ * else is not said before it is clear that the caller may ask. */
+int metadata_fits(const struct metadata *meta, const struct command *cmd, struct verdict *verdict)
+{
+    bool makes = cmd->type == COMMAND_CREATE_TOPIC || cmd->type == COMMAND_CREATE_PARTITIONS ||
+                 cmd->type == COMMAND_CREATE_GROUP;
+    int rc = (makes ? fits : permits)(meta, cmd, verdict);
+    return rc != 0 ? rc : (makes ? permits : fits)(meta, cmd, verdict);
 }
 
 /* What goes by the name once it is decided is meant for the one that had it where it was asked for. */

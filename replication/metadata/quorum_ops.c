@@ -250,14 +250,17 @@ static int check_open(struct quorum *quorum, struct err *e)
     return 0;
 }
 
-/* The origin of a new command. */
-static struct command_origin new_origin(struct quorum *quorum)
+/* The origin of a new command. Where not all know what a caller is this node alone has judged. */
+static struct command_origin new_origin(struct quorum *quorum, const struct command_caller *caller)
 {
     struct command_origin origin = {.node = quorum->self.node, .node_epoch = -1};
-    const struct node_registration *node = metadata_node(quorum_acquire(quorum), quorum->self.node);
+    const struct metadata *meta = quorum_acquire(quorum);
+    const struct node_registration *node = metadata_node(meta, quorum->self.node);
 
     if (node != NULL)
         origin.node_epoch = node->epoch;
+    if (metadata_judges(meta))
+        origin.caller = *caller;
     quorum_release(quorum);
     pthread_mutex_lock(&quorum->lock);
     origin.number = quorum->next_number++;
@@ -277,7 +280,7 @@ int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct comm
     quorum_release(quorum);
     if (rc != 0 && rc != -EEXIST) /* decided, and perhaps not yet there for who would look for it: append() */
         return rc;
-    named.origin = new_origin(quorum);
+    named.origin = new_origin(quorum, &cmd->origin.caller);
     proposal = new_proposal(&named);
     if (proposal == NULL)
         return err_sys(&op->e, -ENOMEM, "metadata command");
@@ -575,13 +578,23 @@ static void take_back(struct quorum *quorum, struct proposal *proposal, bool aga
     pthread_mutex_unlock(&quorum->lock);
 }
 
+/* As metadata_check(). A node of an older build may have come since it was asked for. */
+static int judge(const struct metadata *meta, const struct command *cmd, struct err *e)
+{
+    int rc = metadata_check(meta, cmd, e), level_rc = 0;
+
+    if (cmd->origin.caller.is_user && (rc == 0 || rc == -EEXIST))
+        level_rc = metadata_check_level(meta, FEATURE_LEVEL_CALLERS, e);
+    return level_rc != 0 ? level_rc : rc;
+}
+
 /* -EINPROGRESS: it cannot be judged before more is applied here. */
 static int append(struct quorum *quorum, struct proposal *proposal, struct err *e)
 {
     struct log_append_result at;
     const struct metadata *meta = quorum_acquire(quorum);
     bool behind = meta->next_offset < proposal->seen_offset;
-    int rc = metadata_check(meta, &proposal->cmd, e);
+    int rc = judge(meta, &proposal->cmd, e);
 
     quorum_release(quorum);
     if (rc != 0 && behind)

@@ -130,7 +130,9 @@ static int64_t left_ms(const struct command_op *op)
 static int submit(struct command_op *op, enum command_state state)
 {
     struct quorum_op *quorum = op->undoes ? &op->undo : &op->quorum;
+    bool is_asked_for = state == COMMAND_DECIDING && !op->undoes;
     op->state = state;
+    op->cmd.origin.caller = is_asked_for ? op->caller : (struct command_caller){.is_user = false};
     quorum->timeout_ms = left_ms(op);
     quorum->done = op->undoes ? on_undone : on_decided;
     int rc = quorum_submit(&op->node->quorum, quorum, &op->cmd);

@@ -14,9 +14,11 @@ enum command_state { COMMAND_PREPARING, COMMAND_LOOKING, COMMAND_SEALING, COMMAN
 
 struct seal_wanted;
 
-/* One change on its way; the caller embeds it, zeroed, sets the first two and keeps it until it is over. */
+/* One change on its way; whoever calls embeds it, zeroed, sets the first three and keeps it until it is over. */
 struct command_op {
     int64_t timeout_ms; /* INT64_MAX: none */
+    /* The user who asks, who is judged where the command is applied, too; zeros: the daemon does, which may all. */
+    struct command_caller caller;
     /* Once for each call that has returned 0, no lock held, on a prompt work's thread, perhaps before the call has
      * returned. What it changed is in force on this node, and on its disk, when rc is 0. */
     void (*done)(struct command_op *op, int rc);
@@ -43,7 +45,8 @@ struct command_op {
 
 /* Each returns 0: op->done will be called; or a negative errno with the reason in op->e: it is over, and nothing has
  * happened. Either may be any of those named, and done's also -ENOSPC, -EDQUOT, -EIO (the disk), -ETIMEDOUT (it may yet
- * come into force; a topic that has to be empty: or a partition's leader could not be asked), -ENOMEM. */
+ * come into force; a topic that has to be empty: or a partition's leader could not be asked), -ENOMEM; and either
+ * -EACCES and -EPERM: the caller may not, by owners and modes as they are then. */
 
 /* -EEXIST, -EINVAL (name). Partitions and replication factor: the cluster's defaults. -ENOSPC and the like: it could
  * not be made on this node's disk, and was taken back; where somebody had written to it by then it stays, and rc is 0.
