@@ -57,10 +57,12 @@ struct quorum_op {
 enum quorum_change_state { CHANGE_OVER, CHANGE_QUEUED, CHANGE_GIVEN, CHANGE_ACCEPTED };
 
 struct quorum_change {
-    int64_t timeout_ms; /* in; INT64_MAX: none */
+    int64_t timeout_ms;           /* in; INT64_MAX: none */
+    struct command_caller caller; /* in: who asks, as of a command */
     /* Once, no lock held, by a prompt work. rc: 0: these are the voters, decided, and the node has applied it; -EAGAIN:
      * not all of them are connected and caught up, or another change is under way: nothing has changed; -EINVAL;
-     * -ETIMEDOUT: not yet, and if it was accepted it goes on; -EROFS: the node stops; -EIO. */
+     * -EPERM, -EACCES: the caller may not; -ETIMEDOUT: not yet, and if it was accepted it goes on; -EROFS: the node
+     * stops; -EIO. */
     void (*done)(struct quorum_change *change, int rc);
     struct err e; /* why not */
     /* private */

@@ -95,11 +95,32 @@ static bool is_of(const struct raft_voters *voters, const struct raft_peers *nod
     return same;
 }
 
-static void judge(struct quorum *quorum, const struct raft_peers *nodes, struct voters_answer *answer)
+/* May that user have other voters, as of all that is decided? -EINPROGRESS: not all of it is applied here yet. Of his
+ * groups nothing is known: MOUNT's owner may, and needs none. */
+static int permit(struct quorum *quorum, int64_t uid)
+{
+    struct command cmd = {
+        .type = COMMAND_SET_VOTERS,
+        .origin.caller = {.is_user = uid >= 0, .uid = (uid_t)uid, .gid = (gid_t)-1, .group_count = 0}};
+    const struct metadata *meta = quorum_acquire(quorum);
+    bool behind = meta->next_offset < quorum->decided_offset;
+    int rc = uid <= 0 ? 0 : behind ? -EINPROGRESS : metadata_permit(meta, &cmd, NULL);
+
+    quorum_release(quorum);
+    return rc;
+}
+
+static void judge(struct quorum *quorum, const struct raft_peers *nodes, int64_t uid, struct voters_answer *answer)
 {
     struct raft_event event = {.type = RAFT_EVENT_CHANGE_VOTERS, .peers = nodes};
-    int rc = quorum_step(quorum, &event);
+    int rc = permit(quorum, uid);
 
+    if (rc == -EINPROGRESS) { /* it is asked again in its time */
+        answer->outcome = VOTERS_NOT_TAKEN;
+        return;
+    }
+    if (rc == 0)
+        rc = quorum_step(quorum, &event);
     *answer = (struct voters_answer){.number = answer->number, .error = -rc};
     answer->outcome = rc == 0 ? VOTERS_ACCEPTED : VOTERS_REFUSED;
     if (rc == 0)
@@ -123,7 +144,7 @@ void quorum_on_change(struct quorum *quorum, int32_t from, const struct frame *f
     }
     answer.number = request.number;
     if (quorum->leads && request.epoch == quorum->raft.state.epoch)
-        judge(quorum, &request.nodes, &answer);
+        judge(quorum, &request.nodes, request.uid, &answer);
     (void)network_send(quorum->network, from, CHANNEL_CONTROL, MESSAGE_CHANGE_VOTERS_ANSWER, header,
                        voters_answer_encode(&answer, header), NULL, 0);
 }
@@ -140,15 +161,22 @@ static void end(struct quorum *quorum, struct quorum_change *change, int rc, con
     change->done(change, rc);
 }
 
+static const char *reason(int error)
+{
+    if (error == EAGAIN)
+        return "not all of them are connected and caught up, or another change is under way";
+    if (error == EPERM || error == EACCES)
+        return "they are MOUNT's owner's and root's to set";
+    return "the controller refuses these voters";
+}
+
 static void take_answer(struct quorum *quorum, struct quorum_change *change, const struct voters_answer *answer)
 {
     switch (answer->outcome) {
     case VOTERS_NOT_TAKEN:
         return; /* it is asked again in its time */
     case VOTERS_REFUSED:
-        end(quorum, change, -answer->error,
-            answer->error == EAGAIN ? "not all of them are connected and caught up, or another change is under way"
-                                    : "the controller refuses these voters");
+        end(quorum, change, -answer->error, reason(answer->error));
         return;
     case VOTERS_ACCEPTED:
         change->target = answer->target;
@@ -184,8 +212,10 @@ void quorum_on_change_answer(struct quorum *quorum, int32_t from, const struct f
 /* To the leader, if there is one. */
 static void give(struct quorum *quorum, struct quorum_change *change)
 {
-    struct voters_request request = {
-        .number = change->number, .epoch = quorum->raft.state.epoch, .nodes = change->nodes};
+    struct voters_request request = {.number = change->number,
+                                     .epoch = quorum->raft.state.epoch,
+                                     .nodes = change->nodes,
+                                     .uid = change->caller.is_user ? (int64_t)change->caller.uid : -1};
     struct voters_answer answer = {.number = change->number};
     uint8_t header[VOTERS_REQUEST_BYTES];
     int32_t leader = raft_leader(&quorum->raft).node;
@@ -200,7 +230,7 @@ static void give(struct quorum *quorum, struct quorum_change *change)
                            voters_request_encode(&request, header), NULL, 0);
         return;
     }
-    judge(quorum, &change->nodes, &answer);
+    judge(quorum, &change->nodes, request.uid, &answer);
     take_answer(quorum, change, &answer);
 }
 

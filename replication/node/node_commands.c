@@ -699,7 +699,7 @@ int node_change_voters(struct node *node, struct command_op *op, const int32_t *
     if (rc != 0)
         return begun(op, rc);
     memcpy(nodes.nodes, ids, (size_t)count * sizeof *ids);
-    op->change = (struct quorum_change){.timeout_ms = LIMIT_METADATA_MS, .done = on_changed};
+    op->change = (struct quorum_change){.timeout_ms = LIMIT_METADATA_MS, .caller = op->caller, .done = on_changed};
     rc = quorum_change_voters(&node->quorum, &op->change, &nodes);
     if (rc != 0)
         op->e = op->change.e;

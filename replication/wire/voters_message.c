@@ -5,7 +5,7 @@
 
 #include "replication/wire/elements.h"
 
-enum { REQUEST_ELEMENTS = 3, ANSWER_ELEMENTS = 4, SERVER_ELEMENTS = 2, ERROR_MAX = 4095 };
+enum { REQUEST_ELEMENTS_MIN = 3, REQUEST_ELEMENTS = 4, ANSWER_ELEMENTS = 4, SERVER_ELEMENTS = 2, ERROR_MAX = 4095 };
 
 size_t voters_request_encode(const struct voters_request *request, uint8_t out[VOTERS_REQUEST_BYTES])
 {
@@ -17,6 +17,7 @@ size_t voters_request_encode(const struct voters_request *request, uint8_t out[V
     msgpack_pack_array(&to.pk, (size_t)request->nodes.count);
     for (int32_t i = 0; i < request->nodes.count; i++)
         msgpack_pack_int32(&to.pk, request->nodes.nodes[i]);
+    msgpack_pack_int64(&to.pk, request->uid);
     return to.len;
 }
 
@@ -37,13 +38,16 @@ int voters_request_decode(const uint8_t *data, size_t len, struct voters_request
 {
     msgpack_unpacked unpacked;
     const msgpack_object *at;
-    int rc = elements_take(data, len, REQUEST_ELEMENTS, &unpacked);
+    int rc = elements_take(data, len, REQUEST_ELEMENTS_MIN, &unpacked);
 
     if (rc != 0)
         return err_set(e, rc, "a request for voters that is none");
     at = unpacked.data.via.array.ptr;
+    out->uid = -1;
     if (!elements_uint64(&at[0], &out->number) || !elements_int32(&at[1], 1, &out->epoch) ||
-        !take_nodes(&at[2], &out->nodes))
+        !take_nodes(&at[2], &out->nodes) ||
+        (unpacked.data.via.array.size > REQUEST_ELEMENTS_MIN &&
+         (!elements_int64(&at[3], -1, &out->uid) || out->uid > UINT32_MAX)))
         rc = err_set(e, -EBADMSG, "a request for voters with a bad number");
     msgpack_unpacked_destroy(&unpacked);
     return rc;

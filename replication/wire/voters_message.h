@@ -17,6 +17,7 @@ struct voters_request {
     uint64_t number;         /* the sender's own; comes back */
     int32_t epoch;           /* of the quorum: judged by who leads in this one alone */
     struct raft_peers nodes; /* ascending */
+    int64_t uid;             /* of the user who asks; -1: of a build that does not say, or it is the daemon */
 };
 
 enum voters_outcome {

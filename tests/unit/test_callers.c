@@ -2,6 +2,8 @@
  * (REPLICATION.md, rule 61). */
 #include "tests/unit/cluster_fixture.h"
 
+#include "replication/wire/voters_message.h"
+
 enum { COOK = 1000, WAITER = 2000 };
 
 static const struct tree_attr cooks = {.uid = COOK, .gid = COOK, .dir_mode = 0755, .file_mode = 0644};
@@ -195,6 +197,58 @@ static void test_a_caller_is_not_appended_once_a_node_is_of_an_older_build(void 
     assert_int_equal(attr_at(c, leader).dir_mode, 0755);
 }
 
+/* Voters are judged by who leads, before their first record is in the log. */
+static void test_voters_are_mounts_owners_as_who_leads_knows_it(void **state)
+{
+    struct cluster *c = *state;
+    struct cluster_op op;
+    struct tree_attr cook = {.uid = COOK, .gid = COOK}, waiter = {.uid = WAITER, .gid = WAITER};
+    int32_t leader = cluster_await_leader(c), away = cluster_follower(c);
+    int32_t one[] = {leader}, all[] = {1, 2, 3};
+    struct node *node = c->nodes[leader].node;
+    set_table(c, leader);
+    assert_int_equal(cluster_op_end(c, &op, node_set_attr(node, by(&op, 0), NULL, &cook, ATTR_UID)), 0);
+    cluster_pass(c, 1000);
+    for (int32_t id = 1; id <= 3; id++) /* as they are: decided at once */
+        assert_int_equal(cluster_op_end(c, &op, node_change_voters(c->nodes[id].node, by(&op, COOK), all, 3)), 0);
+    memory_cut(&c->network, leader, away, true);
+    assert_int_equal(node_change_voters(c->nodes[away].node, by(&op, COOK), one, 1), 0);
+    struct cluster_op taken;
+    assert_int_equal(cluster_op_end(c, &taken, node_set_attr(node, by(&taken, 0), NULL, &waiter, ATTR_UID)), 0);
+    memory_cut(&c->network, leader, away, false);
+    cluster_await(c, 2000, op.calls == 1);
+    assert_int_equal(op.rc, -EPERM);
+    assert_int_equal(cluster_op_end(c, &op, node_change_voters(node, by(&op, COOK), one, 1)), -EPERM);
+    struct raft_voters voters;
+    quorum_voters(&node->quorum, &voters);
+    assert_int_equal(voters.count, 3);
+}
+
+/* docs/WIRE.md, kind 21: the element came later. */
+static void test_a_request_for_voters_with_and_without_who_asks(void **state)
+{
+    static const uint8_t before[] = {0x93, 17, 5, 0x93, 1, 2, 3};
+    static const uint8_t cook[] = {0x94, 17, 5, 0x93, 1, 2, 3, 0xcd, 0x03, 0xe8};
+    static const uint8_t none[] = {0x94, 17, 5, 0x93, 1, 2, 3, 0xff}, bad[] = {0x94, 17, 5, 0x93, 1, 2, 3, 0xfe};
+    static const uint8_t large[] = {0x94, 17, 5, 0x93, 1, 2, 3, 0xcf, 0, 0, 0, 1, 0, 0, 0, 0};
+    struct voters_request request;
+    uint8_t out[VOTERS_REQUEST_BYTES];
+    struct err e = {""};
+    (void)state;
+    assert_int_equal(voters_request_decode(before, sizeof before, &request, &e), 0);
+    assert_int_equal(request.uid, -1);
+    assert_int_equal(request.nodes.count, 3);
+    assert_int_equal(voters_request_decode(none, sizeof none, &request, &e), 0);
+    assert_int_equal(request.uid, -1);
+    assert_int_equal(voters_request_decode(cook, sizeof cook, &request, &e), 0);
+    assert_int_equal(request.uid, COOK);
+    size_t len = voters_request_encode(&request, out);
+    assert_int_equal(voters_request_decode(out, len, &request, &e), 0);
+    assert_int_equal(request.uid, COOK);
+    assert_int_equal(voters_request_decode(bad, sizeof bad, &request, &e), -EBADMSG);
+    assert_int_equal(voters_request_decode(large, sizeof large, &request, &e), -EBADMSG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +256,8 @@ int main(void)
         THREE(test_what_is_in_the_log_behind_a_revocation_changes_nothing),
         THREE(test_a_node_of_an_older_build_is_told_of_no_caller),
         THREE(test_a_caller_is_not_appended_once_a_node_is_of_an_older_build),
+        THREE(test_voters_are_mounts_owners_as_who_leads_knows_it),
+        cmocka_unit_test(test_a_request_for_voters_with_and_without_who_asks),
     };
     return cmocka_run_group_tests_name("callers", tests, NULL, NULL);
 }
