@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/base/container.h"
+#include "fs/base/caller.h"
 #include "fs/base/limits.h"
 #include "fs/base/session.h"
 
@@ -45,6 +46,7 @@ struct change *change_new(fuse_req_t req, size_t size, void (*answer)(struct cha
     change->op.timeout_ms = LIMIT_DECISION_MS;
     change->op.done = on_done;
     change->op.node = session_of(req)->node;
+    caller_of(req, &change->op.caller);
     change->park.fatal_only = true;
     change->park.cancel = change_cancel;
     change->park.aborted = change_aborted;

@@ -396,8 +396,10 @@ static void answer_change(struct change *change, int rc)
 static struct change *new_change(fuse_req_t req, const char *name)
 {
     struct change *change = change_new(req, sizeof(struct xattr_change), answer_change);
-    if (change != NULL)
-        strncpy(((struct xattr_change *)change)->name, name, XATTR_NAME_MAX);
+    if (change == NULL)
+        return NULL;
+    change->op.caller.by_attribute = true;
+    strncpy(((struct xattr_change *)change)->name, name, XATTR_NAME_MAX);
     return change;
 }
 

@@ -24,6 +24,13 @@ const struct fuse_ctx *fuse_req_ctx(fuse_req_t req)
     return &req->ctx;
 }
 
+int fuse_req_getgroups(fuse_req_t req, int size, gid_t list[])
+{
+    for (int i = 0; i < req->group_count && i < size; i++)
+        list[i] = req->groups[i];
+    return req->group_count;
+}
+
 void *fuse_req_userdata(fuse_req_t req)
 {
     return req->userdata;

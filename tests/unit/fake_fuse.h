@@ -10,6 +10,8 @@
 
 struct fuse_req {
     struct fuse_ctx ctx;
+    const gid_t *groups;  /* the caller's supplementary ones; the test's to set */
+    int group_count;      /* negative: an errno */
     void *userdata;       /* the session's; the test's to set */
     pthread_mutex_t lock; /* as in libfuse: held while the interrupt function runs and while it changes */
     fuse_interrupt_func_t interrupt;
