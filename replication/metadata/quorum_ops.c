@@ -20,6 +20,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/base/bugs.h"
 #include "engine/base/container.h"
 #include "replication/base/limits.h"
 #include "replication/executor/alarms.h"
@@ -259,7 +260,7 @@ static struct command_origin new_origin(struct quorum *quorum, const struct comm
 
     if (node != NULL)
         origin.node_epoch = node->epoch;
-    if (metadata_judges(meta))
+    if (metadata_judges(meta) && !BUG(judged_by_asker))
         origin.caller = *caller;
     quorum_release(quorum);
     pthread_mutex_lock(&quorum->lock);

@@ -118,6 +118,12 @@ struct book {
     int64_t asked;          /* counts calls: the time of what happens to topics */
     int64_t defaults_asked; /* when a setting of MOUNT was last asked for */
     int defaults_open;      /* and how many such are not known to be over, or never to come */
+    /* Of MOUNT's modes, by whether all may make topics then: when it was last acknowledged, and last asked for; how
+     * many such are not known to be over. */
+    struct {
+        int64_t since, asked;
+        int open;
+    } modes[2];
     bool full; /* a disk had no room at times, or failed: a partition that could not be made is offline until it
                 * has, and what waited may be refused for want of it */
     uint64_t lines_checked, lines_lost, batches_found; /* how much was proved */

@@ -78,6 +78,38 @@ static void default_set(struct pending *p, int rc)
     }
 }
 
+/* ---- who may make topics ---- */
+
+enum { USER = 7, CLOSED_MODE = 0755, OPEN_MODE = 0777 };
+
+static void mode_set(struct pending *p, int rc)
+{
+    struct book *book = &p->host->world->book;
+    bool open = p->index == OPEN_MODE;
+    /* Of two at the same time nobody knows which was last. */
+    if (rc == 0 && !p->was_unknown && book->modes[!open].asked < p->asked)
+        book->modes[open].since = ++book->asked;
+    if (rc == 0 || rc == -EROFS)
+        book->modes[open].open--; /* others may yet come */
+}
+
+/* MOUNT was so from before this was asked for until now, for sure. */
+static bool mode_was(const struct pending *p, bool open)
+{
+    const struct book *book = &p->host->world->book;
+    return book->modes[open].since > book->modes[!open].asked && book->modes[open].since < p->asked &&
+           book->modes[!open].open == 0;
+}
+
+/* Whatever its host knew of MOUNT (rule 61); who is refused may be by a host that has not heard of it yet. */
+static void made_by_user(struct pending *p, int rc)
+{
+    if (rc == 0 && mode_was(p, false))
+        world_fail(p->host->world, "node %d: a user has made topic %s, and may not", p->host->id, p->known->name);
+    if (rc == -EACCES && mode_was(p, true) && !p->was_unknown)
+        world_fail(p->host->world, "node %d: a user is refused topic %s, and may make it", p->host->id, p->known->name);
+}
+
 /* The same voters again name the disks that they have now. */
 static void voters_set(struct pending *p, int rc)
 {
@@ -141,6 +173,7 @@ void topics_over(struct pending *p, int rc)
                p->known != NULL ? p->known->id : "",
                p->changes == SETS             ? p->setting->name
                : p->changes == SETS_DEFAULT   ? default_name
+               : p->changes == SETS_MODE      ? "mode"
                : p->changes == ADDS_PARTITION ? "partitions"
                : p->changes == MAKES_TOPIC    ? "made"
                : p->changes == MOVES          ? "moved"
@@ -148,10 +181,13 @@ void topics_over(struct pending *p, int rc)
                : p->changes == UNREGISTERS    ? "unregistered"
                                               : "deleted",
                p->index, p->value);
-    if (rc != -EAGAIN || !may_be_raced(p))
+    bool is_race = rc == -EAGAIN && may_be_raced(p);
+    if (!is_race && (rc != -EACCES || !p->by_user))
         pending_check_errno(p, "a command", rc, allowed);
     switch (p->changes) {
     case MAKES_TOPIC:
+        if (p->by_user)
+            made_by_user(p, rc);
         topic_made(p, rc);
         break;
     case DELETES_TOPIC:
@@ -172,6 +208,9 @@ void topics_over(struct pending *p, int rc)
         break;
     case SETS_DEFAULT:
         default_set(p, rc);
+        break;
+    case SETS_MODE:
+        mode_set(p, rc);
         break;
     case VOTES:
         voters_set(p, rc);
@@ -207,7 +246,7 @@ static bool may_place(struct world *world)
     return true;
 }
 
-void topics_make(struct sim_node *host, const char *name)
+static void make(struct sim_node *host, const char *name, bool by_user)
 {
     static const struct tree_attr attr = {.dir_mode = 0755, .file_mode = 0644};
     if (!may_place(host->world))
@@ -215,11 +254,53 @@ void topics_make(struct sim_node *host, const char *name)
     struct book_topic *known = book_add_topic(&host->world->book, name);
     struct pending *p = command_new(host, NULL, known, MAKES_TOPIC);
     known->to_compact = chance_in(&host->world->chance, COMPACTED);
+    struct tree_attr root;
+    node_root_attr(host->node, &root);
+    p->by_user = by_user;
+    p->was_unknown = root.dir_mode != OPEN_MODE;
+    p->command.caller = (struct command_caller){.is_user = by_user, .uid = USER, .gid = USER};
     int rc = node_create_topic(host->node, &p->command, name, &attr);
     if (rc == 0 && !p->over)
         uuid_text(p->command.cmd.id, p->known->id);
     if (rc != 0)
         topics_over(p, rc);
+}
+
+void topics_make(struct sim_node *host, const char *name)
+{
+    make(host, name, false);
+}
+
+static void set_mode(struct sim_node *host, mode_t mode)
+{
+    struct book *book = &host->world->book;
+    struct pending *p = command_new(host, NULL, NULL, SETS_MODE);
+    struct tree_attr attr = {.dir_mode = mode};
+    p->index = (int32_t)mode;
+    p->was_unknown = book->modes[mode != OPEN_MODE].open > 0;
+    book->modes[mode == OPEN_MODE].asked = p->asked;
+    book->modes[mode == OPEN_MODE].open++;
+    int rc = node_set_attr(host->node, &p->command, NULL, &attr, ATTR_DIR_MODE);
+    if (rc != 0)
+        topics_over(p, rc);
+}
+
+/* Before all nodes judge alike, each judges by what it knows. */
+static bool all_judge(struct sim_node *host)
+{
+    bool judge = metadata_judges(quorum_acquire(&host->node->quorum));
+    quorum_release(&host->node->quorum);
+    return judge;
+}
+
+void topics_use_rights(struct sim_node *host, const char *name)
+{
+    if (!all_judge(host))
+        return;
+    if (chance_in(&host->world->chance, 3))
+        set_mode(host, chance_in(&host->world->chance, 2) ? OPEN_MODE : CLOSED_MODE);
+    else
+        make(host, name, true);
 }
 
 void topics_delete(struct sim_node *host, struct topic *topic, struct book_topic *known)

@@ -25,6 +25,8 @@ void topics_change_voters(struct sim_node *host);
 void topics_retire(struct sim_node *host);
 /* A setting of MOUNT. */
 void topics_set_default(struct sim_node *host);
+/* Root opens MOUNT to all, or closes it; or a user makes a topic, if he may. */
+void topics_use_rights(struct sim_node *host, const char *name);
 /* A command has ended so; or nobody heard how. */
 void topics_over(struct pending *p, int rc);
 void topics_unheard(struct pending *p);

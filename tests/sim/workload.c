@@ -326,6 +326,10 @@ void workload_act(struct sim_node *host)
         faults_happen(host);
         return;
     }
+    if (world->only_metadata && chance_in(&world->chance, 3) && host->pending_count < PENDING_MAX) {
+        topics_use_rights(host, name);
+        return;
+    }
     if (!world_alone(host) && chance_in(&world->chance, 10) && host->pending_count < PENDING_MAX) {
         topics_set_default(host);
         return;
