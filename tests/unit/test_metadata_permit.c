@@ -124,6 +124,7 @@ enum change {
     ROOT_CHGRP_STAFF,
     ROOT_SET,
     SET_VOTERS,
+    UNREGISTER,
     GROUP_MKDIR,
     GROUP_RMDIR,
     GROUP_CHMOD,
@@ -210,6 +211,8 @@ static struct command change_of(enum change change, uid_t caller)
         return named(command(COMMAND_SET_CONFIG, ""), "retention.ms", "5");
     case SET_VOTERS:
         return (struct command){.type = COMMAND_SET_VOTERS};
+    case UNREGISTER:
+        return (struct command){.type = COMMAND_UNREGISTER_NODE};
     case GROUP_MKDIR:
         return group_command(COMMAND_CREATE_GROUP, "more");
     case GROUP_RMDIR:
@@ -335,6 +338,10 @@ static const struct row rows[] = {
     {SET_VOTERS, 0777, OWNER, BOSSES, -EPERM},
     {SET_VOTERS, 0555, BOSS, NONE, -EACCES},
     {SET_VOTERS, 0, 0, NONE, 0},
+    {UNREGISTER, 0755, BOSS, NONE, 0},
+    {UNREGISTER, 0777, OWNER, BOSSES, -EPERM},
+    {UNREGISTER, 0555, BOSS, NONE, -EACCES},
+    {UNREGISTER, 0, 0, NONE, 0},
 
     /* Groups: in `.groups` as topics in MOUNT. */
     {GROUP_MKDIR, 01777, OTHER, NONE, 0},
@@ -364,6 +371,7 @@ static void set_mode(struct metadata *meta, const struct row *row)
     case ROOT_CHGRP_STAFF:
     case ROOT_SET:
     case SET_VOTERS:
+    case UNREGISTER:
         meta->root.dir_mode = row->mode;
         break;
     case CHMOD_FILE:
