@@ -264,7 +264,7 @@ static void check_partitions(struct sim_node *host, const struct metadata *meta)
             snprintf(what, sizeof what, "%s-%d", id, p);
             for (int32_t i = 0; i < part->replicas.count; i++) {
                 if (metadata_node(meta, part->replicas.ids[i]) == NULL)
-                    world_fail(host->world, "%s: node %d has a replica, and is not registered (rule 61)", what,
+                    world_fail(host->world, "%s: node %d has a replica, and is not registered (rule 62)", what,
                                part->replicas.ids[i]);
             }
             if (part->leader != LEADER_NONE)
