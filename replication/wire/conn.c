@@ -668,6 +668,11 @@ void *conn_data(const struct conn *conn)
     return conn->data;
 }
 
+void conn_greet(struct conn *conn)
+{
+    conn->reader.greeted = true;
+}
+
 void conn_hand_over(struct conn *conn, const struct conn_events *events, void *data)
 {
     conn->events = events;

@@ -37,6 +37,8 @@ int conn_accept(uv_loop_t *loop, int fd, struct tls_context *tls, const struct c
 void *conn_data(const struct conn *conn); /* loop thread */
 /* Somebody else's from here on: events and data. The loop's thread. */
 void conn_hand_over(struct conn *conn, const struct conn_events *events, void *data);
+/* The other side is known: its frames may be as long as frames are; before they are hellos. The loop's thread. */
+void conn_greet(struct conn *conn);
 bool conn_names_node(struct conn *conn, int32_t node_id); /* by its certificate; true without TLS. After open */
 const char *conn_address(const struct conn *conn);        /* of the other side, as text */
 

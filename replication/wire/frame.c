@@ -13,6 +13,7 @@
 #include "engine/base/bytes.h"
 #include "engine/base/crc32c.h"
 #include "replication/base/limits.h"
+#include "replication/wire/hello.h"
 
 /* Byte 0 differs from 0x16, with which a TLS handshake begins: each side can tell that the other has TLS and it not. */
 static const uint8_t magic[2] = {'L', 'M'};
@@ -59,6 +60,8 @@ static int begin_frame(struct frame_reader *reader, struct err *e)
         return err_set(e, -EBADMSG, "frames of version %u, known is %d", preamble[AT_VERSION], FRAME_VERSION);
     if (header_bytes > LIMIT_FRAME_HEADER_BYTES || body_bytes > LIMIT_FRAME_BODY_BYTES)
         return err_set(e, -EBADMSG, "a frame of %u + %u bytes, more than is allowed", header_bytes, body_bytes);
+    if (!reader->greeted && (header_bytes > HELLO_BYTES_MAX || body_bytes > 0))
+        return err_set(e, -EBADMSG, "a frame of %u + %u bytes before a hello", header_bytes, body_bytes);
     struct frame *frame = malloc(sizeof *frame + (size_t)header_bytes + body_bytes);
     if (frame == NULL)
         return err_sys(e, -ENOMEM, "a frame of %u + %u bytes", header_bytes, body_bytes);

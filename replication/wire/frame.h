@@ -6,6 +6,7 @@
 #ifndef LOGMNT_REPLICATION_WIRE_FRAME_H
 #define LOGMNT_REPLICATION_WIRE_FRAME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -46,8 +47,10 @@ size_t frame_body_bytes(const struct frame_out *out);
 /* The preamble of a frame. Its header and body are within their limits (asserted: the sender's duty). */
 void frame_preamble(const struct frame_out *out, uint8_t preamble[FRAME_PREAMBLE_BYTES]);
 
-/* Cuts a stream of bytes into frames. Zero-initialise. */
+/* Cuts a stream of bytes into frames. Zero-initialise. Until it is told that the other side is known it takes none that
+ * is longer than a hello. */
 struct frame_reader {
+    bool greeted;
     uint8_t preamble[FRAME_PREAMBLE_BYTES];
     size_t preamble_len;
     struct frame *frame; /* being filled; NULL: between frames or in a preamble */

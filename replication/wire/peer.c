@@ -93,6 +93,7 @@ static void link_up(struct link *link, const struct hello *theirs)
 {
     struct peer *peer = link->peer;
     heard_of(peer);
+    conn_greet(link->conn);
     link->theirs = *theirs;
     link_set(link, LINK_UP);
     if (peer->host[0] == '\0' && theirs->host[0] != '\0')

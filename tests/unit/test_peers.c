@@ -4,13 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,9 +29,12 @@ void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
 
 static _Thread_local bool memory_ended;
+static _Atomic size_t largest; /* that was asked for at once, since the test has said 0 */
 
 void *__wrap_malloc(size_t size)
 {
+    if (size > atomic_load(&largest))
+        atomic_store(&largest, size);
     return memory_ended ? NULL : __real_malloc(size);
 }
 
@@ -288,6 +294,68 @@ static void what_the_socket_does_not_take_is_sent_later(void **state)
     host_stop(&a);
 }
 
+/* ---- who has not said a hello ---- */
+
+/* The preamble of a frame of a whole frame's length, and what the other side does of it: it ends the connection. */
+static void announce_much(int fd, uint8_t kind)
+{
+    static uint8_t header[LIMIT_FRAME_HEADER_BYTES], body[1];
+    uint8_t preamble[FRAME_PREAMBLE_BYTES], answer[64];
+    struct iovec long_body = {body, LIMIT_FRAME_BODY_BYTES};
+    struct frame_out out = {
+        .kind = kind, .header = header, .header_bytes = sizeof header, .body = &long_body, .body_count = 1};
+    frame_preamble(&out, preamble);
+    atomic_store(&largest, 0);
+    assert_int_equal(send(fd, preamble, sizeof preamble, 0), sizeof preamble);
+    while (recv(fd, answer, sizeof answer, 0) > 0) {
+    }
+    assert_true(atomic_load(&largest) < 64 << 10);
+}
+
+static struct sockaddr_in loopback(int port)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return addr;
+}
+
+static void a_stranger_is_given_no_memory(void **state)
+{
+    (void)state;
+    struct host a;
+    host_start(&a, 1, 0, NULL);
+    struct sockaddr_in addr = loopback(a.port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    announce_much(fd, FRAME_HELLO);
+    close(fd);
+    host_stop(&a);
+}
+
+static void nor_is_who_was_connected_to(void **state)
+{
+    (void)state;
+    struct host a, other = {.id = 2};
+    uint8_t hello[HELLO_BYTES_MAX];
+    struct sockaddr_in addr = loopback(0);
+    socklen_t len = sizeof addr;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof addr), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+    other.port = ntohs(addr.sin_port);
+    host_start(&a, 1, 0, NULL);
+    meet(&a, &other);
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_true(recv(fd, hello, FRAME_PREAMBLE_BYTES, MSG_WAITALL) == FRAME_PREAMBLE_BYTES);
+    assert_int_equal(hello[3], FRAME_HELLO);
+    announce_much(fd, FRAME_WELCOME);
+    close(fd);
+    close(listener);
+    host_stop(&a);
+}
+
 enum { SMALL = 4000 };
 
 /* Small frames while the other side does not read, until one would have to be kept, for which there is no memory.
@@ -482,6 +550,8 @@ int main(int argc, char **argv)
         STORY(frames_of_all_sizes_arrive_whole),
         STORY(what_the_socket_does_not_take_is_sent_later),
         STORY(a_dropped_peer_is_connected_anew),
+        cmocka_unit_test(a_stranger_is_given_no_memory),
+        cmocka_unit_test(nor_is_who_was_connected_to),
         cmocka_unit_test_prestate(a_record_whose_frame_cannot_be_kept_ends_the_connection, &certified),
         cmocka_unit_test_prestate(records_that_are_held_back_go_out_once_the_socket_takes_more, &certified),
         cmocka_unit_test(who_is_forgotten_gives_its_place_to_another),
