@@ -36,8 +36,13 @@ enum {
     LIMIT_STALL_MS = 1000,
     /* A change of the tree in a cluster: who asks for it waits no longer (-ETIMEDOUT). */
     LIMIT_METADATA_MS = 1000,
-    /* Frames for the quorum that wait for its turn; one more is dropped, as if it had been lost on the way. */
+    /* Frames for the quorum that wait for its turn, and their bytes, of one peer; one more is dropped, as if it had
+     * been lost on the way. */
     LIMIT_QUORUM_FRAMES = 4096,
+    LIMIT_QUORUM_BYTES = 32 << 20,
+    /* Likewise heartbeats and what else members and their controller say to each other. */
+    LIMIT_MEMBER_FRAMES = 4096,
+    LIMIT_MEMBER_BYTES = 16 << 20,
     /* Bytes of records with which a fetch of the metadata log is answered, unless its first record alone is longer. */
     LIMIT_QUORUM_FETCH_BYTES = 1 << 20,
     /* A fetch of the metadata log that was not answered is sent again after this: so leader and follower hear of each
@@ -112,6 +117,14 @@ enum {
     /* The command that asks for a producer id, and from one that failed to the next. */
     LIMIT_PRODUCER_ID_MS = 1000,
     LIMIT_PRODUCER_ID_PAUSE_MS = 100,
+    /* Flushes, DeleteRecords, seals and the like that one other node has asked for and that are not over; one more is
+     * answered at once: later. */
+    LIMIT_ASKED_FRAMES = 4096,
+    LIMIT_ASKED_BYTES = 8 << 20,
+    /* Requests of appends of one other node that have batches which wait, and the memory that they take, without the
+     * records (LIMIT_PARKED_BYTES); one more is not appended, and answered at once: later. */
+    LIMIT_APPENDS_SERVED = 65536,
+    LIMIT_APPENDS_SERVED_BYTES = 32 << 20,
     /* The header of a message about a partition to its leader or back; a longer one is refused before it is looked at.
      */
     LIMIT_FORWARD_MESSAGE_BYTES = 8192,
@@ -143,6 +156,17 @@ enum {
     /* Bytes that wait for a connection's socket to take them; a frame more is -ENOBUFS, and the sender says what
      * becomes of it. */
     LIMIT_CONN_QUEUE_BYTES = 128 << 20,
+    /* Frames of one peer, and their bytes, that came on its records connection and that this node has not worked on;
+     * more are not read before half of them are done. */
+    LIMIT_RECORDS_FRAMES = 16384,
+    LIMIT_RECORDS_BYTES = 32 << 20,
+    /* Likewise answers on its control connection: what they answer was asked, and has its own bounds. */
+    LIMIT_CONTROL_FRAMES = 16384,
+    LIMIT_CONTROL_BYTES = 16 << 20,
+    /* Frames that came on one connection of a peer, and their bytes, before the other one stands; more are not read
+     * before it does. */
+    LIMIT_EARLY_FRAMES = 1024,
+    LIMIT_EARLY_BYTES = 32 << 20,
     /* What a connection reads in one turn of the loop before others get theirs. */
     LIMIT_CONN_TURN_BYTES = 4 << 20,
     /* Connecting, TLS and the hello, together; the connection is given up after that. */
@@ -159,8 +183,12 @@ enum {
     LIMIT_READ_PIECES = 2048,
     /* A message about reading, without the bytes; a longer one is refused before it is looked at. */
     LIMIT_READ_MESSAGE_BYTES = 32 << 10,
-    /* Reads of other nodes that are being answered; one more is dropped, and asked again. */
+    /* Reads of one other node that are being answered; one more is dropped, and asked again. */
     LIMIT_READS_SERVED = 1024,
+    LIMIT_READS_SERVED_BYTES = 8 << 20,
+    /* Answers of one other node to look-ups and the like that wait for a turn; likewise. */
+    LIMIT_READ_ANSWERS = 16384,
+    LIMIT_READ_ANSWERS_BYTES = 16 << 20,
     /* Questions of other nodes that are held until there are news: of each node one a partition. One more is dropped,
      * and asked again. */
     LIMIT_STATS_HELD = 65536,
@@ -238,6 +266,10 @@ enum {
     /* Where a coordinator has left a question unanswered and was not heard of since, the next ones wait so long for it.
      */
     LIMIT_GROUP_GRACE_MS = 100,
+    /* Messages about groups of one other node that wait for a turn, and their bytes; one more is dropped, and said
+     * again. */
+    LIMIT_GROUP_FRAMES = 16384,
+    LIMIT_GROUP_BYTES = 32 << 20,
     /* Memory of requests that wait at one coordinator; what comes then is dropped, and asked again. */
     LIMIT_GROUP_INBOX_BYTES = 32 << 20,
     /* A coordinator's records are committed within this time, or it is read anew. */

@@ -37,7 +37,7 @@ static void post(struct groups *groups, enum group_event event, int32_t from, st
     struct group_mail *mail = malloc(sizeof *mail);
 
     if (mail == NULL) {
-        free(frame);
+        frame_free(frame);
         return;
     }
     *mail = (struct group_mail){.event = event, .from = from, .frame = frame};
@@ -185,7 +185,7 @@ static void on_turn(struct mailbox *mailbox, struct mail *list)
             take_frame(groups, mail->from, mail->frame);
         else if (!stopping)
             members_look(groups, mail->from);
-        free(mail->frame);
+        frame_free(mail->frame);
         free(mail);
     }
     if (stopping) {

@@ -49,21 +49,18 @@ static struct quorum_mail *new_mail(struct quorum *quorum, enum quorum_mail_type
 
 static void free_mail(struct quorum_mail *mail)
 {
-    free(mail->frame);
+    frame_free(mail->frame);
     free(mail);
 }
 
 static void on_frame(void *arg, int32_t from, enum channel channel, struct frame *frame)
 {
     struct quorum *quorum = arg;
-    struct quorum_mail *mail = NULL;
+    struct quorum_mail *mail = new_mail(quorum, QUORUM_MAIL_FRAME, from);
 
     (void)channel;
-    if (atomic_fetch_add(&quorum->mails, 1) < LIMIT_QUORUM_FRAMES)
-        mail = new_mail(quorum, QUORUM_MAIL_FRAME, from);
     if (mail == NULL) {
-        atomic_fetch_sub(&quorum->mails, 1);
-        free(frame);
+        frame_free(frame);
         return;
     }
     mail->frame = frame;
@@ -188,7 +185,6 @@ static void take_raft(struct quorum *quorum, int32_t from, const struct frame *f
 
 static void take_frame(struct quorum *quorum, const struct quorum_mail *mail)
 {
-    atomic_fetch_sub(&quorum->mails, 1);
     if (quorum->state != QUORUM_WELL)
         return;
     switch ((enum message_kind)mail->frame->kind) {

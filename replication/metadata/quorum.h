@@ -196,8 +196,9 @@ struct quorum {
     int64_t retry_at_ms;
     uint64_t tried_number; /* commands below it came before the last try */
     bool flushing, applying;
-    bool leads;      /* as led() was told last */
-    bool stop_begun; /* the machine was told that the node stops */
+    bool leads;         /* as led() was told last */
+    bool stop_begun;    /* the machine was told that the node stops */
+    _Atomic int pieces; /* any thread: of snapshots, that bulk works send */
     struct quorum_pending pending[LIMIT_NODES];
     int64_t unreadable_ms; /* not said before that what is asked for cannot be read */
     struct quorum_fetcher fetcher;
@@ -216,8 +217,6 @@ struct quorum {
     struct network_listener listener;
     _Atomic int64_t turn_ms;      /* since when a turn is under way; 0: none is */
     _Atomic int64_t acted_offset; /* everything below was applied, and the node was told of it and has returned */
-    _Atomic int mails;            /* frames that wait for a turn */
-    _Atomic int pieces;           /* of snapshots, that bulk works send */
 
     struct work flush_work;
     struct log_flush flush;

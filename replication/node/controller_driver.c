@@ -32,7 +32,7 @@ static void on_frame(void *arg, int32_t from, enum channel channel, struct frame
     struct message *message = malloc(sizeof *message);
     (void)channel;
     if (message == NULL) { /* as if it had been lost: who sent it sends another */
-        free(frame);
+        frame_free(frame);
         return;
     }
     *message = (struct message){.from = from, .frame = frame};
@@ -321,7 +321,7 @@ static void on_turn(struct mailbox *mailbox, struct mail *list)
         struct message *message = CONTAINER_OF(list, struct message, mail);
         list = list->next;
         take_message(driver, message);
-        free(message->frame);
+        frame_free(message->frame);
         free(message);
     }
     ask_last_isrs(driver);
@@ -396,7 +396,7 @@ void controller_driver_free(struct controller_driver *driver)
     while (list != NULL) {
         struct message *message = CONTAINER_OF(list, struct message, mail);
         list = list->next;
-        free(message->frame);
+        frame_free(message->frame);
         free(message);
     }
     pthread_mutex_destroy(&driver->lock);

@@ -38,7 +38,7 @@ static void post(struct membership *member, enum mail_kind kind, int32_t from, s
 {
     struct member_mail *mail = malloc(sizeof *mail);
     if (mail == NULL) {
-        free(frame);
+        frame_free(frame);
         return;
     }
     *mail = (struct member_mail){.kind = kind, .from = from, .frame = frame, .process = process};
@@ -465,7 +465,7 @@ static void tick(struct membership *member)
 
 static void free_mail(struct member_mail *mail)
 {
-    free(mail->frame);
+    frame_free(mail->frame);
     free(mail);
 }
 

@@ -297,7 +297,7 @@ static int init(struct node *node, const struct node_options *options)
     if (node->options.data_dir == NULL)
         return -ENOMEM;
     init_replicas(node);
-    network_init(&node->network);
+    network_init(&node->network, node->options.bounds);
     if (manager_init(&node->replicas) != 0) {
         network_free(&node->network);
         free((char *)node->options.data_dir);

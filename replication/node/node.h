@@ -26,6 +26,7 @@
 #include "replication/wire/hello.h"
 #include "replication/wire/tls.h"
 
+struct account_bound;
 struct node;
 struct past;
 struct transport_source;
@@ -43,10 +44,11 @@ struct node_options {
     bool check_crcs;
     int64_t log_retention_check_interval_ms;
     int64_t log_cleaner_backoff_ms;
-    int64_t node_session_timeout_ms; /* 0: 3000 */
-    int64_t replica_lag_time_max_ms; /* 0: LIMIT_REPLICA_LAG_MS */
-    int64_t snapshot_commands;       /* 0: LIMIT_SNAPSHOT_COMMANDS */
-    int64_t reserve_bytes;           /* reserve.h; 0: none */
+    int64_t node_session_timeout_ms;    /* 0: 3000 */
+    int64_t replica_lag_time_max_ms;    /* 0: LIMIT_REPLICA_LAG_MS */
+    int64_t snapshot_commands;          /* 0: LIMIT_SNAPSHOT_COMMANDS */
+    int64_t reserve_bytes;              /* reserve.h; 0: none */
+    const struct account_bound *bounds; /* of what peers send (account.h); NULL: those of limits.h */
     /* Other nodes. What these lead to stays until node_close(). */
     const char *listen_host; /* NULL: no port, and no other node is ever heard of */
     int listen_port;

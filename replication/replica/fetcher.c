@@ -232,13 +232,25 @@ static void drop_silent(struct fetcher *fetcher)
     network_drop(manager_of(fetcher)->network, fetcher->peer->id);
 }
 
+/* Another beat of this node's has come round. A leader that is not read, since there is too much here of what it has
+ * sent, is not silent. */
+static bool is_silent(struct fetcher *fetcher)
+{
+    if (atomic_load(&fetcher->silent_beats) < 0)
+        return false;
+    if (!network_stops(manager_of(fetcher)->network, fetcher->peer->id, CHANNEL_RECORDS))
+        return atomic_fetch_add(&fetcher->silent_beats, 1) >= LIMIT_SILENT_BEATS;
+    atomic_store(&fetcher->silent_beats, 0);
+    return false;
+}
+
 void fetcher_beat(struct fetcher *fetcher)
 {
     uint8_t out[64];
     uint64_t session = atomic_load(&fetcher->session);
     if (session == 0)
         return;
-    if (atomic_load(&fetcher->silent_beats) >= 0 && atomic_fetch_add(&fetcher->silent_beats, 1) >= LIMIT_SILENT_BEATS) {
+    if (is_silent(fetcher)) {
         drop_silent(fetcher);
         return;
     }

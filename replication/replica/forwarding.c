@@ -2,6 +2,7 @@
 #include "replication/replica/forwarding.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -9,7 +10,7 @@
 #include "replication/replica/topic_internal.h"
 #include "replication/wire/forward_message.h"
 
-/* One that was taken apart. */
+/* One that was taken apart. What is kept ends behind what it is. */
 struct parcel {
     struct mail mail;
     struct partition *part; /* referenced */
@@ -38,6 +39,20 @@ static void say_shown(struct partition *part, int32_t from, const struct partiti
                           partition_answer_encode(&answer, header), NULL, 0);
 }
 
+static void refuse_append(struct replica_manager *manager, int32_t from, const struct append_request *request);
+
+static void append(const struct parcel *parcel)
+{
+    struct replica_manager *manager = parcel->part->manager;
+    int rc = partition_forwarded(parcel->part, parcel->from, &parcel->append, parcel->frame->body);
+
+    if (rc == -EBUSY) {
+        refuse_append(manager, parcel->from, &parcel->append);
+    } else if (rc < 0) {
+        network_drop(manager->network, parcel->from); /* it is sent again */
+    }
+}
+
 static void open_parcel(struct parcel *parcel)
 {
     struct partition *part = parcel->part;
@@ -45,9 +60,7 @@ static void open_parcel(struct parcel *parcel)
 
     switch (parcel->frame->kind) {
     case MESSAGE_APPEND:
-        if (partition_forwarded(part, parcel->from, &parcel->append, parcel->frame->body) < 0) {
-            network_drop(network, parcel->from); /* it is sent again */
-        }
+        append(parcel);
         break;
     case MESSAGE_APPEND_ANSWER:
         partition_forward_answer(part, &parcel->append_answer);
@@ -56,8 +69,10 @@ static void open_parcel(struct parcel *parcel)
     case MESSAGE_FLUSH_INSYNC:
     case MESSAGE_DELETE_RECORDS:
     case MESSAGE_SEAL:
-        if (partition_asked(part, parcel->from, parcel->frame->kind, &parcel->request) < 0) {
+        if (partition_asked(part, parcel->from, &parcel->request, parcel->frame) < 0) {
             network_drop(network, parcel->from);
+        } else {
+            parcel->frame = NULL;
         }
         break;
     case MESSAGE_FLUSH_ANSWER:
@@ -77,7 +92,7 @@ static void open_parcel(struct parcel *parcel)
     default:
         break;
     }
-    free(parcel->frame);
+    frame_free(parcel->frame);
     partition_unref(part);
     free(parcel);
 }
@@ -143,7 +158,7 @@ static void send_answer(struct replica_manager *manager, int32_t to, enum messag
     }
 }
 
-/* Of a partition that this node does not know yet, or no more: later. */
+/* Of a partition that this node does not know yet, or no more, or too many: later. */
 static void refuse_append(struct replica_manager *manager, int32_t from, const struct append_request *request)
 {
     struct append_answer answer = {.head = request->head, .count = request->count};
@@ -165,12 +180,14 @@ static void refuse(struct replica_manager *manager, const struct parcel *parcel)
         refuse_append(manager, parcel->from, &parcel->append);
         return;
     }
-    if (kind != MESSAGE_FLUSH && kind != MESSAGE_DELETE_RECORDS && kind != MESSAGE_SEAL) {
+    if (kind != MESSAGE_FLUSH && kind != MESSAGE_DELETE_RECORDS && kind != MESSAGE_SEAL &&
+        !(kind == MESSAGE_FLUSH_INSYNC && parcel->frame->refused)) {
         return; /* an answer that nobody waits for, or a leader that asks again */
     }
     answer.head = parcel->request.head;
     kind = kind == MESSAGE_FLUSH            ? MESSAGE_FLUSH_ANSWER
            : kind == MESSAGE_DELETE_RECORDS ? MESSAGE_DELETE_RECORDS_ANSWER
+           : kind == MESSAGE_FLUSH_INSYNC   ? MESSAGE_FLUSH_INSYNC_ANSWER
                                             : MESSAGE_SEAL_ANSWER;
     send_answer(manager, parcel->from, (enum message_kind)kind, header, partition_answer_encode(&answer, header));
 }
@@ -185,64 +202,90 @@ static bool is_fenced(struct replica_manager *manager, int32_t from, int64_t nod
     return fenced;
 }
 
-static int take_apart(struct parcel *parcel, const struct forward_head **head, struct err *e)
+/* *len: how much of the parcel it is. */
+static int take_apart(struct parcel *parcel, const struct forward_head **head, size_t *len, struct err *e)
 {
     const struct frame *frame = parcel->frame;
+    int rc;
 
     switch (frame->kind) {
     case MESSAGE_APPEND:
         *head = &parcel->append.head;
-        return append_request_decode(frame->header, frame->header_bytes, frame->body_bytes, &parcel->append, e);
+        rc = append_request_decode(frame->header, frame->header_bytes, frame->body_bytes, &parcel->append, e);
+        *len =
+            offsetof(struct parcel, append.batches) + (size_t)parcel->append.count * sizeof parcel->append.batches[0];
+        return rc;
     case MESSAGE_APPEND_ANSWER:
         *head = &parcel->append_answer.head;
-        return append_answer_decode(frame->header, frame->header_bytes, &parcel->append_answer, e);
+        rc = append_answer_decode(frame->header, frame->header_bytes, &parcel->append_answer, e);
+        *len = offsetof(struct parcel, append_answer.batches) +
+               (size_t)parcel->append_answer.count * sizeof parcel->append_answer.batches[0];
+        return rc;
     case MESSAGE_FLUSH:
     case MESSAGE_FLUSH_INSYNC:
     case MESSAGE_DELETE_RECORDS:
     case MESSAGE_SHOWN:
     case MESSAGE_SEAL:
         *head = &parcel->request.head;
+        *len = offsetof(struct parcel, request) + sizeof parcel->request;
         return partition_request_decode(frame->header, frame->header_bytes, &parcel->request, e);
     default:
         *head = &parcel->answer.head;
+        *len = offsetof(struct parcel, answer) + sizeof parcel->answer;
         return partition_answer_decode(frame->header, frame->header_bytes, &parcel->answer, e);
     }
+}
+
+/* Posts what it is of it. -ENOMEM: the frame and the partition are still the caller's. */
+static int keep(struct forwarding *forwarding, const struct parcel *parcel, size_t len)
+{
+    struct parcel *kept = malloc(len);
+
+    if (kept == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(kept, parcel, len);
+    post(forwarding, kept);
+    return 0;
+}
+
+/* What cannot be taken ends the link: what was on its way is sent again. */
+static void give_up(struct replica_manager *manager, int32_t from, const struct err *e)
+{
+    log_line(LOG_WARNING, "node %d: %s", (int)from, e->text);
+    network_drop(manager->network, from);
 }
 
 static void receive(void *arg, int32_t from, enum channel channel, struct frame *frame)
 {
     struct forwarding *forwarding = arg;
     struct replica_manager *manager = forwarding->manager;
-    struct parcel *parcel = calloc(1, sizeof *parcel);
+    struct parcel parcel = {.from = from, .frame = frame};
     const struct forward_head *head = NULL;
     struct err e = {0};
-    int rc = parcel == NULL ? err_sys(&e, -ENOMEM, "a message") : 0;
+    size_t len;
 
     (void)channel;
-    if (rc == 0) {
-        parcel->from = from;
-        parcel->frame = frame;
-        rc = take_apart(parcel, &head, &e);
-    }
-    if (rc < 0) {
-        log_line(LOG_WARNING, "node %d: %s", (int)from, e.text);
-        network_drop(manager->network, from);
-        free(parcel);
-        free(frame);
+    if (take_apart(&parcel, &head, &len, &e) < 0) {
+        give_up(manager, from, &e);
+        frame_free(frame);
         return;
     }
-    parcel->part = find(manager, head);
-    if (parcel->part != NULL &&
-        !(frame->kind == MESSAGE_APPEND && is_fenced(manager, from, parcel->append.node_epoch))) {
-        post(forwarding, parcel);
-        return;
+    parcel.part = find(manager, head);
+    if (parcel.part != NULL && !frame->refused &&
+        !(frame->kind == MESSAGE_APPEND && is_fenced(manager, from, parcel.append.node_epoch))) {
+        if (keep(forwarding, &parcel, len) == 0) {
+            return;
+        }
+        err_sys(&e, -ENOMEM, "a message");
+        give_up(manager, from, &e);
+    } else {
+        refuse(manager, &parcel);
     }
-    refuse(manager, parcel);
-    if (parcel->part != NULL) {
-        partition_unref(parcel->part);
+    if (parcel.part != NULL) {
+        partition_unref(parcel.part);
     }
-    free(frame);
-    free(parcel);
+    frame_free(frame);
 }
 
 /* ---- what goes ---- */

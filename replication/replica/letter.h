@@ -39,7 +39,7 @@ static inline struct letter *letter_take(struct mail **list)
 static inline void letter_free(struct letter *letter)
 {
     if (letter != NULL)
-        free(letter->frame);
+        frame_free(letter->frame);
     free(letter);
 }
 

@@ -233,7 +233,7 @@ static void on_leaders(void *arg, int32_t from, enum channel channel, struct fra
     (void)channel;
     if (peer != NULL && fetcher_receive(&peer->fetcher, frame) == 0)
         return;
-    free(frame);
+    frame_free(frame);
     lost(manager, from);
 }
 
@@ -244,7 +244,7 @@ static void on_followers(void *arg, int32_t from, enum channel channel, struct f
     (void)channel;
     if (peer != NULL && serving_receive(&peer->serving, frame) == 0)
         return;
-    free(frame);
+    frame_free(frame);
     lost(manager, from);
 }
 
@@ -257,7 +257,7 @@ static void on_beat(void *arg, int32_t from, enum channel channel, struct frame 
     if (replica_beat_decode(frame->header, frame->header_bytes, &msg, &e) != 0) {
         log_line(LOG_ERR, "node %d sends %s", (int)from, e.text);
         network_drop(manager->network, from);
-        free(frame);
+        frame_free(frame);
         return;
     }
     bool from_leader = msg.from_leader;

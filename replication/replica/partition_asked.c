@@ -14,7 +14,7 @@
 struct asked {
     struct partition *part; /* referenced */
     int32_t from;
-    int kind; /* enum message_kind */
+    struct frame *frame; /* kept until it is over, so that it counts as long (account.h) */
     struct partition_request request;
     struct work work;
     union {
@@ -24,9 +24,9 @@ struct asked {
     };
 };
 
-static enum message_kind answer_kind(int kind)
+static enum message_kind answer_kind(const struct asked *asked)
 {
-    switch (kind) {
+    switch (asked->frame->kind) {
     case MESSAGE_FLUSH:
         return MESSAGE_FLUSH_ANSWER;
     case MESSAGE_FLUSH_INSYNC:
@@ -42,12 +42,13 @@ static void send_answer(struct asked *asked, const struct partition_answer *mess
 {
     struct partition *part = asked->part;
     uint8_t header[LIMIT_FORWARD_MESSAGE_BYTES];
-    int rc = forwarding_send(part->manager, asked->from, CHANNEL_CONTROL, answer_kind(asked->kind), header,
+    int rc = forwarding_send(part->manager, asked->from, CHANNEL_CONTROL, answer_kind(asked), header,
                              partition_answer_encode(message, header), NULL, 0);
 
     if (rc < 0 && rc != -ENOTCONN) {
         network_drop(part->manager->network, asked->from);
     }
+    frame_free(asked->frame);
     free(asked);
     partition_unref(part);
 }
@@ -56,10 +57,10 @@ static void answer(struct asked *asked, int rc)
 {
     struct partition_answer message = {.head = asked->request.head, .rc = forward_errno_travels(rc)};
 
-    if (asked->kind == MESSAGE_FLUSH_INSYNC && rc == 0) {
+    if (asked->frame->kind == MESSAGE_FLUSH_INSYNC && rc == 0) {
         message.upto = log_recovery_point(asked->part->log);
     }
-    if (asked->kind == MESSAGE_DELETE_RECORDS && rc == 0) {
+    if (asked->frame->kind == MESSAGE_DELETE_RECORDS && rc == 0) {
         struct log_point start = partition_log_start(asked->part);
 
         message.upto = start.offset;
@@ -156,7 +157,7 @@ static void on_work(struct work *work)
 {
     struct asked *asked = CONTAINER_OF(work, struct asked, work);
 
-    switch (asked->kind) {
+    switch (asked->frame->kind) {
     case MESSAGE_FLUSH:
         flush(asked);
         break;
@@ -175,7 +176,7 @@ static void on_work(struct work *work)
     }
 }
 
-int partition_asked(struct partition *part, int32_t from, int kind, const struct partition_request *request)
+int partition_asked(struct partition *part, int32_t from, const struct partition_request *request, struct frame *frame)
 {
     struct asked *asked = calloc(1, sizeof *asked);
 
@@ -184,7 +185,7 @@ int partition_asked(struct partition *part, int32_t from, int kind, const struct
     }
     asked->part = partition_ref(part);
     asked->from = from;
-    asked->kind = kind;
+    asked->frame = frame;
     asked->request = *request;
     asked->work.run = on_work;
     executor_prompt(part->manager->executor, &asked->work);

@@ -31,6 +31,8 @@ struct forwarded_batch {
 struct forwarded {
     struct partition *part; /* referenced */
     int32_t from;
+    struct account *account; /* where its memory counts, which is so much; NULL: nowhere, it is this node's own */
+    size_t bytes;
     struct forward_head head;
     pthread_mutex_t lock; /* for a few loads and stores, and through an answer's being sent */
     int left;             /* not over */
@@ -102,6 +104,9 @@ static void leave(struct forwarded *all)
     pthread_mutex_unlock(&all->lock);
     if (!last) {
         return;
+    }
+    if (all->account != NULL) {
+        account_give(all->account, all->bytes);
     }
     partition_unref(all->part);
     pthread_mutex_destroy(&all->lock);
@@ -224,11 +229,22 @@ static void submit_all(struct forwarded *all, const struct append_request *reque
 
 int partition_forwarded(struct partition *part, int32_t from, const struct append_request *request, const uint8_t *body)
 {
-    struct forwarded *all = calloc(1, sizeof *all + (size_t)request->count * sizeof *all->batches);
+    size_t bytes = sizeof(struct forwarded) + (size_t)request->count * sizeof(struct forwarded_batch);
+    struct account *account = network_account(part->manager->network, from, ACCOUNT_APPENDS);
+    struct forwarded *all;
 
+    if (account != NULL && account_take(account, bytes) != ACCOUNT_TAKES) {
+        return -EBUSY;
+    }
+    all = calloc(1, bytes);
     if (all == NULL) {
+        if (account != NULL) {
+            account_give(account, bytes);
+        }
         return -ENOMEM;
     }
+    all->account = account;
+    all->bytes = bytes;
     all->part = partition_ref(part);
     all->from = from;
     all->head = request->head;

@@ -504,13 +504,14 @@ void partition_late_asked(struct flush_op *op);
 
 /* ---- appends from elsewhere: partition_forwarded.c ---- */
 
-/* A request's batches, whose bytes are in body, are appended in their order; the answers go to node `from`. -ENOMEM. */
+/* A request's batches, whose bytes are in body, are appended in their order; the answers go to node `from`. -ENOMEM;
+ * -EBUSY: too many of that node wait (LIMIT_APPENDS_SERVED). */
 int partition_forwarded(struct partition *part, int32_t from, const struct append_request *request,
                         const uint8_t *body);
 
-/* The same for MESSAGE_FLUSH, _FLUSH_INSYNC, _DELETE_RECORDS and _SEAL (kind): the answer goes to node `from`. -ENOMEM.
- */
-int partition_asked(struct partition *part, int32_t from, int kind, const struct partition_request *request);
+/* The same for MESSAGE_FLUSH, _FLUSH_INSYNC, _DELETE_RECORDS and _SEAL: the answer goes to node `from`. 0: the frame,
+ * which is one of those, is taken. -ENOMEM. */
+int partition_asked(struct partition *part, int32_t from, const struct partition_request *request, struct frame *frame);
 
 /* ---- asking the leader: partition_ask.c ---- */
 

@@ -206,7 +206,7 @@ void read_block_unref(struct read_block *block)
 {
     if (atomic_fetch_sub(&block->refs, 1) != 1)
         return;
-    free(block->frame);
+    frame_free(block->frame);
     free(block);
 }
 

@@ -222,21 +222,17 @@ static void serve(struct work *work)
         serve_stat(reads, request->from, request->frame, &e, &rc);
     if (rc != 0)
         distrust(reads->manager, request->from, &e);
-    free(request->frame);
+    frame_free(request->frame);
     free(request);
-    atomic_fetch_sub(&reads->served, 1);
 }
 
 static void receive_request(void *arg, int32_t from, enum channel channel, struct frame *frame)
 {
     struct reads *reads = arg;
-    struct request *request = NULL;
+    struct request *request = calloc(1, sizeof *request);
     (void)channel;
-    if (atomic_fetch_add(&reads->served, 1) < LIMIT_READS_SERVED)
-        request = calloc(1, sizeof *request);
     if (request == NULL) { /* asked again later */
-        atomic_fetch_sub(&reads->served, 1);
-        free(frame);
+        frame_free(frame);
         return;
     }
     request->work.run = serve;
@@ -261,7 +257,7 @@ static void post(struct reads *reads, enum event event, int32_t node, struct fra
 {
     struct letter *letter = calloc(1, sizeof *letter);
     if (letter == NULL) { /* the alarm looks again */
-        free(frame);
+        frame_free(frame);
         return;
     }
     letter->event = event;
@@ -292,10 +288,11 @@ static void on_down(void *arg, int32_t node, bool goodbye)
 static int take_answer(struct reads *reads, struct letter *letter, struct err *e)
 {
     struct read_head head;
+    frame_settle(letter->frame); /* what is kept of it has its bounds */
     int rc = read_head_decode(letter->frame->header, letter->frame->header_bytes, &head, e);
     struct partition *part = rc == 0 ? find(reads->manager, &head) : NULL;
     if (part == NULL) {
-        free(letter->frame);
+        frame_free(letter->frame);
         return rc;
     }
     rc = remote_answer(part, letter->node, letter->frame, e);

@@ -24,7 +24,6 @@ struct reads {
     struct alarm alarm;
     _Atomic uint64_t numbers;
     _Atomic int64_t ahead_bytes; /* in all caches */
-    _Atomic int served;          /* requests that are being answered */
     _Atomic int held_count;      /* questions that wait for news */
     pthread_mutex_t lock;
     struct partition *active; /* that something is due for, referenced; by remote.next. lock */

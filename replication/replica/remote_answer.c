@@ -59,7 +59,7 @@ static void take_read(struct partition *part, struct remote *remote, const struc
         serve_all(part, remote, over, now);
         return;
     }
-    free(frame);
+    frame_free(frame);
 }
 
 /* One that does not know the question has told of the high watermark. */
@@ -220,7 +220,7 @@ static void deliver(struct partition *part, struct remote *remote, const struct 
     (void)remote_pump(part, remote, remote_now_ms(part));
     pthread_mutex_unlock(&remote->lock);
     if (!counts || question->kind != MESSAGE_READ)
-        free(frame);
+        frame_free(frame);
     if (holes)
         partition_holes_made(part);
     remote_finish(&over);
@@ -233,13 +233,13 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
     struct question question;
     int rc = take_apart(frame, &answer, e);
     if (rc != 0 || remote == NULL) {
-        free(frame);
+        frame_free(frame);
         return rc;
     }
     struct summary summary = summary_of(frame, &answer);
     bool expected = take_question(remote, from, frame, summary.number, &question);
     if (!expected || summary.outcome == READ_OUTCOME_LATER) {
-        free(frame);
+        frame_free(frame);
         if (expected)
             ask_later(part, remote);
         return 0;
@@ -249,7 +249,7 @@ int remote_answer(struct partition *part, int32_t from, struct frame *frame, str
     /* Before anybody is answered by it. */
     if (summary.outcome == READ_OUTCOME_OK &&
         !remote_show(part, summary.high_watermark, summary.epochs.leader, summary.epochs.record)) {
-        free(frame);
+        frame_free(frame);
         ask_again(part, remote);
         return 0;
     }

@@ -56,11 +56,12 @@ struct conn {
     uv_poll_t poll;
     uv_async_t wake;
     int closing; /* handles that libuv still has; loop thread */
-    int polled;  /* what it polls for, which costs system calls to say; 0: not known; loop thread */
+    int polled;  /* what it polls for, which costs system calls to say; 0: nothing, or not known; loop thread */
     int fd;
     enum conn_state state; /* written by the loop's thread, under the lock */
     bool silent;           /* conn_end(): no event any more; loop thread */
     bool checked_tls;      /* loop thread: the first byte was looked at */
+    bool failed;           /* loop thread: the socket has an error, which is behind what is to be read */
     const struct conn_events *events;
     void *data;
     char address[ADDRESS_BYTES];
@@ -348,7 +349,7 @@ static void deliver(struct conn *conn, struct frame *frame)
     if (conn->state == CONN_OPEN)
         conn->events->frame(conn, frame);
     else
-        free(frame);
+        frame_free(frame);
 }
 
 /* Cuts bytes that were read into frames. 0 or a negative errno. */
@@ -394,13 +395,19 @@ static ssize_t read_some(struct conn *conn, bool *more, struct err *e)
     return n;
 }
 
+/* Nobody listens to the end of one that is full: the other connection of the pair, or what is sent here, will tell. */
+static bool is_full(struct conn *conn)
+{
+    return conn->state == CONN_OPEN && !conn->failed && conn->events->full != NULL && conn->events->full(conn);
+}
+
 /* Reads what is there, up to one turn's share. */
 static void read_turn(struct conn *conn)
 {
     struct err e = {""};
     size_t bytes = 0;
     bool more = true;
-    while (more && (conn->state == CONN_OPEN || conn->state == CONN_FINISHING)) {
+    while (more && (conn->state == CONN_OPEN || conn->state == CONN_FINISHING) && !is_full(conn)) {
         ssize_t n = read_some(conn, &more, &e);
         if (n == -EAGAIN)
             return;
@@ -508,14 +515,16 @@ static int wanted(struct conn *conn)
     pthread_mutex_lock(&conn->lock);
     bool write = conn->state == CONN_HANDSHAKE ? conn->tls != NULL && tls_wants_write(conn->tls) : !is_drained(conn);
     pthread_mutex_unlock(&conn->lock);
-    return UV_READABLE | (write ? UV_WRITABLE : 0);
+    return (is_full(conn) ? 0 : UV_READABLE) | (write ? UV_WRITABLE : 0);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void poll_for(struct conn *conn, int events)
 {
-    if (events != conn->polled)
+    if (events == 0)
+        uv_poll_stop(&conn->poll);
+    else if (events != conn->polled)
         uv_poll_start(&conn->poll, events, on_poll);
     conn->polled = events;
 }
@@ -538,6 +547,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct conn *conn = poll->data;
     (void)events;
+    conn->failed = status < 0;
     if (status < 0)
         conn->polled = 0; /* then libuv has stopped */
     conn_ref(conn);
@@ -671,6 +681,15 @@ void *conn_data(const struct conn *conn)
 void conn_greet(struct conn *conn)
 {
     conn->reader.greeted = true;
+}
+
+void conn_look(struct conn *conn)
+{
+    /* Its handles go after the state, which needs the lock. */
+    pthread_mutex_lock(&conn->lock);
+    if (conn->state == CONN_OPEN)
+        uv_async_send(&conn->wake);
+    pthread_mutex_unlock(&conn->lock);
 }
 
 void conn_hand_over(struct conn *conn, const struct conn_events *events, void *data)

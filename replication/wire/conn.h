@@ -24,6 +24,8 @@ struct conn_events {
     /* Once, as the last event of all, unless conn_end() or conn_finish() came before it. rc: 0 for an end of file,
      * -ECONNREFUSED, …, with a reason in words. Its socket is being closed. */
     void (*ended)(struct conn *conn, int rc, const char *reason);
+    /* Asked before each read: is there no room for more? Then it is asked again after conn_look(). NULL: never. */
+    bool (*full)(struct conn *conn);
 };
 
 /* Begins to connect, or takes over an accepted fd (on success). tls: NULL for none; referenced. *out is the caller's
@@ -39,6 +41,8 @@ void *conn_data(const struct conn *conn); /* loop thread */
 void conn_hand_over(struct conn *conn, const struct conn_events *events, void *data);
 /* The other side is known: its frames may be as long as frames are; before they are hellos. The loop's thread. */
 void conn_greet(struct conn *conn);
+/* full() is asked again. Any thread that has a reference, with any lock held. */
+void conn_look(struct conn *conn);
 bool conn_names_node(struct conn *conn, int32_t node_id); /* by its certificate; true without TLS. After open */
 const char *conn_address(const struct conn *conn);        /* of the other side, as text */
 

@@ -13,6 +13,7 @@
 #include "engine/base/bytes.h"
 #include "engine/base/crc32c.h"
 #include "replication/base/limits.h"
+#include "replication/wire/account.h"
 #include "replication/wire/hello.h"
 
 /* Byte 0 differs from 0x16, with which a TLS handshake begins: each side can tell that the other has TLS and it not. */
@@ -42,6 +43,26 @@ void frame_preamble(const struct frame_out *out, uint8_t preamble[FRAME_PREAMBLE
     put32(preamble + AT_CRC, crc32c(crc32c(0, preamble, AT_CRC), out->header, out->header_bytes));
 }
 
+size_t frame_memory(const struct frame *frame)
+{
+    return sizeof *frame + frame->header_bytes + frame->body_bytes;
+}
+
+void frame_settle(struct frame *frame)
+{
+    struct account *account = frame->account;
+    frame->account = NULL;
+    if (account != NULL)
+        account_give(account, frame_memory(frame));
+}
+
+void frame_free(struct frame *frame)
+{
+    if (frame != NULL)
+        frame_settle(frame);
+    free(frame);
+}
+
 static size_t frame_bytes(const struct frame *frame)
 {
     return (size_t)frame->header_bytes + frame->body_bytes;
@@ -65,10 +86,7 @@ static int begin_frame(struct frame_reader *reader, struct err *e)
     struct frame *frame = malloc(sizeof *frame + (size_t)header_bytes + body_bytes);
     if (frame == NULL)
         return err_sys(e, -ENOMEM, "a frame of %u + %u bytes", header_bytes, body_bytes);
-    frame->next = NULL;
-    frame->kind = preamble[AT_KIND];
-    frame->header_bytes = header_bytes;
-    frame->body_bytes = body_bytes;
+    *frame = (struct frame){.kind = preamble[AT_KIND], .header_bytes = header_bytes, .body_bytes = body_bytes};
     frame->header = (uint8_t *)(frame + 1);
     frame->body = frame->header + header_bytes;
     reader->frame = frame;
@@ -109,7 +127,7 @@ int frame_feed(struct frame_reader *reader, const uint8_t *data, size_t len, siz
         if (reader->preamble_len < FRAME_PREAMBLE_BYTES)
             return 0;
         rc = begin_frame(reader, e);
-        if (rc != 0)
+        if (reader->frame == NULL)
             return rc;
     }
     size_t some = smaller(len - *used, frame_bytes(reader->frame) - reader->filled);

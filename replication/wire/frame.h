@@ -13,6 +13,8 @@
 
 #include "engine/base/err.h"
 
+struct account;
+
 enum { FRAME_PREAMBLE_BYTES = 16, FRAME_VERSION = 1 };
 
 /* Frames of the connection itself; what the nodes say to each other is numbered from FRAME_MESSAGES on (message.h). */
@@ -24,15 +26,24 @@ enum {
     FRAME_MESSAGES = 16,
 };
 
-/* One that came in. header and body point into the same allocation: free(frame) frees all. */
+/* One that came in. header and body point into the same allocation. */
 struct frame {
     struct frame *next; /* for whoever queues it */
     uint8_t kind;
+    bool refused; /* there are too many of its kind: to be answered so at once */
     uint32_t header_bytes;
     uint32_t body_bytes;
     uint8_t *header;
     uint8_t *body;
+    struct account *account; /* where it counts until it is freed (account.h); NULL: nowhere */
 };
+
+/* As which it counts. */
+size_t frame_memory(const struct frame *frame);
+/* It counts no more: whoever has it has a bound of its own. */
+void frame_settle(struct frame *frame);
+/* NULL does nothing. Any thread. */
+void frame_free(struct frame *frame);
 
 /* One that goes out. Nothing is owned: all of it has to stay until the call that takes it has returned. */
 struct frame_out {

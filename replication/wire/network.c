@@ -6,17 +6,22 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "engine/base/container.h"
 #include "engine/base/err.h"
 
-void network_init(struct network *network)
+void network_init(struct network *network, const struct account_bound *bounds)
 {
-    *network = (struct network){.transport = NULL};
+    *network = (struct network){.bounds = bounds != NULL ? bounds : account_bounds};
     network->last = &network->first;
     pthread_mutex_init(&network->event_lock, NULL);
 }
 
 void network_free(struct network *network)
 {
+    for (int i = 0; i < LIMIT_NODES_MET && atomic_load(&network->accounts[i].node) != 0; i++) {
+        for (int name = 0; name < ACCOUNTS; name++)
+            account_free(&network->accounts[i].accounts[name]);
+    }
     pthread_mutex_destroy(&network->event_lock);
 }
 
@@ -31,6 +36,60 @@ void network_listen(struct network *network, struct network_listener *listener)
     listener->next = NULL;
     *network->last = listener;
     network->last = &listener->next;
+}
+
+/* ---- what has come and is not done with ---- */
+
+static struct network_accounts *find_accounts(struct network *network, int32_t node)
+{
+    for (int i = 0; i < LIMIT_NODES_MET && node > 0; i++) {
+        int32_t known = atomic_load_explicit(&network->accounts[i].node, memory_order_acquire);
+        if (known == node)
+            return &network->accounts[i];
+        if (known == 0) /* none is given back */
+            break;
+    }
+    return NULL;
+}
+
+static void on_go_on(struct account *account)
+{
+    struct network_accounts *of = CONTAINER_OF(account - account->name, struct network_accounts, accounts[0]);
+    struct transport *transport = atomic_load(&of->network->transport);
+    if (transport != NULL && transport->look != NULL)
+        transport->look(transport, of->node, account->name == ACCOUNT_CONTROL ? CHANNEL_CONTROL : CHANNEL_RECORDS);
+}
+
+/* Made when the first frame comes. NULL: LIMIT_NODES_MET have come, each with another id. */
+static struct network_accounts *make_accounts(struct network *network, int32_t node)
+{
+    struct network_accounts *accounts = find_accounts(network, node);
+    for (int i = 0; i < LIMIT_NODES_MET && accounts == NULL; i++) {
+        if (atomic_load(&network->accounts[i].node) != 0)
+            continue;
+        accounts = &network->accounts[i];
+        accounts->network = network;
+        for (int name = 0; name < ACCOUNTS; name++)
+            account_init(&accounts->accounts[name], (enum account_name)name, &network->bounds[name], on_go_on);
+        atomic_store_explicit(&accounts->node, node, memory_order_release);
+    }
+    return accounts;
+}
+
+/* Counts a frame. false: there is no room for it. */
+static bool enter(struct network_accounts *accounts, enum channel channel, struct frame *frame)
+{
+    struct account *account = &accounts->accounts[account_of(frame->kind, channel)];
+    enum account_verdict verdict = account_take(account, frame_memory(frame));
+    if (verdict != ACCOUNT_TAKES && !accounts->told) {
+        accounts->told = true;
+        log_line(LOG_WARNING, "node %d sends more messages of kind %d than this node comes to work on",
+                 (int)accounts->node, (int)frame->kind);
+    }
+    frame->refused = verdict == ACCOUNT_REFUSES;
+    if (verdict == ACCOUNT_TAKES || verdict == ACCOUNT_STOPS)
+        frame->account = account;
+    return verdict != ACCOUNT_LOSES;
 }
 
 /* ---- what the transport tells: its thread ---- */
@@ -79,7 +138,11 @@ static void told_frame(struct network *network, int32_t node, enum channel chann
 {
     const struct network_handler *handler = frame->kind < MESSAGE_KINDS ? &network->handlers[frame->kind] : NULL;
     if (handler != NULL && handler->receive != NULL) {
-        handler->receive(handler->arg, node, channel, frame);
+        struct network_accounts *accounts = make_accounts(network, node);
+        if (accounts != NULL && enter(accounts, channel, frame))
+            handler->receive(handler->arg, node, channel, frame);
+        else
+            frame_free(frame);
         return;
     }
     if (!network->told_unknown) {
@@ -87,7 +150,7 @@ static void told_frame(struct network *network, int32_t node, enum channel chann
                  (int)frame->kind);
     }
     network->told_unknown = true;
-    free(frame);
+    frame_free(frame);
 }
 
 static void on_up(void *arg, int32_t node, const struct hello *hello)
@@ -124,13 +187,19 @@ static void on_frame(void *arg, int32_t node, enum channel channel, struct frame
     if (!network->hushed)
         told_frame(network, node, channel, frame);
     else
-        free(frame);
+        frame_free(frame);
     pthread_mutex_unlock(&network->event_lock);
+}
+
+static bool on_full(void *arg, int32_t node, enum channel channel)
+{
+    return network_stops(arg, node, channel);
 }
 
 struct transport_events network_events(struct network *network)
 {
-    return (struct transport_events){.arg = network, .up = on_up, .down = on_down, .dead = on_dead, .frame = on_frame};
+    return (struct transport_events){
+        .arg = network, .up = on_up, .down = on_down, .dead = on_dead, .frame = on_frame, .full = on_full};
 }
 
 void network_attach(struct network *network, struct transport *transport)
@@ -185,6 +254,19 @@ void network_deliver(struct network *network, int32_t self, enum channel channel
     const struct network_handler *handler = &network->handlers[frame->kind];
 
     handler->receive(handler->arg, self, channel, frame);
+}
+
+struct account *network_account(struct network *network, int32_t node, enum account_name name)
+{
+    struct network_accounts *accounts = find_accounts(network, node);
+    return accounts != NULL ? &accounts->accounts[name] : NULL;
+}
+
+bool network_stops(struct network *network, int32_t node, enum channel channel)
+{
+    const struct account *account =
+        network_account(network, node, channel == CHANNEL_CONTROL ? ACCOUNT_CONTROL : ACCOUNT_RECORDS);
+    return account != NULL && atomic_load(&account->stopped);
 }
 
 bool network_up(const struct network *network, int32_t node)

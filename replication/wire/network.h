@@ -4,7 +4,9 @@
  * Rooms enter their handlers and listeners before anything comes. All that a transport tells comes on its one thread,
  * one event at a time, with no lock held: a receiver queues what it got (executor/mailbox.h) and returns; it waits for
  * no disk and no lock that is held through I/O. A node without peers has no transport, and all it sends is -ENOTCONN.
- */
+ *
+ * What a peer has sent and no room is done with has bounds, each with what becomes of more (account.h). What this node
+ * sends to itself counts nowhere: it has no more of that than of those who wait for it. */
 #ifndef LOGMNT_REPLICATION_WIRE_NETWORK_H
 #define LOGMNT_REPLICATION_WIRE_NETWORK_H
 
@@ -16,6 +18,7 @@
 #include <sys/uio.h>
 
 #include "replication/base/limits.h"
+#include "replication/wire/account.h"
 #include "replication/wire/message.h"
 #include "replication/wire/transport.h"
 
@@ -29,12 +32,20 @@ struct network_listener {
     struct network_listener *next; /* the network's */
 };
 
-/* frame is the handler's to free. */
+/* frame is the handler's, to be freed by frame_free(). One that is `refused` is to be answered so and freed at once. */
 typedef void network_receive(void *arg, int32_t from, enum channel channel, struct frame *frame);
 
 struct network_handler {
     network_receive *receive;
     void *arg;
+};
+
+/* What has come from a node; the node stays the same one. */
+struct network_accounts {
+    struct network *network;
+    _Atomic int32_t node; /* 0: a free place */
+    bool told;            /* event_lock: that one of them is full was logged */
+    struct account accounts[ACCOUNTS];
 };
 
 struct network {
@@ -44,12 +55,15 @@ struct network {
     _Atomic int32_t up[LIMIT_NODES];     /* the nodes that are; 0: a free place */
     _Atomic uint64_t links[LIMIT_NODES]; /* the numbers of their links, by place in up */
     uint64_t links_seen;                 /* the transport's thread: the last number */
-    pthread_mutex_t event_lock;          /* held through an event, and by who has to know that none is under way */
-    bool hushed;                         /* event_lock */
-    bool told_unknown;                   /* event_lock: a kind that nobody knows was logged */
+    const struct account_bound *bounds;
+    struct network_accounts accounts[LIMIT_NODES_MET]; /* by place, the nodes that were ever met */
+    pthread_mutex_t event_lock; /* held through an event, and by who has to know that none is under way */
+    bool hushed;                /* event_lock */
+    bool told_unknown;          /* event_lock: a kind that nobody knows was logged */
 };
 
-void network_init(struct network *network);
+/* bounds: ACCOUNTS of them, which have to stay; NULL: account_bounds. */
+void network_init(struct network *network, const struct account_bound *bounds);
 void network_free(struct network *network);
 
 /* ---- entering rooms: before network_start() ---- */
@@ -83,6 +97,10 @@ bool network_up(const struct network *network, int32_t node);
 /* Which link to the peer that is: another number each time it comes up, 0 while it is not. Who only looks now and then
  * sees by it that what was sent is lost: a link may have ended and the next one begun in between. */
 uint64_t network_link(const struct network *network, int32_t node);
+/* The peer's account of what is no frame; NULL: this is no peer. */
+struct account *network_account(struct network *network, int32_t node, enum account_name name);
+/* Is that connection of the peer not read, since there is too much of it here? */
+bool network_stops(struct network *network, int32_t node, enum channel channel);
 /* As the transport's; -ENOTCONN without one. */
 int network_meet(struct network *network, int32_t node, const char *host, int port);
 void network_forget(struct network *network, int32_t node);

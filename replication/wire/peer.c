@@ -12,7 +12,6 @@
 #include "replication/wire/peers_internal.h"
 
 enum {
-    EARLY_FRAMES = 1024, /* that wait for the other link; more end the link */
     /* A hello that comes so soon after a link is up was sent before its sender knew of that link. */
     CROSSING_MS = 1000,
 };
@@ -43,11 +42,12 @@ static void drop_early(struct link *link)
 {
     for (struct frame *frame = link->early, *next; frame != NULL; frame = next) {
         next = frame->next;
-        free(frame);
+        frame_free(frame);
     }
     link->early = NULL;
     link->early_last = &link->early;
     link->early_count = 0;
+    link->early_bytes = 0;
 }
 
 /* To DOWN, whatever it was. The connection ends silently. */
@@ -72,8 +72,10 @@ static void lose(struct peer *peer)
     peer->lost_process = peer->links[0].theirs.process;
     peer->backoff_ms = 0;
     for (int c = 0; c < CHANNELS; c++) {
-        if (peer->links[c].state == LINK_UP)
-            link_set(&peer->links[c], LINK_DYING);
+        if (peer->links[c].state != LINK_UP)
+            continue;
+        link_set(&peer->links[c], LINK_DYING);
+        conn_look(peer->links[c].conn); /* its end is listened for, whatever was full */
     }
     if (!peer->left)
         peer->peers->events.down(peer->peers->events.arg, peer->id, peer->goodbye);
@@ -159,23 +161,30 @@ static void on_frame(struct conn *conn, struct frame *frame)
     struct peer *peer = link->peer;
     if (link->state == LINK_GREETING) {
         greeted(link, frame);
-        free(frame);
+        frame_free(frame);
     } else if (frame->kind == FRAME_GOODBYE) {
         peer->goodbye = true;
-        free(frame);
+        frame_free(frame);
     } else if (frame->kind < FRAME_MESSAGES || link->state != LINK_UP) {
-        free(frame);
+        frame_free(frame);
     } else if (peer->up) {
         peer->peers->events.frame(peer->peers->events.arg, peer->id, link->channel, frame);
-    } else if (link->early_count < EARLY_FRAMES) {
+    } else {
         *link->early_last = frame;
         link->early_last = &frame->next;
         link->early_count++;
-    } else {
-        free(frame);
-        link_down(link);
-        retry_soon(peer);
+        link->early_bytes += frame_memory(frame);
     }
+}
+
+/* Where the other link is to come first, of what waits for that; else of what the rooms have. */
+static bool is_full(struct conn *conn)
+{
+    const struct link *link = conn_data(conn);
+    const struct transport_events *events = &link->peer->peers->events;
+    if (link->peer->up)
+        return events->full != NULL && events->full(events->arg, link->peer->id, link->channel);
+    return link->early_count >= LIMIT_EARLY_FRAMES || link->early_bytes >= LIMIT_EARLY_BYTES;
 }
 
 /* Its kernel may accept for a process that is about to end: for a while that is nothing to speak of. */
@@ -216,7 +225,7 @@ static void on_ended(struct conn *conn, int rc, const char *reason)
         peer_tick(peer);
 }
 
-static const struct conn_events link_events = {.open = on_open, .frame = on_frame, .ended = on_ended};
+static const struct conn_events link_events = {.open = on_open, .frame = on_frame, .ended = on_ended, .full = is_full};
 
 enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello *theirs)
 {
@@ -372,6 +381,8 @@ static void come_up(struct peer *peer)
     peer->peers->events.up(peer->peers->events.arg, peer->id, hello);
     for (int c = 0; c < CHANNELS; c++)
         deliver_early(&peer->links[c]);
+    for (int c = 0; c < CHANNELS && peer->up; c++)
+        conn_look(peer->links[c].conn);
 }
 
 /* The links have changed: is the peer up, is it dead, is there something to dial? */

@@ -35,6 +35,7 @@ struct link {
     struct frame *early; /* frames that came before the other link was up, in order */
     struct frame **early_last;
     unsigned early_count;
+    size_t early_bytes;
 };
 
 struct peer {

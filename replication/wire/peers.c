@@ -137,18 +137,34 @@ static struct peer *find_or_make(struct peers *peers, int32_t node)
     return peer;
 }
 
-static int send_frame(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
+/* A reference to the connection of a peer that is up; NULL: it is not. Any thread. */
+static struct conn *find_conn(struct peers *peers, int32_t node, enum channel channel)
 {
-    struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
     pthread_rwlock_rdlock(&peers->table_lock);
     struct peer *peer = find(peers, node);
     struct conn *conn = peer != NULL && peer->out[channel] != NULL ? conn_ref(peer->out[channel]) : NULL;
     pthread_rwlock_unlock(&peers->table_lock);
+    return conn;
+}
+
+static int send_frame(struct transport *transport, int32_t node, enum channel channel, const struct frame_out *out)
+{
+    struct conn *conn = find_conn(CONTAINER_OF(transport, struct peers, transport), node, channel);
     if (conn == NULL)
         return -ENOTCONN;
     int rc = conn_send(conn, out);
     conn_unref(conn);
     return rc;
+}
+
+/* Whom senders find is who is read. */
+static void look(struct transport *transport, int32_t node, enum channel channel)
+{
+    struct conn *conn = find_conn(CONTAINER_OF(transport, struct peers, transport), node, channel);
+    if (conn == NULL)
+        return; /* it is asked when it comes up */
+    conn_look(conn);
+    conn_unref(conn);
 }
 
 /* ---- what other threads ask for ---- */
@@ -335,7 +351,7 @@ static void on_stranger_frame(struct conn *conn, struct frame *frame)
         if (cause != REFUSAL_NONE)
             refuse(stranger, cause, e.text);
     }
-    free(frame);
+    frame_free(frame);
     forget_stranger(stranger);
 }
 
@@ -467,7 +483,8 @@ int peers_start(const struct peers_options *options, struct peers **out, struct 
     struct peers *peers = calloc(1, sizeof *peers);
     if (peers == NULL)
         return err_sys(e, -ENOMEM, "peers");
-    peers->transport = (struct transport){.send = send_frame, .meet = meet, .forget = forget, .drop = drop};
+    peers->transport =
+        (struct transport){.send = send_frame, .meet = meet, .forget = forget, .drop = drop, .look = look};
     peers->events = options->events;
     peers->loop = options->loop;
     peers->hello = options->hello;

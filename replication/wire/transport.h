@@ -28,6 +28,8 @@ struct transport {
     /* Ends its connections, as if they had been lost, and connects anew: for a peer that says what is no message, or
      * that could not be told something. Any thread. */
     void (*drop)(struct transport *transport, int32_t node);
+    /* The node's full() may be false again. Any thread, with locks held. NULL: full() is asked without it. */
+    void (*look)(struct transport *transport, int32_t node, enum channel channel);
 };
 
 struct transport_events {
@@ -41,6 +43,9 @@ struct transport_events {
     void (*dead)(void *arg, int32_t node, uint64_t process);
     /* The peer is up; the frame is the callee's to free. */
     void (*frame)(void *arg, int32_t node, enum channel channel, struct frame *frame);
+    /* Is there no room for more of that channel? Then it is not read until look(); what was read already is told all
+     * the same. */
+    bool (*full)(void *arg, int32_t node, enum channel channel);
 };
 
 /* Who makes a node's transport: the seam beside io, clock and executor. One node, one start and one stop of it. */

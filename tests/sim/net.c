@@ -198,6 +198,13 @@ static bool happens_now(const struct net *net, const struct happening *happening
     return happening->due_ms <= now(net);
 }
 
+/* Has the node no room for frames of that channel? It is asked each time. */
+static bool is_full(const struct net_node *node, int other, enum channel channel)
+{
+    const struct transport_events *events = &node->events;
+    return events->full != NULL && events->full(events->arg, node->net->nodes[other].id, channel);
+}
+
 /* Lists what there is to happen to `at` with regard to `other`; what cannot happen for now is left out. */
 static int look_at(const struct net *net, int at, int other, struct happening *out)
 {
@@ -217,7 +224,7 @@ static int look_at(const struct net *net, int at, int other, struct happening *o
     if (side->state == SIDE_COMING)
         out[count++] = (struct happening){HAPPENS_UP, at, other, 0, side->up_ms};
     for (int c = 0; c < CHANNELS && side->state == SIDE_UP && open; c++) {
-        if (side->in[c].first != NULL)
+        if (side->in[c].first != NULL && !is_full(node, other, (enum channel)c))
             out[count++] = (struct happening){HAPPENS_FRAME, at, other, (enum channel)c, side->in[c].first->due_ms};
     }
     return count;

@@ -7,6 +7,7 @@
  *   cut         one way or both: frames wait, and go on when it heals; a session that was cut for too long ends, for
  *               each side when that side notices
  *   lost        ended by chance, in the middle of what was on its way
+ *   full        frames of one channel wait while the node says that it has no room for them
  *   the process ends: killed (its host resets what comes, and refuses who connects: the others get to know that it is
  *               dead), with its host (silence, until they notice by themselves), or stopped (a goodbye)
  * The two sides of a session learn of its beginning and its end each at a time of its own.

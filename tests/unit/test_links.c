@@ -97,7 +97,7 @@ static void side_start(struct side *side, int32_t id)
     pthread_cond_init(&side->changed, NULL);
     assert_int_equal(executor_uv_start(clock_system(), &side->executor, &e), 0);
     links_init(&side->links, side->executor, "127.0.0.1", 0, NULL);
-    network_init(&side->network);
+    network_init(&side->network, NULL);
     network_listen(&side->network, &side->listener);
     network_handle(&side->network, MESSAGE_RAFT, on_message, side);
     struct hello hello = hello_of(side);
@@ -140,7 +140,7 @@ static void an_address_that_is_in_use_is_one_clear_line(void **state)
     struct err e = {""};
     side_start(&a, 1);
     struct hello hello = hello_of(&a);
-    network_init(&network);
+    network_init(&network, NULL);
     links_init(&second, a.executor, "127.0.0.1", peers_port(a.links.peers), NULL);
     assert_int_equal(network_start(&network, &second.source, &hello, &e), -EADDRINUSE);
     assert_non_null(strstr(e.text, "listen=127.0.0.1:"));

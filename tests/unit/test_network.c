@@ -34,7 +34,7 @@ static void on_raft(void *arg, int32_t from, enum channel channel, struct frame 
 {
     assert_int_equal(channel, CHANNEL_CONTROL);
     tell(arg, from);
-    free(frame);
+    frame_free(frame);
 }
 
 static struct frame *make_frame(int kind)
@@ -58,7 +58,7 @@ static void test_events_reach_all_who_listen_and_frames_their_handler(void **sta
     struct network_listener first = {.up = on_up, .down = on_down, .arg = "a"}, second = {.up = on_up, .arg = "b"};
     struct hello hello = {.from = 2};
     (void)state;
-    network_init(&network);
+    network_init(&network, NULL);
     network_listen(&network, &first);
     network_listen(&network, &second);
     network_handle(&network, MESSAGE_RAFT, on_raft, "raft");
@@ -88,7 +88,7 @@ static void test_who_has_no_transport_reaches_nobody(void **state)
     struct network network;
     struct transport transport = {.send = send_one};
     (void)state;
-    network_init(&network);
+    network_init(&network, NULL);
     told[0] = '\0';
     assert_int_equal(network_send(&network, 2, CHANNEL_CONTROL, MESSAGE_RAFT, "", 0, NULL, 0), -ENOTCONN);
     assert_int_equal(network_meet(&network, 2, "a", 1), -ENOTCONN);
@@ -117,7 +117,7 @@ static void test_a_start_attaches_and_a_hush_ends_all_events(void **state)
     struct hello one = {.from = 1}, two = {.from = 2};
     struct err e;
     (void)state;
-    network_init(&network);
+    network_init(&network, NULL);
     network_listen(&network, &listener);
     network_handle(&network, MESSAGE_RAFT, on_raft, "raft");
     struct transport_events events = network_events(&network);

@@ -58,6 +58,7 @@ struct host {
     unsigned ups, downs, goodbyes, deaths, frames[CHANNELS];
     uint64_t frame_bytes, out_of_order, damaged, process, dead_process;
     uint32_t next[CHANNELS];
+    atomic_bool full[CHANNELS]; /* it has no room for more */
 };
 
 static void on_up(void *arg, int32_t node, const struct hello *hello)
@@ -128,6 +129,12 @@ static void on_frame(void *arg, int32_t node, enum channel channel, struct frame
     free(frame);
 }
 
+static bool on_full(void *arg, int32_t node, enum channel channel)
+{
+    (void)node;
+    return atomic_load(&((struct host *)arg)->full[channel]);
+}
+
 static void *host_run(void *arg)
 {
     uv_run(&((struct host *)arg)->loop, UV_RUN_DEFAULT);
@@ -159,7 +166,7 @@ static void host_start(struct host *host, int32_t id, int port, struct tls_conte
     options.seed = (uint64_t)id;
     options.hello = (struct hello){.protocol_min = 1, .protocol_max = 1, .from = id, .feature_level = 1};
     options.hello.process = ((uint64_t)getpid() << 32) + (uint64_t)id;
-    options.events = (struct transport_events){host, on_up, on_down, on_dead, on_frame};
+    options.events = (struct transport_events){host, on_up, on_down, on_dead, on_frame, on_full};
     if (peers_start(&options, &host->peers, &e) != 0)
         fail_msg("%s", e.text);
     host->port = peers_port(host->peers);
@@ -294,7 +301,37 @@ static void what_the_socket_does_not_take_is_sent_later(void **state)
     host_stop(&a);
 }
 
-/* ---- who has not said a hello ---- */
+static void have_room(struct host *host, int32_t node, enum channel channel)
+{
+    struct transport *transport = peers_transport(host->peers);
+    atomic_store(&host->full[channel], false);
+    transport->look(transport, node, channel);
+}
+
+/* Its connection is not read any more, while the other one goes on; and it is read once there is room. So little is
+ * sent that the sockets hold it: nobody's patience ends. */
+static void a_connection_for_which_there_is_no_room_is_not_read(void **state)
+{
+    enum { FEW = 8, BYTES = 2000 };
+    struct host a, b;
+    uint8_t room[BYTES];
+    pair_start(&a, &b, *state);
+    atomic_store(&b.full[CHANNEL_RECORDS], true);
+    for (uint32_t i = 0; i < FEW; i++) {
+        assert_int_equal(send_number(&a, 2, CHANNEL_RECORDS, i, room, BYTES, 1), 0);
+        assert_int_equal(send_number(&a, 2, CHANNEL_CONTROL, i, NULL, 0, 0), 0);
+        await(&b, &b.frames[CHANNEL_CONTROL], i + 1);
+    }
+    assert_int_equal(b.frames[CHANNEL_RECORDS], 0);
+    have_room(&b, 1, CHANNEL_RECORDS);
+    await(&b, &b.frames[CHANNEL_RECORDS], FEW);
+    assert_int_equal(b.damaged + b.out_of_order, 0);
+    assert_int_equal(a.downs + b.downs, 0);
+    host_stop(&a);
+    host_stop(&b);
+}
+
+/* ---- who has not said a hello, or has with one connection alone ---- */
 
 /* The preamble of a frame of a whole frame's length, and what the other side does of it: it ends the connection. */
 static void announce_much(int fd, uint8_t kind)
@@ -329,6 +366,50 @@ static void a_stranger_is_given_no_memory(void **state)
     assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
     announce_much(fd, FRAME_HELLO);
     close(fd);
+    host_stop(&a);
+}
+
+static void send_raw(int fd, uint8_t kind, const void *header, size_t header_bytes)
+{
+    uint8_t preamble[FRAME_PREAMBLE_BYTES];
+    struct frame_out out = {.kind = kind, .header = header, .header_bytes = (uint32_t)header_bytes};
+    frame_preamble(&out, preamble);
+    assert_int_equal(send(fd, preamble, sizeof preamble, MSG_NOSIGNAL), sizeof preamble);
+    assert_int_equal(send(fd, header, header_bytes, MSG_NOSIGNAL), header_bytes);
+}
+
+/* A connection of node 2 that was let in. */
+static int greet(const struct host *host, enum channel channel)
+{
+    uint8_t bytes[HELLO_BYTES_MAX], preamble[FRAME_PREAMBLE_BYTES];
+    struct hello hello = {.protocol_min = 1, .protocol_max = 1, .from = 2, .to = host->id, .feature_level = 1};
+    struct sockaddr_in addr = loopback(host->port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    hello.process = 7;
+    hello.channel = (int32_t)channel;
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    send_raw(fd, FRAME_HELLO, bytes, hello_encode(&hello, bytes));
+    assert_int_equal(recv(fd, preamble, sizeof preamble, MSG_WAITALL), sizeof preamble);
+    assert_int_equal(preamble[3], FRAME_WELCOME);
+    return fd;
+}
+
+/* Its frames wait for the other connection: more of them than are kept for that. */
+static void what_comes_before_the_other_connection_waits_for_it(void **state)
+{
+    (void)state;
+    enum { MANY = 2 * LIMIT_EARLY_FRAMES };
+    struct host a;
+    host_start(&a, 1, 0, NULL);
+    int control = greet(&a, CHANNEL_CONTROL);
+    for (uint32_t i = 0; i < MANY; i++)
+        send_raw(control, KIND, &i, sizeof i);
+    int records = greet(&a, CHANNEL_RECORDS);
+    await(&a, &a.frames[CHANNEL_CONTROL], MANY);
+    assert_int_equal(a.ups, 1);
+    assert_int_equal(a.out_of_order, 0);
+    close(control);
+    close(records);
     host_stop(&a);
 }
 
@@ -550,8 +631,10 @@ int main(int argc, char **argv)
         STORY(frames_of_all_sizes_arrive_whole),
         STORY(what_the_socket_does_not_take_is_sent_later),
         STORY(a_dropped_peer_is_connected_anew),
+        STORY(a_connection_for_which_there_is_no_room_is_not_read),
         cmocka_unit_test(a_stranger_is_given_no_memory),
         cmocka_unit_test(nor_is_who_was_connected_to),
+        cmocka_unit_test(what_comes_before_the_other_connection_waits_for_it),
         cmocka_unit_test_prestate(a_record_whose_frame_cannot_be_kept_ends_the_connection, &certified),
         cmocka_unit_test_prestate(records_that_are_held_back_go_out_once_the_socket_takes_more, &certified),
         cmocka_unit_test(who_is_forgotten_gives_its_place_to_another),
