@@ -190,6 +190,7 @@ uint64_t run_seed(uint64_t seed, int nodes, bool verbose, struct totals *totals,
     /* One of four is no voter, and may have no replica either. */
     world.retires = world.node_count == 4 && (world.only_metadata || world.moves);
     world.races = seed % RUN_RACES == 4;
+    world.tight = seed % RUN_TIGHT == 3;
     if (world.node_count > 1 && run_has_members(seed))
         world.groups = groups_play_new(&world);
     live(&world);

@@ -4,7 +4,10 @@
 
 #include "tests/sim/world.h"
 
-enum { RUN_RACES = 8 }; /* in one of so many new topics are deleted again, and written to at the same time */
+enum {
+    RUN_RACES = 8, /* in one of so many new topics are deleted again, and written to at the same time */
+    RUN_TIGHT = 7, /* in one of so many nodes have room for next to nothing of what others send */
+};
 
 /* What a cluster of that seed is made of: metadata alone, without a record; leaders in turn (seesaw.h); with members of
  * a group. */

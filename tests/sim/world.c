@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/base/limits.h"
+#include "replication/wire/account.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/faults.h"
@@ -138,6 +140,19 @@ static void meanwhile(void *arg, int64_t ms)
     world->nested = false;
 }
 
+/* Of a node that meets its bounds all the time. What is lost is to come through by and by. */
+static const struct account_bound tight_bounds[ACCOUNTS] = {
+    [ACCOUNT_QUORUM] = {8, LIMIT_QUORUM_BYTES},
+    [ACCOUNT_MEMBERS] = {4, LIMIT_MEMBER_BYTES},
+    [ACCOUNT_ASKED] = {2, LIMIT_ASKED_BYTES},
+    [ACCOUNT_READS] = {2, LIMIT_READS_SERVED_BYTES},
+    [ACCOUNT_READ_ANSWERS] = {2, 2000},
+    [ACCOUNT_GROUPS] = {2, LIMIT_GROUP_BYTES},
+    [ACCOUNT_CONTROL] = {2, 2000},
+    [ACCOUNT_RECORDS] = {2, 4000},
+    [ACCOUNT_APPENDS] = {2, LIMIT_APPENDS_SERVED_BYTES},
+};
+
 /* Where the others are, and the way to them. */
 static void set_peers(struct sim_node *host, struct node_options *options, struct addresses *to)
 {
@@ -152,6 +167,7 @@ static void set_peers(struct sim_node *host, struct node_options *options, struc
     options->peer_count = (size_t)world->voter_count;
     options->transport = net_source(&world->net, host->id);
     options->snapshot_commands = SNAPSHOT_COMMANDS;
+    options->bounds = world->tight ? tight_bounds : NULL;
 }
 
 static void call_open(struct sim_node *host)

@@ -72,6 +72,7 @@ struct world {
     bool only_metadata; /* topics come and go, and nobody writes to them */
     bool races;         /* rmdirs of new topics, and appends to those, at the same time */
     bool retires;       /* nodes are unregistered that nothing stands on, and come back */
+    bool tight;         /* nodes have room for next to nothing of what others send */
     struct net net;
     struct book book;
     struct invariants *invariants;
