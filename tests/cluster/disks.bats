@@ -152,6 +152,36 @@ elections() { cat "$C"/log/* | grep -o 'leads the metadata quorum in epoch [0-9]
     same 102
 }
 
+memory() { awk '/VmRSS/ { print int($2 / 1024) }' "/proc/$(daemon "$1")/status"; } # NODE: its, in MiB
+
+# What others send to it waits with them; what lies with it already is 32 MiB of each of them.
+@test "a disk that stands still takes no more memory than has a name, and when it goes on nothing is missing" {
+    form_on_disks 300 1 2 3
+    change mkdir "$C/1/many"
+    wait_until "set_attr $C/1/many user.topic.partitions 144 2>/dev/null || [ -e $C/1/many/143 ]"
+    for node in 1 2 3; do wait_until "[ -e $C/$node/many/143 ]"; done
+    learn boss controller 1
+    still=$(others "$boss" | head -n 1)
+    from=$(others "$still" | tail -n 1)
+    yes 'one of many lines, each like any other..' | head -n 25500 >"$T/lines"
+    for part in {0..143}; do wait_until "echo first 2>/dev/null >>$C/$from/many/$part"; done
+    before=$(memory "$still")
+    fsfreeze -f "$T/disk/$still"
+    for part in {0..143}; do
+        bg dd if="$T/lines" of="$C/$from/many/$part" bs=1M oflag=append conv=notrunc status=none
+    done
+    wait_until "logged $still 'than this node comes to work on'"
+    took=$(($(memory "$still") - before))
+    fsfreeze -u "$T/disk/$still"
+    for pid in "${BG[@]}"; do wait "$pid"; done
+    [ "$SANITIZED" ] || at_most "$took" 120
+    whole
+    for part in 0 1 2; do # which each node leads one of
+        wait_until "cmp -s $C/$from/many/$part <(echo first; cat $T/lines)"
+        for node in 1 2 3; do wait_until "cmp -s $C/$from/many/$part $C/$node/many/$part"; done
+    done
+}
+
 is_without() { local isr; isr=$(isr "$1") && [[ $isr != *$2* ]]; } # AS-SEEN-FROM NODE: it is not in sync
 
 # A write of the metadata hangs there, too: it cannot learn what is decided, and is fenced.
