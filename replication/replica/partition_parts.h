@@ -204,12 +204,16 @@ struct partition_waiters {
     int64_t lowest_position;        /* at or below that of each; INT64_MAX: none */
 };
 
+/* In which list of reads.h a partition is, and when it is looked at; remote.h has the drawing. */
+enum remote_turn { REMOTE_IDLE, REMOTE_ACTIVE, REMOTE_RESTING };
+
 /* What is known of a replica elsewhere, and who waits for its answer; remote.h. */
 struct partition_remote {
     struct remote *_Atomic replica; /* NULL: nothing was ever asked */
     struct read_list reads;
-    _Atomic bool active;    /* in reads.active (reads.h) */
-    struct partition *next; /* there; its lock */
+    _Atomic int turn;              /* enum remote_turn; changed under reads' lock, as what follows is */
+    struct partition *prev, *next; /* in that list */
+    int64_t due_ms;                /* REMOTE_RESTING */
 };
 
 /* flush.ms, and a flushing thread that goes; partition_flush.c's, under no lock. */

@@ -296,6 +296,7 @@ static int take_answer(struct reads *reads, struct letter *letter, struct err *e
         return rc;
     }
     rc = remote_answer(part, letter->node, letter->frame, e);
+    reads_activate(reads, part, false); /* what is due for it may be another thing now */
     partition_unref(part);
     return rc;
 }
@@ -322,10 +323,73 @@ static void ring(struct alarm *alarm)
     mailbox_kick(&reads->mailbox);
 }
 
-/* Takes all that are active, each with its reference. They stay so, and in this list alone, each until its turn. */
-static struct partition *take_active(struct reads *reads)
+/* ---- whose turn it is: all under the lock ---- */
+
+static void take_out_resting(struct reads *reads, struct partition *part)
+{
+    struct partition_remote *remote = &part->remote;
+    if (remote->prev != NULL)
+        remote->prev->remote.next = remote->next;
+    else
+        reads->resting = remote->next;
+    if (remote->next != NULL)
+        remote->next->remote.prev = remote->prev;
+}
+
+static void put_in(struct reads *reads, struct partition *part, enum remote_turn turn)
+{
+    struct partition **list = turn == REMOTE_ACTIVE ? &reads->active : &reads->resting;
+    part->remote.prev = NULL;
+    part->remote.next = *list;
+    if (*list != NULL)
+        (*list)->remote.prev = part;
+    *list = part;
+    atomic_store(&part->remote.turn, turn);
+}
+
+/* Those of the resting ones that are due are active from here on; all: whether due or not. */
+static void end_rests(struct reads *reads, bool all)
+{
+    int64_t now_ms = reads->manager->clock->mono_ms(reads->manager->clock), rest_ms = INT64_MAX;
+    if (!all && now_ms < reads->rest_ms)
+        return;
+    for (struct partition *part = reads->resting, *next; part != NULL; part = next) {
+        next = part->remote.next;
+        if (all || part->remote.due_ms <= now_ms) {
+            take_out_resting(reads, part);
+            put_in(reads, part, REMOTE_ACTIVE);
+        } else if (part->remote.due_ms < rest_ms) {
+            rest_ms = part->remote.due_ms;
+        }
+    }
+    reads->rest_ms = rest_ms;
+}
+
+/* ---- a turn ---- */
+
+/* The list's reference goes along. */
+static void look_at(struct reads *reads, struct partition *part, int32_t lost)
+{
+    int64_t due_ms = remote_look(part, lost);
+    pthread_mutex_lock(&reads->lock);
+    /* Else it was made active meanwhile, with a reference of its own. */
+    bool rests = due_ms != INT64_MAX && atomic_load(&part->remote.turn) == REMOTE_IDLE;
+    if (rests) {
+        part->remote.due_ms = due_ms;
+        put_in(reads, part, REMOTE_RESTING);
+        reads->rest_ms = due_ms < reads->rest_ms ? due_ms : reads->rest_ms;
+    }
+    pthread_mutex_unlock(&reads->lock);
+    if (!rests)
+        partition_unref(part);
+}
+
+/* Takes all that are active, each with its reference; all: and those that rest. They stay active, and in this list
+ * alone, each until its turn. */
+static struct partition *take_active(struct reads *reads, bool all)
 {
     pthread_mutex_lock(&reads->lock);
+    end_rests(reads, all);
     struct partition *first = reads->active;
     reads->active = NULL;
     pthread_mutex_unlock(&reads->lock);
@@ -337,28 +401,27 @@ static struct partition *begin_look(struct reads *reads, struct partition *part)
 {
     pthread_mutex_lock(&reads->lock);
     struct partition *next = part->remote.next;
-    atomic_store(&part->remote.active, false);
+    atomic_store(&part->remote.turn, REMOTE_IDLE);
     pthread_mutex_unlock(&reads->lock);
     return next;
 }
 
-static void look_at_all(struct reads *reads, int32_t lost)
+static void look_at_active(struct reads *reads, bool all, int32_t lost)
 {
-    int64_t due_ms = INT64_MAX;
-    for (struct partition *part = take_active(reads), *next; part != NULL; part = next) {
+    for (struct partition *part = take_active(reads, all), *next; part != NULL; part = next) {
         next = begin_look(reads, part);
-        int64_t look_ms = remote_look(part, lost);
-        if (look_ms != INT64_MAX)
-            reads_activate(reads, part, false);
-        due_ms = look_ms < due_ms ? look_ms : due_ms;
-        partition_unref(part);
+        look_at(reads, part, lost);
     }
+    pthread_mutex_lock(&reads->lock);
+    int64_t due_ms = reads->rest_ms;
+    pthread_mutex_unlock(&reads->lock);
     set_alarm(reads, due_ms);
 }
 
 static void on_turn(struct mailbox *mailbox, struct mail *list)
 {
     struct reads *reads = CONTAINER_OF(mailbox, struct reads, mailbox);
+    bool up = false;
     while (list != NULL) {
         struct letter *letter = CONTAINER_OF(list, struct letter, mail);
         struct err e = {0};
@@ -366,10 +429,11 @@ static void on_turn(struct mailbox *mailbox, struct mail *list)
         if (letter->event == EVENT_ANSWER && take_answer(reads, letter, &e) != 0)
             distrust(reads->manager, letter->node, &e);
         if (letter->event == EVENT_DOWN)
-            look_at_all(reads, letter->node);
+            look_at_active(reads, true, letter->node);
+        up = up || letter->event == EVENT_UP;
         free(letter);
     }
-    look_at_all(reads, 0);
+    look_at_active(reads, up, 0);
 }
 
 /* ---- any thread ---- */
@@ -382,13 +446,15 @@ uint64_t reads_number(struct reads *reads)
 void reads_activate(struct reads *reads, struct partition *part, bool soon)
 {
     struct clock *clock = reads->manager->clock;
-    if (!atomic_load(&part->remote.active)) {
+    if (atomic_load(&part->remote.turn) != REMOTE_ACTIVE) {
         pthread_mutex_lock(&reads->lock);
-        if (!atomic_exchange(&part->remote.active, true)) {
+        int turn = atomic_load(&part->remote.turn);
+        if (turn == REMOTE_RESTING)
+            take_out_resting(reads, part); /* its reference is the other list's */
+        else if (turn == REMOTE_IDLE)
             partition_ref(part);
-            part->remote.next = reads->active;
-            reads->active = part;
-        }
+        if (turn != REMOTE_ACTIVE)
+            put_in(reads, part, REMOTE_ACTIVE);
         pthread_mutex_unlock(&reads->lock);
     }
     if (soon)
@@ -409,6 +475,7 @@ void reads_init(struct reads *reads, struct replica_manager *manager)
 {
     struct network *network = manager->network;
     reads->manager = manager;
+    reads->rest_ms = INT64_MAX;
     /* Answers to an earlier process of this node may come yet: none has a number of this one's. */
     atomic_store(&reads->numbers, manager_number(manager));
     pthread_mutex_init(&reads->lock, NULL);
@@ -426,7 +493,7 @@ void reads_init(struct reads *reads, struct replica_manager *manager)
 
 void reads_stop(struct reads *reads)
 {
-    for (struct partition *part = take_active(reads), *next; part != NULL; part = next) {
+    for (struct partition *part = take_active(reads, true), *next; part != NULL; part = next) {
         next = part->remote.next;
         partition_unref(part);
     }

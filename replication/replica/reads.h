@@ -26,10 +26,11 @@ struct reads {
     _Atomic int64_t ahead_bytes; /* in all caches */
     _Atomic int held_count;      /* questions that wait for news */
     pthread_mutex_t lock;
-    struct partition *active; /* that something is due for, referenced; by remote.next. lock */
-    struct held_stat *held;   /* lock */
-    bool alarm_set;           /* lock */
-    int64_t alarm_ms;         /* lock: when it rings */
+    struct partition *active, *resting; /* referenced; by remote.next; remote.h has the drawing. lock */
+    int64_t rest_ms;                    /* lock: no later than any of the resting ones is due */
+    struct held_stat *held;             /* lock */
+    bool alarm_set;                     /* lock */
+    int64_t alarm_ms;                   /* lock: when it rings */
 };
 
 /* Enters the room; nothing comes yet. */
@@ -40,7 +41,7 @@ void reads_free(struct reads *reads);
 
 /* Numbers for questions and ops, ascending. */
 uint64_t reads_number(struct reads *reads);
-/* Something is due for the partition from here on. soon: within milliseconds. */
+/* The partition is looked at in the next turn. soon: within milliseconds; else when there is one. */
 void reads_activate(struct reads *reads, struct partition *part, bool soon);
 /* It has another leader. */
 void reads_moved(struct reads *reads, struct partition *part);

@@ -276,7 +276,7 @@ static void ask_ahead(struct partition *part, struct remote *remote, int64_t now
         from = covered_to(remote, from, now);
 }
 
-/* Whether somebody may want to hear of growth: then there is a standing question. */
+/* Somebody may want to hear of growth: then there is a standing question. Returns whether it could not be asked. */
 static bool ask_for_news(struct partition *part, struct remote *remote, int64_t now)
 {
     pthread_mutex_lock(&part->lock);
@@ -285,13 +285,16 @@ static bool ask_for_news(struct partition *part, struct remote *remote, int64_t 
     pthread_mutex_unlock(&part->lock);
     wanted = wanted && partition_listens(part) && !atomic_load(&part->topic->deleted);
     if (!wanted || is_asked(remote, MESSAGE_STAT, 0))
-        return wanted;
+        return false;
     struct question *question = new_question(part, remote, MESSAGE_STAT, now);
     if (question == NULL)
         return true;
-    question->due_ms += LIMIT_STAT_WAIT_MS;
-    if (!ask(part, question, NULL, remote->heard_ms >= 0 ? LIMIT_STAT_WAIT_MS : 0))
-        question->number = 0;
+    /* Many of them are looked at together. */
+    question->due_ms += LIMIT_STAT_WAIT_MS + LIMIT_READ_AGAIN_MS;
+    question->due_ms -= question->due_ms % LIMIT_READ_AGAIN_MS;
+    if (ask(part, question, NULL, remote->heard_ms >= 0 ? LIMIT_STAT_WAIT_MS : 0))
+        return false;
+    question->number = 0;
     return true;
 }
 
@@ -520,8 +523,8 @@ int64_t remote_look(struct partition *part, int32_t lost)
         op->high_watermark = remote_shown(part);
     remote_cache_expire(&remote->cache, now);
     bool waits = due_ms != INT64_MAX;
-    bool listens = remote_pump(part, remote, now);
-    if ((waits || listens) && now + LIMIT_READ_AGAIN_MS < due_ms)
+    bool unasked = remote_pump(part, remote, now);
+    if ((waits || unasked) && now + LIMIT_READ_AGAIN_MS < due_ms)
         due_ms = now + LIMIT_READ_AGAIN_MS;
     for (int i = 0; i < LIMIT_READS_ASKED; i++) {
         const struct question *question = &remote->questions[i];

@@ -12,6 +12,15 @@
  *                   |  +-- later; the link ended; no answer for LIMIT_READ_AGAIN_MS; the leader is another one
  *                   +----- its time is over --> -ETIMEDOUT
  *
+ * When it is looked at is for the room for reads to say, which keeps two lists (reads.h), so that what many partitions
+ * wait for costs nothing until it comes:
+ *
+ *   idle --remote_submit(), an answer, ...--> active --the next turn: remote_look()--> resting --it is due--> active
+ *                                                                              \--nothing is due--> idle
+ *
+ * A link that comes or goes ends all rests. Growth is asked for (a standing question, one in LIMIT_STAT_WAIT_MS while
+ * there is none) for whoever waits at the end, for LIMIT_STAT_IDLE_MS behind every other op, and for the layer above.
+ *
  * An end is believed only of a question that was sent after the op came, to a leader whose high watermark is not below
  * what this node has shown: so a write that returned is seen by the next read, and no end is a false one.
  *

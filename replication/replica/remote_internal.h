@@ -53,7 +53,7 @@ void remote_finish(struct over *over);
 bool remote_serve(struct remote *remote, struct read_op *op, int64_t now);
 /* NULL: there is none. 0: a free place. */
 struct question *remote_find_question(struct remote *remote, uint64_t number);
-/* Sends what may go. Returns whether news are wanted. */
+/* Sends what may go. Returns whether news are wanted, and could not be asked for. */
 bool remote_pump(struct partition *part, struct remote *remote, int64_t now);
 
 #endif
