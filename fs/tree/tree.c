@@ -316,6 +316,12 @@ static void pfile_drop_node(struct vnode *vnode)
         vnode->pfile_next->pfile_link = vnode->pfile_link;
 }
 
+/* A directory whose watchers hear of its partitions, wherever those are (waker.h), as long as the kernel knows it. */
+static bool is_watchable(const struct vnode_key *key)
+{
+    return key->kind == VNODE_TOPIC && !topic_internal(key->topic);
+}
+
 struct vnode *tree_vnode_new(struct tree *tree, const struct vnode_key *key)
 {
     struct vnode *vnode = calloc(1, sizeof *vnode);
@@ -342,6 +348,8 @@ struct vnode *tree_vnode_new(struct tree *tree, const struct vnode_key *key)
         vnode->start = (struct log_point){.offset = (int64_t)key->generation, .position = key->start};
     else if (key->kind == VNODE_PARTITION)
         pfile_add_node(vnode);
+    if (is_watchable(key))
+        topic_hear(key->topic);
     vnode->lookups = 1;
     vnode->fresh = true;
     return vnode;
@@ -414,6 +422,8 @@ static void vnode_free(struct tree *tree, struct vnode *vnode)
     slot_give(tree, vnode);
     if (vnode->pfile != NULL)
         pfile_put(tree, vnode->pfile);
+    if (is_watchable(&vnode->key))
+        topic_hear_no_more(vnode->topic);
     vnode_key_unref(&vnode->key);
     if (atomic_load(&vnode->locks) != NULL)
         locks_free(atomic_load(&vnode->locks));

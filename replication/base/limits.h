@@ -211,7 +211,7 @@ enum {
     LIMIT_STAT_PATIENCE_MS = 1000,
     /* How long a question that waits for news is held back at most; longer ones are refused. */
     LIMIT_STAT_WAIT_MS = 10000,
-    /* A partition that nobody has asked for, for so long, and nobody watches, is not asked for news of. */
+    /* A partition that nobody has asked for, for so long, and nobody may watch, is not asked for news of. */
     LIMIT_STAT_IDLE_MS = 60000,
     /* Both sides of a session between replicas beat so often; a follower's lag is looked at as often. */
     LIMIT_BEAT_MS = 500,

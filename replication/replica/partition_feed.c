@@ -13,6 +13,7 @@
 
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
+#include "replication/replica/remote.h"
 
 void partition_feed_init(struct partition *part)
 {
@@ -49,6 +50,12 @@ void partition_segments_changed(struct partition *part)
     partition_change(part, false);
     pthread_mutex_unlock(&part->lock);
     partition_tell(part, false);
+}
+
+void partition_listen(struct partition *part)
+{
+    if (partition_listens(part))
+        remote_listen(part);
 }
 
 void partition_hear_all(struct partition *part)
@@ -89,9 +96,12 @@ bool partition_news_return(struct partition_news *news, enum partition_hear hear
     if (!later)
         atomic_store(&part->feed.hear, hear);
     pthread_mutex_unlock(&part->lock);
-    if (!later)
-        partition_unref(part);
-    return !later;
+    if (later)
+        return false;
+    if (hear == HEAR_ALL || topic_is_heard(part->topic))
+        partition_listen(part);
+    partition_unref(part);
+    return true;
 }
 
 void partition_news_drop(struct partition_news *news)

@@ -418,6 +418,8 @@ static inline bool partition_listens(const struct partition *part)
 {
     return atomic_load(&part->replica) != REPLICA_HERE;
 }
+/* Where it is so, growth is asked for, if somebody wants to hear of it. */
+void partition_listen(struct partition *part);
 /* The high watermark that this node's own replica knows. */
 struct log_point partition_own_high_watermark(struct partition *part);
 /* What of this node's replica is shown: up to its high watermark, and from what this node's mount has deleted on. A

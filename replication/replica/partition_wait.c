@@ -41,8 +41,7 @@ bool partition_wait(struct partition *part, struct partition_waiter *waiter)
     pthread_mutex_unlock(&part->lock);
     if (!wait)
         return false;
-    if (partition_listens(part)) /* it is growth on another node that is waited for */
-        remote_listen(part);
+    partition_listen(part); /* it may be growth on another node that is waited for */
     partition_unref(part);
     return true;
 }

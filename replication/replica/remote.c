@@ -276,12 +276,19 @@ static void ask_ahead(struct partition *part, struct remote *remote, int64_t now
         from = covered_to(remote, from, now);
 }
 
+/* Somebody above may watch: the partition, or the directory that it is in. Not while what was heard last is being told:
+ * so the listener sets the pace here, too. */
+static bool is_watched(struct partition *part)
+{
+    int hear = atomic_load(&part->feed.hear);
+    return hear == HEAR_ALL || (hear == HEAR_UNTOLD && topic_is_heard(part->topic));
+}
+
 /* Somebody may want to hear of growth: then there is a standing question. Returns whether it could not be asked. */
 static bool ask_for_news(struct partition *part, struct remote *remote, int64_t now)
 {
     pthread_mutex_lock(&part->lock);
-    bool wanted = part->waiters.first != NULL || atomic_load(&part->feed.hear) != HEAR_UNTOLD ||
-                  now - remote->used_ms < LIMIT_STAT_IDLE_MS;
+    bool wanted = part->waiters.first != NULL || is_watched(part) || now - remote->used_ms < LIMIT_STAT_IDLE_MS;
     pthread_mutex_unlock(&part->lock);
     wanted = wanted && partition_listens(part) && !atomic_load(&part->topic->deleted);
     if (!wanted || is_asked(remote, MESSAGE_STAT, 0))
@@ -289,7 +296,7 @@ static bool ask_for_news(struct partition *part, struct remote *remote, int64_t 
     struct question *question = new_question(part, remote, MESSAGE_STAT, now);
     if (question == NULL)
         return true;
-    /* Many of them are looked at together. */
+    /* Many of them, as of a directory's partitions, are looked at together. */
     question->due_ms += LIMIT_STAT_WAIT_MS + LIMIT_READ_AGAIN_MS;
     question->due_ms -= question->due_ms % LIMIT_READ_AGAIN_MS;
     if (ask(part, question, NULL, remote->heard_ms >= 0 ? LIMIT_STAT_WAIT_MS : 0))
@@ -553,9 +560,9 @@ void remote_listen(struct partition *part)
 void remote_moved(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
-    bool waits = part->waiters.first != NULL;
+    bool wanted = part->waiters.first != NULL || is_watched(part);
     pthread_mutex_unlock(&part->lock);
-    if (waits && partition_listens(part))
+    if (wanted && partition_listens(part))
         (void)remote_of(part);
     reads_moved(&part->manager->reads, part);
 }

@@ -107,6 +107,8 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
     topic->partitions[index] = part;
     atomic_store(&topic->partition_count, index + 1);
     pthread_mutex_unlock(&topic->lock);
+    if (topic_is_heard(topic))
+        partition_listen(part);
     return 0;
 }
 
@@ -133,6 +135,18 @@ struct partition *topic_partition(struct topic *topic, int32_t index)
     struct partition *part = there ? topic->partitions[index] : NULL;
     pthread_mutex_unlock(&topic->lock);
     return part;
+}
+
+void topic_hear(struct topic *topic)
+{
+    bool first = atomic_fetch_add(&topic->heard, 1) == 0;
+    for (int32_t i = 0; first && i < topic_partition_count(topic); i++)
+        partition_listen(topic_partition(topic, i));
+}
+
+void topic_hear_no_more(struct topic *topic)
+{
+    atomic_fetch_sub(&topic->heard, 1);
 }
 
 bool topic_empty(struct topic *topic)

@@ -43,6 +43,11 @@ void topic_end_flight(struct topic *topic);
 
 /* ---- the feed upwards ---- */
 
+/* Of its partitions the layer above is to be told (partition_changed()) as of those that are here also where the
+ * replica is on another node, which has to be asked for that; and no more. Counted. Neither waits. */
+void topic_hear(struct topic *topic);
+void topic_hear_no_more(struct topic *topic);
+
 /* What commands do to topics, whoever proposed them: called as each is applied on this node, before its origin is
  * answered, in order, with no lock held that others wait for; and what becomes of partitions. Not to wait for anything:
  * decisions and appends wait for it. */

@@ -36,6 +36,7 @@ struct topic {
     _Atomic bool resume_looks; /* something has changed: it looks at each partition first */
     _Atomic int32_t resume_at; /* the partition whose turn it is then */
     int open_rc;               /* why a partition could not be made */
+    _Atomic int heard;         /* so often topic_hear() was called, and not taken back */
 
     pthread_rwlock_t update_lock;
     pthread_mutex_t lock;
@@ -63,6 +64,11 @@ void topic_update(struct topic *topic, const struct metadata_topic *meta, const 
 /* Appends and readers that the settings held up go on, by prompt work: there may be many, and decisions do not wait for
  * them. Nor does other work: a turn lets so many into the log, and others go on, round the partitions. */
 void topic_resume(struct topic *topic);
+
+static inline bool topic_is_heard(const struct topic *topic)
+{
+    return atomic_load_explicit(&topic->heard, memory_order_relaxed) > 0;
+}
 
 /* As topic_empty(), and none are on their way to it from this node. */
 bool topic_awaits_none(struct topic *topic);

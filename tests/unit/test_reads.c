@@ -418,6 +418,76 @@ static void test_who_waits_elsewhere_hears_of_growth_while_a_replica_is_made(voi
     assert_true(partition_unwait(wire->here, &reader.waiter));
 }
 
+struct listener {
+    struct node_feed feed;
+    _Atomic int calls;
+    struct partition_news *news; /* of the last call */
+};
+
+static void on_news(struct node_feed *feed, struct partition_news *news)
+{
+    struct listener *listener = CONTAINER_OF(feed, struct listener, feed);
+    if (topic_internal(partition_topic(news->part))) { /* the node's own commands */
+        partition_news_drop(news);
+        return;
+    }
+    listener->news = news;
+    atomic_fetch_add(&listener->calls, 1);
+}
+
+static void pass_on_both(struct wire *wire, int64_t ms)
+{
+    for (; ms > 0; ms -= 500) {
+        pass_ms(wire->reader, 500);
+        pass_ms(wire->leader, 500);
+        await_alarms(wire->reader);
+        await_alarms(wire->leader);
+        settle(wire);
+    }
+}
+
+/* A directory is watched, and nobody has looked at the partition: it is asked for growth, and again when what was heard
+ * has been told, and not before. */
+static void test_of_a_topic_that_is_heard_growth_elsewhere_is_news(void **state)
+{
+    struct wire *wire = *state;
+    struct listener listener = {.feed = {.partition_changed = on_news}};
+    node_set_feed(wire->reader->node, &listener.feed);
+    append_lines(wire->leader, 0, 1);
+    wait_in_time(wire, 20, true);
+    assert_int_equal(wire->asked[MESSAGE_STAT], 0);
+    topic_hear(wire->here->topic);
+    wait_in_time(wire, 20, atomic_load(&listener.calls) == 1);
+    for (int i = 1; i <= 3; i++) {
+        assert_ptr_equal(listener.news->part, wire->here);
+        assert_int_equal(partition_high_watermark(wire->here).offset, i);
+        assert_true(partition_news_seen(listener.news));
+        int asked = wire->asked[MESSAGE_STAT];
+        pass_on_both(wire, 15000);
+        assert_int_equal(wire->asked[MESSAGE_STAT], asked);
+        append_lines(wire->leader, i, 1);
+        assert_true(partition_news_return(listener.news, HEAR_UNTOLD));
+        wait_in_time(wire, 20, atomic_load(&listener.calls) == i + 1);
+    }
+    /* Where nothing grows it is one question in ten seconds. */
+    assert_true(partition_news_seen(listener.news));
+    assert_true(partition_news_return(listener.news, HEAR_UNTOLD));
+    wait_in_time(wire, 20, wire->asked[MESSAGE_STAT] >= 5);
+    int asked = wire->asked[MESSAGE_STAT];
+    pass_on_both(wire, 60000);
+    assert_in_range(wire->asked[MESSAGE_STAT] - asked, 5, 7);
+    topic_hear_no_more(wire->here->topic);
+    append_lines(wire->leader, 4, 1);
+    wait_in_time(wire, 20, atomic_load(&listener.calls) == 5); /* it had been asked for */
+    assert_true(partition_news_seen(listener.news));
+    asked = wire->asked[MESSAGE_STAT];
+    assert_true(partition_news_return(listener.news, HEAR_UNTOLD));
+    append_lines(wire->leader, 5, 1);
+    pass_on_both(wire, 15000);
+    assert_int_equal(wire->asked[MESSAGE_STAT], asked);
+    node_set_feed(wire->reader->node, NULL);
+}
+
 /* As many as of a node that has all of a large topic's partitions in view. */
 static void test_who_waits_for_news_holds_up_no_read(void **state)
 {
@@ -576,6 +646,7 @@ int main(void)
         TEST(test_who_waits_at_a_replica_that_is_not_in_sync_hears_of_growth),
         TEST(test_who_waits_at_a_replica_that_falls_behind_hears_of_growth),
         TEST(test_who_waits_elsewhere_hears_of_growth_while_a_replica_is_made),
+        TEST(test_of_a_topic_that_is_heard_growth_elsewhere_is_news),
         TEST(test_who_waits_for_news_holds_up_no_read),
         TEST(test_a_replica_that_is_behind_reads_on_at_its_leader),
         TEST(test_where_the_log_begins_is_the_leaders_to_say),
