@@ -20,7 +20,7 @@ static struct timespec from_ms(int64_t ms)
 
 void attr_set_times(struct stat *st, int64_t mtime_ms, int64_t ctime_ms)
 {
-    if (mtime_ms < 0) /* a log that could not be opened has no last append */
+    if (mtime_ms < 0)
         mtime_ms = ctime_ms;
     st->st_mtim = st->st_atim = from_ms(mtime_ms);
     st->st_ctim = from_ms(ctime_ms > mtime_ms ? ctime_ms : mtime_ms);
@@ -57,9 +57,11 @@ static void partition_stat(const struct vnode *vnode, const struct tree_attr *at
     struct partition *part = vnode->pfile->part;
     struct log_point high_watermark = partition_high_watermark(part);
     int64_t end = pagecache_shown(vnode->pfile, high_watermark.position);
+    int64_t mtime_ms = partition_mtime_ms(part);
     struct log_size size;
     partition_size(part, &size);
-    attr_set_times(st, partition_mtime_ms(part), attr->ctime_ms);
+    /* One that was never appended to is as old as the newest name in its directory: on every host. */
+    attr_set_times(st, mtime_ms >= 0 ? mtime_ms : attr->mtime_ms, attr->ctime_ms);
     st->st_mode = S_IFREG | attr->file_mode;
     st->st_size = end;
     st->st_blocks = (size.retained_bytes + 511) / 512;

@@ -581,8 +581,8 @@ int64_t partition_mtime_ms(struct partition *part)
 {
     struct stat_answer there;
     if (is_elsewhere(part, &there))
-        return there.mtime_ms;
-    return part->log != NULL ? log_last_append_ms(part->log) : 0;
+        return there.log_end.offset > 0 ? there.mtime_ms : -1;
+    return part->log != NULL && log_end(part->log).offset > 0 ? log_last_append_ms(part->log) : -1;
 }
 
 void partition_size(struct partition *part, struct log_size *out)

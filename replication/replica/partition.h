@@ -78,7 +78,7 @@ struct log_point partition_high_watermark(struct partition *part); /* never goes
 struct log_point partition_log_start(struct partition *part);
 struct log_point partition_log_end(struct partition *part);
 int32_t partition_leader_epoch(struct partition *part); /* as far as this node knows */
-int64_t partition_mtime_ms(struct partition *part);     /* the last append */
+int64_t partition_mtime_ms(struct partition *part);     /* the last append; -1: there was none, or it is not known */
 void partition_size(struct partition *part, struct log_size *out);
 
 /* ---- appending ---- */

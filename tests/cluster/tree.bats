@@ -62,6 +62,38 @@ others() { for node in $(seq "$COUNT"); do [ "$node" = "$1" ] || echo "$node"; d
     done
 }
 
+# What stat(2) tells of a name is the same on all mounts, within two seconds. A stream's times are those of its topic.
+alike() { # NAME…
+    local name node first
+    for name; do
+        first=$(stat -c '%i %a %u %g %y %z' "$C/1/$name")
+        for node in 2 3; do soon "[ \"\$(stat -c '%i %a %u %g %y %z' $C/$node/$name)\" = '$first' ]"; done
+    done
+}
+
+@test "numbers, modes and times of all names are the same on every mount, also where a node was down" {
+    local tree=(. .groups .cluster .internal .groups/kitchen .groups/kitchen/orders orders orders/.any orders/.follow
+        orders/0 orders/.follow/0 orders/.json/0)
+    form 3
+    kill_nodes 3
+    change mkdir "$C/1/orders" "$C/1/.groups/kitchen"
+    change chmod 775 "$C/1"
+    start_nodes 3
+    wait_until formed
+    for node in 1 2 3; do soon "[ -e $C/$node/orders/0 ] && [ -e $C/$node/.groups/kitchen/orders ]"; done
+    alike "${tree[@]}"
+    change chmod 640 "$C/3/orders/0"
+    alike "${tree[@]}"
+    echo one >>"$C/2/orders/0"
+    alike "${tree[@]}"
+    fallocate -p -o 0 -l 4 "$C/1/orders/0"
+    alike "${tree[@]}"
+    kill_nodes 1 2 3
+    start_nodes 1 2 3
+    wait_until formed
+    alike "${tree[@]}"
+}
+
 @test "touch of the same partition on two mounts at the same moment: it is there on both" {
     form 3
     change mkdir "$C/1/t"
