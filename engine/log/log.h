@@ -191,9 +191,9 @@ enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, i
 int log_truncate(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
 
 /* The log is emptied and begins anew at any point, without epochs (Kafka's truncateFullyAndStartAt: the leader begins
- * later, or a snapshot does). Durable; errors as above. A crash on the way leaves the new log, or the old one or some
- * of it. */
-int log_reset(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
+ * later, or a snapshot does). last_append_ms: what log_last_append_ms() is to say, as the leader does; -1: as before.
+ * Durable; errors as above. A crash on the way leaves the new log, or the old one or some of it. */
+int log_reset(struct log *log, int32_t leader_epoch, struct log_point to, int64_t last_append_ms, struct err *e);
 
 /* ---- flushing ---- */
 

@@ -37,6 +37,7 @@ struct cut {
     uint32_t batches;                  /* of segment `first`: entries that stay */
     bool in_place;                     /* segment `first` stays and loses its end */
     bool anew;                         /* nothing stays: the log begins at `to` */
+    int64_t last_append_ms;            /* with that: as log_reset() was told; -1: it was not */
     char suffix[SEGMENT_SUFFIX_BYTES]; /* `.<n>.cut`: of `by`, until it has its names; n as the cut is counted */
 };
 
@@ -202,6 +203,7 @@ static int settle_first(struct log *log, struct err *e)
 /* An empty one, which takes appends. */
 static int build_empty(struct log *log, struct cut *cut, struct err *e)
 {
+    int64_t last_ms = cut->last_append_ms >= 0 ? cut->last_append_ms : log->last_append_ms;
     struct segment *by;
     int rc = settle_first(log, e);
 
@@ -218,8 +220,8 @@ static int build_empty(struct log *log, struct cut *cut, struct err *e)
         return rc;
     }
     rc = segment_take_generation(by, e);
-    if (rc == 0 && log->last_append_ms != INDEX_NO_TIMESTAMP) {
-        segment_set_mtime(by, log->last_append_ms); /* a start takes no generation from the time of one that grows */
+    if (rc == 0 && last_ms != INDEX_NO_TIMESTAMP) {
+        segment_set_mtime(by, last_ms); /* a start takes no generation from the time of one that grows */
     }
     segment_unpin(by);
     if (rc < 0) {
@@ -507,7 +509,7 @@ static int forget_epoch_at_end(struct log *log, struct err *e)
 
 static int truncate_locked(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e)
 {
-    struct cut cut = {.to = to};
+    struct cut cut = {.to = to, .last_append_ms = -1};
     int rc = check_follows(log, leader_epoch, e);
 
     if (rc < 0) {
@@ -546,9 +548,9 @@ int log_truncate(struct log *log, int32_t leader_epoch, struct log_point to, str
     return rc < 0 ? err_wrap(e, rc, "truncate %s", log->name) : 0;
 }
 
-int log_reset(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e)
+int log_reset(struct log *log, int32_t leader_epoch, struct log_point to, int64_t last_append_ms, struct err *e)
 {
-    struct cut cut = {.to = to, .anew = true};
+    struct cut cut = {.to = to, .anew = true, .last_append_ms = last_append_ms};
     struct err local = {0};
     int rc;
 

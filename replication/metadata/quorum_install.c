@@ -230,7 +230,7 @@ static int cut_behind(struct quorum *quorum, struct err *e)
 
 static int begin_anew_once(struct quorum *quorum, int32_t epoch, struct log_point end, struct err *e)
 {
-    int rc = log_reset(quorum->log, epoch, end, e);
+    int rc = log_reset(quorum->log, epoch, end, -1, e);
 
     return rc == 0 ? snapshot_adopt(quorum->io, quorum->dirfd, e) : rc;
 }

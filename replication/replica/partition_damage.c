@@ -115,7 +115,7 @@ static int drop(struct partition *part, int32_t epoch, struct err *e)
     int rc;
 
     if (log_offline(part->log) != -EBADMSG)
-        return log_reset(part->log, epoch, (struct log_point){0, 0}, e);
+        return log_reset(part->log, epoch, (struct log_point){0, 0}, -1, e);
     rc = partition_make_anew(part, e);
     return rc == 0 ? log_follow(part->log, epoch, e) : rc;
 }

@@ -329,14 +329,15 @@ void partition_lower_mark(struct partition *part, struct log_point end, struct l
 }
 
 /* What failed for want of room may have gone half-way, and is gone on with by the next answer. */
-static int cut_at(struct partition *part, int32_t epoch, struct log_point to, bool keeps, bool *changed, struct err *e)
+static int cut_at(struct partition *part, int32_t epoch, struct log_point to, bool keeps, int64_t last_append_ms,
+                  bool *changed, struct err *e)
 {
     struct log_point before = log_end(part->log);
     int32_t last = log_latest_epoch(part->log);
     int rc;
 
     partition_shown_keep(part);
-    rc = keeps ? log_truncate(part->log, epoch, to, e) : log_reset(part->log, epoch, to, e);
+    rc = keeps ? log_truncate(part->log, epoch, to, e) : log_reset(part->log, epoch, to, last_append_ms, e);
     struct log_point end = log_end(part->log);
 
     *changed = end.offset != before.offset || log_latest_epoch(part->log) != last;
@@ -350,7 +351,7 @@ static int cut_at(struct partition *part, int32_t epoch, struct log_point to, bo
 int partition_cut(struct partition *part, int32_t epoch, struct log_point to, struct err *e)
 {
     bool changed;
-    return cut_at(part, epoch, to, to.offset >= log_start(part->log).offset, &changed, e);
+    return cut_at(part, epoch, to, to.offset >= log_start(part->log).offset, -1, &changed, e);
 }
 
 static int cut(struct partition *part, int kind, const struct replica_answer *answer, bool *changed, struct err *e)
@@ -365,7 +366,8 @@ static int cut(struct partition *part, int kind, const struct replica_answer *an
     } else {
         log_line(LOG_NOTICE, "%s: begins anew at offset %" PRId64, part->name, to.offset);
     }
-    return cut_at(part, answer->key.leader_epoch, to, keeps, changed, e);
+    int64_t last_append_ms = kind == MESSAGE_RESET ? replica_answer_last_append_ms(answer) : -1;
+    return cut_at(part, answer->key.leader_epoch, to, keeps, last_append_ms, changed, e);
 }
 
 /* Only with BUG(mark_before_cut). */

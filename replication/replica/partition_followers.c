@@ -223,6 +223,8 @@ static int begin_round(struct partition *part, struct serving *serving, int32_t 
 {
     struct replica_answer answer = {.session = atomic_load(&serving->id), .key = fetch->key};
     int kind = compare(part, fetch, &answer);
+    if (kind == MESSAGE_RESET)
+        replica_answer_set_last_append_ms(&answer, log_last_append_ms(part->log));
     pthread_mutex_lock(&part->lock);
     struct follower *follower = follower_of(part, from);
     if (kind == MESSAGE_DIVERGING && follower != NULL && follower->state == FOLLOWER_CUTTING && BUG(diverges_once))

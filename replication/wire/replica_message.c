@@ -147,6 +147,17 @@ int replica_batch_decode(const uint8_t *in, struct replica_batch *out)
     return batch_entry_decode(in + 16, &out->entry);
 }
 
+/* As a point, which no such answer has need of. Builds that know nothing of it send zeros. */
+void replica_answer_set_last_append_ms(struct replica_answer *answer, int64_t ms)
+{
+    answer->upto = ms > 0 ? (struct log_point){ms, ms} : (struct log_point){0, 0};
+}
+
+int64_t replica_answer_last_append_ms(const struct replica_answer *answer)
+{
+    return answer->upto.offset > 0 ? answer->upto.offset : -1;
+}
+
 size_t replica_answer_encode(const struct replica_answer *answer, uint8_t *out)
 {
     struct elements_out to;

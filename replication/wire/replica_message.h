@@ -96,10 +96,15 @@ struct replica_answer {
     struct log_point high_watermark; /* Records */
     struct log_point start;          /* Records: the leader's log start */
     struct log_point upto; /* Records: there is nothing but the batches up to here: behind the last of them, or behind
-                              a hole in which the leader's log ends, or another of its epochs begins */
+                              a hole in which the leader's log ends, or another of its epochs begins. Reset: see
+                              replica_answer_set_last_append_ms() */
     uint32_t batch_count;
     const uint8_t *batches; /* encoded: REPLICA_BATCH_BYTES each */
 };
+
+/* Reset: the time of the last append to the leader's log, of which there may be nothing left. -1: it is not said. */
+void replica_answer_set_last_append_ms(struct replica_answer *answer, int64_t ms);
+int64_t replica_answer_last_append_ms(const struct replica_answer *answer);
 
 /* Packs a batch to where REPLICA_BATCH_BYTES are. */
 void replica_batch_encode(const struct replica_batch *batch, uint8_t *out);

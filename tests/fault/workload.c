@@ -555,7 +555,7 @@ static int step_reset(struct workload *w)
         to.position += further * 7;
     }
     ledger_cut(&w->ledger, to, true, begun);
-    rc = settle_cut(w, log_reset(w->log, w->epoch, to, &w->e));
+    rc = settle_cut(w, log_reset(w->log, w->epoch, to, -1, &w->e));
     if (rc == 0) {
         w->compacted = 0;
     }

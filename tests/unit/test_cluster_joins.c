@@ -77,6 +77,38 @@ static void flush_at(int32_t id, struct flushed *flushed)
         on_flushed(&flushed->op, rc < 0 ? rc : 0);
 }
 
+/* What stat(2) tells is the same everywhere, also of a partition of which nothing is left to go by. */
+static void a_replica_that_is_made_of_nothing_knows_when_the_last_append_was(void **state)
+{
+    struct cluster_op op;
+    struct deleted deleted = {.op = {.position = INT64_MAX, .done = on_deleted}};
+    int32_t leader, follower, elsewhere;
+    (void)state;
+    make_orders_of_two(&leader, &follower, &elsewhere);
+    for (int32_t id = 1; id <= 3; id++)
+        assert_int_equal(partition_mtime_ms(partition_at(id)), -1);
+    cluster_pass(c, 5000);
+    int64_t before_ms = hand_wall_ms(&c->clock.clock);
+    append_one(leader, 10);
+    int64_t last_ms = partition_mtime_ms(partition_at(leader));
+    assert_in_range(last_ms, before_ms, hand_wall_ms(&c->clock.clock));
+    cluster_pass(c, 5000);
+    assert_int_equal(partition_delete_records(partition_at(leader), &deleted.op), 0);
+    cluster_await(c, LONG_MS, deleted.calls == 1);
+    assert_int_equal(deleted.rc, 0);
+    const struct replica_set to = {.count = 3, .ids = {leader, follower, elsewhere}};
+    assert_int_equal(node_assign_replicas(c->nodes[leader].node, cluster_op_init(&op), "orders", 0, &to), 0);
+    cluster_await(c, LONG_MS, isr_at(elsewhere) == 3);
+    for (int32_t id = 1; id <= 3; id++) {
+        assert_int_equal(log_start(partition_at(id)->log).offset, 1);
+        assert_int_equal(partition_mtime_ms(partition_at(id)), last_ms);
+    }
+    cluster_stop(c, elsewhere);
+    cluster_start(c, elsewhere);
+    cluster_await(c, LONG_MS, isr_at(elsewhere) == 3);
+    assert_int_equal(partition_mtime_ms(partition_at(elsewhere)), last_ms);
+}
+
 /* As soon as it is known anywhere. */
 static bool is_in_sync(int32_t id)
 {
@@ -279,6 +311,7 @@ int main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
         STORY(what_is_committed_by_fewer_is_not_lost_to_who_was_eligible),
+        STORY(a_replica_that_is_made_of_nothing_knows_when_the_last_append_was),
         STORY(a_replica_that_comes_has_on_its_disk_what_was_flushed),
         STORY(a_replica_that_comes_is_asked_to_flush_what_it_has),
         STORY(a_replica_that_comes_has_deleted_what_was_deleted),

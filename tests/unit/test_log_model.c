@@ -166,7 +166,7 @@ static void reset(void)
     while (log_follow(f.log, epoch, &f.e) != 0) {
         epoch++;
     }
-    if (log_reset(f.log, epoch, point_of(model.count), &f.e) != 0) {
+    if (log_reset(f.log, epoch, point_of(model.count), -1, &f.e) != 0) {
         fail_msg("%s", f.e.text);
     }
     model.start = model.flushed = model.count;

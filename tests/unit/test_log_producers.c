@@ -250,7 +250,7 @@ static void a_reset_forgets_all(void **state)
     log_set_config(f.log, &f.config);
     append_all(7, 0, 12);
     assert_int_equal(log_follow(f.log, 5, &f.e), 0);
-    assert_int_equal(log_reset(f.log, 5, (struct log_point){10, 100}, &f.e), 0);
+    assert_int_equal(log_reset(f.log, 5, (struct log_point){10, 100}, -1, &f.e), 0);
     expect_unknown(7);
     assert_int_equal(log_fixture_count_files(&f, ".producers"), 0);
     log_fixture_reopen(&f, false);

@@ -4,7 +4,7 @@
 static void expect_reset(int64_t offset, int64_t position)
 {
     follow();
-    if (log_reset(f.log, follower_epoch, (struct log_point){offset, position}, &f.e) != 0) {
+    if (log_reset(f.log, follower_epoch, (struct log_point){offset, position}, -1, &f.e) != 0) {
         fail_msg("%s", f.e.text);
     }
 }
@@ -81,6 +81,10 @@ static void the_last_append_is_known_when_no_record_is_left(void **state)
     expect_last_append(f.now_ms);
     expect_reset(40, 400);
     expect_last_append(f.now_ms);
+    /* A follower that begins where its leader does knows it of that one. */
+    follow();
+    assert_int_equal(log_reset(f.log, follower_epoch, (struct log_point){50, 500}, INT64_C(123456789000), &f.e), 0);
+    expect_last_append(INT64_C(123456789000));
 }
 
 static void a_reset_is_a_followers(void **state)
@@ -89,10 +93,10 @@ static void a_reset_is_a_followers(void **state)
 
     (void)state;
     append_records(0, 12, 1, "old");
-    assert_int_equal(log_reset(f.log, f.epoch, to, &f.e), -ESTALE);
+    assert_int_equal(log_reset(f.log, f.epoch, to, -1, &f.e), -ESTALE);
     follow();
-    assert_int_equal(log_reset(f.log, follower_epoch + 1, to, &f.e), -ESTALE);
-    assert_int_equal(log_reset(f.log, follower_epoch, (struct log_point){-1, 0}, &f.e), -EINVAL);
+    assert_int_equal(log_reset(f.log, follower_epoch + 1, to, -1, &f.e), -ESTALE);
+    assert_int_equal(log_reset(f.log, follower_epoch, (struct log_point){-1, 0}, -1, &f.e), -EINVAL);
     expect_records(0, 12, 12);
 }
 
