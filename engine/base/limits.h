@@ -24,6 +24,10 @@ enum {
     LIMIT_BUILD_BUFFER_BYTES = 64 << 10,
     /* Producers that one log remembers; of more it forgets who has been silent for longest. */
     LIMIT_PRODUCERS = 64 << 10,
+    /* One that has been silent for so long is forgotten (Kafka's producer.id.expiration.ms, KIP-854), and how long one
+     * may be remembered for longer, so that few appends look (its producer.id.expiration.check.interval.ms). */
+    LIMIT_PRODUCER_SILENT_MS = 24 * 60 * 60 * 1000,
+    LIMIT_PRODUCERS_LOOK_MS = 10 * 60 * 1000,
     /* Batches that one log_append_copy() takes at most; it says how many it took. */
     LIMIT_COPY_BATCHES = 64,
     /* Marks for the sparse index that one batch carries; denser ones are left out. */

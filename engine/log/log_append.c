@@ -257,7 +257,7 @@ static int append_to(struct log *log, struct segment *seg, const struct append_b
         atomic_store_explicit(&log->last_append_ms, batch->last_timestamp_ms, memory_order_relaxed);
         pthread_mutex_unlock(&log->state_lock);
         if (batch->producer_id >= 0) {
-            producers_note(&log->producers, &b, out->base.offset);
+            producers_note(&log->producers, &b, out->base.offset, log_producers_now_ms(log));
         }
     }
     segment_unpin(seg);

@@ -271,6 +271,9 @@ static int write_all(struct log *log, struct copying *c, struct log_append_resul
     if (rc == 0 && seg->log_bytes == atomic_load_explicit(&seg->flushed, memory_order_relaxed)) {
         rc = log_make_room(log, e);
     }
+    if (c->producers) {
+        log_expire_producers(log);
+    }
     if (rc == 0 && c->producers && producers_reserve(&log->producers, c->count) < 0) {
         rc = err_sys(e, -ENOMEM, "producers");
     }
@@ -292,7 +295,8 @@ static int write_all(struct log *log, struct copying *c, struct log_append_resul
     log->last_append_ms = seg->last_timestamp_ms;
     pthread_mutex_unlock(&log->state_lock);
     for (uint32_t i = 0; i < c->count && c->producers; i++) {
-        producers_note(&log->producers, &c->batches[i].entry, seg->base.offset + c->batches[i].entry.offset);
+        producers_note(&log->producers, &c->batches[i].entry, seg->base.offset + c->batches[i].entry.offset,
+                       log_producers_now_ms(log));
     }
     return 0;
 }

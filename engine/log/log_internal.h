@@ -133,6 +133,9 @@ void log_note_flushed(struct log *log, struct segment *seg);
 int log_admit(struct log *log, const struct append_batch *batch, struct err *e);
 /* Stores what is known as of the log's end, if there is anything. A full disk is no error; others: offline, -EIO. */
 int log_store_producers(struct log *log, struct err *e);
+/* Those that have been silent for too long are forgotten. */
+void log_expire_producers(struct log *log);
+int64_t log_producers_now_ms(struct log *log);
 /* Removes all files of them, durably: the log begins anew. The directory is held. */
 int log_forget_producers(struct log *log, struct err *e);
 /* Removes what was known at the beginning of a segment that goes. The directory is held. Errors: those of unlink. */

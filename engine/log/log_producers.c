@@ -15,6 +15,18 @@
 #include "engine/base/bugs.h"
 #include "engine/log/log_internal.h"
 
+/* ---- time ---- */
+
+int64_t log_producers_now_ms(struct log *log)
+{
+    return log->env->clock->mono_ms(log->env->clock);
+}
+
+void log_expire_producers(struct log *log)
+{
+    producers_expire(&log->producers, log_producers_now_ms(log));
+}
+
 /* ---- questions ---- */
 
 enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, int32_t sequence,
@@ -24,6 +36,7 @@ enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, i
     enum producer_verdict verdict;
 
     log_lock(log);
+    log_expire_producers(log);
     verdict = producers_judge(&log->producers, id, epoch, sequence);
     known = producers_find(&log->producers, id);
     if (known != NULL) {
@@ -35,6 +48,7 @@ enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, i
 
 int log_admit(struct log *log, const struct append_batch *batch, struct err *e)
 {
+    log_expire_producers(log);
     switch (producers_judge(&log->producers, batch->producer_id, batch->producer_epoch, batch->sequence)) {
     case PRODUCER_NEXT:
         break;
@@ -110,6 +124,7 @@ int log_store_producers(struct log *log, struct err *e)
     int64_t offset = log->end.offset;
     int rc;
 
+    log_expire_producers(log);
     if (log->producers.count == 0 || log->producers_stored == offset) {
         return 0;
     }
@@ -176,7 +191,7 @@ static int replay_segment(struct log *log, struct segment *seg, int64_t from, st
             rc = err_sys(e, -ENOMEM, "producers");
         }
         if (rc == 0) {
-            producers_note(&log->producers, &b, view.base.offset + b.offset);
+            producers_note(&log->producers, &b, view.base.offset + b.offset, log_producers_now_ms(log));
         }
     }
     return rc;
@@ -211,7 +226,8 @@ static int take_file(struct log *log, const struct listing *listing, int64_t *fr
 {
     *from = 0;
     for (uint32_t i = 0; i < listing->count; i++) {
-        int rc = producers_load(log->env->io, log->dir.fd, listing->offsets[i], &log->producers, e);
+        int rc = producers_load(log->env->io, log->dir.fd, listing->offsets[i], log_producers_now_ms(log),
+                                &log->producers, e);
 
         if (rc == 0) {
             *from = listing->offsets[i];

@@ -53,10 +53,10 @@ const struct producer_state *producers_find(const struct producers *producers, i
     return slot != NULL && slot->id >= 0 ? slot : NULL;
 }
 
-/* A table of so many slots with all that are not older than ms. -ENOMEM: as it was. */
-static int rebuild(struct producers *producers, uint32_t size, int64_t ms)
+/* A table of so many slots with all whose last batch, and whose being seen, is not older. -ENOMEM: as it was. */
+static int rebuild(struct producers *producers, uint32_t size, int64_t last_ms, int64_t seen_ms)
 {
-    struct producers made = {.size = size, .slots = malloc(size * sizeof *made.slots)};
+    struct producers made = {.size = size, .slots = malloc(size * sizeof *made.slots), .look_ms = producers->look_ms};
 
     if (made.slots == NULL) {
         return -ENOMEM;
@@ -67,7 +67,7 @@ static int rebuild(struct producers *producers, uint32_t size, int64_t ms)
     for (uint32_t i = 0; i < producers->size; i++) {
         const struct producer_state *old = &producers->slots[i];
 
-        if (old->id >= 0 && old->last_ms >= ms) {
+        if (old->id >= 0 && old->last_ms >= last_ms && old->seen_ms >= seen_ms) {
             *slot_of(&made, old->id) = *old;
             made.count++;
         }
@@ -97,7 +97,7 @@ int producers_reserve(struct producers *producers, uint32_t n)
     while (producers->count > 0 && producers->count + n > LIMIT_PRODUCERS) {
         int64_t oldest = oldest_ms(producers);
 
-        if (rebuild(producers, size, oldest < INT64_MAX ? oldest + 1 : oldest) < 0) {
+        if (rebuild(producers, size, oldest < INT64_MAX ? oldest + 1 : oldest, INT64_MIN) < 0) {
             return -ENOMEM;
         }
         if (oldest == INT64_MAX) {
@@ -108,7 +108,33 @@ int producers_reserve(struct producers *producers, uint32_t n)
     while ((producers->count + n) * 4 > size * 3) {
         size *= 2;
     }
-    return size != producers->size ? rebuild(producers, size, INT64_MIN) : 0;
+    return size != producers->size ? rebuild(producers, size, INT64_MIN, INT64_MIN) : 0;
+}
+
+void producers_expire(struct producers *producers, int64_t now_ms)
+{
+    int64_t kept_ms = now_ms - LIMIT_PRODUCER_SILENT_MS + 1, first_ms = now_ms;
+    bool due = false;
+
+    if (now_ms < producers->look_ms) {
+        return;
+    }
+    for (uint32_t i = 0; i < producers->size; i++) {
+        const struct producer_state *slot = &producers->slots[i];
+
+        if (slot->id >= 0 && slot->seen_ms < kept_ms) {
+            due = true;
+        } else if (slot->id >= 0 && slot->seen_ms < first_ms) {
+            first_ms = slot->seen_ms;
+        }
+    }
+    if (due && rebuild(producers, producers->size, INT64_MIN, kept_ms) < 0) {
+        first_ms = kept_ms;
+    }
+    producers->look_ms = first_ms + LIMIT_PRODUCER_SILENT_MS;
+    if (producers->look_ms < now_ms + LIMIT_PRODUCERS_LOOK_MS) {
+        producers->look_ms = now_ms + LIMIT_PRODUCERS_LOOK_MS;
+    }
 }
 
 /* ---- sequences ---- */
@@ -152,7 +178,7 @@ enum producer_verdict producers_judge(const struct producers *producers, int64_t
     return ahead == 0 ? PRODUCER_NEXT : ahead <= INT32_MAX / 2 ? PRODUCER_GAP : PRODUCER_DUPLICATE;
 }
 
-void producers_note(struct producers *producers, const struct batch_entry *b, int64_t offset)
+void producers_note(struct producers *producers, const struct batch_entry *b, int64_t offset, int64_t now_ms)
 {
     struct producer_state *slot;
 
@@ -168,6 +194,7 @@ void producers_note(struct producers *producers, const struct batch_entry *b, in
     slot->last_sequence = sequence_add(b->sequence, b->records - 1);
     slot->last_offset = offset + b->records - 1;
     slot->last_ms = b->last_timestamp_ms;
+    slot->seen_ms = now_ms;
 }
 
 /* ---- the file ---- */
@@ -229,7 +256,7 @@ static bool parse_line(const char **at, struct producer_state *p)
     return true;
 }
 
-static int parse(const char *at, struct producers *producers)
+static int parse(const char *at, int64_t now_ms, struct producers *producers)
 {
     struct producer_state p, *slot;
 
@@ -248,12 +275,13 @@ static int parse(const char *at, struct producers *producers)
             return -EBADMSG; /* twice */
         }
         *slot = p;
+        slot->seen_ms = now_ms;
         producers->count++;
     }
     return 0;
 }
 
-int producers_load(struct io *io, int dirfd, int64_t offset, struct producers *producers, struct err *e)
+int producers_load(struct io *io, int dirfd, int64_t offset, int64_t now_ms, struct producers *producers, struct err *e)
 {
     char name[PRODUCERS_NAME_BYTES];
     char *body;
@@ -265,7 +293,7 @@ int producers_load(struct io *io, int dirfd, int64_t offset, struct producers *p
     if (rc < 0) {
         return rc;
     }
-    rc = parse(body, producers);
+    rc = parse(body, now_ms, producers);
     free(body);
     if (rc < 0) {
         producers_free(producers);

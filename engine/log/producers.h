@@ -4,7 +4,12 @@
  * A sequence number counts a producer's records, from 0 to 2^31 - 1 and then from 0 again. What is known is what the
  * batches in the log say, from the first one on that is there: an id without any is unknown, and may begin anywhere
  * where nothing before that will come.
- * One owner; no locks of its own. */
+ *
+ * An id is forgotten when this replica has taken no batch of it for LIMIT_PRODUCER_SILENT_MS by its own monotonic
+ * clock, counted anew from a start on: the batches' timestamps are their senders' clocks, of which one that is a day
+ * ahead would have all others forgotten, and a batch that is sent again taken twice. So replicas do not forget at the
+ * same time, and need not: only a leader judges, and what it has taken its followers take. One owner; no locks of its
+ * own. */
 #ifndef LOGMNT_ENGINE_LOG_PRODUCERS_H
 #define LOGMNT_ENGINE_LOG_PRODUCERS_H
 
@@ -18,7 +23,8 @@
 struct producer_state {
     int64_t id;
     int64_t last_offset; /* of its last record */
-    int64_t last_ms;     /* of its last batch */
+    int64_t last_ms;     /* of its last batch: its timestamp */
+    int64_t seen_ms;     /* when that was taken, or read again, on the monotonic clock; not in the file */
     int32_t last_sequence;
     int16_t epoch;
 };
@@ -26,7 +32,8 @@ struct producer_state {
 struct producers {
     struct producer_state *slots; /* open addressing; id -1: free */
     uint32_t count;
-    uint32_t size; /* a power of two, or 0 */
+    uint32_t size;   /* a power of two, or 0 */
+    int64_t look_ms; /* producers_expire() has nothing to do before */
 };
 
 /* What a batch is to what is known of its producer. */
@@ -49,7 +56,9 @@ uint32_t producers_missing(const struct producers *producers, int64_t id, int16_
  * is the oldest. -ENOMEM. */
 int producers_reserve(struct producers *producers, uint32_t n);
 /* A batch is in the log, `offset` that of its first record. Batches without a producer are passed by. */
-void producers_note(struct producers *producers, const struct batch_entry *b, int64_t offset);
+void producers_note(struct producers *producers, const struct batch_entry *b, int64_t offset, int64_t now_ms);
+/* Those go that were silent for too long. Without memory none does, for a while. */
+void producers_expire(struct producers *producers, int64_t now_ms);
 
 /* ---- `<offset>.producers`: what was known when the log ended at that offset ---- */
 
@@ -60,6 +69,7 @@ bool producers_name_parse(const char *name, int64_t *offset); /* also of what is
 /* Durably. */
 int producers_store(struct io *io, int dirfd, int64_t offset, const struct producers *producers, struct err *e);
 /* -ENOENT; -EBADMSG: damaged. *producers is empty then. */
-int producers_load(struct io *io, int dirfd, int64_t offset, struct producers *producers, struct err *e);
+int producers_load(struct io *io, int dirfd, int64_t offset, int64_t now_ms, struct producers *producers,
+                   struct err *e);
 
 #endif

@@ -182,17 +182,17 @@ static void check_producers(void)
 {
     struct producers producers, again;
     struct err e = {0};
-    int rc = producers_load(&mem_io, 0, 7, &producers, &e);
+    int rc = producers_load(&mem_io, 0, 7, 0, &producers, &e);
 
     FUZZ_CHECK(rc == 0 || (rc == -EBADMSG && producers.count == 0 && e.text[0] != '\0'));
     if (rc == 0) {
         struct batch_entry b = {.producer_id = 5, .sequence = 9, .records = 3};
 
         FUZZ_CHECK(producers_reserve(&producers, 1) == 0);
-        producers_note(&producers, &b, 100);
+        producers_note(&producers, &b, 100, 0);
         FUZZ_CHECK(producers_judge(&producers, 5, 0, 12) == PRODUCER_NEXT);
         FUZZ_CHECK(producers_store(&mem_io, 0, 7, &producers, NULL) == 0);
-        FUZZ_CHECK(producers_load(&mem_io, 0, 7, &again, NULL) == 0);
+        FUZZ_CHECK(producers_load(&mem_io, 0, 7, 0, &again, NULL) == 0);
         FUZZ_CHECK(again.count == producers.count);
         producers_free(&again);
     }

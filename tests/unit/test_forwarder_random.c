@@ -87,7 +87,7 @@ static void learn(const struct log *log, struct producers *known)
             .producer_id = 1, .sequence = log->entries[i].sequence, .records = log->entries[i].records};
 
         assert_int_equal(producers_reserve(known, 1), 0);
-        producers_note(known, &b, i);
+        producers_note(known, &b, i, 0);
     }
 }
 

@@ -288,6 +288,49 @@ static void followers_know_them_too(void **state)
     expect(8, 42, 40);
 }
 
+enum { DAY_MS = 86400000 }; /* producer.id.expiration.ms */
+
+/* No batch is taken twice within a day of the last one, whatever senders' clocks say; after it, of an id that
+ * has said nothing, the next one is taken as a stranger's is. */
+static void who_is_silent_for_a_day_is_a_stranger(void **state)
+{
+    struct iovec iov;
+    struct append_batch batch;
+    struct log_append_result result;
+
+    (void)state;
+    append_all(7, 0, 3);
+    f.now_ms += DAY_MS / 2;
+    append_all(8, 0, 1);
+    batch = batch_of(8, 0, 1, &iov);
+    batch.first_timestamp_ms = batch.last_timestamp_ms = f.now_ms + INT64_C(40) * DAY_MS;
+    assert_int_equal(log_append(f.log, &batch, f.epoch, &result, &f.e), 0);
+    batch = batch_of(9, 0, 0, &iov);
+    batch.gap = BATCH_GAP_ALL;
+    batch.first_timestamp_ms = batch.last_timestamp_ms = f.now_ms - INT64_C(40) * DAY_MS;
+    assert_int_equal(log_append(f.log, &batch, f.epoch, &result, &f.e), 0);
+    f.now_ms += DAY_MS / 2 - 1;
+    assert_int_equal(append(9, 0, 0), 1);
+    assert_int_equal(append(7, 0, 2), 1);
+    expect(7, 2, 2);
+    f.now_ms += 1; /* what was sent again is no batch of its */
+    expect_unknown(7);
+    expect(8, 1, 4);
+    expect(9, 0, 5);
+    assert_int_equal(append(7, 0, 4), -EILSEQ);
+    batch = batch_of(7, 0, 4, &iov);
+    batch.gap = BATCH_GAP_ALL;
+    assert_int_equal(log_append(f.log, &batch, f.epoch, &result, &f.e), 0);
+    expect(7, 4, 6);
+    assert_int_equal(log_close(f.log, &f.e), 0);
+    f.now_ms += DAY_MS;
+    log_fixture_open(&f, NULL); /* from a start on it is counted anew: when the last batch came is not known there */
+    expect(7, 4, 6);
+    f.now_ms += DAY_MS;
+    expect_unknown(7);
+    expect_unknown(8);
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -302,6 +345,7 @@ int main(void)
         TEST(a_cut_takes_back_what_it_takes),
         TEST(a_reset_forgets_all),
         TEST(followers_know_them_too),
+        TEST(who_is_silent_for_a_day_is_a_stranger),
     };
 
     return cmocka_run_group_tests_name("log_producers", tests, NULL, NULL);

@@ -48,7 +48,7 @@ static void note(int64_t id, int16_t epoch, int32_t sequence, uint32_t records, 
         .producer_id = id, .producer_epoch = epoch, .sequence = sequence, .records = records, .last_timestamp_ms = ms};
 
     assert_int_equal(producers_reserve(&producers, 1), 0);
-    producers_note(&producers, &b, offset);
+    producers_note(&producers, &b, offset, ms);
 }
 
 static void expect(int64_t id, int16_t epoch, int32_t sequence, enum producer_verdict want)
@@ -125,6 +125,34 @@ static void they_are_bounded(void **state)
     expect(LIMIT_PRODUCERS + 99, 0, 1, PRODUCER_NEXT);
 }
 
+enum { DAY_MS = 86400000, MINUTE_MS = 60000 }; /* producer.id.expiration.ms */
+
+/* KIP-854: counted from an id's last batch. */
+static void who_is_silent_for_a_day_is_forgotten(void **state)
+{
+    int64_t begin_ms = 5000000;
+
+    (void)state;
+    note(1, 0, 0, 1, 0, begin_ms);
+    note(2, 0, 0, 1, 1, begin_ms + MINUTE_MS);
+    producers_expire(&producers, begin_ms + MINUTE_MS);
+    note(1, 0, 1, 1, 2, begin_ms + 30 * MINUTE_MS);
+    producers_expire(&producers, begin_ms + MINUTE_MS + DAY_MS - 1);
+    expect(2, 0, 0, PRODUCER_DUPLICATE);
+    /* Looked for once in ten minutes at most. */
+    producers_expire(&producers, begin_ms + MINUTE_MS + DAY_MS - 1 + 10 * MINUTE_MS);
+    expect(2, 0, 0, PRODUCER_UNKNOWN);
+    expect(1, 0, 1, PRODUCER_DUPLICATE);
+    assert_int_equal(producers.count, 1);
+    producers_expire(&producers, begin_ms + 30 * MINUTE_MS + DAY_MS - 1);
+    expect(1, 0, 1, PRODUCER_DUPLICATE);
+    producers_expire(&producers, begin_ms + 30 * MINUTE_MS + DAY_MS);
+    expect(1, 0, 1, PRODUCER_UNKNOWN);
+    assert_int_equal(producers.count, 0);
+    note(1, 0, 7, 1, 3, begin_ms + 3LL * DAY_MS);
+    expect(1, 0, 8, PRODUCER_NEXT);
+}
+
 static void they_come_back_from_the_file(void **state)
 {
     struct producers loaded;
@@ -133,9 +161,9 @@ static void they_come_back_from_the_file(void **state)
     note(5, 3, 17, 10, 100, 1700000000000);
     note(INT64_MAX, INT16_MAX, INT32_MAX, 1, INT64_MAX - 1, INT64_MAX);
     note(0, 0, 0, 1, 0, -1);
-    assert_int_equal(producers_load(io_posix(), dirfd_of_test, 7, &loaded, &e), -ENOENT);
+    assert_int_equal(producers_load(io_posix(), dirfd_of_test, 7, 0, &loaded, &e), -ENOENT);
     assert_int_equal(producers_store(io_posix(), dirfd_of_test, 7, &producers, &e), 0);
-    assert_int_equal(producers_load(io_posix(), dirfd_of_test, 7, &loaded, &e), 0);
+    assert_int_equal(producers_load(io_posix(), dirfd_of_test, 7, 0, &loaded, &e), 0);
     assert_int_equal(loaded.count, 3);
     for (int i = 0; i < 3; i++) {
         int64_t id = i == 0 ? 5 : i == 1 ? INT64_MAX : 0;
@@ -168,7 +196,7 @@ static void damage_is_refused(void **state)
         char bad = (char)(text[i] ^ 1);
 
         assert_int_equal(pwrite(fd, &bad, 1, i), 1);
-        assert_int_equal(producers_load(io_posix(), dirfd_of_test, 7, &loaded, &e), -EBADMSG);
+        assert_int_equal(producers_load(io_posix(), dirfd_of_test, 7, 0, &loaded, &e), -EBADMSG);
         assert_int_equal(loaded.count, 0);
         assert_int_equal(pwrite(fd, &text[i], 1, i), 1);
     }
@@ -198,6 +226,7 @@ int main(void)
         TEST(what_has_no_producer_is_passed_by),
         TEST(many_are_kept_apart),
         TEST(they_are_bounded),
+        TEST(who_is_silent_for_a_day_is_forgotten),
         TEST(they_come_back_from_the_file),
         TEST(damage_is_refused),
         TEST(names),
