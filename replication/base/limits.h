@@ -211,6 +211,9 @@ enum {
     LIMIT_STAT_PATIENCE_MS = 1000,
     /* How long a question that waits for news is held back at most; longer ones are refused. */
     LIMIT_STAT_WAIT_MS = 10000,
+    /* Partitions that are asked for news within a second because somebody may watch their directories; one more is
+     * within the next. So a directory of very many fills no leader's LIMIT_READS_SERVED. */
+    LIMIT_NEWS_ASKED = 500,
     /* A partition that nobody has asked for, for so long, and nobody may watch, is not asked for news of. */
     LIMIT_STAT_IDLE_MS = 60000,
     /* Both sides of a session between replicas beat so often; a follower's lag is looked at as often. */

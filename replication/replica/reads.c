@@ -438,6 +438,14 @@ static void on_turn(struct mailbox *mailbox, struct mail *list)
 
 /* ---- any thread ---- */
 
+/* Some more where several threads come into a second at once. */
+bool reads_may_ask_for_news(struct reads *reads, int64_t now_ms)
+{
+    if (atomic_exchange(&reads->news_second, now_ms / 1000) != now_ms / 1000)
+        atomic_store(&reads->news_asked, 0);
+    return atomic_fetch_add(&reads->news_asked, 1) < LIMIT_NEWS_ASKED;
+}
+
 uint64_t reads_number(struct reads *reads)
 {
     return atomic_fetch_add(&reads->numbers, 1) + 1;

@@ -25,6 +25,8 @@ struct reads {
     _Atomic uint64_t numbers;
     _Atomic int64_t ahead_bytes; /* in all caches */
     _Atomic int held_count;      /* questions that wait for news */
+    _Atomic int64_t news_second; /* of the monotonic clock: in which reads_may_ask_for_news() was asked last … */
+    _Atomic int news_asked;      /* … and so often */
     pthread_mutex_t lock;
     struct partition *active, *resting; /* referenced; by remote.next; remote.h has the drawing. lock */
     int64_t rest_ms;                    /* lock: no later than any of the resting ones is due */
@@ -39,6 +41,8 @@ void reads_init(struct reads *reads, struct replica_manager *manager);
 void reads_stop(struct reads *reads);
 void reads_free(struct reads *reads);
 
+/* Whether one more partition of a watched directory may be asked for news now. */
+bool reads_may_ask_for_news(struct reads *reads, int64_t now_ms);
 /* Numbers for questions and ops, ascending. */
 uint64_t reads_number(struct reads *reads);
 /* The partition is looked at in the next turn. soon: within milliseconds; else when there is one. */

@@ -276,23 +276,31 @@ static void ask_ahead(struct partition *part, struct remote *remote, int64_t now
         from = covered_to(remote, from, now);
 }
 
-/* Somebody above may watch: the partition, or the directory that it is in. Not while what was heard last is being told:
- * so the listener sets the pace here, too. */
-static bool is_watched(struct partition *part)
+/* Somebody above may watch the directory that it is in. Not while what was heard last is being told: so the listener
+ * sets the pace here, too. */
+static bool is_heard(struct partition *part)
 {
-    int hear = atomic_load(&part->feed.hear);
-    return hear == HEAR_ALL || (hear == HEAR_UNTOLD && topic_is_heard(part->topic));
+    return atomic_load(&part->feed.hear) == HEAR_UNTOLD && topic_is_heard(part->topic);
+}
+
+/* Somebody waits for growth, or is told of all that happens. */
+static bool is_waited_for(struct partition *part)
+{
+    pthread_mutex_lock(&part->lock);
+    bool waits = part->waiters.first != NULL;
+    pthread_mutex_unlock(&part->lock);
+    return waits || atomic_load(&part->feed.hear) == HEAR_ALL;
 }
 
 /* Somebody may want to hear of growth: then there is a standing question. Returns whether it could not be asked. */
 static bool ask_for_news(struct partition *part, struct remote *remote, int64_t now)
 {
-    pthread_mutex_lock(&part->lock);
-    bool wanted = part->waiters.first != NULL || is_watched(part) || now - remote->used_ms < LIMIT_STAT_IDLE_MS;
-    pthread_mutex_unlock(&part->lock);
-    wanted = wanted && partition_listens(part) && !atomic_load(&part->topic->deleted);
+    bool soon = is_waited_for(part) || now - remote->used_ms < LIMIT_STAT_IDLE_MS;
+    bool wanted = (soon || is_heard(part)) && partition_listens(part) && !atomic_load(&part->topic->deleted);
     if (!wanted || is_asked(remote, MESSAGE_STAT, 0))
         return false;
+    if (!soon && !reads_may_ask_for_news(&part->manager->reads, now))
+        return true;
     struct question *question = new_question(part, remote, MESSAGE_STAT, now);
     if (question == NULL)
         return true;
@@ -559,10 +567,7 @@ void remote_listen(struct partition *part)
 
 void remote_moved(struct partition *part)
 {
-    pthread_mutex_lock(&part->lock);
-    bool wanted = part->waiters.first != NULL || is_watched(part);
-    pthread_mutex_unlock(&part->lock);
-    if (wanted && partition_listens(part))
+    if ((is_waited_for(part) || is_heard(part)) && partition_listens(part))
         (void)remote_of(part);
     reads_moved(&part->manager->reads, part);
 }

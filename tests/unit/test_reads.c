@@ -488,6 +488,28 @@ static void test_of_a_topic_that_is_heard_growth_elsewhere_is_news(void **state)
     node_set_feed(wire->reader->node, NULL);
 }
 
+/* Else they came to a leader all at once, and it dropped what readers ask. */
+static void test_the_partitions_of_a_wide_topic_are_asked_for_one_after_the_other(void **state)
+{
+    enum { PARTITIONS = LIMIT_NEWS_ASKED + 100 };
+    struct wire *wire = *state;
+    char count[16];
+    atomic_store(&wire->deaf, true);
+    snprintf(count, sizeof count, "%d", (int)PARTITIONS);
+    set(wire->reader, NULL, "num.partitions", count);
+    create(wire->reader, "wide");
+    struct topic *topic = node_topic(wire->reader->node, "wide");
+    for (int32_t i = 0; i < PARTITIONS; i++)
+        led_by(topic_partition(topic, i), 2, 5);
+    settle(wire);
+    topic_hear(topic);
+    wait_in_time(wire, 20, wire->asked[MESSAGE_STAT] >= LIMIT_NEWS_ASKED);
+    settle(wire);
+    assert_int_equal(wire->asked[MESSAGE_STAT], LIMIT_NEWS_ASKED);
+    wait_in_time(wire, 20, wire->asked[MESSAGE_STAT] == PARTITIONS);
+    topic_unref(topic);
+}
+
 /* As many as of a node that has all of a large topic's partitions in view. */
 static void test_who_waits_for_news_holds_up_no_read(void **state)
 {
@@ -647,6 +669,7 @@ int main(void)
         TEST(test_who_waits_at_a_replica_that_falls_behind_hears_of_growth),
         TEST(test_who_waits_elsewhere_hears_of_growth_while_a_replica_is_made),
         TEST(test_of_a_topic_that_is_heard_growth_elsewhere_is_news),
+        TEST(test_the_partitions_of_a_wide_topic_are_asked_for_one_after_the_other),
         TEST(test_who_waits_for_news_holds_up_no_read),
         TEST(test_a_replica_that_is_behind_reads_on_at_its_leader),
         TEST(test_where_the_log_begins_is_the_leaders_to_say),
