@@ -209,10 +209,12 @@ enum {
     LIMIT_STAT_AGE_MS = 2000,
     /* How long a stat waits for that node; then what it said last is told. */
     LIMIT_STAT_PATIENCE_MS = 1000,
-    /* How long a question that waits for news is held back at most; longer ones are refused. */
+    /* For how long a question that waits for news is to be held back; the longer time where nobody is known to wait,
+     * but somebody may watch, and by who knows FEATURE_LEVEL_LONG_STATS. Still longer ones are refused. */
     LIMIT_STAT_WAIT_MS = 10000,
-    /* Partitions that are asked for news within a second because somebody may watch their directories; one more is
-     * within the next. So a directory of very many fills no leader's LIMIT_READS_SERVED. */
+    LIMIT_STAT_LONG_WAIT_MS = 60000,
+    /* Partitions that are asked for news within a second because somebody may watch them; one more is within the
+     * next. So a directory of very many fills no leader's LIMIT_READS_SERVED. */
     LIMIT_NEWS_ASKED = 500,
     /* A partition that nobody has asked for, for so long, and nobody may watch, is not asked for news of. */
     LIMIT_STAT_IDLE_MS = 60000,

@@ -19,13 +19,15 @@
 #include "replication/wire/raft_voters.h"
 
 /* The highest feature level that this build knows, and from which one on a node knows commands with seals, answers
- * beats of groups' members, and judges commands by who asked for them and knows that nodes can be unregistered. */
+ * beats of groups' members, judges commands by who asked for them, knows that nodes can be unregistered, and holds
+ * questions for news back for LIMIT_STAT_LONG_WAIT_MS. */
 enum {
     FEATURE_LEVEL = 4,
     FEATURE_LEVEL_SEALS = 2,
     FEATURE_LEVEL_BEATS = 3,
     FEATURE_LEVEL_CALLERS = 4,
-    FEATURE_LEVEL_UNREGISTER = 4
+    FEATURE_LEVEL_UNREGISTER = 4,
+    FEATURE_LEVEL_LONG_STATS = 4,
 };
 
 /* The second version is that of a command with seals, the third that of one with a caller, and seals perhaps: an older

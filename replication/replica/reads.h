@@ -41,7 +41,7 @@ void reads_init(struct reads *reads, struct replica_manager *manager);
 void reads_stop(struct reads *reads);
 void reads_free(struct reads *reads);
 
-/* Whether one more partition of a watched directory may be asked for news now. */
+/* Whether one more partition that somebody may watch may be asked for news now. */
 bool reads_may_ask_for_news(struct reads *reads, int64_t now_ms);
 /* Numbers for questions and ops, ascending. */
 uint64_t reads_number(struct reads *reads);

@@ -276,27 +276,27 @@ static void ask_ahead(struct partition *part, struct remote *remote, int64_t now
         from = covered_to(remote, from, now);
 }
 
-/* Somebody above may watch the directory that it is in. Not while what was heard last is being told: so the listener
- * sets the pace here, too. */
-static bool is_heard(struct partition *part)
+/* Somebody above may watch: the partition, or the directory that it is in. Not while what was heard last is being told:
+ * so the listener sets the pace here, too. */
+static bool is_watched(const struct partition *part)
 {
-    return atomic_load(&part->feed.hear) == HEAR_UNTOLD && topic_is_heard(part->topic);
+    int hear = atomic_load(&part->feed.hear);
+    return hear == HEAR_ALL || (hear == HEAR_UNTOLD && topic_is_heard(part->topic));
 }
 
-/* Somebody waits for growth, or is told of all that happens. */
 static bool is_waited_for(struct partition *part)
 {
     pthread_mutex_lock(&part->lock);
     bool waits = part->waiters.first != NULL;
     pthread_mutex_unlock(&part->lock);
-    return waits || atomic_load(&part->feed.hear) == HEAR_ALL;
+    return waits;
 }
 
 /* Somebody may want to hear of growth: then there is a standing question. Returns whether it could not be asked. */
 static bool ask_for_news(struct partition *part, struct remote *remote, int64_t now)
 {
     bool soon = is_waited_for(part) || now - remote->used_ms < LIMIT_STAT_IDLE_MS;
-    bool wanted = (soon || is_heard(part)) && partition_listens(part) && !atomic_load(&part->topic->deleted);
+    bool wanted = (soon || is_watched(part)) && partition_listens(part) && !atomic_load(&part->topic->deleted);
     if (!wanted || is_asked(remote, MESSAGE_STAT, 0))
         return false;
     if (!soon && !reads_may_ask_for_news(&part->manager->reads, now))
@@ -304,10 +304,12 @@ static bool ask_for_news(struct partition *part, struct remote *remote, int64_t 
     struct question *question = new_question(part, remote, MESSAGE_STAT, now);
     if (question == NULL)
         return true;
-    /* Many of them, as of a directory's partitions, are looked at together. */
-    question->due_ms += LIMIT_STAT_WAIT_MS + LIMIT_READ_AGAIN_MS;
+    bool patient = !soon && network_level(part->manager->network, question->to) >= FEATURE_LEVEL_LONG_STATS;
+    int64_t wait_ms = remote->heard_ms < 0 ? 0 : patient ? LIMIT_STAT_LONG_WAIT_MS : LIMIT_STAT_WAIT_MS;
+    /* Many of them, as of all that are in a directory, are looked at together. */
+    question->due_ms += wait_ms + LIMIT_READ_AGAIN_MS;
     question->due_ms -= question->due_ms % LIMIT_READ_AGAIN_MS;
-    if (ask(part, question, NULL, remote->heard_ms >= 0 ? LIMIT_STAT_WAIT_MS : 0))
+    if (ask(part, question, NULL, wait_ms))
         return false;
     question->number = 0;
     return true;
@@ -567,7 +569,7 @@ void remote_listen(struct partition *part)
 
 void remote_moved(struct partition *part)
 {
-    if ((is_waited_for(part) || is_heard(part)) && partition_listens(part))
+    if ((is_waited_for(part) || is_watched(part)) && partition_listens(part))
         (void)remote_of(part);
     reads_moved(&part->manager->reads, part);
 }

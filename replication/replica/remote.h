@@ -18,10 +18,11 @@
  *   idle --remote_submit(), an answer, ...--> active --the next turn: remote_look()--> resting --it is due--> active
  *                                                                              \--nothing is due--> idle
  *
- * A link that comes or goes ends all rests. Growth is asked for (a standing question, one in LIMIT_STAT_WAIT_MS while
- * there is none) for whoever waits at the end, for LIMIT_STAT_IDLE_MS behind every other op, and for the layer above:
- * while it wants to hear of all that happens to the partition, or has called topic_hear(), and not while it still has
- * the last news.
+ * A link that comes or goes ends all rests.
+ *
+ * Growth is asked for by a standing question, put again every LIMIT_STAT_WAIT_MS or more while there is none: for
+ * whoever waits at the end, for LIMIT_STAT_IDLE_MS behind every other op, and for the layer above, while it wants to
+ * hear of all that happens to the partition or has called topic_hear(), but not while it still has the last news.
  *
  * An end is believed only of a question that was sent after the op came, to a leader whose high watermark is not below
  * what this node has shown: so a write that returned is seen by the next read, and no end is a false one.

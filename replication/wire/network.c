@@ -95,11 +95,12 @@ static bool enter(struct network_accounts *accounts, enum channel channel, struc
 /* ---- what the transport tells: its thread ---- */
 
 /* Only this thread writes the places, so that one which was found free stays so. */
-static void set_up(struct network *network, int32_t node, bool up)
+static void set_up(struct network *network, int32_t node, bool up, int32_t level)
 {
     int32_t from = up ? 0 : node;
     for (int i = 0; i < LIMIT_NODES; i++) {
         if (atomic_load_explicit(&network->up[i], memory_order_relaxed) == from) {
+            atomic_store(&network->levels[i], level);
             atomic_store(&network->links[i], up ? ++network->links_seen : 0);
             atomic_store(&network->up[i], up ? node : 0);
             return;
@@ -110,7 +111,7 @@ static void set_up(struct network *network, int32_t node, bool up)
 static void told_up(struct network *network, int32_t node, const struct hello *hello)
 {
     if (!network_up(network, node))
-        set_up(network, node, true);
+        set_up(network, node, true, hello->feature_level);
     for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next) {
         if (listener->up != NULL)
             listener->up(listener->arg, node, hello);
@@ -119,7 +120,7 @@ static void told_up(struct network *network, int32_t node, const struct hello *h
 
 static void told_down(struct network *network, int32_t node, bool goodbye)
 {
-    set_up(network, node, false);
+    set_up(network, node, false, 0);
     for (struct network_listener *listener = network->first; listener != NULL; listener = listener->next) {
         if (listener->down != NULL)
             listener->down(listener->arg, node, goodbye);
@@ -267,6 +268,15 @@ bool network_stops(struct network *network, int32_t node, enum channel channel)
     const struct account *account =
         network_account(network, node, channel == CHANNEL_CONTROL ? ACCOUNT_CONTROL : ACCOUNT_RECORDS);
     return account != NULL && atomic_load(&account->stopped);
+}
+
+int32_t network_level(const struct network *network, int32_t node)
+{
+    for (int i = 0; i < LIMIT_NODES; i++) {
+        if (atomic_load(&network->up[i]) == node)
+            return atomic_load(&network->levels[i]);
+    }
+    return 0;
 }
 
 bool network_up(const struct network *network, int32_t node)

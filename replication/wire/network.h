@@ -54,6 +54,7 @@ struct network {
     struct network_listener *first, **last;
     _Atomic int32_t up[LIMIT_NODES];     /* the nodes that are; 0: a free place */
     _Atomic uint64_t links[LIMIT_NODES]; /* the numbers of their links, by place in up */
+    _Atomic int32_t levels[LIMIT_NODES]; /* likewise: the feature levels that they have said hello with */
     uint64_t links_seen;                 /* the transport's thread: the last number */
     const struct account_bound *bounds;
     struct network_accounts accounts[LIMIT_NODES_MET]; /* by place, the nodes that were ever met */
@@ -101,6 +102,8 @@ uint64_t network_link(const struct network *network, int32_t node);
 struct account *network_account(struct network *network, int32_t node, enum account_name name);
 /* Is that connection of the peer not read, since there is too much of it here? */
 bool network_stops(struct network *network, int32_t node, enum channel channel);
+/* The feature level of the process at the other end of it; 0 while there is none. */
+int32_t network_level(const struct network *network, int32_t node);
 /* As the transport's; -ENOTCONN without one. */
 int network_meet(struct network *network, int32_t node, const char *host, int port);
 void network_forget(struct network *network, int32_t node);

@@ -246,7 +246,7 @@ static bool stat_request_take(const msgpack_object *at, void *arg)
     struct stat_request *out = arg;
 
     return take_head(&at, &out->head) && take_int64(&at, -1, &out->known) &&
-           take_uint32(&at, LIMIT_STAT_WAIT_MS, &out->wait_ms);
+           take_uint32(&at, LIMIT_STAT_LONG_WAIT_MS, &out->wait_ms);
 }
 
 static bool stat_answer_take(const msgpack_object *at, void *arg)

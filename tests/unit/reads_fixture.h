@@ -149,11 +149,16 @@ static inline void drop_back(struct transport *transport, int32_t node)
     atomic_fetch_add(&wire_of_back(transport)->drops, 1);
 }
 
-static inline void link_up(struct wire *wire)
+static inline void link_up_at(struct wire *wire, int32_t feature_level)
 {
-    struct hello hello = {.from = 2};
+    struct hello hello = {.from = 2, .feature_level = feature_level};
     struct transport_events events = network_events(&wire->reader->node->network);
     events.up(events.arg, 2, &hello);
+}
+
+static inline void link_up(struct wire *wire)
+{
+    link_up_at(wire, 1);
 }
 
 static inline void link_down(struct wire *wire)
