@@ -86,7 +86,7 @@ static void answer_setattr(struct change *change, int rc)
 {
     fuse_req_t req = change->park.req;
     if (rc != 0) {
-        log_line(LOG_ERR, "chmod or chown: %s", change->op.e.text);
+        log_line(rc == -EPERM ? LOG_NOTICE : LOG_ERR, "chmod or chown: %s", change->op.e.text);
         fuse_reply_err(req, -rc);
     } else {
         reply_attr(req, ((struct attr_change *)change)->vnode);

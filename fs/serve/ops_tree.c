@@ -80,8 +80,11 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 static void answer_rmdir(struct change *change, int rc)
 {
-    if (rc != 0 && rc != -ENOTEMPTY)
-        log_line(LOG_ERR, "rmdir %s: %s", ((struct name_change *)change)->name, change->op.e.text);
+    bool refused = rc == -EPERM || rc == -EACCES;
+    if (rc != 0 && rc != -ENOTEMPTY) {
+        log_line(refused ? LOG_NOTICE : LOG_ERR, "rmdir %s: %s", ((struct name_change *)change)->name,
+                 change->op.e.text);
+    }
     fuse_reply_err(change->park.req, -rc);
 }
 
