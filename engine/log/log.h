@@ -175,7 +175,7 @@ int log_copy_epoch(struct log *log, int32_t leader_epoch, int32_t epoch, struct 
 /* ---- producers ---- */
 
 /* What a batch would be to the log now, and what is known of its producer: *out, unless PRODUCER_UNKNOWN. Takes the
- * append lock. */
+ * append lock. For who was told of it by log_append(): between a cut and what finishes it nothing is known. */
 enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, int32_t sequence,
                                    struct producer_state *out);
 
@@ -187,7 +187,9 @@ enum producer_verdict log_producer(struct log *log, int64_t id, int16_t epoch, i
  * nothing happens, but that an epoch that began at the end is forgotten. The epochs behind the point go, recovery point
  * and cleaner offset come down, flushes that wait for what goes are told -EIO. -ESTALE: this replica does not follow in
  * leader_epoch; -EINVAL: the point lies before the log start, or the offset is not at that position; passing errnos:
- * nothing has changed, or the names of what went could not be taken away yet: to be called again. -EIO: offline. */
+ * nothing has changed, or the log ends there, and the names of what went could not be taken away yet, or what is left
+ * of producers not be looked up: to be called again. Until then the log does not grow: what would append finishes it
+ * first, or fails likewise. -EIO: offline. */
 int log_truncate(struct log *log, int32_t leader_epoch, struct log_point to, struct err *e);
 
 /* The log is emptied and begins anew at any point, without epochs (Kafka's truncateFullyAndStartAt: the leader begins

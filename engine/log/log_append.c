@@ -60,10 +60,10 @@ int log_roll_locked(struct log *log, struct err *e)
 {
     struct segment *old = active_segment(log);
     struct segment *seg;
-    int rc;
+    int rc = log_finish_cut(log, e);
 
-    if (old->batches == 0 && !atomic_load(&old->sealed)) {
-        return 0;
+    if (rc < 0 || (old->batches == 0 && !atomic_load(&old->sealed))) {
+        return rc;
     }
     rc = log_list_reserve(log, e);
     if (rc < 0) {
@@ -288,6 +288,10 @@ static int append_locked(struct log *log, const struct append_batch *batch, int3
     }
     if (log->role != LOG_LEADS || log->role_epoch != leader_epoch) {
         return err_set(e, -ESTALE, "epoch %" PRId32 " is over", leader_epoch);
+    }
+    rc = log_finish_cut(log, e);
+    if (rc < 0) {
+        return rc;
     }
     if (batch->producer_id >= 0) {
         rc = log_admit(log, batch, e);

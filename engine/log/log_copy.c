@@ -132,6 +132,8 @@ int log_skip(struct log *log, int32_t leader_epoch, struct log_point to, struct 
     if (rc == 0 && !is_at(to, log->end)) {
         rc = is_behind(to, log->end) ? log_skip_locked(log, to, e)
                                      : err_set(e, -EINVAL, "the end is at offset %" PRId64, log->end.offset);
+    } else if (rc == 0) {
+        rc = log_settle_directory(log, e); /* of an earlier call */
     }
     log_unlock(log);
     return rc < 0 ? err_wrap(e, rc, "move the end of %s", log->name) : 0;
@@ -314,6 +316,9 @@ static int copy_locked(struct log *log, int32_t leader_epoch, const struct log_c
         return err_set(e, -ESTALE, "epoch %" PRId32 " is over", leader_epoch);
     }
     rc = check(log, &copies[0], log->end, epochs_latest(&log->epochs), e);
+    if (rc == 0) {
+        rc = log_finish_cut(log, e);
+    }
     if (rc == 0) {
         rc = make_place(log, &copies[0], e);
     }

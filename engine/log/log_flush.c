@@ -137,7 +137,7 @@ int log_settle_directory(struct log *log, struct err *e)
         log->directory_dirty = rc < 0;
         pthread_mutex_unlock(&log->state_lock);
     }
-    return rc < 0 ? log_go_offline(log, -EIO, e != NULL ? e->text : "flush the directory") : 0;
+    return rc < 0 ? log_fail(log, rc, e) : 0;
 }
 
 /* A first segment's header is otherwise synced with its first batch: an empty one has to wait for none. */

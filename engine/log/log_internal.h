@@ -36,6 +36,7 @@ struct log {
     int64_t producers_stored;   /* the offset as of which they were stored last; -1: none */
     bool producers_files;       /* there may be files of them */
     bool names_producers;       /* new segments say in their headers that they do */
+    bool cut_due;               /* a cut is decided, and log_finish_cut() has not come to its end */
     bool flush_asked;           /* append lock: on_flush_wanted was called for what waits now */
     int64_t scrub_offset;       /* scrub.c's own: where it goes on; one scrubbing thread */
     bool names_wait;  /* append lock: a segment in the list has `.swap` names that a full disk would not change */
@@ -107,10 +108,10 @@ int log_report_corruption(struct log *log, struct err *e);
  * Errors: as of log_fail(). */
 int log_change_epochs(struct log *log, struct epochs *next, const struct log_point *start, const struct log_point *cut,
                       struct err *e);
-/* fsync of a new log's directory and of its name in DATA/topics. -EIO. */
+/* fsync of a new log's directory and of its name in DATA/topics. -EIO; errnos of open: nothing was done. */
 int log_flush_directory(struct log *log, struct err *e);
 /* The same if that has not been done yet: for who promises that something is durable without a flush. Append lock;
- * takes the state lock. Failure: offline, -EIO. */
+ * takes the state lock. Errors: as of log_fail(). */
 int log_settle_directory(struct log *log, struct err *e);
 /* The log is cut back to an offset: what waits for more of it to be flushed will be told -EIO, and the round under way
  * covers no more. Under the state lock. */
@@ -131,18 +132,28 @@ void log_note_flushed(struct log *log, struct segment *seg);
 
 /* Whether a leader's batch with a producer may be appended: 0, and room for its producer; else as log_append(). */
 int log_admit(struct log *log, const struct append_batch *batch, struct err *e);
-/* Stores what is known as of the log's end, if there is anything. A full disk is no error; others: offline, -EIO. */
+/* Stores what is known as of the log's end, if there is anything. What is passing (err.h) is no error; others: offline,
+ * -EIO. */
 int log_store_producers(struct log *log, struct err *e);
 /* Those that have been silent for too long are forgotten. */
 void log_expire_producers(struct log *log);
 int64_t log_producers_now_ms(struct log *log);
-/* Removes all files of them, durably: the log begins anew. The directory is held. */
+/* Removes all files of them, durably: the log is to begin anew. What is known stays, and a start finds it in the
+ * entries. The directory is held. Errors: those of list and unlink, and -EIO. */
 int log_forget_producers(struct log *log, struct err *e);
 /* Removes what was known at the beginning of a segment that goes. The directory is held. Errors: those of unlink. */
 int log_drop_producers(struct log *log, int64_t base_offset);
 /* Makes all of it anew, from files and entries, for the end that the log has now; files that lie behind it are gone
- * durably when this returns. -EBADMSG: an entry is damaged. */
+ * durably when this returns. -EBADMSG: an entry is damaged; errnos of the disk, and passing ones: it holds nothing that
+ * counts. */
 int log_load_producers(struct log *log, struct err *e);
+
+/* ---- truncate.c ---- */
+
+/* What a cut leaves to be done once it is decided: what went loses its names, what is left of producers is known again,
+ * and all of it is durable. Before that the log does not grow: a start would find both, and nobody knew what is there
+ * twice. Append lock. Passing errnos: to be called again; others: offline, -EIO. */
+int log_finish_cut(struct log *log, struct err *e);
 
 /* ---- the list ---- */
 

@@ -4,7 +4,8 @@
  * there are any; an open takes the last file that holds, and what the entries behind it say. A file is durable before
  * the segment that begins there is made, and is gone, durably, before a log that was cut back below it grows again.
  *
- * Failure: a file that a full disk refuses is done without, and costs the next open time; a damaged one likewise. */
+ * Failure: a file that a full disk refuses is done without, and costs the next open time; a damaged one likewise. What
+ * a cut has left can only be told with descriptors and memory: without them it is told before the log grows again. */
 #include "engine/log/log.h"
 
 #include <errno.h>
@@ -124,6 +125,10 @@ int log_store_producers(struct log *log, struct err *e)
     int64_t offset = log->end.offset;
     int rc;
 
+    rc = log_finish_cut(log, e);
+    if (rc < 0) {
+        return err_is_passing(rc) ? 0 : rc;
+    }
     log_expire_producers(log);
     if (log->producers.count == 0 || log->producers_stored == offset) {
         return 0;
@@ -158,9 +163,10 @@ int log_forget_producers(struct log *log, struct err *e)
     int rc = 0;
 
     if (log->producers_files) {
+        log->producers_stored = -1;
         rc = log->env->io->list(log->env->io, log->dir.fd, unlink_any, log);
         if (rc == 0) {
-            rc = log->env->io->fsync(log->env->io, log->dir.fd);
+            rc = log->env->io->fsync(log->env->io, log->dir.fd) < 0 ? -EIO : 0; /* whatever it said */
         }
         log->producers_files = rc < 0;
     }
@@ -275,7 +281,7 @@ static int drop_files(struct log *log, struct listing *listing, struct err *e)
     }
     listing->count = kept;
     if (rc == 0 && behind) {
-        rc = log->env->io->fsync(log->env->io, log->dir.fd);
+        rc = log->env->io->fsync(log->env->io, log->dir.fd) < 0 ? -EIO : 0; /* likewise */
     }
     return rc < 0 ? err_sys(e, rc, "remove what was known of producers") : 0;
 }
@@ -304,8 +310,15 @@ static int load(struct log *log, struct err *e)
     if (rc == 0) {
         rc = replay(log, from, e);
     }
-    log->names_producers = log->producers.count > 0;
+    if (rc == 0) {
+        log->names_producers = log->producers.count > 0;
+    }
 out:
+    if (rc < 0) {
+        producers_free(&log->producers);
+        log->producers_stored = -1;
+        log->producers_files = true; /* there may be some, and what they say is to be looked at again */
+    }
     free(listing.offsets);
     return rc;
 }

@@ -3,6 +3,8 @@
  * The order, under the append lock:
  *   1. what takes the place of the segment that is cut is made beside it, under `.cutting`, and then called
  *      `.<n>.cut`, n being the number that the cut will have
+ *      (where nothing stays, the files that say what was known of producers go first: they could be taken for the new
+ *      log's)
  *   2. `leader-epochs` says durably that there was a cut, and forgets the epochs behind it; with the same step the
  *      figures that only grow otherwise go back: recovery point, cleaner offset, and what flushes may answer
  *   3. readers see the new list; files are cut, renamed, deleted, and their directory is fsynced; what is known of
@@ -15,8 +17,10 @@
  * A file of which bytes were shown, or that somebody reads at this moment, is never shortened: its segment is written
  * anew. Only the active segment, and only while nobody else has a hold of it, is cut in place.
  *
- * Failure: until 2 nothing has changed. After it there is nothing that a full disk would refuse, but for names that are
- * then given or taken later; the cut is durable once they are. Any other failure takes the log offline. */
+ * Failure: until 2 nothing has changed. After it there is little that could be refused for want of room, descriptors or
+ * memory: names that are given or taken, and the look at what is known of producers. Those are then gone on with later
+ * (log_finish_cut()), by the next call, or by what would make the log longer; the cut is durable once they are done.
+ * Any other failure takes the log offline. */
 #include "engine/log/log.h"
 
 #include <errno.h>
@@ -234,11 +238,8 @@ static int build_empty(struct log *log, struct cut *cut, struct err *e)
 
 static int prepare(struct log *log, struct cut *cut, struct err *e)
 {
-    const struct segment *seg = cut->first < log->segment_count ? log->segments[cut->first] : NULL;
-    int rc = log_finish_names(log, e);
-
-    if (rc < 0 || seg == NULL) {
-        return rc;
+    if (cut->first == log->segment_count) {
+        return 0;
     }
     if (cut->anew) {
         return build_empty(log, cut, e);
@@ -305,6 +306,7 @@ static int change_list(struct log *log, const struct cut *cut, struct segment **
     }
     set_figures(log, cut);
     pthread_mutex_unlock(&log->state_lock);
+    log->names_wait = cut->by != NULL;
     rc = log_retire_segments(log, gone, n, ".truncated", e);
     if (rc == 0 && cut->by != NULL) {
         struct segment *by = cut->by;
@@ -332,13 +334,7 @@ static int decide(struct log *log, struct cut *cut, bool all, struct err *e)
     if (rc < 0 && cut->by != NULL && log_swap_abandon(log, cut->by, cut->suffix) < 0) {
         return log_go_offline(log, -EIO, "what a cut would have been cannot be taken back");
     }
-    if (rc == 0 && all) {
-        rc = log_forget_producers(log, e);
-        rc = rc < 0 ? log_go_offline(log, -EIO, e->text) : 0;
-        if (rc < 0) {
-            segment_unref(cut->by);
-        }
-    }
+    log->cut_due = log->cut_due || rc == 0;
     return rc;
 }
 
@@ -350,6 +346,17 @@ static int finish_retiring(struct log *log, struct err *e)
     return rc < 0 ? log_fail(log, rc, e) : 0;
 }
 
+static int finish_retiring_held(struct log *log, struct err *e)
+{
+    int rc = log->retiring != NULL ? dir_hold(&log->dir, e) : 0;
+
+    if (rc == 0 && log->retiring != NULL) {
+        rc = finish_retiring(log, e);
+        dir_release(&log->dir);
+    }
+    return rc;
+}
+
 static int cut_list(struct log *log, struct cut *cut, bool all, struct err *e)
 {
     struct segment **gone = malloc((log->segment_count - cut->first + 1) * sizeof(struct segment *));
@@ -357,6 +364,10 @@ static int cut_list(struct log *log, struct cut *cut, bool all, struct err *e)
 
     if (rc == 0) {
         rc = finish_retiring(log, e);
+        if (rc == 0 && all) {
+            rc = log_forget_producers(log, e);
+            rc = rc < 0 ? log_fail(log, rc, e) : 0;
+        }
         if (rc < 0) {
             dir_release(&log->dir);
         }
@@ -412,6 +423,7 @@ static int cut_in_place(struct log *log, struct segment *seg, struct cut *cut, s
         pthread_mutex_unlock(&log->state_lock);
         return rc;
     }
+    log->cut_due = true;
     rc = segment_cut_files(seg, e);
     return rc < 0 ? log_go_offline(log, -EIO, e->text) : 0;
 }
@@ -443,10 +455,33 @@ static bool can_be_in_place(const struct log *log, const struct cut *cut)
            seg->base.offset + last.offset + last.records == cut->to.offset;
 }
 
+int log_finish_cut(struct log *log, struct err *e)
+{
+    int rc;
+
+    if (!log->cut_due) {
+        return 0;
+    }
+    rc = finish_retiring_held(log, e);
+    if (rc == 0) {
+        rc = log_settle_directory(log, e);
+    }
+    if (rc == 0 && (log->producers.count > 0 || log->producers_files)) {
+        rc = log_load_producers(log, e);
+        rc = rc < 0 ? log_fail(log, rc, e) : 0;
+    }
+    log->cut_due = rc < 0;
+    return rc;
+}
+
 static int run(struct log *log, struct cut *cut, bool all, struct err *e)
 {
-    int rc = 1;
+    int rc = log_finish_names(log, e); /* with another number of cuts those of the last one say nothing */
 
+    if (rc < 0) {
+        return rc;
+    }
+    rc = 1;
     if (cut->first < log->segment_count && !cut->anew) {
         rc = segment_pin(log->segments[cut->first], e);
         if (rc < 0) {
@@ -463,11 +498,7 @@ static int run(struct log *log, struct cut *cut, bool all, struct err *e)
             rc = cut_list(log, cut, all, e);
         }
     }
-    if (rc == 0 && (log->producers.count > 0 || log->producers_files)) {
-        rc = log_load_producers(log, e);
-        rc = rc < 0 ? log_go_offline(log, -EIO, e->text) : 0;
-    }
-    return rc == 0 ? log_settle_directory(log, e) : rc;
+    return rc == 0 ? log_finish_cut(log, e) : rc;
 }
 
 /* What is wrong with the bytes that were to stay is no matter of this cut. */
@@ -515,10 +546,9 @@ static int truncate_locked(struct log *log, int32_t leader_epoch, struct log_poi
     if (rc < 0) {
         return rc;
     }
-    rc = dir_hold(&log->dir, e);
+    rc = finish_retiring_held(log, e);
     if (rc == 0) {
-        rc = finish_retiring(log, e);
-        dir_release(&log->dir);
+        rc = log_finish_cut(log, e);
     }
     if (rc < 0) {
         return rc;

@@ -174,7 +174,7 @@ static int take_records(struct quorum *quorum, const struct frame *frame)
 
 int quorum_cut(struct quorum *quorum, int64_t offset, struct err *e)
 {
-    struct raft_event event = {.type = RAFT_EVENT_TRUNCATED, .offset = offset};
+    struct raft_event event = {.type = RAFT_EVENT_TRUNCATED};
     struct log_point end = log_end(quorum->log), to;
     int rc = log_lookup_offset(quorum->log, offset, end, &to, e);
 
@@ -182,7 +182,9 @@ int quorum_cut(struct quorum *quorum, int64_t offset, struct err *e)
         rc = log_truncate(quorum->log, quorum->follows, to, e);
     if (rc == 0)
         rc = quorum_find_end_epoch(quorum, e);
-    if (rc == 0 && offset < end.offset)
+    /* Also where it is to be called again: what went is gone. */
+    event.offset = log_end(quorum->log).offset;
+    if (event.offset < end.offset)
         quorum_step(quorum, &event);
     return rc;
 }

@@ -134,6 +134,20 @@ static int faulty_unlink(struct io *io, int dirfd, const char *name, int flags)
     return rc < 0 ? rc : io_posix()->unlink(io_posix(), dirfd, name, flags);
 }
 
+static int faulty_list(struct io *io, int dirfd, int (*each)(void *arg, const char *name), void *arg)
+{
+    int rc = spring(io, FAULTY_LIST);
+
+    return rc < 0 ? rc : io_posix()->list(io_posix(), dirfd, each, arg);
+}
+
+static int faulty_map(struct io *io, int fd, size_t len, const void **out)
+{
+    int rc = spring(io, FAULTY_MAP);
+
+    return rc < 0 ? rc : io_posix()->map(io_posix(), fd, len, out);
+}
+
 void faulty_io_init(struct faulty_io *faulty)
 {
     memset(faulty, 0, sizeof *faulty);
@@ -148,6 +162,8 @@ void faulty_io_init(struct faulty_io *faulty)
     faulty->io.fsync = faulty_fsync;
     faulty->io.rename = faulty_rename;
     faulty->io.unlink = faulty_unlink;
+    faulty->io.list = faulty_list;
+    faulty->io.map = faulty_map;
 }
 
 void faulty_io_arm(struct faulty_io *faulty, enum faulty_call fail, int nth, int rc)

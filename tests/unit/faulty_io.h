@@ -18,6 +18,8 @@ enum faulty_call {
     FAULTY_FSYNC,
     FAULTY_RENAME,
     FAULTY_UNLINK,
+    FAULTY_LIST,
+    FAULTY_MAP,
     FAULTY_CALLS
 };
 

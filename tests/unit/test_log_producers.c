@@ -259,6 +259,180 @@ static void a_reset_forgets_all(void **state)
     expect(7, 0, 10);
 }
 
+/* ---- a cut for which there is no descriptor, no memory or no room ---- */
+
+static const int passing[] = {-EMFILE, -ENOMEM, -ENOSPC};
+static const enum faulty_call refused[] = {FAULTY_OPEN,    FAULTY_REOPEN, FAULTY_LIST,  FAULTY_MAP,
+                                           FAULTY_PWRITEV, FAULTY_RENAME, FAULTY_UNLINK};
+
+/* Segments of five records each, most of them closed: 0 to 11 are producer 7's, 12 to 23 producer 9's. */
+static void two_producers(void **state)
+{
+    teardown(state);
+    setup(state);
+    f.config.segment_bytes = 50;
+    log_set_config(f.log, &f.config);
+    append_all(7, 0, 12);
+    append_all(9, 0, 12);
+    assert_int_equal(log_flush_all(f.log), 0);
+    assert_int_equal(log_follow(f.log, 5, &f.e), 0);
+}
+
+/* From the nth call of a kind on each one fails, until it is disarmed. */
+static void arm_all(enum faulty_call kind, int n, int rc)
+{
+    faulty_io_arm(&faulty, kind, n, rc);
+    faulty.sticky = true;
+}
+
+/* While it lasts this node comes to lead, and what is in the log is sent again. */
+static void expect_not_taken(int64_t id, int32_t sequence)
+{
+    struct iovec iov;
+    struct append_batch batch = batch_of(id, 0, sequence, &iov);
+    struct log_append_result result;
+    int64_t end = log_end(f.log).offset;
+    int rc = log_lead(f.log, 6, &f.e);
+
+    batch.gap = BATCH_GAP_ALL; /* as of a sender who knows that nothing before it will come */
+    if (rc == 0) {
+        rc = log_append(f.log, &batch, 6, &result, &f.e);
+    }
+    assert_true(rc == 1 || err_is_passing(rc));
+    assert_int_equal(log_end(f.log).offset, end);
+    assert_int_equal(log_offline(f.log), 0);
+}
+
+/* Each call in turn: false when none was left to be refused. */
+static bool cut_refused(void **state, enum faulty_call kind, int n, int why)
+{
+    int rc, before;
+
+    two_producers(state);
+    before = faulty.calls[kind];
+    arm_all(kind, n, why);
+    rc = log_truncate(f.log, 5, (struct log_point){18, 180}, &f.e);
+    assert_true(rc == 0 || rc == why);
+    assert_int_equal(log_offline(f.log), 0);
+    assert_true(log_end(f.log).offset == 18 || (rc != 0 && log_end(f.log).offset == 24));
+    expect_not_taken(9, 5);
+    bool hit = faulty.calls[kind] - before >= n;
+
+    faulty_io_disarm(&faulty);
+    if (rc != 0) {
+        assert_int_equal(log_follow(f.log, 7, &f.e), 0);
+        assert_int_equal(log_truncate(f.log, 7, (struct log_point){18, 180}, &f.e), 0);
+    }
+    assert_int_equal(append(9, 0, 5), 1);
+    assert_int_equal(append(9, 0, 6), 0); /* what went is not known */
+    expect(7, 11, 11);
+    expect(9, 6, 18);
+    log_fixture_reopen(&f, n % 2 == 0);
+    expect(7, 11, 11);
+    expect(9, 6, 18);
+    assert_int_equal(log_end(f.log).offset, 19);
+    return hit;
+}
+
+static void a_cut_without_descriptors_or_memory_knows_what_is_left(void **state)
+{
+    for (size_t k = 0; k < sizeof refused / sizeof refused[0]; k++) {
+        for (size_t w = 0; w < sizeof passing / sizeof passing[0]; w++) {
+            int n = 1;
+
+            while (cut_refused(state, refused[k], n, passing[w])) {
+                n++;
+            }
+        }
+    }
+}
+
+static bool reset_refused(void **state, enum faulty_call kind, int n, int why)
+{
+    int rc, before;
+
+    two_producers(state);
+    before = faulty.calls[kind];
+    arm_all(kind, n, why);
+    /* Where a file says what was known. */
+    rc = log_reset(f.log, 5, (struct log_point){15, 150}, &f.e);
+    assert_true(rc == 0 || rc == why);
+    assert_int_equal(log_offline(f.log), 0);
+    if (log_end(f.log).offset == 24) {
+        expect_not_taken(9, 5);
+    }
+    bool hit = faulty.calls[kind] - before >= n;
+
+    faulty_io_disarm(&faulty);
+    if (rc != 0) {
+        assert_int_equal(log_follow(f.log, 7, &f.e), 0);
+        assert_int_equal(log_reset(f.log, 7, (struct log_point){15, 150}, &f.e), 0);
+    }
+    assert_int_equal(append(7, 0, 0), 0);
+    expect(7, 0, 15);
+    expect_unknown(9);
+    log_fixture_reopen(&f, n % 2 == 0);
+    expect(7, 0, 15);
+    expect_unknown(9);
+    return hit;
+}
+
+static void a_reset_without_descriptors_or_memory_forgets_all(void **state)
+{
+    for (size_t k = 0; k < sizeof refused / sizeof refused[0]; k++) {
+        for (size_t w = 0; w < sizeof passing / sizeof passing[0]; w++) {
+            int n = 1;
+
+            while (reset_refused(state, refused[k], n, passing[w])) {
+                n++;
+            }
+        }
+    }
+}
+
+/* What is left is not known yet: nobody makes the log longer, or writes down what is known. */
+static void nothing_comes_behind_a_cut_that_is_not_finished(void **state)
+{
+    struct log_copy copy = {.base = {18, 180}, .bytes = "123456789\n"};
+    struct log_append_result result;
+
+    copy.entry = (struct batch_entry){.len = 10,
+                                      .records = 1,
+                                      .leader_epoch = 5,
+                                      .producer_id = 9,
+                                      .sequence = 6,
+                                      .crc = crc32c(0, "123456789\n", 10)};
+    for (int stops = 0; stops < 2; stops++) {
+        two_producers(state);
+        arm_all(FAULTY_LIST, 1, -EMFILE);
+        assert_int_equal(log_truncate(f.log, 5, (struct log_point){18, 180}, &f.e), -EMFILE);
+        assert_int_equal(log_end(f.log).offset, 18);
+        assert_int_equal(log_append_copy(f.log, 5, &copy, 1, &result, &f.e), -EMFILE);
+        assert_int_equal(log_skip(f.log, 5, (struct log_point){19, 190}, &f.e), -EMFILE);
+        assert_int_equal(log_roll(f.log, &f.e), -EMFILE);
+        assert_int_equal(log_truncate(f.log, 5, (struct log_point){18, 180}, &f.e), -EMFILE);
+        assert_int_equal(log_end(f.log).offset, 18);
+        assert_int_equal(log_offline(f.log), 0);
+        if (stops != 0) {
+            assert_int_equal(log_close(f.log, &f.e), 0);
+            f.log = NULL;
+            faulty_io_disarm(&faulty);
+            log_fixture_open(&f, NULL);
+            expect(9, 5, 17);
+            assert_int_equal(log_follow(f.log, 8, &f.e), 0);
+            copy.entry.leader_epoch = 7;
+            assert_int_equal(log_append_copy(f.log, 8, &copy, 1, &result, &f.e), 1);
+        } else {
+            faulty_io_disarm(&faulty);
+            assert_int_equal(log_append_copy(f.log, 5, &copy, 1, &result, &f.e), 1);
+        }
+        expect(7, 11, 11);
+        expect(9, 6, 18);
+        log_fixture_reopen(&f, false);
+        expect(9, 6, 18);
+    }
+}
+
 static void followers_know_them_too(void **state)
 {
     struct log_copy copies[3];
@@ -344,6 +518,9 @@ int main(void)
         TEST(retention_takes_their_files),
         TEST(a_cut_takes_back_what_it_takes),
         TEST(a_reset_forgets_all),
+        TEST(a_cut_without_descriptors_or_memory_knows_what_is_left),
+        TEST(a_reset_without_descriptors_or_memory_forgets_all),
+        TEST(nothing_comes_behind_a_cut_that_is_not_finished),
         TEST(followers_know_them_too),
         TEST(who_is_silent_for_a_day_is_a_stranger),
     };

@@ -398,6 +398,58 @@ static void a_full_disk_cuts_all_or_nothing(void **state)
     }
 }
 
+static int keep_old_name(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    (void)io;
+    return strstr(to, ".truncated") != NULL ? -ENOSPC : io_posix()->rename(io_posix(), from_dirfd, from, to_dirfd, to);
+}
+
+static int keep_file(struct io *io, int dirfd, const char *name, int flags)
+{
+    (void)io;
+    (void)dirfd;
+    (void)name;
+    (void)flags;
+    return -ENOSPC;
+}
+
+/* What went keeps its names for a while, and what has come in its place the one that says so: nothing is appended
+ * before, no later cut takes it for one that was given up, and a start has all of it. */
+static void what_went_may_keep_its_names_for_a_while(void **state)
+{
+    struct io real = faulty.io;
+    struct log_copy copy = {.base = {7, 70}, .bytes = "new   007\n"};
+    struct log_append_result result;
+
+    copy.entry = (struct batch_entry){
+        .len = 10, .records = 1, .leader_epoch = 0, .producer_id = -1, .crc = crc32c(0, copy.bytes, 10)};
+    for (int later = 0; later < 2; later++) {
+        teardown(state);
+        setup(state);
+        f.config.segment_bytes = 50;
+        log_set_config(f.log, &f.config);
+        append_records(0, 12, 1, "old");
+        show_files();
+        faulty.io.rename = keep_old_name;
+        faulty.io.unlink = keep_file;
+        assert_int_equal(truncate_to(7, 70), -ENOSPC);
+        assert_int_equal(log_append_copy(f.log, follower_epoch, &copy, 1, &result, &f.e), -ENOSPC);
+        expect_end(7, 70);
+        faulty.io.rename = real.rename;
+        faulty.io.unlink = real.unlink;
+        assert_int_equal(log_truncate(f.log, follower_epoch, (struct log_point){7, 70}, &f.e), 0);
+        f.now_ms -= 5000;
+        if (later != 0) {
+            append_records(7, 9, 1, "new");
+            expect_truncate(8, 80);
+            f.now_ms -= 1000;
+        }
+        expect_records(0, 7, later != 0 ? 8 : 7);
+        reopen_by(false, 0, 0);
+        expect_records(0, 7, later != 0 ? 8 : 7);
+    }
+}
+
 static void a_failed_sync_takes_it_offline(void **state)
 {
     (void)state;
@@ -580,6 +632,7 @@ int main(void)
         TEST(the_recovery_point_does_not_pass_the_cut),
         TEST(compaction_under_way_ends),
         TEST(a_full_disk_cuts_all_or_nothing),
+        TEST(what_went_may_keep_its_names_for_a_while),
         TEST(a_failed_sync_takes_it_offline),
         TEST(a_shown_file_is_not_shortened),
         TEST(what_was_to_be_checked_is_cut_as_well),
