@@ -612,6 +612,7 @@ void quorum_close(struct quorum *quorum)
         free_mail(CONTAINER_OF(mail, struct quorum_mail, mail));
     }
     quorum_install_free(quorum);
+    snapshot_free(&quorum->snapshot);
     finish(quorum);
 }
 

@@ -151,8 +151,14 @@ struct quorum {
     int (*prepare)(void *arg, const struct command *cmd, struct err *e);
     /* For each applied command, in order; the metadata is already as it says, and nobody else changes it. */
     void (*applied)(void *arg, const struct command *cmd);
-    /* Likewise for those that quorum_open() replays, in place of applied. */
-    void (*replayed)(void *arg, const struct command *cmd);
+    /* Likewise for those that quorum_open() replays, in place of applied. 0 or -ENOMEM. */
+    int (*replayed)(void *arg, const struct command *cmd);
+    /* This topic is no more, and no record will ever say so: a snapshot of another node takes their place. By a turn,
+     * or quorum_open(). 0 or -ENOMEM. */
+    int (*gone)(void *arg, const char *topic, const uint8_t id[UUID_BYTES]);
+    /* Before a snapshot takes the place of records: what they have decided and is not carried out has to be known to a
+     * start without them. By a turn, bulk work or quorum_open(), one at a time. 0 or a negative errno. */
+    int (*keep)(void *arg, struct err *e);
     /* The metadata is another one, in place of many commands: old is what it was. Instead of applied. */
     void (*replaced)(void *arg, const struct metadata *old);
     /* All below end is applied; epoch: the last one of which anything is. */
@@ -214,6 +220,7 @@ struct quorum {
     struct alarm tick; /* whatever is due next */
     /* A flush, and an apply, that failed for want of descriptors or memory. */
     struct alarm again, apply_again;
+    struct alarm snapshot_again; /* a snapshot of commands that are not acted on yet */
     struct network_listener listener;
     _Atomic int64_t turn_ms;      /* since when a turn is under way; 0: none is */
     _Atomic int64_t acted_offset; /* everything below was applied, and the node was told of it and has returned */
@@ -222,6 +229,8 @@ struct quorum {
     struct log_flush flush;
     struct work apply_work;
     struct work snapshot_work;
+    struct snapshot snapshot; /* snapshot_work's, until it is written; and which one it will be: */
+    struct snapshot_id snapshot_next;
 
     pthread_mutex_t lock; /* of what follows; never held through I/O nor a callback */
     bool stopped;
@@ -261,8 +270,8 @@ struct quorum {
 };
 
 /* Reads what is there, and applies what is known to be decided: all of the log, if this node is the only voter. All up
- * to arg are set; of the callbacks only replayed and found_cluster are called. -EBADMSG: damaged, of a newer version,
- * or decided by other rules; errnos of the disk. */
+ * to arg are set; of the callbacks only replayed, gone, keep and found_cluster are called. -EBADMSG: damaged, of a
+ * newer version, or decided by other rules; errnos of the disk. */
 int quorum_open(struct quorum *quorum, const struct tree_attr *root, struct err *e);
 /* After quorum_open(): all that was ever decided is applied, for this node is the only voter. */
 bool quorum_knows_all(const struct quorum *quorum);

@@ -6,6 +6,9 @@
  * submitted it here. A record that is decided is never cut off, so that the applier needs nothing of the turns but to
  * know how far it may go.
  *
+ * A snapshot drops records. It waits until the node has acted on all that it holds, and for `keep`: what they said was
+ * to be done and was not would be known to nobody.
+ *
  * Failing: a read that fails for want of memory or descriptors is tried again; what cannot be applied ends the process
  * (REPLICATION.md, rule 10). */
 #include <errno.h>
@@ -92,44 +95,64 @@ static void on_apply_again(struct alarm *alarm)
 
 /* ---- snapshots: bulk ---- */
 
-/* A failure costs nothing but the next attempt. */
-static void on_snapshot(struct work *work)
+/* It is encoded, or rc says why not. A failure costs nothing but the next attempt. */
+static void put_snapshot(struct quorum *quorum, int rc, struct err *e)
 {
-    struct quorum *quorum = CONTAINER_OF(work, struct quorum, snapshot_work);
-    struct snapshot snapshot = {0};
-    struct snapshot_id id;
-    struct log_point point;
-    struct err e = {""};
-    int rc;
-
-    pthread_rwlock_rdlock(&quorum->meta_lock);
-    point = quorum->applied_point;
-    rc = snapshot_encode(&quorum->meta, point, &snapshot, &e);
-    id = (struct snapshot_id){.end = point, .epoch = quorum->meta.epoch};
-    pthread_rwlock_unlock(&quorum->meta_lock);
     /* What is applied is on the disks of a majority, which this one may not be of: no snapshot of more than the log has
      * after a power cut. */
     if (rc == 0 && (rc = log_flush_all(quorum->log)) != 0)
-        err_sys(&e, rc, "flush the log");
+        err_sys(e, rc, "flush the log");
     if (rc == 0)
-        rc = snapshot_write(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &snapshot, &e);
-    snapshot_free(&snapshot);
+        rc = quorum->keep(quorum->arg, e);
+    if (rc == 0)
+        rc = snapshot_write(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &quorum->snapshot, e);
+    snapshot_free(&quorum->snapshot);
     /* Before the log begins there: who is behind is told of it. */
     pthread_mutex_lock(&quorum->lock);
     if (rc == 0)
-        quorum->snapshot_id = id;
+        quorum->snapshot_id = quorum->snapshot_next;
     pthread_mutex_unlock(&quorum->lock);
     if (rc == 0)
-        rc = log_roll(quorum->log, &e);
+        rc = log_roll(quorum->log, e);
     if (rc == 0)
-        rc = log_delete_records(quorum->log, point, &e);
+        rc = log_delete_records(quorum->log, quorum->snapshot_next.end, e);
     if (rc != 0)
-        log_line(LOG_ERR, "snapshot of the metadata: %s", e.text);
+        log_line(LOG_ERR, "snapshot of the metadata: %s", e->text);
     pthread_mutex_lock(&quorum->lock);
     quorum->trimmed = quorum->trimmed || rc == 0;
     pthread_mutex_unlock(&quorum->lock);
     atomic_store(&quorum->snapshotting, false);
     mailbox_kick(&quorum->mailbox);
+}
+
+/* The node may be at the last command of it still. */
+static void put_snapshot_when_acted(struct quorum *quorum)
+{
+    if (atomic_load(&quorum->acted_offset) >= quorum->snapshot_next.end.offset)
+        put_snapshot(quorum, 0, &(struct err){""});
+    else
+        alarm_set(quorum->executor, &quorum->snapshot_again, LIMIT_DECIDE_AGAIN_MS);
+}
+
+static void on_snapshot_again(struct alarm *alarm)
+{
+    put_snapshot_when_acted(CONTAINER_OF(alarm, struct quorum, snapshot_again));
+}
+
+static void on_snapshot(struct work *work)
+{
+    struct quorum *quorum = CONTAINER_OF(work, struct quorum, snapshot_work);
+    struct err e = {""};
+    int rc;
+
+    pthread_rwlock_rdlock(&quorum->meta_lock);
+    rc = snapshot_encode(&quorum->meta, quorum->applied_point, &quorum->snapshot, &e);
+    quorum->snapshot_next = (struct snapshot_id){.end = quorum->applied_point, .epoch = quorum->meta.epoch};
+    pthread_rwlock_unlock(&quorum->meta_lock);
+    if (rc != 0)
+        put_snapshot(quorum, rc, &e);
+    else
+        put_snapshot_when_acted(quorum);
 }
 
 /* ---- a snapshot that is damaged: any thread ---- */
@@ -171,6 +194,7 @@ void quorum_apply_init(struct quorum *quorum)
     quorum->apply_work.run = on_apply;
     quorum->snapshot_work.run = on_snapshot;
     alarm_init(&quorum->apply_again, WORK_PROMPT, on_apply_again);
+    alarm_init(&quorum->snapshot_again, WORK_BULK, on_snapshot_again);
 }
 
 void quorum_apply(struct quorum *quorum)

@@ -8,7 +8,8 @@
  *
  * KEEPING is bulk work: it decodes the bytes and writes them beside the old snapshot, durably. Then a turn lets the log
  * begin anew behind it and gives it the old one's name, in this order; a start that finds the file under the new name
- * does both once more. REPLACING is the applier's.
+ * does both once more. REPLACING is the applier's. Before the log begins anew the owner is told which topics the
+ * snapshot does not have any more: a process that ends in between leaves nothing else that says so.
  *
  * Meanwhile another may lead, whose log this one could follow: what lies behind the snapshot's end then may be decided
  * because this server has it on its disk, and must not go. What lies before is in the snapshot. So a log that ends
@@ -228,10 +229,29 @@ static int cut_behind(struct quorum *quorum, struct err *e)
     return quorum_cut(quorum, quorum->decided_offset > start ? quorum->decided_offset : start, e);
 }
 
+static int tell_gone(struct quorum *quorum, const struct metadata *next, const char *topic,
+                     const uint8_t id[UUID_BYTES], struct err *e)
+{
+    if (metadata_topic_by_id(next, id) != NULL || quorum->gone(quorum->arg, topic, id) == 0)
+        return 0;
+    return err_sys(e, -ENOMEM, "topic %s, which is no more", topic);
+}
+
+static int tell_all_gone(struct quorum *quorum, const struct metadata *old, const struct metadata *next, struct err *e)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < old->topic_count && rc == 0; i++)
+        rc = tell_gone(quorum, next, old->topics[i]->name, old->topics[i]->id, e);
+    return rc;
+}
+
 static int begin_anew_once(struct quorum *quorum, int32_t epoch, struct log_point end, struct err *e)
 {
-    int rc = log_reset(quorum->log, epoch, end, -1, e);
+    int rc = quorum->keep(quorum->arg, e);
 
+    if (rc == 0)
+        rc = log_reset(quorum->log, epoch, end, -1, e);
     return rc == 0 ? snapshot_adopt(quorum->io, quorum->dirfd, e) : rc;
 }
 
@@ -257,8 +277,10 @@ static void replace(struct quorum *quorum)
                                  .target = install->meta.voters.target};
     struct raft_event event = {.type = RAFT_EVENT_RESET, .change = &change};
     struct err e = {""};
-    int rc = cut_behind(quorum, &e);
+    int rc = tell_all_gone(quorum, &quorum->meta, &install->meta, &e); /* the applier rests */
 
+    if (rc == 0)
+        rc = cut_behind(quorum, &e);
     if (rc == 0 && quorum->state != QUORUM_WELL)
         return;
     if (rc == 0)
@@ -327,26 +349,62 @@ void quorum_install_free(struct quorum *quorum)
 
 /* ---- a start ---- */
 
+/* A topic that a record has made, whether that was decided or not. */
+static int tell_made(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *e)
+{
+    (void)end;
+    return cmd->type == COMMAND_CREATE_TOPIC ? tell_gone(quorum, &quorum->install.meta, cmd->topic, cmd->id, e) : 0;
+}
+
+/* Of the process that ended nothing says what it had: its own snapshot and its records do. What of them cannot be read
+ * had been told when the log began to go. */
+static int tell_left(struct quorum *quorum, struct err *e)
+{
+    struct tree_attr none = {0};
+    struct metadata old;
+    struct snapshot_id id;
+    int64_t from;
+    int rc;
+
+    metadata_init(&old, &none);
+    rc = snapshot_read(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &old, &id, e);
+    from = old.next_offset;
+    if (rc == 0)
+        rc = tell_all_gone(quorum, &old, &quorum->install.meta, e);
+    metadata_free(&old);
+    if (rc == 0 || rc == -ENOENT)
+        rc = quorum_each_record(quorum, from, log_end(quorum->log).offset, tell_made, e);
+    return err_is_passing(rc) ? rc : 0;
+}
+
+static int resume(struct quorum *quorum, const struct snapshot_id *id, struct err *e)
+{
+    int rc = tell_left(quorum, e);
+
+    if (rc == 0)
+        rc = log_follow(quorum->log, id->epoch, e);
+    return rc == 0 ? begin_anew(quorum, id->epoch, id->end, e) : rc;
+}
+
 int quorum_install_resume(struct quorum *quorum, struct err *e)
 {
     struct tree_attr none = {0};
-    struct metadata meta;
+    struct metadata *meta = &quorum->install.meta;
     struct snapshot_id id;
     int rc;
 
-    metadata_init(&meta, &none);
-    rc = snapshot_read(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, &meta, &id, e);
-    metadata_free(&meta);
-    if (rc == -ENOENT)
-        return 0;
-    /* The log went on: the snapshot was given up, or was to be. */
-    if (rc == 0 && log_end(quorum->log).offset > id.end.offset) {
+    metadata_init(meta, &none);
+    rc = snapshot_read(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, meta, &id, e);
+    if (rc == -ENOENT) {
+        rc = 0;
+    } else if (rc == 0 && log_end(quorum->log).offset > id.end.offset) {
+        /* The log went on: the snapshot was given up, or was to be. */
         (void)quorum->io->unlink(quorum->io, quorum->dirfd, SNAPSHOT_NEW_FILE, 0);
-        return 0;
+    } else if (rc == 0) {
+        rc = resume(quorum, &id, e);
     }
-    if (rc == 0)
-        rc = log_follow(quorum->log, id.epoch, e);
-    return rc == 0 ? begin_anew(quorum, id.epoch, id.end, e) : rc;
+    metadata_free(meta);
+    return rc;
 }
 
 /* ---- pieces for others: bulk ---- */

@@ -98,8 +98,8 @@ static int replay_one(struct quorum *quorum, const struct command *cmd, struct l
 {
     int rc = metadata_apply(&quorum->meta, cmd, end.offset - 1, e);
     quorum->applied_point = end;
-    if (rc == 0)
-        quorum->replayed(quorum->arg, cmd);
+    if (rc == 0 && quorum->replayed(quorum->arg, cmd) != 0)
+        rc = err_sys(e, -ENOMEM, "replay");
     /* REPLICATION.md, rule 10: one that lost a race was answered so when it was decided. */
     return rc == -ENOMEM || rc == -EBADMSG ? rc : 0;
 }

@@ -210,6 +210,8 @@ static int open_state(struct node *node, struct err *e)
         return rc;
     rc = identity_clean(node->io, node->data_dirfd, &known->clean_shutdown, e);
     bool clean = known->clean_shutdown; /* longer than `known` */
+    if (rc == 0)
+        rc = stray_load(&node->replicas, e);
     if (rc == 0 && !BUG(clean_mark_late))
         rc = identity_clean_clear(node->io, node->data_dirfd, e);
     if (rc != 0)

@@ -352,7 +352,7 @@ void node_apply(void *arg, const struct command *cmd)
 
 /* ---- a snapshot in place of commands ---- */
 
-/* Topics of `old` that are no more; their directories go too where they were not live yet. */
+/* Topics of `old` that are no more. (Where they were not live yet, the look at strays knows of them: node_gone().) */
 static void delete_others(struct node *node, const struct metadata *old)
 {
     for (size_t i = 0; i < old->topic_count; i++) {
@@ -360,8 +360,6 @@ static void delete_others(struct node *node, const struct metadata *old)
         if (metadata_topic_by_id(&node->quorum.meta, old->topics[i]->id) != NULL)
             continue;
         memcpy(cmd.topic, old->topics[i]->name, sizeof cmd.topic);
-        if (!atomic_load(&node->replicas.caught_up))
-            stray_note(&node->replicas.stray, cmd.topic, old->topics[i]->id);
         delete_topic(node, &cmd);
     }
 }
@@ -423,9 +421,18 @@ void node_replace(void *arg, const struct metadata *old)
     groups_changed(node->group_room);
 }
 
-void node_replay(void *arg, const struct command *cmd)
+int node_replay(void *arg, const struct command *cmd)
 {
     struct node *node = arg;
-    if (cmd->type == COMMAND_DELETE_TOPIC)
-        stray_note(&node->replicas.stray, cmd->topic, cmd->id);
+    return cmd->type == COMMAND_DELETE_TOPIC ? stray_note(&node->replicas.stray, cmd->topic, cmd->id) : 0;
+}
+
+int node_gone(void *arg, const char *topic, const uint8_t id[UUID_BYTES])
+{
+    return stray_note(&((struct node *)arg)->replicas.stray, topic, id);
+}
+
+int node_keep(void *arg, struct err *e)
+{
+    return stray_keep(&((struct node *)arg)->replicas, e);
 }

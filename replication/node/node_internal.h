@@ -106,7 +106,10 @@ void node_apply(void *arg, const struct command *cmd);
 /* Brings them from what `old` said to what the metadata says now, whatever lies between. */
 void node_replace(void *arg, const struct metadata *old);
 /* The same as node_apply() at a start, when there are no live topics yet. */
-void node_replay(void *arg, const struct command *cmd);
+int node_replay(void *arg, const struct command *cmd);
+/* A topic of which nothing will say any more that it was deleted; and that, and what deletions have left, durably. */
+int node_gone(void *arg, const char *topic, const uint8_t id[UUID_BYTES]);
+int node_keep(void *arg, struct err *e);
 /* Hands the live partitions that node `replica` has a part in (0: all) the registrations that the metadata has; in the
  * quorum's turn. */
 void node_apply_registrations(struct node *node, int32_t replica);

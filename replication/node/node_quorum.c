@@ -185,6 +185,8 @@ int node_quorum_open(struct node *node, const struct checkpoints *known, struct 
         quorum->prepare = node_prepare;
         quorum->applied = node_apply;
         quorum->replayed = node_replay;
+        quorum->gone = node_gone;
+        quorum->keep = node_keep;
         quorum->replaced = node_replace;
         quorum->committed = on_committed;
         quorum->found_cluster = on_found_cluster;

@@ -306,6 +306,7 @@ int manager_init(struct replica_manager *manager)
         return rc;
     manager->listener = (struct network_listener){.up = on_up, .down = on_down, .arg = manager};
     pthread_mutex_init(&manager->checkpoint_lock, NULL);
+    stray_init(&manager->stray);
     pthread_rwlock_init(&manager->feed_lock, NULL);
     pthread_mutex_init(&manager->due_lock, NULL);
     pthread_mutex_init(&manager->lock, NULL);

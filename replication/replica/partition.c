@@ -258,6 +258,13 @@ int partition_open(struct topic *topic, int32_t index, const struct partition_re
     return rc;
 }
 
+/* Its directory keeps its name, and the next start tries again, whatever has become of the command. */
+static void leave(struct partition *part, const struct err *e)
+{
+    log_line(LOG_ERR, "%s", e->text);
+    (void)stray_note(&part->manager->stray, part->topic->name, part->topic->id);
+}
+
 /* Its directory, which there was no room, memory or descriptor to open, gives up its name; the next start removes it.
  * The life lock is held, and no other topic of the name is there yet. */
 static void retire_unopened(struct partition *part)
@@ -268,7 +275,7 @@ static void retire_unopened(struct partition *part)
     if (rc == 0)
         rc = set_aside(part, part->topic->id_text, true, &e);
     if (rc != 0 && rc != -ENOENT)
-        log_line(LOG_ERR, "%s", e.text);
+        leave(part, &e);
 }
 
 /* The life lock is held. */
@@ -289,7 +296,7 @@ static void retire(struct partition *part)
         reserve_end(reserve);
     }
     if (rc != 0)
-        log_line(LOG_ERR, "%s", e.text);
+        leave(part, &e);
     else
         atomic_store(&part->disk.life, LIFE_RETIRED);
 }

@@ -258,8 +258,10 @@ void topic_retire(struct topic *topic)
     for (int32_t i = 0; i < topic_partition_count(topic); i++)
         partition_retire(topic_partition(topic, i));
     int rc = manager->io->fsync(manager->io, manager->topics_dirfd);
-    if (rc != 0)
+    if (rc != 0) {
         log_line(LOG_ERR, "delete topic %s: fsync of topics: %s", topic->name, strerror(-rc));
+        (void)stray_note(&manager->stray, topic->name, topic->id); /* a power cut may bring the names back */
+    }
 }
 
 void topic_wake_all(struct topic *topic)

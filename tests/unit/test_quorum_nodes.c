@@ -382,6 +382,43 @@ static void test_who_is_behind_the_logs_start_has_a_snapshot(void **state)
     cluster_await(c, 3000, cluster_mode(c, away) == 0711);
 }
 
+/* Killed when the log has begun behind the snapshot, and what that does not know any more was not taken away yet. */
+static void test_what_a_snapshot_does_not_know_goes_also_after_a_kill(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), away = cluster_follower(c), other = 6 - leader - away;
+    struct quorum_install *install = &c->nodes[away].node->quorum.install;
+    char command[400];
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_register(c, id);
+    assert_int_equal(cluster_mkdir(c, leader, "gone"), 0);
+    cluster_pass(c, 1000);
+    assert_true(cluster_has_directory(c, away, "gone-0"));
+    memory_cut(&c->network, leader, away, true);
+    memory_cut(&c->network, other, away, true);
+    assert_int_equal(cluster_rmdir(c, leader, "gone"), 0);
+    fill_until_snapshot(c, leader);
+    memory_cut(&c->network, leader, away, false);
+    memory_cut(&c->network, other, away, false);
+    while (install->state != INSTALL_REPLACING) {
+        if (!hand_step(&c->nodes[leader].hand) && !hand_step(&c->nodes[other].hand) && !memory_step(&c->network) &&
+            !hand_step(&c->nodes[away].hand))
+            atomic_fetch_add(&c->clock.passed_ms, 5);
+    }
+    assert_true(cluster_has_directory(c, away, "gone-0"));
+    snprintf(command, sizeof command, "cp -r %s %s.killed", c->nodes[away].dir, c->nodes[away].dir);
+    assert_int_equal(system(command), 0);
+    cluster_kill(c, away);
+    snprintf(command, sizeof command, "rm -r %s && mv %s.killed %s", c->nodes[away].dir, c->nodes[away].dir,
+             c->nodes[away].dir);
+    assert_int_equal(system(command), 0);
+    cluster_start(c, away);
+    cluster_register(c, away);
+    cluster_pass(c, 1000);
+    assert_false(cluster_has(c, away, "gone"));
+    assert_false(cluster_has_directory(c, away, "gone-0"));
+}
+
 /* Between the moment at which a snapshot is on the disk and that at which the log begins behind it. */
 static void test_a_snapshot_that_was_not_adopted_is_at_the_next_start(void **state)
 {
@@ -776,6 +813,7 @@ int main(void)
         THREE(test_who_has_applied_less_refuses_nothing),
         THREE(test_two_of_three_are_enough_and_one_is_not),
         THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
+        THREE(test_what_a_snapshot_does_not_know_goes_also_after_a_kill),
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
         THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),
         THREE(test_who_parts_before_the_logs_start_has_a_snapshot),

@@ -4,6 +4,9 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
+#include "replication/metadata/metadata_internal.h"
+#include "replication/metadata/snapshot.h"
+
 /* ---- deletions that did not get through ---- */
 
 static int refuse_deletion(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
@@ -76,6 +79,163 @@ static void test_a_topic_whose_deletion_was_cut_short_is_deleted_by_the_start(vo
     assert_int_equal(count_names(f, "-stray"), 0);
     restart(f);
     assert_content(f, "orders", "new\n");
+}
+
+/* ---- a snapshot has taken the place of the command ---- */
+
+static bool has_snapshot(struct node *node)
+{
+    struct quorum *quorum = &node->quorum;
+    pthread_mutex_lock(&quorum->lock);
+    bool has = quorum->snapshot_id.end.offset > 0 && !atomic_load(&quorum->snapshotting);
+    pthread_mutex_unlock(&quorum->lock);
+    return has;
+}
+
+/* With a command of its own. */
+static void take_snapshot(struct fixture *f)
+{
+    f->node->quorum.snapshot_at = log_end(f->node->quorum.log).offset + 1;
+    create(f, "other");
+    wait_until(has_snapshot(f->node));
+}
+
+static void create_to_delete(struct fixture *f, const char *name)
+{
+    create(f, name);
+    append(f, name, "one\n");
+    set(f, name, "delete.topic.enable", "true");
+}
+
+/* The directory could not give up its name, and by the next start nobody says any more that it is to go. */
+static void test_what_a_deletion_left_goes_when_a_snapshot_has_taken_its_place(void **state)
+{
+    struct fixture *f = *state;
+    create_to_delete(f, "orders");
+    replace_disk_call(f, rename, refuse_deletion);
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
+    take_snapshot(f);
+    crash_and_restart(f); /* still it cannot, nor can the next one be told by a record */
+    assert_true(exists(f, "topics/orders-0"));
+    replace_disk_call(f, rename, io_posix()->rename);
+    restart(f);
+    wait_until(!exists(f, "topics/orders-0") && count_names(f, "-delete") == 0);
+    assert_int_equal(count_names(f, "-stray"), 0);
+}
+
+/* A start replays the command and cannot look at the directory; then a snapshot takes its place. */
+static int no_descriptor_for_orders(struct io *io, int dirfd, const char *name, int flags, mode_t mode)
+{
+    (void)io;
+    return strcmp(name, "orders-0") == 0 ? -EMFILE : io_posix()->open(io_posix(), dirfd, name, flags, mode);
+}
+
+static void test_what_a_start_could_not_look_at_is_looked_at_by_the_next(void **state)
+{
+    struct fixture *f = *state;
+    create_to_delete(f, "orders");
+    replace_disk_call(f, rename, refuse_deletion);
+    assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
+    stop(f);
+    f->disk.io.rename = io_posix()->rename;
+    f->disk.io.open = no_descriptor_for_orders;
+    start(f);
+    assert_true(exists(f, "topics/orders-0"));
+    take_snapshot(f);
+    stop(f);
+    f->disk.io.open = io_posix()->open;
+    start(f);
+    wait_until(!exists(f, "topics/orders-0") && count_names(f, "-delete") == 0);
+}
+
+static _Atomic int at_the_name; /* 1: a deletion waits in front of its rename; 2: it goes on */
+
+static int wait_with_deletion(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    (void)io;
+    if (strstr(to, "-delete") != NULL) {
+        atomic_store(&at_the_name, 1);
+        while (atomic_load(&at_the_name) == 1)
+            sched_yield();
+    }
+    return io_posix()->rename(io_posix(), from_dirfd, from, to_dirfd, to);
+}
+
+static void *delete_orders(void *arg)
+{
+    struct fixture *f = arg;
+    return (void *)(intptr_t)delete_topic(f->node, "orders", NULL);
+}
+
+/* Killed when the metadata knows of it already, and the directory has its name still. */
+static void test_a_snapshot_waits_for_what_it_drops(void **state)
+{
+    struct fixture *f = *state;
+    struct work *snapshot = &f->node->quorum.snapshot_work;
+    char command[300];
+    pthread_t thread;
+    void *rc;
+    create_to_delete(f, "orders");
+    atomic_store(&at_the_name, 0);
+    replace_disk_call(f, rename, wait_with_deletion);
+    assert_int_equal(pthread_create(&thread, NULL, delete_orders, f), 0);
+    wait_until(atomic_load(&at_the_name) == 1);
+    atomic_store(&f->node->quorum.snapshotting, true);
+    snapshot->run(snapshot);
+    snprintf(command, sizeof command, "cp -r %s %s.killed", f->dir, f->dir);
+    assert_int_equal(system(command), 0);
+    atomic_store(&at_the_name, 2);
+    assert_int_equal(pthread_join(thread, &rc), 0);
+    assert_int_equal((intptr_t)rc, 0);
+    stop(f);
+    snprintf(command, sizeof command, "rm -r %s && mv %s.killed %s", f->dir, f->dir, f->dir);
+    assert_int_equal(system(command), 0);
+    f->disk.io.rename = io_posix()->rename;
+    start(f);
+    wait_until(!exists(f, "topics/orders-0") && count_names(f, "-delete") == 0);
+}
+
+/* As another node would have sent it: without the topic, and further than this one's log. */
+static void leave_snapshot_of_another(const struct fixture *f, const char *file, const char *without)
+{
+    struct command cmd = {.type = COMMAND_DELETE_TOPIC};
+    struct tree_attr none = {0};
+    struct snapshot snapshot;
+    struct metadata meta;
+    struct snapshot_id id;
+    int dirfd = open(f->dir, O_RDONLY | O_DIRECTORY);
+    metadata_init(&meta, &none);
+    assert_int_equal(snapshot_read(io_posix(), dirfd, file, &meta, &id, NULL), 0);
+    if (metadata_topic(&meta, without) != NULL) {
+        snprintf(cmd.topic, sizeof cmd.topic, "%s", without);
+        memcpy(cmd.id, metadata_topic(&meta, without)->id, UUID_BYTES);
+        assert_int_equal(metadata_apply(&meta, &cmd, meta.next_offset, NULL), 0);
+    }
+    id.end.offset += 1000;
+    id.end.position += 1000000;
+    meta.next_offset = id.end.offset;
+    assert_int_equal(snapshot_encode(&meta, id.end, &snapshot, NULL), 0);
+    assert_int_equal(snapshot_write(io_posix(), dirfd, SNAPSHOT_NEW_FILE, &snapshot, NULL), 0);
+    snapshot_free(&snapshot);
+    metadata_free(&meta);
+    close(dirfd);
+}
+
+/* Killed when another node's snapshot was here, and the log had not begun behind it: what this one's snapshot or its
+ * records have made, and that one does not know any more, goes. */
+static void test_what_another_nodes_snapshot_does_not_know_goes(void **state)
+{
+    struct fixture *f = *state;
+    create_to_delete(f, "orders");
+    take_snapshot(f);
+    create(f, "later");
+    append(f, "other", "stays\n");
+    stop(f);
+    leave_snapshot_of_another(f, SNAPSHOT_FILE, "orders");
+    start(f);
+    assert_content(f, "other", "stays\n");
+    wait_until(!exists(f, "topics/orders-0") && !exists(f, "topics/later-0") && count_names(f, "-delete") == 0);
+    assert_int_equal(count_names(f, "-stray"), 0);
 }
 
 /* ---- directories that lie about ---- */
@@ -224,6 +384,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(test_a_topic_that_kept_its_directorys_name_takes_no_other_along),
         STORY(test_a_topic_whose_deletion_was_cut_short_is_deleted_by_the_start),
+        STORY(test_what_a_deletion_left_goes_when_a_snapshot_has_taken_its_place),
+        STORY(test_what_a_start_could_not_look_at_is_looked_at_by_the_next),
+        STORY(test_a_snapshot_waits_for_what_it_drops),
+        STORY(test_what_another_nodes_snapshot_does_not_know_goes),
         STORY(test_a_directory_of_another_topic_is_set_aside),
         STORY(test_a_directory_that_was_set_aside_comes_back_to_its_topic),
         STORY(test_a_directory_that_could_not_be_looked_at_is_its_topics_later),
