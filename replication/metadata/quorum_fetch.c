@@ -12,6 +12,7 @@
  * Failing: with no room on the disk nothing is taken and nothing acknowledged; the next beat asks again. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <syslog.h>
 
 #include "engine/record/framing.h"
@@ -86,30 +87,76 @@ int64_t quorum_fetch_deadline_ms(const struct quorum *quorum)
 
 /* ---- what came: records ---- */
 
-/* Tells the machine of the voters that are set in a batch. */
-static void tell_voters(struct quorum *quorum, const struct log_copy *copy)
+/* The voters that are set in a batch, in order. They are in force from the moment that it is in the log: they are read,
+ * and there is room for them, before. */
+struct voters_set {
+    int32_t index;
+    struct raft_voters voters, target;
+};
+
+static int add_voters(struct voters_set **sets, size_t count, int32_t index, const struct command *cmd)
+{
+    struct voters_set *grown = realloc(*sets, (count + 1) * sizeof *grown);
+
+    if (grown == NULL)
+        return -ENOMEM;
+    grown[count] = (struct voters_set){.index = index, .voters = cmd->voters, .target = cmd->target};
+    *sets = grown;
+    return 0;
+}
+
+/* 0 or -ENOMEM; *sets is malloc-ed. */
+static int find_voters(struct quorum *quorum, const struct log_copy *copy, struct voters_set **sets, size_t *count)
 {
     const uint8_t *data = copy->bytes;
     size_t left = copy->entry.len, len;
+    int rc = 0;
 
-    for (int32_t index = 0; left > 0 && quorum->state == QUORUM_WELL; index++, data += len, left -= len) {
-        struct raft_event event = {.type = RAFT_EVENT_VOTERS_RECORD};
+    for (int32_t index = 0; left > 0 && rc == 0; index++, data += len, left -= len) {
         struct command cmd;
 
         len = framing_record_len(FRAMING_MSGPACK, data, left);
-        /* What cannot be understood is found out when it is applied. */
-        if (len == 0 || command_decode(data, len, &cmd, NULL) != 0)
-            return;
-        if (cmd.type == COMMAND_SET_VOTERS) {
-            event.record.base_offset = copy->base.offset;
-            event.record.index = index;
-            event.record.epoch = copy->entry.leader_epoch;
-            event.record.voters = &cmd.voters;
-            event.record.target = &cmd.target;
-            quorum_step(quorum, &event);
-        }
+        if (len == 0)
+            break;
+        rc = command_decode(data, len, &cmd, NULL);
+        if (rc != 0) /* what cannot be understood is found out when it is applied */
+            break;
+        if (cmd.type == COMMAND_SET_VOTERS && (rc = add_voters(sets, *count, index, &cmd)) == 0)
+            *count += 1;
         command_free(&cmd);
     }
+    return rc == -ENOMEM ? rc : raft_make_room(&quorum->raft, *count);
+}
+
+static void tell_voters(struct quorum *quorum, const struct log_copy *copy, const struct voters_set *sets, size_t count)
+{
+    for (size_t i = 0; i < count && quorum->state == QUORUM_WELL; i++) {
+        struct raft_event event = {.type = RAFT_EVENT_VOTERS_RECORD};
+
+        event.record.base_offset = copy->base.offset;
+        event.record.index = sets[i].index;
+        event.record.epoch = copy->entry.leader_epoch;
+        event.record.voters = &sets[i].voters;
+        event.record.target = &sets[i].target;
+        quorum_step(quorum, &event);
+    }
+}
+
+static int append_batch(struct quorum *quorum, const struct log_copy *copy, struct err *e)
+{
+    struct log_append_result at;
+    struct voters_set *sets = NULL;
+    size_t count = 0;
+    int rc = find_voters(quorum, copy, &sets, &count);
+
+    if (rc != 0)
+        err_sys(e, rc, "the quorum's voters");
+    else if ((rc = log_append_copy(quorum->log, quorum->raft.state.epoch, copy, 1, &at, e)) > 0)
+        quorum->end_epoch = copy->entry.leader_epoch;
+    if (rc > 0)
+        tell_voters(quorum, copy, sets, count);
+    free(sets);
+    return rc;
 }
 
 /* An epoch that this server had begun to lead, and was stopped before its first record was in the log: nobody else
@@ -127,7 +174,6 @@ static int append(struct quorum *quorum, const struct frame *frame, struct err *
 {
     const uint8_t *data = frame->body;
     size_t len = frame->body_bytes;
-    struct log_append_result at;
     struct log_copy copy;
     int rc = len > 0 ? forget_own_epoch(quorum, e) : 0;
 
@@ -136,11 +182,9 @@ static int append(struct quorum *quorum, const struct frame *frame, struct err *
     while (quorum->state == QUORUM_WELL && (rc = quorum_records_next(&data, &len, &copy, e)) > 0) {
         if (copy.base.offset < log_end(quorum->log).offset)
             continue;
-        rc = log_append_copy(quorum->log, quorum->raft.state.epoch, &copy, 1, &at, e);
+        rc = append_batch(quorum, &copy, e);
         if (rc < 0)
             return rc;
-        quorum->end_epoch = copy.entry.leader_epoch;
-        tell_voters(quorum, &copy);
     }
     return rc;
 }

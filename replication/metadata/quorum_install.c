@@ -279,6 +279,8 @@ static void replace(struct quorum *quorum)
     struct err e = {""};
     int rc = tell_all_gone(quorum, &quorum->meta, &install->meta, &e); /* the applier rests */
 
+    if (rc == 0 && (rc = raft_make_room(&quorum->raft, 1)) != 0)
+        err_sys(&e, rc, "the quorum's voters");
     if (rc == 0)
         rc = cut_behind(quorum, &e);
     if (rc == 0 && quorum->state != QUORUM_WELL)

@@ -162,8 +162,10 @@ static int append_voters(struct quorum *quorum, const struct raft_action *action
     struct command cmd = {.type = COMMAND_SET_VOTERS, .voters = action->append.voters, .target = action->append.target};
     struct log_append_result at;
     struct quorum_told *told;
-    int rc = 0;
+    int rc = raft_make_room(&quorum->raft, (size_t)quorum->told_count + 1); /* those that wait to be told, and this */
 
+    if (rc != 0)
+        return err_sys(e, rc, "the quorum's voters");
     if (action->type == RAFT_BOOTSTRAP)
         rc = quorum->found_cluster(quorum->arg, cmd.cluster, e);
     if (rc == 0 && quorum->recovering)
@@ -298,8 +300,9 @@ static void go_on(struct quorum *quorum)
             told.event.record.target = &told.target;
         }
         quorum->action_at = 0;
-        if (raft_step(&quorum->raft, quorum->clock->mono_ms(quorum->clock), &told.event, &quorum->actions) != 0)
-            quorum_fail(quorum, -ENOMEM, &(struct err){"no memory for the voters"});
+        int rc = raft_step(&quorum->raft, quorum->clock->mono_ms(quorum->clock), &told.event, &quorum->actions);
+
+        assert(rc == 0); /* append_voters() has made room */
     }
 }
 
@@ -310,10 +313,7 @@ int quorum_step(struct quorum *quorum, const struct raft_event *event)
     assert(quorum->state == QUORUM_WELL && quorum->told_count == 0);
     quorum->action_at = 0;
     rc = raft_step(&quorum->raft, quorum->clock->mono_ms(quorum->clock), event, &quorum->actions);
-    if (rc == -ENOMEM) {
-        quorum_fail(quorum, rc, &(struct err){"no memory for the voters"});
-        return rc;
-    }
+    assert(rc != -ENOMEM); /* whoever tells of a record or a reset has made room */
     go_on(quorum);
     return rc;
 }

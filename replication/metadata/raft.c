@@ -281,6 +281,11 @@ static int on_reset(struct raft *raft, const struct raft_change *change)
 
 /* ---- the machine ---- */
 
+int raft_make_room(struct raft *raft, size_t records)
+{
+    return raft_history_reserve(&raft->voters, records);
+}
+
 static void on_start(struct raft *raft)
 {
     raft->started = raft->starting = true;

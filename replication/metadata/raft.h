@@ -241,9 +241,12 @@ void raft_free(struct raft *raft);
 void raft_set_state(struct raft *raft, const struct raft_state *state);
 
 /* One event at now_ms, which never goes back. *out is made anew. Before START only VOTERS_RECORD, RESET and TRIMMED may
- * come, and no action comes of them. 0; -ENOMEM: a record or reset could not be remembered, the node must not go on;
- * the errnos of CHANGE_VOTERS. */
+ * come, and no action comes of them. 0; -ENOMEM: a record or reset could not be remembered, the node must not go on
+ * (after raft_make_room() none is); the errnos of CHANGE_VOTERS. */
 int raft_step(struct raft *raft, int64_t now_ms, const struct raft_event *event, struct raft_actions *out);
+
+/* Room for so many VOTERS_RECORDs, or a RESET, before they are in the log. -ENOMEM. */
+int raft_make_room(struct raft *raft, size_t records);
 
 /* When the next TICK is due; INT64_MAX: never. */
 int64_t raft_deadline_ms(const struct raft *raft);

@@ -14,20 +14,31 @@ void raft_history_free(struct raft_history *history)
     *history = (struct raft_history){0};
 }
 
+int raft_history_reserve(struct raft_history *history, size_t n)
+{
+    size_t size = history->size == 0 ? 8 : history->size;
+    struct raft_change *changes;
+
+    if (history->size - history->count >= n)
+        return 0;
+    while (size - history->count < n)
+        size *= 2;
+    changes = realloc(history->changes, size * sizeof *changes);
+    if (changes == NULL)
+        return -ENOMEM;
+    history->changes = changes;
+    history->size = size;
+    return 0;
+}
+
 int raft_history_add(struct raft_history *history, const struct raft_change *change)
 {
-    assert(history->count == 0 || history->changes[history->count - 1].offset < change->offset);
-    if (history->count == history->size) {
-        size_t size = history->size == 0 ? 8 : 2 * history->size;
-        struct raft_change *changes = realloc(history->changes, size * sizeof *changes);
+    int rc = raft_history_reserve(history, 1);
 
-        if (changes == NULL)
-            return -ENOMEM;
-        history->changes = changes;
-        history->size = size;
-    }
-    history->changes[history->count++] = *change;
-    return 0;
+    assert(history->count == 0 || history->changes[history->count - 1].offset < change->offset);
+    if (rc == 0)
+        history->changes[history->count++] = *change;
+    return rc;
 }
 
 /* How many of them are below offset. */

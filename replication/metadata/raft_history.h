@@ -24,6 +24,8 @@ struct raft_history {
 
 /* Zero-initialise. */
 void raft_history_free(struct raft_history *history);
+/* Room for n more, so that to add them cannot fail. -ENOMEM: nothing has changed. */
+int raft_history_reserve(struct raft_history *history, size_t n);
 /* Behind all others. -ENOMEM: nothing has changed. */
 int raft_history_add(struct raft_history *history, const struct raft_change *change);
 /* Forgets the records at or above end. */

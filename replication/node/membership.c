@@ -10,6 +10,7 @@
 
 enum {
     REGISTER_AGAIN_MS = 500,
+    RESUME_AGAIN_MS = 100,
     /* Between heartbeats while somebody waits for what follows: a stop, or the end of a process that was seen. */
     HEARTBEAT_URGENT_MS = 50,
     LEAVE_MS = 10000,
@@ -164,13 +165,14 @@ bool membership_has_lease(const struct membership *member)
     return until_ms == INT64_MAX || now_ms(member) < until_ms;
 }
 
-/* What was held for want of a lease goes on. */
-static void resume_all(struct node *node)
+/* What was held for want of a lease goes on; without memory, with a later tick. */
+static void resume_all(struct membership *member)
 {
     struct topic **topics;
     size_t count;
-    if (catalog_list(&node->replicas.catalog, &topics, &count) != 0)
-        return; /* with the next change of one of them */
+    member->resume_due = catalog_list(&member->node->replicas.catalog, &topics, &count) != 0;
+    if (member->resume_due)
+        return;
     for (size_t i = 0; i < count; i++) {
         topic_resume(topics[i]);
         topic_unref(topics[i]);
@@ -183,7 +185,7 @@ static void set_lease(struct membership *member, int64_t until_ms)
 {
     int64_t before_ms = atomic_exchange(&member->lease_until_ms, until_ms);
     if (now_ms(member) >= before_ms)
-        resume_all(member->node);
+        resume_all(member);
 }
 
 static void take_answer(struct membership *member, int64_t sent_ms, const struct heartbeat_answer *answer)
@@ -459,7 +461,11 @@ static void tick(struct membership *member)
         tick_member(member);
     if (state == MEMBER_LEAVING && now_ms(member) - member->answered_ms >= member->session_timeout_ms)
         atomic_store(&member->state, MEMBER_LEFT);
-    if (state != MEMBER_REGISTERING && state != MEMBER_LEFT && member->next_ms != INT64_MAX)
+    if (member->resume_due)
+        resume_all(member);
+    if (member->resume_due)
+        alarm_set(member->node->executor, &member->alarm, RESUME_AGAIN_MS);
+    else if (state != MEMBER_REGISTERING && state != MEMBER_LEFT && member->next_ms != INT64_MAX)
         alarm_set(member->node->executor, &member->alarm, member->next_ms - now_ms(member));
 }
 

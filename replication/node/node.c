@@ -147,32 +147,38 @@ static int open_env(struct node *node, struct err *e)
     return node->replicas.env.cache == NULL ? err_sys(e, -ENOMEM, "open %s", node->options.data_dir) : 0;
 }
 
-static void open_groups(struct node *node)
+/* All of them, or the start fails: what is not there could be made again, and its checkpoints would be lost. -ENOMEM.
+ */
+static int open_groups(struct node *node, struct err *e)
 {
     const struct metadata *meta = quorum_acquire(&node->quorum);
-    for (size_t i = 0; i < meta->group_count; i++) {
+    int rc = 0;
+    for (size_t i = 0; i < meta->group_count && rc == 0; i++) {
         struct node_group *group = group_table_add(&node->groups, meta->groups[i]);
         if (group == NULL)
-            log_line(LOG_CRIT, "group %s: out of memory", meta->groups[i]->name);
+            rc = err_sys(e, -ENOMEM, "group %s", meta->groups[i]->name);
         else
             node_group_unref(group);
     }
     quorum_release(&node->quorum);
+    return rc;
 }
 
-static void open_topics(struct node *node, const struct checkpoints *known)
+/* Likewise. */
+static int open_topics(struct node *node, const struct checkpoints *known, struct err *e)
 {
     const struct metadata *meta = quorum_acquire(&node->quorum);
-    for (size_t i = 0; i < meta->topic_count; i++) {
+    int rc = 0;
+    for (size_t i = 0; i < meta->topic_count && rc == 0; i++) {
         struct topic *topic = topic_new(&node->replicas, meta->topics[i], &meta->config, false);
-        if (topic == NULL) {
-            log_line(LOG_CRIT, "topic %s: out of memory", meta->topics[i]->name);
-            continue;
-        }
-        topic_open_partitions(topic, meta->topics[i], known, false);
-        catalog_add(&node->replicas.catalog, topic);
+        rc = topic == NULL ? -ENOMEM : topic_open_partitions(topic, meta->topics[i], known, false);
+        if (topic != NULL)
+            catalog_add(&node->replicas.catalog, topic);
+        if (rc != 0)
+            err_sys(e, rc, "topic %s", meta->topics[i]->name);
     }
     quorum_release(&node->quorum);
+    return rc;
 }
 
 /* Where a log ends below its checkpointed high watermark, that is brought down before anything is appended: after the
@@ -219,8 +225,11 @@ static int open_state(struct node *node, struct err *e)
     rc = node_quorum_open(node, known, e);
     if (rc != 0)
         goto err_after_mark;
-    open_topics(node, known);
-    open_groups(node);
+    rc = open_topics(node, known, e);
+    if (rc == 0)
+        rc = open_groups(node, e);
+    if (rc != 0)
+        goto err_after_quorum;
     node->checkpoints_by_name = checkpoints_are_by_name(known);
     lower_checkpoints(node);
     if (quorum_knows_all(&node->quorum)) {

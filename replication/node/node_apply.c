@@ -64,12 +64,20 @@ int node_prepare(void *arg, const struct command *cmd, struct err *e)
 
 /* ---- after it ---- */
 
+/* REPLICATION.md, rule 10: it would be hidden here, and be as if it had never been acknowledged. */
+static void __attribute__((noreturn)) end_without_memory(const char *what, const char *name)
+{
+    log_line(LOG_CRIT, "%s %s was decided, and there is no memory for it", what, name);
+    abort();
+}
+
 /* Those that the topic has not yet. They are new, or were decided before this start, and then they may be on the disk.
  */
 static void open_partitions(struct node *node, struct topic *topic, const struct metadata_topic *meta)
 {
     bool new = atomic_load(&node->replicas.caught_up);
-    topic_open_partitions(topic, meta, new ? NULL : &node->replicas.known, new);
+    if (topic_open_partitions(topic, meta, new ? NULL : &node->replicas.known, new) != 0)
+        end_without_memory("topic", meta->name);
 }
 
 static void create_topic(struct node *node, const struct command *cmd)
@@ -81,10 +89,8 @@ static void create_topic(struct node *node, const struct command *cmd)
     if (leave_names(node, &e) != 0)
         log_line(LOG_ERR, "%s: the checkpoints of version 1 are still there: %s", node->options.data_dir, e.text);
     struct topic *topic = topic_new(&node->replicas, made, &meta->config, false);
-    if (topic == NULL) {
-        log_line(LOG_CRIT, "topic %s: out of memory", cmd->topic);
-        return;
-    }
+    if (topic == NULL)
+        end_without_memory("topic", cmd->topic);
     open_partitions(node, topic, made);
     catalog_add(&node->replicas.catalog, topic_ref(topic));
     tell_changed(node, topic);
@@ -169,8 +175,6 @@ static bool may_act_on(struct node *node, const struct partition_registration *r
 static void set_registration(struct node *node, struct topic *topic, const struct metadata_topic *meta, int32_t index)
 {
     struct partition *part = topic_partition(topic, index);
-    if (part == NULL) /* there was no memory for it */
-        return;
     if (!may_act_on(node, &meta->parts[index])) {
         partition_come_back(part);
         return;
@@ -256,10 +260,8 @@ static void register_node(struct node *node, const struct command *cmd)
 static void create_group(struct node *node, const struct metadata_group *meta)
 {
     struct node_group *group = group_table_add(&node->groups, meta);
-    if (group == NULL) {
-        log_line(LOG_CRIT, "group %s: out of memory", meta->name);
-        return;
-    }
+    if (group == NULL)
+        end_without_memory("group", meta->name);
     tell_group(node, group, false);
     node_group_unref(group);
 }
@@ -276,7 +278,7 @@ static void delete_group(struct node *node, const char *name)
 static void update_group(struct node *node, const char *name)
 {
     struct node_group *group = group_table_find(&node->groups, name);
-    if (group == NULL) /* `.groups` itself, or there was no memory */
+    if (group == NULL) /* `.groups` itself */
         return;
     node_group_update(group, metadata_group(&node->quorum.meta, name));
     tell_group(node, group, false);

@@ -152,13 +152,10 @@ static int made_rc(struct command_op *op)
     if (op->cmd.type != COMMAND_CREATE_TOPIC && op->cmd.type != COMMAND_CREATE_PARTITIONS)
         return 0;
     struct topic *topic = catalog_find(&op->node->replicas.catalog, op->cmd.topic);
-    bool decided = metadata_topic_by_id(quorum_acquire(&op->node->quorum), op->cmd.id) != NULL;
-    quorum_release(&op->node->quorum);
-    if (topic == NULL && !decided)
+    if (topic == NULL)
         return 0; /* made, and deleted by somebody else since */
-    int rc = topic == NULL ? -ENOMEM : topic->open_rc;
-    if (topic != NULL)
-        topic_unref(topic);
+    int rc = topic->open_rc;
+    topic_unref(topic);
     return rc == 0 ? 0 : not_made(op, rc);
 }
 

@@ -33,7 +33,8 @@ static int open_internal_topic(struct node *node, const struct checkpoints *know
         node->replicas.internal_topic = topic_new(&node->replicas, meta, &no_defaults, true);
     if (node->replicas.internal_topic == NULL)
         return err_sys(e, -ENOMEM, "open %s", internal_name);
-    topic_open_partitions(node->replicas.internal_topic, meta, known, false);
+    if (topic_open_partitions(node->replicas.internal_topic, meta, known, false) != 0)
+        return err_sys(e, -ENOMEM, "open %s", internal_name);
     return node->replicas.internal_topic->open_rc;
 }
 

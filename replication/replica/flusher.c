@@ -31,10 +31,25 @@ static void on_due(struct work *work)
 {
     struct flusher *flusher = CONTAINER_OF(work, struct flusher, due);
     uint64_t seen = atomic_load(&flusher->due_count);
-    manager_each_partition(flusher->manager, flush_due, NULL);
+    if (manager_each_partition(flusher->manager, flush_due, NULL) != 0) {
+        alarm_set(flusher->manager->executor, &flusher->due_again, LIMIT_FLUSH_DELAY_MS);
+        return;
+    }
     atomic_store(&flusher->due_busy, false);
     if (atomic_load(&flusher->due_count) != seen && !atomic_exchange(&flusher->due_busy, true))
         executor_prompt(flusher->manager->executor, work);
+}
+
+static void on_due_again(struct alarm *alarm)
+{
+    struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, due_again);
+    executor_prompt(flusher->manager->executor, &flusher->due);
+}
+
+static void request(struct flusher *flusher)
+{
+    if (!atomic_exchange(&flusher->flush_armed, true))
+        alarm_set(flusher->manager->executor, &flusher->flush, LIMIT_FLUSH_DELAY_MS);
 }
 
 static void on_flush(struct alarm *alarm)
@@ -42,7 +57,8 @@ static void on_flush(struct alarm *alarm)
     struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, flush);
     struct err e = {0};
     atomic_store(&flusher->flush_armed, false);
-    manager_each_partition(flusher->manager, flush_one, NULL);
+    if (manager_each_partition(flusher->manager, flush_one, NULL) != 0)
+        request(flusher);
     if (checkpoints_write(flusher->manager, CHECKPOINT_RECOVERY_POINT, &e) != 0)
         log_line(LOG_ERR, "checkpoint: %s", e.text);
 }
@@ -70,6 +86,7 @@ void flusher_init(struct flusher *flusher, struct replica_manager *manager)
     flusher->manager = manager;
     alarm_init(&flusher->flush, WORK_PROMPT, on_flush);
     flusher->due.run = on_due;
+    alarm_init(&flusher->due_again, WORK_PROMPT, on_due_again);
     alarm_init(&flusher->checkpoint, WORK_PROMPT, on_checkpoint);
     alarm_init(&flusher->decided, WORK_PROMPT, on_decided);
 }
@@ -87,8 +104,7 @@ uint64_t flusher_wanted(struct flusher *flusher)
 void flusher_request(struct flusher *flusher, struct partition *part)
 {
     atomic_store(&part->flush.wanted, true);
-    if (!atomic_exchange(&flusher->flush_armed, true))
-        alarm_set(flusher->manager->executor, &flusher->flush, LIMIT_FLUSH_DELAY_MS);
+    request(flusher);
 }
 
 void flusher_due(struct flusher *flusher, struct partition *part)

@@ -21,7 +21,8 @@ struct flusher {
     _Atomic bool flush_armed; /* from when it is set until it rings */
     struct work due;
     _Atomic uint64_t due_count; /* calls of flusher_due() */
-    _Atomic bool due_busy;      /* the work is queued or under way */
+    _Atomic bool due_busy;      /* the work is queued or under way, or due_again is set */
+    struct alarm due_again;     /* there was no memory to look for them */
     struct alarm checkpoint;
     _Atomic bool checkpoint_armed;
     struct alarm decided;

@@ -343,8 +343,13 @@ static void on_links(struct mailbox *mailbox, struct mail *list)
 
     (void)list;
     if (manager_each_partition(forwarding->manager, look_at, NULL) < 0) {
-        mailbox_kick(mailbox); /* until there is memory for all */
+        alarm_set(forwarding->manager->executor, &forwarding->links_again, LIMIT_DECIDE_AGAIN_MS);
     }
+}
+
+static void on_links_again(struct alarm *alarm)
+{
+    mailbox_kick(&CONTAINER_OF(alarm, struct forwarding, links_again)->links);
 }
 
 static void on_up(void *arg, int32_t node, const struct hello *hello)
@@ -446,6 +451,7 @@ void forwarding_init(struct forwarding *forwarding, struct replica_manager *mana
                                       .node_epoch = -1,
                                       .ask = {.run = on_ask}};
     alarm_init(&forwarding->again, WORK_PROMPT, on_again);
+    alarm_init(&forwarding->links_again, WORK_PROMPT, on_links_again);
     for (int i = 0; i < FORWARDING_BOXES; i++) {
         mailbox_init(&forwarding->boxes[i], manager->executor, WORK_PROMPT, on_turn);
     }

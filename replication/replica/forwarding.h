@@ -31,7 +31,8 @@ struct forwarding {
     _Atomic int64_t granted;     /* the first of the ids that this node was granted last */
     _Atomic bool asking;         /* from the first time on */
     struct work ask;
-    struct alarm again; /* it was not granted */
+    struct alarm again;       /* it was not granted */
+    struct alarm links_again; /* there was no memory to look at all partitions */
     struct quorum_op op;
     _Atomic int64_t node_epoch; /* of this process's registration; -1: not yet */
 };

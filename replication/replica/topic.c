@@ -85,6 +85,7 @@ void topic_unref(struct topic *topic)
 
 /* ---- partitions ---- */
 
+/* -ENOMEM: it is not there. */
 static int open_one(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known, bool made)
 {
     int32_t index = atomic_load(&topic->partition_count);
@@ -112,20 +113,22 @@ static int open_one(struct topic *topic, const struct metadata_topic *meta, cons
     return 0;
 }
 
-void topic_open_partitions(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known,
-                           bool made)
+int topic_open_partitions(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known,
+                          bool made)
 {
+    int rc = 0;
     size_t size = (size_t)meta->partitions * sizeof(struct partition *);
     pthread_mutex_lock(&topic->lock);
     struct partition **partitions = realloc(topic->partitions, size);
     if (partitions != NULL)
         topic->partitions = partitions;
     pthread_mutex_unlock(&topic->lock);
-    topic->open_rc = partitions == NULL ? -ENOMEM : 0;
-    while (partitions != NULL && atomic_load(&topic->partition_count) < meta->partitions) {
-        if (open_one(topic, meta, known, made) != 0)
-            return;
-    }
+    if (partitions == NULL)
+        rc = -ENOMEM;
+    topic->open_rc = 0;
+    while (rc == 0 && atomic_load(&topic->partition_count) < meta->partitions)
+        rc = open_one(topic, meta, known, made);
+    return rc;
 }
 
 struct partition *topic_partition(struct topic *topic, int32_t index)

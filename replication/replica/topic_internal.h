@@ -55,9 +55,9 @@ struct topic *topic_new(struct replica_manager *manager, const struct metadata_t
 
 /* Opens the partitions that meta has and the topic has not yet. made: they are new; a directory that is there already
  * belongs to something else. One that cannot be opened is there all the same, offline, and was logged; open_rc is the
- * first reason. One caller at a time. */
-void topic_open_partitions(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known,
-                           bool made);
+ * first reason. -ENOMEM: some are not there, and who has read of them must not go on without. One caller at a time. */
+int topic_open_partitions(struct topic *topic, const struct metadata_topic *meta, const struct checkpoints *known,
+                          bool made);
 
 /* The metadata changed: attributes and settings. topic_resume() is due after that. */
 void topic_update(struct topic *topic, const struct metadata_topic *meta, const struct config_set *cluster);
