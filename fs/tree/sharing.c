@@ -1,7 +1,5 @@
 #include "fs/tree/sharing.h"
 
-#include <stdlib.h>
-
 #include "fs/tree/tree_internal.h"
 
 /* Under the lock. A thread's LOOKUPs with nothing in between are one: the kernel asks twice where a name gives another
@@ -120,19 +118,32 @@ void sharing_leave(struct vnode *vnode)
     atomic_fetch_sub(&vnode->writers, 1);
 }
 
-size_t sharing_watched(struct tree *tree, const struct pfile *pfile, fuse_ino_t **out)
+/* Into its place, where there is room or it is one of the lowest. */
+static size_t put_in_order(fuse_ino_t ids[SHARING_WALK_IDS], size_t count, fuse_ino_t id)
+{
+    if (count == SHARING_WALK_IDS && ids[count - 1] < id)
+        return count;
+    size_t at = count < SHARING_WALK_IDS ? count++ : count - 1;
+    for (; at > 0 && ids[at - 1] > id; at--)
+        ids[at] = ids[at - 1];
+    ids[at] = id;
+    return count;
+}
+
+size_t sharing_watched(struct tree *tree, const struct pfile *pfile, struct sharing_walk *walk,
+                       fuse_ino_t ids[SHARING_WALK_IDS])
 {
     size_t count = 0;
     pthread_mutex_lock(&tree->lock);
-    for (const struct vnode *vnode = pfile->nodes; vnode != NULL; vnode = vnode->pfile_next)
-        count += vnode->shown_to != 0;
-    *out = count != 0 ? malloc(count * sizeof **out) : NULL;
-    count = 0;
-    for (const struct vnode *vnode = *out != NULL ? pfile->nodes : NULL; vnode != NULL; vnode = vnode->pfile_next) {
-        if (vnode->shown_to != 0)
-            (*out)[count++] = vnode->id;
+    if (walk->end == 0)
+        walk->end = (tree->sequence + 1) << SLOT_BITS;
+    for (const struct vnode *vnode = pfile->nodes; vnode != NULL; vnode = vnode->pfile_next) {
+        if (vnode->shown_to != 0 && vnode->id > walk->after && vnode->id < walk->end)
+            count = put_in_order(ids, count, vnode->id);
     }
     pthread_mutex_unlock(&tree->lock);
+    if (count > 0)
+        walk->after = ids[count - 1];
     return count;
 }
 

@@ -48,8 +48,17 @@ static inline void sharing_look(struct vnode *vnode)
         atomic_store_explicit(&vnode->looked_at, true, memory_order_relaxed);
 }
 
-/* The ids of the nodes of a partition that somebody may watch; *out is malloc-ed, no memory: none. */
-size_t sharing_watched(struct tree *tree, const struct pfile *pfile, fuse_ino_t **out);
+/* A walk over the nodes of a partition that somebody may watch. Zero-initialise. */
+struct sharing_walk {
+    fuse_ino_t after, end; /* ids rise; those at or behind `end` came later than the walk began */
+};
+
+enum { SHARING_WALK_IDS = 64 };
+
+/* The ids of the next ones, ascending; 0: there are no more. It needs no memory, so that nobody who watches is passed
+ * over for want of it. */
+size_t sharing_watched(struct tree *tree, const struct pfile *pfile, struct sharing_walk *walk,
+                       fuse_ino_t ids[SHARING_WALK_IDS]);
 /* Watchers of `.segments` are told from here on. false: they are already, and told stays the caller's. */
 bool sharing_begin_told(struct tree *tree, struct pfile *pfile, struct told *told);
 

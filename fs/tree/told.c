@@ -82,7 +82,7 @@ static void tell_growth(struct session *session, const struct told *told, const 
     }
 }
 
-void told_update(struct session *session, struct pfile *pfile, const char *dir)
+bool told_update(struct session *session, struct pfile *pfile, const char *dir)
 {
     struct told *told = pfile->told, now = {.position = partition_high_watermark(pfile->part).position};
     struct log_size size;
@@ -90,8 +90,9 @@ void told_update(struct session *session, struct pfile *pfile, const char *dir)
     partition_size(pfile->part, &size);
     /* One that begins at the high watermark is counted, but not listed yet. */
     if (size.segments != told->count / SEGMENT_FILES || partition_segment_changes(pfile->part) != told->changes) {
-        if (list(pfile->part, &now) != 0)
-            return;
+        int rc = list(pfile->part, &now);
+        if (rc != 0)
+            return !err_is_passing(rc);
         tell_growth(session, told, dir);
         tell_files(session, told, &now, dir);
         free(told->files);
@@ -100,4 +101,5 @@ void told_update(struct session *session, struct pfile *pfile, const char *dir)
         told->position = now.position;
         tell_growth(session, told, dir);
     }
+    return true;
 }

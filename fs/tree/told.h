@@ -17,7 +17,8 @@ struct told;
 void told_begin(struct tree *tree, struct pfile *pfile);
 void told_free(struct told *told);
 
-/* The partition has changed, and it was told_begin(); dir is the path of `.segments/N`. The waker's thread. */
-void told_update(struct session *session, struct pfile *pfile, const char *dir);
+/* The partition has changed, and it was told_begin(); dir is the path of `.segments/N`. false: there was no memory or
+ * no descriptor to look, and it is to be called again. The waker's thread. */
+bool told_update(struct session *session, struct pfile *pfile, const char *dir);
 
 #endif

@@ -58,15 +58,19 @@ static void act(struct session *session, enum outside_kind kind, const char *pat
 /* Watchers of the partition itself, each on a node of its own. false: there are none. */
 static bool visit_nodes(struct session *session, const struct pfile *pfile, const char *path)
 {
-    fuse_ino_t *ids = NULL;
-    size_t count = pfile != NULL ? sharing_watched(session->tree, pfile, &ids) : 0;
-    for (size_t i = 0; i < count; i++) {
-        act(session, OUTSIDE_WRITE, path, ids[i]);
-        if (sharing_retire(session->tree, ids[i]))
-            act(session, OUTSIDE_LOOK, path, ids[i]);
+    fuse_ino_t ids[SHARING_WALK_IDS];
+    struct sharing_walk walk = {0};
+    size_t count;
+    bool any = false;
+    while (pfile != NULL && (count = sharing_watched(session->tree, pfile, &walk, ids)) > 0) {
+        any = true;
+        for (size_t i = 0; i < count; i++) {
+            act(session, OUTSIDE_WRITE, path, ids[i]);
+            if (sharing_retire(session->tree, ids[i]))
+                act(session, OUTSIDE_LOOK, path, ids[i]);
+        }
     }
-    free(ids);
-    return count > 0;
+    return any;
 }
 
 /* Watchers of the directory, which the kernel tells only of what is done to a name in it. */
@@ -87,6 +91,7 @@ static int64_t visit(struct session *session, struct partition_news *news)
     bool untold = partition_news_seen(news);
     int64_t rest_ms = LIMIT_WAKE_INTERVAL_MS;
     char path[512];
+    news->again = false;
     if (topic_deleted(topic))
         return rest_ms;
     struct pfile *pfile = tree_pfile_find(session->tree, topic, index);
@@ -97,7 +102,7 @@ static int64_t visit(struct session *session, struct partition_news *news)
     }
     if (pfile != NULL && pfile->told != NULL) {
         snprintf(path, sizeof path, "%s%s/.segments/%d", above, topic_name(topic), (int)index);
-        told_update(session, pfile, path);
+        news->again = !told_update(session, pfile, path);
     }
     if (pfile != NULL)
         tree_pfile_put(session->tree, pfile);
@@ -106,7 +111,7 @@ static int64_t visit(struct session *session, struct partition_news *news)
 
 /* ---- the thread ---- */
 
-/* Those that have rested: back, or into the queue when something has changed meanwhile. */
+/* Those that have rested: back, or into the queue when something has changed meanwhile, or was not told. */
 static void end_rests(struct waker *waker, struct queue *again)
 {
     int64_t now = now_ms();
@@ -117,7 +122,7 @@ static void end_rests(struct waker *waker, struct queue *again)
         if (news->due_ms > now) {
             news->next = waker->resting;
             waker->resting = news;
-        } else if (!sharing_return(waker->session->tree, news)) {
+        } else if (news->again || !sharing_return(waker->session->tree, news)) {
             push(again, news);
         }
         news = next;

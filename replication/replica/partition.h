@@ -219,6 +219,7 @@ struct partition_news {
     struct partition *part;      /* referenced while it is the listener's */
     struct partition_news *next; /* the listener's own */
     int64_t due_ms;              /* likewise */
+    bool again;                  /* likewise */
     /* private to partition_feed.c */
     uint64_t seen, seen_untold;
 };

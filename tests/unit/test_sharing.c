@@ -57,12 +57,14 @@ static struct vnode *open_it(struct story *s, pid_t tid)
 
 static size_t watched(struct story *s)
 {
-    fuse_ino_t *ids;
     struct pfile *pfile = tree_pfile(s->tree, s->topic, 0);
-    size_t count = sharing_watched(s->tree, pfile, &ids);
-    free(ids);
+    struct sharing_walk walk = {0};
+    fuse_ino_t ids[SHARING_WALK_IDS];
+    size_t all = 0, count;
+    while ((count = sharing_watched(s->tree, pfile, &walk, ids)) > 0)
+        all += count;
     tree_pfile_put(s->tree, pfile);
-    return count;
+    return all;
 }
 
 static void appends_one_after_the_other_have_one_node(void **state)
@@ -154,6 +156,29 @@ static void what_was_retired_is_given_no_more_and_reached_while_it_lives(void **
     tree_forget(s.tree, id, 2);
     assert_null(sharing_reach(s.tree, id));
     assert_int_equal(watched(&s), 1);
+    end(&s);
+}
+
+/* Each of many once, in order; who comes meanwhile is for the next time. */
+static void all_who_may_watch_are_met_once(void **state)
+{
+    enum { MANY = 5 * SHARING_WALK_IDS / 2 };
+    struct story s = begin(state);
+    struct pfile *pfile = tree_pfile(s.tree, s.topic, 0);
+    struct sharing_walk walk = {0};
+    fuse_ino_t ids[SHARING_WALK_IDS], known[MANY];
+    size_t met = 0, count;
+    for (size_t i = 0; i < MANY; i++) {
+        known[i] = stat_it(&s, ANN)->id;
+        assert_true(sharing_retire(s.tree, known[i]));
+    }
+    while ((count = sharing_watched(s.tree, pfile, &walk, ids)) > 0) {
+        for (size_t i = 0; i < count && met < MANY; i++, met++)
+            assert_int_equal(ids[i], known[met]);
+        assert_true(sharing_retire(s.tree, stat_it(&s, BEN)->id));
+    }
+    assert_int_equal(met, MANY);
+    tree_pfile_put(s.tree, pfile);
     end(&s);
 }
 
@@ -346,6 +371,7 @@ int main(void)
         STORY(what_is_open_is_nobodys_to_write),
         STORY(a_thread_that_cannot_be_told_shares),
         STORY(what_was_retired_is_given_no_more_and_reached_while_it_lives),
+        STORY(all_who_may_watch_are_met_once),
         STORY(appends_to_what_nobody_else_has_are_told_to_nobody),
         STORY(appends_are_told_to_who_has_another_node),
         STORY(however_many_open_at_once_none_is_sent_away_twice),
