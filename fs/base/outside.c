@@ -175,6 +175,8 @@ static int do_act(int rootfd, const struct message *message)
         return write_nothing(rootfd, message->path);
     case OUTSIDE_MAKE:
         return mknodat(rootfd, message->path, S_IFREG | 0444, 0) != 0 ? -errno : 0;
+    case OUTSIDE_MKDIR:
+        return mkdirat(rootfd, message->path, 0555) != 0 ? -errno : 0;
     case OUTSIDE_REMOVE:
         return unlinkat(rootfd, message->path, 0) != 0 ? -errno : 0;
     default:

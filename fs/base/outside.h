@@ -33,6 +33,7 @@ enum outside_kind {
     OUTSIDE_TOUCH,  /* mtime alone is set: IN_MODIFY */
     OUTSIDE_WRITE,  /* opened for appending, touched and closed: IN_OPEN, IN_MODIFY, IN_CLOSE_WRITE */
     OUTSIDE_MAKE,   /* mknod(2) of a regular file: IN_CREATE */
+    OUTSIDE_MKDIR,  /* mkdir(2): the same for a directory */
     OUTSIDE_REMOVE, /* unlink(2): IN_DELETE */
 };
 

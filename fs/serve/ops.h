@@ -52,7 +52,7 @@ void ops_ask_place(fuse_req_t req, struct vnode *dir, const char *name, const st
 void ops_file_gone(struct handle *handle);
 /* Requests of outside.h's process that its act is about: true: answered. */
 bool ops_outside_lookup(fuse_req_t req, struct vnode *dir, const char *name);
-bool ops_outside_mknod(fuse_req_t req, fuse_ino_t parent, const char *name);
+bool ops_outside_make(fuse_req_t req, fuse_ino_t parent, const char *name);
 bool ops_outside_unlink(fuse_req_t req, fuse_ino_t parent);
 
 /* The end of the session: closes what is still open, as its last close would have. */

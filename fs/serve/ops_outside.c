@@ -9,6 +9,7 @@
 
 #include "fs/base/outside.h"
 #include "fs/serve/ops.h"
+#include "fs/tree/address.h"
 #include "fs/tree/names.h"
 #include "fs/tree/sharing.h"
 
@@ -69,9 +70,11 @@ bool ops_outside_lookup(fuse_req_t req, struct vnode *dir, const char *name)
         return false;
     bool partition = dir->key.kind != VNODE_SEGMENTS && names_partition(dir, name) >= 0;
     bool segment = dir->key.kind == VNODE_SEGMENTS;
+    bool segments = dir->key.kind == VNODE_SEGMENTS_DIR && address_partition(name) >= 0;
     if (vnode_deleted(dir) && act.kind != OUTSIDE_REMOVE)
         fuse_reply_err(req, ESTALE); /* as names_resolve() says */
-    else if ((act.kind == OUTSIDE_LOOK && partition) || (act.kind == OUTSIDE_MAKE && segment))
+    else if ((act.kind == OUTSIDE_LOOK && partition) || (act.kind == OUTSIDE_MAKE && segment) ||
+             (act.kind == OUTSIDE_MKDIR && segments))
         fuse_reply_err(req, ENOENT);
     else if (act.kind == OUTSIDE_WRITE && partition)
         reply_node(req, dir, name, act.subject);
@@ -82,13 +85,14 @@ bool ops_outside_lookup(fuse_req_t req, struct vnode *dir, const char *name)
     return true;
 }
 
-bool ops_outside_mknod(fuse_req_t req, fuse_ino_t parent, const char *name)
+bool ops_outside_make(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct session *session = session_of(req);
     struct outside_act act;
     struct vnode_key key;
     const struct vnode *dir = tree_get(session->tree, parent);
-    if (!outside_asks(session->outside, fuse_req_ctx(req)->pid, &act) || act.kind != OUTSIDE_MAKE || dir == NULL)
+    if (!outside_asks(session->outside, fuse_req_ctx(req)->pid, &act) ||
+        (act.kind != OUTSIDE_MAKE && act.kind != OUTSIDE_MKDIR) || dir == NULL)
         return false;
     struct vnode *vnode = NULL;
     if (names_resolve(session, dir, name, &key) == 0) {

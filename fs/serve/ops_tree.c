@@ -53,6 +53,8 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
     struct session *session = session_of(req);
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    if (ops_outside_make(req, parent, name))
+        return;
     struct vnode *dir = ops_vnode(req, parent);
     if (dir == NULL)
         return;
@@ -172,7 +174,7 @@ static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void refuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
     (void)mode, (void)rdev;
-    if (!ops_outside_mknod(req, parent, name))
+    if (!ops_outside_make(req, parent, name))
         fuse_reply_err(req, EPERM);
 }
 

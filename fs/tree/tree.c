@@ -348,6 +348,8 @@ struct vnode *tree_vnode_new(struct tree *tree, const struct vnode_key *key)
         vnode->start = (struct log_point){.offset = (int64_t)key->generation, .position = key->start};
     else if (key->kind == VNODE_PARTITION)
         pfile_add_node(vnode);
+    else if (key->kind == VNODE_SEGMENTS_DIR)
+        vnode->told = topic_partition_count(key->topic);
     if (is_watchable(key))
         topic_hear(key->topic);
     vnode->lookups = 1;
@@ -446,6 +448,18 @@ void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups)
             vnode_free(tree, vnode);
     }
     pthread_mutex_unlock(&tree->lock);
+}
+
+int32_t tree_next_untold(struct tree *tree, struct topic *topic)
+{
+    struct vnode_key key = {.kind = VNODE_SEGMENTS_DIR, .topic = topic};
+    int32_t next = -1;
+    pthread_mutex_lock(&tree->lock);
+    struct vnode *vnode = *vnode_link(tree, &key);
+    if (vnode != NULL && vnode->told < topic_partition_count(topic))
+        next = vnode->told++;
+    pthread_mutex_unlock(&tree->lock);
+    return next;
 }
 
 fuse_ino_t tree_find(struct tree *tree, const struct vnode_key *key)

@@ -103,6 +103,7 @@ struct vnode {
     char *text;               /* VNODE_STATUS: what it shows, from its look-up on; malloc-ed */
     size_t text_len;
     int64_t made_ms;             /* when that was */
+    int32_t told;                /* VNODE_SEGMENTS_DIR: so many partitions are known to its watchers; tree's lock */
     struct locks *_Atomic locks; /* of what is not a partition's own file: made when first asked for */
     /* tree's lock */
     uint64_t lookups;
@@ -127,6 +128,9 @@ struct vnode *tree_fresh_vnode(struct tree *tree, const struct vnode_key *key);
 /* A fresh vnode of a status file; text, malloc-ed, is the vnode's then. NULL: no memory; text is the caller's. */
 struct vnode *tree_text_vnode(struct tree *tree, const struct vnode_key *key, char *text, size_t len, int64_t now_ms);
 void tree_forget(struct tree *tree, fuse_ino_t id, uint64_t lookups);
+/* The next partition of which watchers of a topic's `.segments` are to be told, once: one that came since that
+ * directory was shown. -1: there is none, or nobody can watch. */
+int32_t tree_next_untold(struct tree *tree, struct topic *topic);
 
 /* The id of the vnode that a key finds; 0: there is none. */
 fuse_ino_t tree_find(struct tree *tree, const struct vnode_key *key);

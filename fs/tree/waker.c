@@ -1,8 +1,10 @@
 #include "fs/tree/waker.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "fs/base/limits.h"
@@ -49,10 +51,10 @@ static int64_t now_ms(void)
 
 /* ---- a visit ---- */
 
-static void act(struct session *session, enum outside_kind kind, const char *path, fuse_ino_t subject)
+static int act(struct session *session, enum outside_kind kind, const char *path, fuse_ino_t subject)
 {
     struct outside_act to_do = {.kind = kind, .path = path, .subject = subject};
-    (void)outside_act(session->outside, &to_do); /* nobody is there to be told if it fails */
+    return outside_act(session->outside, &to_do); /* nobody is there to be told if it fails */
 }
 
 /* Watchers of the partition itself, each on a node of its own. false: there are none. */
@@ -80,6 +82,27 @@ static void visit_name(struct session *session, const char *path)
     act(session, OUTSIDE_LOOK, path, 0);
 }
 
+/* Watchers of `.segments` are told of partitions that came. Who has found one by itself has given the kernel its name,
+ * and a name that is there is not made: so it goes before. */
+static void visit_new(struct session *session, struct topic *topic, const char *above)
+{
+    enum { TRIED = 8 }; /* others may find it in between, again and again */
+    struct vnode_key dir = {.kind = VNODE_SEGMENTS_DIR, .topic = topic};
+    char name[16], path[512];
+    int32_t index;
+    while ((index = tree_next_untold(session->tree, topic)) >= 0) {
+        int rc = -EEXIST;
+        snprintf(name, sizeof name, "%d", (int)index);
+        snprintf(path, sizeof path, "%s%s/.segments/%s", above, topic_name(topic), name);
+        for (int tried = 0; tried < TRIED && rc == -EEXIST; tried++) {
+            fuse_ino_t id = tree_find(session->tree, &dir);
+            if (id != 0)
+                fuse_lowlevel_notify_inval_entry(session->fuse, id, name, strlen(name));
+            rc = act(session, OUTSIDE_MKDIR, path, 0);
+        }
+    }
+}
+
 /* Returns how long the partition rests. */
 static int64_t visit(struct session *session, struct partition_news *news)
 {
@@ -100,6 +123,7 @@ static int64_t visit(struct session *session, struct partition_news *news)
         visit_name(session, path);
         rest_ms = LIMIT_WAKE_NAME_INTERVAL_MS;
     }
+    visit_new(session, topic, above);
     if (pfile != NULL && pfile->told != NULL) {
         snprintf(path, sizeof path, "%s%s/.segments/%d", above, topic_name(topic), (int)index);
         news->again = !told_update(session, pfile, path);

@@ -4,7 +4,8 @@
  * linger, or sit on another host. So a thread listens to the node's feed (partition_news) and has each node that
  * somebody may watch opened, touched and closed from outside (outside.h): IN_OPEN, IN_MODIFY, IN_CLOSE_WRITE, there and
  * in the directory. Where nobody may watch a partition itself, watchers of its directory are told of what the kernel
- * does not tell them itself (append_op.told). Watchers of `.segments` have told.h.
+ * does not tell them itself (append_op.told). Watchers of `.segments` have told.h; of a partition that came since it
+ * was shown they are told in `.segments` itself, IN_CREATE.
  *
  * Who may watch: whom the kernel still needs the node for. After a visit its name is looked up once more and answered
  * ENOENT: then the kernel forgets the node, unless it is watched or open, and the next visit knows.

@@ -137,8 +137,11 @@ static void update_topics(struct node *node, const struct command *cmd)
         struct topic *topic = catalog_find(&node->replicas.catalog, changed->name);
         if (topic == NULL)
             continue;
-        if (topic_partition_count(topic) < changed->partitions)
+        bool more = topic_partition_count(topic) < changed->partitions;
+        if (more)
             open_partitions(node, topic, changed);
+        if (more) /* one speaks for all that came: whoever watches looks for them */
+            partition_segments_changed(topic_partition(topic, changed->partitions - 1));
         topic_update(topic, changed, &meta->config);
         if (config)
             topic_resume(topic);

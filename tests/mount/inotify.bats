@@ -234,6 +234,29 @@ watch.wait(IN_DELETE)
 P
 }
 
+@test "watchers of .segments are told of partitions that are added, whoever has found them before" {
+    mkdir orders
+    py <<P
+$watcher
+early = Watch("orders/.segments")
+same(os.listdir("orders/.segments"), ["0"])
+os.setxattr("orders", "user.topic.partitions", b"3")
+os.stat("orders/.segments/1")
+early.wait(IN_CREATE, "1")
+early.wait(IN_CREATE, "2")
+late = Watch("orders/.segments")
+os.setxattr("orders", "user.topic.partitions", b"4")
+for watch in (early, late):
+    watch.wait(IN_CREATE, "3")
+same(sorted(os.listdir("orders/.segments")), ["0", "1", "2", "3"])
+added = Watch("orders/.segments/3")
+append("orders/3", b"x\n")
+Watch("orders/.segments/3/%020d.log" % 0)
+same(read_all("orders/.segments/3/%020d.log" % 0), b"x\n")
+check(os.path.isdir("orders/.segments/1"))
+P
+}
+
 @test "rsyslog's imfile, in inotify mode, ships every line of .segments over rolls and retention" {
     remount log.cleaner.backoff.ms=50,log.retention.check.interval.ms=100
     mkdir orders
@@ -261,6 +284,10 @@ C
         wait_until '[ "$(wc -l < "$T/shipped")" = $((thousand * 1000 + 1000)) ]' 30
     done
     cmp <(sort -n "$T/shipped") <(seq 20000)
+    set_attr orders user.topic.partitions 2
+    seq 20001 20500 >> orders/1
+    wait_until '[ "$(wc -l < "$T/shipped")" = 20500 ]' 30
+    cmp <(sort -n "$T/shipped") <(seq 20500)
 }
 
 # A new mount namespace holds every mount of the machine for a moment: a disk that is unmounted just then stays in use.
