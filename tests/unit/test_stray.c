@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <syslog.h>
 
 #include "replication/metadata/metadata_internal.h"
 #include "replication/metadata/snapshot.h"
@@ -79,6 +80,56 @@ static void test_a_topic_whose_deletion_was_cut_short_is_deleted_by_the_start(vo
     assert_int_equal(count_names(f, "-stray"), 0);
     restart(f);
     assert_content(f, "orders", "new\n");
+}
+
+/* ---- a name that is used again ---- */
+
+static _Atomic int at_removal; /* 1: a removal waits in front of the directory, which is empty; 2: it goes on */
+static _Atomic int complaints;
+
+static int wait_with_removal(struct io *io, int dirfd, const char *name, int flags)
+{
+    int none = 0;
+    (void)io;
+    if (flags == AT_REMOVEDIR && atomic_compare_exchange_strong(&at_removal, &none, 1)) {
+        while (atomic_load(&at_removal) == 1)
+            sched_yield();
+    }
+    return io_posix()->unlink(io_posix(), dirfd, name, flags);
+}
+
+static void count_complaint(int level, const char *line)
+{
+    if (level <= LOG_WARNING) {
+        atomic_fetch_add(&complaints, 1);
+        log_to_stderr(level, line);
+    }
+}
+
+/* While the first one's directory is being removed the second comes and goes, and a third has the name: each removal
+ * finds what is its own, and nothing failed. */
+static void test_a_name_that_is_used_again_meanwhile_is_no_failure(void **state)
+{
+    struct fixture *f = *state;
+    atomic_store(&at_removal, 0);
+    atomic_store(&complaints, 0);
+    replace_disk_call(f, unlink, wait_with_removal);
+    log_sink_set(count_complaint);
+    for (int i = 0; i < 3; i++) {
+        create(f, "orders");
+        append(f, "orders", i == 2 ? "third\n" : "gone\n");
+        if (i == 2)
+            break;
+        assert_int_equal(set_config(f->node, "orders", "delete.topic.enable", "true", NULL), 0);
+        assert_int_equal(delete_topic(f->node, "orders", NULL), 0);
+        wait_until(atomic_load(&at_removal) == 1);
+    }
+    atomic_store(&at_removal, 2);
+    wait_until(count_names(f, "-delete") == 0);
+    executor_settle(f->node->executor);
+    log_sink_set(NULL);
+    assert_int_equal(atomic_load(&complaints), 0);
+    assert_content(f, "orders", "third\n");
 }
 
 /* ---- a snapshot has taken the place of the command ---- */
@@ -384,6 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(test_a_topic_that_kept_its_directorys_name_takes_no_other_along),
         STORY(test_a_topic_whose_deletion_was_cut_short_is_deleted_by_the_start),
+        STORY(test_a_name_that_is_used_again_meanwhile_is_no_failure),
         STORY(test_what_a_deletion_left_goes_when_a_snapshot_has_taken_its_place),
         STORY(test_what_a_start_could_not_look_at_is_looked_at_by_the_next),
         STORY(test_a_snapshot_waits_for_what_it_drops),
