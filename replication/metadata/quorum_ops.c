@@ -24,50 +24,17 @@
 #include "engine/base/container.h"
 #include "replication/base/limits.h"
 #include "replication/executor/alarms.h"
+#include "replication/metadata/proposal.h"
 #include "replication/metadata/quorum_internal.h"
 #include "replication/wire/command_message.h"
 
-/* What the quorum keeps of a command: it may have to be applied when its op is over. */
-struct proposal {
-    struct quorum_op *op; /* the lock; NULL: another node's, or nobody waits for it any more */
-    int64_t deadline_ms;
-    bool forgiven; /* it waits longer, since this node stood still */
-    struct command cmd;
-    void *data; /* cmd, encoded */
-    size_t len;
-    int32_t epoch; /* in which it was given; 0: QUEUED */
-    int32_t asked; /* another node's: the epoch that it was sent in */
-    /* Another node's: what was decided when it came. Its origin may have acted upon all of it, so that a refusal by who
-     * has applied less is none. */
-    int64_t seen_offset;
-    struct proposal *next;
-};
-
 static void on_deadline(struct alarm *alarm);
 
-/* ---- proposals and lists ---- */
-
-static void free_proposal(struct proposal *proposal)
-{
-    command_free(&proposal->cmd);
-    free(proposal->data);
-    free(proposal);
-}
+/* ---- proposals ---- */
 
 static bool is_own(const struct quorum *quorum, const struct proposal *proposal)
 {
     return proposal->cmd.origin.node == quorum->self.node;
-}
-
-/* Its op is over, and somebody else's to answer from here on; under the lock. NULL: it was over already. */
-static struct quorum_op *detach(struct proposal *proposal)
-{
-    struct quorum_op *op = proposal->op;
-
-    proposal->op = NULL;
-    if (op != NULL)
-        op->proposal = NULL;
-    return op;
 }
 
 /* Nobody else's any more. No lock held. */
@@ -75,26 +42,6 @@ static void tell_over(struct quorum *quorum, struct quorum_op *op, int rc)
 {
     latency_note(&quorum->op_times, clock_mono_us(quorum->clock) - op->begun_us, rc);
     op->done(op, rc);
-}
-
-/* Each under the lock. */
-static void put_last(struct proposal *proposal, struct proposal ***last)
-{
-    proposal->next = NULL;
-    **last = proposal;
-    *last = &proposal->next;
-}
-
-static void take_out(struct proposal *proposal, struct proposal **list, struct proposal ***last)
-{
-    struct proposal **link = list;
-
-    while (*link != proposal)
-        link = &(*link)->next;
-    *link = proposal->next;
-    if (*last == &proposal->next)
-        *last = link;
-    proposal->next = NULL;
 }
 
 /* Back to where it was: this node's commands are in the order of their numbers. */
@@ -109,15 +56,6 @@ static void queue_again(struct quorum *quorum, struct proposal *proposal)
     *link = proposal;
     if (proposal->next == NULL)
         quorum->queued_last = &proposal->next;
-}
-
-static struct proposal *find_given(struct quorum *quorum, int32_t node, uint64_t number)
-{
-    struct proposal *proposal = quorum->given;
-
-    while (proposal != NULL && (proposal->cmd.origin.node != node || proposal->cmd.origin.number != number))
-        proposal = proposal->next;
-    return proposal;
 }
 
 /* Sets the alarm to the earliest deadline, if there is one. */
@@ -174,9 +112,9 @@ static bool take_past_turn(struct quorum *quorum, struct sending *out)
     out->data = takes ? malloc(proposal->len) : NULL;
     takes = out->data != NULL;
     if (takes) {
-        take_out(proposal, &quorum->queued, &quorum->queued_last);
+        proposal_take_out(proposal, &quorum->queued, &quorum->queued_last);
         proposal->epoch = quorum->leader_epoch;
-        put_last(proposal, &quorum->given_last);
+        proposal_put_last(proposal, &quorum->given_last);
         out->to = quorum->leader;
         out->request = (struct command_request){.number = proposal->cmd.origin.number, .epoch = proposal->epoch};
         out->len = proposal->len;
@@ -192,9 +130,9 @@ static void not_sent(struct quorum *quorum, const struct command_request *reques
     struct proposal *proposal;
 
     pthread_mutex_lock(&quorum->lock);
-    proposal = find_given(quorum, quorum->self.node, request->number);
+    proposal = proposal_find(quorum->given, quorum->self.node, request->number);
     if (proposal != NULL && proposal->epoch == request->epoch) {
-        take_out(proposal, &quorum->given, &quorum->given_last);
+        proposal_take_out(proposal, &quorum->given, &quorum->given_last);
         queue_again(quorum, proposal);
     }
     pthread_mutex_unlock(&quorum->lock);
@@ -218,25 +156,6 @@ static void give_past_turn(struct quorum *quorum)
 }
 
 /* ---- submitting ---- */
-
-static struct proposal *new_proposal(const struct command *cmd)
-{
-    struct proposal *proposal = calloc(1, sizeof *proposal);
-
-    if (proposal == NULL)
-        return NULL;
-    if (command_encode(cmd, &proposal->data, &proposal->len) != 0)
-        goto err_after_proposal;
-    if (command_decode(proposal->data, proposal->len, &proposal->cmd, NULL) != 0)
-        goto err_after_data;
-    return proposal;
-
-err_after_data:
-    free(proposal->data);
-err_after_proposal:
-    free(proposal);
-    return NULL;
-}
 
 /* Where it makes no sense to wait; under the lock. */
 static int check_open(struct quorum *quorum, struct err *e)
@@ -282,7 +201,7 @@ int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct comm
     if (rc != 0 && rc != -EEXIST) /* decided, and perhaps not yet there for who would look for it: append() */
         return rc;
     named.origin = new_origin(quorum, &cmd->origin.caller);
-    proposal = new_proposal(&named);
+    proposal = proposal_new(&named);
     if (proposal == NULL)
         return err_sys(&op->e, -ENOMEM, "metadata command");
     proposal->op = op;
@@ -293,7 +212,7 @@ int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct comm
     rc = check_open(quorum, &op->e);
     if (rc == 0) {
         op->proposal = proposal;
-        put_last(proposal, &quorum->queued_last);
+        proposal_put_last(proposal, &quorum->queued_last);
         if (proposal->deadline_ms != INT64_MAX)
             set_deadline(quorum);
     }
@@ -302,7 +221,7 @@ int quorum_submit(struct quorum *quorum, struct quorum_op *op, const struct comm
         mailbox_kick(&quorum->mailbox);
         give_past_turn(quorum);
     } else {
-        free_proposal(proposal);
+        proposal_free(proposal);
     }
     return rc;
 }
@@ -316,12 +235,12 @@ bool quorum_cancel(struct quorum *quorum, struct quorum_op *op)
     proposal = op->proposal;
     taken = proposal != NULL && proposal->epoch == 0;
     if (taken) {
-        detach(proposal);
-        take_out(proposal, &quorum->queued, &quorum->queued_last);
+        proposal_detach(proposal);
+        proposal_take_out(proposal, &quorum->queued, &quorum->queued_last);
     }
     pthread_mutex_unlock(&quorum->lock);
     if (taken)
-        free_proposal(proposal);
+        proposal_free(proposal);
     return taken;
 }
 
@@ -350,14 +269,14 @@ static void refuse(struct quorum *quorum, struct proposal *proposal, int rc, con
         send_answer(quorum, proposal->cmd.origin.node, &answer);
     } else {
         pthread_mutex_lock(&quorum->lock);
-        op = detach(proposal);
+        op = proposal_detach(proposal);
         pthread_mutex_unlock(&quorum->lock);
         if (op != NULL) {
             op->e = *e;
             tell_over(quorum, op, rc);
         }
     }
-    free_proposal(proposal);
+    proposal_free(proposal);
 }
 
 static void not_taken(struct quorum *quorum, int32_t to, uint64_t number, int32_t epoch)
@@ -399,16 +318,16 @@ static void on_deadline(struct alarm *alarm)
             }
         }
         if (over != NULL) {
-            op = detach(over);
+            op = proposal_detach(over);
             if (over->epoch == 0)
-                take_out(unused = over, &quorum->queued, &quorum->queued_last);
+                proposal_take_out(unused = over, &quorum->queued, &quorum->queued_last);
             quorum->refusing = quorum->voters.count > 1;
         } else {
             set_deadline(quorum);
         }
         pthread_mutex_unlock(&quorum->lock);
         if (unused != NULL)
-            free_proposal(unused);
+            proposal_free(unused);
         if (op != NULL)
             tell_over(quorum, op, err_set(&op->e, -ETIMEDOUT, "no decision in %" PRId64 " ms", op->timeout_ms));
     } while (op != NULL);
@@ -426,16 +345,16 @@ void quorum_ops_end(struct quorum *quorum, int queued_rc, int given_rc, const ch
         proposal = quorum->queued != NULL ? quorum->queued : quorum->given;
         rc = quorum->queued != NULL ? queued_rc : given_rc;
         if (quorum->queued != NULL)
-            take_out(proposal, &quorum->queued, &quorum->queued_last);
+            proposal_take_out(proposal, &quorum->queued, &quorum->queued_last);
         else if (proposal != NULL)
-            take_out(proposal, &quorum->given, &quorum->given_last);
+            proposal_take_out(proposal, &quorum->given, &quorum->given_last);
         if (proposal != NULL)
-            op = detach(proposal);
+            op = proposal_detach(proposal);
         pthread_mutex_unlock(&quorum->lock);
         if (op != NULL)
             tell_over(quorum, op, err_set(&op->e, rc, "%s: %s", quorum->name, reason));
         if (proposal != NULL)
-            free_proposal(proposal);
+            proposal_free(proposal);
     } while (proposal != NULL);
 }
 
@@ -452,11 +371,11 @@ void quorum_ops_skipped(struct quorum *quorum)
     for (; list != NULL; list = next) {
         next = list->next;
         pthread_mutex_lock(&quorum->lock);
-        op = detach(list);
+        op = proposal_detach(list);
         pthread_mutex_unlock(&quorum->lock);
         if (op != NULL)
             tell_over(quorum, op, err_set(&op->e, -ETIMEDOUT, "what became of it is in a snapshot, and not known"));
-        free_proposal(list);
+        proposal_free(list);
     }
 }
 
@@ -478,10 +397,10 @@ void quorum_ops_applied(struct quorum *quorum, const struct command *cmd, int rc
     if (cmd->origin.node == 0)
         return;
     pthread_mutex_lock(&quorum->lock);
-    proposal = find_given(quorum, cmd->origin.node, cmd->origin.number);
+    proposal = proposal_find(quorum->given, cmd->origin.node, cmd->origin.number);
     if (proposal != NULL) {
-        take_out(proposal, &quorum->given, &quorum->given_last);
-        op = detach(proposal);
+        proposal_take_out(proposal, &quorum->given, &quorum->given_last);
+        op = proposal_detach(proposal);
     }
     pthread_mutex_unlock(&quorum->lock);
     if (op != NULL) {
@@ -489,7 +408,7 @@ void quorum_ops_applied(struct quorum *quorum, const struct command *cmd, int rc
         tell_over(quorum, op, rc);
     }
     if (proposal != NULL)
-        free_proposal(proposal);
+        proposal_free(proposal);
 }
 
 void quorum_ops_epoch(struct quorum *quorum, int32_t epoch)
@@ -501,7 +420,7 @@ void quorum_ops_epoch(struct quorum *quorum, int32_t epoch)
         next = p->next;
         if (p->epoch >= epoch)
             continue;
-        take_out(p, &quorum->given, &quorum->given_last);
+        proposal_take_out(p, &quorum->given, &quorum->given_last);
         if (p->op != NULL) {
             queue_again(quorum, p);
         } else {
@@ -512,7 +431,7 @@ void quorum_ops_epoch(struct quorum *quorum, int32_t epoch)
     pthread_mutex_unlock(&quorum->lock);
     for (; lost != NULL; lost = next) {
         next = lost->next;
-        free_proposal(lost);
+        proposal_free(lost);
     }
 }
 
@@ -562,9 +481,9 @@ static struct proposal *take_next(struct quorum *quorum, bool appends)
     if (proposal != NULL && appends && has_to_wait(quorum, &proposal->cmd))
         proposal = NULL;
     if (proposal != NULL) {
-        take_out(proposal, &quorum->queued, &quorum->queued_last);
+        proposal_take_out(proposal, &quorum->queued, &quorum->queued_last);
         proposal->epoch = quorum->raft.state.epoch;
-        put_last(proposal, &quorum->given_last);
+        proposal_put_last(proposal, &quorum->given_last);
     }
     pthread_mutex_unlock(&quorum->lock);
     return proposal;
@@ -573,7 +492,7 @@ static struct proposal *take_next(struct quorum *quorum, bool appends)
 static void take_back(struct quorum *quorum, struct proposal *proposal, bool again)
 {
     pthread_mutex_lock(&quorum->lock);
-    take_out(proposal, &quorum->given, &quorum->given_last);
+    proposal_take_out(proposal, &quorum->given, &quorum->given_last);
     if (again)
         queue_again(quorum, proposal);
     pthread_mutex_unlock(&quorum->lock);
@@ -650,7 +569,7 @@ static void give_to_leader(struct quorum *quorum, struct raft_id leader)
         if (!is_own(quorum, proposal)) {
             take_back(quorum, proposal, false);
             not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number, proposal->asked);
-            free_proposal(proposal);
+            proposal_free(proposal);
         } else if (send_command(quorum, leader.node,
                                 &(struct command_request){proposal->cmd.origin.number, proposal->epoch}, proposal->data,
                                 proposal->len) != 0) {
@@ -672,11 +591,11 @@ static void give_back(struct quorum *quorum)
         while (proposal != NULL && is_own(quorum, proposal))
             proposal = proposal->next;
         if (proposal != NULL)
-            take_out(proposal, &quorum->queued, &quorum->queued_last);
+            proposal_take_out(proposal, &quorum->queued, &quorum->queued_last);
         pthread_mutex_unlock(&quorum->lock);
         if (proposal != NULL) {
             not_taken(quorum, proposal->cmd.origin.node, proposal->cmd.origin.number, proposal->asked);
-            free_proposal(proposal);
+            proposal_free(proposal);
         }
     } while (proposal != NULL);
 }
@@ -692,7 +611,7 @@ static void refuse_queued(struct quorum *quorum)
         if (proposal != NULL && is_own(quorum, proposal) && proposal->cmd.origin.number >= quorum->tried_number)
             proposal = NULL;
         if (proposal != NULL)
-            take_out(proposal, &quorum->queued, &quorum->queued_last);
+            proposal_take_out(proposal, &quorum->queued, &quorum->queued_last);
         pthread_mutex_unlock(&quorum->lock);
         if (proposal != NULL)
             refuse(quorum, proposal, quorum->stall_rc, &quorum->stall_e);
@@ -754,7 +673,7 @@ void quorum_on_command(struct quorum *quorum, int32_t from, const struct frame *
     proposal = NULL;
     if (quorum->raft.role == RAFT_LEADER && request.epoch == quorum->raft.state.epoch &&
         count_remote(quorum) < LIMIT_QUORUM_COMMANDS)
-        proposal = new_proposal(&cmd);
+        proposal = proposal_new(&cmd);
     command_free(&cmd);
     if (proposal == NULL) {
         not_taken(quorum, from, request.number, request.epoch);
@@ -763,7 +682,7 @@ void quorum_on_command(struct quorum *quorum, int32_t from, const struct frame *
     proposal->asked = request.epoch;
     pthread_mutex_lock(&quorum->lock);
     proposal->seen_offset = quorum->decided_offset;
-    put_last(proposal, &quorum->queued_last);
+    proposal_put_last(proposal, &quorum->queued_last);
     pthread_mutex_unlock(&quorum->lock);
 }
 
@@ -780,12 +699,12 @@ void quorum_on_command_answer(struct quorum *quorum, int32_t from, const struct 
         return;
     }
     pthread_mutex_lock(&quorum->lock);
-    proposal = find_given(quorum, quorum->self.node, answer.number);
+    proposal = proposal_find(quorum->given, quorum->self.node, answer.number);
     /* A leader of before may have been late with it: this one has it by now, and may append it. */
     if (proposal != NULL && proposal->epoch != answer.epoch)
         proposal = NULL;
     if (proposal != NULL) {
-        take_out(proposal, &quorum->given, &quorum->given_last);
+        proposal_take_out(proposal, &quorum->given, &quorum->given_last);
         again = answer.outcome == COMMAND_NOT_TAKEN && proposal->op != NULL;
         if (answer.outcome == COMMAND_NOT_TAKEN) {
             quorum->refused_by = from;
@@ -800,5 +719,5 @@ void quorum_on_command_answer(struct quorum *quorum, int32_t from, const struct 
     if (answer.outcome == COMMAND_REFUSED)
         refuse(quorum, proposal, -answer.error, &answer.reason);
     else
-        free_proposal(proposal);
+        proposal_free(proposal);
 }

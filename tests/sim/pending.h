@@ -30,7 +30,17 @@ struct pending {
     int32_t flush_epoch; /* that it was asked for with: the op goes on with those of its late appends */
     /* a command */
     struct command_op command;
-    enum { MAKES_TOPIC, DELETES_TOPIC, ADDS_PARTITION, SETS, SETS_DEFAULT, SETS_MODE, MOVES, VOTES, UNREGISTERS } changes;
+    enum {
+        MAKES_TOPIC,
+        DELETES_TOPIC,
+        ADDS_PARTITION,
+        SETS,
+        SETS_DEFAULT,
+        SETS_MODE,
+        MOVES,
+        VOTES,
+        UNREGISTERS
+    } changes;
     bool by_user; /* MAKES_TOPIC: not by root */
     struct book_setting *setting;
     bool was_unknown;

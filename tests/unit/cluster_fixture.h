@@ -297,6 +297,41 @@ static inline bool cluster_has(struct cluster *c, int32_t id, const char *name)
     return topic != NULL;
 }
 
+static inline struct log *cluster_metadata_log(struct cluster *c, int32_t id)
+{
+    return c->nodes[id].node->quorum.log;
+}
+
+/* The same bytes, with the same epochs, at the same offsets and positions. */
+static inline void cluster_assert_same_logs(struct cluster *c, int32_t a, int32_t b)
+{
+    struct log *one = cluster_metadata_log(c, a), *other = cluster_metadata_log(c, b);
+    struct log_point end = log_end(one), at = log_start(one);
+    assert_int_equal(end.offset, log_end(other).offset);
+    assert_int_equal(end.position, log_end(other).position);
+    if (log_start(other).position > at.position)
+        at = log_start(other);
+    while (at.position < end.position) {
+        struct log_run x, y;
+        assert_int_equal(log_run_at(one, at.position, end.position, &x, NULL), 1);
+        assert_int_equal(log_run_at(other, at.position, end.position, &y, NULL), 1);
+        assert_int_equal(x.base.offset, y.base.offset);
+        assert_int_equal(x.base.position, y.base.position);
+        assert_int_equal(x.len, y.len);
+        assert_int_equal(x.entry.leader_epoch, y.entry.leader_epoch);
+        assert_int_equal(x.entry.crc, y.entry.crc);
+        at.position = x.base.position + x.len;
+    }
+}
+
+static inline void cluster_cut_off(struct cluster *c, int32_t id, bool cut)
+{
+    for (int32_t other = 1; other <= 3; other++) {
+        if (other != id)
+            memory_cut(&c->network, id, other, cut);
+    }
+}
+
 /* ---- cmocka's setups ---- */
 
 static inline bool cluster_has_directory(struct cluster *c, int32_t id, const char *name)

@@ -355,7 +355,7 @@ static bool reset_refused(void **state, enum faulty_call kind, int n, int why)
     before = faulty.calls[kind];
     arm_all(kind, n, why);
     /* Where a file says what was known. */
-    rc = log_reset(f.log, 5, (struct log_point){15, 150}, &f.e);
+    rc = log_reset(f.log, 5, (struct log_point){15, 150}, -1, &f.e);
     assert_true(rc == 0 || rc == why);
     assert_int_equal(log_offline(f.log), 0);
     if (log_end(f.log).offset == 24) {
@@ -366,7 +366,7 @@ static bool reset_refused(void **state, enum faulty_call kind, int n, int why)
     faulty_io_disarm(&faulty);
     if (rc != 0) {
         assert_int_equal(log_follow(f.log, 7, &f.e), 0);
-        assert_int_equal(log_reset(f.log, 7, (struct log_point){15, 150}, &f.e), 0);
+        assert_int_equal(log_reset(f.log, 7, (struct log_point){15, 150}, -1, &f.e), 0);
     }
     assert_int_equal(append(7, 0, 0), 0);
     expect(7, 0, 15);

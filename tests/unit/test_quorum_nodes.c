@@ -6,33 +6,6 @@
 #include "replication/wire/message.h"
 #include "tests/unit/cluster_fixture.h"
 
-static struct log *metadata_log(struct cluster *c, int32_t id)
-{
-    return c->nodes[id].node->quorum.log;
-}
-
-/* The same bytes, with the same epochs, at the same offsets and positions. */
-static void assert_same_logs(struct cluster *c, int32_t a, int32_t b)
-{
-    struct log *one = metadata_log(c, a), *other = metadata_log(c, b);
-    struct log_point end = log_end(one), at = log_start(one);
-    assert_int_equal(end.offset, log_end(other).offset);
-    assert_int_equal(end.position, log_end(other).position);
-    if (log_start(other).position > at.position)
-        at = log_start(other);
-    while (at.position < end.position) {
-        struct log_run x, y;
-        assert_int_equal(log_run_at(one, at.position, end.position, &x, NULL), 1);
-        assert_int_equal(log_run_at(other, at.position, end.position, &y, NULL), 1);
-        assert_int_equal(x.base.offset, y.base.offset);
-        assert_int_equal(x.base.position, y.base.position);
-        assert_int_equal(x.len, y.len);
-        assert_int_equal(x.entry.leader_epoch, y.entry.leader_epoch);
-        assert_int_equal(x.entry.crc, y.entry.crc);
-        at.position = x.base.position + x.len;
-    }
-}
-
 static void test_three_nodes_begin_a_cluster(void **state)
 {
     struct cluster *c = *state;
@@ -45,7 +18,7 @@ static void test_three_nodes_begin_a_cluster(void **state)
         assert_int_equal(quorum_leader(&c->nodes[id].node->quorum), leader);
         assert_int_equal(strlen(node_cluster_id(c->nodes[id].node)), 22);
         assert_string_equal(node_cluster_id(c->nodes[id].node), node_cluster_id(c->nodes[1].node));
-        assert_same_logs(c, 1, id);
+        cluster_assert_same_logs(c, 1, id);
     }
 }
 
@@ -60,8 +33,8 @@ static void test_a_command_of_any_node_is_seen_on_all(void **state)
         for (int32_t other = 1; other <= 3; other++)
             cluster_await(c, 1000, cluster_mode(c, other) == 0700 + (mode_t)id);
     }
-    assert_same_logs(c, 1, 2);
-    assert_same_logs(c, 1, 3);
+    cluster_assert_same_logs(c, 1, 2);
+    cluster_assert_same_logs(c, 1, 3);
 }
 
 static void test_the_leader_is_killed(void **state)
@@ -79,7 +52,7 @@ static void test_the_leader_is_killed(void **state)
     cluster_start(c, leader);
     cluster_await(c, 3000, cluster_mode(c, leader) == 0722);
     assert_int_equal(cluster_leader(c), next);
-    assert_same_logs(c, next, leader);
+    cluster_assert_same_logs(c, next, leader);
     assert_int_equal(cluster_chmod(c, leader, 0733), 0);
 }
 
@@ -120,7 +93,7 @@ static void test_a_late_answer_doubles_no_command(void **state)
                                         .reason = {"it stops"}};
         uint8_t header[COMMAND_ANSWER_BYTES];
         struct frame_out late = {.kind = MESSAGE_COMMAND_ANSWER, .header = header};
-        int64_t end = log_end(metadata_log(c, leader)).offset;
+        int64_t end = log_end(cluster_metadata_log(c, leader)).offset;
         assert_true(answer.epoch > 0);
         assert_int_equal(node_set_attr(c->nodes[follower].node, cluster_op_init(&op), NULL, &attr, ATTR_DIR_MODE), 0);
         while (hand_step(&c->nodes[follower].hand))
@@ -130,7 +103,7 @@ static void test_a_late_answer_doubles_no_command(void **state)
         assert_int_equal(memory_send(&c->network.ports[before].transport, follower, CHANNEL_CONTROL, &late), 0);
         assert_int_equal(cluster_op_end(c, &op, 0), 0);
         cluster_pass(c, 1000);
-        assert_int_equal(log_end(metadata_log(c, leader)).offset, end + 1);
+        assert_int_equal(log_end(cluster_metadata_log(c, leader)).offset, end + 1);
     }
 }
 
@@ -157,8 +130,8 @@ static void test_a_leader_that_is_cut_off_decides_nothing(void **state)
     memory_cut(&c->network, leader, other, false);
     cluster_await(c, 5000, cluster_mode(c, leader) == 0722);
     cluster_pass(c, 1000);
-    assert_same_logs(c, follower, leader);
-    assert_same_logs(c, follower, other);
+    cluster_assert_same_logs(c, follower, leader);
+    cluster_assert_same_logs(c, follower, other);
     assert_int_equal(cluster_chmod(c, leader, 0733), 0);
 }
 
@@ -311,216 +284,6 @@ static void test_two_of_three_are_enough_and_one_is_not(void **state)
     assert_int_equal(cluster_chmod(c, other, 0744), 0);
 }
 
-/* So many commands that a snapshot takes the place of the log's beginning. */
-static void fill_until_snapshot(struct cluster *c, int32_t leader)
-{
-    struct tree_attr attr = {.dir_mode = 0700};
-    int64_t start = log_start(metadata_log(c, leader)).offset;
-    for (int i = 0; i < 2 * LIMIT_SNAPSHOT_COMMANDS && log_start(metadata_log(c, leader)).offset == start; i += 64) {
-        struct cluster_op ops[64];
-        for (int j = 0; j < 64; j++) {
-            assert_int_equal(node_set_attr(c->nodes[leader].node, cluster_op_init(&ops[j]), NULL, &attr, ATTR_DIR_MODE),
-                             0);
-        }
-        for (int j = 0; j < 64; j++)
-            assert_int_equal(cluster_op_end(c, &ops[j], 0), 0);
-    }
-    assert_true(log_start(metadata_log(c, leader)).offset > start);
-}
-
-/* What was made, changed and deleted while it was down is so when it has a snapshot, as if it had applied all. */
-static void test_who_is_behind_the_logs_start_has_a_snapshot(void **state)
-{
-    struct cluster *c = *state;
-    int32_t leader = cluster_await_leader(c), away = cluster_follower(c);
-    char value[CONFIG_VALUE_BYTES];
-    struct cluster_op op;
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_register(c, id);
-    assert_int_equal(cluster_mkdir(c, leader, "gone"), 0);
-    assert_int_equal(cluster_mkdir(c, leader, "kept"), 0);
-    cluster_pass(c, 1000);
-    for (int round = 0; round < 2; round++) {
-        /* Down, or only cut off. */
-        int32_t other = 6 - leader - away;
-        if (round == 0) {
-            cluster_kill(c, away);
-        } else {
-            memory_cut(&c->network, leader, away, true);
-            memory_cut(&c->network, other, away, true);
-        }
-        assert_int_equal(cluster_rmdir(c, leader, round == 0 ? "gone" : "more"), 0);
-        assert_int_equal(cluster_mkdir(c, leader, round == 0 ? "more" : "most"), 0);
-        assert_int_equal(cluster_op_end(c, &op,
-                                        node_set_config(c->nodes[leader].node, cluster_op_init(&op), "kept",
-                                                        "retention.ms", round == 0 ? "77" : "88")),
-                         0);
-        fill_until_snapshot(c, leader);
-        if (round == 0) {
-            cluster_start(c, away);
-        } else {
-            memory_cut(&c->network, leader, away, false);
-            memory_cut(&c->network, other, away, false);
-        }
-        cluster_await(c, 5000, cluster_has(c, away, round == 0 ? "more" : "most"));
-        assert_false(cluster_has(c, away, round == 0 ? "gone" : "more"));
-        assert_true(cluster_has(c, away, "kept"));
-        assert_int_equal(node_get_config(c->nodes[away].node, "kept", "retention.ms", value), 0);
-        assert_string_equal(value, round == 0 ? "77" : "88");
-        if (round == 0)
-            cluster_register(c, away);
-        cluster_pass(c, 1000);
-        assert_false(cluster_has_directory(c, away, round == 0 ? "gone-0" : "more-0"));
-        assert_true(log_start(metadata_log(c, away)).offset > 0);
-        assert_same_logs(c, leader, away);
-        assert_int_equal(cluster_chmod(c, away, 0711), 0);
-    }
-    /* And it is what it starts with. */
-    cluster_kill(c, away);
-    cluster_start(c, away);
-    assert_true(cluster_has(c, away, "most"));
-    cluster_await(c, 3000, cluster_mode(c, away) == 0711);
-}
-
-/* Killed when the log has begun behind the snapshot, and what that does not know any more was not taken away yet. */
-static void test_what_a_snapshot_does_not_know_goes_also_after_a_kill(void **state)
-{
-    struct cluster *c = *state;
-    int32_t leader = cluster_await_leader(c), away = cluster_follower(c), other = 6 - leader - away;
-    struct quorum_install *install = &c->nodes[away].node->quorum.install;
-    char command[400];
-    for (int32_t id = 1; id <= 3; id++)
-        cluster_register(c, id);
-    assert_int_equal(cluster_mkdir(c, leader, "gone"), 0);
-    cluster_pass(c, 1000);
-    assert_true(cluster_has_directory(c, away, "gone-0"));
-    memory_cut(&c->network, leader, away, true);
-    memory_cut(&c->network, other, away, true);
-    assert_int_equal(cluster_rmdir(c, leader, "gone"), 0);
-    fill_until_snapshot(c, leader);
-    memory_cut(&c->network, leader, away, false);
-    memory_cut(&c->network, other, away, false);
-    while (install->state != INSTALL_REPLACING) {
-        if (!hand_step(&c->nodes[leader].hand) && !hand_step(&c->nodes[other].hand) && !memory_step(&c->network) &&
-            !hand_step(&c->nodes[away].hand))
-            atomic_fetch_add(&c->clock.passed_ms, 5);
-    }
-    assert_true(cluster_has_directory(c, away, "gone-0"));
-    snprintf(command, sizeof command, "cp -r %s %s.killed", c->nodes[away].dir, c->nodes[away].dir);
-    assert_int_equal(system(command), 0);
-    cluster_kill(c, away);
-    snprintf(command, sizeof command, "rm -r %s && mv %s.killed %s", c->nodes[away].dir, c->nodes[away].dir,
-             c->nodes[away].dir);
-    assert_int_equal(system(command), 0);
-    cluster_start(c, away);
-    cluster_register(c, away);
-    cluster_pass(c, 1000);
-    assert_false(cluster_has(c, away, "gone"));
-    assert_false(cluster_has_directory(c, away, "gone-0"));
-}
-
-/* Between the moment at which a snapshot is on the disk and that at which the log begins behind it. */
-static void test_a_snapshot_that_was_not_adopted_is_at_the_next_start(void **state)
-{
-    struct cluster *c = *state;
-    int32_t leader = cluster_await_leader(c), away = cluster_follower(c);
-    char from[160], to[160], command[400];
-    cluster_pass(c, 1000);
-    cluster_kill(c, away);
-    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
-    fill_until_snapshot(c, leader);
-    snprintf(from, sizeof from, "%s/metadata.snapshot", c->nodes[leader].dir);
-    snprintf(to, sizeof to, "%s/metadata.snapshot.new", c->nodes[away].dir);
-    snprintf(command, sizeof command, "cp %s %s", from, to);
-    assert_int_equal(system(command), 0);
-    cluster_start(c, away);
-    assert_true(log_start(metadata_log(c, away)).offset > 0);
-    assert_int_not_equal(access(to, F_OK), 0);
-    assert_int_equal(cluster_mode(c, away), 0700);
-    assert_int_equal(cluster_chmod(c, away, 0733), 0);
-    cluster_pass(c, 1000);
-    assert_same_logs(c, leader, away);
-}
-
-/* Given up, and there again after a power cut: what the log has behind it may be decided because it is there. */
-static void test_a_snapshot_that_the_log_has_passed_is_none_to_start_with(void **state)
-{
-    struct cluster *c = *state;
-    int32_t leader = cluster_await_leader(c), away = cluster_follower(c);
-    char from[160], to[160], command[400];
-    cluster_pass(c, 1000);
-    fill_until_snapshot(c, leader);
-    assert_int_equal(cluster_chmod(c, leader, 0711), 0);
-    cluster_pass(c, 1000);
-    struct log_point end = log_end(metadata_log(c, away));
-    cluster_kill(c, away);
-    snprintf(from, sizeof from, "%s/metadata.snapshot", c->nodes[leader].dir);
-    snprintf(to, sizeof to, "%s/metadata.snapshot.new", c->nodes[away].dir);
-    snprintf(command, sizeof command, "cp %s %s", from, to);
-    assert_int_equal(system(command), 0);
-    cluster_start(c, away);
-    assert_int_equal(log_end(metadata_log(c, away)).offset, end.offset);
-    assert_int_not_equal(access(to, F_OK), 0);
-    cluster_await(c, 3000, cluster_mode(c, away) == 0711);
-    assert_same_logs(c, leader, away);
-}
-
-static void cut_off(struct cluster *c, int32_t id, bool cut)
-{
-    for (int32_t other = 1; other <= 3; other++) {
-        if (other != id)
-            memory_cut(&c->network, id, other, cut);
-    }
-}
-
-/* It appends what nobody will decide. */
-static void append_in_vain(struct cluster *c, int32_t id, struct cluster_op ops[], int count)
-{
-    struct tree_attr lost = {.dir_mode = 0755};
-    int64_t end = log_end(metadata_log(c, id)).offset;
-    for (int i = 0; i < count; i++)
-        assert_int_equal(node_set_attr(c->nodes[id].node, cluster_op_init(&ops[i]), NULL, &lost, ATTR_DIR_MODE), 0);
-    cluster_settle(c);
-    assert_int_equal(log_end(metadata_log(c, id)).offset, end + count);
-}
-
-/* Its log parts from the others' where theirs begin no more, and ends in an epoch that they know nothing of. */
-static void test_who_parts_before_the_logs_start_has_a_snapshot(void **state)
-{
-    struct cluster *c = *state;
-    int32_t first = cluster_await_leader(c), second, third;
-    struct cluster_op ops[3];
-    cluster_pass(c, 1000);
-    int64_t parts = log_end(metadata_log(c, first)).offset;
-    cut_off(c, first, true);
-    append_in_vain(c, first, ops, 3);
-    cluster_await(c, 5000, cluster_leader(c) > 0 && cluster_leader(c) != first);
-    second = cluster_leader(c);
-    third = 6 - first - second;
-    assert_int_equal(log_end(metadata_log(c, second)).offset, parts + 1);
-    for (int32_t id = 1; id <= 3; id++) {
-        if (id != first)
-            c->nodes[id].node->quorum.snapshot_at = parts + 2;
-    }
-    assert_int_equal(cluster_chmod(c, second, 0711), 0);
-    cluster_await(c, 1000,
-                  log_start(metadata_log(c, second)).offset == parts + 2 &&
-                      log_start(metadata_log(c, third)).offset == parts + 2);
-    /* The next epoch begins right where the logs do. */
-    cluster_kill(c, second);
-    cluster_pass(c, 100);
-    cluster_start(c, second);
-    cluster_await_leader(c);
-    cut_off(c, first, false);
-    cluster_await(c, 5000, cluster_mode(c, first) == 0711);
-    cluster_pass(c, 1000);
-    assert_same_logs(c, second, first);
-    assert_same_logs(c, third, first);
-    assert_true(log_start(metadata_log(c, first)).offset == parts + 2);
-    assert_int_equal(cluster_chmod(c, first, 0722), 0);
-    cluster_await(c, 1000, cluster_mode(c, third) == 0722);
-}
-
 /* The sizes of the metadata log's bytes and entries, or, cut, these sizes again: what came behind was not on the disk
  * when the power went. */
 static void metadata_files(struct cluster *c, int32_t id, off_t sizes[2], bool cut)
@@ -552,17 +315,18 @@ static void test_an_epoch_that_got_no_record_is_forgotten(void **state)
     off_t sizes[2];
     cluster_pass(c, 1000);
     metadata_files(c, behind, sizes, false);
-    int32_t epoch = log_latest_epoch(metadata_log(c, behind));
+    int32_t epoch = log_latest_epoch(cluster_metadata_log(c, behind));
     /* A record that its followers never get. */
     memory_take_off(&c->network.ports[first], false);
     assert_int_equal(node_set_attr(c->nodes[first].node, cluster_op_init(&op), NULL, &attr, ATTR_DIR_MODE), 0);
     while (hand_step(&c->nodes[first].hand))
         ;
-    assert_int_equal(log_end(metadata_log(c, behind)).offset, log_end(metadata_log(c, first)).offset - 1);
+    assert_int_equal(log_end(cluster_metadata_log(c, behind)).offset,
+                     log_end(cluster_metadata_log(c, first)).offset - 1);
     cluster_kill(c, first);
     (void)cluster_await_leader(c);
     cluster_pass(c, 1000);
-    assert_true(log_latest_epoch(metadata_log(c, behind)) > epoch);
+    assert_true(log_latest_epoch(cluster_metadata_log(c, behind)) > epoch);
     cluster_kill(c, third);
     cluster_kill(c, behind);
     metadata_files(c, behind, sizes, true);
@@ -570,7 +334,7 @@ static void test_an_epoch_that_got_no_record_is_forgotten(void **state)
     cluster_start(c, behind);
     assert_int_equal(cluster_await_leader(c), first);
     cluster_await(c, 3000, cluster_mode(c, behind) == 0744);
-    assert_same_logs(c, first, behind);
+    cluster_assert_same_logs(c, first, behind);
 }
 
 /* REPLICATION.md, rule 33: whoever says so is not of this cluster, or this node is not any more. */
@@ -580,7 +344,7 @@ static void test_who_is_told_to_cut_off_what_is_decided_takes_no_part_any_more(v
     int32_t leader = cluster_await_leader(c), told = cluster_follower(c), third = 6 - leader - told;
     cluster_pass(c, 1000);
     struct quorum *quorum = &c->nodes[told].node->quorum;
-    struct log_point end = log_end(metadata_log(c, told));
+    struct log_point end = log_end(cluster_metadata_log(c, told));
     assert_int_equal(quorum->decided_offset, end.offset);
     struct raft_message msg = {.type = RAFT_FETCH_ANSWER,
                                .from = quorum->fetcher.from,
@@ -596,7 +360,7 @@ static void test_who_is_told_to_cut_off_what_is_decided_takes_no_part_any_more(v
     cut.header_bytes = (uint32_t)raft_message_encode(&msg, header);
     assert_int_equal(memory_send(&c->network.ports[leader].transport, told, CHANNEL_CONTROL, &cut), 0);
     cluster_settle(c);
-    assert_int_equal(log_end(metadata_log(c, told)).offset, end.offset);
+    assert_int_equal(log_end(cluster_metadata_log(c, told)).offset, end.offset);
     assert_int_equal(cluster_chmod(c, told, 0711), -EIO);
     /* Two of three go on without it, and it votes for nobody. */
     assert_int_equal(cluster_chmod(c, leader, 0722), 0);
@@ -604,7 +368,7 @@ static void test_who_is_told_to_cut_off_what_is_decided_takes_no_part_any_more(v
     cluster_kill(c, leader);
     cluster_pass(c, 10000);
     assert_int_equal(cluster_leader(c), 0);
-    assert_int_equal(log_end(metadata_log(c, told)).offset, end.offset);
+    assert_int_equal(log_end(cluster_metadata_log(c, told)).offset, end.offset);
 }
 
 struct changed {
@@ -683,7 +447,7 @@ static void test_one_grows_to_three(void **state)
     cluster_start(c, 1);
     cluster_await(c, 3000, cluster_mode(c, 1) == 0733);
     cluster_pass(c, 1000);
-    assert_same_logs(c, 1, 2);
+    cluster_assert_same_logs(c, 1, 2);
 }
 
 /* A node that comes back with another disk is an observer until the voters are set again. */
@@ -786,7 +550,7 @@ static void test_a_beginning_that_was_cut_short_is_gone_on_with(void **state)
     c->nodes[1].disk.io.fdatasync = dying_fdatasync;
     for (int32_t id = 1; id <= 3; id++)
         cluster_start(c, id);
-    cluster_await(c, 10000, log_end(metadata_log(c, 1)).offset > 0);
+    cluster_await(c, 10000, log_end(cluster_metadata_log(c, 1)).offset > 0);
     memory_take_off(&c->network.ports[1], false);
     (void)node_close(c->nodes[1].node, NULL);
     hand_executor_free(&c->nodes[1].hand);
@@ -812,11 +576,6 @@ int main(void)
         THREE(test_what_another_node_has_just_made_is_there),
         THREE(test_who_has_applied_less_refuses_nothing),
         THREE(test_two_of_three_are_enough_and_one_is_not),
-        THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
-        THREE(test_what_a_snapshot_does_not_know_goes_also_after_a_kill),
-        THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
-        THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),
-        THREE(test_who_parts_before_the_logs_start_has_a_snapshot),
         THREE(test_who_is_told_to_cut_off_what_is_decided_takes_no_part_any_more),
         THREE(test_an_epoch_that_got_no_record_is_forgotten),
         cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, cluster_teardown),
