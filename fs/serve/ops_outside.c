@@ -18,6 +18,7 @@ static void reply_entry(fuse_req_t req, struct vnode *vnode)
     struct fuse_entry_param entry;
     struct session *session = session_of(req);
     int rc = vnode != NULL ? ops_entry(req, vnode, &entry) : -ENOENT;
+    entry.entry_timeout = 0; /* whoever comes to it next asks, and is known from there on (told.h) */
     if (rc != 0)
         fuse_reply_err(req, -rc);
     else if (fuse_reply_entry(req, &entry) == -ENOENT)
