@@ -361,13 +361,23 @@ static void over(struct pair *pair)
     pair->ends[1].transport.drop = wire_drop;
 }
 
+/* On the connection where it belongs, and on the other one. */
+static void flood_with_all(struct pair *pair, int frames, size_t body_bytes, size_t most)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct kind astray = kinds[i];
+
+        astray.channel = astray.channel == CHANNEL_CONTROL ? CHANNEL_RECORDS : CHANNEL_CONTROL;
+        flood_with(pair, &kinds[i], frames, body_bytes, most);
+        flood_with(pair, &astray, frames, body_bytes, most);
+    }
+}
+
 static void small_messages_of_each_kind_take_bounded_memory(void **state)
 {
     struct pair *pair = flooded(state);
 
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        flood_with(pair, &kinds[i], FLOOD, 2, SMALL_MOST_BYTES);
-    }
+    flood_with_all(pair, FLOOD, 2, SMALL_MOST_BYTES);
     over(pair);
 }
 
@@ -375,9 +385,7 @@ static void large_messages_of_each_kind_take_bounded_memory(void **state)
 {
     struct pair *pair = flooded(state);
 
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        flood_with(pair, &kinds[i], LARGE, LARGE_BYTES, LARGE_MOST_BYTES);
-    }
+    flood_with_all(pair, LARGE, LARGE_BYTES, LARGE_MOST_BYTES);
     over(pair);
 }
 
