@@ -383,6 +383,9 @@ int log_flush_files(struct log *log)
     int rc = log_flush_all(log);
 
     if (rc == 0) {
+        rc = log_finish_cut(log, &e); /* a start behind a clean mark looks for nothing that a cut has left */
+    }
+    if (rc == 0) {
         rc = log_store_producers(log, &e);
     }
     for (i = 0; i < log->segment_count && rc == 0; i++) {

@@ -56,8 +56,12 @@ static ssize_t read_request(int fd, void *buffer, size_t len, void *userdata)
                      ((const struct fuse_in_header *)buffer)->opcode == FUSE_RELEASE);
     errno = error;
     if (got < 0 && errno == ENODEV) {
-        /* Unmounted: said before the loop has ended, since a start may come right behind. */
+        /* Unmounted: said before the loop has ended, since a start may come right behind. libfuse cancels its threads
+         * in here once the loop ends, and one that is cancelled would not give back the lock that this takes. */
+        int state;
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
         node_stopping(((struct session *)userdata)->node);
+        pthread_setcancelstate(state, NULL);
         errno = ENODEV;
     }
     const struct fuse_in_header *in = buffer;

@@ -157,7 +157,7 @@ enum {
      * becomes of it. */
     LIMIT_CONN_QUEUE_BYTES = 128 << 20,
     /* Frames of one peer, and their bytes, that came on its records connection and that this node has not worked on;
-     * more are not read before half of them are done. */
+     * more are not read before an eighth of them is done. */
     LIMIT_RECORDS_FRAMES = 16384,
     LIMIT_RECORDS_BYTES = 32 << 20,
     /* Likewise answers on its control connection: what they answer was asked, and has its own bounds. */

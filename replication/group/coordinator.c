@@ -357,7 +357,7 @@ static struct group_session *session_of(struct coordinator *coordinator, int32_t
 {
     struct group_session *unused = NULL;
 
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET; i++) {
         if (coordinator->sessions[i].node == node)
             return &coordinator->sessions[i];
         if (coordinator->sessions[i].node == 0 && unused == NULL)
@@ -520,7 +520,7 @@ static void forgive(struct coordinator *coordinator, int64_t missed_ms)
 {
     int64_t now_ms = coordinator->changes.now_ms;
 
-    for (int i = 0; i < LIMIT_NODES; i++) {
+    for (int i = 0; i < LIMIT_NODES_MET; i++) {
         struct group_session *session = &coordinator->sessions[i];
         session->heard_ms = now_ms - session->heard_ms > missed_ms ? session->heard_ms + missed_ms : now_ms;
     }

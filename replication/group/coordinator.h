@@ -44,7 +44,7 @@ enum { COORDINATOR_RESETS = 64 };
 struct coordinator {
     const struct group_facts *facts;
     struct table groups, readers;
-    struct group_session sessions[LIMIT_NODES];
+    struct group_session sessions[LIMIT_NODES_MET];
     struct reset_done resets[COORDINATOR_RESETS]; /* the last ones, in a ring */
     size_t reset_count;
     struct group_changes changes;

@@ -224,9 +224,11 @@ int quorum_cut(struct quorum *quorum, int64_t offset, struct err *e)
 
     if (rc == 0)
         rc = log_truncate(quorum->log, quorum->follows, to, e);
-    if (rc == 0)
-        rc = quorum_find_end_epoch(quorum, e);
     /* Also where it is to be called again: what went is gone. */
+    if (rc == 0 || log_end(quorum->log).offset < end.offset) {
+        int found = quorum_find_end_epoch(quorum, rc == 0 ? e : NULL);
+        rc = rc == 0 ? found : rc;
+    }
     event.offset = log_end(quorum->log).offset;
     if (event.offset < end.offset)
         quorum_step(quorum, &event);

@@ -287,7 +287,10 @@ static void replace(struct quorum *quorum)
         return;
     if (rc == 0)
         rc = begin_anew(quorum, quorum->follows, install->id.end, &e);
-    if (err_is_passing(rc) && log_offline(quorum->log) == 0) {
+    /* Where the log has begun anew already nothing may be fetched behind it before the snapshot is adopted: a start
+     * does that. */
+    if (err_is_passing(rc) && log_offline(quorum->log) == 0 &&
+        log_start(quorum->log).offset != install->id.end.offset) {
         install->at_ms = now_ms(quorum) + LIMIT_STALL_MS;
         log_line(LOG_ERR, "%s: %s", quorum->name, e.text);
         return;

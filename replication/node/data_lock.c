@@ -176,6 +176,8 @@ void data_lock_mounted(struct data_lock *lock, unsigned dev_major, unsigned dev_
     char state[TEXT_BYTES - 16] = "running";
     bool unknown;
     char *at = find_mount(getpid(), dev_major, dev_minor, NULL, &unknown);
+    if (unknown)
+        return;
     if (at != NULL &&
         snprintf(state, sizeof state, "running\nmount %u:%u %s", dev_major, dev_minor, at) >= (int)sizeof state)
         strcpy(state, "running");

@@ -113,6 +113,9 @@ bool partition_late_give_up(struct flush_op *op)
     waits = *link != NULL;
     if (waits) {
         *link = op->next;
+        if (op->late_rc < 0) {
+            note_failure(&part->late, op->late_rc); /* for the next one that asks */
+        }
         op->late_rc = -EINTR;
     }
     pthread_mutex_unlock(&part->forward.lock);

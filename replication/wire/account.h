@@ -8,8 +8,8 @@
  *
  *   loses    one more is dropped, as if it had been lost on the way: its sender does not rely on it, and says it again
  *   refuses  one more is answered at once: later. Nothing of it is kept
- *   stops    one more is taken, but its connection is not read any further until half of it is free again: TCP has the
- *            sender wait, and nothing is lost. Where the sender could not wait, nor say it again
+ *   stops    one more is taken, but its connection is not read any further until an eighth of it is free again: TCP has
+ * the sender wait, and nothing is lost. Where the sender could not wait, nor say it again
  *
  * The control connection carries heartbeats and the quorum, which nothing may hold up that waits for a disk: so there
  * nothing stops that waits for one of this node's. What stops it is answers alone, of which an honest peer has no more

@@ -77,6 +77,7 @@ static void lose(struct peer *peer)
         link_set(&peer->links[c], LINK_DYING);
         conn_look(peer->links[c].conn); /* its end is listened for, whatever was full */
     }
+    peers_sweep_soon(peer->peers); /* also where nobody dials it any more */
     if (!peer->left)
         peer->peers->events.down(peer->peers->events.arg, peer->id, peer->goodbye);
 }
