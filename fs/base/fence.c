@@ -279,6 +279,9 @@ static bool call_cancel(struct park *park)
 
 static void call_aborted(struct park *park, int rc)
 {
+    const struct fence_request *request = &CONTAINER_OF(park, struct fence_call, park)->request;
+    if (request->aborted != NULL)
+        request->aborted(request);
     fuse_reply_err(park->req, -rc);
 }
 

@@ -86,6 +86,8 @@ struct fence_request {
     struct flock lock; /* SETLK */
     int arg;           /* SETLK: whether it may wait; FLOCK: its operation; SETXATTR: flags; READDIR: with nodes */
     void (*run)(const struct fence_request *request);
+    void (*aborted)(
+        const struct fence_request *request); /* NULL, or: it is not run any more; before it is answered so */
 };
 
 /* For whoever parks one: with copies of name and data. false: no memory. */

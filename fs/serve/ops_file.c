@@ -421,6 +421,11 @@ static void run_write(const struct fence_request *request)
     produce_write(request->req, handle_of(&request->fi), request->data, request->size, request->fi.flags);
 }
 
+static void write_aborted(const struct fence_request *request)
+{
+    handle_write_over(handle_of(&request->fi));
+}
+
 /* Whether a WRITE waits for pages of its node to be dropped. */
 static bool write_fenced(fuse_req_t req, struct handle *handle, const char *data, size_t size,
                          const struct fuse_file_info *fi)
@@ -431,6 +436,7 @@ static bool write_fenced(fuse_req_t req, struct handle *handle, const char *data
         return false;
     struct fence_request request = {.req = req, .data = data, .size = size, .fi = *fi, .has_fi = true};
     request.run = run_write;
+    request.aborted = write_aborted;
     return fence_wait(fence, handle->session, &request);
 }
 

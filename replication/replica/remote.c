@@ -192,6 +192,14 @@ static int32_t answerer_of(struct partition *part, int32_t *epoch)
     return node;
 }
 
+static bool is_leader(struct partition *part, int32_t node)
+{
+    pthread_mutex_lock(&part->lock);
+    bool leads = part->registration.leader == node;
+    pthread_mutex_unlock(&part->lock);
+    return leads;
+}
+
 /* Sends a question. false: it cannot be, now. */
 static bool ask(struct partition *part, const struct question *question, const struct read_op *op, int64_t wait_ms)
 {
@@ -258,6 +266,10 @@ static void ask_for(struct partition *part, struct remote *remote, const struct 
     struct question *question = is_asked(remote, kind, op->number) ? NULL : new_question(part, remote, kind, now);
     if (question == NULL)
         return;
+    if (op->of_leader && !is_leader(part, question->to)) { /* it is asked when that can be */
+        question->number = 0;
+        return;
+    }
     question->op = op->number;
     if (!ask(part, question, op, 0))
         question->number = 0;
