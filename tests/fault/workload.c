@@ -494,12 +494,15 @@ static int step_skip(struct workload *w)
     return rc;
 }
 
-/* A cut that has failed: a full disk has left everything. */
-static int settle_cut(struct workload *w, int rc)
+/* A cut that has failed: a full disk has left everything as it was, or the log ends there and what went is still to be
+ * taken away. */
+static int settle_cut(struct workload *w, struct log_point start, struct log_point end, int rc)
 {
+    bool is_cut = log_start(w->log).offset != start.offset || log_end(w->log).offset != end.offset;
+
     if (rc == 0) {
         ledger_cut_done(&w->ledger, moment(w));
-    } else if (rc == -ENOSPC || rc == -EDQUOT) {
+    } else if ((rc == -ENOSPC || rc == -EDQUOT) && !is_cut) {
         ledger_cut_refused(&w->ledger);
     }
     return rc;
@@ -507,7 +510,7 @@ static int settle_cut(struct workload *w, int rc)
 
 static int step_truncate(struct workload *w)
 {
-    struct log_point start = log_start(w->log), to;
+    struct log_point start = log_start(w->log), end = log_end(w->log), to;
     /* What is compacted is committed, and what is committed is never cut: a record that has taken another's place
      * stays. */
     int64_t span = w->ledger.count - (w->compacted > start.offset ? w->compacted : start.offset), offset;
@@ -534,12 +537,13 @@ static int step_truncate(struct workload *w)
         offset = run.base.offset > start.offset ? run.base.offset : start.offset;
     }
     ledger_cut(&w->ledger, ledger_point(&w->ledger, offset), false, begun);
-    return settle_cut(w, log_truncate(w->log, w->epoch, to, &w->e));
+    rc = log_truncate(w->log, w->epoch, to, &w->e);
+    return settle_cut(w, start, end, rc);
 }
 
 static int step_reset(struct workload *w)
 {
-    struct log_point to = ledger_end(&w->ledger);
+    struct log_point start = log_start(w->log), end = log_end(w->log), to = ledger_end(&w->ledger);
     uint32_t begun = moment(w);
     int rc = take_role(w, true);
 
@@ -555,8 +559,9 @@ static int step_reset(struct workload *w)
         to.position += further * 7;
     }
     ledger_cut(&w->ledger, to, true, begun);
-    rc = settle_cut(w, log_reset(w->log, w->epoch, to, -1, &w->e));
-    if (rc == 0) {
+    rc = log_reset(w->log, w->epoch, to, -1, &w->e);
+    rc = settle_cut(w, start, end, rc);
+    if (log_start(w->log).offset != start.offset || log_end(w->log).offset != end.offset) {
         w->compacted = 0;
     }
     return rc;
