@@ -170,8 +170,9 @@ static void resume_all(struct membership *member)
 {
     struct topic **topics;
     size_t count;
-    member->resume_due = catalog_list(&member->node->replicas.catalog, &topics, &count) != 0;
-    if (member->resume_due)
+    int rc = catalog_list(&member->node->replicas.catalog, &topics, &count);
+    atomic_store(&member->resume_due, rc != 0);
+    if (rc != 0)
         return;
     for (size_t i = 0; i < count; i++) {
         topic_resume(topics[i]);
@@ -461,9 +462,9 @@ static void tick(struct membership *member)
         tick_member(member);
     if (state == MEMBER_LEAVING && now_ms(member) - member->answered_ms >= member->session_timeout_ms)
         atomic_store(&member->state, MEMBER_LEFT);
-    if (member->resume_due)
+    if (atomic_load(&member->resume_due))
         resume_all(member);
-    if (member->resume_due)
+    if (atomic_load(&member->resume_due))
         alarm_set(member->node->executor, &member->alarm, RESUME_AGAIN_MS);
     else if (state != MEMBER_REGISTERING && state != MEMBER_LEFT && member->next_ms != INT64_MAX)
         alarm_set(member->node->executor, &member->alarm, member->next_ms - now_ms(member));

@@ -56,9 +56,9 @@ struct membership {
 
     /* turns only */
     bool unclean;
-    bool carrying;   /* what is on its way is not the registration yet, but what comes before it */
-    bool reserved;   /* between reserve_begin() and reserve_end() */
-    bool resume_due; /* what was held for want of a lease is still to go on */
+    bool carrying;           /* what is on its way is not the registration yet, but what comes before it */
+    bool reserved;           /* between reserve_begin() and reserve_end() */
+    _Atomic bool resume_due; /* what was held for want of a lease is still to go on */
     struct quorum_op op;
     int64_t next_ms;       /* the next heartbeat, or attempt to register */
     uint64_t number;       /* of the last heartbeat */

@@ -56,12 +56,20 @@ static struct other {
     int count;
 } other;
 
+static void *write_one(void *req)
+{
+    fake_fuse_request(req, getpid());
+    write_to(req, other.handle, "two\n", 4, O_WRONLY | O_APPEND);
+    return NULL;
+}
+
+/* On a thread of its own, which has none of the locks that are held here. */
 static ssize_t write_of_another(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at)
 {
     if (other.count < OTHERS) {
-        struct fuse_req *req = &other.reqs[other.count++];
-        fake_fuse_request(req, getpid());
-        write_to(req, other.handle, "two\n", 4, O_WRONLY | O_APPEND);
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, write_one, &other.reqs[other.count++]), 0);
+        pthread_join(thread, NULL);
     }
     return bad_pwritev(io, fd, iov, iovcnt, at);
 }
