@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/metadata_fixture.h"
+
 #include "replication/metadata/snapshot.h"
 #include "tests/unit/scratch.h"
 
@@ -20,32 +22,15 @@ static const struct tree_attr root = {.uid = 1, .gid = 2, .dir_mode = 0755, .fil
 
 static int setup(void **state)
 {
-    struct metadata *meta = calloc(1, sizeof *meta);
-    metadata_init(meta, &root);
-    *state = meta;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    metadata_free(*state);
-    free(*state);
-    return 0;
+    return metadata_setup(state, &root);
 }
 
 /* Encodes, decodes and applies, as a command of the log goes. */
 static int apply(struct metadata *meta, const struct command *cmd)
 {
-    void *data;
-    size_t len;
-    struct command decoded;
-    struct err e = {0};
-    assert_int_equal(command_encode(cmd, &data, &len), 0);
-    if (command_decode(data, len, &decoded, &e) != 0)
-        fail_msg("decode: %s", e.text);
-    free(data);
+    struct command decoded = command_as_in_log(cmd);
     int checked = metadata_check(meta, &decoded, NULL);
-    int rc = metadata_apply(meta, &decoded, meta->next_offset, &e);
+    int rc = metadata_apply(meta, &decoded, meta->next_offset, NULL);
     command_free(&decoded);
     /* What nobody proposes any more has its own errno where it would be proposed. */
     if (rc == -EBADMSG)
@@ -706,25 +691,26 @@ static void test_a_damaged_snapshot_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_topic_is_made_and_deleted, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_topic_that_has_to_be_empty, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_seals_while_a_node_is_of_an_older_build, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_topics_are_kept_in_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_names_follow_kafka, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_partitions_only_grow, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_attributes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_setting_is_proposed_for_the_topic_that_it_is_meant_for, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_compaction_lags_fit_each_other, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_compacted_topic_has_keys, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_was_decided_before_a_rule_is_applied, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_only_a_race_is_passed_over, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_topic_keeps_its_framing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_nodes_epoch_is_its_registrations_offset, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unknown_and_damaged_commands_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_each_prefix_of_a_command_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_snapshot_gives_the_same_state, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_damaged_snapshot_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_topic_is_made_and_deleted, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_topic_that_has_to_be_empty, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_no_seals_while_a_node_is_of_an_older_build, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_topics_are_kept_in_order, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_names_follow_kafka, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_partitions_only_grow, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_attributes, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_settings, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_setting_is_proposed_for_the_topic_that_it_is_meant_for, setup,
+                                        metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_compaction_lags_fit_each_other, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_compacted_topic_has_keys, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_what_was_decided_before_a_rule_is_applied, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_only_a_race_is_passed_over, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_topic_keeps_its_framing, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_nodes_epoch_is_its_registrations_offset, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_unknown_and_damaged_commands_are_refused, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_each_prefix_of_a_command_is_refused, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_snapshot_gives_the_same_state, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_damaged_snapshot_is_refused, setup, metadata_teardown),
     };
     return cmocka_run_group_tests_name("metadata", tests, NULL, NULL);
 }

@@ -12,38 +12,23 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/metadata_fixture.h"
+
 #include "replication/metadata/snapshot.h"
 
 static const struct tree_attr root = {.uid = 1, .gid = 2, .dir_mode = 0755, .file_mode = 0644};
 
 static int setup(void **state)
 {
-    struct metadata *meta = calloc(1, sizeof *meta);
-    metadata_init(meta, &root);
-    *state = meta;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    metadata_free(*state);
-    free(*state);
-    return 0;
+    return metadata_setup(state, &root);
 }
 
 /* Encodes, decodes and applies, as a command of the log goes. What nobody would propose is answered as there. */
 static int apply(struct metadata *meta, const struct command *cmd)
 {
-    void *data;
-    size_t len;
-    struct command decoded;
-    struct err e = {0};
-    assert_int_equal(command_encode(cmd, &data, &len), 0);
-    if (command_decode(data, len, &decoded, &e) != 0)
-        fail_msg("decode: %s", e.text);
-    free(data);
+    struct command decoded = command_as_in_log(cmd);
     int checked = metadata_check(meta, &decoded, NULL);
-    int rc = metadata_apply(meta, &decoded, meta->next_offset, &e);
+    int rc = metadata_apply(meta, &decoded, meta->next_offset, NULL);
     command_free(&decoded);
     assert_true(rc == checked || rc == -EBADMSG);
     return checked;
@@ -342,13 +327,13 @@ static void test_a_snapshot_gives_the_same_state(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_group_is_made_and_deleted, setup_with_topic, teardown),
-        cmocka_unit_test_setup_teardown(test_groups_are_kept_in_order, setup_with_topic, teardown),
-        cmocka_unit_test_setup_teardown(test_names, setup_with_topic, teardown),
-        cmocka_unit_test_setup_teardown(test_attributes, setup_with_topic, teardown),
-        cmocka_unit_test_setup_teardown(test_settings, setup_with_topic, teardown),
-        cmocka_unit_test_setup_teardown(test_offsets_are_kept_in_a_topic_of_its_own_kind, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_snapshot_gives_the_same_state, setup_with_topic, teardown),
+        cmocka_unit_test_setup_teardown(test_a_group_is_made_and_deleted, setup_with_topic, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_groups_are_kept_in_order, setup_with_topic, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_names, setup_with_topic, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_attributes, setup_with_topic, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_settings, setup_with_topic, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_offsets_are_kept_in_a_topic_of_its_own_kind, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_snapshot_gives_the_same_state, setup_with_topic, metadata_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,31 +11,17 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/metadata_fixture.h"
+
 static const struct tree_attr root = {.dir_mode = 0755, .file_mode = 0644};
 static const uint8_t orders_id[UUID_BYTES] = {7};
-
-/* Encodes, decodes and applies, as a command of the log goes. */
-static int apply(struct metadata *meta, const struct command *cmd)
-{
-    void *data;
-    size_t len;
-    struct command decoded;
-    struct err e = {""};
-    assert_int_equal(command_encode(cmd, &data, &len), 0);
-    if (command_decode(data, len, &decoded, &e) != 0)
-        fail_msg("decode: %s", e.text);
-    free(data);
-    int rc = metadata_apply(meta, &decoded, meta->next_offset, &e);
-    command_free(&decoded);
-    return rc;
-}
 
 static int enrol(struct metadata *meta, int32_t id, uint64_t incarnation, bool unclean)
 {
     struct command cmd = {.type = COMMAND_REGISTER_NODE};
     cmd.registration =
         (struct node_registration){.id = id, .epoch = -1, .incarnation = incarnation, .unclean = unclean};
-    return apply(meta, &cmd);
+    return metadata_apply_as_in_log(meta, &cmd);
 }
 
 static int set_node(struct metadata *meta, int32_t id, int64_t epoch, bool fenced, bool shutting_down)
@@ -43,7 +29,7 @@ static int set_node(struct metadata *meta, int32_t id, int64_t epoch, bool fence
     struct command cmd = {.type = COMMAND_CHANGE_NODE};
     cmd.registration =
         (struct node_registration){.id = id, .epoch = epoch, .fenced = fenced, .shutting_down = shutting_down};
-    return apply(meta, &cmd);
+    return metadata_apply_as_in_log(meta, &cmd);
 }
 
 /* Nodes 1 to 3, and orders with one partition on all of them. */
@@ -58,7 +44,7 @@ static int setup(void **state)
     memcpy(cmd.id, orders_id, UUID_BYTES);
     cmd.replicas = replicas;
     cmd.replica_count = 3;
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
     *state = meta;
     return 0;
 }
@@ -86,7 +72,7 @@ static struct partition_change change_of(const struct metadata *meta)
 static int change(struct metadata *meta, int32_t proposer, struct partition_change *change)
 {
     struct command cmd = {.type = COMMAND_CHANGE_PARTITIONS, .node = proposer, .changes = change, .change_count = 1};
-    return apply(meta, &cmd);
+    return metadata_apply_as_in_log(meta, &cmd);
 }
 
 static void a_new_partition_is_led_by_its_first_replica(void **state)
@@ -188,16 +174,16 @@ static void a_directory_that_was_renewed_is_no_other_disk(void **state)
     struct metadata *meta = *state;
     struct command cmd = {.type = COMMAND_REGISTER_NODE};
     cmd.registration = (struct node_registration){.id = 3, .epoch = -1, .incarnation = 903, .renewed = 103};
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
     assert_int_equal(orders(meta)->isr.count, 3);
     /* Killed before: its log is asked, when all others of the last ISR are there or known to be lost. */
     cmd.registration =
         (struct node_registration){.id = 1, .epoch = -1, .incarnation = 901, .renewed = 101, .unclean = true};
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
     assert_true(replica_set_has(&orders(meta)->last_isr, 1));
     /* It had an incarnation between that nobody knows of here. */
     cmd.registration = (struct node_registration){.id = 2, .epoch = -1, .incarnation = 902, .renewed = 802};
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
     assert_false(replica_set_has(&orders(meta)->isr, 2));
 }
 
@@ -254,12 +240,12 @@ static void partitions_are_made_while_the_replicas_change(void **state)
     make.replication_factor = make.replica_count = 3;
     assert_int_equal(metadata_check(meta, &assign, &e), 0);
     assert_int_equal(metadata_check(meta, &make, &e), 0);
-    assert_int_equal(apply(meta, &assign), 0);
-    assert_int_equal(apply(meta, &make), -EAGAIN);
+    assert_int_equal(metadata_apply_as_in_log(meta, &assign), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &make), -EAGAIN);
     assert_int_equal(metadata_topic(meta, "orders")->partitions, 1);
     make.replicas = fewer;
     make.replication_factor = make.replica_count = 1;
-    assert_int_equal(apply(meta, &make), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &make), 0);
     assert_int_equal(metadata_topic(meta, "orders")->partitions, 2);
 }
 

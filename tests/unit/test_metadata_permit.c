@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/metadata_fixture.h"
+
 enum { OWNER = 10, MEMBER = 11, OTHER = 12, BOSS = 13 }; /* BOSS has MOUNT and .groups */
 enum { STAFF = 20, BOSSES = 21, NONE = 22 };
 enum { NOT_KNOWN = -1 };
@@ -21,33 +23,7 @@ static const struct tree_attr own_root = {.uid = 1, .gid = 2, .dir_mode = 0755, 
 
 static int setup(void **state)
 {
-    struct metadata *meta = calloc(1, sizeof *meta);
-    metadata_init(meta, &own_root);
-    *state = meta;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    metadata_free(*state);
-    free(*state);
-    return 0;
-}
-
-/* Encodes, decodes and applies, as a command of the log goes. */
-static int apply(struct metadata *meta, const struct command *cmd)
-{
-    void *data;
-    size_t len;
-    struct command decoded;
-    struct err e = {0};
-    assert_int_equal(command_encode(cmd, &data, &len), 0);
-    if (command_decode(data, len, &decoded, &e) != 0)
-        fail_msg("decode: %s", e.text);
-    free(data);
-    int rc = metadata_apply(meta, &decoded, meta->next_offset, &e);
-    command_free(&decoded);
-    return rc;
+    return metadata_setup(state, &own_root);
 }
 
 static struct command command(enum command_type type, const char *topic)
@@ -70,7 +46,7 @@ static void register_node(struct metadata *meta, int32_t id, int32_t feature_lev
 {
     struct command cmd = {.type = COMMAND_REGISTER_NODE,
                           .registration = {.id = id, .epoch = -1, .feature_level = feature_level}};
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
 }
 
 /* As the first controller of a cluster says it. */
@@ -80,7 +56,7 @@ static void say_root(struct metadata *meta, mode_t mode)
     cmd.attr = (struct tree_attr){.uid = BOSS, .gid = BOSSES, .dir_mode = mode, .file_mode = 0644};
     cmd.set = ATTR_UID | ATTR_GID | ATTR_DIR_MODE | ATTR_FILE_MODE | COMMAND_ATTR_MTIME;
     memset(cmd.id, 0, UUID_BYTES);
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
 }
 
 static void make_topic(struct metadata *meta, const char *name, mode_t dir_mode, mode_t file_mode)
@@ -91,14 +67,14 @@ static void make_topic(struct metadata *meta, const char *name, mode_t dir_mode,
     cmd.partitions = cmd.replica_count = 2;
     cmd.replication_factor = 1;
     cmd.replicas = replicas;
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
 }
 
 static void make_group(struct metadata *meta, mode_t mode)
 {
     struct command cmd = group_command(COMMAND_CREATE_GROUP, "kitchen");
     cmd.attr = (struct tree_attr){.uid = OWNER, .gid = STAFF, .dir_mode = mode};
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
 }
 
 /* ---- who by what by which ---- */
@@ -476,19 +452,19 @@ static void test_a_right_that_is_gone_where_it_is_applied(void **state)
     struct command taken = asked_by(&(struct row){GIVE_AWAY, 0, 0, NONE, 0});
     assert_int_equal(metadata_check(meta, &chmod, NULL), 0);
     assert_int_equal(metadata_check(meta, &set, NULL), 0);
-    assert_int_equal(apply(meta, &taken), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &taken), 0);
     int64_t before = meta->next_offset;
-    assert_int_equal(apply(meta, &chmod), -EPERM);
-    assert_int_equal(apply(meta, &set), -EACCES);
+    assert_int_equal(metadata_apply_as_in_log(meta, &chmod), -EPERM);
+    assert_int_equal(metadata_apply_as_in_log(meta, &set), -EACCES);
     assert_int_equal(meta->next_offset, before + 2);
     const struct metadata_topic *orders = metadata_topic(meta, "orders");
     assert_int_equal(orders->attr.dir_mode, 0755);
     assert_null(config_set_get(&orders->config, "retention.ms"));
     /* The new owner, and the same of a build that named nobody. */
     set = asked_by(&(struct row){SET, 0, OTHER, NONE, 0});
-    assert_int_equal(apply(meta, &set), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &set), 0);
     chmod.origin.caller.is_user = false;
-    assert_int_equal(apply(meta, &chmod), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &chmod), 0);
     assert_int_equal(orders->attr.dir_mode, 0777);
 }
 
@@ -504,7 +480,7 @@ static void test_nobody_is_named_before_all_judge_alike(void **state)
     assert_false(metadata_judges(meta));
     struct command fences = {.type = COMMAND_CHANGE_NODE,
                              .registration = {.id = 2, .epoch = metadata_node(meta, 2)->epoch, .fenced = true}};
-    assert_int_equal(apply(meta, &fences), 0); /* one that is gone may never come back */
+    assert_int_equal(metadata_apply_as_in_log(meta, &fences), 0); /* one that is gone may never come back */
     assert_true(metadata_judges(meta));
     register_node(meta, 2, FEATURE_LEVEL_CALLERS); /* it was upgraded */
     assert_true(metadata_judges(meta));
@@ -660,12 +636,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_may_have_what),
-        cmocka_unit_test_setup_teardown(test_that_there_is_none_is_said_first, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_right_that_is_gone_where_it_is_applied, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_nobody_is_named_before_all_judge_alike, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_that_there_is_none_is_said_first, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_a_right_that_is_gone_where_it_is_applied, setup, metadata_teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_is_named_before_all_judge_alike, setup, metadata_teardown),
         cmocka_unit_test(test_a_caller_is_given_back),
         cmocka_unit_test(test_a_caller_and_seals),
-        cmocka_unit_test_setup_teardown(test_a_record_without_a_caller, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_record_without_a_caller, setup, metadata_teardown),
         cmocka_unit_test(test_callers_that_are_none),
     };
     return cmocka_run_group_tests_name("metadata permit", tests, NULL, NULL);

@@ -11,33 +11,19 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/metadata_fixture.h"
+
 #include "replication/metadata/snapshot.h"
 
 static const struct tree_attr root = {.dir_mode = 0755, .file_mode = 0644};
 static const uint8_t orders_id[UUID_BYTES] = {7};
-
-/* Encodes, decodes and applies, as a command of the log goes. */
-static int apply(struct metadata *meta, const struct command *cmd)
-{
-    void *data;
-    size_t len;
-    struct command decoded;
-    struct err e = {""};
-    assert_int_equal(command_encode(cmd, &data, &len), 0);
-    if (command_decode(data, len, &decoded, &e) != 0)
-        fail_msg("decode: %s", e.text);
-    free(data);
-    int rc = metadata_apply(meta, &decoded, meta->next_offset, &e);
-    command_free(&decoded);
-    return rc;
-}
 
 static int enrol_level(struct metadata *meta, int32_t id, int32_t level)
 {
     struct command cmd = {.type = COMMAND_REGISTER_NODE};
     cmd.registration = (struct node_registration){
         .id = id, .epoch = -1, .incarnation = 100 + (uint64_t)id, .feature_level = level, .fenced = true};
-    return apply(meta, &cmd);
+    return metadata_apply_as_in_log(meta, &cmd);
 }
 
 static int enrol(struct metadata *meta, int32_t id)
@@ -49,7 +35,7 @@ static void set_fenced(struct metadata *meta, int32_t id, bool fenced)
 {
     struct command cmd = {.type = COMMAND_CHANGE_NODE};
     cmd.registration = (struct node_registration){.id = id, .epoch = metadata_node(meta, id)->epoch, .fenced = fenced};
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
 }
 
 static struct command unregister_command(const struct metadata *meta, int32_t id)
@@ -64,7 +50,7 @@ static struct command unregister_command(const struct metadata *meta, int32_t id
 static int unregister(struct metadata *meta, int32_t id)
 {
     struct command cmd = unregister_command(meta, id);
-    return apply(meta, &cmd);
+    return metadata_apply_as_in_log(meta, &cmd);
 }
 
 static int assign(struct metadata *meta, int32_t *replicas, int32_t count)
@@ -75,7 +61,7 @@ static int assign(struct metadata *meta, int32_t *replicas, int32_t count)
                           .replication_factor = count,
                           .replica_count = count};
     memcpy(cmd.id, orders_id, UUID_BYTES);
-    return apply(meta, &cmd);
+    return metadata_apply_as_in_log(meta, &cmd);
 }
 
 static const struct partition_registration *orders(const struct metadata *meta)
@@ -95,7 +81,7 @@ static void end_move(struct metadata *meta, int32_t gone)
     change.to.target.count = 0;
     replica_set_remove(&change.to.replicas, gone);
     replica_set_remove(&change.to.isr, gone);
-    assert_int_equal(apply(meta, &cmd), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0);
 }
 
 /* Nodes 1 to 4, 1 to 3 of them live, 1 votes; orders is on 1 to 3. */
@@ -112,11 +98,11 @@ static int setup(void **state)
             set_fenced(meta, id, false);
     }
     voters.target = voters.voters;
-    assert_int_equal(apply(meta, &voters), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &voters), 0);
     memcpy(topic.id, orders_id, UUID_BYTES);
     topic.replicas = replicas;
     topic.replica_count = 3;
-    assert_int_equal(apply(meta, &topic), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &topic), 0);
     *state = meta;
     return 0;
 }
@@ -146,12 +132,12 @@ static void one_that_comes_back_is_new_and_above_all_that_it_was(void **state)
     struct metadata *meta = *state;
     struct command before = unregister_command(meta, 4);
     struct command fence = {.type = COMMAND_CHANGE_NODE, .registration = before.registration};
-    assert_int_equal(apply(meta, &before), 0);
-    assert_int_equal(apply(meta, &fence), -ESTALE);
+    assert_int_equal(metadata_apply_as_in_log(meta, &before), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &fence), -ESTALE);
     assert_int_equal(enrol(meta, 4), 0);
     assert_true(metadata_node(meta, 4)->epoch > before.registration.epoch);
-    assert_int_equal(apply(meta, &before), -EAGAIN);
-    assert_int_equal(apply(meta, &fence), -ESTALE);
+    assert_int_equal(metadata_apply_as_in_log(meta, &before), -EAGAIN);
+    assert_int_equal(metadata_apply_as_in_log(meta, &fence), -ESTALE);
     assert_non_null(metadata_node(meta, 4));
 }
 
@@ -180,14 +166,14 @@ static void a_voter_stays_and_so_does_who_is_to_be_one(void **state)
     struct metadata *meta = *state;
     struct command more = {.type = COMMAND_SET_VOTERS, .voters = meta->voters.voters, .target = meta->voters.voters};
     more.target.ids[more.target.count++] = (struct raft_id){4, 104};
-    assert_int_equal(apply(meta, &more), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &more), 0);
     assert_int_equal(unregister(meta, 4), -EBUSY);
     more.voters = more.target;
     more.target.count = 1;
-    assert_int_equal(apply(meta, &more), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &more), 0);
     assert_int_equal(unregister(meta, 4), -EBUSY);
     more.voters = more.target;
-    assert_int_equal(apply(meta, &more), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &more), 0);
     assert_int_equal(unregister(meta, 4), 0);
 }
 
@@ -212,9 +198,9 @@ static void a_setting_that_wants_so_many_nodes_keeps_them(void **state)
     struct metadata *meta = *state;
     struct command four = {.type = COMMAND_SET_CONFIG, .name = "default.replication.factor", .value = "4"};
     struct command three = {.type = COMMAND_SET_CONFIG, .name = "default.replication.factor", .value = "3"};
-    assert_int_equal(apply(meta, &four), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &four), 0);
     assert_int_equal(unregister(meta, 4), -EBUSY);
-    assert_int_equal(apply(meta, &three), 0);
+    assert_int_equal(metadata_apply_as_in_log(meta, &three), 0);
     assert_int_equal(unregister(meta, 4), 0);
 }
 
@@ -255,10 +241,10 @@ static void what_was_meant_for_it_at_the_same_moment_comes_to_nothing(void **sta
     assert_int_equal(metadata_check(meta, &moved, NULL), 0);
     assert_int_equal(metadata_check(meta, &four, NULL), 0);
     assert_int_equal(unregister(meta, 4), 0);
-    assert_int_equal(apply(meta, &made), -EAGAIN);
-    assert_int_equal(apply(meta, &more), -EAGAIN);
-    assert_int_equal(apply(meta, &moved), -EINVAL);
-    assert_int_equal(apply(meta, &four), -EINVAL);
+    assert_int_equal(metadata_apply_as_in_log(meta, &made), -EAGAIN);
+    assert_int_equal(metadata_apply_as_in_log(meta, &more), -EAGAIN);
+    assert_int_equal(metadata_apply_as_in_log(meta, &moved), -EINVAL);
+    assert_int_equal(metadata_apply_as_in_log(meta, &four), -EINVAL);
     assert_null(metadata_topic(meta, "bills"));
     assert_int_equal(metadata_topic(meta, "orders")->partitions, 1);
     assert_int_equal(orders(meta)->replicas.count, 3);
@@ -275,7 +261,7 @@ static void not_while_a_node_is_of_an_older_build(void **state)
     assert_int_equal(metadata_check(meta, &cmd, NULL), 0); /* one that is gone may never come back */
     set_fenced(meta, 3, false);
     assert_int_equal(metadata_check(meta, &cmd, NULL), -ETIMEDOUT);
-    assert_int_equal(apply(meta, &cmd), 0); /* one that was decided before is a decision */
+    assert_int_equal(metadata_apply_as_in_log(meta, &cmd), 0); /* one that was decided before is a decision */
     assert_null(metadata_node(meta, 4));
 }
 
