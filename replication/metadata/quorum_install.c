@@ -229,21 +229,31 @@ static int cut_behind(struct quorum *quorum, struct err *e)
     return quorum_cut(quorum, quorum->decided_offset > start ? quorum->decided_offset : start, e);
 }
 
-static int tell_gone(struct quorum *quorum, const struct metadata *next, const char *topic,
-                     const uint8_t id[UUID_BYTES], struct err *e)
+static int tell_gone(struct quorum *quorum, const char *topic, const uint8_t id[UUID_BYTES], struct err *e)
 {
-    if (metadata_topic_by_id(next, id) != NULL || quorum->gone(quorum->arg, topic, id) == 0)
+    if (metadata_topic_by_id(&quorum->install.meta, id) != NULL || quorum->gone(quorum->arg, topic, id) == 0)
         return 0;
     return err_sys(e, -ENOMEM, "topic %s, which is no more", topic);
 }
 
-static int tell_all_gone(struct quorum *quorum, const struct metadata *old, const struct metadata *next, struct err *e)
+/* A topic that a record has made, whether that was decided or not. */
+static int tell_made(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *e)
+{
+    (void)end;
+    return cmd->type == COMMAND_CREATE_TOPIC ? tell_gone(quorum, cmd->topic, cmd->id, e) : 0;
+}
+
+/* old: what the log was applied to so far. It may have been applied further by a process that was killed, which nothing
+ * says any more. What of it cannot be read had been told when the log began to go. */
+static int tell_all_gone(struct quorum *quorum, const struct metadata *old, struct err *e)
 {
     int rc = 0;
 
     for (size_t i = 0; i < old->topic_count && rc == 0; i++)
-        rc = tell_gone(quorum, next, old->topics[i]->name, old->topics[i]->id, e);
-    return rc;
+        rc = tell_gone(quorum, old->topics[i]->name, old->topics[i]->id, e);
+    if (rc == 0)
+        rc = quorum_each_record(quorum, old->next_offset, log_end(quorum->log).offset, tell_made, e);
+    return err_is_passing(rc) ? rc : 0;
 }
 
 static int begin_anew_once(struct quorum *quorum, int32_t epoch, struct log_point end, struct err *e)
@@ -277,7 +287,7 @@ static void replace(struct quorum *quorum)
                                  .target = install->meta.voters.target};
     struct raft_event event = {.type = RAFT_EVENT_RESET, .change = &change};
     struct err e = {""};
-    int rc = tell_all_gone(quorum, &quorum->meta, &install->meta, &e); /* the applier rests */
+    int rc = tell_all_gone(quorum, &quorum->meta, &e); /* the applier rests */
 
     if (rc == 0 && (rc = raft_make_room(&quorum->raft, 1)) != 0)
         err_sys(&e, rc, "the quorum's voters");
@@ -354,31 +364,19 @@ void quorum_install_free(struct quorum *quorum)
 
 /* ---- a start ---- */
 
-/* A topic that a record has made, whether that was decided or not. */
-static int tell_made(struct quorum *quorum, const struct command *cmd, struct log_point end, struct err *e)
-{
-    (void)end;
-    return cmd->type == COMMAND_CREATE_TOPIC ? tell_gone(quorum, &quorum->install.meta, cmd->topic, cmd->id, e) : 0;
-}
-
-/* Of the process that ended nothing says what it had: its own snapshot and its records do. What of them cannot be read
- * had been told when the log began to go. */
+/* Of the process that ended nothing says what it had: its own snapshot and its records do. */
 static int tell_left(struct quorum *quorum, struct err *e)
 {
     struct tree_attr none = {0};
     struct metadata old;
     struct snapshot_id id;
-    int64_t from;
     int rc;
 
     metadata_init(&old, &none);
     rc = snapshot_read(quorum->io, quorum->dirfd, SNAPSHOT_FILE, &old, &id, e);
-    from = old.next_offset;
-    if (rc == 0)
-        rc = tell_all_gone(quorum, &old, &quorum->install.meta, e);
-    metadata_free(&old);
     if (rc == 0 || rc == -ENOENT)
-        rc = quorum_each_record(quorum, from, log_end(quorum->log).offset, tell_made, e);
+        rc = tell_all_gone(quorum, &old, e);
+    metadata_free(&old);
     return err_is_passing(rc) ? rc : 0;
 }
 

@@ -115,6 +115,40 @@ static void test_what_a_snapshot_does_not_know_goes_also_after_a_kill(void **sta
     assert_false(cluster_has_directory(c, away, "gone-0"));
 }
 
+/* Killed before it had kept how much of its log was decided: when it is back its snapshot comes before it has applied
+ * that the topic was made. */
+static void test_what_a_snapshot_does_not_know_goes_if_it_was_not_applied_again(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), away = cluster_follower(c), other = 6 - leader - away;
+    char kept[160], command[400];
+    for (int32_t id = 1; id <= 3; id++)
+        cluster_register(c, id);
+    cluster_pass(c, 1000);
+    snprintf(kept, sizeof kept, "%s/replication-offset-checkpoint", c->nodes[away].dir);
+    snprintf(command, sizeof command, "cp %s %s.killed", kept, c->nodes[away].dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(cluster_mkdir(c, leader, "gone"), 0);
+    cluster_await(c, 1000, cluster_has_directory(c, away, "gone-0"));
+    cluster_kill(c, away);
+    snprintf(command, sizeof command, "mv %s.killed %s", c->nodes[away].dir, kept);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(cluster_rmdir(c, leader, "gone"), 0);
+    fill_until_snapshot(c, leader);
+    memory_cut(&c->network, leader, away, true);
+    memory_cut(&c->network, other, away, true);
+    cluster_start(c, away);
+    cluster_settle(c);
+    assert_false(cluster_has(c, away, "gone"));
+    memory_cut(&c->network, leader, away, false);
+    memory_cut(&c->network, other, away, false);
+    cluster_await(c, 5000, log_start(cluster_metadata_log(c, away)).offset > 0);
+    cluster_register(c, away);
+    cluster_pass(c, 1000);
+    assert_false(cluster_has(c, away, "gone"));
+    assert_false(cluster_has_directory(c, away, "gone-0"));
+}
+
 /* Between the moment at which a snapshot is on the disk and that at which the log begins behind it. */
 static void test_a_snapshot_that_was_not_adopted_is_at_the_next_start(void **state)
 {
@@ -214,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         THREE(test_who_is_behind_the_logs_start_has_a_snapshot),
         THREE(test_what_a_snapshot_does_not_know_goes_also_after_a_kill),
+        THREE(test_what_a_snapshot_does_not_know_goes_if_it_was_not_applied_again),
         THREE(test_a_snapshot_that_was_not_adopted_is_at_the_next_start),
         THREE(test_a_snapshot_that_the_log_has_passed_is_none_to_start_with),
         THREE(test_who_parts_before_the_logs_start_has_a_snapshot),
