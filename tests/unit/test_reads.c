@@ -250,6 +250,7 @@ static void test_time_in_which_this_node_stood_still_is_nobodys_silence(void **s
     append_lines(wire->leader, 0, 4);
     assert_int_equal(ask(wire->here, READ_STATUS, 0).rc, 0);
     append_lines(wire->leader, 4, 1);
+    settle(wire); /* the question for news has been answered, too */
     pass_ms(wire->reader, 3000);
     answers_are_late(wire);
     struct asked stat = question(wire->here, READ_STATUS, 0), find = question(wire->here, FIND_END, 0);
