@@ -27,6 +27,8 @@ struct bugs {
     bool appends_after_failure;  /* KAFKA-10778: a failed write or flush does not end the log */
     bool seal_ends_by_time;      /* logmnt's own: a partition takes appends while its rmdir may still be decided */
     bool judged_by_asker;        /* likewise: a right that is gone elsewhere is there where that is not known yet */
+    bool later_clock_wins;       /* Cassandra's last write wins: a setting of a clock that is behind changes nothing */
+    bool snapshot_of_some;       /* a snapshot of the metadata leaves out what is set on topics */
     /* Of consumer groups. */
     bool commits_unfenced;        /* KAFKA-6052, KIP-1251's reverse: whoever was a member commits anything */
     bool offsets_taken_for_none;  /* KAFKA-9835: what cannot be read yet is read as empty */

@@ -298,6 +298,8 @@ int metadata_change_set(struct config_set *set, const struct config_set *cluster
 static int change_config(struct metadata *meta, const struct command *cmd)
 {
     struct metadata_topic *topic = cmd->topic[0] != '\0' ? metadata_topic_find(meta, cmd->topic) : NULL;
+    if (BUG(later_clock_wins) && topic != NULL && cmd->time_ms < topic->attr.ctime_ms)
+        return 0;
     int rc =
         metadata_change_set(topic != NULL ? &topic->config : &meta->config, topic != NULL ? &meta->config : NULL, cmd);
     for (int32_t i = 0; rc == 0 && cmd->seals != NULL && i < topic->partitions; i++) {

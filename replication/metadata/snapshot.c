@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
 #include "engine/base/crc32c.h"
 #include "engine/base/limits.h"
 #include "engine/record/framing.h"
@@ -142,6 +143,8 @@ static int add_topic(struct bytes *bytes, const struct metadata_topic *topic)
     if (rc == 0)
         rc = add_partitions(bytes, topic);
     memcpy(set.topic, topic->name, sizeof set.topic);
+    if (BUG(snapshot_of_some))
+        return rc;
     return rc != 0 ? rc : add_config(bytes, &topic->config, set, topic->attr.ctime_ms);
 }
 

@@ -382,41 +382,59 @@ bool audit_holds(const struct audit *audit, struct partition *part)
 
 /* ---- the audit of a node ---- */
 
+bool audit_setting(struct node *node, const char *topic, const char *name, const char *value, struct err *e)
+{
+    char found[CONFIG_VALUE_BYTES], fallback[CONFIG_VALUE_BYTES];
+    const char *of = topic != NULL ? topic : "MOUNT";
+    if (node_get_config(node, topic, name, found) != 0 || node_get_config(node, NULL, name, fallback) != 0) {
+        err_set(e, 0, "%s: no setting %s", of, name);
+        return false;
+    }
+    /* That default is by the topic's own replicas; and MOUNT's is what there is. */
+    if (value[0] == '\0' && (topic == NULL || strcmp(name, "min.insync.replicas") == 0))
+        return true;
+    const char *expected = value[0] != '\0' ? value : fallback;
+    if (strcmp(found, expected) != 0)
+        err_set(e, 0, "%s: %s is %s, was set to %s", of, name, found, expected);
+    return strcmp(found, expected) == 0;
+}
+
 static bool check_settings(struct book_topic *topic, struct node *node, struct err *e)
 {
-    char value[CONFIG_VALUE_BYTES], fallback[CONFIG_VALUE_BYTES];
     for (int i = 0; i < topic->setting_count; i++) {
-        struct book_setting *setting = &topic->settings[i];
-        if (node_get_config(node, topic->name, setting->name, value) != 0 ||
-            node_get_config(node, NULL, setting->name, fallback) != 0) {
-            err_set(e, 0, "%s: no setting %s", topic->name, setting->name);
+        const struct setting *setting = &topic->settings[i];
+        if (!setting_is_open(setting) && !audit_setting(node, topic->name, setting->name, setting->value, e))
             return false;
-        }
-        /* That default is by the topic's own replicas. */
-        if (setting->value[0] == '\0' && strcmp(setting->name, "min.insync.replicas") == 0)
-            continue;
-        const char *expected = setting->value[0] != '\0' ? setting->value : fallback;
-        if (!setting->unknown && strcmp(value, expected) != 0) {
-            err_set(e, 0, "%s: %s is %s, was set to %s", topic->name, setting->name, value, expected);
-            return false;
-        }
     }
     return true;
 }
 
-void audit_learn_settings(const struct audit *audit)
+/* MOUNT's, among several. */
+static bool check_mount(const struct book *book, struct node *node, struct err *e)
 {
-    for (int t = 0; t < audit->book->count; t++) {
-        struct book_topic *topic = audit->book->topics[t];
-        char value[CONFIG_VALUE_BYTES];
+    struct tree_attr root;
+    char mode[SETTING_VALUE_BYTES];
+    node_root_attr(node, &root);
+    snprintf(mode, sizeof mode, "%o", (unsigned)root.dir_mode);
+    if (book->mode.value[0] != '\0' && strcmp(book->mode.value, mode) != 0) {
+        err_set(e, 0, "MOUNT has mode %s, was set to %s", mode, book->mode.value);
+        return false;
+    }
+    return audit_setting(node, NULL, book->fallback.name, book->fallback.value, e);
+}
+
+bool audit_settle_settings(struct book *book, struct err *e)
+{
+    for (int t = 0; t < book->count; t++) {
+        struct book_topic *topic = book->topics[t];
         for (int i = 0; i < topic->setting_count; i++) {
-            struct book_setting *setting = &topic->settings[i];
-            if (!setting->unknown || node_get_config(audit->node, topic->name, setting->name, value) != 0)
+            if (setting_settle(&topic->settings[i], e))
                 continue;
-            snprintf(setting->value, sizeof setting->value, "%.31s", value);
-            setting->unknown = false;
+            err_wrap(e, 0, "%s (%s)", topic->name, topic->id);
+            return false;
         }
     }
+    return setting_settle(&book->fallback, e) && setting_settle(&book->mode, e);
 }
 
 static bool check_partition_count(struct book_topic *known, int32_t partitions, struct err *e)
@@ -489,5 +507,7 @@ static bool audit_the_rest(const struct audit *audit, struct err *e)
 
 bool audit_node(const struct audit *audit, struct err *e)
 {
-    return audit_those_there(audit, e) && (!audit->all || audit_the_rest(audit, e));
+    if (!audit_those_there(audit, e) || (audit->all && !audit_the_rest(audit, e)))
+        return false;
+    return !audit->all || audit->book->node_count == 1 || check_mount(audit->book, audit->node, e);
 }

@@ -25,8 +25,11 @@ bool audit_partition(const struct audit *audit, struct book_topic *topic, int32_
 /* st_size of one that is elsewhere: it goes back on no mount. */
 bool audit_size(const struct audit *audit, struct book_topic *topic, int32_t index, struct partition *part,
                 struct err *e);
-/* What nobody knows of settings (changes that timed out) is from here on as this node has it. */
-void audit_learn_settings(const struct audit *audit);
+/* Whether a setting is so on that node; topic NULL: MOUNT's; value "": the default. False with the reason. */
+bool audit_setting(struct node *node, const char *topic, const char *name, const char *value, struct err *e);
+/* Nothing is on its way any more: all settings were always what somebody had set, and are from here on as they are by
+ * that. False with the reason. */
+bool audit_settle_settings(struct book *book, struct err *e);
 /* How far this replica is read. What a mount was told of may be ahead of it, and is then read from the leader; where
  * all in sync have lost what was shown there is nothing to be read there. */
 struct log_point audit_high_watermark(struct partition *part);

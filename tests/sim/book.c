@@ -24,9 +24,13 @@ void book_free(struct book *book)
             for (int i = 0; i < BOOK_NODES; i++)
                 free(part->views[i]);
         }
+        for (int i = 0; i < book->topics[t]->setting_count; i++)
+            setting_free(&book->topics[t]->settings[i]);
         free(book->topics[t]);
     }
     free(book->topics);
+    setting_free(&book->fallback);
+    setting_free(&book->mode);
 }
 
 struct book_topic *book_add_topic(struct book *book, const char *name)
@@ -100,14 +104,14 @@ bool book_name_was_taken(const struct book *book, const struct book_topic *but, 
     return false;
 }
 
-struct book_setting *book_setting(struct book_topic *topic, const char *name)
+struct setting *book_setting(struct book_topic *topic, const char *name)
 {
     for (int i = 0; i < topic->setting_count; i++) {
         if (strcmp(topic->settings[i].name, name) == 0)
             return &topic->settings[i];
     }
     assert(topic->setting_count < BOOK_SETTINGS);
-    topic->settings[topic->setting_count] = (struct book_setting){.name = name};
+    topic->settings[topic->setting_count] = (struct setting){.name = name};
     return &topic->settings[topic->setting_count++];
 }
 

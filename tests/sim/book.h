@@ -17,6 +17,7 @@
 
 #include "engine/base/err.h"
 #include "replication/node/node.h"
+#include "tests/sim/setting.h"
 
 enum {
     BOOK_NODES = 5,
@@ -86,13 +87,6 @@ struct book_partition {
 
 enum topic_state { TOPIC_MAKING, TOPIC_THERE, TOPIC_UNKNOWN, TOPIC_GONE };
 
-/* A setting as it was acknowledged; unknown while a change of it is on its way, or was when its node crashed. */
-struct book_setting {
-    const char *name;
-    char value[32]; /* "": the default */
-    bool unknown;
-};
-
 /* One attempt to make a topic, and what came of it. */
 struct book_topic {
     char name[16];
@@ -106,7 +100,7 @@ struct book_topic {
     bool compacts, retains;             /* ever asked for: records may be missing, the start may move */
     bool unclean;                       /* likewise: whoever lives may be elected */
     int32_t partitions, partitions_max; /* acknowledged; perhaps */
-    struct book_setting settings[BOOK_SETTINGS];
+    struct setting settings[BOOK_SETTINGS];
     int setting_count;
     struct book_partition parts[BOOK_PARTITIONS];
 };
@@ -115,9 +109,8 @@ struct book {
     struct book_topic **topics;
     int count, room;
     int node_count;
-    int64_t asked;          /* counts calls: the time of what happens to topics */
-    int64_t defaults_asked; /* when a setting of MOUNT was last asked for */
-    int defaults_open;      /* and how many such are not known to be over, or never to come */
+    int64_t asked;                 /* counts calls: the time of what happens to topics */
+    struct setting fallback, mode; /* of MOUNT: a default for topics; its mode, in octal */
     /* Of MOUNT's modes, by whether all may make topics then: when it was last acknowledged, and last asked for; how
      * many such are not known to be over. */
     struct {
@@ -167,7 +160,7 @@ bool book_show(struct book_partition *part, int place, int64_t serial, struct lo
                struct err *e);
 /* What it shows in earlier epochs binds nobody: it could not be asked by who leads in this one. */
 void book_unbind(struct book_partition *part, int place, int32_t epoch);
-struct book_setting *book_setting(struct book_topic *topic, const char *name);
+struct setting *book_setting(struct book_topic *topic, const char *name);
 
 /* A node has ended: what it has shown is no promise any more. */
 void book_ended(struct book *book, int place);

@@ -232,6 +232,46 @@ static void note_who_has_all(const struct world *world, struct known_partition *
             known->lost &= ~(1u << i);
 }
 
+int64_t invariants_newest(const struct world *world)
+{
+    return world->invariants->newest;
+}
+
+/* What is in force, as of the newest metadata. */
+static void see_setting(const struct world *world, struct setting *setting, const char *topic, const char *value,
+                        int64_t offset)
+{
+    const char *shown = value != NULL ? value : "";
+    const char *before = setting->span_count > 0 ? setting->spans[setting->span_count - 1].value : "";
+    if (world->verbose && strcmp(before, shown) != 0) {
+        fprintf(stderr, "%8lld   decided by %" PRId64 ": %s: %s \"%s\"\n", (long long)world->now_ms, offset, topic,
+                setting->name, shown);
+    }
+    setting_seen(setting, offset, shown);
+}
+
+static void see_settings(struct world *world, const struct metadata *meta)
+{
+    struct book *book = &world->book;
+    char id[UUID_TEXT_BYTES], mode[SETTING_VALUE_BYTES];
+    for (size_t t = 0; t < meta->topic_count; t++) {
+        uuid_text(meta->topics[t]->id, id);
+        struct book_topic *topic = book_topic_by_id(book, id);
+        for (int i = 0; topic != NULL && i < topic->setting_count; i++) {
+            struct setting *setting = &topic->settings[i];
+            see_setting(world, setting, topic->name, config_set_get(&meta->topics[t]->config, setting->name),
+                        meta->next_offset);
+        }
+    }
+    see_setting(world, &book->fallback, "MOUNT", config_set_get(&meta->config, book->fallback.name), meta->next_offset);
+    if (!meta->root_said)
+        return;
+    snprintf(mode, sizeof mode, "%o", (unsigned)meta->root.dir_mode);
+    if (book->mode.span_count == 0)
+        (void)setting_asked(&book->mode, mode, 0); /* by the first controller */
+    see_setting(world, &book->mode, "MOUNT", mode, meta->next_offset);
+}
+
 /* The newest metadata is what this node has. */
 static void learn(struct sim_node *host, const struct metadata *meta)
 {
@@ -243,6 +283,7 @@ static void learn(struct sim_node *host, const struct metadata *meta)
             look_at_election(host->world, meta->topics[t], p);
     }
     inv->newest = meta->next_offset;
+    see_settings(host->world, meta);
     learn_partitions(host->world, meta);
     for (size_t n = 0; n < meta->node_count; n++) {
         int at = meta->nodes[n].id - 1;

@@ -14,6 +14,9 @@
 struct invariants *invariants_new(void);
 void invariants_free(struct invariants *invariants);
 
+/* So much of the metadata was applied by somebody. */
+int64_t invariants_newest(const struct world *world);
+
 /* After a step of the node, which lives. */
 void invariants_check(struct sim_node *host);
 /* What the node has applied counts, also if it has just crashed. */

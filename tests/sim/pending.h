@@ -41,10 +41,11 @@ struct pending {
         VOTES,
         UNREGISTERS
     } changes;
-    bool by_user; /* MAKES_TOPIC: not by root */
-    struct book_setting *setting;
+    bool by_user;            /* MAKES_TOPIC: not by root */
+    struct setting *setting; /* SETS, SETS_DEFAULT, SETS_MODE: it, and which of its changes this is */
+    int change;
     bool was_unknown;
-    char value[32];
+    char value[SETTING_VALUE_BYTES];
     /* DeleteRecords */
     struct delete_records_op deletion;
     struct log_point point;

@@ -107,9 +107,8 @@ static void rest_together(struct world *world)
         struct sim_node *host = &world->nodes[i];
         struct err e = {""};
         struct audit audit = {.book = &world->book, .node = host->node, .place = i, .all = true};
-        if (i == 0)
-            audit_learn_settings(&audit);
-        if (!audit_node(&audit, &e))
+        bool good = i > 0 || audit_settle_settings(&world->book, &e);
+        if (!good || !audit_node(&audit, &e))
             world_fail(world, "node %d, in the end: %s", host->id, e.text);
     }
 }

@@ -66,6 +66,8 @@ static const struct {
     BUG_ENTRY(leaver_keeps_its_target, MEMBERS, 1),
     BUG_ENTRY(seal_ends_by_time, ALONE, 163),
     BUG_ENTRY(judged_by_asker, NAMES, 1),
+    BUG_ENTRY(later_clock_wins, NAMES, 1),
+    BUG_ENTRY(snapshot_of_some, NAMES, 1),
 };
 
 enum {

@@ -15,6 +15,7 @@
 #include "tests/sim/audit.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/invariants.h"
 
 enum { COMMAND_TIMEOUT_MS = 1000, COMPACTED = 5 /* one topic in so many */ };
 
@@ -27,7 +28,8 @@ static void topic_made(struct pending *p, int rc)
     if (p->known->state == TOPIC_GONE)
         rc = -ESTALE; /* another node has seen it, and deleted it, before this one answered */
     else if (rc == 0)
-        p->known->state = TOPIC_THERE;
+        /* Another node may have seen it by then, and had it deleted, and nobody knows what came of that. */
+        p->known->state = p->known->delete_asked ? TOPIC_UNKNOWN : TOPIC_THERE;
     else if (rc == -ETIMEDOUT || rc == -EIO)
         p->known->state = TOPIC_UNKNOWN;
     else
@@ -60,22 +62,42 @@ static void topic_gone(struct pending *p, int rc)
     }
 }
 
-/* A setting of MOUNT that does little, which all nodes change at once: who set it last, as far as it can know, sees
- * what it has set. */
-static const char default_name[] = "min.compaction.lag.ms";
+/* ---- settings, and MOUNT's mode ---- */
 
-static void default_set(struct pending *p, int rc)
+static void ask_setting(struct pending *p, struct setting *setting, const char *value)
 {
-    struct book *book = &p->host->world->book;
-    char value[CONFIG_VALUE_BYTES] = "";
-    bool last = book->defaults_open == 1 && book->defaults_asked == p->asked;
-    if (rc == 0 || rc == -EROFS || rc == -ENODATA)
-        book->defaults_open--; /* others may yet come */
-    if (rc == 0 && last &&
-        (node_get_config(p->host->node, NULL, default_name, value) != 0 || strcmp(value, p->value) != 0)) {
-        world_fail(p->host->world, "node %d: MOUNT has %s=%s, and was set to %s", p->host->id, default_name, value,
-                   p->value);
+    snprintf(p->value, sizeof p->value, "%s", value);
+    p->setting = setting;
+    p->change = setting_asked(setting, value, invariants_newest(p->host->world));
+}
+
+/* Its node answers when it has applied it, and nothing behind it: whatever else is on its way, it is so there now. */
+static void check_in_force(struct pending *p)
+{
+    struct err e = {""};
+    struct tree_attr root;
+    node_root_attr(p->host->node, &root);
+    if (p->changes == SETS_MODE && root.dir_mode != (mode_t)p->index)
+        err_set(&e, 0, "MOUNT has mode %o, was set to %s", (unsigned)root.dir_mode, p->value);
+    else if (p->changes != SETS_MODE)
+        audit_setting(p->host->node, p->known != NULL ? p->known->name : NULL, p->setting->name, p->value, &e);
+    if (e.text[0] != '\0')
+        world_fail(p->host->world, "node %d, at once: %s", p->host->id, e.text);
+}
+
+static void setting_answered(struct pending *p, int rc)
+{
+    bool alone = world_alone(p->host);
+    if (rc == -ETIMEDOUT || rc == -ESTALE || rc == -EIO)
+        return; /* it may yet come */
+    if (rc != 0 && (rc != -ENODATA || !alone)) {
+        setting_refused(p->setting, p->change);
+        return;
     }
+    if (alone)
+        setting_over(p->setting); /* what its earlier processes had on their way came before */
+    setting_set(p->setting, p->change, p->host->node->quorum.meta.next_offset);
+    check_in_force(p);
 }
 
 /* ---- who may make topics ---- */
@@ -172,7 +194,7 @@ void topics_over(struct pending *p, int rc)
     world_note(p->host->world, "  node %d, %s %s: %s %d %s", p->host->id, p->known != NULL ? p->known->name : "MOUNT",
                p->known != NULL ? p->known->id : "",
                p->changes == SETS             ? p->setting->name
-               : p->changes == SETS_DEFAULT   ? default_name
+               : p->changes == SETS_DEFAULT   ? p->setting->name
                : p->changes == SETS_MODE      ? "mode"
                : p->changes == ADDS_PARTITION ? "partitions"
                : p->changes == MAKES_TOPIC    ? "made"
@@ -200,17 +222,12 @@ void topics_over(struct pending *p, int rc)
             p->known->partitions_max = p->index - 1;
         break;
     case SETS:
-        if (rc == -ETIMEDOUT || rc == -ESTALE || rc == -EIO)
-            break;                                               /* unknown for ever: it may yet come */
-        if (rc == 0 || (rc == -ENODATA && world_alone(p->host))) /* another may not have heard yet that it is set */
-            snprintf(p->setting->value, sizeof p->setting->value, "%s", p->value);
-        p->setting->unknown = rc != 0 && p->was_unknown;
-        break;
     case SETS_DEFAULT:
-        default_set(p, rc);
+        setting_answered(p, rc);
         break;
     case SETS_MODE:
         mode_set(p, rc);
+        setting_answered(p, rc);
         break;
     case VOTES:
         voters_set(p, rc);
@@ -276,6 +293,9 @@ static void set_mode(struct sim_node *host, mode_t mode)
     struct book *book = &host->world->book;
     struct pending *p = command_new(host, NULL, NULL, SETS_MODE);
     struct tree_attr attr = {.dir_mode = mode};
+    char value[SETTING_VALUE_BYTES];
+    snprintf(value, sizeof value, "%o", (unsigned)mode);
+    ask_setting(p, &book->mode, value);
     p->index = (int32_t)mode;
     p->was_unknown = book->modes[mode != OPEN_MODE].open > 0;
     book->modes[mode == OPEN_MODE].asked = p->asked;
@@ -329,12 +349,8 @@ void topics_add_partition(struct sim_node *host, struct topic *topic, struct boo
 void topics_force(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
                   const char *value)
 {
-    struct book_setting *setting = book_setting(known, name);
     struct pending *p = command_new(host, topic, known, SETS);
-    p->setting = setting;
-    p->was_unknown = setting->unknown;
-    setting->unknown = true;
-    snprintf(p->value, sizeof p->value, "%s", value);
+    ask_setting(p, book_setting(known, name), value);
     int rc = node_set_config(host->node, &p->command, known->name, name, value[0] != '\0' ? value : NULL);
     if (rc != 0)
         topics_over(p, rc);
@@ -343,9 +359,9 @@ void topics_force(struct sim_node *host, struct topic *topic, struct book_topic 
 void topics_set(struct sim_node *host, struct topic *topic, struct book_topic *known, const char *name,
                 const char *value)
 {
-    struct book_setting *setting = book_setting(known, name);
-    if (setting->unknown && !world_alone(host))
-        return; /* of two at once nobody knows which was last, and one that timed out may come at any time */
+    struct setting *setting = book_setting(known, name);
+    if (setting_is_open(setting) && !world_alone(host))
+        return; /* whoever goes by it has to know what it is, and one that timed out may come at any time */
     for (const struct pending *other = host->pending; other != NULL && !known->deleting; other = other->next) {
         if (!other->over && other->kind == PENDING_COMMAND && other->setting == setting)
             return;
@@ -359,12 +375,13 @@ bool topics_prepare(struct sim_node *host, struct topic *topic, struct book_topi
     static const char *const wanted[][2] = {
         {"key.separator", "="}, {"segment.bytes", "600"}, {"cleanup.policy", "compact"}};
     for (int i = 0; i < 3 && known->to_compact; i++) {
-        struct book_setting *setting = book_setting(known, wanted[i][0]);
-        if (strcmp(setting->value, wanted[i][1]) == 0 && !setting->unknown)
+        struct setting *setting = book_setting(known, wanted[i][0]);
+        bool open = setting_is_open(setting);
+        if (strcmp(setting->value, wanted[i][1]) == 0 && !open)
             continue;
-        known->to_compact = !setting->unknown || !chance_in(&host->world->chance, 8);
-        known->compacts |= i == 2 && !setting->unknown;
-        if (!setting->unknown)
+        known->to_compact = !open || !chance_in(&host->world->chance, 8);
+        known->compacts |= i == 2 && !open;
+        if (!open)
             topics_set(host, topic, known, wanted[i][0], wanted[i][1]);
         return known->to_compact;
     }
@@ -376,10 +393,10 @@ void topics_set_default(struct sim_node *host)
 {
     struct book *book = &host->world->book;
     struct pending *p = command_new(host, NULL, NULL, SETS_DEFAULT);
-    snprintf(p->value, sizeof p->value, "%d", (int)chance_below(&host->world->chance, 10));
-    book->defaults_open++;
-    book->defaults_asked = p->asked;
-    int rc = node_set_config(host->node, &p->command, NULL, default_name, p->value);
+    char value[SETTING_VALUE_BYTES];
+    snprintf(value, sizeof value, "%d", (int)chance_below(&host->world->chance, 10));
+    ask_setting(p, &book->fallback, value);
+    int rc = node_set_config(host->node, &p->command, NULL, book->fallback.name, value);
     if (rc != 0)
         topics_over(p, rc);
 }

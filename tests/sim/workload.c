@@ -58,8 +58,8 @@ static void append_over(struct pending *p, int rc)
             good = book_may_be_gone(p->known, &e);
         if (!good)
             world_fail(p->host->world, "%s-%d, answered: %s", p->known->name, p->index, e.text);
-        const struct book_setting *every = book_setting(p->known, "flush.messages");
-        batch->durable = world_alone(p->host) && !every->unknown && strcmp(every->value, "1") == 0;
+        const struct setting *every = book_setting(p->known, "flush.messages");
+        batch->durable = world_alone(p->host) && !setting_is_open(every) && strcmp(every->value, "1") == 0;
     } else {
         batch->state = rc == -ETIMEDOUT || rc == -ESTALE ? BATCH_UNKNOWN : BATCH_GONE;
     }
@@ -82,7 +82,7 @@ void workload_append(struct sim_node *host, struct topic *topic, struct book_top
                      enum acks acks, int64_t timeout_ms)
 {
     struct world *world = host->world;
-    struct book_setting *separator = book_setting(known, "key.separator");
+    const struct setting *separator = book_setting(known, "key.separator");
     bool keyed = known->compacts || separator->value[0] != '\0';
     struct err e = {""};
     struct pending *p = pending_new(host, PENDING_APPEND, topic, known, index);

@@ -34,6 +34,9 @@ void world_init(struct world *world, uint64_t seed, int node_count)
     *world = (struct world){.seed = seed, .chance = chance_seed(seed, 0), .node_count = node_count};
     world->voter_count = node_count == 4 ? 3 : node_count;
     world->book.node_count = node_count;
+    /* One that does little. */
+    world->book.fallback.name = "min.compaction.lag.ms";
+    world->book.mode.name = "mode";
     world->invariants = invariants_new();
     for (int i = 0; i < node_count; i++) {
         struct sim_node *host = &world->nodes[i];
