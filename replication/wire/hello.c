@@ -8,7 +8,8 @@
 
 #include "replication/wire/elements.h"
 
-/* The elements of a hello's array, in their order. Later versions add behind them. */
+/* The elements of a hello's array, in their order. Later versions add behind them, as this one has behind
+ * HELLO_ELEMENTS, which the first one had. */
 enum {
     AT_PROTOCOL_MIN,
     AT_PROTOCOL_MAX,
@@ -22,12 +23,14 @@ enum {
     AT_HOST,
     AT_PORT,
     HELLO_ELEMENTS,
+    AT_SESSION = HELLO_ELEMENTS,
+    HELLO_ELEMENTS_SAID,
 };
 
 size_t hello_encode(const struct hello *hello, uint8_t out[HELLO_BYTES_MAX])
 {
     struct elements_out to;
-    elements_begin(&to, out, HELLO_BYTES_MAX, HELLO_ELEMENTS);
+    elements_begin(&to, out, HELLO_BYTES_MAX, HELLO_ELEMENTS_SAID);
     msgpack_pack_int32(&to.pk, hello->protocol_min);
     msgpack_pack_int32(&to.pk, hello->protocol_max);
     elements_pack_text(&to, hello->cluster_id, strlen(hello->cluster_id));
@@ -39,6 +42,7 @@ size_t hello_encode(const struct hello *hello, uint8_t out[HELLO_BYTES_MAX])
     msgpack_pack_int32(&to.pk, hello->feature_level);
     elements_pack_text(&to, hello->host, strlen(hello->host));
     msgpack_pack_int32(&to.pk, hello->port);
+    msgpack_pack_uint64(&to.pk, hello->session);
     return to.len;
 }
 
@@ -58,7 +62,8 @@ static bool take_hello(const msgpack_object *o, struct hello *out)
            elements_int32(&at[AT_CHANNEL], 0, &out->channel) && out->channel < CHANNELS &&
            elements_int32(&at[AT_FEATURE_LEVEL], 1, &out->feature_level) &&
            elements_text(&at[AT_HOST], out->host, sizeof out->host) && elements_int32(&at[AT_PORT], 0, &out->port) &&
-           out->port <= UINT16_MAX;
+           out->port <= UINT16_MAX &&
+           (o->via.array.size <= AT_SESSION || elements_uint64(&at[AT_SESSION], &out->session));
 }
 
 int hello_decode(const uint8_t *data, size_t len, struct hello *out, struct err *e)

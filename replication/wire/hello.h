@@ -32,6 +32,9 @@ struct hello {
     int32_t feature_level;            /* the highest that the speaker knows */
     char host[HELLO_HOST_BYTES];      /* where the speaker listens; "": not known */
     int32_t port;
+    /* Another one, a higher one, once the speaker has lost the other side: what it says it of are connections of one
+     * session of its own. 0: a build that does not say. */
+    uint64_t session;
 };
 
 /* Why a hello was refused: each has its line in OPERATIONS.md. */

@@ -30,6 +30,11 @@ void peer_log_refusal(struct peer *peer, enum refusal cause, const char *address
         log_line(LOG_ERR, "peer %d (%s): %s", peer->id, address, text);
 }
 
+static bool is_one_session(const struct hello *a, const struct hello *b)
+{
+    return a->process == b->process && a->session == b->session;
+}
+
 /* ---- links ---- */
 
 static void link_set(struct link *link, enum link_state state)
@@ -70,6 +75,7 @@ static void lose(struct peer *peer)
     peer->watched = !peer->goodbye;
     peer->refused = false;
     peer->lost_process = peer->links[0].theirs.process;
+    peer->session = ++peer->peers->sessions;
     peer->backoff_ms = 0;
     for (int c = 0; c < CHANNELS; c++) {
         if (peer->links[c].state != LINK_UP)
@@ -106,6 +112,12 @@ static void link_up(struct link *link, const struct hello *theirs)
 
 /* ---- what a connection of a link tells ---- */
 
+static void make_hello(const struct link *link, struct hello *out)
+{
+    peers_hello(link->peer->peers, link->peer->id, link->channel, out);
+    out->session = link->peer->session;
+}
+
 static void on_open(struct conn *conn)
 {
     struct link *link = conn_data(conn);
@@ -120,7 +132,7 @@ static void on_open(struct conn *conn)
         retry_soon(peer);
         return;
     }
-    peers_hello(peer->peers, peer->id, link->channel, &hello);
+    make_hello(link, &hello);
     struct frame_out out = {.kind = FRAME_HELLO, .header = bytes};
     out.header_bytes = (uint32_t)hello_encode(&hello, bytes);
     conn_send(conn, &out);
@@ -135,7 +147,7 @@ static void greeted(struct link *link, const struct frame *frame)
     struct err e = {""};
     enum refusal cause = REFUSAL_OTHER;
     char text[HELLO_BYTES_MAX];
-    peers_hello(peer->peers, peer->id, link->channel, &ours);
+    make_hello(link, &ours);
     if (frame->kind == FRAME_REFUSAL) {
         if (refusal_decode(frame->header, frame->header_bytes, &cause, text, &e) == 0)
             err_set(&e, 0, "refuses this node: %s", text);
@@ -234,8 +246,7 @@ enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello 
     bool lower = peer->peers->hello.from < peer->id;
     if (link->state == LINK_GREETING && lower)
         return REFUSAL_DUPLICATE;
-    if (link->state == LINK_UP && link->theirs.process == theirs->process &&
-        now_ms(peer) - link->since_ms < CROSSING_MS)
+    if (link->state == LINK_UP && is_one_session(&link->theirs, theirs) && now_ms(peer) - link->since_ms < CROSSING_MS)
         return REFUSAL_DUPLICATE;
     if (peer->up)
         lose(peer);
@@ -245,7 +256,7 @@ enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello 
 
     struct hello hello;
     uint8_t bytes[HELLO_BYTES_MAX];
-    peers_hello(peer->peers, peer->id, link->channel, &hello);
+    make_hello(link, &hello);
     struct frame_out out = {.kind = FRAME_WELCOME, .header = bytes};
     out.header_bytes = (uint32_t)hello_encode(&hello, bytes);
     conn_send(conn, &out);
@@ -386,16 +397,24 @@ static void come_up(struct peer *peer)
         conn_look(peer->links[c].conn);
 }
 
+/* The other side has lost it, or its process has ended. */
+static bool is_older(const struct link *link, const struct link *than)
+{
+    if (link->theirs.process == than->theirs.process)
+        return link->theirs.session < than->theirs.session;
+    return link->since_ms <= than->since_ms;
+}
+
 /* The links have changed: is the peer up, is it dead, is there something to dial? */
 static void peer_tick(struct peer *peer)
 {
     struct link *control = &peer->links[CHANNEL_CONTROL], *records = &peer->links[CHANNEL_RECORDS];
     if (control->state == LINK_UP && records->state == LINK_UP && !peer->up) {
-        if (control->theirs.process == records->theirs.process) {
+        if (is_one_session(&control->theirs, &records->theirs)) {
             come_up(peer);
             return;
         }
-        link_down(control->since_ms <= records->since_ms ? control : records);
+        link_down(is_older(control, records) ? control : records);
     }
     if (peer->watched && peer->refused && control->state == LINK_DOWN && records->state == LINK_DOWN) {
         peer->watched = false;
@@ -467,6 +486,7 @@ struct peer *peer_new(struct peers *peers, int32_t id)
         return NULL;
     peer->peers = peers;
     peer->id = id;
+    peer->session = ++peers->sessions;
     for (int c = 0; c < CHANNELS; c++) {
         peer->links[c].peer = peer;
         peer->links[c].channel = (enum channel)c;

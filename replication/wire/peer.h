@@ -8,6 +8,11 @@
  *     ▲          │           │         ▲
  *     └──────────┴───────────┘         └── a stranger's hello was right
  *
+ * Its two links make it up when they are of one session of the other side, too. That may have lost one of them, and
+ * with it the session, before the other one was up here: it keeps what is left only to see it end (DYING), and dials
+ * anew. What is left would be a half here, and go as soon as the other half has come; and that for ever, for then this
+ * side has lost a session, and has a half. So both say in their hellos which of their sessions it is.
+ *
  * DIALING: connecting and TLS; GREETING: our hello is out. DYING: the other link of a lost peer, kept to see whether it
  * ends, too: both ended, and connecting refused, is a process that no longer exists. */
 #ifndef LOGMNT_REPLICATION_WIRE_PEER_H
@@ -45,6 +50,7 @@ struct peer {
     int port;
     struct link links[CHANNELS];
     bool up;                    /* both links UP, told through events.up */
+    uint64_t session;           /* what our hellos say: another one once it was lost */
     bool goodbye;               /* it said that it stops; until it is up again */
     struct conn *out[CHANNELS]; /* the table's lock: while up, for senders; referenced */
 

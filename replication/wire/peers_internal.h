@@ -41,6 +41,7 @@ struct peers {
     uv_timer_t sweep;
     int listen_fd;
     int port;
+    uint64_t sessions;       /* the last one's number, of all peers; loop thread */
     uint64_t random;         /* state of the pauses' chance; loop thread */
     struct tls_context *tls; /* loop thread */
     struct stranger *strangers;

@@ -378,20 +378,54 @@ static void send_raw(int fd, uint8_t kind, const void *header, size_t header_byt
     assert_int_equal(send(fd, header, header_bytes, MSG_NOSIGNAL), header_bytes);
 }
 
-/* A connection of node 2 that was let in. */
-static int greet(const struct host *host, enum channel channel)
+/* A connection of node 2 that was let in, of one of its sessions. */
+static int greet_in(const struct host *host, enum channel channel, uint64_t session)
 {
     uint8_t bytes[HELLO_BYTES_MAX], preamble[FRAME_PREAMBLE_BYTES];
     struct hello hello = {.protocol_min = 1, .protocol_max = 1, .from = 2, .to = host->id, .feature_level = 1};
     struct sockaddr_in addr = loopback(host->port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     hello.process = 7;
+    hello.session = session;
     hello.channel = (int32_t)channel;
     assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
     send_raw(fd, FRAME_HELLO, bytes, hello_encode(&hello, bytes));
     assert_int_equal(recv(fd, preamble, sizeof preamble, MSG_WAITALL), sizeof preamble);
     assert_int_equal(preamble[3], FRAME_WELCOME);
     return fd;
+}
+
+static int greet(const struct host *host, enum channel channel)
+{
+    return greet_in(host, channel, 0);
+}
+
+/* The other side has lost the session of the first one, and keeps that only to see it end: it would go as soon as this
+ * node took it for a half of the next session, which would be lost with it, and so on for ever. */
+static void connections_of_two_sessions_make_no_peer(void **state)
+{
+    (void)state;
+    struct timeval patience = {.tv_sec = WAIT_S};
+    uint8_t welcome[HELLO_BYTES_MAX];
+    ssize_t left;
+    struct host a;
+    host_start(&a, 1, 0, NULL);
+    int lost = greet_in(&a, CHANNEL_CONTROL, 1);
+    int records = greet_in(&a, CHANNEL_RECORDS, 2);
+    assert_int_equal(setsockopt(lost, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    do
+        left = recv(lost, welcome, sizeof welcome, 0);
+    while (left > 0);
+    assert_int_equal(left, 0); /* ended */
+    int control = greet_in(&a, CHANNEL_CONTROL, 2);
+    await(&a, &a.ups, 1);
+    send_raw(control, KIND, &(uint32_t){0}, sizeof(uint32_t));
+    await(&a, &a.frames[CHANNEL_CONTROL], 1);
+    assert_int_equal(a.downs, 0);
+    close(lost);
+    close(control);
+    close(records);
+    host_stop(&a);
 }
 
 /* Its frames wait for the other connection: more of them than are kept for that. */
@@ -635,6 +669,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stranger_is_given_no_memory),
         cmocka_unit_test(nor_is_who_was_connected_to),
         cmocka_unit_test(what_comes_before_the_other_connection_waits_for_it),
+        cmocka_unit_test(connections_of_two_sessions_make_no_peer),
         cmocka_unit_test_prestate(a_record_whose_frame_cannot_be_kept_ends_the_connection, &certified),
         cmocka_unit_test_prestate(records_that_are_held_back_go_out_once_the_socket_takes_more, &certified),
         cmocka_unit_test(who_is_forgotten_gives_its_place_to_another),
