@@ -15,8 +15,8 @@ enum {
     LIMIT_REPLICA_SET = 2 * LIMIT_REPLICAS,
     /* Nodes of a cluster; one more is refused with -ENOSPC. */
     LIMIT_NODES = 64,
-    /* Ids of nodes that one process has ever met, those that were unregistered since among them; what comes from one
-     * more is not taken, with a line, until the next start. */
+    /* Ids of nodes that one process has ever met, those that were unregistered since among them; one more is refused,
+     * with a line on both sides, until the next start. */
     LIMIT_NODES_MET = 4 * LIMIT_NODES,
     /* Partitions that one metadata command changes; whoever has more to change proposes several. */
     LIMIT_COMMAND_CHANGES = 4096,

@@ -206,6 +206,14 @@ static void lost(struct replica_manager *manager, int32_t id)
     network_drop(manager->network, id);
 }
 
+static int on_takes(void *arg, int32_t id)
+{
+    struct replica_manager *manager = arg;
+    if (manager_peer(manager, id) != NULL)
+        return 0;
+    return atomic_load(&manager->peers[LIMIT_NODES_MET - 1]) != NULL ? -ENOSPC : -ENOMEM;
+}
+
 static void on_up(void *arg, int32_t id, const struct hello *hello)
 {
     struct replica_manager *manager = arg;
@@ -304,7 +312,7 @@ int manager_init(struct replica_manager *manager)
     int rc = catalog_init(&manager->catalog);
     if (rc != 0)
         return rc;
-    manager->listener = (struct network_listener){.up = on_up, .down = on_down, .arg = manager};
+    manager->listener = (struct network_listener){.takes = on_takes, .up = on_up, .down = on_down, .arg = manager};
     pthread_mutex_init(&manager->checkpoint_lock, NULL);
     stray_init(&manager->stray);
     pthread_rwlock_init(&manager->feed_lock, NULL);

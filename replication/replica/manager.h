@@ -147,7 +147,7 @@ struct partition *manager_find(struct replica_manager *manager, const struct rep
 /* Each that is known, referenced while it is called. -ENOMEM: some were left out. */
 int manager_each_replicated(struct replica_manager *manager, void (*each)(struct partition *part, void *arg),
                             void *arg);
-/* The peer with that id, made if need be. NULL: no memory. */
+/* The peer with that id, made if need be. NULL: no memory, or LIMIT_NODES_MET others. */
 struct replica_peer *manager_peer(struct replica_manager *manager, int32_t id);
 /* This node may lead more than before: fetches that came early are looked at again. */
 void manager_look_again(struct replica_manager *manager);

@@ -60,7 +60,7 @@ static void on_go_on(struct account *account)
         transport->look(transport, of->node, account->name == ACCOUNT_CONTROL ? CHANNEL_CONTROL : CHANNEL_RECORDS);
 }
 
-/* Made when the first frame comes. NULL: LIMIT_NODES_MET have come, each with another id. */
+/* Made when it is to be a peer. NULL: LIMIT_NODES_MET have been met, each with another id. */
 static struct network_accounts *make_accounts(struct network *network, int32_t node)
 {
     struct network_accounts *accounts = find_accounts(network, node);
@@ -106,6 +106,17 @@ static void set_up(struct network *network, int32_t node, bool up, int32_t level
             return;
         }
     }
+}
+
+/* Each room keeps a place for it from here on, so that what comes up has one everywhere. */
+static int told_takes(struct network *network, int32_t node)
+{
+    int rc = make_accounts(network, node) != NULL ? 0 : -ENOSPC;
+    for (struct network_listener *listener = network->first; listener != NULL && rc == 0; listener = listener->next) {
+        if (listener->takes != NULL)
+            rc = listener->takes(listener->arg, node);
+    }
+    return rc;
 }
 
 static void told_up(struct network *network, int32_t node, const struct hello *hello)
@@ -197,10 +208,24 @@ static bool on_full(void *arg, int32_t node, enum channel channel)
     return network_stops(arg, node, channel);
 }
 
+static int on_takes(void *arg, int32_t node)
+{
+    struct network *network = arg;
+    pthread_mutex_lock(&network->event_lock);
+    int rc = network->hushed ? 0 : told_takes(network, node);
+    pthread_mutex_unlock(&network->event_lock);
+    return rc;
+}
+
 struct transport_events network_events(struct network *network)
 {
-    return (struct transport_events){
-        .arg = network, .up = on_up, .down = on_down, .dead = on_dead, .frame = on_frame, .full = on_full};
+    return (struct transport_events){.arg = network,
+                                     .up = on_up,
+                                     .down = on_down,
+                                     .dead = on_dead,
+                                     .frame = on_frame,
+                                     .full = on_full,
+                                     .takes = on_takes};
 }
 
 void network_attach(struct network *network, struct transport *transport)

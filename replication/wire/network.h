@@ -25,6 +25,7 @@
 /* Embed it, and set what is wanted to hear of; the rest NULL. All rooms hear of an event in the order in which they
  * came to listen; of a peer's end before any of its next beginning. */
 struct network_listener {
+    int (*takes)(void *arg, int32_t node); /* a node that is to be a peer: as the transport's event */
     void (*up)(void *arg, int32_t node, const struct hello *hello);
     void (*down)(void *arg, int32_t node, bool goodbye);
     void (*dead)(void *arg, int32_t node, uint64_t process);
@@ -40,7 +41,7 @@ struct network_handler {
     void *arg;
 };
 
-/* What has come from a node; the node stays the same one. */
+/* What has come from a node; the node stays the same one, and keeps its place after it has gone. */
 struct network_accounts {
     struct network *network;
     _Atomic int32_t node; /* 0: a free place */

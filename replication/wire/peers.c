@@ -119,16 +119,32 @@ static void make_room(struct peers *peers)
     }
 }
 
+/* Whether there is room for one more, here and in the node; why not, in words for both sides. */
+static int take(struct peers *peers, int32_t node, struct err *e)
+{
+    const struct transport_events *events = &peers->events;
+    int self = peers->hello.from, rc;
+    if (peers->count == LIMIT_NODES)
+        make_room(peers);
+    if (peers->count == LIMIT_NODES)
+        return err_set(e, -ENOSPC, "node %d has %d peers, and no room for another", self, LIMIT_NODES);
+    rc = events->takes != NULL ? events->takes(events->arg, node) : 0;
+    if (rc == -ENOSPC)
+        return err_set(e, rc, "node %d has met as many ids as it has room for: start it again", self);
+    return rc == 0 ? 0 : err_sys(e, rc, "node %d", self);
+}
+
 /* The peer of that id, made if there is none. NULL: no memory, no room. */
-static struct peer *find_or_make(struct peers *peers, int32_t node)
+static struct peer *find_or_make(struct peers *peers, int32_t node, struct err *e)
 {
     struct peer *peer = find(peers, node);
     if (peer != NULL)
         return peer;
-    if (peers->count == LIMIT_NODES)
-        make_room(peers);
-    if (peers->count == LIMIT_NODES || (peer = peer_new(peers, node)) == NULL) {
-        log_line(LOG_ERR, "peer %d: no room for another peer", node);
+    if (take(peers, node, e) != 0)
+        return NULL;
+    peer = peer_new(peers, node);
+    if (peer == NULL) {
+        err_sys(e, -ENOMEM, "node %d", peers->hello.from);
         return NULL;
     }
     pthread_rwlock_wrlock(&peers->table_lock);
@@ -184,16 +200,25 @@ static int ask(struct peers *peers, const struct request *what)
     return 0;
 }
 
+static void meet_node(struct peers *peers, const struct request *request)
+{
+    struct err e = {""};
+    struct peer *peer = find_or_make(peers, request->node, &e);
+    if (peer != NULL) {
+        peer_set_address(peer, request->host, request->port);
+        peer_dial(peer);
+    } else if (refusals_log(&peers->refusals, REFUSAL_OTHER, e.text, uv_now(peers->loop))) {
+        log_line(LOG_ERR, "node %d (%s:%d) is not connected to: %s", request->node, request->host, request->port,
+                 e.text);
+    }
+}
+
 static void serve(struct peers *peers, struct request *request)
 {
     struct peer *peer;
     switch (request->kind) {
     case REQUEST_MEET:
-        peer = find_or_make(peers, request->node);
-        if (peer != NULL) {
-            peer_set_address(peer, request->host, request->port);
-            peer_dial(peer);
-        }
+        meet_node(peers, request);
         break;
     case REQUEST_FORGET:
         peer = find(peers, request->node);
@@ -311,11 +336,9 @@ static enum refusal judge(struct stranger *stranger, const struct hello *theirs,
     }
     if (cause != REFUSAL_NONE)
         return cause;
-    struct peer *peer = find_or_make(peers, theirs->from);
-    if (peer == NULL) {
-        err_set(e, 0, "there is no room for another peer");
+    struct peer *peer = find_or_make(peers, theirs->from, e);
+    if (peer == NULL)
         return REFUSAL_OTHER;
-    }
     return peer_take(peer, stranger->conn, theirs);
 }
 

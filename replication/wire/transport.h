@@ -46,6 +46,9 @@ struct transport_events {
     /* Is there no room for more of that channel? Then it is not read until look(); what was read already is told all
      * the same. */
     bool (*full)(void *arg, int32_t node, enum channel channel);
+    /* Before it becomes a peer, by its hello or by meet(): is there room for it here? 0: from here on there is.
+     * -ENOSPC: too many others have been met since this node's start; -ENOMEM. NULL: there always is. */
+    int (*takes)(void *arg, int32_t node);
 };
 
 /* Who makes a node's transport: the seam beside io, clock and executor. One node, one start and one stop of it. */

@@ -101,7 +101,7 @@ static void on_frame(void *arg, int32_t node, enum channel channel, struct frame
 
 static void start(struct check *check, struct toy *toy)
 {
-    struct transport_events events = {toy, on_up, on_down, on_dead, on_frame, NULL};
+    struct transport_events events = {toy, on_up, on_down, on_dead, on_frame, NULL, NULL};
     struct hello hello = {.protocol_min = HELLO_PROTOCOL_MIN, .protocol_max = HELLO_PROTOCOL_MAX, .from = toy->id};
     struct transport_source *source = net_source(&check->net, toy->id);
     struct err e;

@@ -147,6 +147,53 @@ static void test_who_is_no_more_gives_its_place_to_another(void **state)
     assert_true(known);
 }
 
+/* ---- more nodes than one process has room for ---- */
+
+static int drops;
+
+static void count_drop(struct transport *transport, int32_t node)
+{
+    (void)transport;
+    (void)node;
+    drops++;
+}
+
+/* A node's hello, as a transport takes it. */
+static int come(struct node *node, int32_t id)
+{
+    struct transport_events events = network_events(&node->network);
+    struct hello hello = {.from = id, .process = (uint64_t)id};
+    int rc = events.takes(events.arg, id);
+    if (rc == 0) {
+        events.up(events.arg, id, &hello);
+        executor_settle(node->executor);
+        events.down(events.arg, id, true);
+        executor_settle(node->executor);
+    }
+    return rc;
+}
+
+/* Who has been met has its place; one more is refused before it is up, so that no connection is dropped and made anew
+ * again and again. */
+static void test_who_comes_after_all_places_were_taken_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct transport transport = {.drop = count_drop};
+    int32_t id = 2;
+    network_attach(&f->node->network, &transport);
+    drops = 0;
+    while (id <= 2 * LIMIT_NODES_MET && come(f->node, id) == 0)
+        id++;
+    assert_true(id - 2 <= LIMIT_NODES_MET);
+    assert_true(id - 2 >= LIMIT_NODES_MET - 1); /* this node may be one of them */
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(come(f->node, id), -ENOSPC);
+    for (int32_t known = 2; known < id; known++)
+        assert_int_equal(come(f->node, known), 0);
+    assert_int_equal(drops, 0);
+    network_attach(&f->node->network, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +203,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_after_a_crash_a_damaged_log_has_no_leader, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alone_the_lease_has_no_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_is_no_more_gives_its_place_to_another, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_comes_after_all_places_were_taken_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_start_on_a_full_disk_registers_once_there_is_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_epochs_of_logs_that_counted_for_themselves_are_carried_over, setup,
                                         teardown),

@@ -59,6 +59,8 @@ struct host {
     uint64_t frame_bytes, out_of_order, damaged, process, dead_process;
     uint32_t next[CHANNELS];
     atomic_bool full[CHANNELS]; /* it has no room for more */
+    unsigned asked;             /* whether it takes somebody */
+    atomic_int not_taken;       /* whom it does not */
 };
 
 static void on_up(void *arg, int32_t node, const struct hello *hello)
@@ -135,6 +137,16 @@ static bool on_full(void *arg, int32_t node, enum channel channel)
     return atomic_load(&((struct host *)arg)->full[channel]);
 }
 
+static int on_takes(void *arg, int32_t node)
+{
+    struct host *host = arg;
+    pthread_mutex_lock(&host->lock);
+    host->asked++;
+    pthread_cond_broadcast(&host->changed);
+    pthread_mutex_unlock(&host->lock);
+    return node == atomic_load(&host->not_taken) ? -ENOSPC : 0;
+}
+
 static void *host_run(void *arg)
 {
     uv_run(&((struct host *)arg)->loop, UV_RUN_DEFAULT);
@@ -166,7 +178,7 @@ static void host_start(struct host *host, int32_t id, int port, struct tls_conte
     options.seed = (uint64_t)id;
     options.hello = (struct hello){.protocol_min = 1, .protocol_max = 1, .from = id, .feature_level = 1};
     options.hello.process = ((uint64_t)getpid() << 32) + (uint64_t)id;
-    options.events = (struct transport_events){host, on_up, on_down, on_dead, on_frame, on_full};
+    options.events = (struct transport_events){host, on_up, on_down, on_dead, on_frame, on_full, on_takes};
     if (peers_start(&options, &host->peers, &e) != 0)
         fail_msg("%s", e.text);
     host->port = peers_port(host->peers);
@@ -378,11 +390,11 @@ static void send_raw(int fd, uint8_t kind, const void *header, size_t header_byt
     assert_int_equal(send(fd, header, header_bytes, MSG_NOSIGNAL), header_bytes);
 }
 
-/* A connection of node 2 that was let in, of one of its sessions. */
-static int greet_in(const struct host *host, enum channel channel, uint64_t session)
+/* A connection of that node, of one of its sessions, whose hello was answered by a frame of that kind. */
+static int greet(const struct host *host, int32_t from, uint64_t session, enum channel channel, uint8_t kind)
 {
     uint8_t bytes[HELLO_BYTES_MAX], preamble[FRAME_PREAMBLE_BYTES];
-    struct hello hello = {.protocol_min = 1, .protocol_max = 1, .from = 2, .to = host->id, .feature_level = 1};
+    struct hello hello = {.protocol_min = 1, .protocol_max = 1, .from = from, .to = host->id, .feature_level = 1};
     struct sockaddr_in addr = loopback(host->port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     hello.process = 7;
@@ -391,13 +403,14 @@ static int greet_in(const struct host *host, enum channel channel, uint64_t sess
     assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
     send_raw(fd, FRAME_HELLO, bytes, hello_encode(&hello, bytes));
     assert_int_equal(recv(fd, preamble, sizeof preamble, MSG_WAITALL), sizeof preamble);
-    assert_int_equal(preamble[3], FRAME_WELCOME);
+    assert_int_equal(preamble[3], kind);
     return fd;
 }
 
-static int greet(const struct host *host, enum channel channel)
+/* One of node 2 that was let in. */
+static int greet_in(const struct host *host, enum channel channel, uint64_t session)
 {
-    return greet_in(host, channel, 0);
+    return greet(host, 2, session, channel, FRAME_WELCOME);
 }
 
 /* The other side has lost the session of the first one, and keeps that only to see it end: it would go as soon as this
@@ -435,10 +448,10 @@ static void what_comes_before_the_other_connection_waits_for_it(void **state)
     enum { MANY = 2 * LIMIT_EARLY_FRAMES };
     struct host a;
     host_start(&a, 1, 0, NULL);
-    int control = greet(&a, CHANNEL_CONTROL);
+    int control = greet_in(&a, CHANNEL_CONTROL, 1);
     for (uint32_t i = 0; i < MANY; i++)
         send_raw(control, KIND, &i, sizeof i);
-    int records = greet(&a, CHANNEL_RECORDS);
+    int records = greet_in(&a, CHANNEL_RECORDS, 1);
     await(&a, &a.frames[CHANNEL_CONTROL], MANY);
     assert_int_equal(a.ups, 1);
     assert_int_equal(a.out_of_order, 0);
@@ -603,6 +616,83 @@ static void who_is_forgotten_gives_its_place_to_another(void **state)
     host_stop(&b);
 }
 
+/* ---- who is refused ---- */
+
+static pthread_mutex_t lines_lock = PTHREAD_MUTEX_INITIALIZER;
+static char lines[32][256];
+static int line_count;
+
+static void keep_line(int level, const char *line)
+{
+    (void)level;
+    pthread_mutex_lock(&lines_lock);
+    if (line_count < 32)
+        snprintf(lines[line_count], sizeof lines[0], "%s", line);
+    line_count++;
+    pthread_mutex_unlock(&lines_lock);
+}
+
+/* The lines with these words. */
+static int count_lines(const char *words)
+{
+    int found = 0;
+    pthread_mutex_lock(&lines_lock);
+    assert_true(line_count < 32);
+    for (int i = 0; i < line_count; i++)
+        found += strstr(lines[i], words) != NULL;
+    pthread_mutex_unlock(&lines_lock);
+    return found;
+}
+
+/* However often it comes again. */
+static void who_is_not_taken_is_refused_with_a_line_on_both_sides(void **state)
+{
+    struct host a, b;
+    (void)state;
+    line_count = 0;
+    log_sink_set(keep_line);
+    host_start(&a, 1, 0, NULL);
+    host_start(&b, 2, 0, NULL);
+    atomic_store(&a.not_taken, 2);
+    meet(&a, &b);
+    meet(&b, &a);
+    await(&a, &a.asked, 8);
+    host_stop(&b);
+    host_stop(&a);
+    log_sink_set(log_to_stderr);
+    assert_int_equal(a.ups + b.ups, 0);
+    assert_int_equal(count_lines("node 2 (127.0.0.1"), 1);
+    assert_int_equal(count_lines("peer 1 (127.0.0.1"), 1);
+    assert_int_equal(count_lines("node 1 has met as many ids as it has room for: start it again"), 2);
+    assert_int_equal(line_count, 2);
+}
+
+/* As many as a cluster has nodes are peers, and one more is to be met, and comes. */
+static void who_finds_no_place_is_refused_with_one_line(void **state)
+{
+    enum { LAST = 3 + LIMIT_NODES };
+    struct host a, nobody;
+    (void)state;
+    host_start(&nobody, 3, 0, NULL);
+    host_stop(&nobody); /* its port refuses */
+    line_count = 0;
+    log_sink_set(keep_line);
+    host_start(&a, 1, 0, NULL);
+    for (int32_t id = 3; id <= LAST; id++) {
+        nobody.id = id;
+        meet(&a, &nobody);
+    }
+    for (int i = 0; i < 4; i++) {
+        close(greet(&a, LAST, 1, CHANNEL_CONTROL, FRAME_REFUSAL));
+        meet(&a, &nobody);
+    }
+    host_stop(&a);
+    log_sink_set(log_to_stderr);
+    assert_int_equal(line_count, 1);
+    assert_int_equal(count_lines("node 67 (127.0.0.1"), 1);
+    assert_int_equal(count_lines("node 1 has 64 peers, and no room for another"), 1);
+}
+
 static void a_killed_process_is_known_to_be_dead(void **state)
 {
     (void)state;
@@ -673,6 +763,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_prestate(a_record_whose_frame_cannot_be_kept_ends_the_connection, &certified),
         cmocka_unit_test_prestate(records_that_are_held_back_go_out_once_the_socket_takes_more, &certified),
         cmocka_unit_test(who_is_forgotten_gives_its_place_to_another),
+        cmocka_unit_test(who_is_not_taken_is_refused_with_a_line_on_both_sides),
+        cmocka_unit_test(who_finds_no_place_is_refused_with_one_line),
         cmocka_unit_test(a_killed_process_is_known_to_be_dead),
     };
     signal(SIGPIPE, SIG_IGN);
