@@ -1,6 +1,7 @@
 #include "fs/serve/mountpoint.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,8 @@
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { LINKS_FOLLOWED = 40 /* as Linux does (path_resolution(7)) */ };
 
 char *mountpoint_path(const char *given, struct err *e)
 {
@@ -108,46 +111,65 @@ static bool within(const char *a, const char *b)
     return strncmp(a, b, len) == 0 && (a[len] == '\0' || a[len] == '/' || strcmp(b, "/") == 0);
 }
 
-/* Takes `.`, `..` and double slashes out of a path of which nothing is there yet, so that nothing of it is a symbolic
- * link. It begins with a slash, and ends without one. */
-static void plain_path(char *path)
+/* What a symbolic link holds, malloc-ed; NULL: it is none, or is not there yet. */
+static char *link_target(const char *path)
 {
-    char *to = path;
-    for (const char *from = path; *from != '\0';) {
-        size_t slashes = strspn(from, "/"), len = strcspn(from + slashes, "/");
-        const char *name = from + slashes;
-        from = name + len;
-        if (len == 0 || (len == 1 && name[0] == '.'))
-            continue;
-        if (len == 2 && name[0] == '.' && name[1] == '.') {
-            while (to > path && *--to != '/')
-                continue;
-            continue;
-        }
-        *to++ = '/';
-        memmove(to, name, len);
-        to += len;
-    }
-    *to = '\0';
+    char target[PATH_MAX];
+    ssize_t len = readlink(path, target, sizeof target);
+    return len > 0 && (size_t)len < sizeof target ? strndup(target, (size_t)len) : NULL;
 }
 
-/* An absolute path without symbolic links in as much of it as there is, and the rest as it will be made. malloc-ed;
- * NULL: no memory. */
+static int walk(char **real, const char *path, int *links);
+
+/* One name further. */
+static int walk_name(char **real, const char *name, size_t len, int *links)
+{
+    char *at, *target;
+    if (len == 1 && name[0] == '.')
+        return 0;
+    if (len == 2 && name[0] == '.' && name[1] == '.') {
+        char *slash = strrchr(*real, '/');
+        if (slash != NULL)
+            *slash = '\0';
+        return 0;
+    }
+    if (asprintf(&at, "%s/%.*s", *real, (int)len, name) < 0)
+        return -ENOMEM;
+    target = *links > 0 ? link_target(at) : NULL;
+    if (target != NULL) {
+        (*links)--;
+        free(at);
+        int rc = walk(real, target, links);
+        free(target);
+        return rc;
+    }
+    free(*real);
+    *real = at;
+    return 0;
+}
+
+/* Where path leads to from *real, a malloc-ed path without symbolic links or a slash at its end, which it replaces: as
+ * path_resolution(7), and as if what is not there yet were directories. -ENOMEM. */
+static int walk(char **real, const char *path, int *links)
+{
+    int rc = 0;
+    if (*path == '/')
+        (*real)[0] = '\0';
+    for (size_t len; rc == 0 && *(path += strspn(path, "/")) != '\0'; path += len) {
+        len = strcspn(path, "/");
+        rc = walk_name(real, path, len, links);
+    }
+    return rc;
+}
+
+/* An absolute path as it is once all of it has been made, without symbolic links. malloc-ed; NULL: no memory. */
 static char *real_path_to_be(const char *path)
 {
-    char *there = strdup(path);
-    char *real = there != NULL ? realpath(there, NULL) : NULL;
-    char *out = NULL;
-    for (char *slash; real == NULL && there != NULL && (slash = strrchr(there, '/')) != NULL;) {
-        *slash = '\0';
-        real = realpath(slash == there ? "/" : there, NULL);
-    }
-    if (real != NULL && asprintf(&out, "%s%s", strcmp(real, "/") == 0 ? "" : real, path + strlen(there)) < 0)
-        out = NULL;
-    if (out != NULL)
-        plain_path(out);
+    int links = LINKS_FOLLOWED;
+    char *real = strdup("");
+    int rc = real != NULL ? walk(&real, path, &links) : -ENOMEM;
+    char *out = rc == 0 ? strdup(*real != '\0' ? real : "/") : NULL;
     free(real);
-    free(there);
     return out;
 }
 
@@ -160,7 +182,9 @@ int mountpoint_check(const char *path, const char *data_dir, struct err *e)
     if (rc == 0 && !S_ISDIR(st.st_mode))
         return err_set(e, -ENOTDIR, "mount point %s is not a directory", path);
     char *data = real_path_to_be(data_dir);
-    bool nested = data != NULL && (within(data, path) || within(path, data));
+    if (data == NULL)
+        return err_set(e, -ENOMEM, "no memory");
+    bool nested = within(data, path) || within(path, data);
     free(data);
     if (nested)
         return err_set(e, -EINVAL, "mount point %s and data directory %s must not lie in each other", path, data_dir);

@@ -213,6 +213,11 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     refused 'must not lie in each other' -o "data=$M/data" "$M"
     refused 'must not lie in each other' -o "data=$M/not/there/yet/" "$M"
     refused 'must not lie in each other' -o "data=$T/not/./there//../../mnt/data" "$M"
+    ln -s "$M" "$T/to"
+    ln -s not/../mnt "$T/through" # to nothing, before that is made
+    refused 'must not lie in each other' -o "data=$T/not/../to/data" "$M"
+    refused 'must not lie in each other' -o "data=$T/not/../through/data" "$M"
+    refused 'must not lie in each other' -o "data=$T/not/yet/../../around/at/../../link/at/data" "$T/around/at"
     [ ! -e "$T/not" ]
     refused 'must not lie in each other' -o "data=$T/around" "$T/around/at"
     refused 'must not lie in each other' -o "data=$T/link/at/data" "$T/around/at"
