@@ -114,17 +114,20 @@ static bool only_drops_set_id(const struct vnode *vnode, const struct tree_attr 
 }
 
 /* Whether the caller may, by what is so now: the kernel judges by what it was told last, and by another look-up of the
- * same file, or on another mount, that may have changed. chown by an owner gives his file to a group that he is in. */
+ * same file, or on another mount, that may have changed. chown by an owner gives his file to a group that he is in, or
+ * leaves it to the one that has it. */
 static int check_setattr(fuse_req_t req, const struct vnode *vnode, const struct tree_attr *attr, unsigned set)
 {
     uid_t uid = fuse_req_ctx(req)->uid;
+    struct tree_attr now;
     if (vnode_deleted(vnode))
         return -ESTALE;
     if (uid == 0 || only_drops_set_id(vnode, attr, set))
         return 0;
-    if (!attr_is_owner(session_of(req), vnode, uid) || ((set & ATTR_UID) != 0 && attr->uid != uid))
+    attr_now(session_of(req), vnode, &now);
+    if (uid != now.uid || ((set & ATTR_UID) != 0 && attr->uid != uid))
         return -EPERM;
-    return (set & ATTR_GID) == 0 || attr_in_group(req, attr->gid) ? 0 : -EPERM;
+    return (set & ATTR_GID) == 0 || attr->gid == now.gid || attr_in_group(req, attr->gid) ? 0 : -EPERM;
 }
 
 static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)

@@ -222,16 +222,21 @@ bool attr_in_group(fuse_req_t req, gid_t gid)
     return found;
 }
 
+void attr_now(struct session *session, const struct vnode *vnode, struct tree_attr *attr)
+{
+    if (vnode->topic != NULL)
+        topic_attr(vnode->topic, attr);
+    else if (vnode->group != NULL)
+        node_group_attr(vnode->group, attr);
+    else if (vnode->key.kind == VNODE_GROUPS_DIR)
+        node_groups_attr(session->node, attr);
+    else
+        node_root_attr(session->node, attr);
+}
+
 bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid)
 {
     struct tree_attr attr;
-    if (vnode->topic != NULL)
-        topic_attr(vnode->topic, &attr);
-    else if (vnode->group != NULL)
-        node_group_attr(vnode->group, &attr);
-    else if (vnode->key.kind == VNODE_GROUPS_DIR)
-        node_groups_attr(session->node, &attr);
-    else
-        node_root_attr(session->node, &attr);
+    attr_now(session, vnode, &attr);
     return uid == 0 || uid == attr.uid;
 }

@@ -29,8 +29,9 @@ int64_t attr_json_size(enum framing framing, int64_t records, int64_t bytes);
 double attr_entry_timeout(const struct vnode *vnode);
 /* The caller is in that group. */
 bool attr_in_group(fuse_req_t req, gid_t gid);
-/* Whether the caller of a request is the owner of what the vnode is of (a topic, a group, `.groups`, MOUNT), or root.
- */
+/* Owner, group and modes of what the vnode is of (a topic, a group, `.groups`, MOUNT), as this node knows them. */
+void attr_now(struct session *session, const struct vnode *vnode, struct tree_attr *attr);
+/* Whether the caller of a request is its owner, or root. */
 bool attr_is_owner(struct session *session, const struct vnode *vnode, uid_t uid);
 
 #endif

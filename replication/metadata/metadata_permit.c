@@ -79,14 +79,17 @@ static bool only_drops_set_id(const struct tree_attr *now, const struct command 
     return cmd->set == ATTR_FILE_MODE && (to & ~from) == 0 && (from & ~to & 01777) == 0;
 }
 
-/* chmod and chown: the owner, who gives a file to a group that he is in, and to nobody. */
+/* chmod and chown: the owner, who gives a file to a group that he is in, or leaves it to the one that has it, and to
+ * nobody else. */
 static int may_change(const struct command_caller *caller, const struct tree_attr *now, const struct command *cmd)
 {
     if (only_drops_set_id(now, cmd))
         return 0;
     if (caller->uid != now->uid || ((cmd->set & ATTR_UID) != 0 && cmd->attr.uid != caller->uid))
         return -EPERM;
-    return (cmd->set & ATTR_GID) != 0 && in_group(caller, cmd->attr.gid) == IS_OUT ? -EPERM : 0;
+    if ((cmd->set & ATTR_GID) == 0 || cmd->attr.gid == now->gid)
+        return 0;
+    return in_group(caller, cmd->attr.gid) == IS_OUT ? -EPERM : 0;
 }
 
 /* ---- what commands are about ---- */

@@ -3,6 +3,7 @@ import base64
 import ctypes
 import errno
 import fcntl
+import itertools
 import json
 import mmap
 import os

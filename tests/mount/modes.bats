@@ -139,6 +139,46 @@ as() { # UID COMMAND…: as that user, in the group of the same number
     fails 'Operation not permitted' as 1234 chown 0 orders
 }
 
+# Each call by each user, of what is 1234:80, and what became of it; whether that is so does not depend on the kind of file
+# system, so a directory and a file of the disk say what is right.
+@test "chown does what it does to files of a disk, whoever asks for what" {
+    mkdir orders .groups/kitchen "$T/dir"
+    touch "$T/file"
+    py "$M" "$T" <<'P'
+mount, disk = sys.argv[1:]
+KEEP, OWNER, OTHER, OWN, PRIMARY, IN, OUT = -1, 1234, 4321, 80, 70, 71, 90
+USERS = {"owner": OWNER, "other": OTHER, "root": 0}
+
+def chown(path, user, uid, gid, mode):
+    os.chown(path, OWNER, OWN)
+    os.chmod(path, mode)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([IN])
+            os.setresgid(PRIMARY, PRIMARY, PRIMARY)
+            os.setresuid(user, user, user)
+            os.chown(path, uid, gid)
+            os._exit(0)
+        except OSError as e:
+            os._exit(e.errno)
+    rc = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    now = os.stat(path)
+    return errno.errorcode.get(rc, "well"), now.st_uid, now.st_gid, oct(now.st_mode & 0o7777)
+
+bad = 0
+for name, like, mode in [("orders/0", "file", 0o640), ("orders/0", "file", 0o6750), ("orders", "dir", 0o751),
+                         (".groups/kitchen", "dir", 0o755), (".groups", "dir", 0o1777), ("", "dir", 0o1777)]:
+    for user, uid, gid in itertools.product(USERS, (KEEP, OWNER, OTHER), (KEEP, OWN, PRIMARY, IN, OUT)):
+        expected = chown(f"{disk}/{like}", USERS[user], uid, gid, mode)
+        seen = chown(f"{mount}/{name}", USERS[user], uid, gid, mode)
+        if seen != expected:
+            print(f"{user}: chown {uid}:{gid} {name or 'MOUNT'} ({mode:o}): {seen}, on a disk {expected}")
+            bad += 1
+sys.exit(bad > 0)
+P
+}
+
 @test "who was the owner when he opened a file changes nothing of it later, nor of another one of its name" {
     mkdir orders bills .groups/kitchen
     chown 1234:1234 orders bills .groups/kitchen

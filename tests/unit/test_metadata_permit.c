@@ -272,6 +272,7 @@ static const struct row rows[] = {
     {TAKE, 0777, OWNER, NONE, 0}, /* his already */
     {TAKE, 0777, OTHER, NONE, -EPERM},
     {CHGRP_STAFF, 0777, OWNER, STAFF, 0},
+    {CHGRP_STAFF, 0777, OWNER, NONE, 0}, /* it has that group already */
     {CHGRP_STAFF, 0777, MEMBER, STAFF, -EPERM},
     {CHGRP_BOSSES, 0777, OWNER, STAFF, -EPERM},
     {CHGRP_BOSSES, 0777, OWNER, BOSSES, 0},
