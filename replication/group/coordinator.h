@@ -19,7 +19,8 @@ struct group_facts {
     int (*group)(void *arg, const char *name, struct group_rules *out);
     /* 0; -ENOENT: no such topic. */
     int (*topic)(void *arg, const uint8_t id[UUID_BYTES], char name[GROUP_NAME_BYTES], int32_t *partitions);
-    /* Whether that process of the node may be alive: false where it is fenced, or another one has registered. */
+    /* Whether that process of the node may be alive: false where it is fenced, another one has registered, or none is
+     * (yet, or any more). */
     bool (*lives)(void *arg, int32_t node, uint64_t process);
     void *arg;
 };

@@ -63,11 +63,12 @@ static int fact_topic(void *arg, const uint8_t id[UUID_BYTES], char name[GROUP_N
     return topic != NULL ? 0 : -ENOENT;
 }
 
+/* A coordinator knows of every node that the one before it knew of: what made it the leader was decided after that. */
 static bool fact_lives(void *arg, int32_t id, uint64_t process)
 {
     struct node *node = arg;
     const struct node_registration *known = metadata_node(quorum_acquire(&node->quorum), id);
-    bool lives = known == NULL || known->process == 0 || (known->process == process && !known->fenced);
+    bool lives = known != NULL && (known->process == 0 || (known->process == process && !known->fenced));
 
     quorum_release(&node->quorum);
     return lives;

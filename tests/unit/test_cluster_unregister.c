@@ -1,6 +1,8 @@
 /* tests/unit/test_cluster_unregister.c: a fourth node beside three that vote: it comes, is gone, and is forgotten on
  * all of them; and one that is only cut off meanwhile comes back as a new one. */
+#include "replication/group/member.h"
 #include "tests/unit/cluster_orders.h"
+#include "tests/unit/group_hands.h"
 
 /* As that node knows it; -1: it knows none. */
 static int64_t epoch_of(int32_t seen_from, int32_t id)
@@ -112,6 +114,68 @@ static void one_that_was_only_cut_off_comes_back_as_a_new_one(void **state)
     assert_int_equal(cluster_mkdir(c, 4, "orders"), 0);
 }
 
+/* ---- its members of groups ---- */
+
+static char group[16];
+
+/* The first group that another node than the controller coordinates, which is returned. */
+static int32_t make_group(int32_t controller)
+{
+    int32_t coordinates = 0;
+    for (int i = 0; coordinates == 0 || coordinates == controller; i++) {
+        struct cluster_op op;
+        snprintf(group, sizeof group, "group%d", i);
+        assert_int_equal(
+            cluster_op_end(c, &op, node_create_group(c->nodes[1].node, cluster_op_init(&op), group, &some_attr)), 0);
+        cluster_await(c, LONG_MS, group_coordinator(node_group_room(c->nodes[1].node), group) > 0);
+        coordinates = group_coordinator(node_group_room(c->nodes[1].node), group);
+    }
+    return coordinates;
+}
+
+static size_t members_at(int32_t id)
+{
+    return group_hands_readers(node_group_room(c->nodes[id].node), group);
+}
+
+static void on_changed(void *arg)
+{
+    (void)arg;
+}
+
+/* It reaches the coordinator, and the controller not: what the cluster does not have has no share of anything. */
+static void one_that_was_only_cut_off_has_no_members_meanwhile(void **state)
+{
+    struct group_join join = {.group = group, .topic = "orders", .pid = 4711, .changed = on_changed};
+    struct group_member *member;
+    int32_t controller, coordinates;
+    setup_three(state);
+    controller = cluster_leader(c);
+    assert_int_equal(cluster_mkdir(c, 1, "orders"), 0);
+    coordinates = make_group(controller);
+    cluster_start(c, 4);
+    cluster_await(c, LONG_MS,
+                  registered_at(coordinates) == 4 &&
+                      group_coordinator(node_group_room(c->nodes[4].node), group) == coordinates);
+    assert_int_equal(group_member_join(node_group_room(c->nodes[4].node), &join, &member), 0);
+    cluster_await(c, LONG_MS, members_at(coordinates) == 1);
+
+    cut_off_fourth(true);
+    memory_cut(&c->network, 4, coordinates, false);
+    cluster_await(c, LONG_MS, is_fenced(coordinates, 4) && members_at(coordinates) == 0);
+    assert_int_equal(unregister(1, 4), 0);
+    cluster_await(c, LONG_MS, epoch_of(coordinates, 4) == -1);
+    for (int i = 0; i < 20; i++) {
+        cluster_pass(c, 500);
+        assert_int_equal(members_at(coordinates), 0);
+    }
+
+    cut_off_fourth(false);
+    cluster_await(c, LONG_MS, members_at(coordinates) == 1);
+    group_member_leave(member);
+    cluster_await(c, LONG_MS, members_at(coordinates) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +183,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_is_told_by_a_snapshot_forgets_it_too, setup_four, cluster_teardown),
         cmocka_unit_test_setup_teardown(one_that_was_only_cut_off_comes_back_as_a_new_one, setup_four,
                                         cluster_teardown),
+        cmocka_unit_test_teardown(one_that_was_only_cut_off_has_no_members_meanwhile, cluster_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
