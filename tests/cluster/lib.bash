@@ -138,12 +138,22 @@ answered() {
     return $status
 }
 
-# change COMMAND…: the change is made. What timed out may have made it.
+is_set() { # -n NAME -v VALUE FILE or -x NAME FILE, as of setfattr: that is so
+    case $1 in
+    -n) [ "$(attr "$5" "$2")" = "$4" ] ;;
+    -x) [ -e "$3" ] && ! attr "$3" "$2" >/dev/null 2>&1 ;;
+    esac
+}
+
+# change COMMAND…: the change is made. What timed out may have made it, and is refused when it is asked for again: a name
+# that is there or is not, as many partitions as there are, an attribute that was removed.
 change() {
     local name
     case $1 in
     mkdir) for name in "${@:2}"; do answered mkdir "$name" || [ -d "$name" ] || return; done ;;
     rmdir) for name in "${@:2}"; do answered rmdir "$name" || [ ! -e "$name" ] || return; done ;;
+    set_attr) answered "$@" || [ "$(attr "$2" "$3")" = "$4" ] ;;
+    setfattr) answered "$@" || is_set "${@:2}" ;;
     *) answered "$@" ;;
     esac
 }
