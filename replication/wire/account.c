@@ -83,7 +83,7 @@ void account_give(struct account *account, size_t bytes)
     pthread_mutex_lock(&account->lock);
     account->count--;
     account->bytes -= bytes;
-    /* Soon: a window that has been shut for USER_TIMEOUT_MS ends the sender's connection. */
+    /* Soon: a window that has been shut for conn.c's RECORDS_TIMEOUT_MS ends the sender's connection. */
     bool goes_on = atomic_load(&account->stopped) && account->count <= bound->count - (bound->count + 7) / 8 &&
                    account->bytes <= bound->bytes - bound->bytes / 8;
     if (goes_on)

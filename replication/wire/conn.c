@@ -27,7 +27,6 @@
 #include <unistd.h>
 
 #include "replication/base/limits.h"
-#include "replication/wire/hello.h"
 
 enum {
     IN_BYTES = 64 << 10,     /* read at once */
@@ -36,11 +35,14 @@ enum {
     ADDRESS_BYTES = NI_MAXHOST + NI_MAXSERV + 4,
     SMALL_BODY = 64, /* parts of a frame's body that need no memory of their own to be sent */
     /* A host that is gone is known after KEEPALIVE_IDLE_S + KEEPALIVE_COUNT × KEEPALIVE_INTERVAL_S without traffic, or
-     * USER_TIMEOUT_MS with something unacknowledged. The controller notices earlier, by heartbeats that do not come. */
+     * USER_TIMEOUT_MS with something unacknowledged. The controller notices earlier, by heartbeats that do not come.
+     * Linux counts what waits for a window likewise, though the other side answers each probe. So records, which are
+     * not read while a disk stands still, wait longer: that the host is gone tells the other connection. */
     KEEPALIVE_IDLE_S = 5,
     KEEPALIVE_INTERVAL_S = 1,
     KEEPALIVE_COUNT = 5,
     USER_TIMEOUT_MS = 10000,
+    RECORDS_TIMEOUT_MS = 60000,
 };
 
 enum conn_state { CONN_CONNECTING, CONN_HANDSHAKE, CONN_OPEN, CONN_FINISHING, CONN_ENDED };
@@ -678,9 +680,12 @@ void *conn_data(const struct conn *conn)
     return conn->data;
 }
 
-void conn_greet(struct conn *conn)
+void conn_greet(struct conn *conn, enum channel channel)
 {
+    const int ms = RECORDS_TIMEOUT_MS;
     conn->reader.greeted = true;
+    if (channel == CHANNEL_RECORDS)
+        setsockopt(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
 void conn_look(struct conn *conn)

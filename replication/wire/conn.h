@@ -13,6 +13,7 @@
 
 #include "engine/base/err.h"
 #include "replication/wire/frame.h"
+#include "replication/wire/hello.h"
 #include "replication/wire/tls.h"
 
 struct conn;
@@ -39,8 +40,9 @@ int conn_accept(uv_loop_t *loop, int fd, struct tls_context *tls, const struct c
 void *conn_data(const struct conn *conn); /* loop thread */
 /* Somebody else's from here on: events and data. The loop's thread. */
 void conn_hand_over(struct conn *conn, const struct conn_events *events, void *data);
-/* The other side is known: its frames may be as long as frames are; before they are hellos. The loop's thread. */
-void conn_greet(struct conn *conn);
+/* The other side is known, and what it is for: its frames may be as long as frames are, before they are hellos; and who
+ * does not read records may have no room for them. The loop's thread. */
+void conn_greet(struct conn *conn, enum channel channel);
 /* full() is asked again. Any thread that has a reference, with any lock held. */
 void conn_look(struct conn *conn);
 bool conn_names_node(struct conn *conn, int32_t node_id); /* by its certificate; true without TLS. After open */

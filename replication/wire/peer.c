@@ -102,7 +102,7 @@ static void link_up(struct link *link, const struct hello *theirs)
 {
     struct peer *peer = link->peer;
     heard_of(peer);
-    conn_greet(link->conn);
+    conn_greet(link->conn, link->channel);
     link->theirs = *theirs;
     link_set(link, LINK_UP);
     if (peer->host[0] == '\0' && theirs->host[0] != '\0')

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -339,6 +340,40 @@ static void a_connection_for_which_there_is_no_room_is_not_read(void **state)
     await(&b, &b.frames[CHANNEL_RECORDS], FEW);
     assert_int_equal(b.damaged + b.out_of_order, 0);
     assert_int_equal(a.downs + b.downs, 0);
+    host_stop(&a);
+    host_stop(&b);
+}
+
+/* Both ends of the connections to that port that wait so long for what they have sent to be acknowledged (tcp(7)). */
+static int patient_sockets(int port, unsigned timeout_ms)
+{
+    int found = 0;
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_in own, other;
+        unsigned ms = 0;
+        socklen_t own_len = sizeof own, other_len = sizeof other, len = sizeof ms;
+        if (getsockname(fd, (struct sockaddr *)&own, &own_len) == 0 &&
+            getpeername(fd, (struct sockaddr *)&other, &other_len) == 0 && own.sin_family == AF_INET &&
+            (ntohs(own.sin_port) == port || ntohs(other.sin_port) == port) &&
+            getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len) == 0)
+            found += ms == timeout_ms;
+    }
+    return found;
+}
+
+/* A window that is shut counts as unacknowledged there. Who is not read for want of room is not dead: a disk may stand
+ * still for longer than a host that is gone is waited for, which the other connection tells. */
+static void records_may_go_unread_for_a_minute(void **state)
+{
+    struct certificates *certificates = *state;
+    struct host a, b;
+    host_start(&a, 1, 0, certificates->of[1]);
+    host_start(&b, 2, 0, certificates->of[2]);
+    meet(&a, &b);
+    await(&a, &a.ups, 1);
+    await(&b, &b.ups, 1);
+    assert_int_equal(patient_sockets(b.port, 10000), 2);
+    assert_int_equal(patient_sockets(b.port, 60000), 2);
     host_stop(&a);
     host_stop(&b);
 }
@@ -756,6 +791,7 @@ int main(int argc, char **argv)
         STORY(what_the_socket_does_not_take_is_sent_later),
         STORY(a_dropped_peer_is_connected_anew),
         STORY(a_connection_for_which_there_is_no_room_is_not_read),
+        STORY(records_may_go_unread_for_a_minute),
         cmocka_unit_test(a_stranger_is_given_no_memory),
         cmocka_unit_test(nor_is_who_was_connected_to),
         cmocka_unit_test(what_comes_before_the_other_connection_waits_for_it),
