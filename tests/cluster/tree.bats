@@ -62,12 +62,15 @@ others() { for node in $(seq "$COUNT"); do [ "$node" = "$1" ] || echo "$node"; d
     done
 }
 
-# What stat(2) tells of a name is the same on all mounts, within two seconds. A stream's times are those of its topic.
-alike() { # NAME…
-    local name node first
+# What stat(2) tells of a name. A stream's times are those of its topic.
+told() { stat -c '%i %a %u %g %y %z' "$C/$1/$2"; } # NODE NAME
+# What it tells on that mount, on which the last change was made, it tells on the others within two seconds.
+alike() { # NODE NAME…
+    local from=$1 name node first
+    shift
     for name; do
-        first=$(stat -c '%i %a %u %g %y %z' "$C/1/$name")
-        for node in 2 3; do soon "[ \"\$(stat -c '%i %a %u %g %y %z' $C/$node/$name)\" = '$first' ]"; done
+        first=$(told "$from" "$name")
+        for node in $(others "$from"); do soon "[ \"\$(told $node $name)\" = '$first' ]"; done
     done
 }
 
@@ -81,17 +84,20 @@ alike() { # NAME…
     start_nodes 3
     wait_until formed
     for node in 1 2 3; do soon "[ -e $C/$node/orders/0 ] && [ -e $C/$node/.groups/kitchen/orders ]"; done
-    alike "${tree[@]}"
+    alike 1 "${tree[@]}"
     change chmod 640 "$C/3/orders/0"
-    alike "${tree[@]}"
+    alike 3 "${tree[@]}"
     echo one >>"$C/2/orders/0"
-    alike "${tree[@]}"
+    alike 2 "${tree[@]}"
     fallocate -p -o 0 -l 4 "$C/1/orders/0"
-    alike "${tree[@]}"
+    alike 1 "${tree[@]}"
+    before=$(for name in "${tree[@]}"; do told 1 "$name"; done)
     kill_nodes 1 2 3
     start_nodes 1 2 3
     wait_until formed
-    alike "${tree[@]}"
+    for node in 1 2 3; do # a replica knows of its records what it did when it was killed, until somebody leads
+        wait_until "[ \"\$(for name in ${tree[*]}; do told $node \$name; done)\" = '$before' ]"
+    done
 }
 
 @test "touch of the same partition on two mounts at the same moment: it is there on both" {
