@@ -14,10 +14,10 @@ CALM=node.session.timeout.ms=60000,replica.lag.time.max.ms=60000 # who only stan
 three_nodes() { # [OPTIONS]
     start_cluster -o "tls=off${1:+,$1}" 3
     for from in 1 2 3; do for id in 1 2 3; do wait_until "[ \"\$(node $from $id)\" = up ]"; done; done
-    learn boss controller 1
     change mkdir "$C/1/orders"
     change set_attr "$C/1/orders" user.topic.partitions 3
     for from in 1 2 3; do wait_until "leaders_of $from | grep -qx '1 2 3'"; done
+    learn boss controller 1 # the last thing: it may have changed meanwhile
 }
 leaders_of() { for p in 0 1 2; do leader "$1" $p; done | sort | paste -sd' '; } # AS-SEEN-FROM NODE
 # Others lead what a node led, as that one sees it, and it is in sync with nothing any more.
@@ -175,6 +175,7 @@ lines() { wc -l <"$C/$1/orders/0"; }
     wait_until "[ \"\$(part 1 0 5)\" = $to ]"
     wait_until "[ \"\$(leader 1 0)\" = $to ]"
     wait_until '[ -e $T/written ]'
+    wait_until "[ \"\$(lines $to)\" = 200 ]" # it was written on another host
     is "$(cat "$C/$to/orders/0")" "$(seq 200)"
 }
 
