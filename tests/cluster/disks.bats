@@ -129,27 +129,41 @@ P
 
 elections() { cat "$C"/log/* | grep -o 'leads the metadata quorum in epoch [0-9]*' | sort -u; } # as any node has learnt of them
 
-@test "a disk that stands still for longer than a session costs nobody its leadership" {
-    form_on_disks 96 1 2 3
-    learn boss controller 1
-    lead "$boss"
-    elections=$(elections)
-    epoch=$(attr "$C/$boss/orders/0" user.log.leader_epoch)
-    seq -f 'w1 %g' 100 >>"$C/$boss/orders/0"
-    same
-    for still in "$boss" "$(others "$boss" | head -n 1)"; do
-        before=${EPOCHREALTIME/./}
+reigns() { elections; attr "$C/$1/orders/0" user.log.leader_epoch; } # NODE
+
+# Of a node that leads all there is to lead, or of one that leads nothing. Who gets no processor for a second may lose it
+# for that: it is tried again on a machine that was short of time, and for no other reason.
+disk_stands_still() { # leader|follower
+    local still before seen begun last=$((SECONDS + WAIT_S)) BEGUN_US BEGUN_STALLED_MS
+    while :; do
+        learn boss controller 1
+        lead "$boss"
+        still=$boss
+        [ "$1" = leader ] || still=$(others "$boss" | head -n 1)
+        before=$(reigns "$boss")
+        begin_clock
+        begun=$BEGUN_US
         fsfreeze -f "$T/disk/$still"
-        bg bash -c "echo w1 10$still >>$C/$(others "$still" | tail -n 1)/orders/0"
-        wait_until "[ \$((\${EPOCHREALTIME/./} - $before)) -gt 4500000 ]"
+        bg bash -c "echo w1 $((++LINES_OF_W1)) >>$C/$(others "$still" | tail -n 1)/orders/0"
+        wait_until "[ \$((\${EPOCHREALTIME/./} - $begun)) -gt 4500000 ]"
         fsfreeze -u "$T/disk/$still"
         wait "$!"
-        for node in 1 2 3; do wait_until "[ \"\$(controller $node) \$(leader $node)\" = '$boss $boss' ]"; done
+        whole
+        seen=$(reigns "$boss")
+        read_clock
+        [ "$seen" != "$before" ] && [ "$STOOD_MS" -ge 1000 ] && [ $SECONDS -lt $last ] || break
     done
-    is "$(elections)" "$elections"
-    is "$(attr "$C/$boss/orders/0" user.log.leader_epoch)" "$epoch"
-    whole
-    same 102
+    is "$seen" "$before"
+    for node in 1 2 3; do wait_until "[ \"\$(controller $node) \$(leader $node)\" = '$boss $boss' ]"; done
+}
+
+@test "a disk that stands still for longer than a session costs nobody its leadership" {
+    form_on_disks 96 1 2 3
+    LINES_OF_W1=100
+    seq -f 'w1 %g' $LINES_OF_W1 >>"$C/1/orders/0"
+    same
+    for who in leader follower; do disk_stands_still $who; done
+    same $LINES_OF_W1
 }
 
 memory() { awk '/VmRSS/ { print int($2 / 1024) }' "/proc/$(daemon "$1")/status"; } # NODE: its, in MiB
