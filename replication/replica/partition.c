@@ -30,6 +30,31 @@
 #include "replication/replica/partition_internal.h"
 #include "replication/replica/remote.h"
 
+/* ---- settings ---- */
+
+/* log: the partition's, or what is to be; NULL: none yet. The config lock is held. */
+static void set_config(struct partition *part, struct log *log)
+{
+    struct topic_config config;
+    topic_config(part->topic, &config);
+    atomic_store(&part->settings.min_insync_config, config.min_insync_replicas);
+    partition_set_min_insync(part);
+    atomic_store(&part->settings.log_append_time, config.log_append_time);
+    atomic_store(&part->settings.framing, (int)config.log.framing);
+    atomic_store(&part->settings.flush_messages, config.log.flush_messages);
+    atomic_store(&part->settings.flush_ms, config.log.flush_ms);
+    atomic_store(&part->settings.compact, (config.log.cleanup_policy & CLEANUP_COMPACT) != 0);
+    if (log != NULL)
+        log_set_config(log, &config.log);
+}
+
+void partition_renew_config(struct partition *part)
+{
+    pthread_mutex_lock(&part->settings.lock);
+    set_config(part, part->log);
+    pthread_mutex_unlock(&part->settings.lock);
+}
+
 /* ---- opening ---- */
 
 /* Out of the way, under a name that says whose it was; never used again. A deleted topic's is removed by the look at
@@ -179,6 +204,19 @@ static void open_high_watermark(struct partition *part, struct log *log)
     pthread_mutex_unlock(&part->lock);
 }
 
+/* The settings may have changed since the log was opened with them: whoever changes them now does so before, and the
+ * log has them here, or finds the log. So no lock of the topic's is held while a log is recovered. Who sees the life
+ * sees the log. */
+static void publish(struct partition *part, struct log *log, int life)
+{
+    partition_flush_begin(part, log);
+    pthread_mutex_lock(&part->settings.lock);
+    set_config(part, log);
+    atomic_store(&part->log, log);
+    pthread_mutex_unlock(&part->settings.lock);
+    atomic_store(&part->disk.life, life);
+}
+
 /* All of it, from FOREIGN or CLOSED; with the life lock held once others know the partition. */
 static int open_log(struct partition *part, bool made, struct err *e)
 {
@@ -202,9 +240,7 @@ static int open_log(struct partition *part, bool made, struct err *e)
         return rc;
     }
     open_high_watermark(part, log);
-    partition_flush_begin(part, log);
-    atomic_store(&part->log, log);
-    atomic_store(&part->disk.life, rc == 0 ? LIFE_OPEN : LIFE_DAMAGED); /* who sees it sees the log */
+    publish(part, log, rc == 0 ? LIFE_OPEN : LIFE_DAMAGED);
     return rc;
 }
 
@@ -314,8 +350,6 @@ void partition_retire(struct partition *part)
 int partition_reopen(struct partition *part, struct err *e)
 {
     int rc = 0;
-    /* No change of the framing between the look at the settings and their being in force. */
-    pthread_rwlock_rdlock(&part->topic->update_lock);
     pthread_mutex_lock(&part->life_lock);
     if (part->log == NULL) {
         rc = part->disk.open_rc;
@@ -332,8 +366,6 @@ int partition_reopen(struct partition *part, struct err *e)
         part->disk.open_rc = rc;
         if (part->log != NULL)
             atomic_store(&part->disk.making, MAKING_OVER);
-        if (rc == 0)
-            partition_renew_config(part); /* which may have changed since it was opened with them */
         /* Of a deleted topic another one may have the name by now. */
         if (!atomic_load(&part->topic->deleted))
             remove_unmade(part);
@@ -341,7 +373,6 @@ int partition_reopen(struct partition *part, struct err *e)
             retire(part);
     }
     pthread_mutex_unlock(&part->life_lock);
-    pthread_rwlock_unlock(&part->topic->update_lock);
     return rc;
 }
 
@@ -378,12 +409,9 @@ int partition_make_anew(struct partition *part, struct err *e)
         goto err_after_memory;
     if (!named && (rc = name_directory(part, e)) != 0)
         goto err_after_open;
-    partition_flush_begin(part, log);
     *damaged = (struct damaged_log){part->log, part->disk.damaged_logs};
     part->disk.damaged_logs = damaged;
-    atomic_store(&part->log, log);
-    atomic_store(&part->disk.life, LIFE_OPEN);
-    partition_renew_config(part); /* which may have changed since it was opened with them */
+    publish(part, log, LIFE_OPEN);
     return 0;
 err_after_open:
     log_close(log, NULL);
@@ -421,29 +449,6 @@ int partition_free(struct partition *part, bool destroy, struct err *e)
     pthread_mutex_destroy(&part->life_lock);
     free(part);
     return rc;
-}
-
-static void set_config(struct partition *part, const struct topic_config *config)
-{
-    atomic_store(&part->settings.min_insync_config, config->min_insync_replicas);
-    partition_set_min_insync(part);
-    atomic_store(&part->settings.log_append_time, config->log_append_time);
-    atomic_store(&part->settings.framing, (int)config->log.framing);
-    atomic_store(&part->settings.flush_messages, config->log.flush_messages);
-    atomic_store(&part->settings.flush_ms, config->log.flush_ms);
-    atomic_store(&part->settings.compact, (config->log.cleanup_policy & CLEANUP_COMPACT) != 0);
-    if (part->log != NULL)
-        log_set_config(part->log, &config->log);
-}
-
-/* Who comes last has looked last: a log that is opened while the settings change has the new ones in the end. */
-void partition_renew_config(struct partition *part)
-{
-    struct topic_config config;
-    pthread_mutex_lock(&part->settings.lock);
-    topic_config(part->topic, &config);
-    set_config(part, &config);
-    pthread_mutex_unlock(&part->settings.lock);
 }
 
 /* ---- references and names ---- */
