@@ -121,6 +121,7 @@ $(BUILD)/logmnt: $(call objects,$(SOURCES)) $(foreach room,$(ROOMS),$(BUILD)/$(r
 $(BUILD)/tests/test_last_line: PROGRAM_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/tests/test_sync: PROGRAM_LDFLAGS := -Wl,--wrap=calloc
 $(addprefix $(BUILD)/tests/,test_peers test_strangers): PROGRAM_LDFLAGS := -Wl,--wrap=malloc
+$(BUILD)/tests/test_passthrough: PROGRAM_LDFLAGS := -Wl,--wrap=read
 $(BUILD)/tests/test_no_memory: PROGRAM_LDFLAGS := -Wl,--wrap=calloc,--wrap=realloc,--wrap=catalog_list,--wrap=topic_resume
 
 $(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(HELPER_SOURCES)) $(ARCHIVES)
