@@ -16,7 +16,7 @@
 #include "replication/wire/network.h"
 #include "replication/wire/peers.h"
 
-enum { WAIT_S = 20 };
+enum { WAIT_S = 60 };
 
 struct side {
     int32_t id;
