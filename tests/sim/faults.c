@@ -116,6 +116,18 @@ static void slow_down(struct sim_node *host, int32_t other)
     world_note(world, "nodes %d and %d are %d ms apart", host->id, other, (int)ms);
 }
 
+/* Connections between the two do not last, as one of them has it, or both. */
+static void wear_out(struct sim_node *host, int32_t other)
+{
+    struct world *world = host->world;
+    int32_t ms = 1 + (int32_t)chance_below(&world->chance, chance_in(&world->chance, 2) ? 5000 : 400);
+    world->net.frail_ms[host->id - 1][other - 1] = ms;
+    if (chance_in(&world->chance, 2))
+        world->net.frail_ms[other - 1][host->id - 1] = ms;
+    net_lose(&world->net, host->id, other);
+    world_note(world, "what stands between nodes %d and %d lasts %d ms", host->id, other, (int)ms);
+}
+
 static void go_wrong(struct sim_node *host, enum fault fault)
 {
     struct world *world = host->world;
@@ -151,7 +163,10 @@ static void go_wrong(struct sim_node *host, enum fault fault)
         slow_down(host, other_than(host));
         break;
     case FAULT_LOSE:
-        net_lose(&world->net, host->id, other_than(host));
+        if (chance_in(&world->chance, 2))
+            net_lose(&world->net, host->id, other_than(host));
+        else
+            wear_out(host, other_than(host));
         break;
     case FAULT_QUEUES:
         world->net.queue_bytes = 500 + chance_below(&world->chance, 5000);

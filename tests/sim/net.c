@@ -1,4 +1,4 @@
-/* tests/sim/net.c: sessions, what travels in them, and who notices what when.
+/* tests/sim/net.c: what may happen when, what is sent, and what befalls the network.
  *
  * Everything has its time: what is due and possible is listed (`look`), and chance picks one of it. So the order
  * between channels and between pairs is chance, and the order within a channel is the sender's. */
@@ -12,190 +12,32 @@
 
 #include "engine/base/container.h"
 #include "replication/base/limits.h"
-#include "tests/sim/chance.h"
+#include "tests/sim/net_internal.h"
 
-enum {
-    DELAY_MS = 4,            /* of a frame, at most, on a sound link */
-    GIVE_UP_FIRST_MS = 5000, /* TCP's user timeout and keepalive */
-    GIVE_UP_LAST_MS = 10000,
-    BACKOFF_FIRST_MS = 50,
-    BACKOFF_LAST_MS = 1000,
+enum { DELAY_MS = 4 /* of a frame, at most, on a sound link */ };
+
+enum happening_kind {
+    HAPPENS_DIAL,
+    HAPPENS_HELLO,
+    HAPPENS_ANSWER,
+    HAPPENS_END,
+    HAPPENS_GIVE_UP,
+    HAPPENS_OVERDUE,
+    HAPPENS_FRAME
 };
-
-struct packet {
-    struct packet *next;
-    int64_t due_ms;
-    uint64_t bytes;
-    struct frame *frame;
-};
-
-enum happening_kind { HAPPENS_FRAME, HAPPENS_UP, HAPPENS_END, HAPPENS_GIVE_UP, HAPPENS_DIAL };
 
 /* Something that may happen to one node, with regard to another. */
 struct happening {
     enum happening_kind kind;
-    int at, other;
-    enum channel channel;
+    int at, other, channel;
     int64_t due_ms;
 };
-
-static int64_t now(const struct net *net)
-{
-    return *net->now_ms;
-}
-
-static int64_t some(struct net *net, int64_t most)
-{
-    return (int64_t)chance_below(&net->chance, (uint64_t)most + 1);
-}
-
-static struct side *side_of(struct net *net, int at, int other)
-{
-    return &net->nodes[at].sides[other];
-}
-
-/* Can frames of `from` come to `to`? */
-static bool open_way(const struct net *net, int from, int to)
-{
-    return !net->cut[from][to] && net->nodes[from].host_up && net->nodes[to].host_up;
-}
-
-static int64_t delayed(struct net *net, int from, int to)
-{
-    return now(net) + some(net, net->delay_ms[from][to]);
-}
-
-/* ---- streams ---- */
-
-static void stream_clear(struct stream *stream)
-{
-    for (struct packet *packet = stream->first, *next; packet != NULL; packet = next) {
-        next = packet->next;
-        free(packet->frame);
-        free(packet);
-    }
-    *stream = (struct stream){0};
-}
-
-static void stream_add(struct stream *stream, struct frame *frame, int64_t due_ms, uint64_t bytes)
-{
-    struct packet *packet = malloc(sizeof *packet);
-    assert(packet != NULL);
-    if (due_ms < stream->last_ms)
-        due_ms = stream->last_ms;
-    *packet = (struct packet){.due_ms = due_ms, .bytes = bytes, .frame = frame};
-    if (stream->first == NULL)
-        stream->last = &stream->first;
-    *stream->last = packet;
-    stream->last = &packet->next;
-    stream->last_ms = due_ms;
-    stream->bytes += bytes;
-}
-
-static struct frame *stream_take(struct stream *stream)
-{
-    struct packet *packet = stream->first;
-    struct frame *frame = packet->frame;
-    stream->first = packet->next;
-    stream->bytes -= packet->bytes;
-    free(packet);
-    return frame;
-}
-
-/* ---- sessions ---- */
-
-static void dial_soon(struct net *net, struct side *side)
-{
-    side->dial_ms = now(net) + side->backoff_ms / 2 + some(net, side->backoff_ms);
-    side->backoff_ms = side->backoff_ms == 0 ? BACKOFF_FIRST_MS : 2 * side->backoff_ms;
-    if (side->backoff_ms > BACKOFF_LAST_MS)
-        side->backoff_ms = BACKOFF_LAST_MS;
-}
-
-static void side_clear(struct side *side)
-{
-    for (int c = 0; c < CHANNELS; c++)
-        stream_clear(&side->in[c]);
-    side->state = SIDE_OVER;
-    side->end_ms = side->silence_ms = INT64_MAX;
-}
-
-/* The session is over for this side, and it is told so if it knew of the session. */
-static void side_ends(struct net *net, int at, int other, bool goodbye)
-{
-    struct net_node *node = &net->nodes[at];
-    struct side *side = side_of(net, at, other);
-    bool was_up = side->state == SIDE_UP;
-    side_clear(side);
-    side->backoff_ms = 0;
-    dial_soon(net, side);
-    net->ends++;
-    if (!was_up)
-        return;
-    side->watched = !goodbye;
-    side->lost_process = side->theirs.process;
-    node->events.down(node->events.arg, net->nodes[other].id, goodbye);
-}
-
-/* What is left of a session on the other side hears of its end: soon, if anything can come there; in any case by
- * itself. */
-static void tell_end(struct net *net, int from, int to, bool goodbye)
-{
-    struct side *side = side_of(net, to, from);
-    if (side->state == SIDE_OVER)
-        return;
-    int64_t give_up_ms = now(net) + GIVE_UP_FIRST_MS + some(net, GIVE_UP_LAST_MS - GIVE_UP_FIRST_MS);
-    side->end_ms = delayed(net, from, to);
-    side->goodbye = goodbye;
-    if (give_up_ms < side->silence_ms)
-        side->silence_ms = give_up_ms;
-}
-
-static void begin_side(struct net *net, int at, int other)
-{
-    struct side *side = side_of(net, at, other);
-    /* A newer process (or connection) takes the place of what is left of the last one. */
-    if (side->state != SIDE_OVER)
-        side_ends(net, at, other, false);
-    side->state = SIDE_COMING;
-    side->known = true;
-    side->watched = false;
-    side->theirs = net->nodes[other].hello;
-    side->theirs.to = net->nodes[at].id;
-    side->up_ms = delayed(net, other, at);
-}
-
-/* One attempt of a node to connect to a peer. */
-static void dial(struct net *net, int at, int other)
-{
-    struct net_node *node = &net->nodes[at], *peer = &net->nodes[other];
-    struct side *side = side_of(net, at, other);
-    struct err e;
-    dial_soon(net, side);
-    if (!open_way(net, at, other) || !open_way(net, other, at))
-        return;
-    if (!peer->running) {
-        if (!side->watched)
-            return;
-        side->watched = false;
-        net->deaths++;
-        node->events.dead(node->events.arg, peer->id, side->lost_process);
-        return;
-    }
-    struct hello ours = node->hello;
-    ours.to = peer->id;
-    if (hello_check(&peer->hello, &ours, &e) != REFUSAL_NONE)
-        return;
-    net->sessions++;
-    begin_side(net, at, other);
-    begin_side(net, other, at);
-}
 
 /* ---- what happens ---- */
 
 static bool happens_now(const struct net *net, const struct happening *happening)
 {
-    return happening->due_ms <= now(net);
+    return happening->due_ms <= net_now(net);
 }
 
 /* Has the node no room for frames of that channel? It is asked each time. */
@@ -205,32 +47,47 @@ static bool is_full(const struct net_node *node, int other, enum channel channel
     return events->full != NULL && events->full(events->arg, node->net->nodes[other].id, channel);
 }
 
-/* Lists what there is to happen to `at` with regard to `other`; what cannot happen for now is left out. */
-static int look_at(const struct net *net, int at, int other, struct happening *out)
+enum { HAPPENINGS_OF_LINK = 6, HAPPENINGS_OF_PAIR = 1 + CHANNELS * HAPPENINGS_OF_LINK };
+enum { HAPPENINGS = NET_NODES * NET_NODES * HAPPENINGS_OF_PAIR };
+
+static int add(struct happening *out, enum happening_kind kind, int at, int other, int channel, int64_t due_ms)
 {
-    const struct net_node *node = &net->nodes[at];
-    const struct side *side = &node->sides[other];
-    bool open = open_way(net, other, at);
+    *out = (struct happening){kind, at, other, channel, due_ms};
+    return due_ms != INT64_MAX;
+}
+
+static int look_at_link(const struct net *net, int at, int other, int channel, struct happening *out)
+{
+    const struct side *side = &net->nodes[at].sides[other];
+    const struct net_link *link = &side->links[channel];
+    const struct net_link *dialed = &net->nodes[other].sides[at].links[channel];
+    bool open = net_open_way(net, other, at);
     int count = 0;
-    if (side->state == SIDE_OVER) {
-        if (side->known)
-            out[count++] = (struct happening){HAPPENS_DIAL, at, other, 0, side->dial_ms};
+    if (dialed->state == NET_LINK_GREETING && open)
+        count += add(out + count, HAPPENS_HELLO, at, other, channel, dialed->hello_ms);
+    if (link->state == NET_LINK_DOWN)
         return count;
-    }
-    if (side->silence_ms != INT64_MAX)
-        out[count++] = (struct happening){HAPPENS_GIVE_UP, at, other, 0, side->silence_ms};
-    if (side->end_ms != INT64_MAX && open)
-        out[count++] = (struct happening){HAPPENS_END, at, other, 0, side->end_ms};
-    if (side->state == SIDE_COMING)
-        out[count++] = (struct happening){HAPPENS_UP, at, other, 0, side->up_ms};
-    for (int c = 0; c < CHANNELS && side->state == SIDE_UP && open; c++) {
-        if (side->in[c].first != NULL && !is_full(node, other, (enum channel)c))
-            out[count++] = (struct happening){HAPPENS_FRAME, at, other, (enum channel)c, side->in[c].first->due_ms};
-    }
+    count += add(out + count, HAPPENS_GIVE_UP, at, other, channel, link->silence_ms);
+    if (link->state != NET_LINK_UP)
+        count += add(out + count, HAPPENS_OVERDUE, at, other, channel, link->since_ms + NET_HELLO_MS);
+    if (!open)
+        return count;
+    count += add(out + count, HAPPENS_ANSWER, at, other, channel, link->answer_ms);
+    count += add(out + count, HAPPENS_END, at, other, channel, link->end_ms);
+    if (side->up && link->in.first != NULL && !is_full(&net->nodes[at], other, (enum channel)channel))
+        count += add(out + count, HAPPENS_FRAME, at, other, channel, net_stream_due_ms(&link->in));
     return count;
 }
 
-enum { HAPPENINGS_OF_PAIR = 3 + CHANNELS, HAPPENINGS = NET_NODES * NET_NODES * HAPPENINGS_OF_PAIR };
+/* Lists what there is to happen to `at` with regard to `other`; what cannot happen for now is left out. */
+static int look_at(const struct net *net, int at, int other, struct happening *out)
+{
+    const struct side *side = &net->nodes[at].sides[other];
+    int count = side->known ? add(out, HAPPENS_DIAL, at, other, 0, side->dial_ms) : 0;
+    for (int c = 0; c < CHANNELS; c++)
+        count += look_at_link(net, at, other, c, out + count);
+    return count;
+}
 
 static int look(const struct net *net, unsigned skipped, struct happening out[HAPPENINGS])
 {
@@ -274,27 +131,31 @@ int64_t net_next_ms(const struct net *net)
 
 static void happen(struct net *net, const struct happening *it)
 {
-    struct net_node *node = &net->nodes[it->at], *peer = &net->nodes[it->other];
-    struct side *side = side_of(net, it->at, it->other);
+    struct net_node *node = &net->nodes[it->at];
+    struct net_link *link = &node->sides[it->other].links[it->channel];
     switch (it->kind) {
     case HAPPENS_DIAL:
-        dial(net, it->at, it->other);
+        net_dial(net, it->at, it->other);
         break;
-    case HAPPENS_UP:
-        side->state = SIDE_UP;
-        side->backoff_ms = 0;
-        node->events.up(node->events.arg, peer->id, &side->theirs);
+    case HAPPENS_HELLO:
+        net_hello_comes(net, it->at, it->other, it->channel);
+        break;
+    case HAPPENS_ANSWER:
+        net_answer_comes(net, it->at, it->other, it->channel);
         break;
     case HAPPENS_END:
-        side_ends(net, it->at, it->other, side->goodbye);
+        net_end_comes(net, it->at, it->other, it->channel);
         break;
     case HAPPENS_GIVE_UP:
-        tell_end(net, it->at, it->other, false);
-        side_ends(net, it->at, it->other, false);
+        net_gives_up(net, it->at, it->other, it->channel);
+        break;
+    case HAPPENS_OVERDUE:
+        net_link_overdue(net, it->at, it->other, it->channel);
         break;
     case HAPPENS_FRAME:
         net->frames++;
-        node->events.frame(node->events.arg, peer->id, it->channel, stream_take(&side->in[it->channel]));
+        node->events.frame(node->events.arg, net->nodes[it->other].id, (enum channel)it->channel,
+                           net_stream_take(&link->in));
         break;
     }
 }
@@ -356,16 +217,16 @@ static int send_frame(struct transport *transport, int32_t id, enum channel chan
     struct net_node *node = of(transport);
     struct net *net = node->net;
     int at = place(node), other = id - 1;
-    if (!is_peer(node, id) || side_of(net, at, other)->state != SIDE_UP || (node->mute != NULL && *node->mute))
+    if (!is_peer(node, id) || !net_side(net, at, other)->up || (node->mute != NULL && *node->mute))
         return -ENOTCONN;
-    struct side *there = side_of(net, other, at);
+    struct net_link *there = net_far_end(net, at, other, (int)channel);
     uint64_t bytes = out->header_bytes + frame_body_bytes(out);
-    /* The other side may be of another session by now, or of none. */
-    if (there->state == SIDE_OVER || there->theirs.process != node->hello.process || there->end_ms != INT64_MAX)
+    /* The other side may have no such connection by now. */
+    if (there == NULL || there->state == NET_LINK_DYING || there->end_ms != INT64_MAX)
         return 0;
-    if (there->in[channel].bytes > 0 && there->in[channel].bytes + bytes > net->queue_bytes)
+    if (there->in.bytes > 0 && there->in.bytes + bytes > net->queue_bytes)
         return -ENOBUFS;
-    stream_add(&there->in[channel], frame_made(out), delayed(net, at, other), bytes);
+    net_stream_add(&there->in, frame_made(out), net_delayed(net, at, other), bytes);
     return 0;
 }
 
@@ -377,24 +238,27 @@ static int meet(struct transport *transport, int32_t id, const char *host, int p
     if (!is_peer(node, id) || node->sides[id - 1].known)
         return 0;
     node->sides[id - 1].known = true;
-    node->sides[id - 1].dial_ms = now(node->net);
+    node->sides[id - 1].dial_ms = net_now(node->net);
     return 0;
 }
 
 static void forget(struct transport *transport, int32_t id)
 {
     struct net_node *node = of(transport);
-    if (is_peer(node, id))
-        node->sides[id - 1].known = false;
+    if (!is_peer(node, id))
+        return;
+    node->sides[id - 1].known = false;
+    node->sides[id - 1].dial_ms = INT64_MAX;
 }
 
 static void drop(struct transport *transport, int32_t id)
 {
     struct net_node *node = of(transport);
-    struct side *side = is_peer(node, id) ? &node->sides[id - 1] : NULL;
-    if (side == NULL || side->state == SIDE_OVER)
-        return;
-    side->silence_ms = now(node->net);
+    for (int c = 0; c < CHANNELS && is_peer(node, id); c++) {
+        struct net_link *link = &node->sides[id - 1].links[c];
+        if (link->state != NET_LINK_DOWN)
+            link->silence_ms = net_now(node->net);
+    }
 }
 
 static int start(struct transport_source *source, const struct hello *ours, const struct transport_events *events,
@@ -408,11 +272,8 @@ static int start(struct transport_source *source, const struct hello *ours, cons
     snprintf(node->hello.host, sizeof node->hello.host, "node-%d", node->id);
     node->hello.port = NET_PORT;
     node->events = *events;
-    for (int other = 0; other < node->net->node_count; other++) {
-        side_clear(&node->sides[other]);
-        node->sides[other].known = node->sides[other].watched = false;
-        node->sides[other].backoff_ms = 0;
-    }
+    for (int other = 0; other < node->net->node_count; other++)
+        net_side_clear(node->net, &node->sides[other]);
     *out = &node->transport;
     return 0;
 }
@@ -421,9 +282,8 @@ static void process_ends(struct net_node *node, bool goodbye)
 {
     node->running = false;
     for (int other = 0; other < node->net->node_count; other++) {
-        if (other != place(node) && node->sides[other].state != SIDE_OVER)
-            tell_end(node->net, place(node), other, goodbye);
-        side_clear(&node->sides[other]);
+        if (other != place(node))
+            net_side_abandon(node->net, place(node), other, goodbye);
     }
 }
 
@@ -453,7 +313,7 @@ void net_init(struct net *net, uint64_t seed, const int64_t *now_ms, int node_co
         node->id = i + 1;
         node->host_up = true;
         for (int other = 0; other < node_count; other++)
-            side_clear(&node->sides[other]);
+            net_side_clear(net, &node->sides[other]);
     }
     net_heal(net);
 }
@@ -462,7 +322,7 @@ void net_free(struct net *net)
 {
     for (int i = 0; i < net->node_count; i++) {
         for (int other = 0; other < net->node_count; other++)
-            side_clear(side_of(net, i, other));
+            net_side_clear(net, net_side(net, i, other));
     }
 }
 
@@ -486,14 +346,12 @@ void net_host_up(struct net *net, int32_t node)
 }
 
 /* Both ways are open: nobody has a reason any more to give up. */
-static void heal_pair(struct net *net, int a, int b)
+static void heal_side(struct net *net, int at, int other)
 {
-    if (net->cut[a][b] || net->cut[b][a])
-        return;
-    for (int i = 0; i < 2; i++) {
-        struct side *side = i == 0 ? side_of(net, a, b) : side_of(net, b, a);
-        if (side->end_ms == INT64_MAX && side->silence_ms > now(net))
-            side->silence_ms = INT64_MAX;
+    for (int c = 0; c < CHANNELS; c++) {
+        struct net_link *link = &net_side(net, at, other)->links[c];
+        if (net_far_end(net, at, other, c) != NULL && link->end_ms == INT64_MAX && link->silence_ms > net_now(net))
+            link->silence_ms = INT64_MAX;
     }
 }
 
@@ -501,15 +359,13 @@ void net_cut(struct net *net, int32_t from, int32_t to, bool cut)
 {
     int a = from - 1, b = to - 1;
     net->cut[a][b] = cut;
-    if (!cut) {
-        heal_pair(net, a, b);
-        return;
+    if (!cut && !net->cut[b][a]) {
+        heal_side(net, a, b);
+        heal_side(net, b, a);
     }
-    for (int i = 0; i < 2; i++) {
-        struct side *side = i == 0 ? side_of(net, a, b) : side_of(net, b, a);
-        int64_t give_up_ms = now(net) + GIVE_UP_FIRST_MS + some(net, GIVE_UP_LAST_MS - GIVE_UP_FIRST_MS);
-        if (side->state != SIDE_OVER && give_up_ms < side->silence_ms)
-            side->silence_ms = give_up_ms;
+    for (int c = 0; c < CHANNELS && cut; c++) {
+        net_give_up_soon(net, &net_side(net, a, b)->links[c]);
+        net_give_up_soon(net, &net_side(net, b, a)->links[c]);
     }
 }
 
@@ -518,6 +374,7 @@ void net_heal(struct net *net)
     for (int a = 0; a < net->node_count; a++) {
         for (int b = 0; b < net->node_count; b++) {
             net->delay_ms[a][b] = DELAY_MS;
+            net->frail_ms[a][b] = 0;
             if (net->cut[a][b])
                 net_cut(net, a + 1, b + 1, false);
         }
@@ -527,7 +384,9 @@ void net_heal(struct net *net)
 
 void net_lose(struct net *net, int32_t a, int32_t b)
 {
-    struct side *side = side_of(net, a - 1, b - 1);
-    if (side->state != SIDE_OVER)
-        side->silence_ms = now(net) + some(net, 20);
+    uint64_t which = chance_below(&net->chance, 3);
+    for (int c = 0; c < CHANNELS; c++) {
+        if (which == 2 || (int)which == c)
+            net_link_lose(net, &net_side(net, a - 1, b - 1)->links[c], 20);
+    }
 }

@@ -1,16 +1,26 @@
 /* tests/sim/net.h: the network between the nodes of a simulation: a struct transport for each, with the promises of
  * replication/wire/transport.h and no other.
  *
- * Each pair of processes that found each other has a session: two channels each way, in which frames come in order, at
- * most once, and late. What may happen to it:
- *   delay       each frame takes its own time; channels and pairs overtake each other
- *   cut         one way or both: frames wait, and go on when it heals; a session that was cut for too long ends, for
- *               each side when that side notices
- *   lost        ended by chance, in the middle of what was on its way
- *   full        frames of one channel wait while the node says that it has no room for them
+ * Two processes have two connections, one a channel, each dialed by either side, with an end at each. Frames of one
+ * come in order, at most once, and late. As in replication/wire/peer.c a side is up while both of its connections
+ * stand, and has lost the other when one of them ends; but each side has its own view of that:
+ *
+ *   delay: each frame, hello and end takes its own time; channels and pairs overtake each other
+ *
+ *   cut, one way or both: frames wait, and go on when it heals; a connection that was cut for too long ends, for each
+ *   side when that side notices
+ *
+ *   lost: one connection, or both, ended by chance, in the middle of what was on its way, once or again and again
+ *   (frail). The other side hears of it soon, or not at all: until it gives up by itself, or the next connection comes
+ *
+ *   full: frames of one channel wait while the node says that it has no room for them
+ *
  *   the process ends: killed (its host resets what comes, and refuses who connects: the others get to know that it is
- *               dead), with its host (silence, until they notice by themselves), or stopped (a goodbye)
- * The two sides of a session learn of its beginning and its end each at a time of its own.
+ *   dead), with its host (silence, until they notice by themselves), or stopped (a goodbye)
+ *
+ * So the two sides learn of a beginning and of an end each at a time of its own; each hears of two ends, one a
+ * connection; one side may be up, and down, and up again while the other knows of one beginning, or of none; and it may
+ * be up with a connection that the other side has given up by then.
  *
  * One thread. Nothing happens from within a call of a transport: events come from net_step() alone. */
 #ifndef LOGMNT_TESTS_SIM_NET_H
@@ -33,20 +43,33 @@ struct stream {
     uint64_t bytes;
 };
 
-enum side_state { SIDE_OVER, SIDE_COMING, SIDE_UP };
+/* The drawing is in replication/wire/peer.h; DIALING is no state of its own here. */
+enum net_link_state { NET_LINK_DOWN, NET_LINK_GREETING, NET_LINK_UP, NET_LINK_DYING };
+
+/* One end of a connection, or of what one node has tried to begin. INT64_MAX of each time: never. */
+struct net_link {
+    enum net_link_state state;
+    uint64_t number; /* of the connection, at both of its ends */
+    int64_t since_ms;
+    int64_t hello_ms;    /* GREETING: when the other side gets the hello */
+    int64_t answer_ms;   /* GREETING: when the answer comes back, */
+    bool welcome;        /* and which */
+    int64_t end_ms;      /* an end that travels from the other side, like a frame */
+    bool goodbye;        /* and what it is */
+    int64_t silence_ms;  /* when this side gives the connection up by itself */
+    bool quiet;          /* whoever it ends for does not tell the other side */
+    struct hello theirs; /* UP, and of a welcome */
+    struct stream in;
+};
 
 /* What one node has of another. */
 struct side {
-    enum side_state state;
-    int64_t up_ms;       /* COMING: when it is told */
-    int64_t end_ms;      /* an end that travels from the other side, like a frame; INT64_MAX: none */
-    int64_t silence_ms;  /* when this side gives the session up by itself */
-    bool goodbye;        /* what end_ms is */
-    struct hello theirs; /* of the session */
-    struct stream in[CHANNELS];
-    /* Between sessions. */
-    bool known;   /* a peer: connected to */
-    bool watched; /* its last session was lost: is that process dead? */
+    struct net_link links[CHANNELS];
+    bool up;          /* both links are, and the node was told */
+    uint64_t session; /* what its hellos say */
+    bool goodbye;
+    bool known;            /* a peer: connected to */
+    bool watched, refused; /* lost, and not heard of since: is that process dead? And its host refused a connection */
     uint64_t lost_process;
     int64_t dial_ms; /* the next attempt */
     int64_t backoff_ms;
@@ -71,9 +94,13 @@ struct net {
     int node_count;
     struct net_node nodes[NET_NODES];
     bool cut[NET_NODES][NET_NODES];          /* from, to */
+    int32_t frail_ms[NET_NODES][NET_NODES];  /* a connection's end at the former lasts so long at most; 0: it lasts */
     int32_t delay_ms[NET_NODES][NET_NODES];  /* the most that a frame takes, from, to */
     uint64_t queue_bytes;                    /* of a channel: what does not fit is -ENOBUFS */
+    uint64_t connections;                    /* so many were tried: the last one's number */
+    uint64_t session_numbers;                /* likewise, of all sides */
     uint64_t frames, sessions, ends, deaths; /* how much was proved */
+    uint64_t crossed; /* sessions that began with a connection which the other side had lost by then */
 };
 
 /* Nodes 1 to node_count, none running. now_ms: the simulation's time. */
@@ -88,7 +115,7 @@ void net_host_up(struct net *net, int32_t node);
 void net_cut(struct net *net, int32_t from, int32_t to, bool cut);
 /* Everything is whole and fast again. */
 void net_heal(struct net *net);
-/* The session of the two, if there is one, ends by chance. */
+/* What stands between the two ends by chance: one connection, or both. */
 void net_lose(struct net *net, int32_t a, int32_t b);
 
 /* Is there something that happens now? Of a node that is skipped nothing does (bits by place). */

@@ -1,7 +1,8 @@
 /* tests/sim/net_check.c: toys send numbered frames to each other and look at what comes.
  *
  * Between an up() and the next down(), what comes of a channel is what the other side has sent in that session, from
- * the first on, without a gap; what is dead was ended; and once everything is whole, everybody is up with everybody. */
+ * the first on, without a gap; what is dead was ended; and once everything is whole, everybody is up with everybody,
+ * and what is sent comes. */
 #include "tests/sim/net_check.h"
 
 #include <assert.h>
@@ -32,6 +33,7 @@ struct toy {
         uint64_t sent[CHANNELS];
         struct numbered last[CHANNELS]; /* that came */
         bool came[CHANNELS];
+        uint64_t received;
     } peers[TOYS];
 };
 
@@ -96,6 +98,7 @@ static void on_frame(void *arg, int32_t node, enum channel channel, struct frame
                                                  : it.session != last->session || it.number != last->number + 1)
         fail(toy->check, "a frame is missing, doubled or out of order", toy->id, node);
     toy->peers[node - 1].came[channel] = true;
+    toy->peers[node - 1].received++;
     *last = it;
 }
 
@@ -117,9 +120,8 @@ static void start(struct check *check, struct toy *toy)
     }
 }
 
-static void send_one(struct check *check, struct toy *toy, int32_t to)
+static void send_to(struct check *check, struct toy *toy, int32_t to, enum channel channel)
 {
-    enum channel channel = (enum channel)chance_below(&check->chance, CHANNELS);
     struct numbered it = {toy->process, toy->peers[to - 1].ups, toy->peers[to - 1].sent[channel]};
     struct iovec body = {&it, sizeof it};
     struct frame_out out = {.kind = FRAME_MESSAGES, .body = &body, .body_count = 1};
@@ -129,11 +131,16 @@ static void send_one(struct check *check, struct toy *toy, int32_t to)
     toy->peers[to - 1].sent[channel] += rc == 0;
 }
 
+static void send_one(struct check *check, struct toy *toy, int32_t to)
+{
+    send_to(check, toy, to, (enum channel)chance_below(&check->chance, CHANNELS));
+}
+
 static void befall(struct check *check, struct toy *toy, int32_t other)
 {
     struct net *net = &check->net;
     struct transport_source *source = net_source(net, toy->id);
-    switch (chance_below(&check->chance, 8)) {
+    switch (chance_below(&check->chance, 9)) {
     case 0:
         net_cut(net, toy->id, other, true);
         break;
@@ -152,6 +159,9 @@ static void befall(struct check *check, struct toy *toy, int32_t other)
         toy->transport = NULL;
         break;
     case 5:
+        net->frail_ms[toy->id - 1][other - 1] = (int32_t)chance_below(&check->chance, 500);
+        break;
+    case 6:
         net->delay_ms[toy->id - 1][other - 1] = (int32_t)chance_below(&check->chance, 800);
         break;
     default:
@@ -191,6 +201,28 @@ static void pass(struct check *check, int64_t ms)
     check->now_ms = until_ms;
 }
 
+/* Everybody is up with everybody, and means the same connections by that. */
+static void check_whole(struct check *check)
+{
+    uint64_t before[TOYS][TOYS];
+    for (int i = 0; i < TOYS; i++) {
+        for (int other = 0; other < TOYS; other++) {
+            before[i][other] = check->toys[i].peers[other].received;
+            if (other != i && !check->toys[i].peers[other].up)
+                fail(check, "not up in the end", i + 1, other + 1);
+            for (int c = 0; c < CHANNELS && other != i; c++)
+                send_to(check, &check->toys[i], other + 1, (enum channel)c);
+        }
+    }
+    pass(check, REST_MS);
+    for (int i = 0; i < TOYS; i++) {
+        for (int other = 0; other < TOYS; other++) {
+            if (other != i && check->toys[i].peers[other].received != before[i][other] + CHANNELS)
+                fail(check, "in the end what was sent does not come", i + 1, other + 1);
+        }
+    }
+}
+
 void net_check(uint64_t seed, char *failure, size_t size)
 {
     static struct check check;
@@ -209,11 +241,6 @@ void net_check(uint64_t seed, char *failure, size_t size)
             start(&check, &check.toys[i]);
     }
     pass(&check, REST_MS);
-    for (int i = 0; i < TOYS; i++) {
-        for (int other = 0; other < TOYS; other++) {
-            if (other != i && !check.toys[i].peers[other].up)
-                fail(&check, "not up in the end", i + 1, other + 1);
-        }
-    }
+    check_whole(&check);
     net_free(&check.net);
 }

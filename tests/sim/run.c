@@ -139,6 +139,7 @@ static void add_up(struct totals *totals, const struct world *world)
     totals->wipes += world->wipes;
     totals->retired += world->retired;
     totals->sessions += world->net.sessions;
+    totals->crossed += world->net.crossed;
     totals->frames += world->net.frames;
     totals->deaths += world->net.deaths;
     totals->lived_ms += (uint64_t)world->now_ms;

@@ -19,7 +19,7 @@ bool run_has_members(uint64_t seed);
 struct totals {
     uint64_t lines_checked, lines_lost, batches_found, answers, crashes, power_cuts, stops, unclean, wipes, retired,
         faults[5];
-    uint64_t sessions, frames, deaths, lived_ms;
+    uint64_t sessions, crossed, frames, deaths, lived_ms;
 };
 
 /* nodes 0: 3 to 5, by the seed. Returns its trace. failure: "": none. totals, unless NULL, grow. */

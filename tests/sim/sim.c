@@ -59,11 +59,12 @@ static void print_totals(const struct totals *totals)
            totals->power_cuts, totals->stops, totals->faults[DISK_FAULT_TORN], totals->faults[DISK_FAULT_LOST],
            totals->faults[DISK_FAULT_ZEROS], totals->faults[DISK_FAULT_FULL], totals->faults[DISK_FAULT_FAILED]);
     if (totals->sessions > 0) {
-        printf("# %" PRIu64 " sessions between nodes, %" PRIu64 " frames; %" PRIu64 " known deaths; %" PRIu64
-               " seconds lived; %" PRIu64 " unclean elections, %" PRIu64 " disks replaced, %" PRIu64
-               " nodes unregistered\n",
-               totals->sessions, totals->frames, totals->deaths, totals->lived_ms / 1000, totals->unclean,
-               totals->wipes, totals->retired);
+        printf("# %" PRIu64 " sessions between nodes, %" PRIu64
+               " of them with a connection that the other side had lost, %" PRIu64 " frames; %" PRIu64
+               " known deaths; %" PRIu64 " seconds lived; %" PRIu64 " unclean elections, %" PRIu64
+               " disks replaced, %" PRIu64 " nodes unregistered\n",
+               totals->sessions, totals->crossed, totals->frames, totals->deaths, totals->lived_ms / 1000,
+               totals->unclean, totals->wipes, totals->retired);
     }
 }
 
