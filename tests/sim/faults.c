@@ -3,6 +3,7 @@
  * Each seed has its own kinds of faults, so that some runs know only a bad network, and others only bad disks. */
 #include "tests/sim/faults.h"
 
+#include "replication/node/node_internal.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/invariants.h"
 #include "tests/sim/workload.h"
@@ -239,6 +240,20 @@ void faults_come_back(struct sim_node *host)
             cut(host, id);
         else if (knows(world, FAULT_SLOW))
             slow_down(host, id);
+    }
+}
+
+void faults_cut_off_leader(struct world *world)
+{
+    for (int i = 0; i < world->node_count && world->wiped == 0 && knows(world, FAULT_CUT_OFF); i++) {
+        struct sim_node *host = &world->nodes[i];
+        if (!world_is_up(host) || host->node->quorum.raft.role != RAFT_LEADER)
+            continue;
+        for (int32_t id = 1; id <= world->node_count; id++) {
+            net_cut(&world->net, host->id, id, id != host->id);
+            net_cut(&world->net, id, host->id, id != host->id);
+        }
+        world_note(world, "node %d leads, and is cut off", host->id);
     }
 }
 

@@ -527,6 +527,7 @@ void invariants_check(struct sim_node *host)
     invariants_look(host);
     if (host->world->node_count == 1)
         return;
+    raft_watch_look(host);
     const struct raft *raft = &host->node->quorum.raft;
     if (raft->role == RAFT_LEADER)
         check_reign(host, "quorum", raft->state.epoch, host->id);

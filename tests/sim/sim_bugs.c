@@ -1,13 +1,30 @@
 /* tests/sim/sim_bugs.c: the proof of the simulator itself. Errors that real systems had are put in, one at a time
- * (engine/base/bugs.h), and it must find each: sim_bugs [SEEDS [BUG [FROM]]]. A build of its own has them.
+ * (engine/base/bugs.h, replication/metadata/raft_bugs.h), and it must find each: sim_bugs [SEEDS [BUG [FROM]]]. A build
+ * of its own has them.
  *
- * The errors of the metadata quorum are put in by tests/quorum/quorum_bugs.c. */
+ * Some errors of the metadata quorum are left to tests/quorum/quorum_bugs.c, whose runs have nothing but elections.
+ *
+ * change_at_batch_offset: each record of the quorum's log is a batch of its own here, so that the two offsets are one.
+ *
+ * bootstrap_by_majority: takes two disks that are lost at once, which may be all that had what was promised.
+ *
+ * answers_early: a leader judges a command by no less than was decided when it came (quorum_ops.c, append()), so that
+ * nobody is told what was not so.
+ *
+ * answer_echoes_epoch: who is behind learns the epoch from the leader that it looks for, too.
+ *
+ * old_epoch_counted (Raft, figure 8): takes a leader that has its predecessor's record on a majority, is lost before
+ * its own first one is, and is followed by one that has neither.
+ *
+ * change_before_own_epoch: takes a change that its predecessor has begun, and the moment until its first record is
+ * decided, in which it would have to be lost, too.
+ *
+ * snapshot_epoch_unread: takes a log that parts from the leader's where that begins, at the place of its snapshot. */
 #include "engine/base/bugs.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +33,7 @@
 #include <unistd.h>
 
 #include "engine/base/err.h"
+#include "replication/metadata/raft_bugs.h"
 #include "tests/sim/run.h"
 
 struct bugs bugs;
@@ -27,47 +45,63 @@ enum world_kind {
     NAMES,   /* one in which topics come and go */
     SEESAW,  /* one whose replicas lead in turn */
     MEMBERS, /* a cluster, with members of a group */
+    CLUSTER, /* any */
 };
 
-#define BUG_ENTRY(name, kind, from)                                                                                    \
+#define ENTRY(of, name, kind, from)                                                                                    \
     {                                                                                                                  \
-#name, offsetof(struct bugs, name), kind, from                                                                 \
+#name, &of.name, kind, from                                                                                    \
     }
+#define BUG_ENTRY(name, kind, from) ENTRY(bugs, name, kind, from)
+#define RAFT_ENTRY(name, kind, from) ENTRY(raft_bugs, name, kind, from)
 
 static const struct {
     const char *name;
-    size_t at;
+    bool *put_in;
     enum world_kind kind;
     uint64_t from; /* the seed to begin with: one found it at or not far behind it, when this was written */
 } all[] = {
-    BUG_ENTRY(cuts_to_high_watermark, DATA, 815),
-    BUG_ENTRY(fetches_not_fenced, DATA, 65),
-    BUG_ENTRY(isr_not_compared, DATA, 25),
-    BUG_ENTRY(stale_epoch_joins, DATA, 90),
-    BUG_ENTRY(isr_keeps_old_end, DATA, 75),
-    BUG_ENTRY(counts_diverging, DATA, 249),
-    BUG_ENTRY(cut_epochs_unsynced, DATA, 18),
+    BUG_ENTRY(cuts_to_high_watermark, DATA, 1015),
+    BUG_ENTRY(fetches_not_fenced, DATA, 565),
+    BUG_ENTRY(isr_not_compared, DATA, 30),
+    BUG_ENTRY(stale_epoch_joins, DATA, 110),
+    BUG_ENTRY(isr_keeps_old_end, DATA, 112),
+    BUG_ENTRY(counts_diverging, DATA, 250),
+    BUG_ENTRY(cut_epochs_unsynced, DATA, 280),
     BUG_ENTRY(recovery_point_ahead, ALONE, 1),
     BUG_ENTRY(clean_mark_late, ALONE, 199),
-    BUG_ENTRY(compacts_undecided, DATA, 640),
+    BUG_ENTRY(compacts_undecided, DATA, 880),
     BUG_ENTRY(compaction_loses_end, ALONE, 1),
     BUG_ENTRY(leads_on_after_loss, DATA, 15),
     BUG_ENTRY(appends_after_failure, ALONE, 3),
-    BUG_ENTRY(answers_before_known, DATA, 912),
+    BUG_ENTRY(answers_before_known, DATA, 1340),
     BUG_ENTRY(diverges_once, SEESAW, 1),
     BUG_ENTRY(mark_before_cut, SEESAW, 1),
     BUG_ENTRY(gaps_taken, SEESAW, 1),
-    BUG_ENTRY(appends_twice, DATA, 12),
+    BUG_ENTRY(appends_twice, DATA, 22),
     BUG_ENTRY(commits_unfenced, MEMBERS, 45),
-    BUG_ENTRY(offsets_taken_for_none, MEMBERS, 385),
-    BUG_ENTRY(coordinator_unloaded, MEMBERS, 1),
-    BUG_ENTRY(old_coordinator_goes_on, MEMBERS, 135),
-    BUG_ENTRY(given_before_let_go, MEMBERS, 5),
+    BUG_ENTRY(offsets_taken_for_none, MEMBERS, 521),
+    BUG_ENTRY(coordinator_unloaded, MEMBERS, 5),
+    BUG_ENTRY(old_coordinator_goes_on, MEMBERS, 185),
+    BUG_ENTRY(given_before_let_go, MEMBERS, 13),
     BUG_ENTRY(leaver_keeps_its_target, MEMBERS, 1),
     BUG_ENTRY(seal_ends_by_time, ALONE, 163),
-    BUG_ENTRY(judged_by_asker, NAMES, 1),
+    BUG_ENTRY(judged_by_asker, NAMES, 35),
     BUG_ENTRY(later_clock_wins, NAMES, 1),
     BUG_ENTRY(snapshot_of_some, NAMES, 1),
+    RAFT_ENTRY(lone_voter_keeps_epoch, CLUSTER, 1),
+    RAFT_ENTRY(ack_moves_back, CLUSTER, 157),
+    RAFT_ENTRY(high_watermark_moves_back, CLUSTER, 1),
+    RAFT_ENTRY(voters_before_lost, CLUSTER, 125),
+    RAFT_ENTRY(removed_voter_stands, CLUSTER, 33),
+    RAFT_ENTRY(candidate_skips_pre_vote, CLUSTER, 1),
+    RAFT_ENTRY(wiped_voter_votes, CLUSTER, 65),
+    RAFT_ENTRY(ack_before_flush, CLUSTER, 540),
+    RAFT_ENTRY(never_resigns, CLUSTER, 9),
+    RAFT_ENTRY(pre_vote_with_leader, CLUSTER, 1),
+    RAFT_ENTRY(two_changes_at_once, CLUSTER, 1),
+    RAFT_ENTRY(votes_for_behind, CLUSTER, 11),
+    RAFT_ENTRY(vote_not_persisted, CLUSTER, 1036),
 };
 
 enum {
@@ -189,7 +223,8 @@ int main(int argc, char **argv)
         if (argc > 2 && strcmp(argv[2], all[i].name) != 0)
             continue;
         memset(&bugs, 0, sizeof bugs);
-        *((bool *)&bugs + all[i].at) = true;
+        memset(&raft_bugs, 0, sizeof raft_bugs);
+        *all[i].put_in = true;
         uint64_t from = argc > 3 ? strtoull(argv[3], NULL, 10) : all[i].from;
         /* What is not found there any more may be in front of it by now. */
         uint64_t seed = find(all[i].kind, from, 1 + seeds, failure);

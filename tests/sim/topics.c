@@ -453,8 +453,12 @@ void topics_change_voters(struct sim_node *host)
     p->was_unknown = world->voters_open;
     world->voters_open = true;
     int rc = node_change_voters(host->node, &p->command, ids, count);
-    if (rc != 0)
+    if (rc != 0) {
         topics_over(p, rc);
+    } else if (chance_in(&world->chance, 4)) {
+        world_run(world, (int64_t)chance_below(&world->chance, 40));
+        faults_cut_off_leader(world);
+    }
 }
 
 static void unregister(struct sim_node *host, int32_t id)

@@ -22,6 +22,7 @@
 #include "tests/sim/book.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/net.h"
+#include "tests/sim/raft_watch.h"
 #include "tests/sim/sim_executor.h"
 
 enum { WORLD_NODES = BOOK_NODES, WORLD_FAILURE_BYTES = 1024 };
@@ -76,6 +77,7 @@ struct world {
     struct net net;
     struct book book;
     struct invariants *invariants;
+    struct raft_watch watches[WORLD_NODES]; /* by place */
     int64_t moved_ms; /* when replicas were placed last, or a leader: for a while that may yet come into force */
     int32_t wiped;    /* whose disk was replaced, and the voters have not been set again since; 0: none */
     bool voters_open; /* a change of the voters may be under way */
