@@ -70,41 +70,49 @@ static bool has_device(FILE *table, const struct mounted_device *device)
     return found;
 }
 
-/* Mount namespaces that were looked at. */
+/* Mount tables that were looked at, by the id of their first mount. The id of the namespace is not asked for: for that
+ * (/proc/PID/ns) the kernel waits for an execve(2) of the process to end, and that may wait for a dead mount. */
 struct seen {
-    ino_t *all;
+    int *all;
     size_t count, max;
 };
 
 /* false: it was there already. Without memory it is looked at again. */
-static bool seen_add(struct seen *seen, ino_t ns)
+static bool seen_add(struct seen *seen, int mount)
 {
     for (size_t i = 0; i < seen->count; i++) {
-        if (seen->all[i] == ns)
+        if (seen->all[i] == mount)
             return false;
     }
     if (seen->count == seen->max) {
         size_t max = seen->max > 0 ? seen->max * 2 : 16;
-        ino_t *all = realloc(seen->all, max * sizeof *all);
+        int *all = realloc(seen->all, max * sizeof *all);
         if (all == NULL)
             return true;
         seen->all = all;
         seen->max = max;
     }
-    seen->all[seen->count++] = ns;
+    seen->all[seen->count++] = mount;
     return true;
+}
+
+static bool is_new(struct seen *seen, FILE *table)
+{
+    int first;
+    rewind(table);
+    return fscanf(table, "%d", &first) != 1 || seen_add(seen, first);
 }
 
 static bool process_has(const struct mounted *mounted, struct seen *seen, const char *pid)
 {
     char path[300];
-    struct stat st;
-    snprintf(path, sizeof path, "/proc/%s/ns/mnt", pid);
-    if (stat(path, &st) == 0 && !seen_add(seen, st.st_ino)) /* of another user's process it is not shown */
-        return false;
     snprintf(path, sizeof path, "/proc/%s/mountinfo", pid);
-    FILE *table = fopen(path, "re");
-    bool found = table != NULL && has_device(table, &mounted->device);
+    FILE *table = fopen(path, "re"); /* of another user's process it may not be shown */
+    bool found = table != NULL && is_new(seen, table);
+    if (found) {
+        rewind(table);
+        found = has_device(table, &mounted->device);
+    }
     if (table != NULL)
         fclose(table);
     return found;
@@ -114,11 +122,9 @@ static bool process_has(const struct mounted *mounted, struct seen *seen, const 
 static pid_t find_elsewhere(const struct mounted *mounted, pid_t except)
 {
     struct seen seen = {0};
-    struct stat st;
     pid_t found = 0;
     DIR *proc = opendir("/proc");
-    if (stat("/proc/self/ns/mnt", &st) == 0)
-        seen_add(&seen, st.st_ino);
+    (void)is_new(&seen, mounted->table);
     for (struct dirent *entry; found == 0 && proc != NULL && (entry = readdir(proc)) != NULL;) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
         if (pid > 0 && pid != except && process_has(mounted, &seen, entry->d_name))

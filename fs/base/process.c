@@ -1,5 +1,9 @@
 /* fs/base/process.c: questions to /proc, each one open, read and close. Whatever cannot be read or understood is
- * answered "no": the request then waits as if the process lived, which is always safe. */
+ * answered "no": the request then waits as if the process lived, which is always safe.
+ *
+ * Only /proc/TID/status is read. stat, ns/, fd/ and others take the process's exec_update_lock, and who calls
+ * execve(2) holds that while its close-on-exec descriptors are closed, with a FLUSH each: it would wait for us, and we
+ * for it, and nobody could kill it. */
 #include "fs/base/process.h"
 
 #include <fcntl.h>
@@ -10,61 +14,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    PROC_FLAG_EXITING = 0x4, /* PF_EXITING of the kernel's sched.h */
-    PROC_STAT_BYTES = 1024,
-    PROC_STAT_FLAGS_FIELD = 7, /* counted behind the name: state is 1 (proc(5): flags is field 9) */
-};
-
 static uint64_t bit(int sig)
 {
     return UINT64_C(1) << (sig - 1);
 }
 
-/* Where flags starts in a line of /proc/PID/stat; NULL: not such a line. The name may hold anything but NUL, so its
- * end is the last parenthesis. */
-static const char *stat_flags(const char *line)
-{
-    const char *at = strrchr(line, ')');
-
-    for (int field = 0; at != NULL && field < PROC_STAT_FLAGS_FIELD; field++) {
-        at = strchr(at, ' ');
-        if (at != NULL) {
-            at++;
-        }
-    }
-    return at;
-}
-
-bool process_exiting(pid_t tid)
-{
-    char path[64];
-    char line[PROC_STAT_BYTES];
-    const char *flags;
-    ssize_t n;
-    int fd;
-
-    if (tid <= 0) {
-        return false;
-    }
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)tid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
-    n = read(fd, line, sizeof line - 1);
-    close(fd);
-    if (n <= 0) {
-        return false;
-    }
-    line[n] = '\0';
-    flags = stat_flags(line);
-    return flags != NULL && (strtoul(flags, NULL, 10) & PROC_FLAG_EXITING) != 0;
-}
-
 struct status {
     uint64_t pending, shared_pending, blocked, ignored, caught;
     uint64_t tgid;
+    uint64_t vm_kib; /* 0: it has no memory of its own any more */
 };
 
 static void status_take(struct status *s, const char *line)
@@ -76,6 +34,7 @@ static void status_take(struct status *s, const char *line)
     } lines[] = {
         {"Tgid:", &s->tgid, 10},      {"SigPnd:", &s->pending, 16}, {"ShdPnd:", &s->shared_pending, 16},
         {"SigBlk:", &s->blocked, 16}, {"SigIgn:", &s->ignored, 16}, {"SigCgt:", &s->caught, 16},
+        {"VmSize:", &s->vm_kib, 10},
     };
 
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
@@ -106,6 +65,13 @@ static bool status_read(pid_t tid, struct status *s)
     free(line);
     fclose(file);
     return true;
+}
+
+bool process_exiting(pid_t tid)
+{
+    struct status s = {0};
+
+    return tid > 0 && status_read(tid, &s) && s.vm_kib == 0;
 }
 
 bool process_dying(pid_t tid)

@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* PF_EXITING (0x4) in the flags of /proc/PID/stat (mind names with spaces and parentheses). */
+/* It is in exit(2), or has ended: it has let its memory go (no VmSize in /proc/TID/status), which it does before its
+ * descriptors (do_exit() in the kernel's exit.c). */
 bool process_exiting(pid_t tid);
 /* A fatal signal is pending: SIGKILL in SigPnd or ShdPnd of /proc/TID/status (the kernel marks a group exit by pending
  * SIGKILL), or any pending signal that is neither blocked, ignored nor caught and whose default ends the process. */

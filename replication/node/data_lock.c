@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* NOTICE_MS: what a holder whose mount has just gone may take to notice and say so. */
-enum { RETRY_MS = 20, NOTICE_MS = 200, TASK_EXITING = 0x4 /* PF_EXITING in the flags of /proc/PID/stat */ };
+enum { RETRY_MS = 20, NOTICE_MS = 200 };
 enum { TEXT_BYTES = 8192 }; /* of the lock file at most; with a longer path it does not name its mount */
 
 static bool read_text(const char *path, char *out, size_t size)
@@ -31,34 +31,24 @@ static bool read_text(const char *path, char *out, size_t size)
     return got > 0;
 }
 
-/* Gone, a zombie, or on its way out of the kernel (proc(5): state and flags follow the name in parentheses). */
-static bool process_exiting(pid_t pid)
+/* Gone, or with no memory any more, which is a zombie or on its way out of the kernel; or SIGKILL is pending: kill -9
+ * was sent, the process has not got to dying yet. Not by /proc/PID/stat: whoever has the holder's pid by now may be in
+ * an execve(2) that does not come to an end, and that is waited for there. */
+static bool process_ending(pid_t pid)
 {
-    char path[64], text[1024], state;
-    unsigned flags;
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (!read_text(path, text, sizeof text))
-        return true;
-    const char *fields = strrchr(text, ')');
-    if (fields == NULL || sscanf(fields + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
-        return false;
-    return state == 'Z' || state == 'X' || (flags & TASK_EXITING) != 0;
-}
-
-/* SIGKILL is pending: kill -9 was sent, the process has not got to dying yet. */
-static bool process_killed(pid_t pid)
-{
-    char path[64], text[4096];
+    char path[64], text[16384];
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     if (!read_text(path, text, sizeof text))
         return true;
     static const char *const masks[] = {"\nSigPnd:", "\nShdPnd:"};
+    if (strstr(text, masks[1]) == NULL) /* it has more groups than there is room for */
+        return false;
     for (size_t i = 0; i < 2; i++) {
         const char *line = strstr(text, masks[i]);
         if (line != NULL && (strtoull(line + strlen(masks[i]), NULL, 16) >> (SIGKILL - 1) & 1) != 0)
             return true;
     }
-    return false;
+    return strstr(text, "\nVmSize:") == NULL;
 }
 
 /* A mount as the mount table of the process has it (proc(5), mountinfo), by its device: what it is mounted at, escaped
@@ -116,7 +106,7 @@ static const char *holder_leaving(struct io *io, int fd, pid_t *pid)
     if (fields < 2 || number <= 0)
         return stopping;
     *pid = number;
-    if (strcmp(state, "stopping") == 0 || process_exiting(number) || process_killed(number))
+    if (strcmp(state, "stopping") == 0 || process_ending(number))
         return stopping;
     bool lost = fields == 5 && has_lost_its_mount(number, dev_major, dev_minor, at);
     return lost ? "whose mount has gone but which has not yet ended" : NULL;

@@ -284,3 +284,16 @@ for n in range(5):
     same(read_all("orders/0"), expected)
 P
 }
+
+# Its descriptor closes within the execve(2), where the kernel lets nobody look at the process.
+@test "a program starts another one while it has a partition open" {
+    start linger.ms=60000
+    py <<'P'
+import subprocess
+fd = os.open("orders/0", APPEND)
+for close_fds in True, False:
+    os.write(fd, b"line\n")
+    subprocess.run(["true"], close_fds=close_fds, check=True)
+same(read_all("orders/0"), b"line\nline\n")
+P
+}
