@@ -18,6 +18,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "fs/base/child.h"
+
 enum { PATH_BYTES = 4096 };
 
 /* One datagram each way: this, and the errno of what was done. */
@@ -206,30 +208,11 @@ static int answer(struct inside *in, const struct message *message)
     return in->rootfd == AT_FDCWD ? do_act(AT_FDCWD, message) : do_shared(in, message);
 }
 
-/* The name that ps(1) shows: it is not the daemon, though it was forked from it. */
-static void rename_process(void)
-{
-    char line[PATH_BYTES];
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd < 0 ? -1 : read(fd, line, sizeof line);
-    if (fd >= 0)
-        close(fd);
-    prctl(PR_SET_NAME, "logmnt-outside");
-    static const char title[] = "logmnt: outside";
-    if (len > (ssize_t)sizeof title) {
-        memset(program_invocation_name, 0, (size_t)len); /* argv[0], and the others behind it */
-        memcpy(program_invocation_name, title, sizeof title);
-    }
-}
-
 /* Until the daemon is gone. */
 static _Noreturn void run_process(int fd, struct inside *in)
 {
     static struct message message;
-    rename_process();
-    if (fd > 0)
-        close_range(0, (unsigned)fd - 1, 0);
-    close_range((unsigned)fd + 1, ~0U, 0);
+    child_become("outside", fd);
     in->rootfd = -1;
     for (;;) {
         ssize_t len = recv(fd, &message, sizeof message, 0);

@@ -20,6 +20,7 @@ struct evictor;
 struct waker;
 struct orphans;
 struct outside;
+struct guard;
 
 struct session {
     struct fuse_session *fuse;
@@ -33,10 +34,11 @@ struct session {
     struct orphans *orphans;
     struct node_feed feed;
     struct outside *outside;
+    struct guard *guard;
     struct waker *waker;
     struct evictor *evictor;
     struct accumulators *accumulators;
-    _Atomic int drops;        /* of cached pages, under way (pagecache.h) */
+    _Atomic int notices;      /* under way (notice.h) */
     _Atomic bool ending;      /* no other one begins */
     void (*ready)(void *arg); /* the mount answers */
     void *ready_arg;

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "fs/base/fuse.h"
+#include "fs/base/guard.h"
 #include "fs/base/options.h"
 #include "fs/base/outside.h"
 #include "fs/base/session.h"
@@ -216,18 +217,24 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         .quorum_recover = options->cluster.quorum_recover,
     };
     int rc = mountpoint_check(mountpoint, options->data_dir, e);
-    struct outside *outside = rc == 0 ? outside_start(mountpoint, e) : NULL; /* before there are threads */
-    if (outside == NULL)
-        return rc != 0 ? rc : -EAGAIN;
-    rc = node_open(&node_options, &node, e);
+    struct guard guard;
+    if (rc == 0)
+        rc = guard_start(&guard, e); /* like the next one before there are threads */
+    if (rc != 0)
+        return rc;
+    struct outside *outside = outside_start(mountpoint, e);
+    rc = outside != NULL ? node_open(&node_options, &node, e) : -EAGAIN;
     if (rc != 0) {
-        outside_end(outside);
+        if (outside != NULL)
+            outside_end(outside);
+        guard_end(&guard);
         return rc;
     }
     struct session session = {.node = node,
                               .options = options,
                               .mountpoint = mountpoint,
                               .outside = outside,
+                              .guard = &guard,
                               .ready = ready,
                               .ready_arg = (void *)options};
     rc = mountpoint_prepare(mountpoint, options->data_dir, e);
@@ -242,6 +249,7 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         *e = closing;
         rc = close_rc;
     }
+    guard_end(&guard);
     return rc;
 }
 

@@ -11,6 +11,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "fs/base/guard.h"
 #include "fs/base/limits.h"
 #include "fs/base/mounted.h"
 #include "fs/base/outside.h"
@@ -78,13 +79,12 @@ static void free_shared(struct session *session)
     accumulators_free(session->accumulators);
 }
 
-/* Pages of the kernel's cache may be being dropped, and wait for READs that the workers have left: they are answered.
- */
-static void settle_drops(struct session *session)
+/* What tells the kernel of names and pages may wait for requests that the workers have left: they are answered. */
+static void settle_notices(struct session *session)
 {
     struct fuse_buf buf = {0};
     atomic_store(&session->ending, true);
-    while (atomic_load(&session->drops) > 0) {
+    while (atomic_load(&session->notices) > 0) {
         struct pollfd poll_fd = {.fd = fuse_session_fd(session->fuse), .events = POLLIN};
         if (poll(&poll_fd, 1, 1) == 1 && poll_fd.revents == POLLIN && fuse_session_receive_buf(session->fuse, &buf) > 0)
             fuse_session_process_buf(session->fuse, &buf);
@@ -159,6 +159,7 @@ static int mount_it(struct session *session, struct mounted_device *device, stru
         return err_sys(e, rc, "mount point %s", session->mountpoint);
     }
     outside_mounted(session->outside, device);
+    guard_mounted(session->guard, device);
     node_mounted(session->node, device->major, device->minor);
     return 0;
 }
@@ -221,7 +222,7 @@ int serve_run(struct session *session, struct err *e)
     if (rc != 0)
         goto err_after_mount;
     rc = loop(session, e);
-    settle_drops(session);
+    settle_notices(session);
     node_stopping(session->node);
     mounted = stopper_end(&stopper);
     parks_abort(session);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/container.h"
+#include "fs/base/notice.h"
 #include "fs/tree/retry.h"
 #include "fs/tree/tree.h"
 
@@ -70,8 +71,11 @@ static void drop_names(struct session *session, struct topic *topic)
         struct vnode_key dir;
         char name[ORPHAN_NAME_BYTES];
         fuse_ino_t parent = name_of(&keys[i], &dir, name) ? directory(session, &dir, name) : 0;
-        if (parent != 0) /* an error says that it is not there any more */
-            (void)fuse_lowlevel_notify_inval_entry(session->fuse, parent, name, strlen(name));
+        if (parent == 0 || !notice_begin(session))
+            continue;
+        /* An error says that it is not there any more. */
+        (void)fuse_lowlevel_notify_inval_entry(session->fuse, parent, name, strlen(name));
+        notice_end(session);
     }
     free(keys);
 }

@@ -7,6 +7,7 @@
 #include "engine/base/container.h"
 #include "fs/base/fence.h"
 #include "fs/base/limits.h"
+#include "fs/base/notice.h"
 #include "fs/base/session.h"
 #include "fs/tree/tree.h"
 
@@ -84,11 +85,8 @@ static void start(struct pagecache *cache)
 {
     struct session *session = cache->session;
 
-    atomic_fetch_add(&session->drops, 1);
-    if (atomic_load(&session->ending)) { /* nobody would answer the READs that it may have to wait for */
-        atomic_fetch_sub(&session->drops, 1);
+    if (!notice_begin(session))
         return;
-    }
     begin(cache);
     count_drop(cache);
     atomic_fetch_add(&cache->refs, 1);
@@ -117,7 +115,7 @@ static void drop(struct work *work)
     } while (again);
     fence_lower(cache->fence, &cache->post);
     cache_unref(cache);
-    atomic_fetch_sub(&session->drops, 1);
+    notice_end(session);
 }
 
 static void holes_made(struct partition_watch *watch)

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "fs/base/limits.h"
+#include "fs/base/notice.h"
 #include "fs/base/outside.h"
 #include "fs/tree/sharing.h"
 #include "fs/tree/told.h"
@@ -96,8 +97,10 @@ static void visit_new(struct session *session, struct topic *topic, const char *
         snprintf(path, sizeof path, "%s%s/.segments/%s", above, topic_name(topic), name);
         for (int tried = 0; tried < TRIED && rc == -EEXIST; tried++) {
             fuse_ino_t id = tree_find(session->tree, &dir);
-            if (id != 0)
+            if (id != 0 && notice_begin(session)) {
                 fuse_lowlevel_notify_inval_entry(session->fuse, id, name, strlen(name));
+                notice_end(session);
+            }
             rc = act(session, OUTSIDE_MKDIR, path, 0);
         }
     }

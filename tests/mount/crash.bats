@@ -98,3 +98,19 @@ same(last, {b"k%d" % k: b"%s-%d" % (sys.argv[1].encode(), 280 + k) for k in rang
 P
     done
 }
+
+# Of names that go the kernel is told, and that waits for the directory's lock, which who makes or removes one holds until
+# the killed daemon answers.
+@test "kill -9 under mkdir and rmdir: the daemon ends, and so do they" {
+    cd /
+    for ((round = 0; round < ROUNDS; round++)); do
+        : >"$T/made"
+        for maker in 1 2 3 4; do
+            bg sh "while mkdir '$M/t$maker-$round' && ls -l '$M/t$maker-$round' && rmdir '$M/t$maker-$round'; do echo >>'$T/made'; done" >/dev/null 2>&1
+        done
+        wait_until "[ \$(wc -l <'$T/made') -gt $((60 + 13 * round)) ]"
+        kill_log
+        end_bg
+        mount_log
+    done
+}

@@ -181,7 +181,7 @@ P
 @test "a segment that was found before its IN_CREATE is told of with what it grew by" {
     mkdir orders
     set_attr orders user.config.segment.bytes 1000
-    outside=$(pgrep -P "$PID")
+    outside=$(pgrep -P "$PID" -x logmnt-outside)
     py <<P
 $watcher
 def line():
@@ -300,7 +300,7 @@ watch = Watch("orders/0")
 append("orders/.any", b"x\n")
 watch.wait(IN_MODIFY | IN_CLOSE_WRITE)
 P
-    outside=$(pgrep -P "$PID")
+    outside=$(pgrep -P "$PID" -x logmnt-outside)
     is "$(tr '\0' ' ' < "/proc/$outside/cmdline" | sed 's/ *$//')" 'logmnt: outside'
     is "$(readlink "/proc/$outside/ns/mnt")" "$(readlink /proc/self/ns/mnt)"
 }

@@ -1,0 +1,24 @@
+/* fs/base/notice.h: what tells the kernel of names and pages and may wait there for a request of somebody's to be
+ * answered: a MKDIR or RMDIR in the directory, a READ of the page. While one is under way a stop answers requests, also
+ * when the workers have gone (serve.c); once it does so no more, none begins. (What is killed then: guard.h.) */
+#ifndef LOGMNT_FS_BASE_NOTICE_H
+#define LOGMNT_FS_BASE_NOTICE_H
+
+#include "fs/base/session.h"
+
+/* false: nobody would answer any more. Any thread that answers no requests itself. */
+static inline bool notice_begin(struct session *session)
+{
+    atomic_fetch_add(&session->notices, 1);
+    if (!atomic_load(&session->ending))
+        return true;
+    atomic_fetch_sub(&session->notices, 1);
+    return false;
+}
+
+static inline void notice_end(struct session *session)
+{
+    atomic_fetch_sub(&session->notices, 1);
+}
+
+#endif
