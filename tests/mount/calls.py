@@ -20,6 +20,7 @@ import time
 
 APPEND = os.O_WRONLY | os.O_APPEND
 PATIENCE = 3 if os.environ.get("SANITIZED") else 1
+LIMIT_S = 20 * PATIENCE  # of one call or thread that has to come back
 
 
 def check(condition, *what):

@@ -67,7 +67,8 @@ p = select.poll()
 p.register(fd, select.POLLIN)
 e = select.epoll()
 e.register(fd, select.EPOLLIN)
-for n, wait in enumerate((lambda: p.poll(10000), lambda: e.poll(10), lambda: select.select([fd], [], [], 10)[0])):
+for n, wait in enumerate((lambda: p.poll(1000 * LIMIT_S), lambda: e.poll(LIMIT_S),
+                          lambda: select.select([fd], [], [], LIMIT_S)[0])):
     same(p.poll(0), [])
     same(e.poll(0), [])
     same(select.select([fd], [], [], 0)[0], [])
@@ -76,7 +77,7 @@ for n, wait in enumerate((lambda: p.poll(10000), lambda: e.poll(10), lambda: sel
     t.start()
     wait_until(lambda: blocked(t.native_id))
     append("orders/0", b"line %d\n" % n)
-    t.join(10)
+    t.join(LIMIT_S)
     check(not t.is_alive() and seen[0], n, seen)
     check(p.poll(0) and e.poll(0), "readable")
     same(os.read(fd, 100), b"line %d\n" % n)
@@ -101,7 +102,7 @@ for stream in ("orders/.follow/0", ".groups/kitchen/orders"):
     e.poll(0)
     for n in range(5):
         append("orders/0", b"line %d\n" % n)
-        check(e.poll(10), stream, n)
+        check(e.poll(LIMIT_S), stream, n)
         if n != 2:  # as of a pipe: also where something is left unread
             check(drain().endswith(b"line %d\n" % n), stream, n)
 P
@@ -392,7 +393,7 @@ for n in range(20):
     for writer in (4, other):
         drain()
         os.write(writer, b"%d\n" % n)
-        check(p.poll(20000), "no event", n, writer)
+        check(p.poll(1000 * LIMIT_S), "no event", n, writer)
 P
 }
 
@@ -441,7 +442,7 @@ def gets(read, data):
         box = []
         t = threading.Thread(target=lambda: box.append(read()), daemon=True)
         t.start()
-        t.join(20)
+        t.join(LIMIT_S)
         check(box, "a read waits, with", len(data) - len(got), "bytes to be had")
         check(box[0], "an end of file")
         got += box[0]
@@ -467,7 +468,7 @@ for segments, each in ((300, 100), (512, 16)):
     t.start()
     wait_until(lambda: blocked(t.native_id))
     append("orders/0", data)
-    t.join(20)
+    t.join(LIMIT_S)
     check(box, "it waits on")
     gets(lambda: cut(fd, segments, each), data[len(box[0]):])
 P

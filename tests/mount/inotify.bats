@@ -24,7 +24,7 @@ class Watch:
             ms = 0
         return events
     def wait(self, mask, name="", holds=lambda: True):
-        end = time.monotonic() + 20
+        end = time.monotonic() + LIMIT_S
         seen = []
         while time.monotonic() < end:
             new = self.drain(100)
@@ -88,7 +88,7 @@ $watcher
 watch = Watch("orders/0")
 writer = threading.Thread(target=append, args=("orders/0", b"x\n"))
 writer.start()
-end = time.monotonic() + 20
+end = time.monotonic() + LIMIT_S
 while b"\nlogmnt_appends_parked 1" not in read_all(".cluster/metrics"):
     check(time.monotonic() < end)
 same(watch.drain(), [])

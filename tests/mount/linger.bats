@@ -258,7 +258,7 @@ closing.start()
 wait_until(lambda: b"logmnt_appends_parked 1\n" in read_all(".cluster/metrics"))  # close sent it
 same(os.write(fd, b"meanwhile\n"), 10)
 os.setxattr("orders", "user.config.min.insync.replicas", b"1")
-closing.join(20)
+closing.join(LIMIT_S)
 check(not closing.is_alive(), "close waits for a line that was written after it")
 same(read_all("orders/0"), b"before\n")
 os.close(fd)
