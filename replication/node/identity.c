@@ -87,8 +87,8 @@ int identity_join(struct io *io, int dirfd, struct identity *identity, const cha
     struct identity joined = *identity;
     snprintf(joined.cluster_id, sizeof joined.cluster_id, "%s", cluster_id);
     int rc = meta_write(io, dirfd, &joined, e);
-    if (rc == 0)
-        *identity = joined;
+    if (rc == 0) /* of it alone: the rest is being read by others */
+        memcpy(identity->cluster_id, joined.cluster_id, sizeof identity->cluster_id);
     return rc;
 }
 
