@@ -6,6 +6,7 @@
 
 #include "fs/tree/handle.h"
 #include "fs/tree/tree.h"
+#include "replication/replica/partition_read.h"
 
 static void family(FILE *out, const char *name, const char *type, const char *help)
 {
@@ -94,9 +95,12 @@ static void write_latencies(struct session *session, const struct node_metrics *
 
 /* ---- of each partition ---- */
 
+/* No sample rather than one of what this node does not know. */
 static void metric_end_offset(struct partition *part, void *arg)
 {
     FILE *out = arg;
+    if (!partition_is_known(part))
+        return;
     fprintf(out, "logmnt_high_watermark{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64 "\n",
             topic_name(partition_topic(part)), partition_index(part), partition_high_watermark(part).offset);
 }
@@ -105,6 +109,8 @@ static void metric_size(struct partition *part, void *arg)
 {
     FILE *out = arg;
     struct log_size size;
+    if (!partition_is_known(part))
+        return;
     partition_size(part, &size);
     fprintf(out, "logmnt_log_size_bytes{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64 "\n",
             topic_name(partition_topic(part)), partition_index(part), size.retained_bytes);

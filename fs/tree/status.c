@@ -12,6 +12,7 @@
 #include "fs/tree/group_lines.h"
 #include "fs/tree/metrics.h"
 #include "fs/tree/tree.h"
+#include "replication/replica/partition_read.h"
 
 static void id_list(FILE *out, const struct replica_set *set)
 {
@@ -53,6 +54,8 @@ static void write_partition(struct partition *part, void *arg)
     FILE *out = arg;
     struct partition_info info;
     struct log_size size;
+    bool known = partition_is_known(part);
+    int64_t start = partition_log_start(part).offset, end = partition_high_watermark(part).offset;
     partition_info(part, &info);
     partition_size(part, &size);
     fprintf(out, "%s %" PRId32 " ", topic_name(partition_topic(part)), partition_index(part));
@@ -65,8 +68,11 @@ static void write_partition(struct partition *part, void *arg)
     fputc(' ', out);
     id_list(out, &info.isr);
     const char *state = info.leader < 0 ? "offline" : info.isr.count < info.replicas.count ? "under-replicated" : "ok";
-    fprintf(out, " %" PRId64 " %" PRId64 " %" PRId64 " %s\n", partition_log_start(part).offset,
-            partition_high_watermark(part).offset, size.retained_bytes, state);
+    if (known)
+        fprintf(out, " %" PRId64 " %" PRId64 " %" PRId64, start, end, size.retained_bytes);
+    else
+        fputs(" - - -", out);
+    fprintf(out, " %s\n", state);
 }
 
 static void write_partitions(struct session *session, const struct group_lines *lines, FILE *out)

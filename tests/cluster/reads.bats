@@ -35,6 +35,25 @@ grown() { for node in "$@"; do soon "[ \"\$(stat -c %s $node/0)\" = \"\$(stat -c
     is "$(ls -A "$A/.segments/0")" ''
 }
 
+# Its line of .cluster/partitions, from the log's start on, and its samples.
+told() { # NODE
+    awk '$1 == "solo" { print $7, $8, $9, $10 }' "$C/$1/.cluster/partitions"
+    grep '{topic="solo",partition="0"}' "$C/$1/.cluster/metrics" || :
+}
+
+@test "status files say nothing of a partition that their host does not know, and then what its leader says" {
+    form
+    seq 1000 >>"$P/0"
+    cluster restart "$C" "$AWAY"
+    wait_until "grep -q '^solo 0 $HOLDER ' $C/$AWAY/.cluster/partitions"
+    is "$(told "$AWAY")" '- - - ok'
+    known='0 1000 3893 ok
+logmnt_high_watermark{topic="solo",partition="0"} 1000
+logmnt_log_size_bytes{topic="solo",partition="0"} 3893'
+    is "$(told "$HOLDER")" "$known"
+    wait_until 'stat "$A/0" >/dev/null && [ "$(told "$AWAY")" = "$known" ]' # for two seconds
+}
+
 @test "what is written through a host without a replica is at once there, for the next read" {
     form
     for i in $(seq 50); do
