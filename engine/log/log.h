@@ -92,7 +92,8 @@ int log_close(struct log *log, struct err *e);
 int log_retire(struct log *log, struct err *e);
 
 /* Closes and removes the directory of a log that was log_retire()d, and all in it; one that was not is only closed:
- * -EINVAL. No call on the log may be under way. Views that hold an open file of it keep it readable. */
+ * -EINVAL. A directory that is gone already is no failure. No call on the log may be under way. Views that hold an open
+ * file of it keep it readable. */
 int log_destroy(struct log *log, struct err *e);
 
 void log_set_config(struct log *log, const struct log_config *config);

@@ -434,6 +434,21 @@ static void destroying_frees_the_name(void **state)
     expect_point(log_end(f.log), 0, 0);
 }
 
+/* As a start does, that looks for what an earlier run has left and comes upon it first. */
+static void a_log_put_away_that_somebody_else_has_removed_is_gone(void **state)
+{
+    char command[128];
+
+    (void)state;
+    log_fixture_open(&f, NULL);
+    log_fixture_append(&f, "one\n");
+    assert_int_equal(log_retire(f.log, &f.e), 0);
+    snprintf(command, sizeof command, "rm -r %s/t-0.*-delete", f.path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(log_destroy(f.log, &f.e), 0);
+    f.log = NULL;
+}
+
 /* The first one's directory is empty and not yet gone when the second one is put away. */
 static void a_log_put_away_within_the_removal_of_its_predecessor_is_another_directory(void **state)
 {
@@ -559,6 +574,7 @@ int main(void)
         TEST(files_end_at_the_high_watermark),
         TEST(an_extent_outlives_its_segment),
         TEST(destroying_frees_the_name),
+        TEST(a_log_put_away_that_somebody_else_has_removed_is_gone),
         TEST(a_log_put_away_within_the_removal_of_its_predecessor_is_another_directory),
         TEST(writers_keep_their_order),
     };
