@@ -360,10 +360,10 @@ static int cut(struct partition *part, int kind, const struct replica_answer *an
     if (kind == MESSAGE_DIVERGING)
         point_of_divergence(part, answer, &to);
     bool keeps = kind == MESSAGE_DIVERGING && to.offset >= log_start(part->log).offset;
-    if (keeps) {
+    if (keeps && to.offset < before.offset) { /* else nothing goes but an epoch without a record */
         log_line(LOG_NOTICE, "%s: cut from offset %" PRId64 " back to %" PRId64 ", where epoch %" PRId32 " ended",
                  part->name, before.offset, to.offset, answer->found_epoch);
-    } else {
+    } else if (!keeps) {
         log_line(LOG_NOTICE, "%s: begins anew at offset %" PRId64, part->name, to.offset);
     }
     int64_t last_append_ms = kind == MESSAGE_RESET ? replica_answer_last_append_ms(answer) : -1;

@@ -480,6 +480,30 @@ static void who_is_given_back_its_replica_comes_into_the_isr_without_an_append(v
     come_to(registration_at(c, 1).isr.count == 3);
 }
 
+/* ---- what an operator is told of it ---- */
+
+static atomic_int said_to_be_cut;
+
+static void count_cut(int level, const char *line)
+{
+    if (strstr(line, "cut from offset") != NULL)
+        atomic_fetch_add(&said_to_be_cut, 1);
+    log_to_stderr(level, line);
+}
+
+static void listen_for_cuts(void)
+{
+    atomic_store(&said_to_be_cut, 0);
+    log_sink_set(count_cut);
+}
+
+/* How often since then, once. */
+static int cuts_said(void)
+{
+    log_sink_set(log_to_stderr);
+    return atomic_load(&said_to_be_cut);
+}
+
 static void a_deposed_leader_with_a_longer_log_is_cut_to_the_point_of_divergence(void **state)
 {
     struct cluster *c = *state;
@@ -494,14 +518,17 @@ static void a_deposed_leader_with_a_longer_log_is_cut_to_the_point_of_divergence
     end_append(c, &lost, -ETIMEDOUT);
     append_at(c, 2, "two\n");
     assert_int_equal(end_of(c, 1).offset, 3);
+    listen_for_cuts();
     link_all(c, 1, true);
     come_to(end_of(c, 1).offset == 2);
+    assert_int_equal(cuts_said(), 1);
     append_at(c, 2, "three\n");
     come_to(shows(c, 1, "one\ntwo\nthree\n") && shows(c, 3, "one\ntwo\nthree\n"));
     come_to(registration_at(c, 2).isr.count == 3);
 }
 
-/* A leader that saw no record of its epoch, and one that did not see that epoch: KIP-279's case. */
+/* A leader that saw no record of its epoch, and one that did not see that epoch: KIP-279's case. No record
+ * goes, and nobody is to take it for that. */
 static void epochs_without_records_are_forgotten(void **state)
 {
     struct cluster *c = *state;
@@ -514,9 +541,11 @@ static void epochs_without_records_are_forgotten(void **state)
     partition_unref(part);
     elect(c, 3, 2, (const int32_t[]){3, 1});
     append_at(c, 3, "two\n");
+    listen_for_cuts();
     link_all(c, 2, true);
     come_to(shows(c, 2, "one\ntwo\n"));
     come_to(shows(c, 1, "one\ntwo\n"));
+    assert_int_equal(cuts_said(), 0);
 }
 
 /* Where the two parted the leader has no records any more, and knows of no epochs; what it has left begins within a
