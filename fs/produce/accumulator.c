@@ -282,8 +282,9 @@ static void batch_done(struct producer_batch *batch, int rc)
 {
     struct session *session = batch->accumulator->session;
     if (rc != 0) {
-        log_line(LOG_ERR, "%s: %u lingering records could not be appended: %s",
-                 partition_name(batch->accumulator->part), batch->records, strerror(-rc));
+        log_line(LOG_ERR, "%s: %u lingering record%s could not be appended: %s",
+                 partition_name(batch->accumulator->part), batch->records, batch->records != 1 ? "s" : "",
+                 strerror(-rc));
     }
     for (size_t i = 0; i < batch->part_count; i++) {
         if (spread_settle(batch->parts[i].spread, rc))

@@ -82,14 +82,26 @@ struct attr_change {
     struct vnode *vnode;  /* alive until the request is answered */
 };
 
+/* Below MOUNT; a topic's for all of it. */
+static void log_refused(const struct vnode *vnode, int rc, const char *reason)
+{
+    bool is_groups = vnode->key.kind == VNODE_GROUPS_DIR || vnode->group != NULL;
+    const char *name = vnode->group != NULL   ? node_group_name(vnode->group)
+                       : vnode->topic != NULL ? topic_name(vnode->topic)
+                                              : "";
+    log_line(rc == -EPERM ? LOG_NOTICE : LOG_ERR, "chmod or chown of %s%s: %s", is_groups ? "/.groups/" : "/", name,
+             reason);
+}
+
 static void answer_setattr(struct change *change, int rc)
 {
     fuse_req_t req = change->park.req;
+    struct vnode *vnode = ((struct attr_change *)change)->vnode;
     if (rc != 0) {
-        log_line(rc == -EPERM ? LOG_NOTICE : LOG_ERR, "chmod or chown: %s", change->op.e.text);
+        log_refused(vnode, rc, change->op.e.text);
         fuse_reply_err(req, -rc);
     } else {
-        reply_attr(req, ((struct attr_change *)change)->vnode);
+        reply_attr(req, vnode);
     }
 }
 

@@ -606,9 +606,11 @@ static int check_change(fuse_req_t req, const struct vnode *vnode, const char *n
         return check_value(which, value);
     if (find(vnode, name) != NULL)
         return -EPERM;
-    if (config_of(vnode, name) == NULL)
-        return value != NULL ? -EINVAL : -ENODATA;
-    return 0;
+    if (config_of(vnode, name) != NULL)
+        return 0;
+    if (value != NULL && strncmp(name, CONFIG_PREFIX, strlen(CONFIG_PREFIX)) == 0)
+        log_line(LOG_NOTICE, "%s: no such setting here", name);
+    return value != NULL ? -EINVAL : -ENODATA;
 }
 
 /* Sets, or removes (value NULL), and answers. */

@@ -216,7 +216,7 @@ static int check_unregister(const struct metadata *meta, const struct command *c
     if (raft_voters_node(&meta->voters.voters, id) != NULL || raft_voters_node(&meta->voters.target, id) != NULL)
         return LOST(verdict, -EBUSY, "node %d is a voter", id);
     if (factor != NULL && strtoull(factor, NULL, 10) >= meta->node_count)
-        return LOST(verdict, -EBUSY, "default.replication.factor is %s, and there are %zu nodes", factor,
+        return LOST(verdict, -EBUSY, "default.replication.factor is %s, and the number of nodes %zu", factor,
                     meta->node_count);
     return check_has_replica(meta, id, verdict);
 }

@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int more_than_nodes(int32_t factor, const struct metadata *meta, struct err *e)
+{
+    return err_set(e, -EINVAL, "replication factor %" PRId32 " is more than the number of nodes, %zu", factor,
+                   meta->node_count);
+}
+
 int plan_partitions(struct command *cmd, const struct metadata *meta, int32_t count, struct err *e)
 {
     int32_t factor = cmd->replication_factor;
@@ -15,7 +21,7 @@ int plan_partitions(struct command *cmd, const struct metadata *meta, int32_t co
                        metadata_known_nodes(meta));
     }
     if ((size_t)factor > meta->node_count)
-        return err_set(e, -EINVAL, "replication factor %" PRId32 ", there are %zu nodes", factor, meta->node_count);
+        return more_than_nodes(factor, meta, e);
     cmd->replica_count = count * factor;
     cmd->replicas = calloc((size_t)cmd->replica_count, sizeof *cmd->replicas);
     if (cmd->replicas == NULL)
@@ -55,8 +61,10 @@ int plan_factor(struct command *cmd, const struct metadata *meta, int32_t factor
     struct placement_node nodes[LIMIT_NODES];
     if (topic == NULL)
         return err_set(e, -ENOENT, "no topic %s", cmd->topic);
-    if (factor < 1 || factor > LIMIT_REPLICAS || (size_t)factor > meta->node_count)
-        return err_set(e, -EINVAL, "replication factor %" PRId32 ", there are %zu nodes", factor, meta->node_count);
+    if (factor < 1 || factor > LIMIT_REPLICAS)
+        return err_set(e, -EINVAL, "replication factor %" PRId32 " is not from 1 to %d", factor, LIMIT_REPLICAS);
+    if ((size_t)factor > meta->node_count)
+        return more_than_nodes(factor, meta, e);
     cmd->partition = -1;
     cmd->replication_factor = factor;
     cmd->replica_count = topic->partitions * factor;

@@ -207,8 +207,8 @@ void node_caught_up(struct node *node)
     pthread_mutex_unlock(&node->replicas.checkpoint_lock);
 }
 
-/* From the checkpoints on; the caller has the directory and its lock. */
-static int open_state(struct node *node, struct err *e)
+/* From the checkpoints on; the caller has the directory and its lock. *of_data: what fails has to do with that. */
+static int open_state(struct node *node, bool *of_data, struct err *e)
 {
     struct checkpoints *known = &node->replicas.known;
     int rc = checkpoints_read(node->io, node->data_dirfd, known, e);
@@ -237,9 +237,11 @@ static int open_state(struct node *node, struct err *e)
         past_heard(&node->past);
     }
     quorum_start(&node->quorum);
+    *of_data = false;
     rc = node_links_start(node, e);
     if (rc != 0)
         goto err_after_quorum;
+    *of_data = true;
     if (node->options.quorum_recover == node->options.id && (rc = node_quorum_recover(node, e)) != 0)
         goto err_after_quorum;
     rc = membership_start(&node->membership, !clean, e);
@@ -388,6 +390,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
         free(node);
         return err_sys(e, -ENOMEM, "open %s", options->data_dir);
     }
+    bool of_data = true; /* what fails, from open_data() on */
     int rc = open_executor(node, e);
     if (rc != 0)
         goto err_after_init;
@@ -407,7 +410,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     reserve_open(&node->reserve, node->io, node->data_dirfd, options->reserve_bytes);
     rc = group_room_open(node, e);
     if (rc == 0)
-        rc = open_state(node, e);
+        rc = open_state(node, &of_data, e);
     if (rc != 0)
         goto err_after_env;
     cleaner_start(&node->cleaner);
@@ -424,7 +427,8 @@ err_after_env:
     reserve_close(&node->reserve);
     segment_cache_free(node->replicas.env.cache);
 err_after_data:
-    err_wrap(e, rc, "%s", node->options.data_dir);
+    if (of_data)
+        err_wrap(e, rc, "%s", node->options.data_dir);
     node_close_data(node);
 err_after_links:
     node_links_close(node);

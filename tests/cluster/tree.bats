@@ -292,6 +292,8 @@ END
     begin_clock
     fails 'Read-only file system' timeout "$WAIT_S" mkdir "$C/$left/none" # known to be lost: at once
     ran_at_most 1000
+    fails 'Read-only file system' timeout "$WAIT_S" chmod 700 "$C/$left/orders"
+    logged "$left" 'chmod or chown of /orders: no controller has answered'
     is "$(timeout "$WAIT_S" ls "$C/$left")" orders
     cluster start "$C" "$back"
     wait_until "mkdir $C/$left/again 2>/dev/null || [ -d $C/$left/again ]"

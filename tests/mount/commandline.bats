@@ -439,6 +439,20 @@ P
     at_most "$(wc -l < "$T/log")" 6
 }
 
+@test "what is wrong with a setting is one line, also where there is no such setting" {
+    mount_log_in_front
+    mkdir "$M/orders"
+    fails 'Invalid argument' setfattr -n user.config.retention.ms -v x "$M/orders"
+    fails 'Invalid argument' setfattr -n user.config.retention -v 1 "$M/orders"
+    fails 'Invalid argument' setfattr -n user.topic.replication_factor -v 2 "$M/orders"
+    is "$(grep -c '^user.config.retention.ms: ' "$T/log")" 1
+    is "$(grep '^user.config.retention: ' "$T/log")" 'user.config.retention: no such setting here'
+    is "$(grep '^user.topic' "$T/log")" \
+        'user.topic.replication_factor: replication factor 2 is more than the number of nodes, 1'
+    fusermount3 -u "$M"
+    wait_until no_daemon
+}
+
 @test "in the background its lines go to syslog from the start on, and warnings to who waits for the mount, too" {
     mount_log
     mkdir "$M/orders"
@@ -485,10 +499,10 @@ END
     refused 'peer: without listen=' -o "data=$DATA,peer=1@127.0.0.1:9" "$M"
     refused 'node 1 was given before' -o "data=$DATA,listen=a:9,tls=off,peer=1@a:9,peer=1@b:9" "$M"
     refused "tls.cert=$T/none: No such file" -o "data=$DATA,listen=127.0.0.1:9,tls.cert=none,tls.key=none,tls.ca=none" "$M"
-    refused 'listen=192.0.2.1:9: Cannot assign' -o "data=$DATA,listen=192.0.2.1:9,tls=off" "$M"
+    refused 'logmnt: listen=192.0.2.1:9: Cannot assign' -o "data=$DATA,listen=192.0.2.1:9,tls=off" "$M"
     mount_log
     unmount_log
-    refused 'listen=192.0.2.1:9: Cannot assign' -o "data=$DATA,listen=192.0.2.1:9,tls=off" "$M"
+    refused 'logmnt: listen=192.0.2.1:9: Cannot assign' -o "data=$DATA,listen=192.0.2.1:9,tls=off" "$M"
     [ -e "$DATA/clean-shutdown" ] # it had begun, and is as it was
 }
 
