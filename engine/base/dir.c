@@ -2,6 +2,7 @@
 #include "engine/base/dir.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,7 @@ int dir_put_aside(struct dir *dir, const char *suffix)
     pthread_mutex_lock(&dir->lock);
     snprintf(stem, sizeof stem, "%.*s", NAME_CUT, dir->name);
     rc = io_put_aside(dir->io, dir->parent_fd, dir->name, stem, suffix, name);
+    rc = rc == -ENOENT ? 0 : rc; /* somebody has removed it: what has its name next is another one */
     if (rc == 0) {
         memcpy(dir->name, name, sizeof name);
         dir->aside = true;

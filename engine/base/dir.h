@@ -29,7 +29,8 @@ void dir_destroy(struct dir *dir); /* nobody holds it */
 int dir_hold(struct dir *dir, struct err *e);
 void dir_release(struct dir *dir);
 
-/* Gives up its name: it goes on as NAME.<n>-SUFFIX. The caller fsyncs the parent. Errors: those of rename. */
+/* Gives up its name: it goes on as NAME.<n>-SUFFIX, also one that is not there any more. The caller fsyncs the parent.
+ * Errors: those of rename. */
 int dir_put_aside(struct dir *dir, const char *suffix);
 
 #endif

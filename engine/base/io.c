@@ -361,11 +361,14 @@ int io_remove_dir(struct io *io, int dirfd, const char *name)
     int rc;
 
     if (directory.fd < 0) {
-        return directory.fd;
+        return directory.fd == -ENOENT ? 0 : directory.fd;
     }
     rc = io->list(io, directory.fd, unlink_in, &directory);
     (void)io->close(io, directory.fd);
-    return rc == 0 ? io->unlink(io, dirfd, name, AT_REMOVEDIR) : rc;
+    if (rc == 0) {
+        rc = io->unlink(io, dirfd, name, AT_REMOVEDIR);
+    }
+    return rc == -ENOENT ? 0 : rc;
 }
 
 static int read_open_file(struct io *io, int fd, size_t max, char **out, size_t *out_len)

@@ -53,7 +53,7 @@ int io_replace_file(struct io *io, int dirfd, const char *name, const void *data
 int io_put_aside(struct io *io, int dirfd, const char *from, const char *stem, const char *suffix,
                  char to[IO_NAME_BYTES]);
 
-/* Removes a directory that holds files only. Files that go meanwhile are gone; -ENOENT: there is no such directory. */
+/* Removes a directory that holds files only. What goes meanwhile is gone, and so is one that is not there. */
 int io_remove_dir(struct io *io, int dirfd, const char *name);
 
 /* Reads a whole small file, at most max bytes (-EFBIG above). *out is malloc-ed, with a NUL behind it; the caller

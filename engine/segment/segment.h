@@ -147,7 +147,8 @@ int segment_rename(struct segment *seg, const char *suffix, bool batches_first, 
  * called again, it goes on there. */
 int segment_unlink_instead(struct segment *seg, const char *suffix);
 
-/* Marks it retired and renames its files to suffix, `.batches` first. */
+/* Marks it retired and renames its files to suffix, `.batches` first. One that is not there is no failure: somebody
+ * else has removed what is to go. */
 int segment_retire(struct segment *seg, const char *suffix, struct err *e);
 
 /* A read-only descriptor of the caller's own for one of its files. Referenced. */

@@ -389,7 +389,8 @@ int segment_restore_header(struct segment *seg)
     return write_header(seg, seg->end) < 0 ? -EIO : 0;
 }
 
-static int rename_file(struct segment *seg, enum segment_file kind, const char *suffix, struct err *e)
+/* goes: what is not there any more is as good as renamed. */
+static int rename_file(struct segment *seg, enum segment_file kind, const char *suffix, bool goes, struct err *e)
 {
     char from[SEGMENT_NAME_BYTES];
     char to[SEGMENT_NAME_BYTES];
@@ -401,7 +402,7 @@ static int rename_file(struct segment *seg, enum segment_file kind, const char *
     segment_name(seg->base.offset, kind, seg->suffix[kind], from);
     segment_name(seg->base.offset, kind, suffix, to);
     rc = seg->io->rename(seg->io, seg->env->dir->fd, from, seg->env->dir->fd, to);
-    if (rc < 0) {
+    if (rc < 0 && !(goes && rc == -ENOENT)) {
         return err_sys(e, rc, "rename %s to %s", from, to);
     }
     snprintf(seg->suffix[kind], sizeof seg->suffix[kind], "%s", suffix);
@@ -411,7 +412,7 @@ static int rename_file(struct segment *seg, enum segment_file kind, const char *
 static const enum segment_file batches_before[] = {SEGMENT_BATCHES, SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX};
 static const enum segment_file batches_behind[] = {SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_TIMEINDEX, SEGMENT_BATCHES};
 
-int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e)
+static int rename_files(struct segment *seg, const char *suffix, bool batches_first, bool goes, struct err *e)
 {
     int i, rc = dir_hold(seg->env->dir, e);
 
@@ -420,11 +421,16 @@ int segment_rename(struct segment *seg, const char *suffix, bool batches_first, 
     }
     pthread_mutex_lock(&seg->open_lock);
     for (i = 0; i < SEGMENT_FILES && rc == 0; i++) {
-        rc = rename_file(seg, batches_first ? batches_before[i] : batches_behind[i], suffix, e);
+        rc = rename_file(seg, batches_first ? batches_before[i] : batches_behind[i], suffix, goes, e);
     }
     pthread_mutex_unlock(&seg->open_lock);
     dir_release(seg->env->dir);
     return rc;
+}
+
+int segment_rename(struct segment *seg, const char *suffix, bool batches_first, struct err *e)
+{
+    return rename_files(seg, suffix, batches_first, false, e);
 }
 
 int segment_unlink_instead(struct segment *seg, const char *suffix)
@@ -452,7 +458,7 @@ int segment_unlink_instead(struct segment *seg, const char *suffix)
 int segment_retire(struct segment *seg, const char *suffix, struct err *e)
 {
     atomic_store(&seg->retired, true);
-    return segment_rename(seg, suffix, true, e);
+    return rename_files(seg, suffix, true, true, e);
 }
 
 int segment_open_copy(struct segment *seg, enum segment_file kind, int *fd, struct err *e)

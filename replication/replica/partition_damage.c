@@ -16,8 +16,8 @@
  * nothing before it can write again. It asks for that with each beat until it is so, whether anything is appended or
  * not; who leads and is asked to append does not wait for the beat (node/handover.c).
  *
- * Failure: a sole member of an ISR stays as it is, and says so once if it is damaged. A drop that fails is tried again
- * with the next fetch. */
+ * Failure: a sole member of an ISR stays as it is, and says so once if it is damaged. A drop that the disk fails at is
+ * the last one until the next start; one that fails otherwise is tried again with the next fetch. */
 #include <errno.h>
 #include <string.h>
 #include <syslog.h>
@@ -110,11 +110,13 @@ void partition_damage_decided(struct partition *part, bool new_epoch)
         atomic_store(&part->damage.resigned, false);
 }
 
+/* Of one that is offline, for whatever it is, nothing is read or written any more: its files go, and others are made.
+ */
 static int drop(struct partition *part, int32_t epoch, struct err *e)
 {
     int rc;
 
-    if (log_offline(part->log) != -EBADMSG)
+    if (log_offline(part->log) == 0)
         return log_reset(part->log, epoch, (struct log_point){0, 0}, -1, e);
     rc = partition_make_anew(part, e);
     return rc == 0 ? log_follow(part->log, epoch, e) : rc;
@@ -128,6 +130,8 @@ int partition_drop(struct partition *part, int32_t epoch, struct err *e)
              (int)part->registration.leader);
     partition_shown_keep(part);
     rc = drop(part, epoch, e);
+    if (rc == -EIO)
+        atomic_store(&part->damage.failed, true);
     if (rc != 0)
         return rc;
     partition_lower_mark(part, log_end(part->log), log_start(part->log));

@@ -92,7 +92,8 @@ bool partition_fetch(struct partition *part, int32_t leader, uint64_t session, s
     int32_t epoch = part->fetch.leader_epoch;
     pthread_mutex_unlock(&part->lock);
     /* A damaged log is offline, perhaps, until it has been dropped. */
-    int rc = due && atomic_load(&part->damage.resigned) ? 0 : partition_reach(part, &e);
+    bool drops = due && atomic_load(&part->damage.resigned) && !atomic_load(&part->damage.failed);
+    int rc = drops ? 0 : partition_reach(part, &e);
     if (rc == 0 && due && partition_hangs(part))
         rc = -EIO;
     if (rc == 0 && due)

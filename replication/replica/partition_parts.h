@@ -90,6 +90,7 @@ struct partition_busy {
 /* A log that is damaged; partition_damage.c's, which has the drawing. */
 struct partition_damage {
     _Atomic bool resigned; /* it is to be dropped before anything is fetched */
+    _Atomic bool failed;   /* the disk failed at that: it is not until the next start */
     bool told;             /* that it is damaged and stays so */
 };
 

@@ -230,15 +230,29 @@ int log_fixture_count_files(struct log_fixture *f, const char *suffix)
     return count;
 }
 
-void log_fixture_damage(struct log_fixture *f, int64_t base_offset, enum segment_file kind, int64_t at)
+static void path_of(const struct log_fixture *f, int64_t base_offset, enum segment_file kind, char out[128])
 {
     char name[40];
+
+    log_file_name(base_offset, kind, name);
+    snprintf(out, 128, "%s/t-0/%s", f->path, name);
+}
+
+void log_fixture_unlink(struct log_fixture *f, int64_t base_offset, enum segment_file kind)
+{
+    char path[128];
+
+    path_of(f, base_offset, kind, path);
+    assert_int_equal(unlink(path), 0);
+}
+
+void log_fixture_damage(struct log_fixture *f, int64_t base_offset, enum segment_file kind, int64_t at)
+{
     char path[128];
     uint8_t byte;
     int fd;
 
-    log_file_name(base_offset, kind, name);
-    snprintf(path, sizeof path, "%s/t-0/%s", f->path, name);
+    path_of(f, base_offset, kind, path);
     fd = open(path, O_RDWR);
     assert_true(fd >= 0);
     assert_int_equal(pread(fd, &byte, 1, at), 1);

@@ -46,6 +46,8 @@ char *log_fixture_read(struct log_fixture *f, size_t *len);
 uint32_t log_fixture_segments(struct log_fixture *f);
 /* How many files with this suffix are in the log's directory. */
 int log_fixture_count_files(struct log_fixture *f, const char *suffix);
+/* Takes a file of the log away, as by hand. */
+void log_fixture_unlink(struct log_fixture *f, int64_t base_offset, enum segment_file kind);
 /* Flips a bit of a file of the log. */
 void log_fixture_damage(struct log_fixture *f, int64_t base_offset, enum segment_file kind, int64_t at);
 

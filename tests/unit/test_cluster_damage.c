@@ -3,6 +3,8 @@
 #include "tests/unit/cluster_orders.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/log/log_internal.h"
 
@@ -111,6 +113,64 @@ static void a_follower_that_is_damaged_twice(void **state)
     }
 }
 
+/* Files that are gone, too: what is dropped does not have to be there. */
+static void a_follower_whose_files_are_gone(void **state)
+{
+    char text[256], path[256];
+    (void)state;
+    fill_orders(text, sizeof text);
+    int32_t id = other_than(leader_at(1));
+    file_of(id, "00000000000000000008.log", path);
+    assert_int_equal(unlink(path), 0);
+    file_of(id, "00000000000000000004.batches", path);
+    assert_int_equal(unlink(path), 0);
+    flip(id, 2);
+    assert_int_equal(log_scrub(partition_at(id)->log, 1000, NULL), -EBADMSG);
+    cluster_await(c, LONG_MS, was_fetched_again(id, text));
+}
+
+/* Nothing of the old one is read or written any more: what it went offline for does not bind the new one. */
+static void a_follower_that_is_offline_as_well(void **state)
+{
+    char text[256];
+    struct appended appended;
+    (void)state;
+    fill_orders(text, sizeof text);
+    int32_t id = other_than(leader_at(1));
+    flip(id, 2);
+    assert_int_equal(log_scrub(partition_at(id)->log, 1000, NULL), -EBADMSG);
+    log_go_offline(partition_at(id)->log, -EIO, "a file could not be written");
+    cluster_await(c, LONG_MS, was_fetched_again(id, text));
+    append_at(1, &appended, 99);
+    cluster_await(c, LONG_MS, appended.calls == 1);
+    assert_int_equal(appended.rc, 0);
+    strcat(text, "99\n");
+    cluster_await(c, LONG_MS, was_fetched_again(id, text));
+}
+
+/* A disk that fails at the drop itself is not tried again, whatever it says later. */
+static void a_follower_whose_disk_fails_at_the_drop(void **state)
+{
+    char text[256], path[256];
+    (void)state;
+    fill_orders(text, sizeof text);
+    int32_t leader = leader_at(1), id = other_than(leader);
+    flip(id, 2);
+    assert_int_equal(log_scrub(partition_at(id)->log, 1000, NULL), -EBADMSG);
+    file_of(id, "leader-epochs.tmp", path);
+    assert_int_equal(mkdir(path, 0700), 0); /* where a file is to be written */
+    cluster_await(c, LONG_MS, log_offline(partition_at(id)->log) == -EIO);
+    assert_int_equal(rmdir(path), 0);
+    cluster_pass(c, 15000);
+    assert_int_equal(log_offline(partition_at(id)->log), -EIO);
+    assert_int_equal(isr_at(leader), 2);
+    cluster_stop(c, id);
+    cluster_start(c, id);
+    cluster_await(c, LONG_MS, isr_at(leader) == 3);
+    assert_int_equal(log_scrub(partition_at(id)->log, 1000, NULL), -EBADMSG);
+    cluster_await(c, LONG_MS, was_fetched_again(id, text));
+}
+
 static void a_leader_that_finds_wrong_bytes(void **state)
 {
     char text[256];
@@ -163,9 +223,10 @@ int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
-        STORY(a_follower_that_cannot_open_its_log),    STORY(a_follower_that_finds_wrong_bytes),
-        STORY(a_follower_that_is_damaged_twice),       STORY(a_leader_that_finds_wrong_bytes),
-        STORY(who_is_alone_in_sync_keeps_what_it_has),
+        STORY(a_follower_that_cannot_open_its_log), STORY(a_follower_that_finds_wrong_bytes),
+        STORY(a_follower_that_is_damaged_twice),    STORY(a_follower_whose_files_are_gone),
+        STORY(a_follower_that_is_offline_as_well),  STORY(a_follower_whose_disk_fails_at_the_drop),
+        STORY(a_leader_that_finds_wrong_bytes),     STORY(who_is_alone_in_sync_keeps_what_it_has),
     };
     return cmocka_run_group_tests_name("damaged replicas", tests, NULL, NULL);
 }

@@ -272,6 +272,28 @@ static void small_neighbours_become_one(void **state)
     expect_point(321, 17, 340);
 }
 
+/* What is replaced may have gone already, by whatever hand; who reads it has it open. */
+static void a_file_that_is_gone_is_no_failure(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < SEGMENT_FILES; kind++) {
+        log_fixture_open(&f, NULL);
+        log_fixture_append(&f, "a=1\na=2\n");
+        roll();
+        log_fixture_append(&f, "b=1\n");
+        roll();
+        expect_bytes("a=1\na=2\nb=1\n");
+        log_fixture_unlink(&f, 0, (enum segment_file)kind);
+        assert_int_equal(compact(), 1);
+        assert_int_equal(log_offline(f.log), 0);
+        expect_bytes("a=2\nb=1\n");
+        log_fixture_reopen(&f, false);
+        expect_bytes("a=2\nb=1\n");
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
 static void what_lies_before_the_log_start_goes(void **state)
 {
     struct log_size size;
@@ -599,6 +621,7 @@ int main(void)
         TEST(nothing_above_the_high_watermark_counts),
         TEST(a_topic_that_is_not_compacted),
         TEST(small_neighbours_become_one),
+        TEST(a_file_that_is_gone_is_no_failure),
         TEST(what_lies_before_the_log_start_goes),
         TEST(a_reader_keeps_what_it_has_open),
         TEST(a_stopped_pass_changes_nothing),

@@ -100,6 +100,29 @@ static void a_reset_is_a_followers(void **state)
     expect_records(0, 12, 12);
 }
 
+/* What is to go may have gone already, by whatever hand. */
+static void a_file_that_is_gone_is_no_failure(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < SEGMENT_FILES; kind++) {
+        for (int64_t base = 0; base < 12; base += 4) { /* the first one, one in the middle, the active one */
+            fresh_log();
+            f.config.segment_bytes = 40;
+            log_set_config(f.log, &f.config);
+            append_records(0, 12, 1, "old");
+            assert_int_equal(log_fixture_segments(&f), 3);
+            log_fixture_unlink(&f, base, (enum segment_file)kind);
+            expect_reset(40, 400);
+            assert_int_equal(log_offline(f.log), 0);
+            assert_int_equal(log_fixture_count_files(&f, ".log"), 1);
+            assert_int_equal(log_fixture_count_files(&f, ".truncated"), 0);
+            assert_int_equal(log_fixture_append(&f, "new\n").base.offset, 40);
+            reopen_by(false, 12, 0);
+            expect_bytes("new\n");
+        }
+    }
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -109,6 +132,7 @@ int main(void)
         TEST(no_figure_of_the_old_log_counts_for_the_new),
         TEST(the_last_append_is_known_when_no_record_is_left),
         TEST(a_reset_is_a_followers),
+        TEST(a_file_that_is_gone_is_no_failure),
     };
 
     return cmocka_run_group_tests_name("log_reset", tests, NULL, NULL);

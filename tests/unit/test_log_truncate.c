@@ -133,6 +133,28 @@ static void what_is_refused_changes_nothing(void **state)
     assert_int_equal(log_cuts(f.log), 0);
 }
 
+/* What is to go may have gone already, by whatever hand. */
+static void a_file_that_is_gone_is_no_failure(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < SEGMENT_FILES; kind++) {
+        for (int64_t base = 4; base < 12; base += 4) { /* a closed one and the active one */
+            fresh_log();
+            f.config.segment_bytes = 40;
+            log_set_config(f.log, &f.config);
+            append_records(0, 12, 1, "old");
+            assert_int_equal(log_fixture_segments(&f), 3);
+            log_fixture_unlink(&f, base, (enum segment_file)kind);
+            expect_truncate(4, 40);
+            expect_records(0, 4, 4);
+            assert_int_equal(log_offline(f.log), 0);
+            append_records(4, 6, 1, "new");
+            reopen_by(false, 4, 0);
+            expect_records(0, 4, 6);
+        }
+    }
+}
+
 /* The start may lie within the batch that goes: then nothing is left, and it goes on at the start. */
 static void the_start_is_kept(void **state)
 {
@@ -625,6 +647,7 @@ int main(void)
         TEST(any_point_can_be_cut_to),
         TEST(it_is_cut_again_and_again),
         TEST(what_is_refused_changes_nothing),
+        TEST(a_file_that_is_gone_is_no_failure),
         TEST(the_start_is_kept),
         TEST(a_cut_within_a_hole_keeps_the_hole),
         TEST(epochs_behind_the_point_go),

@@ -312,6 +312,29 @@ static void a_full_disk_can_be_emptied(void **state)
     assert_int_equal(log_fixture_append(&f, "more\n").base.offset, 4);
 }
 
+/* What is to go may have gone already, by whatever hand. */
+static void a_file_that_is_gone_is_no_failure(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < SEGMENT_FILES; kind++) {
+        f.config.retention_ms = 2 * 3600000 - 1;
+        open_with_segments();
+        log_fixture_unlink(&f, kind % 2, (enum segment_file)kind);
+        assert_int_equal(retain(), 2);
+        expect_bytes("segment 2\nsegment 3\n");
+        assert_int_equal(log_offline(f.log), 0);
+        log_fixture_unlink(&f, 2, (enum segment_file)kind);
+        assert_int_equal(log_delete_records(f.log, (struct log_point){3, 30}, &f.e), 0);
+        assert_int_equal(log_offline(f.log), 0);
+        expect_bytes("segment 3\n");
+        log_fixture_reopen(&f, false);
+        expect_bytes("segment 3\n");
+        assert_int_equal(log_fixture_count_files(&f, ".log"), 1);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
 static int no_memory_names; /* renames and unlinks that find no memory */
 
 static int rename_without_memory(struct io *io, int from_dirfd, const char *from, int to_dirfd, const char *to)
@@ -531,6 +554,7 @@ int main(void)
         TEST(delete_records_takes_whole_files),
         TEST(size_counts_what_is_shown),
         TEST(a_full_disk_can_be_emptied),
+        TEST(a_file_that_is_gone_is_no_failure),
         TEST(deletion_without_memory),
         TEST(a_random_run_agrees_with_the_model),
     };
