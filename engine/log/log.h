@@ -354,4 +354,13 @@ int log_file_find(struct log *log, int64_t base_offset, enum segment_file kind, 
  * gone. */
 int log_file_open(struct log *log, const struct log_file *file, int *fd, struct err *e);
 
+/* The segment of a `.log` of which something has not been checked since the start, and is to be before it is shown;
+ * referenced, for the caller to give back with log_file_checked(), before the log is closed. NULL: all of it has been,
+ * check.crcs is off, it is another file, or gone. */
+struct segment *log_file_unchecked(struct log *log, const struct log_file *file);
+/* Checks what has not been of the batches that hold bytes of its `.log`. -EIO: they do not match (reported as by any
+ * read), or the log is offline; -ESTALE: it was deleted, and its files are closed; those of open. */
+int log_file_check(struct segment *seg, int64_t place, size_t len, struct err *e);
+void log_file_checked(struct segment *seg);
+
 #endif

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/container.h"
 #include "engine/log/log_internal.h"
 
 void log_file_name(int64_t base_offset, enum segment_file kind, char out[40])
@@ -250,4 +251,55 @@ int log_file_open(struct log *log, const struct log_file *file, int *fd, struct 
         segment_unref(seg);
     }
     return rc;
+}
+
+struct segment *log_file_unchecked(struct log *log, const struct log_file *file)
+{
+    struct segment *seg;
+
+    if (file->kind != SEGMENT_LOG || !log_checks(log)) {
+        return NULL;
+    }
+    seg = find(log, file->base_offset);
+    if (seg != NULL && (seg->generation != file->generation || verify_done(&seg->verify, UINT32_MAX))) {
+        segment_unref(seg);
+        return NULL;
+    }
+    return seg;
+}
+
+int log_file_check(struct segment *seg, int64_t place, size_t len, struct err *e)
+{
+    struct log *log = CONTAINER_OF(seg->env, struct log, segment_env);
+    struct segment_view view;
+    int64_t left;
+    int rc;
+
+    pthread_mutex_lock(&log->state_lock);
+    log_view(seg, &view);
+    pthread_mutex_unlock(&log->state_lock);
+    left = view.log_bytes - place;
+    len = left > 0 && (uint64_t)left < len ? (size_t)left : len;
+    if (left <= 0 || len == 0 || verify_done(&seg->verify, (uint32_t)(place + (int64_t)len))) {
+        return 0;
+    }
+    rc = log_check_online(log, e);
+    if (rc == 0) {
+        rc = segment_pin(seg, e);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    rc = log_verify_places(&view, (uint64_t)place, len, e);
+    segment_unpin(seg);
+    if (rc == -EBADMSG) {
+        /* What has gone from the log is no damage of it any more. */
+        rc = atomic_load(&seg->retired) ? -EIO : log_report_corruption(log, e);
+    }
+    return rc;
+}
+
+void log_file_checked(struct segment *seg)
+{
+    segment_unref(seg);
 }

@@ -97,6 +97,8 @@ int log_go_offline(struct log *log, int rc, const char *reason);
 int log_check_online(struct log *log, struct err *e);
 /* Whether bytes are checked before they are first shown. */
 bool log_checks(const struct log *log);
+/* Checks what has not been of the batches that hold a piece of `.log` in a pinned segment. len > 0. */
+int log_verify_places(const struct segment_view *view, uint64_t place, uint64_t len, struct err *e);
 /* Wrong bytes were met while reading: reported through on_offline once a log; the log stays online, the bytes are not
  * shown. Returns -EIO. */
 int log_report_corruption(struct log *log, struct err *e);

@@ -26,17 +26,17 @@ struct piece {
     uint64_t len;
 };
 
-static int verify_dense(const struct segment_view *view, const struct piece *piece, struct err *e)
+int log_verify_places(const struct segment_view *view, uint64_t place, uint64_t len, struct err *e)
 {
     uint32_t first = 0, last = 0;
     int rc;
 
-    if (verify_done(&view->seg->verify, (uint32_t)(piece->place + piece->len))) {
+    if (verify_done(&view->seg->verify, (uint32_t)(place + len))) {
         return 0;
     }
-    rc = segment_find_place(view, piece->place, &first, e);
+    rc = segment_find_place(view, place, &first, e);
     if (rc == 0) {
-        rc = segment_find_place(view, piece->place + piece->len - 1, &last, e);
+        rc = segment_find_place(view, place + len - 1, &last, e);
     }
     if (rc < 0) {
         return rc;
@@ -54,7 +54,7 @@ static int dense_piece(const struct segment_view *view, const struct range *rang
         return 0;
     }
     out->len = end - range->from < range->max ? end - range->from : range->max;
-    return check ? verify_dense(view, out, e) : 0;
+    return check ? log_verify_places(view, out->place, out->len, e) : 0;
 }
 
 static int piece_of_runs(const struct segment_view *view, const struct range *range, bool check, struct piece *out,

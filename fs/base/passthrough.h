@@ -5,9 +5,9 @@
  * closed segment's descriptor is handed to the kernel as the backing file of an OPEN. libfuse has a call for this from
  * 3.17 on; with older ones the INIT answer gets its two bits on the way out, through libfuse's custom I/O.
  *
- * It needs CAP_SYS_ADMIN and a kernel that offers it; without, and for an active segment (whose end is the high
- * watermark, not the file's), a file is cached as any FUSE file. An inode must not be open in both ways at once: the
- * first open decides until the last close. */
+ * It needs CAP_SYS_ADMIN and a kernel that offers it; without, and for one of which not all has been checked, a file
+ * is cached as any FUSE file; an active segment's, whose end is the high watermark and not the file's, is not at all.
+ * An inode must not be open in both ways at once: the first open decides until the last close. */
 #ifndef LOGMNT_FS_BASE_PASSTHROUGH_H
 #define LOGMNT_FS_BASE_PASSTHROUGH_H
 

@@ -60,8 +60,9 @@ static int find_file(const struct vnode *vnode, struct log_file *file)
     return rc == 0 && file->generation != vnode->key.generation ? -ENOENT : rc;
 }
 
-/* A closed segment goes to the kernel, or its pages are kept. An active one never comes out of the kernel's cache: that
- * believes a new size before it drops the page that ended at the old one, and shows NULs to who reads in between. */
+/* A closed segment goes to the kernel, if all of it has been checked, or its pages are kept. An active one never comes
+ * out of the kernel's cache: that believes a new size before it drops the page that ended at the old one, and shows
+ * NULs to who reads in between. */
 static int open_segment(struct session *session, struct handle *handle, struct fuse_file_info *fi)
 {
     struct vnode *vnode = handle->vnode;
@@ -69,10 +70,11 @@ static int open_segment(struct session *session, struct handle *handle, struct f
     struct err e = {0};
     int rc = find_file(vnode, &file);
     if (rc == 0)
-        rc = partition_file_open(vnode->pfile->part, &file, &handle->fd, &e);
+        rc = partition_file_open(vnode->pfile->part, &file, &handle->fd, &handle->unchecked, &e);
     if (rc != 0)
         return rc;
-    handle->backing_id = passthrough_open(&vnode->pass, session->fuse, handle->fd, !file.active);
+    bool whole = !file.active && handle->unchecked == NULL;
+    handle->backing_id = passthrough_open(&vnode->pass, session->fuse, handle->fd, whole);
     fi->keep_cache = !file.active;
     fi->direct_io = file.active;
     return 0;
@@ -117,6 +119,8 @@ static void abandon(struct handle *handle)
         atomic_fetch_sub(&handle->vnode->opens, 1);
     if (handle->appends)
         sharing_leave(handle->vnode);
+    if (handle->unchecked != NULL)
+        log_file_checked(handle->unchecked);
     if (handle->fd >= 0)
         passthrough_release(&handle->vnode->pass, handle->session->fuse);
     handle_close(handle);
@@ -321,6 +325,12 @@ static void read_fd(fuse_req_t req, struct handle *handle, size_t size, int64_t 
             return;
         }
         size = pos >= file.size ? 0 : pos + (int64_t)size > file.size ? (size_t)(file.size - pos) : size;
+    }
+    struct err e = {0};
+    int rc = handle->unchecked != NULL ? log_file_check(handle->unchecked, pos, size, &e) : 0;
+    if (rc != 0) {
+        fuse_reply_err(req, -rc);
+        return;
     }
     ssize_t got = buffer != NULL ? pread(handle->fd, buffer, size, pos) : -1;
     reading_reply(req, handle, pos, buffer, got >= 0 ? got : buffer != NULL ? -errno : -ENOMEM);

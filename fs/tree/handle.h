@@ -39,11 +39,12 @@ struct handle {
     struct pfile *pfile; /* referenced; NULL where there is none */
     _Atomic int refs;
     bool appends;
-    bool outside;        /* outside.h's: no open file of anybody's */
-    _Atomic int writing; /* handle.c's: WRITEs under way; whether it is counted in its node and pfile */
-    _Atomic int cached;  /* enum handle_cached: partitions */
-    int fd;              /* segment files; -1 */
-    int32_t backing_id;  /* likewise: the kernel reads it without us; 0 */
+    bool outside;              /* outside.h's: no open file of anybody's */
+    _Atomic int writing;       /* handle.c's: WRITEs under way; whether it is counted in its node and pfile */
+    _Atomic int cached;        /* enum handle_cached: partitions */
+    int fd;                    /* segment files; -1 */
+    int32_t backing_id;        /* likewise: the kernel reads it without us; 0 */
+    struct segment *unchecked; /* likewise: what its reads look at first (log_file_check()); NULL */
     pthread_mutex_t lock;
     struct producer *producer; /* producer.h: partitions and .any; who has the turn, and locks of its own */
     struct reader *reader;     /* reader.h: partitions and their views, open for reading; handle's lock */

@@ -282,7 +282,10 @@ bool partition_delete_records_cancel(struct partition *part, struct delete_recor
 int partition_files(struct partition *part, struct log_file **out, size_t *count, struct err *e);
 int partition_file_find(struct partition *part, int64_t base_offset, enum segment_file kind, struct log_file *out,
                         struct err *e);
-int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct err *e);
+/* *unchecked: log.h's, to be given back before the partition is; each read of it asks log_file_check() first, and the
+ * kernel must not read it without us. NULL: all of it may be read. */
+int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct segment **unchecked,
+                        struct err *e);
 
 /* ---- what .cluster/ and the attributes show ---- */
 struct partition_info {

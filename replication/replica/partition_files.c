@@ -61,8 +61,19 @@ int partition_file_find(struct partition *part, int64_t base_offset, enum segmen
     return rc != 0 ? rc : log_file_find(part->log, base_offset, kind, partition_own_high_watermark(part), out, e);
 }
 
-int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct err *e)
+int partition_file_open(struct partition *part, const struct log_file *file, int *fd, struct segment **unchecked,
+                        struct err *e)
 {
     int rc = partition_reach(part, e);
-    return rc != 0 ? rc : log_file_open(part->log, file, fd, e);
+    *unchecked = NULL;
+    if (rc != 0)
+        return rc;
+    struct log *log = part->log;
+    *unchecked = log_file_unchecked(log, file); /* first: what goes in between is not there to be opened */
+    rc = log_file_open(log, file, fd, e);
+    if (rc != 0 && *unchecked != NULL) {
+        log_file_checked(*unchecked);
+        *unchecked = NULL;
+    }
+    return rc;
 }

@@ -195,3 +195,69 @@ P
     cmp "$T/old" <(cat <&4)
     at_most "$(cat $file | wc -c)" 200
 }
+
+# A byte is another one since before the start: of a closed segment, and of the active one; and far into a large one.
+rotten() { # [OPTIONS]
+    mkdir large
+    set_attr large user.config.segment.bytes 190000
+    py <<'P'
+for n in range(200):
+    append("large/0", b"%0999d\n" % n)
+P
+    closed=00000000000000000000.log
+    echo last >> orders/0
+    active=00000000000000001000.log
+    is "$(cat "orders/.segments/0/$active")" last
+    unmount_log
+    for at in "orders-0/$closed 505" "orders-0/$active 2" "large-0/$closed 150500"; do
+        printf 'Z' | dd of="$DATA/topics/${at% *}" bs=1 seek="${at#* }" conv=notrunc status=none
+    done
+    mount_log_in_front "$@"
+    cd "$M"
+}
+
+@test "bytes that do not match their CRC are EIO, as in the partition, however they are read; the others are shown" {
+    rotten
+    for file in "orders/.segments/0/$closed" "orders/.segments/0/$active" "large/.segments/0/$closed"; do
+        fails 'Input/output error' sh "cat $file > /dev/null"
+        fails 'Input/output error' sh "cat $file > /dev/null"
+    done
+    grep -q 'orders-0: .*CRC' "$T/log"
+    fails 'Input/output error' cat orders/0
+    is "$(head -c 100000 "large/.segments/0/$closed" | md5sum)" "$(head -c 100000 "$DATA/topics/large-0/$closed" | md5sum)"
+    is "$(cat orders/.segments/0/00000000000000000100.log)" "$(sed -n 101,200p "$T/in")"
+    echo more >> orders/0
+    py "large/.segments/0/$closed" "$T/out" "orders/.segments/0/$active" <<'P'
+fd = os.open(sys.argv[3], os.O_RDONLY)
+same(os.pread(fd, 100, os.fstat(fd).st_size - 5), b"more\n")
+fd = os.open(sys.argv[1], os.O_RDONLY)
+out = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+same(error(os.sendfile, out, fd, 150000, 4096), "EIO")
+P
+}
+
+@test "one that was opened before it was deleted is checked all the same" {
+    rotten
+    exec 4< "large/.segments/0/$closed"
+    head -c 10 <&4 > "$T/start"
+    set_attr large user.config.delete.topic.enable true
+    rmdir large
+    [ ! -e large ]
+    fails 'Input/output error' sh 'cat <&4 > /dev/null'
+    exec 4<&-
+}
+
+@test "one that is still open, and was not checked, keeps nobody from stopping" {
+    rotten
+    exec 4< "orders/.segments/0/$closed"
+    kill "$PID"
+    wait_until no_daemon
+    exec 4<&-
+}
+
+@test "with check.crcs=false they are shown as they lie" {
+    rotten check.crcs=false
+    for file in "orders-0/$closed" "orders-0/$active" "large-0/$closed"; do
+        cmp "$DATA/topics/$file" "${file%-0/*}/.segments/0/${file#*/}"
+    done
+}

@@ -400,6 +400,53 @@ static void files_end_at_the_high_watermark(void **state)
     assert_int_equal(log_file_open(f.log, &file, &fd, &f.e), -ENOENT);
 }
 
+static struct segment *unchecked_file(int64_t base_offset)
+{
+    struct log_file file;
+
+    assert_int_equal(log_file_find(f.log, base_offset, SEGMENT_LOG, log_end(f.log), &file, &f.e), 0);
+    return log_file_unchecked(f.log, &file);
+}
+
+/* `.segments`: as reads of the partition are, a batch at a time, and whatever has become of the segment. */
+static void a_file_is_checked_before_it_is_shown(void **state)
+{
+    struct segment *first, *second, *third;
+
+    (void)state;
+    log_fixture_open(&f, NULL);
+    for (int i = 0; i < 3; i++) {
+        log_fixture_append(&f, "one\n");
+        log_fixture_append(&f, "two\n");
+        assert_int_equal(log_roll(f.log, &f.e), 0);
+    }
+    assert_null(unchecked_file(0)); /* this process wrote it */
+    log_fixture_reopen(&f, true);
+    log_fixture_damage(&f, 2, SEGMENT_LOG, 5);
+    log_fixture_damage(&f, 4, SEGMENT_LOG, 5);
+    first = unchecked_file(0);
+    second = unchecked_file(2);
+    third = unchecked_file(4);
+    assert_null(unchecked_file(6)); /* empty */
+    assert_int_equal(log_file_check(first, 0, 0, &f.e), 0);
+    assert_non_null(unchecked_file(0));
+    log_file_checked(first); /* the one just taken */
+    assert_int_equal(log_file_check(first, 0, 1 << 20, &f.e), 0);
+    assert_int_equal(log_file_check(first, 8, 1, &f.e), 0);
+    assert_int_equal(log_file_check(first, INT64_MAX - 1, 1, &f.e), 0);
+    assert_null(unchecked_file(0));
+    assert_int_equal(log_file_check(third, 0, 4, &f.e), 0);
+    assert_int_equal(log_file_check(second, 0, 8, &f.e), -EIO);
+    assert_int_equal(f.reports, 1);
+    assert_int_equal(log_delete_records(f.log, (struct log_point){6, 24}, &f.e), 0);
+    atomic_store(&f.log->bad_reported, false);
+    assert_int_equal(log_file_check(third, 4, 4, &f.e), -EIO);
+    assert_int_equal(f.reports, 1); /* it is no damage of the log any more */
+    log_file_checked(first);
+    log_file_checked(second);
+    log_file_checked(third);
+}
+
 static void an_extent_outlives_its_segment(void **state)
 {
     struct log_extent extent;
@@ -586,6 +633,7 @@ int main(void)
         TEST(lookups_cross_long_records),
         TEST(a_time_that_went_back),
         TEST(files_end_at_the_high_watermark),
+        TEST(a_file_is_checked_before_it_is_shown),
         TEST(an_extent_outlives_its_segment),
         TEST(destroying_frees_the_name),
         TEST(a_log_whose_directory_is_gone_is_destroyed),
