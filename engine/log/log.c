@@ -178,10 +178,9 @@ int log_destroy(struct log *log, struct err *e)
     int rc;
 
     if (log->dir.aside) {
+        /* A start's look at what was left may have come upon it first. */
         rc = io_remove_dir(log->env->io, log->env->topics_dirfd, log->dir.name);
-        if (rc == -ENOENT) {
-            rc = 0; /* a start's look at what was left has come upon it */
-        } else if (rc < 0) {
+        if (rc < 0) {
             err_sys(e, rc, "delete %s", log->name);
         }
     } else {

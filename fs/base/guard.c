@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +30,10 @@ static int mount_connections(void)
     return mount;
 }
 
-/* A connection's directory is named after the minor number of its file system (fuse_ctl_add_conn()). */
-static void abort_connection(const struct mounted_device *device)
+/* A connection's directory is named after the minor number of its file system (fuse_ctl_add_conn()). That number is
+ * another's soon after the mount has gone, so the file is opened while it is there, and does nothing once its
+ * connection has ended (fuse_conn_abort_write()). -1: it cannot be. */
+static int open_abort(const struct mounted_device *device)
 {
     char path[64];
     snprintf(path, sizeof path, "/sys/fs/fuse/connections/%u/abort", device->minor);
@@ -40,14 +43,16 @@ static void abort_connection(const struct mounted_device *device)
         fd = openat(mount, path, O_WRONLY | O_CLOEXEC);
         close(mount);
     }
-    if (fd >= 0) {
-        ssize_t ignored = write(fd, "1", 1); /* it may have gone meanwhile */
-        (void)ignored;
-        close(fd);
+    return fd;
+}
+
+static void await_death(pid_t daemon, const sigset_t *signals)
+{
+    siginfo_t info = {0};
+    while (sigwaitinfo(signals, &info) < 0 || info.si_pid != daemon) {
     }
 }
 
-/* While a thread of it is there, the connection is this daemon's. */
 static bool has_ended(int daemon)
 {
     struct pollfd end = {.fd = daemon, .events = POLLIN};
@@ -57,20 +62,23 @@ static bool has_ended(int daemon)
 static _Noreturn void run_process(pid_t daemon, int fd)
 {
     struct mounted_device device;
-    sigset_t signals;
-    int which;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGUSR1);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
+    sigset_t all, death;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    sigemptyset(&death);
+    sigaddset(&death, SIGUSR1);
+    (void)setpgid(0, 0); /* what is sent to the daemon's group is not meant */
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
     child_become("guard", fd);
     int pidfd = (int)syscall(SYS_pidfd_open, daemon, 0);
     if (pidfd < 0 || getppid() != daemon || read(fd, &device, sizeof device) != (ssize_t)sizeof device)
         _exit(0);
-    while (sigwait(&signals, &which) != 0) {
+    int end = open_abort(&device);
+    await_death(daemon, &death);
+    while (end >= 0 && !has_ended(pidfd)) {
+        ssize_t ignored = write(end, "1", 1);
+        (void)ignored;
     }
-    while (!has_ended(pidfd))
-        abort_connection(&device);
     _exit(0);
 }
 

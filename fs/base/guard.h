@@ -7,7 +7,7 @@
  * the request: the process never ends, nor does any call on its mount.
  *
  * So a process of its own is told by the kernel when the daemon's first thread has ended (PR_SET_PDEATHSIG), and when
- * the others have not after GUARD_PATIENCE_MS, ends the connection by fusectl, as an administrator would
+ * the others have not after GUARD_PATIENCE_MS, it ends the connection by fusectl, as an administrator would
  * (Documentation/filesystems/fuse: "Aborting a filesystem connection"): of /sys/fs/fuse/connections, or, with
  * CAP_SYS_ADMIN, of one that is mounted nowhere. Where there is neither, it can do nothing. */
 #ifndef LOGMNT_FS_BASE_GUARD_H

@@ -130,25 +130,28 @@ void parks_let_go(struct session *session)
     atomic_fetch_sub(&session->parks.alive, 1);
 }
 
-void parks_abort(struct session *session)
+bool parks_abort_one(struct session *session, bool *there)
 {
     struct parks *parks = &session->parks;
-    for (;;) {
-        pthread_mutex_lock(&parks->lock);
-        struct park *park = parks->head;
-        if (park != NULL)
-            atomic_fetch_add(&park->refs, 1);
-        pthread_mutex_unlock(&parks->lock);
-        if (park == NULL && atomic_load(&parks->alive) == 0)
-            return;
-        bool ended = false;
-        if (park != NULL) {
-            atomic_store(&park->dying, true);
-            ended = abort_with(park, -ENOTCONN);
-            park_unref(park);
-        }
-        /* Whoever has it already will answer it and take it off the list. */
-        if (!ended)
+    pthread_mutex_lock(&parks->lock);
+    struct park *park = parks->head;
+    if (park != NULL)
+        atomic_fetch_add(&park->refs, 1);
+    pthread_mutex_unlock(&parks->lock);
+    *there = park != NULL;
+    if (park == NULL)
+        return false;
+    atomic_store(&park->dying, true);
+    bool ended = abort_with(park, -ENOTCONN);
+    park_unref(park);
+    return ended;
+}
+
+void parks_abort(struct session *session)
+{
+    bool there = true;
+    while (there || atomic_load(&session->parks.alive) > 0) {
+        if (!parks_abort_one(session, &there))
             executor_pause(node_executor(session->node), 1);
     }
 }

@@ -56,7 +56,10 @@ struct parks {
     _Atomic int alive; /* in the list, or not yet freed */
 };
 void parks_init(struct parks *parks);
-/* Ends every one of them with -ENOTCONN. No request is being served any more. */
+/* Ends one of them, if there is any, with -ENOTCONN; false: there is none, or whoever has it already will answer it. No
+ * request is being served meanwhile. */
+bool parks_abort_one(struct session *session, bool *there);
+/* Ends every one of them so, and waits until they have. */
 void parks_abort(struct session *session);
 /* Between two parks, on its way to another thread, a request is held so: parks_abort() waits until it is let go. */
 void parks_hold(struct session *session);

@@ -23,6 +23,7 @@ struct status {
     uint64_t pending, shared_pending, blocked, ignored, caught;
     uint64_t tgid;
     uint64_t vm_kib; /* 0: it has no memory of its own any more */
+    uint64_t kernel; /* 1: it never had, and lives (of NFS, for instance); Linux 6.2 */
 };
 
 static void status_take(struct status *s, const char *line)
@@ -34,7 +35,7 @@ static void status_take(struct status *s, const char *line)
     } lines[] = {
         {"Tgid:", &s->tgid, 10},      {"SigPnd:", &s->pending, 16}, {"ShdPnd:", &s->shared_pending, 16},
         {"SigBlk:", &s->blocked, 16}, {"SigIgn:", &s->ignored, 16}, {"SigCgt:", &s->caught, 16},
-        {"VmSize:", &s->vm_kib, 10},
+        {"VmSize:", &s->vm_kib, 10},  {"Kthread:", &s->kernel, 10},
     };
 
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
@@ -71,7 +72,7 @@ bool process_exiting(pid_t tid)
 {
     struct status s = {0};
 
-    return tid > 0 && status_read(tid, &s) && s.vm_kib == 0;
+    return tid > 0 && status_read(tid, &s) && s.vm_kib == 0 && s.kernel == 0;
 }
 
 bool process_dying(pid_t tid)

@@ -241,6 +241,7 @@ static int serve(const struct options *options, const char *mountpoint, struct e
     if (rc == 0)
         rc = serve_run(&session, e);
     outside_end(outside);
+    guard_end(&guard); /* nothing tells the kernel anything any more */
     if (rc != 0 && fuse_said[0] != '\0')
         err_wrap(e, rc, "%s", fuse_said);
     struct err closing = {0};
@@ -249,7 +250,6 @@ static int serve(const struct options *options, const char *mountpoint, struct e
         *e = closing;
         rc = close_rc;
     }
-    guard_end(&guard);
     return rc;
 }
 

@@ -79,15 +79,18 @@ static void free_shared(struct session *session)
     accumulators_free(session->accumulators);
 }
 
-/* What tells the kernel of names and pages may wait for requests that the workers have left: they are answered. */
+/* What tells the kernel of names and pages may wait for requests that the workers have left, or that are parked: they
+ * are answered. */
 static void settle_notices(struct session *session)
 {
     struct fuse_buf buf = {0};
+    bool there;
     atomic_store(&session->ending, true);
     while (atomic_load(&session->notices) > 0) {
         struct pollfd poll_fd = {.fd = fuse_session_fd(session->fuse), .events = POLLIN};
         if (poll(&poll_fd, 1, 1) == 1 && poll_fd.revents == POLLIN && fuse_session_receive_buf(session->fuse, &buf) > 0)
             fuse_session_process_buf(session->fuse, &buf);
+        (void)parks_abort_one(session, &there);
     }
     free(buf.mem);
 }

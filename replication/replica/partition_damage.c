@@ -110,13 +110,11 @@ void partition_damage_decided(struct partition *part, bool new_epoch)
         atomic_store(&part->damage.resigned, false);
 }
 
-/* Of one that is offline, for whatever it is, nothing is read or written any more: its files go, and others are made.
- */
 static int drop(struct partition *part, int32_t epoch, struct err *e)
 {
     int rc;
 
-    if (log_offline(part->log) == 0)
+    if (log_offline(part->log) != -EBADMSG)
         return log_reset(part->log, epoch, (struct log_point){0, 0}, -1, e);
     rc = partition_make_anew(part, e);
     return rc == 0 ? log_follow(part->log, epoch, e) : rc;

@@ -247,7 +247,7 @@ static void on_work(struct work *work)
         struct replica_manager *manager = removal->manager;
         int rc =
             atomic_load(&manager->stopping) ? 0 : io_remove_dir(manager->io, manager->topics_dirfd, leftover->name);
-        if (rc != 0 && rc != -ENOENT) /* its log has been here */
+        if (rc != 0)
             log_line(LOG_WARNING, "remove topics/%s: %s", leftover->name, strerror(-rc));
         free(leftover);
     }

@@ -366,8 +366,8 @@ bool audit_size(const struct audit *audit, struct book_topic *topic, int32_t ind
     struct log_point *before = &topic->parts[index].shown[audit->place], now = partition_high_watermark(part);
     bool good = now.position >= before->position;
     if (!good) {
-        err_set(e, 0, "%s-%d: its size went back from %" PRId64 " to %" PRId64, topic->name, index, before->position,
-                now.position);
+        err_set(e, 0, "%s-%d: its size went back from %" PRId64 " to %" PRId64 " (rule 5)", topic->name, index,
+                before->position, now.position);
     }
     *before = now;
     return good;
@@ -395,7 +395,7 @@ bool audit_setting(struct node *node, const char *topic, const char *name, const
         return true;
     const char *expected = value[0] != '\0' ? value : fallback;
     if (strcmp(found, expected) != 0)
-        err_set(e, 0, "%s: %s is %s, was set to %s", of, name, found, expected);
+        err_set(e, 0, "%s: %s is %s, was set to %s (rule 10)", of, name, found, expected);
     return strcmp(found, expected) == 0;
 }
 
@@ -417,7 +417,7 @@ static bool check_mount(const struct book *book, struct node *node, struct err *
     node_root_attr(node, &root);
     snprintf(mode, sizeof mode, "%o", (unsigned)root.dir_mode);
     if (book->mode.value[0] != '\0' && strcmp(book->mode.value, mode) != 0) {
-        err_set(e, 0, "MOUNT has mode %s, was set to %s", mode, book->mode.value);
+        err_set(e, 0, "MOUNT has mode %s, was set to %s (rule 10)", mode, book->mode.value);
         return false;
     }
     return audit_setting(node, NULL, book->fallback.name, book->fallback.value, e);
@@ -440,7 +440,7 @@ bool audit_settle_settings(struct book *book, struct err *e)
 static bool check_partition_count(struct book_topic *known, int32_t partitions, struct err *e)
 {
     if (partitions < known->partitions || partitions > known->partitions_max) {
-        err_set(e, 0, "%s has %d partitions, not %d to %d", known->name, partitions, known->partitions,
+        err_set(e, 0, "%s has %d partitions, not %d to %d (rule 10)", known->name, partitions, known->partitions,
                 known->partitions_max);
         return false;
     }
@@ -472,7 +472,7 @@ static bool audit_those_there(const struct audit *audit, struct err *e)
     for (size_t i = 0; i < count; i++) {
         struct book_topic *known = book_topic_by_id(audit->book, topic_id(topics[i]));
         if (good && (known == NULL || (audit->all && known->state == TOPIC_GONE))) {
-            err_set(e, 0, "topic %s was never made, or is deleted", topic_name(topics[i]));
+            err_set(e, 0, "topic %s was never made, or is deleted (rule 12)", topic_name(topics[i]));
             good = false;
         }
         /* A node may be behind: what was deleted elsewhere is nobody's promise any more. */
@@ -493,7 +493,7 @@ static bool audit_the_rest(const struct audit *audit, struct err *e)
         if (topic != NULL)
             topic_unref(topic);
         if (!there && known->state == TOPIC_THERE && !known->deleting) {
-            err_set(e, 0, "topic %s (%s) is not there", known->name, known->id);
+            err_set(e, 0, "topic %s (%s) is not there (rule 10)", known->name, known->id);
             return false;
         }
         if (!there && known->state != TOPIC_GONE && !known->deleting) {

@@ -86,7 +86,8 @@ bool book_may_be_gone(const struct book_topic *topic, struct err *e)
             const struct book_batch *batch = &part->batches[i];
             if (batch->state != BATCH_IN || book_may_go(batch) || may_be_trimmed(part, batch))
                 continue;
-            err_set(e, 0, "%s (%s) was to be deleted if it is empty, is gone, and has batch %" PRId64 " in %d",
+            err_set(e, 0,
+                    "%s (%s) was to be deleted if it is empty, is gone, and has batch %" PRId64 " in %d (rule 58)",
                     topic->name, topic->id, i, p);
             return false;
         }
@@ -203,7 +204,9 @@ static bool in_order(const struct book_partition *part, int64_t serial, struct e
                 continue;
             if ((other->base.offset > batch->base.offset) == (step > 0))
                 break;
-            err_set(e, 0, "batch %" PRId64 " is at %" PRId64 ", and batch %" PRId64 " of the same writer at %" PRId64,
+            err_set(e, 0,
+                    "batch %" PRId64 " is at %" PRId64 ", and batch %" PRId64 " of the same writer at %" PRId64
+                    " (rule 34)",
                     serial, batch->base.offset, i, other->base.offset);
             return false;
         }
@@ -256,7 +259,9 @@ static bool settle(struct book_partition *part, int64_t serial, struct err *e)
         if (other == batch || !overlap(batch, other) || (book_may_go(batch) && book_may_go(other)))
             continue;
         if (!book_may_go(batch) && !book_may_go(other)) {
-            err_set(e, 0, "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", and so is batch %" PRId64 " at %" PRId64,
+            err_set(e, 0,
+                    "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", and so is batch %" PRId64 " at %" PRId64
+                    " (rule 4)",
                     serial, batch->base.offset, batch->base.position, part->by_offset[i], other->base.offset);
             return false;
         }
@@ -273,8 +278,8 @@ bool book_place(struct book_partition *part, int64_t serial, struct log_point ba
     struct book_batch *batch = &part->batches[serial];
     bool same = batch->placed && batch->base.offset == base.offset && batch->base.position == base.position;
     if (batch->placed && !same && !book_may_go(batch)) {
-        err_set(e, 0, "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", it was at %" PRId64 "/%" PRId64, serial,
-                base.offset, base.position, batch->base.offset, batch->base.position);
+        err_set(e, 0, "batch %" PRId64 " is at %" PRId64 "/%" PRId64 ", it was at %" PRId64 "/%" PRId64 " (rule 53)",
+                serial, base.offset, base.position, batch->base.offset, batch->base.position);
         return false;
     }
     if (batch->placed && !same)

@@ -90,7 +90,8 @@ static void check_reign(struct sim_node *host, const char *what, int32_t epoch, 
         if (inv->reigns[i].epoch != epoch || strcmp(inv->reigns[i].what, what) != 0)
             continue;
         if (inv->reigns[i].leader != leader)
-            world_fail(host->world, "%s: nodes %d and %d lead in epoch %d", what, inv->reigns[i].leader, leader, epoch);
+            world_fail(host->world, "%s: nodes %d and %d lead in epoch %d (rules 16, 44)", what, inv->reigns[i].leader,
+                       leader, epoch);
         return;
     }
     if (inv->reign_count == inv->reign_room) {
@@ -361,7 +362,7 @@ void invariants_look(struct sim_node *host)
     if (inv->mounts[at] == host->mounts && inv->applied[at] == meta->next_offset)
         return;
     if (inv->mounts[at] == host->mounts && meta->next_offset < inv->applied[at]) {
-        world_fail(host->world, "node %d: its metadata went back from %" PRId64 " to %" PRId64, host->id,
+        world_fail(host->world, "node %d: its metadata went back from %" PRId64 " to %" PRId64 " (rule 33)", host->id,
                    inv->applied[at], meta->next_offset);
     }
     inv->mounts[at] = host->mounts;

@@ -121,12 +121,12 @@ static void check_line(struct pending *p, int64_t position, const char *line, ui
     struct book_batch *batch = book_identify(part, line, len, &serial, &number);
     uint32_t before = batch != NULL ? book_bytes_before(batch, number) : 0;
     if (batch == NULL || batch->lens[number] != len || memcmp(batch->bytes + before, line, len) != 0) {
-        world_fail(p->host->world, "node %d: %s-%d: nobody wrote what is at position %" PRId64 ": %.*s", p->host->id,
-                   p->known->name, p->index, position, (int)len - 1, line);
+        world_fail(p->host->world, "node %d: %s-%d: nobody wrote what is at position %" PRId64 " (rule 14): %.*s",
+                   p->host->id, p->known->name, p->index, position, (int)len - 1, line);
     } else if (batch->settled && batch->base.position + before != position) {
         world_fail(p->host->world,
-                   "node %d: %s-%d: line %" PRId64 ".%d is at position %" PRId64 ", and was at %" PRId64, p->host->id,
-                   p->known->name, p->index, serial, number, position, batch->base.position + before);
+                   "node %d: %s-%d: line %" PRId64 ".%d is at position %" PRId64 ", and was at %" PRId64 " (rule 53)",
+                   p->host->id, p->known->name, p->index, serial, number, position, batch->base.position + before);
     }
 }
 
@@ -156,7 +156,7 @@ static void check_read(struct pending *p, int64_t position, const char *bytes, s
     if (must && (bytes == NULL || position != p->read.at)) {
         world_fail(p->host->world,
                    "node %d: %s-%d: batch %" PRId64 " is not found at position %" PRId64
-                   ", and was shown up to %" PRId64,
+                   ", and was shown up to %" PRId64 " (rule 41)",
                    p->host->id, p->known->name, p->index, p->serial, p->read.at, p->point.position);
     } else if (bytes != NULL && position == p->read.at) { /* a line begins there */
         check_bytes(p, position, bytes, len);

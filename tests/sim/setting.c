@@ -139,7 +139,8 @@ static bool is_history(struct setting *setting, const struct point *points, int 
         const struct point *next = &points[i];
         bool same = strcmp(next->value, now.value) == 0;
         if (!next->set && !same && (next->offset == now.offset || !explain(setting, next))) {
-            err_set(e, 0, "%s is \"%s\" as of %" PRId64 ", was set to \"%s\"%s by %" PRId64 ", and by nobody since",
+            err_set(e, 0,
+                    "%s is \"%s\" as of %" PRId64 ", was set to \"%s\"%s by %" PRId64 ", and by nobody since (rule 10)",
                     setting->name, next->value, next->offset, now.value, now.offset == 0 ? " (the default)" : "",
                     now.offset);
             return false;

@@ -38,7 +38,7 @@ static void topic_made(struct pending *p, int rc)
     p->known->delete_asked |= p->known->state == TOPIC_UNKNOWN && book->full;
     if (rc == 0 && !there && !p->known->deleting && !p->known->delete_asked &&
         !book_name_was_taken(book, p->known, p->known->name, p->asked))
-        world_fail(world, "node %d: topic %s was made, and is not there", p->host->id, p->known->name);
+        world_fail(world, "node %d: topic %s was made, and is not there (rule 9)", p->host->id, p->known->name);
     if (rc == -EEXIST && !book_name_was_taken(book, p->known, p->known->name, p->asked))
         world_fail(world, "node %d: topic %s is refused, and no other has its name", p->host->id, p->known->name);
     if (topic != NULL)
@@ -58,7 +58,8 @@ static void topic_gone(struct pending *p, int rc)
         if (!book_may_be_gone(p->known, &e))
             world_fail(world, "node %d: %s", p->host->id, e.text);
     } else if (rc == -ENOENT && !p->known->delete_asked && p->known->state == TOPIC_THERE) {
-        world_fail(world, "node %d: topic %s is there, and was not found to be deleted", p->host->id, p->known->name);
+        world_fail(world, "node %d: topic %s is there, and was not found to be deleted (rule 12)", p->host->id,
+                   p->known->name);
     }
 }
 
@@ -127,9 +128,11 @@ static bool mode_was(const struct pending *p, bool open)
 static void made_by_user(struct pending *p, int rc)
 {
     if (rc == 0 && mode_was(p, false))
-        world_fail(p->host->world, "node %d: a user has made topic %s, and may not", p->host->id, p->known->name);
+        world_fail(p->host->world, "node %d: a user has made topic %s, and may not (rule 61)", p->host->id,
+                   p->known->name);
     if (rc == -EACCES && mode_was(p, true) && !p->was_unknown)
-        world_fail(p->host->world, "node %d: a user is refused topic %s, and may make it", p->host->id, p->known->name);
+        world_fail(p->host->world, "node %d: a user is refused topic %s, and may make it (rule 61)", p->host->id,
+                   p->known->name);
 }
 
 /* The same voters again name the disks that they have now. */
@@ -179,7 +182,8 @@ static void unregistered(struct pending *p, int rc)
     const struct metadata *meta = &p->host->node->quorum.meta;
     const struct node_registration *node = metadata_node(meta, p->index);
     if (rc == 0 && node != NULL && node->epoch <= p->command.cmd.registration.epoch)
-        world_fail(p->host->world, "node %d: node %d was unregistered, and is there as before", p->host->id, p->index);
+        world_fail(p->host->world, "node %d: node %d was unregistered, and is there as before (rule 62)", p->host->id,
+                   p->index);
     p->host->world->retired += rc == 0;
 }
 

@@ -545,7 +545,7 @@ static void prove_partition(struct sim_node *host, struct topic *topic, struct b
     int64_t serial = part->count - 1;
     wait_for_answers(host);
     if (part->batches[serial].state != BATCH_IN)
-        world_fail(world, "node %d: %s-%d takes no append", host->id, known->name, index);
+        world_fail(world, "node %d: %s-%d takes no append (rule 7)", host->id, known->name, index);
     if (!world_alone(host))
         world_run(world, 1000);
     for (int i = 0; i < world->node_count && !world_failed(world); i++) {

@@ -129,25 +129,6 @@ static void a_follower_whose_files_are_gone(void **state)
     cluster_await(c, LONG_MS, was_fetched_again(id, text));
 }
 
-/* Nothing of the old one is read or written any more: what it went offline for does not bind the new one. */
-static void a_follower_that_is_offline_as_well(void **state)
-{
-    char text[256];
-    struct appended appended;
-    (void)state;
-    fill_orders(text, sizeof text);
-    int32_t id = other_than(leader_at(1));
-    flip(id, 2);
-    assert_int_equal(log_scrub(partition_at(id)->log, 1000, NULL), -EBADMSG);
-    log_go_offline(partition_at(id)->log, -EIO, "a file could not be written");
-    cluster_await(c, LONG_MS, was_fetched_again(id, text));
-    append_at(1, &appended, 99);
-    cluster_await(c, LONG_MS, appended.calls == 1);
-    assert_int_equal(appended.rc, 0);
-    strcat(text, "99\n");
-    cluster_await(c, LONG_MS, was_fetched_again(id, text));
-}
-
 /* A disk that fails at the drop itself is not tried again, whatever it says later. */
 static void a_follower_whose_disk_fails_at_the_drop(void **state)
 {
@@ -223,10 +204,10 @@ int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, setup_three, cluster_teardown)
     const struct CMUnitTest tests[] = {
-        STORY(a_follower_that_cannot_open_its_log), STORY(a_follower_that_finds_wrong_bytes),
-        STORY(a_follower_that_is_damaged_twice),    STORY(a_follower_whose_files_are_gone),
-        STORY(a_follower_that_is_offline_as_well),  STORY(a_follower_whose_disk_fails_at_the_drop),
-        STORY(a_leader_that_finds_wrong_bytes),     STORY(who_is_alone_in_sync_keeps_what_it_has),
+        STORY(a_follower_that_cannot_open_its_log),     STORY(a_follower_that_finds_wrong_bytes),
+        STORY(a_follower_that_is_damaged_twice),        STORY(a_follower_whose_files_are_gone),
+        STORY(a_follower_whose_disk_fails_at_the_drop), STORY(a_leader_that_finds_wrong_bytes),
+        STORY(who_is_alone_in_sync_keeps_what_it_has),
     };
     return cmocka_run_group_tests_name("damaged replicas", tests, NULL, NULL);
 }
