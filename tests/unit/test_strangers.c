@@ -105,7 +105,10 @@ static void connections_of_two_sessions_make_no_peer(void **state)
     await(&a, &a.ups, 1);
     send_raw(control, KIND, &(uint32_t){0}, sizeof(uint32_t));
     await(&a, &a.frames[CHANNEL_CONTROL], 1);
-    assert_int_equal(a.downs, 0);
+    pthread_mutex_lock(&a.lock);
+    unsigned downs = a.downs;
+    pthread_mutex_unlock(&a.lock);
+    assert_int_equal(downs, 0);
     close(lost);
     close(control);
     close(records);
