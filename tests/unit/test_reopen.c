@@ -45,6 +45,7 @@ static int setup_closed(void **state)
     replace_disk_call(f, open, open_of_second);
     atomic_store(&second.rc, -EMFILE);
     crash_and_restart(f);
+    executor_settle(f->node->executor); /* what the start has begun asks for it, too */
     atomic_store(&second.rc, 0);
     return 0;
 }
