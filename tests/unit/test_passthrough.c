@@ -41,6 +41,7 @@ static struct fuse_session *open_session(struct session *session, char *name)
     char *argv[] = {name, NULL}, path[32];
     struct fuse_args args = FUSE_ARGS_INIT(1, argv);
     struct fuse_session *fuse = fuse_session_new(&args, &none, sizeof none, session);
+    fuse_opt_free_args(&args);
     assert_non_null(fuse);
     snprintf(path, sizeof path, "/dev/fd/%d", open("/dev/null", O_RDWR | O_CLOEXEC));
     assert_int_equal(fuse_session_mount(fuse, path), 0);
