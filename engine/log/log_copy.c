@@ -1,10 +1,10 @@
 /* engine/log/log_copy.c: another replica's batches at the log's end, as they came.
  *
- * Happy path: append lock; each batch is held against the one before it and its bytes against its CRC; a roll where one
- * is due; the epoch's entry if it is the first of one; one write each for bytes and entries; a few stores under the
- * state lock. Positions are the leader's, so a segment that is to hold a gap says so in its header; one that is not
- * empty and does not is rolled, and a gap too wide for one segment's relative numbers is a segment of its own, without
- * entries, that has the end of its range.
+ * Happy path: append lock; each batch is held against the one before it and its bytes against its CRC, in the pass that
+ * finds the marks of its index entries; a roll where one is due; the epoch's entry if it is the first of one; one write
+ * each for bytes and entries; a few stores under the state lock. Positions are the leader's, so a segment that is to
+ * hold a gap says so in its header; one that is not empty and does not is rolled, and a gap too wide for one segment's
+ * relative numbers is a segment of its own, without entries, that has the end of its range.
  *
  * Failure: what a peer sent is checked and refused; a full disk leaves the log as it was, but for an empty segment that
  * may have been made and a gap that may have been taken over; any other write error takes it offline. */
@@ -165,7 +165,7 @@ static int bad(const struct log_copy *copy, const char *what, struct err *e)
     return err_set(e, -EBADMSG, "the batch at offset %" PRId64 ": %s", copy->base.offset, what);
 }
 
-/* Whether it can come behind `end`, in an epoch from `lowest` on. */
+/* Whether it can come behind `end`, in an epoch from `lowest` on, as far as its entry says. */
 static int check(const struct log *log, const struct log_copy *copy, struct log_point end, int32_t lowest,
                  struct err *e)
 {
@@ -186,9 +186,6 @@ static int check(const struct log *log, const struct log_copy *copy, struct log_
     if (b->leader_epoch < 0 || b->leader_epoch < lowest || b->leader_epoch > log->role_epoch) {
         return err_set(e, -EBADMSG, "the batch at offset %" PRId64 " has epoch %" PRId32 " in epoch %" PRId32,
                        copy->base.offset, b->leader_epoch, log->role_epoch);
-    }
-    if (crc32c(0, copy->bytes, b->len) != b->crc) {
-        return bad(copy, "its bytes do not match their CRC", e);
     }
     return 0;
 }
@@ -227,16 +224,60 @@ struct copying {
     struct segment *seg;
     struct segment_batch batches[LIMIT_COPY_BATCHES];
     uint32_t count;
+    struct framing_mark marks[LIMIT_BATCH_MARKS]; /* of all of them */
+    uint32_t mark_count;
     struct log_point end; /* behind the last of them */
     uint64_t bytes;
     bool producers;
 };
 
+/* Of an index interval as the settings have it. */
+static uint32_t mark_interval(const struct log *log)
+{
+    static const int64_t interval_max = 1 << 30;
+    int64_t interval = log->config.index_interval_bytes;
+
+    return interval < 1 ? 1 : interval > interval_max ? (uint32_t)interval_max : (uint32_t)interval;
+}
+
+/* How many marks a batch may have. */
+static uint32_t marks_of(const struct log *log, uint32_t len)
+{
+    uint32_t most = len / mark_interval(log);
+
+    return most < LIMIT_BATCH_MARKS ? most : LIMIT_BATCH_MARKS;
+}
+
+/* Its bytes against their CRC, and in the same pass the marks of what comes next; there is room for them. Bytes that
+ * are not of this framing have none: the batch's own start must do. */
+static bool scan(const struct log *log, struct copying *c, const struct log_copy *copy)
+{
+    const struct batch_entry *b = &copy->entry;
+    struct segment_batch *to = &c->batches[c->count];
+    struct framing_state state = {0};
+    struct framing_result scanned = {0};
+    uint32_t crc = 0, room = marks_of(log, b->len);
+    int rc = -EINVAL;
+
+    *to = (struct segment_batch){.bytes = copy->bytes, .marks = c->marks + c->mark_count};
+    if (room > 0) {
+        rc = framing_scan(log->config.framing, &state, copy->bytes, b->len, UINT64_MAX, &scanned, &crc,
+                          mark_interval(log), c->marks + c->mark_count, &to->mark_count, room);
+    }
+    if (rc < 0 || scanned.end != b->len || scanned.records != b->records) {
+        to->mark_count = 0;
+        crc = crc32c(0, copy->bytes, b->len);
+    }
+    return crc == b->crc;
+}
+
+/* One that was scanned. */
 static void add(struct copying *c, const struct log_copy *copy)
 {
     struct segment_batch *to = &c->batches[c->count++];
 
-    *to = (struct segment_batch){copy->entry, copy->bytes};
+    c->mark_count += to->mark_count;
+    to->entry = copy->entry;
     to->entry.offset = (uint32_t)(copy->base.offset - c->seg->base.offset);
     to->entry.position = (uint32_t)(copy->base.position - c->seg->base.position);
     c->end = (struct log_point){copy->base.offset + copy->entry.records, copy->base.position + copy->entry.len};
@@ -246,7 +287,7 @@ static void add(struct copying *c, const struct log_copy *copy)
 
 /* Whether the batch can go along with those before it: into the same segment, in the same epoch. What does not hold by
  * itself is for the next call to say. */
-static bool goes_along(const struct log *log, const struct copying *c, const struct log_copy *copy)
+static bool goes_along(const struct log *log, struct copying *c, const struct log_copy *copy)
 {
     const struct segment *seg = c->seg;
 
@@ -256,7 +297,8 @@ static bool goes_along(const struct log *log, const struct copying *c, const str
            (seg->gaps || is_at(copy->base, c->end)) && fits(seg, copy) &&
            (int64_t)(seg->log_bytes + c->bytes + copy->entry.len) <= log->config.segment_bytes &&
            segment_file_bytes(seg, SEGMENT_BATCHES) + ((int64_t)c->count + 1) * BATCH_ENTRY_BYTES <=
-               LIMIT_BATCHES_FILE_BYTES;
+               LIMIT_BATCHES_FILE_BYTES &&
+           marks_of(log, copy->entry.len) <= LIMIT_BATCH_MARKS - c->mark_count && scan(log, c, copy);
 }
 
 static int write_all(struct log *log, struct copying *c, struct log_append_result *out, struct err *e)
@@ -281,8 +323,7 @@ static int write_all(struct log *log, struct copying *c, struct log_append_resul
     }
     if (rc == 0) {
         log_note_flushed(log, seg);
-        rc = segment_append_run(seg, c->batches, c->count, log->config.framing, log->config.index_interval_bytes,
-                                &ahead, e);
+        rc = segment_append_run(seg, c->batches, c->count, log->config.index_interval_bytes, &ahead, e);
     }
     if (rc < 0) {
         return rc;
@@ -306,7 +347,7 @@ static int write_all(struct log *log, struct copying *c, struct log_append_resul
 static int copy_locked(struct log *log, int32_t leader_epoch, const struct log_copy *copies, uint32_t count,
                        struct log_append_result *out, struct err *e)
 {
-    struct copying c = {.count = 0};
+    struct copying c;
     int rc = log_check_online(log, e);
 
     if (rc < 0) {
@@ -315,7 +356,13 @@ static int copy_locked(struct log *log, int32_t leader_epoch, const struct log_c
     if (log->role != LOG_FOLLOWS || log->role_epoch != leader_epoch) {
         return err_set(e, -ESTALE, "epoch %" PRId32 " is over", leader_epoch);
     }
+    c.count = c.mark_count = 0;
+    c.bytes = 0;
+    c.producers = false;
     rc = check(log, &copies[0], log->end, epochs_latest(&log->epochs), e);
+    if (rc == 0 && !scan(log, &c, &copies[0])) {
+        rc = bad(&copies[0], "its bytes do not match their CRC", e);
+    }
     if (rc == 0) {
         rc = log_finish_cut(log, e);
     }

@@ -285,12 +285,14 @@ void segment_grow_indexes(struct segment *seg, const struct segment_growth *grow
 struct segment_batch {
     struct batch_entry entry; /* place is set here; offset and position as of segment_append() */
     const void *bytes;
+    const struct framing_mark *marks;
+    uint32_t mark_count;
 };
 
 /* segment_append() of several, at most LIMIT_COPY_BATCHES. They are in the files then, and `ahead` has the figures that
  * the segment gets by segment_catch_up(). On an error none of them is there, as of segment_append(). */
-int segment_append_run(struct segment *seg, struct segment_batch *batches, uint32_t count, enum framing framing,
-                       int64_t index_interval_bytes, struct segment *ahead, struct err *e);
+int segment_append_run(struct segment *seg, struct segment_batch *batches, uint32_t count, int64_t index_interval_bytes,
+                       struct segment *ahead, struct err *e);
 /* Counts them. Under the state lock. */
 void segment_catch_up(struct segment *seg, const struct segment *ahead);
 

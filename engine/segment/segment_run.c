@@ -59,37 +59,20 @@ static int write_entries(struct segment *seg, const struct segment_batch *batche
     return io_pwritev_all(seg->io, seg->fd[SEGMENT_BATCHES], &iov, 1, segment_file_bytes(seg, SEGMENT_BATCHES));
 }
 
-/* The index entries that are due for one, and its figures. Bytes that are not of this framing have no marks: the
- * batch's own start must do. */
-static int grow_ahead(struct segment *ahead, const struct segment_batch *batch, enum framing framing,
-                      int64_t interval_bytes)
+/* The index entries that are due for one, and its figures. */
+static int grow_ahead(struct segment *ahead, const struct segment_batch *batch, int64_t interval_bytes)
 {
-    static const int64_t interval_max = 1 << 30;
     struct segment_growth growth = {.entry = batch->entry, .index_place = ahead->index_place};
-    struct framing_mark marks[LIMIT_BATCH_MARKS];
-    struct framing_state state = {0};
-    struct framing_result scanned;
-    uint32_t mark_count = 0;
-    int rc;
+    int rc = segment_append_points(ahead, batch->marks, batch->mark_count, interval_bytes, &growth);
 
-    if (batch->entry.len > interval_bytes) {
-        int64_t interval = interval_bytes < 1 ? 1 : interval_bytes > interval_max ? interval_max : interval_bytes;
-
-        rc = framing_scan(framing, &state, batch->bytes, batch->entry.len, UINT64_MAX, &scanned, NULL,
-                          (uint32_t)interval, marks, &mark_count, LIMIT_BATCH_MARKS);
-        if (rc < 0 || scanned.end != batch->entry.len || scanned.records != batch->entry.records) {
-            mark_count = 0;
-        }
-    }
-    rc = segment_append_points(ahead, marks, mark_count, interval_bytes, &growth);
     if (rc == 0) {
         segment_grow(ahead, &growth);
     }
     return rc;
 }
 
-int segment_append_run(struct segment *seg, struct segment_batch *batches, uint32_t count, enum framing framing,
-                       int64_t index_interval_bytes, struct segment *ahead, struct err *e)
+int segment_append_run(struct segment *seg, struct segment_batch *batches, uint32_t count, int64_t index_interval_bytes,
+                       struct segment *ahead, struct err *e)
 {
     bool entered = false;
     int rc;
@@ -105,7 +88,7 @@ int segment_append_run(struct segment *seg, struct segment_batch *batches, uint3
         atomic_store_explicit(&seg->indexes_flushed, false, memory_order_relaxed);
     }
     for (uint32_t i = 0; i < count && rc == 0; i++) {
-        rc = grow_ahead(ahead, &batches[i], framing, index_interval_bytes);
+        rc = grow_ahead(ahead, &batches[i], index_interval_bytes);
     }
     return rc < 0 ? segment_append_failed(seg, rc, entered, e) : 0;
 }
