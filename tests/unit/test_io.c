@@ -7,12 +7,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -124,6 +126,53 @@ static void more_pieces_than_one_call_takes(void **state)
     close(fd);
 }
 
+static int64_t blocks_bytes(int fd)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(fd, &st), 0);
+    return (int64_t)st.st_blocks * 512;
+}
+
+/* Of the file system of /var/tmp, which is a disk's. */
+static int create_on_disk(void)
+{
+    char path[] = "/var/tmp/logmnt-test-io-XXXXXX";
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(path), 0);
+    return fd;
+}
+
+/* Large enough that its blocks are looked for at once: more of them than there are bytes, where the write ends early.
+ * Whoever cuts the file back to what it was, also to the very size that it has, gives them back. */
+static void blocks_of_a_write_that_fails_go_with_it(void **state)
+{
+    enum { HALF = 512 << 10, SLACK = 64 << 10 };
+    static uint8_t data[2 * HALF];
+    const struct iovec half = {data, HALF}, whole = {data, 2 * HALF};
+    struct rlimit before, tight;
+    int fd = create_on_disk();
+
+    (void)state;
+    assert_int_equal(io_pwritev_all(io_posix(), fd, &half, 1, 0), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    for (int room = 0; room <= SLACK; room += SLACK) { /* nothing of it can be written, or a piece */
+        tight = before;
+        tight.rlim_cur = (rlim_t)(HALF + room);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+        int rc = io_pwritev_all(io_posix(), fd, &whole, 1, HALF);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        assert_int_equal(rc, -ENOSPC);
+        assert_int_equal(lseek(fd, 0, SEEK_END), HALF + room);
+        assert_int_equal(io_posix()->ftruncate(io_posix(), fd, HALF), 0);
+        assert_in_range(blocks_bytes(fd), 0, HALF + SLACK);
+    }
+    close(fd);
+}
+
 static void replace_and_read(void **state)
 {
     struct err e;
@@ -214,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_writes_and_reads_are_completed),
         cmocka_unit_test(more_pieces_than_one_call_takes),
+        cmocka_unit_test(blocks_of_a_write_that_fails_go_with_it),
         cmocka_unit_test(replace_and_read),
         cmocka_unit_test(failed_replacement_leaves_the_old_file),
         cmocka_unit_test(list_names_all_twice_over),
