@@ -28,6 +28,10 @@ enum {
      * may be remembered for longer, so that few appends look (its producer.id.expiration.check.interval.ms). */
     LIMIT_PRODUCER_SILENT_MS = 24 * 60 * 60 * 1000,
     LIMIT_PRODUCERS_LOOK_MS = 10 * 60 * 1000,
+    /* An append from so many bytes on has its blocks before it is written, and with them a quarter of what `.log` has,
+     * up to so many, for those that follow: of several logs that grow at once each comes to lie in large pieces. */
+    LIMIT_ALLOCATE_LEAST_BYTES = 256 << 10,
+    LIMIT_ALLOCATE_AHEAD_BYTES = 8 << 20,
     /* Batches that one log_append_copy() takes at most; it says how many it took. */
     LIMIT_COPY_BATCHES = 64,
     /* Marks for the sparse index that one batch carries; denser ones are left out. */

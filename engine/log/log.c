@@ -152,11 +152,24 @@ void log_free(struct log *log)
 
 /* ---- closing ---- */
 
+void log_trim_segments(struct log *log)
+{
+    for (uint32_t i = 0; i < log->segment_count; i++) {
+        struct segment *seg = log->segments[i];
+
+        if (seg->allocated > seg->log_bytes && segment_pin(seg, NULL) == 0) {
+            segment_trim(seg);
+            segment_unpin(seg);
+        }
+    }
+}
+
 int log_close(struct log *log, struct err *e)
 {
     int rc = 0;
 
     if (atomic_load(&log->offline) == 0) {
+        log_trim_segments(log);
         rc = log_flush_files(log);
         if (rc < 0) {
             err_set(e, rc, "close %s: flush failed", log->name);

@@ -52,6 +52,7 @@ static int close_old(struct log *log, struct segment *old, struct err *e)
     if (atomic_load(&old->sealed)) {
         return 0; /* one with the end of its range: all of it is on the disk */
     }
+    segment_trim(old);
     rc = segment_finish_timeindex(old, e);
     return rc == 0 && log_first_is_unsynced(log) ? log_sync_first(log, e) : rc;
 }

@@ -209,6 +209,9 @@ static int apply_cut(struct recovery *r, struct err *e)
             segment_unpin(seg);
         }
     }
+    if (rc == 0) {
+        log_trim_segments(log);
+    }
     return rc;
 }
 

@@ -49,6 +49,7 @@ struct segment {
     uint32_t max_timestamp_offset; /* where the batch that has it starts, relative */
     uint32_t on_disk;              /* 1 + how many entries are, with all former segments; 0: not known; append lock, */
     int64_t on_disk_point;         /* as of this recovery point */
+    uint32_t allocated;            /* bytes of `.log` that have blocks, if more than log_bytes; append lock */
     uint32_t index_place;          /* place of the last index point; append lock */
     int64_t timeindex_last_ms;     /* timestamp of the last time index entry; append lock */
     int64_t mtime_ms;              /* `.log`'s mtime when it was opened or made, or the last append */
@@ -244,6 +245,15 @@ int segment_measure(const struct segment_view *view, uint32_t batches, struct se
 int segment_cut_files(struct segment *seg, struct err *e);
 
 /* ---- appending; append lock, pinned ---- */
+
+/* Blocks for an append of so many bytes, and some for those behind it, if it is a large one. A hint to the disk, which
+ * says with the write whether there is room. */
+void segment_allocate(struct segment *seg, size_t len);
+/* `.log` as it was found: a crash may have left some. */
+void segment_note_allocated(struct segment *seg, const struct stat *st);
+/* Gives back what there is behind the segment's end: nothing is appended to it for a while. That it cannot be is only
+ * room that is not there for others. */
+void segment_trim(struct segment *seg);
 
 /* What one append adds to the figures. */
 struct segment_growth {

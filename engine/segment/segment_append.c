@@ -85,6 +85,7 @@ static int cut_back(struct segment *seg)
 {
     int i, rc;
 
+    seg->allocated = 0;
     for (i = 0; i < SEGMENT_FILES; i++) {
         rc = seg->io->ftruncate(seg->io, seg->fd[i], segment_file_bytes(seg, (enum segment_file)i));
         if (rc < 0) {
@@ -130,6 +131,7 @@ int segment_append(struct segment *seg, struct batch_entry *b, const struct iove
     assert(!atomic_load_explicit(&seg->sealed, memory_order_relaxed));
     b->place = seg->log_bytes;
     *growth = (struct segment_growth){.entry = *b, .index_place = seg->index_place};
+    segment_allocate(seg, b->len);
     rc = io_pwritev_all(seg->io, seg->fd[SEGMENT_LOG], iov, iovcnt, b->place);
     if (rc < 0) {
         return segment_append_failed(seg, rc, false, e);

@@ -102,6 +102,7 @@ int segment_cut_files(struct segment *seg, struct err *e)
     int rc = 0;
 
     verify_cut(&seg->verify, seg->batches);
+    seg->allocated = 0;
     /* Entries first: one that outlives its bytes would only be found not to hold, but need not be there at all. */
     for (int i = SEGMENT_FILES; i > 0 && rc == 0; i--) {
         int kind = i - 1;

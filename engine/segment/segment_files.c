@@ -244,6 +244,7 @@ static int open_found(struct segment *seg, struct segment_found *found, struct e
         if (i == SEGMENT_LOG) {
             found->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
             seg->mtime_ms = (int64_t)(found->mtime_ns / 1000000);
+            segment_note_allocated(seg, &st);
         }
     }
     rc = count_sizes(seg, sizes, found->bytes_left, e);

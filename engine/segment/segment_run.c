@@ -44,6 +44,7 @@ static int write_bytes(struct segment *seg, struct segment_batch *batches, uint3
         place += batches[i].entry.len;
         iov[i] = (struct iovec){(void *)(uintptr_t)batches[i].bytes, batches[i].entry.len};
     }
+    segment_allocate(seg, place - seg->log_bytes);
     return io_pwritev_all(seg->io, seg->fd[SEGMENT_LOG], iov, (int)count, seg->log_bytes);
 }
 

@@ -445,6 +445,13 @@ static int record_set_mtime(struct io *io, int fd, int64_t mtime_ms)
     return io_posix()->set_mtime(io_posix(), fd, mtime_ms);
 }
 
+/* A hint, after which a disk has what it had before. */
+static int record_allocate(struct io *io, int fd, int64_t at, int64_t len)
+{
+    (void)io, (void)fd, (void)at, (void)len;
+    return -EOPNOTSUPP;
+}
+
 /* No matter of the disk: it goes with the process. */
 static int record_lock(struct io *io, int fd)
 {
@@ -464,6 +471,7 @@ void recorder_init(struct recorder *r, bool recording)
                 .pread = record_pread,
                 .pwritev = record_pwritev,
                 .ftruncate = record_ftruncate,
+                .allocate = record_allocate,
                 .fdatasync = record_fdatasync,
                 .fsync = record_fsync,
                 .fstat = record_fstat,

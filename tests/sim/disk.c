@@ -606,6 +606,13 @@ static int disk_unmap(struct io *io, const void *addr, size_t len)
     return -EINVAL;
 }
 
+/* A write of this disk takes what it needs. */
+static int disk_allocate(struct io *io, int fd, int64_t at, int64_t len)
+{
+    (void)io, (void)fd, (void)at, (void)len;
+    return -EOPNOTSUPP;
+}
+
 static int disk_lock(struct io *io, int fd)
 {
     struct open_file *file = file_of(of(io), fd);
@@ -625,6 +632,7 @@ static const struct io disk_io = {
     .pread = disk_pread,
     .pwritev = disk_pwritev,
     .ftruncate = disk_ftruncate,
+    .allocate = disk_allocate,
     .fdatasync = disk_fsync,
     .fsync = disk_fsync,
     .fstat = disk_fstat,
