@@ -23,10 +23,11 @@
 
 #include <cmocka.h>
 
+#include "engine/base/err.h"
 #include "replication/base/limits.h"
 #include "tests/unit/scratch.h"
 
-enum { WAIT_S = 60, KIND = FRAME_MESSAGES };
+enum { WAIT_S = 60, KIND = FRAME_MESSAGES, LINES = 32 };
 
 /* One node. What it was told is counted under the lock. */
 struct host {
@@ -147,10 +148,10 @@ static inline void on_stop(uv_async_t *stop)
     peers_stop(host->peers, on_stopped, host);
 }
 
-static inline void host_start(struct host *host, int32_t id, int port, struct tls_context *tls)
+static inline void host_start_at(struct host *host, const char *address, int32_t id, int port, struct tls_context *tls)
 {
     struct err e = {""};
-    struct peers_options options = {.loop = &host->loop, .host = "127.0.0.1", .port = port, .tls = tls};
+    struct peers_options options = {.loop = &host->loop, .host = address, .port = port, .tls = tls};
     memset(host, 0, sizeof *host);
     host->id = id;
     pthread_mutex_init(&host->lock, NULL);
@@ -168,6 +169,11 @@ static inline void host_start(struct host *host, int32_t id, int port, struct tl
     assert_int_equal(pthread_create(&host->thread, NULL, host_run, host), 0);
 }
 
+static inline void host_start(struct host *host, int32_t id, int port, struct tls_context *tls)
+{
+    host_start_at(host, "127.0.0.1", id, port, tls);
+}
+
 static inline void host_stop(struct host *host)
 {
     uv_async_send(&host->stop);
@@ -175,10 +181,15 @@ static inline void host_stop(struct host *host)
     assert_int_equal(uv_loop_close(&host->loop), 0);
 }
 
-static inline void meet(struct host *host, const struct host *other)
+static inline void meet_at(struct host *host, const struct host *other, const char *address)
 {
     struct transport *transport = peers_transport(host->peers);
-    assert_int_equal(transport->meet(transport, other->id, "127.0.0.1", other->port), 0);
+    assert_int_equal(transport->meet(transport, other->id, address, other->port), 0);
+}
+
+static inline void meet(struct host *host, const struct host *other)
+{
+    meet_at(host, other, "127.0.0.1");
 }
 
 /* Until *count is at least `least`. A minute in which it does not grow is a failure. */
@@ -200,6 +211,85 @@ static inline void await(struct host *host, const unsigned *count, unsigned leas
     pthread_mutex_unlock(&host->lock);
     if (seen < least)
         fail_msg("node %d: %u of %u, and no more in %d s", host->id, seen, least, WAIT_S);
+}
+
+/* ---- what is logged ---- */
+
+static pthread_mutex_t lines_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t lines_changed = PTHREAD_COND_INITIALIZER;
+static char lines[LINES][256];
+static int line_count;
+
+static inline void keep_line(int level, const char *line)
+{
+    (void)level;
+    pthread_mutex_lock(&lines_lock);
+    if (line_count < LINES)
+        snprintf(lines[line_count], sizeof lines[0], "%s", line);
+    line_count++;
+    pthread_cond_broadcast(&lines_changed);
+    pthread_mutex_unlock(&lines_lock);
+}
+
+static inline void keep_lines(void)
+{
+    line_count = 0;
+    log_sink_set(keep_line);
+}
+
+static inline int find_lines(const char *words)
+{
+    int found = 0;
+    assert_true(line_count < LINES);
+    for (int i = 0; i < line_count; i++)
+        found += strstr(lines[i], words) != NULL;
+    return found;
+}
+
+/* The lines with these words. */
+static inline int count_lines(const char *words)
+{
+    pthread_mutex_lock(&lines_lock);
+    int found = find_lines(words);
+    pthread_mutex_unlock(&lines_lock);
+    return found;
+}
+
+static inline void await_line(const char *words)
+{
+    struct timespec deadline;
+    int rc = 0;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += WAIT_S;
+    pthread_mutex_lock(&lines_lock);
+    while (find_lines(words) == 0 && rc == 0)
+        rc = pthread_cond_timedwait(&lines_changed, &lines_lock, &deadline);
+    pthread_mutex_unlock(&lines_lock);
+    if (rc != 0)
+        fail_msg("in %d s nobody has said: %s", WAIT_S, words);
+}
+
+/* ---- certificates ---- */
+
+/* What a cluster of nodes 1 to count has: mount-scripts/logmnt-ca makes it. of[ID] is node ID's. */
+static inline int certificates_make(struct tls_context **of, int32_t count)
+{
+    char dir[64], command[288], cert[128], key[128], ca[128];
+    struct err e = {""};
+    scratch_make(dir, sizeof dir, "peers");
+    snprintf(command, sizeof command, "mount-scripts/logmnt-ca %s $(seq %d) >%s/said 2>&1 || { cat %s/said; false; }",
+             dir, count, dir, dir);
+    assert_int_equal(system(command), 0);
+    for (int32_t id = 1; id <= count; id++) {
+        snprintf(cert, sizeof cert, "%s/node-%d.crt", dir, id);
+        snprintf(key, sizeof key, "%s/node-%d.key", dir, id);
+        snprintf(ca, sizeof ca, "%s/ca.crt", dir);
+        struct tls_files files = {cert, key, ca};
+        if (tls_context_new(&files, id, &of[id], &e) != 0)
+            fail_msg("%s", e.text);
+    }
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    return system(command);
 }
 
 #endif

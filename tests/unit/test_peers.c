@@ -2,11 +2,6 @@
  * program is linked with --wrap for malloc(), so that memory can end for a thread. */
 #include "tests/unit/peers_fixture.h"
 
-#include <fcntl.h>
-#include <sys/wait.h>
-
-#include "tests/unit/scratch.h"
-
 enum { BIG = 8 << 20, RECORD = 16 << 10 };
 
 void *__real_malloc(size_t size);
@@ -311,26 +306,10 @@ static void a_killed_process_is_known_to_be_dead(void **state)
     fclose(said);
 }
 
-/* What a cluster has: mount-scripts/logmnt-ca makes it. */
 static int make_certificates(void **state)
 {
-    char dir[64], command[256], cert[128], key[128], ca[128];
-    struct err e = {""};
     (void)state;
-    scratch_make(dir, sizeof dir, "peers");
-    snprintf(command, sizeof command, "mount-scripts/logmnt-ca %s 1 2 >%s/said 2>&1 || { cat %s/said; false; }", dir,
-             dir, dir);
-    assert_int_equal(system(command), 0);
-    for (int32_t id = 1; id <= 2; id++) {
-        snprintf(cert, sizeof cert, "%s/node-%d.crt", dir, id);
-        snprintf(key, sizeof key, "%s/node-%d.key", dir, id);
-        snprintf(ca, sizeof ca, "%s/ca.crt", dir);
-        struct tls_files files = {cert, key, ca};
-        if (tls_context_new(&files, id, &certified.of[id], &e) != 0)
-            fail_msg("%s", e.text);
-    }
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    return system(command);
+    return certificates_make(certified.of, 2);
 }
 
 static int free_certificates(void **state)

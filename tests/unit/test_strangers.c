@@ -190,39 +190,12 @@ static void who_is_forgotten_gives_its_place_to_another(void **state)
 
 /* ---- who is refused ---- */
 
-static pthread_mutex_t lines_lock = PTHREAD_MUTEX_INITIALIZER;
-static char lines[32][256];
-static int line_count;
-
-static void keep_line(int level, const char *line)
-{
-    (void)level;
-    pthread_mutex_lock(&lines_lock);
-    if (line_count < 32)
-        snprintf(lines[line_count], sizeof lines[0], "%s", line);
-    line_count++;
-    pthread_mutex_unlock(&lines_lock);
-}
-
-/* The lines with these words. */
-static int count_lines(const char *words)
-{
-    int found = 0;
-    pthread_mutex_lock(&lines_lock);
-    assert_true(line_count < 32);
-    for (int i = 0; i < line_count; i++)
-        found += strstr(lines[i], words) != NULL;
-    pthread_mutex_unlock(&lines_lock);
-    return found;
-}
-
 /* However often it comes again. */
 static void who_is_not_taken_is_refused_with_a_line_on_both_sides(void **state)
 {
     struct host a, b;
     (void)state;
-    line_count = 0;
-    log_sink_set(keep_line);
+    keep_lines();
     host_start(&a, 1, 0, NULL);
     host_start(&b, 2, 0, NULL);
     atomic_store(&a.not_taken, 2);
@@ -247,8 +220,7 @@ static void who_finds_no_place_is_refused_with_one_line(void **state)
     (void)state;
     host_start(&nobody, 3, 0, NULL);
     host_stop(&nobody); /* its port refuses */
-    line_count = 0;
-    log_sink_set(keep_line);
+    keep_lines();
     host_start(&a, 1, 0, NULL);
     for (int32_t id = 3; id <= LAST; id++) {
         nobody.id = id;
