@@ -298,6 +298,7 @@ static void dial(struct link *link)
         peer->refused = true;
     else
         peer_log_refusal(peer, REFUSAL_OTHER, peer->host, e.text);
+    peer->addr = peer->addr->ai_next;
     retry_soon(peer);
 }
 
@@ -317,6 +318,14 @@ static void peer_closed(struct peer *peer)
     free(peer);
 }
 
+static void unresolved(struct peer *peer, int rc)
+{
+    struct err e;
+    err_set(&e, 0, "its name cannot be resolved: %s", uv_strerror(rc));
+    peer_log_refusal(peer, REFUSAL_OTHER, peer->host, e.text);
+    retry_soon(peer);
+}
+
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 {
     struct peer *peer = req->data;
@@ -328,10 +337,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
     }
     forget_addresses(peer);
     if (status != 0) {
-        struct err e;
-        err_set(&e, 0, "its name cannot be resolved: %s", uv_strerror(status));
-        peer_log_refusal(peer, REFUSAL_OTHER, peer->host, e.text);
-        retry_soon(peer);
+        unresolved(peer, status);
         return;
     }
     peer->addrs = peer->addr = res;
@@ -346,10 +352,11 @@ static void resolve(struct peer *peer)
         return;
     snprintf(port, sizeof port, "%d", peer->port);
     peer->resolve.data = peer;
-    if (uv_getaddrinfo(peer->peers->loop, &peer->resolve, on_resolved, peer->host, port, &hints) == 0)
+    int rc = uv_getaddrinfo(peer->peers->loop, &peer->resolve, on_resolved, peer->host, port, &hints);
+    if (rc == 0)
         peer->resolving = true;
     else
-        retry_soon(peer);
+        unresolved(peer, rc);
 }
 
 void peer_dial(struct peer *peer)

@@ -7,12 +7,13 @@
 
 /* ---- names ---- */
 
-/* Addresses as they are to be tried. */
+/* Addresses as they are to be tried. The first of "roads" is one that TCP finds no way to. */
 static const struct {
     const char *name, *addresses[2];
 } names[] = {
     {"kitchen", {"127.0.0.1", NULL}},
     {"ghost", {NULL, NULL}},
+    {"roads", {"224.0.0.1", "127.0.0.1"}},
 };
 
 typedef int (*getaddrinfo_fn)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
@@ -68,6 +69,29 @@ static void a_name_that_leads_nowhere_is_said_and_looked_up_again(void **state)
     await_line("peer 2 (ghost): its name cannot be resolved: unknown node or service");
     meet_at(&a, &b, "kitchen");
     await(&a, &a.ups, 1);
+    end(&a, &b);
+}
+
+/* As it is when it was typed in another encoding. */
+static void a_name_that_can_be_none_is_said(void **state)
+{
+    struct host a, b;
+    (void)state;
+    begin(&a, &b);
+    meet_at(&a, &b, "caf\xe9");
+    await_line("its name cannot be resolved: invalid argument");
+    end(&a, &b);
+}
+
+/* A host has an address of a kind that there is no way to from here: the other one is tried all the same. */
+static void all_addresses_of_a_name_are_tried(void **state)
+{
+    struct host a, b;
+    (void)state;
+    begin(&a, &b);
+    meet_at(&a, &b, "roads");
+    await(&a, &a.ups, 1);
+    await(&b, &b.ups, 1);
     end(&a, &b);
 }
 
@@ -168,6 +192,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_peer_may_be_given_by_name),
         cmocka_unit_test(a_name_that_leads_nowhere_is_said_and_looked_up_again),
+        cmocka_unit_test(a_name_that_can_be_none_is_said),
+        cmocka_unit_test(all_addresses_of_a_name_are_tried),
         cmocka_unit_test(a_peer_may_have_an_address_of_ipv6),
         cmocka_unit_test(another_node_at_a_peers_address_is_said_by_both),
         cmocka_unit_test(nor_is_another_node_taken_that_says_nothing_of_it),
