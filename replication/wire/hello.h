@@ -45,7 +45,7 @@ enum refusal {
     REFUSAL_ID,          /* the node that was meant has another id, or speaker and listener have the same */
     REFUSAL_CERTIFICATE, /* the certificate does not name the id */
     REFUSAL_TLS,         /* one side has TLS and the other has not */
-    REFUSAL_DUPLICATE,   /* both connected at once, and the other connection stays: not logged */
+    REFUSAL_DUPLICATE,   /* both connected at once, and the other connection stays; or it is late: not logged */
     REFUSAL_OTHER,       /* of a version to come */
 };
 

@@ -240,11 +240,24 @@ static void on_ended(struct conn *conn, int rc, const char *reason)
 
 static const struct conn_events link_events = {.open = on_open, .frame = on_frame, .ended = on_ended, .full = is_full};
 
+/* Its sender has said another session since, and lost that one: its segment went astray, and came when it was sent
+ * again. */
+static bool is_late(const struct peer *peer, const struct hello *theirs)
+{
+    bool late = false;
+    for (int c = 0; c < CHANNELS && theirs->session != 0; c++) {
+        const struct link *link = &peer->links[c];
+        late |=
+            link->state == LINK_UP && link->theirs.process == theirs->process && theirs->session < link->theirs.session;
+    }
+    return late;
+}
+
 enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello *theirs)
 {
     struct link *link = &peer->links[theirs->channel];
     bool lower = peer->peers->hello.from < peer->id;
-    if (link->state == LINK_GREETING && lower)
+    if (is_late(peer, theirs) || (link->state == LINK_GREETING && lower))
         return REFUSAL_DUPLICATE;
     if (link->state == LINK_UP && is_one_session(&link->theirs, theirs) && now_ms(peer) - link->since_ms < CROSSING_MS)
         return REFUSAL_DUPLICATE;

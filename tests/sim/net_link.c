@@ -281,7 +281,8 @@ static struct hello hello_of(struct net *net, int from, int to)
     return hello;
 }
 
-/* That of a connection which the other side has dialed. */
+/* That of a connection which the other side has dialed. None is late (is_late, peer.c): it is what that side says when
+ * it comes, and one whose connection has ended meanwhile never does. */
 static bool is_taken(const struct net *net, int at, const struct net_link *link, const struct hello *theirs)
 {
     const struct net_node *node = &net->nodes[at];

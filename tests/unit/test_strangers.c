@@ -61,14 +61,15 @@ static void send_raw(int fd, uint8_t kind, const void *header, size_t header_byt
     assert_int_equal(send(fd, header, header_bytes, MSG_NOSIGNAL), header_bytes);
 }
 
-/* A connection of that node, of one of its sessions, whose hello was answered by a frame of that kind. */
-static int greet(const struct host *host, int32_t from, uint64_t session, enum channel channel, uint8_t kind)
+/* A connection of that process of a node, of one of its sessions, whose hello was answered by a frame of that kind. */
+static int greet_of(const struct host *host, int32_t from, uint64_t process, uint64_t session, enum channel channel,
+                    uint8_t kind)
 {
     uint8_t bytes[HELLO_BYTES_MAX], preamble[FRAME_PREAMBLE_BYTES];
     struct hello hello = {.protocol_min = 1, .protocol_max = 1, .from = from, .to = host->id, .feature_level = 1};
     struct sockaddr_in addr = loopback(host->port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    hello.process = 7;
+    hello.process = process;
     hello.session = session;
     hello.channel = (int32_t)channel;
     assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
@@ -76,6 +77,11 @@ static int greet(const struct host *host, int32_t from, uint64_t session, enum c
     assert_int_equal(recv(fd, preamble, sizeof preamble, MSG_WAITALL), sizeof preamble);
     assert_int_equal(preamble[3], kind);
     return fd;
+}
+
+static int greet(const struct host *host, int32_t from, uint64_t session, enum channel channel, uint8_t kind)
+{
+    return greet_of(host, from, 7, session, channel, kind);
 }
 
 /* One of node 2 that was let in. */
@@ -112,6 +118,53 @@ static void connections_of_two_sessions_make_no_peer(void **state)
     close(lost);
     close(control);
     close(records);
+    host_stop(&a);
+}
+
+/* Nor does it say anything of what stands if it comes after the next one, since its segment was lost on the way. */
+static void a_hello_of_an_earlier_session_ends_no_later_one(void **state)
+{
+    (void)state;
+    struct host a;
+    host_start(&a, 1, 0, NULL);
+    int control = greet_in(&a, CHANNEL_CONTROL, 2);
+    close(greet(&a, 2, 1, CHANNEL_RECORDS, FRAME_REFUSAL));
+    int records = greet_in(&a, CHANNEL_RECORDS, 2);
+    await(&a, &a.ups, 1);
+    close(greet(&a, 2, 1, CHANNEL_CONTROL, FRAME_REFUSAL));
+    close(greet(&a, 2, 1, CHANNEL_RECORDS, FRAME_REFUSAL));
+    send_raw(control, KIND, &(uint32_t){0}, sizeof(uint32_t));
+    await(&a, &a.frames[CHANNEL_CONTROL], 1);
+    pthread_mutex_lock(&a.lock);
+    unsigned downs = a.downs;
+    pthread_mutex_unlock(&a.lock);
+    assert_int_equal(downs, 0);
+    close(control);
+    close(records);
+    host_stop(&a);
+}
+
+/* It knows more of its own than this node does. */
+static void a_hello_of_a_later_session_is_taken_at_once(void **state)
+{
+    static const struct {
+        uint64_t process, session;
+    } next[] = {{7, 3}, {7, 0} /* an earlier build's */, {8, 1}, {6, 1}};
+    (void)state;
+    struct host a;
+    int fds[2 + 2 * 4], count = 0;
+    host_start(&a, 1, 0, NULL);
+    fds[count++] = greet_in(&a, CHANNEL_CONTROL, 2);
+    fds[count++] = greet_in(&a, CHANNEL_RECORDS, 2);
+    await(&a, &a.ups, 1);
+    for (unsigned i = 0; i < 4; i++) {
+        fds[count++] = greet_of(&a, 2, next[i].process, next[i].session, CHANNEL_RECORDS, FRAME_WELCOME);
+        await(&a, &a.downs, i + 1);
+        fds[count++] = greet_of(&a, 2, next[i].process, next[i].session, CHANNEL_CONTROL, FRAME_WELCOME);
+        await(&a, &a.ups, i + 2);
+    }
+    while (count > 0)
+        close(fds[--count]);
     host_stop(&a);
 }
 
@@ -244,6 +297,8 @@ int main(void)
         cmocka_unit_test(nor_is_who_was_connected_to),
         cmocka_unit_test(what_comes_before_the_other_connection_waits_for_it),
         cmocka_unit_test(connections_of_two_sessions_make_no_peer),
+        cmocka_unit_test(a_hello_of_an_earlier_session_ends_no_later_one),
+        cmocka_unit_test(a_hello_of_a_later_session_is_taken_at_once),
         cmocka_unit_test(who_is_forgotten_gives_its_place_to_another),
         cmocka_unit_test(who_is_not_taken_is_refused_with_a_line_on_both_sides),
         cmocka_unit_test(who_finds_no_place_is_refused_with_one_line),
