@@ -43,8 +43,9 @@ enum {
     /* Likewise heartbeats and what else members and their controller say to each other. */
     LIMIT_MEMBER_FRAMES = 4096,
     LIMIT_MEMBER_BYTES = 16 << 20,
-    /* Bytes of records with which a fetch of the metadata log is answered, unless its first record alone is longer. */
-    LIMIT_QUORUM_FETCH_BYTES = 1 << 20,
+    /* Bytes of records with which a fetch of the metadata log is answered, unless its first record alone is longer:
+     * heartbeats wait behind them. */
+    LIMIT_QUORUM_FETCH_BYTES = 64 << 10,
     /* A fetch of the metadata log that was not answered is sent again after this: so leader and follower hear of each
      * other. */
     LIMIT_QUORUM_BEAT_MS = 500,

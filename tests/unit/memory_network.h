@@ -47,7 +47,8 @@ struct memory_network {
     int links[MEMORY_NODES][MEMORY_NODES]; /* how often it came up */
     struct memory_event *first, **last;
     uint64_t frames;
-    int lost_kind; /* of frames that never arrive; 0: none */
+    int lost_kind;            /* of frames that never arrive; 0: none */
+    size_t largest[CHANNELS]; /* body of a frame that was sent */
 };
 
 static inline struct memory_event *memory_tell(struct memory_network *network, enum memory_event_type type, int to,
@@ -97,6 +98,8 @@ static inline int memory_send(struct transport *transport, int32_t node, enum ch
         return 0;
     event = memory_tell(port->network, MEMORY_FRAME, node, port->node);
     event->channel = channel;
+    if (body > port->network->largest[channel])
+        port->network->largest[channel] = body;
     event->link = port->network->links[port->node][node];
     event->frame = calloc(1, sizeof *event->frame + out->header_bytes + body);
     event->frame->kind = out->kind;

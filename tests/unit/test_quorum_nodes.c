@@ -304,6 +304,24 @@ static void metadata_files(struct cluster *c, int32_t id, off_t sizes[2], bool c
     assert_true(!cut || system(path) == 0);
 }
 
+/* So a heartbeat, which goes the same way, waits behind little of it. */
+static void test_who_is_behind_is_sent_a_piece_at_a_time(void **state)
+{
+    enum { BEHIND = 160 << 10, PIECE = 64 << 10 };
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), behind = cluster_follower(c);
+    cluster_pass(c, 1000);
+    cluster_cut_off(c, behind, true);
+    int64_t from = log_end(cluster_metadata_log(c, leader)).position;
+    for (mode_t mode = 0; log_end(cluster_metadata_log(c, leader)).position < from + BEHIND; mode++)
+        assert_int_equal(cluster_chmod(c, leader, 0700 | (mode & 077)), 0);
+    memset(c->network.largest, 0, sizeof c->network.largest);
+    cluster_cut_off(c, behind, false);
+    cluster_await(c, 5000, cluster_mode(c, behind) == cluster_mode(c, leader));
+    cluster_assert_same_logs(c, leader, behind);
+    assert_in_range(c->network.largest[CHANNEL_CONTROL], PIECE / 2, PIECE);
+}
+
 /* A leader writes down its epoch before the record that begins it. One that died in between has to take what another
  * one had there before. */
 static void test_an_epoch_that_got_no_record_is_forgotten(void **state)
@@ -577,6 +595,7 @@ int main(void)
         THREE(test_who_has_applied_less_refuses_nothing),
         THREE(test_two_of_three_are_enough_and_one_is_not),
         THREE(test_who_is_told_to_cut_off_what_is_decided_takes_no_part_any_more),
+        THREE(test_who_is_behind_is_sent_a_piece_at_a_time),
         THREE(test_an_epoch_that_got_no_record_is_forgotten),
         cmocka_unit_test_setup_teardown(test_one_grows_to_three, setup_one, cluster_teardown),
         THREE(test_a_disk_is_replaced),
