@@ -37,7 +37,8 @@ static void write_nodes(struct session *session, const struct group_lines *lines
         const struct node_member *member = &members[i];
         fprintf(out, "%" PRId32 " ", member->id);
         if (member->port != 0)
-            fprintf(out, "%s:%" PRId32, member->host, member->port);
+            fprintf(out, strchr(member->host, ':') != NULL ? "[%s]:%" PRId32 : "%s:%" PRId32, member->host,
+                    member->port);
         else
             fputs("-", out);
         fprintf(out, " %s %s %s %" PRId64 "\n", roles[member->role],

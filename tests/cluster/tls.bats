@@ -130,6 +130,35 @@ expired() { # NODE
     [ "$(daemon 1)" = "$(pgrep -of "^$LOGMNT .*data=$C/data/1,")" ]
 }
 
+# The program with this cluster's addresses as those of IPv6 have to be written.
+speak_ipv6() {
+    local node
+    for node in 1 2; do cluster exec "$C" "$node" ip address add "fd44::$node/64" dev eth0 nodad; done
+    cat >"$T/logmnt" <<END
+#!/usr/bin/env bash
+exec $LOGMNT "\$1" "\$2" "\$(sed 's/10\.44\.0\.\([0-9]\)/[fd44::\1]/g' <<<"\$3")" "\$4"
+END
+    chmod +x "$T/logmnt"
+}
+
+@test "nodes meet by addresses of IPv6, and are shown with them as they are given" {
+    start_cluster 2
+    wait_until 'connected 1 2'
+    cluster stop "$C"
+    speak_ipv6
+    forget_logs
+    LOGMNT=$T/logmnt cluster start "$C"
+    wait_until 'connected 1 2'
+    grep -q '^peer 2 (\[fd44::2\]:[0-9]*): connected' "$C/log/1"
+    for node in 1 2; do
+        wait_until "[ \"\$(awk '{ print \$1, \$2 }' $C/$node/.cluster/nodes | paste -sd,)\" = 'id address,1 [fd44::1]:9440,2 [fd44::2]:9440' ]"
+    done
+    wait_until 'mkdir "$C/1/orders" 2>/dev/null || [ -d "$C/1/orders" ]'
+    wait_until '[ -d "$C/2/orders" ]'
+    echo tea >>"$C/2/orders/0"
+    wait_until '[ "$(cat "$C/1/orders/0")" = tea ]'
+}
+
 @test "another cluster, another id, another version: one line on each side" {
     start_cluster -o tls=off 2
     wait_until 'connected 1 2'
