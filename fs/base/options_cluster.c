@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fs/base/absolute.h"
+#include "replication/base/address.h"
 #include "replication/wire/hello.h"
 
 /* ---- values ---- */
@@ -104,8 +105,8 @@ static int set_peer(struct cluster_options *options, const char *value, struct e
         const struct node_peer *other = &options->peers[i];
 
         if (other->id == peer.id) {
-            rc = err_set(e, -EINVAL, "%s: node %d was given before, at %s:%d", option, peer.id, other->host,
-                         other->port);
+            rc = err_set(e, -EINVAL, "%s: node %d was given before, at %s", option, peer.id,
+                         address_text(other->host, other->port).text);
         } else if (other->port == peer.port && strcmp(other->host, peer.host) == 0) {
             rc = err_set(e, -EINVAL, "%s: that is the address of node %d", option, other->id);
         }
@@ -195,9 +196,9 @@ static int check_tls(struct cluster_options *options, struct err *e)
     }
     if (!some && !options->tls_off) {
         return err_set(e, -EINVAL,
-                       "listen=%s:%d: whoever reaches it could be a node: say tls.cert=, tls.key= and tls.ca=, or "
+                       "listen=%s: whoever reaches it could be a node: say tls.cert=, tls.key= and tls.ca=, or "
                        "tls=off where the network is trusted",
-                       options->listen_host, options->listen_port);
+                       address_text(options->listen_host, options->listen_port).text);
     }
     options->tls = (struct tls_files){options->tls_cert, options->tls_key, options->tls_ca};
     return 0;
@@ -235,8 +236,8 @@ int cluster_options_check(struct cluster_options *options, int32_t id, struct er
         return err_set(e, -EINVAL, "peer=: the list leaves out this node: add peer=%d@HOST:PORT", id);
     }
     if (options->peer_count == 0 && is_any_address(options->listen_host)) {
-        return err_set(e, -EINVAL, "listen=%s:%d: where do other nodes find this one? add peer=%d@HOST:PORT",
-                       options->listen_host, options->listen_port, id);
+        return err_set(e, -EINVAL, "listen=%s: where do other nodes find this one? add peer=%d@HOST:PORT",
+                       address_text(options->listen_host, options->listen_port).text, id);
     }
     if (options->quorum_recover != 0 && options->quorum_recover != id) {
         return err_set(e, -EINVAL, "quorum.recover=%d: this is node %d; start the one whose log is to count",

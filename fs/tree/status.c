@@ -12,6 +12,7 @@
 #include "fs/tree/group_lines.h"
 #include "fs/tree/metrics.h"
 #include "fs/tree/tree.h"
+#include "replication/base/address.h"
 #include "replication/replica/partition_read.h"
 
 static void id_list(FILE *out, const struct replica_set *set)
@@ -37,8 +38,7 @@ static void write_nodes(struct session *session, const struct group_lines *lines
         const struct node_member *member = &members[i];
         fprintf(out, "%" PRId32 " ", member->id);
         if (member->port != 0)
-            fprintf(out, strchr(member->host, ':') != NULL ? "[%s]:%" PRId32 : "%s:%" PRId32, member->host,
-                    member->port);
+            fputs(address_text(member->host, member->port).text, out);
         else
             fputs("-", out);
         fprintf(out, " %s %s %s %" PRId64 "\n", roles[member->role],

@@ -17,6 +17,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/container.h"
+#include "replication/base/address.h"
 #include "replication/wire/peers_internal.h"
 
 enum {
@@ -208,8 +209,8 @@ static void meet_node(struct peers *peers, const struct request *request)
         peer_set_address(peer, request->host, request->port);
         peer_dial(peer);
     } else if (refusals_log(&peers->refusals, REFUSAL_OTHER, e.text, uv_now(peers->loop))) {
-        log_line(LOG_ERR, "node %d (%s:%d) is not connected to: %s", request->node, request->host, request->port,
-                 e.text);
+        log_line(LOG_ERR, "node %d (%s) is not connected to: %s", request->node,
+                 address_text(request->host, request->port).text, e.text);
     }
 }
 
@@ -472,7 +473,8 @@ static int listen_at(const struct peers_options *options, int *out, struct err *
     snprintf(port, sizeof port, "%d", options->port);
     int failed = getaddrinfo(options->host, port, &hints, &found);
     if (failed != 0)
-        return err_set(e, -EINVAL, "listen=%s:%d: %s", options->host, options->port, gai_strerror(failed));
+        return err_set(e, -EINVAL, "listen=%s: %s", address_text(options->host, options->port).text,
+                       gai_strerror(failed));
     for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
         int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
@@ -481,7 +483,7 @@ static int listen_at(const struct peers_options *options, int *out, struct err *
             rc = 0;
             break;
         }
-        rc = err_sys(e, -errno, "listen=%s:%d", options->host, options->port);
+        rc = err_sys(e, -errno, "listen=%s", address_text(options->host, options->port).text);
         if (fd >= 0)
             close(fd);
     }
@@ -519,7 +521,7 @@ int peers_start(const struct peers_options *options, struct peers **out, struct 
     peers->port = bound_port(peers->listen_fd);
     rc = uv_poll_init(peers->loop, &peers->listener, peers->listen_fd);
     if (rc != 0) {
-        err_sys(e, rc, "listen=%s:%d", options->host, options->port);
+        err_sys(e, rc, "listen=%s", address_text(options->host, options->port).text);
         goto err_after_listen;
     }
     if (options->tls != NULL)

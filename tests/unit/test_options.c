@@ -302,6 +302,7 @@ static void addresses_that_are_none_are_refused(void **state)
     refuse("peer=2147483648@a:1", "needs a node id");
     refuse("peer=1@a", "peer=1@a: needs a port");
     refuse("peer=1@a:1,peer=1@b:1", "peer=1@b:1: node 1 was given before, at a:1");
+    refuse("peer=1@[::1]:1,peer=1@b:1", "peer=1@b:1: node 1 was given before, at [::1]:1");
     refuse("peer=1@a:1,peer=2@a:1", "peer=2@a:1: that is the address of node 1");
 }
 
@@ -309,6 +310,7 @@ static void half_of_a_cluster_is_refused(void **state)
 {
     (void)state;
     refuse("listen=a:1", "say tls.cert=, tls.key= and tls.ca=, or tls=off");
+    refuse("listen=[::1]:1", "listen=[::1]:1: whoever");
     refuse("listen=127.0.0.1:1", "say tls.cert="); /* every local user could be a node */
     refuse("listen=a:1,tls.cert=x,tls.key=y", "tls.ca is missing");
     refuse("listen=a:1,tls.cert=x,tls.ca=y", "tls.key is missing");
