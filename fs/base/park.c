@@ -8,26 +8,61 @@
 #include "fs/base/process.h"
 #include "fs/base/session.h"
 
+/* With the lock of the list, like those that follow. */
+static void put_last(struct parks *parks, struct park *park)
+{
+    park->prev = parks->last;
+    park->next = NULL;
+    if (park->prev != NULL)
+        park->prev->next = park;
+    else
+        parks->first = park;
+    parks->last = park;
+    park->listed = true;
+    parks->count++;
+}
+
+static void take_out(struct parks *parks, struct park *park)
+{
+    if (!park->listed)
+        return;
+    if (park->prev != NULL)
+        park->prev->next = park->next;
+    else
+        parks->first = park->next;
+    if (park->next != NULL)
+        park->next->prev = park->prev;
+    else
+        parks->last = park->prev;
+    park->listed = false;
+    parks->count--;
+}
+
+/* The next one in turn, which is everybody's once before it is its own again. NULL: there is none. */
+static struct park *take_turn(struct parks *parks)
+{
+    struct park *park = parks->first;
+    if (park == NULL)
+        return NULL;
+    take_out(parks, park);
+    put_last(parks, park);
+    atomic_fetch_add(&park->refs, 1);
+    return park;
+}
+
 static void unlink_park(struct park *park)
 {
     struct parks *parks = &park->session->parks;
     pthread_mutex_lock(&parks->lock);
-    if (park->prev != NULL || park->next != NULL || parks->head == park) {
-        if (park->prev != NULL)
-            park->prev->next = park->next;
-        else
-            parks->head = park->next;
-        if (park->next != NULL)
-            park->next->prev = park->prev;
-        park->prev = park->next = NULL;
-    }
+    take_out(parks, park);
     pthread_mutex_unlock(&parks->lock);
 }
 
 void parks_init(struct parks *parks)
 {
     pthread_mutex_init(&parks->lock, NULL);
-    parks->head = NULL;
+    parks->first = parks->last = NULL;
+    parks->count = 0;
     atomic_init(&parks->alive, 0);
 }
 
@@ -96,11 +131,7 @@ void park_begin(struct park *park, struct session *session, fuse_req_t req)
     atomic_store(&park->refs, 2); /* the answer's and park_settle()'s */
     atomic_fetch_add(&session->parks.alive, 1);
     pthread_mutex_lock(&session->parks.lock);
-    park->prev = NULL;
-    park->next = session->parks.head;
-    if (park->next != NULL)
-        park->next->prev = park;
-    session->parks.head = park;
+    put_last(&session->parks, park);
     pthread_mutex_unlock(&session->parks.lock);
     fuse_req_interrupt_func(req, interrupted, park);
 }
@@ -130,28 +161,29 @@ void parks_let_go(struct session *session)
     atomic_fetch_sub(&session->parks.alive, 1);
 }
 
-bool parks_abort_one(struct session *session, bool *there)
+bool parks_abort_all(struct session *session)
 {
     struct parks *parks = &session->parks;
+    bool ended = false;
     pthread_mutex_lock(&parks->lock);
-    struct park *park = parks->head;
-    if (park != NULL)
-        atomic_fetch_add(&park->refs, 1);
+    for (size_t turns = parks->count; turns > 0; turns--) {
+        struct park *park = take_turn(parks);
+        if (park == NULL)
+            break;
+        pthread_mutex_unlock(&parks->lock);
+        atomic_store(&park->dying, true);
+        ended |= abort_with(park, -ENOTCONN);
+        park_unref(park);
+        pthread_mutex_lock(&parks->lock);
+    }
     pthread_mutex_unlock(&parks->lock);
-    *there = park != NULL;
-    if (park == NULL)
-        return false;
-    atomic_store(&park->dying, true);
-    bool ended = abort_with(park, -ENOTCONN);
-    park_unref(park);
     return ended;
 }
 
 void parks_abort(struct session *session)
 {
-    bool there = true;
-    while (there || atomic_load(&session->parks.alive) > 0) {
-        if (!parks_abort_one(session, &there))
+    while (atomic_load(&session->parks.alive) > 0) {
+        if (!parks_abort_all(session))
             executor_pause(node_executor(session->node), 1);
     }
 }

@@ -46,20 +46,22 @@ struct park {
     _Atomic bool interrupt_queued;
     struct work work;
     struct alarm look_again;
+    bool listed; /* like prev and next under the lock of the list */
     struct park *prev, *next;
 };
 
 /* All that are parked. */
 struct parks {
     pthread_mutex_t lock;
-    struct park *head;
+    struct park *first, *last; /* in the order in which a stop looks at them: the oldest first */
+    size_t count;
     _Atomic int alive; /* in the list, or not yet freed */
 };
 void parks_init(struct parks *parks);
-/* Ends one of them, if there is any, with -ENOTCONN; false: there is none, or whoever has it already will answer it. No
- * request is being served meanwhile. */
-bool parks_abort_one(struct session *session, bool *there);
-/* Ends every one of them so, and waits until they have. */
+/* Ends each of them with -ENOTCONN; not those that somebody will answer who has them already, nor what is parked
+ * meanwhile: somebody may come again and again. false: none. No request is being served meanwhile. */
+bool parks_abort_all(struct session *session);
+/* Likewise, and waits until none is left. */
 void parks_abort(struct session *session);
 /* Between two parks, on its way to another thread, a request is held so: parks_abort() waits until it is let go. */
 void parks_hold(struct session *session);

@@ -36,16 +36,21 @@ static void waiting_free(struct park *park)
     atomic_store(&CONTAINER_OF(park, struct waiting, park)->freed, true);
 }
 
+static void begin_in(struct waiting *w, struct session *session)
+{
+    fake_fuse_request(&w->req, getpid());
+    w->park.cancel = waiting_cancel;
+    w->park.aborted = waiting_aborted;
+    w->park.free = waiting_free;
+    park_begin(&w->park, session, &w->req);
+}
+
 static void begin(struct fixture *f, struct waiting *w)
 {
     memset(w, 0, sizeof *w);
     w->session.node = f->node;
     parks_init(&w->session.parks);
-    fake_fuse_request(&w->req, getpid());
-    w->park.cancel = waiting_cancel;
-    w->park.aborted = waiting_aborted;
-    w->park.free = waiting_free;
-    park_begin(&w->park, &w->session, &w->req);
+    begin_in(w, &w->session);
 }
 
 static void park_it(struct fixture *f, struct waiting *w)
@@ -158,6 +163,80 @@ static void the_end_of_the_session_ends_what_only_death_may_end(void **state)
     assert_int_equal(atomic_load(&w.req.err), ENOTCONN);
 }
 
+/* ---- the end of the session, with several ---- */
+
+/* Those of one session: `others` wait before and behind it. */
+struct crowd {
+    struct session session;
+    struct waiting old, others[8];
+    int came;
+};
+
+static void crowd_begin(struct fixture *f, struct crowd *crowd)
+{
+    memset(crowd, 0, sizeof *crowd);
+    crowd->session.node = f->node;
+    parks_init(&crowd->session.parks);
+}
+
+static void wait_in(struct crowd *crowd, struct waiting *w)
+{
+    begin_in(w, &crowd->session);
+    atomic_store(&w->queued, true);
+    park_settle(&w->park);
+}
+
+/* A program that reads again whatever it was answered: up to the last of `others`, the end of this test's patience. */
+static void aborted_comes_again(struct park *park, int rc)
+{
+    struct crowd *crowd = CONTAINER_OF(park->session, struct crowd, session);
+    fuse_reply_err(park->req, -rc);
+    if (crowd->came < 8) {
+        struct waiting *w = &crowd->others[crowd->came++];
+        wait_in(crowd, w);
+        w->park.aborted = aborted_comes_again;
+    }
+}
+
+static void who_comes_again_and_again_keeps_nobody_from_the_end(void **state)
+{
+    struct crowd crowd;
+    crowd_begin(*state, &crowd);
+    wait_in(&crowd, &crowd.old);
+    struct waiting *first = &crowd.others[crowd.came++];
+    wait_in(&crowd, first);
+    first->park.aborted = aborted_comes_again;
+    assert_true(parks_abort_all(&crowd.session));
+    assert_int_equal(atomic_load(&crowd.old.req.answers), 1);
+    assert_true(crowd.came < 8);
+    parks_abort(&crowd.session);
+    assert_int_equal(atomic_load(&crowd.session.parks.alive), 0);
+}
+
+static void nor_do_those_that_somebody_else_will_answer(void **state)
+{
+    struct crowd crowd;
+    crowd_begin(*state, &crowd);
+    for (int i = 0; i < 8; i++) {
+        if (i == 4)
+            wait_in(&crowd, &crowd.old);
+        wait_in(&crowd, &crowd.others[i]);
+        assert_true(atomic_exchange(&crowd.others[i].queued, false));
+    }
+    assert_true(parks_abort_all(&crowd.session));
+    assert_int_equal(atomic_load(&crowd.old.req.answers), 1);
+    assert_int_equal(atomic_load(&crowd.old.req.err), ENOTCONN);
+    assert_false(parks_abort_all(&crowd.session));
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(atomic_load(&crowd.others[i].cancels), 2); /* each time */
+        park_answer(&crowd.others[i].park);
+        fuse_reply_err(&crowd.others[i].req, 0);
+        park_unref(&crowd.others[i].park);
+    }
+    parks_abort(&crowd.session);
+    assert_int_equal(atomic_load(&crowd.session.parks.alive), 0);
+}
+
 /* ---- beside what takes long ---- */
 
 /* A disk on which nothing is removed until the test lets it. */
@@ -224,6 +303,8 @@ int main(void)
         STORY(a_signal_that_came_between_the_wake_and_the_second_wait_is_not_lost),
         STORY(a_signal_that_comes_with_the_answer_changes_nothing),
         STORY(the_end_of_the_session_ends_what_only_death_may_end),
+        STORY(who_comes_again_and_again_keeps_nobody_from_the_end),
+        STORY(nor_do_those_that_somebody_else_will_answer),
         STORY(a_signal_ends_the_wait_while_topics_are_being_removed),
     };
     return cmocka_run_group_tests_name("park", tests, NULL, NULL);
