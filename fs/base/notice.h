@@ -4,21 +4,22 @@
 #ifndef LOGMNT_FS_BASE_NOTICE_H
 #define LOGMNT_FS_BASE_NOTICE_H
 
+#include "fs/base/guard.h"
 #include "fs/base/session.h"
 
 /* false: nobody would answer any more. Any thread that answers no requests itself. */
 static inline bool notice_begin(struct session *session)
 {
-    atomic_fetch_add(&session->notices, 1);
+    guard_notice_begin(session->guard);
     if (!atomic_load(&session->ending))
         return true;
-    atomic_fetch_sub(&session->notices, 1);
+    guard_notice_end(session->guard);
     return false;
 }
 
 static inline void notice_end(struct session *session)
 {
-    atomic_fetch_sub(&session->notices, 1);
+    guard_notice_end(session->guard);
 }
 
 #endif

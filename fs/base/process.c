@@ -24,6 +24,7 @@ struct status {
     uint64_t tgid;
     uint64_t vm_kib; /* 0: it has no memory of its own any more */
     uint64_t kernel; /* 1: it never had, and lives (of NFS, for instance); Linux 6.2 */
+    uint64_t dumps;  /* 1: its core is being dumped, or would be but for a limit */
 };
 
 static void status_take(struct status *s, const char *line)
@@ -35,7 +36,7 @@ static void status_take(struct status *s, const char *line)
     } lines[] = {
         {"Tgid:", &s->tgid, 10},      {"SigPnd:", &s->pending, 16}, {"ShdPnd:", &s->shared_pending, 16},
         {"SigBlk:", &s->blocked, 16}, {"SigIgn:", &s->ignored, 16}, {"SigCgt:", &s->caught, 16},
-        {"VmSize:", &s->vm_kib, 10},  {"Kthread:", &s->kernel, 10},
+        {"VmSize:", &s->vm_kib, 10},  {"Kthread:", &s->kernel, 10}, {"CoreDumping:", &s->dumps, 10},
     };
 
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
@@ -73,6 +74,16 @@ bool process_exiting(pid_t tid)
     struct status s = {0};
 
     return tid > 0 && status_read(tid, &s) && s.vm_kib == 0 && s.kernel == 0;
+}
+
+enum process_life process_life(pid_t pid)
+{
+    struct status s = {0};
+
+    if (!status_read(pid, &s)) {
+        return PROCESS_UNKNOWN;
+    }
+    return (s.vm_kib == 0 && s.kernel == 0) || s.dumps != 0 ? PROCESS_ENDS : PROCESS_LIVES;
 }
 
 bool process_dying(pid_t tid)

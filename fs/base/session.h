@@ -38,8 +38,7 @@ struct session {
     struct waker *waker;
     struct evictor *evictor;
     struct accumulators *accumulators;
-    _Atomic int notices;      /* under way (notice.h) */
-    _Atomic bool ending;      /* no other one begins */
+    _Atomic bool ending;      /* no other notice begins (notice.h) */
     void (*ready)(void *arg); /* the mount answers */
     void *ready_arg;
 };

@@ -85,7 +85,7 @@ static void settle_notices(struct session *session)
 {
     struct fuse_buf buf = {0};
     atomic_store(&session->ending, true);
-    while (atomic_load(&session->notices) > 0) {
+    while (guard_notices(session->guard) > 0) {
         struct pollfd poll_fd = {.fd = fuse_session_fd(session->fuse), .events = POLLIN};
         if (poll(&poll_fd, 1, 1) == 1 && poll_fd.revents == POLLIN && fuse_session_receive_buf(session->fuse, &buf) > 0)
             fuse_session_process_buf(session->fuse, &buf);

@@ -31,9 +31,10 @@ static bool read_text(const char *path, char *out, size_t size)
     return got > 0;
 }
 
-/* Gone, or with no memory any more, which is a zombie or on its way out of the kernel; or SIGKILL is pending: kill -9
- * was sent, the process has not got to dying yet. Not by /proc/PID/stat: whoever has the holder's pid by now may be in
- * an execve(2) that does not come to an end, and that is waited for there. */
+/* Gone, or with no memory any more, which is a zombie or on its way out of the kernel; or its core is being dumped, or
+ * would be but for a limit; or SIGKILL is pending: kill -9 was sent, the process has not got to dying yet. Not by
+ * /proc/PID/stat: whoever has the holder's pid by now may be in an execve(2) that does not come to an end, and that is
+ * waited for there. */
 static bool process_ending(pid_t pid)
 {
     char path[64], text[16384];
@@ -48,7 +49,7 @@ static bool process_ending(pid_t pid)
         if (line != NULL && (strtoull(line + strlen(masks[i]), NULL, 16) >> (SIGKILL - 1) & 1) != 0)
             return true;
     }
-    return strstr(text, "\nVmSize:") == NULL;
+    return strstr(text, "\nVmSize:") == NULL || strstr(text, "\nCoreDumping:\t1\n") != NULL;
 }
 
 /* A mount as the mount table of the process has it (proc(5), mountinfo), by its device: what it is mounted at, escaped
