@@ -1,9 +1,10 @@
 #!/usr/bin/env bats
-# kill -9 of the daemon.
+# kill -9 of the daemon, and what ends it as suddenly.
 load lib
 
 setup() {
     log_setup
+    ulimit -c 0
     mount_log
     cd "$M"
     mkdir orders
@@ -101,16 +102,36 @@ P
 
 # Of names that go the kernel is told, and that waits for the directory's lock, which who makes or removes one holds until
 # the killed daemon answers.
-@test "kill -9 under mkdir and rmdir: the daemon ends, and so do they" {
+under_mkdir_and_rmdir() { # COMMAND…: what ends the daemon
+    local round maker
     cd /
     for ((round = 0; round < ROUNDS; round++)); do
         : >"$T/made"
         for maker in 1 2 3 4; do
             bg sh "while mkdir '$M/t$maker-$round' && ls -l '$M/t$maker-$round' && rmdir '$M/t$maker-$round'; do echo >>'$T/made'; done" >/dev/null 2>&1
         done
-        wait_until "[ \$(wc -l <'$T/made') -gt $((60 + 13 * round)) ]"
-        kill_log
-        end_bg
-        mount_log
+        wait_until "[ \$(wc -l <'$T/made') -gt $((20 + 5 * round)) ]"
+        "$@"
     done
+}
+
+kill_and_start() {
+    kill_log
+    end_bg
+    mount_log
+}
+
+abort_and_start() {
+    kill -ABRT "$PID"
+    mount_log
+    end_bg
+}
+
+@test "kill -9 under mkdir and rmdir: the daemon ends, and so do they" {
+    under_mkdir_and_rmdir kill_and_start
+}
+
+# A process that dumps its core, or would but for a limit, waits for all of its threads before the first of them ends.
+@test "so they do when it aborts, and the next start waits for that" {
+    under_mkdir_and_rmdir abort_and_start
 }
