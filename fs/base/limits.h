@@ -29,7 +29,8 @@ enum {
     LIMIT_SEND_BATCHES = 16,
     /* Writers that wait for room in buffer.memory which one work lets go on; likewise. */
     LIMIT_ROOM_GRANTS = 16,
-    /* How long a clean stop waits for lingering records that cannot be appended. */
+    /* How long a clean stop waits for lingering records that cannot be appended; and, before that, for requests that
+     * are not answered, where the kernel is being told what waits for them: then all are ended (fs/serve/notices.h). */
     LIMIT_STOP_MS = 10000,
     /* Leader epochs but the last one in which what an open file wrote was acknowledged, and which no fsync has asked
      * for yet; of more the next fsync is -EIO. */

@@ -1,6 +1,7 @@
 /* fs/base/notice.h: what tells the kernel of names and pages and may wait there for a request of somebody's to be
  * answered: a MKDIR or RMDIR in the directory, a READ of the page. While one is under way a stop answers requests, also
- * when the workers have gone (serve.c); once it does so no more, none begins. (What is killed then: guard.h.) */
+ * when the workers have gone (fs/serve/notices.h); once it does so no more, none begins. (What is killed then:
+ * guard.h.) */
 #ifndef LOGMNT_FS_BASE_NOTICE_H
 #define LOGMNT_FS_BASE_NOTICE_H
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include "fs/produce/last_line.h"
 #include "fs/produce/produce_file.h"
 #include "fs/serve/feed.h"
+#include "fs/serve/notices.h"
 #include "fs/serve/ops.h"
 #include "fs/serve/stopper.h"
 #include "fs/tree/evictor.h"
@@ -77,21 +77,6 @@ static void free_shared(struct session *session)
     retries_free(session->retries);
     tree_free(session->tree);
     accumulators_free(session->accumulators);
-}
-
-/* What tells the kernel of names and pages may wait for requests that the workers have left, or that are parked: they
- * are answered. */
-static void settle_notices(struct session *session)
-{
-    struct fuse_buf buf = {0};
-    atomic_store(&session->ending, true);
-    while (guard_notices(session->guard) > 0) {
-        struct pollfd poll_fd = {.fd = fuse_session_fd(session->fuse), .events = POLLIN};
-        if (poll(&poll_fd, 1, 1) == 1 && poll_fd.revents == POLLIN && fuse_session_receive_buf(session->fuse, &buf) > 0)
-            fuse_session_process_buf(session->fuse, &buf);
-        (void)parks_abort_all(session);
-    }
-    free(buf.mem);
 }
 
 /* Those that call through the mount. */
@@ -224,7 +209,8 @@ int serve_run(struct session *session, struct err *e)
     if (rc != 0)
         goto err_after_mount;
     rc = loop(session, e);
-    settle_notices(session);
+    stopper_join(&stopper);
+    notices_settle(session);
     node_stopping(session->node);
     mounted = stopper_end(&stopper);
     parks_abort(session);

@@ -153,14 +153,18 @@ int stopper_start(struct stopper *stopper, struct session *session, const struct
     return 0;
 }
 
-bool stopper_end(struct stopper *stopper)
+void stopper_join(struct stopper *stopper)
 {
     uint64_t one = 1;
-    pid_t pid;
     atomic_store(&stopper->loop_ended, true);
     if (write(stopper->end_fd, &one, sizeof one) != (ssize_t)sizeof one)
         log_line(LOG_WARNING, "the thread that waits for signals could not be told to end: %s", strerror(errno));
     pthread_join(stopper->thread, NULL);
+}
+
+bool stopper_end(struct stopper *stopper)
+{
+    pid_t pid;
     bool here = look(stopper, &pid) == MOUNTED_HERE;
     close_all(stopper);
     return here;

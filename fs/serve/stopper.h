@@ -26,7 +26,9 @@ struct stopper {
 
 /* The thread that will run the loop. The signals are blocked in all threads. 0 or a negative errno. */
 int stopper_start(struct stopper *stopper, struct session *session, const struct mounted_device *device, struct err *e);
-/* The loop has ended. true: the mount is still there, to be unmounted. */
+/* The loop has ended. Behind this nobody tells the session to end any more. */
+void stopper_join(struct stopper *stopper);
+/* Behind that. true: the mount is still there, to be unmounted. */
 bool stopper_end(struct stopper *stopper);
 
 #endif
