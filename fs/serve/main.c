@@ -7,10 +7,12 @@
  *
  * What ends it before the mount answers does so in front of the user: the child that becomes the daemon keeps stderr
  * until then and the parent waits for it, so that one clear line and the exit status tell. All that a daemon says goes
- * to syslog. */
+ * to syslog. A start that is called off leaves neither a mount nor a daemon: of a signal the parent tells the child,
+ * and waits for its end; a child whose parent has gone ends, too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -101,6 +104,16 @@ static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap
         memcpy(fuse_said, line, sizeof line);
 }
 
+/* By a signal that nobody has read yet, or because nobody waits for the mount any more. */
+static bool is_called_off(void)
+{
+    struct pollfd parent = {.fd = parent_fd, .events = POLLOUT};
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
+           (poll(&parent, 1, 0) == 1 && (parent.revents & POLLERR) != 0);
+}
+
 /* The mount answers: the parent may go, and has the terminal to itself. */
 static void ready(void *arg)
 {
@@ -111,8 +124,10 @@ static void ready(void *arg)
     /* Which is /dev/null, by leave_caller(). */
     dup2(STDIN_FILENO, STDOUT_FILENO);
     dup2(STDIN_FILENO, STDERR_FILENO);
-    if (write(parent_fd, "", 1) != 1)
-        log_line(LOG_WARNING, "nobody waits for the mount");
+    if (write(parent_fd, "", 1) != 1) {
+        log_line(LOG_WARNING, "nobody waits for the mount any more");
+        kill(getpid(), SIGTERM);
+    }
     close(parent_fd);
     parent_fd = -1;
 }
@@ -145,26 +160,89 @@ static int leave_caller(void)
     return 0;
 }
 
+/* ---- the parent ---- */
+
+static const int calling_off[] = {SIGTERM, SIGINT, SIGHUP};
+enum { CALLING_OFF = sizeof calling_off / sizeof calling_off[0] };
+
+static volatile sig_atomic_t called_off_by;
+static volatile pid_t child_pid;
+
+/* Pending there, it ends the start before the mount, or the daemon right behind it. */
+static void call_off(int sig)
+{
+    called_off_by = sig;
+    kill(child_pid, SIGTERM);
+}
+
+static void block_calling_off(sigset_t *before)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (int i = 0; i < CALLING_OFF; i++)
+        sigaddset(&signals, calling_off[i]);
+    sigprocmask(SIG_BLOCK, &signals, before);
+}
+
+/* What the caller ignores stays ignored. */
+static void catch_calling_off(void)
+{
+    const struct sigaction action = {.sa_handler = call_off};
+    struct sigaction before;
+    for (int i = 0; i < CALLING_OFF; i++) {
+        if (sigaction(calling_off[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(calling_off[i], &action, NULL);
+    }
+}
+
+/* Waits for the mount, or for the child's end; called off, it ends as the signal would have ended it. Returns the exit
+ * status. */
+static int await_mount(int fd)
+{
+    char byte;
+    ssize_t len;
+    while ((len = read(fd, &byte, 1)) < 0 && errno == EINTR) {
+    }
+    if (len == 1 && called_off_by == 0)
+        return EXIT_SUCCESS;
+    while (waitpid(child_pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    if (called_off_by != 0) {
+        signal(called_off_by, SIG_DFL);
+        raise(called_off_by);
+    }
+    return EXIT_FAILURE;
+}
+
 /* 1: this is the daemon; 0: the parent, *status is its exit status; or a negative errno. */
 static int become_daemon(int *status)
 {
     int fds[2];
+    sigset_t before;
     if (pipe2(fds, O_CLOEXEC) != 0)
         return -errno;
+    block_calling_off(&before);
     pid_t pid = fork();
-    if (pid < 0)
-        return -errno;
-    if (pid > 0) {
-        char byte;
-        close(fds[1]);
-        *status = read(fds[0], &byte, 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE;
-        return 0;
+    if (pid == 0) { /* they stay blocked: take_signals() */
+        close(fds[0]);
+        parent_fd = fds[1];
+        setsid();
+        return 1;
     }
+    int rc = pid < 0 ? -errno : 0;
+    close(fds[1]);
+    if (rc == 0) {
+        child_pid = pid;
+        catch_calling_off();
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (rc == 0)
+        *status = await_mount(fds[0]);
     close(fds[0]);
-    parent_fd = fds[1];
-    setsid();
-    return 1;
+    return rc;
 }
+
+/* ---- the daemon ---- */
 
 /* Blocked are those that the stopper reads, and no others: SIGUSR1 ends its loop. */
 static void take_signals(void)
@@ -238,6 +316,8 @@ static int serve(const struct options *options, const char *mountpoint, struct e
                               .ready = ready,
                               .ready_arg = (void *)options};
     rc = mountpoint_prepare(mountpoint, options->data_dir, e);
+    if (rc == 0 && is_called_off())
+        rc = err_set(e, -EINTR, "called off before the mount");
     if (rc == 0)
         rc = serve_run(&session, e);
     outside_end(outside);

@@ -122,6 +122,55 @@ refused() { # TEXT ARGUMENT…: one line on stderr that names the cause, and not
     wait_until "! is_running $other"
 }
 
+# It waits for a holder of the lock that says it is stopping, which is the test.
+start_that_waits() { # [OPTION]: LOGMNT's pid in $start
+    mkdir -p "$DATA"
+    exec 4>> "$DATA/lock"
+    flock 4
+    printf '%d\nstopping\n' $$ > "$DATA/lock"
+    env --default-signal=INT,HUP "$LOGMNT" "$@" -o "data=$DATA" "$M" 2> "$T/err" 3>&- 4>&- 5>&- &
+    start=$!
+    wait_until 'pgrep -P $start > "$T/children"'
+}
+
+@test "a start that is ended by a signal leaves no daemon and no mount" {
+    local signal start status
+    for signal in TERM INT HUP; do
+        start_that_waits
+        kill -$signal "$start"
+        exec 4>&-
+        status=0
+        wait "$start" || status=$?
+        is "$(daemon_pids)" ''
+        is "$status" $((128 + $(kill -l $signal)))
+        is "$(grep -c " $M " /proc/mounts)" 0
+        is "$(wc -l < "$T/err")" 1
+    done
+    mount_log
+}
+
+@test "nor does one whose command is killed, which cannot tell it" {
+    local start
+    start_that_waits
+    kill -9 "$start"
+    exec 4>&-
+    wait_until no_daemon
+    is "$(grep -c " $M " /proc/mounts)" 0
+    mount_log
+}
+
+@test "in front it says so" {
+    local start status=0
+    start_that_waits -f
+    kill "$start"
+    exec 4>&-
+    wait "$start" || status=$?
+    is "$status" 1
+    grep -qF 'called off before the mount' "$T/err"
+    is "$(wc -l < "$T/err")" 1
+    is "$(grep -c " $M " /proc/mounts)" 0
+}
+
 @test "a dead mount is replaced" {
     mount_log
     mkdir "$M/orders"
