@@ -32,6 +32,7 @@ struct recovery {
 
 static int load_one(struct recovery *r, uint32_t i, const struct log_point *expected, struct err *e)
 {
+    static const unsigned indexes = 1u << SEGMENT_INDEX | 1u << SEGMENT_TIMEINDEX;
     struct recover_files *files = &r->dir.files[i];
     bool whole = true;
     bool last = i + 1 == r->dir.count;
@@ -53,6 +54,7 @@ static int load_one(struct recovery *r, uint32_t i, const struct log_point *expe
     }
     if (load.trusted) {
         rc = recover_index_look(load.seg, &whole, e);
+        whole = whole && (files->present & indexes) == indexes;
         files->bad_indexes = !whole;
         if (rc == 0 && !whole) {
             log_line(LOG_WARNING, "%s: segment %020" PRId64 ": its indexes do not hold and are made again",

@@ -476,11 +476,17 @@ static void missing_indexes_are_made_again(void **state)
         expect_lookups();
         close_log();
     }
-    remove_file(3, SEGMENT_TIMEINDEX);
-    open_again(5, false);
-    assert_int_equal(file_size(3, SEGMENT_INDEX), 8);
-    assert_int_equal(file_size(3, SEGMENT_TIMEINDEX), 12);
-    expect_lookups();
+    for (int clean = 0; clean < 2; clean++) {
+        remove_file(3, SEGMENT_TIMEINDEX);
+        if (clean != 0) {
+            remove_file(3, SEGMENT_INDEX); /* as in a segment that has no entries yet, but for the files */
+        }
+        open_again(5, clean != 0);
+        assert_int_equal(file_size(3, SEGMENT_INDEX), 8);
+        assert_int_equal(file_size(3, SEGMENT_TIMEINDEX), 12);
+        expect_lookups();
+        close_log();
+    }
 }
 
 static void index_entries_above_the_cut_go(void **state)
