@@ -119,6 +119,17 @@ static void set_mode(struct cluster *c)
     run(c);
 }
 
+/* All three live on meanwhile. */
+static void pass(struct cluster *c, int64_t ms)
+{
+    for (int64_t step_ms; ms > 0; ms -= step_ms) {
+        step_ms = ms < 500 ? ms : 500;
+        c->now_ms += step_ms;
+        for (int32_t id = 1; id <= 3; id++)
+            beat(c, id, false);
+    }
+}
+
 static void all_but_one_beat(struct cluster *c)
 {
     beat(c, 2, false);
@@ -360,10 +371,105 @@ static void leadership_is_given_back_some_time_after_a_node_is_in_sync(void **st
     apply(c, &cmd);
     run(c);
     assert_int_equal(part(c, 0)->leader, 2);
-    c->now_ms += CONTROLLER_PREFER_DELAY_MS;
-    for (int32_t id = 1; id <= 3; id++)
-        beat(c, id, false);
+    pass(c, CONTROLLER_PREFER_DELAY_MS - 1);
+    assert_int_equal(part(c, 0)->leader, 2);
+    pass(c, 1);
     assert_int_equal(part(c, 0)->leader, 1);
+}
+
+/* A topic whose partitions all prefer node 1, which has died since; 2 leads, and 1 is back and in sync. */
+static const struct metadata_topic *make_bills(struct cluster *c, int32_t partitions)
+{
+    int32_t *replicas = calloc((size_t)partitions * 3, sizeof *replicas);
+    struct partition_change *changes = calloc((size_t)partitions, sizeof *changes);
+    struct command make = {.type = COMMAND_CREATE_TOPIC, .topic = "bills", .id = {7}, .partitions = partitions};
+    struct command join = {.type = COMMAND_CHANGE_PARTITIONS, .node = 2, .changes = changes};
+    for (int32_t i = 0; i < partitions * 3; i++)
+        replicas[i] = 1 + i % 3;
+    make.replication_factor = 3;
+    make.replicas = replicas;
+    make.replica_count = partitions * 3;
+    apply(c, &make);
+    controller_gone(&c->controller, &c->meta, 1, 51);
+    run(c);
+    enrol(c, 1, false);
+    beat(c, 1, false);
+    const struct metadata_topic *bills = metadata_topic(&c->meta, "bills");
+    join.change_count = partitions;
+    for (int32_t i = 0; i < partitions; i++) {
+        assert_int_equal(bills->parts[i].leader, 2);
+        changes[i] = (struct partition_change){.index = i, .to = bills->parts[i]};
+        memcpy(changes[i].topic_id, bills->id, UUID_BYTES);
+        memset(changes[i].isr_epochs, -1, sizeof changes[i].isr_epochs);
+        changes[i].to.partition_epoch++;
+        replica_set_add(&changes[i].to.isr, 1);
+    }
+    apply(c, &join);
+    run(c);
+    free(changes);
+    free(replicas);
+    return bills;
+}
+
+static int32_t led_by(const struct metadata_topic *topic, int32_t id)
+{
+    int32_t led = 0;
+    for (int32_t i = 0; i < topic->partitions; i++)
+        led += topic->parts[i].leader == id;
+    return led;
+}
+
+/* cluster.md: without a storm. A few at a time, with a pause in which their writers have found the new leader. */
+static void leadership_of_many_is_given_back_a_few_at_a_time(void **state)
+{
+    struct cluster *c = *state;
+    int32_t partitions = 2 * CONTROLLER_PREFER_COUNT + 10;
+    const struct metadata_topic *bills = make_bills(c, partitions);
+    assert_int_equal(led_by(bills, 1), 0);
+    pass(c, CONTROLLER_PREFER_DELAY_MS);
+    for (int32_t given = CONTROLLER_PREFER_COUNT; given < partitions; given += CONTROLLER_PREFER_COUNT) {
+        assert_int_equal(led_by(bills, 1), given);
+        pass(c, CONTROLLER_PREFER_PAUSE_MS - 1);
+        assert_int_equal(led_by(bills, 1), given);
+        assert_int_equal(controller_deadline_ms(&c->controller, &c->meta), c->now_ms + 1);
+        pass(c, 1);
+    }
+    assert_int_equal(led_by(bills, 1), partitions);
+}
+
+/* Of a new topic: who is fenced has a replica, and follows once it is back. */
+static void the_first_isr_has_only_those_that_are_not_fenced(void **state)
+{
+    struct cluster *c = *state;
+    int32_t replicas[] = {1, 2, 3};
+    struct command make = {.type = COMMAND_CREATE_TOPIC, .topic = "bills", .id = {7}, .partitions = 1};
+    make.replication_factor = make.replica_count = 3;
+    make.replicas = replicas;
+    controller_gone(&c->controller, &c->meta, 1, 51);
+    run(c);
+    apply(c, &make);
+    const struct partition_registration *bills = metadata_topic(&c->meta, "bills")->parts;
+    assert_int_equal(bills->replicas.count, 3);
+    assert_int_equal(bills->replicas.ids[0], 1);
+    assert_int_equal(bills->isr.count, 2);
+    assert_false(replica_set_has(&bills->isr, 1));
+    assert_int_equal(bills->leader, 2);
+    assert_int_equal(bills->elr.count, 0);
+
+    /* With nobody there all are eligible: there is nothing yet that one of them could lack. */
+    controller_gone(&c->controller, &c->meta, 2, 52);
+    controller_gone(&c->controller, &c->meta, 3, 53);
+    run(c);
+    memcpy(make.topic, "menus", sizeof "menus");
+    make.id[0] = 8;
+    apply(c, &make);
+    const struct partition_registration *menus = metadata_topic(&c->meta, "menus")->parts;
+    assert_int_equal(menus->isr.count, 0);
+    assert_int_equal(menus->elr.count, 3);
+    assert_int_equal(menus->leader, LEADER_NONE);
+    enrol(c, 3, false);
+    beat(c, 3, false);
+    assert_int_equal(metadata_topic(&c->meta, "menus")->parts->leader, 3);
 }
 
 /* user.topic.replication_factor and user.config.min.insync.replicas of the topic: interface.md has (replicas + 1) / 2
@@ -491,6 +597,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_heartbeat_of_a_registration_that_is_not_applied_yet_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(a_new_controller_grants_a_full_session, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_given_back_some_time_after_a_node_is_in_sync, setup, teardown),
+        cmocka_unit_test_setup_teardown(leadership_of_many_is_given_back_a_few_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_isr_has_only_those_that_are_not_fenced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_move_ends_once_all_that_shall_be_there_are_in_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(the_clusters_own_topic_follows_the_default_factor, setup, teardown),
         cmocka_unit_test_setup_teardown(a_controller_at_rest_proposes_nothing, setup, teardown),
