@@ -126,6 +126,7 @@ static void fill(const struct shown *one, struct log_file *files)
     }
 }
 
+/* REPLICATION.md, rule 6: .segments ends at the limit, which is the high watermark. */
 int log_files(struct log *log, struct log_point limit, struct log_file **out, size_t *count, struct err *e)
 {
     struct err local = {0};

@@ -29,7 +29,7 @@ struct group_env {
      * Sends a frame, also to this node itself: then it comes as any other. As network_send(). */
     int (*send)(void *arg, int32_t to, enum message_kind kind, const void *header, size_t header_bytes,
                 const void *body, size_t body_bytes);
-    /* Whether no other node can lead yet what this one leads as far as it knows (REPLICATION.md, rule 9), and the
+    /* Whether no other node can lead yet what this one leads as far as it knows (REPLICATION.md, rule 46), and the
      * cluster says to it who leads. */
     bool (*has_lease)(void *arg);
     /* Whether the node is of a build that answers beats. */

@@ -226,7 +226,7 @@ static int64_t session_end_ms(const struct controller *controller, const struct 
     return late_ms < silent_ms ? late_ms : silent_ms;
 }
 
-/* The change that this node's session asks for, if there is one. */
+/* The change that this node's session asks for, if there is one (REPLICATION.md, rule 47). */
 static bool next_of_node(const struct controller *controller, const struct controller_node *node,
                          const struct node_registration *known, int64_t now_ms, struct command *out)
 {

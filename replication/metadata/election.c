@@ -71,7 +71,7 @@ static void choose(struct partition_registration *out, const struct election_nod
         elect(out, leader);
 }
 
-/* The replicas are what they shall be once all of those are in sync. */
+/* The replicas are what they shall be once all of those are in sync (REPLICATION.md, rule 50). */
 static void end_move(struct partition_registration *out, const struct election_nodes *nodes,
                      const struct election_rules *rules)
 {

@@ -160,7 +160,7 @@ static int append_batch(struct quorum *quorum, const struct log_copy *copy, stru
 }
 
 /* An epoch that this server had begun to lead, and was stopped before its first record was in the log: nobody else
- * knows of it, and what others have appended there since may be of an earlier one. */
+ * knows of it, and what others have appended there since may be of an earlier one (REPLICATION.md, rule 55). */
 static int forget_own_epoch(struct quorum *quorum, struct err *e)
 {
     if (log_latest_epoch(quorum->log) <= quorum->end_epoch)

@@ -8,7 +8,8 @@
  *
  * GIVEN is: appended by this node, or sent to the leader. A leader takes a command only in the epoch that it was sent
  * in, and its record is of that epoch; so once the record that begins a later epoch is applied, and the command's was
- * not, it was not appended and never will be: it is queued again. Otherwise nothing is sent twice.
+ * not, it was not appended and never will be: it is queued again. Otherwise nothing is sent twice (REPLICATION.md,
+ * rule 32).
  *
  * The commands of other nodes are proposals here, too, without an op: queued until this node may append, given until
  * they are applied. Who sent one hears from here only that it was not taken, or refused. */

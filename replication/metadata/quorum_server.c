@@ -147,7 +147,7 @@ static int append_leader(struct quorum *quorum, const struct raft_action *action
 }
 
 /* A quorum that is made anew may not know of the last producer ids that the lost one has given: none of them is given
- * again (REPLICATION.md, rule 34). */
+ * again (REPLICATION.md, rules 26 and 34). */
 static int skip_producer_ids(struct quorum *quorum, int32_t epoch, struct err *e)
 {
     struct command cmd = {.type = COMMAND_PRODUCER_IDS, .count = skipped_producer_ids};
@@ -400,7 +400,8 @@ static int init_server(struct quorum *quorum, struct err *e)
 
 /* No epoch in the log is above the one that was persisted: it came first. So there is no state of this directory, or
  * one of long ago. A log without voters is new, or of a version that kept no state. A lone voter asks nobody: far above
- * what it may have forgotten it can do no harm. One of several might vote a second time, and must not. */
+ * what it may have forgotten it can do no harm. One of several might vote a second time, and must not (REPLICATION.md,
+ * rule 15). */
 static int make_state(struct quorum *quorum, struct err *e)
 {
     const struct raft_voters *voters = raft_voters(&quorum->raft);

@@ -52,7 +52,7 @@ static bool states_equal(const struct raft_state *a, const struct raft_state *b)
     return a->epoch == b->epoch && raft_id_equal(a->vote, b->vote) && raft_id_equal(a->leader, b->leader);
 }
 
-/* The state goes in front of all that may depend on it. */
+/* REPLICATION.md, rule 15: the state goes in front of all that may depend on it. */
 static void persist_first(struct raft *raft)
 {
     struct raft_actions *out = raft->out;
@@ -422,6 +422,7 @@ bool raft_is_voter(const struct raft *raft)
     return raft_voters_find(raft_voters(raft), raft->config.self) >= 0;
 }
 
+/* REPLICATION.md, rule 24. */
 bool raft_may_stand(const struct raft *raft)
 {
     const struct raft_history *history = &raft->voters;
@@ -452,6 +453,7 @@ struct raft_id raft_fetch_from(const struct raft *raft)
     return (struct raft_id){0};
 }
 
+/* REPLICATION.md, rule 19. */
 bool raft_may_answer(const struct raft *raft)
 {
     return raft->role == RAFT_LEADER && (raft->high_watermark > raft->epoch_start || RAFT_BUG(answers_early));

@@ -16,7 +16,7 @@ struct raft_compared {
 };
 
 /* The follower's log ends at offset, its last record is of last_epoch (-1: there was never one). OK, DIVERGING, which
- * is at leader->epoch and ->end, or SNAPSHOT. */
+ * is at leader->epoch and ->end, or SNAPSHOT. REPLICATION.md, rule 57. */
 enum raft_fetch_outcome raft_compare(const struct raft_compared *leader, int64_t offset, int32_t last_epoch);
 
 #endif

@@ -151,6 +151,7 @@ static void bootstrap(struct raft *raft, const struct raft_voters *voters)
     raft->change_asked = true;
 }
 
+/* REPLICATION.md, rule 25. */
 static void bootstrap_if_all_empty(struct raft *raft)
 {
     const struct raft_peers *peers = &raft->config.peers;
@@ -208,7 +209,7 @@ void raft_bootstrap_start(struct raft *raft)
 
 /* ---- a quorum that is lost for good ---- */
 
-/* This server makes itself the only voter, in an epoch of its own. */
+/* This server makes itself the only voter, in an epoch of its own (REPLICATION.md, rule 26). */
 void raft_recover(struct raft *raft)
 {
     struct raft_voters alone = {.count = 1, .ids = {raft->config.self}};

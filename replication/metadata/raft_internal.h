@@ -49,7 +49,8 @@ void raft_lead(struct raft *raft);
 void raft_lead_tick(struct raft *raft);
 int64_t raft_lead_deadline_ms(const struct raft *raft);
 void raft_hand_over(struct raft *raft);
-/* A leader of a node that stops: hands over and resigns, if there is a successor or no use in waiting for one. */
+/* A leader of a node that stops: hands over and resigns, if there is a successor or no use in waiting for one
+ * (REPLICATION.md, rule 49). */
 void raft_leave(struct raft *raft);
 /* No step of the voters counts on it before it fetches again. */
 void raft_lead_lost(struct raft *raft, int32_t node);

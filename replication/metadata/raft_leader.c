@@ -100,6 +100,7 @@ void raft_count_flushed(struct raft *raft)
     decided = majority_value(raft, own, flushed_of);
     if (decided > end)
         decided = end;
+    /* REPLICATION.md, rule 19: not by counting what is of an earlier epoch alone. */
     if ((decided > raft->epoch_start || RAFT_BUG(old_epoch_counted)) && decided >= 0)
         raft_advance_high_watermark(raft, decided);
     raft_change_step(raft);

@@ -231,6 +231,7 @@ static int64_t rank_of(const struct raft *raft)
 }
 
 void raft_hurry(struct raft *raft)
+/* REPLICATION.md, rule 18. */
 {
     bool leaderless = raft->role == RAFT_UNATTACHED || raft->role == RAFT_RESIGNED || raft->role == RAFT_FOLLOWER;
     int64_t at;

@@ -117,7 +117,7 @@ static void note_peer(struct membership *member, const struct member_mail *mail)
 }
 
 /* The process of that node's registration in force, if it was seen to have gone: it ended, or another one came after
- * it. 0: it was not. */
+ * it (REPLICATION.md, rule 47). 0: it was not. */
 static uint64_t gone_process(const struct member_peer *peer, const struct node_registration *known)
 {
     if (known == NULL || known->process == 0 || known->fenced)

@@ -76,8 +76,8 @@ void membership_free(struct membership *member);
  * only voter it returns once the registration and all that follows from it are applied (a full disk is no error where
  * the node was registered before: it is tried again), else at once. Not from a work. -ETIMEDOUT, -EIO, -ENOSPC. */
 int membership_start(struct membership *member, bool unclean, struct err *e);
-/* A clean stop: other nodes lead what this one led. Returns when they do, when nobody answers for a session, or after
- * 10 s. Not from a work. */
+/* A clean stop: other nodes lead what this one led (REPLICATION.md, rule 49). Returns when they do, when nobody answers
+ * for a session, or after 10 s. Not from a work. */
 void membership_leave(struct membership *member);
 
 /* Silenced and settled, the logs still open: a registration that is not decided is given up. */
@@ -87,9 +87,9 @@ void membership_stop(struct membership *member);
 void membership_applied(struct membership *member, const struct command *cmd);
 
 /* Whether this node may acknowledge as a leader: it heard the controller within three quarters of
- * node.session.timeout.ms, counted from when the heartbeat was sent that was answered last (REPLICATION.md). A load,
- * and the clock where there are other nodes; any thread. Once it has a lease again what is held in its partitions goes
- * on. */
+ * node.session.timeout.ms, counted from when the heartbeat was sent that was answered last (REPLICATION.md, rule 46). A
+ * load, and the clock where there are other nodes; any thread. Once it has a lease again what is held in its partitions
+ * goes on. */
 bool membership_has_lease(const struct membership *member);
 
 #endif

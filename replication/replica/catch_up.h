@@ -1,7 +1,7 @@
 /* replication/replica/catch_up.h: how much is sent to one peer for replicas that nobody waits for, so that what
  * somebody waits for does not stand behind it: in the socket, and in the peer's mailbox, all partitions' records are in
  * one row; and disks and processors are the same. Nobody waits for a replica that is not in sync, where enough others
- * are; what all others are sent is live traffic.
+ * are; what all others are sent is live traffic (REPLICATION.md, rule 59).
  *
  *     QUIET: so many bytes under way (sent, and not acknowledged) as keep a fast link full
  *       ^ |

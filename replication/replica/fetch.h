@@ -55,7 +55,8 @@ void fetch_follow(struct fetch *fetch, int32_t leader, int32_t leader_epoch, uin
 /* The leader is up, in a new session; or down: 0. */
 void fetch_session(struct fetch *fetch, uint64_t session);
 
-/* An answer with those, of a log that begins where expected or not (records alone: from; else -1). */
+/* An answer with those, of a log that begins where expected or not (records alone: from; else -1). REPLICATION.md,
+ * rule 43. */
 enum fetch_verdict fetch_judge(const struct fetch *fetch, uint64_t session, int32_t leader_epoch, uint64_t round,
                                int64_t from);
 /* Records (or none) were taken over, and the log ends at next now: the log agrees. acks: that is to be said. */

@@ -277,6 +277,7 @@ struct forward *forwarder_answer(struct forwarder *forwarder, uint64_t request, 
 
 /* ---- ends ---- */
 
+/* REPLICATION.md, rule 36: EROFS is certain. */
 static int expired_rc(const struct forward *forward)
 {
     return forward->state == FORWARD_SENT || forward->in_doubt ? -ETIMEDOUT : -EROFS;

@@ -64,7 +64,8 @@ static int begin_leading(struct partition *part, struct err *e)
     return 0;
 }
 
-/* It was led in later epochs than the cluster's, which does not know of them: when this node was alone. */
+/* It was led in later epochs than the cluster's, which does not know of them: when this node was alone. It waits for a
+ * later one (REPLICATION.md, rule 51). */
 static bool is_behind(struct partition *part)
 {
     int32_t latest = part->log != NULL ? log_latest_epoch(part->log) : -1;

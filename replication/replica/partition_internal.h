@@ -387,7 +387,7 @@ void partition_resume(struct partition *part);
 int partition_let_in(struct partition *part, int most);
 /* The same at the start. */
 void partition_hold_init(struct partition *part);
-/* What one ends with that is in a log, or may be, of which nobody knows what will become. */
+/* What one ends with that is in a log, or may be, of which nobody knows what will become (REPLICATION.md, rule 36). */
 int partition_doubt(const struct append_op *op);
 /* The topic is deleted: ends every append that waits with -ESTALE. Calls back. */
 void partition_hold_deleted(struct partition *part);
@@ -451,7 +451,7 @@ void read_block_unref(struct read_block *block);
 int partition_copy_batch(struct append_op *op, struct append_batch *out);
 int64_t partition_deadline_of(struct append_op *op);
 /* One that the leader elsewhere has acknowledged and that is not below this replica's high watermark yet, though it is
- * in sync: COMMITTING until it is, or LIMIT_SHOW_MS have passed. false: it need not wait. */
+ * in sync: COMMITTING until it is, or LIMIT_SHOW_MS have passed (REPLICATION.md, rule 38). false: it need not wait. */
 bool partition_hold_showing(struct append_op *op);
 
 /* ---- appends elsewhere: partition_forward.c ---- */

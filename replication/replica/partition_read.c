@@ -53,7 +53,7 @@ int partition_read_here(struct read_op *op)
     if (rc != 0)
         return rc;
     struct log *log = part->log;
-    struct log_point from, hw;
+    struct log_point from, hw; /* REPLICATION.md, rule 6: nothing at or above hw */
     partition_own_range(part, &from, &hw);
     op->high_watermark = hw;
     op->leader_epoch = log_epoch_before(log, hw.offset); /* first: what is replaced meanwhile is of a later one */

@@ -1,4 +1,5 @@
-/* tests/quorum/check.c: what must hold, whatever happens. Looked at after each step, each action, each record. */
+/* tests/quorum/check.c: what must hold, whatever happens. Looked at after each step, each action, each record. The
+ * rules are those of REPLICATION.md. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -43,6 +44,7 @@ void check_appended(struct model *model, const struct node *node, int64_t offset
     }
 }
 
+/* Rule 33. */
 void check_truncated(struct model *model, const struct node *node, int64_t end)
 {
     if (end < node->raft.high_watermark) {
@@ -51,7 +53,7 @@ void check_truncated(struct model *model, const struct node *node, int64_t end)
     }
 }
 
-/* Records below end are those that were decided. */
+/* Records below end are those that were decided (rules 9 and 33). */
 static void check_decided(struct model *model, const struct node *node, int64_t from, int64_t end)
 {
     for (int64_t at = from > node->log.start ? from : node->log.start; at < end && at < model->decided_end; at++) {
@@ -81,7 +83,8 @@ static void note_decided(struct model *model, const struct node *node, int64_t e
         model->decided_end = end;
 }
 
-/* What a leader decides is on the disks of a majority of the voters that it goes by, and its last record is its own. */
+/* What a leader decides is on the disks of a majority of the voters that it goes by, and its last record is its own
+ * (rules 9 and 19). */
 static void check_leader_decides(struct model *model, const struct node *node, int64_t end)
 {
     const struct raft_voters *voters = raft_voters(&node->raft);
@@ -110,7 +113,7 @@ static void check_high_watermark(struct model *model, struct node *node, int64_t
 {
     int32_t epoch = node->raft.state.epoch;
 
-    if (offset < node->high_watermark) {
+    if (offset < node->high_watermark) { /* rule 20 */
         check_failed(model, "the high watermark does not go back", "node %d: %lld after %lld", node->self.node,
                      (long long)offset, (long long)node->high_watermark);
     }
@@ -138,7 +141,8 @@ static void check_high_watermark(struct model *model, struct node *node, int64_t
 
 /* ---- leaders ---- */
 
-/* Its state is on the disk, and it is about to append. */
+/* Its state is on the disk, and it is about to append: one leader an epoch, since a server votes once in it, and for
+ * who has all that was decided (rules 15 and 16). */
 static void check_leads(struct model *model, struct node *node)
 {
     int32_t epoch = node->raft.state.epoch;
@@ -172,7 +176,7 @@ static void note_new_leader(struct model *model, struct node *node)
     }
 }
 
-/* A leader that a majority of the voters did not fetch from in time has resigned. */
+/* A leader that a majority of the voters did not fetch from in time has resigned (rule 21). */
 static void check_lease(struct model *model, const struct node *node)
 {
     const struct raft_voters *voters = raft_voters(&node->raft);
@@ -204,7 +208,7 @@ void check_fetch(struct model *model, struct node *node, const struct raft_messa
         node->acked[from] = fetch->fetch.flushed;
 }
 
-/* What a leader knows of a follower never goes back. */
+/* What a leader knows of a follower never goes back (rule 20). */
 static void check_acks(struct model *model, const struct node *node)
 {
     for (int i = 0; i < model->count; i++) {
@@ -223,6 +227,7 @@ static void check_acks(struct model *model, const struct node *node)
 
 /* ---- voters ---- */
 
+/* Rule 22. */
 static void check_voters(struct model *model, const struct node *node)
 {
     const struct raft_change *latest = raft_history_latest(&node->raft.voters);
@@ -248,6 +253,7 @@ static int differing(const struct raft_voters *a, const struct raft_voters *b)
     return n;
 }
 
+/* Rules 23 and 26. */
 static void check_change(struct model *model, const struct node *node, const struct raft_action *action)
 {
     const struct toy_log *log = &node->log;
@@ -309,6 +315,7 @@ void check_step(struct model *model, struct node *node, const struct raft_event 
     }
     if (raft->role == RAFT_LEADER && (before != RAFT_LEADER || epoch_before != raft->state.epoch))
         note_new_leader(model, node);
+    /* Rules 17 and 49. */
     if (raft->role == RAFT_CANDIDATE && raft->state.epoch != epoch_before && before != RAFT_PROSPECTIVE &&
         (before != RAFT_FOLLOWER || node->called_in != epoch_before)) {
         check_failed(model, "who raises the epoch was promised votes, or called by who ended the last one",
@@ -323,7 +330,7 @@ void check_step(struct model *model, struct node *node, const struct raft_event 
     if (raft->role != RAFT_LEADER)
         return;
     check_acks(model, node);
-    if (raft_may_answer(raft) && !node->answered) {
+    if (raft_may_answer(raft) && !node->answered) { /* rule 19 */
         int32_t epoch = raft->state.epoch;
 
         node->answered = true;
@@ -339,6 +346,7 @@ void check_step(struct model *model, struct node *node, const struct raft_event 
     }
 }
 
+/* Rule 15: a message is of what is on the disk; and rule 17: a pre-vote. */
 static void check_message(struct model *model, const struct node *node, const struct raft_message *msg)
 {
     if (msg->epoch != node->disk.epoch) {
@@ -375,7 +383,7 @@ void check_action(struct model *model, struct node *node, const struct raft_acti
     case RAFT_APPEND_VOTERS:
         check_change(model, node, action);
         break;
-    case RAFT_BOOTSTRAP:
+    case RAFT_BOOTSTRAP: /* rule 25 */
         if (model->decided_end > 0)
             check_failed(model, "a cluster begins once", "node %d begins another", node->self.node);
         break;

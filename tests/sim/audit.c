@@ -55,15 +55,15 @@ static bool check_line(struct walk *w, const char *line, uint32_t len, struct lo
     if (batch->state == BATCH_GONE && batch->lost)
         batch->state = BATCH_IN;
     if (batch->state == BATCH_GONE) {
-        err_set(w->e, 0, "offset %" PRId64 ": line %" PRId64 ".%d was refused, or lost and not shown since", at.offset,
-                serial, number);
+        err_set(w->e, 0, "offset %" PRId64 ": line %" PRId64 ".%d was refused, or lost and not shown since (rule 36)",
+                at.offset, serial, number);
         return false;
     }
     /* No reader ever misses it again. */
     if (!book_place(w->part, serial, base, w->e) || !book_promise(w->part, serial, w->e))
         return false;
     if (w->seen[serial * BOOK_LINES + number]) {
-        err_set(w->e, 0, "line %" PRId64 ".%d is there twice", serial, number);
+        err_set(w->e, 0, "line %" PRId64 ".%d is there twice (rule 34)", serial, number);
         return false;
     }
     if (batch->state == BATCH_UNKNOWN) {
@@ -234,9 +234,11 @@ static bool check_missing(struct walk *w, int64_t serial)
         /* It lies where others were that were lost, and this node has not heard of its leader. */
         if (w->part->may_go && batch->epoch > w->leader_epoch)
             continue;
+        const char *flushed = w->book->node_count == 1 ? "flushed: rule 8" : "flushed: rule 39";
         err_set(w->e, 0,
-                "line %" PRId64 ".%d (offset %" PRId64 "%s) is missing from %" PRId64 " … %" PRId64 " … %" PRId64,
-                serial, i, offset, batch->durable ? ", flushed" : "", w->start.offset, w->limit.offset, w->end.offset);
+                "line %" PRId64 ".%d (offset %" PRId64 ") is missing from %" PRId64 " … %" PRId64 " … %" PRId64 " (%s)",
+                serial, i, offset, w->start.offset, w->limit.offset, w->end.offset,
+                batch->durable ? flushed : "rule 4");
         return false;
     }
     return true;
@@ -250,7 +252,8 @@ static bool check_unplaced(struct walk *w, int64_t serial)
     if (batch->placed || !batch->promised || book_may_go(batch) || batch->late || w->topic->compacts ||
         w->start.offset > 0 || w->limit.offset < w->end.offset)
         return true;
-    err_set(w->e, 0, "batch %" PRId64 " was acknowledged, and is missing from 0 … %" PRId64, serial, w->end.offset);
+    err_set(w->e, 0, "batch %" PRId64 " was acknowledged, and is missing from 0 … %" PRId64 " (rule 4)", serial,
+            w->end.offset);
     return false;
 }
 
@@ -284,13 +287,14 @@ static bool check_points(struct walk *w)
     } else if (w->shown.position < part->shown[place].position ||
                (w->book->node_count == 1 && w->start.position < part->start_shown[place].position &&
                 w->start.offset < w->limit.offset)) {
-        err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64, w->shown.position,
-                part->shown[place].position);
+        err_set(w->e, 0, "the high watermark (or the start) went back: %" PRId64 " after %" PRId64 " (rule 5)",
+                w->shown.position, part->shown[place].position);
     } else if ((w->audit->all || w->book->node_count == 1) && !part->may_go && w->start.offset < part->trimmed.offset) {
-        err_set(w->e, 0, "starts at %" PRId64 ", deleted up to %" PRId64, w->start.offset, part->trimmed.offset);
+        err_set(w->e, 0, "starts at %" PRId64 ", deleted up to %" PRId64 " (rule 40)", w->start.offset,
+                part->trimmed.offset);
     } else if (!w->topic->retains && !w->topic->compacts && w->start.offset > part->trim_asked.offset &&
                !part->may_go) { /* what is lost is a hole */
-        err_set(w->e, 0, "starts at %" PRId64 ", and nobody removed that much", w->start.offset);
+        err_set(w->e, 0, "starts at %" PRId64 ", and nobody removed that much (rule 45)", w->start.offset);
     } else {
         return true;
     }

@@ -37,7 +37,7 @@ enum batch_state {
 
 struct book_batch {
     enum batch_state state;
-    bool durable;   /* acknowledged as on the disk */
+    bool durable;   /* acknowledged as on the disk (rules 8, 39) */
     bool promised;  /* acknowledged as held by all in sync, or read */
     bool may_go;    /* whoever was in sync has lost its power since */
     bool placed;    /* base is known */
@@ -66,7 +66,7 @@ struct book_partition {
     int64_t count, room;
     int64_t *by_offset; /* serials of those that are placed, ascending by base */
     int64_t placed_count, placed_room;
-    struct log_point trimmed;    /* DeleteRecords up to here were acknowledged */
+    struct log_point trimmed;    /* DeleteRecords up to here were acknowledged (rule 40) */
     struct log_point trim_asked; /* and asked for */
     bool may_go;                 /* whoever was in sync has lost its power: records that were shown may be gone */
     int32_t unclean_epoch;       /* who led before the last unclean election promises nothing since */

@@ -65,7 +65,7 @@ static void append_over(struct pending *p, int rc)
     }
 }
 
-/* Now and then its writer looks at once at what it has written. */
+/* Now and then its writer looks at once at what it has written (rule 38). */
 static void on_append(struct append_op *op, int rc)
 {
     struct pending *p = CONTAINER_OF(op, struct pending, append);
@@ -148,6 +148,7 @@ static void flush_over(struct pending *p, int rc)
      * along what it alone had acknowledged: those of sound ones succeed. */
     if (!deleted)
         pending_check_errno(p, "an fsync", rc, world_alone(p->host) ? allowed + 2 : allowed);
+    /* From here on it is promised to be on disks (rules 8 and 39). */
     struct book_partition *part = &p->known->parts[p->index];
     for (int64_t i = 0; i < part->count && rc == 0; i++) {
         struct book_batch *batch = &part->batches[i];

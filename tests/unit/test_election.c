@@ -168,7 +168,7 @@ static void an_unclean_stop_strikes_from_isr_and_eligible(void **state)
     is_set(&out.last_isr, "2"); /* it may yet have what 1 loses before anybody follows it */
 }
 
-/* architecture.md, rule 7: a power cut of all does not elect whoever registered last. Who has not come back yet still
+/* REPLICATION.md, rule 11: a power cut of all does not elect whoever registered last. Who has not come back yet still
  * looks alive and in sync, is elected, and turns out to have stopped uncleanly, too. */
 static void who_is_elected_before_it_is_heard_of_settles_nothing(void **state)
 {
