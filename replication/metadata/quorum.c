@@ -352,7 +352,7 @@ static void publish(struct quorum *quorum)
     quorum->leader_epoch = quorum->raft.state.epoch;
     quorum->voters = *raft_voters(&quorum->raft);
     quorum->leading = leads;
-    quorum->majority_ms = leads ? raft_majority_fetched_ms(&quorum->raft) : 0;
+    quorum->majority_ms = leads ? raft_majority_heard_ms(&quorum->raft) : 0;
     quorum->resigned = quorum->stop_begun && !(quorum->state == QUORUM_WELL && raft_is_leaving(&quorum->raft));
     pthread_mutex_unlock(&quorum->lock);
     if (leader != before && leader != 0 && !quorum_is_alone(quorum)) {
@@ -655,14 +655,14 @@ bool quorum_has_peers(struct quorum *quorum)
            (voters.count == 1 && !raft_id_equal(voters.ids[0], quorum->self));
 }
 
-bool quorum_leads(struct quorum *quorum, int64_t *majority_fetched_ms)
+bool quorum_leads(struct quorum *quorum, int64_t *majority_heard_ms)
 {
     bool leads;
 
     pthread_mutex_lock(&quorum->lock);
     leads = quorum->leading;
-    if (majority_fetched_ms != NULL)
-        *majority_fetched_ms = quorum->majority_ms;
+    if (majority_heard_ms != NULL)
+        *majority_heard_ms = quorum->majority_ms;
     pthread_mutex_unlock(&quorum->lock);
     return leads;
 }

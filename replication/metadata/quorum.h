@@ -90,6 +90,7 @@ struct quorum_fetcher {
     uint64_t session;
     int64_t at_ms;        /* when the next fetch is due */
     int64_t told_flushed; /* by the last one */
+    uint64_t heard;       /* `sent` of the last answer; 0: there was none */
     bool told_why;        /* it was logged why what came is not taken */
 };
 
@@ -313,8 +314,9 @@ int32_t quorum_leader(struct quorum *quorum);                       /* the node 
 void quorum_voters(struct quorum *quorum, struct raft_voters *out); /* in force, decided or not */
 /* Others are needed, or will be, for a decision. */
 bool quorum_has_peers(struct quorum *quorum);
-/* This node leads, and when a majority of the voters had last fetched (INT64_MAX: it is the only one): raft.h. */
-bool quorum_leads(struct quorum *quorum, int64_t *majority_fetched_ms);
+/* This node leads, and when it last sent what a majority of the voters is known to have heard (INT64_MAX: it is the
+ * only one): raft.h. */
+bool quorum_leads(struct quorum *quorum, int64_t *majority_heard_ms);
 
 /* Reads the snapshot. One that is damaged, or has gone, is written anew from what is in memory: -EBADMSG. 0: it is
  * well; -ENOENT: there was never one; passing errnos. Any thread that may wait for a disk. */

@@ -60,6 +60,7 @@ static void send_fetch(struct quorum *quorum)
     msg.fetch.high_watermark = quorum->raft.high_watermark;
     msg.fetch.last_epoch = quorum->end_epoch;
     msg.fetch.session = fetcher->session;
+    msg.fetch.heard = fetcher->heard;
     fetcher->told_flushed = msg.fetch.flushed;
     fetcher->at_ms = now_ms(quorum) + LIMIT_QUORUM_BEAT_MS;
     quorum_send(quorum, &msg, NULL, 0);
@@ -301,6 +302,8 @@ void quorum_on_fetch_answer(struct quorum *quorum, const struct raft_message *ms
     /* What does not go on where this log ends says nothing of it. */
     if (rc == -EBADMSG)
         heard.fetch_answer.high_watermark = 0;
+    if (ours && msg->fetch_answer.outcome != RAFT_FETCH_NOT_LEADER)
+        quorum->fetcher.heard = msg->fetch_answer.sent;
     quorum_step(quorum, &event);
     if (ours && msg->fetch_answer.outcome == RAFT_FETCH_OK)
         quorum_ops_answered(quorum);

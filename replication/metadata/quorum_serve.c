@@ -131,6 +131,7 @@ static void answer(struct quorum *quorum, const struct quorum_pending *pending)
 
     msg.fetch_answer.session = pending->session;
     msg.fetch_answer.offset = pending->offset;
+    msg.fetch_answer.sent = (uint64_t)quorum->clock->mono_ms(quorum->clock);
     msg.fetch_answer.outcome = compare(quorum, pending->offset, pending->last_epoch, &msg.fetch_answer.end_epoch,
                                        &msg.fetch_answer.end_offset);
     if (msg.fetch_answer.outcome == RAFT_FETCH_OK) {

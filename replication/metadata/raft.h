@@ -171,6 +171,7 @@ struct raft_replica {
     struct raft_id id;
     int64_t offset, flushed; /* -1: has not fetched in this epoch */
     int64_t fetched_ms;      /* when it last did, or when this server became leader */
+    int64_t heard_ms;        /* when this leader last sent what it is known to have heard; INT64_MIN: not known */
     /* What was decided when it fetched once: as soon as it has flushed that, it is caught up as of then, however much
      * was decided meanwhile (Kafka's lastCaughtUpTimeMs). */
     int64_t decided, decided_ms;
@@ -266,9 +267,11 @@ bool raft_is_leaving(const struct raft *raft);
 /* A leader that knows all that was ever decided: a record of its own epoch is. Before that it answers no question about
  * what is decided, and changes no voters. */
 bool raft_may_answer(const struct raft *raft);
-/* When a majority of the voters, this leader included, had last fetched: its lease begins there. INT64_MAX: it is the
- * only one. */
+/* When a majority of the voters, this leader included, had last fetched. INT64_MAX: it is the only one. */
 int64_t raft_majority_fetched_ms(const struct raft *raft);
 const char *raft_role_name(enum raft_role role);
+/* Likewise, when it last sent what they are known to have heard: its lease begins there. A fetch may lie in a socket
+ * for as long as this server stands still, and says nothing of those who have sent it by then. */
+int64_t raft_majority_heard_ms(const struct raft *raft);
 
 #endif

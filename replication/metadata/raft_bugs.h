@@ -7,6 +7,7 @@
 
 #ifdef LOGMNT_BUGS
 struct raft_bugs {
+    bool lease_from_arrival; /* a fetch counts for the lease from when it is read, however long it lay in a socket */
     bool lone_voter_keeps_epoch;    /* elects itself without a new epoch, and reuses (offset, epoch) after a crash */
     bool ack_moves_back;            /* an old fetch moves the leader's idea of a follower back */
     bool high_watermark_moves_back; /* it is whatever the majority says now */

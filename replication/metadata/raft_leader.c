@@ -55,6 +55,7 @@ static struct raft_replica *replica_of(struct raft *raft, struct raft_id id)
                                      .offset = -1,
                                      .flushed = -1,
                                      .fetched_ms = raft->now_ms,
+                                     .heard_ms = INT64_MIN,
                                      .decided = raft->high_watermark,
                                      .decided_ms = raft->now_ms,
                                      .caught_up_ms = INT64_MIN};
@@ -124,6 +125,16 @@ static void note_fetch(struct raft *raft, struct raft_replica *replica, const st
     replica->decided_ms = raft->now_ms;
 }
 
+/* What a leader that stands still is sent meanwhile it reads when it goes on, and somebody else may lead by then: it
+ * counts from when that was sent which the fetch is known to come after. */
+static void note_heard(const struct raft *raft, struct raft_replica *replica, uint64_t heard)
+{
+    if (heard == RAFT_HEARD_UNSAID || RAFT_BUG(lease_from_arrival))
+        replica->heard_ms = raft->now_ms;
+    else if (heard != 0 && heard <= (uint64_t)raft->now_ms && (int64_t)heard > replica->heard_ms)
+        replica->heard_ms = (int64_t)heard;
+}
+
 /* ---- on the way out ---- */
 
 static bool is_connected(const struct raft *raft, int32_t node)
@@ -183,6 +194,7 @@ void raft_on_fetch(struct raft *raft, const struct raft_message *msg, bool diver
     }
     replica = replica_of(raft, msg->from);
     replica->fetched_ms = raft->now_ms;
+    note_heard(raft, replica, msg->fetch.heard);
     if (!diverging) {
         note_fetch(raft, replica, msg);
         raft_count_flushed(raft);
@@ -241,6 +253,19 @@ int64_t raft_majority_fetched_ms(const struct raft *raft)
     int64_t at = majority_value(raft, INT64_MAX, fetched_of);
 
     /* Its electors have heard of it when they voted. */
+    return at < raft->lead_ms ? raft->lead_ms : at;
+}
+
+static int64_t heard_of(const struct raft_replica *replica)
+{
+    return replica->heard_ms;
+}
+
+int64_t raft_majority_heard_ms(const struct raft *raft)
+{
+    int64_t at = majority_value(raft, INT64_MAX, heard_of);
+
+    /* It decides nothing, and has no use for a lease, before a majority has fetched in its epoch. */
     return at < raft->lead_ms ? raft->lead_ms : at;
 }
 

@@ -20,12 +20,13 @@ enum {
 static const struct {
     const char *name;
     size_t elements; /* of the body */
+    size_t later;    /* behind those, that builds have added */
 } types[RAFT_MESSAGE_TYPES] = {
-    [RAFT_VOTE] = {"vote", 4},   [RAFT_VOTE_ANSWER] = {"vote answer", 3},
-    [RAFT_BEGIN] = {"begin", 0}, [RAFT_BEGIN_ANSWER] = {"begin answer", 0},
-    [RAFT_END] = {"end", 1},     [RAFT_END_ANSWER] = {"end answer", 0},
-    [RAFT_FETCH] = {"fetch", 5}, [RAFT_FETCH_ANSWER] = {"fetch answer", 6},
-    [RAFT_FIND] = {"find", 2},   [RAFT_FIND_ANSWER] = {"find answer", 3},
+    [RAFT_VOTE] = {"vote", 4, 0},   [RAFT_VOTE_ANSWER] = {"vote answer", 3, 0},
+    [RAFT_BEGIN] = {"begin", 0, 0}, [RAFT_BEGIN_ANSWER] = {"begin answer", 0, 0},
+    [RAFT_END] = {"end", 1, 0},     [RAFT_END_ANSWER] = {"end answer", 0, 0},
+    [RAFT_FETCH] = {"fetch", 5, 1}, [RAFT_FETCH_ANSWER] = {"fetch answer", 6, 1},
+    [RAFT_FIND] = {"find", 2, 0},   [RAFT_FIND_ANSWER] = {"find answer", 3, 0},
 };
 
 const char *raft_message_type_name(enum raft_message_type type)
@@ -71,6 +72,7 @@ static void pack_body(msgpack_packer *pk, const struct raft_message *msg)
         msgpack_pack_int64(pk, msg->fetch.flushed);
         msgpack_pack_int64(pk, msg->fetch.high_watermark);
         msgpack_pack_uint64(pk, msg->fetch.session);
+        msgpack_pack_uint64(pk, msg->fetch.heard);
         break;
     case RAFT_FETCH_ANSWER:
         msgpack_pack_int(pk, (int)msg->fetch_answer.outcome);
@@ -79,6 +81,7 @@ static void pack_body(msgpack_packer *pk, const struct raft_message *msg)
         msgpack_pack_int64(pk, msg->fetch_answer.high_watermark);
         msgpack_pack_uint64(pk, msg->fetch_answer.session);
         msgpack_pack_int64(pk, msg->fetch_answer.offset);
+        msgpack_pack_uint64(pk, msg->fetch_answer.sent);
         break;
     case RAFT_FIND:
         msgpack_pack_uint32(pk, msg->find.run);
@@ -101,7 +104,7 @@ size_t raft_message_encode(const struct raft_message *msg, uint8_t out[LIMIT_RAF
 {
     struct elements_out to;
 
-    elements_begin(&to, out, LIMIT_RAFT_MESSAGE_BYTES, AT_BODY + types[msg->type].elements);
+    elements_begin(&to, out, LIMIT_RAFT_MESSAGE_BYTES, AT_BODY + types[msg->type].elements + types[msg->type].later);
     msgpack_pack_int(&to.pk, (int)msg->type);
     pack_id(&to.pk, msg->from);
     pack_id(&to.pk, msg->to);
@@ -164,6 +167,7 @@ static bool take_body(const msgpack_object *at, struct raft_message *out)
     case RAFT_END:
         return take_nodes(&at[0], out->end.successors, LIMIT_VOTERS, false, &out->end.count);
     case RAFT_FETCH:
+        out->fetch.heard = RAFT_HEARD_UNSAID;
         return elements_int64(&at[0], 0, &out->fetch.offset) && elements_int32(&at[1], -1, &out->fetch.last_epoch) &&
                elements_int64(&at[2], 0, &out->fetch.flushed) &&
                elements_int64(&at[3], 0, &out->fetch.high_watermark) && elements_uint64(&at[4], &out->fetch.session);
@@ -184,6 +188,16 @@ static bool take_body(const msgpack_object *at, struct raft_message *out)
     return false;
 }
 
+/* What older builds leave out. */
+static bool take_later(const msgpack_object *at, struct raft_message *out)
+{
+    if (out->type == RAFT_FETCH)
+        return elements_uint64(&at[types[RAFT_FETCH].elements], &out->fetch.heard);
+    if (out->type == RAFT_FETCH_ANSWER)
+        return elements_uint64(&at[types[RAFT_FETCH_ANSWER].elements], &out->fetch_answer.sent);
+    return true;
+}
+
 static bool take_message(const msgpack_object *array, struct raft_message *out)
 {
     const msgpack_object *at = array->via.array.ptr;
@@ -195,7 +209,8 @@ static bool take_message(const msgpack_object *array, struct raft_message *out)
     return array->via.array.size >= AT_BODY + types[type].elements && take_id(&at[AT_FROM], &out->from) &&
            out->from.node != 0 && out->from.incarnation != 0 && take_id(&at[AT_TO], &out->to) && out->to.node != 0 &&
            elements_int32(&at[AT_EPOCH], 0, &out->epoch) && out->epoch <= RAFT_EPOCH_MAX &&
-           take_id(&at[AT_LEADER], &out->leader) && take_body(&at[AT_BODY], out);
+           take_id(&at[AT_LEADER], &out->leader) && take_body(&at[AT_BODY], out) &&
+           (array->via.array.size == AT_BODY + types[type].elements || take_later(&at[AT_BODY], out));
 }
 
 int raft_message_decode(const uint8_t *data, size_t len, struct raft_message *out, struct err *e)

@@ -24,6 +24,9 @@ struct raft_peers {
 /* An epoch above this is nobody's: it could not be raised any more. */
 enum { RAFT_EPOCH_MAX = 1 << 30 };
 
+/* A fetch of an older build, which does not say what it has heard. */
+#define RAFT_HEARD_UNSAID UINT64_MAX
+
 enum raft_message_type {
     RAFT_VOTE,
     RAFT_VOTE_ANSWER,
@@ -73,6 +76,7 @@ struct raft_message {
             int64_t high_watermark; /* that the follower knows */
             int32_t last_epoch;     /* of the record before offset, -1: none */
             uint64_t session;       /* of the follower with this leader; comes back in the answer */
+            uint64_t heard;         /* `sent` of the last answer in this session; 0: none yet; RAFT_HEARD_UNSAID */
         } fetch;
         struct {
             enum raft_fetch_outcome outcome;
@@ -81,6 +85,7 @@ struct raft_message {
             int64_t high_watermark; /* OK */
             uint64_t session;       /* of the fetch */
             int64_t offset;         /* likewise: where what is answered begins */
+            uint64_t sent;          /* the leader's clock; comes back in the next fetch. 0: not said */
         } fetch_answer;
         struct {
             uint32_t run;            /* of the asker's process; comes back in the answer */

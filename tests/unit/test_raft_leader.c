@@ -96,6 +96,48 @@ static void test_a_follower_goes_by_its_leader_as_far_as_its_log_goes(void **sta
 
 /* ---- the end ---- */
 
+/* A fetch that says what its sender has heard. */
+static void fetch_heard(struct machine *m, int32_t node, uint64_t heard)
+{
+    struct raft_message msg = from(m, RAFT_FETCH, node, 1);
+
+    msg.fetch.offset = msg.fetch.flushed = 2;
+    msg.fetch.heard = heard;
+    message(m, &msg);
+}
+
+/* REPLICATION.md, rule 46: the lease of the controller's own node. */
+static void test_what_lay_in_a_socket_carries_no_lease_on(void **state)
+{
+    (void)state;
+    struct machine m;
+    machine_init(&m, 1, 3);
+    machine_lead(&m);
+    int64_t led_ms = m.now_ms, sent_ms;
+    m.now_ms += 100;
+    fetch_heard(&m, 3, 0);
+    assert_int_equal(raft_majority_fetched_ms(&m.raft), m.now_ms);
+    assert_int_equal(raft_majority_heard_ms(&m.raft), led_ms);
+    sent_ms = m.now_ms += 400;
+    m.now_ms += 20;
+    fetch_heard(&m, 3, (uint64_t)sent_ms);
+    assert_int_equal(raft_majority_heard_ms(&m.raft), sent_ms);
+    /* It stands still, and then reads what both had sent before they elected another one. */
+    m.now_ms += 6000;
+    fetch_heard(&m, 3, (uint64_t)sent_ms);
+    fetch_heard(&m, 2, (uint64_t)sent_ms);
+    assert_int_equal(raft_majority_fetched_ms(&m.raft), m.now_ms);
+    assert_int_equal(raft_majority_heard_ms(&m.raft), sent_ms);
+    /* Later ones do not take it back, and nobody hears what was not sent yet. */
+    fetch_heard(&m, 3, (uint64_t)led_ms);
+    fetch_heard(&m, 3, (uint64_t)m.now_ms + 1);
+    assert_int_equal(raft_majority_heard_ms(&m.raft), sent_ms);
+    /* Builds that do not say it count as they did. */
+    fetch_heard(&m, 3, RAFT_HEARD_UNSAID);
+    assert_int_equal(raft_majority_heard_ms(&m.raft), m.now_ms);
+    machine_free(&m);
+}
+
 static void test_a_leader_that_nobody_fetches_from_resigns(void **state)
 {
     (void)state;
@@ -478,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_a_late_fetch_moves_nothing_back),
         cmocka_unit_test(test_another_incarnation_acknowledges_nothing),
         cmocka_unit_test(test_a_follower_goes_by_its_leader_as_far_as_its_log_goes),
+        cmocka_unit_test(test_what_lay_in_a_socket_carries_no_lease_on),
         cmocka_unit_test(test_a_leader_that_nobody_fetches_from_resigns),
         cmocka_unit_test(test_a_clean_stop_hands_over_to_the_most_caught_up),
         cmocka_unit_test(test_a_leader_that_stops_waits_for_who_has_all_of_its_log),

@@ -58,6 +58,7 @@ static void test_each_message_comes_back(void **state)
     msg.fetch.high_watermark = 3;
     msg.fetch.last_epoch = 4;
     msg.fetch.session = UINT64_MAX;
+    msg.fetch.heard = 1ULL << 50;
     assert_comes_back(&msg);
     msg = of_type(RAFT_FETCH_ANSWER);
     msg.fetch_answer.outcome = RAFT_FETCH_DIVERGING;
@@ -65,7 +66,32 @@ static void test_each_message_comes_back(void **state)
     msg.fetch_answer.end_offset = 88;
     msg.fetch_answer.session = 1ULL << 63;
     msg.fetch_answer.offset = 1LL << 41;
+    msg.fetch_answer.sent = 1ULL << 51;
     assert_comes_back(&msg);
+}
+
+/* As they were before leaders said when they sent an answer. */
+static void test_fetches_of_older_builds_are_taken(void **state)
+{
+    (void)state;
+    uint8_t bytes[LIMIT_RAFT_MESSAGE_BYTES];
+    struct raft_message msg = of_type(RAFT_FETCH), back;
+    struct err e;
+    msg.fetch.session = 5;
+    size_t len = raft_message_encode(&msg, bytes);
+    assert_int_equal(bytes[0], 0x9e); /* an array of 14, the last of which is one byte, 0 */
+    bytes[0] = 0x9d;
+    assert_int_equal(raft_message_decode(bytes, len - 1, &back, &e), 0);
+    assert_int_equal(back.fetch.session, 5);
+    assert_true(back.fetch.heard == RAFT_HEARD_UNSAID);
+    msg = of_type(RAFT_FETCH_ANSWER);
+    msg.fetch_answer.offset = 7;
+    len = raft_message_encode(&msg, bytes);
+    assert_int_equal(bytes[0], 0x9f);
+    bytes[0] = 0x9e;
+    assert_int_equal(raft_message_decode(bytes, len - 1, &back, &e), 0);
+    assert_int_equal(back.fetch_answer.offset, 7);
+    assert_int_equal(back.fetch_answer.sent, 0);
 }
 
 static void test_the_longest_lists_fit(void **state)
@@ -136,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_message_comes_back),
+        cmocka_unit_test(test_fetches_of_older_builds_are_taken),
         cmocka_unit_test(test_the_longest_lists_fit),
         cmocka_unit_test(test_further_elements_of_later_versions_are_passed_over),
         cmocka_unit_test(test_what_is_no_message),
