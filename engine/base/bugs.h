@@ -28,6 +28,9 @@ struct bugs {
     bool seal_ends_by_time;      /* logmnt's own: a partition takes appends while its rmdir may still be decided */
     bool judged_by_asker;        /* likewise: a right that is gone elsewhere is there where that is not known yet */
     bool later_clock_wins;       /* Cassandra's last write wins: a setting of a clock that is behind changes nothing */
+    bool lease_from_answer;      /* a lease begins when the answer comes, not when the heartbeat was sent */
+    bool lease_not_asked;        /* a leader takes appends in for as long as it has not heard of another one */
+    bool session_not_granted;    /* a new controller takes for silent whom it has not heard yet */
     bool snapshot_of_some;       /* a snapshot of the metadata leaves out what is set on topics */
     /* Of consumer groups. */
     bool commits_unfenced;        /* KAFKA-6052, KIP-1251's reverse: whoever was a member commits anything */

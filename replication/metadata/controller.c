@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
 #include "replication/metadata/plan.h"
 
 enum { LOOK_CHANGES = 1000 /* in one command */ };
@@ -61,7 +62,8 @@ void controller_begin(struct controller *controller, const struct metadata *meta
     controller->active = true;
     controller->elected_offset = meta->next_offset;
     for (size_t i = 0; i < meta->node_count; i++)
-        begin_session(controller, meta->nodes[i].id, now_ms);
+        begin_session(controller, meta->nodes[i].id,
+                      BUG(session_not_granted) ? now_ms - controller->session_timeout_ms : now_ms);
     look_anew(controller);
     controller->prefer_at_ms = now_ms + CONTROLLER_PREFER_DELAY_MS;
 }

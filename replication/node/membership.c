@@ -6,6 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "engine/base/bugs.h"
 #include "replication/node/node_internal.h"
 
 enum {
@@ -216,7 +217,8 @@ static void take_answer_frame(struct membership *member, int32_t from, const str
         log_line(LOG_WARNING, "node %d: %s", (int)from, e.text);
     else if (msg.number >= member->first_number && msg.number <= member->number &&
              member->number - msg.number < HEARTBEAT_NUMBERS)
-        take_answer(member, member->sent_ms[msg.number % HEARTBEAT_NUMBERS], &msg.answer);
+        take_answer(member, BUG(lease_from_answer) ? now_ms(member) : member->sent_ms[msg.number % HEARTBEAT_NUMBERS],
+                    &msg.answer);
 }
 
 static void beat(struct membership *member, int32_t controller)

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/bugs.h"
 #include "replication/replica/topic_internal.h"
 #include "replication/replica/partition_internal.h"
 #include "replication/replica/remote.h"
@@ -107,7 +108,8 @@ static bool may_lead(const struct partition *part)
     bool behind = atomic_load(&part->epoch.wanted) != 0; /* the log waits for a later epoch */
 
     return partition_leads(part) && !partition_asks_shown(part) &&
-           (!atomic_load(&part->replicated) || (!behind && part->manager->hooks.has_lease(part->manager->hooks.arg)));
+           (!atomic_load(&part->replicated) ||
+            (!behind && (BUG(lease_not_asked) || part->manager->hooks.has_lease(part->manager->hooks.arg))));
 }
 
 bool partition_is_held(const struct partition *part)

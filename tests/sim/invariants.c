@@ -46,6 +46,12 @@ struct known_partition {
     struct sight sights[WORLD_NODES];
 };
 
+/* A registration that is fenced, as the newest metadata has it. */
+struct fence {
+    int64_t epoch;   /* of the node; -1: it is not fenced */
+    int64_t ends_ms; /* on the clock of its node: from then on that has no lease; INT64_MIN: from the first */
+};
+
 struct invariants {
     struct reign *reigns;
     int reign_count, reign_room;
@@ -59,12 +65,16 @@ struct invariants {
     int partition_count, partition_room;
     int64_t epochs[WORLD_NODES]; /* of the nodes, by place */
     int64_t lost_epochs[WORLD_NODES];
+    struct fence fences[WORLD_NODES]; /* likewise */
+    bool fenced_anew;                 /* and one of them is not looked at yet */
 };
 
 struct invariants *invariants_new(void)
 {
     struct invariants *inv = calloc(1, sizeof *inv);
     assert(inv != NULL);
+    for (int i = 0; i < WORLD_NODES; i++)
+        inv->fences[i].epoch = -1;
     return inv;
 }
 
@@ -273,6 +283,52 @@ static void see_settings(struct world *world, const struct metadata *meta)
     see_setting(world, &book->mode, "MOUNT", mode, meta->next_offset);
 }
 
+/* ---- who is fenced ---- */
+
+static int64_t clock_ms(struct sim_node *host)
+{
+    return host->clock.clock.mono_ms(&host->clock.clock);
+}
+
+/* Not for its silence: who decides that had heard of it within a session. It has not acted upon what was decided, or is
+ * said to have gone (rule 47). */
+static bool was_heard(struct world *world, int32_t id)
+{
+    const struct sim_node *by = NULL;
+    for (int i = 0; i < world->node_count; i++) {
+        const struct sim_node *host = &world->nodes[i];
+        if (host->node != NULL && host->node->controller.controller.active &&
+            (by == NULL || host->node->quorum.raft.state.epoch > by->node->quorum.raft.state.epoch))
+            by = host;
+    }
+    if (by == NULL)
+        return false;
+    const struct controller *controller = &by->node->controller.controller;
+    for (int32_t i = 0; i < controller->count; i++) {
+        if (controller->nodes[i].id == id)
+            return clock_ms(&world->nodes[by->id - 1]) - controller->nodes[i].heard_ms < controller->session_timeout_ms;
+    }
+    return false;
+}
+
+static void see_fences(struct world *world, const struct metadata *meta)
+{
+    for (size_t n = 0; n < meta->node_count; n++) {
+        const struct node_registration *now = &meta->nodes[n];
+        struct sim_node *host = &world->nodes[now->id - 1];
+        struct fence *fence = &world->invariants->fences[place(host)];
+        if (!now->fenced) {
+            fence->epoch = -1;
+        } else if (fence->epoch != now->epoch) {
+            int64_t lease_ms = host->node != NULL ? host->node->membership.session_timeout_ms / 4 * 3 : 0;
+            *fence = (struct fence){now->epoch, was_heard(world, now->id) ? clock_ms(host) + lease_ms : INT64_MIN};
+            world->invariants->fenced_anew = true;
+        }
+    }
+}
+
+/* ---- the newest metadata ---- */
+
 /* The newest metadata is what this node has. */
 static void learn(struct sim_node *host, const struct metadata *meta)
 {
@@ -294,6 +350,7 @@ static void learn(struct sim_node *host, const struct metadata *meta)
     }
     for (int i = 0; i < inv->partition_count; i++)
         note_who_has_all(host->world, &inv->partitions[i]);
+    see_fences(host->world, meta);
 }
 
 static void check_partitions(struct sim_node *host, const struct metadata *meta)
@@ -523,12 +580,55 @@ static void check_all_in_sync(struct sim_node *host)
     }
 }
 
+/* ---- the lease ---- */
+
+/* Appends to a partition that it leads, and that others have, too. */
+static bool takes_appends(struct sim_node *host)
+{
+    const struct invariants *inv = host->world->invariants;
+    for (int i = 0; i < inv->partition_count; i++) {
+        const struct partition *part = replica_in(host, &inv->partitions[i]);
+        if (part != NULL && atomic_load(&part->replicated) && !partition_is_held(part))
+            return true;
+    }
+    return false;
+}
+
+/* Who has been fenced takes no append in by itself, though it has not heard of that: its lease ends before the session
+ * does in which it was carried on, and no other one leads before. Also one that stands still, and goes on. */
+static void check_lease(struct sim_node *host)
+{
+    const struct fence *fence = &host->world->invariants->fences[place(host)];
+    if (host->node == NULL || host->in_call || host->disk.crashed || host->ended || fence->epoch < 0 ||
+        atomic_load(&host->node->membership.node_epoch) != fence->epoch || clock_ms(host) < fence->ends_ms)
+        return;
+    const struct membership *member = &host->node->membership;
+    if (membership_has_lease(member)) {
+        world_fail(host->world, "node %d is fenced, and has a lease for another %" PRId64 " ms (rule 46)", host->id,
+                   atomic_load(&member->lease_until_ms) - clock_ms(host));
+    } else if (takes_appends(host)) {
+        world_fail(host->world, "node %d is fenced, and takes appends in (rule 46)", host->id);
+    }
+}
+
+/* Of all nodes when one was fenced, which need not have taken a step; else of the one that has. */
+static void check_leases(struct sim_node *host)
+{
+    struct world *world = host->world;
+    for (int i = 0; i < world->node_count; i++) {
+        if (world->invariants->fenced_anew || &world->nodes[i] == host)
+            check_lease(&world->nodes[i]);
+    }
+    world->invariants->fenced_anew = false;
+}
+
 void invariants_check(struct sim_node *host)
 {
     invariants_look(host);
     if (host->world->node_count == 1)
         return;
     raft_watch_look(host);
+    check_leases(host);
     const struct raft *raft = &host->node->quorum.raft;
     if (raft->role == RAFT_LEADER)
         check_reign(host, "quorum", raft->state.epoch, host->id);

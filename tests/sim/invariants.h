@@ -4,6 +4,7 @@
  *   one leader an epoch, of the quorum and of each partition
  *   metadata is the same on all nodes that have applied the same commands (rule 10), and so are its commands' order
  *   what is known of the metadata's decisions goes back nowhere while a node lives
+ *   who is fenced for its silence has no lease any more, and takes no append in (rule 46)
  *
  * And what only insiders know, for the books: who had what when a power cut came. */
 #ifndef LOGMNT_TESTS_SIM_INVARIANTS_H
