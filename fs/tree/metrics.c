@@ -173,6 +173,10 @@ static void write_cluster(const struct node_metrics *m, FILE *out)
            m->isr_shrinks);
     metric(out, "isr_expands_total", "counter", "Changes that took replicas into an ISR, as applied here.",
            m->isr_expands);
+    /* Kafka's raft-metrics: current-epoch. It has no count of elections, but election-latency-avg and -max. */
+    metric(out, "current_epoch", "gauge", "Epoch of the metadata quorum, as known here.", (uint64_t)m->quorum_epoch);
+    metric(out, "elections_total", "counter", "Elections of the metadata quorum's leader that this node stood in.",
+           m->elections);
     metric(out, "nodes", "gauge", "Nodes of the cluster.", m->nodes);
     metric(out, "nodes_fenced", "gauge", "Nodes of the cluster that are fenced.", m->nodes_fenced);
 }

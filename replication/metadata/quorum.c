@@ -350,6 +350,7 @@ static void publish(struct quorum *quorum)
     before = quorum->leader;
     quorum->leader = leader;
     quorum->leader_epoch = quorum->raft.state.epoch;
+    quorum->elections = quorum->raft.elections;
     quorum->voters = *raft_voters(&quorum->raft);
     quorum->leading = leads;
     quorum->majority_ms = leads ? raft_majority_heard_ms(&quorum->raft) : 0;
@@ -627,6 +628,14 @@ const struct metadata *quorum_acquire(struct quorum *quorum)
 void quorum_release(struct quorum *quorum)
 {
     pthread_rwlock_unlock(&quorum->meta_lock);
+}
+
+void quorum_elections(struct quorum *quorum, int32_t *epoch, uint64_t *elections)
+{
+    pthread_mutex_lock(&quorum->lock);
+    *epoch = quorum->leader_epoch;
+    *elections = quorum->elections;
+    pthread_mutex_unlock(&quorum->lock);
 }
 
 int32_t quorum_leader(struct quorum *quorum)

@@ -256,6 +256,7 @@ struct quorum {
     struct err recover_e;
     /* as of the last turn, for those who ask */
     int32_t leader, leader_epoch;
+    uint64_t elections;
     struct raft_voters voters;
     bool leading;
     int64_t majority_ms;
@@ -312,6 +313,8 @@ void quorum_release(struct quorum *quorum);
 
 int32_t quorum_leader(struct quorum *quorum);                       /* the node that leads the quorum; 0: not known */
 void quorum_voters(struct quorum *quorum, struct raft_voters *out); /* in force, decided or not */
+/* The quorum's epoch, and in how many elections this server stood since its start: with each it raised the epoch. */
+void quorum_elections(struct quorum *quorum, int32_t *epoch, uint64_t *elections);
 /* Others are needed, or will be, for a decision. */
 bool quorum_has_peers(struct quorum *quorum);
 /* This node leads, and when it last sent what a majority of the voters is known to have heard (INT64_MAX: it is the

@@ -204,6 +204,7 @@ struct raft {
     bool started;
     bool starting; /* no leader was heard since the start */
     bool stopping;
+    uint64_t elections;        /* that it stood in, since it was made */
     uint32_t round;            /* of pre-votes */
     unsigned granted, refused; /* bits by place in the voters in force */
     bool leader_named;         /* by one who refused */
@@ -269,9 +270,9 @@ bool raft_is_leaving(const struct raft *raft);
 bool raft_may_answer(const struct raft *raft);
 /* When a majority of the voters, this leader included, had last fetched. INT64_MAX: it is the only one. */
 int64_t raft_majority_fetched_ms(const struct raft *raft);
-const char *raft_role_name(enum raft_role role);
 /* Likewise, when it last sent what they are known to have heard: its lease begins there. A fetch may lie in a socket
  * for as long as this server stands still, and says nothing of those who have sent it by then. */
 int64_t raft_majority_heard_ms(const struct raft *raft);
+const char *raft_role_name(enum raft_role role);
 
 #endif

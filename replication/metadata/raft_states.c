@@ -84,6 +84,7 @@ void raft_become_candidate(struct raft *raft)
     set_role(raft, RAFT_CANDIDATE);
     raft->state = (struct raft_state){.epoch = raft->state.epoch + (keep_epoch ? 0 : 1), .vote = raft->config.self};
     raft->leader_heard = raft->leader_gone = raft->called = false;
+    raft->elections++;
     raft->election_at_ms = new_timeout(raft);
     if (raft_ask_votes(raft))
         raft_become_leader(raft);
@@ -230,8 +231,8 @@ static int64_t rank_of(const struct raft *raft)
     return rank;
 }
 
-void raft_hurry(struct raft *raft)
 /* REPLICATION.md, rule 18. */
+void raft_hurry(struct raft *raft)
 {
     bool leaderless = raft->role == RAFT_UNATTACHED || raft->role == RAFT_RESIGNED || raft->role == RAFT_FOLLOWER;
     int64_t at;

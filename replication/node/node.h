@@ -167,6 +167,8 @@ struct node_metrics {
     uint64_t partitions_without_leader, partitions_under_replicated; /* of the cluster */
     uint64_t leader_changes, isr_shrinks, isr_expands;               /* as applied here */
     uint64_t nodes, nodes_fenced;
+    int32_t quorum_epoch;
+    uint64_t elections; /* of the quorum, that this node stood in */
     int64_t node_epoch; /* -1: not registered yet */
     /* How long they took: appends of this node's own, by their acks - ACKS_ALL; fsyncs of its own, of one partition
      * each; commands of its own; those of the appends that went to a leader elsewhere; rounds of fdatasync of a log. */

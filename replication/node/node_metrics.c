@@ -52,6 +52,7 @@ void node_metrics(struct node *node, struct node_metrics *out)
     out->leader_changes = atomic_load(&node->leader_changes);
     out->isr_shrinks = atomic_load(&node->isr_shrinks);
     out->isr_expands = atomic_load(&node->isr_expands);
+    quorum_elections(&node->quorum, &out->quorum_epoch, &out->elections);
     out->node_epoch = atomic_load(&node->membership.node_epoch);
     count_cluster(quorum_acquire(&node->quorum), out);
     quorum_release(&node->quorum);

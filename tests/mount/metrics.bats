@@ -110,3 +110,14 @@ END
     is "$(value 'logmnt_append_seconds_count{acks="1"}')" 1
     is "$(value 'logmnt_append_seconds_count{acks="all"}')" 0
 }
+
+@test "elections of the quorum are counted, and each raises its epoch" {
+    is "$(value logmnt_elections_total)" 1 # the only voter elects itself at each start
+    epoch=$(value logmnt_current_epoch)
+    at_least "$epoch" 1
+    mkdir orders
+    is "$(value logmnt_current_epoch)" "$epoch"
+    remount
+    is "$(value logmnt_elections_total)" 1
+    is "$(value logmnt_current_epoch)" $((epoch + 1))
+}

@@ -56,6 +56,27 @@ static void test_the_leader_is_killed(void **state)
     assert_int_equal(cluster_chmod(c, leader, 0733), 0);
 }
 
+static void test_elections_are_counted_by_who_stood(void **state)
+{
+    struct cluster *c = *state;
+    int32_t leader = cluster_await_leader(c), follower = cluster_follower(c);
+    struct node_metrics before[4], after;
+    cluster_pass(c, 1000);
+    for (int32_t id = 1; id <= 3; id++) {
+        node_metrics(c->nodes[id].node, &before[id]);
+        assert_int_equal(before[id].quorum_epoch, before[leader].quorum_epoch);
+    }
+    assert_true(before[leader].elections > 0);
+    cluster_kill(c, leader);
+    cluster_await(c, 5000, cluster_leader(c) > 0);
+    assert_int_equal(cluster_chmod(c, follower, 0711), 0);
+    node_metrics(c->nodes[cluster_leader(c)].node, &after);
+    assert_true(after.quorum_epoch > before[leader].quorum_epoch);
+    assert_true(after.elections > before[cluster_leader(c)].elections);
+    /* Each raises it by one. */
+    assert_true(after.elections <= (uint64_t)after.quorum_epoch);
+}
+
 static void test_a_command_survives_the_election(void **state)
 {
     struct cluster *c = *state;
@@ -586,6 +607,7 @@ int main(void)
         THREE(test_three_nodes_begin_a_cluster),
         THREE(test_a_command_of_any_node_is_seen_on_all),
         THREE(test_the_leader_is_killed),
+        THREE(test_elections_are_counted_by_who_stood),
         THREE(test_a_command_survives_the_election),
         THREE(test_a_late_answer_doubles_no_command),
         THREE(test_a_leader_that_is_cut_off_decides_nothing),

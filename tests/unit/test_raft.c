@@ -108,10 +108,12 @@ static void test_a_failed_election_begins_with_pre_votes_again(void **state)
     tick(&m, RAFT_ELECTION_MIN_MS);
     vote_answer(&m, true, 3, 0, true, 0);
     assert_int_equal(m.raft.role, RAFT_CANDIDATE);
+    assert_int_equal(m.raft.elections, 1);
     GIVES(vote_answer(&m, false, 1, 1, false, 0), "");
     GIVES(vote_answer(&m, false, 3, 1, false, 0), "");
     GIVES(tick(&m, RAFT_RETRY_MS), "prevote>1 prevote>3 role(prospective)");
     assert_int_equal(m.raft.state.epoch, 1);
+    assert_int_equal(m.raft.elections, 1); /* a pre-vote is none */
     machine_free(&m);
 }
 
