@@ -434,7 +434,7 @@ int options_parse(int argc, char **argv, struct options *out, struct err *e)
     _Static_assert(COUNT_OF(p.flags_given) == COUNT_OF(fuse_flags), "one for each");
     *out = (struct options){
         .id = 1,
-        .acks = ACKS_ALL,
+        .acks = ACKS_ALL, /* KIP-679: the strongest guarantee by default; that nothing comes twice is rule 34 */
         .linger_ms = 0,
         .batch_size_bytes = 16384,
         .buffer_memory_bytes = 33554432,
