@@ -67,9 +67,10 @@ enum {
     /* Commands applied since the last snapshot of the metadata before the next one is written and the log before it
      * dropped. */
     LIMIT_SNAPSHOT_COMMANDS = 4096,
-    /* Bytes of parked appends, over all partitions; when they are used up the next append that would have to wait fails
-     * at once with -EROFS. Those that come to two partitions at the same time may both get the last of them: it is
-     * exceeded by one append of each thread at most. */
+    /* Bytes of parked appends, over all partitions: what Kafka's producer keeps in its buffer.memory until a leader has
+     * it (the option of that name bounds only what lingers). When they are used up the next append that would have to
+     * wait fails at once with -EROFS. Those that come to two partitions at the same time may both get the last of them:
+     * it is exceeded by one append of each thread at most. */
     LIMIT_PARKED_BYTES = 256 << 20,
     /* Appends that were held, and that a turn of a topic lets into the log; more of them wait for its next turn, behind
      * whatever else the prompt pool has to do. */
