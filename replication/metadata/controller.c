@@ -105,7 +105,7 @@ bool controller_heartbeat(struct controller *controller, const struct metadata *
     node->wants_stop = beat->wants_stop;
     note_owed(node, beat, meta->next_offset, now_ms);
     answer->known = true;
-    answer->fenced = known->fenced || beat->applied_offset < controller->elected_offset;
+    answer->fenced = known->fenced || node->fencing || beat->applied_offset < controller->elected_offset;
     answer->may_stop = known->shutting_down && !controller->look;
     return true;
 }
@@ -229,11 +229,12 @@ static int64_t session_end_ms(const struct controller *controller, const struct 
 }
 
 /* The change that this node's session asks for, if there is one (REPLICATION.md, rule 47). */
-static bool next_of_node(const struct controller *controller, const struct controller_node *node,
+static bool next_of_node(const struct controller *controller, struct controller_node *node,
                          const struct node_registration *known, int64_t now_ms, struct command *out)
 {
     bool over = node->dead || now_ms >= session_end_ms(controller, node);
-    if (!known->fenced && over) {
+    node->fencing = !known->fenced && (over || node->fencing);
+    if (node->fencing) {
         change_node(out, known, true, known->shutting_down);
         return true;
     }
@@ -254,7 +255,7 @@ static bool next_of_node(const struct controller *controller, const struct contr
 static bool next_node(struct controller *controller, const struct metadata *meta, int64_t now_ms, struct command *out)
 {
     for (size_t i = 0; i < meta->node_count; i++) {
-        const struct controller_node *node = find(controller, meta->nodes[i].id);
+        struct controller_node *node = find(controller, meta->nodes[i].id);
         if (node != NULL && next_of_node(controller, node, &meta->nodes[i], now_ms, out))
             return true;
     }

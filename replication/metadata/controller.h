@@ -45,6 +45,7 @@ struct controller_node {
      * since; INT64_MAX: it owes nothing. */
     int64_t owed_offset, owed_ms;
     bool dead;             /* its process has ended */
+    bool fencing;          /* that it is to be fenced was proposed, and may be decided whatever is heard of it since */
     bool wants_stop;       /* a clean stop: it hands over first */
     uint64_t gone_process; /* that the votes are about */
     struct gone_vote gone[LIMIT_VOTERS];
@@ -79,7 +80,7 @@ struct heartbeat {
 
 struct heartbeat_answer {
     bool known;    /* false: that registration is not in force; register anew */
-    bool fenced;   /* or it may not know that another one leads what it has led: no lease is carried on */
+    bool fenced;   /* or is to be, or it may not know that another one leads what it has led: no lease is carried on */
     bool may_stop; /* nothing waits for it any more: it leads nothing that another could lead */
 };
 

@@ -276,6 +276,38 @@ static void silence_fences_after_a_session_and_not_before(void **state)
     assert_int_equal(part(c, 0)->leader_epoch, 0);
 }
 
+/* REPLICATION.md, rule 46: it is heard of while that it is fenced is on its way, and may be decided by a later
+ * controller. */
+static void no_lease_is_carried_on_once_it_is_proposed_to_fence_it(void **state)
+{
+    struct cluster *c = *state;
+    struct heartbeat_answer answer;
+    struct heartbeat heartbeat = {.node = 1, .node_epoch = metadata_node(&c->meta, 1)->epoch};
+    struct command fences;
+    pass(c, 1);
+    for (int passed_ms = 0; passed_ms < SESSION_MS; passed_ms += 500) {
+        c->now_ms += 500;
+        if (passed_ms < SESSION_MS - 500)
+            all_but_one_beat(c);
+    }
+    assert_int_equal(controller_next(&c->controller, &c->meta, c->now_ms, &fences), 1);
+    assert_int_equal(fences.type, COMMAND_CHANGE_NODE);
+    heartbeat.applied_offset = c->meta.next_offset;
+    assert_true(controller_heartbeat(&c->controller, &c->meta, c->now_ms, &heartbeat, &answer));
+    assert_true(answer.known && answer.fenced);
+    /* It failed, or seemed to: it is proposed again. */
+    command_free(&fences);
+    assert_int_equal(controller_next(&c->controller, &c->meta, c->now_ms, &fences), 1);
+    assert_int_equal(fences.registration.id, 1);
+    assert_true(fences.registration.fenced);
+    apply(c, &fences);
+    command_free(&fences);
+    /* And once it is so, it is let in again. */
+    beat(c, 1, false);
+    assert_false(metadata_node(&c->meta, 1)->fenced);
+    assert_false(beat(c, 1, false).fenced);
+}
+
 static void a_dead_process_is_fenced_at_once(void **state)
 {
     struct cluster *c = *state;
@@ -590,6 +622,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_gets_on_from_command_to_command_is_not_late, setup, teardown),
         cmocka_unit_test_setup_teardown(no_lease_is_carried_on_before_an_election_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_fences_after_a_session_and_not_before, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_lease_is_carried_on_once_it_is_proposed_to_fence_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dead_process_is_fenced_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_process_is_gone_once_a_majority_of_the_voters_finds_it_so, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clean_stop_hands_over_before_it_ends, setup, teardown),
