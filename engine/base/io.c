@@ -71,14 +71,24 @@ static int posix_ftruncate(struct io *io, int fd, int64_t size)
 }
 
 /* ext4 reserves blocks one by one as a write dirties its pages, which takes 0.4 of a write of 1 MiB; XFS and others do
- * not need to be told. */
+ * not need to be told. What it cannot give as a whole it takes from others until that is given back: so it is not asked
+ * for the last of them. */
 static int posix_allocate(struct io *io, int fd, int64_t at, int64_t len)
 {
+    static const uint64_t spare_bytes = 64 << 20;
     struct statfs fs;
-    int rc = fstatfs(fd, &fs) < 0 ? -errno : fs.f_type == EXT4_SUPER_MAGIC ? 0 : -EOPNOTSUPP;
 
     (void)io;
-    return rc < 0 ? rc : RETRY(int, fallocate(fd, FALLOC_FL_KEEP_SIZE, at, len));
+    if (fstatfs(fd, &fs) < 0) {
+        return -errno;
+    }
+    if (fs.f_type != EXT4_SUPER_MAGIC) {
+        return -EOPNOTSUPP;
+    }
+    if ((uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize < (uint64_t)len + spare_bytes) {
+        return -EAGAIN;
+    }
+    return RETRY(int, fallocate(fd, FALLOC_FL_KEEP_SIZE, at, len));
 }
 
 static int posix_fdatasync(struct io *io, int fd)

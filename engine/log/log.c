@@ -164,6 +164,15 @@ void log_trim_segments(struct log *log)
     }
 }
 
+void log_trim(struct log *log)
+{
+    log_lock(log);
+    if (atomic_load(&log->offline) == 0) {
+        log_trim_segments(log);
+    }
+    log_unlock(log);
+}
+
 int log_close(struct log *log, struct err *e)
 {
     int rc = 0;

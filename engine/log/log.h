@@ -236,6 +236,10 @@ struct log_point log_end(struct log *log);
 int64_t log_recovery_point(struct log *log); /* the flushed offset */
 uint64_t log_flushes(struct log *log);       /* fdatasync pairs (rounds) since it was opened */
 int64_t log_cleaner_offset(struct log *log);
+
+/* Gives back the blocks that the disk holds for large appends to come; the next one looks for them again. Waits for
+ * appends under way. */
+void log_trim(struct log *log);
 /* The last batch's timestamp; with no batch left the active file's mtime, which is that of the last one that went. */
 int64_t log_last_append_ms(struct log *log);
 const char *log_name(struct log *log);

@@ -242,8 +242,7 @@ bool log_roll_due(const struct log *log, const struct log_point *base, uint32_t 
 /* Before a clean segment, which is pinned, is made dirty: it pays for its place among the open ones. Append lock. -EIO:
  * that was one of this log's own, and it went offline. */
 int log_make_room(struct log *log, struct err *e);
-/* Gives back blocks behind the ends of segments, for which nothing is appended any more or yet: nobody else is at the
- * log. */
+/* Gives back blocks behind the ends of segments. Append lock, or nobody else is at the log. */
 void log_trim_segments(struct log *log);
 /* Asks for a flush once for each LIMIT_UNFLUSHED_BYTES; a flush arms it again. Append lock. */
 void log_want_flush(struct log *log, const struct segment *seg);

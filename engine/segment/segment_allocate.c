@@ -1,8 +1,8 @@
 /* engine/segment/segment_allocate.c: blocks for what is going to be appended.
  *
  * Only `.log`, and only for large appends (LIMIT_ALLOCATE_LEAST_BYTES): the others are written faster without. What is
- * more than the file has bytes nobody sees; it goes when the segment is rolled or closed, and after a crash at the next
- * open. Failure: the write does without. */
+ * more than the file has bytes nobody sees; it goes when the segment is rolled or closed, with each look of the
+ * retention, and after a crash at the next open. Failure: the write does without. */
 #include "engine/segment/segment.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ void segment_allocate(struct segment *seg, size_t len)
         ahead = LIMIT_ALLOCATE_AHEAD_BYTES;
     }
     rc = seg->io->allocate(seg->io, seg->fd[SEGMENT_LOG], place, end + ahead - place);
-    if (rc == -EOPNOTSUPP) {
+    if (rc == -EOPNOTSUPP || rc == -EAGAIN) {
         return;
     }
     seg->allocated = (uint32_t)(end + ahead);

@@ -20,6 +20,7 @@ static void retain_one(struct partition *part, void *arg)
         partition_reopen(part, NULL);
     if (partition_usable(part, NULL) != 0)
         return;
+    log_trim(part->log);
     if (partition_retain(part, &e) != 0)
         log_line(LOG_ERR, "%s: retention: %s", part->name, e.text);
 }

@@ -142,6 +142,17 @@ static void a_roll_gives_back_what_is_behind_the_end(void **state)
     assert_int_equal(stat_of(0).st_mtim.tv_sec, last_ms / 1000); /* as of its last append */
 }
 
+static void a_look_at_an_idle_log_does(void **state)
+{
+    (void)state;
+    grow();
+    log_trim(f.log);
+    assert_int_equal(stat_of(0).st_size, 9 * MIB);
+    assert_in_range(blocks_bytes(0), 9 * MIB, 9 * MIB + 64 * KIB);
+    append(MIB);
+    assert_int_equal(asked.at, 9 * MIB); /* anew */
+}
+
 static void a_clean_stop_does(void **state)
 {
     (void)state;
@@ -186,6 +197,16 @@ static void an_open_after_a_crash_does(void **state)
     assert_int_equal(log_end(f.log).offset, 18 * KIB);
 }
 
+static void a_disk_with_little_left_is_not_asked_to_take_back(void **state)
+{
+    (void)state;
+    append(MIB);
+    asked.rc = -EAGAIN;
+    append(4 * MIB);
+    assert_int_equal(asked.calls, 2);
+    assert_int_equal(stat_of(0).st_size, 5 * MIB);
+}
+
 /* Of a disk that has not as much as that: all of what it gave goes back, and the append takes what it needs. */
 static void a_full_disk_has_what_it_had(void **state)
 {
@@ -206,8 +227,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(small_appends_are_written_as_they_are, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_append_asks_once_for_itself_and_for_what_follows, setup, teardown),
         cmocka_unit_test_setup_teardown(a_roll_gives_back_what_is_behind_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_look_at_an_idle_log_does, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clean_stop_does, setup, teardown),
         cmocka_unit_test_setup_teardown(an_open_after_a_crash_does, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_disk_with_little_left_is_not_asked_to_take_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_has_what_it_had, setup, teardown),
     };
 

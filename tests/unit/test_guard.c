@@ -39,9 +39,12 @@ enum { DEADLINE_S = 60 };
 #define comes(condition)                                                                                               \
     ({                                                                                                                 \
         time_t until_ = time(NULL) + DEADLINE_S;                                                                       \
-        while (!(condition) && time(NULL) < until_)                                                                    \
+        bool so_ = (condition);                                                                                        \
+        while (!so_ && time(NULL) < until_) {                                                                          \
             usleep(1000);                                                                                              \
-        (condition);                                                                                                   \
+            so_ = (condition);                                                                                         \
+        }                                                                                                              \
+        so_;                                                                                                           \
     })
 
 static char mount_point[64];
@@ -114,29 +117,33 @@ static void *tell_of_a_name(void *arg)
     return NULL;
 }
 
-/* A word of a line of a file of /proc. */
-static bool proc_has(pid_t pid, const char *file, const char *format)
+/* The first line of a file of /proc that begins so. false: there is none. */
+static bool proc_line(pid_t pid, const char *file, const char *start, char line[256])
 {
-    char path[64], line[256], word[64];
-    bool has = false;
+    char path[64];
+    bool found = false;
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
     FILE *text = fopen(path, "re");
-    while (text != NULL && !has && fgets(line, sizeof line, text) != NULL)
-        has = sscanf(line, format, word) == 1 && (strcmp(word, "0x0") == 0 || strcmp(word, "D") == 0);
+    while (text != NULL && !found && fgets(line, 256, text) != NULL)
+        found = strncmp(line, start, strlen(start)) == 0;
     if (text != NULL)
         fclose(text);
-    return has;
+    return found;
 }
 
-/* It waits for signals and for nothing else: the third argument of sigtimedwait(2) is how long. */
+/* It waits for signals, for as long as none comes: the third argument of sigtimedwait(2) is how long. */
 static bool guard_rests(const struct guard *guard)
 {
-    return proc_has(guard->pid, "syscall", "%*d %*s %*s %63s");
+    char call[16], line[256], how_long[32];
+    snprintf(call, sizeof call, "%d ", SYS_rt_sigtimedwait);
+    return proc_line(guard->pid, "syscall", call, line) && sscanf(line, "%*d %*s %*s %31s", how_long) == 1 &&
+           strcmp(how_long, "0x0") == 0;
 }
 
 static bool waits_in_the_kernel(pid_t tid)
 {
-    return tid != 0 && proc_has(tid, "status", "State: %63s");
+    char line[256];
+    return tid != 0 && proc_line(tid, "status", "State:\tD", line);
 }
 
 static void mount_it(struct daemon *d)
