@@ -318,6 +318,10 @@ int log_run_extent_at(struct log *log, const struct log_run *run, int64_t positi
  * present start (then nothing happens) nor above limit (-EINVAL). */
 int log_delete_records(struct log *log, struct log_point point, struct err *e);
 
+/* Segments before the log start, as log_retain(), and no others: what log_delete_records() found no room to do without.
+ * For who follows. Returns likewise. */
+int log_delete_rest(struct log *log, struct err *e);
+
 /* retention.ms, retention.bytes (cleanup.policy delete), segments before the log start, and the roll of an active
  * segment that is past segment.ms or wholly expired. Returns the number of segments deleted or a negative errno. */
 int log_retain(struct log *log, struct log_point limit, struct err *e);

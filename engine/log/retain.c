@@ -72,12 +72,28 @@ int log_delete_records(struct log *log, struct log_point point, struct err *e)
     }
     rc = delete_segments(log, count_before(log, point.offset), e);
     if (rc < 0 && rc != -EIO) {
-        /* The records are gone; the files go with the next log_retain() that finds room (descriptors, memory). */
+        /* The records are gone; the files go with the next log_delete_rest() or log_retain() that finds room
+         * (descriptors, memory). */
         rc = 0;
     }
 out:
     log_unlock(log);
     return rc;
+}
+
+int log_delete_rest(struct log *log, struct err *e)
+{
+    uint32_t n = 0;
+    int rc;
+
+    log_lock(log);
+    rc = log_check_online(log, e);
+    if (rc == 0) {
+        n = count_before(log, log->start.offset);
+        rc = delete_segments(log, n, e);
+    }
+    log_unlock(log);
+    return rc < 0 ? rc : (int)n;
 }
 
 /* How many of the first segments are to go. */

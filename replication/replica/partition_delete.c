@@ -5,7 +5,7 @@
  * nothing. On a full disk both fall back on the reserve. With replicas elsewhere it is over when all in sync have the
  * new start (partition_insync.c), and where another node leads that one is asked (partition_ask.c): then what this node
  * keeps of it for its readers goes before the call returns. Only a leader retains; a follower takes its leader's start
- * over. */
+ * over, and goes on with files that it had no room to do without. */
 #include "replication/replica/partition.h"
 
 #include <errno.h>
@@ -48,12 +48,13 @@ static void set_checkpoint_start(struct partition *part, struct log_point point)
     pthread_mutex_unlock(&part->lock);
 }
 
-/* log_retain(), with what follows from it. */
+/* log_retain(), or of who does not lead log_delete_rest(), with what follows from it. */
 static int retain(struct partition *part, struct err *e)
 {
     struct replica_manager *manager = part->manager;
     uint64_t wanted = flusher_wanted(&manager->flusher);
-    int rc = log_retain(part->log, partition_own_high_watermark(part), e);
+    int rc = partition_leads(part) ? log_retain(part->log, partition_own_high_watermark(part), e)
+                                   : log_delete_rest(part->log, e);
     if (flusher_wanted(&manager->flusher) != wanted)
         flusher_request(&manager->flusher, part);
     if (rc > 0) {
@@ -70,8 +71,8 @@ static int retain(struct partition *part, struct err *e)
 int partition_retain(struct partition *part, struct err *e)
 {
     struct reserve *reserve = part->manager->reserve;
-    if (!partition_leads(part))
-        return 0; /* its leader says what goes */
+    if (part->topic->own)
+        return 0; /* the quorum says what goes */
     int rc = retain(part, e);
     if (reserve_begin(reserve, rc)) {
         rc = retain(part, e);
