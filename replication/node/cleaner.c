@@ -21,7 +21,8 @@ static void retain_one(struct partition *part, void *arg)
     if (partition_usable(part, NULL) != 0)
         return;
     log_trim(part->log);
-    if (partition_retain(part, &e) != 0)
+    int rc = partition_retain(part, &e);
+    if (atomic_exchange(&part->upkeep.retain_rc, rc) != rc && rc != 0)
         log_line(LOG_ERR, "%s: retention: %s", part->name, e.text);
 }
 

@@ -52,6 +52,13 @@ static void request(struct flusher *flusher)
         alarm_set(flusher->manager->executor, &flusher->flush, LIMIT_FLUSH_DELAY_MS);
 }
 
+/* The same failure again is not logged. */
+static void tell(_Atomic int *told_rc, int rc, const struct err *e)
+{
+    if (atomic_exchange(told_rc, rc) != rc && rc != 0)
+        log_line(LOG_ERR, "checkpoint: %s", e->text);
+}
+
 static void on_flush(struct alarm *alarm)
 {
     struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, flush);
@@ -59,8 +66,7 @@ static void on_flush(struct alarm *alarm)
     atomic_store(&flusher->flush_armed, false);
     if (manager_each_partition(flusher->manager, flush_one, NULL) != 0)
         request(flusher);
-    if (checkpoints_write(flusher->manager, CHECKPOINT_RECOVERY_POINT, &e) != 0)
-        log_line(LOG_ERR, "checkpoint: %s", e.text);
+    tell(&flusher->flush_rc, checkpoints_write(flusher->manager, CHECKPOINT_RECOVERY_POINT, &e), &e);
 }
 
 static void on_checkpoint(struct alarm *alarm)
@@ -68,8 +74,7 @@ static void on_checkpoint(struct alarm *alarm)
     struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, checkpoint);
     struct err e = {0};
     atomic_store(&flusher->checkpoint_armed, false);
-    if (checkpoints_write_all(flusher->manager, &e) != 0)
-        log_line(LOG_ERR, "checkpoint: %s", e.text);
+    tell(&flusher->checkpoint_rc, checkpoints_write_all(flusher->manager, &e), &e);
 }
 
 static void on_decided(struct alarm *alarm)
@@ -77,8 +82,7 @@ static void on_decided(struct alarm *alarm)
     struct flusher *flusher = CONTAINER_OF(alarm, struct flusher, decided);
     struct err e = {0};
     atomic_store(&flusher->decided_armed, false);
-    if (checkpoints_write(flusher->manager, CHECKPOINT_HIGH_WATERMARK, &e) != 0)
-        log_line(LOG_ERR, "checkpoint: %s", e.text);
+    tell(&flusher->decided_rc, checkpoints_write(flusher->manager, CHECKPOINT_HIGH_WATERMARK, &e), &e);
 }
 
 void flusher_init(struct flusher *flusher, struct replica_manager *manager)

@@ -27,6 +27,7 @@ struct flusher {
     _Atomic bool checkpoint_armed;
     struct alarm decided;
     _Atomic bool decided_armed;
+    _Atomic int flush_rc, checkpoint_rc, decided_rc; /* how each alarm's checkpoints failed last; 0: they did not */
 };
 
 void flusher_init(struct flusher *flusher, struct replica_manager *manager);

@@ -104,6 +104,7 @@ struct partition_holes {
 struct partition_upkeep {
     int64_t scrub_left_bytes; /* node/scrubber.c's: of this round still to read */
     bool clean_failed;        /* node/cleaner.c's: the last compaction failed, and that was logged */
+    _Atomic int retain_rc;    /* its too: how the last retention failed, which was logged; 0: it did not */
 };
 
 /* ---- its epoch ---- */
