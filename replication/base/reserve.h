@@ -1,9 +1,9 @@
 /* replication/base/reserve.h: a piece of the disk that is kept for what makes room.
  *
- * Deleting needs room itself: a checkpoint, a metadata record, the files of a new active segment; and a full node must
- * learn what was decided. So DATA/reserve holds
- * some bytes for nothing. When a deletion finds the disk full the file is emptied, appends are refused
- * (-ENOSPC) for the moment, lest they take what is free now, and the deletion is tried once more:
+ * Deleting needs room itself: a checkpoint, a metadata record, the files of a new active segment, the epochs of a log
+ * that is cut or begins anew; and a full node must learn what was decided. So DATA/reserve holds some bytes for
+ * nothing. When a deletion finds the disk full the file is emptied, appends are refused (-ENOSPC) for the moment, a
+ * leader's records, too, lest they take what is free now, and the deletion is tried once more:
  *
  *     rc = work();
  *     if (reserve_begin(reserve, rc)) {

@@ -11,7 +11,7 @@
  *
  * In ASKED and FED the fetch is open: the leader answers it as often as it has something, and each further fetch of the
  * same round is an ack. What comes of another session, epoch or round is dropped. Nothing that an answer says of high
- * watermark and log start is taken over before the log is known to agree, which is FED (KAFKA-14704).
+ * watermark and log start is taken over before the log is known to agree, which records and marks say (KAFKA-14704).
  *
  * Pure: no I/O, no clock, no locks; the partition's lock guards it. */
 #ifndef LOGMNT_REPLICATION_REPLICA_FETCH_H

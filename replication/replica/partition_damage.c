@@ -17,7 +17,8 @@
  * not; who leads and is asked to append does not wait for the beat (node/handover.c).
  *
  * Failure: a sole member of an ISR stays as it is, and says so once if it is damaged. A drop that the disk fails at is
- * the last one until the next start; one that fails otherwise is tried again with the next fetch. */
+ * the last one until the next start; one that fails otherwise, on a full disk the reserve being used up, is tried again
+ * with the next fetch. */
 #include <errno.h>
 #include <string.h>
 #include <syslog.h>
@@ -122,12 +123,19 @@ static int drop(struct partition *part, int32_t epoch, struct err *e)
 
 int partition_drop(struct partition *part, int32_t epoch, struct err *e)
 {
+    struct reserve *reserve = part->manager->reserve;
     int rc;
 
-    log_line(LOG_WARNING, "%s: its log is damaged: it is dropped and fetched again from node %d", part->name,
-             (int)part->registration.leader);
+    if (atomic_load(&part->refused.drop_rc) == 0) {
+        log_line(LOG_WARNING, "%s: its log is damaged: it is dropped and fetched again from node %d", part->name,
+                 (int)part->registration.leader);
+    }
     partition_shown_keep(part);
     rc = drop(part, epoch, e);
+    if (reserve_begin(reserve, rc)) {
+        rc = drop(part, epoch, e);
+        reserve_end(reserve);
+    }
     if (rc == -EIO)
         atomic_store(&part->damage.failed, true);
     if (rc != 0)

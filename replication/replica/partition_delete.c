@@ -357,7 +357,7 @@ static void on_followed(struct delete_records_op *op, int rc)
     struct replica_peer *peer;
     int32_t leader;
 
-    if (rc != 0 && rc != -ESTALE) {
+    if (rc != -ESTALE && atomic_exchange(&part->refused.start_rc, rc) != rc && rc != 0) {
         log_line(LOG_ERR, "%s: follow the log start: %s", part->name, op->e.text);
     }
     pthread_mutex_lock(&part->lock);

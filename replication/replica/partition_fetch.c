@@ -6,8 +6,9 @@
  * (KIP-101, KIP-279; REPLICATION.md, rule 42). Reset: the leader's log begins later, and this one begins anew there.
  *
  * By the turns of one fetcher; a change of role comes in between, and what is under way then is refused by the log, of
- * whose epoch it is no more. Failure: no room, memory or descriptors: the fetch pauses and is asked again; a log that
- * went offline is not fetched for. */
+ * whose epoch it is no more. Failure: no room, memory or descriptors: the fetch pauses and is asked again, and the same
+ * is not logged again; a log that went offline is not fetched for. What makes room is done on a full disk, too: a cut
+ * with the reserve, and the leader's log start is followed whether its records find room or not. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -49,10 +50,10 @@ static int begin_following(struct partition *part, int32_t epoch, struct err *e)
     bool drops = rc == 0 && atomic_load(&part->damage.resigned);
     if (drops)
         rc = partition_drop(part, epoch, e);
-    if (rc == 0)
-        atomic_store(&part->epoch.assigned, true);
+    if (rc == 0 && !atomic_exchange(&part->epoch.assigned, true))
+        atomic_store(&part->refused.cut_rc, 0);
     pthread_mutex_unlock(&part->life_lock);
-    if (drops && rc != 0)
+    if (drops && atomic_exchange(&part->refused.drop_rc, rc) != rc && rc != 0)
         log_line(LOG_ERR, "%s", e->text);
     if (drops && rc == 0)
         changed_much(part);
@@ -241,21 +242,25 @@ static int copy_all(struct partition *part, const struct replica_answer *answer,
 }
 
 /* It came to nothing. true: something is to be said. */
-static bool copy_failed(struct partition *part, uint64_t session, const struct replica_key *key, int rc,
-                        const struct err *e)
+static bool copy_failed(struct partition *part, const struct replica_answer *answer, int rc, const struct err *e)
 {
-    bool says = false;
+    bool full = err_is_full_disk(rc), takes, says;
     if (rc == -ESTALE)
         return false; /* another epoch has begun; its fetch is asked by itself */
     if (rc == -EBADMSG)
         log_line(LOG_ERR, "%s: from its leader: %s", part->name, e->text);
     partition_fail_if_offline(part);
     pthread_mutex_lock(&part->lock);
-    if (is_current(part, session, key)) {
-        fetch_failed(&part->fetch, err_is_full_disk(rc), now_ms(part));
-        says = part->fetch.ack;
+    takes = is_current(part, answer->session, &answer->key);
+    if (takes) {
+        fetch_failed(&part->fetch, full, now_ms(part));
+        partition_removal_heed(part, answer->start, answer->key.leader_epoch);
     }
+    says = takes && part->fetch.ack;
     pthread_mutex_unlock(&part->lock);
+    /* Who is sent records has a log that agrees; and that may be what makes room for them. */
+    if (takes && full)
+        follow_start(part, answer->start);
     return says;
 }
 
@@ -273,6 +278,8 @@ static bool take_records(struct partition *part, const struct replica_answer *an
     struct err e = {0};
     struct marked marked = {NULL, NULL, false};
     int rc = partition_usable(part, &e);
+    if (rc == 0 && reserve_in_use(part->manager->reserve))
+        rc = err_set(&e, -ENOSPC, "%s: the disk is full", part->name);
     /* A hole may come first, in which it began. */
     if (rc == 0 && answer->found_epoch > log_latest_epoch(part->log))
         rc = log_copy_epoch(part->log, answer->key.leader_epoch, answer->found_epoch, &e);
@@ -283,7 +290,7 @@ static bool take_records(struct partition *part, const struct replica_answer *an
     if (rc == 0 && answer->batch_count > 0 && partition_flush_due(part, log_end(part->log).offset))
         rc = partition_flush_now(part);
     if (rc != 0)
-        return copy_failed(part, answer->session, &answer->key, rc, &e);
+        return copy_failed(part, answer, rc, &e);
 
     struct log_point end = log_end(part->log);
     pthread_mutex_lock(&part->lock);
@@ -329,16 +336,28 @@ void partition_lower_mark(struct partition *part, struct log_point end, struct l
     pthread_mutex_unlock(&part->lock);
 }
 
-/* What failed for want of room may have gone half-way, and is gone on with by the next answer. */
+static int cut_log(struct partition *part, int32_t epoch, struct log_point to, bool keeps, int64_t last_append_ms,
+                   struct err *e)
+{
+    return keeps ? log_truncate(part->log, epoch, to, e) : log_reset(part->log, epoch, to, last_append_ms, e);
+}
+
+/* On a full disk with the reserve. What failed for want of room may have gone half-way, and is gone on with by the next
+ * answer. */
 static int cut_at(struct partition *part, int32_t epoch, struct log_point to, bool keeps, int64_t last_append_ms,
                   bool *changed, struct err *e)
 {
+    struct reserve *reserve = part->manager->reserve;
     struct log_point before = log_end(part->log);
     int32_t last = log_latest_epoch(part->log);
     int rc;
 
     partition_shown_keep(part);
-    rc = keeps ? log_truncate(part->log, epoch, to, e) : log_reset(part->log, epoch, to, last_append_ms, e);
+    rc = cut_log(part, epoch, to, keeps, last_append_ms, e);
+    if (reserve_begin(reserve, rc)) {
+        rc = cut_log(part, epoch, to, keeps, last_append_ms, e);
+        reserve_end(reserve);
+    }
     struct log_point end = log_end(part->log);
 
     *changed = end.offset != before.offset || log_latest_epoch(part->log) != last;
@@ -361,10 +380,11 @@ static int cut(struct partition *part, int kind, const struct replica_answer *an
     if (kind == MESSAGE_DIVERGING)
         point_of_divergence(part, answer, &to);
     bool keeps = kind == MESSAGE_DIVERGING && to.offset >= log_start(part->log).offset;
-    if (keeps && to.offset < before.offset) { /* else nothing goes but an epoch without a record */
+    bool again = atomic_load(&part->refused.cut_rc) != 0;
+    if (keeps && to.offset < before.offset && !again) { /* else nothing goes but an epoch without a record */
         log_line(LOG_NOTICE, "%s: cut from offset %" PRId64 " back to %" PRId64 ", where epoch %" PRId32 " ended",
                  part->name, before.offset, to.offset, answer->found_epoch);
-    } else if (!keeps) {
+    } else if (!keeps && !again) {
         log_line(LOG_NOTICE, "%s: begins anew at offset %" PRId64, part->name, to.offset);
     }
     int64_t last_append_ms = kind == MESSAGE_RESET ? replica_answer_last_append_ms(answer) : -1;
@@ -392,7 +412,7 @@ static bool take_cut(struct partition *part, int kind, const struct replica_answ
         take_mark_early(part, kind, answer);
     if (rc == 0)
         rc = cut(part, kind, answer, &changed, &e);
-    if (rc != 0 && rc != -ESTALE)
+    if (rc != -ESTALE && atomic_exchange(&part->refused.cut_rc, rc) != rc && rc != 0)
         log_line(LOG_ERR, "%s", e.text);
     partition_fail_if_offline(part);
     pthread_mutex_lock(&part->lock);

@@ -81,6 +81,7 @@ struct partition {
     struct partition_settings settings;
     struct partition_busy busy;
     struct partition_damage damage;
+    struct partition_refused refused;
     struct partition_holes holes;
     struct partition_upkeep upkeep;
     struct partition_epoch epoch;

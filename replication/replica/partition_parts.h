@@ -94,6 +94,12 @@ struct partition_damage {
     bool told;             /* that it is damaged and stays so */
 };
 
+/* FOLLOWER: what its disk refused last, which is logged once: errnos; 0: it did not. partition_fetch.c's, and of its
+ * log start partition_delete.c's. */
+struct partition_refused {
+    _Atomic int cut_rc, drop_rc, start_rc;
+};
+
 /* Who is told of what goes from the log; partition_delete.c's. */
 struct partition_holes {
     pthread_mutex_t lock; /* held while watch is called */

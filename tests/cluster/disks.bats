@@ -3,7 +3,7 @@
 load lib
 load records
 
-form_on_disks() { # [-o OPTIONS] MEGABYTES NODE…
+form_on_disks() { # [-o OPTIONS] [-m] MEGABYTES NODE…
     start_cluster_on_disks "$@"
     make_orders
 }
@@ -83,6 +83,51 @@ P
     none_failed 1 2 3
     same
     intact 3
+}
+
+# 60 MB in the topic's partition, of which node 3 has as much as fits on its disk, to the last page.
+overfill() {
+    lead 1
+    head -c 60000000 /dev/zero | tr '\0' x | fold -w 1000 >>"$C/1/orders/0"
+    wait_until "[ \"\$(isr 1)\" = 1,2 ]"
+}
+remove_up_to() { fallocate -p -o 0 -l "$1" "$C/1/orders/0"; } # POSITION: DeleteRecords
+remove_all() { remove_up_to "$(attr "$C/1/orders/0" user.log.position)"; }
+# Node 3 has followed, said so once, and goes on.
+has_come_back() {
+    whole
+    is "$(attr "$C/3/orders/0" user.log.start_offset)" "$(attr "$C/1/orders/0" user.log.start_offset)"
+    at_most "$(grep -c 'orders-0: begins anew' "$C/log/3")" 1
+    at_most "$(grep -c 'reset orders-0' "$C/log/3")" 0
+    seq 1000 >>"$C/2/orders/0"
+    same
+}
+
+@test "a follower's disk is full of what its leader removes: it comes back, and so does a replica that found no room to begin" {
+    form_on_disks -m 40 3
+    overfill
+    change mkdir "$C/1/more"
+    seq 1000 >>"$C/1/more/0"
+    remove_all
+    has_come_back
+    wait_until "[ \"\$(attr $C/1/more/0 user.log.isr)\" = 1,2,3 ] && cmp -s $C/1/more/0 $C/3/more/0"
+}
+
+@test "a follower's disk is full of what its leader removes while it is down: it comes back once it is started" {
+    form_on_disks -m 40 3
+    overfill
+    kill_nodes 3
+    remove_all
+    start_nodes 3
+    has_come_back
+}
+
+@test "a follower's disk is full, and its leader removes a part of what is there: it comes back with the rest" {
+    form_on_disks -m 40 3
+    change set_attr "$C/1/orders" user.config.segment.bytes 8000000
+    overfill
+    remove_up_to 33000000
+    has_come_back
 }
 
 @test "a host whose disk is full reads on at the leader: no read ends where its own replica does" {

@@ -193,22 +193,27 @@ await_starts() { # NODE…
 }
 
 # Disks of their own for some nodes, before the cluster is there: node N's data is on an ext4 at $T/disk/N.
-start_cluster_on_disks() { # [-o OPTIONS] MEGABYTES NODE…: three nodes
-    local options='' megabytes node image loop
+start_cluster_on_disks() { # [-o OPTIONS] [-m] MEGABYTES NODE…: three nodes; -m: in memory, where not a page is left of a full one
+    local options='' memory='' megabytes node image loop
     if [ "$1" = -o ]; then options=$2; shift 2; fi
+    if [ "$1" = -m ]; then memory=1; shift; fi
     megabytes=$1
     shift
     mkdir -p "$C/data" "$T/disk"
     for node; do
-        image=$T/disk/$node.img
-        truncate -s "${megabytes}M" "$image"
-        mkfs.ext4 -q -F -m 0 "$image"
         mkdir "$T/disk/$node"
-        if ! loop=$(losetup -f --show "$image") || ! mount "$loop" "$T/disk/$node"; then
-            echo "no loop device could be mounted (this test needs root and /dev/loop*)"
-            return 1
+        if [ "$memory" ]; then
+            mount -t tmpfs -o "size=${megabytes}m" none "$T/disk/$node"
+        else
+            image=$T/disk/$node.img
+            truncate -s "${megabytes}M" "$image"
+            mkfs.ext4 -q -F -m 0 "$image"
+            if ! loop=$(losetup -f --show "$image") || ! mount "$loop" "$T/disk/$node"; then
+                echo "no loop device could be mounted (this test needs root and /dev/loop*)"
+                return 1
+            fi
+            echo "$loop" >"$T/disk/$node.loop"
         fi
-        echo "$loop" >"$T/disk/$node.loop"
         mkdir "$T/disk/$node/data"
         ln -s "$T/disk/$node/data" "$C/data/$node"
     done
@@ -217,12 +222,13 @@ start_cluster_on_disks() { # [-o OPTIONS] MEGABYTES NODE…: three nodes
 }
 
 drop_disks() {
-    local file bad=0
-    for file in "$T"/disk/*.loop; do
-        [ -e "$file" ] || continue
-        fsfreeze -u "${file%.loop}" 2>/dev/null
-        wait_until "umount ${file%.loop} 2>/dev/null || ! mountpoint -q ${file%.loop}" 10 || { umount -l "${file%.loop}"; bad=1; }
-        losetup -d "$(cat "$file")"
+    local disk bad=0
+    for disk in "$T"/disk/*/; do
+        [ -d "$disk" ] || continue
+        disk=${disk%/}
+        fsfreeze -u "$disk" 2>/dev/null
+        wait_until "umount $disk 2>/dev/null || ! mountpoint -q $disk" 10 || { umount -l "$disk"; bad=1; }
+        [ ! -e "$disk.loop" ] || losetup -d "$(cat "$disk.loop")"
     done
     return $bad
 }
