@@ -227,6 +227,8 @@ static int send_frame(struct transport *transport, int32_t id, enum channel chan
     if (there->in.bytes > 0 && there->in.bytes + bytes > net->queue_bytes)
         return -ENOBUFS;
     net_stream_add(&there->in, frame_made(out), net_delayed(net, at, other), bytes);
+    if (net->sent != NULL)
+        net->sent(net->sent_arg, id, out);
     return 0;
 }
 

@@ -93,6 +93,8 @@ struct net {
     uint64_t chance;
     int node_count;
     struct net_node nodes[NET_NODES];
+    void (*sent)(void *arg, int32_t to, const struct frame_out *out); /* of each that is on its way; NULL: nobody's */
+    void *sent_arg;
     bool cut[NET_NODES][NET_NODES];          /* from, to */
     int32_t frail_ms[NET_NODES][NET_NODES];  /* a connection's end at the former lasts so long at most; 0: it lasts */
     int32_t delay_ms[NET_NODES][NET_NODES];  /* the most that a frame takes, from, to */

@@ -64,28 +64,21 @@ static int32_t count_led(struct world *world, const struct raft *raft, uint64_t 
     return count;
 }
 
-/* Somebody does still, who has called nobody. */
-static bool is_led(struct world *world, int32_t epoch)
+/* Of which a node may see more than one thing happen within a step: that it had a leader again, and was called. */
+static bool is_called(const struct raft *raft, const struct raft_watch *before)
 {
-    for (int i = 0; i < world->node_count; i++) {
-        const struct raft *raft = server_of(world, i + 1);
-        if (raft != NULL && raft->role == RAFT_LEADER && raft->state.epoch == epoch)
-            return true;
-    }
-    return false;
+    return raft->state.epoch > 1 && before->called_epoch == raft->state.epoch - 1;
 }
 
 static void check_stands(struct sim_node *host, const struct raft *raft, const struct raft_watch *before)
 {
     int32_t voters = raft_voters(raft)->count, led;
     if (raft->role != RAFT_CANDIDATE || voters < 2 ||
-        (before->role == RAFT_CANDIDATE && before->state.epoch == raft->state.epoch))
+        (before->role == RAFT_CANDIDATE && before->state.epoch == raft->state.epoch) || is_called(raft, before))
         return;
     if (before->role != RAFT_PROSPECTIVE) {
-        if (before->role == RAFT_CANDIDATE || is_led(host->world, raft->state.epoch - 1)) {
-            world_fail(host->world, "node %d stands in epoch %d, and has asked nobody first (rule 17)", host->id,
-                       raft->state.epoch);
-        }
+        world_fail(host->world, "node %d stands in epoch %d, and has asked nobody first (rule 17)", host->id,
+                   raft->state.epoch);
         return;
     }
     led = count_led(host->world, raft, before->asks);
@@ -216,4 +209,14 @@ void raft_watch_look(struct sim_node *host)
         check_resigns(host, raft, watch);
     }
     keep(watch, raft, world->steps, anew);
+}
+
+void raft_watch_sent(void *arg, int32_t to, const struct frame_out *out)
+{
+    struct raft_watch *watch = watch_of(arg, to);
+    struct raft_message msg;
+    struct err e;
+    if (out->kind == MESSAGE_RAFT && raft_message_decode(out->header, out->header_bytes, &msg, &e) == 0 &&
+        msg.type == RAFT_END && msg.end.count > 0 && msg.end.successors[0] == to && msg.epoch > watch->called_epoch)
+        watch->called_epoch = msg.epoch;
 }

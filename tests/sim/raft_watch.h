@@ -4,7 +4,7 @@
  *   what a server knows to be decided goes back nowhere while it lives; nor does what a leader knows of a follower, in
  *   its epoch
  *   nobody stands while a majority has had a leader since before it asked for pre-votes; nor without having asked,
- *   unless a leader that has gone has called it
+ *   unless the leader of the epoch before has called it
  *   who leads was elected: a majority of its voters, as those that they are named as, have voted so or gone on
  *   a leader from which no majority fetches leads no longer than an election takes
  *   the voters are those of the last record that says so, as far as it is applied
@@ -14,6 +14,7 @@
 
 #include "replication/metadata/raft.h"
 
+struct frame_out;
 struct sim_node;
 
 /* One server, as of its last step. Times are the world's steps. */
@@ -25,6 +26,7 @@ struct raft_watch {
     struct raft_id leader;     /* that it has, */
     uint64_t has_leader;       /* and since when */
     uint64_t asks, stands;     /* since when it is PROSPECTIVE, CANDIDATE */
+    int32_t called_epoch;      /* the last one whose leader has named it first among its successors; 0: none */
     int64_t seen_ms, awake_ms; /* when it took its last step; since when it has not paused */
     int64_t high_watermark;
     struct raft_replica replicas[RAFT_REPLICAS_MAX];
@@ -33,5 +35,7 @@ struct raft_watch {
 
 /* After a step of the node, which lives. */
 void raft_watch_look(struct sim_node *host);
+/* arg: the world. A frame is on its way to that node. */
+void raft_watch_sent(void *arg, int32_t to, const struct frame_out *out);
 
 #endif

@@ -48,6 +48,8 @@ void world_init(struct world *world, uint64_t seed, int node_count)
                        (int32_t)chance_below(&own, 2 * DRIFT_MAX_PPM) - DRIFT_MAX_PPM);
     }
     net_init(&world->net, chance_seed(seed, 200), &world->now_ms, node_count);
+    world->net.sent = raft_watch_sent;
+    world->net.sent_arg = world;
     for (int i = 0; i < node_count; i++)
         world->net.nodes[i].mute = &world->nodes[i].disk.crashed;
 }
