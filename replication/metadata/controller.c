@@ -60,6 +60,7 @@ void controller_begin(struct controller *controller, const struct metadata *meta
 {
     controller_init(controller, controller->self, controller->session_timeout_ms);
     controller->active = true;
+    controller->tick_ms = now_ms + CONTROLLER_TICK_MS;
     controller->elected_offset = meta->next_offset;
     for (size_t i = 0; i < meta->node_count; i++)
         begin_session(controller, meta->nodes[i].id,
@@ -88,6 +89,25 @@ static void note_owed(struct controller_node *node, const struct heartbeat *beat
     }
     node->owed_offset = decided_offset;
     node->owed_ms = node->applied_offset < decided_offset ? now_ms : INT64_MAX;
+}
+
+/* As much later, but not to come. */
+static int64_t put_off(int64_t at_ms, int64_t by_ms, int64_t now_ms)
+{
+    return now_ms - at_ms > by_ms ? at_ms + by_ms : now_ms;
+}
+
+/* REPLICATION.md, rule 47. Whose session is over stays so: all of it has passed while this node looked. */
+void controller_tick(struct controller *controller, int64_t now_ms)
+{
+    int64_t missed_ms = now_ms - controller->tick_ms;
+    controller->tick_ms = now_ms + CONTROLLER_TICK_MS;
+    for (int32_t i = 0; i < controller->count && missed_ms >= LIMIT_STOOD_STILL_MS; i++) {
+        struct controller_node *node = &controller->nodes[i];
+        node->heard_ms = put_off(node->heard_ms, missed_ms, now_ms);
+        if (node->owed_ms != INT64_MAX)
+            node->owed_ms = put_off(node->owed_ms, missed_ms, now_ms);
+    }
 }
 
 bool controller_heartbeat(struct controller *controller, const struct metadata *meta, int64_t now_ms,

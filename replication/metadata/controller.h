@@ -28,6 +28,9 @@ enum {
     CONTROLLER_PREFER_PAUSE_MS = 1000,
     /* For so long a voter's word that a process has gone is good: it repeats it with each heartbeat. */
     CONTROLLER_GONE_MS = 1500,
+    /* While somebody's session may end: looked at the time so often, at least. Each heartbeat of its own node is such a
+     * look, so that an alarm for it hardly ever rings. */
+    CONTROLLER_TICK_MS = 600,
 };
 
 /* One voter finds that a process of some node no longer exists. */
@@ -38,7 +41,7 @@ struct gone_vote {
 
 struct controller_node {
     int32_t id;
-    int64_t heard_ms;       /* the last heartbeat of its registration in force */
+    int64_t heard_ms;       /* the last heartbeat of its registration in force; later by what was slept through since */
     int64_t applied_offset; /* as of that */
     uint64_t acted_count;   /* as of that */
     /* All below owed_offset was decided by owed_ms, and the node has yet to act upon it, and has not got on with it
@@ -55,6 +58,7 @@ struct controller {
     int32_t self; /* the node that it runs on: not silent while it decides; 0: none */
     int64_t session_timeout_ms;
     bool active;
+    int64_t tick_ms; /* when controller_tick() is due */
     struct controller_node nodes[LIMIT_NODES];
     int32_t count;
 
@@ -103,6 +107,9 @@ void controller_gone(struct controller *controller, const struct metadata *meta,
 void controller_applied(struct controller *controller, const struct metadata *meta, const struct command *cmd,
                         int64_t now_ms);
 
+/* Before controller_next(), and CONTROLLER_TICK_MS after the last one at the latest, as long as there is a deadline:
+ * what has passed beyond that this node stood still, and what the others have said meanwhile lies in its sockets. */
+void controller_tick(struct controller *controller, int64_t now_ms);
 /* What to propose now: 1: *out is a command (command_free() it); 0: nothing until something is told or
  * controller_deadline_ms() has come; -ENOMEM. Not called again before that command was applied or has failed. */
 int controller_next(struct controller *controller, const struct metadata *meta, int64_t now_ms, struct command *out);

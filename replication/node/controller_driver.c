@@ -237,13 +237,18 @@ static int next(struct controller_driver *driver, const struct metadata *meta, s
 
 static void on_done(struct quorum_op *op, int rc);
 
-/* Under the lock: when to look again, if nothing happens before. */
+/* Under the lock: when to look again, if nothing happens before. What is due while a command is under way waits for its
+ * end; the time is looked at as long as there is anybody else. */
 static void set_alarm(struct controller_driver *driver, const struct metadata *meta)
 {
     int64_t deadline_ms = controller_deadline_ms(&driver->controller, meta);
     int64_t round_ms = driver->last_isr_sent_ms + LAST_ISR_AGAIN_MS;
     if ((driver->last_isr.count > 0 || driver->last_isr.lost) && round_ms < deadline_ms)
         deadline_ms = round_ms;
+    if (driver->proposing)
+        deadline_ms = INT64_MAX;
+    if (driver->controller.count > 1 && driver->controller.tick_ms < deadline_ms)
+        deadline_ms = driver->controller.tick_ms;
     if (deadline_ms != INT64_MAX)
         alarm_set(driver->node->executor, &driver->alarm, deadline_ms - now_ms(driver));
 }
@@ -262,11 +267,13 @@ static void propose(struct controller_driver *driver)
     int rc = 0;
     bool idle;
     pthread_mutex_lock(&driver->lock);
-    if (driver->controller.active && !driver->proposing && !driver->stopped) {
+    if (driver->controller.active && !driver->stopped) {
         const struct metadata *meta = quorum_acquire(&driver->node->quorum);
-        rc = next(driver, meta, &cmd);
-        driver->proposing = rc == 1;
-        if (rc == 0)
+        controller_tick(&driver->controller, now_ms(driver));
+        if (!driver->proposing)
+            rc = next(driver, meta, &cmd);
+        driver->proposing |= rc == 1;
+        if (rc != -ENOMEM)
             set_alarm(driver, meta);
         quorum_release(&driver->node->quorum);
     }

@@ -276,6 +276,71 @@ static void silence_fences_after_a_session_and_not_before(void **state)
     assert_int_equal(part(c, 0)->leader_epoch, 0);
 }
 
+/* The time is looked at in turns, as the driver does, and nobody is heard of. */
+static void pass_silently(struct cluster *c, int64_t ms)
+{
+    enum { TURN_MS = 250 };
+    for (; ms > 0; ms -= TURN_MS) {
+        c->now_ms += TURN_MS;
+        controller_tick(&c->controller, c->now_ms);
+        run(c);
+    }
+}
+
+/* Beyond the time until the next turn. */
+static void stand_still(struct cluster *c, int64_t ms)
+{
+    c->now_ms += CONTROLLER_TICK_MS + ms;
+    controller_tick(&c->controller, c->now_ms);
+    run(c);
+}
+
+/* REPLICATION.md, rule 47. */
+static void what_it_slept_through_is_nobodys_silence(void **state)
+{
+    struct cluster *c = *state;
+    pass_silently(c, 1000);
+    stand_still(c, 60000);
+    assert_int_equal(controller_deadline_ms(&c->controller, &c->meta), 60000 + SESSION_MS);
+    /* What lay in its sockets; and who has said nothing goes on being silent. */
+    beat(c, 1, false);
+    beat(c, 2, false);
+    pass_silently(c, 500);
+    stand_still(c, 60000);
+    assert_int_equal(controller_deadline_ms(&c->controller, &c->meta), 120000 + SESSION_MS);
+    pass_silently(c, 250);
+    assert_int_equal(c->now_ms, 120000 + SESSION_MS - 50);
+    assert_false(metadata_node(&c->meta, 3)->fenced);
+    pass_silently(c, 250);
+    assert_true(metadata_node(&c->meta, 3)->fenced);
+    assert_false(metadata_node(&c->meta, 1)->fenced);
+    assert_false(metadata_node(&c->meta, 2)->fenced);
+    /* Nor is it one that looks a little late each time: 1,600 ms have passed since they were heard. */
+    stand_still(c, LIMIT_STOOD_STILL_MS - 1);
+    stand_still(c, LIMIT_STOOD_STILL_MS - 1);
+    assert_false(metadata_node(&c->meta, 1)->fenced);
+    pass_silently(c, 250);
+    assert_true(metadata_node(&c->meta, 1)->fenced);
+    assert_true(metadata_node(&c->meta, 2)->fenced);
+}
+
+/* Who has not acted upon what was decided: neither. */
+static void nor_is_it_anybodys_time_to_act(void **state)
+{
+    struct cluster *c = *state;
+    int64_t acted = c->meta.next_offset;
+    set_mode(c);
+    beat_at(c, 1, acted);
+    stand_still(c, 2 * CONTROLLER_LATE_MS);
+    for (int passed_ms = CONTROLLER_TICK_MS; passed_ms + 250 < CONTROLLER_LATE_MS; passed_ms += 250) {
+        pass_silently(c, 250);
+        beat_at(c, 1, acted);
+        assert_false(metadata_node(&c->meta, 1)->fenced);
+    }
+    pass_silently(c, 250);
+    assert_true(metadata_node(&c->meta, 1)->fenced);
+}
+
 /* REPLICATION.md, rule 46: it is heard of while that it is fenced is on its way, and may be decided by a later
  * controller. */
 static void no_lease_is_carried_on_once_it_is_proposed_to_fence_it(void **state)
@@ -622,6 +687,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_gets_on_from_command_to_command_is_not_late, setup, teardown),
         cmocka_unit_test_setup_teardown(no_lease_is_carried_on_before_an_election_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_fences_after_a_session_and_not_before, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_it_slept_through_is_nobodys_silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(nor_is_it_anybodys_time_to_act, setup, teardown),
         cmocka_unit_test_setup_teardown(no_lease_is_carried_on_once_it_is_proposed_to_fence_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dead_process_is_fenced_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_process_is_gone_once_a_majority_of_the_voters_finds_it_so, setup, teardown),

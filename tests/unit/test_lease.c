@@ -67,6 +67,36 @@ static void a_controller_that_is_cut_off_has_none_either(void **state)
     cluster_await(c, 10000, is_fenced(c, one, away));
 }
 
+static void assert_fences_nobody(const struct controller *controller)
+{
+    for (int32_t i = 0; i < controller->count; i++)
+        assert_false(controller->nodes[i].fencing);
+}
+
+/* A host that sleeps with all of its nodes: none of them was silent for that. The controller looks first, and only then
+ * learns that it leads no more; what it has proposed by then may be decided all the same. REPLICATION.md, rule 47. */
+static void nobody_is_fenced_for_what_the_controller_slept_through(void **state)
+{
+    struct cluster *c = *state;
+    await_members(c);
+    cluster_pass(c, 1000);
+    for (int64_t slept_ms = 2000; slept_ms <= 8000; slept_ms += 1000) {
+        struct node *controller = c->nodes[cluster_await_leader(c)].node;
+        atomic_fetch_add(&c->clock.passed_ms, slept_ms);
+        mailbox_kick(&controller->controller.turns);
+        cluster_settle(c);
+        assert_fences_nobody(&controller->controller.controller);
+        for (int passed_ms = 0; passed_ms < 6000; passed_ms += 5) {
+            cluster_pass(c, 5);
+            for (int32_t id = 1; id <= 3; id++) {
+                for (int32_t seen_from = 1; seen_from <= 3; seen_from++)
+                    assert_false(is_fenced(c, seen_from, id));
+            }
+        }
+    }
+    await_members(c);
+}
+
 /* The controller says to a member that its registration is not in force. */
 static void disown(struct cluster *c, int32_t controller, int32_t id)
 {
@@ -168,9 +198,13 @@ static void who_makes_partitions_gets_on_with_each(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        THREE(a_member_has_a_lease_for_as_long_as_it_is_answered),  THREE(cut_off_it_ends_before_the_node_is_fenced),
-        THREE(a_controller_that_is_cut_off_has_none_either),        THREE(who_registers_anew_comes_back_into_the_isr),
-        THREE(who_cannot_learn_that_another_leads_loses_its_lease), THREE(who_makes_partitions_gets_on_with_each),
+        THREE(a_member_has_a_lease_for_as_long_as_it_is_answered),
+        THREE(cut_off_it_ends_before_the_node_is_fenced),
+        THREE(a_controller_that_is_cut_off_has_none_either),
+        THREE(who_registers_anew_comes_back_into_the_isr),
+        THREE(nobody_is_fenced_for_what_the_controller_slept_through),
+        THREE(who_cannot_learn_that_another_leads_loses_its_lease),
+        THREE(who_makes_partitions_gets_on_with_each),
     };
     return cmocka_run_group_tests_name("lease", tests, NULL, NULL);
 }
