@@ -160,6 +160,18 @@ static void write_node(const struct node_metrics *m, FILE *out)
     metric(out, "appends_parked", "gauge", "Appends that wait for in-sync replicas.", m->appends_parked);
 }
 
+/* Kafka's raft-metrics: current-leader, -1 without one. */
+static void write_leader(struct session *session, FILE *out)
+{
+    int32_t leader = node_controller(session->node);
+    family(
+        out, "current_leader", "gauge",
+        "Node that leads the metadata quorum (the controller), as known here; -1: none is, and what this node says of "
+        "the cluster is what it knew last.");
+    fprintf(out, "logmnt_current_leader %" PRId32 "\n", leader > 0 ? leader : -1);
+    metric(out, "is_controller", "gauge", "1 on the node that is the controller.", leader == node_id(session->node));
+}
+
 /* As far as this node has applied what was decided. */
 static void write_cluster(const struct node_metrics *m, FILE *out)
 {
@@ -187,8 +199,7 @@ void metrics_write(struct session *session, const struct group_lines *lines, FIL
     node_metrics(session->node, &m);
     write_node(&m, out);
     write_cluster(&m, out);
-    metric(out, "is_controller", "gauge", "1 on the node that is the controller.",
-           node_controller(session->node) == node_id(session->node));
+    write_leader(session, out);
     /* The text is made before its own file has a node and is open: counted in, as whoever reads it finds it. */
     metric(out, "file_nodes", "gauge", "Nodes of this mount that the kernel knows; of status files this one only.",
            (uint64_t)tree_count(session->tree) + 1);

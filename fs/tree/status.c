@@ -23,6 +23,16 @@ static void id_list(FILE *out, const struct replica_set *set)
         fputs("-", out);
 }
 
+/* Whom a controller hears is known from nobody else: what it said last may not be so any more, of this node neither. */
+static const char *state_of(const struct node_member *member, int32_t controller)
+{
+    if (controller == 0)
+        return "unknown";
+    if (member->fenced)
+        return "fenced";
+    return member->stopping ? "stopping" : "up";
+}
+
 static void write_nodes(struct session *session, const struct group_lines *lines, FILE *out)
 {
     static const char *const roles[] = {
@@ -41,10 +51,7 @@ static void write_nodes(struct session *session, const struct group_lines *lines
             fputs(address_text(member->host, member->port).text, out);
         else
             fputs("-", out);
-        fprintf(out, " %s %s %s %" PRId64 "\n", roles[member->role],
-                member->fenced     ? "fenced"
-                : member->stopping ? "stopping"
-                                   : "up",
+        fprintf(out, " %s %s %s %" PRId64 "\n", roles[member->role], state_of(member, controller),
                 member->id == controller ? "yes" : "no", member->epoch);
     }
     free(members);

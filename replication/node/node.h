@@ -149,7 +149,7 @@ struct node_member {
     int32_t port;
     int64_t epoch;
     enum node_role role;
-    bool fenced;   /* it lives not, as far as the controller knows */
+    bool fenced;   /* it lives not, as far as the controller knew when this node last heard of it */
     bool stopping; /* cleanly: it leads nothing that another could lead */
 };
 

@@ -108,6 +108,33 @@ is_left_by() { # AS-SEEN-FROM NODE
     wait_until "[ \"\$(controller $away)\" = \"\$(controller $from)\" ]"
 }
 
+metric() { awk -v name="logmnt_$2" '$1 == name { print $2 }' "$C/$1/.cluster/metrics"; } # AS-SEEN-FROM NAME
+
+@test "a host that is cut off says so: a metric knows no controller, and .cluster/nodes of nobody whether it is up" {
+    three_nodes
+    columns=$(awk '{ print $1, $2, $3 }' "$C/1/.cluster/nodes")
+    for away in $((boss % 3 + 1)) "$boss"; do # first a follower
+        from=$((away % 3 + 1)) other=$(((away + 1) % 3 + 1))
+        cluster cut "$C" $away
+        wait_until "[ \"\$(metric $away current_leader)\" = -1 ]"
+        wait_until "[ \"\$(controller $away) \$(metric $away is_controller)\" = 'none 0' ]"
+        # Ids, addresses and roles are what was decided; who lives is what a controller says.
+        wait_until "[ \"\$(awk 'NR > 1 { print \$4, \$5 }' $C/$away/.cluster/nodes | sort -u)\" = 'unknown no' ]"
+        is "$(awk '{ print $1, $2, $3 }' "$C/$away/.cluster/nodes")" "$columns"
+        # Where the majority is all of it is known.
+        for mount in $from $other; do
+            wait_until "[[ \"\$(metric $mount current_leader)\" =~ ^[$from$other]\$ ]]"
+            wait_until "[ \"\$(node $mount $away) \$(node $mount $from) \$(node $mount $other)\" = 'fenced up up' ]"
+        done
+        wait_until "[ \"\$(metric $from current_leader)\" = \"\$(controller $other)\" ]"
+        cluster heal "$C"
+        for mount in 1 2 3; do
+            wait_until "[ \"\$(awk 'NR > 1 { print \$4 }' $C/$mount/.cluster/nodes | paste -sd' ')\" = 'up up up' ]"
+            wait_until "[[ \"\$(metric $mount current_leader)\" =~ ^[123]\$ ]]"
+        done
+    done
+}
+
 @test "a follower that stands still leaves the ISR after replica.lag.time.max.ms, though its session lives" {
     three_nodes replica.lag.time.max.ms=1000,node.session.timeout.ms=60000
     learn from leader 1 0
@@ -115,7 +142,7 @@ is_left_by() { # AS-SEEN-FROM NODE
     cluster pause "$C" "$still"
     bg sh -c "echo line >>$C/$from/orders/0"
     wait_until "isr=\$(isr $from 0) && [[ \$isr =~ ^[123] && \$isr != *$still* ]]"
-    is "$(node "$from" "$still")" up
+    wait_until "[ \"\$(node $from $still)\" = up ]" # fenced it would stay so
     cluster resume "$C" "$still"
     wait_until "isr $from 0 | tr , '\n' | grep -qx $still"
 }

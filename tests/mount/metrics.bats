@@ -121,3 +121,8 @@ END
     is "$(value logmnt_elections_total)" 1
     is "$(value logmnt_current_epoch)" $((epoch + 1))
 }
+
+@test "who leads the quorum is a metric: the only voter leads itself" {
+    is "$(value logmnt_current_leader)" 1
+    is "$(value logmnt_is_controller)" 1
+}
