@@ -184,5 +184,14 @@ start_beside() { # NAME: its exit status goes to $T/NAME, and whether the mount 
 @test "make demo-cluster: each step shows what it should" {
     C=$T/demo-cluster # beside the program
     ln -s "$(realpath "$LOGMNT")" "$T/logmnt"
-    "$ROOT/tests/demo/run-cluster" "$T/logmnt" 3>&-
+    "$ROOT/tests/demo/run-cluster" "$T/logmnt" >"$T/shown" 3>&- || { cat "$T/shown"; return 1; }
+    # In the end all is well, and what it says to type can be pasted, into a shell of its own.
+    is "$(ls "$C/1" | paste -sd' ')" 'orders web'
+    sed '1,/^topic partition leader/d; /^$/,$d' "$T/shown" >"$T/partitions"
+    is "$(awk '{ print $1, $2, $NF }' "$T/partitions" | paste -sd,)" 'orders 0 ok,web 0 ok'
+    sed '1,/^The cluster runs/d; /^[^ ]/d' "$T/shown" >"$T/next"
+    is "$(grep -cE '^  ([^ ]*/)?logmnt-cluster ' "$T/next")" 4
+    env -u LOGMNT bash -e "$T/next" 3>&-
+    is "$(spaces)" 0
+    not grep -q "$C" /proc/mounts
 }
