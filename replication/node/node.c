@@ -1,8 +1,10 @@
 /* replication/node/node.c: a node's start, and what can be asked of it.
  *
- * Start: executor → directory → lock → identity → what the last stop said (clean or not, checkpoints) → metadata log
- * and its replay → topics → background. Everything that can be refused is read before anything is changed; if the
- * metadata turns out damaged after a clean stop the mark is put back. Stop: the reverse, with everything flushed. */
+ * Start: executor → directory → lock → address → identity → what the last stop said (clean or not, checkpoints) →
+ * metadata log and its replay → topics → background. Everything that can be refused is read before anything is changed;
+ * if the metadata turns out damaged after a clean stop the mark is put back. Stop: the reverse, with everything
+ * flushed.
+ */
 #include "replication/node/node.h"
 
 #include <errno.h>
@@ -354,8 +356,22 @@ void node_close_data(struct node *node)
     data_lock_release(&node->lock);
 }
 
-/* DATA, its lock, whose it is, and topics/ in it. Then node_close_data(); after a failure nothing of it is held. */
-static int open_data(struct node *node, struct err *e)
+/* What may be wrong with this start and not with the directory, before that is given an identity: another one may be
+ * meant for it. The address is free once the last daemon has given back the lock. */
+static int check_start(struct node *node, bool *of_data, struct err *e)
+{
+    bool recovers = node->options.quorum_recover == node->options.id;
+    if (recovers && !identity_is_there(node->io, node->data_dirfd))
+        return err_set(e, -EINVAL, "quorum.recover: this node holds no metadata to make a quorum of");
+    *of_data = false;
+    int rc = node_links_bind(node, e);
+    *of_data = rc == 0;
+    return rc;
+}
+
+/* DATA, its lock, whose it is, and topics/ in it. Then node_close_data(); after a failure nothing of it is held.
+ * *of_data: what fails has to do with the directory. */
+static int open_data(struct node *node, bool *of_data, struct err *e)
 {
     struct io *io = node->io;
     const char *path = node->options.data_dir;
@@ -368,7 +384,9 @@ static int open_data(struct node *node, struct err *e)
     rc = data_lock_take(io, node->executor, node->data_dirfd, path, LIMIT_LOCK_WAIT_MS, &node->lock, e);
     if (rc != 0)
         goto err_after_directory;
-    rc = settle_path(node, e);
+    rc = check_start(node, of_data, e);
+    if (rc == 0)
+        rc = settle_path(node, e);
     if (rc == 0)
         rc = identity_load(io, node->executor, node->data_dirfd, node->options.id, &node->identity, e);
     atomic_store(&node->in_cluster, rc == 0 && node->identity.cluster_id[0] != '\0');
@@ -376,7 +394,8 @@ static int open_data(struct node *node, struct err *e)
         rc = open_topics_directory(node, e);
     if (rc == 0)
         return 0;
-    err_wrap(e, rc, "%s", path);
+    if (*of_data)
+        err_wrap(e, rc, "%s", path);
     data_lock_release(&node->lock);
 err_after_directory:
     io->close(io, node->data_dirfd);
@@ -398,7 +417,7 @@ int node_open(const struct node_options *options, struct node **out, struct err 
     rc = node_links_open(node, e);
     if (rc != 0)
         goto err_after_executor;
-    rc = open_data(node, e);
+    rc = open_data(node, &of_data, e);
     if (rc != 0)
         goto err_after_links;
     rc = open_env(node, e);

@@ -59,6 +59,8 @@ struct node {
 /* node_links.c: the transport. Chooses where this node is to be found, and reads the certificates; nothing is begun. As
  * node_open(). */
 int node_links_open(struct node *node, struct err *e);
+/* Has the address where it is to listen, if it is; nobody is let in before the start. As links_bind(). */
+int node_links_bind(struct node *node, struct err *e);
 void node_links_close(struct node *node);
 /* Begins to hear, and meets whom the list and the metadata name. All rooms are on the network. As peers_start(). */
 int node_links_start(struct node *node, struct err *e);

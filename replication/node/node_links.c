@@ -43,6 +43,11 @@ int node_links_open(struct node *node, struct err *e)
     return 0;
 }
 
+int node_links_bind(struct node *node, struct err *e)
+{
+    return node->source == &node->links.source ? links_bind(&node->links, e) : 0;
+}
+
 void node_links_close(struct node *node)
 {
     if (node->source == &node->links.source)

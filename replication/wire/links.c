@@ -1,6 +1,8 @@
 /* replication/wire/links.c: the peers' start and stop on the loop's thread, for whoever waits. */
 #include "replication/wire/links.h"
 
+#include <unistd.h>
+
 #include "engine/base/container.h"
 #include "replication/executor/executor_uv.h"
 #include "replication/wire/peers.h"
@@ -31,15 +33,21 @@ static int start(struct transport_source *source, const struct hello *ours, cons
 {
     struct links *links = of(source);
     struct links_call call = {.call.run = start_now, .links = links, .e = e};
+    int rc = links->bound_fd < 0 ? links_bind(links, e) : 0;
+    if (rc != 0)
+        return rc;
     call.options = (struct peers_options){.host = links->host,
                                           .port = links->port,
+                                          .bound_fd = links->bound_fd,
                                           .tls = links->tls,
                                           .hello = *ours,
                                           .seed = ours->process,
                                           .events = *events};
     executor_uv_call(links->executor, &call.call);
-    if (call.rc == 0)
+    if (call.rc == 0) {
         *out = peers_transport(links->peers);
+        links->bound_fd = -1;
+    }
     return call.rc;
 }
 
@@ -74,7 +82,13 @@ void links_init(struct links *links, struct executor *executor, const char *host
                             .executor = executor,
                             .host = host,
                             .port = port,
+                            .bound_fd = -1,
                             .tls = tls != NULL ? tls_context_ref(tls) : NULL};
+}
+
+int links_bind(struct links *links, struct err *e)
+{
+    return peers_bind(links->host, links->port, &links->bound_fd, e);
 }
 
 void links_set_tls(struct links *links, struct tls_context *tls)
@@ -84,5 +98,7 @@ void links_set_tls(struct links *links, struct tls_context *tls)
 
 void links_free(struct links *links)
 {
+    if (links->bound_fd >= 0)
+        close(links->bound_fd);
     tls_context_unref(links->tls);
 }

@@ -465,25 +465,24 @@ static void sweep(struct peers *peers)
 
 /* ---- life ---- */
 
-static int listen_at(const struct peers_options *options, int *out, struct err *e)
+int peers_bind(const char *host, int port_number, int *out, struct err *e)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
     char port[16];
     int on = 1, rc = -EINVAL;
-    snprintf(port, sizeof port, "%d", options->port);
-    int failed = getaddrinfo(options->host, port, &hints, &found);
+    snprintf(port, sizeof port, "%d", port_number);
+    int failed = getaddrinfo(host, port, &hints, &found);
     if (failed != 0)
-        return err_set(e, -EINVAL, "listen=%s: %s", address_text(options->host, options->port).text,
-                       gai_strerror(failed));
+        return err_set(e, -EINVAL, "listen=%s: %s", address_text(host, port_number).text, gai_strerror(failed));
     for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
         int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-            bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) {
+            bind(fd, at->ai_addr, at->ai_addrlen) == 0) {
             *out = fd;
             rc = 0;
             break;
         }
-        rc = err_sys(e, -errno, "listen=%s", address_text(options->host, options->port).text);
+        rc = err_sys(e, -errno, "listen=%s", address_text(host, port_number).text);
         if (fd >= 0)
             close(fd);
     }
@@ -504,7 +503,6 @@ static int bound_port(int fd)
 
 int peers_start(const struct peers_options *options, struct peers **out, struct err *e)
 {
-    int rc;
     struct peers *peers = calloc(1, sizeof *peers);
     if (peers == NULL)
         return err_sys(e, -ENOMEM, "peers");
@@ -515,14 +513,15 @@ int peers_start(const struct peers_options *options, struct peers **out, struct 
     peers->hello = options->hello;
     peers->random = options->seed | 1;
     peers->last = &peers->first;
-    rc = listen_at(options, &peers->listen_fd, e);
-    if (rc != 0)
-        goto err_after_peers;
+    peers->listen_fd = options->bound_fd;
     peers->port = bound_port(peers->listen_fd);
-    rc = uv_poll_init(peers->loop, &peers->listener, peers->listen_fd);
+    /* Somebody else may have bound it, too, and listened first. */
+    int rc = listen(peers->listen_fd, BACKLOG) == 0 ? 0 : -errno;
+    if (rc == 0)
+        rc = uv_poll_init(peers->loop, &peers->listener, peers->listen_fd);
     if (rc != 0) {
-        err_sys(e, rc, "listen=%s", address_text(options->host, options->port).text);
-        goto err_after_listen;
+        free(peers);
+        return err_sys(e, rc, "listen=%s", address_text(options->host, options->port).text);
     }
     if (options->tls != NULL)
         peers->tls = tls_context_ref(options->tls);
@@ -534,12 +533,6 @@ int peers_start(const struct peers_options *options, struct peers **out, struct 
     uv_poll_start(&peers->listener, UV_READABLE, on_listener);
     *out = peers;
     return 0;
-
-err_after_listen:
-    close(peers->listen_fd);
-err_after_peers:
-    free(peers);
-    return rc;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -17,16 +17,21 @@ struct peers;
 
 struct peers_options {
     uv_loop_t *loop;
-    const char *host; /* to listen at; resolved at once, before anything runs */
+    const char *host; /* as peers_bind() was given it: for what is said */
     int port;
+    int bound_fd;            /* by peers_bind(); the peers' own from a start on that succeeded */
     struct tls_context *tls; /* NULL: tls=off; referenced */
     struct hello hello;      /* this node's; to and channel are filled in. cluster_id may change: peers_set_cluster() */
     uint64_t seed;           /* chance for the pauses */
     struct transport_events events;
 };
 
-/* Binds and listens. On the loop's thread, or before it runs. One clear line in e: "listen=HOST:PORT: Address already
- * in use". Errnos of bind(2); -EINVAL: the host cannot be resolved. */
+/* Has the address to itself, where nobody is let in yet: who connects is refused by the host, as if there were nothing.
+ * So a start that cannot have it ends before anything is touched. The caller closes *out. Any thread; waits for the
+ * name to be resolved. One clear line in e: "listen=HOST:PORT: Address already in use". Errnos of bind(2); -EINVAL: the
+ * host cannot be resolved. */
+int peers_bind(const char *host, int port, int *out, struct err *e);
+/* Listens. On the loop's thread, or before it runs. Errnos of listen(2), with a line as above. */
 int peers_start(const struct peers_options *options, struct peers **out, struct err *e);
 /* Says goodbye, ends all connections, and calls done when everything is closed and nothing comes any more. The loop's
  * thread; peers is freed by then. No other call is being made, or will be. */

@@ -234,6 +234,30 @@ start_that_waits() { # [OPTION]: LOGMNT's pid in $start
     mount_log id=7
 }
 
+# As another daemon has it; says which.
+listen_somewhere() {
+    python3 -c 'import signal, socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+signal.pause()' >"$T/port" 3>&- &
+    BG+=("$!")
+    wait_until '[ -s "$T/port" ]'
+}
+
+# What was wrong may have been the id.
+@test "a start that is refused for its options makes the data directory nobody's" {
+    local at
+    listen_somewhere
+    at=127.0.0.1:$(cat "$T/port")
+    refused "logmnt: listen=$at: Address already in use" -o "data=$DATA,id=2,listen=$at,tls=off" "$M"
+    is "$(ls "$DATA")" lock
+    refused 'quorum.recover: this node holds no metadata to make a quorum of' \
+        -o "data=$DATA,id=2,listen=$at,tls=off,quorum.recover=2" "$M"
+    is "$(ls "$DATA")" lock
+    mount_log id=3
+    is "$(attr "$M" user.node.id)" 3
+}
+
 @test "every bad option is named in one line, and nothing is touched" {
     for bad in nonsense acks=2 acks= acks=some id=0 id=-1 id=2147483648 id=x linger.ms=-1 linger.ms=x batch.size=x \
         batch.size=-1 buffer.memory=x delivery.timeout.ms=-1 check.crcs=maybe log.retention.check.interval.ms=0 \

@@ -163,7 +163,7 @@ static inline void host_start_at(struct host *host, const char *address, int32_t
     options.hello = (struct hello){.protocol_min = 1, .protocol_max = 1, .from = id, .feature_level = 1};
     options.hello.process = ((uint64_t)getpid() << 32) + (uint64_t)id;
     options.events = (struct transport_events){host, on_up, on_down, on_dead, on_frame, on_full, on_takes};
-    if (peers_start(&options, &host->peers, &e) != 0)
+    if (peers_bind(address, port, &options.bound_fd, &e) != 0 || peers_start(&options, &host->peers, &e) != 0)
         fail_msg("%s", e.text);
     host->port = peers_port(host->peers);
     assert_int_equal(pthread_create(&host->thread, NULL, host_run, host), 0);
