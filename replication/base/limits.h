@@ -180,6 +180,14 @@ enum {
     LIMIT_BACKOFF_LAST_MS = 1000,
     /* One cause of a refusal is logged once in this time for one peer, or one partition of groups' offsets. */
     LIMIT_REFUSAL_LOG_MS = 60000,
+    /* Lines in that time that a peer is connected, or lost; of more their number is said when it is over. */
+    LIMIT_FLAP_LINES = 10,
+    /* A peer that was lost within so long of being connected, more than so many times in a row, is connected to again
+     * after a pause. */
+    LIMIT_BRIEF_MS = 1000,
+    LIMIT_BRIEF_TIMES = 3,
+    /* A process that takes the place of another one of its id keeps it after so long, though that comes back. */
+    LIMIT_SETTLED_MS = 10000,
     /* Bytes of one read from another node, and the pieces that they may lie in; more take another read. */
     LIMIT_READ_BYTES = 1 << 20,
     LIMIT_READ_PIECES = 2048,

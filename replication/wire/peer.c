@@ -18,6 +18,7 @@ enum {
 
 static void peer_tick(struct peer *peer);
 static void retry_soon(struct peer *peer);
+static void on_summary(uv_timer_t *timer);
 
 static uint64_t now_ms(const struct peer *peer)
 {
@@ -28,6 +29,29 @@ void peer_log_refusal(struct peer *peer, enum refusal cause, const char *address
 {
     if (refusals_log(&peer->refusals, cause, text, now_ms(peer)))
         log_line(LOG_ERR, "peer %d (%s): %s", peer->id, address, text);
+}
+
+/* It is connected, or lost: a line, unless there were many of late. */
+static void log_flap(struct peer *peer, int level, const char *address, const char *what, const char *reason)
+{
+    if (flaps_log(&peer->flaps, now_ms(peer)))
+        log_line(level, "peer %d (%s): %s%s", peer->id, address, what, reason);
+    else if (!uv_is_active((uv_handle_t *)&peer->summary))
+        uv_timer_start(&peer->summary, on_summary, LIMIT_REFUSAL_LOG_MS, 0);
+}
+
+static void sum_up(struct peer *peer)
+{
+    unsigned left_out = flaps_left_out(&peer->flaps);
+    if (left_out > 0) {
+        log_line(LOG_WARNING, "peer %d: %u more lines like these in a minute; it is %s", peer->id, left_out,
+                 peer->up ? "connected" : "lost");
+    }
+}
+
+static void on_summary(uv_timer_t *timer)
+{
+    sum_up(timer->data);
 }
 
 static bool is_one_session(const struct hello *a, const struct hello *b)
@@ -76,7 +100,9 @@ static void lose(struct peer *peer)
     peer->refused = false;
     peer->lost_process = peer->links[0].theirs.process;
     peer->session = ++peer->peers->sessions;
-    peer->backoff_ms = 0;
+    peer->backoff_ms = flaps_down(&peer->flaps, now_ms(peer));
+    if (peer->flaps.brief == 0)
+        peer->refusals = (struct refusals){.next = 0};
     for (int c = 0; c < CHANNELS; c++) {
         if (peer->links[c].state != LINK_UP)
             continue;
@@ -102,12 +128,29 @@ static void link_up(struct link *link, const struct hello *theirs)
 {
     struct peer *peer = link->peer;
     heard_of(peer);
+    twins_take(&peer->twins, theirs->process, now_ms(peer));
     conn_greet(link->conn, link->channel);
     link->theirs = *theirs;
     link_set(link, LINK_UP);
     if (peer->host[0] == '\0' && theirs->host[0] != '\0')
         peer_set_address(peer, theirs->host, theirs->port);
     peer_tick(peer);
+}
+
+/* The node runs twice: a hello of one process, and what stands is another one's. false: not so. *refused: the other one
+ * keeps its place. */
+static bool is_twin(const struct peer *peer, const struct hello *theirs, bool *refused, struct err *e)
+{
+    for (int c = 0; c < CHANNELS && twins_are(&peer->twins, theirs->process); c++) {
+        const struct link *link = &peer->links[c];
+        if (link->state != LINK_UP || link->theirs.process != peer->twins.current)
+            continue;
+        err_set(e, 0, "runs twice, also at %s: stop one of them", conn_address(link->conn));
+        *refused = twins_refuse(&peer->twins, theirs->process, now_ms(peer));
+        return true;
+    }
+    *refused = false;
+    return false;
 }
 
 /* ---- what a connection of a link tells ---- */
@@ -146,6 +189,7 @@ static void greeted(struct link *link, const struct frame *frame)
     struct hello ours, theirs;
     struct err e = {""};
     enum refusal cause = REFUSAL_OTHER;
+    bool refused;
     char text[HELLO_BYTES_MAX];
     make_hello(link, &ours);
     if (frame->kind == FRAME_REFUSAL) {
@@ -158,8 +202,13 @@ static void greeted(struct link *link, const struct frame *frame)
         if (cause == REFUSAL_NONE && theirs.from != peer->id) {
             err_set(&e, 0, "is node %d: correct the peer= list", theirs.from);
         } else if (cause == REFUSAL_NONE) {
-            link_up(link, &theirs);
-            return;
+            bool twin = is_twin(peer, &theirs, &refused, &e);
+            if (twin && !refused)
+                peer_log_refusal(peer, REFUSAL_ID, conn_address(link->conn), e.text);
+            if (!refused) {
+                link_up(link, &theirs);
+                return;
+            }
         }
     }
     if (cause != REFUSAL_DUPLICATE)
@@ -226,7 +275,7 @@ static void on_ended(struct conn *conn, int rc, const char *reason)
     } else if (rc == -EPROTO || rc == -EBADMSG) {
         peer_log_refusal(peer, REFUSAL_TLS, conn_address(conn), reason);
     } else if (peer->up && !peer->goodbye) {
-        log_line(LOG_WARNING, "peer %d (%s): lost: %s", peer->id, conn_address(conn), reason);
+        log_flap(peer, LOG_WARNING, conn_address(conn), "lost: ", reason);
     }
     if (peer->up)
         lose(peer);
@@ -253,16 +302,22 @@ static bool is_late(const struct peer *peer, const struct hello *theirs)
     return late;
 }
 
-enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello *theirs)
+enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello *theirs, struct err *e)
 {
+    bool refused;
     struct link *link = &peer->links[theirs->channel];
     bool lower = peer->peers->hello.from < peer->id;
     if (is_late(peer, theirs) || (link->state == LINK_GREETING && lower))
         return REFUSAL_DUPLICATE;
     if (link->state == LINK_UP && is_one_session(&link->theirs, theirs) && now_ms(peer) - link->since_ms < CROSSING_MS)
         return REFUSAL_DUPLICATE;
+    bool twin = is_twin(peer, theirs, &refused, e);
+    if (refused)
+        return REFUSAL_ID;
     if (peer->up)
         lose(peer);
+    if (twin)
+        peer_log_refusal(peer, REFUSAL_ID, conn_address(conn), e->text);
     link_down(link);
     link->conn = conn_ref(conn);
     conn_hand_over(conn, &link_events, link);
@@ -405,10 +460,10 @@ static void come_up(struct peer *peer)
     peer->up = true;
     peer->goodbye = false;
     peer->backoff_ms = 0;
-    peer->refusals = (struct refusals){.next = 0};
     peer->abrupt_ms = 0;
+    flaps_up(&peer->flaps, now_ms(peer));
     uv_timer_stop(&peer->retry);
-    log_line(LOG_INFO, "peer %d (%s): connected", peer->id, conn_address(peer->links[CHANNEL_CONTROL].conn));
+    log_flap(peer, LOG_INFO, conn_address(peer->links[CHANNEL_CONTROL].conn), "connected", "");
     peers_publish(peer, true);
     peer->peers->events.up(peer->peers->events.arg, peer->id, hello);
     for (int c = 0; c < CHANNELS; c++)
@@ -513,11 +568,12 @@ struct peer *peer_new(struct peers *peers, int32_t id)
         peer->links[c].early_last = &peer->links[c].early;
     }
     uv_timer_init(peers->loop, &peer->retry);
-    peer->retry.data = peer;
+    uv_timer_init(peers->loop, &peer->summary);
+    peer->retry.data = peer->summary.data = peer;
     return peer;
 }
 
-static void on_retry_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
     peer_closed(handle->data);
 }
@@ -542,14 +598,16 @@ static void bid_goodbye(struct peer *peer)
 
 void peer_leave(struct peer *peer)
 {
+    sum_up(peer);
     peer->left = true;
     if (peer->up) {
         peers_publish(peer, false);
         peer->up = false;
     }
     bid_goodbye(peer);
-    peer->closing = 1 + (peer->resolving ? 1 : 0);
+    peer->closing = 2 + (peer->resolving ? 1 : 0);
     if (peer->resolving)
         uv_cancel((uv_req_t *)&peer->resolve);
-    uv_close((uv_handle_t *)&peer->retry, on_retry_closed);
+    uv_close((uv_handle_t *)&peer->retry, on_timer_closed);
+    uv_close((uv_handle_t *)&peer->summary, on_timer_closed);
 }

@@ -22,9 +22,11 @@
 #include <uv.h>
 
 #include "replication/wire/conn.h"
+#include "replication/wire/flaps.h"
 #include "replication/wire/hello.h"
 #include "replication/wire/peers.h"
 #include "replication/wire/refusals.h"
+#include "replication/wire/twins.h"
 
 enum link_state { LINK_DOWN, LINK_DIALING, LINK_GREETING, LINK_UP, LINK_DYING };
 
@@ -67,8 +69,11 @@ struct peer {
     bool left;   /* no peer any more: freed when libuv has let go */
     int closing; /* handles and requests that libuv still has, once left */
 
-    struct refusals refusals; /* that were logged since it was up */
-    uint64_t abrupt_ms;       /* since when it ends TLS handshakes without a word; 0: it does not */
+    struct refusals refusals; /* that were logged since it was up for longer than a moment */
+    struct twins twins;
+    struct flaps flaps;
+    uv_timer_t summary; /* says how many lines were left out */
+    uint64_t abrupt_ms; /* since when it ends TLS handshakes without a word; 0: it does not */
 };
 
 /* NULL: no memory. */
@@ -87,8 +92,8 @@ void peer_drop(struct peer *peer);
 /* Ends what has been in the making for too long. true: something still is. */
 bool peer_sweep(struct peer *peer, uint64_t now_ms);
 /* A stranger's hello named this peer and was found right. Takes the connection (a reference) or refuses it:
- * REFUSAL_NONE or REFUSAL_DUPLICATE. */
-enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello *theirs);
+ * REFUSAL_NONE, REFUSAL_DUPLICATE, or REFUSAL_ID with the reason in words: the node runs twice. */
+enum refusal peer_take(struct peer *peer, struct conn *conn, const struct hello *theirs, struct err *e);
 /* Logs why a hello, theirs or ours, was refused; not the same again within LIMIT_REFUSAL_LOG_MS. */
 void peer_log_refusal(struct peer *peer, enum refusal cause, const char *address, const char *text);
 

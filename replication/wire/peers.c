@@ -340,7 +340,7 @@ static enum refusal judge(struct stranger *stranger, const struct hello *theirs,
     struct peer *peer = find_or_make(peers, theirs->from, e);
     if (peer == NULL)
         return REFUSAL_OTHER;
-    return peer_take(peer, stranger->conn, theirs);
+    return peer_take(peer, stranger->conn, theirs, e);
 }
 
 /* A refusal is logged for the peer that it is about, or for the id that it claims when that is none of ours. */

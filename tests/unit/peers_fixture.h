@@ -148,6 +148,8 @@ static inline void on_stop(uv_async_t *stop)
     peers_stop(host->peers, on_stopped, host);
 }
 
+static _Atomic uint64_t starts; /* of this process: each is another one to its peers */
+
 static inline void host_start_at(struct host *host, const char *address, int32_t id, int port, struct tls_context *tls)
 {
     struct err e = {""};
@@ -161,7 +163,7 @@ static inline void host_start_at(struct host *host, const char *address, int32_t
     host->stop.data = host;
     options.seed = (uint64_t)id;
     options.hello = (struct hello){.protocol_min = 1, .protocol_max = 1, .from = id, .feature_level = 1};
-    options.hello.process = ((uint64_t)getpid() << 32) + (uint64_t)id;
+    options.hello.process = ((uint64_t)getpid() << 32) + (atomic_fetch_add(&starts, 1) << 8) + (uint64_t)id;
     options.events = (struct transport_events){host, on_up, on_down, on_dead, on_frame, on_full, on_takes};
     if (peers_bind(address, port, &options.bound_fd, &e) != 0 || peers_start(&options, &host->peers, &e) != 0)
         fail_msg("%s", e.text);

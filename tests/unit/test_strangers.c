@@ -168,6 +168,98 @@ static void a_hello_of_a_later_session_is_taken_at_once(void **state)
     host_stop(&a);
 }
 
+/* ---- a node that runs twice ---- */
+
+static unsigned downs_of(struct host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    unsigned downs = host->downs;
+    pthread_mutex_unlock(&host->lock);
+    return downs;
+}
+
+/* The younger one has its place for as long as the elder needs to come back; and is let in when that has gone. */
+static void of_two_processes_of_one_id_the_elder_stays_and_both_are_said(void **state)
+{
+    (void)state;
+    enum { ELDER = 7, YOUNGER = 8, TIMES = 20 };
+    struct host a;
+    int elder[CHANNELS], younger[CHANNELS];
+    keep_lines();
+    host_start(&a, 1, 0, NULL);
+    close(greet_of(&a, 2, ELDER, 1, CHANNEL_CONTROL, FRAME_WELCOME));
+    close(greet_of(&a, 2, ELDER, 1, CHANNEL_RECORDS, FRAME_WELCOME));
+    younger[0] = greet_of(&a, 2, YOUNGER, 1, CHANNEL_CONTROL, FRAME_WELCOME);
+    younger[1] = greet_of(&a, 2, YOUNGER, 1, CHANNEL_RECORDS, FRAME_WELCOME);
+    elder[0] = greet_of(&a, 2, ELDER, 2, CHANNEL_CONTROL, FRAME_WELCOME);
+    close(greet_of(&a, 2, YOUNGER, 2, CHANNEL_RECORDS, FRAME_REFUSAL));
+    elder[1] = greet_of(&a, 2, ELDER, 2, CHANNEL_RECORDS, FRAME_WELCOME);
+    await_line("): runs twice, also at 127.0.0.1:");
+    unsigned downs = downs_of(&a);
+    for (unsigned i = 0; i < TIMES; i++)
+        close(greet_of(&a, 2, YOUNGER, 2 + i, i % CHANNELS, FRAME_REFUSAL));
+    send_raw(elder[0], KIND, &(uint32_t){0}, sizeof(uint32_t));
+    await(&a, &a.frames[CHANNEL_CONTROL], 1);
+    assert_int_equal(downs_of(&a), downs);
+    assert_int_equal(count_lines("runs twice"), 1);
+    close(elder[0]);
+    close(elder[1]);
+    await(&a, &a.downs, downs + 1);
+    unsigned ups = a.ups;
+    close(younger[0]);
+    close(younger[1]);
+    younger[0] = greet_of(&a, 2, YOUNGER, 2 + TIMES, CHANNEL_CONTROL, FRAME_WELCOME);
+    younger[1] = greet_of(&a, 2, YOUNGER, 2 + TIMES, CHANNEL_RECORDS, FRAME_WELCOME);
+    await(&a, &a.ups, ups + 1);
+    close(younger[0]);
+    close(younger[1]);
+    host_stop(&a);
+    log_sink_set(log_to_stderr);
+}
+
+static void who_is_started_with_the_id_of_another_node_hears_so(void **state)
+{
+    (void)state;
+    struct host a, b, twin;
+    keep_lines();
+    host_start(&a, 1, 0, NULL);
+    host_start(&b, 2, 0, NULL);
+    host_start(&twin, 2, 0, NULL);
+    meet(&a, &b);
+    meet(&b, &a);
+    await(&b, &b.ups, 1);
+    meet(&twin, &a);
+    await_line("): refuses this node: runs twice, also at 127.0.0.1:");
+    await_line("peer 2 (127.0.0.1:");
+    host_stop(&twin);
+    host_stop(&b);
+    host_stop(&a);
+    log_sink_set(log_to_stderr);
+    assert_int_equal(count_lines("): runs twice, also at 127.0.0.1:"), 1);
+}
+
+/* However often it comes and goes. */
+static void a_peer_that_comes_and_goes_is_a_few_lines(void **state)
+{
+    (void)state;
+    enum { TIMES = 30 };
+    struct host a;
+    keep_lines();
+    host_start(&a, 1, 0, NULL);
+    for (unsigned i = 0; i < TIMES; i++) {
+        int control = greet_in(&a, CHANNEL_CONTROL, 1 + i), records = greet_in(&a, CHANNEL_RECORDS, 1 + i);
+        await(&a, &a.ups, 1 + i);
+        close(control);
+        close(records);
+        await(&a, &a.downs, 1 + i);
+    }
+    host_stop(&a);
+    log_sink_set(log_to_stderr);
+    assert_int_equal(count_lines("peer 2 (127.0.0.1:"), LIMIT_FLAP_LINES);
+    assert_int_equal(count_lines("peer 2: 50 more lines like these in a minute; it is lost"), 1);
+    assert_int_equal(line_count, LIMIT_FLAP_LINES + 1);
+}
+
 /* Its frames wait for the other connection: more of them than are kept for that. */
 static void what_comes_before_the_other_connection_waits_for_it(void **state)
 {
@@ -299,6 +391,9 @@ int main(void)
         cmocka_unit_test(connections_of_two_sessions_make_no_peer),
         cmocka_unit_test(a_hello_of_an_earlier_session_ends_no_later_one),
         cmocka_unit_test(a_hello_of_a_later_session_is_taken_at_once),
+        cmocka_unit_test(of_two_processes_of_one_id_the_elder_stays_and_both_are_said),
+        cmocka_unit_test(who_is_started_with_the_id_of_another_node_hears_so),
+        cmocka_unit_test(a_peer_that_comes_and_goes_is_a_few_lines),
         cmocka_unit_test(who_is_forgotten_gives_its_place_to_another),
         cmocka_unit_test(who_is_not_taken_is_refused_with_a_line_on_both_sides),
         cmocka_unit_test(who_finds_no_place_is_refused_with_one_line),
