@@ -713,6 +713,11 @@ const char *conn_address(const struct conn *conn)
     return conn->address;
 }
 
+bool conn_has_tls(const struct conn *conn)
+{
+    return conn->tls != NULL;
+}
+
 bool conn_names_node(struct conn *conn, int32_t node_id)
 {
     if (conn->tls == NULL)

@@ -46,7 +46,8 @@ void conn_greet(struct conn *conn, enum channel channel);
 /* full() is asked again. Any thread that has a reference, with any lock held. */
 void conn_look(struct conn *conn);
 bool conn_names_node(struct conn *conn, int32_t node_id); /* by its certificate; true without TLS. After open */
-const char *conn_address(const struct conn *conn);        /* of the other side, as text */
+bool conn_has_tls(const struct conn *conn);
+const char *conn_address(const struct conn *conn); /* of the other side, as text */
 
 /* Sends a frame, after all those that were sent before it. 0: it is on its way, or will be lost with the connection;
  * -ENOTCONN: not open, or it has ended; -ENOBUFS: LIMIT_CONN_QUEUE_BYTES are waiting; -ENOMEM. Any thread that has a

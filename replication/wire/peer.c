@@ -169,7 +169,8 @@ static void on_open(struct conn *conn)
     uint8_t bytes[HELLO_BYTES_MAX];
     if (!conn_names_node(conn, peer->id)) {
         struct err e;
-        err_set(&e, 0, "its certificate does not name node-%d.logmnt", peer->id);
+        err_set(&e, 0,
+                "its certificate does not name node-%d.logmnt: correct the peer= list, or its tls.cert=", peer->id);
         peer_log_refusal(peer, REFUSAL_CERTIFICATE, conn_address(conn), e.text);
         link_down(link);
         retry_soon(peer);

@@ -379,16 +379,29 @@ static void on_stranger_frame(struct conn *conn, struct frame *frame)
     forget_stranger(stranger);
 }
 
+/* Its hello will come. */
 static void on_stranger_open(struct conn *conn)
 {
-    (void)conn; /* its hello will come */
+    struct stranger *stranger = conn_data(conn);
+    stranger->opened = true;
+}
+
+/* Without a hello: behind a handshake it has seen this node's certificate, and looked for another one. */
+static void log_silent(struct stranger *stranger)
+{
+    static const char text[] = "ended it behind the TLS handshake: does it take this node for another one?";
+    if (refusals_log(&stranger->peers->refusals, REFUSAL_OTHER, text, uv_now(stranger->peers->loop)))
+        log_line(LOG_WARNING, "a connection from %s: %s", conn_address(stranger->conn), text);
 }
 
 static void on_stranger_ended(struct conn *conn, int rc, const char *reason)
 {
+    struct stranger *stranger = conn_data(conn);
     if (rc == -EPROTO || rc == -EBADMSG)
-        log_unknown(conn_data(conn), reason);
-    forget_stranger(conn_data(conn));
+        log_unknown(stranger, reason);
+    else if (stranger->opened && conn_has_tls(conn))
+        log_silent(stranger);
+    forget_stranger(stranger);
 }
 
 static const struct conn_events stranger_events = {

@@ -12,6 +12,7 @@ struct stranger {
     struct peers *peers;
     struct conn *conn; /* referenced */
     uint64_t since_ms;
+    bool opened;
     struct stranger *prev, *next;
 };
 

@@ -179,10 +179,12 @@ static void who_shows_another_nodes_certificate_is_told_nothing(void **state)
     host_start(&a, 1, 0, of[1]);
     host_start(&b, 2, 0, of[3]);
     meet(&a, &b);
-    await_line("): its certificate does not name node-2.logmnt");
+    await_line("): its certificate does not name node-2.logmnt: correct the peer= list, or its tls.cert=");
+    await_line("a connection from 127.0.0.1:");
     end(&a, &b);
     assert_int_equal(a.ups + b.ups, 0);
     assert_int_equal(b.asked, 0); /* it got no hello */
+    assert_int_equal(count_lines("ended it behind the TLS handshake: does it take this node for another one?"), 1);
     for (int32_t id = 1; id <= 3; id++)
         tls_context_unref(of[id]);
 }
