@@ -186,3 +186,50 @@ END
     wait_until "[ \$(lines 1 'a connection from 10.44.0.2:') = 1 ]"
     is "$(lines 1 'a connection from')" 1
 }
+
+# On node 3's host, which does not run, as it would be with another one's id, or list.
+start_by_hand() { # DATA OPTIONS
+    "$ROOT/mount-scripts/logmnt-cluster" exec "$C" 3 "$LOGMNT" -f \
+        -o "data=$C/data/$1,listen=10.44.0.3:9440,tls.ca=$C/tls/ca.crt,$2" "$C/3" >"$C/log/by_hand" 2>&1 3>&- &
+    BG+=("$!")
+    wait_until 'mountpoint -q "$C/3"'
+}
+
+stop_by_hand() {
+    fusermount3 -u "$C/3"
+    wait "${BG[-1]}"
+}
+
+@test "a second node with the id of one that runs is said by both sides, once, and the first one goes on" {
+    start_cluster 3
+    wait_until 'connected 1 2 && connected 1 3'
+    cluster stop "$C" 3
+    wait_until 'mkdir "$C/1/orders" 2>/dev/null || [ -d "$C/1/orders" ]'
+    forget_logs
+    start_by_hand twin "id=2,peer=1@10.44.0.1:9440,peer=2@10.44.0.3:9440,tls.cert=$C/tls/node-2.crt,tls.key=$C/tls/node-2.key"
+    wait_until 'grep -q "^peer 2 (10.44.0.2:[0-9]*): runs twice, also at 10.44.0.3:[0-9]*: stop one of them" "$C/log/1"'
+    wait_until 'grep -q "^peer 1 (10.44.0.1:[0-9]*): refuses this node: runs twice, also at 10.44.0.2:[0-9]*" "$C/log/by_hand"'
+    for line in $(seq 20); do wait_until "echo $line 2>/dev/null >>'$C/2/orders/0'"; done
+    wait_until '[ "$(sort -nu "$C/1/orders/0" | paste -sd" ")" = "$(seq -s" " 20)" ]'
+    is "$(lines 1 'runs twice')" 1
+    at_most "$(lines 1 'peer 2 ')" 11
+    at_most "$(grep -c 'peer 1 ' "$C/log/2")" 11
+    stop_by_hand
+}
+
+# It listens where the others do not look for it: they would meet it.
+@test "two ids of a list that were exchanged are said by the node that has it, and by those it takes for each other" {
+    start_cluster 3
+    wait_until 'connected 1 3 && connected 2 3'
+    cluster stop "$C" 3
+    forget_logs
+    start_by_hand 3 "id=3,peer=1@10.44.0.2:9440,peer=2@10.44.0.1:9440,peer=3@10.44.0.3:9441,listen=10.44.0.3:9441,tls.cert=$C/tls/node-3.crt,tls.key=$C/tls/node-3.key"
+    for node in 1 2; do
+        wait_until "grep -q 'peer $node (.*does not name node-$node.logmnt: correct the peer= list' '$C/log/by_hand'"
+    done
+    for node in 1 2; do
+        wait_until "logged $node 'ended it behind the TLS handshake: does it take this node for another one?'"
+    done
+    not grep -q 'peer 3 .*connected' "$C/log/1" "$C/log/2"
+    stop_by_hand
+}
