@@ -7,8 +7,8 @@
  * from nobody for longer than it needs to come back; but one that was away for LIMIT_SETTLED_MS finds it taken. The
  * other one is let in when that has gone.
  *
- * That keeps two of them from taking the place from each other for ever. What either may do is for incarnations and
- * epochs to say, as it is where only one of them is heard. */
+ * That keeps two of them from taking the place from each other for ever. It is no fence: other nodes judge for
+ * themselves. */
 #ifndef LOGMNT_REPLICATION_WIRE_TWINS_H
 #define LOGMNT_REPLICATION_WIRE_TWINS_H
 
