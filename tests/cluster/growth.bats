@@ -127,6 +127,30 @@ set_voters() { wait_until "set_attr $C/$1 user.cluster.voters $2 2>/dev/null"; }
     is "$(cat "$C/1/orders/0")" "$(seq -f 'w1 %g' 1000)"
 }
 
+led() { awk '$1 == "orders" { print $3, $6 }' "$C/$1/.cluster/partitions"; } # AS-SEEN-FROM: who leads, who is in sync
+@test "what only the lost nodes had is led by nobody, though they are back, empty, until an unclean election is allowed" {
+    form -o tls=off,delivery.timeout.ms=2000
+    seq 1000 >>"$C/1/orders/0"
+    change set_attr "$C/1/orders/0" user.log.replicas 1,2
+    wait_until '[ "$(attr "$C/3/orders/0" user.log.replicas) $(isr 3)" = "1,2 1,2" ]'
+    cluster kill "$C" 1 2
+    cluster stop "$C" 3
+    cluster wipe "$C" 1
+    cluster wipe "$C" 2
+    cluster start -o quorum.recover=3 "$C" 3
+    wait_until '[[ "$(led 3)" = none* ]]'
+    cluster start "$C" 1 2
+    set_voters 3 1,2,3
+    for node in 1 2 3; do wait_until "[ \"\$(led $node)\" = 'none -' ]"; done
+    fails 'Read-only file system' bash -c "echo refused >>$C/1/orders/0"
+    change set_attr "$C/3" user.config.unclean.leader.election.enable true
+    for node in 1 2 3; do wait_until "[[ \"\$(led $node)\" =~ ^[12]' '1,2\$ ]]"; done
+    for node in 1 2 3; do is "$(cat "$C/$node/orders/0")" ''; done # the price
+    change setfattr -x user.config.unclean.leader.election.enable "$C/3"
+    echo anew >>"$C/3/orders/0"
+    for node in 1 2 3; do wait_until "[ \"\$(cat $C/$node/orders/0)\" = anew ]"; done
+}
+
 forget() { # AS-SEEN-FROM NODE: what timed out may have been decided
     answered set_attr "$C/$1" user.cluster.unregister "$2" || [ -z "$(node_state "$1" "$2")" ]
 }
