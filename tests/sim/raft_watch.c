@@ -46,6 +46,35 @@ static void check_forward(struct sim_node *host, const struct raft *raft, const 
     }
 }
 
+/* Who is down, or is another one by now, has it, perhaps. */
+static bool has_flushed(struct world *world, struct raft_id voter, int64_t offset)
+{
+    const struct raft *raft = server_of(world, voter.node);
+    return raft == NULL || !raft_id_equal(raft->config.self, voter) || watch_of(world, voter.node)->flushed >= offset ||
+           raft->config.log->flushed(raft->config.log) >= offset;
+}
+
+static int32_t count_flushed(struct world *world, const struct raft_voters *voters, int64_t offset)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < voters->count; i++)
+        count += has_flushed(world, voters->ids[i], offset);
+    return count;
+}
+
+/* The voters may have been changed since it was decided, within the step. */
+static void check_decided(struct sim_node *host, const struct raft *raft, const struct raft_watch *before)
+{
+    const struct raft_voters *voters = raft_voters(raft);
+    int32_t count = count_flushed(host->world, voters, raft->high_watermark);
+    if (raft->role != RAFT_LEADER || raft->high_watermark <= before->high_watermark || count > voters->count / 2 ||
+        count_flushed(host->world, &before->voters, raft->high_watermark) > before->voters.count / 2)
+        return;
+    world_fail(host->world,
+               "node %d takes what is below %" PRId64 " for decided, and %d of %d voters have flushed it (rule 19)",
+               host->id, raft->high_watermark, count, voters->count);
+}
+
 /* ---- elections ---- */
 
 /* How many voters other than itself have had a leader since then, and so have granted it no pre-vote. */
@@ -171,6 +200,11 @@ static void check_resigns(struct sim_node *host, const struct raft *raft, const 
 static void keep(struct raft_watch *watch, const struct raft *raft, uint64_t step, bool anew)
 {
     struct raft_id leader = raft_leader(raft);
+    int64_t flushed = raft->config.log->flushed(raft->config.log);
+    if (!raft_id_equal(raft->config.self, watch->self) || flushed > watch->flushed)
+        watch->flushed = flushed;
+    watch->self = raft->config.self;
+    watch->voters = *raft_voters(raft);
     if (anew || !raft_id_equal(leader, watch->leader) || raft->state.epoch != watch->state.epoch)
         watch->has_leader = step;
     if (anew || (raft->role == RAFT_PROSPECTIVE && watch->role != RAFT_PROSPECTIVE))
@@ -202,6 +236,7 @@ void raft_watch_look(struct sim_node *host)
     watch->seen_ms = world->now_ms;
     if (!anew) {
         check_forward(host, raft, watch);
+        check_decided(host, raft, watch);
         check_stands(host, raft, watch);
         check_elected(host, raft, watch);
         check_changes(host, raft);

@@ -1,6 +1,7 @@
 /* tests/sim/raft_watch.h: what must hold of the quorum's servers, seen from inside after each step (docs/REPLICATION.md
  * has the rules).
  *
+ *   what a leader takes for decided a majority of its voters has flushed
  *   what a server knows to be decided goes back nowhere while it lives; nor does what a leader knows of a follower, in
  *   its epoch
  *   nobody stands while a majority has had a leader since before it asked for pre-votes; nor without having asked,
@@ -29,6 +30,9 @@ struct raft_watch {
     int32_t called_epoch;      /* the last one whose leader has named it first among its successors; 0: none */
     int64_t seen_ms, awake_ms; /* when it took its last step; since when it has not paused */
     int64_t high_watermark;
+    struct raft_voters voters; /* in force */
+    struct raft_id self;
+    int64_t flushed; /* the most that it had flushed as that, over all its lives */
     struct raft_replica replicas[RAFT_REPLICAS_MAX];
     int32_t replica_count;
 };

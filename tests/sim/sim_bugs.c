@@ -100,7 +100,7 @@ static const struct {
     RAFT_ENTRY(removed_voter_stands, CLUSTER, 33),
     RAFT_ENTRY(candidate_skips_pre_vote, CLUSTER, 1),
     RAFT_ENTRY(wiped_voter_votes, CLUSTER, 65),
-    RAFT_ENTRY(ack_before_flush, CLUSTER, 540),
+    RAFT_ENTRY(ack_before_flush, CLUSTER, 1),
     RAFT_ENTRY(never_resigns, CLUSTER, 9),
     RAFT_ENTRY(pre_vote_with_leader, CLUSTER, 1),
     RAFT_ENTRY(two_changes_at_once, CLUSTER, 1),
