@@ -374,6 +374,7 @@ void world_stop(struct sim_node *host)
     run_dry(host);
     if (host->disk.crashed || host->node == NULL)
         return;
+    world_in_process(host, call_cancel); /* another node may have died meanwhile, and this one have been read from */
     host->in_call = host->stops = true;
     if (!world_failed(world))
         world_in_process(host, call_close);
