@@ -334,44 +334,119 @@ static const struct reading *next_reading(const struct world *world, int hand, u
     return NULL;
 }
 
-/* Each hand's readings are in order; whose is next shows by what it holds. Where two fit (short ones), either may be
- * taken: they hold the same bytes. */
-bool check_turns(const struct world *world, const struct content *content, enum view view, int partition, bool to_end)
+/* ---- readings by turns: each hand's are in order, and whose is next shows by what it holds ---- */
+
+_Static_assert(HANDS < 32, "a bit each hand");
+
+/* Short ones fit by chance, too: where several do, those that were not tried are gone back to. */
+struct turn {
+    int64_t at;
+    uint32_t from[HANDS + 1];
+    uint32_t untried; /* a bit each hand */
+};
+
+struct turns {
+    struct turn now;
+    struct turn *back;
+    size_t count, room;
+    long returns;
+};
+
+enum { MOST_RETURNS = 100000 };
+
+static bool keep_turn(struct turns *turns, uint32_t untried)
 {
-    uint32_t from[HANDS + 1] = {0};
-    int64_t at = 0;
-    int left = 1;
+    if (turns->count == turns->room) {
+        size_t room = turns->room == 0 ? 256 : 2 * turns->room;
+        struct turn *back = realloc(turns->back, room * sizeof *back);
 
-    while (left > 0) {
-        const struct reading *fits = NULL;
-        int hand_of = 0;
-
-        left = 0;
-        for (int hand = 0; hand <= HANDS; hand++) {
-            const struct reading *r = next_reading(world, hand, &from[hand], view, partition);
-
-            left += r != NULL;
-            if (r != NULL && (fits == NULL || r->len > fits->len) && is_at(content, at, r)) {
-                fits = r;
-                hand_of = hand;
-            }
-        }
-        if (left > 0 && fits == NULL) {
-            fprintf(stderr, "hands: partition %d, view %d, position %lld: no hand read what is there\n", partition,
-                    view, (long long)at);
+        if (back == NULL) {
             return false;
         }
-        if (fits != NULL) {
-            at += fits->len;
-            from[hand_of]++;
+        turns->back = back;
+        turns->room = room;
+    }
+    turns->back[turns->count] = turns->now;
+    turns->back[turns->count++].untried = untried;
+    return true;
+}
+
+/* The longest of those hands' next readings is the one that was next. */
+static void take_turn(struct turns *turns, uint32_t hands, const struct reading *next[HANDS + 1])
+{
+    int longest = -1;
+
+    for (int hand = 0; hand <= HANDS; hand++) {
+        if ((hands >> hand & 1) != 0 && (longest < 0 || next[hand]->len > next[longest]->len)) {
+            longest = hand;
         }
     }
-    if (to_end && (size_t)at != content->len) {
+    hands &= ~(UINT32_C(1) << longest);
+    if (hands != 0) {
+        (void)keep_turn(turns, hands); /* without memory it is not gone back to */
+    }
+    turns->now.at += next[longest]->len;
+    turns->now.from[longest]++;
+}
+
+/* Whose next reading is there. *left: of how many hands there is one at all. */
+static uint32_t find_next(const struct world *world, const struct content *content, enum view view, int partition,
+                          struct turn *turn, const struct reading *next[HANDS + 1], int *left)
+{
+    uint32_t fit = 0;
+
+    *left = 0;
+    for (int hand = 0; hand <= HANDS; hand++) {
+        next[hand] = next_reading(world, hand, &turn->from[hand], view, partition);
+        *left += next[hand] != NULL;
+        if (next[hand] != NULL && is_at(content, turn->at, next[hand])) {
+            fit |= UINT32_C(1) << hand;
+        }
+    }
+    return fit;
+}
+
+/* From the first to the last. Returns how far they reach; -1: some fit nowhere. */
+static int64_t follow_turns(const struct world *world, const struct content *content, enum view view, int partition)
+{
+    struct turns turns = {.returns = 0};
+    const struct reading *next[HANDS + 1];
+    int64_t furthest = 0;
+    int left;
+
+    for (;;) {
+        uint32_t fit = find_next(world, content, view, partition, &turns.now, next, &left);
+
+        furthest = turns.now.at > furthest ? turns.now.at : furthest;
+        if (left == 0) {
+            break;
+        }
+        if (fit == 0) {
+            if (turns.count == 0 || ++turns.returns > MOST_RETURNS) {
+                fprintf(stderr, "hands: partition %d, view %d, position %lld: no hand read what is there\n", partition,
+                        view, (long long)furthest);
+                turns.now.at = -1;
+                break;
+            }
+            turns.now = turns.back[--turns.count];
+            fit = turns.now.untried;
+            (void)find_next(world, content, view, partition, &turns.now, next, &left);
+        }
+        take_turn(&turns, fit, next);
+    }
+    free(turns.back);
+    return turns.now.at;
+}
+
+bool check_turns(const struct world *world, const struct content *content, enum view view, int partition, bool to_end)
+{
+    int64_t at = follow_turns(world, content, view, partition);
+
+    if (at >= 0 && to_end && (size_t)at != content->len) {
         fprintf(stderr, "hands: partition %d, view %d: read up to %lld of %zu\n", partition, view, (long long)at,
                 content->len);
-        return false;
     }
-    return true;
+    return at >= 0 && (!to_end || (size_t)at == content->len);
 }
 
 bool check_readings(const struct world *world, const struct content contents[PARTITIONS],

@@ -146,6 +146,7 @@ static bool has_snapshot(struct node *node)
 /* With a command of its own. */
 static void take_snapshot(struct fixture *f)
 {
+    executor_settle(f->node->executor); /* what applies looks at it */
     f->node->quorum.snapshot_at = log_end(f->node->quorum.log).offset + 1;
     create(f, "other");
     wait_until(has_snapshot(f->node));
