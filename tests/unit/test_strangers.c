@@ -90,6 +90,17 @@ static int greet_in(const struct host *host, enum channel channel, uint64_t sess
     return greet(host, 2, session, channel, FRAME_WELCOME);
 }
 
+/* The session stands: what is said on its connection arrives, and nothing was lost before. */
+static void assert_stands(struct host *host, int control)
+{
+    send_raw(control, KIND, &(uint32_t){0}, sizeof(uint32_t));
+    await(host, &host->frames[CHANNEL_CONTROL], 1);
+    pthread_mutex_lock(&host->lock);
+    unsigned downs = host->downs;
+    pthread_mutex_unlock(&host->lock);
+    assert_int_equal(downs, 0);
+}
+
 /* The other side has lost the session of the first one, and keeps that only to see it end: it would go as soon as this
  * node took it for a half of the next session, which would be lost with it, and so on for ever. */
 static void connections_of_two_sessions_make_no_peer(void **state)
@@ -109,12 +120,7 @@ static void connections_of_two_sessions_make_no_peer(void **state)
     assert_int_equal(left, 0); /* ended */
     int control = greet_in(&a, CHANNEL_CONTROL, 2);
     await(&a, &a.ups, 1);
-    send_raw(control, KIND, &(uint32_t){0}, sizeof(uint32_t));
-    await(&a, &a.frames[CHANNEL_CONTROL], 1);
-    pthread_mutex_lock(&a.lock);
-    unsigned downs = a.downs;
-    pthread_mutex_unlock(&a.lock);
-    assert_int_equal(downs, 0);
+    assert_stands(&a, control);
     close(lost);
     close(control);
     close(records);
@@ -133,12 +139,7 @@ static void a_hello_of_an_earlier_session_ends_no_later_one(void **state)
     await(&a, &a.ups, 1);
     close(greet(&a, 2, 1, CHANNEL_CONTROL, FRAME_REFUSAL));
     close(greet(&a, 2, 1, CHANNEL_RECORDS, FRAME_REFUSAL));
-    send_raw(control, KIND, &(uint32_t){0}, sizeof(uint32_t));
-    await(&a, &a.frames[CHANNEL_CONTROL], 1);
-    pthread_mutex_lock(&a.lock);
-    unsigned downs = a.downs;
-    pthread_mutex_unlock(&a.lock);
-    assert_int_equal(downs, 0);
+    assert_stands(&a, control);
     close(control);
     close(records);
     host_stop(&a);
