@@ -70,9 +70,9 @@ static int posix_ftruncate(struct io *io, int fd, int64_t size)
     return (int)no_room(RETRY(int, ftruncate(fd, size)));
 }
 
-/* ext4 reserves blocks one by one as a write dirties its pages, which takes 0.4 of a write of 1 MiB; XFS and others do
- * not need to be told. What it cannot give as a whole it takes from others until that is given back: so it is not asked
- * for the last of them. */
+/* ext4 reserves blocks one by one as a write dirties its pages, which takes 0.4 of a write of 1 MiB; others were not
+ * measured, and are not asked. What it cannot give as a whole it takes from others until that is given back: so it is
+ * not asked for the last of them. */
 static int posix_allocate(struct io *io, int fd, int64_t at, int64_t len)
 {
     static const uint64_t spare_bytes = 64 << 20;

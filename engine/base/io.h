@@ -22,7 +22,7 @@ struct io {
     ssize_t (*pwritev)(struct io *io, int fd, const struct iovec *iov, int iovcnt, int64_t at); /* may be short */
     int (*ftruncate)(struct io *io, int fd, int64_t size);
     /* Blocks for [at, at + len), the file's size as it is; ftruncate() gives back those behind its end. -EOPNOTSUPP: no
-     * write would be faster for it; -EAGAIN: the disk has little left: these two take nothing. */
+     * write is known to be faster for it; -EAGAIN: the disk has little left: these two take nothing. */
     int (*allocate)(struct io *io, int fd, int64_t at, int64_t len);
     int (*fdatasync)(struct io *io, int fd);
     int (*fsync)(struct io *io, int fd); /* files and directories */
